@@ -1,0 +1,144 @@
+"""Every exception llamabind raises on purpose.
+
+LlamaError
+├── LibraryError                the native libraries cannot be used
+│   ├── LibraryNotFoundError    no library at the expected path
+│   ├── LibraryMismatchError    a library of another llama.cpp build
+│   └── SymbolMissingError      the library lacks a function (also AttributeError)
+├── HandleClosedError           an object was used after close()
+├── InvalidParameterError       a value out of range; names the field (also ValueError)
+├── ModelLoadError              a model file could not be loaded; carries a machine-readable reason
+│   └── LoadCancelledError      the progress callback asked to stop
+├── ContextCreateError          a context could not be made from a loaded model
+├── AdapterError                a LoRA adapter could not be loaded or applied
+├── TokenizeError               text or tokens that the vocabulary cannot take
+├── DecodeError                 llama_decode or llama_encode did not succeed
+│   ├── NoKvSlotError           1: no room in the KV cache; memory unchanged
+│   ├── DecodeAbortedError      2: aborted; processed ubatches stay in memory
+│   ├── InvalidBatchError       -1: the batch was refused; memory unchanged
+│   └── DecodeFailedError       < -1: fatal; processed ubatches stay in memory
+├── StateError                  a saved state could not be written or restored
+├── GrammarError                a grammar, trigger pattern or JSON schema that llama.cpp refuses
+├── ChatTemplateError           a chat template that cannot be parsed or rendered
+│   └── TemplateRefusedError    the template itself called raise_exception
+└── PromptTooLongError          a prompt that can never fit the context; carries both numbers
+"""
+
+
+class LlamaError(Exception):
+    """Base of all llamabind exceptions."""
+
+
+class LibraryError(LlamaError):
+    """The native libraries cannot be used."""
+
+
+class LibraryNotFoundError(LibraryError):
+    """No library at the expected path."""
+
+
+class LibraryMismatchError(LibraryError):
+    """The library was built from another llama.cpp than these bindings describe."""
+
+
+class SymbolMissingError(LibraryError, AttributeError):
+    """The loaded library does not export a function that was called."""
+
+
+class HandleClosedError(LlamaError):
+    """An object was used after its close()."""
+
+
+class InvalidParameterError(LlamaError, ValueError):
+    """A value is out of range or of the wrong kind.
+
+    `field` is the parameter's public name, so that a server can name it to its client.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class ModelLoadError(LlamaError):
+    """A model file could not be loaded.
+
+    `reason` is one of the words of docs/architecture.md: out_of_memory, unsupported_architecture,
+    corrupt_file, missing_shard, missing_file, cancelled, unknown.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class LoadCancelledError(ModelLoadError):
+    """The progress callback returned False."""
+
+    def __init__(self, detail: str = "the load was cancelled") -> None:
+        super().__init__("cancelled", detail)
+
+
+class ContextCreateError(LlamaError):
+    """A context could not be made from a loaded model (most often: not enough memory)."""
+
+
+class AdapterError(LlamaError):
+    """A LoRA adapter could not be loaded or applied."""
+
+
+class TokenizeError(LlamaError):
+    """Text or tokens that the vocabulary cannot take."""
+
+
+class DecodeError(LlamaError):
+    """llama_decode or llama_encode returned `code`, which is not 0."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NoKvSlotError(DecodeError):
+    """No room in the KV cache for this batch; the memory is unchanged."""
+
+
+class DecodeAbortedError(DecodeError):
+    """The abort callback stopped the decode; processed ubatches remain in memory."""
+
+
+class InvalidBatchError(DecodeError):
+    """The batch was refused; the memory is unchanged."""
+
+
+class DecodeFailedError(DecodeError):
+    """A fatal error; processed ubatches remain in memory."""
+
+
+class StateError(LlamaError):
+    """A saved state could not be written or restored."""
+
+
+class GrammarError(LlamaError):
+    """A grammar, trigger pattern or JSON schema that llama.cpp refuses."""
+
+
+class ChatTemplateError(LlamaError):
+    """A chat template that cannot be parsed or rendered."""
+
+
+class TemplateRefusedError(ChatTemplateError):
+    """The template called raise_exception; the message is the template's own."""
+
+
+class PromptTooLongError(LlamaError):
+    """A prompt that can never fit the context."""
+
+    def __init__(self, n_prompt_tokens: int, n_ctx: int) -> None:
+        super().__init__(
+            f"the prompt has {n_prompt_tokens} tokens, more than the context of {n_ctx} tokens can take"
+        )
+        self.n_prompt_tokens = n_prompt_tokens
+        self.n_ctx = n_ctx
