@@ -1,0 +1,288 @@
+"""SamplingParams: how one request's tokens are chosen, in llama-server's names, ranges and defaults.
+
+Pure Python: the HTTP process builds these too. Ranges follow tools/server/server-schema.cpp,
+defaults `struct common_params_sampling` of common/common.h.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from llamabind.errors import InvalidParameterError
+
+INT32_MAX: Final = 2**31 - 1
+FLOAT32_MAX: Final = 3.4028234663852886e38
+# Native code reserves this seed (LLAMA_DEFAULT_SEED) to mean "random".
+RANDOM_SEED: Final = 0xFFFFFFFF
+
+DEFAULT_SAMPLERS: Final = (
+    "penalties",
+    "dry",
+    "top_n_sigma",
+    "top_k",
+    "typ_p",
+    "top_p",
+    "min_p",
+    "xtc",
+    "temperature",
+)
+SAMPLER_NAMES: Final = (*DEFAULT_SAMPLERS, "infill", "adaptive_p")
+DEFAULT_DRY_SEQUENCE_BREAKERS: Final = ("\n", ":", '"', "*")
+
+# Each breaker is matched against every piece of the vocabulary when a sampler is made.
+MAX_DRY_SEQUENCE_BREAKERS: Final = 64
+MAX_LOGIT_BIASES: Final = 65_536
+
+_INT_RANGES: Final = {
+    "top_k": (-1, INT32_MAX),  # <= 0 keeps the whole vocabulary (llama_sampler_init_top_k)
+    "repeat_last_n": (0, INT32_MAX),
+    "dry_allowed_length": (0, INT32_MAX),
+    "dry_penalty_last_n": (0, INT32_MAX),
+    "mirostat": (0, 2),
+    "min_keep": (0, INT32_MAX),
+}
+_FLOAT_RANGES: Final = {
+    "temperature": (0.0, FLOAT32_MAX),
+    "dynatemp_range": (-FLOAT32_MAX, FLOAT32_MAX),
+    "dynatemp_exponent": (-FLOAT32_MAX, FLOAT32_MAX),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "typical_p": (-FLOAT32_MAX, FLOAT32_MAX),
+    "top_n_sigma": (-FLOAT32_MAX, FLOAT32_MAX),
+    "xtc_probability": (0.0, 1.0),
+    "xtc_threshold": (0.0, 1.0),
+    "presence_penalty": (-FLOAT32_MAX, FLOAT32_MAX),
+    "frequency_penalty": (-FLOAT32_MAX, FLOAT32_MAX),
+    "dry_multiplier": (-FLOAT32_MAX, FLOAT32_MAX),
+    "dry_base": (1.0, FLOAT32_MAX),
+    "mirostat_tau": (-FLOAT32_MAX, FLOAT32_MAX),
+    "mirostat_eta": (-FLOAT32_MAX, FLOAT32_MAX),
+    "adaptive_target": (-FLOAT32_MAX, 1.0),
+    "adaptive_decay": (0.0, 0.99),
+}
+# common_sampler_init refuses a repeat penalty whose reciprocal is not finite in 32 bits.
+_MIN_REPEAT_PENALTY: Final = 1.0 / FLOAT32_MAX
+_BOOLEANS: Final = ("grammar_lazy", "ignore_eos")
+
+
+@dataclass(frozen=True, slots=True)
+class GrammarTrigger:
+    """What switches a lazy grammar on: a token, or a regular expression over the whole output.
+
+    Exactly one of `token` and `pattern` is set. A pattern is an ECMAScript regular expression
+    matched from the start of the output; the grammar is fed from its first group on (llama.h,
+    llama_sampler_init_grammar_lazy_patterns).
+    """
+
+    pattern: str | None = None
+    token: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.pattern is None) == (self.token is None):
+            raise InvalidParameterError(
+                "grammar_triggers",
+                "a trigger needs either a pattern or a token, not both or neither",
+            )
+        if self.token is not None:
+            _check_int("grammar_triggers", self.token, 0, INT32_MAX)
+        if self.pattern is not None:
+            _check_text("grammar_triggers", self.pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How the tokens of one request are chosen.
+
+    Every field is checked when the object is made: InvalidParameterError names the field. `seed`
+    None (or 4294967295, LLAMA_DEFAULT_SEED) is random; an equal seed repeats a request that runs
+    alone. `temperature` 0 is greedy. `samplers` is the order, in llama-server's names. `logit_bias`
+    holds (token, bias) pairs; -inf bans a token.
+    """
+
+    seed: int | None = None
+    temperature: float = 0.8
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    typical_p: float = 1.0
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = 64
+    dry_sequence_breakers: tuple[str, ...] = DEFAULT_DRY_SEQUENCE_BREAKERS
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    adaptive_target: float = -1.0
+    adaptive_decay: float = 0.9
+    min_keep: int = 0
+    samplers: tuple[str, ...] = DEFAULT_SAMPLERS
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: str = ""
+    grammar_root: str = "root"
+    grammar_lazy: bool = False
+    grammar_triggers: tuple[GrammarTrigger, ...] = ()
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    def validate(self) -> None:
+        """Raise InvalidParameterError for the first field whose value llama.cpp cannot take."""
+        for name, (low, high) in _INT_RANGES.items():
+            _check_int(name, getattr(self, name), low, high)
+        for name, (minimum, maximum) in _FLOAT_RANGES.items():
+            _check_float(name, getattr(self, name), minimum, maximum)
+        for name in _BOOLEANS:
+            _check_bool(name, getattr(self, name))
+        _check_float("repeat_penalty", self.repeat_penalty, _MIN_REPEAT_PENALTY, FLOAT32_MAX)
+        if self.seed is not None:
+            _check_int("seed", self.seed, 0, RANDOM_SEED)
+        _check_samplers(self.samplers)
+        _check_breakers(self.dry_sequence_breakers)
+        _check_logit_bias(self.logit_bias)
+        self._check_grammar()
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the most likely token is always taken."""
+        return self.temperature == 0.0 and self.mirostat == 0 and "temperature" in self.samplers
+
+    def _check_grammar(self) -> None:
+        _check_text("grammar", self.grammar)
+        _check_text("grammar_root", self.grammar_root)
+        if not self.grammar_root:
+            raise InvalidParameterError("grammar_root", "the name of the root rule is empty")
+        _check_triggers(self.grammar_triggers)
+        if self.grammar_lazy and self.grammar and not self.grammar_triggers:
+            raise InvalidParameterError("grammar_triggers", "no triggers set for a lazy grammar")
+
+
+def sampler_names(names: Iterable[object]) -> tuple[str, ...]:
+    """Return llama-server's canonical sampler names for names in any of its spellings.
+
+    "top-k", "topk", "nucleus", "temp", "typ" and upper case are accepted as in
+    common_sampler_types_from_names; an unknown name, which llama-server drops with a log line,
+    raises InvalidParameterError.
+    """
+    canonical = []
+    for name in names:
+        found = _SPELLINGS.get(name.lower()) if isinstance(name, str) else None
+        if found is None:
+            raise InvalidParameterError(
+                "samplers", f"unknown sampler {name!r}; known are {', '.join(SAMPLER_NAMES)}"
+            )
+        canonical.append(found)
+    return tuple(canonical)
+
+
+def _spellings() -> dict[str, str]:
+    spellings = {"nucleus": "top_p", "temp": "temperature", "typ": "typ_p", "typical_p": "typ_p"}
+    for name in SAMPLER_NAMES:
+        for spelling in (name, name.replace("_", "-"), name.replace("_", "")):
+            spellings[spelling] = name
+    return spellings
+
+
+_SPELLINGS: Final = _spellings()
+
+
+def _check_int(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidParameterError(name, f"expected an integer, but got {value!r}")
+    if not low <= value <= high:
+        raise InvalidParameterError(name, _out_of_range(low, high, value))
+
+
+def _check_float(name: str, value: object, low: float, high: float) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise InvalidParameterError(name, f"expected a number, but got {value!r}")
+    # NaN compares false with everything, infinity is beyond every upper bound.
+    if not low <= value <= high:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidParameterError(name, f"Value must be finite, but got {value}")
+        raise InvalidParameterError(name, _out_of_range(low, high, value))
+
+
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidParameterError(name, f"expected true or false, but got {value!r}")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidParameterError(name, f"expected a string, but got {value!r}")
+    if "\0" in value:
+        raise InvalidParameterError(name, "a NUL character is not allowed")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidParameterError(
+            name, f"not valid Unicode: lone surrogate at position {error.start}"
+        ) from None
+
+
+def _check_samplers(samplers: object) -> None:
+    if not isinstance(samplers, tuple):
+        raise InvalidParameterError("samplers", f"must be a tuple of names, but got {samplers!r}")
+    for name in samplers:
+        if name not in SAMPLER_NAMES:
+            raise InvalidParameterError(
+                "samplers", f"unknown sampler {name!r}; known are {', '.join(SAMPLER_NAMES)}"
+            )
+    if len(samplers) > 2 * len(SAMPLER_NAMES):
+        raise InvalidParameterError(
+            "samplers", f"at most {2 * len(SAMPLER_NAMES)} samplers, but got {len(samplers)}"
+        )
+
+
+def _check_breakers(breakers: object) -> None:
+    if not isinstance(breakers, tuple):
+        raise InvalidParameterError(
+            "dry_sequence_breakers", f"must be a tuple of strings, but got {breakers!r}"
+        )
+    if len(breakers) > MAX_DRY_SEQUENCE_BREAKERS:
+        raise InvalidParameterError(
+            "dry_sequence_breakers", _out_of_range(0, MAX_DRY_SEQUENCE_BREAKERS, len(breakers))
+        )
+    for breaker in breakers:
+        _check_text("dry_sequence_breakers", breaker)
+        if not breaker:
+            raise InvalidParameterError("dry_sequence_breakers", "a sequence breaker is empty")
+
+
+def _check_logit_bias(logit_bias: object) -> None:
+    if not isinstance(logit_bias, tuple):
+        raise InvalidParameterError("logit_bias", "must be a tuple of (token, bias) pairs")
+    if len(logit_bias) > MAX_LOGIT_BIASES:
+        raise InvalidParameterError(
+            "logit_bias", f"at most {MAX_LOGIT_BIASES} pairs, but got {len(logit_bias)}"
+        )
+    for pair in logit_bias:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise InvalidParameterError("logit_bias", f"expected (token, bias), but got {pair!r}")
+        token, bias = pair
+        _check_int("logit_bias", token, 0, INT32_MAX)
+        if bias != -math.inf:  # bans the token
+            _check_float("logit_bias", bias, -FLOAT32_MAX, FLOAT32_MAX)
+
+
+def _check_triggers(triggers: object) -> None:
+    if not isinstance(triggers, tuple) or not all(
+        isinstance(trigger, GrammarTrigger) for trigger in triggers
+    ):
+        raise InvalidParameterError("grammar_triggers", "must be a tuple of GrammarTrigger")
+
+
+def _out_of_range(low: float, high: float, value: float) -> str:
+    return f"Value must be between {low} <= value <= {high}, but got {value}"
