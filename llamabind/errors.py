@@ -7,6 +7,7 @@ LlamaError
 │   └── SymbolMissingError      the library lacks a function (also AttributeError)
 ├── HandleClosedError           an object was used after close()
 ├── InvalidParameterError       a value out of range; names the field (also ValueError)
+├── GgufError                   a file is no GGUF that can be read, or is damaged
 ├── ModelLoadError              a model file could not be loaded; carries a machine-readable reason
 │   └── LoadCancelledError      the progress callback asked to stop
 ├── ContextCreateError          a context could not be made from a loaded model
@@ -59,6 +60,10 @@ class InvalidParameterError(LlamaError, ValueError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class GgufError(LlamaError):
+    """A file is no GGUF that can be read, or is damaged; the message is a sentence for users."""
 
 
 class ModelLoadError(LlamaError):
