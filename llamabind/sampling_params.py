@@ -1,4 +1,4 @@
-"""SamplingParams: how one request's tokens are chosen, in llama-server's names, ranges and defaults.
+"""SamplingParams: how a request's tokens are chosen; llama-server's names, ranges and defaults.
 
 Pure Python: the HTTP process builds these too. Ranges follow tools/server/server-schema.cpp,
 defaults `struct common_params_sampling` of common/common.h.
@@ -9,10 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from llamabind.checks import (
+    FLOAT32_MAX,
+    INT32_MAX,
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+    check_text,
+    out_of_range,
+)
 from llamabind.errors import InvalidParameterError
 
-INT32_MAX: Final = 2**31 - 1
-FLOAT32_MAX: Final = 3.4028234663852886e38
 # Native code reserves this seed (LLAMA_DEFAULT_SEED) to mean "random".
 RANDOM_SEED: Final = 0xFFFFFFFF
 
@@ -29,6 +37,8 @@ DEFAULT_SAMPLERS: Final = (
 )
 SAMPLER_NAMES: Final = (*DEFAULT_SAMPLERS, "infill", "adaptive_p")
 DEFAULT_DRY_SEQUENCE_BREAKERS: Final = ("\n", ":", '"', "*")
+
+TRIGGER_KINDS: Final = ("word", "pattern", "pattern_full", "token")
 
 # Each breaker is matched against every piece of the vocabulary when a sampler is made.
 MAX_DRY_SEQUENCE_BREAKERS: Final = 64
@@ -68,26 +78,24 @@ _BOOLEANS: Final = ("grammar_lazy", "ignore_eos")
 
 @dataclass(frozen=True, slots=True)
 class GrammarTrigger:
-    """What switches a lazy grammar on: a token, or a regular expression over the whole output.
+    """What switches a lazy grammar on (struct common_grammar_trigger of common/common.h).
 
-    Exactly one of `token` and `pattern` is set. A pattern is an ECMAScript regular expression
-    matched from the start of the output; the grammar is fed from its first group on (llama.h,
-    llama_sampler_init_grammar_lazy_patterns).
+    `kind` "word" is found anywhere in the output as it is written, "pattern" is an ECMAScript
+    regular expression that is searched for, "pattern_full" one that the whole output matches; the
+    grammar is fed from its first group on. "token" needs `token`, the others `value`.
     """
 
-    pattern: str | None = None
+    kind: str
+    value: str = ""
     token: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.pattern is None) == (self.token is None):
-            raise InvalidParameterError(
-                "grammar_triggers",
-                "a trigger needs either a pattern or a token, not both or neither",
-            )
-        if self.token is not None:
-            _check_int("grammar_triggers", self.token, 0, INT32_MAX)
-        if self.pattern is not None:
-            _check_text("grammar_triggers", self.pattern)
+        check_choice("grammar_triggers", self.kind, TRIGGER_KINDS)
+        check_text("grammar_triggers", self.value)
+        if self.kind == "token":
+            check_int("grammar_triggers", self.token, 0, INT32_MAX)
+        elif not self.value:
+            raise InvalidParameterError("grammar_triggers", f"a {self.kind} trigger needs a value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,8 @@ class SamplingParams:
     Every field is checked when the object is made: InvalidParameterError names the field. `seed`
     None (or 4294967295, LLAMA_DEFAULT_SEED) is random; an equal seed repeats a request that runs
     alone. `temperature` 0 is greedy. `samplers` is the order, in llama-server's names. `logit_bias`
-    holds (token, bias) pairs; -inf bans a token.
+    holds (token, bias) pairs; -inf bans a token. `grammar_prefill` is text that the prompt ends
+    with and the grammar begins with (RenderedPrompt of a chat template tells it).
     """
 
     seed: int | None = None
@@ -132,6 +141,7 @@ class SamplingParams:
     grammar_root: str = "root"
     grammar_lazy: bool = False
     grammar_triggers: tuple[GrammarTrigger, ...] = ()
+    grammar_prefill: str = ""
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
@@ -140,14 +150,14 @@ class SamplingParams:
     def validate(self) -> None:
         """Raise InvalidParameterError for the first field whose value llama.cpp cannot take."""
         for name, (low, high) in _INT_RANGES.items():
-            _check_int(name, getattr(self, name), low, high)
+            check_int(name, getattr(self, name), low, high)
         for name, (minimum, maximum) in _FLOAT_RANGES.items():
-            _check_float(name, getattr(self, name), minimum, maximum)
+            check_float(name, getattr(self, name), minimum, maximum)
         for name in _BOOLEANS:
-            _check_bool(name, getattr(self, name))
-        _check_float("repeat_penalty", self.repeat_penalty, _MIN_REPEAT_PENALTY, FLOAT32_MAX)
+            check_bool(name, getattr(self, name))
+        check_float("repeat_penalty", self.repeat_penalty, _MIN_REPEAT_PENALTY, FLOAT32_MAX)
         if self.seed is not None:
-            _check_int("seed", self.seed, 0, RANDOM_SEED)
+            check_int("seed", self.seed, 0, RANDOM_SEED)
         _check_samplers(self.samplers)
         _check_breakers(self.dry_sequence_breakers)
         _check_logit_bias(self.logit_bias)
@@ -159,8 +169,9 @@ class SamplingParams:
         return self.temperature == 0.0 and self.mirostat == 0 and "temperature" in self.samplers
 
     def _check_grammar(self) -> None:
-        _check_text("grammar", self.grammar)
-        _check_text("grammar_root", self.grammar_root)
+        check_text("grammar", self.grammar)
+        check_text("grammar_root", self.grammar_root)
+        check_text("grammar_prefill", self.grammar_prefill)
         if not self.grammar_root:
             raise InvalidParameterError("grammar_root", "the name of the root rule is empty")
         _check_triggers(self.grammar_triggers)
@@ -197,41 +208,6 @@ def _spellings() -> dict[str, str]:
 _SPELLINGS: Final = _spellings()
 
 
-def _check_int(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidParameterError(name, f"expected an integer, but got {value!r}")
-    if not low <= value <= high:
-        raise InvalidParameterError(name, _out_of_range(low, high, value))
-
-
-def _check_float(name: str, value: object, low: float, high: float) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise InvalidParameterError(name, f"expected a number, but got {value!r}")
-    # NaN compares false with everything, infinity is beyond every upper bound.
-    if not low <= value <= high:
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InvalidParameterError(name, f"Value must be finite, but got {value}")
-        raise InvalidParameterError(name, _out_of_range(low, high, value))
-
-
-def _check_bool(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise InvalidParameterError(name, f"expected true or false, but got {value!r}")
-
-
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidParameterError(name, f"expected a string, but got {value!r}")
-    if "\0" in value:
-        raise InvalidParameterError(name, "a NUL character is not allowed")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidParameterError(
-            name, f"not valid Unicode: lone surrogate at position {error.start}"
-        ) from None
-
-
 def _check_samplers(samplers: object) -> None:
     if not isinstance(samplers, tuple):
         raise InvalidParameterError("samplers", f"must be a tuple of names, but got {samplers!r}")
@@ -253,10 +229,10 @@ def _check_breakers(breakers: object) -> None:
         )
     if len(breakers) > MAX_DRY_SEQUENCE_BREAKERS:
         raise InvalidParameterError(
-            "dry_sequence_breakers", _out_of_range(0, MAX_DRY_SEQUENCE_BREAKERS, len(breakers))
+            "dry_sequence_breakers", out_of_range(0, MAX_DRY_SEQUENCE_BREAKERS, len(breakers))
         )
     for breaker in breakers:
-        _check_text("dry_sequence_breakers", breaker)
+        check_text("dry_sequence_breakers", breaker)
         if not breaker:
             raise InvalidParameterError("dry_sequence_breakers", "a sequence breaker is empty")
 
@@ -272,9 +248,9 @@ def _check_logit_bias(logit_bias: object) -> None:
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise InvalidParameterError("logit_bias", f"expected (token, bias), but got {pair!r}")
         token, bias = pair
-        _check_int("logit_bias", token, 0, INT32_MAX)
+        check_int("logit_bias", token, 0, INT32_MAX)
         if bias != -math.inf:  # bans the token
-            _check_float("logit_bias", bias, -FLOAT32_MAX, FLOAT32_MAX)
+            check_float("logit_bias", bias, -FLOAT32_MAX, FLOAT32_MAX)
 
 
 def _check_triggers(triggers: object) -> None:
@@ -282,7 +258,3 @@ def _check_triggers(triggers: object) -> None:
         isinstance(trigger, GrammarTrigger) for trigger in triggers
     ):
         raise InvalidParameterError("grammar_triggers", "must be a tuple of GrammarTrigger")
-
-
-def _out_of_range(low: float, high: float, value: float) -> str:
-    return f"Value must be between {low} <= value <= {high}, but got {value}"

@@ -118,20 +118,26 @@ def test_a_lazy_grammar_needs_a_trigger():
     with pytest.raises(InvalidParameterError, match="no triggers set"):
         SamplingParams(grammar='root ::= "a"', grammar_lazy=True)
     assert SamplingParams(
-        grammar='root ::= "a"', grammar_lazy=True, grammar_triggers=(GrammarTrigger(token=3),)
+        grammar='root ::= "a"',
+        grammar_lazy=True,
+        grammar_triggers=(GrammarTrigger("token", token=3),),
     ).grammar_lazy
 
 
-@pytest.mark.parametrize("arguments", [{}, {"pattern": "a", "token": 1}])
-def test_a_trigger_is_either_a_pattern_or_a_token(arguments):
-    with pytest.raises(InvalidParameterError, match="either a pattern or a token"):
-        GrammarTrigger(**arguments)
-
-
-@pytest.mark.parametrize("arguments", [{"token": -1}, {"token": 2**31}, {"pattern": "\0"}])
-def test_a_trigger_that_c_cannot_take_is_refused(arguments):
-    with pytest.raises(InvalidParameterError):
-        GrammarTrigger(**arguments)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("token",), "expected an integer, but got None"),
+        (("token", "", -1), "but got -1"),
+        (("token", "", 2**31), "but got 2147483648"),
+        (("word",), "a word trigger needs a value"),
+        (("pattern", "a\0"), "a NUL character"),
+        (("regex", "a"), "Value must be one of word, pattern, pattern_full, token"),
+    ],
+)
+def test_a_trigger_that_native_code_cannot_take_is_refused(arguments, message):
+    with pytest.raises(InvalidParameterError, match=message):
+        GrammarTrigger(*arguments)
 
 
 def test_params_cannot_be_changed_after_they_were_checked():

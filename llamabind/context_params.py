@@ -1,0 +1,116 @@
+"""ContextParams: the shape of a context; pure Python."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from llamabind.checks import (
+    INT32_MAX,
+    UINT32_MAX,
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+)
+from llamabind.errors import InvalidParameterError
+
+# What llama-server accepts as --cache-type-k and -v (kv_cache_types of common/arg.cpp).
+KV_CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+FLASH_ATTN_MODES: Final = ("auto", "on", "off")
+POOLING_TYPES: Final = ("none", "mean", "cls", "last", "rank")
+ROPE_SCALING_TYPES: Final = ("none", "linear", "yarn", "longrope")
+ATTENTION_TYPES: Final = ("causal", "non_causal")
+# LLAMA_MAX_SEQ of llama-cparams.h, llama_max_parallel_sequences() at run time.
+MAX_SEQUENCES: Final = 256
+# GGML_MAX_N_THREADS of ggml.h: more is an abort.
+MAX_THREADS: Final = 512
+
+_FLOATS: Final = (
+    "rope_freq_base",
+    "rope_freq_scale",
+    "yarn_ext_factor",
+    "yarn_attn_factor",
+    "yarn_beta_fast",
+    "yarn_beta_slow",
+)
+_BOOLEANS: Final = (
+    "kv_unified",
+    "embeddings",
+    "swa_full",
+    "offload_kqv",
+    "op_offload",
+    "no_perf",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ContextParams:
+    """The shape of a context (struct llama_context_params of llama.h).
+
+    `n_ctx` 0 takes the model's training context; with `kv_unified` it is shared by all sequences,
+    else each of the `n_seq_max` streams gets its n_seq_max-th part. `n_batch` is the most tokens of
+    one decode, `n_ubatch` of one graph. Threads None leaves llama.cpp's default. `pooling_type`,
+    `attention_type` and `rope_scaling_type` None take the model's, rope and yarn 0 or -1 likewise.
+    """
+
+    n_ctx: int = 0
+    n_batch: int = 2048
+    n_ubatch: int = 512
+    n_seq_max: int = 1
+    n_rs_seq: int = 0
+    n_threads: int | None = None
+    n_threads_batch: int | None = None
+    type_k: str = "f16"
+    type_v: str = "f16"
+    flash_attn: str = "auto"
+    kv_unified: bool = True
+    swa_full: bool = False
+    embeddings: bool = False
+    pooling_type: str | None = None
+    attention_type: str | None = None
+    rope_scaling_type: str | None = None
+    rope_freq_base: float = 0.0
+    rope_freq_scale: float = 0.0
+    yarn_ext_factor: float = -1.0
+    yarn_attn_factor: float = -1.0
+    yarn_beta_fast: float = -1.0
+    yarn_beta_slow: float = -1.0
+    yarn_orig_ctx: int = 0
+    offload_kqv: bool = True
+    op_offload: bool = True
+    no_perf: bool = True
+
+    def __post_init__(self) -> None:
+        check_int("n_ctx", self.n_ctx, 0, INT32_MAX)
+        check_int("n_batch", self.n_batch, 1, INT32_MAX)
+        check_int("n_ubatch", self.n_ubatch, 1, INT32_MAX)
+        check_int("n_seq_max", self.n_seq_max, 1, MAX_SEQUENCES)
+        check_int("n_rs_seq", self.n_rs_seq, 0, INT32_MAX)
+        check_int("yarn_orig_ctx", self.yarn_orig_ctx, 0, UINT32_MAX)
+        for name in _FLOATS:
+            check_float(name, getattr(self, name))
+        for name in _BOOLEANS:
+            check_bool(name, getattr(self, name))
+        self._check_threads()
+        self._check_choices()
+        if self.n_seq_max > self.n_batch:
+            # llama_context reserves one output per sequence, out of n_batch, or aborts.
+            raise InvalidParameterError(
+                "n_seq_max", f"{self.n_seq_max} sequences need n_batch of at least as many"
+            )
+
+    def _check_threads(self) -> None:
+        if self.n_threads is not None:
+            check_int("n_threads", self.n_threads, 1, MAX_THREADS)
+        if self.n_threads_batch is not None:
+            check_int("n_threads_batch", self.n_threads_batch, 1, MAX_THREADS)
+
+    def _check_choices(self) -> None:
+        check_choice("type_k", self.type_k, KV_CACHE_TYPES)
+        check_choice("type_v", self.type_v, KV_CACHE_TYPES)
+        check_choice("flash_attn", self.flash_attn, FLASH_ATTN_MODES)
+        if self.pooling_type is not None:
+            check_choice("pooling_type", self.pooling_type, POOLING_TYPES)
+        if self.attention_type is not None:
+            check_choice("attention_type", self.attention_type, ATTENTION_TYPES)
+        if self.rope_scaling_type is not None:
+            check_choice("rope_scaling_type", self.rope_scaling_type, ROPE_SCALING_TYPES)

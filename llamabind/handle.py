@@ -1,0 +1,78 @@
+"""Handle: the base of every class that owns one native object."""
+
+import warnings
+from abc import ABC, abstractmethod
+from itertools import count
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+from weakref import WeakValueDictionary
+
+from llamabind.errors import HandleClosedError
+
+HandleT = TypeVar("HandleT", bound=int)
+_creation_order = count()
+
+
+class Handle(ABC, Generic[HandleT]):
+    """Owns one native object: frees it once, after everything that was made from it.
+
+    A parent closes its children first, newest first, so that no C pointer outlives what it points
+    to. A closed object raises HandleClosedError when it is used. The garbage collector only warns
+    (ResourceWarning): freeing there would happen on a random thread.
+    """
+
+    def __init__(self, handle: HandleT, *parents: "Handle[Any]") -> None:
+        self._handle: HandleT | None = handle
+        self._children: WeakValueDictionary[int, Handle[Any]] = WeakValueDictionary()
+        for parent in parents:
+            parent.adopt(self)
+
+    @property
+    def ptr(self) -> HandleT:
+        """The raw handle, for llamabind's own calls; raises HandleClosedError when closed."""
+        if self._handle is None:
+            raise HandleClosedError(f"the {type(self).__name__} is closed")
+        return self._handle
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether close() was called."""
+        return self._handle is None
+
+    def adopt(self, child: "Handle[Any]") -> None:
+        """Close `child` before this object is freed."""
+        self._children[next(_creation_order)] = child
+
+    def close(self) -> None:
+        """Free the native object and everything made from it; a second call does nothing."""
+        handle, self._handle = getattr(self, "_handle", None), None
+        if handle is None:
+            return
+        for _, child in sorted(self._children.items(), reverse=True):
+            child.close()
+        self._free(handle)
+
+    @abstractmethod
+    def _free(self, handle: HandleT) -> None:
+        """Give the native object back; called exactly once."""
+
+    def __enter__(self) -> Self:
+        _ = self.ptr
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            warnings.warn(
+                f"{type(self).__name__} was not closed; its native memory is lost",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )

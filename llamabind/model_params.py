@@ -1,0 +1,87 @@
+"""ModelParams: how a model file is loaded; pure Python."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from llamabind.checks import (
+    FLOAT32_MAX,
+    INT32_MAX,
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+    check_text,
+)
+from llamabind.errors import InvalidParameterError
+
+SPLIT_MODES: Final = ("none", "layer", "row", "tensor")
+LOAD_MODES: Final = ("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")
+
+# char key[128] and char val_str[128] of struct llama_model_kv_override, with their NUL.
+_MAX_OVERRIDE_BYTES: Final = 127
+_MAX_DEVICES: Final = 16
+_BOOLEANS: Final = ("vocab_only", "check_tensors", "use_extra_bufts", "no_host", "no_alloc")
+
+OverrideValue = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelParams:
+    """How a model file is loaded (struct llama_model_params of llama.h).
+
+    `n_gpu_layers` None offloads every layer that a device takes; `devices` None uses all devices,
+    names are those of llamabind.backend.devices(). `load_mode` takes llama-server's words.
+    `kv_overrides` are (metadata key, value) pairs that replace the file's metadata.
+    """
+
+    n_gpu_layers: int | None = None
+    split_mode: str = "layer"
+    main_gpu: int = 0
+    tensor_split: tuple[float, ...] = ()
+    devices: tuple[str, ...] | None = None
+    load_mode: str = "auto"
+    vocab_only: bool = False
+    check_tensors: bool = False
+    kv_overrides: tuple[tuple[str, OverrideValue], ...] = ()
+    use_extra_bufts: bool = True
+    no_host: bool = False
+    no_alloc: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n_gpu_layers is not None:
+            check_int("n_gpu_layers", self.n_gpu_layers, -1, INT32_MAX)
+        check_choice("split_mode", self.split_mode, SPLIT_MODES)
+        check_choice("load_mode", self.load_mode, LOAD_MODES)
+        check_int("main_gpu", self.main_gpu, -1, _MAX_DEVICES - 1)
+        for name in _BOOLEANS:
+            check_bool(name, getattr(self, name))
+        self._check_devices()
+        self._check_overrides()
+
+    def _check_devices(self) -> None:
+        if len(self.tensor_split) > _MAX_DEVICES:
+            raise InvalidParameterError(
+                "tensor_split", f"at most {_MAX_DEVICES} shares, but got {len(self.tensor_split)}"
+            )
+        for share in self.tensor_split:
+            check_float("tensor_split", share, 0.0, FLOAT32_MAX)
+        for device in self.devices or ():
+            check_text("devices", device)
+
+    def _check_overrides(self) -> None:
+        for key, value in self.kv_overrides:
+            _check_short_text(key)
+            if isinstance(value, str):
+                _check_short_text(value)
+            elif isinstance(value, float):
+                check_float("kv_overrides", value)
+            else:
+                check_int("kv_overrides", int(value), -(2**63), 2**63 - 1)
+
+
+def _check_short_text(text: object) -> None:
+    check_text("kv_overrides", text)
+    if len(str(text).encode()) > _MAX_OVERRIDE_BYTES:
+        raise InvalidParameterError(
+            "kv_overrides", f"at most {_MAX_OVERRIDE_BYTES} bytes of UTF-8, but got {text!r}"
+        )
