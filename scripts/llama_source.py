@@ -31,6 +31,10 @@ class LlamaSourceError(Exception):
     """llama.cpp's source cannot be had; the message says what to do."""
 
 
+class CacheNotWritableError(LlamaSourceError):
+    """The source is not in the cache yet, and cannot be put there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
     """Which llama.cpp we build, and which source distribution carries the same tree."""
@@ -108,16 +112,21 @@ def _checked_out(submodule: Path, pin: Pin) -> LlamaSource:
 
 
 def _git_head(folder: Path) -> str:
-    """The commit checked out in `folder` itself, "unknown" if it is no git work tree."""
+    """The commit checked out in `folder` itself, with "-dirty" if files differ from it."""
     # Without its own .git, git would answer for the repository around the folder.
     if not (folder / ".git").exists():
         return "unknown"
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
+        commit = _git(folder, "rev-parse", "HEAD")
+        changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return result.stdout.strip() if result.returncode == 0 else "unknown"
+    return f"{commit}-dirty" if changes else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def pip_download(pin: Pin, folder: Path) -> Path:
@@ -160,7 +169,7 @@ def _fetch(entry: Path, pin: Pin, download: Download) -> None:
         entry.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".fetch-", dir=entry.parent))
     except OSError as error:
-        raise LlamaSourceError(
+        raise CacheNotWritableError(
             f"cannot write to the cache folder {entry.parent} ({error}): set LLAMABIND_CACHE_DIR "
             "to a folder that you may write to"
         ) from error
@@ -191,7 +200,8 @@ def _members_below(tar: tarfile.TarFile, inner: PurePosixPath) -> Iterator[tarfi
     depth = 1 + len(inner.parts)
     for member in tar:
         parts = PurePosixPath(member.name).parts
-        if parts[1:depth] == inner.parts and len(parts) > depth:
+        # The sdist was made from a submodule; its .git file points nowhere and confuses git.
+        if parts[1:depth] == inner.parts and len(parts) > depth and parts[depth] != ".git":
             yield member.replace(name="/".join(parts[depth:]), deep=False)
 
 

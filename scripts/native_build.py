@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+"""Builds llama.cpp with vendor/CMakeLists.txt, or takes a finished build from the per-user cache.
+
+The top-level CMakeLists.txt runs this while it is configured, and scripts/build_peers for the
+benchmarks' llama-server. A build is found again by all that its content depends on (`describe`). It
+enters the cache in one rename, so a half-written one is never used; an interrupted one goes on
+where it stopped. LLAMABIND_NATIVE_CACHE=off builds in the caller's work folder instead, as does a
+cache folder that cannot be written to.
+"""
+
+import argparse
+import contextlib
+import difflib
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from llama_source import (
+    ROOT,
+    CacheNotWritableError,
+    LlamaSource,
+    LlamaSourceError,
+    cache_dir,
+    find_source,
+    read_pin,
+)
+
+PROJECT = ROOT / "vendor"
+KEEP_UNUSED_SECONDS = 60 * 24 * 3600
+OFF_VALUES = {"", "0", "OFF", "NO", "FALSE", "N", "IGNORE", "NOTFOUND"}  # CMake's own list
+
+# Decided by vendor/CMakeLists.txt; a user's value would be ignored without a word.
+RESERVED = {
+    *("BUILD_SHARED_LIBS", "GGML_STATIC", "LLAMA_USE_SYSTEM_GGML", "LLAMA_BUILD_COMMON"),
+    *("LLAMA_BUILD_MTMD", "LLAMA_BUILD_TOOLS", "LLAMA_BUILD_SERVER", "LLAMA_BUILD_TESTS"),
+    *("LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_APP", "LLAMA_BUILD_UI", "LLAMA_USE_PREBUILT_UI"),
+    *("LLAMA_BUILD_NUMBER", "LLAMA_BUILD_COMMIT"),
+}
+OURS = {"LLAMABIND_BUILD_PEERS"}
+
+# What CMake and the compilers read from the environment.
+ENVIRONMENT = re.compile(
+    r"(C|CXX|CPP|LD|CUDA|HIP|OBJC|OBJCXX)FLAGS|CC|CXX|CUDACXX|CUDAHOSTCXX|HIPCXX|NVCC_\w+|SDKROOT"
+    r"|CUDA_(PATH|HOME)|ROCM_PATH|HIP_\w+|VULKAN_SDK|ONEAPI_ROOT|MUSA_PATH|MACOSX_DEPLOYMENT_TARGET"
+    r"|ARCHFLAGS|CMAKE_(PREFIX_PATH|TOOLCHAIN_FILE)|C(PLUS)?_INCLUDE_PATH|CPATH|LIBRARY_PATH"
+)
+# The compilers that take part: the definition and the variable that name one, its usual name.
+COMPILERS = {
+    "": [("CMAKE_C_COMPILER", "CC", "cc"), ("CMAKE_CXX_COMPILER", "CXX", "c++")],
+    "GGML_CUDA": [("CMAKE_CUDA_COMPILER", "CUDACXX", "nvcc")],
+    "GGML_HIP": [("CMAKE_HIP_COMPILER", "HIPCXX", "hipcc")],
+    "GGML_MUSA": [("CMAKE_MUSA_COMPILER", "MUSACXX", "mcc")],
+    "GGML_VULKAN": [("Vulkan_GLSLC_EXECUTABLE", "GLSLC", "glslc")],
+}
+
+
+class NativeBuildError(Exception):
+    """llama.cpp cannot be built as asked; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class CMake:
+    """Which CMake to run, and with which generator ("" is its default)."""
+
+    program: str = "cmake"
+    generator: str = ""
+
+    def run(self, *arguments: str) -> bool:
+        # Our stdout is for the answer; the build's output belongs to the log.
+        command = [self.program, *arguments]
+        return subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0
+
+    def configure(self, build: Path, definitions: dict[str, str]) -> bool:
+        generator = ["-G", self.generator] if self.generator else []
+        given = [f"-D{name}={value}" for name, value in sorted(definitions.items())]
+        return self.run("-S", str(PROJECT), "-B", str(build), *generator, *given)
+
+    def build(self, build: Path) -> bool:
+        jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(os.cpu_count() or 1)
+        return self.run("--build", str(build), "--config", "Release", "--parallel", jobs)
+
+    def install(self, build: Path, prefix: Path) -> bool:
+        folder = ("--prefix", str(prefix))
+        return self.run("--install", str(build), "--config", "Release", "--strip", *folder)
+
+
+@dataclass(frozen=True, slots=True)
+class NativeBuild:
+    """A finished build: `prefix` has lib/ (and bin/ for the peers), made from `source`."""
+
+    prefix: Path
+    source: LlamaSource
+    is_cached: bool  # whether `prefix` outlives the caller's work folder
+
+
+def native_build(definitions: dict[str, str], *, work: Path, cmake: CMake) -> NativeBuild:
+    """Finds or makes the build for the user's `definitions`.
+
+    `work` takes what must not or cannot go into the cache. Raises NativeBuildError for what cannot
+    be built as asked and LlamaSourceError where llama.cpp's source cannot be had.
+    """
+    source = _source(work)
+    check_definitions(definitions, source.path)
+    facts = describe(definitions, source)
+    entries = _entries_folder(source, work)
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
+    entry = entries / key
+    with _locked(entries / f"{key}.lock"):
+        if not (entry / "facts.json").is_file():
+            _make(entry, definitions, facts, source=source, cmake=cmake)
+        os.utime(entry)
+    return NativeBuild(entry, source, is_cached=work not in entry.parents)
+
+
+def _source(work: Path) -> LlamaSource:
+    try:
+        return find_source()
+    except CacheNotWritableError:
+        return find_source(cache=work / "cache")
+
+
+def _entries_folder(source: LlamaSource, work: Path) -> Path:
+    """The cache's folder of builds, or one in `work` where the cache cannot or must not be used."""
+    private = work / "native"
+    private.mkdir(parents=True, exist_ok=True)
+    # Nothing identifies the content of a source that is not the pinned one.
+    if not source.is_pinned or os.environ.get("LLAMABIND_NATIVE_CACHE", "").lower() == "off":
+        return private
+    shared = cache_dir() / "native"
+    try:
+        shared.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=shared).close()
+    except OSError as error:
+        _log(f"building in {private}, since the cache folder cannot be written to: {error}")
+        return private
+    return shared
+
+
+def check_definitions(definitions: dict[str, str], source: Path) -> None:
+    """Stops on an option that llama.cpp does not know or that we decide: it would do nothing."""
+    known: set[str] | None = None
+    for name in definitions:
+        if name in RESERVED:
+            raise NativeBuildError(
+                f"{name} is decided by llamabind's own build (vendor/CMakeLists.txt): leave it out"
+            )
+        if name in OURS or not re.match(r"(GGML|LLAMA|LLAMABIND|MTMD)_", name):
+            continue
+        known = known or _options_of(source) | OURS
+        if name not in known:
+            close = difflib.get_close_matches(name, sorted(known), n=3)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise NativeBuildError(
+                f"{name} is an option that this llama.cpp does not have{hint} (it would have been "
+                "ignored, and the result would not be what you asked for)"
+            )
+
+
+def _options_of(source: Path) -> set[str]:
+    """Every GGML_, LLAMA_ and MTMD_ name in llama.cpp's CMake files."""
+    folders = ("cmake", "common", "ggml", "src", "tools/mtmd", "vendor")
+    files = [source / "CMakeLists.txt"]
+    for folder in folders:
+        files += [*(source / folder).rglob("CMakeLists.txt"), *(source / folder).rglob("*.cmake")]
+    text = "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
+    return set(re.findall(r"\b(?:GGML|LLAMA|MTMD)_[A-Z0-9_]+\b", text))
+
+
+def describe(definitions: dict[str, str], source: LlamaSource) -> dict[str, object]:
+    """All that a build's content depends on, as JSON; equal facts mean an equal build."""
+    facts: dict[str, object] = {
+        "llama.cpp": source.commit,
+        "project": hashlib.sha256((PROJECT / "CMakeLists.txt").read_bytes()).hexdigest(),
+        "definitions": definitions,
+        "environment": {k: v for k, v in os.environ.items() if ENVIRONMENT.fullmatch(k)},
+        "compilers": _compilers(definitions),
+        "system": [platform.system(), platform.machine(), platform.mac_ver()[0]],
+        "libc": platform.libc_ver(),
+    }
+    if is_on(definitions.get("GGML_NATIVE", "ON")):
+        facts["processor"] = _processor()
+        if is_on(definitions.get("GGML_CUDA", "")):
+            query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+            facts["gpu"] = _output_of(query)
+    return facts
+
+
+def is_on(value: str) -> bool:
+    """Whether CMake's if() takes `value` for true."""
+    return value.upper() not in OFF_VALUES and not value.upper().endswith("-NOTFOUND")
+
+
+def _compilers(definitions: dict[str, str]) -> list[str]:
+    versions = []
+    for option, compilers in COMPILERS.items():
+        if option and not is_on(definitions.get(option, "")):
+            continue
+        for definition, variable, usual in compilers:
+            program = definitions.get(definition) or os.environ.get(variable) or usual
+            versions.append(f"{program}: {_output_of([*shlex.split(program), '--version'])}")
+    return versions
+
+
+def _processor() -> str:
+    """What -march=native looks at: the model and the instruction sets."""
+    if platform.system() == "Darwin":
+        return _output_of(["sysctl", "machdep.cpu.brand_string", "hw.optional"])
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = re.compile(
+        r"model name|cpu family|model|flags|Features|CPU (part|implementer|variant)"
+    )
+    return "\n".join(line for line in lines if wanted.fullmatch(line.split(":")[0].strip()))
+
+
+def _output_of(command: list[str]) -> str:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return "not found"
+    return result.stdout.strip()
+
+
+def _make(
+    entry: Path,
+    definitions: dict[str, str],
+    facts: dict[str, object],
+    *,
+    source: LlamaSource,
+    cmake: CMake,
+) -> None:
+    """Builds and publishes `entry`; the caller holds its lock."""
+    tree = entry.with_name(f"{entry.name}.build")
+    asked = " ".join(f"-D{name}={value}" for name, value in definitions.items()) or "no options"
+    pin = read_pin()
+    ours = {
+        "LLAMA_CPP_DIR": str(source.path),
+        "LLAMABIND_BUILD_NUMBER": str(pin.build_number if source.is_pinned else 0),
+        "LLAMABIND_BUILD_COMMIT": source.commit[:9],
+    }
+    _log(f"building llama.cpp {source.commit[:9]} with {asked}; this takes minutes")
+    started = time.monotonic()
+    if not cmake.configure(tree, definitions | ours):
+        shutil.rmtree(tree, ignore_errors=True)  # what CMake did not find then is in its cache
+        raise NativeBuildError(
+            f"llama.cpp cannot be configured with {asked}: see CMake's error above"
+        )
+    if not cmake.build(tree):
+        raise NativeBuildError(f"llama.cpp does not compile with {asked}: see the error above")
+    stage = entry.with_name(f"{entry.name}.stage")
+    shutil.rmtree(stage, ignore_errors=True)
+    if not cmake.install(tree, stage):
+        raise NativeBuildError(f"the build of llama.cpp cannot be installed to {stage}")
+    check_backends(definitions, source.path, stage / "lib")
+    (stage / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    shutil.rmtree(entry, ignore_errors=True)
+    stage.rename(entry)
+    shutil.rmtree(tree, ignore_errors=True)
+    _log(f"llama.cpp was built in {time.monotonic() - started:.0f} s: {entry}")
+    _forget_unused(entry.parent)
+
+
+def check_backends(definitions: dict[str, str], source: Path, lib: Path) -> None:
+    """Stops if a backend that was asked for has no library in `lib`: no silent CPU-only result."""
+    for name, value in definitions.items():
+        backend = name.lower().replace("_", "-")  # GGML_CUDA -> ggml-cuda
+        is_backend = (source / "ggml" / "src" / backend).is_dir()
+        if is_backend and is_on(value) and not any(lib.glob(f"*{backend}*")):
+            raise NativeBuildError(f"{name}={value} was asked for, but no {backend} was built")
+
+
+def _forget_unused(entries: Path) -> None:
+    """Removes builds, and trees of interrupted ones, that nobody has asked for in two months."""
+    for path in entries.iterdir():
+        if path.is_dir() and time.time() - path.stat().st_mtime > KEEP_UNUSED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds `path`'s lock: a second build of the same thing waits for the first one's result."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two builds at once would collide, which pip does not do
+        yield
+        return
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            _log(f"waiting for another build of the same llama.cpp ({path})")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _log(message: str) -> None:
+    print(f"-- llamabind: {message}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Prints the build as JSON; an error is one message on stderr and exit status 1."""
+    parser = argparse.ArgumentParser(description="build llama.cpp, or find it in the cache")
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is not cached")
+    parser.add_argument("--cmake", default="cmake")
+    parser.add_argument("--generator", default="")
+    parser.add_argument("-D", dest="definitions", action="append", default=[], metavar="NAME=VALUE")
+    arguments = parser.parse_args()
+    pairs = (text.partition("=") for text in arguments.definitions)
+    definitions = {name.partition(":")[0]: value for name, _, value in pairs}
+    cmake = CMake(arguments.cmake, arguments.generator)
+    try:
+        result = native_build(definitions, work=arguments.work.absolute(), cmake=cmake)
+    except (NativeBuildError, LlamaSourceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    fields = {"prefix": str(result.prefix), "source": str(result.source.path)}
+    print(json.dumps(fields | {"cached": result.is_cached, "commit": result.source.commit}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
