@@ -1,0 +1,228 @@
+"""libllamabind: chat templates, grammars, sampling and memory figures, guarded (csrc/llamabind.h).
+
+A call that fails returns None, or a status other than LB_OK; lb_last_status and lb_last_error of
+the same thread then say why. Results of type CText are freed with lb_string_free.
+"""
+
+# mypy: disable-error-code="empty-body"
+import ctypes
+from enum import IntEnum
+from typing import Annotated, NewType, TypeAlias
+
+from llamabind._capi.loader import c_function
+from llamabind._capi.types import (
+    ContextPtr,
+    ModelPtr,
+    Ptr,
+    SamplerPtr,
+    VocabPtr,
+    i32,
+    llama_context_params,
+    llama_model_params,
+    llama_model_tensor_buft_override,
+    llama_token,
+    llama_token_data_array,
+    size_t,
+    u32,
+)
+
+ChatHandle = NewType("ChatHandle", int)
+ParserHandle = NewType("ParserHandle", int)
+GrammarHandle = NewType("GrammarHandle", int)
+GuardedSamplerHandle = NewType("GuardedSamplerHandle", int)
+TextHandle = NewType("TextHandle", int)
+
+ChatPtr: TypeAlias = Annotated[ChatHandle, ctypes.c_void_p, "lb_chat"]
+ParserPtr: TypeAlias = Annotated[ParserHandle, ctypes.c_void_p, "lb_parser"]
+GrammarPtr: TypeAlias = Annotated[GrammarHandle, ctypes.c_void_p, "lb_grammar"]
+GuardedSamplerPtr: TypeAlias = Annotated[GuardedSamplerHandle, ctypes.c_void_p, "lb_sampler"]
+# A char * that we own: read with ctypes.string_at, free with lb_string_free.
+CText: TypeAlias = Annotated[TextHandle, ctypes.c_void_p, "char"]
+
+
+class lb_status(IntEnum):
+    """Why a call failed; the comments of llamabind.h tell them apart."""
+
+    LB_OK = 0
+    LB_INVALID = 1
+    LB_REFUSED = 2
+    LB_ERROR = 3
+    LB_NO_MEMORY = 4
+    LB_TOKEN_REFUSED = 5
+    LB_GRAMMAR_DEAD_END = 6
+
+
+@c_function("llamabind")
+def lb_last_error() -> bytes: ...
+
+
+@c_function("llamabind")
+def lb_last_status() -> i32: ...
+
+
+@c_function("llamabind")
+def lb_string_free(text: CText | None) -> None: ...
+
+
+@c_function("llamabind")
+def lb_llama_commit() -> bytes: ...
+
+
+@c_function("llamabind")
+def lb_build_number() -> i32: ...
+
+
+@c_function("llamabind")
+def lb_struct_size(name: bytes) -> size_t: ...
+
+
+@c_function("llamabind")
+def lb_chat_init(model: ModelPtr | None, template_override: bytes | None) -> ChatPtr | None: ...
+
+
+@c_function("llamabind")
+def lb_chat_free(chat: ChatPtr | None) -> None: ...
+
+
+@c_function("llamabind")
+def lb_chat_describe(chat: ChatPtr) -> CText | None: ...
+
+
+@c_function("llamabind")
+def lb_chat_render(chat: ChatPtr, request_json: bytes) -> CText | None: ...
+
+
+@c_function("llamabind")
+def lb_parser_init(spec_json: bytes | None) -> ParserPtr | None: ...
+
+
+@c_function("llamabind")
+def lb_parser_free(parser: ParserPtr | None) -> None: ...
+
+
+@c_function("llamabind")
+def lb_parser_parse(
+    parser: ParserPtr, text: bytes, n_text: size_t, is_partial: bool
+) -> CText | None: ...
+
+
+@c_function("llamabind")
+def lb_parser_feed(
+    parser: ParserPtr, text: bytes, n_text: size_t, is_final: bool
+) -> CText | None: ...
+
+
+@c_function("llamabind")
+def lb_parser_message(parser: ParserPtr) -> CText | None: ...
+
+
+@c_function("llamabind")
+def lb_json_schema_to_grammar(schema_json: bytes) -> CText | None: ...
+
+
+@c_function("llamabind")
+def lb_grammar_init(vocab: VocabPtr, spec_json: bytes) -> GrammarPtr | None: ...
+
+
+@c_function("llamabind")
+def lb_grammar_clone(grammar: GrammarPtr) -> GrammarPtr | None: ...
+
+
+@c_function("llamabind")
+def lb_grammar_free(grammar: GrammarPtr | None) -> None: ...
+
+
+@c_function("llamabind")
+def lb_grammar_reset(grammar: GrammarPtr) -> i32: ...
+
+
+@c_function("llamabind")
+def lb_grammar_check(grammar: GrammarPtr, token: llama_token) -> i32: ...
+
+
+@c_function("llamabind")
+def lb_grammar_accept(grammar: GrammarPtr, token: llama_token) -> i32: ...
+
+
+@c_function("llamabind")
+def lb_grammar_apply(grammar: GrammarPtr, candidates: Ptr[llama_token_data_array]) -> i32: ...
+
+
+@c_function("llamabind")
+def lb_grammar_is_waiting(grammar: GrammarPtr) -> bool: ...
+
+
+@c_function("llamabind")
+def lb_grammar_is_complete(grammar: GrammarPtr) -> bool: ...
+
+
+@c_function("llamabind")
+def lb_sampler_init(
+    vocab: VocabPtr, chain: SamplerPtr, grammar: GrammarPtr | None
+) -> GuardedSamplerPtr | None: ...
+
+
+@c_function("llamabind")
+def lb_sampler_clone(sampler: GuardedSamplerPtr) -> GuardedSamplerPtr | None: ...
+
+
+@c_function("llamabind")
+def lb_sampler_free(sampler: GuardedSamplerPtr | None) -> None: ...
+
+
+@c_function("llamabind")
+def lb_sampler_reset(sampler: GuardedSamplerPtr) -> i32: ...
+
+
+@c_function("llamabind")
+def lb_sampler_accept(
+    sampler: GuardedSamplerPtr, token: llama_token, is_generated: bool
+) -> i32: ...
+
+
+@c_function("llamabind")
+def lb_sample(
+    samplers: Ptr[ctypes.c_void_p],
+    logits: Ptr[ctypes.c_void_p],
+    n: i32,
+    n_vocab: i32,
+    accept: bool,
+    n_threads: i32,
+    out_tokens: Ptr[ctypes.c_int32],
+    out_status: Ptr[ctypes.c_int32],
+) -> i32: ...
+
+
+@c_function("llamabind")
+def lb_top_logprobs(
+    logits: Ptr[ctypes.c_void_p],
+    n: i32,
+    n_vocab: i32,
+    k: i32,
+    tokens: Ptr[ctypes.c_int32],
+    out_ids: Ptr[ctypes.c_int32],
+    out_logprobs: Ptr[ctypes.c_float],
+    out_token_logprobs: Ptr[ctypes.c_float],
+) -> i32: ...
+
+
+@c_function("llamabind")
+def lb_memory_breakdown(ctx: ContextPtr) -> CText | None: ...
+
+
+@c_function("llamabind")
+def lb_memory_estimate(
+    path: bytes, mparams: Ptr[llama_model_params], cparams: Ptr[llama_context_params]
+) -> CText | None: ...
+
+
+@c_function("llamabind")
+def lb_fit_params(
+    path: bytes,
+    mparams: Ptr[llama_model_params],
+    cparams: Ptr[llama_context_params],
+    tensor_split: Ptr[ctypes.c_float],
+    buft_overrides: Ptr[llama_model_tensor_buft_override],
+    margins: Ptr[ctypes.c_size_t],
+    n_ctx_min: u32,
+) -> i32: ...
