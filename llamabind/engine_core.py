@@ -1,0 +1,224 @@
+"""The engine without its native half: requests in, steps, outputs out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from llamabind.errors import InvalidParameterError, NoKvSlotError, PromptTooLongError
+from llamabind.request import FinishReason, GenerationRequest, RequestOutput
+from llamabind.scheduler import Scheduler, StepPlan
+from llamabind.sequence import Sequence, Vocabulary
+from llamabind.slots import SlotPool
+from llamabind.step_budget import StepBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llamabind.scheduler import ScheduledChunk
+
+
+class Runner(Protocol):
+    """What computes: llama.cpp in life, a fake in tests."""
+
+    def prepare(self, request: GenerationRequest) -> None:
+        """Make what sampling `request` needs. Any thread; raises GrammarError or
+        InvalidParameterError.
+        """
+
+    def release(self, request_id: str) -> None:
+        """Free what `prepare` made; unknown ids are ignored."""
+
+    def run(self, plan: StepPlan) -> list[int]:
+        """Carry out the memory operations, decode, and sample one token for each chunk that wants
+        logits.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class EngineShape:
+    """The effective sizes of an engine.
+
+    `n_ctx` is the most tokens one request may use, `n_cells` the pool all share, `n_slots` the
+    sequence ids (running and retained), `n_parallel` how many run at once.
+    """
+
+    n_ctx: int
+    n_cells: int
+    n_batch: int
+    n_slots: int
+    n_parallel: int
+    n_vocab: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """A snapshot after a step; read from any thread without asking the engine."""
+
+    running: int = 0
+    waiting: int = 0
+    cells_used: int = 0
+    cells_total: int = 0
+    steps: int = 0
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    cached_tokens: int = 0
+    last_step_seconds: float = 0.0
+
+
+class EngineCore:
+    """Runs requests step by step. One thread calls everything but `prepare` and `stats`.
+
+    A request that failed or was cancelled gets a last output like any other: every request that was
+    added ends with exactly one output that has a finish_reason.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        vocabulary: Vocabulary,
+        shape: EngineShape,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.shape = shape
+        self.stats = EngineStats(cells_total=shape.n_cells)
+        self._runner = runner
+        self._vocabulary = vocabulary
+        self._clock = clock
+        self._scheduler = Scheduler(
+            SlotPool(shape.n_slots, shape.n_cells),
+            StepBudget(shape.n_batch),
+            n_parallel=shape.n_parallel,
+            n_batch=shape.n_batch,
+        )
+        self._live: dict[str, Sequence] = {}
+        self._outputs: list[RequestOutput] = []
+        self._n_arrived = 0
+
+    @property
+    def has_work(self) -> bool:
+        """True while a step has anything to do or to tell."""
+        return bool(self._outputs) or self._scheduler.has_work
+
+    def prepare(self, request: GenerationRequest) -> None:
+        """Check that `request` can run and make its sampler, on whatever thread brought it.
+
+        Raises PromptTooLongError, InvalidParameterError or GrammarError. A prepared request must be
+        added.
+        """
+        n_prompt = len(request.prompt_tokens)
+        if n_prompt >= self.shape.n_ctx:
+            raise PromptTooLongError(n_prompt, self.shape.n_ctx)
+        last = self.shape.n_vocab - 1
+        if min(request.prompt_tokens) < 0 or max(request.prompt_tokens) > last:
+            raise InvalidParameterError("prompt", f"token ids must be from 0 to {last}")
+        self._runner.prepare(request)
+
+    def add(self, request: GenerationRequest) -> None:
+        """Queue a prepared request."""
+        assert request.request_id not in self._live, "two live requests have one id"
+        sequence = Sequence(
+            request, self._vocabulary, self.shape.n_ctx, self._n_arrived, self._clock
+        )
+        self._n_arrived += 1
+        self._live[request.request_id] = sequence
+        if request.max_tokens == 0:
+            self._end(sequence, sequence.finish(FinishReason.LENGTH))
+        else:
+            self._scheduler.add(sequence)
+
+    def cancel(self, request_id: str) -> None:
+        """End a request now, wherever it is; ids that are not live are ignored."""
+        sequence = self._live.get(request_id)
+        if sequence is not None and sequence.finish_reason is None:
+            self._scheduler.remove(sequence)
+            self._end(sequence, sequence.finish(FinishReason.ABORT))
+
+    def step(self) -> list[RequestOutput]:
+        """Compute one batch and return what it added to each request."""
+        plan = self._scheduler.schedule()
+        started = self._clock()
+        if plan.chunks or plan.operations:
+            self._run(plan)
+        outputs = self._take_outputs()
+        self._publish(plan, outputs, self._clock() - started)
+        return outputs
+
+    def abort_all(self) -> list[RequestOutput]:
+        """Cancel every live request and return what is left to tell."""
+        for request_id in list(self._live):
+            self.cancel(request_id)
+        return self._take_outputs()
+
+    def fail_all(self, error: str) -> list[RequestOutput]:
+        """End every live request with `error`; the engine is of no use afterwards."""
+        for sequence in list(self._live.values()):
+            self._end(sequence, sequence.finish(FinishReason.ERROR, error=error))
+        return self._take_outputs()
+
+    def check_idle(self) -> None:
+        """Assert that nothing is lost between requests (debug mode, tests)."""
+        self._scheduler.slots.check()
+        if not self._scheduler.has_work:
+            assert not self._live, "a request was lost"
+
+    def _run(self, plan: StepPlan) -> None:
+        n_decoding, n_tokens = plan.n_decoding, plan.n_tokens
+        started = self._clock()
+        try:
+            tokens = self._runner.run(plan)
+        except NoKvSlotError:
+            self._recover_room(plan)
+            return
+        self._scheduler.budget.observe(n_decoding, n_tokens - n_decoding, self._clock() - started)
+        self._scheduler.commit(plan)
+        sampled = [chunk for chunk in plan.chunks if chunk.wants_logits]
+        for chunk, token in zip(sampled, tokens, strict=True):
+            self._take_token(chunk, token)
+
+    def _take_outputs(self) -> list[RequestOutput]:
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def _take_token(self, chunk: ScheduledChunk, token: int) -> None:
+        sequence = chunk.sequence
+        output = sequence.append(token)
+        if output.finish_reason is None:
+            self._outputs.append(output)
+        else:
+            self._scheduler.remove(sequence)
+            self._end(sequence, output)
+
+    def _recover_room(self, plan: StepPlan) -> None:
+        """llama.cpp found no room where we counted some: give up cache and seats, not requests."""
+        alone = len(self._scheduler.running) == 1
+        was_tight = not self._scheduler.slots.has_retained
+        self._scheduler.roll_back(plan)
+        if alone and was_tight:
+            sequence = self._scheduler.running[0]
+            self._scheduler.remove(sequence)
+            error = f"the KV cache has no room for {len(sequence.tokens)} tokens"
+            self._end(sequence, sequence.finish(FinishReason.ERROR, error=error))
+
+    def _end(self, sequence: Sequence, output: RequestOutput) -> None:
+        del self._live[sequence.request_id]
+        self._runner.release(sequence.request_id)
+        self._outputs.append(output)
+
+    def _publish(self, plan: StepPlan, outputs: list[RequestOutput], seconds: float) -> None:
+        old, scheduler = self.stats, self._scheduler
+        n_cached = sum(output.usage.cached_tokens for output in outputs if output.finish_reason)
+        n_decoding = sum(1 for chunk in plan.chunks if chunk.start >= chunk.sequence.n_prompt)
+        self.stats = EngineStats(
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            cells_used=self.shape.n_cells - scheduler.slots.cells.n_free,
+            cells_total=self.shape.n_cells,
+            steps=old.steps + 1,
+            prompt_tokens=old.prompt_tokens + plan.n_tokens - n_decoding,
+            generated_tokens=old.generated_tokens
+            + sum(len(output.token_ids) for output in outputs),
+            cached_tokens=old.cached_tokens + n_cached,
+            last_step_seconds=seconds,
+        )

@@ -1,0 +1,225 @@
+"""Decides what each step computes: who runs, whose prompt goes on, who must wait or be parked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from llamabind.slots import MemoryOp, Slot, SlotPool, common_prefix
+from llamabind.waiting_queue import WaitingQueue
+
+if TYPE_CHECKING:
+    from llamabind.sequence import Sequence
+    from llamabind.step_budget import StepBudget
+
+MIN_SHARED_PREFIX = 32
+"""Waiting for a prefix that somebody computes right now pays only if it is at least this much
+longer.
+"""
+
+LOOKAHEAD = 32
+"""Tokens per running sequence that must have room beside a newcomer, so that it is not parked at
+once.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledChunk:
+    """Tokens `start` to `end` of one sequence, computed in this step; with logits where a token
+    follows.
+    """
+
+    sequence: Sequence
+    slot: Slot
+    start: int
+    end: int
+    wants_logits: bool
+
+
+@dataclass(slots=True)
+class StepPlan:
+    """What the runner does in one step: the memory operations, then one batch of all chunks."""
+
+    operations: list[MemoryOp] = field(default_factory=list)
+    chunks: list[ScheduledChunk] = field(default_factory=list)
+
+    @property
+    def n_decoding(self) -> int:
+        """How many chunks are the next token of a running stream."""
+        return sum(1 for chunk in self.chunks if chunk.sequence.is_decoding)
+
+    @property
+    def n_tokens(self) -> int:
+        """The size of the batch."""
+        return sum(chunk.end - chunk.start for chunk in self.chunks)
+
+
+class Scheduler:
+    """Plans steps over a pool of slots. Pure policy, used only on the engine thread.
+
+    Each step takes one token of every running stream first, then prompt chunks, oldest first,
+    within the step's budget. A newcomer gets a seat when its prompt has room beside what the others
+    will need soon; what runs out of cells all the same parks the youngest sequence, never fails it.
+    """
+
+    def __init__(
+        self, slots: SlotPool, budget: StepBudget, *, n_parallel: int, n_batch: int
+    ) -> None:
+        self.slots = slots
+        self.budget = budget
+        self.waiting = WaitingQueue()
+        self.running: list[Sequence] = []
+        self._n_parallel = n_parallel
+        self._n_batch = n_batch
+        self._awaited: dict[Sequence, tuple[Sequence, int]] = {}
+
+    @property
+    def has_work(self) -> bool:
+        """True while any sequence waits or runs."""
+        return bool(self.running) or len(self.waiting) > 0
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a new sequence."""
+        self.waiting.append(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Take a finished or cancelled sequence out; the KV it computed stays for reuse."""
+        self._awaited.pop(sequence, None)
+        if sequence not in self.running:
+            self.waiting.remove(sequence)
+            return
+        self.running.remove(sequence)
+        if sequence.slot is not None:
+            self.slots.release(sequence.slot)
+            sequence.slot = None
+
+    def schedule(self) -> StepPlan:
+        """Return the next step; it is empty only if nothing waits or runs."""
+        plan = StepPlan()
+        self._plan_decoding(plan)
+        self._admit()
+        self._plan_prompts(plan)
+        while not plan.chunks and self.running:
+            # Several unfinished prompts share all cells and none can go on: the youngest gives way.
+            self._park(self._youngest())
+            self._plan_prompts(plan)
+        plan.operations = self.slots.take_operations()
+        return plan
+
+    def commit(self, plan: StepPlan) -> None:
+        """Note that `plan` was computed."""
+        for chunk in plan.chunks:
+            self.slots.commit(chunk.slot, chunk.sequence.tokens[chunk.start : chunk.end])
+            chunk.sequence.n_computed = chunk.end
+
+    def roll_back(self, plan: StepPlan) -> None:
+        """Undo a plan whose batch found no room although we counted some: drop all cache, park the
+        youngest.
+        """
+        for chunk in plan.chunks:
+            self.slots.unreserve(chunk.slot)
+        self.slots.evict_until(self.slots.cells.n_cells)
+        if len(self.running) > 1:
+            self._park(self._youngest())
+
+    def _plan_decoding(self, plan: StepPlan) -> None:
+        for sequence in sorted(self.running, key=lambda running: running.arrival):
+            if sequence in self.running and sequence.is_decoding:
+                self._reserve_or_park(sequence)
+                self._plan_chunk(plan, sequence, 1)
+
+    def _reserve_or_park(self, sequence: Sequence) -> None:
+        """Find the next token's cell for a running stream: the youngest make room, at last the
+        stream itself.
+        """
+        while sequence.slot is not None and not self.slots.reserve(sequence.slot, 1):
+            self._park(self._youngest())
+
+    def _plan_prompts(self, plan: StepPlan) -> None:
+        budget = self.budget.n_prompt_tokens(len(plan.chunks))
+        planned = {chunk.sequence for chunk in plan.chunks}
+        for sequence in sorted(self.running, key=lambda running: running.arrival):
+            if sequence in planned or sequence.slot is None:
+                continue
+            n = min(budget, sequence.n_remaining)
+            if n > 0 and self.slots.reserve(sequence.slot, n):
+                self._plan_chunk(plan, sequence, n)
+                budget -= n
+
+    def _plan_chunk(self, plan: StepPlan, sequence: Sequence, n: int) -> None:
+        if sequence.slot is None:
+            return
+        start = sequence.n_computed
+        end = start + n
+        chunk = ScheduledChunk(sequence, sequence.slot, start, end, end == len(sequence.tokens))
+        plan.chunks.append(chunk)
+
+    def _admit(self) -> None:
+        """Give seats to waiting sequences in the order in which they are due."""
+        if len(self.running) >= self._n_parallel or len(self.waiting) == 0:
+            return
+        for sequence in list(self.waiting):
+            if self._is_awaiting_prefix(sequence):
+                continue
+            # The first that finds no room ends the round: smaller ones behind it must not starve
+            # it.
+            if len(self.running) >= self._n_parallel or not self._try_start(sequence):
+                return
+
+    def _is_awaiting_prefix(self, sequence: Sequence) -> bool:
+        """Tell whether somebody is computing a prefix of `sequence` that is worth waiting for."""
+        awaited = self._awaited.get(sequence)
+        if awaited is None:
+            awaited = self._find_awaited(sequence)
+            if awaited is None:
+                return False
+            self._awaited[sequence] = awaited
+        producer, n = awaited
+        if producer in self.running and producer.n_computed < n:
+            return True
+        del self._awaited[sequence]
+        return False
+
+    def _find_awaited(self, sequence: Sequence) -> tuple[Sequence, int] | None:
+        _, n_best = self.slots.longest_prefix(sequence.tokens)
+        best: tuple[Sequence, int] | None = None
+        for producer in self.running:
+            n = common_prefix(producer.tokens, sequence.tokens)
+            if n > producer.n_computed and n >= n_best + MIN_SHARED_PREFIX:
+                best, n_best = (producer, n), n
+        return best
+
+    def _try_start(self, sequence: Sequence) -> bool:
+        source, n = self.slots.longest_prefix(sequence.tokens)
+        # The last token is always computed again: its logits are needed.
+        n = min(n, len(sequence.tokens) - 1)
+        if n == 0:
+            source = None
+        n_new = len(sequence.tokens) - n
+        if n_new + self._n_needed_soon(sequence) > self.slots.n_available(source, n):
+            return False
+        slot = self.slots.open(sequence, source, n)
+        if slot is None:
+            return False
+        self.waiting.take(sequence)
+        self.running.append(sequence)
+        sequence.start(slot, n)
+        return True
+
+    def _n_needed_soon(self, newcomer: Sequence) -> int:
+        """Return the cells that running sequences will want while the newcomer settles."""
+        if not self.running:
+            return 0
+        prompts = sum(running.n_remaining for running in self.running if not running.is_decoding)
+        sequences = [*self.running, newcomer]
+        return prompts + sum(min(LOOKAHEAD, sequence.n_may_generate) for sequence in sequences)
+
+    def _youngest(self) -> Sequence:
+        return max(self.running, key=lambda running: running.arrival)
+
+    def _park(self, sequence: Sequence) -> None:
+        assert sequence.slot is not None, "only a running sequence can be parked"
+        self.slots.clear(sequence.slot)
+        sequence.park()
+        self.running.remove(sequence)
+        self.waiting.park(sequence)

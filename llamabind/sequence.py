@@ -1,0 +1,167 @@
+"""One request while it runs: its tokens, what of them is computed, and the text it has said."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol
+
+from llamabind.detokenizer import Detokenizer
+from llamabind.request import FinishReason, GenerationRequest, RequestOutput, Timings, Usage
+from llamabind.stop import StopMatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llamabind.slots import Slot
+
+
+class SequenceStatus(Enum):
+    """Where a sequence is in its life; parking leads from RUNNING back to WAITING."""
+
+    WAITING = auto()
+    RUNNING = auto()
+    FINISHED = auto()
+
+
+class Vocabulary(Protocol):
+    """What a sequence needs to know about tokens (Tokenizer has it, tests fake it)."""
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """Return the bytes of a token, control tokens only where `special`."""
+
+    def is_eog(self, token: int) -> bool:
+        """Tell whether the token ends a generation."""
+
+
+@dataclass(slots=True)
+class Moments:
+    """When things happened to a sequence, in seconds of one monotonic clock."""
+
+    arrived: float
+    started: float | None = None
+    first_token: float | None = None
+
+
+class Sequence:
+    """A request being run. Used only on the engine thread.
+
+    `tokens` are the prompt and all generated tokens; the first `n_computed` of them have their KV
+    cells in `slot`. The last token of a decoding sequence is always uncomputed: the next step
+    computes it and samples its follower.
+    """
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        vocabulary: Vocabulary,
+        n_ctx: int,
+        arrival: int = 0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.request = request
+        self.arrival = arrival
+        self.tokens = array("i", request.prompt_tokens)
+        self.n_prompt = len(self.tokens)
+        self.n_computed = 0
+        self.n_cached = 0
+        self.slot: Slot | None = None
+        self.status = SequenceStatus.WAITING
+        self.finish_reason: FinishReason | None = None
+        self._vocabulary = vocabulary
+        self._n_ctx = n_ctx
+        self._clock = clock
+        self._moments = Moments(clock())
+        self._detokenizer = Detokenizer()
+        self._stop = StopMatcher(request.stop)
+
+    @property
+    def request_id(self) -> str:
+        """The id its outputs carry."""
+        return self.request.request_id
+
+    @property
+    def n_generated(self) -> int:
+        """How many tokens were sampled."""
+        return len(self.tokens) - self.n_prompt
+
+    @property
+    def n_remaining(self) -> int:
+        """How many tokens wait to be computed: 1 while it decodes, more in its prompt."""
+        return len(self.tokens) - self.n_computed
+
+    @property
+    def is_decoding(self) -> bool:
+        """True once only the newest sampled token is uncomputed."""
+        return self.n_remaining == 1 and self.n_generated > 0
+
+    @property
+    def n_may_generate(self) -> int:
+        """How many more tokens it may sample at most."""
+        room = self._n_ctx - len(self.tokens)
+        if self.request.max_tokens is None:
+            return room
+        return min(room, self.request.max_tokens - self.n_generated)
+
+    def start(self, slot: Slot, n_cached: int) -> None:
+        """Begin, or resume after parking, with `n_cached` tokens already in `slot`."""
+        self.slot = slot
+        self.n_computed = n_cached
+        self.status = SequenceStatus.RUNNING
+        if self._moments.started is None:
+            self._moments.started = self._clock()
+            self.n_cached = n_cached
+
+    def park(self) -> None:
+        """Lose the slot; everything must be computed again."""
+        self.slot = None
+        self.n_computed = 0
+        self.status = SequenceStatus.WAITING
+
+    def append(self, token: int) -> RequestOutput:
+        """Take the sampled token and return what it adds to the answer, finished or not."""
+        self.tokens.append(token)
+        if self._moments.first_token is None:
+            self._moments.first_token = self._clock()
+        if self._vocabulary.is_eog(token):
+            return self.finish(FinishReason.STOP, token_ids=(token,))
+        special = token in self.request.preserved_tokens
+        piece = self._vocabulary.piece(token, special=special)
+        text = self._stop.feed(self._detokenizer.feed(piece))
+        if self._stop.matched is not None:
+            return self.finish(FinishReason.STOP, text, (token,))
+        if self.n_may_generate <= 0:
+            return self.finish(FinishReason.LENGTH, text, (token,))
+        return RequestOutput(self.request_id, text, (token,), self.usage)
+
+    def finish(
+        self,
+        reason: FinishReason,
+        text: str = "",
+        token_ids: tuple[int, ...] = (),
+        error: str | None = None,
+    ) -> RequestOutput:
+        """End the sequence; text that was held back comes out now."""
+        self.status = SequenceStatus.FINISHED
+        self.finish_reason = reason
+        text += self._stop.feed(self._detokenizer.finish()) + self._stop.finish()
+        return RequestOutput(
+            self.request_id, text, token_ids, self.usage, reason, self._timings(), error
+        )
+
+    @property
+    def usage(self) -> Usage:
+        """The token counts so far."""
+        return Usage(self.n_prompt, self.n_generated, self.n_cached)
+
+    def _timings(self) -> Timings:
+        now, moments = self._clock(), self._moments
+        started = now if moments.started is None else moments.started
+        first_token = now if moments.first_token is None else moments.first_token
+        return Timings(
+            queue_ms=1e3 * (started - moments.arrived),
+            prompt_ms=1e3 * (first_token - started),
+            decode_ms=1e3 * (now - first_token),
+        )

@@ -1,0 +1,138 @@
+"""The engine on its thread: submit, cancel, failure, close."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from fake_runner import N_VOCAB, FakeRunner, FakeVocabulary
+
+from llamabind.engine_core import EngineCore, EngineShape
+from llamabind.engine_thread import EngineStoppedError, EngineThread
+from llamabind.errors import PromptTooLongError
+from llamabind.request import FinishReason, GenerationRequest
+
+SHAPE = EngineShape(n_ctx=64, n_cells=64, n_batch=16, n_slots=8, n_parallel=4, n_vocab=N_VOCAB)
+
+
+class Collector:
+    """Gathers outputs; `wait` returns when all of the requests have ended."""
+
+    def __init__(self) -> None:
+        self.outputs: dict[str, list] = {}
+        self._changed = threading.Condition()
+
+    def __call__(self, outputs) -> None:
+        with self._changed:
+            for output in outputs:
+                self.outputs.setdefault(output.request_id, []).append(output)
+            self._changed.notify_all()
+
+    def wait(self, *request_ids: str) -> None:
+        def ended() -> bool:
+            return all(
+                self.outputs.get(i) and self.outputs[i][-1].finish_reason for i in request_ids
+            )
+
+        with self._changed:
+            assert self._changed.wait_for(ended, timeout=20)
+
+    def wait_for_first(self, request_id: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: request_id in self.outputs, timeout=20)
+
+
+def _make_request(request_id: str, **fields) -> GenerationRequest:
+    return GenerationRequest(request_id=request_id, prompt_tokens=(1, 2, 3), **fields)
+
+
+@pytest.fixture
+def collector() -> Collector:
+    return Collector()
+
+
+@pytest.fixture
+def runner() -> FakeRunner:
+    # Never ends by itself: the context end does.
+    return FakeRunner(SHAPE.n_cells, SHAPE.n_batch, model=lambda tokens: 7)
+
+
+@pytest.fixture
+def engine(runner) -> EngineCore:
+    return EngineCore(runner, FakeVocabulary(), SHAPE)
+
+
+def test_submitted_requests_run_to_their_end(engine, collector):
+    thread = EngineThread(engine, collector)
+    thread.submit(_make_request("a", max_tokens=4))
+    thread.submit(_make_request("b", max_tokens=2))
+    collector.wait("a", "b")
+    assert sum(len(output.token_ids) for output in collector.outputs["a"]) == 4
+    assert thread.close(timeout=20)
+    assert thread.stats.generated_tokens == 6
+
+
+def test_a_bad_request_is_refused_in_the_callers_thread(engine, collector):
+    thread = EngineThread(engine, collector)
+    with pytest.raises(PromptTooLongError):
+        thread.submit(GenerationRequest(request_id="a", prompt_tokens=(1,) * 64))
+    assert thread.close(timeout=20)
+    assert collector.outputs == {}
+
+
+def test_cancel_ends_a_running_request(runner, engine, collector):
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(tokens):
+        entered.set()
+        assert go_on.wait(20)
+        return 7
+
+    runner.model = slow
+    thread = EngineThread(engine, collector)
+    thread.submit(_make_request("a"))
+    assert entered.wait(20)
+    thread.cancel("a")
+    go_on.set()
+    collector.wait("a")
+    assert collector.outputs["a"][-1].finish_reason is FinishReason.ABORT
+    assert thread.close(timeout=20)
+
+
+def test_close_answers_what_still_runs(runner, engine, collector):
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(tokens):
+        entered.set()
+        assert go_on.wait(20)
+        return 7
+
+    runner.model = slow
+    thread = EngineThread(engine, collector)
+    thread.submit(_make_request("a"))
+    assert entered.wait(20)
+    closer = threading.Thread(target=thread.close)
+    closer.start()
+    go_on.set()
+    closer.join(20)
+    collector.wait("a")
+    assert collector.outputs["a"][-1].finish_reason is FinishReason.ABORT
+    with pytest.raises(EngineStoppedError):
+        thread.submit(_make_request("b"))
+
+
+def test_a_failing_step_answers_everybody_and_stops(runner, engine, collector):
+    def broken(tokens):
+        raise RuntimeError("decode broke")
+
+    runner.model = broken
+    failures: list[BaseException] = []
+    thread = EngineThread(engine, collector, failures.append)
+    thread.submit(_make_request("a"))
+    collector.wait("a")
+    assert collector.outputs["a"][-1].finish_reason is FinishReason.ERROR
+    assert collector.outputs["a"][-1].error == "RuntimeError: decode broke"
+    assert thread.close(timeout=20)
+    assert [str(failure) for failure in failures] == ["decode broke"]
+    with pytest.raises(EngineStoppedError):
+        thread.submit(_make_request("b"))
