@@ -15,7 +15,6 @@ from ctypes import (
     c_int32,
     c_int64,
     c_size_t,
-    c_uint64,
     c_void_p,
 )
 
@@ -57,17 +56,6 @@ class ggml_backend_sched_eval_callback(CFuncPtr):
     _flags_ = FUNCFLAG_CDECL
     _restype_ = c_bool
     _argtypes_ = (c_void_p, c_bool, c_void_p)
-
-
-# gguf.h
-
-
-class gguf_reader_callback_t(CFuncPtr):
-    """`(user_data, output, offset, length) -> size_t`: reads a GGUF from elsewhere than a file."""
-
-    _flags_ = FUNCFLAG_CDECL
-    _restype_ = c_size_t
-    _argtypes_ = (c_void_p, c_void_p, c_uint64, c_size_t)
 
 
 # ggml-opt.h

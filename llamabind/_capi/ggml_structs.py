@@ -1,6 +1,7 @@
 """The structs used of ggml.h, ggml-backend.h and gguf.h."""
 
 import ctypes
+from _ctypes import FUNCFLAG_CDECL, CFuncPtr
 from ctypes import Structure, c_bool, c_void_p
 from typing import Annotated
 
@@ -52,6 +53,14 @@ class ggml_backend_feature(Structure):
     __slots__ = ()
     name: bytes | None
     value: bytes | None
+
+
+class ggml_backend_get_features_t(CFuncPtr):
+    """`(reg) -> features`, ended by one without a name; see ggml_backend_reg_get_proc_address."""
+
+    _flags_ = FUNCFLAG_CDECL
+    _restype_ = ctypes.POINTER(ggml_backend_feature)
+    _argtypes_ = (c_void_p,)
 
 
 @c_struct

@@ -1,0 +1,7 @@
+"""What is used of ggml.h, ggml-backend.h, ggml-cpu.h and gguf.h, by the C names."""
+
+# ruff: noqa: F403
+
+from llamabind._capi.ggml_backend import *
+from llamabind._capi.ggml_base import *
+from llamabind._capi.gguf import *
