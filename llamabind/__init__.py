@@ -1,0 +1,118 @@
+"""Python bindings to a self-built llama.cpp, and a batching engine on top of them.
+
+    from llamabind import GenerationRequest, load_engine
+
+    with load_engine("model.gguf") as engine:
+        ...
+
+Names are imported at their first use, so that `import llamabind` costs nothing and pure-Python
+parts can be used by a process that must never load native code.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llamabind.batch import Batch
+    from llamabind.chat_template import ChatTemplate, OutputParser, ParsedMessage, RenderedPrompt
+    from llamabind.context import Context
+    from llamabind.context_params import ContextParams
+    from llamabind.engine import Engine, load_engine
+    from llamabind.engine_config import EngineConfig
+    from llamabind.engine_core import EngineShape, EngineStats
+    from llamabind.engine_thread import EngineThread
+    from llamabind.errors import LlamaError
+    from llamabind.gguf_header import GgufError, GgufHeader, read_gguf_header
+    from llamabind.json_schema import json_schema_to_grammar
+    from llamabind.lora import LoraAdapter
+    from llamabind.model import Model
+    from llamabind.model_params import ModelParams
+    from llamabind.request import (
+        FinishReason,
+        GenerationRequest,
+        RequestOutput,
+        Timings,
+        Usage,
+    )
+    from llamabind.sampler import Sampler
+    from llamabind.sampling_params import SamplingParams
+    from llamabind.tokenizer import Tokenizer
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Batch": "batch",
+    "ChatTemplate": "chat_template",
+    "Context": "context",
+    "ContextParams": "context_params",
+    "Engine": "engine",
+    "EngineConfig": "engine_config",
+    "EngineShape": "engine_core",
+    "EngineStats": "engine_core",
+    "EngineThread": "engine_thread",
+    "FinishReason": "request",
+    "GenerationRequest": "request",
+    "GgufError": "gguf_header",
+    "GgufHeader": "gguf_header",
+    "LlamaError": "errors",
+    "LoraAdapter": "lora",
+    "Model": "model",
+    "ModelParams": "model_params",
+    "OutputParser": "chat_template",
+    "ParsedMessage": "chat_template",
+    "RenderedPrompt": "chat_template",
+    "RequestOutput": "request",
+    "Sampler": "sampler",
+    "SamplingParams": "sampling_params",
+    "Timings": "request",
+    "Tokenizer": "tokenizer",
+    "Usage": "request",
+    "json_schema_to_grammar": "json_schema",
+    "load_engine": "engine",
+    "read_gguf_header": "gguf_header",
+}
+
+__all__ = [  # noqa: RUF022 - grouped as a reader looks for them
+    "__version__",
+    # the engine
+    "load_engine",
+    "Engine",
+    "EngineConfig",
+    "EngineThread",
+    "EngineShape",
+    "EngineStats",
+    "GenerationRequest",
+    "SamplingParams",
+    "RequestOutput",
+    "FinishReason",
+    "Usage",
+    "Timings",
+    # owners of native objects
+    "Model",
+    "ModelParams",
+    "Tokenizer",
+    "Context",
+    "ContextParams",
+    "Batch",
+    "Sampler",
+    "LoraAdapter",
+    # chat
+    "ChatTemplate",
+    "RenderedPrompt",
+    "OutputParser",
+    "ParsedMessage",
+    "json_schema_to_grammar",
+    # files
+    "read_gguf_header",
+    "GgufHeader",
+    "GgufError",
+    # errors: the whole tree is in llamabind.errors
+    "LlamaError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'llamabind' has no attribute {name!r}")
+    return getattr(import_module(f"llamabind.{home}"), name)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from llamabind.errors import InvalidParameterError, NoKvSlotError, PromptTooLongError
+from llamabind.errors import InvalidParameterError, LlamaError, NoKvSlotError, PromptTooLongError
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduler import Scheduler, StepPlan
 from llamabind.sequence import Sequence, Vocabulary
@@ -30,7 +30,7 @@ class Runner(Protocol):
     def release(self, request_id: str) -> None:
         """Free what `prepare` made; unknown ids are ignored."""
 
-    def run(self, plan: StepPlan) -> list[int]:
+    def run(self, plan: StepPlan) -> list[int | LlamaError]:
         """Carry out the memory operations, decode, and sample one token for each chunk that wants
         logits.
         """
@@ -41,7 +41,8 @@ class EngineShape:
     """The effective sizes of an engine.
 
     `n_ctx` is the most tokens one request may use, `n_cells` the pool all share, `n_slots` the
-    sequence ids (running and retained), `n_parallel` how many run at once.
+    sequence ids (running and retained), `n_parallel` how many run at once. `shares_prefixes` is
+    false for models whose memory cannot be cut at any position.
     """
 
     n_ctx: int
@@ -50,6 +51,7 @@ class EngineShape:
     n_slots: int
     n_parallel: int
     n_vocab: int
+    shares_prefixes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class EngineCore:
         self._vocabulary = vocabulary
         self._clock = clock
         self._scheduler = Scheduler(
-            SlotPool(shape.n_slots, shape.n_cells),
+            SlotPool(shape.n_slots, shape.n_cells, shares_prefixes=shape.shares_prefixes),
             StepBudget(shape.n_batch),
             n_parallel=shape.n_parallel,
             n_batch=shape.n_batch,
@@ -181,9 +183,12 @@ class EngineCore:
         outputs, self._outputs = self._outputs, []
         return outputs
 
-    def _take_token(self, chunk: ScheduledChunk, token: int) -> None:
+    def _take_token(self, chunk: ScheduledChunk, token: int | LlamaError) -> None:
         sequence = chunk.sequence
-        output = sequence.append(token)
+        if isinstance(token, LlamaError):
+            output = sequence.finish(FinishReason.ERROR, error=str(token))
+        else:
+            output = sequence.append(token)
         if output.finish_reason is None:
             self._outputs.append(output)
         else:

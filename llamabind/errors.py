@@ -143,7 +143,7 @@ class PromptTooLongError(LlamaError):
 
     def __init__(self, n_prompt_tokens: int, n_ctx: int) -> None:
         super().__init__(
-            f"the prompt has {n_prompt_tokens} tokens and does not fit the context of {n_ctx} tokens"
+            f"the prompt of {n_prompt_tokens} tokens does not fit the context of {n_ctx} tokens"
         )
         self.n_prompt_tokens = n_prompt_tokens
         self.n_ctx = n_ctx

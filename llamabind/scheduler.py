@@ -181,6 +181,8 @@ class Scheduler:
         return False
 
     def _find_awaited(self, sequence: Sequence) -> tuple[Sequence, int] | None:
+        if not self.slots.shares_prefixes:
+            return None
         _, n_best = self.slots.longest_prefix(sequence.tokens)
         best: tuple[Sequence, int] | None = None
         for producer in self.running:

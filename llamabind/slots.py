@@ -84,7 +84,8 @@ class SlotPool:
     order, before the next decode.
     """
 
-    def __init__(self, n_slots: int, n_cells: int) -> None:
+    def __init__(self, n_slots: int, n_cells: int, *, shares_prefixes: bool = True) -> None:
+        self.shares_prefixes = shares_prefixes
         self.slots = [Slot(seq_id) for seq_id in range(n_slots)]
         self.cells = KvCells(n_cells)
         self.operations: list[MemoryOp] = []
@@ -104,7 +105,7 @@ class SlotPool:
         """
         best: Slot | None = None
         best_length = 0
-        for slot in self.slots:
+        for slot in self.slots if self.shares_prefixes else ():
             # A retained slot wins a tie: it can be taken over instead of copied.
             length = common_prefix(slot.tokens, tokens)
             if length > best_length or (length == best_length > 0 and slot.is_retained):
@@ -160,6 +161,9 @@ class SlotPool:
 
     def release(self, slot: Slot) -> None:
         """Leave `slot` retained for others to reuse."""
+        if not self.shares_prefixes:
+            self.clear(slot)
+            return
         self.unreserve(slot)
         slot.owner = None
         self._touch(slot)

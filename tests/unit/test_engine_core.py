@@ -20,6 +20,7 @@ def _make_engine(
     n_parallel: int = 4,
     n_slots: int = 8,
     n_batch: int = 16,
+    shares_prefixes: bool = True,
 ) -> tuple[EngineCore, FakeRunner]:
     n_cells = n_ctx if n_cells is None else n_cells
     runner = FakeRunner(n_cells, n_batch)
@@ -30,6 +31,7 @@ def _make_engine(
         n_slots=n_slots,
         n_parallel=n_parallel,
         n_vocab=N_VOCAB,
+        shares_prefixes=shares_prefixes,
     )
     return EngineCore(runner, FakeVocabulary(), shape, clock=lambda: 0.0), runner
 
@@ -339,11 +341,14 @@ _ARRIVALS = st.lists(
     n_parallel=st.integers(1, 6),
     n_retained=st.integers(0, 4),
     n_batch=st.integers(6, 48),
+    shares_prefixes=st.booleans(),
 )
 def test_any_traffic_ends_every_request_once_with_its_own_answer(
-    arrivals, n_ctx, n_parallel, n_retained, n_batch
+    arrivals, n_ctx, n_parallel, n_retained, n_batch, shares_prefixes
 ):
-    engine, runner = _make_engine(n_ctx, None, n_parallel, n_parallel + n_retained, n_batch)
+    engine, runner = _make_engine(
+        n_ctx, None, n_parallel, n_parallel + n_retained, n_batch, shares_prefixes
+    )
     traffic = Traffic(engine)
     requests = {f"r{number}": arrival for number, arrival in enumerate(arrivals)}
     for request_id, arrival in requests.items():

@@ -1,0 +1,135 @@
+"""Engine: a loaded model that answers many requests at once."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from llamabind.batch import Batch
+from llamabind.chat_template import ChatTemplate
+from llamabind.context import Context
+from llamabind.engine_config import EngineConfig
+from llamabind.engine_core import EngineCore, EngineShape
+from llamabind.errors import ModelLoadError
+from llamabind.model import Model
+from llamabind.runner import ModelRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from llamabind.model_params import ModelParams
+
+
+class Engine(EngineCore):
+    """An EngineCore over a model and a context of its own; close() frees all of it.
+
+    `tokenizer` and `chat_template` may be used on any thread while the engine is open;
+    `chat_template` is None for a model without a template that can be used.
+    """
+
+    def __init__(
+        self, model: Model, context: Context, template: ChatTemplate | None, shape: EngineShape
+    ) -> None:
+        self.model = model
+        self.context = context
+        self.tokenizer = model.tokenizer
+        self.chat_template = template
+        runner = ModelRunner(model, context)
+        self._resources = ExitStack()
+        self._resources.callback(model.close)
+        self._resources.callback(context.close)
+        self._resources.callback(runner.close)
+        if template is not None:
+            self._resources.callback(template.close)
+        super().__init__(runner, model.tokenizer, shape)
+
+    def close(self) -> None:
+        """Free the samplers, the context and the model, in this order; a second call does nothing.
+
+        The engine must not be stepping; see EngineThread.close.
+        """
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def load_engine(
+    path: str | Path,
+    model_params: ModelParams | None = None,
+    config: EngineConfig | None = None,
+    progress: Callable[[float], bool] | None = None,
+    chat_template: str | None = None,
+) -> Engine:
+    """Load a GGUF file and make an engine that is ready to step.
+
+    `progress` gets 0.0 to 1.0 and cancels the load by returning False. `chat_template` replaces the
+    file's own. Raises ModelLoadError, ContextCreateError (no memory for the context) or
+    ChatTemplateError (only for a template given here: a broken one in the file leaves the engine
+    without a template).
+    """
+    config = config or EngineConfig()
+    with ExitStack() as undo:
+        model = undo.enter_context(Model(path, model_params, progress))
+        _check_generates(model)
+        params = config.context_params(model.n_ctx_train, retains=_can_be_cut(model))
+        context = undo.enter_context(Context(model, params))
+        _warm_up(context)
+        template = _make_template(model, chat_template)
+        engine = Engine(model, context, template, _shape(model, context, config))
+        undo.pop_all()
+    return engine
+
+
+def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
+    return EngineShape(
+        n_ctx=context.n_ctx_seq,
+        n_cells=context.n_ctx,
+        n_batch=context.n_batch,
+        n_slots=context.n_seq_max,
+        n_parallel=min(config.n_parallel, context.n_seq_max),
+        n_vocab=model.n_vocab,
+        shares_prefixes=_can_be_cut(model),
+    )
+
+
+def _can_be_cut(model: Model) -> bool:
+    """Tell whether the memory of a sequence can be cut at any position, as prefix sharing needs.
+
+    A recurrent state has only its newest position (llama-memory-recurrent.cpp).
+    """
+    return not (model.is_recurrent or model.is_hybrid)
+
+
+def _check_generates(model: Model) -> None:
+    if not model.has_decoder or model.has_encoder:
+        raise ModelLoadError(
+            "unsupported_architecture",
+            f"{model.architecture} models do not generate text by decoding",
+        )
+
+
+def _warm_up(context: Context) -> None:
+    """Decode one token, so that a device that cannot compute fails the load and not a request."""
+    batch = Batch(1)
+    batch.add(0, 0, 0, output=True)
+    context.decode(batch)
+    context.synchronize()
+    context.memory_clear()
+    batch.close()
+
+
+def _make_template(model: Model, override: str | None) -> ChatTemplate | None:
+    if override is None and model.chat_template_source is None:
+        return None
+    return ChatTemplate(model, override)
