@@ -21,6 +21,8 @@ from llamabind.checks import (
 )
 from llamabind.errors import InvalidParameterError
 
+# Less is taken as 0: logits divided by it overflow 32 bits.
+MIN_TEMPERATURE: Final = 1e-6
 # Native code reserves this seed (LLAMA_DEFAULT_SEED) to mean "random".
 RANDOM_SEED: Final = 0xFFFFFFFF
 
@@ -166,7 +168,11 @@ class SamplingParams:
     @property
     def is_greedy(self) -> bool:
         """Whether the most likely token is always taken."""
-        return self.temperature == 0.0 and self.mirostat == 0 and "temperature" in self.samplers
+        return (
+            self.temperature < MIN_TEMPERATURE
+            and self.mirostat == 0
+            and "temperature" in self.samplers
+        )
 
     def _check_grammar(self) -> None:
         check_text("grammar", self.grammar)

@@ -148,6 +148,7 @@ def test_params_cannot_be_changed_after_they_were_checked():
 
 def test_greedy_means_temperature_zero_unless_the_order_or_mirostat_overrides_it():
     assert SamplingParams(temperature=0).is_greedy
+    assert SamplingParams(temperature=1e-30).is_greedy
     assert not SamplingParams(temperature=0, samplers=("top_k",)).is_greedy
     assert not SamplingParams(temperature=0, mirostat=2).is_greedy
     assert not SamplingParams().is_greedy

@@ -1,0 +1,199 @@
+"""Batch: the tokens of one decode, with their positions and sequences."""
+
+import ctypes
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llamabind._capi import types
+from llamabind.checks import INT32_MAX, check_int
+from llamabind.context_params import MAX_SEQUENCES
+from llamabind.errors import HandleClosedError, InvalidParameterError
+
+
+class Batch:
+    """Up to `n_tokens_max` tokens for Context.decode (struct llama_batch of llama.h).
+
+    A token may belong to as many as `n_seq_max` sequences. The arrays are Python's, so nothing is
+    left behind in C. Filled and decoded on one thread; clear() and fill it again, since making a
+    batch costs more than filling it.
+    """
+
+    def __init__(self, n_tokens_max: int, n_seq_max: int = 1) -> None:
+        check_int("n_tokens_max", n_tokens_max, 1, INT32_MAX)
+        check_int("n_seq_max", n_seq_max, 1, MAX_SEQUENCES)
+        self.n_tokens_max = n_tokens_max
+        self.n_seq_max = n_seq_max
+        self._n = 0
+        self._is_closed = False
+        self._max_seq_id = -1
+        self._has_shared_token = False
+        self._token = np.zeros(n_tokens_max, np.int32)
+        self._pos = np.zeros(n_tokens_max, np.int32)
+        self._n_seq_id = np.ones(n_tokens_max, np.int32)
+        self._seq_id = np.zeros((n_tokens_max, n_seq_max), np.int32)
+        self._output = np.zeros(n_tokens_max, np.int8)
+        rows = self._seq_id.ctypes.data + np.arange(n_tokens_max) * self._seq_id.strides[0]
+        self._seq_rows = rows.astype(np.uintp)
+        # Item assignment through a memoryview is twice as fast as through numpy.
+        self._set_token = self._token.data
+        self._set_pos = self._pos.data
+        self._set_output = self._output.data
+        self._set_seq_id = self._seq_id.data
+        self._set_n_seq_id = self._n_seq_id.data
+        self._c_batch = self._make_c_batch()
+
+    def add(
+        self, token: int, pos: int, seq_id: int | Sequence[int], *, output: bool = False
+    ) -> int:
+        """Append a token and return its index, by which Context.logits finds its output.
+
+        Raises InvalidParameterError when the batch is full or a sequence id is not in 0..255; what
+        depends on the context is checked by Context.decode.
+        """
+        index = self._n
+        if index >= self.n_tokens_max:
+            raise self._full(1)
+        if isinstance(seq_id, int):
+            self._check_seq_id(seq_id)
+            self._set_seq_id[index, 0] = seq_id
+            self._set_n_seq_id[index] = 1
+        else:
+            self._add_sequences(index, seq_id)
+        self._set_token[index] = token
+        self._set_pos[index] = pos
+        self._set_output[index] = output
+        self._n = index + 1
+        return index
+
+    def extend(
+        self, tokens: Sequence[int], pos: int, seq_id: int, *, output_last: bool = False
+    ) -> int:
+        """Append consecutive tokens of one sequence from position `pos`; return the first's index.
+
+        With `output_last` the last of them gets an output. Raises like add().
+        """
+        first, n = self._n, len(tokens)
+        if first + n > self.n_tokens_max:
+            raise self._full(n)
+        self._check_seq_id(seq_id)
+        check_int("pos", pos, 0, INT32_MAX - n)
+        end = first + n
+        try:
+            self._token[first:end] = tokens
+        except OverflowError:
+            raise InvalidParameterError("tokens", "a token id does not fit 32 bits") from None
+        self._pos[first:end] = np.arange(pos, pos + n, dtype=np.int32)
+        self._seq_id[first:end, 0] = seq_id
+        self._n_seq_id[first:end] = 1
+        self._output[first:end] = 0
+        if output_last and n:
+            self._output[end - 1] = 1
+        self._n = end
+        return first
+
+    def clear(self) -> None:
+        """Forget all tokens."""
+        self._n = 0
+        self._max_seq_id = -1
+        self._has_shared_token = False
+
+    def __len__(self) -> int:
+        return self._n
+
+    @property
+    def tokens(self) -> NDArray[np.int32]:
+        """The token ids, shape (len,); a view."""
+        return self._token[: self._n]
+
+    @property
+    def positions(self) -> NDArray[np.int32]:
+        """The positions, shape (len,); a view."""
+        return self._pos[: self._n]
+
+    @property
+    def outputs(self) -> NDArray[np.int8]:
+        """1 for every token whose output is wanted, shape (len,); a view."""
+        return self._output[: self._n]
+
+    @property
+    def max_seq_id(self) -> int:
+        """The largest sequence id in the batch, -1 when it is empty."""
+        return self._max_seq_id
+
+    @property
+    def has_shared_token(self) -> bool:
+        """Whether a token belongs to more than one sequence."""
+        return self._has_shared_token
+
+    @property
+    def c_batch(self) -> types.llama_batch:
+        """The C struct over the arrays; valid until the batch is closed."""
+        if self._is_closed:
+            raise HandleClosedError("the Batch is closed")
+        self._c_batch.n_tokens = self._n
+        return self._c_batch
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether close() was called."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Refuse further use; a second call does nothing."""
+        self._is_closed = True
+        self.n_tokens_max = 0
+        self.clear()
+
+    def __enter__(self) -> Self:
+        _ = self.c_batch
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _add_sequences(self, index: int, seq_ids: Sequence[int]) -> None:
+        unique = sorted(set(seq_ids))
+        if not 1 <= len(unique) <= self.n_seq_max:
+            raise InvalidParameterError(
+                "seq_id",
+                f"a token of this batch has 1 to {self.n_seq_max} sequences, got {len(unique)}",
+            )
+        for slot, seq_id in enumerate(unique):
+            self._check_seq_id(seq_id)
+            self._set_seq_id[index, slot] = seq_id
+        self._set_n_seq_id[index] = len(unique)
+        self._has_shared_token |= len(unique) > 1
+
+    def _check_seq_id(self, seq_id: int) -> None:
+        if not 0 <= seq_id < MAX_SEQUENCES:
+            raise InvalidParameterError(
+                "seq_id", f"sequence {seq_id} is not in 0..{MAX_SEQUENCES - 1}"
+            )
+        if seq_id > self._max_seq_id:
+            self._max_seq_id = seq_id
+
+    def _full(self, n_more: int) -> Exception:
+        if self._is_closed:
+            return HandleClosedError("the Batch is closed")
+        return InvalidParameterError(
+            "batch", f"{n_more} more tokens do not fit: {self._n} of {self.n_tokens_max} are used"
+        )
+
+    def _make_c_batch(self) -> types.llama_batch:
+        int32_ptr = ctypes.POINTER(ctypes.c_int32)
+        batch = types.llama_batch()
+        batch.token = self._token.ctypes.data_as(int32_ptr)
+        batch.pos = self._pos.ctypes.data_as(int32_ptr)
+        batch.n_seq_id = self._n_seq_id.ctypes.data_as(int32_ptr)
+        batch.seq_id = self._seq_rows.ctypes.data_as(ctypes.POINTER(int32_ptr))
+        batch.logits = self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+        return batch

@@ -1,0 +1,250 @@
+"""Context: owns a llama_context; decodes batches, gives logits and embeddings."""
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llamabind._capi import llama
+from llamabind._capi.types import ContextHandle
+from llamabind.batch import Batch
+from llamabind.checks import check_float, check_int
+from llamabind.context_create import create_context
+from llamabind.context_memory import ContextMemory
+from llamabind.context_params import MAX_THREADS, POOLING_TYPES, ContextParams
+from llamabind.errors import (
+    AdapterError,
+    DecodeAbortedError,
+    DecodeError,
+    DecodeFailedError,
+    InvalidBatchError,
+    InvalidParameterError,
+    NoKvSlotError,
+)
+from llamabind.log import native_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llamabind.lora import LoraAdapter
+    from llamabind.model import Model
+
+
+class Context(ContextMemory):
+    """A context of a loaded model (llama_context of llama.h). Used by one thread at a time.
+
+    Whatever native code would end the process for is checked before it is called, so a mistake is
+    an exception. `n_batch` is the most tokens that one decode takes.
+    """
+
+    def __init__(self, model: "Model", params: ContextParams | None = None) -> None:
+        """Allocate the context; ContextCreateError when there is no memory for it."""
+        self.params = params or ContextParams()
+        self.model = model
+        super().__init__(create_context(model, self.params), model)
+        self.n_ctx = llama.llama_n_ctx(self.ptr)
+        self.n_ctx_seq = llama.llama_n_ctx_seq(self.ptr)
+        self.n_seq_max = llama.llama_n_seq_max(self.ptr)
+        self.n_ubatch = llama.llama_n_ubatch(self.ptr)
+        self.is_causal = llama.llama_get_causal_attn(self.ptr)
+        # Without causal attention a batch is computed in one piece (n_ubatch), or it is an abort.
+        is_split = self.is_causal and self.has_memory
+        self.n_batch = llama.llama_n_batch(self.ptr) if is_split else self.n_ubatch
+        self.pooling_type = POOLING_TYPES[llama.llama_pooling_type(self.ptr)]
+        self._has_streams = not self.params.kv_unified and self.n_seq_max > 1
+        self._copies_only_whole = model.architecture == "deepseek4" or (
+            self._has_streams and not model.is_recurrent
+        )
+        self._n_vocab = model.n_vocab
+        self._logits_type = ctypes.c_float * self._n_vocab
+        self._needs_encode = self.has_memory and model.has_encoder
+        self._outputs: NDArray[np.int8] | None = None
+        self._adapters: dict[LoraAdapter, float] = {}
+
+    def decode(self, batch: Batch) -> None:
+        """Compute a batch and remember it; outputs stay readable until the next decode or encode.
+
+        Positions of a sequence continue where its memory ends. In a context for embeddings every
+        token gets an output. Raises a DecodeError by llama_decode's return codes (llama.h):
+        NoKvSlotError and InvalidBatchError leave the memory as it was; after DecodeAbortedError and
+        DecodeFailedError some tokens are in it: look at memory_seq_pos_max.
+        """
+        self._check_batch(batch)
+        if self._needs_encode:
+            raise InvalidBatchError(-1, "an encoder-decoder model needs encode() before decode()")
+        self._outputs = None
+        position = native_log.position()
+        code = llama.llama_decode(self.ptr, batch.c_batch)
+        if code in (0, 1):
+            self._has_pending_update = False
+        if code != 0:
+            raise decode_error(code, native_log.lines_since(position))
+        self._outputs = batch.outputs.copy()
+
+    def encode(self, batch: Batch) -> None:
+        """Compute a batch with the encoder, for embeddings or before decode(). See decode()."""
+        if self.has_memory and not self.model.has_encoder:
+            raise InvalidBatchError(-1, "this model has no encoder: use decode()")
+        self._check_batch(batch)
+        if len(batch) > self.n_ubatch:
+            raise _too_long(len(batch), self.n_ubatch)
+        batch.outputs[:] = 1
+        self._outputs = None
+        position = native_log.position()
+        code = llama.llama_encode(self.ptr, batch.c_batch)
+        if code != 0:
+            raise decode_error(code, native_log.lines_since(position))
+        self._outputs = batch.outputs.copy()
+        self._needs_encode = False
+
+    def logits_ptr(self, index: int) -> int:
+        """Return the address of n_vocab floats: the logits of the batch's token `index`.
+
+        Valid until the next decode or encode. -1 is the last output. InvalidParameterError when
+        that token had no output.
+        """
+        self._check_output(index)
+        pointer = llama.llama_get_logits_ith(self.ptr, index)
+        if _is_null(pointer):
+            raise InvalidParameterError("index", f"token {index} of the batch has no logits")
+        return ctypes.addressof(pointer.contents)
+
+    def logits(self, index: int) -> NDArray[np.float32]:
+        """Return the logits of the batch's token `index`, shape (n_vocab,): a view, not a copy.
+
+        Valid until the next decode or encode, reading it later is reading freed memory; writing
+        changes what a sampler sees. Raises like logits_ptr.
+        """
+        return np.ctypeslib.as_array(self._logits_type.from_address(self.logits_ptr(index)))
+
+    def embeddings_ith(self, index: int) -> NDArray[np.float32]:
+        """Return a copy of the embedding of the batch's token `index`, shape (n_embd_out,).
+
+        For contexts with `embeddings` and pooling "none". InvalidParameterError when there is none.
+        """
+        self._check_output(index)
+        pointer = llama.llama_get_embeddings_ith(self.ptr, index)
+        if _is_null(pointer):
+            raise InvalidParameterError("index", f"token {index} of the batch has no embedding")
+        return np.array(pointer[: self.model.n_embd_out], np.float32)
+
+    def embeddings_seq(self, seq_id: int) -> NDArray[np.float32]:
+        """Return a copy of the pooled embedding of a sequence of the last batch.
+
+        Shape (n_embd_out,), or (n_cls_out,) scores with pooling "rank". InvalidParameterError when
+        there is none.
+        """
+        self._check_sequence(seq_id)
+        pointer = llama.llama_get_embeddings_seq(self.ptr, seq_id)
+        if _is_null(pointer):
+            raise InvalidParameterError("seq_id", f"sequence {seq_id} has no pooled embedding")
+        is_rank = self.pooling_type == "rank"
+        n = self.model.n_cls_out if is_rank else self.model.n_embd_out
+        return np.array(pointer[:n], np.float32)
+
+    def synchronize(self) -> None:
+        """Wait until everything is computed; the getters do so by themselves."""
+        llama.llama_synchronize(self.ptr)
+
+    @property
+    def n_threads(self) -> int:
+        """Threads for the decode of single tokens."""
+        return llama.llama_n_threads(self.ptr)
+
+    @property
+    def n_threads_batch(self) -> int:
+        """Threads for the decode of several tokens."""
+        return llama.llama_n_threads_batch(self.ptr)
+
+    def set_n_threads(self, n_threads: int, n_threads_batch: int) -> None:
+        """Change the thread counts from the next decode on; cheap."""
+        check_int("n_threads", n_threads, 1, MAX_THREADS)
+        check_int("n_threads_batch", n_threads_batch, 1, MAX_THREADS)
+        llama.llama_set_n_threads(self.ptr, n_threads, n_threads_batch)
+
+    def set_lora(self, adapters: "Iterable[tuple[LoraAdapter, float]]") -> None:
+        """Apply exactly these adapters, each with its scale, from the next decode on; () for none.
+
+        Raises AdapterError for an adapter of another model.
+        """
+        wanted = dict(adapters)
+        for adapter, scale in wanted.items():
+            check_float("scale", scale)
+            if adapter.model is not self.model:
+                raise AdapterError(f"{adapter.path} was loaded for another model")
+        handles = (ctypes.c_void_p * len(wanted))(*(adapter.ptr for adapter in wanted))
+        scales = (ctypes.c_float * len(wanted))(*wanted.values())
+        llama.llama_set_adapters_lora(self.ptr, handles, len(wanted), scales)
+        self._adapters = wanted
+        for adapter in wanted:
+            adapter.used_by(self)
+
+    def drop_lora(self, adapter: "LoraAdapter") -> None:
+        """Stop applying one adapter, as before it is freed."""
+        if adapter in self._adapters:
+            self.set_lora(
+                [(other, scale) for other, scale in self._adapters.items() if other is not adapter]
+            )
+
+    def _check_batch(self, batch: Batch) -> None:
+        n = len(batch)
+        c_batch = batch.c_batch  # raises when the batch is closed
+        if n < 1:
+            raise InvalidBatchError(-1, "the batch is empty")
+        if n > self.n_batch:
+            raise _too_long(c_batch.n_tokens, self.n_batch)
+        if batch.max_seq_id >= self.n_seq_max:
+            raise InvalidBatchError(
+                -1, f"sequence {batch.max_seq_id} is not in 0..{self.n_seq_max - 1}"
+            )
+        tokens = batch.tokens
+        if tokens.min() < 0 or tokens.max() >= self._n_vocab:
+            raise InvalidBatchError(-1, f"a token is not in 0..{self._n_vocab - 1}")
+        if batch.positions.min() < 0:
+            raise InvalidBatchError(-1, f"position {batch.positions.min()} is negative")
+        if self._has_streams and batch.has_shared_token:
+            # llama.cpp would say "no KV slot" (llama_batch_allocr::split_equal).
+            raise InvalidBatchError(-1, "a token of several sequences needs a unified KV cache")
+        if self.params.embeddings:
+            batch.outputs[:] = 1
+
+    def _check_output(self, index: int) -> None:
+        # A debug build of llama.cpp aborts on an index without output.
+        outputs = self._outputs
+        if outputs is None:
+            raise InvalidParameterError("index", "there is no output: nothing was decoded")
+        if index == -1:
+            has_output = bool(outputs.any())
+        else:
+            has_output = 0 <= index < outputs.size and bool(outputs[index])
+        if not has_output:
+            raise InvalidParameterError("index", f"token {index} of the batch has no output")
+
+    def _forget_outputs(self) -> None:
+        self._outputs = None
+
+    def _free(self, handle: ContextHandle) -> None:
+        self._outputs = None
+        self._adapters = {}
+        llama.llama_free(handle)
+
+
+def decode_error(code: int, native_lines: list[str]) -> DecodeError:
+    """Return the exception for a return code of llama_decode or llama_encode that is not 0."""
+    kinds: dict[int, tuple[type[DecodeError], str]] = {
+        1: (NoKvSlotError, "no room in the KV cache for this batch"),
+        2: (DecodeAbortedError, "the computation was aborted"),
+        -1: (InvalidBatchError, "llama.cpp refused the batch"),
+    }
+    kind, message = kinds.get(code, (DecodeFailedError, f"decoding failed with code {code}"))
+    detail = "; ".join(native_lines[-4:])
+    return kind(code, f"{message}: {detail}" if detail else message)
+
+
+def _too_long(n_tokens: int, limit: int) -> InvalidBatchError:
+    return InvalidBatchError(-1, f"the batch has {n_tokens} tokens, the context takes {limit}")
+
+
+def _is_null(pointer: Any) -> bool:
+    return not pointer

@@ -1,0 +1,101 @@
+"""llama.cpp's log lines become Python log records of the logger "llamabind.native"."""
+
+import atexit
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from llamabind._capi import llama, types
+
+logger = logging.getLogger("llamabind.native")
+
+# enum ggml_log_level of ggml.h; 5 (CONT) continues the line before it.
+_LEVELS: Final = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
+_CONTINUED: Final = 5
+_RING_SIZE: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class NativeLine:
+    """One line that native code wrote: when (a rising number), on which thread, how bad, what."""
+
+    serial: int
+    thread_id: int
+    level: int
+    text: str
+
+
+class NativeLog:
+    """Turns fragments from any thread into lines, logs them and remembers the last ones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._serial = 0
+        self._ring: deque[NativeLine] = deque(maxlen=_RING_SIZE)
+        self._open: dict[int, tuple[int, str]] = {}
+
+    def write(self, level: int, fragment: str) -> None:
+        """Take what native code wrote; a line is complete at its newline."""
+        thread_id = threading.get_ident()
+        with self._lock:
+            last_level, begun = self._open.pop(thread_id, (logging.INFO, ""))
+            if level != _CONTINUED:
+                last_level = _LEVELS.get(level, logging.INFO)
+            *complete, rest = (begun + fragment).split("\n")
+            if rest:
+                self._open[thread_id] = (last_level, rest)
+            for text in complete:
+                self._remember(thread_id, last_level, text)
+        for text in complete:
+            if text and logger.isEnabledFor(last_level):
+                logger.log(last_level, "%s", text)
+
+    def position(self) -> int:
+        """A mark for lines_since: now."""
+        return self._serial
+
+    def lines_since(self, position: int, level: int = logging.WARNING) -> list[str]:
+        """Return this thread's lines of at least `level` after `position`, oldest first.
+
+        At most the last 256 lines of the process are kept.
+        """
+        thread_id = threading.get_ident()
+        with self._lock:
+            lines = list(self._ring)
+        return [
+            line.text
+            for line in lines
+            if line.serial > position and line.thread_id == thread_id and line.level >= level
+        ]
+
+    def _remember(self, thread_id: int, level: int, text: str) -> None:
+        # Debug lines would push out what explains a failure.
+        if text and level > logging.DEBUG:
+            self._serial += 1
+            self._ring.append(NativeLine(self._serial, thread_id, level, text))
+
+
+native_log: Final = NativeLog()
+
+
+@types.ggml_log_callback
+def _on_native_log(level: int, text: bytes | None, _user_data: int | None) -> None:
+    native_log.write(level, (text or b"").decode(errors="replace"))
+
+
+def install() -> None:
+    """Send native log lines to Python logging; nothing is written to stderr.
+
+    llama_log_set is global and not thread safe (llama.h): call it once, before other native calls.
+    """
+    # Without a handler of its own, logging would print warnings to stderr.
+    logging.getLogger("llamabind").addHandler(logging.NullHandler())
+    llama.llama_log_set(_on_native_log, None)
+    # Native threads may log while the interpreter is already gone.
+    atexit.register(_uninstall)
+
+
+def _uninstall() -> None:
+    llama.llama_log_set(types.ggml_log_callback(), None)

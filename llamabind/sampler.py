@@ -1,0 +1,177 @@
+"""Sampler: chooses the next tokens of one sequence, by a sampler chain and maybe a grammar."""
+
+import ctypes
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+from llamabind._capi import llama, shim
+from llamabind._capi.shim import GrammarHandle, GuardedSamplerHandle, lb_status
+from llamabind.errors import GrammarError, LlamaError, TokenizeError
+from llamabind.handle import Handle
+from llamabind.sampler_chain import build_chain
+from llamabind.sampling_params import GrammarTrigger, SamplingParams
+
+if TYPE_CHECKING:
+    from llamabind.context import Context
+    from llamabind.model import Model
+
+_MIN_HISTORY = 4096
+_MAX_HISTORY = 1 << 20
+
+
+class Sampler(Handle[GuardedSamplerHandle]):
+    """The sampling state of one sequence (lb_sampler of csrc/llamabind.h). One thread at a time.
+
+    It belongs to the model, not to a context; samplers of different sequences may run on different
+    threads.
+    """
+
+    def __init__(
+        self, model: "Model", params: SamplingParams | None = None, *, n_ctx: int | None = None
+    ) -> None:
+        """Build the chain and parse the grammar.
+
+        `n_ctx` bounds how far penalties look back, else the model's training context does. Raises
+        GrammarError for a grammar or trigger that llama.cpp refuses, InvalidParameterError for a
+        logit bias of an unknown token.
+        """
+        self.model = model
+        self.params = params or SamplingParams()
+        n_history = n_ctx or max(model.n_ctx_train, _MIN_HISTORY)
+        super().__init__(_make(model, self.params, min(n_history, _MAX_HISTORY)), model)
+
+    def sample(self, context: "Context", index: int = -1, *, accept: bool = True) -> int:
+        """Return a token for the output of the batch's token `index` in the last decode.
+
+        With `accept` the sampler also counts the token as generated. GrammarError when no token of
+        the vocabulary can continue the grammar.
+        """
+        [token] = sample_many([self], [context.logits_ptr(index)], accept=accept)
+        if isinstance(token, LlamaError):
+            raise token
+        return token
+
+    def accept(self, token: int, *, is_generated: bool = True) -> None:
+        """Count a token for penalties and, if generated, advance the grammar.
+
+        Give the prompt's tokens with `is_generated` False. GrammarError when the grammar does not
+        allow the token here; nothing is changed then.
+        """
+        if not 0 <= token < self.model.n_vocab:
+            raise TokenizeError(f"token {token} is not in 0..{self.model.n_vocab - 1}")
+        _check(shim.lb_sampler_accept(self.ptr, token, is_generated))
+
+    def reset(self) -> None:
+        """Forget all tokens; the grammar and a given seed begin again."""
+        _check(shim.lb_sampler_reset(self.ptr))
+
+    def clone(self) -> Self:
+        """Return an independent sampler in the same state, random numbers included."""
+        handle = shim.lb_sampler_clone(self.ptr)
+        if not handle:
+            raise _error(shim.lb_last_status())
+        twin = object.__new__(type(self))
+        twin.model, twin.params = self.model, self.params
+        Handle.__init__(twin, handle, self.model)
+        return twin
+
+    def _free(self, handle: GuardedSamplerHandle) -> None:
+        shim.lb_sampler_free(handle)
+
+
+def sample_many(
+    samplers: Sequence[Sampler],
+    logits_pointers: Sequence[int],
+    *,
+    accept: bool = True,
+    n_threads: int = 1,
+) -> list[int | LlamaError]:
+    """Sample one token for each of several sequences, in one native call.
+
+    `logits_pointers` are what Context.logits_ptr returned since the last decode; the samplers are
+    different ones of one model. Where no token can continue a grammar there is a GrammarError in
+    its place (a plain LlamaError for any other failure), and the others have their tokens all the
+    same.
+    """
+    n = len(samplers)
+    if n == 0:
+        return []
+    assert n == len(logits_pointers), "one logits pointer for each sampler"
+    tokens = (ctypes.c_int32 * n)()
+    statuses = (ctypes.c_int32 * n)()
+    status = shim.lb_sample(
+        (ctypes.c_void_p * n)(*[sampler.ptr for sampler in samplers]),
+        (ctypes.c_void_p * n)(*logits_pointers),
+        n,
+        samplers[0].model.n_vocab,
+        accept,
+        n_threads,
+        tokens,
+        statuses,
+    )
+    if status == lb_status.LB_OK:
+        return list(tokens)
+    return [
+        token if code == lb_status.LB_OK else _sampling_error(code)
+        for token, code in zip(tokens, statuses, strict=True)
+    ]
+
+
+def _make(model: "Model", params: SamplingParams, n_history: int) -> GuardedSamplerHandle:
+    vocab = model.tokenizer.ptr
+    chain = build_chain(model, params, n_history)
+    grammar = None
+    try:
+        grammar = _make_grammar(model, params)
+        handle = shim.lb_sampler_init(vocab, chain, grammar)
+        if not handle:
+            raise _error(shim.lb_last_status())
+    except LlamaError:
+        llama.llama_sampler_free(chain)
+        shim.lb_grammar_free(grammar)
+        raise
+    return handle
+
+
+def _make_grammar(model: "Model", params: SamplingParams) -> GrammarHandle | None:
+    if not params.grammar:
+        return None
+    spec = {
+        "grammar": params.grammar,
+        "root": params.grammar_root,
+        "lazy": params.grammar_lazy,
+        "triggers": [_trigger(trigger) for trigger in params.grammar_triggers],
+        "prefill": params.grammar_prefill,
+    }
+    grammar = shim.lb_grammar_init(model.tokenizer.ptr, json.dumps(spec).encode())
+    if not grammar:
+        raise GrammarError(_last_error())
+    return grammar
+
+
+def _trigger(trigger: GrammarTrigger) -> dict[str, str | int]:
+    if trigger.token is None:
+        return {"type": trigger.kind, "value": trigger.value}
+    return {"type": trigger.kind, "value": trigger.value, "token": trigger.token}
+
+
+def _check(status: int) -> None:
+    if status != lb_status.LB_OK:
+        raise _error(status)
+
+
+def _error(status: int) -> LlamaError:
+    if status in (lb_status.LB_TOKEN_REFUSED, lb_status.LB_GRAMMAR_DEAD_END):
+        return GrammarError(_last_error())
+    return LlamaError(_last_error())
+
+
+def _sampling_error(status: int) -> LlamaError:
+    if status == lb_status.LB_GRAMMAR_DEAD_END:
+        return GrammarError("no token of the vocabulary can continue the grammar")
+    return LlamaError(f"sampling failed: {_last_error()}")
+
+
+def _last_error() -> str:
+    return (shim.lb_last_error() or b"").decode(errors="replace")

@@ -1,0 +1,164 @@
+"""Builds a llama.cpp sampler chain from SamplingParams, as llama-server does."""
+
+import ctypes
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from llamabind._capi import llama, types
+from llamabind._capi.types import SamplerHandle
+from llamabind.errors import InvalidParameterError
+from llamabind.sampling_params import MIN_TEMPERATURE, RANDOM_SEED, SamplingParams
+
+if TYPE_CHECKING:
+    from llamabind.model import Model
+
+# The m of mirostat 1 (common/sampling.cpp).
+_MIROSTAT_M: Final = 100
+# These leave the most likely token the most likely one.
+_KEEP_THE_BEST: Final = frozenset({"top_n_sigma", "top_k", "top_p", "min_p", "temperature"})
+
+
+def build_chain(model: "Model", params: SamplingParams, n_history: int) -> SamplerHandle:
+    """Return a chain that the caller owns (common_sampler_init of common/sampling.cpp).
+
+    `n_history` bounds repeat_last_n and dry_penalty_last_n, which native code allocates. Raises
+    InvalidParameterError for a logit bias of a token that the vocabulary lacks.
+    """
+    biases = _logit_biases(model, params)
+    chain = llama.llama_sampler_chain_init(types.llama_sampler_chain_params(no_perf=True))
+    builder = _Builder(model, params, n_history)
+    for sampler in builder.samplers(biases):
+        # The chain owns it from here on.
+        llama.llama_sampler_chain_add(chain, sampler)
+    return chain
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    model: "Model"
+    params: SamplingParams
+    n_history: int
+
+    def samplers(self, biases: dict[int, float]) -> list[SamplerHandle]:
+        samplers = [self._logit_bias(biases)] if biases else []
+        if self.params.mirostat:
+            return [*samplers, llama.llama_sampler_init_temp(self._temperature), self._mirostat()]
+        names = self._order()
+        samplers += [self._makers[name]() for name in names if name != "adaptive_p"]
+        return [*samplers, self._selector(names)]
+
+    def _order(self) -> tuple[str, ...]:
+        """The samplers that matter; for the best token alone, the last ones often do not."""
+        names = self.params.samplers
+        if self.params.is_greedy and "adaptive_p" not in names:
+            while names and self._keeps_the_best(names[-1]):
+                names = names[:-1]
+        return names
+
+    def _keeps_the_best(self, name: str) -> bool:
+        if name == "typ_p":
+            return self.params.typical_p >= 1.0
+        if name == "xtc":
+            return self.params.xtc_probability <= 0.0
+        return name in _KEEP_THE_BEST
+
+    def _selector(self, names: tuple[str, ...]) -> SamplerHandle:
+        params = self.params
+        if "adaptive_p" in names:
+            return llama.llama_sampler_init_adaptive_p(
+                params.adaptive_target, params.adaptive_decay, self._seed
+            )
+        if params.is_greedy:
+            return llama.llama_sampler_init_greedy()
+        return llama.llama_sampler_init_dist(self._seed)
+
+    @property
+    def _makers(self) -> dict[str, Callable[[], SamplerHandle]]:
+        params = self.params
+        min_keep = params.min_keep
+        return {
+            "penalties": self._penalties,
+            "dry": self._dry,
+            "top_n_sigma": lambda: llama.llama_sampler_init_top_n_sigma(params.top_n_sigma),
+            "top_k": lambda: llama.llama_sampler_init_top_k(params.top_k),
+            "typ_p": lambda: llama.llama_sampler_init_typical(params.typical_p, min_keep),
+            "top_p": lambda: llama.llama_sampler_init_top_p(params.top_p, min_keep),
+            "min_p": lambda: llama.llama_sampler_init_min_p(params.min_p, min_keep),
+            "xtc": lambda: llama.llama_sampler_init_xtc(
+                params.xtc_probability, params.xtc_threshold, min_keep, self._seed
+            ),
+            "temperature": lambda: llama.llama_sampler_init_temp_ext(
+                self._temperature, params.dynatemp_range, params.dynatemp_exponent
+            ),
+            "infill": lambda: llama.llama_sampler_init_infill(self.model.tokenizer.ptr),
+        }
+
+    @property
+    def _seed(self) -> int:
+        return RANDOM_SEED if self.params.seed is None else self.params.seed
+
+    @property
+    def _temperature(self) -> float:
+        # Dividing by less overflows 32 bits, and the probabilities are no numbers any more.
+        temperature = self.params.temperature
+        return temperature if temperature >= MIN_TEMPERATURE else 0.0
+
+    def _mirostat(self) -> SamplerHandle:
+        params = self.params
+        if params.mirostat == 1:
+            return llama.llama_sampler_init_mirostat(
+                self.model.n_vocab,
+                self._seed,
+                params.mirostat_tau,
+                params.mirostat_eta,
+                _MIROSTAT_M,
+            )
+        return llama.llama_sampler_init_mirostat_v2(
+            self._seed, params.mirostat_tau, params.mirostat_eta
+        )
+
+    def _penalties(self) -> SamplerHandle:
+        params = self.params
+        return llama.llama_sampler_init_penalties(
+            self.model.n_vocab,
+            min(params.repeat_last_n, self.n_history),
+            params.repeat_penalty,
+            params.frequency_penalty,
+            params.presence_penalty,
+        )
+
+    def _dry(self) -> SamplerHandle:
+        params = self.params
+        breakers = [breaker.encode() for breaker in params.dry_sequence_breakers]
+        return llama.llama_sampler_init_dry(
+            self.model.tokenizer.ptr,
+            params.dry_multiplier,
+            params.dry_base,
+            params.dry_allowed_length,
+            min(params.dry_penalty_last_n, self.n_history),
+            (ctypes.c_char_p * len(breakers))(*breakers),
+            len(breakers),
+        )
+
+    def _logit_bias(self, biases: dict[int, float]) -> SamplerHandle:
+        entries = (types.llama_logit_bias * len(biases))(
+            *(types.llama_logit_bias(token, bias) for token, bias in biases.items())
+        )
+        return llama.llama_sampler_init_logit_bias(self.model.n_vocab, len(entries), entries)
+
+
+def _logit_biases(model: "Model", params: SamplingParams) -> dict[int, float]:
+    """Return the user's biases, and -inf for what may not be generated at all."""
+    biases: dict[int, float] = {}
+    for token, bias in params.logit_bias:
+        if token >= model.n_vocab:
+            raise InvalidParameterError(
+                "logit_bias", f"token {token} is not in 0..{model.n_vocab - 1}"
+            )
+        biases[token] = biases.get(token, 0.0) + bias
+    banned = model.tokenizer.suppressed_tokens
+    if params.ignore_eos:
+        banned = (*banned, *model.tokenizer.eog_tokens)
+    return biases | dict.fromkeys(banned, -math.inf)

@@ -1,0 +1,55 @@
+"""SavedState: the memory of a context or of one sequence, taken out of llama.cpp."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llamabind.errors import StateError
+
+_MAGIC: Final = b"LBSTATE1"
+_HEADER: Final = struct.Struct("<8sIIQ")  # magic, kind and flags, CRC-32, length
+_SEQUENCE_BIT: Final = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """What Context.state_save and state_seq_save return and their counterparts take.
+
+    `data` is llama.cpp's own format, shape (n,). It is only good for a context of the same model
+    with the same cache types and layout. Native code trusts the numbers in it, so bytes from
+    outside go through from_bytes, which finds truncation and damage; it cannot find malice.
+    """
+
+    data: NDArray[np.uint8]
+    is_sequence: bool
+    flags: int = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the data."""
+        return int(self.data.size)
+
+    def to_bytes(self) -> bytes:
+        """Return the state with a header and checksum, for a file."""
+        kind = self.flags | (_SEQUENCE_BIT if self.is_sequence else 0)
+        header = _HEADER.pack(_MAGIC, kind, zlib.crc32(self.data.data), self.data.size)
+        return header + self.data.tobytes()
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """Return the state that to_bytes wrote; StateError if it is truncated or damaged."""
+        if len(raw) < _HEADER.size:
+            raise StateError(f"a saved state has a header of {_HEADER.size} bytes, got {len(raw)}")
+        magic, kind, checksum, length = _HEADER.unpack_from(raw)
+        if magic != _MAGIC:
+            raise StateError("this is not a saved state of llamabind")
+        data = np.frombuffer(raw, np.uint8, offset=_HEADER.size)
+        if data.size != length:
+            raise StateError(f"the saved state is truncated: {data.size} of {length} bytes")
+        if zlib.crc32(data.data) != checksum:
+            raise StateError("the saved state is damaged: its checksum does not match")
+        return cls(data, bool(kind & _SEQUENCE_BIT), kind & ~_SEQUENCE_BIT)

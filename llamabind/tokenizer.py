@@ -1,0 +1,200 @@
+"""Tokenizer: text to tokens and back, by the vocabulary of a loaded model."""
+
+import ctypes
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from llamabind._capi import enums, llama
+from llamabind._capi.types import VocabHandle
+from llamabind.checks import INT32_MAX
+from llamabind.errors import TokenizeError
+from llamabind.special_tokens import SpecialTokens
+
+if TYPE_CHECKING:
+    from llamabind.model import Model
+
+_OVERFLOW: Final = -(2**31)
+_PIECE_BYTES: Final = 64
+
+
+class Tokenizer:
+    """The vocabulary of a model; any thread may use it until the model is closed.
+
+    llama_tokenize and its siblings are thread-safe (llama.h); token ids are checked here, since
+    native code ends the process on one that is out of range.
+    """
+
+    def __init__(self, model: "Model", vocab: VocabHandle) -> None:
+        self._model = model
+        self._vocab = vocab
+        self.n_tokens = llama.llama_vocab_n_tokens(vocab)
+        self.vocab_type = enums.llama_vocab_type(llama.llama_vocab_type(vocab))
+        self.special = SpecialTokens.of(vocab)
+        self.add_bos = llama.llama_vocab_get_add_bos(vocab)
+        self.add_eos = llama.llama_vocab_get_add_eos(vocab)
+        self.add_sep = llama.llama_vocab_get_add_sep(vocab)
+        self._pieces: list[bytes | None] = [None] * self.n_tokens
+        self._special_pieces: list[bytes | None] = [None] * self.n_tokens
+
+    @property
+    def ptr(self) -> VocabHandle:
+        """The raw vocabulary; raises HandleClosedError when the model is closed."""
+        _ = self._model.ptr
+        return self._vocab
+
+    @property
+    def bos(self) -> int | None:
+        """The token that begins a text, or None."""
+        return self.special.bos
+
+    @property
+    def eos(self) -> int | None:
+        """The token that ends a text, or None."""
+        return self.special.eos
+
+    @property
+    def eot(self) -> int | None:
+        """The token that ends a turn of a chat, or None."""
+        return self.special.eot
+
+    def encode(
+        self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
+    ) -> list[int]:
+        """Return the tokens of `text`; bytes must be UTF-8.
+
+        `add_special` adds BOS, EOS or SEP where the model is configured so. `parse_special` reads
+        "<|im_end|>" and the like as the token; without it they are plain text, so set it for
+        rendered templates only. Raises TokenizeError.
+        """
+        vocab = self._require_vocabulary()
+        raw = _utf8(text)
+        # One token per byte, and room for a space prefix and special tokens.
+        tokens = (ctypes.c_int32 * (len(raw) + 8))()
+        arguments = (vocab, raw, len(raw))
+        n = llama.llama_tokenize(*arguments, tokens, len(tokens), add_special, parse_special)
+        if n < 0 and n != _OVERFLOW:
+            tokens = (ctypes.c_int32 * -n)()
+            n = llama.llama_tokenize(*arguments, tokens, len(tokens), add_special, parse_special)
+        if n < 0:
+            raise TokenizeError(f"a text of {len(raw)} bytes has more tokens than can be counted")
+        return tokens[:n]
+
+    def decode(
+        self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False
+    ) -> str:
+        """Return the text of `tokens`; bytes that are no UTF-8 become U+FFFD.
+
+        `remove_special` drops a leading BOS and a trailing EOS where the model adds them;
+        `unparse_special` writes special tokens out, which otherwise vanish.
+        """
+        return self.decode_bytes(
+            tokens, remove_special=remove_special, unparse_special=unparse_special
+        ).decode(errors="replace")
+
+    def decode_bytes(
+        self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False
+    ) -> bytes:
+        """Return the bytes of `tokens`, as decode does."""
+        vocab = self._require_vocabulary()
+        self._check_tokens(tokens)
+        array = (ctypes.c_int32 * len(tokens))(*tokens)
+        size = 8 * len(tokens) + _PIECE_BYTES
+        for _ in range(2):
+            buffer = ctypes.create_string_buffer(size)
+            n = llama.llama_detokenize(
+                vocab, array, len(array), buffer, size, remove_special, unparse_special
+            )
+            if n >= 0:
+                return buffer.raw[:n]
+            size = -n
+        raise TokenizeError(f"{len(tokens)} tokens have a text too long to hold")
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """Return the bytes of one token, maybe only a part of a character; kept once computed.
+
+        Special tokens are empty unless `special` is set.
+        """
+        cache = self._special_pieces if special else self._pieces
+        # A negative index would silently be another token.
+        known = cache[token] if 0 <= token < self.n_tokens else None
+        if known is None:
+            known = cache[self._check_token(token)] = self._read_piece(token, special)
+        return known
+
+    def is_eog(self, token: int) -> bool:
+        """Whether the token ends a generation (EOS, EOT and their like)."""
+        return llama.llama_vocab_is_eog(self._require_vocabulary(), self._check_token(token))
+
+    @cached_property
+    def eog_tokens(self) -> tuple[int, ...]:
+        """All tokens that end a generation."""
+        vocab = self._require_vocabulary()
+        return tuple(t for t in range(self.n_tokens) if llama.llama_vocab_is_eog(vocab, t))
+
+    @cached_property
+    def suppressed_tokens(self) -> tuple[int, ...]:
+        """The tokens that the model's file says are never to be generated."""
+        count = ctypes.c_int32()
+        tokens = llama.llama_vocab_get_suppress_tokens(self.ptr, ctypes.byref(count))
+        return tuple(tokens[: count.value])
+
+    def is_control(self, token: int) -> bool:
+        """Whether the token controls, rather than being text."""
+        return llama.llama_vocab_is_control(self._require_vocabulary(), self._check_token(token))
+
+    def text(self, token: int) -> str:
+        """Return the token as the vocabulary spells it, such as "Ġthe" or "<0x0A>"."""
+        raw = llama.llama_vocab_get_text(self._require_vocabulary(), self._check_token(token))
+        return (raw or b"").decode(errors="replace")
+
+    def score(self, token: int) -> float:
+        """Return the token's score, 0 where the vocabulary has none."""
+        return llama.llama_vocab_get_score(self._require_vocabulary(), self._check_token(token))
+
+    def attributes(self, token: int) -> enums.llama_token_attr:
+        """Return the flags of llama_token_attr of llama.h."""
+        vocab = self._require_vocabulary()
+        return enums.llama_token_attr(llama.llama_vocab_get_attr(vocab, self._check_token(token)))
+
+    def _read_piece(self, token: int, special: bool) -> bytes:
+        vocab = self._require_vocabulary()
+        buffer = ctypes.create_string_buffer(_PIECE_BYTES)
+        n = llama.llama_token_to_piece(vocab, token, buffer, len(buffer), 0, special)
+        if n < 0:
+            buffer = ctypes.create_string_buffer(-n)
+            n = llama.llama_token_to_piece(vocab, token, buffer, len(buffer), 0, special)
+        if n < 0:
+            raise TokenizeError(f"token {token} has a piece of {-n} bytes that cannot be read")
+        return buffer.raw[:n]
+
+    def _require_vocabulary(self) -> VocabHandle:
+        if self.vocab_type == enums.llama_vocab_type.LLAMA_VOCAB_TYPE_NONE:
+            raise TokenizeError("the model has no vocabulary")
+        return self.ptr
+
+    def _check_token(self, token: int) -> int:
+        if not 0 <= token < self.n_tokens:
+            raise TokenizeError(f"token {token} is not in 0..{self.n_tokens - 1}")
+        return token
+
+    def _check_tokens(self, tokens: Sequence[int]) -> None:
+        if len(tokens) > 0:
+            self._check_token(min(tokens))
+            self._check_token(max(tokens))
+
+
+def _utf8(text: str | bytes) -> bytes:
+    try:
+        raw = text.encode() if isinstance(text, str) else bytes(text)
+        if isinstance(text, bytes):
+            text.decode()
+    except UnicodeEncodeError as error:
+        raise TokenizeError(
+            f"the text is not valid Unicode: lone surrogate at position {error.start}"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise TokenizeError(f"the bytes are not UTF-8: see byte {error.start}") from None
+    if len(raw) > INT32_MAX:
+        raise TokenizeError(f"a text of {len(raw)} bytes is longer than {INT32_MAX}")
+    return raw
