@@ -1,0 +1,28 @@
+"""The one table of URLs.
+
+Ids may hold slashes, plain or as %2F. Every id ends in .gguf, so the longer paths below cannot be
+mistaken for one; the order within a method still matters.
+"""
+
+from aiohttp import web
+
+from server.api import openai, ops, v2_chat, v2_models
+
+_ID = "{model_id:.+}"
+
+
+def routes() -> list[web.RouteDef]:
+    """Every route of the server."""
+    return [
+        web.get("/health", ops.probe),
+        web.get("/api/v2/health", ops.health),
+        web.get("/api/v2/models", v2_models.list_models),
+        web.post(f"/api/v2/models/{_ID}/load", v2_models.load_model),
+        web.post(f"/api/v2/models/{_ID}/unload", v2_models.unload_model),
+        web.get(f"/api/v2/models/{_ID}", v2_models.show_model),
+        web.post(f"/api/v2/chat/{_ID}/stream", v2_chat.chat_stream),
+        web.post(f"/api/v2/chat/{_ID}", v2_chat.chat),
+        web.get("/v1/models", openai.list_models),
+        web.get(f"/v1/models/{_ID}", openai.show_model),
+        web.post("/v1/chat/completions", openai.chat_completions),
+    ]

@@ -1,0 +1,140 @@
+"""The documents of /api/v2, as the API reference has them."""
+
+from typing import Any
+
+import msgspec
+
+from server.api.schema_chat import ChatFields, StreamOptions
+from server.formats import byte_size, iso_time
+from server.generation import ChatJob
+from server.model_entry import ModelEntry, ModelState
+from server.protocol import Stats
+from server.stream import TokenUsage
+
+
+class ChatBody(ChatFields, frozen=True, kw_only=True):
+    """The body of POST /api/v2/chat/{model_id} and .../stream."""
+
+    stream_options: StreamOptions | None = None
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with a chunk of token counts."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def to_job(self) -> ChatJob:
+        """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
+        return ChatJob(
+            self.wire_messages(), self.sampling_params(), self.token_limit(), self.stop_strings()
+        )
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts of one answer."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+    @classmethod
+    def of(cls, usage: TokenUsage) -> "Usage":
+        """From the counts of a stream."""
+        return cls(usage.prompt, usage.completion, usage.prompt + usage.completion)
+
+
+def model_summary(entry: ModelEntry) -> dict[str, Any]:
+    """One element of `available_models`."""
+    file = entry.file
+    summary = {
+        "id": file.id,
+        "size": file.size,
+        "modified": iso_time(file.modified),
+        "status": entry.state.value,
+        "metadata": _metadata(entry),
+    }
+    if reason := _reason(entry):
+        summary["failure"] = reason
+    return summary
+
+
+def loaded_model(entry: ModelEntry) -> dict[str, Any]:
+    """One value of `loaded_models`."""
+    return {"status": entry.state.value, "load_time": _load_time(entry)}
+
+
+def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
+    """GET /api/v2/models/{model_id}. `stats` is a snapshot of the engine, if one is loaded."""
+    detail = model_summary(entry) | {
+        "performance": {
+            "load_time": _load_time(entry),
+            "tokens_processed": entry.tokens_processed,
+            "average_speed": entry.average_speed,
+        },
+        "settings": load_settings(entry),
+    }
+    if entry.state is ModelState.LOADING:
+        detail["progress"] = round(entry.progress, 3)
+    if stats is not None:
+        detail["engine"] = {
+            "pid": entry.worker.pid if entry.is_in_memory else None,
+            "running": stats.running,
+            "waiting": stats.waiting,
+            "kv_cells_used": stats.kv_cells_used,
+            "n_ctx": stats.n_ctx,
+        }
+    return detail
+
+
+def load_reply(entry: ModelEntry) -> dict[str, Any]:
+    """POST /api/v2/models/{model_id}/load."""
+    return {
+        "status": "success",
+        "message": "Model loaded successfully",
+        "load_time": _load_time(entry),
+        "memory_used": byte_size(entry.worker.model.memory_bytes),
+        "settings": load_settings(entry),
+        "warnings": list(entry.worker.model.warnings),
+    }
+
+
+def load_settings(entry: ModelEntry) -> dict[str, Any]:
+    """What was asked for, and what it became (null while the model is not in memory)."""
+    effective = None
+    if entry.is_in_memory:
+        model = entry.worker.model
+        effective = {
+            "n_ctx": model.n_ctx,
+            "n_batch": model.n_batch,
+            "n_parallel": model.n_parallel,
+            "threads": model.threads,
+        }
+    return {"requested": msgspec.to_builtins(entry.settings), "effective": effective}
+
+
+def _metadata(entry: ModelEntry) -> dict[str, Any]:
+    header = entry.file.header
+    return {
+        "model_type": header.architecture if header else None,
+        "parameters": {
+            "context_length": header.context_length if header else None,
+            "embedding_length": header.embedding_length if header else None,
+            "block_count": header.block_count if header else None,
+        },
+        "name": header.name if header else None,
+        "file_type": header.file_type if header else None,
+        "parameter_count": entry.file.parameter_count,
+    }
+
+
+def _reason(entry: ModelEntry) -> dict[str, Any] | None:
+    if entry.failure is not None:
+        failure = entry.failure
+        log = list(failure.log_tail[-10:])
+        return {"reason": failure.reason, "detail": failure.detail, "log": log}
+    if entry.file.broken is not None:
+        return {"reason": entry.file.reason, "detail": entry.file.broken, "log": []}
+    return None
+
+
+def _load_time(entry: ModelEntry) -> str | None:
+    return iso_time(entry.loaded_at) if entry.loaded_at else None

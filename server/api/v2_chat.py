@@ -1,0 +1,31 @@
+"""/api/v2/chat: an answer in one piece or as a stream."""
+
+from aiohttp import web
+
+from server.api.chunks import AnswerTag, V2Chunks
+from server.api.schema_v2 import ChatBody, Usage
+from server.api.streaming import stream_answer
+from server.generation import Generation
+from server.keys import REGISTRY
+from server.replies import json_reply, read_body
+
+
+async def chat(request: web.Request) -> web.Response:
+    """POST /api/v2/chat/{model_id}."""
+    body = await read_body(request, ChatBody)
+    model_id = request.match_info["model_id"]
+    async with Generation(request.app[REGISTRY], model_id, body.to_job()) as generation:
+        answer = await generation.collect()
+    message = {"role": "assistant", "content": answer.text}
+    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
+    tag = AnswerTag("chat", model_id)
+    return json_reply(tag.document("chat.completion", [choice], usage=Usage.of(answer.usage)))
+
+
+async def chat_stream(request: web.Request) -> web.StreamResponse:
+    """POST /api/v2/chat/{model_id}/stream."""
+    body = await read_body(request, ChatBody)
+    model_id = request.match_info["model_id"]
+    form = V2Chunks(AnswerTag("chat", model_id), include_usage=body.include_usage)
+    async with Generation(request.app[REGISTRY], model_id, body.to_job()) as generation:
+        return await stream_answer(request, generation.stream, form)

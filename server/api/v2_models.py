@@ -1,0 +1,48 @@
+"""/api/v2/models: list, look, load, unload."""
+
+from aiohttp import web
+
+from server.api.schema_v2 import load_reply, loaded_model, model_detail, model_summary
+from server.formats import iso_time, utc_now
+from server.keys import REGISTRY
+from server.load_settings import LoadSettings
+from server.replies import json_reply, read_body
+
+
+async def list_models(request: web.Request) -> web.Response:
+    """GET /api/v2/models."""
+    entries = await request.app[REGISTRY].list()
+    return json_reply(
+        {
+            "available_models": [model_summary(entry) for entry in entries],
+            "loaded_models": {
+                entry.id: loaded_model(entry) for entry in entries if entry.is_in_memory
+            },
+        }
+    )
+
+
+async def show_model(request: web.Request) -> web.Response:
+    """GET /api/v2/models/{model_id}; never loads the model."""
+    entry = await request.app[REGISTRY].find(request.match_info["model_id"])
+    stats = await entry.worker.stats() if entry.is_in_memory else None
+    return json_reply(model_detail(entry, stats))
+
+
+async def load_model(request: web.Request) -> web.Response:
+    """POST /api/v2/models/{model_id}/load; no body means defaults."""
+    settings = await read_body(request, LoadSettings, empty=LoadSettings())
+    entry = await request.app[REGISTRY].load(request.match_info["model_id"], settings)
+    return json_reply(load_reply(entry))
+
+
+async def unload_model(request: web.Request) -> web.Response:
+    """POST /api/v2/models/{model_id}/unload; waits for running answers."""
+    await request.app[REGISTRY].unload(request.match_info["model_id"])
+    return json_reply(
+        {
+            "status": "success",
+            "message": "Model unloaded successfully",
+            "unload_time": iso_time(utc_now()),
+        }
+    )

@@ -1,0 +1,171 @@
+"""The model files on disk: what there is, by id, read from the directories each time it is asked.
+
+An id is a path relative to its directory, with slashes. Ids are only ever looked up among those
+that a walk found, so no spelling of an id can name a file outside. Symbolic links that leave the
+directory are not followed.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llamabind.errors import GgufError
+from llamabind.gguf_header import GgufHeader, read_header
+
+logger = logging.getLogger(__name__)
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+_MAX_SHARDS = 1000
+# Files of a model that are none themselves; general.type, or an architecture only projectors have.
+_OTHER_KINDS = frozenset({"adapter", "mmproj", "imatrix"})
+_PROJECTOR_ARCHITECTURE = "clip"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One model on disk; a split model is one, with the id and path of its first file.
+
+    `size` is the sum of its files, `parameter_count` too. `broken` says in a sentence why it cannot
+    be loaded; then `header` may be missing. `reason` is the machine-readable word for it.
+    """
+
+    id: str
+    path: Path
+    size: int
+    modified: datetime
+    header: GgufHeader | None
+    parameter_count: int = 0
+    broken: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What one file gave, and when it was like that."""
+
+    stamp: tuple[int, int]
+    header: GgufHeader | None
+    problem: str | None
+
+
+class Catalogue:
+    """Reads directories of models; earlier ones win where ids are equal. Blocking: use a thread."""
+
+    def __init__(self, directories: Iterable[Path]) -> None:
+        self._directories = tuple(directories)
+        self._readings: dict[Path, _Reading] = {}
+
+    def scan(self) -> Mapping[str, ModelFile]:
+        """Every model by id, sorted. Headers are read again only for files that changed."""
+        found: dict[str, ModelFile] = {}
+        seen: set[Path] = set()
+        for directory in self._directories:
+            for model_id, paths in _group(directory, _walk(directory)):
+                seen.update(paths)
+                if model_id not in found and (model := self._describe(model_id, paths)) is not None:
+                    found[model_id] = model
+        self._readings = {path: self._readings[path] for path in seen if path in self._readings}
+        return dict(sorted(found.items()))
+
+    def _describe(self, model_id: str, paths: list[Path]) -> ModelFile | None:
+        """The model in `paths`; None if it is no model, or has just gone."""
+        try:
+            stats = [path.stat() for path in paths]
+        except OSError:
+            return None
+        readings = [self._read(path, stat) for path, stat in zip(paths, stats, strict=True)]
+        header = readings[0].header
+        if header is not None and _is_companion(header):
+            return None
+        broken, reason = _diagnose(paths, readings)
+        return ModelFile(
+            id=model_id,
+            path=paths[0],
+            size=sum(stat.st_size for stat in stats),
+            modified=datetime.fromtimestamp(max(stat.st_mtime for stat in stats), UTC),
+            header=header,
+            parameter_count=sum(item.header.parameter_count for item in readings if item.header),
+            broken=broken,
+            reason=reason,
+        )
+
+    def _read(self, path: Path, stat: os.stat_result) -> _Reading:
+        stamp = (stat.st_size, stat.st_mtime_ns)
+        known = self._readings.get(path)
+        if known is not None and known.stamp == stamp:
+            return known
+        try:
+            reading = _Reading(stamp, read_header(path), None)
+        except GgufError as error:
+            reading = _Reading(stamp, None, str(error))
+        self._readings[path] = reading
+        return reading
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    """The .gguf files under `directory`, in order, without hidden ones and links that leave it."""
+    # Not Path.resolve: it raises on a link that leads to itself.
+    root = Path(os.path.realpath(directory))
+    for folder, folders, names in os.walk(directory):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if not _is_model_name(name):
+                continue
+            if not Path(os.path.realpath(path)).is_relative_to(root):
+                logger.debug("%s leads out of the models directory and is not listed", path)
+            elif path.is_file():
+                yield path
+
+
+def _is_model_name(name: str) -> bool:
+    """Whether a file of this name may be a model, and the name can be told in JSON and logs."""
+    if name.startswith((".", "mmproj")) or not name.lower().endswith(".gguf"):
+        return False
+    return name.isprintable() and name.encode(errors="ignore").decode() == name
+
+
+def _group(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, list[Path]]]:
+    """(id, files): the shards of a split model together, in order, under the first one's id."""
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        shard = _SHARD.fullmatch(path.name)
+        first = path.name
+        if shard is not None:
+            first = f"{shard['stem']}-{1:05}-of-{shard['count']}{path.suffix}"
+        model_id = path.relative_to(directory).with_name(first).as_posix()
+        groups.setdefault(model_id, []).append(path)
+    yield from groups.items()
+
+
+def _is_companion(header: GgufHeader) -> bool:
+    return header.kind in _OTHER_KINDS or header.architecture == _PROJECTOR_ARCHITECTURE
+
+
+def _diagnose(paths: list[Path], readings: list[_Reading]) -> tuple[str | None, str | None]:
+    """Why the model cannot be loaded, as a sentence and as a word; twice None if it looks good."""
+    if missing := _missing_shard(paths):
+        return f"the file {missing} of this split model is missing", "missing_shard"
+    for path, reading in zip(paths, readings, strict=True):
+        if reading.problem is not None:
+            where = f"{path.name}: " if len(paths) > 1 else ""
+            return where + reading.problem, "corrupt_file"
+    header = readings[0].header
+    if header is not None and header.architecture is None:
+        return "the header does not say which architecture the model has", "corrupt_file"
+    return None, None
+
+
+def _missing_shard(paths: list[Path]) -> str | None:
+    shard = _SHARD.fullmatch(paths[0].name)
+    if shard is None:
+        return None
+    present = {path.name for path in paths}
+    for number in range(1, min(int(shard["count"]), _MAX_SHARDS) + 1):
+        name = f"{shard['stem']}-{number:05}-of-{shard['count']}{paths[0].suffix}"
+        if name not in present:
+            return name
+    return None

@@ -1,0 +1,147 @@
+"""Every error a client can be told about; the middleware turns them into JSON.
+
+ApiError
+├── InvalidRequestError      400  the request is wrong; names the field
+│   └── ContextOverflowError 400  the prompt can never fit; carries both numbers
+├── UnusableModelError       400  the file is no model that can be loaded
+├── ModelNotFoundError       404  no model of that id
+├── StateConflictError       409  the model is not in a state that allows it
+├── EngineFailedError        500  the engine failed while it computed the answer
+├── UnavailableError         503  not now: draining, shutting down
+│   └── WorkerCrashedError   503  the model's process died; the next request starts it again
+└── OutOfMemoryError         507  the model does not fit into memory
+"""
+
+from typing import Any
+
+from llamabind.errors import InvalidParameterError
+
+
+class ApiError(Exception):
+    """An answer other than success, in OpenAI's form.
+
+    `status` is the HTTP status; `type`, `code` and `param` are for programs, `message` for people;
+    `extra` adds keys to the error object and `headers` to the response.
+    """
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.code
+        self.extra: dict[str, Any] = {}
+        self.headers: dict[str, str] = {}
+
+    def body(self) -> dict[str, Any]:
+        """The JSON document of this error."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": error | self.extra}
+
+
+class InvalidRequestError(ApiError):
+    """The request itself is wrong."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class ContextOverflowError(InvalidRequestError):
+    """The prompt is longer than the model's context."""
+
+    # llama-server's type and OpenAI's code: clients look for the one or the other.
+    type = "exceed_context_size_error"
+    code = "context_length_exceeded"
+
+    def __init__(self, message: str, n_prompt_tokens: int, n_ctx: int) -> None:
+        super().__init__(message, param="messages")
+        self.extra = {"n_prompt_tokens": n_prompt_tokens, "n_ctx": n_ctx}
+
+
+class UnusableModelError(ApiError):
+    """The model's file is damaged, incomplete, or of a kind that llama.cpp does not know."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class ModelNotFoundError(ApiError):
+    """No model of that id."""
+
+    status = 404
+    type = "not_found_error"
+    code = "model_not_found"
+
+    def __init__(self, model_id: str, param: str = "model_id") -> None:
+        super().__init__(
+            f"there is no model {model_id!r}; GET /api/v2/models lists what there is", param=param
+        )
+
+
+class StateConflictError(ApiError):
+    """The model is not in a state that allows this."""
+
+    status = 409
+    type = "conflict_error"
+
+
+class EngineFailedError(ApiError):
+    """The engine failed while it worked on this request."""
+
+    code = "engine_failed"
+
+
+class UnavailableError(ApiError):
+    """Not now; trying again later can help."""
+
+    status = 503
+    type = "unavailable_error"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message, code=code)
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(retry_after)
+
+
+class WorkerCrashedError(UnavailableError):
+    """The model's process died."""
+
+    code = "worker_crashed"
+
+
+class OutOfMemoryError(ApiError):
+    """The model does not fit into the memory there is."""
+
+    status = 507
+    type = "insufficient_memory_error"
+    code = "out_of_memory"
+
+
+def load_error(reason: str, message: str) -> ApiError:
+    """The error for a failed load, by its machine-readable reason."""
+    error: ApiError
+    match reason:
+        case "out_of_memory":
+            error = OutOfMemoryError(message)
+        case "corrupt_file" | "unsupported_architecture" | "missing_shard" | "missing_file":
+            error = UnusableModelError(message, param="model_id", code=reason)
+        case "invalid_parameter":
+            error = InvalidRequestError(message, code=reason)
+        case "crashed":
+            error = WorkerCrashedError(message)
+        case "cancelled":
+            error = UnavailableError(message, code="load_cancelled")
+        case _:
+            error = ApiError(message, code="load_failed")
+    error.extra["reason"] = reason
+    return error
+
+
+def invalid_parameter(error: InvalidParameterError) -> InvalidRequestError:
+    """The 400 for a value that llamabind's own checks refused."""
+    return InvalidRequestError(f"field '{error.field}': {error.message}", param=error.field)

@@ -1,0 +1,13 @@
+"""Where handlers find what create_app wired: all keys of the application and of a request."""
+
+from aiohttp import web
+
+from server.config import ServerConfig
+from server.registry import ModelRegistry
+from server.status import ServerStatus
+
+CONFIG: web.AppKey[ServerConfig] = web.AppKey("CONFIG", ServerConfig)
+REGISTRY: web.AppKey[ModelRegistry] = web.AppKey("REGISTRY", ModelRegistry)
+STATUS: web.AppKey[ServerStatus] = web.AppKey("STATUS", ServerStatus)
+
+REQUEST_ID = "request_id"

@@ -1,0 +1,82 @@
+"""What surrounds every handler: a request id, and the one place where exceptions become JSON."""
+
+import logging
+import re
+import uuid
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from llamabind.errors import InvalidParameterError
+from server.errors import ApiError, InvalidRequestError, invalid_parameter
+from server.keys import REQUEST_ID, STATUS
+from server.replies import json_reply
+
+logger = logging.getLogger(__name__)
+_ID_HEADER = "X-Request-Id"
+# A client's own id goes into our log: nothing in it may look like more than an id.
+_CLIENT_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
+_TYPES = {404: "not_found_error", 405: "invalid_request_error", 413: "invalid_request_error"}
+_CODES = {404: "unknown_path", 405: "method_not_allowed", 413: "request_too_large"}
+
+
+@web.middleware
+async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id: the client's own if it is sane."""
+    theirs = request.headers.get(_ID_HEADER, "")
+    request[REQUEST_ID] = theirs if _CLIENT_ID.fullmatch(theirs) else uuid.uuid4().hex
+    return await handler(request)
+
+
+async def send_request_id(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal on_response_prepare: every answer carries its request's id, streams included."""
+    if REQUEST_ID in request:
+        response.headers[_ID_HEADER] = request[REQUEST_ID]
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every exception into a JSON error; an unexpected one is a 500 that tells nothing."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error_reply(error)
+    except InvalidParameterError as error:
+        return error_reply(invalid_parameter(error))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return error_reply(_from_http(request, error), headers=_kept_headers(error))
+    except Exception as error:
+        logger.exception("request %s failed", request[REQUEST_ID])
+        return error_reply(unexpected_error(request, error))
+
+
+def unexpected_error(request: web.Request, error: Exception) -> ApiError:
+    """Remember a bug of ours, and say no more to the client than where the log has it."""
+    name = f"{type(error).__name__}: {error}"
+    request.app[STATUS].record_error(f"{request.method} {request.path}: {name}")
+    return ApiError(f"internal error, see the server's log for request {request[REQUEST_ID]}")
+
+
+def error_reply(error: ApiError, headers: dict[str, str] | None = None) -> web.Response:
+    """The response for an error."""
+    return json_reply(error.body(), status=error.status, headers=error.headers | (headers or {}))
+
+
+def _from_http(request: web.Request, http: web.HTTPException) -> ApiError:
+    """aiohttp's own errors: no such path, wrong method, body too large."""
+    messages = {
+        404: f"there is no {request.method} {request.path}",
+        405: f"{request.path} does not take {request.method}",
+        413: f"the request body is too large: {http.text}",
+    }
+    error = InvalidRequestError(messages.get(http.status, http.reason))
+    error.status = http.status
+    error.type = _TYPES.get(http.status, error.type)
+    error.code = _CODES.get(http.status)
+    return error
+
+
+def _kept_headers(error: web.HTTPException) -> dict[str, str]:
+    return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}

@@ -1,0 +1,165 @@
+"""What the server and a worker process say to each other, one msgpack message per frame.
+
+The server speaks first with Load, then any number of Submit, Cancel and GetStats. The worker greets
+with Hello, reports Progress, then Loaded or LoadFailed; afterwards Admitted or Refused once per
+Submit, and one Step per engine step with the new text of all sequences. Closing the socket is the
+end of everything: the worker leaves at once, whatever it is doing. That is also how a load is
+cancelled, and why no worker outlives its server.
+"""
+
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import msgspec
+
+from llamabind.sampling_params import SamplingParams
+from server.load_settings import LoadSettings
+
+PROTOCOL_VERSION = 1
+
+
+class RefusalKind(StrEnum):
+    """Why a Submit was not accepted."""
+
+    INVALID = "invalid"
+    """The request is wrong (template, grammar, a value out of range)."""
+    CONTEXT_OVERFLOW = "context_overflow"
+    """The prompt can never fit; both numbers are given."""
+    FAILED = "failed"
+    """The engine cannot take requests any more, or a bug of ours."""
+
+
+# ------------------------------------------------------------------------- server to worker
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Load the model. The first message, sent once."""
+
+    path: str
+    settings: LoadSettings
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit", kw_only=True):
+    """Render, tokenise and answer a conversation. `max_tokens` None is until the model ends."""
+
+    request_id: str
+    messages: list[dict[str, Any]]
+    sampling: SamplingParams
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Nobody waits for this request any more."""
+
+    request_id: str
+
+
+class GetStats(msgspec.Struct, frozen=True, tag="get_stats"):
+    """Ask for one Stats."""
+
+
+ToWorker: TypeAlias = Load | Submit | Cancel | GetStats
+
+
+# ------------------------------------------------------------------------- worker to server
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """The worker is up."""
+
+    protocol_version: int
+    pid: int
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """How much of the model is loaded, 0.0 to 1.0."""
+
+    fraction: float
+
+
+class LoadedModel(msgspec.Struct, frozen=True, tag="loaded", kw_only=True):
+    """The model is ready. What was asked for is one thing, these are the effective values.
+
+    `n_ctx` is the most one request may use; `memory_bytes` is weights, KV cache and buffers;
+    `fingerprint` names the llama.cpp build.
+    """
+
+    n_ctx: int
+    n_batch: int
+    n_parallel: int
+    threads: int
+    memory_bytes: int
+    description: str = ""
+    fingerprint: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
+    """The model was not loaded; `reason` as in llamabind.errors.ModelLoadError."""
+
+    reason: str
+    detail: str
+
+
+class Admitted(msgspec.Struct, frozen=True, tag="admitted"):
+    """The request is in the engine's queue."""
+
+    request_id: str
+    n_prompt_tokens: int
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused", kw_only=True):
+    """The request never started."""
+
+    request_id: str
+    kind: RefusalKind
+    message: str
+    param: str | None = None
+    n_prompt_tokens: int = 0
+    n_ctx: int = 0
+
+
+class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
+    """What one step added to one request; an array on the wire, since there are many of them.
+
+    `timings_ms` is queue, prompt and decode time, with the last output. `finish_reason` is one of
+    llamabind.request.FinishReason.
+    """
+
+    request_id: str
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    finish_reason: str | None = None
+    timings_ms: tuple[float, float, float] | None = None
+    error: str | None = None
+
+
+class Step(msgspec.Struct, frozen=True, tag="step"):
+    """All outputs of one engine step."""
+
+    outputs: list[SequenceOutput]
+
+
+class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
+    """A snapshot of the engine."""
+
+    running: int
+    waiting: int
+    kv_cells_used: int
+    n_ctx: int
+    prompt_tokens_total: int
+    generated_tokens_total: int
+
+
+class EngineDown(msgspec.Struct, frozen=True, tag="engine_down"):
+    """The engine failed and the worker is leaving; why, in one sentence."""
+
+    message: str
+
+
+FromWorker: TypeAlias = (
+    Hello | Progress | LoadedModel | LoadFailed | Admitted | Refused | Step | Stats | EngineDown
+)

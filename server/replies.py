@@ -1,0 +1,56 @@
+"""JSON in and out: bodies into typed structs, with errors that name the field, and replies."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from server.errors import InvalidRequestError
+
+# msgspec ends its messages with the place, as in " - at `$.messages[0].role`".
+_PLACE = re.compile(r" - at `(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+
+T = TypeVar("T")
+
+
+def json_reply(
+    document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A document as a JSON response."""
+    return web.Response(
+        body=msgspec.json.encode(document),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+    )
+
+
+async def read_body(request: web.Request, kind: type[T], *, empty: T | None = None) -> T:
+    """The JSON body as `kind`; `empty` for none at all. Raises InvalidRequestError."""
+    raw = await request.read()
+    if empty is not None and not raw.strip():
+        return empty
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        raise _wrong_field(str(error)) from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequestError(f"the body is not valid JSON: {error}", code="bad_json") from None
+    except UnicodeDecodeError:
+        raise InvalidRequestError("the body is not valid UTF-8", code="bad_json") from None
+    except RecursionError:
+        raise InvalidRequestError("the body is nested too deeply", code="bad_json") from None
+
+
+def _wrong_field(message: str) -> InvalidRequestError:
+    place = _PLACE.search(message)
+    text = message[: place.start()] if place else message
+    param = place["path"].removeprefix("$").removeprefix(".") if place else ""
+    if missing := _MISSING.search(text):
+        param = f"{param}.{missing['name']}" if param else missing["name"]
+        return InvalidRequestError(f"field '{param}' is required", param=param)
+    where = f"field '{param}': " if param else "the body: "
+    return InvalidRequestError(where + text[:1].lower() + text[1:], param=param or None)

@@ -1,0 +1,43 @@
+"""SseWriter: server-sent events on one response."""
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+
+_HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache",
+    # nginx would otherwise collect the events before it passes them on.
+    "X-Accel-Buffering": "no",
+}
+
+
+class SseWriter:
+    """Writes events to a client; a write waits when the client is slow."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self.response = response
+
+    @classmethod
+    async def open(cls, request: web.Request) -> Self:
+        """Send the headers: from here on an error can only be an event."""
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        return cls(response)
+
+    async def send(self, documents: Iterable[Any]) -> None:
+        """Each JSON document as one event, all in one write."""
+        events = [b"data: " + msgspec.json.encode(document) + b"\n\n" for document in documents]
+        if events:
+            await self.response.write(b"".join(events))
+
+    async def ping(self) -> None:
+        """A comment that keeps proxies and clients from giving up."""
+        await self.response.write(b":\n\n")
+
+    async def done(self) -> None:
+        """The end mark of OpenAI's streams."""
+        await self.response.write(b"data: [DONE]\n\n")
+        await self.response.write_eof()

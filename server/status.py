@@ -1,0 +1,31 @@
+"""ServerStatus: since when this server runs, its version, and its latest real failure."""
+
+import importlib.metadata
+import time
+
+from server.formats import iso_time, utc_now
+
+
+class ServerStatus:
+    """Facts about the whole server. Loop only."""
+
+    def __init__(self) -> None:
+        self.version = _version()
+        self.last_error: str | None = None
+        self._started = time.monotonic()
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def record_error(self, message: str) -> None:
+        """Keep the latest failure of a model or of our own code (not a client's mistake)."""
+        self.last_error = f"{iso_time(utc_now())} {message}"
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("llamabind")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+checkout"

@@ -1,0 +1,29 @@
+"""`python -m server.worker --fd N`: started by the server, never by hand."""
+
+import argparse
+import logging
+import socket
+import sys
+from typing import NoReturn
+
+from server.worker.llama_engine import load_llama_engine
+from server.worker.session import serve
+
+
+def main() -> NoReturn:
+    """Serve one model on an inherited socket."""
+    parser = argparse.ArgumentParser(prog="python -m server.worker")
+    parser.add_argument("--fd", type=int, required=True, help="inherited socket to the server")
+    parser.add_argument("--log-level", default="info")
+    arguments = parser.parse_args()
+    # The server keeps these lines and passes warnings on to its own log.
+    logging.basicConfig(
+        level=arguments.log_level.upper(),
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    serve(socket.socket(fileno=arguments.fd), load_llama_engine)
+
+
+if __name__ == "__main__":
+    main()

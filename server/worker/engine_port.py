@@ -1,0 +1,49 @@
+"""What the worker needs of an engine: llamabind in life, a scripted one in tests."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from llamabind.request import GenerationRequest, RequestOutput
+from server.protocol import Load, LoadedModel, Stats, Submit
+
+OnStep: TypeAlias = Callable[[Sequence[RequestOutput]], None]
+OnFailure: TypeAlias = Callable[[BaseException], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEvents:
+    """What an engine reports, from threads of its own; none of the callbacks blocks."""
+
+    on_progress: Callable[[float], None]
+    on_step: OnStep
+    on_failure: OnFailure
+
+
+class WorkerEngine(Protocol):
+    """A loaded model that answers requests on a thread of its own. Methods come from any thread."""
+
+    def describe(self) -> LoadedModel:
+        """The effective settings and sizes."""
+
+    def prepare(self, message: Submit) -> GenerationRequest:
+        """Render and tokenise. Raises LlamaError."""
+
+    def submit(self, request: GenerationRequest) -> None:
+        """Start a request; its outputs come through `on_step`. Raises LlamaError."""
+
+    def cancel(self, request_id: str) -> None:
+        """End a request at the next step."""
+
+    def stats(self) -> Stats:
+        """A snapshot."""
+
+    def close(self) -> None:
+        """Cancel what runs, deliver the last outputs, and end the thread."""
+
+
+class EngineLoader(Protocol):
+    """Loads a model."""
+
+    def __call__(self, load: Load, events: EngineEvents) -> WorkerEngine:
+        """Returns when the engine is ready. Raises LlamaError."""

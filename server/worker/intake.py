@@ -1,0 +1,195 @@
+"""Intake: the thread that loads the model, then turns conversations into engine requests."""
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+from llamabind.errors import (
+    ChatTemplateError,
+    GrammarError,
+    InvalidParameterError,
+    LlamaError,
+    ModelLoadError,
+    PromptTooLongError,
+    TokenizeError,
+)
+from llamabind.request import RequestOutput
+from server.protocol import (
+    Admitted,
+    EngineDown,
+    Load,
+    LoadFailed,
+    Progress,
+    RefusalKind,
+    Refused,
+    SequenceOutput,
+    Step,
+    Submit,
+)
+from server.worker.engine_port import EngineEvents, EngineLoader, WorkerEngine
+from server.worker.sender import FrameSender
+
+logger = logging.getLogger(__name__)
+
+EXIT_LOAD_FAILED = 3
+EXIT_ENGINE_FAILED = 4
+
+
+class Intake:
+    """Takes what the reader thread got from the server, one after the other, on its own thread.
+
+    `cancel` and `engine` are for the reader thread, which must not wait for a long prompt.
+    """
+
+    def __init__(self, sender: FrameSender, load_engine: EngineLoader) -> None:
+        self.engine: WorkerEngine | None = None
+        self._sender = sender
+        self._load_engine = load_engine
+        self._queue: SimpleQueue[Load | Submit] = SimpleQueue()
+        # Requests between the reader and the engine; a cancel meets them here or there.
+        self._waiting: set[str] = set()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._run, name="intake", daemon=True).start()
+
+    def put(self, message: Load | Submit) -> None:
+        """Take a message from the server."""
+        if isinstance(message, Submit):
+            with self._lock:
+                self._waiting.add(message.request_id)
+        self._queue.put(message)
+
+    def cancel(self, request_id: str) -> None:
+        """Forget a request, wherever it is."""
+        with self._lock:
+            if request_id in self._waiting:
+                self._waiting.remove(request_id)
+                return
+        self._cancel_in_engine(request_id)
+
+    def _run(self) -> None:
+        while True:
+            match self._queue.get():
+                case Load() as load:
+                    self._load(load)
+                case Submit() as message:
+                    self._take(message)
+
+    # -- loading
+
+    def _load(self, load: Load) -> None:
+        events = EngineEvents(self._report_progress, self._send_step, self._leave_failed)
+        try:
+            self.engine = self._load_engine(load, events)
+        except LlamaError as error:
+            self._sender.send(_load_failure(error))
+            self._sender.close()
+            os._exit(EXIT_LOAD_FAILED)
+        self._sender.send(self.engine.describe())
+
+    def _report_progress(self, fraction: float) -> None:
+        self._sender.send(Progress(fraction))
+
+    # -- requests
+
+    def _take(self, message: Submit) -> None:
+        if not self._is_waiting(message.request_id):
+            return
+        assert self.engine is not None, "the server submits after the load"
+        try:
+            request = self.engine.prepare(message)
+            if self._is_waiting(message.request_id):
+                self.engine.submit(request)
+        except LlamaError as error:
+            self._sender.send(_refusal(message.request_id, error))
+        except Exception as error:
+            # The server waits for an answer to every Submit, also when the bug is ours.
+            logger.exception("request %s: the intake failed", message.request_id)
+            text = f"{type(error).__name__}: {error}"
+            kind = RefusalKind.FAILED
+            self._sender.send(Refused(request_id=message.request_id, kind=kind, message=text))
+        else:
+            self._sender.send(Admitted(message.request_id, len(request.prompt_tokens)))
+        self._stop_waiting(message.request_id)
+
+    def _is_waiting(self, request_id: str) -> bool:
+        with self._lock:
+            return request_id in self._waiting
+
+    def _stop_waiting(self, request_id: str) -> None:
+        """From here on a cancel goes to the engine; one that came before has yet to."""
+        with self._lock:
+            was_cancelled = request_id not in self._waiting
+            self._waiting.discard(request_id)
+        if was_cancelled:
+            self._cancel_in_engine(request_id)
+
+    def _cancel_in_engine(self, request_id: str) -> None:
+        # An engine that has stopped has ended all its requests.
+        with contextlib.suppress(LlamaError):
+            if self.engine is not None:
+                self.engine.cancel(request_id)
+
+    # -- called on the engine's thread
+
+    def _send_step(self, outputs: Sequence[RequestOutput]) -> None:
+        self._sender.send(Step([_to_wire(output) for output in outputs]))
+
+    def _leave_failed(self, error: BaseException) -> None:
+        """The engine is lost. Its last outputs come after this call, so leave on another thread."""
+        self._sender.send(EngineDown(f"the engine failed: {type(error).__name__}: {error}"))
+        threading.Thread(target=self._leave, name="leave").start()
+
+    def _leave(self) -> None:
+        if self.engine is not None:
+            self.engine.close()
+        self._sender.close()
+        os._exit(EXIT_ENGINE_FAILED)
+
+
+def _to_wire(output: RequestOutput) -> SequenceOutput:
+    timings = output.timings
+    return SequenceOutput(
+        output.request_id,
+        output.text,
+        output.usage.prompt_tokens,
+        output.usage.completion_tokens,
+        output.usage.cached_tokens,
+        output.finish_reason.value if output.finish_reason else None,
+        (timings.queue_ms, timings.prompt_ms, timings.decode_ms) if timings else None,
+        output.error,
+    )
+
+
+def _load_failure(error: LlamaError) -> LoadFailed:
+    match error:
+        case ModelLoadError():
+            return LoadFailed(error.reason, error.detail)
+        case InvalidParameterError():
+            return LoadFailed("invalid_parameter", str(error))
+        case _:
+            return LoadFailed("unknown", str(error))
+
+
+def _refusal(request_id: str, error: LlamaError) -> Refused:
+    kind, param, message = RefusalKind.INVALID, None, str(error)
+    match error:
+        case PromptTooLongError():
+            return Refused(
+                request_id=request_id,
+                kind=RefusalKind.CONTEXT_OVERFLOW,
+                message=message,
+                n_prompt_tokens=error.n_prompt_tokens,
+                n_ctx=error.n_ctx,
+            )
+        case InvalidParameterError():
+            param = error.field
+        case GrammarError():
+            param = "grammar"
+        case ChatTemplateError() | TokenizeError():
+            param = "messages"
+        case _:
+            kind = RefusalKind.FAILED
+    return Refused(request_id=request_id, kind=kind, message=message, param=param)

@@ -1,0 +1,97 @@
+"""serve: the life of a worker process, from its greeting to its end."""
+
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import NoReturn
+
+from server.framing import FrameReader, FramingError
+from server.protocol import (
+    PROTOCOL_VERSION,
+    Cancel,
+    GetStats,
+    Hello,
+    Load,
+    Submit,
+    ToWorker,
+)
+from server.worker.engine_port import EngineLoader
+from server.worker.intake import Intake
+from server.worker.sender import FrameSender
+
+logger = logging.getLogger(__name__)
+
+EXIT_BAD_PROTOCOL = 5
+_READ_BYTES = 1 << 16
+# Linux's out-of-memory killer takes the process with the most memory and the highest score: let it
+# be the model, never the server.
+_OOM_SCORE = "500"
+_TITLE_LENGTH = 15
+
+
+def serve(connection: socket.socket, load_engine: EngineLoader) -> NoReturn:
+    """Read the server's messages on this thread until the server is gone, then leave at once.
+
+    The reader does nothing that can take long, so that the end is noticed whatever the other
+    threads are doing, native code included.
+    """
+    connection.set_inheritable(False)
+    # Ctrl-C in a terminal reaches the whole group; the server decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    _set_process_facts()
+    status = EXIT_BAD_PROTOCOL
+    try:
+        _read(connection, load_engine)
+        status = 0
+    except FramingError:
+        logger.exception("the server speaks another protocol")
+    finally:
+        # Not sys.exit: native threads are in mid-computation, and all is freed anyway.
+        os._exit(status)
+
+
+def _read(connection: socket.socket, load_engine: EngineLoader) -> None:
+    sender = FrameSender(connection)
+    sender.send(Hello(PROTOCOL_VERSION, os.getpid()))
+    intake = Intake(sender, load_engine)
+    frames: FrameReader[ToWorker] = FrameReader(ToWorker)
+    while data := _receive(connection):
+        for message in frames.feed(data):
+            _handle(message, intake, sender)
+
+
+def _handle(message: ToWorker, intake: Intake, sender: FrameSender) -> None:
+    match message:
+        case Load(path, _):
+            _set_title(Path(path).stem)
+            intake.put(message)
+        case Submit():
+            intake.put(message)
+        case Cancel(request_id):
+            intake.cancel(request_id)
+        case GetStats():
+            if intake.engine is not None:
+                sender.send(intake.engine.stats())
+
+
+def _receive(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(_READ_BYTES)
+    except ConnectionError:
+        return b""
+
+
+def _set_process_facts() -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+
+
+def _set_title(name: str) -> None:
+    """Show the model's name in ps and top, where that is cheap (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(f"llb {name}"[:_TITLE_LENGTH])

@@ -1,0 +1,240 @@
+"""WorkerClient: the server's side of the protocol with one worker process."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from server.errors import (
+    ApiError,
+    ContextOverflowError,
+    EngineFailedError,
+    InvalidRequestError,
+    WorkerCrashedError,
+)
+from server.framing import FrameReader, FramingError, encode_frame
+from server.load_settings import LoadSettings
+from server.protocol import (
+    PROTOCOL_VERSION,
+    Admitted,
+    Cancel,
+    EngineDown,
+    FromWorker,
+    GetStats,
+    Hello,
+    Load,
+    LoadedModel,
+    LoadFailed,
+    Progress,
+    RefusalKind,
+    Refused,
+    Stats,
+    Step,
+    Submit,
+)
+from server.stream import TokenStream
+from server.worker_port import LoadFailedError, ProgressCallback
+from server.worker_process import WorkerExit, WorkerProcess
+
+logger = logging.getLogger(__name__)
+_READ_BYTES = 1 << 16
+_STATS_SECONDS = 2.0
+
+_T = TypeVar("_T")
+
+
+class WorkerClient:
+    """One running worker: submits requests, routes what comes back to their streams. Loop only."""
+
+    def __init__(self, process: WorkerProcess, progress: ProgressCallback) -> None:
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[WorkerExit] = loop.create_future()
+        self._loaded: asyncio.Future[LoadedModel] = loop.create_future()
+        self._process = process
+        self._progress = progress
+        self._streams: dict[str, TokenStream] = {}
+        self._stats_waiters: list[asyncio.Future[Stats]] = []
+        self._last_words = ""
+        self._stopping = False
+        self._read_task = asyncio.create_task(self._read())
+
+    @property
+    def model(self) -> LoadedModel:
+        """The effective settings and sizes."""
+        return self._loaded.result()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    async def load(self, path: Path, settings: LoadSettings) -> None:
+        """Have the model loaded. Raises LoadFailedError."""
+        self._send(Load(str(path), settings))
+        await asyncio.shield(self._loaded)
+
+    def submit(self, message: Submit, stream: TokenStream) -> None:
+        """Start a request; its outputs or its refusal arrive on `stream`."""
+        if self.exited.done() or self._stopping:
+            stream.fail(self._crash())
+            return
+        self._streams[message.request_id] = stream
+        self._send(message)
+
+    def cancel(self, request_id: str) -> None:
+        """Forget a request; nothing more arrives on its stream."""
+        if self._streams.pop(request_id, None) is not None:
+            self._send(Cancel(request_id))
+
+    async def stats(self) -> Stats | None:
+        """A fresh snapshot of the engine; None if the worker does not answer in time."""
+        waiter: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
+        self._stats_waiters.append(waiter)
+        self._send(GetStats())
+        try:
+            async with asyncio.timeout(_STATS_SECONDS):
+                return await waiter
+        except (TimeoutError, asyncio.InvalidStateError):
+            return None
+        finally:
+            with contextlib.suppress(ValueError):
+                self._stats_waiters.remove(waiter)
+
+    async def stop(self) -> None:
+        """End the process; whoever still waits on a stream is told so."""
+        self._stopping = True
+        await self._process.stop()
+        await asyncio.wait({self._read_task})
+
+    def _send(self, message: msgspec.Struct) -> None:
+        # A dead worker is noticed by the reader; writing to it is harmless.
+        if not self._process.writer.is_closing():
+            self._process.writer.write(encode_frame(message))
+
+    async def _read(self) -> None:
+        frames: FrameReader[FromWorker] = FrameReader(FromWorker)
+        try:
+            while data := await self._process.reader.read(_READ_BYTES):
+                for message in frames.feed(data):
+                    self._receive(message)
+        except OSError as error:
+            logger.debug("%s: the connection broke: %s", self._process.name, error)
+        except FramingError as error:
+            self._last_words = f"sent what is not our protocol: {error}"
+        # The socket is closed: it is leaving, or must.
+        self._process.writer.close()
+        self._settle(replace(await self._process.stop(), expected=self._stopping))
+
+    def _receive(self, message: FromWorker) -> None:
+        match message:
+            case Step(outputs):
+                for output in outputs:
+                    self._route(output.request_id, output.finish_reason is not None).deliver(output)
+            case Refused():
+                self._route(message.request_id, last=True).fail(_refusal(message))
+            case Stats():
+                if self._stats_waiters:
+                    _resolve(self._stats_waiters.pop(0), message)
+            case Admitted():
+                pass
+            case _:
+                self._receive_state(message)
+
+    def _receive_state(
+        self, message: Progress | LoadedModel | LoadFailed | EngineDown | Hello
+    ) -> None:
+        match message:
+            case Progress(fraction):
+                self._progress(fraction)
+            case LoadedModel():
+                _resolve(self._loaded, message)
+            case LoadFailed(reason, detail):
+                self._fail_load(LoadFailedError(reason, detail, self._process.log_tail))
+            case EngineDown(text):
+                self._last_words = text
+            case Hello(version, _):
+                if version != PROTOCOL_VERSION:
+                    raise FramingError(f"version {version}, expected {PROTOCOL_VERSION}")
+
+    def _route(self, request_id: str, last: bool) -> TokenStream:
+        """The stream of a request; a throw-away one if it was cancelled meanwhile."""
+        if last:
+            return self._streams.pop(request_id, None) or TokenStream(request_id)
+        return self._streams.get(request_id) or TokenStream(request_id)
+
+    def _settle(self, exit_: WorkerExit) -> None:
+        """The process is gone: answer everybody who waits for it."""
+        if not self.exited.done():
+            self.exited.set_result(exit_)
+        self._fail_load(LoadFailedError("crashed", self._death(), exit_.log_tail))
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.fail(self._crash())
+        for waiter in self._stats_waiters:
+            waiter.cancel()
+
+    def _fail_load(self, error: LoadFailedError) -> None:
+        if not self._loaded.done():
+            self._loaded.set_exception(error)
+            # Nobody may be waiting any more, when the load was cancelled.
+            self._loaded.exception()
+
+    def _crash(self) -> ApiError:
+        if self._stopping:
+            return WorkerCrashedError("the model was unloaded before the answer was complete")
+        return WorkerCrashedError(f"{self._death()}; the next request loads the model again")
+
+    def _death(self) -> str:
+        how = self.exited.result().description if self.exited.done() else "is leaving"
+        return f"the worker process {how}" + (f": {self._last_words}" if self._last_words else "")
+
+
+class WorkerLauncher:
+    """Starts worker processes and has them load a model; the real WorkerStarter."""
+
+    def __init__(self, command: Sequence[str], load_timeout: float) -> None:
+        self._command = tuple(command)
+        self._load_timeout = load_timeout
+
+    async def __call__(
+        self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
+    ) -> WorkerClient:
+        """Start a process and load the model, or LoadFailedError. Cancelling ends the process."""
+        try:
+            process = await WorkerProcess.start(self._command, name)
+        except OSError as error:
+            raise LoadFailedError(
+                "crashed", f"no worker process can be started: {error}"
+            ) from error
+        client = WorkerClient(process, progress)
+        try:
+            async with asyncio.timeout(self._load_timeout):
+                await client.load(path, settings)
+        except TimeoutError:
+            await client.stop()
+            detail = f"the load took longer than {self._load_timeout:g} seconds"
+            raise LoadFailedError("timeout", detail, process.log_tail) from None
+        except BaseException:
+            await client.stop()
+            raise
+        return client
+
+
+def _refusal(message: Refused) -> ApiError:
+    match message.kind:
+        case RefusalKind.CONTEXT_OVERFLOW:
+            return ContextOverflowError(message.message, message.n_prompt_tokens, message.n_ctx)
+        case RefusalKind.INVALID:
+            return InvalidRequestError(message.message, param=message.param)
+        case RefusalKind.FAILED:
+            return EngineFailedError(message.message)
+
+
+def _resolve(future: asyncio.Future[_T], value: _T) -> None:
+    if not future.done():
+        future.set_result(value)

@@ -1,0 +1,68 @@
+"""What the registry and the handlers need of a loaded model's process, and no more."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from server.load_settings import LoadSettings
+from server.protocol import LoadedModel, Stats, Submit
+from server.stream import TokenStream
+from server.worker_process import WorkerExit
+
+__all__ = [
+    "LoadFailedError",
+    "ProgressCallback",
+    "Worker",
+    "WorkerExit",
+    "WorkerStarter",
+]
+
+ProgressCallback: TypeAlias = Callable[[float], None]
+
+
+class LoadFailedError(Exception):
+    """A model could not be loaded; `reason` as in llamabind.errors.ModelLoadError, or "crashed"."""
+
+    def __init__(self, reason: str, detail: str, log_tail: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.log_tail = log_tail
+
+
+class Worker(Protocol):
+    """A process that has loaded one model."""
+
+    @property
+    def model(self) -> LoadedModel:
+        """The effective settings and sizes."""
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+
+    @property
+    def exited(self) -> asyncio.Future[WorkerExit]:
+        """Done when the process is gone, for whatever reason."""
+
+    def submit(self, message: Submit, stream: TokenStream) -> None:
+        """Start a request; its outputs or its refusal arrive on `stream`."""
+
+    def cancel(self, request_id: str) -> None:
+        """Forget a request; nothing more arrives on its stream."""
+
+    async def stats(self) -> Stats | None:
+        """A fresh snapshot of the engine; None if the worker does not answer in time."""
+
+    async def stop(self) -> None:
+        """End the process now."""
+
+
+class WorkerStarter(Protocol):
+    """Makes workers: real processes in life, fakes in tests."""
+
+    async def __call__(
+        self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
+    ) -> Worker:
+        """Start a process and load the model, or LoadFailedError. Cancelling ends the process."""

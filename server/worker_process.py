@@ -1,0 +1,152 @@
+"""WorkerProcess: one child process, its socket, its last words, and its end. Knows no protocol."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+logger = logging.getLogger("server.worker")
+_LOG_TAIL_LINES = 60
+_MAX_LINE_BYTES = 4096
+_READ_BYTES = 1 << 16
+# After the socket is closed a worker leaves by itself within milliseconds.
+_TERMINATE_AFTER_SECONDS = 2.0
+_KILL_AFTER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExit:
+    """How a worker ended: its exit status (negative: the signal) and the last lines it wrote.
+
+    `expected` when the end was wished for.
+    """
+
+    returncode: int
+    log_tail: tuple[str, ...] = ()
+    expected: bool = False
+
+    @property
+    def description(self) -> str:
+        """A few words to follow "the worker process"."""
+        if self.returncode >= 0:
+            return f"exited with status {self.returncode}"
+        try:
+            name = signal.Signals(-self.returncode).name
+        except ValueError:
+            name = f"signal {-self.returncode}"
+        hint = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
+        return f"was killed by {name}{hint}"
+
+
+class WorkerProcess:
+    """Owns a child process from start to reaped end. Loop only.
+
+    The child gets one end of a socket pair as `--fd N`; its stdout and stderr, native code's prints
+    included, are kept as a tail of lines and passed on to our log.
+    """
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        name: str,
+    ) -> None:
+        self.name = name
+        self.reader = reader
+        self.writer = writer
+        self._process = process
+        self._tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
+        self._log_task = asyncio.create_task(self._follow_output())
+
+    @classmethod
+    async def start(cls, command: Sequence[str], name: str) -> Self:
+        """Start `command`. Raises OSError when the system refuses."""
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                "--fd",
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            # Only the child may hold this end: its death must be an end-of-file for us.
+            theirs.close()
+        return cls(process, reader, writer, name)
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def log_tail(self) -> tuple[str, ...]:
+        """The last lines it wrote."""
+        return tuple(self._tail)
+
+    async def wait(self) -> WorkerExit:
+        """Its exit status and last words, once it has ended by itself."""
+        returncode = await self._process.wait()
+        # A grandchild may hold the pipe open: the exit is what counts, not the end of the output.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await asyncio.wait({self._log_task})
+        return WorkerExit(returncode, self.log_tail)
+
+    async def stop(self) -> WorkerExit:
+        """Close the socket, which is the order to leave; terminate, then kill what stays."""
+        self.writer.close()
+        steps = ((_TERMINATE_AFTER_SECONDS, signal.SIGTERM), (_KILL_AFTER_SECONDS, signal.SIGKILL))
+        for seconds, number in steps:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    return await self.wait()
+            logger.warning(
+                "%s: still there after %g s, sending %s", self.name, seconds, number.name
+            )
+            self.send_signal(number)
+        return await self.wait()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signal the child, if it still is."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def _follow_output(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        rest = b""
+        while data := await stdout.read(_READ_BYTES):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._keep(line)
+            if len(rest) > _MAX_LINE_BYTES:
+                self._keep(rest)
+                rest = b""
+        if rest:
+            self._keep(rest)
+
+    def _keep(self, line: bytes) -> None:
+        text = line[:_MAX_LINE_BYTES].decode("utf-8", "replace").rstrip()
+        if not text:
+            return
+        self._tail.append(text)
+        level = (
+            logging.WARNING if text.startswith(("WARNING", "ERROR", "CRITICAL")) else logging.DEBUG
+        )
+        logger.log(level, "%s: %s", self.name, text)

@@ -1,0 +1,147 @@
+"""A worker process with a scripted engine: the real session, intake and sender, no native code.
+
+What it does depends on the file it loads and on the last user message:
+  a file whose content starts with "FAIL:word"  the load fails with that reason
+  "SLOW" / "DIE"                                the load never ends / the process dies while loading
+  "echo: a b c"                                 answers with the words, one per step
+  "forever"                                     one word per step, until cancelled
+  "long N"                                      a prompt of N tokens
+  "die" / "break" / "refuse" / "bug"            SIGKILL after the first word / the engine fails /
+                                                a bad template / an unexpected exception
+"""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from llamabind.errors import ModelLoadError, PromptTooLongError, TemplateRefusedError
+from llamabind.request import FinishReason, GenerationRequest, RequestOutput, Timings, Usage
+from server.protocol import Load, LoadedModel, Stats, Submit
+from server.worker.engine_port import EngineEvents
+from server.worker.session import serve
+
+N_CTX = 64
+STEP_SECONDS = 0.002
+
+
+class ScriptedEngine:
+    def __init__(self, events: EngineEvents) -> None:
+        self._events = events
+        self._texts: dict[str, str] = {}
+        self._cancelled: dict[str, threading.Event] = {}
+        self._served = 0
+
+    def describe(self) -> LoadedModel:
+        return LoadedModel(
+            n_ctx=N_CTX,
+            n_batch=32,
+            n_parallel=4,
+            threads=1,
+            memory_bytes=13 << 20,
+            description="scripted",
+            fingerprint="b1-fake",
+        )
+
+    def prepare(self, message: Submit) -> GenerationRequest:
+        text = message.messages[-1]["content"]
+        if text == "refuse":
+            raise TemplateRefusedError("roles must alternate")
+        if text == "bug":
+            raise KeyError("bug")
+        n_prompt = int(text.split()[1]) if text.startswith("long") else 5
+        self._texts[message.request_id] = text
+        return GenerationRequest(
+            request_id=message.request_id,
+            prompt_tokens=(1,) * n_prompt,
+            sampling=message.sampling,
+            max_tokens=message.max_tokens,
+            stop=message.stop,
+        )
+
+    def submit(self, request: GenerationRequest) -> None:
+        if len(request.prompt_tokens) >= N_CTX:
+            raise PromptTooLongError(len(request.prompt_tokens), N_CTX)
+        cancelled = self._cancelled[request.request_id] = threading.Event()
+        threading.Thread(target=self._answer, args=(request, cancelled), daemon=True).start()
+
+    def cancel(self, request_id: str) -> None:
+        if event := self._cancelled.get(request_id):
+            event.set()
+
+    def stats(self) -> Stats:
+        return Stats(
+            running=len(self._cancelled),
+            waiting=0,
+            kv_cells_used=0,
+            n_ctx=N_CTX,
+            prompt_tokens_total=0,
+            generated_tokens_total=self._served,
+        )
+
+    def close(self) -> None:
+        pass
+
+    def _answer(self, request: GenerationRequest, cancelled: threading.Event) -> None:
+        text = self._texts.pop(request.request_id)
+        words = text.removeprefix("echo: ").split(" ") if text.startswith("echo: ") else ["word"]
+        endless = text in ("forever", "die", "break")
+        limit = request.max_tokens
+        index = 0
+        reason = FinishReason.LENGTH if limit == 0 else None
+        while reason is None:
+            if cancelled.wait(STEP_SECONDS):
+                reason = FinishReason.ABORT
+                break
+            self._emit(request, ("" if index == 0 else " ") + words[index % len(words)], index + 1)
+            index += 1
+            if text == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if text == "break":
+                self._events.on_failure(RuntimeError("scripted failure"))
+                return
+            if limit is not None and index >= limit:
+                reason = FinishReason.LENGTH
+            elif not endless and index >= len(words):
+                reason = FinishReason.STOP
+        self._cancelled.pop(request.request_id, None)
+        self._emit(request, "", index, reason)
+
+    def _emit(
+        self,
+        request: GenerationRequest,
+        text: str,
+        n_generated: int,
+        reason: FinishReason | None = None,
+    ) -> None:
+        self._served += 1
+        usage = Usage(len(request.prompt_tokens), n_generated, 2)
+        timings = Timings(1.0, 10.0, 20.0) if reason else None
+        output = RequestOutput(request.request_id, text, (1,), usage, reason, timings)
+        self._events.on_step([output])
+
+
+def load_scripted_engine(load: Load, events: EngineEvents) -> ScriptedEngine:
+    tail = Path(load.path).read_bytes()[-64:].split(b"\n")[-1].decode(errors="replace")
+    print(f"loading {Path(load.path).name}", flush=True)
+    if tail.startswith("FAIL:"):
+        raise ModelLoadError(tail.removeprefix("FAIL:"), "scripted failure")
+    if tail == "DIE":
+        print("GGML_ASSERT(scripted) failed", flush=True)
+        os.abort()
+    events.on_progress(0.5)
+    if tail == "SLOW":
+        threading.Event().wait()
+    events.on_progress(1.0)
+    return ScriptedEngine(events)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    serve(socket.socket(fileno=parser.parse_args().fd), load_scripted_engine)

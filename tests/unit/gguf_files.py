@@ -1,0 +1,38 @@
+"""Small GGUF files for tests of the server: a header and nothing to compute with."""
+
+import struct
+from pathlib import Path
+
+_U32, _STR = 4, 8
+
+
+def _text(value: str) -> bytes:
+    return struct.pack("<Q", len(value.encode())) + value.encode()
+
+
+def _string(key: str, value: str) -> bytes:
+    return _text(key) + struct.pack("<I", _STR) + _text(value)
+
+
+def _u32(key: str, value: int) -> bytes:
+    return _text(key) + struct.pack("<II", _U32, value)
+
+
+def gguf_header_bytes(**more: str) -> bytes:
+    """The smallest header that the server lists as a healthy llama model."""
+    entries = [
+        _string("general.architecture", "llama"),
+        _string("general.name", "Fake"),
+        _u32("llama.context_length", 2048),
+        _u32("llama.embedding_length", 64),
+        _u32("llama.block_count", 2),
+        *(_string(key.replace("__", "."), value) for key, value in more.items()),
+    ]
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(entries)) + b"".join(entries)
+
+
+def write_gguf(path: Path, tail: str = "", **more: str) -> Path:
+    """A healthy file at `path`; `tail` is read by fake_worker.py."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gguf_header_bytes(**more) + b"\n" + tail.encode())
+    return path

@@ -1,0 +1,82 @@
+"""Frames between server and worker: whole, in pieces, too long, and nonsense."""
+
+import msgspec
+import pytest
+
+from llamabind.sampling_params import GrammarTrigger, SamplingParams
+from server.framing import MAX_FRAME_BYTES, FrameReader, FramingError, encode_frame
+from server.load_settings import LoadSettings
+from server.protocol import (
+    Cancel,
+    FromWorker,
+    Load,
+    SequenceOutput,
+    Step,
+    Submit,
+    ToWorker,
+)
+
+
+def _to_worker() -> FrameReader[ToWorker]:
+    return FrameReader(ToWorker)
+
+
+def test_messages_survive_any_cut_of_the_stream() -> None:
+    messages = [Load("/a/ü.gguf", LoadSettings(n_ctx=512, use_mlock=True)), Cancel("x")]
+    stream = b"".join(encode_frame(message) for message in messages)
+    for size in (1, 2, 3, 7, len(stream)):
+        reader = _to_worker()
+        cut = [stream[start : start + size] for start in range(0, len(stream), size)]
+        assert [message for piece in cut for message in reader.feed(piece)] == messages
+
+
+def test_sampling_params_arrive_as_they_were_sent() -> None:
+    sampling = SamplingParams(
+        seed=7,
+        temperature=0.0,
+        samplers=("top_k", "temperature"),
+        logit_bias=((5, -float("inf")), (6, 1.5)),
+        grammar='root ::= "x"',
+        grammar_lazy=True,
+        grammar_triggers=(GrammarTrigger(pattern="x+"), GrammarTrigger(token=3)),
+    )
+    message = Submit(
+        request_id="1", messages=[{"role": "user", "content": "hi"}], sampling=sampling, stop=("a",)
+    )
+    assert list(_to_worker().feed(encode_frame(message))) == [message]
+
+
+def test_the_worker_checks_sampling_params_again() -> None:
+    good = encode_frame(Submit(request_id="1", messages=[], sampling=SamplingParams(top_p=0.5)))
+    bad = good.replace(msgspec.msgpack.encode(0.5), msgspec.msgpack.encode(7.5))
+    with pytest.raises(FramingError, match="top_p"):
+        list(_to_worker().feed(bad))
+
+
+def test_a_step_of_many_sequences_is_small() -> None:
+    outputs = [SequenceOutput(f"{n:032x}", " word", 100, n, 0) for n in range(16)]
+    frame = encode_frame(Step(outputs))
+    assert len(frame) < 16 * 60
+    reader: FrameReader[FromWorker] = FrameReader(FromWorker)
+    assert list(reader.feed(frame)) == [Step(outputs)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xff\xff\xff",
+        (MAX_FRAME_BYTES + 1).to_bytes(4, "big"),
+        b"\0\0\0\1\xc1",
+        b"\0\0\0\2\x81\xa1",
+        b"\0\0\0\1\x80",
+    ],
+    ids=["huge", "over the limit", "no msgpack", "cut msgpack", "no tag"],
+)
+def test_nonsense_is_a_framing_error(data: bytes) -> None:
+    with pytest.raises(FramingError):
+        list(_to_worker().feed(data))
+
+
+def test_a_message_over_the_limit_is_refused_by_the_sender() -> None:
+    with pytest.raises(FramingError, match="over the limit"):
+        encode_frame(Cancel("x" * (MAX_FRAME_BYTES + 1)))
