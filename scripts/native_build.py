@@ -71,10 +71,11 @@ class NativeBuildError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CMake:
-    """Which CMake to run, and with which generator ("" is its default)."""
+    """Which CMake to run, with which generator and build program ("" is its own choice)."""
 
     program: str = "cmake"
     generator: str = ""
+    make_program: str = ""
 
     def run(self, *arguments: str) -> bool:
         # Our stdout is for the answer; the build's output belongs to the log.
@@ -83,6 +84,8 @@ class CMake:
 
     def configure(self, build: Path, definitions: dict[str, str]) -> bool:
         generator = ["-G", self.generator] if self.generator else []
+        if self.make_program:
+            definitions = definitions | {"CMAKE_MAKE_PROGRAM": self.make_program}
         given = [f"-D{name}={value}" for name, value in sorted(definitions.items())]
         return self.run("-S", str(PROJECT), "-B", str(build), *generator, *given)
 
@@ -316,11 +319,12 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder for what is not cached")
     parser.add_argument("--cmake", default="cmake")
     parser.add_argument("--generator", default="")
+    parser.add_argument("--make-program", default="")
     parser.add_argument("-D", dest="definitions", action="append", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
     pairs = (text.partition("=") for text in arguments.definitions)
     definitions = {name.partition(":")[0]: value for name, _, value in pairs}
-    cmake = CMake(arguments.cmake, arguments.generator)
+    cmake = CMake(arguments.cmake, arguments.generator, arguments.make_program)
     try:
         result = native_build(definitions, work=arguments.work.absolute(), cmake=cmake)
     except (NativeBuildError, LlamaSourceError) as error:
