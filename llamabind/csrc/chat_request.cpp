@@ -1,0 +1,345 @@
+// Reads a chat request: the checks llama-server makes, and those that keep malformed history from llama.cpp.
+
+#include "chat_request.h"
+
+#include <ctime>
+#include <set>
+
+using lb::get_bool;
+using lb::get_string;
+using lb::invalid;
+using lb::json;
+
+namespace {
+
+// Clients send "" for the arguments of a call without any; templates want an object.
+std::string read_arguments(const json & call, const std::string & where) {
+    if (!call.contains("arguments") || call.at("arguments").is_null()) {
+        return "{}";
+    }
+    const json & arguments = call.at("arguments");
+    if (arguments.is_object()) {
+        return arguments.dump();
+    }
+    if (!arguments.is_string()) {
+        invalid(where + ".arguments: must be a JSON object, or a string that holds one");
+    }
+    const auto text = arguments.get<std::string>();
+    if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
+        return "{}";
+    }
+    if (!lb::parse_json(text, where + ".arguments").is_object()) {
+        invalid(where + ".arguments: must hold a JSON object");
+    }
+    return text;
+}
+
+common_chat_tool_call read_tool_call(const json & call, const std::string & where) {
+    if (!call.is_object() || !call.contains("function") || !call.at("function").is_object()) {
+        invalid(where + ": must be an object with a member function");
+    }
+    if (call.contains("type") && !(call.at("type").is_string() && call.at("type") == "function")) {
+        invalid(where + ".type: only \"function\" is supported");
+    }
+    const json &          function = call.at("function");
+    common_chat_tool_call result;
+    result.name      = get_string(function, "name");
+    result.id        = get_string(call, "id");
+    result.arguments = read_arguments(function, where + ".function");
+    if (result.name.empty()) {
+        invalid(where + ".function.name: must be a non-empty string");
+    }
+    return result;
+}
+
+void read_content(const json & content, const std::string & where, common_chat_msg & message) {
+    if (content.is_null()) {
+        return;
+    }
+    if (content.is_string()) {
+        message.content = content.get<std::string>();
+        return;
+    }
+    if (!content.is_array()) {
+        invalid(where + ": must be a string or an array of parts");
+    }
+    for (size_t i = 0; i < content.size(); i++) {
+        const json & part  = content.at(i);
+        const auto   place = where + "[" + std::to_string(i) + "]";
+        const auto   type  = part.is_object() ? get_string(part, "type") : std::string();
+        if (type != "text" && type != "media_marker") {
+            invalid(place + ".type: only \"text\" is supported, not \"" + lb::shorten(type, 40) + "\"");
+        }
+        if (!part.contains("text") || !part.at("text").is_string()) {
+            invalid(place + ".text: must be a string");
+        }
+        common_chat_msg_content_part result;
+        result.type = type;
+        result.text = part.at("text").get<std::string>();
+        message.content_parts.push_back(std::move(result));
+    }
+}
+
+common_chat_msg read_message(const json & message, const std::string & where) {
+    if (!message.is_object()) {
+        invalid(where + ": must be an object");
+    }
+    common_chat_msg result;
+    result.role              = get_string(message, "role");
+    result.reasoning_content = get_string(message, "reasoning_content");
+    result.tool_name         = get_string(message, "name");
+    result.tool_call_id      = get_string(message, "tool_call_id");
+    if (result.role.empty()) {
+        invalid(where + ".role: must be a non-empty string");
+    }
+    const bool has_calls = message.contains("tool_calls") && !message.at("tool_calls").is_null();
+    if (has_calls) {
+        const json & calls = message.at("tool_calls");
+        if (!calls.is_array()) {
+            invalid(where + ".tool_calls: must be an array");
+        }
+        for (size_t i = 0; i < calls.size(); i++) {
+            result.tool_calls.push_back(
+                read_tool_call(calls.at(i), where + ".tool_calls[" + std::to_string(i) + "]"));
+        }
+    }
+    if (message.contains("content")) {
+        read_content(message.at("content"), where + ".content", result);
+    } else if (result.role != "assistant" || (!has_calls && result.reasoning_content.empty())) {
+        invalid(where + ".content: is missing");
+    }
+    return result;
+}
+
+// Errors of the shared readers name the member; the message or tool they are in is added here.
+template <typename F> auto inside(const std::string & where, F && fn) -> decltype(fn()) {
+    try {
+        return fn();
+    } catch (const lb::failure & e) {
+        if (e.message.compare(0, where.size(), where) == 0) {
+            throw;
+        }
+        throw lb::failure(e.status, where + "." + e.message);
+    }
+}
+
+void read_messages(const json & request, common_chat_templates_inputs & inputs) {
+    if (!request.contains("messages") || !request.at("messages").is_array() || request.at("messages").empty()) {
+        invalid("messages: must be a non-empty array");
+    }
+    const json & messages = request.at("messages");
+    for (size_t i = 0; i < messages.size(); i++) {
+        const auto where = "messages[" + std::to_string(i) + "]";
+        inputs.messages.push_back(inside(where, [&] { return read_message(messages.at(i), where); }));
+    }
+}
+
+common_chat_tool read_tool(const json & tool, const std::string & where) {
+    if (!tool.is_object() || get_string(tool, "type", "function") != "function" || !tool.contains("function") ||
+        !tool.at("function").is_object()) {
+        invalid(where + ": must be an object {\"type\": \"function\", \"function\": {...}}");
+    }
+    const json &     function = tool.at("function");
+    common_chat_tool result;
+    result.name        = get_string(function, "name");
+    result.description = get_string(function, "description");
+    if (result.name.empty() || result.name.size() > 256) {
+        invalid(where + ".function.name: must be a string of 1 to 256 bytes");
+    }
+    const json parameters = common_chat_tool_parameters(function);
+    if (!parameters.is_object()) {
+        invalid(where + ".function.parameters: must be a JSON schema object");
+    }
+    lb::schema_to_grammar(parameters, where + ".function.parameters");
+    result.parameters = parameters.dump();
+    return result;
+}
+
+void read_tools(const json & request, common_chat_templates_inputs & inputs) {
+    if (!request.contains("tools") || request.at("tools").is_null()) {
+        return;
+    }
+    const json & tools = request.at("tools");
+    if (!tools.is_array()) {
+        invalid("tools: must be an array");
+    }
+    std::set<std::string> names;
+    for (size_t i = 0; i < tools.size(); i++) {
+        const auto where = "tools[" + std::to_string(i) + "]";
+        auto       tool  = inside(where, [&] { return read_tool(tools.at(i), where); });
+        if (!names.insert(tool.name).second) {
+            invalid(where + ".function.name: \"" + tool.name + "\" is there twice");
+        }
+        inputs.tools.push_back(std::move(tool));
+    }
+}
+
+// A named function is forced by offering only that one and requiring a call.
+void force_function(const std::string & name, common_chat_templates_inputs & inputs) {
+    for (const auto & tool : inputs.tools) {
+        if (tool.name == name) {
+            inputs.tools       = { common_chat_tool(tool) };
+            inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+            return;
+        }
+    }
+    invalid("tool_choice: \"" + lb::shorten(name, 100) + "\" is not among the tools");
+}
+
+void read_tool_choice(const json & request, common_chat_templates_inputs & inputs) {
+    if (!request.contains("tool_choice") || request.at("tool_choice").is_null()) {
+        return;
+    }
+    const json & choice = request.at("tool_choice");
+    if (choice.is_object()) {
+        const bool nested = choice.contains("function") && choice.at("function").is_object();
+        force_function(get_string(nested ? choice.at("function") : choice, "name"), inputs);
+    } else if (choice.is_string() && (choice == "auto" || choice == "none" || choice == "required")) {
+        inputs.tool_choice = common_chat_tool_choice_parse_oaicompat(choice.get<std::string>());
+    } else {
+        invalid("tool_choice: must be auto, none, required or an object that names a function");
+    }
+    if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED && inputs.tools.empty()) {
+        invalid("tool_choice: a call is required but there are no tools");
+    }
+}
+
+void read_constraints(const json & request, lb::chat_request & result) {
+    auto & inputs       = result.inputs;
+    result.user_grammar = get_string(request, "grammar");
+    const bool has_schema = request.contains("json_schema") && !request.at("json_schema").is_null();
+    const bool may_call   = !inputs.tools.empty() && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE;
+    if (has_schema && !result.user_grammar.empty()) {
+        invalid("grammar: cannot be used together with a JSON schema");
+    }
+    if (may_call && !result.user_grammar.empty()) {
+        invalid("grammar: cannot be used together with tools");
+    }
+    if (has_schema) {
+        json schema = request.at("json_schema");
+        if (schema.is_object() && schema.empty()) {
+            schema["type"] = "object";
+        }
+        lb::schema_to_grammar(schema, "json_schema");
+        inputs.json_schema = schema.dump();
+    }
+}
+
+common_chat_continuation read_continuation(const json & request) {
+    if (!request.contains("continue_final_message")) {
+        return COMMON_CHAT_CONTINUATION_NONE;
+    }
+    const json & value  = request.at("continue_final_message");
+    const auto   result = common_chat_continuation_parse(value);
+    if (result == COMMON_CHAT_CONTINUATION_NONE && !value.is_null() && !value.is_boolean()) {
+        invalid("continue_final_message: must be true, false, \"content\" or \"reasoning_content\"");
+    }
+    return result;
+}
+
+void read_prompt_end(const json & request, common_chat_templates_inputs & inputs) {
+    inputs.continue_final_message = read_continuation(request);
+    const bool continues          = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
+    inputs.add_generation_prompt  = get_bool(request, "add_generation_prompt", !continues);
+    if (!continues) {
+        return;
+    }
+    if (inputs.add_generation_prompt) {
+        invalid("continue_final_message: cannot be combined with add_generation_prompt");
+    }
+    const auto & last = inputs.messages.back();
+    if (last.role != "assistant" || !last.tool_calls.empty()) {
+        invalid("continue_final_message: the last message must be an assistant message without tool calls");
+    }
+}
+
+void read_kwargs(const json & request, common_chat_templates_inputs & inputs) {
+    if (!request.contains("chat_template_kwargs") || request.at("chat_template_kwargs").is_null()) {
+        return;
+    }
+    const json & kwargs = request.at("chat_template_kwargs");
+    if (!kwargs.is_object()) {
+        invalid("chat_template_kwargs: must be an object");
+    }
+    for (const auto & item : kwargs.items()) {
+        if (item.key() == "messages" || item.key() == "tools") {
+            invalid("chat_template_kwargs." + item.key() + ": is given by the request itself");
+        }
+        inputs.chat_template_kwargs[item.key()] = item.value().dump();
+    }
+    if (kwargs.contains("enable_thinking")) {
+        inputs.enable_thinking = get_bool(kwargs, "enable_thinking", inputs.enable_thinking);
+    }
+}
+
+void read_reasoning(const json & request, common_chat_templates_inputs & inputs) {
+    try {
+        inputs.reasoning_format =
+            common_reasoning_format_from_name(get_string(request, "reasoning_format", "auto"));
+    } catch (const std::runtime_error &) {
+        invalid("reasoning_format: must be none, auto, deepseek or deepseek-legacy");
+    }
+    inputs.enable_thinking = get_bool(request, "enable_thinking", true);
+    read_kwargs(request, inputs);
+    const auto effort = get_string(request, "reasoning_effort");
+    if (effort == "none") {
+        inputs.enable_thinking = false;
+        inputs.chat_template_kwargs.erase("reasoning_effort");
+    } else if (!effort.empty()) {
+        inputs.chat_template_kwargs["reasoning_effort"] = json(effort).dump();
+    }
+}
+
+// llama.cpp takes the date from the clock; its template variables can be set before it does.
+void read_now(const json & request, common_chat_templates_inputs & inputs) {
+    if (!request.contains("now") || request.at("now").is_null()) {
+        return;
+    }
+    if (!request.at("now").is_number()) {
+        invalid("now: must be a number of seconds since the epoch");
+    }
+    const double seconds = request.at("now").get<double>();
+    if (!(seconds >= 0 && seconds < 253402300800.0)) {
+        invalid("now: must be between the years 1970 and 9999");
+    }
+    const auto time = static_cast<std::time_t>(seconds);
+    std::tm    parts{};
+#ifdef _WIN32
+    localtime_s(&parts, &time);
+#else
+    localtime_r(&time, &parts);
+#endif
+    const auto set = [&](const char * name, const char * format) {
+        char text[64];
+        std::strftime(text, sizeof(text), format, &parts);
+        inputs.chat_template_kwargs.emplace(name, json(std::string(text)).dump());
+    };
+    inputs.now = std::chrono::system_clock::from_time_t(time);
+    set("datetime", "%b %d %Y");
+    set("date_string", "%d %b %Y");
+}
+
+}  // namespace
+
+namespace lb {
+
+chat_request read_chat_request(const json & request, const common_chat_templates * templates) {
+    if (!request.is_object()) {
+        invalid("the request: must be a JSON object");
+    }
+    chat_request result;
+    auto &       inputs = result.inputs;
+    read_messages(request, inputs);
+    read_tools(request, inputs);
+    read_tool_choice(request, inputs);
+    read_constraints(request, result);
+    read_prompt_end(request, inputs);
+    read_reasoning(request, inputs);
+    read_now(request, inputs);
+    auto caps                  = common_chat_templates_get_caps(templates);
+    inputs.parallel_tool_calls = get_bool(request, "parallel_tool_calls", caps["supports_parallel_tool_calls"]);
+    inputs.force_pure_content  = get_bool(request, "force_pure_content", false);
+    return result;
+}
+
+}  // namespace lb

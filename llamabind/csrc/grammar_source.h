@@ -1,0 +1,58 @@
+// A parsed, checked grammar, shared by all handles and clones made from it.
+
+#pragma once
+
+#include "internal.h"
+
+#include "llama-grammar.h"
+
+#include <regex>
+#include <string>
+#include <vector>
+
+namespace lb {
+
+// grammar_limits.cpp: LB_INVALID for GBNF text that would make llama.cpp's parser overflow or fill the memory.
+void check_grammar_text(const std::string & text);
+
+// What is known of each rule, by its id.
+struct rule_facts {
+    std::vector<char>   is_nullable;  // may match nothing
+    std::vector<double> n_starts;     // at most so many stacks come from entering it
+};
+
+// grammar_rules.cpp: LB_INVALID for rules that would make llama.cpp's automaton abort or never end.
+rule_facts check_grammar_rules(const llama_grammar_parser & parser);
+
+// At most so many stacks are there after every stack of the grammar took one more character.
+double count_next_stacks(const llama_grammar_stacks & stacks, const rule_facts & facts);
+
+constexpr double MAX_STACKS = 10000;
+
+// grammar_trigger.cpp: what switches a lazy grammar on.
+class trigger_set {
+  public:
+    // Text beyond this before the trigger is forgotten; patterns that begin with ^ then no longer match.
+    static constexpr size_t MAX_BUFFER = 4096;
+
+    void add(const json & trigger, const std::string & where);
+    bool empty() const { return triggers_.empty(); }
+    bool has_token(llama_token token) const;
+
+    // Where the text that the grammar is to be fed begins, if the last n_new bytes complete a trigger; else npos.
+    size_t find(const std::string & text, size_t n_new, bool is_whole) const;
+
+  private:
+    struct trigger {
+        llama_token token = LLAMA_TOKEN_NULL;
+        std::string word;
+        std::regex  pattern;
+        bool        is_anchored = false;
+    };
+
+    std::vector<trigger> triggers_;
+
+    static size_t find_pattern(const trigger & t, const std::string & text, bool is_whole);
+};
+
+}  // namespace lb

@@ -1,0 +1,129 @@
+// Memory figures: what a context uses, and what a model that is not loaded would.
+
+#include "internal.h"
+
+#include "fit.h"
+#include "llama-ext.h"
+
+#include <map>
+#include <vector>
+
+using lb::json;
+
+namespace {
+
+struct figures {
+    size_t model   = 0;
+    size_t context = 0;
+    size_t compute = 0;
+
+    json to_json() const {
+        json result;
+        result["model"]   = model;
+        result["context"] = context;
+        result["compute"] = compute;
+        return result;
+    }
+};
+
+const char * type_name(ggml_backend_dev_t device) {
+    switch (ggml_backend_dev_type(device)) {
+        case GGML_BACKEND_DEVICE_TYPE_CPU:   return "cpu";
+        case GGML_BACKEND_DEVICE_TYPE_GPU:   return "gpu";
+        case GGML_BACKEND_DEVICE_TYPE_IGPU:  return "igpu";
+        case GGML_BACKEND_DEVICE_TYPE_ACCEL: return "accel";
+        default:                             return "other";
+    }
+}
+
+json device_to_json(ggml_backend_dev_t device, const figures & used) {
+    json result           = used.to_json();
+    result["name"]        = ggml_backend_dev_name(device);
+    result["description"] = ggml_backend_dev_description(device);
+    result["type"]        = type_name(device);
+    return result;
+}
+
+json breakdown(const llama_context * ctx) {
+    std::map<ggml_backend_dev_t, figures> devices;
+    figures                               host;
+    for (const auto & [buffer_type, used] : llama_get_memory_breakdown(ctx)) {
+        auto *    device = ggml_backend_buft_get_device(buffer_type);
+        // A CPU's repacked weights are in a buffer type that is not "host", yet in host memory.
+        const bool is_host = ggml_backend_buft_is_host(buffer_type) || device == nullptr ||
+                             ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
+        auto & sum = is_host ? host : devices[device];
+        sum.model += used.model;
+        sum.context += used.context;
+        sum.compute += used.compute;
+    }
+    json list = json::array();
+    for (const auto & [device, used] : devices) {
+        list.push_back(device_to_json(device, used));
+    }
+    json result;
+    result["devices"] = list;
+    result["host"]    = host.to_json();
+    return result;
+}
+
+json estimate(const char * path, const llama_model_params * mparams, const llama_context_params * cparams) {
+    std::vector<ggml_backend_dev_t> devices;
+    uint32_t                        n_layer = 0, n_ctx_train = 0, n_expert = 0;
+    const auto data = common_get_device_memory_data(path, mparams, cparams, devices, n_layer, n_ctx_train, n_expert,
+                                                    GGML_LOG_LEVEL_ERROR);
+    json list = json::array();
+    json host;
+    for (size_t i = 0; i < data.size(); i++) {
+        const figures used{ data[i].model, data[i].context, data[i].compute };
+        json          item = i < devices.size() ? device_to_json(devices[i], used) : used.to_json();
+        item["total"]      = data[i].total;
+        item["free"]       = data[i].free;
+        if (i < devices.size()) {
+            list.push_back(item);
+        } else {
+            host = item;  // the last entry is the host's
+        }
+    }
+    json result;
+    result["devices"]     = list;
+    result["host"]        = host;
+    result["n_layer"]     = n_layer;
+    result["n_ctx_train"] = n_ctx_train;
+    result["n_expert"]    = n_expert;
+    return result;
+}
+
+int32_t fit(const char * path, llama_model_params * mparams, llama_context_params * cparams, float * tensor_split,
+            llama_model_tensor_buft_override * buft_overrides, size_t * margins, uint32_t n_ctx_min) {
+    std::vector<size_t> default_margins(std::max<size_t>(1, llama_max_devices()), 1024 * lb::MiB);
+    const auto          status =
+        common_fit_params(path, mparams, cparams, tensor_split, buft_overrides,
+                          margins != nullptr ? margins : default_margins.data(), n_ctx_min, nullptr, GGML_LOG_LEVEL_ERROR);
+    switch (status) {
+        case COMMON_PARAMS_FIT_STATUS_SUCCESS:
+            return LB_OK;
+        case COMMON_PARAMS_FIT_STATUS_FAILURE:
+            throw lb::failure(LB_ERROR, "the model does not fit the devices' free memory");
+        default:
+            throw lb::failure(LB_ERROR, std::string("cannot fit ") + path + ": it cannot be loaded");
+    }
+}
+
+}  // namespace
+
+char * lb_memory_breakdown(const llama_context * ctx) {
+    return lb::guard_pointer([&] { return lb::copy_string(breakdown(ctx).dump_safe()); });
+}
+
+char * lb_memory_estimate(const char * path, const llama_model_params * mparams,
+                          const llama_context_params * cparams) {
+    return lb::guard_pointer([&] { return lb::copy_string(estimate(path, mparams, cparams).dump_safe()); });
+}
+
+int32_t lb_fit_params(const char * path, llama_model_params * mparams, llama_context_params * cparams,
+                      float * tensor_split, llama_model_tensor_buft_override * buft_overrides, size_t * margins,
+                      uint32_t n_ctx_min) {
+    return lb::guard_status(
+        [&] { return fit(path, mparams, cparams, tensor_split, buft_overrides, margins, n_ctx_min); });
+}

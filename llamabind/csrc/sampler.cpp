@@ -1,0 +1,239 @@
+// Sampling of many sequences in one call, with llama-server's order of grammar and samplers (common_sampler_sample).
+
+#include "grammar.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <mutex>
+#include <thread>
+
+struct lb_sampler {
+    const llama_vocab *         vocab;
+    llama_sampler *             chain;
+    std::unique_ptr<lb_grammar> grammar;
+
+    lb_sampler(const llama_vocab * vocab, llama_sampler * chain) : vocab(vocab), chain(chain) {}
+
+    lb_sampler(const lb_sampler &)             = delete;
+    lb_sampler & operator=(const lb_sampler &) = delete;
+
+    ~lb_sampler() { llama_sampler_free(chain); }
+};
+
+namespace {
+
+using candidates = std::vector<llama_token_data>;
+
+// 12 bytes for each entry of a vocabulary of up to 260k: made once per thread that samples, not per call.
+class buffer_pool {
+  public:
+    candidates take() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (free_.empty()) {
+            return {};
+        }
+        auto buffer = std::move(free_.back());
+        free_.pop_back();
+        return buffer;
+    }
+
+    void give(candidates && buffer) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        free_.push_back(std::move(buffer));
+    }
+
+  private:
+    std::mutex              mutex_;
+    std::vector<candidates> free_;
+};
+
+buffer_pool & buffers() {
+    static buffer_pool pool;
+    return pool;
+}
+
+// NaN or infinity would make the samplers sort and sum nonsense.
+void fill(candidates & buffer, const float * logits, int32_t n_vocab) {
+    buffer.resize(static_cast<size_t>(n_vocab));
+    bool is_good = true;
+    for (int32_t i = 0; i < n_vocab; i++) {
+        buffer[static_cast<size_t>(i)] = { i, logits[i], 0.0F };
+        is_good = is_good && logits[i] < INFINITY;  // false for NaN too
+    }
+    if (!is_good) {
+        throw lb::failure(LB_ERROR, "the model's logits contain NaN or infinity");
+    }
+}
+
+// The samplers see only what can be chosen: with -INFINITY among the candidates some compute 0 * inf.
+void drop_impossible(candidates & buffer) {
+    buffer.erase(std::remove_if(buffer.begin(), buffer.end(),
+                                [](const llama_token_data & entry) { return entry.logit == -INFINITY; }),
+                 buffer.end());
+}
+
+llama_token run_chain(llama_sampler * chain, candidates & buffer) {
+    if (buffer.empty()) {
+        throw lb::failure(LB_ERROR, "the model's logits rule out every token");
+    }
+    llama_token_data_array array{ buffer.data(), buffer.size(), -1, false };
+    llama_sampler_apply(chain, &array);
+    if (array.selected < 0 || static_cast<size_t>(array.selected) >= array.size) {
+        throw lb::failure(LB_ERROR, "the sampler chain selected no token: does it end with one that selects?");
+    }
+    return array.data[array.selected].id;
+}
+
+llama_token sample(lb_sampler & sampler, const float * logits, int32_t n_vocab, candidates & buffer) {
+    fill(buffer, logits, n_vocab);
+    const auto * grammar  = sampler.grammar.get();
+    const bool   is_bound = grammar != nullptr && !grammar->is_waiting();
+    drop_impossible(buffer);
+    llama_token token = run_chain(sampler.chain, buffer);
+    if (!is_bound || grammar->allows(token)) {
+        return token;
+    }
+    fill(buffer, logits, n_vocab);
+    llama_token_data_array array{ buffer.data(), buffer.size(), -1, false };
+    grammar->apply(&array);
+    drop_impossible(buffer);
+    if (buffer.empty()) {
+        throw lb::failure(LB_GRAMMAR_DEAD_END, "no token of the vocabulary can continue the grammar");
+    }
+    token = run_chain(sampler.chain, buffer);
+    if (!grammar->allows(token)) {
+        throw lb::failure(LB_GRAMMAR_DEAD_END, "the samplers ruled out every token that can continue the grammar");
+    }
+    return token;
+}
+
+void accept(lb_sampler & sampler, llama_token token, bool is_generated) {
+    if (sampler.grammar && is_generated && !sampler.grammar->accept(token)) {
+        throw lb::failure(LB_TOKEN_REFUSED, "the grammar does not allow token " + std::to_string(token) + " here");
+    }
+    llama_sampler_accept(sampler.chain, token);
+}
+
+// One call of lb_sample: which thread does which sequence does not matter, they share nothing.
+struct sample_job {
+    lb_sampler * const *  samplers;
+    const float * const * logits;
+    int32_t               n;
+    int32_t               n_vocab;
+    bool                  do_accept;
+    llama_token *         out_tokens;
+    int32_t *             out_status;
+    std::atomic<int32_t>  next{ 0 };
+    std::vector<std::string> messages;
+
+    void sample_one(int32_t i, candidates & buffer) noexcept {
+        out_tokens[i] = LLAMA_TOKEN_NULL;
+        out_status[i] = lb::guard_status([&] {
+            lb::expect_token(samplers[i]->vocab, n_vocab - 1);
+            const auto token = sample(*samplers[i], logits[i], n_vocab, buffer);
+            if (do_accept) {
+                accept(*samplers[i], token, true);
+            }
+            out_tokens[i] = token;
+            return LB_OK;
+        });
+        if (out_status[i] != LB_OK) {
+            keep_message(i);
+        }
+    }
+
+    // The error was set on a thread that is about to end.
+    void keep_message(int32_t i) noexcept {
+        try {
+            messages[static_cast<size_t>(i)] = lb_last_error();
+        } catch (...) {
+            out_status[i] = LB_NO_MEMORY;
+        }
+    }
+
+    void work() noexcept {
+        try {
+            auto buffer = buffers().take();
+            for (int32_t i = next++; i < n; i = next++) {
+                sample_one(i, buffer);
+            }
+            buffers().give(std::move(buffer));
+        } catch (...) {
+            // Only keeping the buffer can fail, and then it is freed.
+        }
+    }
+};
+
+void run(sample_job & job, int32_t n_threads) {
+    std::vector<std::thread> threads;
+    const int32_t            n_others = std::min(n_threads, job.n) - 1;
+    try {
+        for (int32_t i = 0; i < n_others; i++) {
+            threads.emplace_back([&job] { job.work(); });
+        }
+    } catch (const std::exception &) {
+        // Fewer threads than asked for also get it done.
+    }
+    job.work();
+    for (auto & thread : threads) {
+        thread.join();
+    }
+}
+
+}  // namespace
+
+lb_sampler * lb_sampler_init(const llama_vocab * vocab, llama_sampler * chain, lb_grammar * grammar) {
+    return lb::guard_pointer([&] {
+        if (vocab == nullptr || chain == nullptr) {
+            lb::invalid("sampler: a vocabulary and a chain are needed");
+        }
+        auto * sampler = new lb_sampler(vocab, chain);
+        sampler->grammar.reset(grammar);
+        return sampler;
+    });
+}
+
+lb_sampler * lb_sampler_clone(const lb_sampler * sampler) {
+    return lb::guard_pointer([&] {
+        auto grammar = sampler->grammar ? std::make_unique<lb_grammar>(*sampler->grammar) : nullptr;
+        auto copy    = std::make_unique<lb_sampler>(sampler->vocab, llama_sampler_clone(sampler->chain));
+        copy->grammar = std::move(grammar);
+        return copy.release();
+    });
+}
+
+void lb_sampler_free(lb_sampler * sampler) { delete sampler; }
+
+int32_t lb_sampler_reset(lb_sampler * sampler) {
+    return lb::guard_status([&] {
+        llama_sampler_reset(sampler->chain);
+        if (sampler->grammar) {
+            sampler->grammar->reset();
+        }
+        return LB_OK;
+    });
+}
+
+int32_t lb_sampler_accept(lb_sampler * sampler, llama_token token, bool is_generated) {
+    return lb::guard_status([&] {
+        lb::expect_token(sampler->vocab, token);
+        accept(*sampler, token, is_generated);
+        return LB_OK;
+    });
+}
+
+int32_t lb_sample(lb_sampler * const * samplers, const float * const * logits, int32_t n, int32_t n_vocab,
+                  bool accept, int32_t n_threads, llama_token * out_tokens, int32_t * out_status) {
+    return lb::guard_status([&]() -> int32_t {
+        sample_job job{ samplers, logits, n, n_vocab, accept, out_tokens, out_status, { 0 }, {} };
+        job.messages.resize(static_cast<size_t>(std::max(n, 0)));
+        run(job, n_threads);
+        for (int32_t i = 0; i < n; i++) {
+            if (out_status[i] != LB_OK) {
+                return lb::set_error(out_status[i], job.messages[static_cast<size_t>(i)]);
+            }
+        }
+        return LB_OK;
+    });
+}
