@@ -29,9 +29,10 @@ class ModelRunner:
 
     def prepare(self, request: GenerationRequest) -> None:
         """Make the sampler; parsing a large grammar takes time that the engine thread has not."""
-        sampler = Sampler(self._model, request.sampling)
-        n_seen = _penalty_window(request.sampling, len(request.prompt_tokens))
-        for token in request.prompt_tokens[len(request.prompt_tokens) - n_seen :]:
+        sampler = Sampler(self._model, request.sampling, n_ctx=self._context.n_ctx_seq)
+        n_prompt = len(request.prompt_tokens)
+        n_seen = _penalty_window(request.sampling, n_prompt)
+        for token in request.prompt_tokens[n_prompt - n_seen :]:
             sampler.accept(token, is_generated=False)
         self._samplers[request.request_id] = sampler
 
@@ -85,11 +86,8 @@ class ModelRunner:
 
 def _penalty_window(sampling: SamplingParams, n_prompt: int) -> int:
     """Return how many of the prompt's last tokens the penalty samplers look at."""
-    penalises = sampling.repeat_penalty != 1.0 or sampling.frequency_penalty or (
-        sampling.presence_penalty
-    )
     windows = []
-    if penalises:
+    if sampling.repeat_penalty != 1.0 or sampling.frequency_penalty or sampling.presence_penalty:
         windows.append(sampling.repeat_last_n)
     if sampling.dry_multiplier:
         windows.append(sampling.dry_penalty_last_n)

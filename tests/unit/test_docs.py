@@ -1,0 +1,32 @@
+"""The documents keep up with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("package", ["llamabind", "server"])
+def test_the_architecture_names_every_module(package):
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    section = text[text.index(f"## {package}, from the bottom") :]
+    named = {name.split("/")[-1] for name in re.findall(r"`([\w/]+)`", section)}
+    modules = {path.stem for path in (ROOT / package).rglob("*.py")} - {"__init__"}
+    assert modules - named == set()
+
+
+def test_every_document_links_to_files_that_exist():
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    links = [
+        (document, target)
+        for document in documents
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text())
+        if "://" not in target
+    ]
+    assert len(links) > 5
+    missing = [target for document, target in links if not (document.parent / target).exists()]
+    assert missing == []
