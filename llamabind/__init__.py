@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from llamabind.engine_config import EngineConfig
     from llamabind.engine_core import EngineShape, EngineStats
     from llamabind.engine_thread import EngineThread
-    from llamabind.errors import LlamaError
-    from llamabind.gguf_header import GgufError, GgufHeader, read_gguf_header
+    from llamabind.errors import GgufError, LlamaError
+    from llamabind.gguf_header import GgufHeader, read_gguf_header
     from llamabind.json_schema import json_schema_to_grammar
     from llamabind.lora import LoraAdapter
     from llamabind.model import Model
@@ -52,7 +52,7 @@ _HOMES = {
     "EngineThread": "engine_thread",
     "FinishReason": "request",
     "GenerationRequest": "request",
-    "GgufError": "gguf_header",
+    "GgufError": "errors",
     "GgufHeader": "gguf_header",
     "LlamaError": "errors",
     "LoraAdapter": "lora",

@@ -142,7 +142,7 @@ class GgufHeader:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def read_header(path: str | os.PathLike[str]) -> GgufHeader:
+def read_gguf_header(path: str | os.PathLike[str]) -> GgufHeader:
     """Read the header of the GGUF file at `path`.
 
     Raises GgufError, and only that, for whatever is wrong with the file: no regular file, not

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from llamabind.errors import GgufError
-from llamabind.gguf_header import GgufHeader, read_header
+from llamabind import GgufHeader, read_gguf_header
 
 logger = logging.getLogger(__name__)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
@@ -98,7 +98,7 @@ class Catalogue:
         if known is not None and known.stamp == stamp:
             return known
         try:
-            reading = _Reading(stamp, read_header(path), None)
+            reading = _Reading(stamp, read_gguf_header(path), None)
         except GgufError as error:
             reading = _Reading(stamp, None, str(error))
         self._readings[path] = reading

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from llamabind.sampling_params import SamplingParams
+from llamabind import SamplingParams
 from server.errors import ApiError
 from server.protocol import LoadedModel, Submit
 from server.registry import ModelRegistry

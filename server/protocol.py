@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from llamabind.sampling_params import SamplingParams
+from llamabind import SamplingParams
 from server.load_settings import LoadSettings
 
 PROTOCOL_VERSION = 1

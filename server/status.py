@@ -1,8 +1,8 @@
 """ServerStatus: since when this server runs, its version, and its latest real failure."""
 
-import importlib.metadata
 import time
 
+from llamabind import __version__
 from server.formats import iso_time, utc_now
 
 
@@ -10,7 +10,7 @@ class ServerStatus:
     """Facts about the whole server. Loop only."""
 
     def __init__(self) -> None:
-        self.version = _version()
+        self.version = __version__
         self.last_error: str | None = None
         self._started = time.monotonic()
 
@@ -22,10 +22,3 @@ class ServerStatus:
     def record_error(self, message: str) -> None:
         """Keep the latest failure of a model or of our own code (not a client's mistake)."""
         self.last_error = f"{iso_time(utc_now())} {message}"
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("llamabind")
-    except importlib.metadata.PackageNotFoundError:
-        return "0+checkout"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from llamabind.request import GenerationRequest, RequestOutput
+from llamabind import GenerationRequest, RequestOutput
 from server.protocol import Load, LoadedModel, Stats, Submit
 
 OnStep: TypeAlias = Callable[[Sequence[RequestOutput]], None]

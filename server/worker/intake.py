@@ -16,7 +16,7 @@ from llamabind.errors import (
     PromptTooLongError,
     TokenizeError,
 )
-from llamabind.request import RequestOutput
+from llamabind import RequestOutput
 from server.protocol import (
     Admitted,
     EngineDown,

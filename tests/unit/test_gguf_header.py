@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamabind.errors import GgufError
-from llamabind.gguf_header import GgufArray, GgufHeader, read_header
+from llamabind.gguf_header import GgufArray, GgufHeader, read_gguf_header
 
 _U8, _U32, _F32, _BOOL, _STR, _ARR, _U64 = 0, 4, 6, 7, 8, 9, 10
 
@@ -71,7 +71,7 @@ def _gguf(
 def _read(folder: Path, content: bytes) -> GgufHeader:
     path = folder / "model.gguf"
     path.write_bytes(content)
-    return read_header(path)
+    return read_gguf_header(path)
 
 
 def test_everything_of_a_good_header_is_read(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_file_cut_at_any_byte_is_a_gguf_error(tmp_path: Path) -> None:
     for size in range(len(whole) - 1, -1, -1):
         os.truncate(path, size)
         with pytest.raises(GgufError):
-            read_header(path)
+            read_gguf_header(path)
 
 
 def test_a_download_that_stopped_is_called_truncated(tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path in (tmp_path, pipe):
         with pytest.raises(GgufError, match="not a regular file"):
-            read_header(path)
+            read_gguf_header(path)
     with pytest.raises(GgufError, match="cannot be read"):
-        read_header(tmp_path / "missing.gguf")
+        read_gguf_header(tmp_path / "missing.gguf")
 
 
 _mutation = st.tuples(st.integers(0, len(_gguf()) - 1), st.binary(min_size=1, max_size=9))
@@ -223,7 +223,7 @@ def test_random_bytes_after_the_magic_never_raise_anything_else(tmp_path: Path) 
 
 def _read_or_refuse(path: Path) -> None:
     try:
-        header = read_header(path)
+        header = read_gguf_header(path)
     except GgufError:
         return
     assert header.tensor_count <= 2**16

@@ -105,9 +105,11 @@ def test_headers_are_read_again_only_when_the_file_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
-    read_header = server.catalogue.read_header
+    read_gguf_header = server.catalogue.read_gguf_header
     monkeypatch.setattr(
-        server.catalogue, "read_header", lambda path: reads.append(path) or read_header(path)
+        server.catalogue,
+        "read_gguf_header",
+        lambda path: reads.append(path) or read_gguf_header(path),
     )
     path = write_gguf(tmp_path / "m.gguf")
     catalogue = Catalogue([tmp_path])

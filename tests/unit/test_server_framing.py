@@ -38,7 +38,7 @@ def test_sampling_params_arrive_as_they_were_sent() -> None:
         logit_bias=((5, -float("inf")), (6, 1.5)),
         grammar='root ::= "x"',
         grammar_lazy=True,
-        grammar_triggers=(GrammarTrigger(pattern="x+"), GrammarTrigger(token=3)),
+        grammar_triggers=(GrammarTrigger("pattern", "x+"), GrammarTrigger("token", token=3)),
     )
     message = Submit(
         request_id="1", messages=[{"role": "user", "content": "hi"}], sampling=sampling, stop=("a",)
