@@ -1,0 +1,187 @@
+"""ChatTemplate: conversations to prompts, by llama.cpp's own Jinja engine and format analysis."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from llamabind import backend
+from llamabind._capi import shim
+from llamabind._capi.shim import ChatHandle, TextHandle, lb_status
+from llamabind._capi.shim_text import last_error, take_text
+from llamabind.errors import (
+    ChatTemplateError,
+    InvalidParameterError,
+    LlamaError,
+    TemplateRefusedError,
+)
+from llamabind.handle import Handle
+from llamabind.output_parser import OutputParser, ParsedMessage, ToolCall
+from llamabind.sampling_params import GrammarTrigger
+
+if TYPE_CHECKING:
+    from llamabind.model import Model
+
+__all__ = [
+    "ChatTemplate",
+    "OutputParser",
+    "ParsedMessage",
+    "RenderedPrompt",
+    "TemplateCapabilities",
+    "ToolCall",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateCapabilities:
+    """What a template can do, found out by llama.cpp by rendering it (jinja/caps.h)."""
+
+    supports_thinking: bool
+    supports_tools: bool
+    supports_tool_calls: bool
+    supports_parallel_tool_calls: bool
+    supports_system_role: bool
+    supports_string_content: bool
+    supports_typed_content: bool
+    supports_object_arguments: bool
+    supports_preserve_reasoning: bool
+    supports_reasoning_effort: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPrompt:
+    """A prompt, and what generating an answer to it needs (struct common_chat_params of chat.h).
+
+    `grammar` and the three fields after it belong into SamplingParams; `stops` are stop strings,
+    `preserved_tokens` special tokens that must stay visible in the text of the answer, which
+    ChatTemplate.parser then reads. `generation_prompt` is the end of `prompt` that begins the
+    answer.
+    """
+
+    prompt: str
+    format: str
+    grammar: str
+    grammar_lazy: bool
+    grammar_triggers: tuple[GrammarTrigger, ...]
+    grammar_prefill: str
+    generation_prompt: str
+    preserved_tokens: tuple[str, ...]
+    stops: tuple[str, ...]
+    supports_thinking: bool
+    thinking_start_tag: str
+    thinking_end_tags: tuple[str, ...]
+    parser_spec: str
+
+
+class ChatTemplate(Handle[ChatHandle]):
+    """A parsed chat template (lb_chat of csrc/llamabind.h). Any number of threads may render."""
+
+    def __init__(self, model: "Model | None", override: str | None = None) -> None:
+        """Parse the template of `model`, or `override` instead (then `model` may be None).
+
+        A model without a template gets ChatML. ChatTemplateError for one that cannot be parsed.
+        """
+        backend.init()
+        text = None if override is None else override.encode(errors="replace")
+        handle = shim.lb_chat_init(None if model is None else model.ptr, text)
+        if not handle:
+            raise ChatTemplateError(last_error())
+        super().__init__(handle, *([] if model is None else [model]))
+        facts = json.loads(_take(shim.lb_chat_describe(handle)))
+        self.source: str = facts["source"]
+        self.is_explicit: bool = facts["explicit"]  # not the ChatML of a model without a template
+        self.capabilities = TemplateCapabilities(
+            **{field.name: facts[field.name] for field in fields(TemplateCapabilities)}
+        )
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> RenderedPrompt:
+        """Render a conversation in OpenAI's form of messages and tools.
+
+        `options` are tool_choice, parallel_tool_calls, add_generation_prompt (True),
+        continue_final_message, json_schema, grammar, reasoning_format, reasoning_effort,
+        enable_thinking, chat_template_kwargs, force_pure_content and now, as lb_chat_render of
+        csrc/llamabind.h describes them. InvalidParameterError names the field (in messages and
+        tools with the index), TemplateRefusedError has the template's own words,
+        ChatTemplateError means that the template itself fails.
+        """
+        unknown = options.keys() - _OPTIONS
+        if unknown:
+            raise InvalidParameterError(min(unknown), "is no option of a chat template")
+        request = {"messages": messages, "tools": tools, **options}
+        return _rendered(json.loads(_take(shim.lb_chat_render(self.ptr, _to_json(request)))))
+
+    def parser(self, rendered: RenderedPrompt) -> OutputParser:
+        """Return a new parser for an answer to `rendered`; the caller closes it."""
+        return OutputParser(rendered.parser_spec)
+
+    def _free(self, handle: ChatHandle) -> None:
+        shim.lb_chat_free(handle)
+
+
+_OPTIONS = frozenset(
+    {
+        "tool_choice",
+        "parallel_tool_calls",
+        "add_generation_prompt",
+        "continue_final_message",
+        "json_schema",
+        "grammar",
+        "reasoning_format",
+        "reasoning_effort",
+        "enable_thinking",
+        "chat_template_kwargs",
+        "force_pure_content",
+        "now",
+    }
+)
+
+
+def _to_json(request: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(request, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParameterError("messages", f"cannot be written as JSON: {error}") from error
+
+
+def _take(text: TextHandle | None) -> bytes:
+    if not text:
+        raise _error(shim.lb_last_status(), last_error())
+    return take_text(text)
+
+
+def _error(status: int, message: str) -> LlamaError:
+    if status == lb_status.LB_REFUSED:
+        return TemplateRefusedError(message)
+    if status == lb_status.LB_INVALID:
+        field, _, reason = message.partition(": ")
+        return InvalidParameterError(field, reason)
+    return ChatTemplateError(message)
+
+
+def _rendered(answer: Mapping[str, Any]) -> RenderedPrompt:
+    return RenderedPrompt(
+        prompt=answer["prompt"],
+        format=answer["format"],
+        grammar=answer["grammar"],
+        grammar_lazy=answer["grammar_lazy"],
+        grammar_triggers=tuple(_trigger(item) for item in answer["grammar_triggers"]),
+        grammar_prefill=answer["grammar_prefill"],
+        generation_prompt=answer["generation_prompt"],
+        preserved_tokens=tuple(answer["preserved_tokens"]),
+        stops=tuple(answer["additional_stops"]),
+        supports_thinking=answer["supports_thinking"],
+        thinking_start_tag=answer["thinking_start_tag"],
+        thinking_end_tags=tuple(answer["thinking_end_tags"]),
+        parser_spec=answer["parser"],
+    )
+
+
+def _trigger(item: Mapping[str, Any]) -> GrammarTrigger:
+    is_token = item["type"] == "token"
+    return GrammarTrigger(item["type"], item["value"], item["token"] if is_token else None)

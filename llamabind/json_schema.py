@@ -1,0 +1,27 @@
+"""JSON schema to grammar, by llama.cpp's converter."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from llamabind import backend
+from llamabind._capi import shim
+from llamabind._capi.shim_text import last_error, take_text
+from llamabind.errors import GrammarError
+
+
+def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
+    """Return GBNF for `SamplingParams.grammar` that allows only JSON that the schema describes.
+
+    GrammarError for a schema that llama.cpp cannot convert, or that is beyond the limits of
+    lb_json_schema_to_grammar (csrc/llamabind.h); its message names the place in the schema.
+    """
+    backend.init()
+    try:
+        text = json.dumps(schema, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise GrammarError(f"json_schema: cannot be written as JSON: {error}") from error
+    grammar = shim.lb_json_schema_to_grammar(text.encode())
+    if not grammar:
+        raise GrammarError(last_error())
+    return take_text(grammar).decode()
