@@ -10,4 +10,4 @@ CONFIG: web.AppKey[ServerConfig] = web.AppKey("CONFIG", ServerConfig)
 REGISTRY: web.AppKey[ModelRegistry] = web.AppKey("REGISTRY", ModelRegistry)
 STATUS: web.AppKey[ServerStatus] = web.AppKey("STATUS", ServerStatus)
 
-REQUEST_ID = "request_id"
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("REQUEST_ID", str)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from queue import SimpleQueue
 
+from llamabind import RequestOutput
 from llamabind.errors import (
     ChatTemplateError,
     GrammarError,
@@ -16,7 +17,6 @@ from llamabind.errors import (
     PromptTooLongError,
     TokenizeError,
 )
-from llamabind import RequestOutput
 from server.protocol import (
     Admitted,
     EngineDown,

@@ -1,0 +1,37 @@
+"""The real application over real worker processes with a scripted engine (fake_worker.py)."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient
+
+from server.app import create_app
+from server.config import ServerConfig
+from server.worker_client import WorkerLauncher
+
+COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+Client = TestClient[web.Request, web.Application]
+
+
+def make_app(models_dir: Path, **settings: Any) -> web.Application:
+    """The application with `models_dir` and no bundled model."""
+    config = ServerConfig(models_dir=models_dir, bundled_model=False, **settings)
+    return create_app(config, start_worker=WorkerLauncher(COMMAND, config.load_timeout))
+
+
+def chat_body(text: str, **more: Any) -> dict[str, Any]:
+    """A request with one user message."""
+    return {"messages": [{"role": "user", "content": text}], **more}
+
+
+async def events(response: ClientResponse) -> list[Any]:
+    """The data of every server-sent event; "[DONE]" as it is."""
+    text = await response.text()
+    assert text.endswith("\n\n")
+    blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
+    assert all(block.startswith("data: ") for block in blocks)
+    data = [block.removeprefix("data: ") for block in blocks]
+    return [item if item == "[DONE]" else json.loads(item) for item in data]
