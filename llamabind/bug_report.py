@@ -1,0 +1,113 @@
+"""What one needs to know about an installation for a bug report: versions, library, devices."""
+
+import os
+import platform
+from dataclasses import dataclass, field
+
+from llamabind import __version__, backend
+from llamabind._capi import ggml, llama, shim
+from llamabind._capi.loader import library_directory
+from llamabind.backend import Device
+from llamabind.errors import LibraryError
+
+
+@dataclass(frozen=True, slots=True)
+class NativeReport:
+    """What the native libraries say of themselves, after they were loaded and started.
+
+    `features` holds for each backend what it was built with or has found, such as AVX2.
+    """
+
+    library_path: str
+    llama_version: str
+    llama_commit: str
+    build_number: int
+    ggml_version: str
+    backends: tuple[str, ...]
+    devices: tuple[Device, ...]
+    features: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class BugReport:
+    """The whole report; without usable libraries `native` is None and `problem` says why."""
+
+    llamabind_version: str
+    python_version: str
+    platform: str
+    native: NativeReport | None
+    problem: str | None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def make_bug_report() -> BugReport:
+    """Gathers the report. Starts the native backends; never raises for what is wrong with them."""
+    native, problem = None, None
+    try:
+        native = _ask_native()
+    except LibraryError as error:
+        problem = str(error)
+    return BugReport(
+        llamabind_version=__version__,
+        python_version=f"{platform.python_version()} ({platform.python_implementation()})",
+        platform=platform.platform(),
+        native=native,
+        problem=problem,
+        environment=_settings(),
+    )
+
+
+def _ask_native() -> NativeReport:
+    backend.init()
+    return NativeReport(
+        library_path=str(library_directory()),
+        llama_version=llama.llama_version().decode(),
+        llama_commit=shim.lb_llama_commit().decode(),
+        build_number=shim.lb_build_number(),
+        ggml_version=ggml.ggml_version().decode(),
+        backends=backend.backends(),
+        devices=backend.devices(),
+        features=backend.features(),
+    )
+
+
+def _settings() -> dict[str, str]:
+    """The environment that changes what native code does; never anything that may be secret."""
+    prefixes = ("LLAMABIND_", "GGML_", "CUDA_VISIBLE_", "HIP_VISIBLE_", "OMP_")
+    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(prefixes)}
+
+
+def format_report(report: BugReport) -> str:
+    """The report as text for people, a line per fact."""
+    lines = [
+        ("llamabind", report.llamabind_version),
+        ("python", report.python_version),
+        ("platform", report.platform),
+        *(_native_lines(report.native) if report.native else []),
+        *((name, value) for name, value in report.environment.items()),
+    ]
+    if report.problem:
+        lines.append(("problem", report.problem))
+    width = max(len(name) for name, _ in lines) + 2
+    return "\n".join(f"{name:<{width}}{value}" for name, value in lines)
+
+
+def _native_lines(native: NativeReport) -> list[tuple[str, str]]:
+    build = f"{native.llama_version} b{native.build_number} ({native.llama_commit})"
+    lines = [
+        ("llama.cpp", f"{build}, ggml {native.ggml_version}"),
+        ("libraries", native.library_path),
+        ("backends", ", ".join(native.backends)),
+    ]
+    for name, features in native.features.items():
+        found = (k if v == "1" else f"{k}={v}" for k, v in features.items() if v != "0")
+        lines.append((f"{name} features", ", ".join(found)))
+    for device in native.devices:
+        lines.append((f"device {device.name}", _device_text(device)))
+    return lines
+
+
+def _device_text(device: Device) -> str:
+    gib = 2**30
+    memory = f"{device.memory_free / gib:.1f} of {device.memory_total / gib:.1f} GiB free"
+    return f"{device.description} ({device.kind}, {memory})"
