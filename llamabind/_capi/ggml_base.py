@@ -6,7 +6,7 @@ from ctypes import c_void_p
 
 from llamabind._capi.annotations import Ptr, VoidPtr, c_int, i64, size_t
 from llamabind._capi.callbacks import ggml_abort_callback_t, ggml_log_callback
-from llamabind._capi.enums import ggml_numa_strategy, ggml_status, ggml_type
+from llamabind._capi.enums import ggml_status, ggml_type
 from llamabind._capi.ggml_structs import ggml_threadpool_params
 from llamabind._capi.handles import ThreadpoolPtr
 from llamabind._capi.loader import c_function
@@ -76,29 +76,10 @@ def ggml_threadpool_params_match(
 ) -> bool: ...
 
 
-@c_function("ggml-cpu")
-def ggml_numa_init(numa: ggml_numa_strategy) -> None: ...
-
-
-@c_function("ggml-cpu")
-def ggml_is_numa() -> bool: ...
-
-
+# Only what a CPU backend that is a module offers by name, see loader.find_symbol.
 @c_function("ggml-cpu")
 def ggml_threadpool_new(params: Ptr[ggml_threadpool_params]) -> ThreadpoolPtr | None: ...
 
 
 @c_function("ggml-cpu")
 def ggml_threadpool_free(threadpool: ThreadpoolPtr) -> None: ...
-
-
-@c_function("ggml-cpu")
-def ggml_threadpool_get_n_threads(threadpool: ThreadpoolPtr) -> c_int: ...
-
-
-@c_function("ggml-cpu")
-def ggml_threadpool_pause(threadpool: ThreadpoolPtr) -> None: ...
-
-
-@c_function("ggml-cpu")
-def ggml_threadpool_resume(threadpool: ThreadpoolPtr) -> None: ...

@@ -6,9 +6,8 @@ from ctypes import Structure, c_bool, c_void_p
 from typing import Annotated
 
 from llamabind._capi.annotations import Pointer, c_int, c_struct, size_t, u32
+from llamabind._capi.constants import GGML_MAX_N_THREADS
 from llamabind._capi.enums import ggml_backend_dev_type, ggml_sched_priority
-
-GGML_MAX_N_THREADS = 512
 
 
 @c_struct

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F403
 
+from llamabind._capi.constants import *
 from llamabind._capi.llama_adapter import *
 from llamabind._capi.llama_backend import *
 from llamabind._capi.llama_batch import *

@@ -182,8 +182,8 @@ def lb_sampler_accept(
 
 @c_function("llamabind")
 def lb_sample(
-    samplers: Ptr[ctypes.c_void_p],
-    logits: Ptr[ctypes.c_void_p],
+    samplers: Annotated[Ptr[ctypes.c_void_p], "ptr<lb_sampler>"],
+    logits: Annotated[Ptr[ctypes.c_void_p], "ptr<f32>"],
     n: i32,
     n_vocab: i32,
     accept: bool,
@@ -195,7 +195,7 @@ def lb_sample(
 
 @c_function("llamabind")
 def lb_top_logprobs(
-    logits: Ptr[ctypes.c_void_p],
+    logits: Annotated[Ptr[ctypes.c_void_p], "ptr<f32>"],
     n: i32,
     n_vocab: i32,
     k: i32,

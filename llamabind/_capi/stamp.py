@@ -7,10 +7,21 @@ LLAMABIND_SKIP_STAMP=1 skips this, for those who know that their own build has t
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from llamabind._capi.annotations import STRUCTS
+from llamabind._capi.llama_structs import (
+    llama_batch,
+    llama_context_params,
+    llama_logit_bias,
+    llama_model_params,
+    llama_model_quantize_params,
+    llama_sampler_chain_params,
+    llama_token_data,
+    llama_token_data_array,
+)
+from llamabind._capi.mtmd_structs import mtmd_context_params
 from llamabind.errors import LibraryMismatchError
 
 # The llama.cpp that the declarations describe; the same pin as vendor/llama.cpp.json.
@@ -20,28 +31,45 @@ LLAMA_VERSION = "0.5.0-dev"
 GGML_VERSION = "0.25.3"
 
 # Passed or returned by value: C writes or reads past ctypes' memory when one of them has grown.
-MAIN_STRUCTS = (
-    "llama_model_params",
-    "llama_context_params",
-    "llama_sampler_chain_params",
-    "llama_model_quantize_params",
-    "llama_batch",
-    "llama_token_data",
-    "llama_token_data_array",
-    "llama_logit_bias",
-    "mtmd_context_params",
-    "ggml_threadpool_params",
-)
+MAIN_STRUCTS: dict[str, type[ctypes.Structure]] = {
+    struct.__name__: struct
+    for struct in (
+        llama_model_params,
+        llama_context_params,
+        llama_sampler_chain_params,
+        llama_model_quantize_params,
+        llama_batch,
+        llama_token_data,
+        llama_token_data_array,
+        llama_logit_bias,
+        mtmd_context_params,
+    )
+}
 
 # Opens a library by its short name; None where the installation has no such file.
 OpenLibrary = Callable[[str], ctypes.CDLL | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the libraries say of themselves; None for what they do not say.
+
+    Without the shim (`has_shim`) there are no sizes; 0 is a struct that the shim does not know.
+    """
+
+    ggml_version: str | None
+    ggml_commit: str | None
+    llama_version: str | None
+    has_shim: bool
+    shim_commit: str | None
+    struct_sizes: Mapping[str, int]
 
 
 def check_stamp(open_library: OpenLibrary) -> None:
     """Raises LibraryMismatchError when a library contradicts the bindings."""
     if os.environ.get("LLAMABIND_SKIP_STAMP") == "1":
         return
-    problems = list(_problems(open_library))
+    problems = list(contradictions(read_stamp(open_library)))
     if problems:
         raise LibraryMismatchError(
             f"the native libraries do not fit these bindings, which describe llama.cpp "
@@ -51,16 +79,33 @@ def check_stamp(open_library: OpenLibrary) -> None:
         )
 
 
-def _problems(open_library: OpenLibrary) -> Iterator[str]:
+def read_stamp(open_library: OpenLibrary) -> Stamp:
+    """Asks the libraries, by functions whose signature has never changed."""
     ggml, llama = open_library("ggml-base"), open_library("llama")
-    yield from _compare_version("libggml", _text(ggml, "ggml_version"), GGML_VERSION)
-    yield from _compare_commit("libggml", _text(ggml, "ggml_commit"))
-    yield from _compare_version("libllama", _text(llama, "llama_version"), LLAMA_VERSION)
     shim = open_library("llamabind")
-    if shim is None:
-        return
-    yield from _compare_commit("libllamabind", _text(shim, "lb_llama_commit"))
-    yield from _compare_sizes(shim)
+    size_of = _function(shim, "lb_struct_size", ctypes.c_size_t, [ctypes.c_char_p])
+    return Stamp(
+        ggml_version=_text(ggml, "ggml_version"),
+        ggml_commit=_text(ggml, "ggml_commit"),
+        llama_version=_text(llama, "llama_version"),
+        has_shim=shim is not None,
+        shim_commit=_text(shim, "lb_llama_commit"),
+        struct_sizes={name: size_of(name.encode()) for name in MAIN_STRUCTS} if size_of else {},
+    )
+
+
+def contradictions(stamp: Stamp) -> Iterator[str]:
+    """What in `stamp` does not fit the bindings, a clause each."""
+    yield from _compare_version("libggml", stamp.ggml_version, GGML_VERSION)
+    yield from _compare_version("libllama", stamp.llama_version, LLAMA_VERSION)
+    yield from _compare_commit("libggml", stamp.ggml_commit)
+    yield from _compare_commit("libllamabind", stamp.shim_commit)
+    if stamp.has_shim and not stamp.struct_sizes:
+        yield "libllamabind does not tell the sizes of structs"
+    for name, size in stamp.struct_sizes.items():
+        declared = ctypes.sizeof(MAIN_STRUCTS[name])
+        if size not in (0, declared):
+            yield f"struct {name} has {size} bytes, declared are {declared}"
 
 
 def _compare_version(library: str, found: str | None, expected: str) -> Iterator[str]:
@@ -75,26 +120,15 @@ def _compare_commit(library: str, found: str | None) -> Iterator[str]:
         yield f"{library} is built from commit {commit}"
 
 
-def _compare_sizes(shim: ctypes.CDLL) -> Iterator[str]:
-    size_of = _function(shim, "lb_struct_size", ctypes.c_size_t, [ctypes.c_char_p])
-    if size_of is None:
-        yield "libllamabind lacks lb_struct_size"
-        return
-    for name in MAIN_STRUCTS:
-        native, declared = int(size_of(name.encode())), ctypes.sizeof(STRUCTS[name])
-        if native not in (0, declared):  # 0: the shim was not taught this one
-            yield f"struct {name} has {native} bytes, declared are {declared}"
-
-
 def _text(library: ctypes.CDLL | None, name: str) -> str | None:
-    function = library and _function(library, name, ctypes.c_char_p, [])
+    function = _function(library, name, ctypes.c_char_p, [])
     value = function() if function else None
     return None if value is None else str(value.decode("utf-8", "replace"))
 
 
-def _function(library: ctypes.CDLL, name: str, restype: Any, argtypes: list[Any]) -> Any:
+def _function(library: ctypes.CDLL | None, name: str, restype: Any, argtypes: list[Any]) -> Any:
     # A prototype of our own: setting restype on library.name would be seen by everybody else.
     try:
-        return ctypes.CFUNCTYPE(restype, *argtypes)((name, library))
+        return library and ctypes.CFUNCTYPE(restype, *argtypes)((name, library))
     except AttributeError:
         return None

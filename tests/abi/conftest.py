@@ -1,0 +1,32 @@
+"""The probe is compiled once for all ABI tests."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from abi_declared import Lines
+from abi_headers import Header, read_header
+from abi_probe import Probe, build_probe, header_paths
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+from llama_source import llama_cpp_source
+
+
+@pytest.fixture(scope="session")
+def llama_source() -> Path:
+    return llama_cpp_source()
+
+
+@pytest.fixture(scope="session")
+def headers(llama_source: Path) -> dict[str, Header]:
+    return {name: read_header(path) for name, path in header_paths(llama_source).items()}
+
+
+@pytest.fixture(scope="session")
+def probe(llama_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Probe:
+    return build_probe(llama_source, tmp_path_factory.mktemp("abi"))
+
+
+@pytest.fixture(scope="session")
+def probed(probe: Probe) -> Lines:
+    return probe.layout()

@@ -1,0 +1,98 @@
+"""The built libraries export what is declared, and by-value results arrive field by field."""
+
+import ctypes
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from abi_declared import c_name, kind_of
+from abi_headers import Header
+from abi_probe import DEFAULTS, Probe
+
+from llamabind._capi import ggml, llama, mtmd, stamp
+from llamabind._capi.annotations import FIELDS
+from llamabind._capi.loader import (
+    DECLARATIONS,
+    find_symbol,
+    library_directory,
+    library_file,
+    load_backend_modules,
+    open_library,
+)
+from llamabind.errors import SymbolMissingError
+
+pytestmark = [pytest.mark.abi, pytest.mark.native]
+
+
+def test_bound_symbols_exist() -> None:
+    missing = []
+    for declaration in DECLARATIONS.values():
+        try:
+            find_symbol(declaration)
+        except SymbolMissingError as error:
+            missing.append(str(error))
+    assert missing == []
+
+
+def test_every_c_function_that_libllama_exports_was_read_in_the_header(
+    headers: dict[str, Header],
+) -> None:
+    """Guards the reading of the header: what it overlooked would be missing on both sides."""
+    library = library_directory() / library_file("llama")
+    listed = subprocess.run(
+        ["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True, check=True
+    )
+    exported = {line.split()[-1].partition("@")[0] for line in listed.stdout.splitlines()}
+    read = {*headers["llama.h"].functions, *headers["llama.h"].deprecated}
+    assert {name for name in exported if name.startswith("llama_")} == read
+
+
+@pytest.mark.parametrize(("function", "struct"), [entry[:2] for entry in DEFAULTS])
+def test_default_params_equal_what_a_c_program_gets(
+    function: str, struct: str, probe: Probe
+) -> None:
+    expected = probe.defaults(library_directory())
+    arguments = {"ggml_threadpool_params_default": (7,)}.get(function, ())
+    namespace = {"ggml": ggml, "llama": llama, "mtmd": mtmd}[function.partition("_")[0]]
+    ours = getattr(namespace, function)(*arguments)
+    memory = bytes(ours)
+    for name, field in FIELDS[struct].items():
+        slot = getattr(type(ours), name)
+        found = memory[slot.offset : slot.offset + slot.size].hex()
+        if kind_of(field).startswith(("ptr<", "fn ")):
+            found = "set" if int(found, 16) else "null"
+        assert (name, found) == (name, expected[f"{function}.{c_name(name)}"])
+
+
+def test_a_result_by_value_is_the_declared_struct() -> None:
+    params = llama.llama_context_default_params()
+    assert type(params).__name__ == "llama_context_params"
+    assert ctypes.sizeof(params) == ctypes.sizeof(stamp.MAIN_STRUCTS["llama_context_params"])
+    params.n_ctx = 77
+    assert params.n_ctx == 77
+    with pytest.raises(AttributeError):
+        params.n_ctxx = 77
+
+
+def test_the_stamp_of_the_built_libraries_fits() -> None:
+    assert list(stamp.contradictions(stamp.read_stamp(open_library))) == []
+
+
+def test_the_shim_knows_the_size_of_every_main_struct() -> None:
+    sizes = stamp.read_stamp(open_library).struct_sizes
+    assert sizes == {name: ctypes.sizeof(struct) for name, struct in stamp.MAIN_STRUCTS.items()}
+
+
+def test_all_libraries_come_from_one_folder() -> None:
+    """A run path or LD_LIBRARY_PATH must not bring in a second copy of ggml."""
+    for library in ("llama", "mtmd", "llamabind"):
+        open_library(library)
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    loaded = set(re.findall(r"(/\S*)/lib(?:ggml|llama|mtmd)\S*\.so", maps))
+    assert loaded == {str(library_directory().resolve())}
+
+
+def test_a_cpu_backend_is_registered() -> None:
+    load_backend_modules()
+    assert ggml.ggml_backend_reg_by_name(b"CPU") is not None
