@@ -8,7 +8,7 @@ from weakref import WeakSet
 from llamabind._capi import llama
 from llamabind._capi.types import AdapterHandle
 from llamabind.errors import AdapterError, GgufError
-from llamabind.gguf_header import GgufHeader, read_header
+from llamabind.gguf_header import GgufHeader, read_gguf_header
 from llamabind.handle import Handle
 from llamabind.log import native_log
 
@@ -55,7 +55,7 @@ def _check_file(model: "Model", path: Path) -> None:
     if not path.is_file():
         raise AdapterError(f"{path} is not a file")
     try:
-        header = read_header(path)
+        header = read_gguf_header(path)
     except GgufError as error:
         raise AdapterError(f"{path}: {error}") from None
     _check_text(header, path, "general.type", "adapter")

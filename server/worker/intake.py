@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from llamabind import RequestOutput
 from llamabind.errors import (
     ChatTemplateError,
+    ContextCreateError,
     GrammarError,
     InvalidParameterError,
     LlamaError,
@@ -169,6 +170,8 @@ def _load_failure(error: LlamaError) -> LoadFailed:
             return LoadFailed(error.reason, error.detail)
         case InvalidParameterError():
             return LoadFailed("invalid_parameter", str(error))
+        case ContextCreateError():
+            return LoadFailed("out_of_memory", str(error))
         case _:
             return LoadFailed("unknown", str(error))
 
