@@ -1,0 +1,177 @@
+"""LlamaEngine: llamabind's engine as the worker uses it; only this module of `server` loads it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from llamabind import (
+    Engine,
+    EngineConfig,
+    EngineThread,
+    GenerationRequest,
+    ModelParams,
+    load_engine,
+    read_gguf_header,
+)
+from llamabind.errors import ChatTemplateError
+from server.load_settings import LoadSettings
+from server.protocol import Load, LoadedModel, Stats, Submit
+from server.worker.engine_port import EngineEvents
+
+# A large model reports progress thousands of times.
+_PROGRESS_STEP = 0.01
+
+
+class LlamaEngine:
+    """A loaded model with its engine thread. Any thread."""
+
+    def __init__(
+        self, engine: Engine, events: EngineEvents, memory_bytes: int, warnings: tuple[str, ...]
+    ) -> None:
+        self._engine = engine
+        self._memory_bytes = memory_bytes
+        self._warnings = warnings
+        # Before the thread starts: nothing that takes a llama_context is thread-safe.
+        self._n_threads = engine.context.n_threads
+        self._thread = EngineThread(engine, events.on_step, events.on_failure)
+
+    def describe(self) -> LoadedModel:
+        """The effective settings and sizes."""
+        shape = self._engine.shape
+        return LoadedModel(
+            n_ctx=shape.n_ctx,
+            n_batch=shape.n_batch,
+            n_parallel=shape.n_parallel,
+            threads=self._n_threads,
+            memory_bytes=self._memory_bytes,
+            description=self._engine.model.description,
+            warnings=self._warnings,
+        )
+
+    def prepare(self, message: Submit) -> GenerationRequest:
+        """Render and tokenise. Raises LlamaError."""
+        template, tokenizer = self._engine.chat_template, self._engine.tokenizer
+        if template is None:
+            raise ChatTemplateError("the model has no chat template")
+        rendered = template.render(message.messages)
+        # The template engine has taken a leading BOS away where the vocabulary adds one itself
+        # (common/chat.cpp, common_chat_template_direct_apply), so it is never there twice.
+        prompt = tokenizer.encode(rendered.prompt, add_special=True, parse_special=True)
+        return GenerationRequest(
+            request_id=message.request_id,
+            prompt_tokens=tuple(prompt),
+            sampling=message.sampling,
+            max_tokens=message.max_tokens,
+            stop=(*message.stop, *rendered.stops),
+            preserved_tokens=self._single_tokens(rendered.preserved_tokens),
+        )
+
+    def submit(self, request: GenerationRequest) -> None:
+        """Start a request; its outputs come through `on_step`. Raises LlamaError."""
+        self._thread.submit(request)
+
+    def cancel(self, request_id: str) -> None:
+        """End a request at the next step."""
+        self._thread.cancel(request_id)
+
+    def stats(self) -> Stats:
+        """A snapshot."""
+        stats = self._thread.stats
+        return Stats(
+            running=stats.running,
+            waiting=stats.waiting,
+            kv_cells_used=stats.cells_used,
+            n_ctx=self._engine.shape.n_ctx,
+            prompt_tokens_total=stats.prompt_tokens,
+            generated_tokens_total=stats.generated_tokens,
+        )
+
+    def close(self) -> None:
+        """Cancel what runs, deliver the last outputs, and end the thread."""
+        self._thread.close()
+
+    def _single_tokens(self, texts: tuple[str, ...]) -> frozenset[int]:
+        """The markers that are one token each; others appear in the text by themselves."""
+        encoded = [self._engine.tokenizer.encode(text, parse_special=True) for text in texts]
+        return frozenset(tokens[0] for tokens in encoded if len(tokens) == 1)
+
+
+def load_llama_engine(load: Load, events: EngineEvents) -> LlamaEngine:
+    """Load the model of `load`; returns when it is ready. Raises LlamaError."""
+    process = psutil.Process()
+    before = process.memory_info().rss
+    with _native_warnings() as warnings:
+        engine = load_engine(
+            load.path,
+            _model_params(load.settings),
+            _engine_config(load),
+            progress=_Progress(events),
+        )
+    grown = process.memory_info().rss - before
+    # Weights on another device are no part of this process's own memory.
+    memory = max(grown, engine.model.size_bytes)
+    return LlamaEngine(engine, events, memory, tuple(warnings))
+
+
+def _model_params(settings: LoadSettings) -> ModelParams:
+    return ModelParams(
+        n_gpu_layers=settings.n_gpu_layers,
+        load_mode="mmap+mlock" if settings.use_mlock else "auto",
+    )
+
+
+def _engine_config(load: Load) -> EngineConfig:
+    settings = load.settings
+    default = EngineConfig()
+    n_ctx = settings.n_ctx
+    if n_ctx == 0:
+        n_ctx = read_gguf_header(load.path).context_length
+    cache_type = "f32" if settings.f16_kv is False else "f16"
+    threads = settings.threads if settings.threads and settings.threads > 0 else None
+    return EngineConfig(
+        n_ctx=n_ctx,
+        n_batch=settings.n_batch or default.n_batch,
+        n_threads=threads,
+        type_k=cache_type,
+        type_v=cache_type,
+    )
+
+
+class _Progress:
+    """Passes on progress in steps worth a message; never cancels, since leaving does."""
+
+    def __init__(self, events: EngineEvents) -> None:
+        self._events = events
+        self._last = -1.0
+
+    def __call__(self, fraction: float) -> bool:
+        if fraction >= self._last + _PROGRESS_STEP or fraction >= 1.0:
+            self._last = fraction
+            self._events.on_progress(fraction)
+        return True
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        # What was asked for and not done; other warnings are about the file, and in the log.
+        if "mlock" in text:
+            self.lines.append(text.strip())
+
+
+@contextmanager
+def _native_warnings() -> Iterator[list[str]]:
+    """Collect what native code says about settings that it could not honour."""
+    native = logging.getLogger("llamabind.native")
+    collector = _Collector()
+    native.addHandler(collector)
+    try:
+        yield collector.lines
+    finally:
+        native.removeHandler(collector)
