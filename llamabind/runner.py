@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ModelRunner:
-    """Carries out step plans on a context. `prepare` is for any thread, the rest for the engine's."""
+    """Carries out step plans on a context; only `prepare` may come from any thread."""
 
     def __init__(self, model: Model, context: Context) -> None:
         self._model = model
@@ -91,5 +91,4 @@ def _penalty_window(sampling: SamplingParams, n_prompt: int) -> int:
         windows.append(sampling.repeat_last_n)
     if sampling.dry_multiplier:
         windows.append(sampling.dry_penalty_last_n)
-    # -1 is the whole context.
-    return min(n_prompt, max((n_prompt if n < 0 else n for n in windows), default=0))
+    return min(n_prompt, max(windows, default=0))

@@ -1,0 +1,181 @@
+"""The engine over a real context: answers do not depend on who else is running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llamabind.batch import Batch
+from llamabind.context import Context
+from llamabind.context_params import ContextParams
+from llamabind.engine import Engine, load_engine
+from llamabind.engine_config import EngineConfig
+from llamabind.errors import GrammarError, LoadCancelledError, PromptTooLongError
+from llamabind.request import FinishReason, GenerationRequest, RequestOutput
+from llamabind.sampling_params import SamplingParams
+
+pytestmark = pytest.mark.native
+
+GREEDY = SamplingParams(temperature=0)
+NEAR_TIE = 0.05
+"""Kernels round differently for other batch sizes; only logits closer than this may swap."""
+
+
+@pytest.fixture(scope="module")
+def engine(random_llama_path: Path) -> Iterator[Engine]:
+    with _load(random_llama_path) as engine:
+        yield engine
+
+
+def _load(path: Path, n_ctx: int = 1024, **fields) -> Engine:
+    fields = {"n_parallel": 8, "n_batch": 256, "n_threads": 1, **fields}
+    return load_engine(path, config=EngineConfig(n_ctx=n_ctx, **fields))
+
+
+def _make_request(request_id: str, prompt: list[int], max_tokens: int = 12, **fields):
+    fields.setdefault("sampling", GREEDY)
+    return GenerationRequest(
+        request_id=request_id, prompt_tokens=tuple(prompt), max_tokens=max_tokens, **fields
+    )
+
+
+def _run(engine: Engine, *requests: GenerationRequest) -> dict[str, list[RequestOutput]]:
+    for request in requests:
+        engine.prepare(request)
+        engine.add(request)
+    outputs: dict[str, list[RequestOutput]] = {}
+    while engine.has_work:
+        for output in engine.step():
+            outputs.setdefault(output.request_id, []).append(output)
+    engine.check_idle()
+    return outputs
+
+
+def _tokens(outputs: list[RequestOutput]) -> list[int]:
+    return [token for output in outputs for token in output.token_ids]
+
+
+def _prompt(seed: int, n: int) -> list[int]:
+    return np.random.default_rng(seed).integers(300, 30_000, n).tolist()
+
+
+def _logits_after(engine: Engine, tokens: list[int]) -> np.ndarray:
+    """The logits of an unshared run, from a context of its own."""
+    params = ContextParams(n_ctx=1024, n_batch=1024, n_threads=1, n_threads_batch=1)
+    with Context(engine.model, params) as context:
+        batch = Batch(len(tokens))
+        batch.extend(tokens, 0, 0, output_last=True)
+        context.decode(batch)
+        return context.logits(len(tokens) - 1).copy()
+
+
+def _assert_same(engine: Engine, prompt: list[int], got: list[int], expected: list[int]) -> None:
+    """Equal, or different from a near-tie on."""
+    for position, (a, b) in enumerate(zip(got, expected, strict=True)):
+        if a != b:
+            logits = _logits_after(engine, prompt + expected[:position])
+            assert abs(logits[a] - logits[b]) < NEAR_TIE, f"differs at {position}: {a} or {b}"
+            return
+
+
+def test_answers_in_a_batch_are_those_given_alone(engine):
+    prompts = {f"r{i}": _prompt(i, 5 + 3 * i) for i in range(8)}
+    alone = {name: _run(engine, _make_request(name, prompt)) for name, prompt in prompts.items()}
+    together = _run(engine, *(_make_request(name, prompt) for name, prompt in prompts.items()))
+    for name, prompt in prompts.items():
+        expected = _tokens(alone[name][name])
+        assert len(expected) == 12
+        _assert_same(engine, prompt, _tokens(together[name]), expected)
+
+
+def test_a_shared_prefix_changes_the_work_but_not_the_answer(engine):
+    shared = _prompt(100, 200)
+    prompts = {f"r{i}": [*shared, *_prompt(200 + i, 4)] for i in range(6)}
+    before = engine.stats.prompt_tokens
+    together = _run(engine, *(_make_request(name, prompt) for name, prompt in prompts.items()))
+    assert engine.stats.prompt_tokens - before <= 200 + 6 * 5
+    cached = [together[name][-1].usage.cached_tokens for name in prompts]
+    assert sorted(cached) == [0, 200, 200, 200, 200, 200]
+    with _load(engine.model.path) as fresh:
+        for name, prompt in prompts.items():
+            alone = _tokens(_run(fresh, _make_request(name, prompt))[name])
+            _assert_same(engine, prompt, _tokens(together[name]), alone)
+
+
+def test_out_of_cells_everybody_still_finishes_with_the_right_answer(random_llama_path):
+    prompts = {f"r{i}": _prompt(300 + i, 60) for i in range(6)}
+    with _load(random_llama_path, n_ctx=256) as engine:
+        alone = {
+            name: _tokens(_run(engine, _make_request(name, prompt, 60))[name])
+            for name, prompt in prompts.items()
+        }
+        together = _run(engine, *(_make_request(name, p, 60) for name, p in prompts.items()))
+        for name, prompt in prompts.items():
+            assert together[name][-1].usage.completion_tokens == len(alone[name])
+            _assert_same(engine, prompt, _tokens(together[name]), alone[name])
+
+
+def test_a_seed_reproduces_and_another_differs(engine):
+    def sample(seed: int) -> list[int]:
+        sampling = SamplingParams(temperature=1.5, seed=seed)
+        return _tokens(_run(engine, _make_request("a", _prompt(7, 9), sampling=sampling))["a"])
+
+    assert sample(1) == sample(1)
+    assert sample(1) != sample(2)
+
+
+def test_a_grammar_holds_beside_unconstrained_requests(engine):
+    constrained = SamplingParams(temperature=1.0, seed=3, grammar='root ::= "yes" | "no"')
+    outputs = _run(
+        engine,
+        _make_request("free", _prompt(8, 9)),
+        _make_request("bound", _prompt(9, 9), sampling=constrained),
+    )
+    assert "".join(output.text for output in outputs["bound"]).strip() in ("yes", "no")
+    assert outputs["bound"][-1].finish_reason is FinishReason.STOP
+    assert len(_tokens(outputs["free"])) == 12
+
+
+def test_a_broken_grammar_is_refused_before_it_is_queued(engine):
+    with pytest.raises(GrammarError):
+        engine.prepare(_make_request("a", [300], sampling=SamplingParams(grammar="root ::= (")))
+    assert not engine.has_work
+
+
+def test_ignore_eos_goes_on_to_the_limit(engine):
+    eos = engine.tokenizer.eos
+    assert eos is not None
+    wants_end = ((eos, 100.0),)
+    ends = SamplingParams(temperature=0, logit_bias=wants_end)
+    goes_on = SamplingParams(temperature=0, logit_bias=wants_end, ignore_eos=True)
+    outputs = _run(
+        engine,
+        _make_request("ends", _prompt(10, 5), sampling=ends),
+        _make_request("goes on", _prompt(10, 5), sampling=goes_on),
+    )
+    assert _tokens(outputs["ends"]) == [eos]
+    assert outputs["goes on"][-1].finish_reason is FinishReason.LENGTH
+    assert len(_tokens(outputs["goes on"])) == 12
+
+
+def test_a_prompt_as_long_as_the_context_is_refused(engine):
+    with pytest.raises(PromptTooLongError) as caught:
+        engine.prepare(_make_request("a", [300] * 1024))
+    assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (1024, 1024)
+
+
+def test_a_load_can_be_cancelled(random_llama_path):
+    with pytest.raises(LoadCancelledError):
+        load_engine(random_llama_path, progress=lambda fraction: False)
+
+
+def test_a_closed_engine_has_freed_everything(random_llama_path):
+    engine = _load(random_llama_path)
+    engine.prepare(_make_request("never added", [300]))
+    engine.close()
+    engine.close()
+    assert engine.model.is_closed
+    assert engine.context.is_closed
