@@ -26,6 +26,7 @@ option(GGML_CUDA "ggml: use CUDA" OFF)
 option(GGML_CUDA_GRAPHS "" OFF)
 llama_option_depr(WARNING LLAMA_CUDA GGML_CUDA)
 set(MTMD_VIDEO ON CACHE BOOL "")
+target_compile_definitions(ggml PUBLIC GGML_USE_CUDA)
 """
 
 
@@ -193,6 +194,7 @@ def test_only_a_native_build_depends_on_the_processor(
     ("name", "sentence"),
     [
         ("GGML_CUDDA", "GGML_CUDDA is an option .* did you mean GGML_CUDA"),
+        ("GGML_USE_CUDA", "did you mean .*GGML_CUDA"),
         ("LLAMA_NO_SUCH_THING_AT_ALL", r"this llama\.cpp does not have \("),
         ("LLAMABIND_BUILD_PEER", "did you mean LLAMABIND_BUILD_PEERS"),
         ("BUILD_SHARED_LIBS", "is decided by llamabind's own build"),
