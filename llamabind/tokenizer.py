@@ -1,6 +1,7 @@
 """Tokenizer: text to tokens and back, by the vocabulary of a loaded model."""
 
 import ctypes
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from llamabind._capi import enums, llama
 from llamabind._capi.types import VocabHandle
 from llamabind.checks import INT32_MAX
+from llamabind.deep_stack import call_with_stack
 from llamabind.errors import TokenizeError
 from llamabind.special_tokens import SpecialTokens
 
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
 
 _OVERFLOW: Final = -(2**31)
 _PIECE_BYTES: Final = 64
+
+# See _stack_bytes.
+_ORDINARY_BYTES: Final = 4096
+_FIRST_STACK_BYTES: Final = 1 << 20
+_STACK_PER_BYTE: Final = 1024
+_MAX_STACK_BYTES: Final = 1 << 30
+_RUNS: Final = re.compile(rb"\s+|\S+")
 
 
 class Tokenizer:
@@ -69,16 +78,15 @@ class Tokenizer:
         """
         vocab = self._require_vocabulary()
         raw = _utf8(text)
-        # One token per byte, and room for a space prefix and special tokens.
-        tokens = (ctypes.c_int32 * (len(raw) + 8))()
-        arguments = (vocab, raw, len(raw))
-        n = llama.llama_tokenize(*arguments, tokens, len(tokens), add_special, parse_special)
-        if n < 0 and n != _OVERFLOW:
-            tokens = (ctypes.c_int32 * -n)()
-            n = llama.llama_tokenize(*arguments, tokens, len(tokens), add_special, parse_special)
-        if n < 0:
-            raise TokenizeError(f"a text of {len(raw)} bytes has more tokens than can be counted")
-        return tokens[:n]
+        is_bpe = self.vocab_type == enums.llama_vocab_type.LLAMA_VOCAB_TYPE_BPE
+        if not is_bpe or len(raw) <= _ORDINARY_BYTES:
+            return _tokenize(vocab, raw, add_special, parse_special)
+        try:
+            return call_with_stack(
+                _stack_bytes(raw), lambda: _tokenize(vocab, raw, add_special, parse_special)
+            )
+        except MemoryError as error:
+            raise TokenizeError(f"a text of {len(raw)} bytes cannot be split: {error}") from None
 
     def decode(
         self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False
@@ -115,11 +123,12 @@ class Tokenizer:
 
         Special tokens are empty unless `special` is set.
         """
+        # Native code ends the process on a token beyond the vocabulary.
+        self._check_token(token)
         cache = self._special_pieces if special else self._pieces
-        # A negative index would silently be another token.
-        known = cache[token] if 0 <= token < self.n_tokens else None
+        known = cache[token]
         if known is None:
-            known = cache[self._check_token(token)] = self._read_piece(token, special)
+            known = cache[token] = self._read_piece(token, special)
         return known
 
     def is_eog(self, token: int) -> bool:
@@ -182,6 +191,36 @@ class Tokenizer:
         if len(tokens) > 0:
             self._check_token(min(tokens))
             self._check_token(max(tokens))
+
+
+def _tokenize(vocab: VocabHandle, raw: bytes, add_special: bool, parse_special: bool) -> list[int]:
+    # One token per byte, and room for a space prefix and special tokens.
+    size = len(raw) + 8
+    for _ in range(2):
+        tokens = (ctypes.c_int32 * size)()
+        n = llama.llama_tokenize(vocab, raw, len(raw), tokens, size, add_special, parse_special)
+        if n >= 0:
+            return tokens[:n]
+        if n == _OVERFLOW:
+            break
+        size = -n
+    raise TokenizeError(f"a text of {len(raw)} bytes has more tokens than can be counted")
+
+
+def _stack_bytes(raw: bytes) -> int:
+    """Return how much stack std::regex may need for the text; TokenizeError beyond a limit.
+
+    Several BPE vocabularies are split by std::regex (src/unicode.cpp), which recurses once for
+    every character of a match, 324 bytes each: 26,000 letters in a row overflow a thread's usual
+    stack and end the process. A match does not reach over a change from space to no space.
+    """
+    needed = _FIRST_STACK_BYTES + _STACK_PER_BYTE * len(raw)
+    if needed <= _MAX_STACK_BYTES:
+        return needed
+    longest = max(match.end() - match.start() for match in _RUNS.finditer(raw))
+    if _FIRST_STACK_BYTES + _STACK_PER_BYTE * longest > _MAX_STACK_BYTES:
+        raise TokenizeError(f"the text has {longest} bytes in a row without a change of spacing")
+    return _MAX_STACK_BYTES
 
 
 def _utf8(text: str | bytes) -> bytes:

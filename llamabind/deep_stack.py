@@ -1,0 +1,40 @@
+"""Calls a function on a stack of a chosen size: for native code that recurses over its input."""
+
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+_Result = TypeVar("_Result")
+
+_GRANULE: Final = 1 << 20
+# threading.stack_size is a setting of the process.
+_lock = threading.Lock()
+
+
+def call_with_stack(n_bytes: int, function: Callable[[], _Result]) -> _Result:
+    """Return what `function` returns, or raise what it raises, on a thread with that much stack.
+
+    Only what the function touches becomes memory. MemoryError when there is no room for the stack.
+    """
+    results: list[_Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="llamabind-deep-stack")
+    with _lock:
+        previous = threading.stack_size(-(-n_bytes // _GRANULE) * _GRANULE)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise MemoryError(f"no room for a stack of {n_bytes} bytes") from error
+        finally:
+            threading.stack_size(previous)
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

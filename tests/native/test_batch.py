@@ -1,0 +1,97 @@
+"""Batch fills the arrays of llama_batch and refuses what does not fit."""
+
+import pytest
+
+from llamabind.batch import Batch
+from llamabind.errors import HandleClosedError, InvalidParameterError
+
+pytestmark = pytest.mark.native
+
+
+def _rows(batch: Batch) -> list[tuple[int, int, list[int], int]]:
+    c_batch = batch.c_batch
+    return [
+        (
+            c_batch.token[i],
+            c_batch.pos[i],
+            [c_batch.seq_id[i][s] for s in range(c_batch.n_seq_id[i])],
+            c_batch.logits[i],
+        )
+        for i in range(c_batch.n_tokens)
+    ]
+
+
+def test_c_sees_what_was_added():
+    batch = Batch(8, 2)
+    assert batch.add(5, 0, 0) == 0
+    assert batch.add(6, 1, [3, 1], output=True) == 1
+    assert batch.extend([7, 8, 9], 4, 2, output_last=True) == 2
+    assert _rows(batch) == [
+        (5, 0, [0], 0),
+        (6, 1, [1, 3], 1),
+        (7, 4, [2], 0),
+        (8, 5, [2], 0),
+        (9, 6, [2], 1),
+    ]
+    assert len(batch) == 5
+    assert batch.max_seq_id == 3
+    assert batch.has_shared_token
+
+
+def test_nothing_of_the_last_filling_remains_after_clear():
+    batch = Batch(4, 2)
+    batch.add(1, 2, [0, 1], output=True)
+    batch.clear()
+    assert len(batch) == 0
+    assert not batch.has_shared_token
+    batch.add(9, 0, 1)
+    batch.extend([4], 1, 1)
+    assert _rows(batch) == [(9, 0, [1], 0), (4, 1, [1], 0)]
+
+
+def test_a_full_batch_refuses_one_token_more():
+    batch = Batch(2)
+    batch.extend([1, 2], 0, 0)
+    with pytest.raises(InvalidParameterError, match="1 more tokens do not fit: 2 of 2 are used"):
+        batch.add(3, 2, 0)
+    with pytest.raises(InvalidParameterError, match="2 more tokens do not fit"):
+        batch.extend([3, 4], 2, 0)
+    assert len(batch) == 2
+
+
+@pytest.mark.parametrize("seq_id", [-1, 256, [], [0, 1, 2], [300]])
+def test_sequences_that_cannot_be_are_refused(seq_id):
+    batch = Batch(2, 2)
+    with pytest.raises(InvalidParameterError, match="seq_id"):
+        batch.add(1, 0, seq_id)
+    assert len(batch) == 0
+
+
+def test_a_repeated_sequence_counts_once():
+    batch = Batch(1, 2)
+    batch.add(1, 0, [1, 1, 1])
+    assert _rows(batch) == [(1, 0, [1], 0)]
+
+
+@pytest.mark.parametrize(("tokens", "pos"), [([2**31], 0), ([1], -1), ([1], 2**31 - 1)])
+def test_numbers_beyond_32_bits_are_refused(tokens, pos):
+    batch = Batch(2)
+    with pytest.raises(InvalidParameterError):
+        batch.extend(tokens, pos, 0)
+    assert len(batch) == 0
+
+
+@pytest.mark.parametrize("sizes", [(0, 1), (1, 0), (2**31, 1), (1, 257)])
+def test_impossible_sizes_are_refused(sizes):
+    with pytest.raises(InvalidParameterError):
+        Batch(*sizes)
+
+
+def test_a_closed_batch_is_an_exception():
+    batch = Batch(2)
+    batch.add(1, 0, 0)
+    batch.close()
+    batch.close()
+    for use in (lambda: batch.add(1, 0, 0), lambda: batch.extend([1], 0, 0), batch.__enter__):
+        with pytest.raises(HandleClosedError):
+            use()
