@@ -116,7 +116,11 @@ class Context(ContextMemory):
         Valid until the next decode or encode, reading it later is reading freed memory; writing
         changes what a sampler sees. Raises like logits_ptr.
         """
-        return np.ctypeslib.as_array(self._logits_type.from_address(self.logits_ptr(index)))
+        return self.logits_at(self.logits_ptr(index))
+
+    def logits_at(self, pointer: int) -> NDArray[np.float32]:
+        """Return the view of logits() for what logits_ptr returned since the last decode."""
+        return np.ctypeslib.as_array(self._logits_type.from_address(pointer))
 
     def embeddings_ith(self, index: int) -> NDArray[np.float32]:
         """Return a copy of the embedding of the batch's token `index`, shape (n_embd_out,).
@@ -125,7 +129,8 @@ class Context(ContextMemory):
         """
         self._check_output(index)
         pointer = llama.llama_get_embeddings_ith(self.ptr, index)
-        if _is_null(pointer):
+        # With pooling there is a buffer, but nothing was written to it.
+        if self.pooling_type != "none" or _is_null(pointer):
             raise InvalidParameterError("index", f"token {index} of the batch has no embedding")
         return np.array(pointer[: self.model.n_embd_out], np.float32)
 

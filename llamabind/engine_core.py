@@ -6,9 +6,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from llamabind.errors import InvalidParameterError, LlamaError, NoKvSlotError, PromptTooLongError
+from llamabind.errors import (
+    InvalidParameterError,
+    LlamaError,
+    NoKvSlotError,
+    PromptTooLongError,
+    QueueFullError,
+)
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
-from llamabind.scheduler import Scheduler, StepPlan
+from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary
 from llamabind.slots import SlotPool
 from llamabind.step_budget import StepBudget
@@ -16,7 +22,7 @@ from llamabind.step_budget import StepBudget
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llamabind.scheduler import ScheduledChunk
+    from llamabind.step import SampledToken, StepPlan, StepResult
 
 
 class Runner(Protocol):
@@ -30,10 +36,8 @@ class Runner(Protocol):
     def release(self, request_id: str) -> None:
         """Free what `prepare` made; unknown ids are ignored."""
 
-    def run(self, plan: StepPlan) -> list[int | LlamaError]:
-        """Carry out the memory operations, decode, and sample one token for each chunk that wants
-        logits.
-        """
+    def run(self, plan: StepPlan) -> StepResult:
+        """Carry out the memory operations, decode, and sample where a token follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class EngineShape:
 
     `n_ctx` is the most tokens one request may use, `n_cells` the pool all share, `n_slots` the
     sequence ids (running and retained), `n_parallel` how many run at once. `shares_prefixes` is
-    false for models whose memory cannot be cut at any position.
+    false for models whose memory cannot be cut at any position. With `max_waiting` requests waiting
+    no more are taken.
     """
 
     n_ctx: int
@@ -52,6 +57,7 @@ class EngineShape:
     n_parallel: int
     n_vocab: int
     shares_prefixes: bool = True
+    max_waiting: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,7 @@ class EngineCore:
         self._live: dict[str, Sequence] = {}
         self._outputs: list[RequestOutput] = []
         self._n_arrived = 0
+        self._has_deadlines = False
 
     @property
     def has_work(self) -> bool:
@@ -106,8 +113,8 @@ class EngineCore:
     def prepare(self, request: GenerationRequest) -> None:
         """Check that `request` can run and make its sampler, on whatever thread brought it.
 
-        Raises PromptTooLongError, InvalidParameterError or GrammarError. A prepared request must be
-        added.
+        Raises PromptTooLongError, InvalidParameterError, GrammarError or QueueFullError. A prepared
+        request must be added.
         """
         n_prompt = len(request.prompt_tokens)
         if n_prompt >= self.shape.n_ctx:
@@ -115,6 +122,7 @@ class EngineCore:
         last = self.shape.n_vocab - 1
         if min(request.prompt_tokens) < 0 or max(request.prompt_tokens) > last:
             raise InvalidParameterError("prompt", f"token ids must be from 0 to {last}")
+        self._check_queue()
         self._runner.prepare(request)
 
     def add(self, request: GenerationRequest) -> None:
@@ -124,6 +132,7 @@ class EngineCore:
             request, self._vocabulary, self.shape.n_ctx, self._n_arrived, self._clock
         )
         self._n_arrived += 1
+        self._has_deadlines |= request.max_queue_seconds is not None
         self._live[request.request_id] = sequence
         if request.max_tokens == 0:
             self._end(sequence, sequence.finish(FinishReason.LENGTH))
@@ -139,6 +148,7 @@ class EngineCore:
 
     def step(self) -> list[RequestOutput]:
         """Compute one batch and return what it added to each request."""
+        self._drop_overdue()
         plan = self._scheduler.schedule()
         started = self._clock()
         if plan.chunks or plan.operations:
@@ -165,30 +175,49 @@ class EngineCore:
         if not self._scheduler.has_work:
             assert not self._live, "a request was lost"
 
+    def _check_queue(self) -> None:
+        # Those on their way from prepare to add are not counted: the bound is for memory and
+        # patience, not exact.
+        limit, n_waiting = self.shape.max_waiting, len(self._live) - self.stats.running
+        if limit is not None and n_waiting >= limit:
+            raise QueueFullError(n_waiting, limit)
+
+    def _drop_overdue(self) -> None:
+        if not self._has_deadlines:
+            return
+        for sequence in [waiting for waiting in self._scheduler.waiting if waiting.is_overdue]:
+            limit = sequence.request.max_queue_seconds
+            self._scheduler.remove(sequence)
+            error = f"waited longer than {limit} seconds for a seat"
+            self._end(sequence, sequence.finish(FinishReason.ERROR, error=error))
+
     def _run(self, plan: StepPlan) -> None:
         n_decoding, n_tokens = plan.n_decoding, plan.n_tokens
         started = self._clock()
         try:
-            tokens = self._runner.run(plan)
+            result = self._runner.run(plan)
         except NoKvSlotError:
             self._recover_room(plan)
             return
         self._scheduler.budget.observe(n_decoding, n_tokens - n_decoding, self._clock() - started)
         self._scheduler.commit(plan)
-        sampled = [chunk for chunk in plan.chunks if chunk.wants_logits]
-        for chunk, token in zip(sampled, tokens, strict=True):
-            self._take_token(chunk, token)
+        for chunk in plan.chunks:
+            logprobs = result.prompt_logprobs.get(chunk.sequence.request_id)
+            if logprobs:
+                chunk.sequence.add_prompt_logprobs(chunk.start + 1, logprobs)
+        last = [chunk for chunk in plan.chunks if chunk.is_last]
+        for chunk, sampled in zip(last, result.sampled, strict=True):
+            self._take_token(chunk.sequence, sampled)
 
     def _take_outputs(self) -> list[RequestOutput]:
         outputs, self._outputs = self._outputs, []
         return outputs
 
-    def _take_token(self, chunk: ScheduledChunk, token: int | LlamaError) -> None:
-        sequence = chunk.sequence
-        if isinstance(token, LlamaError):
-            output = sequence.finish(FinishReason.ERROR, error=str(token))
+    def _take_token(self, sequence: Sequence, sampled: SampledToken | LlamaError) -> None:
+        if isinstance(sampled, LlamaError):
+            output = sequence.finish(FinishReason.ERROR, error=str(sampled))
         else:
-            output = sequence.append(token)
+            output = sequence.append(sampled)
         if output.finish_reason is None:
             self._outputs.append(output)
         else:
@@ -214,14 +243,13 @@ class EngineCore:
     def _publish(self, plan: StepPlan, outputs: list[RequestOutput], seconds: float) -> None:
         old, scheduler = self.stats, self._scheduler
         n_cached = sum(output.usage.cached_tokens for output in outputs if output.finish_reason)
-        n_decoding = sum(1 for chunk in plan.chunks if chunk.start >= chunk.sequence.n_prompt)
         self.stats = EngineStats(
             running=len(scheduler.running),
             waiting=len(scheduler.waiting),
             cells_used=self.shape.n_cells - scheduler.slots.cells.n_free,
             cells_total=self.shape.n_cells,
             steps=old.steps + 1,
-            prompt_tokens=old.prompt_tokens + plan.n_tokens - n_decoding,
+            prompt_tokens=old.prompt_tokens + sum(chunk.n_prompt for chunk in plan.chunks),
             generated_tokens=old.generated_tokens
             + sum(len(output.token_ids) for output in outputs),
             cached_tokens=old.cached_tokens + n_cached,

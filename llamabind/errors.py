@@ -22,7 +22,8 @@ LlamaError
 ├── GrammarError                a grammar, trigger pattern or JSON schema that llama.cpp refuses
 ├── ChatTemplateError           a chat template that cannot be parsed or rendered
 │   └── TemplateRefusedError    the template itself called raise_exception
-└── PromptTooLongError          a prompt that can never fit the context; carries both numbers
+├── PromptTooLongError          a prompt that can never fit the context; carries both numbers
+└── QueueFullError              too many requests wait already; try again later
 """
 
 
@@ -147,3 +148,12 @@ class PromptTooLongError(LlamaError):
         )
         self.n_prompt_tokens = n_prompt_tokens
         self.n_ctx = n_ctx
+
+
+class QueueFullError(LlamaError):
+    """Too many requests wait already."""
+
+    def __init__(self, n_waiting: int, limit: int) -> None:
+        super().__init__(f"{n_waiting} requests wait already, at most {limit} may")
+        self.n_waiting = n_waiting
+        self.limit = limit

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
 
+from llamabind.checks import INT32_MAX, check_int
 from llamabind.errors import InvalidParameterError
 from llamabind.sampling_params import SamplingParams
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
 MAX_STOP_STRINGS = 64
 MAX_STOP_LENGTH = 4096
+MAX_LOGPROBS = 256
 
 
 class FinishReason(StrEnum):
@@ -25,30 +34,73 @@ class FinishReason(StrEnum):
     """The request failed; `RequestOutput.error` tells why."""
 
 
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """The log-probability of a token under the model's raw logits, before any sampler.
+
+    `top` are the most likely tokens at its place with theirs, most likely first.
+    """
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class LogitsProcessor(Protocol):
+    """Changes the logits of one request before its samplers see them."""
+
+    def __call__(self, tokens: Sequence[int], logits: NDArray[np.float32], /) -> None:
+        """Change `logits`, shape (n_vocab,), in place; `tokens` are prompt and answer so far.
+
+        Called on the engine's thread: everybody waits for it. An exception ends the request with
+        FinishReason.ERROR. `logits` is a view that must not be kept.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """One prompt and how to continue it.
+    """One prompt and how to continue it. Raises InvalidParameterError.
 
     `prompt_tokens` are token ids, at least one. `max_tokens` counts generated tokens, the one that
-    ends the answer included; None means until the model ends its answer or the context is full.
-    `stop` strings end the answer and are not part of it. `preserved_tokens` are control tokens that
-    appear in the text all the same (tool-call markers). `caller` groups requests for fairness.
-    Raises InvalidParameterError.
+    ends the answer included; None means until the model ends its answer or the context is full. No
+    token ends it before `min_tokens`. `stop` strings end the answer and are not part of it.
+    `preserved_tokens` are control tokens that appear in the text all the same (tool-call markers).
+
+    `logprobs` n brings each token's log-probability and those of the n most likely ones;
+    `prompt_logprobs` does so for the prompt, which is then computed without reuse. A `caller` with
+    many requests does not keep others waiting; a lower `priority` goes first; a request that waits
+    longer than `max_queue_seconds` for its first step ends with FinishReason.ERROR.
     """
 
     request_id: str
     prompt_tokens: tuple[int, ...]
     sampling: SamplingParams = field(default_factory=SamplingParams)
     max_tokens: int | None = None
+    min_tokens: int = 0
     stop: tuple[str, ...] = ()
     preserved_tokens: frozenset[int] = frozenset()
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    logits_processors: tuple[LogitsProcessor, ...] = ()
     caller: str = ""
+    priority: int = 0
+    max_queue_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if not self.prompt_tokens:
             raise InvalidParameterError("prompt", "must have at least one token")
-        if self.max_tokens is not None and self.max_tokens < 0:
-            raise InvalidParameterError("max_tokens", f"must be >= 0, but got {self.max_tokens}")
+        if self.max_tokens is not None:
+            check_int("max_tokens", self.max_tokens, 0, INT32_MAX)
+        check_int("min_tokens", self.min_tokens, 0, INT32_MAX)
+        check_int("priority", self.priority, -INT32_MAX, INT32_MAX)
+        for name in ("logprobs", "prompt_logprobs"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), 0, MAX_LOGPROBS)
+        if self.max_queue_seconds is not None and not self.max_queue_seconds >= 0:
+            raise InvalidParameterError("max_queue_seconds", "must be at least 0")
+        self._check_stop()
+
+    def _check_stop(self) -> None:
         if len(self.stop) > MAX_STOP_STRINGS:
             raise InvalidParameterError(
                 "stop", f"at most {MAX_STOP_STRINGS} strings, but got {len(self.stop)}"
@@ -82,9 +134,10 @@ class Timings:
 class RequestOutput:
     """What one step added to one request.
 
-    `text` and `token_ids` are new since the last output; concatenated they are the whole answer.
-    `timings` come with the last output, the one that has a `finish_reason`; `error` with
-    FinishReason.ERROR.
+    `text`, `token_ids` and `logprobs` (where asked for, one for each token) are new since the last
+    output; concatenated they are the whole answer. `prompt_logprobs` come with the first output,
+    one for each prompt token but the first, which nothing predicts. `timings` come with the last
+    output, the one that has a `finish_reason`; `error` with FinishReason.ERROR.
     """
 
     request_id: str
@@ -94,3 +147,5 @@ class RequestOutput:
     finish_reason: FinishReason | None = None
     timings: Timings | None = None
     error: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from llamabind.batch import Batch
+from llamabind.errors import LlamaError
+from llamabind.logprobs import top_logprobs
 from llamabind.sampler import Sampler, sample_many
 from llamabind.slots import CopyPrefix
+from llamabind.step import SampledToken, StepResult
 
 if TYPE_CHECKING:
     from llamabind.context import Context
-    from llamabind.errors import LlamaError
     from llamabind.model import Model
-    from llamabind.request import GenerationRequest
+    from llamabind.request import GenerationRequest, TokenLogprob
     from llamabind.sampling_params import SamplingParams
-    from llamabind.scheduler import StepPlan
+    from llamabind.sequence import Sequence
     from llamabind.slots import MemoryOp
+    from llamabind.step import ScheduledChunk, StepPlan
+
+logger = logging.getLogger(__name__)
 
 
 class ModelRunner:
@@ -25,6 +33,7 @@ class ModelRunner:
         self._model = model
         self._context = context
         self._batch = Batch(context.n_batch)
+        self._eog_tokens = list(model.tokenizer.eog_tokens)
         self._samplers: dict[str, Sampler] = {}
 
     def prepare(self, request: GenerationRequest) -> None:
@@ -42,33 +51,99 @@ class ModelRunner:
         if sampler is not None:
             sampler.close()
 
-    def run(self, plan: StepPlan) -> list[int | LlamaError]:
+    def run(self, plan: StepPlan) -> StepResult:
         """Change the memory, decode all chunks in one batch, sample where a token follows."""
         for operation in plan.operations:
             self._apply(operation)
         if not plan.chunks:
-            return []
-        rows = self._fill_batch(plan)
+            return StepResult()
+        ends = self._fill_batch(plan)
         self._context.decode(self._batch)
-        sampled = [chunk for chunk in plan.chunks if chunk.wants_logits]
-        samplers = [self._samplers[chunk.sequence.request_id] for chunk in sampled]
-        return sample_many(samplers, [self._context.logits_ptr(row) for row in rows])
+        result = StepResult()
+        for chunk, end in zip(plan.chunks, ends, strict=True):
+            if chunk.sequence.wants_prompt_logprobs:
+                logprobs = self._prompt_logprobs(chunk, end)
+                result.prompt_logprobs[chunk.sequence.request_id] = logprobs
+        last = [
+            (chunk.sequence, self._context.logits_ptr(end - 1))
+            for chunk, end in zip(plan.chunks, ends, strict=True)
+            if chunk.is_last
+        ]
+        result.sampled = self._sample(last)
+        return result
 
     def _fill_batch(self, plan: StepPlan) -> list[int]:
-        """Return the batch indices of the tokens whose logits are wanted."""
+        """Return for each chunk the index in the batch that follows its last token."""
         batch = self._batch
         batch.clear()
-        rows = []
+        ends = []
         for chunk in plan.chunks:
             tokens, seq_id = chunk.sequence.tokens, chunk.slot.seq_id
             if chunk.end == chunk.start + 1:
-                batch.add(tokens[chunk.start], chunk.start, seq_id, output=chunk.wants_logits)
+                wanted = chunk.is_last or chunk.sequence.wants_prompt_logprobs
+                batch.add(tokens[chunk.start], chunk.start, seq_id, output=wanted)
             else:
                 part = tokens[chunk.start : chunk.end]
-                batch.extend(part, chunk.start, seq_id, output_last=chunk.wants_logits)
-            if chunk.wants_logits:
-                rows.append(len(batch) - 1)
-        return rows
+                first = batch.extend(part, chunk.start, seq_id, output_last=chunk.is_last)
+                if chunk.sequence.wants_prompt_logprobs:
+                    batch.outputs[first:] = 1
+            ends.append(len(batch))
+        return ends
+
+    def _sample(self, last: list[tuple[Sequence, int]]) -> list[SampledToken | LlamaError]:
+        """Sample a token for each sequence from the logits at its address."""
+        failures: dict[int, LlamaError] = {}
+        raw: dict[int, np.ndarray] = {}
+        for index, (sequence, pointer) in enumerate(last):
+            if not (sequence.must_go_on or sequence.request.logits_processors):
+                continue
+            logits = self._context.logits_at(pointer)
+            if sequence.request.logprobs is not None:
+                raw[index] = logits.copy()
+            error = self._process_logits(sequence, logits)
+            if error is not None:
+                failures[index] = error
+        usable = [index for index in range(len(last)) if index not in failures]
+        tokens = sample_many(
+            [self._samplers[last[index][0].request_id] for index in usable],
+            [last[index][1] for index in usable],
+        )
+        sampled: list[SampledToken | LlamaError] = []
+        found = iter(tokens)
+        for index, (sequence, pointer) in enumerate(last):
+            token = failures[index] if index in failures else next(found)
+            if isinstance(token, LlamaError) or sequence.request.logprobs is None:
+                sampled.append(token if isinstance(token, LlamaError) else SampledToken(token))
+            else:
+                address = raw[index].ctypes.data if index in raw else pointer
+                sampled.append(SampledToken(token, self._logprob(sequence, address, token)))
+        return sampled
+
+    def _logprob(self, sequence: Sequence, address: int, token: int) -> TokenLogprob:
+        k = sequence.request.logprobs or 0
+        [logprob] = top_logprobs([address], [token], self._model.n_vocab, k)
+        return logprob
+
+    def _process_logits(self, sequence: Sequence, logits: np.ndarray) -> LlamaError | None:
+        """Let the request change its logits; what its code raises ends only the request."""
+        if sequence.must_go_on:
+            logits[self._eog_tokens] = -np.inf
+        try:
+            for processor in sequence.request.logits_processors:
+                processor(sequence.tokens, logits)
+        except Exception as error:
+            logger.exception("request %s: a logits processor failed", sequence.request_id)
+            return LlamaError(f"a logits processor failed: {type(error).__name__}: {error}")
+        return None
+
+    def _prompt_logprobs(self, chunk: ScheduledChunk, end: int) -> list[TokenLogprob]:
+        """Return what the chunk's logits say of the prompt tokens that follow each of its own."""
+        sequence = chunk.sequence
+        first = end - (chunk.end - chunk.start)
+        followers = sequence.tokens[chunk.start + 1 : min(chunk.end + 1, sequence.n_prompt)]
+        addresses = [self._context.logits_ptr(first + i) for i in range(len(followers))]
+        k = sequence.request.prompt_logprobs or 0
+        return top_logprobs(addresses, followers, self._model.n_vocab, k)
 
     def _apply(self, operation: MemoryOp) -> None:
         if isinstance(operation, CopyPrefix):

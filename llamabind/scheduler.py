@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from llamabind.slots import MemoryOp, Slot, SlotPool, common_prefix
+from llamabind.slots import SlotPool, common_prefix
+from llamabind.step import ScheduledChunk, StepPlan
 from llamabind.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
     from llamabind.sequence import Sequence
+    from llamabind.slots import Slot
     from llamabind.step_budget import StepBudget
 
 MIN_SHARED_PREFIX = 32
@@ -17,41 +18,13 @@ MIN_SHARED_PREFIX = 32
 longer.
 """
 
+MAX_LOGPROB_CHUNK = 64
+"""Prompt tokens per step where each needs its logits: a row of a large vocabulary is 600 kB."""
+
 LOOKAHEAD = 32
 """Tokens per running sequence that must have room beside a newcomer, so that it is not parked at
 once.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledChunk:
-    """Tokens `start` to `end` of one sequence, computed in this step; with logits where a token
-    follows.
-    """
-
-    sequence: Sequence
-    slot: Slot
-    start: int
-    end: int
-    wants_logits: bool
-
-
-@dataclass(slots=True)
-class StepPlan:
-    """What the runner does in one step: the memory operations, then one batch of all chunks."""
-
-    operations: list[MemoryOp] = field(default_factory=list)
-    chunks: list[ScheduledChunk] = field(default_factory=list)
-
-    @property
-    def n_decoding(self) -> int:
-        """How many chunks are the next token of a running stream."""
-        return sum(1 for chunk in self.chunks if chunk.sequence.is_decoding)
-
-    @property
-    def n_tokens(self) -> int:
-        """The size of the batch."""
-        return sum(chunk.end - chunk.start for chunk in self.chunks)
 
 
 class Scheduler:
@@ -142,6 +115,8 @@ class Scheduler:
             if sequence in planned or sequence.slot is None:
                 continue
             n = min(budget, sequence.n_remaining)
+            if sequence.wants_prompt_logprobs:
+                n = min(n, MAX_LOGPROB_CHUNK)
             if n > 0 and self.slots.reserve(sequence.slot, n):
                 self._plan_chunk(plan, sequence, n)
                 budget -= n
@@ -150,9 +125,7 @@ class Scheduler:
         if sequence.slot is None:
             return
         start = sequence.n_computed
-        end = start + n
-        chunk = ScheduledChunk(sequence, sequence.slot, start, end, end == len(sequence.tokens))
-        plan.chunks.append(chunk)
+        plan.chunks.append(ScheduledChunk(sequence, sequence.slot, start, start + n))
 
     def _admit(self) -> None:
         """Give seats to waiting sequences in the order in which they are due."""
@@ -181,7 +154,7 @@ class Scheduler:
         return False
 
     def _find_awaited(self, sequence: Sequence) -> tuple[Sequence, int] | None:
-        if not self.slots.shares_prefixes:
+        if not self.slots.shares_prefixes or sequence.wants_prompt_logprobs:
             return None
         _, n_best = self.slots.longest_prefix(sequence.tokens)
         best: tuple[Sequence, int] | None = None
@@ -191,8 +164,13 @@ class Scheduler:
                 best, n_best = (producer, n), n
         return best
 
+    def _reusable_prefix(self, sequence: Sequence) -> tuple[Slot | None, int]:
+        if sequence.wants_prompt_logprobs:
+            return None, 0
+        return self.slots.longest_prefix(sequence.tokens)
+
     def _try_start(self, sequence: Sequence) -> bool:
-        source, n = self.slots.longest_prefix(sequence.tokens)
+        source, n = self._reusable_prefix(sequence)
         # The last token is always computed again: its logits are needed.
         n = min(n, len(sequence.tokens) - 1)
         if n == 0:

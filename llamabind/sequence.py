@@ -9,13 +9,21 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from llamabind.detokenizer import Detokenizer
-from llamabind.request import FinishReason, GenerationRequest, RequestOutput, Timings, Usage
+from llamabind.request import (
+    FinishReason,
+    GenerationRequest,
+    RequestOutput,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
 from llamabind.stop import StopMatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llamabind.slots import Slot
+    from llamabind.step import SampledToken
 
 
 class SequenceStatus(Enum):
@@ -76,6 +84,7 @@ class Sequence:
         self._moments = Moments(clock())
         self._detokenizer = Detokenizer()
         self._stop = StopMatcher(request.stop)
+        self._prompt_logprobs: list[TokenLogprob] = []
 
     @property
     def request_id(self) -> str:
@@ -105,6 +114,14 @@ class Sequence:
             return room
         return min(room, self.request.max_tokens - self.n_generated)
 
+    @property
+    def is_overdue(self) -> bool:
+        """True if it has waited longer for its first step than its request allows."""
+        limit = self.request.max_queue_seconds
+        if limit is None or self._moments.started is not None:
+            return False
+        return self._clock() - self._moments.arrived > limit
+
     def start(self, slot: Slot, n_cached: int) -> None:
         """Begin, or resume after parking, with `n_cached` tokens already in `slot`."""
         self.slot = slot
@@ -120,41 +137,76 @@ class Sequence:
         self.n_computed = 0
         self.status = SequenceStatus.WAITING
 
-    def append(self, token: int) -> RequestOutput:
+    def append(self, sampled: SampledToken) -> RequestOutput:
         """Take the sampled token and return what it adds to the answer, finished or not."""
-        self.tokens.append(token)
+        self.tokens.append(sampled.token)
         if self._moments.first_token is None:
             self._moments.first_token = self._clock()
-        if self._vocabulary.is_eog(token):
-            return self.finish(FinishReason.STOP, token_ids=(token,))
-        special = token in self.request.preserved_tokens
-        piece = self._vocabulary.piece(token, special=special)
-        text = self._stop.feed(self._detokenizer.feed(piece))
-        if self._stop.matched is not None:
-            return self.finish(FinishReason.STOP, text, (token,))
-        if self.n_may_generate <= 0:
-            return self.finish(FinishReason.LENGTH, text, (token,))
-        return RequestOutput(self.request_id, text, (token,), self.usage)
+        text, reason = self._say(sampled.token)
+        return self._output(text, sampled, reason)
 
-    def finish(
-        self,
-        reason: FinishReason,
-        text: str = "",
-        token_ids: tuple[int, ...] = (),
-        error: str | None = None,
-    ) -> RequestOutput:
-        """End the sequence; text that was held back comes out now."""
-        self.status = SequenceStatus.FINISHED
-        self.finish_reason = reason
-        text += self._stop.feed(self._detokenizer.finish()) + self._stop.finish()
-        return RequestOutput(
-            self.request_id, text, token_ids, self.usage, reason, self._timings(), error
-        )
+    def finish(self, reason: FinishReason, error: str | None = None) -> RequestOutput:
+        """End the sequence from outside."""
+        return self._output("", None, reason, error)
+
+    def add_prompt_logprobs(self, start: int, logprobs: list[TokenLogprob]) -> None:
+        """Keep log-probabilities of prompt tokens from index `start` on; parking repeats some."""
+        known = len(self._prompt_logprobs) + 1
+        self._prompt_logprobs.extend(logprobs[known - start :])
+
+    @property
+    def wants_prompt_logprobs(self) -> bool:
+        """True while the prompt must be computed with all its logits."""
+        return self.request.prompt_logprobs is not None and self.n_generated == 0
+
+    @property
+    def must_go_on(self) -> bool:
+        """True while no token may end the answer."""
+        return self.n_generated < self.request.min_tokens
 
     @property
     def usage(self) -> Usage:
         """The token counts so far."""
         return Usage(self.n_prompt, self.n_generated, self.n_cached)
+
+    def _say(self, token: int) -> tuple[str, FinishReason | None]:
+        """Return the text that `token` adds and whether it ends the answer."""
+        if self._vocabulary.is_eog(token):
+            return "", FinishReason.STOP
+        special = token in self.request.preserved_tokens
+        piece = self._vocabulary.piece(token, special=special)
+        text = self._stop.feed(self._detokenizer.feed(piece))
+        if self._stop.matched is not None:
+            return text, FinishReason.STOP
+        return text, FinishReason.LENGTH if self.n_may_generate <= 0 else None
+
+    def _output(
+        self,
+        text: str,
+        sampled: SampledToken | None,
+        reason: FinishReason | None,
+        error: str | None = None,
+    ) -> RequestOutput:
+        timings = None
+        if reason is not None:
+            self.status = SequenceStatus.FINISHED
+            self.finish_reason = reason
+            timings = self._timings()
+            # What was held back comes out now.
+            text += self._stop.feed(self._detokenizer.finish()) + self._stop.finish()
+        prompt_logprobs, self._prompt_logprobs = self._prompt_logprobs, []
+        logprob = sampled.logprob if sampled else None
+        return RequestOutput(
+            request_id=self.request_id,
+            text=text,
+            token_ids=(sampled.token,) if sampled else (),
+            usage=self.usage,
+            finish_reason=reason,
+            timings=timings,
+            error=error,
+            logprobs=(logprob,) if logprob else (),
+            prompt_logprobs=tuple(prompt_logprobs),
+        )
 
     def _timings(self) -> Timings:
         now, moments = self._clock(), self._moments

@@ -15,35 +15,29 @@ class WaitingQueue:
     """First come, first served for each caller, and turn by turn between callers.
 
     One caller's hundred requests do not keep another's single one waiting: whoever was served goes
-    to the end of the round. Parked sequences come before everybody, the oldest first: they were
-    running already.
+    to the end of the round. A lower priority goes before any higher one. Parked sequences come
+    before everybody, the oldest first: they were running already.
     """
 
     def __init__(self) -> None:
-        self._callers: OrderedDict[str, deque[Sequence]] = OrderedDict()
+        self._rounds: dict[int, OrderedDict[str, deque[Sequence]]] = {}
         self._parked: list[Sequence] = []
 
     def __len__(self) -> int:
-        return len(self._parked) + sum(len(queue) for queue in self._callers.values())
+        queues = (queue for callers in self._rounds.values() for queue in callers.values())
+        return len(self._parked) + sum(map(len, queues))
 
     def __iter__(self) -> Iterator[Sequence]:
-        """Yield all sequences in the order in which they are due; the queue must not change
-        meanwhile.
-        """
+        """Yield all in the order in which they are due; the queue must not change meanwhile."""
         yield from self._parked
-        queues = [iter(queue) for queue in self._callers.values()]
-        while queues:
-            still: list[Iterator[Sequence]] = []
-            for queue in queues:
-                sequence = next(queue, None)
-                if sequence is not None:
-                    yield sequence
-                    still.append(queue)
-            queues = still
+        for _, callers in sorted(self._rounds.items()):
+            yield from _turn_by_turn([iter(queue) for queue in callers.values()])
 
     def append(self, sequence: Sequence) -> None:
         """Queue a new sequence behind its caller's others."""
-        self._callers.setdefault(sequence.request.caller, deque()).append(sequence)
+        request = sequence.request
+        callers = self._rounds.setdefault(request.priority, OrderedDict())
+        callers.setdefault(request.caller, deque()).append(sequence)
 
     def park(self, sequence: Sequence) -> None:
         """Queue a sequence that lost its seat."""
@@ -53,17 +47,33 @@ class WaitingQueue:
     def take(self, sequence: Sequence) -> None:
         """Remove a sequence because it gets a seat: its caller's turn is over."""
         self.remove(sequence)
-        caller = sequence.request.caller
-        if caller in self._callers:
-            self._callers.move_to_end(caller)
+        request = sequence.request
+        callers = self._rounds.get(request.priority)
+        if callers and request.caller in callers:
+            callers.move_to_end(request.caller)
 
     def remove(self, sequence: Sequence) -> None:
         """Remove a sequence, wherever it waits."""
         if sequence in self._parked:
             self._parked.remove(sequence)
             return
-        caller = sequence.request.caller
-        queue = self._callers[caller]
+        request = sequence.request
+        callers = self._rounds[request.priority]
+        queue = callers[request.caller]
         queue.remove(sequence)
         if not queue:
-            del self._callers[caller]
+            del callers[request.caller]
+        if not callers:
+            del self._rounds[request.priority]
+
+
+def _turn_by_turn(queues: list[Iterator[Sequence]]) -> Iterator[Sequence]:
+    """Yield one of each in turn until all are empty."""
+    while queues:
+        still: list[Iterator[Sequence]] = []
+        for queue in queues:
+            sequence = next(queue, None)
+            if sequence is not None:
+                yield sequence
+                still.append(queue)
+        queues = still

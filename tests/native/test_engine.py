@@ -72,6 +72,11 @@ def _logits_after(engine: Engine, tokens: list[int]) -> np.ndarray:
         return context.logits(len(tokens) - 1).copy()
 
 
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max()
+    return shifted - np.log(np.exp(shifted).sum())
+
+
 def _assert_same(engine: Engine, prompt: list[int], got: list[int], expected: list[int]) -> None:
     """Equal, or different from a near-tie on."""
     for position, (a, b) in enumerate(zip(got, expected, strict=True)):
@@ -159,6 +164,70 @@ def test_ignore_eos_goes_on_to_the_limit(engine):
     assert _tokens(outputs["ends"]) == [eos]
     assert outputs["goes on"][-1].finish_reason is FinishReason.LENGTH
     assert len(_tokens(outputs["goes on"])) == 12
+
+
+def test_min_tokens_keeps_the_answer_from_ending(engine):
+    eos = engine.tokenizer.eos
+    ends = SamplingParams(temperature=0, logit_bias=((eos, 100.0),))
+    outputs = _run(engine, _make_request("a", _prompt(11, 5), sampling=ends, min_tokens=4))
+    tokens = _tokens(outputs["a"])
+    assert (len(tokens), tokens[-1]) == (5, eos)
+    assert eos not in tokens[:-1]
+
+
+def test_logprobs_are_those_of_the_raw_logits(engine):
+    prompt = _prompt(12, 20)
+    sampling = SamplingParams(temperature=1.0, seed=5, top_k=3)
+    (output,) = _run(engine, _make_request("a", prompt, 1, sampling=sampling, logprobs=4))["a"]
+    expected = _log_softmax(_logits_after(engine, prompt))
+    (logprob,) = output.logprobs
+    assert logprob.token == output.token_ids[0]
+    assert logprob.logprob == pytest.approx(expected[logprob.token], abs=2e-3)
+    best = np.argsort(-expected)[:4]
+    assert [token for token, _ in logprob.top] == best.tolist()
+    assert [value for _, value in logprob.top] == pytest.approx(expected[best], abs=2e-3)
+
+
+def test_prompt_logprobs_cover_every_token_but_the_first(engine):
+    prompt = _prompt(13, 150)
+    outputs = _run(engine, _make_request("a", prompt, 3, prompt_logprobs=1))["a"]
+    logprobs = outputs[0].prompt_logprobs
+    assert [logprob.token for logprob in logprobs] == prompt[1:]
+    for i in (0, 63, 64, 148):
+        expected = _log_softmax(_logits_after(engine, prompt[: i + 1]))
+        assert logprobs[i].logprob == pytest.approx(expected[prompt[i + 1]], abs=2e-3)
+    assert all(output.prompt_logprobs == () for output in outputs[1:])
+
+
+def test_a_logits_processor_steers_its_own_request_only(engine):
+    def only_777(tokens, logits):
+        logits[:] = -np.inf
+        logits[777] = 0.0
+
+    prompt = _prompt(14, 9)
+    free = _tokens(_run(engine, _make_request("free", prompt))["free"])
+    outputs = _run(
+        engine,
+        _make_request("steered", prompt, 4, logits_processors=(only_777,), logprobs=0),
+        _make_request("free", prompt),
+    )
+    assert _tokens(outputs["steered"]) == [777] * 4
+    raw = _log_softmax(_logits_after(engine, prompt))[777]
+    assert outputs["steered"][0].logprobs[0].logprob == pytest.approx(raw, abs=2e-3)
+    _assert_same(engine, prompt, _tokens(outputs["free"]), free)
+
+
+def test_a_logits_processor_that_raises_ends_only_its_request(engine):
+    def broken(tokens, logits):
+        raise ValueError("no")
+
+    outputs = _run(
+        engine,
+        _make_request("broken", _prompt(15, 9), logits_processors=(broken,)),
+        _make_request("fine", _prompt(16, 9)),
+    )
+    assert outputs["broken"][-1].error == "a logits processor failed: ValueError: no"
+    assert len(_tokens(outputs["fine"])) == 12
 
 
 def test_a_prompt_as_long_as_the_context_is_refused(engine):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from llamabind.errors import NoKvSlotError
 from llamabind.request import GenerationRequest
-from llamabind.scheduler import StepPlan
 from llamabind.slots import CopyPrefix
+from llamabind.step import SampledToken, StepPlan, StepResult
 
 N_VOCAB = 256
 EOG = 0
@@ -51,7 +51,7 @@ class FakeRunner:
     def release(self, request_id: str) -> None:
         self.prepared.discard(request_id)
 
-    def run(self, plan: StepPlan) -> list[int]:
+    def run(self, plan: StepPlan) -> StepResult:
         for operation in plan.operations:
             if isinstance(operation, CopyPrefix):
                 assert not self.kv.get(operation.target), (
@@ -66,20 +66,20 @@ class FakeRunner:
             raise NoKvSlotError(1, "refused by the test")
         return self._decode(plan)
 
-    def _decode(self, plan: StepPlan) -> list[int]:
+    def _decode(self, plan: StepPlan) -> StepResult:
         assert plan.n_tokens <= self.n_batch
-        sampled = []
+        result = StepResult()
         for chunk in plan.chunks:
             held = self.kv.setdefault(chunk.slot.seq_id, [])
             assert len(held) == chunk.start, "a gap or an overlap of positions"
             # A cell is a list object of its own: shared cells are the same object.
             held.extend([token] for token in chunk.sequence.tokens[chunk.start : chunk.end])
-            if chunk.wants_logits:
-                sampled.append(self.model([cell[0] for cell in held]))
+            if chunk.is_last:
+                result.sampled.append(SampledToken(self.model([cell[0] for cell in held])))
         self.n_computed += plan.n_tokens
         self.batch_sizes.append(plan.n_tokens)
         assert self.n_cells_used <= self.n_cells, "more cells than the cache has"
-        return sampled
+        return result
 
     @property
     def n_cells_used(self) -> int:

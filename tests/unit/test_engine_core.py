@@ -10,30 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamabind.engine_core import EngineCore, EngineShape
-from llamabind.errors import InvalidParameterError, PromptTooLongError
+from llamabind.errors import InvalidParameterError, PromptTooLongError, QueueFullError
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 
 
-def _make_engine(
-    n_ctx: int = 64,
-    n_cells: int | None = None,
-    n_parallel: int = 4,
-    n_slots: int = 8,
-    n_batch: int = 16,
-    shares_prefixes: bool = True,
-) -> tuple[EngineCore, FakeRunner]:
-    n_cells = n_ctx if n_cells is None else n_cells
-    runner = FakeRunner(n_cells, n_batch)
-    shape = EngineShape(
-        n_ctx=n_ctx,
-        n_cells=n_cells,
-        n_batch=n_batch,
-        n_slots=n_slots,
-        n_parallel=n_parallel,
-        n_vocab=N_VOCAB,
-        shares_prefixes=shares_prefixes,
-    )
-    return EngineCore(runner, FakeVocabulary(), shape, clock=lambda: 0.0), runner
+def _make_engine(n_ctx: int = 64, clock=lambda: 0.0, **sizes) -> tuple[EngineCore, FakeRunner]:
+    sizes = {"n_cells": n_ctx, "n_parallel": 4, "n_slots": 8, "n_batch": 16, **sizes}
+    runner = FakeRunner(sizes["n_cells"], sizes["n_batch"])
+    shape = EngineShape(n_ctx=n_ctx, n_vocab=N_VOCAB, **sizes)
+    return EngineCore(runner, FakeVocabulary(), shape, clock=clock), runner
 
 
 def _make_request(
@@ -224,6 +209,36 @@ def test_many_requests_of_one_caller_do_not_starve_anothers_single_one():
     assert order.index("single") <= 1
 
 
+def test_a_lower_priority_goes_first():
+    engine, _ = _make_engine(n_parallel=1, n_slots=2)
+    _submit(engine, *(_make_request(f"late{i}", [20 + i], 1, priority=1) for i in range(3)))
+    _submit(engine, _make_request("urgent", [9], 1, priority=-1))
+    assert next(iter(_run(engine))) == "urgent"
+
+
+def test_a_request_that_waits_too_long_ends_with_an_error():
+    now = [0.0]
+    engine, _ = _make_engine(n_parallel=1, clock=lambda: now[0])
+    _submit(engine, _make_request("runs", [1], None))
+    _submit(engine, _make_request("waits", [2], None, max_queue_seconds=10))
+    engine.step()
+    now[0] = 10.5
+    outputs = _run(engine)
+    assert outputs["waits"][-1].error == "waited longer than 10 seconds for a seat"
+    assert outputs["waits"][-1].finish_reason is FinishReason.ERROR
+    assert outputs["runs"][-1].finish_reason is not FinishReason.ERROR
+
+
+def test_a_full_queue_refuses_with_both_numbers():
+    engine, _ = _make_engine(n_parallel=1, max_waiting=2)
+    _submit(engine, _make_request("a", [1]), _make_request("b", [2]))
+    with pytest.raises(QueueFullError) as caught:
+        engine.prepare(_make_request("c", [3]))
+    assert (caught.value.n_waiting, caught.value.limit) == (2, 2)
+    engine.step()
+    engine.prepare(_make_request("c", [3]))
+
+
 def test_a_refused_batch_costs_cache_but_no_request():
     engine, runner = _make_engine()
     _submit(engine, _make_request("a", [1, 2, 3], 4), _make_request("b", [4, 5, 6], 4))
@@ -347,7 +362,11 @@ def test_any_traffic_ends_every_request_once_with_its_own_answer(
     arrivals, n_ctx, n_parallel, n_retained, n_batch, shares_prefixes
 ):
     engine, runner = _make_engine(
-        n_ctx, None, n_parallel, n_parallel + n_retained, n_batch, shares_prefixes
+        n_ctx,
+        n_parallel=n_parallel,
+        n_slots=n_parallel + n_retained,
+        n_batch=n_batch,
+        shares_prefixes=shares_prefixes,
     )
     traffic = Traffic(engine)
     requests = {f"r{number}": arrival for number, arrival in enumerate(arrivals)}

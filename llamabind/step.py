@@ -1,0 +1,71 @@
+"""One step of the engine: what is computed, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llamabind.errors import LlamaError
+    from llamabind.request import TokenLogprob
+    from llamabind.sequence import Sequence
+    from llamabind.slots import MemoryOp, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledChunk:
+    """Tokens `start` to `end` of one sequence, computed in this step."""
+
+    sequence: Sequence
+    slot: Slot
+    start: int
+    end: int
+
+    @property
+    def is_last(self) -> bool:
+        """True if the next token is sampled after this chunk."""
+        return self.end == len(self.sequence.tokens)
+
+    @property
+    def n_prompt(self) -> int:
+        """How many of its tokens are prompt."""
+        return max(0, min(self.end, self.sequence.n_prompt) - self.start)
+
+
+@dataclass(slots=True)
+class StepPlan:
+    """What the runner does in one step: the memory operations, then one batch of all chunks."""
+
+    operations: list[MemoryOp] = field(default_factory=list)
+    chunks: list[ScheduledChunk] = field(default_factory=list)
+
+    @property
+    def n_decoding(self) -> int:
+        """How many chunks are the next token of a running stream."""
+        return sum(1 for chunk in self.chunks if chunk.sequence.is_decoding)
+
+    @property
+    def n_tokens(self) -> int:
+        """The size of the batch."""
+        return sum(chunk.end - chunk.start for chunk in self.chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class SampledToken:
+    """The token that follows a chunk, with its log-probabilities where they were asked for."""
+
+    token: int
+    logprob: TokenLogprob | None = None
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What the runner brings back.
+
+    `sampled` has one entry for each chunk with `is_last`, in order; an error in a token's place
+    ends that request alone. `prompt_logprobs` are of the tokens after those of a chunk, by request
+    id.
+    """
+
+    sampled: list[SampledToken | LlamaError] = field(default_factory=list)
+    prompt_logprobs: dict[str, list[TokenLogprob]] = field(default_factory=dict)
