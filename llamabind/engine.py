@@ -99,7 +99,9 @@ def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
         n_slots=context.n_seq_max,
         n_parallel=min(config.n_parallel, context.n_seq_max),
         n_vocab=model.n_vocab,
+        kv_unified=config.kv_unified,
         shares_prefixes=_can_be_cut(model),
+        max_waiting=config.max_waiting,
     )
 
 

@@ -26,8 +26,10 @@ class EngineConfig:
 
     `n_ctx` is the pool of KV cells all requests share and the most one request may use; None takes
     the model's training context, at most 8,192. `n_parallel` requests run at once, the others wait.
+    With `kv_unified` off each of them has its n_parallel-th part of `n_ctx` for itself: faster
+    where prompts have little in common, but one request cannot use the whole.
     `n_batch` tokens are computed per step at most, `n_ubatch` per graph. Threads None takes one per
-    physical core this process may use.
+    physical core this process may use. More than `max_waiting` are refused.
     """
 
     n_ctx: int | None = None
@@ -39,7 +41,9 @@ class EngineConfig:
     type_k: str = "f16"
     type_v: str = "f16"
     flash_attn: str = "auto"
+    kv_unified: bool = True
     offload_kqv: bool = True
+    max_waiting: int | None = None
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
@@ -53,15 +57,20 @@ class EngineConfig:
         check_choice("type_k", self.type_k, KV_CACHE_TYPES)
         check_choice("type_v", self.type_v, KV_CACHE_TYPES)
         check_choice("flash_attn", self.flash_attn, FLASH_ATTN_MODES)
+        check_bool("kv_unified", self.kv_unified)
         check_bool("offload_kqv", self.offload_kqv)
+        if self.max_waiting is not None:
+            check_int("max_waiting", self.max_waiting, 0, INT32_MAX)
 
     def context_params(self, n_ctx_train: int, *, retains: bool) -> ContextParams:
         """Return the context for a model trained on `n_ctx_train` tokens.
 
-        With `retains` there are as many sequence ids again for prefixes that wait to be reused.
+        With `retains` there are as many sequence ids again for prefixes that wait to be reused; in
+        streams each would take its part of the context from the others.
         """
         n_ctx = self.n_ctx or min(n_ctx_train, DEFAULT_MAX_CTX)
         # llama.cpp reserves an output per sequence out of n_batch and n_ctx: both bound the ids.
+        retains = retains and self.kv_unified
         n_seq_max = self.n_parallel * 2 if retains else self.n_parallel
         n_seq_max = min(n_seq_max, MAX_SEQUENCES, n_ctx, self.n_batch)
         n_threads = self.n_threads or usable_cores()
@@ -76,7 +85,7 @@ class EngineConfig:
             type_v=self.type_v,
             flash_attn=self.flash_attn,
             offload_kqv=self.offload_kqv,
-            kv_unified=True,
+            kv_unified=self.kv_unified,
             # A sliding-window cache of full size can be cut at any position, as sharing needs.
             swa_full=True,
         )

@@ -18,6 +18,7 @@ from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary
 from llamabind.slots import SlotPool
 from llamabind.step_budget import StepBudget
+from llamabind.stream_slots import StreamSlotPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,8 @@ class EngineShape:
     """The effective sizes of an engine.
 
     `n_ctx` is the most tokens one request may use, `n_cells` the pool all share, `n_slots` the
-    sequence ids (running and retained), `n_parallel` how many run at once. `shares_prefixes` is
+    sequence ids (running and retained), `n_parallel` how many run at once. Unless `kv_unified` each
+    sequence id has `n_ctx` cells of its own. `shares_prefixes` is
     false for models whose memory cannot be cut at any position. With `max_waiting` requests waiting
     no more are taken.
     """
@@ -56,6 +58,7 @@ class EngineShape:
     n_slots: int
     n_parallel: int
     n_vocab: int
+    kv_unified: bool = True
     shares_prefixes: bool = True
     max_waiting: int | None = None
 
@@ -95,7 +98,7 @@ class EngineCore:
         self._vocabulary = vocabulary
         self._clock = clock
         self._scheduler = Scheduler(
-            SlotPool(shape.n_slots, shape.n_cells, shares_prefixes=shape.shares_prefixes),
+            _make_slots(shape),
             StepBudget(shape.n_batch),
             n_parallel=shape.n_parallel,
             n_batch=shape.n_batch,
@@ -255,3 +258,10 @@ class EngineCore:
             cached_tokens=old.cached_tokens + n_cached,
             last_step_seconds=seconds,
         )
+
+
+def _make_slots(shape: EngineShape) -> SlotPool:
+    shares = shape.shares_prefixes
+    if shape.kv_unified:
+        return SlotPool(shape.n_slots, shape.n_cells, shares_prefixes=shares)
+    return StreamSlotPool(shape.n_slots, shape.n_ctx, shares_prefixes=shares)

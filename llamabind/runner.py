@@ -11,7 +11,7 @@ from llamabind.batch import Batch
 from llamabind.errors import LlamaError
 from llamabind.logprobs import top_logprobs
 from llamabind.sampler import Sampler, sample_many
-from llamabind.slots import CopyPrefix
+from llamabind.slots import CopyAll, CopyPrefix
 from llamabind.step import SampledToken, StepResult
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ class ModelRunner:
     def _apply(self, operation: MemoryOp) -> None:
         if isinstance(operation, CopyPrefix):
             self._context.memory_seq_cp(operation.source, operation.target, 0, operation.n)
+        elif isinstance(operation, CopyAll):
+            self._context.memory_seq_cp(operation.source, operation.target)
         elif not self._context.memory_seq_rm(operation.seq_id, operation.n, -1):
             # The pool was told which models can be cut (EngineShape.shares_prefixes).
             raise AssertionError(f"sequence {operation.seq_id} cannot be cut at {operation.n}")

@@ -35,7 +35,15 @@ class Truncate:
     n: int
 
 
-MemoryOp = CopyPrefix | Truncate
+@dataclass(frozen=True, slots=True)
+class CopyAll:
+    """A memory operation for the runner: copy all of one stream over another, which is empty."""
+
+    source: int
+    target: int
+
+
+MemoryOp = CopyPrefix | CopyAll | Truncate
 
 
 class Slot:

@@ -110,6 +110,21 @@ def test_a_shared_prefix_changes_the_work_but_not_the_answer(engine):
             _assert_same(engine, prompt, _tokens(together[name]), alone)
 
 
+def test_in_streams_a_shared_prefix_gives_the_same_answers(engine):
+    shared = _prompt(400, 150)
+    prompts = {f"r{i}": [*shared, *_prompt(500 + i, 4)] for i in range(4)}
+    with _load(engine.model.path, n_ctx=2048, n_parallel=4, kv_unified=False) as streams:
+        assert streams.shape.n_ctx == 512
+        together = _run(streams, *(_make_request(name, p) for name, p in prompts.items()))
+        again = _run(streams, _make_request("again", [*prompts["r0"], 999]))
+    cached = sorted(together[name][-1].usage.cached_tokens for name in prompts)
+    assert cached == [0, 150, 150, 150]
+    assert again["again"][-1].usage.cached_tokens == 154
+    for name, prompt in prompts.items():
+        alone = _tokens(_run(engine, _make_request(name, prompt))[name])
+        _assert_same(engine, prompt, _tokens(together[name]), alone)
+
+
 def test_out_of_cells_everybody_still_finishes_with_the_right_answer(random_llama_path):
     prompts = {f"r{i}": _prompt(300 + i, 60) for i in range(6)}
     with _load(random_llama_path, n_ctx=256) as engine:

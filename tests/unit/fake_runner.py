@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from llamabind.errors import NoKvSlotError
 from llamabind.request import GenerationRequest
-from llamabind.slots import CopyPrefix
+from llamabind.slots import CopyAll, CopyPrefix
 from llamabind.step import SampledToken, StepPlan, StepResult
 
 N_VOCAB = 256
@@ -59,6 +59,9 @@ class FakeRunner:
                 )
                 assert len(self.kv[operation.source]) >= operation.n
                 self.kv[operation.target] = self.kv[operation.source][: operation.n]
+            elif isinstance(operation, CopyAll):
+                assert not self.kv.get(operation.target), "copied over something"
+                self.kv[operation.target] = [list(cell) for cell in self.kv[operation.source]]
             else:
                 del self.kv.setdefault(operation.seq_id, [])[operation.n :]
         if self.refuse_next:

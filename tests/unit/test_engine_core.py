@@ -15,7 +15,12 @@ from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 
 
 def _make_engine(n_ctx: int = 64, clock=lambda: 0.0, **sizes) -> tuple[EngineCore, FakeRunner]:
-    sizes = {"n_cells": n_ctx, "n_parallel": 4, "n_slots": 8, "n_batch": 16, **sizes}
+    sizes = {"n_parallel": 4, "n_slots": 8, "n_batch": 16, **sizes}
+    if sizes.get("kv_unified", True):
+        sizes["n_cells"] = n_ctx
+    else:
+        sizes["n_slots"] = sizes["n_parallel"]
+        sizes["n_cells"] = n_ctx * sizes["n_slots"]
     runner = FakeRunner(sizes["n_cells"], sizes["n_batch"])
     shape = EngineShape(n_ctx=n_ctx, n_vocab=N_VOCAB, **sizes)
     return EngineCore(runner, FakeVocabulary(), shape, clock=clock), runner
@@ -201,6 +206,25 @@ def test_out_of_cells_parks_the_youngest_and_all_finish_right():
     engine.check_idle()
 
 
+def test_in_streams_a_shared_prefix_is_copied_and_computed_once():
+    engine, runner = _make_engine(n_ctx=256, kv_unified=False, n_parallel=4, n_batch=32)
+    shared = [(7 * i) % 200 + 1 for i in range(100)]
+    _submit(engine, *(_make_request(f"r{i}", [*shared, 210 + i], 3) for i in range(4)))
+    outputs = _run(engine)
+    for i in range(4):
+        assert _tokens(outputs[f"r{i}"]) == _expected([*shared, 210 + i], 3, 256)[0]
+    assert runner.n_computed == 100 + 4 * (1 + 2)
+    engine.check_idle()
+
+
+def test_in_streams_a_short_prefix_is_not_worth_a_copy():
+    engine, runner = _make_engine(n_ctx=256, kv_unified=False, n_parallel=4, n_batch=32)
+    _submit(engine, *(_make_request(f"r{i}", [*range(1, 11), 210 + i], 1) for i in range(4)))
+    outputs = _run(engine)
+    assert [outputs[f"r{i}"][-1].usage.cached_tokens for i in range(4)] == [0] * 4
+    assert runner.n_computed == 4 * 11
+
+
 def test_many_requests_of_one_caller_do_not_starve_anothers_single_one():
     engine, _ = _make_engine(n_parallel=1, n_slots=2)
     _submit(engine, *(_make_request(f"many{i}", [20 + i], 1, caller="greedy") for i in range(10)))
@@ -357,9 +381,10 @@ _ARRIVALS = st.lists(
     n_retained=st.integers(0, 4),
     n_batch=st.integers(6, 48),
     shares_prefixes=st.booleans(),
+    kv_unified=st.booleans(),
 )
 def test_any_traffic_ends_every_request_once_with_its_own_answer(
-    arrivals, n_ctx, n_parallel, n_retained, n_batch, shares_prefixes
+    arrivals, n_ctx, n_parallel, n_retained, n_batch, shares_prefixes, kv_unified
 ):
     engine, runner = _make_engine(
         n_ctx,
@@ -367,6 +392,7 @@ def test_any_traffic_ends_every_request_once_with_its_own_answer(
         n_slots=n_parallel + n_retained,
         n_batch=n_batch,
         shares_prefixes=shares_prefixes,
+        kv_unified=kv_unified,
     )
     traffic = Traffic(engine)
     requests = {f"r{number}": arrival for number, arrival in enumerate(arrivals)}
