@@ -135,7 +135,7 @@ class ContextMemory(Handle[ContextHandle]):
         position = native_log.position()
         self._forget_outputs()
         n = llama.llama_state_set_data(self.ptr, _c_array(state.data), state.data.size)
-        if n != state.data.size:
+        if n == 0 or n != state.data.size:
             self.memory_clear()
             raise _failure("the state does not fit this context", position)
 
@@ -165,7 +165,7 @@ class ContextMemory(Handle[ContextHandle]):
         n = llama.llama_state_seq_set_data_ext(
             self.ptr, _c_array(state.data), state.data.size, seq_id, state.flags
         )
-        if n != state.data.size:
+        if n == 0 or n != state.data.size:
             self.memory_seq_rm(seq_id)
             raise _failure(f"the state does not fit sequence {seq_id} of this context", position)
 

@@ -45,6 +45,7 @@ TRIGGER_KINDS: Final = ("word", "pattern", "pattern_full", "token")
 # Each breaker is matched against every piece of the vocabulary when a sampler is made.
 MAX_DRY_SEQUENCE_BREAKERS: Final = 64
 MAX_LOGIT_BIASES: Final = 65_536
+MAX_INFILL_CANDIDATES: Final = 256
 
 _INT_RANGES: Final = {
     "top_k": (-1, INT32_MAX),  # <= 0 keeps the whole vocabulary (llama_sampler_init_top_k)
@@ -161,6 +162,7 @@ class SamplingParams:
         if self.seed is not None:
             check_int("seed", self.seed, 0, RANDOM_SEED)
         _check_samplers(self.samplers)
+        self._check_infill()
         _check_breakers(self.dry_sequence_breakers)
         _check_logit_bias(self.logit_bias)
         self._check_grammar()
@@ -173,6 +175,17 @@ class SamplingParams:
             and self.mirostat == 0
             and "temperature" in self.samplers
         )
+
+    def _check_infill(self) -> None:
+        # It compares every candidate with every other one: minutes for a whole vocabulary.
+        names = self.samplers
+        if "infill" in names and not (
+            "top_k" in names[: names.index("infill")] and 1 <= self.top_k <= MAX_INFILL_CANDIDATES
+        ):
+            raise InvalidParameterError(
+                "samplers",
+                f"infill needs top_k before it, with top_k of 1 to {MAX_INFILL_CANDIDATES}",
+            )
 
     def _check_grammar(self) -> None:
         check_text("grammar", self.grammar)

@@ -71,6 +71,8 @@ def test_an_integer_that_does_not_fit_32_bits_is_refused(name, value):
         ("seed", 2**32, "but got 4294967296"),
         ("samplers", ("top_k", "magic"), "unknown sampler 'magic'"),
         ("samplers", ("top_k",) * 23, "at most 22 samplers"),
+        ("samplers", ("infill",), "infill needs top_k before it"),
+        ("samplers", ("infill", "top_k"), "infill needs top_k before it"),
         ("dry_sequence_breakers", ("",), "a sequence breaker is empty"),
         ("dry_sequence_breakers", ("a\0",), "a NUL character is not allowed"),
         ("dry_sequence_breakers", ("x",) * 65, "but got 65"),
@@ -104,6 +106,7 @@ def test_the_message_says_what_is_wrong(name, value, message):
         {"logit_bias": ((5, -math.inf), (6, 3))},
         {"samplers": ()},
         {"samplers": ("temperature", "top_k", "infill", "adaptive_p")},
+        {"samplers": ("top_k", "infill"), "top_k": 256},
         {"dry_sequence_breakers": ()},
         {"adaptive_target": -5.0},
     ],
@@ -112,6 +115,12 @@ def test_values_that_llama_server_takes_are_taken(values):
     params = SamplingParams(**values)
     for name, value in values.items():
         assert getattr(params, name) == value
+
+
+@pytest.mark.parametrize("top_k", [-1, 0, 257])
+def test_infill_over_too_many_candidates_is_refused(top_k):
+    with pytest.raises(InvalidParameterError, match="top_k of 1 to 256"):
+        SamplingParams(samplers=("top_k", "infill"), top_k=top_k)
 
 
 def test_a_lazy_grammar_needs_a_trigger():
