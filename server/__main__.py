@@ -11,6 +11,8 @@ from server.app import create_app
 from server.config import ServerConfig
 
 logger = logging.getLogger("server")
+# What handlers may take to write their last words, once the registry has drained the models.
+_HANDLER_SECONDS = 2.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -18,7 +20,7 @@ async def serve(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT; running answers finish within the limit. Raises OSError."""
     # Without handler_cancellation a client that leaves is noticed only at the next write.
     runner = web.AppRunner(
-        create_app(config), handler_cancellation=True, shutdown_timeout=config.drain_seconds
+        create_app(config), handler_cancellation=True, shutdown_timeout=_HANDLER_SECONDS
     )
     await runner.setup()
     try:

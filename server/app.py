@@ -1,7 +1,5 @@
 """create_app: wires the parts together, and nothing else."""
 
-from collections.abc import AsyncIterator
-
 from aiohttp import web
 
 from server.api.routes import routes
@@ -32,11 +30,11 @@ def create_app(
         drain_seconds=config.drain_seconds,
     )
     app.on_response_prepare.append(send_request_id)
-    app.cleanup_ctx.append(_registry_life)
+    app.on_shutdown.append(_close_registry)
     app.add_routes(routes())
     return app
 
 
-async def _registry_life(app: web.Application) -> AsyncIterator[None]:
-    yield
+async def _close_registry(app: web.Application) -> None:
+    """Before aiohttp ends the handlers: those that wait for an answer get it, or an error."""
     await app[REGISTRY].close()

@@ -42,7 +42,7 @@ class ServerConfig:
     @property
     def worker_command(self) -> tuple[str, ...]:
         """The command that starts a worker process."""
-        return (sys.executable, "-m", "server.worker", "--log-level", self.log_level)
+        return (sys.executable, "-m", "server.worker")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,9 +5,8 @@ Policy only: files come from the Catalogue, processes from a WorkerStarter.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from server.catalogue import Catalogue, ModelFile
 from server.errors import (
@@ -47,7 +46,6 @@ class ModelRegistry:
         self._entries: dict[str, ModelEntry] = {}
         self._scan: asyncio.Task[Mapping[str, ModelFile]] | None = None
         self._load_slots = asyncio.Semaphore(_CONCURRENT_LOADS)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
     # -- queries
@@ -119,15 +117,15 @@ class ModelRegistry:
             entry.release(stream.usage)
 
     async def close(self) -> None:
-        """Stop every worker, now. Requests are supposed to have ended."""
+        """Take no new requests, let running answers finish within the limit, stop every worker."""
         self._closing = True
-        pending = [entry.loading for entry in self._entries.values() if entry.loading is not None]
-        for task in pending:
+        loads = [entry.loading for entry in self._entries.values() if entry.loading is not None]
+        for task in loads:
             task.cancel()
-        workers = [entry.worker for entry in self._entries.values() if entry.is_in_memory]
-        await asyncio.gather(*(worker.stop() for worker in workers))
-        if waiting := [*pending, *self._tasks]:
-            await asyncio.wait(waiting)
+        in_memory = [entry for entry in self._entries.values() if entry.is_in_memory]
+        await asyncio.gather(*(self._drain(entry) for entry in in_memory))
+        if loads:
+            await asyncio.wait(loads)
 
     # -- inside
 
@@ -216,7 +214,7 @@ class ModelRegistry:
         """Out of memory in an orderly way; several callers join, and leaving does not stop it."""
         if entry.draining is None:
             entry.drain()
-            entry.draining = self._keep(self._drain_and_stop(entry))
+            entry.draining = asyncio.create_task(self._drain_and_stop(entry))
         await asyncio.shield(entry.draining)
 
     async def _drain_and_stop(self, entry: ModelEntry) -> None:
@@ -232,12 +230,6 @@ class ModelRegistry:
             entry.detach()
         entry.draining = None
         logger.info("model %s: unloaded", entry.id)
-
-    def _keep(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 def _as_api_error(entry: ModelEntry, error: BaseException) -> BaseException:

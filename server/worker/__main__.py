@@ -14,11 +14,10 @@ def main() -> NoReturn:
     """Serve one model on an inherited socket."""
     parser = argparse.ArgumentParser(prog="python -m server.worker")
     parser.add_argument("--fd", type=int, required=True, help="inherited socket to the server")
-    parser.add_argument("--log-level", default="info")
     arguments = parser.parse_args()
-    # The server keeps these lines and passes warnings on to its own log.
+    # The server keeps the last lines for a failure report and passes warnings on to its own log.
     logging.basicConfig(
-        level=arguments.log_level.upper(),
+        level=logging.INFO,
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
