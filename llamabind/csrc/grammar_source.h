@@ -6,6 +6,7 @@
 
 #include "llama-grammar.h"
 
+#include <memory>
 #include <regex>
 #include <string>
 #include <vector>
@@ -24,9 +25,10 @@ struct rule_facts {
 // grammar_rules.cpp: LB_INVALID for rules that would make llama.cpp's automaton abort or never end.
 rule_facts check_grammar_rules(const llama_grammar_parser & parser);
 
-// At most so many stacks are there after every stack of the grammar took one more character.
+// At most so many stacks are there after every one of these took one more character.
 double count_next_stacks(const llama_grammar_stacks & stacks, const rule_facts & facts);
 
+// llama.cpp compares each new stack with all others, so time grows with the square of this.
 constexpr double MAX_STACKS = 10000;
 
 // grammar_trigger.cpp: what switches a lazy grammar on.
@@ -54,5 +56,19 @@ class trigger_set {
 
     static size_t find_pattern(const trigger & t, const std::string & text, bool is_whole);
 };
+
+struct grammar_source {
+    std::string              root;
+    llama_grammar_parser     parser;
+    rule_facts               facts;
+    trigger_set              triggers;
+    bool                     is_lazy = false;
+    std::vector<llama_token> prefill;
+
+    explicit grammar_source(const llama_vocab * vocab) : parser(vocab) {}
+};
+
+// grammar_source.cpp. LB_INVALID for what is refused. Recurses with the grammar's nesting: give it a large stack.
+std::shared_ptr<const grammar_source> read_grammar(const llama_vocab * vocab, const json & spec);
 
 }  // namespace lb

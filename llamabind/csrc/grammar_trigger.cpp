@@ -15,7 +15,9 @@ namespace {
 constexpr size_t MAX_PATTERN   = 512;
 constexpr double MAX_STATES    = 2000;
 constexpr size_t MAX_DEPTH     = 32;
-constexpr size_t SEARCH_WINDOW = 256;  // a match that does not begin with ^ lies within the last so many bytes
+constexpr size_t SEARCH_WINDOW = 128;  // a match that does not begin with ^ lies within the last so many bytes
+
+constexpr size_t MAX_TRIGGERS  = 16;
 
 const char SPECIAL[] = "^$.*+?()[]{}|\\";
 
@@ -146,6 +148,9 @@ namespace lb {
 void trigger_set::add(const json & item, const std::string & where) {
     if (!item.is_object()) {
         invalid(where + ": must be an object");
+    }
+    if (triggers_.size() == MAX_TRIGGERS) {
+        invalid(where + ": there may be 16 triggers");
     }
     const auto type  = get_string(item, "type");
     const auto value = get_string(item, "value");

@@ -4,8 +4,9 @@
 
 #include "json-schema-to-grammar.h"
 
-#include <limits>
+#include <algorithm>
 #include <set>
+#include <utility>
 
 using lb::invalid;
 using lb::json;
@@ -17,6 +18,8 @@ constexpr double MAX_NODES       = 100000;
 constexpr size_t MAX_PROPERTIES  = 256;   // the converter's work on optional ones grows with their third power
 constexpr size_t MAX_PATTERN     = 2048;
 constexpr int    MAX_REF_CHAIN   = 32;
+constexpr double MAX_COUNT       = 2147483647;        // int
+constexpr double MAX_INTEGER     = 9007199254740991;  // what JSON's numbers hold exactly, 2^53 - 1
 constexpr size_t MAX_SCHEMA_TEXT = 4 * lb::MiB;
 
 // Walks a schema as the converter does, before it does.
@@ -38,7 +41,7 @@ struct schema_check {
             invalid(path + ": the schema expands to more than 100,000 nodes");
         }
         check_properties(node, path);
-        check_counts(node, path);
+        check_bounds(node, path);
         check_pattern(node, path);
         check_ref(node, path);
         check_members(node, path, weight);
@@ -78,16 +81,29 @@ struct schema_check {
         }
     }
 
-    // llama.cpp reads these as int and wraps around.
-    static void check_counts(const json & node, const std::string & path) {
-        for (const char * key : { "minLength", "maxLength", "minItems", "maxItems" }) {
+    // llama.cpp reads counts as int and wraps around; a range that is empty it turns into some other one.
+    static void check_bounds(const json & node, const std::string & path) {
+        check_range(node, path, "minLength", "maxLength", 0, MAX_COUNT);
+        check_range(node, path, "minItems", "maxItems", 0, MAX_COUNT);
+        check_range(node, path, "minimum", "maximum", -MAX_INTEGER, MAX_INTEGER);
+        check_range(node, path, "exclusiveMinimum", "exclusiveMaximum", -MAX_INTEGER, MAX_INTEGER);
+    }
+
+    static void check_range(const json & node, const std::string & path, const char * low_key, const char * high_key,
+                            double lowest, double highest) {
+        double low = lowest, high = highest;
+        for (auto [key, value] : { std::pair<const char *, double *>{ low_key, &low }, { high_key, &high } }) {
             if (!node.contains(key) || !node.at(key).is_number()) {
                 continue;
             }
-            const double value = node.at(key).get<double>();
-            if (value < 0 || value > std::numeric_limits<int32_t>::max()) {
-                invalid(path + "/" + key + ": must be between 0 and 2147483647");
+            *value = node.at(key).get<double>();
+            if (!(*value >= lowest && *value <= highest)) {
+                invalid(path + "/" + key + ": must be from " + std::to_string(static_cast<int64_t>(lowest)) + " to " +
+                        std::to_string(static_cast<int64_t>(highest)));
             }
+        }
+        if (low > high) {
+            invalid(path + "/" + low_key + ": is above " + high_key);
         }
     }
 
