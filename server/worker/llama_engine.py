@@ -15,6 +15,7 @@ from llamabind import (
     load_engine,
     read_gguf_header,
 )
+from llamabind.bug_report import make_bug_report
 from llamabind.errors import ChatTemplateError
 from server.load_settings import LoadSettings
 from server.protocol import Load, LoadedModel, Stats, Submit
@@ -47,6 +48,7 @@ class LlamaEngine:
             threads=self._n_threads,
             memory_bytes=self._memory_bytes,
             description=self._engine.model.description,
+            fingerprint=_fingerprint(),
             warnings=self._warnings,
         )
 
@@ -113,6 +115,12 @@ def load_llama_engine(load: Load, events: EngineEvents) -> LlamaEngine:
     # Weights on another device are no part of this process's own memory.
     memory = max(grown, engine.model.size_bytes)
     return LlamaEngine(engine, events, memory, tuple(warnings))
+
+
+def _fingerprint() -> str:
+    """OpenAI's system_fingerprint as llama-server writes it, such as "b11312-0c1e57098"."""
+    native = make_bug_report().native
+    return f"b{native.build_number}-{native.llama_commit[:9]}" if native else ""
 
 
 def _model_params(settings: LoadSettings) -> ModelParams:
