@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Self
 
 from llamabind.batch import Batch
 from llamabind.chat_template import ChatTemplate
+from llamabind.compute_threads import ComputeThreads
 from llamabind.context import Context
-from llamabind.engine_config import EngineConfig
+from llamabind.engine_config import EngineConfig, usable_cores
 from llamabind.engine_core import EngineCore, EngineShape
 from llamabind.errors import ModelLoadError
 from llamabind.model import Model
@@ -30,15 +31,21 @@ class Engine(EngineCore):
     """
 
     def __init__(
-        self, model: Model, context: Context, template: ChatTemplate | None, shape: EngineShape
+        self,
+        model: Model,
+        context: Context,
+        threads: ComputeThreads,
+        template: ChatTemplate | None,
+        shape: EngineShape,
     ) -> None:
         self.model = model
         self.context = context
         self.tokenizer = model.tokenizer
         self.chat_template = template
-        runner = ModelRunner(model, context)
+        runner = ModelRunner(model, context, threads)
         self._resources = ExitStack()
         self._resources.callback(model.close)
+        self._resources.callback(threads.close)
         self._resources.callback(context.close)
         self._resources.callback(runner.close)
         if template is not None:
@@ -86,7 +93,10 @@ def load_engine(
         context = undo.enter_context(Context(model, params))
         _warm_up(context)
         template = _make_template(model, chat_template)
-        engine = Engine(model, context, template, _shape(model, context, config))
+        threads = ComputeThreads(
+            context, config.n_threads, config.n_threads_batch, n_max=usable_cores()
+        )
+        engine = Engine(model, context, threads, template, _shape(model, context, config))
         undo.pop_all()
     return engine
 

@@ -27,9 +27,9 @@ class EngineConfig:
     `n_ctx` is the pool of KV cells all requests share and the most one request may use; None takes
     the model's training context, at most 8,192. `n_parallel` requests run at once, the others wait.
     With `kv_unified` off each of them has its n_parallel-th part of `n_ctx` for itself: faster
-    where prompts have little in common, but one request cannot use the whole.
-    `n_batch` tokens are computed per step at most, `n_ubatch` per graph. Threads None takes one per
-    physical core this process may use. More than `max_waiting` are refused.
+    where prompts have little in common, but one request cannot use the whole. `n_batch` tokens are
+    computed per step at most, `n_ubatch` per graph. Threads None tunes their number while serving,
+    up to one per physical core this process may use. More than `max_waiting` are refused.
     """
 
     n_ctx: int | None = None

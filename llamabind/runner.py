@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from llamabind.slots import CopyAll, CopyPrefix
 from llamabind.step import SampledToken, StepResult
 
 if TYPE_CHECKING:
+    from llamabind.compute_threads import ComputeThreads
     from llamabind.context import Context
     from llamabind.model import Model
     from llamabind.request import GenerationRequest, TokenLogprob
@@ -29,9 +31,10 @@ logger = logging.getLogger(__name__)
 class ModelRunner:
     """Carries out step plans on a context; only `prepare` may come from any thread."""
 
-    def __init__(self, model: Model, context: Context) -> None:
+    def __init__(self, model: Model, context: Context, threads: ComputeThreads) -> None:
         self._model = model
         self._context = context
+        self._threads = threads
         self._batch = Batch(context.n_batch)
         self._eog_tokens = list(model.tokenizer.eog_tokens)
         self._samplers: dict[str, Sampler] = {}
@@ -58,7 +61,7 @@ class ModelRunner:
         if not plan.chunks:
             return StepResult()
         ends = self._fill_batch(plan)
-        self._context.decode(self._batch)
+        self._decode()
         result = StepResult()
         for chunk, end in zip(plan.chunks, ends, strict=True):
             if chunk.sequence.wants_prompt_logprobs:
@@ -71,6 +74,14 @@ class ModelRunner:
         ]
         result.sampled = self._sample(last)
         return result
+
+    def _decode(self) -> None:
+        n_tokens = len(self._batch)
+        self._threads.prepare(n_tokens)
+        started = time.perf_counter()
+        self._context.decode(self._batch)
+        self._context.synchronize()
+        self._threads.observe(n_tokens, time.perf_counter() - started)
 
     def _fill_batch(self, plan: StepPlan) -> list[int]:
         """Return for each chunk the index in the batch that follows its last token."""

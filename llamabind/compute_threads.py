@@ -1,0 +1,63 @@
+"""ComputeThreads: the CPU threads of one context, tuned while it serves."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from llamabind._capi import ggml, llama
+from llamabind.thread_tuner import ThreadTuner
+
+if TYPE_CHECKING:
+    from llamabind._capi.types import ThreadpoolHandle
+    from llamabind.context import Context
+
+
+class ComputeThreads:
+    """Sets the thread count of each step: the given one, or what ThreadTuner finds best.
+
+    Without an attached pool llama.cpp starts and ends its threads with every graph, and the idle
+    threads of a larger pool would spin, so there is one pool for each count in use. Used only on
+    the engine thread; closed after the context.
+    """
+
+    def __init__(
+        self, context: Context, n_threads: int | None, n_threads_batch: int | None, n_max: int
+    ) -> None:
+        self._context = context
+        self._n_threads = n_threads
+        self._n_threads_batch = n_threads_batch or n_threads
+        self._tuner = ThreadTuner(n_max)
+        self._pools: dict[int, ThreadpoolHandle] = {}
+        self._attached = 0
+
+    def prepare(self, n_tokens: int) -> None:
+        """Have the next decode, of `n_tokens`, computed with the right number of threads."""
+        fixed = self._n_threads if n_tokens == 1 else self._n_threads_batch
+        n_threads = fixed or self._tuner.choose(n_tokens)
+        if n_threads != self._attached:
+            pool = self._pool(n_threads)
+            llama.llama_attach_threadpool(self._context.ptr, pool, pool)
+            self._context.set_n_threads(n_threads, n_threads)
+            self._attached = n_threads
+
+    def observe(self, n_tokens: int, seconds: float) -> None:
+        """Learn from the decode that `prepare` was called for."""
+        fixed = self._n_threads if n_tokens == 1 else self._n_threads_batch
+        if not fixed:
+            self._tuner.observe(n_tokens, seconds)
+
+    def close(self) -> None:
+        """End the threads."""
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            ggml.ggml_threadpool_free(pool)
+
+    def _pool(self, n_threads: int) -> ThreadpoolHandle:
+        pool = self._pools.get(n_threads)
+        if pool is None:
+            params = ggml.ggml_threadpool_params_default(n_threads)
+            pool = ggml.ggml_threadpool_new(ctypes.byref(params))
+            assert pool, "a thread pool is made of memory and threads; llama.cpp aborts without"
+            self._pools[n_threads] = pool
+        return pool

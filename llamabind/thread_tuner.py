@@ -1,0 +1,115 @@
+"""How many threads a step should compute with, learned from the steps' own times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+_EXPLORE_EVERY = 24
+"""Steps between two looks at another thread count: they cost a percent or two at most."""
+
+_FIRST_LOOKS = 3
+"""Looks that come early, so that a busy machine is noticed within the first answers."""
+
+_EARLY_EVERY = 6
+_WEIGHT = 0.25
+_MARGIN = 0.95
+"""Another count must be this much better: noise must not make it swing."""
+
+
+@dataclass(slots=True)
+class _Regime:
+    """What is known of steps of about one size."""
+
+    best: int
+    seconds_per_token: float | None = None
+    ratios: dict[int, float] = field(default_factory=dict)
+    steps_until_look: int = _EARLY_EVERY
+    looks: int = 0
+    trial: int | None = None
+    trial_steps: int = 0
+
+
+class ThreadTuner:
+    """Chooses a thread count per step size. Used only on the engine thread.
+
+    Compute threads meet at spinning barriers, so one core that a neighbour uses holds all of them
+    up: with as many threads as cores, half a busy core can cost 40% where one thread less costs
+    20%. What is best changes while we serve. So now and then a step is computed with a neighbouring
+    count; the count that is clearly faster is used from then on. Small and large steps are tuned
+    apart, since prompts are limited by arithmetic and single tokens by memory.
+    """
+
+    def __init__(self, n_max: int) -> None:
+        self._counts = thread_counts(n_max)
+        self._regimes: dict[int, _Regime] = {}
+
+    def choose(self, n_tokens: int) -> int:
+        """Return the threads for a step of `n_tokens`."""
+        regime = self._regime(n_tokens)
+        return regime.best if regime.trial is None else regime.trial
+
+    def observe(self, n_tokens: int, seconds: float) -> None:
+        """Learn from the step that was computed with what `choose` said."""
+        if len(self._counts) == 1:
+            return
+        regime = self._regime(n_tokens)
+        cost = seconds / n_tokens
+        if regime.trial is None:
+            regime.seconds_per_token = _blend(regime.seconds_per_token, cost)
+            regime.steps_until_look -= 1
+            if regime.steps_until_look <= 0:
+                self._begin_trial(regime)
+        elif regime.trial_steps == 0:
+            # The first step wakes sleeping threads; the second tells.
+            regime.trial_steps = 1
+        else:
+            self._end_trial(regime, regime.trial, cost)
+
+    def _regime(self, n_tokens: int) -> _Regime:
+        # By powers of two up to 64: from there on all is prompt.
+        key = min(n_tokens.bit_length(), 7)
+        regime = self._regimes.get(key)
+        if regime is None:
+            regime = self._regimes[key] = _Regime(best=self._counts[-1])
+        return regime
+
+    def _begin_trial(self, regime: _Regime) -> None:
+        position = self._counts.index(regime.best)
+        neighbours = (
+            self._counts[max(position - 1, 0) : position]
+            + self._counts[position + 1 : position + 2]
+        )
+        regime.trial = neighbours[regime.looks % len(neighbours)]
+        regime.trial_steps = 0
+        regime.looks += 1
+
+    def _end_trial(self, regime: _Regime, count: int, cost: float) -> None:
+        assert regime.seconds_per_token is not None, "a trial follows ordinary steps"
+        ratio = _blend(regime.ratios.get(count), cost / regime.seconds_per_token)
+        is_known = count in regime.ratios
+        regime.ratios[count] = ratio
+        regime.trial = None
+        early = regime.looks < _FIRST_LOOKS
+        # Promising but seen once: look again soon.
+        soon = early or (ratio < _MARGIN and not is_known)
+        regime.steps_until_look = _EARLY_EVERY if soon else _EXPLORE_EVERY
+        if ratio < _MARGIN and is_known:
+            regime.best = count
+            regime.seconds_per_token = cost
+            regime.ratios.clear()
+
+
+def thread_counts(n_max: int) -> tuple[int, ...]:
+    """Return the counts worth trying up to `n_max`: 1, 2, 3, 4, 6, 8, 12, 16, ..., one less than
+    all, and all.
+    """
+    counts = {1, n_max, max(1, n_max - 1)}
+    step = 2
+    while step < n_max:
+        counts |= {step, step * 3 // 2}
+        step *= 2
+    return tuple(sorted(count for count in counts if count <= n_max))
+
+
+def _blend(average: float | None, value: float) -> float:
+    return value if average is None else (1 - _WEIGHT) * average + _WEIGHT * value

@@ -1,0 +1,60 @@
+"""The tuner finds the fastest thread count of a simulated machine, and follows changes."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from llamabind.thread_tuner import ThreadTuner, thread_counts
+
+
+def _serve(tuner: ThreadTuner, speed: dict[int, float], n_steps: int, n_tokens: int = 1) -> dict:
+    """Run steps on a machine with `speed[n_threads]` tokens per second, give or take a tenth."""
+    noise = random.Random(1)
+    used = dict.fromkeys(speed, 0)
+    for _ in range(n_steps):
+        n_threads = tuner.choose(n_tokens)
+        used[n_threads] += 1
+        tuner.observe(n_tokens, n_tokens / speed[n_threads] * noise.uniform(0.95, 1.05))
+    return used
+
+
+def test_an_idle_machine_keeps_all_cores():
+    used = _serve(ThreadTuner(2), {1: 102, 2: 125}, 1000)
+    assert used[2] > 900
+
+
+def test_a_busy_neighbour_is_avoided_within_some_dozens_of_steps():
+    tuner = ThreadTuner(2)
+    used = _serve(tuner, {1: 102, 2: 74}, 1000)
+    assert used[1] > 900
+    assert _serve(ThreadTuner(2), {1: 102, 2: 74}, 60)[1] > 30
+
+
+def test_it_comes_back_when_the_neighbour_is_gone():
+    tuner = ThreadTuner(2)
+    _serve(tuner, {1: 102, 2: 74}, 300)
+    assert tuner.choose(1) == 1
+    used = _serve(tuner, {1: 102, 2: 125}, 1000)
+    assert used[2] > 800
+
+
+def test_small_and_large_steps_are_tuned_apart():
+    tuner = ThreadTuner(4)
+    _serve(tuner, {1: 20, 2: 30, 3: 25, 4: 24}, 800, n_tokens=1)
+    _serve(tuner, {1: 100, 2: 200, 3: 300, 4: 400}, 800, n_tokens=256)
+    chosen = [tuner.choose(1), tuner.choose(256)]
+    assert chosen == [2, 4]
+
+
+def test_one_core_leaves_nothing_to_tune():
+    assert _serve(ThreadTuner(1), {1: 50}, 100) == {1: 100}
+
+
+@pytest.mark.parametrize(
+    ("n_max", "counts"),
+    [(1, (1,)), (2, (1, 2)), (4, (1, 2, 3, 4)), (16, (1, 2, 3, 4, 6, 8, 12, 15, 16))],
+)
+def test_the_counts_worth_trying(n_max, counts):
+    assert thread_counts(n_max) == counts
