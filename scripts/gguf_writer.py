@@ -105,7 +105,7 @@ def _tensor_infos(tensors: Mapping[str, LazyTensor]) -> Iterator[bytes]:
 
 
 def _read_string(data: bytes, position: int) -> tuple[bytes, int]:
-    end = position + 8 + struct.unpack_from("<Q", data, position)[0]
+    end = position + 8 + int(struct.unpack_from("<Q", data, position)[0])
     return data[position + 8 : end], end
 
 

@@ -59,6 +59,8 @@ class LlamaShape:
 
 
 SHAPES = {
+    # Computes next to nothing: to try the benchmarks themselves.
+    "tiny": LlamaShape(n_ctx_train=32768, ties_embeddings=True),
     # SmolLM2-135M, with a context that no scenario meets the end of.
     "135m": LlamaShape(576, 1536, 30, 9, 3, 32768, ties_embeddings=True),
     # Llama-3.2-1B and Llama-3.1-8B, but for the vocabulary.

@@ -1,0 +1,1 @@
+"""Benchmarks against llama-server of the same build; run as scripts/benchmark."""

@@ -1,0 +1,163 @@
+"""Sends chat requests at the same time and measures what comes back."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from bench.sse import Arrival, StreamReading, count_events, error_text, read_stream
+
+_TIMEOUT_SECONDS = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server answers; `notes` are what it did not do as asked."""
+
+    url: str
+    model: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One request. With `after_events` it waits until the first shot's stream has so many."""
+
+    messages: tuple[dict[str, str], ...]
+    max_tokens: int
+    after_events: int = 0
+
+    def body(self, model: str, seed: int) -> dict[str, Any]:
+        """The request as both servers understand it."""
+        return {
+            "model": model,
+            "messages": self.messages,
+            "max_tokens": self.max_tokens,
+            "seed": seed,
+            "ignore_eos": True,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RequestResult:
+    """What one client saw; times in seconds, `started` and `ended` of one common clock."""
+
+    started: float
+    ended: float
+    first_text: float | None = None
+    last_text: float | None = None
+    largest_gap: float = 0.0
+    n_prompt: int = 0
+    n_cached: int = 0
+    n_tokens: int = 0
+    error: str | None = None
+
+    @property
+    def ttft(self) -> float | None:
+        """Time to the first text."""
+        return None if self.first_text is None else self.first_text - self.started
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The rate of all tokens but the first; 0 where it cannot be told."""
+        if self.first_text is None or self.last_text is None or self.n_tokens < 2:
+            return 0.0
+        seconds = self.last_text - self.first_text
+        return (self.n_tokens - 1) / seconds if seconds > 0 else 0.0
+
+
+def fire(endpoint: Endpoint, shots: Sequence[Shot]) -> list[RequestResult]:
+    """Send all shots, each on a connection of its own; results in the same order."""
+    return asyncio.run(_fire(endpoint, shots))
+
+
+async def _fire(endpoint: Endpoint, shots: Sequence[Shot]) -> list[RequestResult]:
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        volley = _Volley(session, endpoint, shots)
+        return await asyncio.gather(*(volley.send(i) for i in range(len(shots))))
+
+
+class _Volley:
+    """The requests of one measurement."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, endpoint: Endpoint, shots: Sequence[Shot]
+    ) -> None:
+        self._session = session
+        self._endpoint = endpoint
+        self._shots = shots
+        self._n_events = 0.0  # of the first shot's stream; endless when it has ended
+        self._progress = asyncio.Condition()
+
+    async def send(self, index: int) -> RequestResult:
+        """Send one shot when its time has come."""
+        shot = self._shots[index]
+        await self._await_turn(shot)
+        started = time.perf_counter()
+        arrivals: list[Arrival] = []
+        error = None
+        try:
+            error = await self._record(index, arrivals)
+        except (aiohttp.ClientError, TimeoutError) as failure:
+            error = f"{type(failure).__name__}: {failure}"
+        finally:
+            if index == 0:
+                await self._count(float("inf"))
+        reading = read_stream(arrivals)
+        return _result(started, time.perf_counter(), reading, error)
+
+    async def _record(self, index: int, arrivals: list[Arrival]) -> str | None:
+        """Fill `arrivals`; returns the error of an answer that is no stream."""
+        body = self._shots[index].body(self._endpoint.model, seed=index + 1)
+        async with self._session.post(self._endpoint.url, json=body) as response:
+            if response.status != 200:
+                return f"HTTP {response.status}: {_error_of(await response.text())}"
+            async for data in response.content.iter_any():
+                arrivals.append(Arrival(time.perf_counter(), data))
+                if index == 0:
+                    await self._count(count_events(data))
+        return None
+
+    async def _await_turn(self, shot: Shot) -> None:
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._n_events >= shot.after_events)
+
+    async def _count(self, n: float) -> None:
+        self._n_events += n
+        async with self._progress:
+            self._progress.notify_all()
+
+
+def _result(
+    started: float, ended: float, reading: StreamReading, error: str | None
+) -> RequestResult:
+    times, usage = reading.text_seconds, reading.usage
+    error = error or reading.error or (None if reading.is_done else "the stream broke off")
+    details = usage.get("prompt_tokens_details") or {}
+    return RequestResult(
+        started=started,
+        ended=ended,
+        first_text=times[0] if times else None,
+        last_text=times[-1] if times else None,
+        largest_gap=reading.largest_gap,
+        n_prompt=usage.get("prompt_tokens", 0),
+        n_cached=details.get("cached_tokens", 0),
+        # A stream that failed brings no counts; its texts are about one token each.
+        n_tokens=usage.get("completion_tokens", len(times)),
+        error=error,
+    )
+
+
+def _error_of(text: str) -> str:
+    try:
+        return error_text(json.loads(text))
+    except ValueError:
+        return text[:200]

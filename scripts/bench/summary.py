@@ -1,0 +1,34 @@
+"""Few numbers for many: spreads and ratios of repeated measurements."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The middle of some measurements and how far they lie apart."""
+
+    smallest: float
+    median: float
+    largest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self | None:
+        """None of no values."""
+        return cls(min(values), statistics.median(values), max(values)) if values else None
+
+    def text(self, unit: str = "") -> str:
+        """`median (smallest to largest)`."""
+        unit = f" {unit}" if unit else ""
+        return f"{_short(self.median)}{unit} ({_short(self.smallest)} to {_short(self.largest)})"
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Ours over theirs, round by round: neighbours in time saw the same machine."""
+    return [a / b for a, b in zip(ours, theirs, strict=False) if b > 0]
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
