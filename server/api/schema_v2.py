@@ -63,7 +63,7 @@ def loaded_model(entry: ModelEntry) -> dict[str, Any]:
 
 
 def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
-    """GET /api/v2/models/{model_id}. `stats` is a snapshot of the engine, if one is loaded."""
+    """GET /api/v2/models/{model_id}. `stats` is a snapshot of the engine, if it gave one in time."""
     detail = model_summary(entry) | {
         "performance": {
             "load_time": _load_time(entry),
@@ -71,17 +71,10 @@ def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
             "average_speed": entry.average_speed,
         },
         "settings": load_settings(entry),
+        "engine": _engine(entry, stats) if entry.is_in_memory else None,
     }
     if entry.state is ModelState.LOADING:
         detail["progress"] = round(entry.progress, 3)
-    if stats is not None:
-        detail["engine"] = {
-            "pid": entry.worker.pid if entry.is_in_memory else None,
-            "running": stats.running,
-            "waiting": stats.waiting,
-            "kv_cells_used": stats.kv_cells_used,
-            "n_ctx": stats.n_ctx,
-        }
     return detail
 
 
@@ -109,6 +102,17 @@ def load_settings(entry: ModelEntry) -> dict[str, Any]:
             "threads": model.threads,
         }
     return {"requested": msgspec.to_builtins(entry.settings), "effective": effective}
+
+
+def _engine(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
+    """The process, and what it is doing; nulls when it did not say in time."""
+    return {
+        "pid": entry.worker.pid,
+        "running": stats.running if stats else None,
+        "waiting": stats.waiting if stats else None,
+        "kv_cells_used": stats.kv_cells_used if stats else None,
+        "n_ctx": entry.worker.model.n_ctx,
+    }
 
 
 def _metadata(entry: ModelEntry) -> dict[str, Any]:
