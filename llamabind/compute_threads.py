@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from typing import TYPE_CHECKING
 
 from llamabind._capi import ggml, llama
 from llamabind.thread_tuner import ThreadTuner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from llamabind._capi.types import ThreadpoolHandle
     from llamabind.context import Context
 
@@ -31,20 +34,32 @@ class ComputeThreads:
         self._pools: dict[int, ThreadpoolHandle] = {}
         self._attached = 0
 
+    def calibrate(self, n_tokens: int, decode: Callable[[], None], seconds: float) -> None:
+        """Time `decode`, of `n_tokens`, with each count, and start serving with the fastest.
+
+        Beginning with all cores; after `seconds` no more counts are tried, but always two.
+        """
+        if self._fixed(n_tokens):
+            return
+        began = time.perf_counter()
+        found: dict[int, float] = {}
+        for count in reversed(self._tuner.counts):
+            if len(found) >= 2 and time.perf_counter() - began > seconds:
+                break
+            self._use(count)
+            decode()  # wakes the threads and touches the memory
+            started = time.perf_counter()
+            decode()
+            found[count] = time.perf_counter() - started
+        self._tuner.start_with(n_tokens, min(found, key=lambda count: found[count]))
+
     def prepare(self, n_tokens: int) -> None:
         """Have the next decode, of `n_tokens`, computed with the right number of threads."""
-        fixed = self._n_threads if n_tokens == 1 else self._n_threads_batch
-        n_threads = fixed or self._tuner.choose(n_tokens)
-        if n_threads != self._attached:
-            pool = self._pool(n_threads)
-            llama.llama_attach_threadpool(self._context.ptr, pool, pool)
-            self._context.set_n_threads(n_threads, n_threads)
-            self._attached = n_threads
+        self._use(self._fixed(n_tokens) or self._tuner.choose(n_tokens))
 
     def observe(self, n_tokens: int, seconds: float) -> None:
         """Learn from the decode that `prepare` was called for."""
-        fixed = self._n_threads if n_tokens == 1 else self._n_threads_batch
-        if not fixed:
+        if not self._fixed(n_tokens):
             self._tuner.observe(n_tokens, seconds)
 
     def close(self) -> None:
@@ -52,6 +67,16 @@ class ComputeThreads:
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             ggml.ggml_threadpool_free(pool)
+
+    def _fixed(self, n_tokens: int) -> int | None:
+        return self._n_threads if n_tokens == 1 else self._n_threads_batch
+
+    def _use(self, n_threads: int) -> None:
+        if n_threads != self._attached:
+            pool = self._pool(n_threads)
+            llama.llama_attach_threadpool(self._context.ptr, pool, pool)
+            self._context.set_n_threads(n_threads, n_threads)
+            self._attached = n_threads
 
     def _pool(self, n_threads: int) -> ThreadpoolHandle:
         pool = self._pools.get(n_threads)

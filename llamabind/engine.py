@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from llamabind.batch import Batch
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llamabind.model_params import ModelParams
+
+_WARM_UP_PROMPT = 64
+_CALIBRATION_SECONDS = 0.5
 
 
 class Engine(EngineCore):
@@ -91,11 +96,12 @@ def load_engine(
         _check_generates(model)
         params = config.context_params(model.n_ctx_train, retains=_can_be_cut(model))
         context = undo.enter_context(Context(model, params))
-        _warm_up(context)
-        template = _make_template(model, chat_template)
         threads = ComputeThreads(
             context, config.n_threads, config.n_threads_batch, n_max=usable_cores()
         )
+        undo.callback(threads.close)
+        _warm_up(context, threads)
+        template = _make_template(model, chat_template)
         engine = Engine(model, context, threads, template, _shape(model, context, config))
         undo.pop_all()
     return engine
@@ -131,14 +137,27 @@ def _check_generates(model: Model) -> None:
         )
 
 
-def _warm_up(context: Context) -> None:
-    """Decode one token, so that a device that cannot compute fails the load and not a request."""
-    batch = Batch(1)
-    batch.add(0, 0, 0, output=True)
+def _warm_up(context: Context, threads: ComputeThreads) -> None:
+    """Decode, so that a device that cannot compute fails the load and not a request; and find out
+    how many threads to begin with.
+    """
+    for n_tokens in (1, min(_WARM_UP_PROMPT, context.n_ubatch)):
+        with closing(Batch(n_tokens)) as batch:
+            batch.extend([0] * n_tokens, 0, 0, output_last=True)
+            decode = partial(_decode_and_forget, context, batch)
+            started = time.perf_counter()
+            decode()
+            seconds = time.perf_counter() - started
+            threads.calibrate(n_tokens, decode, _CALIBRATION_SECONDS)
+        if seconds * _WARM_UP_PROMPT > _CALIBRATION_SECONDS:
+            # A model so slow that trying prompts would make the load much longer.
+            return
+
+
+def _decode_and_forget(context: Context, batch: Batch) -> None:
     context.decode(batch)
     context.synchronize()
     context.memory_clear()
-    batch.close()
 
 
 def _make_template(model: Model, override: str | None) -> ChatTemplate | None:

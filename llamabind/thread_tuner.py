@@ -15,6 +15,12 @@ _WEIGHT = 0.25
 _MARGIN = 0.95
 """Another count must be this much better: noise must not make it swing."""
 
+_SLOWDOWN = 1.5
+"""Two steps in a row this much slower than before mean that somebody else wants the cores."""
+
+_PROMPT_TOKENS = 16
+"""Steps of so many tokens are limited by arithmetic, smaller ones by memory."""
+
 
 @dataclass(slots=True)
 class _Regime:
@@ -25,6 +31,7 @@ class _Regime:
     ratios: dict[int, float] = field(default_factory=dict)
     steps_until_look: int = _EARLY_EVERY
     looks: int = 0
+    n_slow: int = 0
     trial: int | None = None
     trial_steps: int = 0
 
@@ -36,12 +43,17 @@ class ThreadTuner:
     up: with as many threads as cores, half a busy core can cost 40% where one thread less costs
     20%. What is best changes while we serve. So now and then a step is computed with a neighbouring
     count; the count that is clearly faster is used from then on. Small and large steps are tuned
-    apart, since prompts are limited by arithmetic and single tokens by memory.
+    apart.
     """
 
     def __init__(self, n_max: int) -> None:
-        self._counts = thread_counts(n_max)
+        self.counts = thread_counts(n_max)
+        self._first_choice = {True: n_max, False: n_max}
         self._regimes: dict[int, _Regime] = {}
+
+    def start_with(self, n_tokens: int, n_threads: int) -> None:
+        """Begin with `n_threads` for steps like one of `n_tokens`, as measured beforehand."""
+        self._first_choice[n_tokens >= _PROMPT_TOKENS] = n_threads
 
     def choose(self, n_tokens: int) -> int:
         """Return the threads for a step of `n_tokens`."""
@@ -50,15 +62,12 @@ class ThreadTuner:
 
     def observe(self, n_tokens: int, seconds: float) -> None:
         """Learn from the step that was computed with what `choose` said."""
-        if len(self._counts) == 1:
+        if len(self.counts) == 1:
             return
         regime = self._regime(n_tokens)
         cost = seconds / n_tokens
         if regime.trial is None:
-            regime.seconds_per_token = _blend(regime.seconds_per_token, cost)
-            regime.steps_until_look -= 1
-            if regime.steps_until_look <= 0:
-                self._begin_trial(regime)
+            self._observe_best(regime, cost)
         elif regime.trial_steps == 0:
             # The first step wakes sleeping threads; the second tells.
             regime.trial_steps = 1
@@ -70,16 +79,31 @@ class ThreadTuner:
         key = min(n_tokens.bit_length(), 7)
         regime = self._regimes.get(key)
         if regime is None:
-            regime = self._regimes[key] = _Regime(best=self._counts[-1])
+            first = self._first_choice[n_tokens >= _PROMPT_TOKENS]
+            regime = self._regimes[key] = _Regime(best=first)
         return regime
 
-    def _begin_trial(self, regime: _Regime) -> None:
-        position = self._counts.index(regime.best)
-        neighbours = (
-            self._counts[max(position - 1, 0) : position]
-            + self._counts[position + 1 : position + 2]
-        )
-        regime.trial = neighbours[regime.looks % len(neighbours)]
+    def _observe_best(self, regime: _Regime, cost: float) -> None:
+        average = regime.seconds_per_token
+        is_slow = average is not None and cost > _SLOWDOWN * average
+        regime.n_slow = regime.n_slow + 1 if is_slow else 0
+        if not is_slow:
+            regime.seconds_per_token = _blend(average, cost)
+        regime.steps_until_look -= 1
+        if regime.n_slow == 2:
+            regime.seconds_per_token = cost
+            regime.n_slow = 0
+            regime.ratios.clear()
+            self._begin_trial(regime, prefer_fewer=True)
+        elif regime.steps_until_look <= 0:
+            self._begin_trial(regime)
+
+    def _begin_trial(self, regime: _Regime, *, prefer_fewer: bool = False) -> None:
+        position = self.counts.index(regime.best)
+        fewer = self.counts[max(position - 1, 0) : position]
+        more = self.counts[position + 1 : position + 2]
+        neighbours = fewer + more
+        regime.trial = neighbours[0 if prefer_fewer else regime.looks % len(neighbours)]
         regime.trial_steps = 0
         regime.looks += 1
 

@@ -32,6 +32,18 @@ def test_a_busy_neighbour_is_avoided_within_some_dozens_of_steps():
     assert _serve(ThreadTuner(2), {1: 102, 2: 74}, 60)[1] > 30
 
 
+def test_a_neighbour_who_comes_later_is_noticed_within_some_steps():
+    tuner = ThreadTuner(2)
+    _serve(tuner, {1: 102, 2: 125}, 500)
+    assert _serve(tuner, {1: 102, 2: 30}, 20)[1] > 8
+
+
+def test_it_begins_with_what_was_measured():
+    tuner = ThreadTuner(4)
+    tuner.start_with(1, 2)
+    assert (tuner.choose(1), tuner.choose(8), tuner.choose(100)) == (2, 2, 4)
+
+
 def test_it_comes_back_when_the_neighbour_is_gone():
     tuner = ThreadTuner(2)
     _serve(tuner, {1: 102, 2: 74}, 300)
