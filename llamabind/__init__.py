@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from llamabind.chat_template import ChatTemplate, OutputParser, ParsedMessage, RenderedPrompt
     from llamabind.context import Context
     from llamabind.context_params import ContextParams
+    from llamabind.embedding_config import EmbeddingConfig
+    from llamabind.embedding_engine import EmbeddingEngine, load_embedding_engine
     from llamabind.engine import Engine, load_engine
     from llamabind.engine_config import EngineConfig
     from llamabind.engine_core import EngineShape, EngineStats
@@ -45,6 +47,8 @@ _HOMES = {
     "ChatTemplate": "chat_template",
     "Context": "context",
     "ContextParams": "context_params",
+    "EmbeddingConfig": "embedding_config",
+    "EmbeddingEngine": "embedding_engine",
     "Engine": "engine",
     "EngineConfig": "engine_config",
     "EngineShape": "engine_core",
@@ -68,6 +72,7 @@ _HOMES = {
     "Tokenizer": "tokenizer",
     "Usage": "request",
     "json_schema_to_grammar": "json_schema",
+    "load_embedding_engine": "embedding_engine",
     "load_engine": "engine",
     "read_gguf_header": "gguf_header",
 }
@@ -87,6 +92,10 @@ __all__ = [  # noqa: RUF022 - grouped as a reader looks for them
     "FinishReason",
     "Usage",
     "Timings",
+    # embeddings
+    "load_embedding_engine",
+    "EmbeddingEngine",
+    "EmbeddingConfig",
     # owners of native objects
     "Model",
     "ModelParams",

@@ -23,6 +23,7 @@ LlamaError
 ├── ChatTemplateError           a chat template that cannot be parsed or rendered
 │   └── TemplateRefusedError    the template itself called raise_exception
 ├── PromptTooLongError          a prompt that can never fit the context; carries both numbers
+│   └── InputTooLongError       the same for an input that is to be embedded
 └── QueueFullError              too many requests wait already; try again later
 """
 
@@ -148,6 +149,23 @@ class PromptTooLongError(LlamaError):
         )
         self.n_prompt_tokens = n_prompt_tokens
         self.n_ctx = n_ctx
+
+
+class InputTooLongError(PromptTooLongError):
+    """An input for an embedding that can never be computed.
+
+    `limit_name` is the limit's parameter, "n_ubatch" or "n_ctx", `n_ctx` its value in tokens.
+    """
+
+    def __init__(self, n_prompt_tokens: int, limit: int, limit_name: str) -> None:
+        super().__init__(n_prompt_tokens, limit)
+        self.limit_name = limit_name
+
+    def __str__(self) -> str:
+        return (
+            f"the input of {self.n_prompt_tokens} tokens does not fit "
+            f"{self.limit_name} of {self.n_ctx} tokens"
+        )
 
 
 class QueueFullError(LlamaError):

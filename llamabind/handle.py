@@ -4,13 +4,20 @@ import warnings
 from abc import ABC, abstractmethod
 from itertools import count
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from llamabind.errors import HandleClosedError
 
 HandleT = TypeVar("HandleT", bound=int)
 _creation_order = count()
+
+
+class Closable(Protocol):
+    """What a parent can close."""
+
+    def close(self) -> None:
+        """Give back what is owned; a second call does nothing."""
 
 
 class Handle(ABC, Generic[HandleT]):
@@ -23,7 +30,7 @@ class Handle(ABC, Generic[HandleT]):
 
     def __init__(self, handle: HandleT, *parents: "Handle[Any]") -> None:
         self._handle: HandleT | None = handle
-        self._children: WeakValueDictionary[int, Handle[Any]] = WeakValueDictionary()
+        self._children: WeakValueDictionary[int, Closable] = WeakValueDictionary()
         for parent in parents:
             parent.adopt(self)
 
@@ -39,7 +46,7 @@ class Handle(ABC, Generic[HandleT]):
         """Whether close() was called."""
         return self._handle is None
 
-    def adopt(self, child: "Handle[Any]") -> None:
+    def adopt(self, child: Closable) -> None:
         """Close `child` before this object is freed."""
         self._children[next(_creation_order)] = child
 

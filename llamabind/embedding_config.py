@@ -1,0 +1,159 @@
+"""EmbeddingConfig: the shape of an embedding engine; pure Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from llamabind.checks import INT32_MAX, check_bool, check_choice, check_int
+from llamabind.context_params import (
+    FLASH_ATTN_MODES,
+    KV_CACHE_TYPES,
+    MAX_SEQUENCES,
+    MAX_THREADS,
+    POOLING_TYPES,
+    ContextParams,
+)
+from llamabind.engine_config import DEFAULT_MAX_CTX, usable_cores
+
+# llama.cpp's own default of n_ubatch.
+_SMALL_UBATCH: Final = 512
+# Every token of a batch has n_vocab logits in the output buffer, wanted or not
+# (llama_context::output_reserve): 512 MiB of them for what is chosen unasked.
+_OUTPUT_BYTES: Final = 512 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingTraits:
+    """What decides the shape of a model's context for embeddings.
+
+    `pooling` is the model's own, "none" where it names none. `is_split` says that an input may be
+    computed in several parts: there is a memory, and attention looks back only.
+    """
+
+    n_ctx_train: int
+    n_vocab: int
+    pooling: str
+    is_causal: bool
+    is_split: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingShape:
+    """The effective sizes of an embedding engine.
+
+    One decode takes `n_batch` tokens of at most `n_seq_max` inputs; one input has at most
+    `n_input_max` tokens, a limit that comes from the parameter `limit_name`. `n_cells` is the
+    memory all inputs of a decode share. `can_split` says that an input may spread over decodes.
+    """
+
+    n_batch: int
+    n_seq_max: int
+    n_cells: int
+    n_input_max: int
+    limit_name: str
+    n_vocab: int
+    can_split: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingConfig:
+    """The shape of an embedding engine. Raises InvalidParameterError.
+
+    `n_ctx` None takes the model's training context, at most 8,192 tokens; more than the training
+    context is never used. `n_ubatch` tokens are computed at once; an encoder, or any model with
+    pooling "mean" or "cls", takes no longer input. None takes as much as an input may have, within
+    reason. `n_parallel` inputs share a decode at most. `pooling` None takes the model's, else
+    "last" for a causal model and "mean" for others; "none" is one vector a token, "rank" a score.
+    With `max_waiting` inputs waiting no more are taken. Threads None takes one per usable core.
+    """
+
+    n_ctx: int | None = None
+    n_ubatch: int | None = None
+    n_parallel: int = 64
+    pooling: str | None = None
+    max_waiting: int | None = None
+    n_threads: int | None = None
+    type_k: str = "f16"
+    type_v: str = "f16"
+    flash_attn: str = "auto"
+    offload_kqv: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("n_ctx", "n_ubatch", "max_waiting"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), 1, INT32_MAX)
+        check_int("n_parallel", self.n_parallel, 1, MAX_SEQUENCES)
+        if self.pooling is not None:
+            check_choice("pooling", self.pooling, POOLING_TYPES)
+        if self.n_threads is not None:
+            check_int("n_threads", self.n_threads, 1, MAX_THREADS)
+        check_choice("type_k", self.type_k, KV_CACHE_TYPES)
+        check_choice("type_v", self.type_v, KV_CACHE_TYPES)
+        check_choice("flash_attn", self.flash_attn, FLASH_ATTN_MODES)
+        check_bool("offload_kqv", self.offload_kqv)
+
+    def pooling_for(self, traits: EmbeddingTraits) -> str:
+        """Return the pooling type that is used."""
+        if self.pooling is not None:
+            return self.pooling
+        if traits.pooling != "none":
+            return traits.pooling
+        return "last" if traits.is_causal else "mean"
+
+    def context_params(self, traits: EmbeddingTraits) -> ContextParams:
+        """Return the context for a model; n_batch and n_ubatch are one, so a decode is one graph.
+
+        A pooled vector is that of the last graph its input was in (llama_context::decode).
+        """
+        n_ctx = self._n_ctx(traits)
+        n_ubatch = min(self.n_ubatch or self._default_ubatch(traits), n_ctx)
+        n_threads = self.n_threads or usable_cores()
+        return ContextParams(
+            n_ctx=n_ctx,
+            n_batch=n_ubatch,
+            n_ubatch=n_ubatch,
+            n_seq_max=min(self.n_parallel, n_ubatch),
+            n_threads=n_threads,
+            n_threads_batch=n_threads,
+            type_k=self.type_k,
+            type_v=self.type_v,
+            flash_attn=self.flash_attn,
+            offload_kqv=self.offload_kqv,
+            kv_unified=True,
+            embeddings=True,
+            pooling_type=self.pooling_for(traits),
+        )
+
+    def shape(self, traits: EmbeddingTraits, n_ubatch: int, n_seq_max: int) -> EmbeddingShape:
+        """Return what a context for context_params() holds; `n_ubatch` is the effective one."""
+        n_ctx = self._n_ctx(traits)
+        can_split = self._can_split(traits)
+        # Learned positions end with the training context (ggml_get_rows aborts beyond), and
+        # llama.cpp rounds n_ctx up: so this limit is ours.
+        is_whole = not can_split and n_ubatch < n_ctx
+        return EmbeddingShape(
+            n_batch=min(n_ubatch, n_ctx),
+            n_seq_max=n_seq_max,
+            n_cells=n_ctx,
+            n_input_max=n_ubatch if is_whole else n_ctx,
+            limit_name="n_ubatch" if is_whole else "n_ctx",
+            n_vocab=traits.n_vocab,
+            can_split=can_split,
+        )
+
+    def _n_ctx(self, traits: EmbeddingTraits) -> int:
+        return min(self.n_ctx or DEFAULT_MAX_CTX, traits.n_ctx_train)
+
+    def _can_split(self, traits: EmbeddingTraits) -> bool:
+        """Tell whether the last part of an input gives the vector of the whole.
+
+        With pooling "rank" a causal model reads the last token (llm_graph_input_cls).
+        """
+        return traits.is_split and self.pooling_for(traits) in ("last", "rank", "none")
+
+    def _default_ubatch(self, traits: EmbeddingTraits) -> int:
+        if self._can_split(traits):
+            return _SMALL_UBATCH
+        affordable = _OUTPUT_BYTES // (4 * traits.n_vocab)
+        return max(_SMALL_UBATCH, min(self._n_ctx(traits), affordable))

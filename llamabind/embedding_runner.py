@@ -1,0 +1,89 @@
+"""EmbeddingRunner: the only place that computes embeddings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llamabind.batch import Batch
+from llamabind.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from llamabind.context import Context
+    from llamabind.embedding_queue import EmbeddingChunk
+
+
+class EmbeddingRunner:
+    """Computes chunks on a context for embeddings. Used on one thread."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._batch = Batch(context.n_batch)
+        self._is_pooled = context.pooling_type != "none"
+        # What an unfinished input has so far, with pooling "none".
+        self._token_rows: list[NDArray[np.float32]] = []
+
+    def run(self, chunks: Sequence[EmbeddingChunk]) -> list[NDArray[np.float32]]:
+        """Decode all chunks at once and return one array for each that completes its input.
+
+        Shape (n_embd_out,), with pooling "rank" (n_cls_out,), with "none" (n_tokens, n_embd_out).
+        Raises a DecodeError; nothing is remembered then.
+        """
+        firsts = self._fill_batch(chunks)
+        try:
+            self._forget_all_but([chunk.seq_id for chunk in chunks if chunk.start > 0])
+            self._compute()
+        except DecodeError:
+            self._context.memory_clear()
+            self._token_rows = []
+            raise
+        return [
+            vector
+            for chunk, first in zip(chunks, firsts, strict=True)
+            if (vector := self._vector(chunk, first)) is not None
+        ]
+
+    def close(self) -> None:
+        """Give the batch back; the context belongs to who made it."""
+        self._batch.close()
+
+    def _fill_batch(self, chunks: Sequence[EmbeddingChunk]) -> list[int]:
+        self._batch.clear()
+        return [
+            self._batch.extend(
+                chunk.item.tokens[chunk.start : chunk.end], chunk.start, chunk.seq_id
+            )
+            for chunk in chunks
+        ]
+
+    def _forget_all_but(self, seq_ids: Sequence[int]) -> None:
+        if not seq_ids:
+            self._token_rows = []
+            self._context.memory_clear()
+            return
+        for seq_id in range(self._context.n_seq_max):
+            if seq_id not in seq_ids:
+                self._context.memory_seq_rm(seq_id)
+
+    def _compute(self) -> None:
+        if self._context.model.has_encoder:
+            self._context.encode(self._batch)
+        else:
+            self._context.decode(self._batch)
+
+    def _vector(self, chunk: EmbeddingChunk, first: int) -> NDArray[np.float32] | None:
+        if self._is_pooled:
+            return self._context.embeddings_seq(chunk.seq_id) if chunk.is_last else None
+        end = first + chunk.end - chunk.start
+        rows = [self._context.embeddings_ith(index) for index in range(first, end)]
+        if chunk.start > 0:
+            rows = self._token_rows + rows
+        if chunk.is_last:
+            return np.stack(rows)
+        self._token_rows = rows
+        return None

@@ -1,0 +1,170 @@
+"""The thread that computes embeddings for all callers at once."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Protocol
+
+from llamabind.embedding_queue import EmbeddingChunk, EmbeddingQueue, EmbeddingRequest
+from llamabind.engine_thread import EngineStoppedError
+from llamabind.errors import (
+    InputTooLongError,
+    InvalidParameterError,
+    LlamaError,
+    QueueFullError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from llamabind.embedding_config import EmbeddingShape
+
+logger = logging.getLogger(__name__)
+
+_Command = Callable[[EmbeddingQueue], None]
+
+
+class VectorRunner(Protocol):
+    """What computes: llama.cpp in life, a fake in tests."""
+
+    def run(self, chunks: Sequence[EmbeddingChunk]) -> list[NDArray[np.float32]]:
+        """Return an array for each chunk that completes its input. Raises LlamaError."""
+
+
+class _StopThread(Exception):  # noqa: N818 - a signal, not an error
+    """Raised by the command that ends the loop."""
+
+
+class EmbeddingThread:
+    """Computes the inputs of all requests, packed together. All methods may come from any thread.
+
+    A computation that fails answers the requests that were in it; the thread goes on.
+    """
+
+    def __init__(
+        self, runner: VectorRunner, shape: EmbeddingShape, max_waiting: int | None = None
+    ) -> None:
+        self._shape = shape
+        self._max_waiting = max_waiting
+        self._queue = EmbeddingQueue(shape)
+        self._commands: SimpleQueue[_Command] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._thread = threading.Thread(
+            target=_run,
+            args=(self._queue, self._commands, runner, self._mark_stopped),
+            name="embedding",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def submit(self, request: EmbeddingRequest) -> None:
+        """Start a request; its future is answered on the thread.
+
+        Raises InputTooLongError (with both numbers), InvalidParameterError for an empty input or a
+        token that does not exist, QueueFullError and EngineStoppedError.
+        """
+        for index, tokens in enumerate(request.inputs):
+            self._check(index, tokens)
+        n_waiting = self._queue.n_waiting
+        if self._max_waiting is not None and n_waiting + len(request.inputs) > self._max_waiting:
+            raise QueueFullError(n_waiting, self._max_waiting)
+        if not request.inputs:
+            request.future.set_result([])
+            return
+        self._send(lambda queue: queue.add(request))
+        request.future.add_done_callback(lambda _: self._drop_cancelled(request))
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Answer what waits with EngineStoppedError and join the thread; False if it did not end
+        in `timeout`.
+        """
+        with self._lock:
+            if not self._stopped:
+                self._stopped = True
+                self._commands.put(_stop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _check(self, index: int, tokens: Sequence[int]) -> None:
+        if not tokens:
+            raise InvalidParameterError("input", f"input {index} has no tokens")
+        if len(tokens) > self._shape.n_input_max:
+            raise InputTooLongError(len(tokens), self._shape.n_input_max, self._shape.limit_name)
+        last = self._shape.n_vocab - 1
+        if min(tokens) < 0 or max(tokens) > last:
+            raise InvalidParameterError(
+                "input", f"input {index} has a token that is not in 0..{last}"
+            )
+
+    def _drop_cancelled(self, request: EmbeddingRequest) -> None:
+        if request.future.cancelled():
+            with self._lock:
+                if not self._stopped:
+                    self._commands.put(lambda queue: queue.drop(request))
+
+    def _mark_stopped(self) -> None:
+        with self._lock:
+            self._stopped = True
+
+    def _send(self, command: _Command) -> None:
+        with self._lock:
+            if self._stopped:
+                raise EngineStoppedError("the embedding engine is closed")
+            self._commands.put(command)
+
+
+def _stop(_queue: EmbeddingQueue) -> None:
+    raise _StopThread
+
+
+def _run(
+    queue: EmbeddingQueue,
+    commands: SimpleQueue[_Command],
+    runner: VectorRunner,
+    mark_stopped: Callable[[], None],
+) -> None:
+    """Loop of the thread: it gets no more than it needs, so that it cannot touch the rest."""
+    error: BaseException = EngineStoppedError("the embedding engine was closed")
+    try:
+        while True:
+            while not queue.has_work or not commands.empty():
+                commands.get()(queue)
+            _compute(queue, runner)
+    except _StopThread:
+        pass
+    except BaseException as failure:
+        logger.exception("the embedding thread failed")
+        error = failure
+    # Nobody is queued after this, so that everybody is answered.
+    mark_stopped()
+    with contextlib.suppress(_StopThread):
+        while not commands.empty():
+            commands.get()(queue)
+    for request in queue.all_requests():
+        request.fail(error)
+
+
+def _compute(queue: EmbeddingQueue, runner: VectorRunner) -> None:
+    chunks = queue.next_batch()
+    try:
+        vectors = runner.run(chunks)
+    except Exception as error:
+        # Whatever broke, those who wait for it must hear of it.
+        if not isinstance(error, LlamaError):
+            logger.exception("a computation of embeddings failed")
+        for request in {chunk.item.request for chunk in chunks}:
+            queue.drop(request)
+            request.fail(error)
+        return
+    finished = [chunk.item for chunk in chunks if chunk.is_last]
+    for item, vector in zip(finished, vectors, strict=True):
+        item.request.put(item.index, vector)
