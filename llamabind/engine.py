@@ -14,6 +14,7 @@ from llamabind.context import Context
 from llamabind.engine_config import EngineConfig, usable_cores
 from llamabind.engine_core import EngineCore, EngineShape
 from llamabind.errors import ModelLoadError
+from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
 from llamabind.runner import ModelRunner
 
@@ -32,7 +33,8 @@ class Engine(EngineCore):
     """An EngineCore over a model and a context of its own; close() frees all of it.
 
     `tokenizer` and `chat_template` may be used on any thread while the engine is open;
-    `chat_template` is None for a model without a template that can be used.
+    `chat_template` is None for a model without a template that can be used. `memory` is what it
+    takes, by device.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Engine(EngineCore):
         self.context = context
         self.tokenizer = model.tokenizer
         self.chat_template = template
+        self.memory = MemoryReport.of(context)
         runner = ModelRunner(model, context, threads)
         self._resources = ExitStack()
         self._resources.callback(model.close)

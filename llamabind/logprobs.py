@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from llamabind._capi import shim
 from llamabind._capi.shim import lb_status
+from llamabind._capi.shim_text import last_error
 from llamabind.errors import LlamaError
 from llamabind.request import TokenLogprob
 
@@ -41,7 +42,7 @@ def top_logprobs(
         own,
     )
     if status != lb_status.LB_OK:
-        raise LlamaError((shim.lb_last_error() or b"").decode(errors="replace"))
+        raise LlamaError(last_error())
     return [
         TokenLogprob(
             token,

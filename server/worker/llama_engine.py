@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
-
 from llamabind import (
     Engine,
     EngineConfig,
@@ -28,11 +26,8 @@ _PROGRESS_STEP = 0.01
 class LlamaEngine:
     """A loaded model with its engine thread. Any thread."""
 
-    def __init__(
-        self, engine: Engine, events: EngineEvents, memory_bytes: int, warnings: tuple[str, ...]
-    ) -> None:
+    def __init__(self, engine: Engine, events: EngineEvents, warnings: tuple[str, ...]) -> None:
         self._engine = engine
-        self._memory_bytes = memory_bytes
         self._warnings = warnings
         # Before the thread starts: nothing that takes a llama_context is thread-safe.
         self._n_threads = engine.context.n_threads
@@ -46,7 +41,7 @@ class LlamaEngine:
             n_batch=shape.n_batch,
             n_parallel=shape.n_parallel,
             threads=self._n_threads,
-            memory_bytes=self._memory_bytes,
+            memory_bytes=self._engine.memory.total,
             description=self._engine.model.description,
             fingerprint=_fingerprint(),
             warnings=self._warnings,
@@ -102,8 +97,6 @@ class LlamaEngine:
 
 def load_llama_engine(load: Load, events: EngineEvents) -> LlamaEngine:
     """Load the model of `load`; returns when it is ready. Raises LlamaError."""
-    process = psutil.Process()
-    before = process.memory_info().rss
     with _native_warnings() as warnings:
         engine = load_engine(
             load.path,
@@ -111,10 +104,7 @@ def load_llama_engine(load: Load, events: EngineEvents) -> LlamaEngine:
             _engine_config(load),
             progress=_Progress(events),
         )
-    grown = process.memory_info().rss - before
-    # Weights on another device are no part of this process's own memory.
-    memory = max(grown, engine.model.size_bytes)
-    return LlamaEngine(engine, events, memory, tuple(warnings))
+    return LlamaEngine(engine, events, tuple(warnings))
 
 
 def _fingerprint() -> str:

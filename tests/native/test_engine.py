@@ -251,6 +251,16 @@ def test_a_prompt_as_long_as_the_context_is_refused(engine):
     assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (1024, 1024)
 
 
+def test_memory_is_weights_cache_and_buffers(engine, random_llama_path):
+    host = engine.memory.host
+    n_weights = random_llama_path.stat().st_size
+    assert 0.5 * n_weights < host.model <= n_weights
+    # 2 layers, K and V, 2 heads of 16 floats of 16 bits, for each of the cells.
+    assert host.context == 2 * 2 * 2 * 16 * 2 * engine.shape.n_cells
+    assert host.compute > 0
+    assert engine.memory.total == host.model + host.context + host.compute
+
+
 def test_a_load_can_be_cancelled(random_llama_path):
     with pytest.raises(LoadCancelledError):
         load_engine(random_llama_path, progress=lambda fraction: False)

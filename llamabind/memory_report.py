@@ -1,0 +1,55 @@
+"""MemoryReport: what a context really uses, by device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from llamabind._capi import shim
+from llamabind._capi.shim_text import last_error, take_text
+from llamabind.errors import LlamaError
+
+if TYPE_CHECKING:
+    from llamabind.context import Context
+
+
+class MemoryUse(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of weights, of KV cache and state, and of compute buffers."""
+
+    model: int
+    context: int
+    compute: int
+
+    @property
+    def total(self) -> int:
+        """The sum in bytes."""
+        return self.model + self.context + self.compute
+
+
+class DeviceMemoryUse(MemoryUse, frozen=True, kw_only=True):
+    """The same on one device; `type` is gpu, igpu or accel."""
+
+    name: str
+    description: str
+    type: str
+
+
+class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one context and its model use (lb_memory_breakdown of csrc/llamabind.h)."""
+
+    host: MemoryUse
+    devices: tuple[DeviceMemoryUse, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """All of it in bytes."""
+        return self.host.total + sum(device.total for device in self.devices)
+
+    @classmethod
+    def of(cls, context: Context) -> MemoryReport:
+        """Measure `context`. Raises LlamaError."""
+        text = shim.lb_memory_breakdown(context.ptr)
+        if not text:
+            raise LlamaError(last_error())
+        return msgspec.json.decode(take_text(text), type=cls)
