@@ -195,8 +195,11 @@ struct lb_parser {
 };
 
 static void load_spec(lb_parser & parser, const char * spec_json) {
-    const json spec   = lb::parse_json(spec_json, "the parser");
-    const int  format = spec.value("format", 0);
+    const json spec = lb::parse_json(spec_json, "the parser");
+    if (!spec.is_object()) {
+        lb::invalid("the parser: must be an object");
+    }
+    const int format = spec.value("format", 0);
     if (format < 0 || format >= COMMON_CHAT_FORMAT_COUNT) {
         lb::invalid("the parser: format " + std::to_string(format) + " does not exist");
     }

@@ -1,0 +1,225 @@
+"""OutputParser: text, reasoning and tool calls out of an answer, whole, cut anywhere, and streamed."""
+
+import json
+from os.path import commonprefix
+
+import pytest
+from chat_samples import CALL, TOOLS, USER, template_text, templates
+
+from llamabind.chat_template import ChatTemplate, RenderedPrompt
+from llamabind.errors import ChatTemplateError, HandleClosedError
+from llamabind.output_parser import MessageDelta, OutputParser, ParsedMessage, ToolCall
+
+pytestmark = pytest.mark.native
+
+ARGUMENTS = '{"city": "Paris"}'
+HERMES = f'<tool_call>\n{{"name": "get_weather", "arguments": {ARGUMENTS}}}\n</tool_call>'
+# What a model of the family writes when it calls get_weather.
+CALLS = {
+    "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use": HERMES,
+    "Qwen-Qwen2.5-7B-Instruct": HERMES,
+    "Qwen3-Coder": (
+        "<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n"
+        "</function>\n</tool_call>"
+    ),
+    "meta-llama-Llama-3.1-8B-Instruct": f'{{"name": "get_weather", "parameters": {ARGUMENTS}}}',
+    "mistralai-Mistral-Nemo-Instruct-2407": (
+        f'[TOOL_CALLS][{{"name": "get_weather", "arguments": {ARGUMENTS}, "id": "abc123456"}}]'
+    ),
+    "openai-gpt-oss-120b": (
+        f"<|channel|>commentary to=functions.get_weather<|message|>{ARGUMENTS}"
+    ),
+}
+# Reviewed: what the template writes for a call in the history is not what follows its own
+# generation prompt (which opens a thought, or a turn that the history closes differently).
+NOT_FROM_HISTORY = {
+    "Apriel-1.6-15b-Thinker-fixed",
+    "Cohere2MoE",
+    "CohereForAI-c4ai-command-r-plus-tool_use",
+    "CohereForAI-c4ai-command-r7b-12-2024-tool_use",
+    "MiniMax-M2",
+    "NVIDIA-Nemotron-Nano-v2",
+    "Qwen-QwQ-32B",
+    "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
+    "llama-cpp-deepseek-r1",
+    "meetkai-functionary-medium-v3.1",
+    "openbmb-MiniCPM5-1B",
+    "tencent-Hy3",
+    "unsloth-Apriel-1.5",
+    "upstage-Solar-Open-100B",
+}
+
+
+def _rendered(name: str, **options) -> tuple[ChatTemplate, RenderedPrompt]:
+    template = ChatTemplate(None, template_text(name))
+    with template:
+        return template, template.render([USER], **options)
+
+
+def _joined(deltas: list[MessageDelta]) -> ParsedMessage:
+    """The message that a client builds from deltas; checks that each call is named once."""
+    calls: list[list[str]] = []
+    for delta in deltas:
+        call = delta.tool_call
+        assert [delta.content, delta.reasoning_content, call].count(None) == 2
+        if call is None:
+            continue
+        if call.index == len(calls):
+            assert call.id
+            assert call.name
+            calls.append([call.id, call.name, ""])
+        else:
+            assert call.id is None
+            assert call.name is None
+        calls[call.index][2] += call.arguments
+    return ParsedMessage(
+        content="".join(delta.content or "" for delta in deltas),
+        reasoning_content="".join(delta.reasoning_content or "" for delta in deltas),
+        tool_calls=tuple(ToolCall(*call) for call in calls),
+    )
+
+
+def _streamed(parser: OutputParser, text: str) -> ParsedMessage:
+    deltas = [delta for letter in text for delta in parser.feed(letter)]
+    return _joined(deltas + list(parser.feed("", final=True)))
+
+
+def _check_every_way(rendered: RenderedPrompt, text: str) -> ParsedMessage:
+    """Parse whole, cut at every byte, and streamed by letters; the results must agree."""
+    with OutputParser(rendered.parser_spec) as parser:
+        data = text.encode()
+        for end in range(len(data)):
+            parser.parse(data[:end].decode(errors="replace"), partial=True)
+        whole = parser.parse(text)
+        streamed = _streamed(parser, text)
+        assert parser.message == streamed
+    assert not whole.is_fallback
+    assert streamed.content == whole.content
+    assert streamed.reasoning_content == whole.reasoning_content
+    assert [(call.name, call.arguments) for call in streamed.tool_calls] == [
+        (call.name, call.arguments) for call in whole.tool_calls
+    ]
+    return whole
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_a_tool_call_is_taken_out_of_the_text(name):
+    _, rendered = _rendered(name, tools=TOOLS)
+    message = _check_every_way(rendered, CALLS[name])
+    [call] = message.tool_calls
+    assert call.name == "get_weather"
+    assert json.loads(call.arguments) == {"city": "Paris"}
+    assert message.content == ""
+
+
+def test_a_call_written_from_history_parses_back_for_every_format_that_allows_it():
+    wrong = set()
+    for name in templates():
+        with ChatTemplate(None, template_text(name)) as template:
+            if template.capabilities.supports_tool_calls and not _comes_back(template):
+                wrong.add(name)
+    print(f"not parsed back: {sorted(wrong)}")
+    assert wrong == NOT_FROM_HISTORY
+
+
+def _comes_back(template: ChatTemplate) -> bool:
+    return any(_comes_back_with(template, enable_thinking) for enable_thinking in (False, True))
+
+
+def _comes_back_with(template: ChatTemplate, enable_thinking: bool) -> bool:
+    options = {"tools": TOOLS, "enable_thinking": enable_thinking}
+    asked = template.render([USER], **options)
+    history = {**options, "add_generation_prompt": False}
+    called = template.render([USER, CALL], **history).prompt
+    plain = template.render([USER, {"role": "assistant", "content": "hello"}], **history).prompt
+    if len(commonprefix([asked.prompt, called])) < len(asked.prompt):
+        return False
+    text, end = called[len(asked.prompt) :], plain.rpartition("hello")[2].strip()
+    if end and end in text:
+        text = text[: text.rindex(end)]
+    with OutputParser(asked.parser_spec) as parser:
+        message = parser.parse(text)
+        if message.is_fallback or not message.tool_calls:
+            return False
+    message = _check_every_way(asked, text)
+    [call] = message.tool_calls
+    return call.name == "get_weather" and json.loads(call.arguments) == {"city": "Paris"}
+
+
+def test_plain_text_is_content():
+    _, rendered = _rendered("Qwen-Qwen2.5-7B-Instruct", tools=TOOLS)
+    message = _check_every_way(rendered, "Bonjour, ça va? [1] {x} 日本 🙂")
+    assert message == ParsedMessage("Bonjour, ça va? [1] {x} 日本 🙂")
+
+
+def test_a_parser_without_a_format_takes_everything_as_content():
+    with OutputParser() as parser:
+        assert parser.parse("<think>x</think>{") == ParsedMessage("<think>x</think>{")
+
+
+def test_reasoning_is_split_from_the_answer():
+    _, rendered = _rendered("Qwen-Qwen3-0.6B")
+    message = _check_every_way(rendered, "<think>\nIt is a city.\n</think>\n\nParis.")
+    assert message.reasoning_content.strip() == "It is a city."
+    assert message.content.strip() == "Paris."
+
+
+def test_reasoning_stays_in_the_text_when_it_is_not_wanted():
+    _, rendered = _rendered("Qwen-Qwen3-0.6B", reasoning_format="none")
+    message = _check_every_way(rendered, "<think>hm</think>Paris.")
+    assert message.reasoning_content == ""
+    assert "hm" in message.content
+
+
+def test_text_before_a_call_and_two_calls_are_told_apart():
+    _, rendered = _rendered("Qwen-Qwen2.5-7B-Instruct", tools=TOOLS, parallel_tool_calls=True)
+    second = HERMES.replace("Paris", "Rome")
+    message = _check_every_way(rendered, f"I look it up.\n{HERMES}\n{second}")
+    assert message.content.strip() == "I look it up."
+    assert [json.loads(call.arguments)["city"] for call in message.tool_calls] == ["Paris", "Rome"]
+    assert len({call.id for call in message.tool_calls}) == 2
+
+
+def test_an_answer_that_does_not_fit_the_format_falls_back_to_its_text():
+    _, rendered = _rendered("Qwen-Qwen2.5-7B-Instruct", tools=TOOLS)
+    text = HERMES.replace("get_weather", "get_nothing")
+    with OutputParser(rendered.parser_spec) as parser:
+        assert parser.parse(text) == ParsedMessage(text, is_fallback=True)
+        assert _streamed(parser, text).content == text
+
+
+def test_a_call_that_is_cut_off_keeps_what_was_told():
+    _, rendered = _rendered("Qwen-Qwen2.5-7B-Instruct", tools=TOOLS)
+    text = HERMES[: HERMES.index("Paris") + 3]
+    with OutputParser(rendered.parser_spec) as parser:
+        streamed = _streamed(parser, text)
+        assert parser.message.content == streamed.content
+        assert parser.message.tool_calls == streamed.tool_calls
+
+
+@pytest.mark.parametrize("n", [1_000, 60_000, 100_000])
+def test_a_flood_of_brackets_is_survived(n):
+    _, rendered = _rendered("Qwen-Qwen2.5-7B-Instruct", tools=TOOLS)
+    text = HERMES.replace('"Paris"', "[" * n)
+    with OutputParser(rendered.parser_spec) as parser:
+        assert parser.parse(text, partial=True).content is not None
+        message = parser.parse(text)
+        assert message.content == text or message.tool_calls
+
+
+def test_text_that_is_no_utf8_is_survived():
+    with OutputParser() as parser:
+        assert parser.parse("a\udcffb\0c", partial=True).content == "a?b\0c"
+
+
+@pytest.mark.parametrize("spec", ["{", "[]", '{"format": 99}', '{"parser": "x"}', '{"parser": 5}'])
+def test_a_broken_specification_is_an_error(spec):
+    with pytest.raises(ChatTemplateError):
+        OutputParser(spec)
+
+
+def test_a_closed_parser_says_so():
+    parser = OutputParser()
+    parser.close()
+    with pytest.raises(HandleClosedError):
+        parser.parse("x")
