@@ -1,11 +1,14 @@
 """TokenStream: the text of one request on its way from a worker process to a handler."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from server.errors import EngineFailedError, UnavailableError
 from server.protocol import SequenceOutput
+
+_JOIN_OVER = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,14 @@ class Piece:
 class TokenStream:
     """One request's pieces. Loop only; one reader.
 
-    Delivery never waits for the reader: what a slow client has not taken yet is joined into one
-    piece, so memory is bounded by the length of the answer.
+    Delivery never waits for the reader. A piece is what one step brought; when a slow client has
+    let many of them pile up they are joined, so that it can catch up.
     """
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.usage = TokenUsage()
-        self._outputs: list[SequenceOutput] = []
+        self._outputs: deque[SequenceOutput] = deque()
         self._error: BaseException | None = None
         self._ended = asyncio.Event()
         self._wake = asyncio.Event()
@@ -77,7 +80,7 @@ class TokenStream:
     # -- the reader's side
 
     async def next(self, patience: float | None = None) -> Piece | None:
-        """The text since the last call; None when `patience` seconds brought nothing.
+        """The next text; None when `patience` seconds brought nothing.
 
         Raises what the stream was failed with. The piece with a finish_reason is the last.
         """
@@ -90,7 +93,8 @@ class TokenStream:
                     await self._wake.wait()
             except TimeoutError:
                 return None
-        outputs, self._outputs = self._outputs, []
+        count = 1 if len(self._outputs) <= _JOIN_OVER else len(self._outputs)
+        outputs = [self._outputs.popleft() for _ in range(count)]
         last = outputs[-1]
         return Piece(
             "".join(output.text for output in outputs),

@@ -63,7 +63,7 @@ def loaded_model(entry: ModelEntry) -> dict[str, Any]:
 
 
 def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
-    """GET /api/v2/models/{model_id}. `stats` is a snapshot of the engine, if it gave one in time."""
+    """GET /api/v2/models/{model_id}. `stats` is a snapshot of the engine, if there is one."""
     detail = model_summary(entry) | {
         "performance": {
             "load_time": _load_time(entry),

@@ -81,14 +81,25 @@ async def test_the_outputs_of_many_requests_reach_their_own_streams(tmp_path: Pa
         assert streams[0].usage.completion == 3
 
 
-async def test_a_late_reader_gets_everything_joined(tmp_path: Path) -> None:
+async def test_a_piece_is_what_one_step_brought(tmp_path: Path) -> None:
     async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
         stream = _submit(client, "echo: once upon a time")
         await stream.wait_ended()
+        pieces = [piece async for piece in stream]
+        assert [piece.text for piece in pieces] == ["once", " upon", " a", " time", ""]
+        assert [piece.usage.completion for piece in pieces] == [1, 2, 3, 4, 4]
+        assert pieces[-1].finish_reason == "stop"
+        assert pieces[-1].timings_ms == (1.0, 10.0, 20.0)
+
+
+async def test_what_a_slow_reader_left_lying_is_joined(tmp_path: Path) -> None:
+    text = " ".join(str(number) for number in range(50))
+    async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
+        stream = _submit(client, f"echo: {text}")
+        await stream.wait_ended()
         piece = await stream.next()
         assert piece is not None
-        assert (piece.text, piece.finish_reason) == ("once upon a time", "stop")
-        assert piece.timings_ms == (1.0, 10.0, 20.0)
+        assert (piece.text, piece.finish_reason) == (text, "stop")
 
 
 async def test_a_stream_without_news_gives_none_in_time(tmp_path: Path) -> None:
