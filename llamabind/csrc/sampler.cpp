@@ -73,37 +73,40 @@ void drop_impossible(candidates & buffer) {
                  buffer.end());
 }
 
+// LLAMA_TOKEN_NULL if nothing can be chosen: a chain that bans every candidate still selects one.
 llama_token run_chain(llama_sampler * chain, candidates & buffer) {
+    drop_impossible(buffer);
     if (buffer.empty()) {
-        throw lb::failure(LB_ERROR, "the model's logits rule out every token");
+        return LLAMA_TOKEN_NULL;
     }
     llama_token_data_array array{ buffer.data(), buffer.size(), -1, false };
     llama_sampler_apply(chain, &array);
     if (array.selected < 0 || static_cast<size_t>(array.selected) >= array.size) {
         throw lb::failure(LB_ERROR, "the sampler chain selected no token: does it end with one that selects?");
     }
-    return array.data[array.selected].id;
+    const auto & selected = array.data[array.selected];
+    return selected.logit == -INFINITY ? LLAMA_TOKEN_NULL : selected.id;
 }
 
 llama_token sample(lb_sampler & sampler, const float * logits, int32_t n_vocab, candidates & buffer) {
+    const auto * grammar = sampler.grammar.get();
     fill(buffer, logits, n_vocab);
-    const auto * grammar  = sampler.grammar.get();
-    const bool   is_bound = grammar != nullptr && !grammar->is_waiting();
-    drop_impossible(buffer);
     llama_token token = run_chain(sampler.chain, buffer);
-    if (!is_bound || grammar->allows(token)) {
+    if (grammar == nullptr || grammar->is_waiting()) {
+        if (token == LLAMA_TOKEN_NULL) {
+            throw lb::failure(LB_ERROR, "every token is ruled out, by the model's logits or by the samplers");
+        }
+        return token;
+    }
+    if (token != LLAMA_TOKEN_NULL && grammar->allows(token)) {
         return token;
     }
     fill(buffer, logits, n_vocab);
     llama_token_data_array array{ buffer.data(), buffer.size(), -1, false };
     grammar->apply(&array);
-    drop_impossible(buffer);
-    if (buffer.empty()) {
-        throw lb::failure(LB_GRAMMAR_DEAD_END, "no token of the vocabulary can continue the grammar");
-    }
     token = run_chain(sampler.chain, buffer);
-    if (!grammar->allows(token)) {
-        throw lb::failure(LB_GRAMMAR_DEAD_END, "the samplers ruled out every token that can continue the grammar");
+    if (token == LLAMA_TOKEN_NULL || !grammar->allows(token)) {
+        throw lb::failure(LB_GRAMMAR_DEAD_END, "no token of the vocabulary can continue the grammar");
     }
     return token;
 }

@@ -24,9 +24,7 @@ def _chain(n: int, rule: str) -> str:
 
 def _ladder(n: int, ends: str) -> str:
     """Every step branches on the same text: the paths multiply with every character."""
-    steps = [
-        f"s{i} ::= " + " | ".join(f'"=" s{i + 1} "{end}"' for end in ends) for i in range(n)
-    ]
+    steps = [f"s{i} ::= " + " | ".join(f'"=" s{i + 1} "{end}"' for end in ends) for i in range(n)]
     return "\n".join(["root ::= s0", *steps, f's{n} ::= "x"'])
 
 

@@ -249,16 +249,20 @@ def test_malformed_messages_are_named(messages, field):
     ],
 )
 def test_malformed_options_are_named(options, field):
-    with ChatTemplate(None, template_text("Qwen-Qwen2.5-7B-Instruct")) as template:
-        with pytest.raises(InvalidParameterError) as caught:
-            template.render([USER], **options)
+    with (
+        ChatTemplate(None, template_text("Qwen-Qwen2.5-7B-Instruct")) as template,
+        pytest.raises(InvalidParameterError) as caught,
+    ):
+        template.render([USER], **options)
     assert caught.value.field == field
 
 
 def test_a_required_call_is_refused_where_the_template_has_no_format_for_it():
-    with ChatTemplate(None, template_text("google-gemma-2-2b-it")) as template:
-        with pytest.raises(InvalidParameterError, match="has no tool-call format"):
-            template.render([USER], tools=TOOLS, tool_choice="required")
+    with (
+        ChatTemplate(None, template_text("google-gemma-2-2b-it")) as template,
+        pytest.raises(InvalidParameterError, match="has no tool-call format"),
+    ):
+        template.render([USER], tools=TOOLS, tool_choice="required")
 
 
 @pytest.mark.parametrize("depth", [101, 900, 50_000])
@@ -291,9 +295,11 @@ def test_neither_model_nor_template_is_an_error():
 
 
 def test_a_template_that_fails_is_no_refusal():
-    with ChatTemplate(None, "{{ messages | no_such_filter }}") as template:
-        with pytest.raises(ChatTemplateError) as caught:
-            template.render([USER])
+    with (
+        ChatTemplate(None, "{{ messages | no_such_filter }}") as template,
+        pytest.raises(ChatTemplateError) as caught,
+    ):
+        template.render([USER])
     assert not isinstance(caught.value, TemplateRefusedError)
 
 

@@ -1,4 +1,4 @@
-"""Guarded grammars: what they allow is what llama.cpp allows, and lazy ones wait for their trigger."""
+"""Guarded grammars allow what llama.cpp's allow, and lazy ones wait for their trigger."""
 
 import ctypes
 import random
