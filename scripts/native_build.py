@@ -177,7 +177,7 @@ def _options_of(source: Path) -> set[str]:
     for folder in folders:
         files += [*(source / folder).rglob("CMakeLists.txt"), *(source / folder).rglob("*.cmake")]
     text = "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
-    names = set(re.findall(r"\b(?:GGML|LLAMA|MTMD)_[A-Z0-9_]+\b", text))
+    names = set(re.findall(r"\b(?:GGML|LLAMA|MTMD)_[A-Z0-9_]*[A-Z0-9]\b", text))
     # The macros that CMake sets for the compiler are easily mistaken for options.
     return {name for name in names if not name.startswith("GGML_USE_")}
 
