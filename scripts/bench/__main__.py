@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,8 @@ from bench.servers import ServerFailedError
 def main() -> int:
     """Exit status 1 if a goal is missed, 2 if something does not work."""
     arguments = _arguments()
+    # The servers must not outlive us; as an exception it closes them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     model = arguments.model or random_model(arguments.shape)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as logs:
         ring = Ring(
