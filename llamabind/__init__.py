@@ -1,9 +1,9 @@
 """Python bindings to a self-built llama.cpp, and a batching engine on top of them.
 
-    from llamabind import GenerationRequest, load_engine
+    from llamabind import LLM
 
-    with load_engine("model.gguf") as engine:
-        ...
+    with LLM("model.gguf") as llm:
+        print(llm.generate("Once upon a time").text)
 
 Names are imported at their first use, so that `import llamabind` costs nothing and pure-Python
 parts can be used by a process that must never load native code.
@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llamabind.aio import AsyncLLM
+    from llamabind.answers import Answer, Generation, StreamPiece
     from llamabind.batch import Batch
     from llamabind.chat_template import ChatTemplate, OutputParser, ParsedMessage, RenderedPrompt
     from llamabind.context import Context
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from llamabind.errors import GgufError, LlamaError
     from llamabind.gguf_header import GgufHeader, read_gguf_header
     from llamabind.json_schema import json_schema_to_grammar
+    from llamabind.llm import LLM
     from llamabind.lora import LoraAdapter
     from llamabind.model import Model
     from llamabind.model_params import ModelParams
@@ -38,11 +41,14 @@ if TYPE_CHECKING:
     )
     from llamabind.sampler import Sampler
     from llamabind.sampling_params import SamplingParams
+    from llamabind.text_stream import TextStream
     from llamabind.tokenizer import Tokenizer
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Answer": "answers",
+    "AsyncLLM": "aio",
     "Batch": "batch",
     "ChatTemplate": "chat_template",
     "Context": "context",
@@ -55,9 +61,11 @@ _HOMES = {
     "EngineStats": "engine_core",
     "EngineThread": "engine_thread",
     "FinishReason": "request",
+    "Generation": "answers",
     "GenerationRequest": "request",
     "GgufError": "errors",
     "GgufHeader": "gguf_header",
+    "LLM": "llm",
     "LlamaError": "errors",
     "LoraAdapter": "lora",
     "Model": "model",
@@ -68,6 +76,8 @@ _HOMES = {
     "RequestOutput": "request",
     "Sampler": "sampler",
     "SamplingParams": "sampling_params",
+    "StreamPiece": "answers",
+    "TextStream": "text_stream",
     "Timings": "request",
     "Tokenizer": "tokenizer",
     "Usage": "request",
@@ -79,6 +89,13 @@ _HOMES = {
 
 __all__ = [  # noqa: RUF022 - grouped as a reader looks for them
     "__version__",
+    # a model in a few lines
+    "LLM",
+    "AsyncLLM",
+    "Generation",
+    "Answer",
+    "TextStream",
+    "StreamPiece",
     # the engine
     "load_engine",
     "Engine",

@@ -84,13 +84,8 @@ class EmbeddingEngine:
         `normalize` makes every vector one of length 1, a zero vector stays zero. Raises like
         submit(), and InvalidParameterError with pooling "none" or "rank".
         """
-        if self.pooling in ("none", "rank"):
-            instead = "embed_tokens" if self.pooling == "none" else "rerank or score"
-            raise InvalidParameterError(
-                "pooling", f'"{self.pooling}" gives no vector for an input: use {instead}'
-            )
-        vectors = self._compute(self.tokenize(inputs))
-        return normalized(vectors) if normalize else vectors
+        self.check_embeds()
+        return self.stacked(_wait(self.submit(self.tokenize(inputs))), normalize=normalize)
 
     def embed_tokens(
         self, inputs: Sequence[str | Sequence[int]], *, normalize: bool = False
@@ -108,8 +103,8 @@ class EmbeddingEngine:
 
         Needs pooling "rank". Raises like submit().
         """
-        self._check_pooling("rank")
-        return self._compute(self.tokenize(inputs))
+        self.check_ranks()
+        return self.stacked(_wait(self.submit(self.tokenize(inputs))))
 
     def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         """Return the relevance of each document to the query, shape (n,); higher is better.
@@ -117,12 +112,31 @@ class EmbeddingEngine:
         Scores are the model's own, most often logits: they order documents and mean nothing else.
         Needs pooling "rank". Raises like submit().
         """
-        self._check_pooling("rank")
-        return self._compute(self.rerank_inputs(query, documents))[:, 0]
+        self.check_ranks()
+        return self.stacked(_wait(self.submit(self.rerank_inputs(query, documents))))[:, 0]
 
     def rerank_inputs(self, query: str, documents: Sequence[str]) -> list[list[int]]:
         """Return the tokens that rerank() computes for each document."""
         return [self._rerank_prompt.encode(query, document) for document in documents]
+
+    def stacked(
+        self, vectors: Sequence[NDArray[np.float32]], *, normalize: bool = False
+    ) -> NDArray[np.float32]:
+        """Return the answer of submit() as one array, shape (n, n_embd)."""
+        stacked = np.stack(vectors) if vectors else np.empty((0, self.n_embd), np.float32)
+        return normalized(stacked) if normalize else stacked
+
+    def check_embeds(self) -> None:
+        """Raise InvalidParameterError unless there is one vector for each input."""
+        if self.pooling in ("none", "rank"):
+            instead = "embed_tokens" if self.pooling == "none" else "rerank or score"
+            raise InvalidParameterError(
+                "pooling", f'"{self.pooling}" gives no vector for an input: use {instead}'
+            )
+
+    def check_ranks(self) -> None:
+        """Raise InvalidParameterError unless inputs get scores."""
+        self._check_pooling("rank")
 
     def close(self) -> None:
         """Answer what waits with EngineStoppedError and free the context; again does nothing."""
@@ -143,10 +157,6 @@ class EmbeddingEngine:
         if isinstance(item, str):
             return self.model.tokenizer.encode(item, add_special=True, parse_special=True)
         return list(item)
-
-    def _compute(self, inputs: list[list[int]]) -> NDArray[np.float32]:
-        vectors = _wait(self.submit(inputs))
-        return np.stack(vectors) if vectors else np.empty((0, self.n_embd), np.float32)
 
     def _check_pooling(self, needed: str) -> None:
         if self.pooling != needed:

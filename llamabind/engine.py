@@ -96,9 +96,9 @@ def load_engine(
     config = config or EngineConfig()
     with ExitStack() as undo:
         model = undo.enter_context(Model(path, model_params, progress))
-        _check_generates(model)
         params = config.context_params(model.n_ctx_train, retains=_can_be_cut(model))
         context = undo.enter_context(Context(model, params))
+        _check_generates(context)
         threads = ComputeThreads(
             context, config.n_threads, config.n_threads_batch, n_max=usable_cores()
         )
@@ -132,8 +132,9 @@ def _can_be_cut(model: Model) -> bool:
     return not (model.is_recurrent or model.is_hybrid)
 
 
-def _check_generates(model: Model) -> None:
-    if not model.has_decoder or model.has_encoder:
+def _check_generates(context: Context) -> None:
+    model = context.model
+    if not model.has_decoder or model.has_encoder or not context.has_memory:
         raise ModelLoadError(
             "unsupported_architecture",
             f"{model.architecture} models do not generate text by decoding",

@@ -1,0 +1,56 @@
+"""GenerationClient: an engine on its thread, and the way from and to many callers."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from llamabind.engine_thread import EngineStoppedError, EngineThread
+from llamabind.output_router import OutputRouter, Sink
+from llamabind.prompting import Prompter
+
+if TYPE_CHECKING:
+    from llamabind.engine import Engine
+    from llamabind.engine_core import EngineStats
+    from llamabind.request import GenerationRequest
+
+
+class GenerationClient:
+    """Starts requests and routes their outputs. Owns the engine; any thread may call it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.prompter = Prompter(engine.tokenizer, engine.chat_template, engine.shape.n_ctx)
+        # Enough that seats are refilled at once, and few enough samplers.
+        self.window = 2 * engine.shape.n_parallel
+        self._router = OutputRouter()
+        self._thread = EngineThread(engine, self._router.deliver)
+
+    @property
+    def stats(self) -> EngineStats:
+        """The engine's snapshot after the latest step."""
+        return self._thread.stats
+
+    def start(self, request: GenerationRequest, sink: Sink) -> None:
+        """Start a request; `sink` is called on the engine's thread and must not block.
+
+        Raises what EngineThread.submit does.
+        """
+        self._router.open(request.request_id, sink)
+        try:
+            self._thread.submit(request)
+        except BaseException:
+            self._router.close(request.request_id)
+            raise
+
+    def cancel(self, request_id: str) -> None:
+        """End a request whose outputs nobody wants any more; unknown ids are ignored."""
+        self._router.close(request_id)
+        # A stopped engine has ended all its requests.
+        with contextlib.suppress(EngineStoppedError):
+            self._thread.cancel(request_id)
+
+    def close(self) -> None:
+        """Cancel what runs, tell whoever waits for it, and free the engine."""
+        self._thread.close()
+        self.engine.close()

@@ -1,0 +1,313 @@
+"""LLM: a model in a few lines of Python."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Self, overload
+
+from llamabind.answer_batch import AnswerBatch
+from llamabind.embedding_engine import EmbeddingEngine
+from llamabind.engine import load_engine
+from llamabind.errors import GgufError, InvalidParameterError, QueueFullError
+from llamabind.generation_client import GenerationClient
+from llamabind.gguf_header import read_gguf_header
+from llamabind.model import Model
+from llamabind.progress_bar import ProgressBar
+from llamabind.prompting import Conversation, Prompt, is_conversation
+from llamabind.sampling_params import SamplingParams
+from llamabind.text_stream import TextStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Unpack
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from llamabind.answers import Generation
+    from llamabind.chat_template import ChatTemplate
+    from llamabind.embedding_config import EmbeddingConfig
+    from llamabind.engine_config import EngineConfig
+    from llamabind.engine_core import EngineStats
+    from llamabind.generation_options import ChatOptions, GenerateOptions, StreamOptions
+    from llamabind.model_params import ModelParams
+    from llamabind.prompting import PromptRequests
+    from llamabind.request import RequestOutput
+    from llamabind.tokenizer import Tokenizer
+
+# Those without a memory in create_memory of llama-model.cpp, and the encoder half of T5.
+EMBEDDING_ARCHITECTURES: Final = frozenset(
+    {
+        "bert",
+        "eurobert",
+        "gemma-embedding",
+        "jina-bert-v2",
+        "jina-bert-v3",
+        "modern-bert",
+        "neo-bert",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "t5encoder",
+    }
+)
+
+
+class LLM:
+    """A loaded model that generates, chats and embeds.
+
+    Any number of threads may call it: their requests are computed together. Close it, or use
+    `with`. A model that only embeds (BERT and its like) has embed() and rerank() alone. `model` is
+    the loaded file; its metadata and sizes may be read while this is open.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        model_params: ModelParams | None = None,
+        config: EngineConfig | None = None,
+        embedding: EmbeddingConfig | None = None,
+        chat_template: str | None = None,
+        progress: Callable[[float], bool] | None = None,
+    ) -> None:
+        """Load the file; blocks until the model is ready.
+
+        `embedding` is the shape of the context that embed() and rerank() make when they are first
+        called, `chat_template` replaces the file's own; `progress` gets 0.0 to 1.0 and cancels by
+        returning False. Raises what load_engine does.
+        """
+        self._embedding = embedding
+        self._embedding_engine: EmbeddingEngine | None = None
+        self._lock = threading.Lock()
+        self._client: GenerationClient | None = None
+        if _only_embeds(path):
+            self.model = Model(path, model_params, progress)
+        else:
+            engine = load_engine(path, model_params, config, progress, chat_template)
+            self._client = GenerationClient(engine)
+            self.model = engine.model
+
+    @property
+    def client(self) -> GenerationClient:
+        """The engine and its thread. InvalidParameterError for a model that only embeds."""
+        if self._client is None:
+            raise InvalidParameterError(
+                "model", f"{self.model.architecture} models do not generate text: use embed()"
+            )
+        return self._client
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer; any thread."""
+        return self.model.tokenizer
+
+    @property
+    def chat_template(self) -> ChatTemplate | None:
+        """The chat template, None for a model without one."""
+        return self.client.engine.chat_template
+
+    @property
+    def stats(self) -> EngineStats:
+        """The engine's snapshot after its latest step."""
+        return self.client.stats
+
+    @overload
+    def generate(
+        self,
+        prompts: str | list[int],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Generation: ...
+
+    @overload
+    def generate(
+        self,
+        prompts: list[str] | list[list[int]],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> list[Generation]: ...
+
+    def generate(
+        self,
+        prompts: str | list[int] | list[str] | list[list[int]],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Generation | list[Generation]:
+        """Continue one prompt, or many together; results come in the order of the prompts.
+
+        A prompt is a text or token ids. `params` may be one for each prompt. Options are those of
+        GenerationRequest (`max_tokens`, `stop`, `logprobs`, ...), `n` answers for each prompt, and
+        `progress` to show a bar (needs tqdm). Raises PromptTooLongError, InvalidParameterError or
+        GrammarError; an answer that fails later has finish_reason ERROR. KeyboardInterrupt cancels.
+        """
+        is_single = isinstance(prompts, str) or (bool(prompts) and isinstance(prompts[0], int))
+        every: Any = [prompts] if is_single else prompts
+        results = self._run(every, params, options)
+        return results[0] if is_single else results
+
+    @overload
+    def chat(
+        self,
+        messages: Conversation,
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Generation: ...
+
+    @overload
+    def chat(
+        self,
+        messages: Sequence[Conversation],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> list[Generation]: ...
+
+    def chat(
+        self,
+        messages: Conversation | Sequence[Conversation],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Generation | list[Generation]:
+        """Answer one conversation, or many together, in OpenAI's form of messages.
+
+        Further options are those of ChatTemplate.render, such as `tools` in OpenAI's form,
+        `json_schema` or `enable_thinking`. The answer is taken apart into `text`, `reasoning` and
+        `tool_calls`. Raises like generate(), and ChatTemplateError.
+        """
+        if not messages:
+            raise InvalidParameterError("messages", "must have at least one message")
+        is_single = is_conversation(messages)
+        every: Any = [messages] if is_single else messages
+        results = self._run(every, params, options)
+        return results[0] if is_single else results
+
+    def stream(
+        self,
+        prompt: Prompt | Conversation,
+        params: SamplingParams | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> TextStream:
+        """Continue a prompt or answer a conversation, piece by piece.
+
+        Options and errors are those of generate() and chat(). Leaving the iterator early cancels
+        the request: see TextStream.
+        """
+        client = self.client
+        return TextStream(client, client.prompter.prepare(prompt, params, options))
+
+    @overload
+    def embed(self, texts: str, *, normalize: bool = True) -> NDArray[np.float32]: ...
+
+    @overload
+    def embed(
+        self, texts: Sequence[str | Sequence[int]], *, normalize: bool = True
+    ) -> NDArray[np.float32]: ...
+
+    def embed(
+        self, texts: str | Sequence[str | Sequence[int]], *, normalize: bool = True
+    ) -> NDArray[np.float32]:
+        """Return vectors of shape (n, n_embd), for a single text (n_embd,).
+
+        See EmbeddingEngine.embed; its context is made by the first call.
+        """
+        if isinstance(texts, str):
+            vector: NDArray[np.float32] = self.embeddings.embed([texts], normalize=normalize)[0]
+            return vector
+        return self.embeddings.embed(texts, normalize=normalize)
+
+    def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        """Return the relevance of each document, shape (n,). See EmbeddingEngine.rerank."""
+        return self.embeddings.rerank(query, documents)
+
+    @property
+    def embeddings(self) -> EmbeddingEngine:
+        """The embedding engine, made at its first use. Raises ContextCreateError."""
+        with self._lock:
+            if self._embedding_engine is None:
+                self._embedding_engine = EmbeddingEngine(self.model, self._embedding)
+            return self._embedding_engine
+
+    def close(self) -> None:
+        """Cancel what runs and free everything; again does nothing.
+
+        Other threads may wait for answers, which then end with ABORT, but start nothing meanwhile.
+        """
+        if self._embedding_engine is not None:
+            self._embedding_engine.close()
+        if self._client is not None:
+            self._client.close()
+        self.model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(
+        self,
+        prompts: Sequence[Prompt | Conversation],
+        params: SamplingParams | Sequence[SamplingParams] | None,
+        options: Mapping[str, Any],
+    ) -> list[Generation]:
+        client = self.client
+        is_shown = options.get("progress", False)
+        prepared = prepare_all(client, prompts, params, options)
+        batch = AnswerBatch(prepared, client.window)
+        with closing(ProgressBar(batch.n_answers, is_shown=is_shown)) as bar:
+            _run_batch(client, batch, bar)
+        return batch.results()
+
+
+def prepare_all(
+    client: GenerationClient,
+    prompts: Sequence[Prompt | Conversation],
+    params: SamplingParams | Sequence[SamplingParams] | None,
+    options: Mapping[str, Any],
+) -> list[PromptRequests]:
+    """Return the requests of all prompts; `params` may be one for each of them."""
+    if not isinstance(params, SamplingParams) and params is not None:
+        each: Sequence[SamplingParams | None] = params
+    else:
+        each = [params] * len(prompts)
+    if len(each) != len(prompts):
+        raise InvalidParameterError("params", f"got {len(each)} for {len(prompts)} prompts")
+    kept = {key: value for key, value in options.items() if key != "progress"}
+    return [
+        client.prompter.prepare(prompt, its_params, kept)
+        for prompt, its_params in zip(prompts, each, strict=True)
+    ]
+
+
+def _run_batch(client: GenerationClient, batch: AnswerBatch, bar: ProgressBar) -> None:
+    queue: SimpleQueue[list[RequestOutput]] = SimpleQueue()
+    try:
+        while not batch.is_done:
+            while (request := batch.next_request()) is not None:
+                try:
+                    client.start(request, queue.put)
+                except QueueFullError:
+                    if not batch.postpone(request):
+                        raise
+            batch.take(queue.get())
+            bar.show(batch.n_finished)
+    finally:
+        # Whatever ended it, KeyboardInterrupt too: nothing goes on for nobody.
+        for request_id in batch.live:
+            client.cancel(request_id)
+
+
+def _only_embeds(path: str | Path) -> bool:
+    try:
+        return read_gguf_header(path).architecture in EMBEDDING_ARCHITECTURES
+    except GgufError:
+        # Loading tells what is wrong with the file, in better words.
+        return False

@@ -1,0 +1,160 @@
+"""Prompter: prompts and conversations to requests that an engine can run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from llamabind.checks import check_int
+from llamabind.errors import ChatTemplateError, InvalidParameterError, PromptTooLongError
+from llamabind.generation_options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
+from llamabind.request import GenerationRequest
+from llamabind.sampling_params import RANDOM_SEED, SamplingParams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llamabind.chat_template import ChatTemplate, RenderedPrompt
+    from llamabind.output_parser import OutputParser
+    from llamabind.tokenizer import Tokenizer
+
+Message = Mapping[str, Any]
+Conversation = Sequence[Message]
+Prompt = str | Sequence[int]
+
+MAX_ANSWERS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRequests:
+    """The requests of one prompt, one for each answer, and how a chat's answers are read."""
+
+    requests: tuple[GenerationRequest, ...]
+    make_parser: Callable[[], OutputParser] | None = None
+
+    @property
+    def request(self) -> GenerationRequest:
+        """The request of the first answer."""
+        return self.requests[0]
+
+
+class Prompter:
+    """Renders, tokenises, and gives out request ids. Any thread."""
+
+    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, n_ctx: int) -> None:
+        self._tokenizer = tokenizer
+        self._template = template
+        self._n_ctx = n_ctx
+        self._ids = count(1)
+
+    def prepare(
+        self,
+        prompt: Prompt | Conversation,
+        params: SamplingParams | None,
+        options: Mapping[str, Any],
+    ) -> PromptRequests:
+        """Return the requests for a prompt or a conversation.
+
+        A text gets the special tokens the vocabulary adds, and special tokens written in it count
+        as such, as in llama-server's completions. Raises PromptTooLongError, InvalidParameterError,
+        TokenizeError, ChatTemplateError.
+        """
+        params = params or SamplingParams()
+        options = dict(options)
+        n = options.pop("n", 1)
+        check_int("n", n, 1, MAX_ANSWERS)
+        render_options = {key: options.pop(key) for key in TEMPLATE_OPTIONS & options.keys()}
+        for unknown in sorted(options.keys() - REQUEST_OPTIONS):
+            raise InvalidParameterError(unknown, "is no option of a request")
+        if is_conversation(prompt):
+            return self._prepare_chat(prompt, params, options, n, render_options)
+        for unknown in sorted(render_options):
+            raise InvalidParameterError(unknown, "is an option of conversations only")
+        tokens: tuple[Any, ...] = tuple(prompt)
+        if isinstance(prompt, str):
+            tokens = self._encode(prompt)
+        return PromptRequests(self._requests(tokens, params, options, n))
+
+    def _prepare_chat(
+        self,
+        messages: Conversation,
+        params: SamplingParams,
+        options: dict[str, Any],
+        n: int,
+        render_options: Mapping[str, Any],
+    ) -> PromptRequests:
+        template = self._template
+        if template is None:
+            raise ChatTemplateError("the model has no chat template: give one, or use generate()")
+        if params.grammar:
+            render_options = {**render_options, "grammar": params.grammar}
+        rendered = template.render(messages, **render_options)
+        options["stop"] = (*_stops(options), *rendered.stops)
+        options["preserved_tokens"] = self._preserved(rendered)
+        requests = self._requests(
+            self._encode(rendered.prompt), _with_grammar(params, rendered), options, n
+        )
+        return PromptRequests(requests, lambda: template.parser(rendered))
+
+    def _requests(
+        self, tokens: tuple[int, ...], params: SamplingParams, options: Mapping[str, Any], n: int
+    ) -> tuple[GenerationRequest, ...]:
+        if len(tokens) >= self._n_ctx:
+            raise PromptTooLongError(len(tokens), self._n_ctx)
+        fields = {**options, "stop": _stops(options)}
+        fields["logits_processors"] = tuple(options.get("logits_processors", ()))
+        return tuple(
+            GenerationRequest(
+                request_id=str(next(self._ids)),
+                prompt_tokens=tokens,
+                sampling=_nth_seed(params, index),
+                **fields,
+            )
+            for index in range(n)
+        )
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        # A rendered prompt has no BOS of its own where the vocabulary adds one (common/chat.cpp).
+        return tuple(self._tokenizer.encode(text, add_special=True, parse_special=True))
+
+    def _preserved(self, rendered: RenderedPrompt) -> frozenset[int]:
+        """Return the markers that are one token each; others appear in the text by themselves."""
+        encoded = [
+            self._tokenizer.encode(text, add_special=False, parse_special=True)
+            for text in rendered.preserved_tokens
+        ]
+        return frozenset(tokens[0] for tokens in encoded if len(tokens) == 1)
+
+
+def is_conversation(prompt: object) -> TypeGuard[Conversation]:
+    """Tell messages from a text, token ids, or several of any of them."""
+    if isinstance(prompt, str) or not isinstance(prompt, Sequence):
+        return False
+    return len(prompt) > 0 and isinstance(prompt[0], Mapping)
+
+
+def _stops(options: Mapping[str, Any]) -> tuple[str, ...]:
+    stop = options.get("stop", ())
+    return (stop,) if isinstance(stop, str) else tuple(stop)
+
+
+def _with_grammar(params: SamplingParams, rendered: RenderedPrompt) -> SamplingParams:
+    """Return `params` with the grammar that the template wants (tools, a schema, or theirs)."""
+    if not rendered.grammar:
+        return params
+    return replace(
+        params,
+        grammar=rendered.grammar,
+        grammar_lazy=rendered.grammar_lazy,
+        grammar_triggers=rendered.grammar_triggers,
+        grammar_prefill=rendered.grammar_prefill,
+    )
+
+
+def _nth_seed(params: SamplingParams, index: int) -> SamplingParams:
+    """Give each answer of one prompt a seed of its own, or all would be one."""
+    if index == 0 or params.seed is None or params.seed == RANDOM_SEED:
+        return params
+    return replace(params, seed=(params.seed + index) % RANDOM_SEED)

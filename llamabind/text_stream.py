@@ -1,0 +1,82 @@
+"""TextStream: one answer, piece by piece, as it is computed."""
+
+from __future__ import annotations
+
+from collections import deque
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Self
+
+from llamabind.answers import PieceReader
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from llamabind.answers import StreamPiece
+    from llamabind.generation_client import GenerationClient
+    from llamabind.prompting import PromptRequests
+    from llamabind.request import RequestOutput
+
+
+class TextStream:
+    """An iterator over the pieces of an answer. Used by one thread.
+
+    It begins when it is made. Whoever leaves it early cancels the request: by close(), by the end
+    of a `with`, or by dropping it, as `break` in `for piece in llm.stream(...)` does.
+    """
+
+    def __init__(self, client: GenerationClient, prompt: PromptRequests) -> None:
+        """Start the request; raises what GenerationClient.start does."""
+        self._client = client
+        self.request = prompt.request
+        self._outputs: deque[RequestOutput] = deque()
+        self._queue: SimpleQueue[list[RequestOutput]] = SimpleQueue()
+        self._reader: PieceReader | None = None
+        reader = PieceReader(prompt.make_parser() if prompt.make_parser else None)
+        try:
+            client.start(self.request, self._queue.put)
+        except BaseException:
+            reader.close()
+            raise
+        self._reader = reader
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> StreamPiece:
+        if self._reader is None:
+            raise StopIteration
+        if not self._outputs:
+            self._outputs.extend(self._wait())
+        piece = self._reader.read(self._outputs.popleft())
+        if piece.finish_reason is not None:
+            self._reader = None
+        return piece
+
+    def close(self) -> None:
+        """Cancel what is not computed yet; again, or after the end, does nothing."""
+        reader, self._reader = getattr(self, "_reader", None), None
+        if reader is not None:
+            reader.close()
+            self._client.cancel(self.request.request_id)
+
+    def _wait(self) -> list[RequestOutput]:
+        try:
+            return self._queue.get()
+        except BaseException:
+            # KeyboardInterrupt: a traceback may keep this object for long.
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
