@@ -22,7 +22,9 @@ def test_importing_the_pure_parts_loads_neither_ctypes_nor_numpy():
         "import sys, llamabind, llamabind.sampling_params, llamabind.request;"
         "print([name for name in ('ctypes', 'numpy', 'llamabind._capi') if name in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"
 
 
