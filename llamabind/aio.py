@@ -244,7 +244,7 @@ class AsyncTextStream:
 
     async def _start(self) -> PieceReader:
         client, inbox = self._llm.llm.client, self._llm.inbox()
-        prompt = await asyncio.to_thread(client.prompter.prepare, *self._arguments)
+        prompt = await asyncio.to_thread(client.prepare, *self._arguments)
         reader = self._reader = PieceReader(prompt.make_parser() if prompt.make_parser else None)
         self._inbox, self._request_id = inbox, prompt.request.request_id
         await inbox.start(prompt.request, self._queue.put_nowait)
@@ -277,14 +277,8 @@ class _LoopInbox:
     ) -> None:
         """Start a request; a long grammar is parsed on another thread."""
         self._waiters[request.request_id] = deliver
-        loop = asyncio.get_running_loop()
-        started = loop.run_in_executor(None, self._client.start, request, self)
         try:
-            await asyncio.shield(started)
-        except asyncio.CancelledError:
-            # The thread cannot be stopped; what it starts has to be.
-            started.add_done_callback(lambda done: self._cancel_late(done, request.request_id))
-            raise
+            await asyncio.get_running_loop().run_in_executor(None, self._start, request)
         except BaseException:
             self._waiters.pop(request.request_id, None)
             raise
@@ -316,6 +310,8 @@ class _LoopInbox:
         for deliver, its_outputs in for_each.items():
             deliver(its_outputs)
 
-    def _cancel_late(self, started: asyncio.Future[None], request_id: str) -> None:
-        if not started.cancelled() and started.exception() is None:
-            self.cancel(request_id)
+    def _start(self, request: GenerationRequest) -> None:
+        """Start a request, on another thread, and end it if its task was cancelled meanwhile."""
+        self._client.start(request, self)
+        if request.request_id not in self._waiters:
+            self._client.cancel(request.request_id)

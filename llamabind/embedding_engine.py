@@ -14,6 +14,7 @@ from llamabind.embedding_queue import EmbeddingRequest
 from llamabind.embedding_runner import EmbeddingRunner
 from llamabind.embedding_thread import EmbeddingThread
 from llamabind.errors import InvalidParameterError
+from llamabind.gate import Gate
 from llamabind.model import Model
 from llamabind.rerank_prompt import RerankPrompt
 
@@ -49,6 +50,8 @@ class EmbeddingEngine:
             undo.callback(self._runner.close)
             self._thread = EmbeddingThread(self._runner, self.shape, config.max_waiting)
             undo.callback(self._thread.close)
+            self._gate = Gate("EmbeddingEngine")
+            undo.callback(self._gate.close)
             self._resources = undo.pop_all()
         model.adopt(self)
         self._rerank_prompt = RerankPrompt(model)
@@ -60,7 +63,8 @@ class EmbeddingEngine:
 
     def tokenize(self, inputs: Sequence[str | Sequence[int]]) -> list[list[int]]:
         """Return the tokens of each input; those given as tokens stay as they are."""
-        return [self._tokens(item) for item in inputs]
+        with self._gate.entered():
+            return [self._tokens(item) for item in inputs]
 
     def submit(
         self, inputs: Sequence[Sequence[int]], caller: Hashable | None = None
@@ -117,7 +121,8 @@ class EmbeddingEngine:
 
     def rerank_inputs(self, query: str, documents: Sequence[str]) -> list[list[int]]:
         """Return the tokens that rerank() computes for each document."""
-        return [self._rerank_prompt.encode(query, document) for document in documents]
+        with self._gate.entered():
+            return [self._rerank_prompt.encode(query, document) for document in documents]
 
     def stacked(
         self, vectors: Sequence[NDArray[np.float32]], *, normalize: bool = False

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llamabind.engine_thread import EngineStoppedError, EngineThread
+from llamabind.gate import Gate
 from llamabind.output_router import OutputRouter, Sink
-from llamabind.prompting import Prompter
+from llamabind.prompting import Conversation, Prompt, Prompter, PromptRequests
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llamabind.engine import Engine
     from llamabind.engine_core import EngineStats
     from llamabind.request import GenerationRequest
+    from llamabind.sampling_params import SamplingParams
 
 
 class GenerationClient:
@@ -20,7 +24,8 @@ class GenerationClient:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.prompter = Prompter(engine.tokenizer, engine.chat_template, engine.shape.n_ctx)
+        self._gate = Gate("LLM")
+        self._prompter = Prompter(engine.tokenizer, engine.chat_template, engine.shape.n_ctx)
         # Enough that seats are refilled at once, and few enough samplers.
         self.window = 2 * engine.shape.n_parallel
         self._router = OutputRouter()
@@ -31,14 +36,25 @@ class GenerationClient:
         """The engine's snapshot after the latest step."""
         return self._thread.stats
 
+    def prepare(
+        self,
+        prompt: Prompt | Conversation,
+        params: SamplingParams | None,
+        options: Mapping[str, Any],
+    ) -> PromptRequests:
+        """Return the requests for a prompt. See Prompter.prepare."""
+        with self._gate.entered():
+            return self._prompter.prepare(prompt, params, options)
+
     def start(self, request: GenerationRequest, sink: Sink) -> None:
         """Start a request; `sink` is called on the engine's thread and must not block.
 
-        Raises what EngineThread.submit does.
+        Raises what EngineThread.submit does, and HandleClosedError.
         """
         self._router.open(request.request_id, sink)
         try:
-            self._thread.submit(request)
+            with self._gate.entered():
+                self._thread.submit(request)
         except BaseException:
             self._router.close(request.request_id)
             raise
@@ -52,5 +68,6 @@ class GenerationClient:
 
     def close(self) -> None:
         """Cancel what runs, tell whoever waits for it, and free the engine."""
+        self._gate.close()
         self._thread.close()
         self.engine.close()

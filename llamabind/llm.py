@@ -196,7 +196,7 @@ class LLM:
         the request: see TextStream.
         """
         client = self.client
-        return TextStream(client, client.prompter.prepare(prompt, params, options))
+        return TextStream(client, client.prepare(prompt, params, options))
 
     @overload
     def embed(self, texts: str, *, normalize: bool = True) -> NDArray[np.float32]: ...
@@ -233,7 +233,7 @@ class LLM:
     def close(self) -> None:
         """Cancel what runs and free everything; again does nothing.
 
-        Other threads may wait for answers, which then end with ABORT, but start nothing meanwhile.
+        Answers that other threads wait for end with FinishReason.ABORT.
         """
         if self._embedding_engine is not None:
             self._embedding_engine.close()
@@ -282,7 +282,7 @@ def prepare_all(
         raise InvalidParameterError("params", f"got {len(each)} for {len(prompts)} prompts")
     kept = {key: value for key, value in options.items() if key != "progress"}
     return [
-        client.prompter.prepare(prompt, its_params, kept)
+        client.prepare(prompt, its_params, kept)
         for prompt, its_params in zip(prompts, each, strict=True)
     ]
 
