@@ -1,0 +1,122 @@
+"""Random traffic on an engine for a while: `python scripts/soak.py --seconds 600`.
+
+Requests with shared and own prefixes, all kinds of lengths, samplers and grammars come and go, more
+than fit at once; some are cancelled. At the end every request must have ended exactly once, no KV
+cell or sequence may be lost, and memory must not have grown with the number of requests.
+"""
+
+import argparse
+import random
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from llamabind import Engine, EngineConfig, GenerationRequest, SamplingParams, load_engine
+from llamabind.errors import LlamaError
+
+BUNDLED = Path(__file__).parents[1] / "llamabind" / "models" / "tiny-chat.gguf"
+GRAMMARS = ("", "", "", 'root ::= "yes" | "no"', 'root ::= [0-9]+ ("," [0-9]+)*', "root ::= (")
+MAX_LIVE = 48
+
+
+@dataclass
+class Soak:
+    """Counts of what happened; `live` requests have not ended yet."""
+
+    engine: Engine
+    rng: random.Random
+    live: set[str] = field(default_factory=set)
+    ended: dict[str, int] = field(default_factory=dict)
+    n_started: int = 0
+    n_refused: int = 0
+
+    def run(self, seconds: float) -> None:
+        """Make traffic for `seconds`, then let everything end."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._arrive()
+            self._leave()
+            self._step()
+        while self.engine.has_work:
+            self._step()
+        self.engine.check_idle()
+
+    def _arrive(self) -> None:
+        while len(self.live) < MAX_LIVE and self.rng.random() < 0.5:
+            request = self._request(f"r{self.n_started + self.n_refused}")
+            try:
+                self.engine.prepare(request)
+            except LlamaError:
+                self.n_refused += 1
+                continue
+            self.engine.add(request)
+            self.live.add(request.request_id)
+            self.n_started += 1
+
+    def _request(self, request_id: str) -> GenerationRequest:
+        rng, shape = self.rng, self.engine.shape
+        shared = [1 + i * 7 % (shape.n_vocab - 1) for i in range(rng.randrange(shape.n_ctx // 2))]
+        own = [rng.randrange(shape.n_vocab) for _ in range(rng.randint(1, shape.n_ctx // 3))]
+        sampling = SamplingParams(
+            temperature=rng.choice((0.0, 0.8, 2.0)),
+            seed=rng.randrange(1000),
+            repeat_penalty=rng.choice((1.0, 1.1)),
+            mirostat=rng.choice((0, 0, 0, 1, 2)),
+            grammar=rng.choice(GRAMMARS),
+        )
+        return GenerationRequest(
+            request_id=request_id,
+            prompt_tokens=tuple(shared[: rng.randrange(len(shared) + 1)] + own),
+            sampling=sampling,
+            max_tokens=rng.choice((0, 1, 5, 50, None)),
+            stop=rng.choice(((), ("e",), ("the end", "."))),
+            logprobs=rng.choice((None, None, 3)),
+            caller=rng.choice("abc"),
+            priority=rng.choice((0, 0, 1)),
+        )
+
+    def _leave(self) -> None:
+        if self.live and self.rng.random() < 0.05:
+            self.engine.cancel(self.rng.choice(sorted(self.live)))
+
+    def _step(self) -> None:
+        for output in self.engine.step():
+            if output.finish_reason is not None:
+                self.live.remove(output.request_id)
+                reason = output.finish_reason.value
+                self.ended[reason] = self.ended.get(reason, 0) + 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--n-ctx", type=int, default=1024)
+    parser.add_argument("--streams", action="store_true", help="KV in streams, not unified")
+    parser.add_argument("model", type=Path, nargs="?", default=BUNDLED)
+    arguments = parser.parse_args()
+    config = EngineConfig(
+        n_ctx=arguments.n_ctx, n_parallel=8, n_batch=256, kv_unified=not arguments.streams
+    )
+    process = psutil.Process()
+    with load_engine(arguments.model, config=config) as engine:
+        soak = Soak(engine, random.Random(arguments.seed))
+        # A tenth of the time to reach a steady state; from then on memory must not grow.
+        soak.run(arguments.seconds * 0.1)
+        before = process.memory_info().rss
+        soak.run(arguments.seconds * 0.9)
+        grown = process.memory_info().rss - before
+    print(f"{soak.n_started} requests: {soak.ended}, {soak.n_refused} refused")
+    print(f"memory grew by {grown / 1e6:.1f} MB")
+    lost = soak.n_started - sum(soak.ended.values())
+    if lost or soak.live:
+        print(f"{lost} requests were lost", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
