@@ -1,6 +1,6 @@
 """LoadSettings: what a client may choose when it loads a model; the worker applies it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,10 +13,16 @@ BatchSize = Annotated[int, Meta(ge=1, le=65_536, description="tokens of a prompt
 Threads = Annotated[
     int, Meta(ge=-1, le=1024, description="compute threads; 0 and -1 are automatic")
 ]
+Parallel = Annotated[int, Meta(ge=1, le=256, description="requests that run at once")]
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
 
 
 class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of a load. None is the engine's default, which fits the model and the machine."""
+    """The body of a load. None is the engine's default, which fits the model and the machine.
+
+    The first six are the API reference's, the others llama-server's in the same words. `f16_kv` is
+    a short form of both cache types.
+    """
 
     n_gpu_layers: Layers | None = None
     n_ctx: ContextSize | None = None
@@ -24,3 +30,10 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     threads: Threads | None = None
     use_mlock: bool | None = None
     f16_kv: bool | None = None
+    n_parallel: Parallel | None = None
+    n_ubatch: BatchSize | None = None
+    threads_batch: Threads | None = None
+    cache_type_k: CacheType | None = None
+    cache_type_v: CacheType | None = None
+    flash_attn: Literal["auto", "on", "off"] | None = None
+    kv_unified: bool | None = None

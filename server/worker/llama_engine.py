@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from llamabind import (
     Engine,
@@ -122,19 +123,28 @@ def _model_params(settings: LoadSettings) -> ModelParams:
 
 def _engine_config(load: Load) -> EngineConfig:
     settings = load.settings
-    default = EngineConfig()
     n_ctx = settings.n_ctx
     if n_ctx == 0:
         n_ctx = read_gguf_header(load.path).context_length
     cache_type = "f32" if settings.f16_kv is False else "f16"
-    threads = settings.threads if settings.threads and settings.threads > 0 else None
-    return EngineConfig(
-        n_ctx=n_ctx,
-        n_batch=settings.n_batch or default.n_batch,
-        n_threads=threads,
-        type_k=cache_type,
-        type_v=cache_type,
-    )
+    chosen: dict[str, Any] = {
+        "n_ctx": n_ctx,
+        "n_batch": settings.n_batch,
+        "n_ubatch": settings.n_ubatch,
+        "n_parallel": settings.n_parallel,
+        "n_threads": _explicit(settings.threads),
+        "n_threads_batch": _explicit(settings.threads_batch),
+        "type_k": settings.cache_type_k or cache_type,
+        "type_v": settings.cache_type_v or cache_type,
+        "flash_attn": settings.flash_attn,
+        "kv_unified": settings.kv_unified,
+    }
+    return EngineConfig(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def _explicit(threads: int | None) -> int | None:
+    """0 and -1 are llama-server's words for "find out"."""
+    return threads if threads and threads > 0 else None
 
 
 class _Progress:

@@ -171,3 +171,17 @@ def test_the_server_process_never_loads_native_code(server: ServerProcess) -> No
 
 def _mapped_files(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_engine_settings_of_a_load_take_effect(server: ServerProcess) -> None:
+    settings = {"n_parallel": 2, "kv_unified": False, "n_ctx": 2048, "threads": 1}
+    loaded = server.post(f"/api/v2/models/{TINY}/load", settings)["settings"]
+    assert loaded["requested"] == settings
+    assert loaded["effective"]["n_parallel"] == 2
+    assert loaded["effective"]["n_ctx"] == 1024, "each of two streams has half of the context"
+    answer = server.post(_CHAT, {"messages": _FRANCE, "temperature": 0})
+    assert answer["choices"][0]["message"]["content"] == _PARIS
+    status, refused = server.request("POST", f"/api/v2/models/{TINY}/load", {"cache_type_k": "f12"})
+    assert status == 400
+    assert refused["error"]["param"] == "cache_type_k"
+    server.post(f"/api/v2/models/{TINY}/load", {"threads": 1})
