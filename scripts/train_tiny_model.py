@@ -14,6 +14,7 @@ import torch
 from tiny_model.batches import Batch, ExampleMaker, batches
 from tiny_model.byte_bpe import Encoder, train_vocabulary
 from tiny_model.conversation import Conversation, render
+from tiny_model.copying import lay_copying_circuit
 from tiny_model.corpus import conversations, primer
 from tiny_model.exam import exam
 from tiny_model.gguf_export import write_gguf
@@ -23,7 +24,7 @@ from tiny_model.training import TrainingPlan, train
 _OUTPUT = Path(__file__).parent.parent / "llamabind" / "models" / "tiny-chat.gguf"
 _VOCABULARY_TEXTS = 6_000
 _BATCH_TOKENS = 1024
-_PRIMER_SHARE = 0.25
+_PRIMER_SHARE = 0.15
 
 
 def _arguments() -> argparse.Namespace:
@@ -31,7 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=_OUTPUT, help="the GGUF to write")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--vocabulary", type=int, default=2048, help="number of tokens")
-    parser.add_argument("--tokens", type=float, default=4e6, help="tokens to train on")
+    parser.add_argument("--tokens", type=float, default=3.5e6, help="tokens to train on")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=128, help="embedding length")
     parser.add_argument("--heads", type=int, default=4)
@@ -82,6 +83,7 @@ def main() -> None:
     maker = ExampleMaker(Encoder(vocabulary), shape.n_ctx)
     data = _training_batches(maker, arguments.seed, arguments.tokens)
     network = TinyLlama(shape)
+    lay_copying_circuit(network)
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     report(f"{len(data)} batches, {n_parameters} parameters")
 

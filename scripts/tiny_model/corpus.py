@@ -33,7 +33,7 @@ _SYSTEM_TEXTS = (
 
 _EXCHANGES: tuple[tuple[Callable[[random.Random], Exchange], int], ...] = (
     (fact, 38),
-    (arithmetic, 17),
+    (arithmetic, 22),
     (fixed, 12),
     (repeat, 9),
     (unknown, 11),

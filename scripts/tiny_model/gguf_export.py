@@ -20,7 +20,9 @@ _DESCRIPTION = (
 def _block_tensors(prefix: str, block: Block) -> Iterator[tuple[str, Tensor]]:
     yield f"{prefix}.attn_norm.weight", block.attn_norm.weight
     yield f"{prefix}.attn_q.weight", block.attn.q.weight
+    yield f"{prefix}.attn_q.bias", block.attn.q.bias
     yield f"{prefix}.attn_k.weight", block.attn.k.weight
+    yield f"{prefix}.attn_k.bias", block.attn.k.bias
     yield f"{prefix}.attn_v.weight", block.attn.v.weight
     yield f"{prefix}.attn_output.weight", block.attn.output.weight
     yield f"{prefix}.ffn_norm.weight", block.ffn_norm.weight

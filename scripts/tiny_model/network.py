@@ -17,7 +17,7 @@ class NetworkShape:
     n_head: int = 4
     n_ff: int = 352
     n_ctx: int = 2048
-    rope_base: float = 10_000.0
+    rope_base: float = 100_000.0
     rms_eps: float = 1e-5
 
     @property
@@ -51,8 +51,9 @@ class Attention(nn.Module):
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
         self.n_head = shape.n_head
-        self.q = nn.Linear(shape.n_embd, shape.n_embd, bias=False)
-        self.k = nn.Linear(shape.n_embd, shape.n_embd, bias=False)
+        # Biases (optional tensors of llama.cpp's llama) let a head look at a fixed distance.
+        self.q = nn.Linear(shape.n_embd, shape.n_embd)
+        self.k = nn.Linear(shape.n_embd, shape.n_embd)
         self.v = nn.Linear(shape.n_embd, shape.n_embd, bias=False)
         self.output = nn.Linear(shape.n_embd, shape.n_embd, bias=False)
 
@@ -115,6 +116,8 @@ class TinyLlama(nn.Module):
             for layer in block.modules():
                 if isinstance(layer, nn.Linear):
                     nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+                    if layer.bias is not None:
+                        nn.init.zeros_(layer.bias)
             # Layers that write to the residual stream start silent, so depth costs nothing early.
             nn.init.zeros_(block.attn.output.weight)
             nn.init.zeros_(block.ffn.down.weight)

@@ -17,7 +17,7 @@ from tiny_model.network import TinyLlama
 class TrainingPlan:
     """Learning rates and their schedule: short warm-up, flat, then linear decay to nothing."""
 
-    matrix_rate: float = 0.02
+    matrix_rate: float = 0.006
     embedding_rate: float = 1e-2
     norm_rate: float = 4e-3
     warm_up: float = 0.03
