@@ -109,9 +109,6 @@ class pattern_check {
 };
 
 std::regex compile(const std::string & pattern, const std::string & where) {
-    if (pattern.empty() || pattern.size() > MAX_PATTERN) {
-        lb::invalid(where + ": must be a pattern of 1 to 512 bytes");
-    }
     pattern_check(pattern, where).check();
     auto flags = std::regex::ECMAScript;
 #ifdef __GLIBCXX__
@@ -125,9 +122,6 @@ std::regex compile(const std::string & pattern, const std::string & where) {
 }
 
 std::string anchored(const std::string & pattern) {
-    if (pattern.empty()) {
-        return "^$";
-    }
     return (pattern.front() == '^' ? "" : "^") + pattern + (pattern.back() == '$' ? "" : "$");
 }
 
@@ -155,6 +149,9 @@ void trigger_set::add(const json & item, const std::string & where) {
     const auto type  = get_string(item, "type");
     const auto value = get_string(item, "value");
     trigger    result;
+    if (type != "token" && (value.empty() || value.size() > MAX_PATTERN)) {
+        invalid(where + ".value: must be a text of 1 to 512 bytes");
+    }
     if (type == "token") {
         if (!item.contains("token") || !item.at("token").is_number_integer()) {
             invalid(where + ".token: must be a token id");
@@ -171,9 +168,6 @@ void trigger_set::add(const json & item, const std::string & where) {
         }
     } else {
         invalid(where + ".type: must be word, pattern, pattern_full or token");
-    }
-    if (type == "word" && (value.empty() || value.size() > MAX_PATTERN)) {
-        invalid(where + ".value: must be a word of 1 to 512 bytes");
     }
     triggers_.push_back(std::move(result));
 }

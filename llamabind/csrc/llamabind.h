@@ -105,8 +105,9 @@ LB_API char * lb_parser_message(const struct lb_parser * parser);
 
 // ---- grammars -------------------------------------------------------------------------------------------------
 
-// JSON schema to GBNF. Limits: 100 levels, 256 properties of one object, 100,000 nodes after expansion; a pattern
-// that has no grammar is refused (llama.cpp would accept any string).
+// JSON schema to GBNF. Limits: 100 levels, 256 properties of one object, 100,000 nodes after expansion, integers
+// within 2^53; a pattern that has no grammar is refused (llama.cpp would accept any string). Keywords that llama.cpp
+// does not know are ignored, and so is a maxLength or maxItems above 2,000 (llama-grammar.cpp).
 LB_API char * lb_json_schema_to_grammar(const char * schema_json);
 
 // `spec_json`: {"grammar": GBNF, "root": "root", "lazy": false, "triggers": [{"type": "word" | "pattern" |
