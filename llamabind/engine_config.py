@@ -94,5 +94,11 @@ class EngineConfig:
 def usable_cores() -> int:
     """Return how many physical cores this process may use (its CPU affinity counts)."""
     physical: int = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
-    return max(1, min(physical, allowed, MAX_THREADS))
+    return min(physical, usable_cpus())
+
+
+def usable_cpus() -> int:
+    """Return how many logical CPUs this process may use, at most MAX_THREADS."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+    return min(os.cpu_count() or 1, MAX_THREADS)

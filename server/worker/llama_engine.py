@@ -16,6 +16,7 @@ from llamabind import (
 )
 from llamabind.bug_report import make_bug_report
 from llamabind.errors import ChatTemplateError
+from llamabind.engine_config import usable_cpus
 from server.load_settings import LoadSettings
 from server.protocol import Load, LoadedModel, Stats, Submit
 from server.worker.engine_port import EngineEvents
@@ -105,7 +106,7 @@ def load_llama_engine(load: Load, events: EngineEvents) -> LlamaEngine:
             _engine_config(load),
             progress=_Progress(events),
         )
-    return LlamaEngine(engine, events, tuple(warnings))
+    return LlamaEngine(engine, events, (*warnings, *_thread_warnings(load.settings)))
 
 
 def _fingerprint() -> str:
@@ -143,8 +144,22 @@ def _engine_config(load: Load) -> EngineConfig:
 
 
 def _explicit(threads: int | None) -> int | None:
-    """0 and -1 are llama-server's words for "find out"."""
-    return threads if threads and threads > 0 else None
+    """0 and -1 are llama-server's words for "find out". No more than there are CPUs: compute
+    threads wait for each other spinning, so one too many makes all of them slow.
+    """
+    return min(threads, usable_cpus()) if threads and threads > 0 else None
+
+
+def _thread_warnings(settings: LoadSettings) -> list[str]:
+    n_cpus = usable_cpus()
+    return [
+        f"{name}: {asked} is more than this machine's {n_cpus} CPUs, {n_cpus} are used"
+        for name, asked in (
+            ("threads", settings.threads),
+            ("threads_batch", settings.threads_batch),
+        )
+        if asked is not None and asked > n_cpus
+    ]
 
 
 class _Progress:

@@ -173,6 +173,15 @@ def _mapped_files(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
 
+def test_the_references_load_example_says_what_it_could_not_honour(server: ServerProcess) -> None:
+    body = {"n_gpu_layers": 32, "n_ctx": 2048, "n_batch": 512, "threads": 512}
+    loaded = server.post(f"/api/v2/models/{TINY}/load", body)
+    n_cpus = loaded["settings"]["effective"]["threads"]
+    assert n_cpus < 512
+    assert f"threads: 512 is more than this machine's {n_cpus} CPUs" in loaded["warnings"][0]
+    server.post(f"/api/v2/models/{TINY}/load", {"threads": 1})
+
+
 def test_engine_settings_of_a_load_take_effect(server: ServerProcess) -> None:
     settings = {"n_parallel": 2, "kv_unified": False, "n_ctx": 2048, "threads": 1}
     loaded = server.post(f"/api/v2/models/{TINY}/load", settings)["settings"]
