@@ -15,8 +15,8 @@ from llamabind import (
     read_gguf_header,
 )
 from llamabind.bug_report import make_bug_report
-from llamabind.errors import ChatTemplateError
 from llamabind.engine_config import usable_cpus
+from llamabind.errors import ChatTemplateError
 from server.load_settings import LoadSettings
 from server.protocol import Load, LoadedModel, Stats, Submit
 from server.worker.engine_port import EngineEvents
