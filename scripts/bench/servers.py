@@ -123,7 +123,8 @@ def _load(base: str, model_id: str, settings: ServerSettings) -> tuple[str, ...]
     """Load the model; returns in words what became otherwise than asked."""
     url = f"{base}/api/v2/models/{urllib.parse.quote(model_id)}/load"
     asked = load_body(settings)
-    effective: Mapping[str, Any] = _post(url, asked)["settings"]["effective"]
+    reply = _post(url, asked)["settings"]
+    effective: Mapping[str, Any] = reply["requested"] | reply["effective"]
     if asked.get("kv_unified") is False and effective.get("kv_unified", True):
         raise LayoutMissingError("our server has no KV layout of separate streams")
     return tuple(
