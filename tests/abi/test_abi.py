@@ -9,7 +9,8 @@ pytestmark = pytest.mark.abi
 
 
 def test_declarations_equal_the_headers(probed: Lines) -> None:
-    assert differences(declared_lines(), probed) == []
+    found = differences(declared_lines(), probed)
+    assert not found, "\n".join(found)
 
 
 def test_the_probe_speaks_about_everything_that_is_declared(probed: Lines) -> None:
