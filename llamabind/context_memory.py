@@ -12,10 +12,7 @@ from llamabind.checks import INT32_MAX, check_int
 from llamabind.errors import InvalidParameterError, StateError
 from llamabind.handle import Handle
 from llamabind.log import native_log
-from llamabind.saved_state import SavedState
-
-# LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY of llama.h: only what cannot be cut, SWA or recurrent state.
-PARTIAL_ONLY: Final = 1
+from llamabind.saved_state import PARTIAL_ONLY, SavedState
 
 _MIN_POS: Final = -(2**31)
 

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from llamabind.errors import StateError
 
 _MAGIC: Final = b"LBSTATE1"
-_HEADER: Final = struct.Struct("<8sIIQ")  # magic, kind and flags, CRC-32, length
+_HEADER: Final = struct.Struct("<8sIIQ")  # magic, kind and flags, CRC-32 of kind and data, length
 _SEQUENCE_BIT: Final = 1 << 31
+
+# LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY of llama.h: only what cannot be cut, SWA or recurrent state.
+PARTIAL_ONLY: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class SavedState:
     is_sequence: bool
     flags: int = 0
 
+    def __post_init__(self) -> None:
+        # Native code ends the process on a state that is said to lie on a device.
+        if self.flags not in (0, PARTIAL_ONLY):
+            raise StateError(f"flags must be 0 or {PARTIAL_ONLY}, but got {self.flags!r}")
+
     @property
     def n_bytes(self) -> int:
         """The size of the data."""
@@ -36,7 +44,7 @@ class SavedState:
     def to_bytes(self) -> bytes:
         """Return the state with a header and checksum, for a file."""
         kind = self.flags | (_SEQUENCE_BIT if self.is_sequence else 0)
-        header = _HEADER.pack(_MAGIC, kind, zlib.crc32(self.data.data), self.data.size)
+        header = _HEADER.pack(_MAGIC, kind, _checksum(kind, self.data), self.data.size)
         return header + self.data.tobytes()
 
     @classmethod
@@ -50,6 +58,10 @@ class SavedState:
         data = np.frombuffer(raw, np.uint8, offset=_HEADER.size)
         if data.size != length:
             raise StateError(f"the saved state is truncated: {data.size} of {length} bytes")
-        if zlib.crc32(data.data) != checksum:
+        if _checksum(kind, data) != checksum:
             raise StateError("the saved state is damaged: its checksum does not match")
         return cls(data, bool(kind & _SEQUENCE_BIT), kind & ~_SEQUENCE_BIT)
+
+
+def _checksum(kind: int, data: NDArray[np.uint8]) -> int:
+    return zlib.crc32(data.data, zlib.crc32(struct.pack("<I", kind)))

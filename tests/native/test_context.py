@@ -332,9 +332,23 @@ def test_a_damaged_or_truncated_state_is_refused(context):
         (raw + b"x", "truncated"),
         (b"X" + raw[1:], "not a saved state"),
         (raw[:60] + bytes([raw[60] ^ 1]) + raw[61:], "damaged"),
+        *((_flipped(raw, bit), "damaged") for bit in range(64, 96)),  # kind and flags
     ):
         with pytest.raises(StateError, match=message):
             SavedState.from_bytes(bad)
+
+
+def _flipped(raw: bytes, bit: int) -> bytes:
+    byte = raw[bit // 8] ^ 1 << bit % 8
+    return raw[: bit // 8] + bytes([byte]) + raw[bit // 8 + 1 :]
+
+
+def test_a_state_with_flags_that_native_code_aborts_on_is_refused(context):
+    _decode(context, TOKENS)
+    data = context.state_seq_save(0).data
+    for flags in (-1, 2, 3):  # 2 is LLAMA_STATE_SEQ_FLAGS_ON_DEVICE
+        with pytest.raises(StateError, match="flags"):
+            SavedState(data, is_sequence=True, flags=flags)
 
 
 def test_native_data_that_does_not_fit_leaves_the_sequence_empty(context):
