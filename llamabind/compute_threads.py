@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ class ComputeThreads:
         self._n_threads_batch = n_threads_batch or n_threads
         self._tuner = ThreadTuner(n_max)
         self._pools: dict[int, ThreadpoolHandle] = {}
+        self._pid = os.getpid()
         self._attached = 0
 
     def calibrate(self, n_tokens: int, decode: Callable[[], None], seconds: float) -> None:
@@ -65,6 +67,8 @@ class ComputeThreads:
     def close(self) -> None:
         """End the threads."""
         pools, self._pools = self._pools, {}
+        if self._pid != os.getpid():
+            return  # a forked process has none of the threads, and would wait for them for ever
         for pool in pools.values():
             ggml.ggml_threadpool_free(pool)
 

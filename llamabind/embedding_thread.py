@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from llamabind.embedding_queue import EmbeddingChunk, EmbeddingQueue, EmbeddingRequest
-from llamabind.engine_thread import EngineStoppedError
+from llamabind.engine_thread import end_at_exit
 from llamabind.errors import (
+    EngineStoppedError,
     InputTooLongError,
     InvalidParameterError,
     LlamaError,
@@ -57,6 +60,7 @@ class EmbeddingThread:
         self._commands: SimpleQueue[_Command] = SimpleQueue()
         self._lock = threading.Lock()
         self._stopped = False
+        self._pid = os.getpid()
         self._thread = threading.Thread(
             target=_run,
             args=(self._queue, self._commands, runner, self._mark_stopped),
@@ -64,6 +68,7 @@ class EmbeddingThread:
             daemon=True,
         )
         self._thread.start()
+        weakref.finalize(self, end_at_exit, self._thread, self._commands, _stop)
 
     def submit(self, request: EmbeddingRequest) -> None:
         """Start a request; its future is answered on the thread.
@@ -116,6 +121,8 @@ class EmbeddingThread:
             self._stopped = True
 
     def _send(self, command: _Command) -> None:
+        if os.getpid() != self._pid:
+            raise EngineStoppedError("a forked process has no engine: load the model in it")
         with self._lock:
             if self._stopped:
                 raise EngineStoppedError("the embedding engine is closed")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from llamabind.errors import LlamaError
+from llamabind.errors import EngineStoppedError
 
 if TYPE_CHECKING:
     from llamabind.engine_core import EngineCore, EngineStats
@@ -20,9 +22,7 @@ OnStep = Callable[[list["RequestOutput"]], None]
 OnFailure = Callable[[BaseException], None]
 _Command = Callable[["EngineCore"], None]
 
-
-class EngineStoppedError(LlamaError):
-    """The engine thread was closed or has failed and takes no more requests."""
+_EXIT_SECONDS: Final = 30.0
 
 
 class _StopThread(Exception):  # noqa: N818 - a signal, not an error
@@ -44,6 +44,7 @@ class EngineThread:
         self._commands: SimpleQueue[_Command] = SimpleQueue()
         self._lock = threading.Lock()
         self._stopped = False
+        self._pid = os.getpid()
         self._thread = threading.Thread(
             target=_run,
             args=(engine, self._commands, on_step, self._on_end(on_failure)),
@@ -51,6 +52,13 @@ class EngineThread:
             daemon=True,
         )
         self._thread.start()
+        # Native code that still computes while the process exits is a segmentation fault.
+        weakref.finalize(self, end_at_exit, self._thread, self._commands, _stop)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs on this thread, where waiting for an output would never end."""
+        return threading.current_thread() is self._thread
 
     @property
     def stats(self) -> EngineStats:
@@ -78,11 +86,13 @@ class EngineThread:
             if not self._stopped:
                 self._stopped = True
                 self._commands.put(_stop)
-        if threading.current_thread() is not self._thread:
+        if not self.is_current:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _send(self, command: _Command) -> None:
+        if os.getpid() != self._pid:
+            raise EngineStoppedError("a forked process has no engine: load the model in it")
         with self._lock:
             if self._stopped:
                 raise EngineStoppedError("the engine is closed or has failed")
@@ -100,6 +110,12 @@ class EngineThread:
 
 def _stop(_engine: EngineCore) -> None:
     raise _StopThread
+
+
+def end_at_exit(thread: threading.Thread, commands: SimpleQueue[Any], stop: object) -> None:
+    """Have a thread end itself, for weakref.finalize."""
+    commands.put(stop)
+    thread.join(_EXIT_SECONDS)
 
 
 def _run(

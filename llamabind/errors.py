@@ -24,6 +24,7 @@ LlamaError
 │   └── TemplateRefusedError    the template itself called raise_exception
 ├── PromptTooLongError          a prompt that can never fit the context; carries both numbers
 │   └── InputTooLongError       the same for an input that is to be embedded
+├── EngineStoppedError          the engine was closed or has failed and takes no more requests
 └── QueueFullError              too many requests wait already; try again later
 """
 
@@ -166,6 +167,10 @@ class InputTooLongError(PromptTooLongError):
             f"the input of {self.n_prompt_tokens} tokens does not fit "
             f"{self.limit_name} of {self.n_ctx} tokens"
         )
+
+
+class EngineStoppedError(LlamaError):
+    """The engine thread was closed or has failed and takes no more requests."""
 
 
 class QueueFullError(LlamaError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from llamabind.engine_thread import EngineStoppedError, EngineThread
+from llamabind.engine_thread import EngineThread
+from llamabind.errors import EngineStoppedError, LlamaError
 from llamabind.gate import Gate
 from llamabind.output_router import OutputRouter, Sink
 from llamabind.prompting import Conversation, Prompt, Prompter, PromptRequests
@@ -49,8 +50,10 @@ class GenerationClient:
     def start(self, request: GenerationRequest, sink: Sink) -> None:
         """Start a request; `sink` is called on the engine's thread and must not block.
 
-        Raises what EngineThread.submit does, and HandleClosedError.
+        Raises what EngineThread.submit does, HandleClosedError, and LlamaError on the engine's
+        thread.
         """
+        self.check_thread()
         self._router.open(request.request_id, sink)
         try:
             with self._gate.entered():
@@ -65,6 +68,11 @@ class GenerationClient:
         # A stopped engine has ended all its requests.
         with contextlib.suppress(EngineStoppedError):
             self._thread.cancel(request_id)
+
+    def check_thread(self) -> None:
+        """Raise LlamaError on the engine's own thread: what waits for the engine there, hangs."""
+        if self._thread.is_current:
+            raise LlamaError("a logits processor cannot wait for the engine that waits for it")
 
     def close(self) -> None:
         """Cancel what runs, tell whoever waits for it, and free the engine."""

@@ -1,5 +1,6 @@
 """Handle: the base of every class that owns one native object."""
 
+import os
 import warnings
 from abc import ABC, abstractmethod
 from itertools import count
@@ -25,11 +26,13 @@ class Handle(ABC, Generic[HandleT]):
 
     A parent closes its children first, newest first, so that no C pointer outlives what it points
     to. A closed object raises HandleClosedError when it is used. The garbage collector only warns
-    (ResourceWarning): freeing there would happen on a random thread.
+    (ResourceWarning): freeing there would happen on a random thread. In a forked process nothing
+    is freed: the native threads that would have to end first are not there.
     """
 
     def __init__(self, handle: HandleT, *parents: "Handle[Any]") -> None:
         self._handle: HandleT | None = handle
+        self._pid = os.getpid()
         self._children: WeakValueDictionary[int, Closable] = WeakValueDictionary()
         for parent in parents:
             parent.adopt(self)
@@ -57,7 +60,8 @@ class Handle(ABC, Generic[HandleT]):
             return
         for _, child in sorted(self._children.items(), reverse=True):
             child.close()
-        self._free(handle)
+        if self._pid == os.getpid():
+            self._free(handle)
 
     @abstractmethod
     def _free(self, handle: HandleT) -> None:

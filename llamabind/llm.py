@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, overload
 from llamabind.answer_batch import AnswerBatch
 from llamabind.embedding_engine import EmbeddingEngine
 from llamabind.engine import load_engine
-from llamabind.errors import GgufError, InvalidParameterError, QueueFullError
+from llamabind.errors import GgufError, HandleClosedError, InvalidParameterError, QueueFullError
 from llamabind.generation_client import GenerationClient
 from llamabind.gguf_header import read_gguf_header
 from llamabind.model import Model
@@ -83,6 +83,7 @@ class LLM:
         self._embedding = embedding
         self._embedding_engine: EmbeddingEngine | None = None
         self._lock = threading.Lock()
+        self._is_closed = False
         self._client: GenerationClient | None = None
         if _only_embeds(path):
             self.model = Model(path, model_params, progress)
@@ -226,6 +227,8 @@ class LLM:
     def embeddings(self) -> EmbeddingEngine:
         """The embedding engine, made at its first use. Raises ContextCreateError."""
         with self._lock:
+            if self._is_closed:
+                raise HandleClosedError("the LLM is closed")
             if self._embedding_engine is None:
                 self._embedding_engine = EmbeddingEngine(self.model, self._embedding)
             return self._embedding_engine
@@ -235,11 +238,17 @@ class LLM:
 
         Answers that other threads wait for end with FinishReason.ABORT.
         """
-        if self._embedding_engine is not None:
-            self._embedding_engine.close()
         if self._client is not None:
-            self._client.close()
-        self.model.close()
+            self._client.check_thread()
+        # Held to the end: nobody may free the model while another thread's close() still waits for
+        # those who use it, or while embed() makes its context.
+        with self._lock:
+            self._is_closed = True
+            if self._embedding_engine is not None:
+                self._embedding_engine.close()
+            if self._client is not None:
+                self._client.close()
+            self.model.close()
 
     def __enter__(self) -> Self:
         return self

@@ -142,7 +142,7 @@ class ModelRunner:
         try:
             for processor in sequence.request.logits_processors:
                 processor(sequence.tokens, logits)
-        except Exception as error:
+        except BaseException as error:  # SystemExit would end the engine for everybody
             logger.exception("request %s: a logits processor failed", sequence.request_id)
             return LlamaError(f"a logits processor failed: {type(error).__name__}: {error}")
         return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from llamabind._capi import llama, shim
 from llamabind._capi.shim import GrammarHandle, GuardedSamplerHandle, lb_status
-from llamabind.errors import GrammarError, LlamaError, TokenizeError
+from llamabind.errors import GrammarError, InvalidParameterError, LlamaError, TokenizeError
 from llamabind.handle import Handle
 from llamabind.sampler_chain import build_chain
 from llamabind.sampling_params import GrammarTrigger, SamplingParams
@@ -47,6 +47,8 @@ class Sampler(Handle[GuardedSamplerHandle]):
         With `accept` the sampler also counts the token as generated. GrammarError when no token of
         the vocabulary can continue the grammar.
         """
+        if context.model is not self.model:
+            raise InvalidParameterError("context", "its model is not the sampler's")
         [token] = sample_many([self], [context.logits_ptr(index)], accept=accept)
         if isinstance(token, LlamaError):
             raise token

@@ -12,8 +12,12 @@ from random_bert import BertShape, write_random_bert
 
 from llamabind.embedding_config import EmbeddingConfig
 from llamabind.embedding_engine import EmbeddingEngine, load_embedding_engine, normalized
-from llamabind.engine_thread import EngineStoppedError
-from llamabind.errors import InputTooLongError, InvalidParameterError, ModelLoadError
+from llamabind.errors import (
+    EngineStoppedError,
+    InputTooLongError,
+    InvalidParameterError,
+    ModelLoadError,
+)
 from llamabind.model import Model
 
 pytestmark = pytest.mark.native

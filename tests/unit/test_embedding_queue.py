@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from llamabind.embedding_config import EmbeddingConfig, EmbeddingShape, EmbeddingTraits
 from llamabind.embedding_queue import EmbeddingQueue, EmbeddingRequest
 from llamabind.embedding_thread import EmbeddingThread
-from llamabind.engine_thread import EngineStoppedError
 from llamabind.errors import (
     DecodeFailedError,
+    EngineStoppedError,
     InputTooLongError,
     InvalidParameterError,
     PromptTooLongError,

@@ -8,8 +8,8 @@ import pytest
 from fake_runner import N_VOCAB, FakeRunner, FakeVocabulary
 
 from llamabind.engine_core import EngineCore, EngineShape
-from llamabind.engine_thread import EngineStoppedError, EngineThread
-from llamabind.errors import PromptTooLongError
+from llamabind.engine_thread import EngineThread
+from llamabind.errors import EngineStoppedError, PromptTooLongError
 from llamabind.request import FinishReason, GenerationRequest
 
 SHAPE = EngineShape(n_ctx=64, n_cells=64, n_batch=16, n_slots=8, n_parallel=4, n_vocab=N_VOCAB)
