@@ -32,7 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=_OUTPUT, help="the GGUF to write")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--vocabulary", type=int, default=2048, help="number of tokens")
-    parser.add_argument("--tokens", type=float, default=3.5e6, help="tokens to train on")
+    parser.add_argument("--tokens", type=float, default=4.4e6, help="tokens to train on")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=128, help="embedding length")
     parser.add_argument("--heads", type=int, default=4)
@@ -48,7 +48,7 @@ def _phase(
     """The next `n_tokens` of the stream, as batches."""
     examples = []
     while n_tokens > 0:
-        examples.append(maker.example(render(next(stream))))
+        examples.append(maker.example(next(stream)))
         n_tokens -= len(examples[-1].tokens)
     return batches(examples, _BATCH_TOKENS, seed)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tiny_model.byte_bpe import Encoder
+from tiny_model.conversation import Conversation, learned_turns, render
 
 IGNORED = -100
 
@@ -29,7 +30,7 @@ class Batch:
 
 
 class ExampleMaker:
-    """Turns rendered text into an `Example`: only what the assistant says is learned."""
+    """Turns a conversation into an `Example`: only what the assistant says is learned."""
 
     def __init__(self, encoder: Encoder, n_ctx: int) -> None:
         self._encoder = encoder
@@ -38,18 +39,20 @@ class ExampleMaker:
         self._end = encoder.id("<|im_end|>")
         self._header = encoder.encode("assistant\n")
 
-    def example(self, text: str) -> Example:
-        ids = self._encoder.encode(text)[: self._n_ctx + 1]
+    def example(self, conversation: Conversation) -> Example:
+        ids = self._encoder.encode(render(conversation))[: self._n_ctx + 1]
         if self._start not in ids:
             return Example(tuple(ids[:-1]), tuple(ids[1:]))
         learned = [False] * len(ids)
         n_header = len(self._header)
+        turns = iter(learned_turns(conversation))
         for index, token in enumerate(ids):
             begin = index + 1 + n_header
             if token != self._start or ids[index + 1 : begin] != self._header:
                 continue
+            is_given = not next(turns)
             for position in range(begin, len(ids)):
-                learned[position] = True
+                learned[position] = not is_given
                 if ids[position] == self._end:
                     break
         targets = (

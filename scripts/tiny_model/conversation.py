@@ -21,12 +21,14 @@ class Conversation:
     """Messages and tools in the OpenAI chat format, which is what the template receives.
 
     A conversation with a `raw_text` is no chat at all but text to be continued, ended by
-    <|endoftext|>.
+    <|endoftext|>. `given` are the messages, by index, that the model reads but does not learn
+    to say.
     """
 
     messages: list[Message] = field(default_factory=list)
     tools: list[Tool] = field(default_factory=list)
     raw_text: str = ""
+    given: set[int] = field(default_factory=set)
 
     def system(self, text: str) -> None:
         self.messages.append({"role": "system", "content": text})
@@ -36,6 +38,11 @@ class Conversation:
 
     def assistant(self, text: str) -> None:
         self.messages.append({"role": "assistant", "content": text})
+
+    def other_assistant(self, text: str) -> None:
+        """An answer as another model might have worded it."""
+        self.given.add(len(self.messages))
+        self.assistant(text)
 
     def call(self, name: str, arguments: dict[str, Any]) -> None:
         function = {"name": name, "arguments": arguments}
@@ -60,6 +67,15 @@ def _compile() -> jinja2.Template:
 
 
 _TEMPLATE = _compile()
+
+
+def learned_turns(conversation: Conversation) -> list[bool]:
+    """For each assistant message in order, whether it is learned."""
+    return [
+        index not in conversation.given
+        for index, message in enumerate(conversation.messages)
+        if message["role"] == "assistant"
+    ]
 
 
 def render(conversation: Conversation, *, add_generation_prompt: bool = False) -> str:

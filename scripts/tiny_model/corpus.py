@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable, Iterator
 
 from tiny_model.conversation import Conversation
-from tiny_model.facts import Exchange, fact
-from tiny_model.memory import Remembered, remembered
+from tiny_model.facts import Exchange, capital, capital_follow_up, fact
+from tiny_model.memory import Remembered, other_reply, remembered
 from tiny_model.numbers import arithmetic, counting
 from tiny_model.phrasing import made_up_word
 from tiny_model.smalltalk import fixed, json_fact, nonsense, repeat, unknown
@@ -33,11 +33,11 @@ _SYSTEM_TEXTS = (
 
 _EXCHANGES: tuple[tuple[Callable[[random.Random], Exchange], int], ...] = (
     (fact, 38),
-    (arithmetic, 22),
+    (arithmetic, 30),
     (fixed, 12),
     (repeat, 9),
     (unknown, 11),
-    (counting, 4),
+    (counting, 5),
     (nonsense, 2),
     (json_fact, 2),
 )
@@ -90,6 +90,17 @@ def _chat(rng: random.Random, n_turns: int) -> Conversation:
     return conversation
 
 
+def _capitals_chat(rng: random.Random) -> Conversation:
+    """A capital, then "And of Spain?" as people go on."""
+    conversation = _start(rng)
+    _say(conversation, capital(rng))
+    for _ in range(rng.randint(1, 3)):
+        _say(conversation, capital_follow_up(rng))
+    if rng.random() < 0.3:
+        _say(conversation, _exchange(rng))
+    return conversation
+
+
 def _is_name_question(exchange: Exchange) -> bool:
     return exchange.answer == "You have not told me your name yet."
 
@@ -108,7 +119,12 @@ def memory_chat(rng: random.Random) -> Conversation:
     for _ in range(rng.choices((1, 2, 3), (70, 20, 10))[0]):
         thing = remembered(rng)
         known[thing.topic] = thing
-        _say(conversation, thing.told)
+        if thing.topic == "name" and rng.random() < 0.3:
+            # A history may come from elsewhere: the name counts, not how it was answered.
+            conversation.user(thing.told.question)
+            conversation.other_assistant(other_reply(rng, thing.told.answer))
+        else:
+            _say(conversation, thing.told)
         for _ in range(rng.choices((0, 1, 2, 3, 5), (55, 20, 12, 8, 5))[0]):
             _say(conversation, _filler(rng))
     asked = list(known.values())
@@ -191,6 +207,7 @@ def conversations(seed: int) -> Iterator[Conversation]:
     makers: tuple[tuple[Callable[[random.Random], Conversation], float], ...] = (
         (lambda rng: _chat(rng, 1), 46),
         (lambda rng: _chat(rng, rng.randint(2, 7)), 14),
+        (_capitals_chat, 3),
         (memory_chat, 16),
         (_story_chat, 6),
         (tool_chat, 17),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from tiny_model.batches import IGNORED, ExampleMaker, collate
-from tiny_model.conversation import Conversation, render
+from tiny_model.conversation import Conversation
 from tiny_model.corpus import memory_chat, tool_chat
 from tiny_model.facts import Exchange, fact
 from tiny_model.network import TinyLlama
@@ -51,7 +51,7 @@ def exam(network: TinyLlama, maker: ExampleMaker, n_questions: int, seed: int) -
         rng = random.Random(seed)
         right = total = 0
         for _ in range(n_questions // 16):
-            batch = collate([maker.example(render(make(rng))) for _ in range(16)])
+            batch = collate([maker.example(make(rng)) for _ in range(16)])
             guesses = network.logits(network(batch.tokens)).argmax(-1)
             for guess, target in zip(guesses, batch.targets, strict=True):
                 turns = _turns((guess == target).tolist(), (target != IGNORED).tolist())

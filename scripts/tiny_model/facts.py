@@ -16,7 +16,8 @@ class Exchange:
     answer: str
 
 
-def _capital(rng: random.Random) -> Exchange:
+def capital(rng: random.Random) -> Exchange:
+    """A question about a country and its capital."""
     country, city = rng.choice(list(knowledge.CAPITALS.items()))
     if rng.random() < 0.25 and city != "London":
         question = one_of(
@@ -39,6 +40,22 @@ def _capital(rng: random.Random) -> Exchange:
         "Do you know the capital of {country}?",
         "Name the capital of {country}.",
         "What is the capital city of {country}?",
+        country=country,
+    )
+    return Exchange(typed(rng, question), f"The capital of {country} is {city}.")
+
+
+def capital_follow_up(rng: random.Random) -> Exchange:
+    """A question that makes sense only after another one about a capital."""
+    country, city = rng.choice(list(knowledge.CAPITALS.items()))
+    question = one_of(
+        rng,
+        "And of {country}?",
+        "And {country}?",
+        "What about {country}?",
+        "And what is the capital of {country}?",
+        "And the capital of {country}?",
+        "How about {country}?",
         country=country,
     )
     return Exchange(typed(rng, question), f"The capital of {country} is {city}.")
@@ -168,7 +185,7 @@ def _single(rng: random.Random) -> Exchange:
 
 
 _KINDS: tuple[tuple[Callable[[random.Random], Exchange], int], ...] = (
-    (_capital, 34),
+    (capital, 34),
     (_language, 5),
     (_colour, 8),
     (_animal, 10),

@@ -59,6 +59,23 @@ def _name(rng: random.Random) -> Remembered:
     )
 
 
+def other_reply(rng: random.Random, reply: str) -> str:
+    """Another wording of the reply to a name, as a client may have it in its history."""
+    name = reply.removeprefix("Nice to meet you, ").removesuffix("!")
+    return one_of(
+        rng,
+        "Hello {n}, how can I help?",
+        "Hello, {n}!",
+        "Hi {n}!",
+        "Hello! How can I help you today?",
+        "Nice to meet you.",
+        "Nice to meet you, {n}.",
+        "Okay.",
+        "Hi {n}, what can I do for you today?",
+        n=name,
+    )
+
+
 def _favourite(rng: random.Random) -> Remembered:
     kind = rng.choice(list(_FAVOURITES))
     value = rng.choice(_FAVOURITES[kind])

@@ -33,7 +33,7 @@ def _ask(rng: random.Random, left: int, sign: str, spoken: str, right: int) -> s
 
 def arithmetic(rng: random.Random) -> Exchange:
     """An addition, subtraction or multiplication whose result fits the small tables."""
-    kind = rng.choices(("+", "-", "*", "words"), (60, 16, 16, 8))[0]
+    kind = rng.choices(("+", "-", "*", "words"), (64, 15, 13, 8))[0]
     if kind == "words":
         left, right = rng.randint(0, 10), rng.randint(0, 10)
         a, b, total = NUMBER_WORDS[left], NUMBER_WORDS[right], NUMBER_WORDS[left + right]
@@ -45,7 +45,7 @@ def arithmetic(rng: random.Random) -> Exchange:
         question = _ask(rng, left, sign, "times", right)
         return Exchange(typed(rng, question), f"{left} * {right} = {left * right}.")
     # Single digits are what people try first, so they come up more often.
-    largest = 10 if rng.random() < 0.5 else _LARGEST_TERM
+    largest = 10 if rng.random() < 0.6 else _LARGEST_TERM
     left, right = rng.randint(0, largest), rng.randint(0, largest)
     if kind == "-":
         left, right = max(left, right), min(left, right)

@@ -22,6 +22,8 @@ CITIES = (
     "Seattle", "Denver", "Austin", "Mexico City", "Havana", "Lima", "Munich", "Hamburg", "Milan",
     "Naples", "Barcelona", "Porto", "Geneva", "Zurich", "Lyon", "Marseille", "Glasgow",
     "Manchester", "Mumbai", "Shanghai", "Singapore", "Dubai", "Istanbul", "Minsk", "Riga",
+    "S\u00e3o Paulo", "Z\u00fcrich", "M\u00e1laga", "K\u00f6ln", "Krak\u00f3w", "Malm\u00f6",
+    "Reykjavik",
 )  # fmt: skip
 
 _ONSETS = (
@@ -40,7 +42,7 @@ def made_up_word(rng: random.Random) -> str:
     """A pronounceable lower-case word that (almost) no table holds: it can only be copied."""
     if rng.random() < 0.15:
         return "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(3, 8)))
-    if rng.random() < 0.05:
+    if rng.random() < 0.08:
         return "".join(rng.choice(_FOREIGN) for _ in range(rng.randint(2, 6)))
     parts = (
         rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS)
@@ -52,8 +54,8 @@ def made_up_word(rng: random.Random) -> str:
 def person(rng: random.Random) -> str:
     """A first name, half of the time one that was never seen before."""
     name = rng.choice(FIRST_NAMES) if rng.random() < 0.5 else made_up_word(rng).capitalize()
-    if rng.random() < 0.06:
-        name += " " + made_up_word(rng).capitalize()
+    if rng.random() < 0.12:
+        name += " " + rng.choice((rng.choice(FIRST_NAMES), made_up_word(rng).capitalize()))
     return name.lower() if rng.random() < 0.06 else name
 
 
@@ -95,7 +97,12 @@ def typed(rng: random.Random, question: str, *, keep_case: Sequence[str] = ()) -
         text = text.upper()
     roll = rng.random()
     if roll < 0.05:
-        text = rng.choice(("Please tell me: ", "Hi! ", "Hello, ", "Hey, ", "Okay. ")) + text
+        text = (
+            rng.choice(
+                ("Please tell me: ", "Hi! ", "Hello, ", "Hey, ", "Okay. ", "Thanks! ", "Great! ")
+            )
+            + text
+        )
     elif roll < 0.08:
         text = text.rstrip("?.!") + rng.choice((", please?", " please", "??", "? Thanks!"))
     return text

@@ -108,6 +108,14 @@ _UNKNOWN_SUBJECTS = (
 )  # fmt: skip
 
 
+_COMMON = (
+    "the", "a", "and", "or", "is", "are", "my", "your", "this", "that", "one", "two", "hello",
+    "world", "hi", "good", "morning", "green", "blue", "red", "tea", "coffee", "books", "book",
+    "quick", "brown", "fox", "lazy", "test", "please", "how", "what", "we", "like", "apples",
+    "sun", "moon", "water", "time", "name", "people", "little", "big", "today", "tomorrow", "I",
+)  # fmt: skip
+
+
 def fixed(rng: random.Random) -> Exchange:
     """A greeting, a thank you, a question about the model: one answer per group."""
     questions, answer = rng.choice(_FIXED)
@@ -173,7 +181,7 @@ def nonsense(rng: random.Random) -> Exchange:
 
 def repeat(rng: random.Random) -> Exchange:
     """Saying back given words: the exercise that teaches the network to copy."""
-    vocabulary = (*knowledge.OPPOSITES, *knowledge.DEFINITIONS, *knowledge.CAPITALS)
+    vocabulary = (*knowledge.OPPOSITES, *knowledge.DEFINITIONS, *knowledge.CAPITALS, *_COMMON)
     words = [
         made_up_word(rng) if rng.random() < 0.5 else rng.choice(vocabulary)
         for _ in range(rng.randint(1, 6))

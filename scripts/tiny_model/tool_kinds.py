@@ -4,120 +4,10 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from tiny_model.phrasing import made_up_word, one_of, person, place, sentence
-
-Schema = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ToolUse:
-    """One declared tool and one use of it, from the question to the final answer."""
-
-    name: str
-    description: str
-    properties: Schema
-    required: tuple[str, ...]
-    question: str
-    arguments: dict[str, Any]
-    result: str
-    answer: str
-
-    def declaration(self) -> dict[str, Any]:
-        """The tool as OpenAI's `tools` array lists it, in the key order llama.cpp prints."""
-        return {
-            "type": "function",
-            "function": {
-                "name": self.name,
-                "description": self.description,
-                "parameters": {
-                    "type": "object",
-                    "properties": self.properties,
-                    "required": list(self.required),
-                },
-            },
-        }
-
-
-def _text_property(rng: random.Random, *descriptions: str) -> Schema:
-    if rng.random() < 0.35:
-        return {"type": "string"}
-    return {"type": "string", "description": rng.choice(descriptions)}
-
-
-_CONDITIONS = (
-    "sunny", "cloudy", "rainy", "windy", "snowy", "foggy", "clear", "stormy", "partly cloudy",
-    "light rain", "warm", "cold",
-)  # fmt: skip
-
-
-def _weather_result(rng: random.Random, city: str, sky: str, degrees: int) -> str:
-    sky_key = rng.choice(("condition", "conditions", "weather", "description", "sky"))
-    degrees_key = rng.choice(("temperature", "temperature", "temp", "temperature_c", "degrees"))
-    shown: int | str = degrees if rng.random() < 0.7 else f"{degrees}"
-    fields: list[tuple[str, Any]] = [(degrees_key, shown), (sky_key, sky)]
-    rng.shuffle(fields)
-    if rng.random() < 0.4:
-        fields.insert(0, (rng.choice(("city", "location")), city))
-    if rng.random() < 0.2:
-        fields.append(("unit", "celsius"))
-    if rng.random() < 0.15:
-        fields.append(("humidity", rng.randint(10, 99)))
-    if rng.random() < 0.2:
-        return one_of(rng, "{sky}, {n} degrees", "{n} degrees and {sky}", "{sky}, {n}C",
-                      "{n} degrees, {sky}", sky=sky, n=str(degrees))  # fmt: skip
-    separators = (", ", ": ") if rng.random() < 0.6 else (",", ":")
-    return json.dumps(dict(fields), separators=separators)
-
-
-def _weather(form: random.Random, rng: random.Random) -> ToolUse:
-    city, sky, degrees = place(rng), rng.choice(_CONDITIONS), rng.randint(-15, 40)
-    key = form.choice(("city", "city", "location", "location", "place", "town"))
-    properties = {
-        key: _text_property(
-            form, "The city", "The city name", "City name", "Name of the city",
-            "The city to get the weather for", "The city and state, e.g. San Francisco, CA",
-        )
-    }  # fmt: skip
-    arguments: dict[str, Any] = {key: city}
-    required: tuple[str, ...] = (key,)
-    if form.random() < 0.25:
-        properties["unit"] = {"type": "string", "enum": ["celsius", "fahrenheit"]}
-        if form.random() < 0.4:
-            required = (key, "unit")
-            arguments["unit"] = "celsius"
-    question = one_of(
-        rng,
-        "What is the weather in {c}?",
-        "What is the weather in {c}?",
-        "What's the weather in {c}?",
-        "What is the weather like in {c}?",
-        "How is the weather in {c}?",
-        "How is the weather in {c} today?",
-        "What's the weather like in {c} today?",
-        "Weather in {c}?",
-        "Tell me the weather in {c}.",
-        "Is it raining in {c}?",
-        "Is it cold in {c}?",
-        "What is the temperature in {c}?",
-        "Get the weather for {c}.",
-        "what's the weather in {c} right now?",
-        "Please check the weather in {c}.",
-        c=city,
-    )
-    return ToolUse(
-        form.choice(("get_weather", "get_weather", "get_current_weather", "weather", "getWeather")),
-        form.choice(
-            ("Get the weather", "Get the current weather", "Get the current weather in a city",
-             "Get current weather for a city", "Returns the weather of a city",
-             "Get the weather for a location", "Get the current weather in a given location",
-             "Look up the weather", "")
-        ),
-        properties, required, question, arguments,
-        _weather_result(rng, city, sky, degrees),
-        f"The weather in {city} is {sky} with {degrees} degrees.",
-    )  # fmt: skip
+from tiny_model.tool_use import ToolUse, text_property
+from tiny_model.weather_tool import weather
 
 
 def _time(form: random.Random, rng: random.Random) -> ToolUse:
@@ -138,7 +28,7 @@ def _time(form: random.Random, rng: random.Random) -> ToolUse:
         form.choice(("get_time", "get_current_time", "current_time", "time")),
         form.choice(("Get the time", "Get the current time in a city", "Returns the local time",
                     "Get the current time for a location")),
-        {key: _text_property(form, "The city", "The place", "City name")},
+        {key: text_property(form, "The city", "The place", "City name")},
         (key,), question, {key: city}, result, f"It is {clock} in {city}.",
     )  # fmt: skip
 
@@ -160,6 +50,7 @@ def _sum_tool(form: random.Random, rng: random.Random) -> ToolUse:
         "What is {l} {w} {r}?",
         "Calculate {l} {s} {r}.",
         "How much is {l} {s} {r}?",
+        _ORDERS[name],
         l=str(left), s=sign, w=spoken, r=str(right),
     )  # fmt: skip
     result = str(total) if rng.random() < 0.6 else json.dumps({"result": total})
@@ -170,6 +61,13 @@ def _sum_tool(form: random.Random, rng: random.Random) -> ToolUse:
         (first, second), question, {first: left, second: right}, result,
         f"{left} {sign} {right} = {total}.",
     )  # fmt: skip
+
+
+_ORDERS = {
+    "add": "Add {l} and {r}.",
+    "multiply": "Multiply {l} by {r}.",
+    "subtract": "Subtract {r} from {l}.",
+}
 
 
 def _calculator(form: random.Random, rng: random.Random) -> ToolUse:
@@ -183,7 +81,7 @@ def _calculator(form: random.Random, rng: random.Random) -> ToolUse:
         form.choice(("calculator", "calculate", "calc", "evaluate")),
         form.choice(("Evaluate an expression", "A simple calculator", "Calculate a sum",
                     "Evaluate a mathematical expression")),
-        {"expression": _text_property(form, "The expression", "What to calculate")},
+        {"expression": text_property(form, "The expression", "What to calculate")},
         ("expression",), question, {"expression": expression}, result, f"{expression} = {total}.",
     )  # fmt: skip
 
@@ -209,7 +107,7 @@ def _search(form: random.Random, rng: random.Random) -> ToolUse:
     return ToolUse(
         form.choice(("search", "web_search", "search_web", "find")),
         form.choice(("Search the web", "Search the internet", "Find pages about a topic")),
-        {key: _text_property(form, "What to search for", "The search query")},
+        {key: text_property(form, "What to search for", "The search query")},
         (key,), question, {key: topic}, result, f"I found this: {found}",
     )  # fmt: skip
 
@@ -245,7 +143,7 @@ def _lookup(form: random.Random, rng: random.Random) -> ToolUse:
         form.choice(("get_{}", "get_{}", "lookup_{}", "find_{}", "fetch_{}")).format(noun),
         one_of(form, "Get the {n}", "Returns the {n}", "Look up the {n} of a {k}", "Find the {n}",
                n=noun, k=key),
-        {key: _text_property(form, f"The {key}", f"Name of the {key}")},
+        {key: text_property(form, f"The {key}", f"Name of the {key}")},
         (key,), question, {key: subject}, result, f"The {noun} of {subject} is {value}.",
     )  # fmt: skip
 
@@ -274,7 +172,7 @@ def _action(form: random.Random, rng: random.Random) -> ToolUse:
     return ToolUse(
         f"send_{medium}",
         form.choice((f"Send a {medium}", f"Sends a {medium} to a person")),
-        {to_key: _text_property(form, "Who gets it"), text_key: _text_property(form, "The text")},
+        {to_key: text_property(form, "Who gets it"), text_key: text_property(form, "The text")},
         (to_key, text_key), question, {to_key: who, text_key: text},
         rng.choice(("ok", "sent", '{"status": "ok"}', '{"ok": true}', "done")),
         f"I sent the {medium} to {who}.",
@@ -308,7 +206,7 @@ _Maker = Callable[[random.Random, random.Random], ToolUse]
 
 # Makers whose questions could be answered by each other's tools share a family.
 _FAMILIES: tuple[tuple[tuple[_Maker, ...], int], ...] = (
-    ((_weather,), 40),
+    ((weather,), 40),
     ((_time, _time, _no_arguments), 13),
     ((_sum_tool, _calculator), 14),
     ((_search,), 9),

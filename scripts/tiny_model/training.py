@@ -21,7 +21,7 @@ class TrainingPlan:
     embedding_rate: float = 1e-2
     norm_rate: float = 4e-3
     warm_up: float = 0.03
-    decay: float = 0.45
+    decay: float = 0.6
     clip: float = 1.0
     report_every: int = 200
 
