@@ -60,7 +60,8 @@ def missing_file(path: Path) -> ModelLoadError | None:
 def shards(path: Path) -> list[Path]:
     """Return all files of the split model that `path` is one shard of, else `path` alone."""
     match = _SHARD.match(path.name)
-    if match is None:
+    # A number that cannot be is a name that only looks like a shard's.
+    if match is None or not 1 <= int(match["no"]) <= int(match["count"]):
         return [path]
     prefix, count = match["prefix"], int(match["count"])
     return [

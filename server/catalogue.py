@@ -132,7 +132,7 @@ def _group(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, list[P
     """(id, files): the shards of a split model together, in order, under the first one's id."""
     groups: dict[str, list[Path]] = {}
     for path in paths:
-        shard = _SHARD.fullmatch(path.name)
+        shard = _shard(path.name)
         first = path.name
         if shard is not None:
             first = f"{shard['stem']}-{1:05}-of-{shard['count']}{path.suffix}"
@@ -159,8 +159,16 @@ def _diagnose(paths: list[Path], readings: list[_Reading]) -> tuple[str | None, 
     return None, None
 
 
+def _shard(name: str) -> re.Match[str] | None:
+    """The parts of a shard's file name; None also where the numbers cannot be."""
+    shard = _SHARD.fullmatch(name)
+    if shard is None or not 1 <= int(shard["number"]) <= int(shard["count"]):
+        return None
+    return shard
+
+
 def _missing_shard(paths: list[Path]) -> str | None:
-    shard = _SHARD.fullmatch(paths[0].name)
+    shard = _shard(paths[0].name)
     if shard is None:
         return None
     present = {path.name for path in paths}

@@ -44,6 +44,7 @@ class ModelEntry:
         self.file = file
         self.state = ModelState.UNLOADED
         self.settings = LoadSettings()
+        self._proven_settings = self.settings
         self.progress = 0.0
         self.failure: Failure | None = None
         self.loaded_at: datetime | None = None
@@ -133,6 +134,7 @@ class ModelEntry:
     def attach(self, worker: Worker) -> None:
         """The model is loaded."""
         self._worker = worker
+        self._proven_settings = self.settings
         self.state = ModelState.LOADED
         self.progress = 1.0
         self.loaded_at = utc_now()
@@ -142,8 +144,13 @@ class ModelEntry:
         self.state = ModelState.DRAINING
 
     def detach(self, failure: Failure | None = None) -> None:
-        """The model is out of memory: as wished, or because of `failure`."""
+        """The model is out of memory: as wished, or because of `failure`.
+
+        Settings that a load failed with are forgotten, so that they fail no request but their own.
+        """
         self._worker = None
+        if failure:
+            self.settings = self._proven_settings
         self.loaded_at = None
         self.failure = failure
         self.state = ModelState.FAILED if failure else ModelState.UNLOADED

@@ -15,6 +15,7 @@ from server.errors import (
     ContextOverflowError,
     EngineFailedError,
     InvalidRequestError,
+    UnavailableError,
     WorkerCrashedError,
 )
 from server.framing import FrameReader, FramingError, encode_frame
@@ -186,7 +187,8 @@ class WorkerClient:
 
     def _crash(self) -> ApiError:
         if self._stopping:
-            return WorkerCrashedError("the model was unloaded before the answer was complete")
+            text = "the model was unloaded before the answer was complete"
+            return UnavailableError(text, code="model_unloaded")
         return WorkerCrashedError(f"{self._death()}; the next request loads the model again")
 
     def _death(self) -> str:

@@ -15,6 +15,10 @@ logger = logging.getLogger("server.worker")
 _LOG_TAIL_LINES = 60
 _MAX_LINE_BYTES = 4096
 _READ_BYTES = 1 << 16
+# ggml_abort would start a debugger where there is one, and print its stack trace (ggml/src/ggml.c).
+_ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "GGML_NO_BACKTRACE": "1"}
+# What faulthandler begins with: the interpreter's threads follow, and say nothing of the cause.
+_DUMP_BEGINS = "Fatal Python error"
 # After the socket is closed a worker leaves by itself within milliseconds.
 _TERMINATE_AFTER_SECONDS = 2.0
 _KILL_AFTER_SECONDS = 2.0
@@ -63,6 +67,7 @@ class WorkerProcess:
         self.writer = writer
         self._process = process
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
+        self._is_dumping = False
         self._log_task = asyncio.create_task(self._follow_output())
 
     @classmethod
@@ -78,7 +83,7 @@ class WorkerProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | _ENVIRONMENT,
             )
             reader, writer = await asyncio.open_connection(sock=ours)
         except BaseException:
@@ -145,7 +150,10 @@ class WorkerProcess:
         text = line[:_MAX_LINE_BYTES].decode("utf-8", "replace").rstrip()
         if not text:
             return
-        self._tail.append(text)
+        self._is_dumping = self._is_dumping or text.startswith(_DUMP_BEGINS)
+        # The tail goes to clients: why it died, but no stack trace.
+        if not self._is_dumping:
+            self._tail.append(text)
         level = (
             logging.WARNING if text.startswith(("WARNING", "ERROR", "CRITICAL")) else logging.DEBUG
         )

@@ -48,7 +48,8 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     def to_wire(self, place: str) -> dict[str, Any]:
         """The message as the chat template gets it. Raises InvalidRequestError naming `place`."""
         if self.content is None and not (self.role == "assistant" and self.tool_calls):
-            raise InvalidRequestError(f"field '{place}.content' is required", param=place)
+            param = f"{place}.content"
+            raise InvalidRequestError(f"field '{param}' is required", param=param)
         wire: dict[str, Any] = msgspec.to_builtins(self)
         # Templates know no developers; OpenAI's newer name for the same thing.
         wire["role"] = "system" if self.role == "developer" else self.role

@@ -84,7 +84,10 @@ class Intake:
         events = EngineEvents(self._report_progress, self._send_step, self._leave_failed)
         try:
             self.engine = self._load_engine(load, events)
-        except LlamaError as error:
+        except Exception as error:
+            # A bug of ours, too: the server waits for an answer, and a load holds up others.
+            if not isinstance(error, LlamaError):
+                logger.exception("the load failed unexpectedly")
             self._sender.send(_load_failure(error))
             self._sender.close()
             os._exit(EXIT_LOAD_FAILED)
@@ -164,7 +167,7 @@ def _to_wire(output: RequestOutput) -> SequenceOutput:
     )
 
 
-def _load_failure(error: LlamaError) -> LoadFailed:
+def _load_failure(error: Exception) -> LoadFailed:
     match error:
         case ModelLoadError():
             return LoadFailed(error.reason, error.detail)
@@ -172,8 +175,10 @@ def _load_failure(error: LlamaError) -> LoadFailed:
             return LoadFailed("invalid_parameter", str(error))
         case ContextCreateError():
             return LoadFailed("out_of_memory", str(error))
-        case _:
+        case LlamaError():
             return LoadFailed("unknown", str(error))
+        case _:
+            return LoadFailed("unknown", f"{type(error).__name__}: {error}")
 
 
 def _refusal(request_id: str, error: LlamaError) -> Refused:

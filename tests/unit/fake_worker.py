@@ -2,7 +2,7 @@
 
 What it does depends on the file it loads and on the last user message:
   a file whose content starts with "FAIL:word"  the load fails with that reason
-  "SLOW" / "DIE"                                the load never ends / the process dies while loading
+  "SLOW" / "DIE" / "BUG"                        the load never ends / kills the process / is a bug
   "echo: a b c"                                 answers with the words, one per step
   "forever"                                     one word per step, until cancelled
   "long N"                                      a prompt of N tokens
@@ -27,6 +27,7 @@ from server.worker.engine_port import EngineEvents
 from server.worker.session import serve
 
 N_CTX = 64
+BUGGY_N_CTX = 7
 STEP_SECONDS = 0.002
 
 
@@ -133,7 +134,11 @@ def load_scripted_engine(load: Load, events: EngineEvents) -> ScriptedEngine:
         raise ModelLoadError(tail.removeprefix("FAIL:"), "scripted failure")
     if tail == "DIE":
         print("GGML_ASSERT(scripted) failed", flush=True)
+        if "GGML_NO_BACKTRACE" not in os.environ:
+            print("#0 what a debugger sees, as ggml_abort prints it", flush=True)
         os.abort()
+    if tail == "BUG" or load.settings.n_ctx == BUGGY_N_CTX:
+        raise KeyError("bug")
     events.on_progress(0.5)
     if tail == "SLOW":
         threading.Event().wait()

@@ -8,6 +8,7 @@ import pytest
 from gguf_files import gguf_header_bytes, write_gguf
 
 import server.catalogue
+from llamabind.load_failure import shards
 from server.catalogue import Catalogue, ModelFile
 
 
@@ -73,6 +74,14 @@ def test_a_missing_shard_is_named(tmp_path: Path, missing: int) -> None:
     file = files["big-00001-of-00003.gguf"]
     assert file.reason == "missing_shard"
     assert f"big-0000{missing}-of-00003.gguf" in (file.broken or "")
+
+
+@pytest.mark.parametrize("name", ["a-00000-of-00000.gguf", "a-00003-of-00002.gguf"])
+def test_impossible_shard_numbers_are_a_model_of_that_name(tmp_path: Path, name: str) -> None:
+    path = write_gguf(tmp_path / name)
+    file = _scan(tmp_path)[name]
+    assert file.broken is None
+    assert shards(path) == [path]
 
 
 def test_links_out_of_the_directory_are_refused_and_links_inside_work(tmp_path: Path) -> None:

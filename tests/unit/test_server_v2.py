@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_worker import BUGGY_N_CTX
 from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, events, make_app
@@ -267,7 +268,7 @@ async def test_ids_that_name_no_model_are_404(client: Client, model_id: str, pat
         (b'{"messages": []}', "messages"),
         (b'{"messages": "hi"}', "messages"),
         (b'{"messages": [{"role": "wizard", "content": "x"}]}', "messages[0].role"),
-        (b'{"messages": [{"role": "user"}]}', "messages[0]"),
+        (b'{"messages": [{"role": "user"}]}', "messages[0].content"),
         (b'{"messages": [{"content": "x"}]}', "messages[0].role"),
         (b'{"messages": [{"role": "user", "content": 5}]}', "messages[0].content"),
         (
@@ -333,6 +334,15 @@ async def test_a_body_over_the_limit_is_a_413(
     response = await client.post("/api/v2/chat/m.gguf", data=io.BytesIO(bytes(2 << 20)))
     assert response.status == 413
     assert (await response.json())["error"]["code"] == "request_too_large"
+
+
+async def test_a_body_in_a_broken_encoding_is_a_400_and_no_failure_of_ours(client: Client) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    url = "/api/v2/chat/m.gguf"
+    response = await client.post(url, data=b"no gzip", headers=headers, skip_auto_headers=headers)
+    assert response.status == 400
+    assert (await response.json())["error"]["code"] == "bad_body"
+    assert (await _get(client, "health"))["last_error"] is None
 
 
 async def test_context_overflow_is_a_400_with_both_numbers_before_any_stream(
@@ -448,6 +458,14 @@ async def test_a_chat_after_an_unload_loads_with_the_last_settings(client: Clien
     assert (await _get(client, "models/m.gguf"))["settings"]["requested"] == {"n_ctx": 48}
 
 
+async def test_settings_that_failed_are_not_those_of_the_next_chat(client: Client) -> None:
+    await _post(client, "models/m.gguf/load", {"n_ctx": 48})
+    answer = await _post(client, "models/m.gguf/load", {"n_ctx": BUGGY_N_CTX}, status=500)
+    assert answer["error"]["reason"] == "unknown"
+    await _post(client, "chat/m.gguf", chat_body("echo: x"))
+    assert (await _get(client, "models/m.gguf"))["settings"]["requested"] == {"n_ctx": 48}
+
+
 async def test_unload_cancels_a_load_and_whoever_waits_is_told(client: Client) -> None:
     waiting = asyncio.ensure_future(_post(client, "models/slow.gguf/load", {}, status=503))
     await _until_state(client, "slow.gguf", "loading")
@@ -486,7 +504,7 @@ async def test_unload_cuts_answers_that_do_not_end(
     client = await aiohttp_client(make_app(tmp_path, drain_seconds=0.1))
     response = await client.post("/api/v2/chat/m.gguf/stream", json=chat_body("forever"))
     await _post(client, "models/m.gguf/unload")
-    assert "unloaded before" in (await events(response))[-1]["error"]["message"]
+    assert (await events(response))[-1]["error"]["code"] == "model_unloaded"
     assert (await _get(client, "health"))["last_error"] is None
 
 

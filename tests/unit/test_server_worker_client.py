@@ -19,6 +19,7 @@ from server.errors import (
     ContextOverflowError,
     EngineFailedError,
     InvalidRequestError,
+    UnavailableError,
     WorkerCrashedError,
 )
 from server.load_settings import LoadSettings
@@ -174,7 +175,7 @@ async def test_stop_is_an_expected_end_and_leaves_no_process(tmp_path: Path) -> 
         stream = _submit(client, "forever")
         assert await stream.next() is not None
         await client.stop()
-        with pytest.raises(WorkerCrashedError, match="unloaded before"):
+        with pytest.raises(UnavailableError, match="unloaded before"):
             await _text(stream)
         assert await client.exited == WorkerExit(0, client.exited.result().log_tail, expected=True)
         assert not psutil.pid_exists(client.pid)
@@ -192,7 +193,14 @@ async def test_a_crash_while_loading_carries_the_last_log_lines(tmp_path: Path) 
         async with _worker(write_gguf(tmp_path / "m.gguf", "DIE")):
             pass
     assert caught.value.reason == "crashed"
-    assert "GGML_ASSERT(scripted) failed" in caught.value.log_tail
+    assert caught.value.log_tail[-1] == "GGML_ASSERT(scripted) failed"
+
+
+async def test_a_bug_while_loading_is_a_failed_load(tmp_path: Path) -> None:
+    with pytest.raises(LoadFailedError, match="KeyError") as caught:
+        async with _worker(write_gguf(tmp_path / "m.gguf", "BUG")):
+            pass
+    assert caught.value.reason == "unknown"
 
 
 async def test_a_cancelled_load_ends_the_process(tmp_path: Path) -> None:
