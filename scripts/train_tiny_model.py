@@ -1,7 +1,8 @@
 """Train the bundled demo model from scratch: `python scripts/train_tiny_model.py`.
 
 Everything follows from the seed: the text, the vocabulary, the initial weights and the order of
-the batches. Needs the `train` extra (`pip install .[train]`) and about 15 minutes on two cores.
+the batches. Needs the `train` extra (`pip install .[train]`) and half an hour on two busy
+cores.
 """
 
 import argparse
