@@ -81,7 +81,7 @@ def test_an_answer_over_the_drain_limit_is_cut_at_the_end(tmp_path: Path) -> Non
         with server.open(_STREAM, _ENDLESS) as response:
             next_event(response)
             server.signal(signal.SIGTERM)
-            assert all_events(response)[-1]["error"]["code"] == "worker_crashed"
+            assert all_events(response)[-1]["error"]["code"] == "model_unloaded"
         assert server.wait() == 0
         assert is_gone(worker)
 
