@@ -186,19 +186,25 @@ def describe(definitions: dict[str, str], source: LlamaSource) -> dict[str, obje
     """All that a build's content depends on, as JSON; equal facts mean an equal build."""
     facts: dict[str, object] = {
         "llama.cpp": source.commit,
-        "project": hashlib.sha256((PROJECT / "CMakeLists.txt").read_bytes()).hexdigest(),
+        "project": [_digest(PROJECT / "CMakeLists.txt")],
         "definitions": definitions,
         "environment": {k: v for k, v in os.environ.items() if ENVIRONMENT.fullmatch(k)},
         "compilers": _compilers(definitions),
         "system": [platform.system(), platform.machine(), platform.mac_ver()[0]],
         "libc": platform.libc_ver(),
     }
+    if is_on(definitions.get("LLAMABIND_BUILD_PEERS", "")):
+        facts["project"] = [_digest(PROJECT / name) for name in ("CMakeLists.txt", "peers.cmake")]
     if is_on(definitions.get("GGML_NATIVE", "ON")):
         facts["processor"] = _processor()
         if is_on(definitions.get("GGML_CUDA", "")):
             query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
             facts["gpu"] = _output_of(query)
     return facts
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def is_on(value: str) -> bool:
