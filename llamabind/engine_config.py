@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
-from llamabind.checks import INT32_MAX, check_bool, check_choice, check_int
+from llamabind.checks import INT32_MAX, check_bool, check_choice, check_float, check_int
 from llamabind.context_params import (
     FLASH_ATTN_MODES,
     KV_CACHE_TYPES,
@@ -15,6 +16,12 @@ from llamabind.context_params import (
     MAX_THREADS,
     ContextParams,
 )
+from llamabind.errors import InvalidParameterError
+
+SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft")
+
+MAX_DRAFT = 64
+"""Each drafted token needs a row of logits: 64 rows of a large vocabulary are 40 MB."""
 
 DEFAULT_MAX_CTX = 8192
 """The largest pool that is taken unasked: a 128k context would fill a laptop with KV cache."""
@@ -30,6 +37,13 @@ class EngineConfig:
     where prompts have little in common, but one request cannot use the whole. `n_batch` tokens are
     computed per step at most, `n_ubatch` per graph. Threads None tunes their number while serving,
     up to one per physical core this process may use. More than `max_waiting` are refused.
+
+    `speculative` "ngram" guesses the next tokens from what the request's own text repeats, "draft"
+    has the small model `draft_model` guess them; answers stay the same. "auto" is "draft" where a
+    `draft_model` is given, else "off". At most `draft_max` tokens are guessed at a time (None is
+    48 for n-grams and 3 for a model, llama-server's defaults), fewer where they do not pay; less
+    than `draft_min` are not worth it, and a draft model stops where it is less sure than
+    `draft_p_min`. An n-gram guess needs the last `ngram_size` tokens to have occurred before.
     """
 
     n_ctx: int | None = None
@@ -44,6 +58,13 @@ class EngineConfig:
     kv_unified: bool = True
     offload_kqv: bool = True
     max_waiting: int | None = None
+    speculative: str = "auto"
+    draft_model: str | Path | None = None
+    draft_max: int | None = None
+    draft_min: int = 0
+    draft_p_min: float = 0.0
+    draft_gpu_layers: int | None = None
+    ngram_size: int = 4
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
@@ -61,6 +82,21 @@ class EngineConfig:
         check_bool("offload_kqv", self.offload_kqv)
         if self.max_waiting is not None:
             check_int("max_waiting", self.max_waiting, 0, INT32_MAX)
+        self._check_speculation()
+
+    @property
+    def speculation(self) -> str:
+        """What `speculative` comes to: "off", "ngram" or "draft"."""
+        if self.speculative != "auto":
+            return self.speculative
+        return "off" if self.draft_model is None else "draft"
+
+    @property
+    def max_draft(self) -> int:
+        """What `draft_max` comes to."""
+        if self.draft_max is not None:
+            return self.draft_max
+        return 48 if self.speculation == "ngram" else 3
 
     def context_params(self, n_ctx_train: int, *, retains: bool) -> ContextParams:
         """Return the context for a model trained on `n_ctx_train` tokens.
@@ -89,6 +125,24 @@ class EngineConfig:
             # A sliding-window cache of full size can be cut at any position, as sharing needs.
             swa_full=True,
         )
+
+    def _check_speculation(self) -> None:
+        check_choice("speculative", self.speculative, SPECULATIVE_KINDS)
+        if self.draft_model is not None and not isinstance(self.draft_model, (str, Path)):
+            raise InvalidParameterError(
+                "draft_model", f"expected the path of a GGUF file, but got {self.draft_model!r}"
+            )
+        if self.speculation == "draft" and self.draft_model is None:
+            raise InvalidParameterError("draft_model", 'speculative "draft" needs a draft model')
+        if self.speculation == "ngram" and self.draft_model is not None:
+            raise InvalidParameterError("draft_model", 'speculative "ngram" uses no draft model')
+        if self.draft_max is not None:
+            check_int("draft_max", self.draft_max, 1, MAX_DRAFT)
+        check_int("draft_min", self.draft_min, 0, self.max_draft)
+        check_float("draft_p_min", self.draft_p_min, 0.0, 1.0)
+        if self.draft_gpu_layers is not None:
+            check_int("draft_gpu_layers", self.draft_gpu_layers, -1, INT32_MAX)
+        check_int("ngram_size", self.ngram_size, 1, 1024)
 
 
 def usable_cores() -> int:
