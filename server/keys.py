@@ -5,9 +5,11 @@ from aiohttp import web
 from server.config import ServerConfig
 from server.registry import ModelRegistry
 from server.status import ServerStatus
+from server.system_metrics import SystemMetrics
 
 CONFIG: web.AppKey[ServerConfig] = web.AppKey("CONFIG", ServerConfig)
 REGISTRY: web.AppKey[ModelRegistry] = web.AppKey("REGISTRY", ModelRegistry)
 STATUS: web.AppKey[ServerStatus] = web.AppKey("STATUS", ServerStatus)
+SYSTEM: web.AppKey[SystemMetrics] = web.AppKey("SYSTEM", SystemMetrics)
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("REQUEST_ID", str)

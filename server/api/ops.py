@@ -1,9 +1,9 @@
-"""Health, for people and for probes. Never wakes a model."""
+"""Health and figures, for people and for probes. Nothing here wakes a model or waits for one."""
 
 from aiohttp import web
 
 from server.formats import uptime
-from server.keys import STATUS
+from server.keys import STATUS, SYSTEM
 from server.replies import json_reply
 
 
@@ -23,3 +23,8 @@ async def health(request: web.Request) -> web.Response:
 async def probe(_request: web.Request) -> web.Response:
     """GET /health: llama-server's form."""
     return json_reply({"status": "ok"})
+
+
+async def system_metrics(request: web.Request) -> web.Response:
+    """GET /api/v2/metrics: the machine, as it was sampled within the last second."""
+    return json_reply(request.app[SYSTEM].document)

@@ -16,6 +16,7 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/health", ops.probe),
         web.get("/api/v2/health", ops.health),
+        web.get("/api/v2/metrics", ops.system_metrics),
         web.get("/api/v2/models", v2_models.list_models),
         web.post(f"/api/v2/models/{_ID}/load", v2_models.load_model),
         web.post(f"/api/v2/models/{_ID}/unload", v2_models.unload_model),

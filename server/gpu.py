@@ -1,0 +1,97 @@
+"""GpuReader: what NVIDIA's driver says about the GPUs; no driver, or a broken one, is no GPU."""
+
+import logging
+from typing import Any, Protocol
+
+import msgspec
+import pynvml  # type: ignore[import-untyped]
+
+logger = logging.getLogger(__name__)
+_MB = 1 << 20
+
+
+class GpuMemory(msgspec.Struct, frozen=True):
+    """Memory of one GPU; `percent` of it is used."""
+
+    total_mb: int = 0
+    used_mb: int = 0
+    percent: float = 0.0
+
+
+class GpuDevice(msgspec.Struct, frozen=True):
+    """One GPU. `utilization` in percent; null where the driver does not tell."""
+
+    index: int
+    name: str
+    memory: GpuMemory
+    utilization: float | None
+
+
+class Nvml(Protocol):
+    """What is used of the module `pynvml`; a fake stands in for it in tests."""
+
+    NVMLError: type[Exception]
+
+    def nvmlInit(self) -> None: ...  # noqa: D102, N802 - NVML's own names
+    def nvmlDeviceGetCount(self) -> int: ...  # noqa: D102, N802
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> Any: ...  # noqa: D102, N802
+    def nvmlDeviceGetName(self, handle: Any) -> str | bytes: ...  # noqa: D102, N802
+    def nvmlDeviceGetMemoryInfo(self, handle: Any) -> Any: ...  # noqa: D102, N802
+    def nvmlDeviceGetUtilizationRates(self, handle: Any) -> Any: ...  # noqa: D102, N802
+
+
+class GpuReader:
+    """Reads all GPUs. Blocking, and with a broken driver perhaps for long: one thread of its own.
+
+    A driver that cannot be opened is asked again at each reading: it may be installed meanwhile.
+    """
+
+    def __init__(self, nvml: Nvml = pynvml) -> None:
+        self._nvml = nvml
+        self._is_open = False
+        self._last_problem = ""
+
+    def read(self) -> tuple[GpuDevice, ...]:
+        """Every GPU, in NVML's order; empty if there is none or the driver fails."""
+        try:
+            if not self._is_open:
+                self._nvml.nvmlInit()
+                self._is_open = True
+            count = self._nvml.nvmlDeviceGetCount()
+            devices = [self._read_one(index) for index in range(count)]
+        except (self._nvml.NVMLError, OSError) as error:
+            self._is_open = False
+            self._report(str(error))
+            return ()
+        return tuple(device for device in devices if device is not None)
+
+    def _read_one(self, index: int) -> GpuDevice | None:
+        """One GPU; None if it has fallen off the bus. Figures it does not have are zero or null."""
+        nvml = self._nvml
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            name = nvml.nvmlDeviceGetName(handle)
+        except nvml.NVMLError as error:
+            self._report(f"GPU {index}: {error}")
+            return None
+        text = name.decode(errors="replace") if isinstance(name, bytes) else name
+        return GpuDevice(index, text, self._memory(handle), self._utilization(handle))
+
+    def _memory(self, handle: Any) -> GpuMemory:
+        try:
+            memory = self._nvml.nvmlDeviceGetMemoryInfo(handle)
+        except self._nvml.NVMLError:  # GPUs that share the host's memory have no figures
+            return GpuMemory()
+        percent = 100.0 * memory.used / memory.total if memory.total else 0.0
+        return GpuMemory(memory.total // _MB, memory.used // _MB, round(percent, 1))
+
+    def _utilization(self, handle: Any) -> float | None:
+        try:
+            return float(self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+        except self._nvml.NVMLError:
+            return None
+
+    def _report(self, problem: str) -> None:
+        if problem != self._last_problem:
+            self._last_problem = problem
+            logger.info("no GPU figures: %s", problem)

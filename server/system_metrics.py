@@ -1,0 +1,100 @@
+"""SystemMetrics: figures of CPUs, memory and GPUs, sampled on threads and read without waiting."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from server.formats import iso_time, utc_now
+from server.gpu import GpuDevice, GpuMemory, GpuReader
+from server.host import CpuMetrics, HostReader, MemoryMetrics
+
+logger = logging.getLogger(__name__)
+_PERIOD_SECONDS = 1.0
+# NVML needs about a second for its first answer; a driver that hangs does not hold up the start.
+_FIRST_READING_SECONDS = 2.0
+
+
+class GpuMetrics(msgspec.Struct, frozen=True):
+    """The first GPU under the reference's keys; zeros and null without one."""
+
+    available: bool
+    name: str | None
+    memory: GpuMemory
+
+
+class SystemDocument(msgspec.Struct, frozen=True):
+    """GET /api/v2/metrics. `gpus` is every GPU, the first included; `timestamp` of the sample."""
+
+    cpu: CpuMetrics
+    memory: MemoryMetrics
+    gpu: GpuMetrics
+    gpus: tuple[GpuDevice, ...]
+    timestamp: str
+
+
+class SystemMetrics:
+    """Samples while it is started. `document` and `gpus` can be read at any time, on any thread.
+
+    GPUs are read on a thread of their own: a driver that hangs must not stop the other figures.
+    """
+
+    def __init__(self, gpu_reader: GpuReader | None = None) -> None:
+        self._gpu_reader = gpu_reader or GpuReader()
+        self._host = HostReader()
+        self._gpus: tuple[GpuDevice, ...] = ()
+        self._stop = threading.Event()
+        self._gpus_were_read = threading.Event()
+        self._read_host()
+
+    @property
+    def document(self) -> SystemDocument:
+        """The latest sample."""
+        gpus = self._gpus
+        first = (
+            GpuMetrics(True, gpus[0].name, gpus[0].memory)
+            if gpus
+            else GpuMetrics(False, None, GpuMemory())
+        )
+        return SystemDocument(self._cpu, self._memory, first, gpus, self._timestamp)
+
+    @property
+    def gpus(self) -> tuple[GpuDevice, ...]:
+        """Every GPU in the latest sample."""
+        return self._gpus
+
+    def start(self) -> None:
+        """Begin to sample; returns when GPUs were read once, or do not answer in time. Blocking."""
+        for name, read in (("cpu-metrics", self._read_host), ("gpu-metrics", self._read_gpus)):
+            # Daemons: a thread that hangs in a driver must not keep the server from leaving.
+            threading.Thread(target=self._sample, args=(read,), name=name, daemon=True).start()
+        self._gpus_were_read.wait(_FIRST_READING_SECONDS)
+
+    def stop(self) -> None:
+        """Take no more samples."""
+        self._stop.set()
+
+    def _sample(self, read: Callable[[], None]) -> None:
+        is_failing = False
+        while not self._stop.is_set():
+            try:
+                read()
+                is_failing = False
+            except Exception:
+                # Old figures are better than none, and one line in the log better than thousands.
+                if not is_failing:
+                    logger.exception("system metrics cannot be read")
+                is_failing = True
+            self._stop.wait(_PERIOD_SECONDS)
+
+    def _read_host(self) -> None:
+        self._cpu: CpuMetrics = self._host.read_cpu()
+        self._memory: MemoryMetrics = self._host.read_memory()
+        self._timestamp = iso_time(utc_now())
+
+    def _read_gpus(self) -> None:
+        try:
+            self._gpus = self._gpu_reader.read()
+        finally:
+            self._gpus_were_read.set()
