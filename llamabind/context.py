@@ -56,6 +56,7 @@ class Context(ContextMemory):
         self._copies_only_whole = model.architecture == "deepseek4" or (
             self._has_streams and not model.is_recurrent
         )
+        self.copies_prefixes = not self._copies_only_whole and not model.is_recurrent
         self._n_vocab = model.n_vocab
         self._logits_type = ctypes.c_float * self._n_vocab
         self._needs_encode = self.has_memory and model.has_encoder

@@ -136,16 +136,22 @@ class ContextMemory(Handle[ContextHandle]):
             self.memory_clear()
             raise _failure("the state does not fit this context", position)
 
+    def state_seq_size(self, seq_id: int, *, partial_only: bool = False) -> int:
+        """Return how many bytes state_seq_save would take for this sequence."""
+        self._check_sequence(seq_id)
+        self._check_no_pending_update()
+        flags = PARTIAL_ONLY if partial_only else 0
+        return llama.llama_state_seq_get_size_ext(self.ptr, seq_id, flags)
+
     def state_seq_save(self, seq_id: int, *, partial_only: bool = False) -> SavedState:
         """Return a copy of one sequence's memory. Raises StateError.
 
         `partial_only` leaves out what memory_seq_rm can cut anyway: only the sliding window or the
         recurrent state is saved, a checkpoint for going back.
         """
-        self._check_sequence(seq_id)
-        self._check_no_pending_update()
+        n_bytes = self.state_seq_size(seq_id, partial_only=partial_only)
         flags = PARTIAL_ONLY if partial_only else 0
-        data = np.empty(llama.llama_state_seq_get_size_ext(self.ptr, seq_id, flags), np.uint8)
+        data = np.empty(n_bytes, np.uint8)
         position = native_log.position()
         n = llama.llama_state_seq_get_data_ext(self.ptr, _c_array(data), data.size, seq_id, flags)
         if n == 0 or n != data.size:

@@ -14,6 +14,7 @@ from llamabind.context import Context
 from llamabind.engine_config import EngineConfig, usable_cores
 from llamabind.engine_core import EngineCore, EngineShape
 from llamabind.errors import ModelLoadError
+from llamabind.host_cache import StateSize
 from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
 from llamabind.runner import ModelRunner
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from llamabind.model_params import ModelParams
 
 _WARM_UP_PROMPT = 64
+_STATE_SAMPLE = 8
 _CALIBRATION_SECONDS = 0.5
 
 
@@ -96,8 +98,7 @@ def load_engine(
     config = config or EngineConfig()
     with ExitStack() as undo:
         model = undo.enter_context(Model(path, model_params, progress))
-        params = config.context_params(model.n_ctx_train, retains=_can_be_cut(model))
-        context = undo.enter_context(Context(model, params))
+        context = undo.enter_context(_make_context(model, config))
         _check_generates(context)
         threads = ComputeThreads(
             context, config.n_threads, config.n_threads_batch, n_max=usable_cores()
@@ -110,26 +111,56 @@ def load_engine(
     return engine
 
 
+def _make_context(model: Model, config: EngineConfig) -> Context:
+    swa_full = config.takes_swa_full(model.n_swa, model.n_ctx_train)
+    # Sequence ids of their own for what is retained: a window or a recurrent state for each of them
+    # would cost more than restoring a checkpoint.
+    retains = _is_cuttable(model, swa_full=swa_full)
+    return Context(
+        model, config.context_params(model.n_ctx_train, retains=retains, swa_full=swa_full)
+    )
+
+
 def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
+    is_cuttable = _is_cuttable(model, swa_full=context.params.swa_full)
     return EngineShape(
         n_ctx=context.n_ctx_seq,
-        n_cells=context.n_ctx,
+        # Recurrent layers have no cells: nobody's length takes room from others.
+        n_cells=context.n_ctx_seq * context.n_seq_max if model.is_recurrent else context.n_ctx,
         n_batch=context.n_batch,
         n_slots=context.n_seq_max,
         n_parallel=min(config.n_parallel, context.n_seq_max),
         n_vocab=model.n_vocab,
         kv_unified=config.kv_unified,
-        shares_prefixes=_can_be_cut(model),
+        is_cuttable=is_cuttable,
+        is_checkpoint_partial=not is_cuttable and context.copies_prefixes,
+        cache_ram_bytes=config.cache_ram_bytes,
+        state_size=_measure_state(context),
         max_waiting=config.max_waiting,
     )
 
 
-def _can_be_cut(model: Model) -> bool:
+def _is_cuttable(model: Model, *, swa_full: bool) -> bool:
     """Tell whether the memory of a sequence can be cut at any position, as prefix sharing needs.
 
-    A recurrent state has only its newest position (llama-memory-recurrent.cpp).
+    A recurrent state has only its newest position (llama-memory-recurrent.cpp), and a sliding
+    window not of full size only the newest few, though llama_memory_seq_rm says that it was cut.
     """
-    return not (model.is_recurrent or model.is_hybrid)
+    return not model.is_recurrent and not model.is_hybrid and (model.n_swa == 0 or swa_full)
+
+
+def _measure_state(context: Context) -> StateSize:
+    """Save a short sequence to know what a long one will take."""
+    n_tokens = min(_STATE_SAMPLE, context.n_batch)
+    with closing(Batch(n_tokens)) as batch:
+        batch.extend([0] * n_tokens, 0, 0, output_last=True)
+        context.decode(batch)
+    full = context.state_seq_size(0)
+    fixed = context.state_seq_size(0, partial_only=True)
+    context.memory_clear()
+    if full == fixed and not context.model.is_recurrent:
+        fixed = 0
+    return StateSize(fixed, (full - fixed) // n_tokens)
 
 
 def _check_generates(context: Context) -> None:

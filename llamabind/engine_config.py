@@ -26,6 +26,11 @@ MAX_DRAFT = 64
 DEFAULT_MAX_CTX = 8192
 """The largest pool that is taken unasked: a 128k context would fill a laptop with KV cache."""
 
+_MIB = 1 << 20
+
+DEFAULT_MAX_CACHE_RAM_MIB = 8192
+"""llama-server's default (cache_ram); a smaller machine gives a quarter of what it has free."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
@@ -37,6 +42,12 @@ class EngineConfig:
     where prompts have little in common, but one request cannot use the whole. `n_batch` tokens are
     computed per step at most, `n_ubatch` per graph. Threads None tunes their number while serving,
     up to one per physical core this process may use. More than `max_waiting` are refused.
+
+    Conversations that the KV cache has no room for are kept in up to `cache_ram_mib` of host memory
+    and come back without computing; 0 turns that off, None takes a quarter of what is free now, at
+    most 8,192. `swa_full` gives the layers of a sliding window a cache of full size, which can be
+    cut at any position; off, it is as small as the window, and prefixes are found at checkpoints
+    only. None chooses by size.
 
     `speculative` "ngram" guesses the next tokens from what the request's own text repeats, "draft"
     has the small model `draft_model` guess them; answers stay the same. "auto" is "draft" where a
@@ -57,6 +68,8 @@ class EngineConfig:
     flash_attn: str = "auto"
     kv_unified: bool = True
     offload_kqv: bool = True
+    cache_ram_mib: int | None = None
+    swa_full: bool | None = None
     max_waiting: int | None = None
     speculative: str = "auto"
     draft_model: str | Path | None = None
@@ -80,6 +93,10 @@ class EngineConfig:
         check_choice("flash_attn", self.flash_attn, FLASH_ATTN_MODES)
         check_bool("kv_unified", self.kv_unified)
         check_bool("offload_kqv", self.offload_kqv)
+        if self.cache_ram_mib is not None:
+            check_int("cache_ram_mib", self.cache_ram_mib, 0, INT32_MAX)
+        if self.swa_full is not None:
+            check_bool("swa_full", self.swa_full)
         if self.max_waiting is not None:
             check_int("max_waiting", self.max_waiting, 0, INT32_MAX)
         self._check_speculation()
@@ -98,13 +115,37 @@ class EngineConfig:
             return self.draft_max
         return 48 if self.speculation == "ngram" else 3
 
-    def context_params(self, n_ctx_train: int, *, retains: bool) -> ContextParams:
+    @property
+    def cache_ram_bytes(self) -> int:
+        """The limit of the host cache; the default depends on what is free now."""
+        mib = self.cache_ram_mib
+        if mib is None:
+            available = psutil.virtual_memory().available // _MIB
+            mib = min(DEFAULT_MAX_CACHE_RAM_MIB, available // 4)
+        return mib * _MIB
+
+    def takes_swa_full(self, n_swa: int, n_ctx_train: int) -> bool:
+        """Tell whether the cache of a window of `n_swa` tokens should have the full size.
+
+        A small one has a window for each sequence and one n_ubatch (llama-kv-cache-iswa.cpp). It is
+        worth its coarser prefixes if it takes at most half the cells of a full one.
+        """
+        if self.swa_full is not None:
+            return self.swa_full
+        n_windows = self.n_parallel if self.kv_unified else 1
+        n_ctx_seq = self._n_ctx(n_ctx_train) // (1 if self.kv_unified else self.n_parallel)
+        saves_half = 2 * (n_swa * n_windows + self.n_ubatch) <= n_ctx_seq
+        return not saves_half or self.cache_ram_mib == 0
+
+    def context_params(
+        self, n_ctx_train: int, *, retains: bool, swa_full: bool = True
+    ) -> ContextParams:
         """Return the context for a model trained on `n_ctx_train` tokens.
 
         With `retains` there are as many sequence ids again for prefixes that wait to be reused; in
         streams each would take its part of the context from the others.
         """
-        n_ctx = self.n_ctx or min(n_ctx_train, DEFAULT_MAX_CTX)
+        n_ctx = self._n_ctx(n_ctx_train)
         # llama.cpp reserves an output per sequence out of n_batch and n_ctx: both bound the ids.
         retains = retains and self.kv_unified
         n_seq_max = self.n_parallel * 2 if retains else self.n_parallel
@@ -122,9 +163,11 @@ class EngineConfig:
             flash_attn=self.flash_attn,
             offload_kqv=self.offload_kqv,
             kv_unified=self.kv_unified,
-            # A sliding-window cache of full size can be cut at any position, as sharing needs.
-            swa_full=True,
+            swa_full=swa_full,
         )
+
+    def _n_ctx(self, n_ctx_train: int) -> int:
+        return self.n_ctx or min(n_ctx_train, DEFAULT_MAX_CTX)
 
     def _check_speculation(self) -> None:
         check_choice("speculative", self.speculative, SPECULATIVE_KINDS)

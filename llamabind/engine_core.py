@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from llamabind.checkpoint_slots import CheckpointSlotPool
 from llamabind.errors import (
     InvalidParameterError,
     LlamaError,
@@ -13,6 +14,7 @@ from llamabind.errors import (
     PromptTooLongError,
     QueueFullError,
 )
+from llamabind.host_cache import HostCache, StateSize
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary
@@ -47,9 +49,11 @@ class EngineShape:
 
     `n_ctx` is the most tokens one request may use, `n_cells` the pool all share, `n_slots` the
     sequence ids (running and retained), `n_parallel` how many run at once. Unless `kv_unified` each
-    sequence id has `n_ctx` cells of its own. `shares_prefixes` is
-    false for models whose memory cannot be cut at any position. With `max_waiting` requests waiting
-    no more are taken.
+    sequence id has `n_ctx` cells of its own. With `max_waiting` requests waiting no more are taken.
+
+    `is_cuttable` is false for models whose memory cannot be cut at any position; there
+    `is_checkpoint_partial` says that a checkpoint is only what cannot be cut. States saved in host
+    memory take up to `cache_ram_bytes`, each about its `state_size`.
     """
 
     n_ctx: int
@@ -59,7 +63,10 @@ class EngineShape:
     n_parallel: int
     n_vocab: int
     kv_unified: bool = True
-    shares_prefixes: bool = True
+    is_cuttable: bool = True
+    is_checkpoint_partial: bool = False
+    cache_ram_bytes: int = 0
+    state_size: StateSize = field(default_factory=StateSize)
     max_waiting: int | None = None
 
 
@@ -71,6 +78,7 @@ class EngineStats:
     waiting: int = 0
     cells_used: int = 0
     cells_total: int = 0
+    cache_ram_bytes: int = 0
     steps: int = 0
     prompt_tokens: int = 0
     generated_tokens: int = 0
@@ -204,6 +212,7 @@ class EngineCore:
             return
         self._scheduler.budget.observe(n_decoding, n_tokens - n_decoding, self._clock() - started)
         self._scheduler.commit(plan)
+        self._scheduler.slots.host.confirm(result.saved)
         for chunk in plan.chunks:
             logprobs = result.prompt_logprobs.get(chunk.sequence.request_id)
             if logprobs:
@@ -231,6 +240,7 @@ class EngineCore:
         """llama.cpp found no room where we counted some: give up cache and seats, not requests."""
         alone = len(self._scheduler.running) == 1
         was_tight = not self._scheduler.slots.has_retained
+        self._scheduler.slots.host.confirm({})
         self._scheduler.roll_back(plan)
         if alone and was_tight:
             sequence = self._scheduler.running[0]
@@ -251,6 +261,7 @@ class EngineCore:
             waiting=len(scheduler.waiting),
             cells_used=self.shape.n_cells - scheduler.slots.cells.n_free,
             cells_total=self.shape.n_cells,
+            cache_ram_bytes=scheduler.slots.host.n_bytes,
             steps=old.steps + 1,
             prompt_tokens=old.prompt_tokens + sum(chunk.n_prompt for chunk in plan.chunks),
             generated_tokens=old.generated_tokens
@@ -261,7 +272,10 @@ class EngineCore:
 
 
 def _make_slots(shape: EngineShape) -> SlotPool:
-    shares = shape.shares_prefixes
+    host = HostCache(shape.cache_ram_bytes, shape.state_size, is_cuttable=shape.is_cuttable)
+    if not shape.is_cuttable:
+        is_partial = shape.is_checkpoint_partial
+        return CheckpointSlotPool(shape.n_slots, shape.n_cells, host, is_partial=is_partial)
     if shape.kv_unified:
-        return SlotPool(shape.n_slots, shape.n_cells, shares_prefixes=shares)
-    return StreamSlotPool(shape.n_slots, shape.n_ctx, shares_prefixes=shares)
+        return SlotPool(shape.n_slots, shape.n_cells, host)
+    return StreamSlotPool(shape.n_slots, shape.n_ctx, host)

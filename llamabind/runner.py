@@ -12,7 +12,7 @@ from llamabind.batch import Batch
 from llamabind.errors import LlamaError
 from llamabind.logprobs import top_logprobs
 from llamabind.sampler import Sampler, sample_many
-from llamabind.slots import CopyAll, CopyPrefix
+from llamabind.sequence_memory import SequenceMemory
 from llamabind.step import SampledToken, StepResult
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from llamabind.request import GenerationRequest, TokenLogprob
     from llamabind.sampling_params import SamplingParams
     from llamabind.sequence import Sequence
-    from llamabind.slots import MemoryOp
     from llamabind.step import ScheduledChunk, StepPlan
 
 logger = logging.getLogger(__name__)
@@ -35,6 +34,7 @@ class ModelRunner:
         self._model = model
         self._context = context
         self._threads = threads
+        self._memory = SequenceMemory(context)
         self._batch = Batch(context.n_batch)
         self._eog_tokens = list(model.tokenizer.eog_tokens)
         self._samplers: dict[str, Sampler] = {}
@@ -56,13 +56,12 @@ class ModelRunner:
 
     def run(self, plan: StepPlan) -> StepResult:
         """Change the memory, decode all chunks in one batch, sample where a token follows."""
-        for operation in plan.operations:
-            self._apply(operation)
+        result = StepResult(saved=self._memory.carry_out(plan.operations))
         if not plan.chunks:
-            return StepResult()
+            return result
         ends = self._fill_batch(plan)
         self._decode()
-        result = StepResult()
+        result.saved |= self._memory.carry_out(plan.checkpoints)
         for chunk, end in zip(plan.chunks, ends, strict=True):
             if chunk.sequence.wants_prompt_logprobs:
                 logprobs = self._prompt_logprobs(chunk, end)
@@ -156,19 +155,11 @@ class ModelRunner:
         k = sequence.request.prompt_logprobs or 0
         return top_logprobs(addresses, followers, self._model.n_vocab, k)
 
-    def _apply(self, operation: MemoryOp) -> None:
-        if isinstance(operation, CopyPrefix):
-            self._context.memory_seq_cp(operation.source, operation.target, 0, operation.n)
-        elif isinstance(operation, CopyAll):
-            self._context.memory_seq_cp(operation.source, operation.target)
-        elif not self._context.memory_seq_rm(operation.seq_id, operation.n, -1):
-            # The pool was told which models can be cut (EngineShape.shares_prefixes).
-            raise AssertionError(f"sequence {operation.seq_id} cannot be cut at {operation.n}")
-
     def close(self) -> None:
-        """Free all samplers and the batch."""
+        """Free all samplers, saved states and the batch."""
         for request_id in list(self._samplers):
             self.release(request_id)
+        self._memory.close()
         self._batch.close()
 
 

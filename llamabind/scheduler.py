@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llamabind.slots import SlotPool, common_prefix
+from llamabind.checkpoint_slots import CheckpointSlotPool
+from llamabind.checkpoints import CheckpointPlanner
+from llamabind.prefix import Prefix, common_prefix
 from llamabind.step import ScheduledChunk, StepPlan
 from llamabind.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
     from llamabind.sequence import Sequence
-    from llamabind.slots import Slot
+    from llamabind.slots import SlotPool
     from llamabind.step_budget import StepBudget
 
 MIN_SHARED_PREFIX = 32
@@ -45,6 +47,7 @@ class Scheduler:
         self._n_parallel = n_parallel
         self._n_batch = n_batch
         self._awaited: dict[Sequence, tuple[Sequence, int]] = {}
+        self._checkpoints = CheckpointPlanner()
 
     @property
     def has_work(self) -> bool:
@@ -62,6 +65,7 @@ class Scheduler:
             self.waiting.remove(sequence)
             return
         self.running.remove(sequence)
+        self._checkpoints.forget(sequence)
         if sequence.slot is not None:
             self.slots.release(sequence.slot)
             sequence.slot = None
@@ -117,9 +121,27 @@ class Scheduler:
             n = min(budget, sequence.n_remaining)
             if sequence.wants_prompt_logprobs:
                 n = min(n, MAX_LOGPROB_CHUNK)
+            position = self._next_checkpoint(sequence)
+            if position is not None:
+                n = min(n, position - sequence.n_computed)
             if n > 0 and self.slots.reserve(sequence.slot, n):
                 self._plan_chunk(plan, sequence, n)
                 budget -= n
+                if position == sequence.n_computed + n:
+                    self._plan_checkpoint(plan, sequence, position)
+
+    def _next_checkpoint(self, sequence: Sequence) -> int | None:
+        if self.slots.is_cuttable or self.slots.host.limit == 0:
+            return None
+        return self._checkpoints.next_position(sequence, self.waiting)
+
+    def _plan_checkpoint(self, plan: StepPlan, sequence: Sequence, position: int) -> None:
+        assert isinstance(self.slots, CheckpointSlotPool), "only what cannot be cut has checkpoints"
+        assert sequence.slot is not None, "a chunk without a slot"
+        self._checkpoints.reached(sequence, position)
+        save = self.slots.checkpoint(sequence.slot, sequence.tokens[:position])
+        if save is not None:
+            plan.checkpoints.append(save)
 
     def _plan_chunk(self, plan: StepPlan, sequence: Sequence, n: int) -> None:
         if sequence.slot is None:
@@ -154,37 +176,50 @@ class Scheduler:
         return False
 
     def _find_awaited(self, sequence: Sequence) -> tuple[Sequence, int] | None:
-        if not self.slots.shares_prefixes or sequence.wants_prompt_logprobs:
+        if not self._shares_running or sequence.wants_prompt_logprobs:
             return None
-        _, n_best = self.slots.longest_prefix(sequence.tokens)
+        n_best = self.slots.longest_prefix(sequence.tokens).n
         best: tuple[Sequence, int] | None = None
         for producer in self.running:
-            n = common_prefix(producer.tokens, sequence.tokens)
+            if producer.is_decoding:
+                continue
+            n = min(common_prefix(producer.tokens, sequence.tokens), len(sequence.tokens) - 1)
             if n > producer.n_computed and n >= n_best + MIN_SHARED_PREFIX:
                 best, n_best = (producer, n), n
         return best
 
-    def _reusable_prefix(self, sequence: Sequence) -> tuple[Slot | None, int]:
-        if sequence.wants_prompt_logprobs:
-            return None, 0
-        return self.slots.longest_prefix(sequence.tokens)
+    @property
+    def _shares_running(self) -> bool:
+        """Whether one can begin with what another has just computed."""
+        return self.slots.is_cuttable or self.slots.host.limit > 0
 
     def _try_start(self, sequence: Sequence) -> bool:
-        source, n = self._reusable_prefix(sequence)
-        # The last token is always computed again: its logits are needed.
-        n = min(n, len(sequence.tokens) - 1)
-        if n == 0:
-            source = None
-        n_new = len(sequence.tokens) - n
-        if n_new + self._n_needed_soon(sequence) > self.slots.n_available(source, n):
+        prefix = self._find_prefix(sequence)
+        if prefix is None:
             return False
-        slot = self.slots.open(sequence, source, n)
+        # Where others' prompts went another way; asked before `open` moves what they hold.
+        n_common = 0 if self.slots.is_cuttable else self.slots.longest_common(sequence.tokens)
+        slot = self.slots.open(sequence, prefix)
         if slot is None:
             return False
         self.waiting.take(sequence)
         self.running.append(sequence)
-        sequence.start(slot, n)
+        sequence.start(slot, prefix.n)
+        self._checkpoints.start(sequence, n_common)
         return True
+
+    def _find_prefix(self, sequence: Sequence) -> Prefix | None:
+        """Return the longest reusable prefix that has room, or None if there is no room at all."""
+        n_tokens, n_soon = len(sequence.tokens), self._n_needed_soon(sequence)
+        if sequence.wants_prompt_logprobs:
+            return Prefix() if self.slots.fits(Prefix(), n_tokens + n_soon) else None
+        for restores in (True, False):
+            prefix = self.slots.longest_prefix(sequence.tokens, restores=restores)
+            if self.slots.fits(prefix, n_tokens - prefix.n + n_soon):
+                return prefix
+            if prefix.full is None:
+                break
+        return None
 
     def _n_needed_soon(self, newcomer: Sequence) -> int:
         """Return the cells that running sequences will want while the newcomer settles."""
@@ -199,7 +234,8 @@ class Scheduler:
 
     def _park(self, sequence: Sequence) -> None:
         assert sequence.slot is not None, "only a running sequence can be parked"
-        self.slots.clear(sequence.slot)
+        self._checkpoints.forget(sequence)
+        self.slots.evict(sequence.slot)
         sequence.park()
         self.running.remove(sequence)
         self.waiting.park(sequence)

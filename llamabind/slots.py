@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from llamabind.kv_cells import CellIds, KvCells
+from llamabind.memory_ops import CopyPrefix, RestoreState, SaveState, Truncate
+from llamabind.prefix import Prefix, common_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from llamabind.host_cache import HostCache, StoredState
+    from llamabind.memory_ops import MemoryOp
     from llamabind.sequence import Sequence
 
+MIN_SAVED = 32
+"""A shorter sequence is computed again: that costs about as much as saving and restoring it.
 
-@dataclass(frozen=True, slots=True)
-class CopyPrefix:
-    """A memory operation for the runner: `seq_cp` the first `n` positions from one sequence id to
-    another.
-    """
-
-    source: int
-    target: int
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Truncate:
-    """A memory operation for the runner: `seq_rm` everything from position `n` on."""
-
-    seq_id: int
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class CopyAll:
-    """A memory operation for the runner: copy all of one stream over another, which is empty."""
-
-    source: int
-    target: int
-
-
-MemoryOp = CopyPrefix | CopyAll | Truncate
+A state in host memory must be longer than what the KV cache has by as much.
+"""
 
 
 class Slot:
@@ -73,29 +52,21 @@ class Slot:
         return self.owner is None and len(self.cells) > 0
 
 
-def common_prefix(a: array[int], b: array[int]) -> int:
-    """Return how many tokens `a` and `b` begin with in common."""
-    n = min(len(a), len(b))
-    if n == 0:
-        return 0
-    different = np.frombuffer(a, dtype=np.int32, count=n) != np.frombuffer(
-        b, dtype=np.int32, count=n
-    )
-    first = int(different.argmax())
-    return first if different[first] else n
-
-
 class SlotPool:
     """All slots of one context and the cells they share. Used only on the engine thread.
 
-    Every change to llama.cpp's memory is noted in `operations`, which the runner carries out, in
-    order, before the next decode.
+    What is evicted moves to the host cache. Every change to llama.cpp's memory is noted in
+    `operations`, which the runner carries out, in order, before the next decode. Unless
+    `is_cuttable` a sequence's memory is only good for all of its tokens, or for as many as a
+    checkpoint says; see CheckpointSlotPool.
     """
 
-    def __init__(self, n_slots: int, n_cells: int, *, shares_prefixes: bool = True) -> None:
-        self.shares_prefixes = shares_prefixes
+    is_cuttable = True
+
+    def __init__(self, n_slots: int, n_cells: int, host: HostCache) -> None:
         self.slots = [Slot(seq_id) for seq_id in range(n_slots)]
         self.cells = KvCells(n_cells)
+        self.host = host
         self.operations: list[MemoryOp] = []
         self._clock = 0
 
@@ -107,42 +78,60 @@ class SlotPool:
         """True if anything could be evicted."""
         return any(slot.is_retained for slot in self.slots)
 
-    def longest_prefix(self, tokens: array[int]) -> tuple[Slot | None, int]:
-        """Return the slot with the longest computed prefix of `tokens`, running or retained, and
-        its length.
-        """
-        best: Slot | None = None
-        best_length = 0
-        for slot in self.slots if self.shares_prefixes else ():
-            # A retained slot wins a tie: it can be taken over instead of copied.
-            length = common_prefix(slot.tokens, tokens)
-            if length > best_length or (length == best_length > 0 and slot.is_retained):
-                best, best_length = slot, length
-        return best, best_length
+    def longest_prefix(self, tokens: array[int], *, restores: bool = True) -> Prefix:
+        """Return the longest prefix of `tokens` that need not be computed, the last one excepted:
+        its logits are needed.
 
-    def n_available(self, source: Slot | None, n: int) -> int:
-        """Return the cells that are free or would be after evicting all retained but the first `n`
-        of `source`.
+        Without `restores` only what is in the KV cache.
         """
+        limit = len(tokens) - 1
+        best = self._longest_in_slots(tokens, limit)
+        if not restores:
+            return best
+        for state, common in self.host.matches(tokens):
+            n = min(common, limit)
+            if n >= best.n + (MIN_SAVED if best.full is None else 1):
+                best = Prefix(n, full=state)
+        return best
+
+    def longest_common(self, tokens: array[int]) -> int:
+        """Return how many tokens anything here begins with in common, reusable or not."""
+        in_slots = (common_prefix(slot.tokens, tokens) for slot in self.slots)
+        stored = (n for _, n in self.host.matches(tokens))
+        return max(max(in_slots, default=0), max(stored, default=0))
+
+    def fits(self, prefix: Prefix, n_more: int) -> bool:
+        """Tell whether `prefix` and `n_more` cells have room once all retained are evicted."""
         held = [slot.cell_ids for slot in self.slots if slot.owner is not None]
-        if source is not None:
-            held.append(source.cell_ids[:n])
-        return self.cells.n_cells - self.cells.count_distinct(held)
+        if prefix.slot is not None:
+            held.append(prefix.slot.cell_ids[: prefix.n])
+        n_free = self.cells.n_cells - self.cells.count_distinct(held)
+        if prefix.full is not None:
+            # All of it is restored before it is cut.
+            return n_free >= max(len(prefix.full.tokens), prefix.n + n_more)
+        return n_free >= n_more
 
-    def open(self, owner: Sequence, source: Slot | None, n: int) -> Slot | None:
-        """Give `owner` a slot that holds the first `n` tokens of `source`, or return None if all
-        are in use.
+    def open(self, owner: Sequence, prefix: Prefix) -> Slot | None:
+        """Give `owner` a slot that holds `prefix`, or return None if there is none in this step.
 
         A retained source of which nothing would be lost is taken over; so is one when there is no
         other slot left.
         """
-        slot = self._slot_for(source, n)
+        if prefix.full is not None and not self._can_exchange:
+            return None
+        slot = self._slot_for(prefix)
         if slot is None:
             return None
-        if source is None or source is slot:
-            self._truncate(slot, n)
-        else:
-            self._copy(source, slot, n)
+        if prefix.full is not None:
+            if not self.evict_until(len(prefix.full.tokens)):
+                return None
+            self._restore(slot, prefix.full)
+        elif prefix.slot is not None and prefix.slot is not slot:
+            self._copy(prefix.slot, slot, prefix.n)
+        if prefix.partial is not None:
+            self.host.touch(prefix.partial)
+            self.operations.append(RestoreState(slot.seq_id, prefix.partial.state_id))
+        self._truncate(slot, prefix.n)
         slot.owner = owner
         self._touch(slot)
         return slot
@@ -169,15 +158,13 @@ class SlotPool:
 
     def release(self, slot: Slot) -> None:
         """Leave `slot` retained for others to reuse."""
-        if not self.shares_prefixes:
-            self.clear(slot)
-            return
         self.unreserve(slot)
         slot.owner = None
         self._touch(slot)
 
-    def clear(self, slot: Slot) -> None:
-        """Drop everything `slot` holds; its sequence id is free."""
+    def evict(self, slot: Slot) -> None:
+        """Free `slot`; what it holds goes to the host cache."""
+        self._save(slot)
         slot.owner = None
         self._truncate(slot, 0)
 
@@ -187,13 +174,13 @@ class SlotPool:
             slot = self._oldest_retained()
             if slot is None:
                 return False
-            self.clear(slot)
+            self.evict(slot)
         return True
 
     def take_operations(self) -> list[MemoryOp]:
         """Return the memory operations since the last call."""
         operations, self.operations = self.operations, []
-        return operations
+        return operations + self.host.take_drops()
 
     def check(self) -> None:
         """Assert that no cell is lost or miscounted (debug mode, tests)."""
@@ -202,18 +189,39 @@ class SlotPool:
             assert len(slot.tokens) == len(slot.cells), (
                 "a slot's tokens and cells differ between steps"
             )
+        self.host.check()
 
-    def _slot_for(self, source: Slot | None, n: int) -> Slot | None:
-        if source is not None and source.is_retained and len(source.tokens) == n:
+    @property
+    def _can_exchange(self) -> bool:
+        """Whether states may be saved and restored in this step."""
+        return True
+
+    def _longest_in_slots(self, tokens: array[int], limit: int) -> Prefix:
+        best = Prefix()
+        for slot in self.slots:
+            # A retained slot wins a tie: it can be taken over instead of copied.
+            n = min(common_prefix(slot.tokens, tokens), limit)
+            if n > best.n or (n == best.n > 0 and slot.is_retained):
+                best = Prefix(n, slot)
+        return best
+
+    def _slot_for(self, prefix: Prefix) -> Slot | None:
+        source = prefix.slot
+        if source is not None and source.is_retained and len(source.tokens) == prefix.n:
             return source
         empty = next((slot for slot in self.slots if slot.owner is None and not slot.cells), None)
         if empty is not None:
             return empty
+        if not self._can_exchange:
+            return None
         oldest = self._oldest_retained(keep=source)
         if oldest is not None:
-            self.clear(oldest)
+            self.evict(oldest)
             return oldest
-        return source if source is not None and source.is_retained else None
+        if source is None or not source.is_retained:
+            return None
+        self._save(source)
+        return source
 
     def _oldest_retained(self, keep: Slot | None = None) -> Slot | None:
         retained: Iterable[Slot] = (
@@ -227,8 +235,28 @@ class SlotPool:
         target.cells = array("i", cells.tolist())
         target.tokens = source.tokens[:n]
         self._touch(source)
-        if n > 0:
-            self.operations.append(CopyPrefix(source.seq_id, target.seq_id, n))
+        self.operations.append(CopyPrefix(source.seq_id, target.seq_id, n))
+
+    def _restore(self, slot: Slot, state: StoredState) -> None:
+        self.host.touch(state)
+        slot.cells = array("i", self.cells.take(len(state.tokens)))
+        slot.tokens = state.tokens[:]
+        self.operations.append(RestoreState(slot.seq_id, state.state_id))
+
+    def _save(self, slot: Slot) -> None:
+        if len(slot.tokens) < MIN_SAVED or not self._can_exchange or self._is_elsewhere(slot):
+            return
+        state = self.host.save(slot.tokens)
+        if state is not None:
+            self.operations.append(SaveState(slot.seq_id, state.state_id))
+
+    def _is_elsewhere(self, slot: Slot) -> bool:
+        """Tell whether another slot has all that `slot` has."""
+        n = len(slot.tokens)
+        return any(
+            other is not slot and common_prefix(other.tokens, slot.tokens) == n
+            for other in self.slots
+        )
 
     def _truncate(self, slot: Slot, n: int) -> None:
         if len(slot.cells) > n:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llamabind.errors import LlamaError
+    from llamabind.memory_ops import MemoryOp, SaveState
     from llamabind.request import TokenLogprob
     from llamabind.sequence import Sequence
-    from llamabind.slots import MemoryOp, Slot
+    from llamabind.slots import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,13 @@ class ScheduledChunk:
 
 @dataclass(slots=True)
 class StepPlan:
-    """What the runner does in one step: the memory operations, then one batch of all chunks."""
+    """What the runner does in one step: the memory operations, one batch of all chunks, and then
+    the checkpoints.
+    """
 
     operations: list[MemoryOp] = field(default_factory=list)
     chunks: list[ScheduledChunk] = field(default_factory=list)
+    checkpoints: list[SaveState] = field(default_factory=list)
 
     @property
     def n_decoding(self) -> int:
@@ -64,8 +68,9 @@ class StepResult:
 
     `sampled` has one entry for each chunk with `is_last`, in order; an error in a token's place
     ends that request alone. `prompt_logprobs` are of the tokens after those of a chunk, by request
-    id.
+    id. `saved` has the size in bytes of each state that was saved, by its id.
     """
 
     sampled: list[SampledToken | LlamaError] = field(default_factory=list)
     prompt_logprobs: dict[str, list[TokenLogprob]] = field(default_factory=dict)
+    saved: dict[int, int] = field(default_factory=dict)

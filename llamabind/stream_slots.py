@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from array import array
+from typing import TYPE_CHECKING
 
-from llamabind.slots import CopyAll, Slot, SlotPool, Truncate
+from llamabind.memory_ops import CopyAll, Truncate
+from llamabind.prefix import Prefix
+from llamabind.slots import Slot, SlotPool
+
+if TYPE_CHECKING:
+    from llamabind.host_cache import HostCache
 
 MIN_COPIED_PREFIX = 32
 """Copying costs a whole stream, used or not: a shorter prefix is computed again."""
@@ -17,19 +23,26 @@ class StreamSlotPool(SlotPool):
     between streams is a real one (llama_kv_cache::seq_cp copies whole streams only).
     """
 
-    def __init__(self, n_slots: int, n_ctx_seq: int, *, shares_prefixes: bool = True) -> None:
-        super().__init__(n_slots, n_slots * n_ctx_seq, shares_prefixes=shares_prefixes)
+    def __init__(self, n_slots: int, n_ctx_seq: int, host: HostCache) -> None:
+        super().__init__(n_slots, n_slots * n_ctx_seq, host)
 
-    def n_available(self, source: Slot | None, n: int) -> int:  # noqa: ARG002 - SlotPool's
+    def fits(self, prefix: Prefix, n_more: int) -> bool:  # noqa: ARG002 - SlotPool's
         """Any request that fits a stream fits an unused one."""
-        return self.cells.n_cells
+        return True
 
-    def longest_prefix(self, tokens: array[int]) -> tuple[Slot | None, int]:
-        """As SlotPool.longest_prefix; none where a copy would cost more than it saves."""
-        source, n = super().longest_prefix(tokens)
-        if source is None or (source.is_retained and len(source.tokens) == n):
-            return source, n
-        return (source, n) if n >= MIN_COPIED_PREFIX else (None, 0)
+    @property
+    def _can_exchange(self) -> bool:
+        # A copy is carried out by the next decode: until then neither of its streams may change
+        # otherwise, and the target's state is not there yet.
+        return not any(isinstance(operation, CopyAll) for operation in self.operations)
+
+    def _longest_in_slots(self, tokens: array[int], limit: int) -> Prefix:
+        """As SlotPool's; none where a copy would cost more than it saves."""
+        best = super()._longest_in_slots(tokens, limit)
+        slot = best.slot
+        if slot is None or (slot.is_retained and len(slot.tokens) == best.n):
+            return best
+        return best if best.n >= MIN_COPIED_PREFIX else Prefix()
 
     def _copy(self, source: Slot, target: Slot, n: int) -> None:
         target.cells = array("i", self.cells.take(n))

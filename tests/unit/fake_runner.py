@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from llamabind.errors import NoKvSlotError
+from llamabind.memory_ops import (
+    CopyAll,
+    CopyPrefix,
+    DropState,
+    MemoryOp,
+    RestoreState,
+    SaveState,
+    Truncate,
+)
 from llamabind.request import GenerationRequest
-from llamabind.slots import CopyAll, CopyPrefix
 from llamabind.step import SampledToken, StepPlan, StepResult
 
 N_VOCAB = 256
@@ -30,19 +38,33 @@ def next_token(tokens: list[int]) -> int:
 
 
 class FakeRunner:
-    """Computes with `model`; asserts positions, room and batch size as llama.cpp would."""
+    """Computes with `model`; asserts positions, room and batch size as llama.cpp would.
+
+    Unless `is_cuttable` each sequence also has a recurrent state: it has read some tokens and
+    cannot forget the last ones. A saved state takes a byte for each token.
+    """
 
     def __init__(
-        self, n_cells: int, n_batch: int, model: Callable[[list[int]], int] = next_token
+        self,
+        n_cells: int,
+        n_batch: int,
+        model: Callable[[list[int]], int] = next_token,
+        *,
+        is_cuttable: bool = True,
     ) -> None:
         self.n_cells = n_cells
         self.n_batch = n_batch
         self.model = model
+        self.is_cuttable = is_cuttable
         self.kv: dict[int, list[list[int]]] = {}
+        self.read: dict[int, list[int]] = {}
+        self.states: dict[int, tuple[SaveState, list[int], list[int]]] = {}
         self.prepared: set[str] = set()
         self.n_computed = 0
         self.batch_sizes: list[int] = []
         self.refuse_next = False
+        self.refuse_saves = False
+        self._pending_copies: list[CopyAll] = []
 
     def prepare(self, request: GenerationRequest) -> None:
         assert request.request_id not in self.prepared
@@ -52,33 +74,88 @@ class FakeRunner:
         self.prepared.discard(request_id)
 
     def run(self, plan: StepPlan) -> StepResult:
-        for operation in plan.operations:
-            if isinstance(operation, CopyPrefix):
-                assert not self.kv.get(operation.target), (
-                    "copied into a sequence that holds something"
-                )
-                assert len(self.kv[operation.source]) >= operation.n
-                self.kv[operation.target] = self.kv[operation.source][: operation.n]
-            elif isinstance(operation, CopyAll):
-                assert not self.kv.get(operation.target), "copied over something"
-                self.kv[operation.target] = [list(cell) for cell in self.kv[operation.source]]
-            else:
-                del self.kv.setdefault(operation.seq_id, [])[operation.n :]
+        saved = self._carry_out(plan.operations)
+        self._copy_streams()
         if self.refuse_next:
             self.refuse_next = False
             raise NoKvSlotError(1, "refused by the test")
-        return self._decode(plan)
+        result = self._decode(plan)
+        result.saved = saved | self._carry_out(plan.checkpoints)
+        return result
+
+    def _carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
+        saved: dict[int, int] = {}
+        for operation in operations:
+            match operation:
+                case CopyPrefix(source, target, n):
+                    assert not self.kv.get(target), "copied into a sequence that holds something"
+                    assert len(self.kv[source]) >= n
+                    self.kv[target] = self.kv[source][:n]
+                    read = self.read[source]
+                    self.read[target] = read[:n] if self.is_cuttable else read
+                case CopyAll():
+                    assert not self.kv.get(operation.target), "copied over something"
+                    # Only the lengths are known before the next decode.
+                    self.kv[operation.target] = [[-1] for _ in self.kv[operation.source]]
+                    self._pending_copies.append(operation)
+                case Truncate(seq_id, n):
+                    self._truncate(seq_id, n)
+                case SaveState(seq_id, state_id):
+                    if not self.refuse_saves:
+                        saved[state_id] = self._save(operation)
+                case RestoreState(seq_id, state_id):
+                    self._restore(seq_id, state_id)
+                case DropState(state_id):
+                    self.states.pop(state_id, None)
+        return saved
+
+    def _truncate(self, seq_id: int, n: int) -> None:
+        del self.kv.setdefault(seq_id, [])[n:]
+        read = self.read.setdefault(seq_id, [])
+        if n == 0:
+            self.read[seq_id] = []
+        elif self.is_cuttable:
+            self.read[seq_id] = read[:n]
+        else:
+            assert len(read) <= n, "a recurrent state cannot be cut"
+
+    def _save(self, save: SaveState) -> int:
+        assert not self._pending_copies, "saved before a copy was carried out"
+        assert save.state_id not in self.states
+        read = self.read[save.seq_id]
+        tokens = [] if save.is_partial else [cell[0] for cell in self.kv[save.seq_id]]
+        self.states[save.state_id] = save, tokens, read
+        return len(read)
+
+    def _restore(self, seq_id: int, state_id: int) -> None:
+        assert not self._pending_copies, "restored before a copy was carried out"
+        save, tokens, self.read[seq_id] = self.states[state_id]
+        if not save.is_partial:
+            assert not self.kv.get(seq_id), "restored over something"
+            self.kv[seq_id] = [[token] for token in tokens]
+        assert self.n_cells_used <= self.n_cells, "restored more cells than the cache has"
+
+    def _copy_streams(self) -> None:
+        for copy in self._pending_copies:
+            n = len(self.kv[copy.target])
+            self.kv[copy.target] = [list(cell) for cell in self.kv[copy.source][:n]]
+            self.read[copy.target] = [cell[0] for cell in self.kv[copy.target]]
+        self._pending_copies.clear()
 
     def _decode(self, plan: StepPlan) -> StepResult:
         assert plan.n_tokens <= self.n_batch
         result = StepResult()
         for chunk in plan.chunks:
-            held = self.kv.setdefault(chunk.slot.seq_id, [])
+            seq_id = chunk.slot.seq_id
+            held = self.kv.setdefault(seq_id, [])
             assert len(held) == chunk.start, "a gap or an overlap of positions"
             # A cell is a list object of its own: shared cells are the same object.
             held.extend([token] for token in chunk.sequence.tokens[chunk.start : chunk.end])
+            read = [*self.read.get(seq_id, []), *chunk.sequence.tokens[chunk.start : chunk.end]]
+            self.read[seq_id] = read
+            assert read == [cell[0] for cell in held], "the state is that of other tokens"
             if chunk.is_last:
-                result.sampled.append(SampledToken(self.model([cell[0] for cell in held])))
+                result.sampled.append(SampledToken(self.model(read)))
         self.n_computed += plan.n_tokens
         self.batch_sizes.append(plan.n_tokens)
         assert self.n_cells_used <= self.n_cells, "more cells than the cache has"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llamabind.engine_core import EngineCore, EngineShape
 from llamabind.errors import InvalidParameterError, PromptTooLongError, QueueFullError
+from llamabind.host_cache import StateSize
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 
 
@@ -21,7 +22,9 @@ def _make_engine(n_ctx: int = 64, clock=lambda: 0.0, **sizes) -> tuple[EngineCor
     else:
         sizes["n_slots"] = sizes["n_parallel"]
         sizes["n_cells"] = n_ctx * sizes["n_slots"]
-    runner = FakeRunner(sizes["n_cells"], sizes["n_batch"])
+    sizes.setdefault("state_size", StateSize(per_token=1))
+    is_cuttable = sizes.get("is_cuttable", True)
+    runner = FakeRunner(sizes["n_cells"], sizes["n_batch"], is_cuttable=is_cuttable)
     shape = EngineShape(n_ctx=n_ctx, n_vocab=N_VOCAB, **sizes)
     return EngineCore(runner, FakeVocabulary(), shape, clock=clock), runner
 
@@ -380,19 +383,22 @@ _ARRIVALS = st.lists(
     n_parallel=st.integers(1, 6),
     n_retained=st.integers(0, 4),
     n_batch=st.integers(6, 48),
-    shares_prefixes=st.booleans(),
+    is_cuttable=st.booleans(),
     kv_unified=st.booleans(),
+    cache_ram_bytes=st.sampled_from([0, 40, 150, 10_000]),
 )
 def test_any_traffic_ends_every_request_once_with_its_own_answer(
-    arrivals, n_ctx, n_parallel, n_retained, n_batch, shares_prefixes, kv_unified
+    arrivals, n_ctx, n_parallel, n_retained, n_batch, is_cuttable, kv_unified, cache_ram_bytes
 ):
     engine, runner = _make_engine(
         n_ctx,
         n_parallel=n_parallel,
         n_slots=n_parallel + n_retained,
         n_batch=n_batch,
-        shares_prefixes=shares_prefixes,
+        is_cuttable=is_cuttable,
+        is_checkpoint_partial=not is_cuttable and kv_unified,
         kv_unified=kv_unified,
+        cache_ram_bytes=cache_ram_bytes,
     )
     traffic = Traffic(engine)
     requests = {f"r{number}": arrival for number, arrival in enumerate(arrivals)}

@@ -1,0 +1,80 @@
+"""Slots for a memory that cannot be cut: recurrent states and sliding windows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llamabind.memory_ops import SaveState
+from llamabind.prefix import Prefix, common_prefix
+from llamabind.slots import Slot, SlotPool
+
+if TYPE_CHECKING:
+    from array import array
+
+    from llamabind.host_cache import HostCache
+
+
+class CheckpointSlotPool(SlotPool):
+    """A SlotPool where a prefix can only end where somebody's memory ends or was saved.
+
+    A recurrent state has its newest position only, a sliding window of its own size the newest few
+    (llama-memory-recurrent.h, llama-kv-cache-iswa.h). So while a prompt is computed, its state is
+    saved at useful positions (CheckpointPlanner). With `is_partial` such a checkpoint has only what
+    cannot be cut, and the rest comes from a slot or a stored sequence that begins with the same
+    tokens; otherwise it is a whole sequence.
+    """
+
+    is_cuttable = False
+
+    def __init__(
+        self, n_slots: int, n_cells: int, host: HostCache, *, is_partial: bool = False
+    ) -> None:
+        super().__init__(n_slots, n_cells, host)
+        self._is_partial = is_partial
+
+    def checkpoint(self, slot: Slot, tokens: array[int]) -> SaveState | None:
+        """Return the order to save the state of `slot` when it holds exactly `tokens`, or None if
+        there is no need or no room.
+        """
+        state = self.host.save(tokens, is_partial=self._is_partial)
+        return None if state is None else SaveState(slot.seq_id, state.state_id, self._is_partial)
+
+    def longest_prefix(self, tokens: array[int], *, restores: bool = True) -> Prefix:
+        """As SlotPool's, at the positions where there is a state."""
+        limit = len(tokens) - 1
+        best = self._longest_in_slots(tokens, limit)
+        matches = list(self.host.matches(tokens))
+        ends = [state for state, n in matches if len(state.tokens) == n <= limit]
+        for state in sorted(ends, key=lambda state: len(state.tokens), reverse=True):
+            n = len(state.tokens)
+            if n <= best.n:
+                break
+            if not state.is_partial:
+                if restores:
+                    return Prefix(n, full=state)
+                continue
+            slot = self._holder(tokens, n)
+            if slot is not None:
+                return Prefix(n, slot, partial=state)
+            stored = [full for full, common in matches if common >= n and not full.is_partial]
+            if stored and restores:
+                shortest = min(stored, key=lambda full: len(full.tokens))
+                return Prefix(n, full=shortest, partial=state)
+        return best
+
+    def _longest_in_slots(self, tokens: array[int], limit: int) -> Prefix:
+        """Only a retained slot that is a prefix as a whole can be taken over as it is."""
+        best = Prefix()
+        for slot in self.slots:
+            n = common_prefix(slot.tokens, tokens)
+            if slot.is_retained and best.n < n == len(slot.tokens) <= limit:
+                best = Prefix(n, slot)
+        return best
+
+    def _holder(self, tokens: array[int], n: int) -> Slot | None:
+        """Return a slot that begins with the first `n` of `tokens`, one without an owner if any."""
+        holders = [slot for slot in self.slots if common_prefix(slot.tokens, tokens) >= n]
+        return max(holders, key=lambda slot: slot.is_retained, default=None)
+
+    def _is_elsewhere(self, slot: Slot) -> bool:
+        return any(other is not slot and other.tokens == slot.tokens for other in self.slots)

@@ -1,0 +1,86 @@
+"""SequenceMemory: carries out memory operations on a context and holds the saved states."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import psutil
+
+from llamabind.errors import StateError
+from llamabind.memory_ops import (
+    CopyAll,
+    CopyPrefix,
+    DropState,
+    RestoreState,
+    SaveState,
+    Truncate,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llamabind.context import Context
+    from llamabind.memory_ops import MemoryOp
+    from llamabind.saved_state import SavedState
+
+logger = logging.getLogger(__name__)
+
+KEPT_FREE = 0.05
+"""Of the machine's memory. Whoever takes the rest ends processes; a lost state costs time only."""
+
+
+class SequenceMemory:
+    """The runner's half of the host cache. Used on the engine thread alone."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._states: dict[int, SavedState] = {}
+
+    def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
+        """Do all operations in order; return the bytes of each state that was saved, by its id.
+
+        A state that cannot be saved is left out, with a warning.
+        """
+        saved: dict[int, int] = {}
+        for operation in operations:
+            match operation:
+                case CopyPrefix(source, target, n):
+                    self._context.memory_seq_cp(source, target, 0, n)
+                case CopyAll(source, target):
+                    self._context.memory_seq_cp(source, target)
+                case Truncate(seq_id, n):
+                    self._truncate(seq_id, n)
+                case SaveState():
+                    state = self._save(operation)
+                    if state is not None:
+                        saved[operation.state_id] = state.n_bytes
+                case RestoreState(seq_id, state_id):
+                    self._context.state_seq_load(seq_id, self._states[state_id])
+                case DropState(state_id):
+                    self._states.pop(state_id, None)
+        return saved
+
+    def close(self) -> None:
+        """Free all states."""
+        self._states.clear()
+
+    def _truncate(self, seq_id: int, n: int) -> None:
+        if not self._context.memory_seq_rm(seq_id, n, -1):
+            # The pool was told which models can be cut (EngineShape.is_cuttable).
+            raise AssertionError(f"sequence {seq_id} cannot be cut at {n}")
+
+    def _save(self, operation: SaveState) -> SavedState | None:
+        seq_id, partial_only = operation.seq_id, operation.is_partial
+        n_bytes = self._context.state_seq_size(seq_id, partial_only=partial_only)
+        memory = psutil.virtual_memory()
+        if n_bytes > memory.available - KEPT_FREE * memory.total:
+            logger.warning("a state of %d bytes is not kept: memory is short", n_bytes)
+            return None
+        try:
+            state = self._context.state_seq_save(seq_id, partial_only=partial_only)
+        except (StateError, MemoryError) as error:
+            logger.warning("a state of %d bytes is not kept: %s", n_bytes, error)
+            return None
+        self._states[operation.state_id] = state
+        return state
