@@ -12,6 +12,8 @@ class ServerStatus:
     def __init__(self) -> None:
         self.version = __version__
         self.last_error: str | None = None
+        # Set once, when the server has been told to leave: not ready for new work any more.
+        self.is_leaving = False
         self._started = time.monotonic()
 
     @property

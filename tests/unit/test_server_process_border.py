@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from server.config import ServerConfig
 from server.worker_process import WorkerExit
 
 _ROOT = Path(__file__).parents[2]
@@ -30,34 +29,6 @@ def test_the_worker_process_does_without_http() -> None:
         [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "False"
-
-
-def test_defaults_are_loopback_8080_and_the_models_folder() -> None:
-    config = ServerConfig.from_arguments([])
-    assert config == ServerConfig()
-    assert (config.host, config.port, config.models_dir) == ("127.0.0.1", 8080, Path("models"))
-    assert config.model_directories[1].name == "models"
-
-
-def test_arguments_arrive() -> None:
-    config = ServerConfig.from_arguments(
-        ["--host", "::1", "--port", "0", "--models-dir", "/m", "--no-bundled-model"]
-    )
-    assert (config.host, config.port) == ("::1", 0)
-    assert config.model_directories == (Path("/m"),)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["--port", "70000"], ["--port", "x"], ["--drain-seconds", "0"], ["--max-body-mb", "0"]],
-)
-def test_a_wrong_argument_ends_with_a_message(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        ServerConfig.from_arguments(arguments)
-    assert caught.value.code == 2
-    assert arguments[0] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

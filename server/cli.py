@@ -1,0 +1,234 @@
+"""The command line and the environment to a ServerConfig; what is wrong ends with a message."""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import msgspec
+
+from llamabind import __version__
+from llamabind.errors import InvalidParameterError
+from server.config import ServerConfig
+from server.flag import SETTINGS, Flag
+from server.flag_table import GROUPS
+from server.foreign_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, NOT_SUPPORTED
+from server.listening import why_not_without_key
+from server.load_settings import LoadSettings
+
+FLAGS = tuple(flag for group in GROUPS for flag in group.flags)
+_FIELD = re.compile(r" - at `\$\.(\w+)[^`]*`$")
+_EPILOG = """
+Every flag can be given as an environment variable too, named in brackets; the command line wins.
+Switches have a --no- form; their variables take true, 1 or on, and false, 0 or off.
+docs/running.md says more: keys, TLS, exposing the server, signals, logs.
+"""
+
+
+def parse_command_line(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
+) -> ServerConfig:
+    """The configuration that was asked for; exits with status 2 and a message when it is wrong."""
+    parser = make_parser()
+    given, extra = parser.parse_known_args(arguments)
+    if extra:
+        parser.error(_unknown(extra[0], parser))
+    values = _read_environment(parser, os.environ if environment is None else environment)
+    # A flag takes the place of every variable for the same thing.
+    values |= vars(given)
+    return _checked(parser, _config(parser, values))
+
+
+def make_parser() -> "_Parser":
+    """The parser: one group for each of the table, and llama-server's other flags, not listed."""
+    parser = _Parser(
+        prog="python -m server",
+        description="Serve GGUF models over HTTP.",
+        epilog=_EPILOG,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--version", action="version", version=f"llamabind {__version__}")
+    for group in GROUPS:
+        section = parser.add_argument_group(group.title)
+        for flag in group.flags:
+            _add(section, flag)
+    for names, has_value in ((NO_EFFECT_SWITCHES, False), (NO_EFFECT_OPTIONS, True)):
+        for name, why in names.items():
+            parser.add_argument(
+                name, action=_Ignore, nargs=None if has_value else 0, const=why, help=_HIDDEN
+            )
+    for name, why in NOT_SUPPORTED.items():
+        parser.add_argument(name, action=_Refuse, nargs="?", const=why, help=_HIDDEN)
+    return parser
+
+
+_HIDDEN = argparse.SUPPRESS
+
+
+def default_text(flag: Flag) -> str:
+    """The default as somebody would type it; "" where there is none to speak of."""
+    if flag.target.startswith(SETTINGS):
+        return ""
+    value = getattr(ServerConfig(), flag.target)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _add(section: Any, flag: Flag) -> None:
+    default = default_text(flag)
+    notes = ", ".join(filter(None, (f"default {default}" if default else "", flag.variable)))
+    text = f"{flag.help} [{notes}]".replace("%", "%%")
+    if flag.parse is None:
+        section.add_argument(
+            *flag.names, dest=flag.target, action="store_const", const=True, help=text
+        )
+        section.add_argument(
+            *flag.negative_names, dest=flag.target, action="store_const", const=False, help=_HIDDEN
+        )
+        return
+    section.add_argument(
+        *flag.names,
+        dest=flag.target,
+        type=_argument_type(flag),
+        action="extend" if flag.adds else "store",
+        metavar=flag.metavar,
+        help=text,
+        **({} if flag.bare is None else {"nargs": "?", "const": flag.read(flag.bare)}),
+    )
+
+
+def _argument_type(flag: Flag) -> Any:
+    def convert(text: str) -> Any:
+        try:
+            return flag.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def _read_environment(
+    parser: argparse.ArgumentParser, environment: Mapping[str, str]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for flag in FLAGS:
+        try:
+            if (value := _from_environment(flag, environment)) is None:
+                continue
+        except ValueError as error:
+            parser.error(f"environment variable {flag.variable}: {error}")
+        values[flag.target] = values.get(flag.target, ()) + value if flag.adds else value
+    return values
+
+
+def _from_environment(flag: Flag, environment: Mapping[str, str]) -> Any:
+    """The value of the flag's variable; None without one. An empty one does not count."""
+    if flag.parse is None:
+        # llama-server's other spelling: whatever it holds, it means no.
+        negative = flag.variable.replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
+        if negative != flag.variable and negative in environment:
+            return False
+    text = environment.get(flag.variable, "")
+    return flag.read(text) if text else None
+
+
+def _config(parser: argparse.ArgumentParser, values: dict[str, Any]) -> ServerConfig:
+    chosen = {
+        name.removeprefix(SETTINGS): value
+        for name, value in values.items()
+        if name.startswith(SETTINGS)
+    }
+    fields = {name: value for name, value in values.items() if not name.startswith(SETTINGS)}
+    for name in ("api_keys", "admin_keys"):
+        fields[name] = tuple(dict.fromkeys(fields.get(name, ())))
+    try:
+        settings = msgspec.convert(chosen, LoadSettings)
+    except msgspec.ValidationError as error:
+        found = _FIELD.search(str(error))
+        message = str(error)[: found.start() if found else None]
+        parser.error(f"{_flag_name(found[1] if found else '')}: {message[:1].lower()}{message[1:]}")
+    except InvalidParameterError as error:
+        parser.error(f"{_flag_name(error.field)}: {error.message}")
+    return ServerConfig(default_settings=settings, **fields)
+
+
+def _flag_name(setting: str) -> str:
+    """The flags that set a field of LoadSettings, as argparse names them in its own messages."""
+    found = [flag for flag in FLAGS if flag.target == f"{SETTINGS}{setting}"]
+    return f"argument {'/'.join(found[0].names)}" if found else setting
+
+
+def _checked(parser: argparse.ArgumentParser, config: ServerConfig) -> ServerConfig:
+    """What no flag can check alone."""
+    if not config.hosts:
+        parser.error("argument --host: no address is left to listen on")
+    if (config.ssl_cert_file is None) != (config.ssl_key_file is None):
+        parser.error("--ssl-cert-file and --ssl-key-file need each other")
+    if config.admin_keys and not config.api_keys and not config.insecure_no_auth:
+        parser.error(
+            "--admin-key without --api-key would leave chats open to everybody; give ordinary "
+            "keys too, or --insecure-no-auth if that is meant"
+        )
+    if set(config.admin_keys) & set(config.api_keys):
+        parser.error("a key is both an ordinary and an admin key; it can be only one of them")
+    if problem := why_not_without_key(config):
+        parser.error(problem)
+    return config
+
+
+def _unknown(argument: str, parser: "_Parser") -> str:
+    name = argument.split("=")[0]
+    if not name.startswith("-"):
+        return f"{argument!r} stands alone: every value follows its flag"
+    near = difflib.get_close_matches(name, parser.listed_names(), n=1, cutoff=0.6)
+    return f"unknown flag {name}" + (f"; did you mean {near[0]}?" if near else "; see --help")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Shorter errors: the usage line would be a page."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+    def listed_names(self) -> list[str]:
+        """Every long flag that does something."""
+        listed = [action for action in self._actions if not isinstance(action, _Foreign)]
+        return [name for action in listed for name in action.option_strings if name[:2] == "--"]
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wider, and the epilog's lines as they are."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=100)
+
+    def add_usage(self, *_: Any, **__: Any) -> None:
+        """The groups say it all."""
+        super().add_usage("%(prog)s [flags]", (), ())
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:  # noqa: ARG002
+        return text.strip()
+
+
+class _Foreign(argparse.Action):
+    """A flag of llama-server's that sets nothing here; `const` says why."""
+
+
+class _Ignore(_Foreign):
+    def __call__(self, _parser: Any, _space: Any, _values: Any, name: str | None = None) -> None:
+        print(f"{name} has no effect: {self.const}", file=sys.stderr)
+
+
+class _Refuse(_Foreign):
+    def __call__(
+        self, parser: argparse.ArgumentParser, _space: Any, _values: Any, name: str | None = None
+    ) -> None:
+        parser.error(f"llama-server's {name} is not supported: {self.const}")

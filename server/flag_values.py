@@ -1,0 +1,142 @@
+"""What flags take as values: text in, checked value out, or a ValueError with a sentence."""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+_PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
+# llama-server's numbers (common/arg.cpp): 0 generic, 1 error, 2 warning, 3 info, 4 trace, 5 debug.
+_VERBOSITY = ("error", "error", "warning", "info", "debug", "debug")
+_MAX_TEXT_FILE = 1 << 18
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is no whole number") from None
+        if not low <= number <= high:
+            raise ValueError(f"{number} is out of range, expected {low} to {high}")
+        return number
+
+    return parse
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is no finite number")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number whose range LoadSettings checks."""
+    return integer(-(1 << 31), 1 << 31)(text)
+
+
+def seconds(text: str) -> float:
+    """More than nothing and at most a day."""
+    value = number(text)
+    if not 0 < value <= 86_400:
+        raise ValueError(f"{text} is out of range, expected above 0 and up to 86400 seconds")
+    return value
+
+
+def seconds_or_never(text: str) -> float:
+    """Seconds; -1 is never."""
+    return math.inf if text.strip() == "-1" else seconds(text)
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """One of `words`."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def words(text: str) -> tuple[str, ...]:
+    """A comma list; empty entries do not count."""
+    return tuple(word for part in text.split(",") if (word := part.strip()))
+
+
+def keys(text: str) -> tuple[str, ...]:
+    """A comma list of keys; one at least, or an empty variable would open the server."""
+    found = words(text)
+    if not found:
+        raise ValueError("there is no key in it")
+    return found
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """A comma list of numbers."""
+    return tuple(number(word) for word in words(text))
+
+
+def path(text: str) -> Path:
+    """A file or folder."""
+    if not text:
+        raise ValueError("the path is empty")
+    return Path(text).expanduser()
+
+
+def prefix(text: str) -> str:
+    """What stands before every path, such as /llm; "" for nothing."""
+    text = text.rstrip("/")
+    if text and not _PREFIX.fullmatch(text):
+        raise ValueError(f"{text!r} is no path prefix, expected something like /llm")
+    return text
+
+
+def verbosity(text: str) -> str:
+    """llama-server's 0 to 5 as a level."""
+    return _VERBOSITY[integer(0, len(_VERBOSITY) - 1)(text)]
+
+
+def gpu_layers(text: str) -> int | None:
+    """`auto` is as many as fit, `all` is -1."""
+    return {"auto": None, "all": -1}.get(text, -2) if text in ("auto", "all") else whole(text)
+
+
+def parallel(text: str) -> int | None:
+    """Requests at once; -1 and `auto` leave it to the engine."""
+    return None if text in ("auto", "-1") else whole(text)
+
+
+def load_mode(text: str) -> bool | None:
+    """llama-server's load modes, of which only locking is ours to choose."""
+    return {"auto": None, "mmap": None, "mlock": True, "mmap+mlock": True}[
+        choice("auto", "mmap", "mlock", "mmap+mlock")(text)
+    ]
+
+
+def text_file(text: str) -> str:
+    """The content of a text file."""
+    try:
+        with path(text).open(encoding="utf-8") as file:
+            content = file.read(_MAX_TEXT_FILE + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{text} cannot be read: {error}") from None
+    if len(content) > _MAX_TEXT_FILE:
+        raise ValueError(f"{text} is longer than {_MAX_TEXT_FILE} characters")
+    return content
+
+
+def key_file(text: str) -> tuple[str, ...]:
+    """Keys, one a line; empty lines and those that begin with # do not count."""
+    lines = [line.strip() for line in text_file(text).splitlines()]
+    keys = tuple(line for line in lines if line and not line.startswith("#"))
+    if not keys:
+        raise ValueError(f"{text} holds no key")
+    return keys

@@ -1,0 +1,107 @@
+"""The flags of a load's settings. LoadSettings itself checks ranges and what goes together."""
+
+from server.flag import SETTINGS, Flag
+from server.flag_values import gpu_layers, load_mode, parallel, whole
+
+MODEL_FLAGS = (
+    Flag(
+        names=("-c", "--ctx-size"),
+        target=f"{SETTINGS}n_ctx",
+        env="LLAMA_ARG_CTX_SIZE",
+        parse=whole,
+        metavar="N",
+        help="tokens of context; 0 is the model's own",
+    ),
+    Flag(
+        names=("-np", "--parallel"),
+        target=f"{SETTINGS}n_parallel",
+        env="LLAMA_ARG_N_PARALLEL",
+        parse=parallel,
+        metavar="N",
+        help="requests that run at once, or auto",
+    ),
+    Flag(
+        names=("-ngl", "--gpu-layers", "--n-gpu-layers"),
+        target=f"{SETTINGS}n_gpu_layers",
+        env="LLAMA_ARG_N_GPU_LAYERS",
+        parse=gpu_layers,
+        metavar="N",
+        help="layers on the GPU: a number, all, or auto for as many as fit",
+    ),
+    Flag(
+        names=("-t", "--threads"),
+        target=f"{SETTINGS}threads",
+        env="LLAMA_ARG_THREADS",
+        parse=whole,
+        metavar="N",
+        help="compute threads; -1 is automatic",
+    ),
+    Flag(
+        names=("-tb", "--threads-batch"),
+        target=f"{SETTINGS}threads_batch",
+        parse=whole,
+        metavar="N",
+        help="the same for prompts",
+    ),
+    Flag(
+        names=("-b", "--batch-size"),
+        target=f"{SETTINGS}n_batch",
+        env="LLAMA_ARG_BATCH",
+        parse=whole,
+        metavar="N",
+        help="tokens of a prompt computed at once",
+    ),
+    Flag(
+        names=("-ub", "--ubatch-size"),
+        target=f"{SETTINGS}n_ubatch",
+        env="LLAMA_ARG_UBATCH",
+        parse=whole,
+        metavar="N",
+        help="the part of them that the device gets at once",
+    ),
+    Flag(
+        names=("-fa", "--flash-attn"),
+        target=f"{SETTINGS}flash_attn",
+        env="LLAMA_ARG_FLASH_ATTN",
+        parse=str,
+        bare="on",
+        metavar="on|off|auto",
+        help="flash attention",
+    ),
+    Flag(
+        names=("-ctk", "--cache-type-k"),
+        target=f"{SETTINGS}cache_type_k",
+        env="LLAMA_ARG_CACHE_TYPE_K",
+        parse=str,
+        metavar="TYPE",
+        help="type of the cache's keys, such as f16 or q8_0",
+    ),
+    Flag(
+        names=("-ctv", "--cache-type-v"),
+        target=f"{SETTINGS}cache_type_v",
+        env="LLAMA_ARG_CACHE_TYPE_V",
+        parse=str,
+        metavar="TYPE",
+        help="type of the cache's values",
+    ),
+    Flag(
+        names=("-kvu", "--kv-unified"),
+        target=f"{SETTINGS}kv_unified",
+        env="LLAMA_ARG_KV_UNIFIED",
+        off_names=("-no-kvu",),
+        help="one pool of context for all requests, instead of an equal part for each",
+    ),
+    Flag(
+        names=("-lm", "--load-mode"),
+        target=f"{SETTINGS}use_mlock",
+        env="LLAMA_ARG_LOAD_MODE",
+        parse=load_mode,
+        metavar="MODE",
+        help="auto, mmap, mlock or mmap+mlock",
+    ),
+    Flag(
+        names=("--mlock",),
+        target=f"{SETTINGS}use_mlock",
+        help="keep the weights in memory, never in swap",
+    ),
+)
