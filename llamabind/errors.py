@@ -142,12 +142,14 @@ class TemplateRefusedError(ChatTemplateError):
 
 
 class PromptTooLongError(LlamaError):
-    """A prompt that can never fit the context."""
+    """A prompt that can never fit the context.
 
-    def __init__(self, n_prompt_tokens: int, n_ctx: int) -> None:
-        super().__init__(
-            f"the prompt of {n_prompt_tokens} tokens does not fit the context of {n_ctx} tokens"
-        )
+    `is_estimate` says that the text was too long to count: it has at least so many tokens.
+    """
+
+    def __init__(self, n_prompt_tokens: int, n_ctx: int, *, is_estimate: bool = False) -> None:
+        count = f"at least {n_prompt_tokens}" if is_estimate else f"{n_prompt_tokens}"
+        super().__init__(f"the prompt of {count} tokens does not fit the context of {n_ctx} tokens")
         self.n_prompt_tokens = n_prompt_tokens
         self.n_ctx = n_ctx
 

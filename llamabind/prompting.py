@@ -12,9 +12,10 @@ from llamabind.errors import ChatTemplateError, InvalidParameterError, PromptToo
 from llamabind.generation_options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
 from llamabind.request import GenerationRequest
 from llamabind.sampling_params import RANDOM_SEED, SamplingParams
+from llamabind.special_text import SpecialTextGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from llamabind.chat_template import ChatTemplate, RenderedPrompt
     from llamabind.output_parser import OutputParser
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 Message = Mapping[str, Any]
 Conversation = Sequence[Message]
-Prompt = str | Sequence[int]
+Prompt = str | Sequence[int] | Sequence[int | str]
 
 MAX_ANSWERS = 128
 
@@ -48,6 +49,7 @@ class Prompter:
         self._template = template
         self._n_ctx = n_ctx
         self._ids = count(1)
+        self._guard: SpecialTextGuard | None = None
 
     def prepare(
         self,
@@ -58,8 +60,9 @@ class Prompter:
         """Return the requests for a prompt or a conversation.
 
         A text gets the special tokens the vocabulary adds, and special tokens written in it count
-        as such, as in llama-server's completions. Raises PromptTooLongError, InvalidParameterError,
-        TokenizeError, ChatTemplateError.
+        as such, as in llama-server's completions; a sequence may mix texts and token ids. In a
+        conversation only the template's own special tokens count: see SpecialTextGuard. Raises
+        PromptTooLongError, InvalidParameterError, TokenizeError, ChatTemplateError.
         """
         params = params or SamplingParams()
         options = dict(options)
@@ -72,10 +75,8 @@ class Prompter:
             return self._prepare_chat(prompt, params, options, n, render_options)
         for unknown in sorted(render_options):
             raise InvalidParameterError(unknown, "is an option of conversations only")
-        tokens: tuple[Any, ...] = tuple(prompt)
-        if isinstance(prompt, str):
-            tokens = self._encode(prompt)
-        return PromptRequests(self._requests(tokens, params, options, n))
+        parts: Any = [prompt] if isinstance(prompt, str) else prompt
+        return PromptRequests(self._requests(self._encode(parts), params, options, n))
 
     def _prepare_chat(
         self,
@@ -90,12 +91,12 @@ class Prompter:
             raise ChatTemplateError("the model has no chat template: give one, or use generate()")
         if params.grammar:
             render_options = {**render_options, "grammar": params.grammar}
-        rendered = template.render(messages, **render_options)
+        guarded, mark = self._guarded(messages)
+        rendered = template.render(guarded, **render_options)
+        parts = rendered.prompt.split(mark) if mark else [rendered.prompt]
         options["stop"] = (*_stops(options), *rendered.stops)
         options["preserved_tokens"] = self._preserved(rendered)
-        requests = self._requests(
-            self._encode(rendered.prompt), _with_grammar(params, rendered), options, n
-        )
+        requests = self._requests(self._encode(parts), _with_grammar(params, rendered), options, n)
         return PromptRequests(requests, lambda: template.parser(rendered))
 
     def _requests(
@@ -115,9 +116,39 @@ class Prompter:
             for index in range(n)
         )
 
-    def _encode(self, text: str) -> tuple[int, ...]:
-        # A rendered prompt has no BOS of its own where the vocabulary adds one (common/chat.cpp).
-        return tuple(self._tokenizer.encode(text, add_special=True, parse_special=True))
+    def _guarded(self, messages: Conversation) -> tuple[Conversation, str]:
+        self._check_size(
+            len(content)
+            for message in messages
+            if isinstance(content := message.get("content"), str)
+            and message.get("role") != "assistant"  # templates may drop what it thought
+        )
+        if self._guard is None:
+            self._guard = SpecialTextGuard(self._tokenizer.control_texts)
+        return self._guard.guard(messages)
+
+    def _encode(self, parts: Sequence[int | str]) -> tuple[int, ...]:
+        """Return the tokens of texts and token ids in a row; the first gets what all texts get."""
+        self._check_size(len(part) for part in parts if isinstance(part, str))
+        tokens: list[int] = []
+        for index, part in enumerate(parts):
+            if isinstance(part, str):
+                # A rendered prompt has no BOS of its own where the vocabulary adds one
+                # (common/chat.cpp).
+                tokens += self._tokenizer.encode(part, add_special=index == 0, parse_special=True)
+            else:
+                tokens.append(part)
+        return tuple(tokens)
+
+    def _check_size(self, lengths: Iterable[int]) -> None:
+        """Refuse texts that cannot fit before work is spent on them."""
+        n_characters = sum(lengths)
+        if n_characters <= self._n_ctx:
+            return
+        longest = self._tokenizer.longest_piece
+        if longest is not None and n_characters > longest * self._n_ctx:
+            n_tokens = n_characters // longest
+            raise PromptTooLongError(n_tokens, self._n_ctx, is_estimate=True)
 
     def _preserved(self, rendered: RenderedPrompt) -> frozenset[int]:
         """Return the markers that are one token each; others appear in the text by themselves."""

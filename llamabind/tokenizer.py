@@ -148,6 +148,28 @@ class Tokenizer:
         tokens = llama.llama_vocab_get_suppress_tokens(self.ptr, ctypes.byref(count))
         return tuple(tokens[: count.value])
 
+    @cached_property
+    def control_texts(self) -> tuple[str, ...]:
+        """The tokens that `parse_special` alone reads in a text, as they are written there."""
+        flags = enums.llama_token_attr
+        wanted = flags.LLAMA_TOKEN_ATTR_CONTROL | flags.LLAMA_TOKEN_ATTR_UNKNOWN
+        return tuple(
+            text
+            for token in range(self.n_tokens)
+            if self.attributes(token) & wanted and (text := self.text(token))
+        )
+
+    @cached_property
+    def longest_piece(self) -> int | None:
+        """The most bytes of text one token can stand for; None if there is no such limit.
+
+        WordPiece and Unigram vocabularies drop spaces and take unknown characters together.
+        """
+        kinds = enums.llama_vocab_type
+        if self.vocab_type in (kinds.LLAMA_VOCAB_TYPE_WPM, kinds.LLAMA_VOCAB_TYPE_UGM):
+            return None
+        return max(len(self.piece(token, special=True)) for token in range(self.n_tokens))
+
     def is_control(self, token: int) -> bool:
         """Whether the token controls, rather than being text."""
         return llama.llama_vocab_is_control(self._require_vocabulary(), self._check_token(token))

@@ -1,37 +1,26 @@
-"""ChatJob, a request without its dialect, and Generation, its life from lease to last piece."""
+"""Generation: the life of one request, from its lease to its last output."""
 
 import asyncio
 import uuid
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from llamabind import SamplingParams
-from server.errors import ApiError
+from server.answer import Answer, collect
+from server.job import Job
 from server.protocol import LoadedModel, Submit
 from server.registry import ModelRegistry
-from server.stream import Piece, TokenStream
-
-
-@dataclass(frozen=True, slots=True)
-class ChatJob:
-    """A conversation to continue. `max_tokens` None is until the model ends or the context does."""
-
-    messages: list[dict[str, Any]]
-    sampling: SamplingParams
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
+from server.stream import TokenStream
 
 
 class Generation:
     """One request: lease the model (which may load it), submit, read, release.
 
-    `async with` it; `stream` brings the pieces and every error. Leaving early, for whatever reason,
-    cancels what goes on: waiting for the load (not the load), the prompt, or the answer.
+    `async with` it; `stream` brings the outputs and every error. Leaving early, for whatever
+    reason, cancels what goes on: waiting for the load (not the load), the prompt, or the answer.
     """
 
-    def __init__(self, registry: ModelRegistry, model_id: str, job: ChatJob) -> None:
-        self.stream = TokenStream(uuid.uuid4().hex)
+    def __init__(self, registry: ModelRegistry, model_id: str, job: Job) -> None:
+        self.stream = TokenStream(uuid.uuid4().hex, job.n)
         self._registry = registry
         self._model_id = model_id
         self._job = job
@@ -58,24 +47,13 @@ class Generation:
         """The llama.cpp build that answers; known from the first piece on."""
         return self._model.fingerprint if self._model else ""
 
-    async def collect(self) -> Piece:
-        """The whole answer as one piece. Raises ApiError."""
-        texts = []
-        async for piece in self.stream:
-            texts.append(piece.text)
-            if piece.finish_reason is not None:
-                return Piece("".join(texts), piece.usage, piece.finish_reason, piece.timings_ms)
-        raise ApiError("the answer has no end")
+    async def collect(self) -> Answer:
+        """All answers, whole. Raises ApiError."""
+        return await collect(self.stream)
 
     async def _run(self) -> None:
-        job, stream = self._job, self.stream
-        message = Submit(
-            request_id=stream.request_id,
-            messages=job.messages,
-            sampling=job.sampling,
-            max_tokens=job.max_tokens,
-            stop=job.stop,
-        )
+        stream = self.stream
+        message = Submit(stream.request_id, self._job)
         async with self._registry.lease(self._model_id, stream) as worker:
             self._model = worker.model
             worker.submit(message, stream)

@@ -2,20 +2,20 @@
 
 The server speaks first with Load, then any number of Submit, Cancel and GetStats. The worker greets
 with Hello, reports Progress, then Loaded or LoadFailed; afterwards Admitted or Refused once per
-Submit, and one Step per engine step with the new text of all sequences. Closing the socket is the
+Submit, and a Step after each engine step with what is new of all answers. Closing the socket is the
 end of everything: the worker leaves at once, whatever it is doing. That is also how a load is
 cancelled, and why no worker outlives its server.
 """
 
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
-from llamabind import SamplingParams
+from server.job import Job
 from server.load_settings import LoadSettings
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class RefusalKind(StrEnum):
@@ -39,14 +39,11 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     settings: LoadSettings
 
 
-class Submit(msgspec.Struct, frozen=True, tag="submit", kw_only=True):
-    """Render, tokenise and answer a conversation. `max_tokens` None is until the model ends."""
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    """Render, tokenise and answer."""
 
     request_id: str
-    messages: list[dict[str, Any]]
-    sampling: SamplingParams
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
+    job: Job
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -120,14 +117,44 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", kw_only=True):
     n_ctx: int = 0
 
 
-class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
-    """What one step added to one request; an array on the wire, since there are many of them.
+class ToolCallPiece(msgspec.Struct, frozen=True, array_like=True):
+    """News of the tool call `index`: id and name the first time, then pieces of the arguments."""
 
-    `timings_ms` is queue, prompt and decode time, with the last output. `finish_reason` is one of
-    llamabind.request.FinishReason.
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+class LogprobEntry(msgspec.Struct, frozen=True, array_like=True):
+    """A generated token, its bytes and log-probability, and the same of the likeliest ones."""
+
+    token: int
+    piece: bytes
+    logprob: float
+    top: tuple[tuple[int, bytes, float], ...] = ()
+
+
+class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
+    """How far a prompt is: of `total` tokens `processed` are there, `cached` of them reused."""
+
+    total: int
+    cached: int
+    processed: int
+    time_ms: float
+
+
+class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
+    """What was added to the answer `index` of a request; an array, since there are many of them.
+
+    `text` is content, `reasoning` and `tool_calls` are taken out of it. `finish_reason` is one of
+    llamabind.request.FinishReason, or "tool_calls" where the model has ended its answer by calling
+    tools; `stop_string` is what ended it, if a string did. With the last output come `timings_ms`,
+    queue, prompt and decode time. `error_code` is for programs, `error` for people.
     """
 
     request_id: str
+    index: int
     text: str
     prompt_tokens: int
     completion_tokens: int
@@ -135,10 +162,18 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     finish_reason: str | None = None
     timings_ms: tuple[float, float, float] | None = None
     error: str | None = None
+    error_code: str | None = None
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallPiece, ...] = ()
+    logprobs: tuple[LogprobEntry, ...] = ()
+    prompt_logprobs: tuple[LogprobEntry, ...] = ()
+    token_ids: tuple[int, ...] = ()
+    stop_string: str | None = None
+    progress: PromptProgress | None = None
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
-    """All outputs of one engine step."""
+    """What one engine step added to all answers."""
 
     outputs: list[SequenceOutput]
 

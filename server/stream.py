@@ -1,11 +1,12 @@
-"""TokenStream: the text of one request on its way from a worker process to a handler."""
+"""TokenStream: the answers to one request on their way from a worker process to a handler."""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from server.errors import EngineFailedError, UnavailableError
+from server.errors import ApiError, EngineFailedError, InvalidRequestError, UnavailableError
 from server.protocol import SequenceOutput
 
 _JOIN_OVER = 32
@@ -20,55 +21,69 @@ class TokenUsage:
     cached: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """New text of an answer; the last one has a `finish_reason` ("stop" or "length")."""
-
-    text: str
-    usage: TokenUsage
-    finish_reason: str | None = None
-    timings_ms: tuple[float, float, float] | None = None
-
-
 class TokenStream:
-    """One request's pieces. Loop only; one reader.
+    """What comes of one request that asked for `n` answers. Loop only; one reader.
 
-    Delivery never waits for the reader. A piece is what one step brought; when a slow client has
+    Delivery never waits for the reader. An output is what one step brought; when a slow client has
     let many of them pile up they are joined, so that it can catch up.
+
+    `first_token_at` and `last_token_at` are moments of time.monotonic(), None before there are any.
     """
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, n: int = 1) -> None:
         self.request_id = request_id
-        self.usage = TokenUsage()
+        self.created_at = time.monotonic()
+        self.first_token_at: float | None = None
+        self.last_token_at: float | None = None
+        self._n_unfinished = n
+        self._latest: dict[int, SequenceOutput] = {}
         self._outputs: deque[SequenceOutput] = deque()
         self._error: BaseException | None = None
         self._ended = asyncio.Event()
         self._wake = asyncio.Event()
 
+    @property
+    def usage(self) -> TokenUsage:
+        """The counts so far; all answers share one prompt, which the first of them computed."""
+        if not self._latest:
+            return TokenUsage()
+        first = self._latest.get(0) or next(iter(self._latest.values()))
+        n_generated = sum(output.completion_tokens for output in self._latest.values())
+        return TokenUsage(first.prompt_tokens, n_generated, first.cached_tokens)
+
     # -- the worker's side
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more can be delivered."""
+        return self._ended.is_set()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended with an error."""
+        return self._error is not None
 
     def deliver(self, output: SequenceOutput) -> None:
         """Add what one step brought."""
-        self.usage = TokenUsage(
-            output.prompt_tokens, output.completion_tokens, output.cached_tokens
-        )
-        match output.finish_reason:
-            case "error":
-                self.fail(EngineFailedError(output.error or "the engine failed on this request"))
-                return
-            case "abort":
-                self.fail(UnavailableError("the request was cancelled", code="cancelled"))
-                return
-            case None:
-                pass
-            case _:
+        if self.has_ended:
+            return
+        self._latest[output.index] = output
+        if output.completion_tokens:
+            self.last_token_at = time.monotonic()
+            self.first_token_at = self.first_token_at or self.last_token_at
+        if output.finish_reason in ("error", "abort"):
+            self.fail(_failure(output))
+            return
+        if output.finish_reason is not None:
+            self._n_unfinished -= 1
+            if self._n_unfinished == 0:
                 self._ended.set()
         self._outputs.append(output)
         self._wake.set()
 
     def fail(self, error: BaseException) -> None:
         """End the stream with an error, which the reader gets after what was delivered before."""
-        if not self._ended.is_set():
+        if not self.has_ended:
             self._error = error
             self._ended.set()
             self._wake.set()
@@ -79,10 +94,15 @@ class TokenStream:
 
     # -- the reader's side
 
-    async def next(self, patience: float | None = None) -> Piece | None:
-        """The next text; None when `patience` seconds brought nothing.
+    @property
+    def is_done(self) -> bool:
+        """Whether the reader has got everything: all answers, each with its finish_reason."""
+        return self.has_ended and not self.has_failed and not self._outputs
 
-        Raises what the stream was failed with. The piece with a finish_reason is the last.
+    async def next(self, patience: float | None = None) -> SequenceOutput | None:
+        """What is new of one answer; None when `patience` seconds brought nothing.
+
+        Raises what the stream was failed with. Not to be called when `is_done`.
         """
         while not self._outputs:
             if self._error is not None:
@@ -93,20 +113,54 @@ class TokenStream:
                     await self._wake.wait()
             except TimeoutError:
                 return None
-        count = 1 if len(self._outputs) <= _JOIN_OVER else len(self._outputs)
-        outputs = [self._outputs.popleft() for _ in range(count)]
-        last = outputs[-1]
-        return Piece(
-            "".join(output.text for output in outputs),
-            TokenUsage(last.prompt_tokens, last.completion_tokens, last.cached_tokens),
-            last.finish_reason,
-            last.timings_ms,
-        )
+        if len(self._outputs) > _JOIN_OVER:
+            self._outputs = _joined(self._outputs)
+        return self._outputs.popleft()
 
-    async def __aiter__(self) -> AsyncIterator[Piece]:
-        finished = False
-        while not finished:
-            piece = await self.next()
-            if piece is not None:
-                yield piece
-                finished = piece.finish_reason is not None
+    async def __aiter__(self) -> AsyncIterator[SequenceOutput]:
+        while not self.is_done:
+            output = await self.next()
+            if output is not None:
+                yield output
+
+
+def _joined(outputs: Iterable[SequenceOutput]) -> deque[SequenceOutput]:
+    """One output for each answer, all that is new of it."""
+    by_index: dict[int, list[SequenceOutput]] = {}
+    for output in outputs:
+        by_index.setdefault(output.index, []).append(output)
+    return deque(_join(parts) for parts in by_index.values())
+
+
+def _join(parts: list[SequenceOutput]) -> SequenceOutput:
+    last = parts[-1]
+    return SequenceOutput(
+        request_id=last.request_id,
+        index=last.index,
+        text="".join(part.text for part in parts),
+        prompt_tokens=last.prompt_tokens,
+        completion_tokens=last.completion_tokens,
+        cached_tokens=last.cached_tokens,
+        finish_reason=last.finish_reason,
+        timings_ms=last.timings_ms,
+        reasoning="".join(part.reasoning for part in parts),
+        tool_calls=tuple(piece for part in parts for piece in part.tool_calls),
+        logprobs=tuple(entry for part in parts for entry in part.logprobs),
+        prompt_logprobs=tuple(entry for part in parts for entry in part.prompt_logprobs),
+        token_ids=tuple(token for part in parts for token in part.token_ids),
+        stop_string=last.stop_string,
+        progress=last.progress,
+    )
+
+
+def _failure(output: SequenceOutput) -> ApiError:
+    if output.finish_reason == "abort":
+        return UnavailableError("the request was cancelled", code="cancelled")
+    text = output.error or "the engine failed on this request"
+    match output.error_code:
+        case "grammar_dead_end":
+            return InvalidRequestError(text, param="grammar", code=output.error_code)
+        case "queue_timeout":
+            return UnavailableError(text, code=output.error_code, retry_after=1)
+        case _:
+            return EngineFailedError(text)

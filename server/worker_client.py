@@ -34,6 +34,7 @@ from server.protocol import (
     Progress,
     RefusalKind,
     Refused,
+    SequenceOutput,
     Stats,
     Step,
     Submit,
@@ -135,9 +136,11 @@ class WorkerClient:
         match message:
             case Step(outputs):
                 for output in outputs:
-                    self._route(output.request_id, output.finish_reason is not None).deliver(output)
+                    self._deliver(output)
             case Refused():
-                self._route(message.request_id, last=True).fail(_refusal(message))
+                stream = self._streams.pop(message.request_id, None)
+                if stream is not None:
+                    stream.fail(_refusal(message))
             case Stats():
                 if self._stats_waiters:
                     _resolve(self._stats_waiters.pop(0), message)
@@ -162,11 +165,16 @@ class WorkerClient:
                 if version != PROTOCOL_VERSION:
                     raise FramingError(f"version {version}, expected {PROTOCOL_VERSION}")
 
-    def _route(self, request_id: str, last: bool) -> TokenStream:
-        """The stream of a request; a throw-away one if it was cancelled meanwhile."""
-        if last:
-            return self._streams.pop(request_id, None) or TokenStream(request_id)
-        return self._streams.get(request_id) or TokenStream(request_id)
+    def _deliver(self, output: SequenceOutput) -> None:
+        # A request that was cancelled meanwhile has no stream any more.
+        stream = self._streams.get(output.request_id)
+        if stream is not None:
+            stream.deliver(output)
+            if stream.has_ended:
+                del self._streams[output.request_id]
+            if stream.has_failed:
+                # Its other answers are of no use any more.
+                self._send(Cancel(output.request_id))
 
     def _settle(self, exit_: WorkerExit) -> None:
         """The process is gone: answer everybody who waits for it."""

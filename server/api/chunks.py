@@ -5,15 +5,25 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from server.api.schema_openai import timings_document, usage_document
-from server.stream import Piece
+from server.answer import Timing
+from server.api.answer_documents import (
+    logprobs_document,
+    timings_document,
+    tool_call_delta,
+    usage_document,
+)
+from server.protocol import SequenceOutput
+from server.stream import TokenUsage
 
 
 class ChunkForm(Protocol):
-    """Turns the pieces of one answer into the documents of its stream."""
+    """Turns the outputs of one request into the documents of its stream."""
 
-    def chunks(self, piece: Piece) -> list[dict[str, Any]]:
-        """The documents for one piece, which may be none."""
+    def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
+        """The documents for one output, which may be none."""
+
+    def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
+        """The documents after the last output."""
 
 
 class AnswerTag:
@@ -29,66 +39,136 @@ class AnswerTag:
         head = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
         return head | {"choices": choices} | more
 
-    def chunk(self, delta: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
+    def chunk(
+        self, index: int, delta: dict[str, Any], finish_reason: str | None = None
+    ) -> dict[str, Any]:
         """One chunk with one choice."""
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
         return self.document("chat.completion.chunk", [choice])
 
-    def usage_chunk(self, piece: Piece) -> dict[str, Any]:
+    def usage_chunk(self, usage: TokenUsage) -> dict[str, Any]:
         """The chunk without choices that closes a stream with `include_usage`."""
-        return self.document("chat.completion.chunk", [], usage=usage_document(piece.usage))
+        return self.document("chat.completion.chunk", [], usage=usage_document(usage))
+
+    def progress_chunk(self, output: SequenceOutput) -> dict[str, Any]:
+        """llama-server's news of a prompt that is being computed."""
+        chunk = self.chunk(output.index, {"role": "assistant", "content": None})
+        progress = output.progress
+        assert progress is not None
+        chunk["prompt_progress"] = {
+            "total": progress.total,
+            "cache": progress.cached,
+            "processed": progress.processed,
+            "time_ms": progress.time_ms,
+        }
+        return chunk
 
 
 class V2Chunks:
-    """/api/v2: the first chunk has the role and the first text, and every chunk has a content.
+    """/api/v2: the first chunk has the role and the first text, the last has a finish_reason.
 
-    Only the last has a finish_reason; its content is what was left, possibly "".
+    Both have a content, possibly "". An output makes one chunk, or none while nothing is new.
     """
 
-    def __init__(self, tag: AnswerTag, *, include_usage: bool) -> None:
+    def __init__(self, tag: AnswerTag, *, include_usage: bool, with_logprobs: bool = False) -> None:
         self._tag = tag
         self._include_usage = include_usage
-        self._is_first = True
+        self._with_logprobs = with_logprobs
+        self._begun: set[int] = set()
 
-    def chunks(self, piece: Piece) -> list[dict[str, Any]]:
-        """The documents for one piece; none for text that is held back still."""
-        if not piece.text and piece.finish_reason is None:
+    def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
+        """The documents for one output; none for text that is held back still."""
+        if output.progress is not None:
+            return [self._tag.progress_chunk(output)]
+        delta = _delta(output)
+        is_last = output.finish_reason is not None
+        if not delta and not is_last:
             return []
-        role = {"role": "assistant"} if self._is_first else {}
-        self._is_first = False
-        documents = [self._tag.chunk(role | {"content": piece.text}, piece.finish_reason)]
-        if piece.finish_reason is not None and self._include_usage:
-            documents.append(self._tag.usage_chunk(piece))
-        return documents
+        if is_last:
+            delta = {"content": ""} | delta
+        if output.index not in self._begun:
+            self._begun.add(output.index)
+            delta = {"role": "assistant", "content": ""} | delta
+        chunk = self._tag.chunk(output.index, delta, output.finish_reason)
+        if self._with_logprobs:
+            chunk["choices"][0]["logprobs"] = logprobs_document(output.logprobs)
+        return [chunk]
+
+    def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
+        """The token counts, where asked for."""
+        return [self._tag.usage_chunk(usage)] if self._include_usage else []
 
 
 class OpenAIChunks:
-    """/v1: a first delta with the role, deltas with text, a last one that is empty.
+    """/v1: a first delta with the role, deltas with news, a last one that is empty.
 
-    `fingerprint` is asked once there is a piece.
+    `fingerprint` is asked once there is an output.
     """
 
     def __init__(
-        self, tag: AnswerTag, fingerprint: Callable[[], str], *, include_usage: bool
+        self,
+        tag: AnswerTag,
+        fingerprint: Callable[[], str],
+        *,
+        include_usage: bool,
+        with_logprobs: bool = False,
     ) -> None:
         self._tag = tag
         self._fingerprint = fingerprint
         self._include_usage = include_usage
-        self._is_first = True
+        self._with_logprobs = with_logprobs
+        self._begun: set[int] = set()
 
-    def chunks(self, piece: Piece) -> list[dict[str, Any]]:
-        """The documents for one piece."""
+    def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
+        """The documents for one output."""
         documents = []
-        if self._is_first:
-            documents.append(self._tag.chunk({"role": "assistant", "content": None}, None))
-            self._is_first = False
-        if piece.text:
-            documents.append(self._tag.chunk({"content": piece.text}, None))
-        if piece.finish_reason is not None:
-            documents.append(self._tag.chunk({}, piece.finish_reason))
-            documents[-1]["timings"] = timings_document(piece)
-            if self._include_usage:
-                documents.append(self._tag.usage_chunk(piece))
+        if output.progress is not None:
+            documents.append(self._tag.progress_chunk(output))
+        elif output.index not in self._begun:
+            self._begun.add(output.index)
+            documents.append(self._tag.chunk(output.index, {"role": "assistant", "content": None}))
+        documents += self._news(output)
+        if output.finish_reason is not None:
+            documents.append(self._tag.chunk(output.index, {}, output.finish_reason))
+            documents[-1]["timings"] = _timings(output)
+        return self._signed(documents)
+
+    def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
+        """The token counts, where asked for."""
+        return self._signed([self._tag.usage_chunk(usage)] if self._include_usage else [])
+
+    def _news(self, output: SequenceOutput) -> list[dict[str, Any]]:
+        """A chunk for each kind of news; log-probabilities go with the first of them."""
+        delta = _delta(output)
+        calls = delta.pop("tool_calls", [])
+        deltas = [{key: value} for key, value in delta.items()]
+        deltas += [{"tool_calls": [call]} for call in calls]
+        if output.logprobs and not deltas:
+            deltas = [{"content": ""}]
+        documents = [self._tag.chunk(output.index, news) for news in deltas]
+        if self._with_logprobs:
+            for position, document in enumerate(documents):
+                entries = output.logprobs if position == 0 else ()
+                document["choices"][0]["logprobs"] = logprobs_document(entries)
+        return documents
+
+    def _signed(self, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for document in documents:
             document["system_fingerprint"] = self._fingerprint()
         return documents
+
+
+def _delta(output: SequenceOutput) -> dict[str, Any]:
+    delta: dict[str, Any] = {}
+    if output.reasoning:
+        delta["reasoning_content"] = output.reasoning
+    if output.text:
+        delta["content"] = output.text
+    if output.tool_calls:
+        delta["tool_calls"] = [tool_call_delta(piece) for piece in output.tool_calls]
+    return delta
+
+
+def _timings(output: SequenceOutput) -> dict[str, Any]:
+    usage = TokenUsage(output.prompt_tokens, output.completion_tokens, output.cached_tokens)
+    return timings_document(usage, Timing(*(output.timings_ms or (0.0, 0.0, 0.0))))

@@ -2,13 +2,10 @@
 
 from aiohttp import web
 
+from server.api.answer_documents import choice_document, timings_document, usage_document
+from server.api.callers import caller_of
 from server.api.chunks import AnswerTag, OpenAIChunks
-from server.api.schema_openai import (
-    CompletionBody,
-    model_document,
-    timings_document,
-    usage_document,
-)
+from server.api.schema_openai import CompletionBody, model_document
 from server.api.streaming import stream_answer
 from server.generation import Generation
 from server.keys import REGISTRY
@@ -30,22 +27,29 @@ async def show_model(request: web.Request) -> web.Response:
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions."""
     body = await read_body(request, CompletionBody)
+    job = body.to_job(caller_of(request))
     tag = AnswerTag("chatcmpl", body.model)
-    async with Generation(request.app[REGISTRY], body.model, body.to_job()) as generation:
+    with_logprobs = job.logprobs is not None
+    async with Generation(request.app[REGISTRY], body.model, job) as generation:
         if body.stream:
             form = OpenAIChunks(
-                tag, lambda: generation.fingerprint, include_usage=body.include_usage
+                tag,
+                lambda: generation.fingerprint,
+                include_usage=body.include_usage,
+                with_logprobs=with_logprobs,
             )
-            return await stream_answer(request, generation.stream, form)
+            return await stream_answer(request, generation.stream, form, body.sse_ping_interval)
         answer = await generation.collect()
-    message = {"role": "assistant", "content": answer.text}
-    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
+    choices = [
+        choice_document(choice, content_may_be_null=True, with_logprobs=with_logprobs)
+        for choice in answer.choices
+    ]
     return json_reply(
         tag.document(
             "chat.completion",
-            [choice],
+            choices,
             usage=usage_document(answer.usage),
-            timings=timings_document(answer),
+            timings=timings_document(answer.usage, answer.timing),
             system_fingerprint=generation.fingerprint,
         )
     )

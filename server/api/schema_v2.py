@@ -1,12 +1,12 @@
 """The documents of /api/v2, as the API reference has them."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
-from server.api.schema_chat import ChatFields, StreamOptions
+from server.api.schema_chat import ChatFields
 from server.formats import byte_size, iso_time
-from server.generation import ChatJob
 from server.model_entry import ModelEntry, ModelState
 from server.protocol import Stats
 from server.stream import TokenUsage
@@ -15,18 +15,7 @@ from server.stream import TokenUsage
 class ChatBody(ChatFields, frozen=True, kw_only=True):
     """The body of POST /api/v2/chat/{model_id} and .../stream."""
 
-    stream_options: StreamOptions | None = None
-
-    @property
-    def include_usage(self) -> bool:
-        """Whether a stream ends with a chunk of token counts."""
-        return bool(self.stream_options and self.stream_options.include_usage)
-
-    def to_job(self) -> ChatJob:
-        """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
-        return ChatJob(
-            self.wire_messages(), self.sampling_params(), self.token_limit(), self.stop_strings()
-        )
+    temperature: Annotated[float, Meta(ge=0.0, le=2.0)] | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):

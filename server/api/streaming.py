@@ -8,26 +8,29 @@ from server.api.chunks import ChunkForm
 from server.errors import ApiError
 from server.keys import CONFIG, REQUEST_ID
 from server.middleware import unexpected_error
+from server.protocol import SequenceOutput
 from server.sse import SseWriter
-from server.stream import Piece, TokenStream
+from server.stream import TokenStream
 
 logger = logging.getLogger(__name__)
 
 
 async def stream_answer(
-    request: web.Request, stream: TokenStream, form: ChunkForm
+    request: web.Request, stream: TokenStream, form: ChunkForm, ping_interval: int | None = None
 ) -> web.StreamResponse:
     """Write `stream` to the client as it comes, and return the finished response.
 
     The headers are held back until the first text is there, so that an error before it is a plain
     JSON answer with its status; not longer than the configured time, though. After that an error is
-    an event, and the stream ends without [DONE].
+    an event, and the stream ends without [DONE]. While nothing comes, a comment is written every
+    `ping_interval` seconds; None is the configured time, less than 1 is never.
     """
     config = request.app[CONFIG]
     first = await stream.next(config.header_hold_seconds)
     sse = await SseWriter.open(request)
     try:
-        await _write(sse, stream, form, first, config.ping_seconds)
+        ping_seconds = _ping_seconds(ping_interval, config.ping_seconds)
+        await _write(sse, stream, form, first, ping_seconds)
     except ConnectionResetError:
         logger.debug("request %s: the client has gone", request[REQUEST_ID])
     except ApiError as error:
@@ -39,14 +42,25 @@ async def stream_answer(
 
 
 async def _write(
-    sse: SseWriter, stream: TokenStream, form: ChunkForm, piece: Piece | None, ping_seconds: float
+    sse: SseWriter,
+    stream: TokenStream,
+    form: ChunkForm,
+    output: SequenceOutput | None,
+    ping_seconds: float | None,
 ) -> None:
     while True:
-        if piece is None:
+        if output is None:
             await sse.ping()
         else:
-            await sse.send(form.chunks(piece))
-            if piece.finish_reason is not None:
-                await sse.done()
-                return
-        piece = await stream.next(ping_seconds)
+            await sse.send(form.chunks(output))
+        if stream.is_done:
+            await sse.send(form.ending(stream.usage))
+            await sse.done()
+            return
+        output = await stream.next(ping_seconds)
+
+
+def _ping_seconds(asked: int | None, configured: float) -> float | None:
+    if asked is None:
+        return configured
+    return asked if asked > 0 else None

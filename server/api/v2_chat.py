@@ -2,6 +2,8 @@
 
 from aiohttp import web
 
+from server.api.answer_documents import choice_document
+from server.api.callers import caller_of
 from server.api.chunks import AnswerTag, V2Chunks
 from server.api.schema_v2 import ChatBody, Usage
 from server.api.streaming import stream_answer
@@ -14,18 +16,26 @@ async def chat(request: web.Request) -> web.Response:
     """POST /api/v2/chat/{model_id}."""
     body = await read_body(request, ChatBody)
     model_id = request.match_info["model_id"]
-    async with Generation(request.app[REGISTRY], model_id, body.to_job()) as generation:
+    job = body.to_job(caller_of(request))
+    async with Generation(request.app[REGISTRY], model_id, job) as generation:
         answer = await generation.collect()
-    message = {"role": "assistant", "content": answer.text}
-    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
+    choices = [
+        choice_document(choice, content_may_be_null=False, with_logprobs=job.logprobs is not None)
+        for choice in answer.choices
+    ]
     tag = AnswerTag("chat", model_id)
-    return json_reply(tag.document("chat.completion", [choice], usage=Usage.of(answer.usage)))
+    return json_reply(tag.document("chat.completion", choices, usage=Usage.of(answer.usage)))
 
 
 async def chat_stream(request: web.Request) -> web.StreamResponse:
     """POST /api/v2/chat/{model_id}/stream."""
     body = await read_body(request, ChatBody)
     model_id = request.match_info["model_id"]
-    form = V2Chunks(AnswerTag("chat", model_id), include_usage=body.include_usage)
-    async with Generation(request.app[REGISTRY], model_id, body.to_job()) as generation:
-        return await stream_answer(request, generation.stream, form)
+    job = body.to_job(caller_of(request))
+    form = V2Chunks(
+        AnswerTag("chat", model_id),
+        include_usage=body.include_usage,
+        with_logprobs=job.logprobs is not None,
+    )
+    async with Generation(request.app[REGISTRY], model_id, job) as generation:
+        return await stream_answer(request, generation.stream, form, body.sse_ping_interval)

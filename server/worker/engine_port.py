@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from llamabind import GenerationRequest, RequestOutput
-from server.protocol import Load, LoadedModel, Stats, Submit
+from llamabind.prompting import PromptRequests
+from server.job import Job
+from server.protocol import Load, LoadedModel, Stats
 
 OnStep: TypeAlias = Callable[[Sequence[RequestOutput]], None]
 OnFailure: TypeAlias = Callable[[BaseException], None]
@@ -26,8 +28,11 @@ class WorkerEngine(Protocol):
     def describe(self) -> LoadedModel:
         """The effective settings and sizes."""
 
-    def prepare(self, message: Submit) -> GenerationRequest:
+    def prepare(self, job: Job) -> PromptRequests:
         """Render and tokenise. Raises LlamaError."""
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token, special ones as they are written."""
 
     def submit(self, request: GenerationRequest) -> None:
         """Start a request; its outputs come through `on_step`. Raises LlamaError."""

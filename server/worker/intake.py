@@ -18,6 +18,7 @@ from llamabind.errors import (
     PromptTooLongError,
     TokenizeError,
 )
+from llamabind.prompting import PromptRequests
 from server.protocol import (
     Admitted,
     EngineDown,
@@ -26,10 +27,9 @@ from server.protocol import (
     Progress,
     RefusalKind,
     Refused,
-    SequenceOutput,
-    Step,
     Submit,
 )
+from server.worker.answers import AnswerDesk
 from server.worker.engine_port import EngineEvents, EngineLoader, WorkerEngine
 from server.worker.sender import FrameSender
 
@@ -49,6 +49,7 @@ class Intake:
         self.engine: WorkerEngine | None = None
         self._sender = sender
         self._load_engine = load_engine
+        self._desk = AnswerDesk()
         self._queue: SimpleQueue[Load | Submit] = SimpleQueue()
         # Requests between the reader and the engine; a cancel meets them here or there.
         self._waiting: set[str] = set()
@@ -103,9 +104,9 @@ class Intake:
             return
         assert self.engine is not None, "the server submits after the load"
         try:
-            request = self.engine.prepare(message)
+            prompt = self.engine.prepare(message.job)
             if self._is_waiting(message.request_id):
-                self.engine.submit(request)
+                self._start(message.request_id, prompt, self.engine)
         except LlamaError as error:
             self._sender.send(_refusal(message.request_id, error))
         except Exception as error:
@@ -115,8 +116,19 @@ class Intake:
             kind = RefusalKind.FAILED
             self._sender.send(Refused(request_id=message.request_id, kind=kind, message=text))
         else:
-            self._sender.send(Admitted(message.request_id, len(request.prompt_tokens)))
+            self._sender.send(Admitted(message.request_id, len(prompt.request.prompt_tokens)))
         self._stop_waiting(message.request_id)
+
+    def _start(self, request_id: str, prompt: PromptRequests, engine: WorkerEngine) -> None:
+        """Start all answers, or none."""
+        self._desk.open(request_id, prompt, engine.piece)
+        for index, request in enumerate(prompt.requests):
+            try:
+                engine.submit(request)
+            except BaseException:
+                self._cancel_in_engine(request_id)
+                self._desk.drop(late.request_id for late in prompt.requests[index:])
+                raise
 
     def _is_waiting(self, request_id: str) -> bool:
         with self._lock:
@@ -133,13 +145,15 @@ class Intake:
     def _cancel_in_engine(self, request_id: str) -> None:
         # An engine that has stopped has ended all its requests.
         with contextlib.suppress(LlamaError):
-            if self.engine is not None:
-                self.engine.cancel(request_id)
+            for engine_id in self._desk.engine_ids(request_id):
+                if self.engine is not None:
+                    self.engine.cancel(engine_id)
 
     # -- called on the engine's thread
 
     def _send_step(self, outputs: Sequence[RequestOutput]) -> None:
-        self._sender.send(Step([_to_wire(output) for output in outputs]))
+        # Parsing takes time that the engine has not got.
+        self._sender.send(lambda: self._desk.read(outputs))
 
     def _leave_failed(self, error: BaseException) -> None:
         """The engine is lost. Its last outputs come after this call, so leave on another thread."""
@@ -151,20 +165,6 @@ class Intake:
             self.engine.close()
         self._sender.close()
         os._exit(EXIT_ENGINE_FAILED)
-
-
-def _to_wire(output: RequestOutput) -> SequenceOutput:
-    timings = output.timings
-    return SequenceOutput(
-        output.request_id,
-        output.text,
-        output.usage.prompt_tokens,
-        output.usage.completion_tokens,
-        output.usage.cached_tokens,
-        output.finish_reason.value if output.finish_reason else None,
-        (timings.queue_ms, timings.prompt_ms, timings.decode_ms) if timings else None,
-        output.error,
-    )
 
 
 def _load_failure(error: Exception) -> LoadFailed:

@@ -16,10 +16,12 @@ from llamabind import (
 )
 from llamabind.bug_report import make_bug_report
 from llamabind.engine_config import usable_cpus
-from llamabind.errors import ChatTemplateError
+from llamabind.prompting import Prompter, PromptRequests
+from server.job import Job
 from server.load_settings import LoadSettings
-from server.protocol import Load, LoadedModel, Stats, Submit
+from server.protocol import Load, LoadedModel, Stats
 from server.worker.engine_port import EngineEvents
+from server.worker.requests import RequestMaker
 
 # A large model reports progress thousands of times.
 _PROGRESS_STEP = 0.01
@@ -33,6 +35,8 @@ class LlamaEngine:
         self._warnings = warnings
         # Before the thread starts: nothing that takes a llama_context is thread-safe.
         self._n_threads = engine.context.n_threads
+        prompter = Prompter(engine.tokenizer, engine.chat_template, engine.shape.n_ctx)
+        self._requests = RequestMaker(prompter, engine.tokenizer)
         self._thread = EngineThread(engine, events.on_step, events.on_failure)
 
     def describe(self) -> LoadedModel:
@@ -49,23 +53,13 @@ class LlamaEngine:
             warnings=self._warnings,
         )
 
-    def prepare(self, message: Submit) -> GenerationRequest:
+    def prepare(self, job: Job) -> PromptRequests:
         """Render and tokenise. Raises LlamaError."""
-        template, tokenizer = self._engine.chat_template, self._engine.tokenizer
-        if template is None:
-            raise ChatTemplateError("the model has no chat template")
-        rendered = template.render(message.messages)
-        # The template engine has taken a leading BOS away where the vocabulary adds one itself
-        # (common/chat.cpp, common_chat_template_direct_apply), so it is never there twice.
-        prompt = tokenizer.encode(rendered.prompt, add_special=True, parse_special=True)
-        return GenerationRequest(
-            request_id=message.request_id,
-            prompt_tokens=tuple(prompt),
-            sampling=message.sampling,
-            max_tokens=message.max_tokens,
-            stop=(*message.stop, *rendered.stops),
-            preserved_tokens=self._single_tokens(rendered.preserved_tokens),
-        )
+        return self._requests.make(job)
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token, special ones as they are written."""
+        return self._engine.tokenizer.piece(token, special=True)
 
     def submit(self, request: GenerationRequest) -> None:
         """Start a request; its outputs come through `on_step`. Raises LlamaError."""
@@ -90,11 +84,6 @@ class LlamaEngine:
     def close(self) -> None:
         """Cancel what runs, deliver the last outputs, and end the thread."""
         self._thread.close()
-
-    def _single_tokens(self, texts: tuple[str, ...]) -> frozenset[int]:
-        """The markers that are one token each; others appear in the text by themselves."""
-        encoded = [self._engine.tokenizer.encode(text, parse_special=True) for text in texts]
-        return frozenset(tokens[0] for tokens in encoded if len(tokens) == 1)
 
 
 def load_llama_engine(load: Load, events: EngineEvents) -> LlamaEngine:

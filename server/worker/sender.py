@@ -3,27 +3,31 @@
 import os
 import socket
 import threading
+from collections.abc import Callable
 from queue import SimpleQueue
+from typing import TypeAlias
 
 import msgspec
 
 from server.framing import encode_frame
 
+MakeMessage: TypeAlias = Callable[[], msgspec.Struct | None]
+
 
 class FrameSender:
-    """Any thread may send; encoding and writing never hold up the engine.
+    """Any thread may send; making, encoding and writing messages never hold up the engine.
 
     When the server is gone, so is the reason to be here: the process leaves.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._queue: SimpleQueue[msgspec.Struct | None] = SimpleQueue()
+        self._queue: SimpleQueue[msgspec.Struct | MakeMessage | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._thread.start()
 
-    def send(self, message: msgspec.Struct) -> None:
-        """Queue a message."""
+    def send(self, message: msgspec.Struct | MakeMessage) -> None:
+        """Queue a message, or what makes it on the sender's thread (None is nothing to send)."""
         self._queue.put(message)
 
     def close(self) -> None:
@@ -32,8 +36,13 @@ class FrameSender:
         self._thread.join()
 
     def _run(self) -> None:
-        while (message := self._queue.get()) is not None:
-            try:
-                self._connection.sendall(encode_frame(message))
-            except OSError:
-                os._exit(0)
+        while (item := self._queue.get()) is not None:
+            message = item if isinstance(item, msgspec.Struct) else item()
+            if message is not None:
+                self._write(message)
+
+    def _write(self, message: msgspec.Struct) -> None:
+        try:
+            self._connection.sendall(encode_frame(message))
+        except OSError:
+            os._exit(0)

@@ -6,11 +6,13 @@ What it does depends on the file it loads and on the last user message:
   "echo: a b c"                                 answers with the words, one per step
   "forever"                                     one word per step, until cancelled
   "long N"                                      a prompt of N tokens
+  "echo: <r> hm </r> a"                         with reasoning, and tool calls as <name> {} </name>
   "die" / "break" / "refuse" / "bug"            SIGKILL after the first word / the engine fails /
                                                 a bad template / an unexpected exception
 """
 
 import argparse
+import itertools
 import os
 import signal
 import socket
@@ -21,8 +23,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from llamabind.errors import ModelLoadError, PromptTooLongError, TemplateRefusedError
-from llamabind.request import FinishReason, GenerationRequest, RequestOutput, Timings, Usage
-from server.protocol import Load, LoadedModel, Stats, Submit
+from llamabind.output_parser import MessageDelta, ToolCallDelta
+from llamabind.prompting import PromptRequests
+from llamabind.request import (
+    FinishReason,
+    GenerationRequest,
+    RequestOutput,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+from server.job import Job
+from server.protocol import Load, LoadedModel, Stats
 from server.worker.engine_port import EngineEvents
 from server.worker.session import serve
 
@@ -31,12 +43,44 @@ BUGGY_N_CTX = 7
 STEP_SECONDS = 0.002
 
 
+class ScriptedParser:
+    """Reads "<r>" as reasoning until "</r>", and "<f>" as a call of a function `f` until "</f>"."""
+
+    def __init__(self) -> None:
+        self._kind = "content"
+        self._n_calls = 0
+
+    def feed(self, text: str, *, final: bool = False) -> tuple[MessageDelta, ...]:
+        return tuple(delta for word in text.split() if (delta := self._word(word)) is not None)
+
+    def close(self) -> None:
+        pass
+
+    def _word(self, word: str) -> MessageDelta | None:
+        if word.startswith("</"):
+            self._kind = "content"
+            return None
+        if word.startswith("<"):
+            self._kind = word.strip("<>")
+            if self._kind == "r":
+                return None
+            self._n_calls += 1
+            call_id = f"call{self._n_calls}"
+            return MessageDelta(tool_call=ToolCallDelta(self._n_calls - 1, call_id, self._kind, ""))
+        if self._kind == "content":
+            return MessageDelta(content=word)
+        if self._kind == "r":
+            return MessageDelta(reasoning_content=word)
+        return MessageDelta(tool_call=ToolCallDelta(self._n_calls - 1, None, None, word))
+
+
 class ScriptedEngine:
     def __init__(self, events: EngineEvents) -> None:
         self._events = events
         self._texts: dict[str, str] = {}
         self._cancelled: dict[str, threading.Event] = {}
         self._served = 0
+        self._ids = itertools.count()
 
     def describe(self) -> LoadedModel:
         return LoadedModel(
@@ -49,21 +93,30 @@ class ScriptedEngine:
             fingerprint="b1-fake",
         )
 
-    def prepare(self, message: Submit) -> GenerationRequest:
-        text = message.messages[-1]["content"]
+    def prepare(self, job: Job) -> PromptRequests:
+        text = job.prompt.messages[-1]["content"]
         if text == "refuse":
             raise TemplateRefusedError("roles must alternate")
         if text == "bug":
             raise KeyError("bug")
         n_prompt = int(text.split()[1]) if text.startswith("long") else 5
-        self._texts[message.request_id] = text
-        return GenerationRequest(
-            request_id=message.request_id,
-            prompt_tokens=(1,) * n_prompt,
-            sampling=message.sampling,
-            max_tokens=message.max_tokens,
-            stop=message.stop,
+        return PromptRequests(
+            tuple(
+                GenerationRequest(
+                    request_id=self._new_id(text),
+                    prompt_tokens=(1,) * n_prompt,
+                    sampling=job.sampling,
+                    max_tokens=job.max_tokens,
+                    stop=job.stop,
+                    logprobs=job.logprobs,
+                )
+                for _ in range(job.n)
+            ),
+            ScriptedParser if "<" in text else None,
         )
+
+    def piece(self, token: int) -> bytes:
+        return b"<%d>" % token
 
     def submit(self, request: GenerationRequest) -> None:
         if len(request.prompt_tokens) >= N_CTX:
@@ -88,6 +141,11 @@ class ScriptedEngine:
     def close(self) -> None:
         pass
 
+    def _new_id(self, text: str) -> str:
+        request_id = str(next(self._ids))
+        self._texts[request_id] = text
+        return request_id
+
     def _answer(self, request: GenerationRequest, cancelled: threading.Event) -> None:
         text = self._texts.pop(request.request_id)
         words = text.removeprefix("echo: ").split(" ") if text.startswith("echo: ") else ["word"]
@@ -99,16 +157,20 @@ class ScriptedEngine:
             if cancelled.wait(STEP_SECONDS):
                 reason = FinishReason.ABORT
                 break
-            self._emit(request, ("" if index == 0 else " ") + words[index % len(words)], index + 1)
             index += 1
+            word = ("" if index == 1 else " ") + words[(index - 1) % len(words)]
+            if limit is not None and index >= limit:
+                # As in life: what is cut off ends with its last token, an answer with one more.
+                self._cancelled.pop(request.request_id, None)
+                self._emit(request, word, index, FinishReason.LENGTH)
+                return
+            self._emit(request, word, index)
             if text == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             if text == "break":
                 self._events.on_failure(RuntimeError("scripted failure"))
                 return
-            if limit is not None and index >= limit:
-                reason = FinishReason.LENGTH
-            elif not endless and index >= len(words):
+            if not endless and index >= len(words):
                 reason = FinishReason.STOP
         self._cancelled.pop(request.request_id, None)
         self._emit(request, "", index, reason)
@@ -123,7 +185,16 @@ class ScriptedEngine:
         self._served += 1
         usage = Usage(len(request.prompt_tokens), n_generated, 2)
         timings = Timings(1.0, 10.0, 20.0) if reason else None
-        output = RequestOutput(request.request_id, text, (1,), usage, reason, timings)
+        # A token of its own for each text; the one that ends an answer has none.
+        tokens = (n_generated,) if text else ()
+        logprobs = tuple(
+            TokenLogprob(token, -0.5, ((token, -0.5), (99, -1.5))[: request.logprobs])
+            for token in tokens
+            if request.logprobs is not None
+        )
+        output = RequestOutput(
+            request.request_id, text, tokens, usage, reason, timings, logprobs=logprobs
+        )
         self._events.on_step([output])
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from llamabind.sampling_params import GrammarTrigger, SamplingParams
 from server.framing import MAX_FRAME_BYTES, FrameReader, FramingError, encode_frame
+from server.job import ChatPrompt, Job, TextPrompt
 from server.load_settings import LoadSettings
 from server.protocol import (
     Cancel,
@@ -40,21 +41,23 @@ def test_sampling_params_arrive_as_they_were_sent() -> None:
         grammar_lazy=True,
         grammar_triggers=(GrammarTrigger("pattern", "x+"), GrammarTrigger("token", token=3)),
     )
+    prompt = ChatPrompt(messages=[{"role": "user", "content": "hi"}], tool_choice="none")
     message = Submit(
-        request_id="1", messages=[{"role": "user", "content": "hi"}], sampling=sampling, stop=("a",)
+        "1", Job(prompt=prompt, sampling=sampling, stop=("a",), logit_bias=(("x", 1),))
     )
     assert list(_to_worker().feed(encode_frame(message))) == [message]
 
 
 def test_the_worker_checks_sampling_params_again() -> None:
-    good = encode_frame(Submit(request_id="1", messages=[], sampling=SamplingParams(top_p=0.5)))
+    job = Job(prompt=TextPrompt(content=(1, "x")), sampling=SamplingParams(top_p=0.5))
+    good = encode_frame(Submit("1", job))
     bad = good.replace(msgspec.msgpack.encode(0.5), msgspec.msgpack.encode(7.5))
     with pytest.raises(FramingError, match="top_p"):
         list(_to_worker().feed(bad))
 
 
 def test_a_step_of_many_sequences_is_small() -> None:
-    outputs = [SequenceOutput(f"{n:032x}", " word", 100, n, 0) for n in range(16)]
+    outputs = [SequenceOutput(f"{n:032x}", 0, " word", 100, n, 0) for n in range(16)]
     frame = encode_frame(Step(outputs))
     assert len(frame) < 16 * 60
     reader: FrameReader[FromWorker] = FrameReader(FromWorker)

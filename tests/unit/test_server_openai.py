@@ -95,10 +95,18 @@ async def test_every_name_of_the_limit_works(client: Client, field: str) -> None
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"n": 2}, "n"),
-        ({"logprobs": True}, "logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": [{"type": "search", "function": {"name": "f"}}]}, "tools[0].type"),
+        ({"tool_choice": "maybe"}, "tool_choice"),
+        ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 257}, "top_logprobs"),
+        ({"logit_bias": {"5": True}}, "logit_bias"),
+        ({"logit_bias": [[1]]}, "logit_bias[0]"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"reasoning_effort": "some"}, "reasoning_effort"),
         ({"temperature": -1}, "temperature"),
         ({"seed": -2}, "seed"),
         ({"model": ""}, "model"),
@@ -133,8 +141,8 @@ async def test_content_parts_and_tool_history_reach_the_engine(client: Client) -
 
 
 async def test_a_deeply_nested_body_is_a_400(client: Client) -> None:
-    start = b'{"model": "m.gguf", "messages": [{"role": "user", "content": "x"}], "tools": '
-    deep = start + b"[" * 100_000
+    start = b'{"model": "m.gguf", "messages": [{"role": "user", "content": "x"}]'
+    deep = start + b', "json_schema": {"not": ' + b"[" * 100_000
     response = await client.post("/v1/chat/completions", data=deep)
     assert response.status == 400
     assert (await response.json())["error"]["code"] == "bad_json"

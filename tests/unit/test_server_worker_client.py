@@ -13,7 +13,6 @@ import pytest
 from fake_worker import N_CTX
 from gguf_files import write_gguf
 
-from llamabind.sampling_params import SamplingParams
 from server.errors import (
     ApiError,
     ContextOverflowError,
@@ -22,6 +21,7 @@ from server.errors import (
     UnavailableError,
     WorkerCrashedError,
 )
+from server.job import ChatPrompt, Job
 from server.load_settings import LoadSettings
 from server.protocol import Submit
 from server.stream import TokenStream
@@ -46,10 +46,8 @@ async def _worker(path: Path, progress: list[float] | None = None) -> AsyncItera
 def _submit(client: WorkerClient, text: str, number: int = 0, **more: object) -> TokenStream:
     stream = TokenStream(f"{text}/{number}")
     messages = [{"role": "user", "content": text}]
-    client.submit(
-        Submit(request_id=stream.request_id, messages=messages, sampling=SamplingParams(), **more),  # type: ignore[arg-type]
-        stream,
-    )
+    job = Job(prompt=ChatPrompt(messages=messages), **more)  # type: ignore[arg-type]
+    client.submit(Submit(stream.request_id, job), stream)
     return stream
 
 
@@ -88,7 +86,7 @@ async def test_a_piece_is_what_one_step_brought(tmp_path: Path) -> None:
         await stream.wait_ended()
         pieces = [piece async for piece in stream]
         assert [piece.text for piece in pieces] == ["once", " upon", " a", " time", ""]
-        assert [piece.usage.completion for piece in pieces] == [1, 2, 3, 4, 4]
+        assert [piece.completion_tokens for piece in pieces] == [1, 2, 3, 4, 4]
         assert pieces[-1].finish_reason == "stop"
         assert pieces[-1].timings_ms == (1.0, 10.0, 20.0)
 

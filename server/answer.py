@@ -1,0 +1,83 @@
+"""Answer: everything that came of one request, put together for a reply in one piece."""
+
+from dataclasses import dataclass, field
+
+from server.errors import ApiError
+from server.protocol import LogprobEntry, SequenceOutput
+from server.stream import TokenStream, TokenUsage
+
+
+@dataclass(slots=True)
+class CalledTool:
+    """A whole tool call; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class Choice:
+    """One of the answers to a request."""
+
+    index: int
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: list[CalledTool] = field(default_factory=list)
+    logprobs: list[LogprobEntry] = field(default_factory=list)
+    prompt_logprobs: list[LogprobEntry] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    finish_reason: str = ""
+    stop_string: str | None = None
+    n_tokens: int = 0
+    timings_ms: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def add(self, output: SequenceOutput) -> None:
+        """Take what is new of this answer."""
+        self.text += output.text
+        self.reasoning += output.reasoning
+        for piece in output.tool_calls:
+            if piece.index == len(self.tool_calls):
+                self.tool_calls.append(CalledTool(piece.id or "", piece.name or ""))
+            self.tool_calls[piece.index].arguments += piece.arguments
+        self.logprobs.extend(output.logprobs)
+        self.prompt_logprobs.extend(output.prompt_logprobs)
+        self.token_ids.extend(output.token_ids)
+        if output.finish_reason is not None:
+            self.finish_reason = output.finish_reason
+            self.stop_string = output.stop_string
+            self.n_tokens = output.completion_tokens
+            self.timings_ms = output.timings_ms or self.timings_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a request went; `predicted_ms` is that of its slowest answer."""
+
+    queue_ms: float
+    prompt_ms: float
+    predicted_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All choices of a request, by index."""
+
+    choices: tuple[Choice, ...]
+    usage: TokenUsage
+
+    @property
+    def timing(self) -> Timing:
+        """The times of the first choice, which computed the prompt, and of the slowest."""
+        queue_ms, prompt_ms, _ = self.choices[0].timings_ms
+        return Timing(queue_ms, prompt_ms, max(choice.timings_ms[2] for choice in self.choices))
+
+
+async def collect(stream: TokenStream) -> Answer:
+    """Read a stream to its end. Raises what it was failed with."""
+    choices: dict[int, Choice] = {}
+    async for output in stream:
+        choices.setdefault(output.index, Choice(output.index)).add(output)
+    if not choices:
+        raise ApiError("the answer has no end")
+    return Answer(tuple(choices[index] for index in sorted(choices)), stream.usage)

@@ -1,0 +1,90 @@
+"""The parts of an answer that all dialects with OpenAI's documents share."""
+
+from typing import Any
+
+from server.answer import Choice, Timing
+from server.protocol import LogprobEntry, ToolCallPiece
+from server.stream import TokenUsage
+
+
+def usage_document(usage: TokenUsage) -> dict[str, Any]:
+    """OpenAI's usage object."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.prompt + usage.completion,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
+    }
+
+
+def timings_document(usage: TokenUsage, timing: Timing) -> dict[str, Any]:
+    """llama-server's timings; its predicted rate leaves out the first token, and is never null."""
+    prompt_n = usage.prompt - usage.cached
+    return {
+        "cache_n": usage.cached,
+        "prompt_n": prompt_n,
+        "prompt_ms": timing.prompt_ms,
+        "prompt_per_second": _rate(prompt_n, timing.prompt_ms),
+        "predicted_n": usage.completion,
+        "predicted_ms": timing.predicted_ms,
+        "predicted_per_second": _rate(max(usage.completion - 1, 0), timing.predicted_ms),
+    }
+
+
+def choice_document(choice: Choice, *, content_may_be_null: bool, with_logprobs: bool) -> Any:
+    """One element of `choices`; beside tool calls OpenAI's content is null, never empty."""
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text}
+    if choice.reasoning:
+        message["reasoning_content"] = choice.reasoning
+    if choice.tool_calls:
+        if content_may_be_null and not choice.text:
+            message["content"] = None
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in choice.tool_calls
+        ]
+    document = {"index": choice.index, "message": message, "finish_reason": choice.finish_reason}
+    if with_logprobs:
+        document["logprobs"] = logprobs_document(choice.logprobs)
+    return document
+
+
+def tool_call_delta(piece: ToolCallPiece) -> dict[str, Any]:
+    """News of a tool call: id and name the first time, then pieces of its arguments."""
+    if piece.name is None:
+        return {"index": piece.index, "function": {"arguments": piece.arguments}}
+    return {
+        "index": piece.index,
+        "id": piece.id,
+        "type": "function",
+        "function": {"name": piece.name, "arguments": piece.arguments},
+    }
+
+
+def logprobs_document(entries: "list[LogprobEntry] | tuple[LogprobEntry, ...]") -> dict[str, Any]:
+    """OpenAI's logprobs of a chat, with the token ids that llama-server adds."""
+    return {
+        "content": [
+            _token(entry.token, entry.piece, entry.logprob)
+            | {"top_logprobs": [_token(*top) for top in entry.top]}
+            for entry in entries
+        ]
+    }
+
+
+def _token(token: int, piece: bytes, logprob: float) -> dict[str, Any]:
+    # JSON has no infinity; -9999.0 is what OpenAI says for "very unlikely".
+    return {
+        "id": token,
+        "token": piece.decode(errors="replace"),
+        "bytes": list(piece),
+        "logprob": max(logprob, -9999.0),
+    }
+
+
+def _rate(count: int, milliseconds: float) -> float:
+    return count * 1000.0 / milliseconds if milliseconds > 0 else 0.0

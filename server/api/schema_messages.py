@@ -1,0 +1,117 @@
+"""Messages and tools of a conversation, in OpenAI's form."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from server.errors import InvalidRequestError
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+    """The one kind of content part that a text model takes."""
+
+    text: str
+
+
+class FunctionCall(msgspec.Struct, frozen=True):
+    """A called function; `arguments` is a JSON object, or text that holds one."""
+
+    name: FunctionName
+    arguments: str | dict[str, Any] = ""
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call that the assistant made earlier in the conversation."""
+
+    function: FunctionCall
+    id: str | None = None
+    type: Literal["function"] = "function"
+
+
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of a conversation. `content` may be null beside tool calls or reasoning only."""
+
+    role: Role
+    content: str | list[TextPart] | None = None
+    name: str | None = None
+    reasoning_content: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+    def to_wire(self, place: str) -> dict[str, Any]:
+        """The message as the chat template gets it. Raises InvalidRequestError naming `place`."""
+        may_be_empty = self.role == "assistant" and (self.tool_calls or self.reasoning_content)
+        if self.content is None and not may_be_empty:
+            param = f"{place}.content"
+            raise InvalidRequestError(f"field '{param}' is required", param=param)
+        if self.tool_calls and self.role != "assistant":
+            param = f"{place}.tool_calls"
+            raise InvalidRequestError(
+                f"field '{param}': only a message of the assistant has tool calls", param=param
+            )
+        wire: dict[str, Any] = msgspec.to_builtins(self)
+        # Templates know no developers; OpenAI's newer name for the same thing.
+        wire["role"] = "system" if self.role == "developer" else self.role
+        wire["content"] = _joined(self.content)
+        for call, sent in zip(wire.get("tool_calls", ()), self.tool_calls or (), strict=True):
+            call["type"] = sent.type
+        return wire
+
+
+class FunctionDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A function that the model may call; `parameters` is a JSON schema.
+
+    With `strict` a schema that llama.cpp cannot honour in every word is an error.
+    """
+
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A tool of the model."""
+
+    function: FunctionDefinition
+    type: Literal["function"] = "function"
+
+
+class NamedFunction(msgspec.Struct, frozen=True):
+    """The name of a function."""
+
+    name: FunctionName
+
+
+class NamedTool(msgspec.Struct, frozen=True):
+    """The one tool that must be called."""
+
+    function: NamedFunction
+    type: Literal["function"] = "function"
+
+
+ToolChoice: TypeAlias = Literal["none", "auto", "required"] | NamedTool
+
+
+def wire_tools(tools: list[Tool] | None) -> list[dict[str, Any]] | None:
+    """The tools as the chat template gets them; None for none."""
+    if not tools:
+        return None
+    return [{"type": tool.type, "function": msgspec.to_builtins(tool.function)} for tool in tools]
+
+
+def wire_tool_choice(choice: ToolChoice | None) -> str | dict[str, Any] | None:
+    """The choice as the chat template gets it."""
+    if isinstance(choice, NamedTool):
+        return {"type": "function", "function": {"name": choice.function.name}}
+    return choice
+
+
+def _joined(content: str | list[TextPart] | None) -> str | None:
+    if isinstance(content, list):
+        return "\n".join(part.text for part in content)
+    return content

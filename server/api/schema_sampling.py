@@ -1,0 +1,143 @@
+"""What every request for text has, whatever it continues: sampling fields, limits, stop strings."""
+
+import math
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from llamabind.prompting import MAX_ANSWERS
+from llamabind.request import MAX_LOGPROBS
+from llamabind.sampling_params import RANDOM_SEED, SamplingParams, sampler_names
+from server.errors import InvalidRequestError
+
+TokenLimit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+StopString = Annotated[str, Meta(min_length=1)]
+LogprobCount = Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)]
+# A number, or llama-server's false, which bans the token.
+Bias = float | bool
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    """OpenAI's options of a stream."""
+
+    include_usage: bool | None = None
+
+
+class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
+    """Fields of a request in llama-server's names. None (or null) is the default.
+
+    Names that SamplingParams has too are passed on to it as they are.
+    """
+
+    temperature: Annotated[float, Meta(ge=0.0)] | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    dynatemp_range: float | None = None
+    dynatemp_exponent: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    top_n_sigma: float | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    repeat_last_n: int | None = None
+    repeat_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_penalty_last_n: int | None = None
+    dry_sequence_breakers: tuple[str, ...] | None = None
+    mirostat: int | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
+    adaptive_target: float | None = None
+    adaptive_decay: float | None = None
+    min_keep: int | None = None
+    samplers: tuple[str, ...] | None = None
+    grammar: str | None = None
+    json_schema: dict[str, Any] | None = None
+    ignore_eos: bool | None = None
+    logit_bias: dict[str, Bias] | list[tuple[int | str, Bias]] | None = None
+
+    n: Annotated[int, Meta(ge=1, le=MAX_ANSWERS)] | None = None
+    stop: StopString | tuple[StopString, ...] | None = None
+    n_predict: TokenLimit | None = None
+    max_tokens: TokenLimit | None = None
+    max_completion_tokens: TokenLimit | None = None
+    min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+
+    stream_options: StreamOptions | None = None
+    return_progress: bool | None = None
+    sse_ping_interval: int | None = None
+    priority: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    max_queue_seconds: Annotated[float, Meta(ge=0)] | None = None
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with a chunk of token counts."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def job_fields(self) -> dict[str, Any]:
+        """The fields of a Job that do not depend on what is continued.
+
+        Raises InvalidRequestError or InvalidParameterError naming the field.
+        """
+        return {
+            "sampling": self._sampling_params(),
+            "n": self.n or 1,
+            "max_tokens": self._token_limit(),
+            "min_tokens": self.min_tokens or 0,
+            "stop": self._stop_strings(),
+            "logit_bias": self._logit_biases(),
+            "return_progress": bool(self.return_progress),
+            "priority": self.priority or 0,
+            "max_queue_seconds": self.max_queue_seconds,
+        }
+
+    def _sampling_params(self) -> SamplingParams:
+        chosen = {
+            name: value
+            for name in SamplingParams.__dataclass_fields__
+            if name != "logit_bias" and (value := getattr(self, name, None)) is not None
+        }
+        if self.samplers is not None:
+            chosen["samplers"] = sampler_names(self.samplers)
+        if self.seed == -1:  # llama-server's way to say random
+            chosen["seed"] = RANDOM_SEED
+        return SamplingParams(**chosen)
+
+    def _token_limit(self) -> int | None:
+        """The most tokens to generate; None is until the model ends or the context does."""
+        for limit in (self.n_predict, self.max_completion_tokens, self.max_tokens):
+            if limit is not None:
+                return None if limit == -1 else limit
+        return None
+
+    def _stop_strings(self) -> tuple[str, ...]:
+        if self.stop is None:
+            return ()
+        return (self.stop,) if isinstance(self.stop, str) else self.stop
+
+    def _logit_biases(self) -> tuple[tuple[int | str, float], ...]:
+        if isinstance(self.logit_bias, dict):
+            pairs = [(_token(key), bias) for key, bias in self.logit_bias.items()]
+        else:
+            pairs = self.logit_bias or []
+        return tuple((token, _bias(token, bias)) for token, bias in pairs)
+
+
+def _token(key: str) -> int | str:
+    """A token id written as a string, as JSON's keys must be, or a text."""
+    return int(key) if key.isascii() and key.isdigit() else key
+
+
+def _bias(token: int | str, bias: Bias) -> float:
+    if bias is True:
+        raise InvalidRequestError(
+            f"field 'logit_bias': the bias of {token!r} must be a number, or false to ban it",
+            param="logit_bias",
+        )
+    return -math.inf if bias is False else float(bias)

@@ -1,0 +1,60 @@
+"""Job: a request without its dialect, and without a model; what every handler makes of a body."""
+
+from typing import Any
+
+import msgspec
+
+from llamabind import SamplingParams
+
+
+class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="chat"):
+    """A conversation in OpenAI's form of messages and tools.
+
+    The other fields are options of llamabind's ChatTemplate.render; None is the template's default.
+    """
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    json_schema: dict[str, Any] | None = None
+    reasoning_format: str | None = None
+    reasoning_effort: str | None = None
+    enable_thinking: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | str | None = None
+
+
+class TextPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
+    """A text to continue as it is, or token ids, or pieces of both; `echo` repeats it first."""
+
+    content: str | tuple[int | str, ...]
+    json_schema: dict[str, Any] | None = None
+    echo: bool = False
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to answer, and how.
+
+    Fields that llamabind's GenerationRequest has too mean the same. `logit_bias` may name tokens by
+    their text, which are as many as it takes. `n` answers share one prompt. `return_progress` asks
+    for outputs while the prompt is computed, `return_tokens` for the ids of what is generated.
+    `reasoning_budget` is the most tokens of reasoning before the model must begin its answer.
+    """
+
+    prompt: ChatPrompt | TextPrompt
+    sampling: SamplingParams = msgspec.field(default_factory=SamplingParams)
+    n: int = 1
+    max_tokens: int | None = None
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    logit_bias: tuple[tuple[int | str, float], ...] = ()
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    reasoning_budget: int | None = None
+    return_progress: bool = False
+    return_tokens: bool = False
+    caller: str = ""
+    priority: int = 0
+    max_queue_seconds: float | None = None

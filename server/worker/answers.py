@@ -1,0 +1,164 @@
+"""What the engine says, as the server wants it: parsed into messages, tokens with their text."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeAlias
+
+from llamabind import FinishReason, RequestOutput
+from llamabind.output_parser import MessageDelta
+from llamabind.prompting import PromptRequests
+from llamabind.request import TokenLogprob
+from server.protocol import LogprobEntry, SequenceOutput, Step, ToolCallPiece
+
+TokenPiece: TypeAlias = Callable[[int], bytes]
+
+# A parse reads the whole answer again. It happens when the answer has grown by this part of it, so
+# that the work for one of n characters grows with n, not with its square: a piece is a token until
+# an answer has some thousand characters.
+_PARSE_GROWTH = 1 / 1024
+
+
+class Parser(Protocol):
+    """Takes an answer apart (llamabind's OutputParser)."""
+
+    def feed(self, text: str, *, final: bool = False) -> tuple[MessageDelta, ...]:
+        """Add a piece of text and return what is new."""
+
+    def close(self) -> None:
+        """Free it."""
+
+
+class AnswerReader:
+    """Turns the outputs of one engine request into those of an answer. One thread."""
+
+    def __init__(
+        self, request_id: str, index: int, parser: Parser | None, piece: TokenPiece
+    ) -> None:
+        self.request_id = request_id
+        self.index = index
+        self._parser = parser
+        self._piece = piece
+        self._unparsed = ""
+        self._n_parsed = 0
+        self._logprobs: list[LogprobEntry] = []
+        self._has_called_tools = False
+
+    def read(self, output: RequestOutput) -> SequenceOutput | None:
+        """Return what is new; None while all of it is held back."""
+        deltas = self._parse(output)
+        text = "".join(delta.content or "" for delta in deltas)
+        reasoning = "".join(delta.reasoning_content or "" for delta in deltas)
+        calls = _tool_calls(deltas)
+        self._has_called_tools |= bool(calls)
+        self._logprobs.extend(map(self._entry, output.logprobs))
+        has_news = bool(text or reasoning or calls or output.prompt_logprobs)
+        if not has_news and output.finish_reason is None and not output.token_ids:
+            return None
+        # Log-probabilities wait for the text they belong to.
+        is_shown = has_news or output.finish_reason is not None
+        logprobs, self._logprobs = (self._logprobs, []) if is_shown else ([], self._logprobs)
+        return SequenceOutput(
+            request_id=self.request_id,
+            index=self.index,
+            text=text,
+            prompt_tokens=output.usage.prompt_tokens,
+            completion_tokens=output.usage.completion_tokens,
+            cached_tokens=output.usage.cached_tokens,
+            finish_reason=self._finish_reason(output),
+            timings_ms=_timings(output),
+            error=output.error,
+            reasoning=reasoning,
+            tool_calls=calls,
+            logprobs=tuple(logprobs),
+            prompt_logprobs=tuple(map(self._entry, output.prompt_logprobs)),
+        )
+
+    def close(self) -> None:
+        """Free the parser."""
+        if self._parser is not None:
+            self._parser.close()
+
+    def _parse(self, output: RequestOutput) -> tuple[MessageDelta, ...]:
+        if self._parser is None:
+            return (MessageDelta(content=output.text),) if output.text else ()
+        self._unparsed += output.text
+        is_due = self._unparsed and len(self._unparsed) > self._n_parsed * _PARSE_GROWTH
+        if output.finish_reason is None and not is_due:
+            return ()
+        text, self._unparsed = self._unparsed, ""
+        self._n_parsed += len(text)
+        # Text that was cut off anywhere must not be taken for a whole message.
+        return self._parser.feed(text, final=output.finish_reason is FinishReason.STOP)
+
+    def _finish_reason(self, output: RequestOutput) -> str | None:
+        if output.finish_reason is FinishReason.STOP and self._has_called_tools:
+            return "tool_calls"
+        return output.finish_reason.value if output.finish_reason else None
+
+    def _entry(self, logprob: TokenLogprob) -> LogprobEntry:
+        top = tuple((token, self._piece(token), value) for token, value in logprob.top)
+        return LogprobEntry(logprob.token, self._piece(logprob.token), logprob.logprob, top)
+
+
+class AnswerDesk:
+    """Knows which engine request is which answer. `read` on one thread, the rest on any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers: dict[str, AnswerReader] = {}
+        self._engine_ids: dict[str, set[str]] = {}
+
+    def open(self, request_id: str, prompt: PromptRequests, piece: TokenPiece) -> None:
+        """Expect the outputs of a request that is about to start."""
+        make = prompt.make_parser
+        readers = {
+            request.request_id: AnswerReader(request_id, index, make() if make else None, piece)
+            for index, request in enumerate(prompt.requests)
+        }
+        with self._lock:
+            self._readers.update(readers)
+            self._engine_ids[request_id] = set(readers)
+
+    def engine_ids(self, request_id: str) -> Sequence[str]:
+        """The engine requests of a request that have not ended."""
+        with self._lock:
+            return tuple(self._engine_ids.get(request_id, ()))
+
+    def drop(self, engine_ids: Iterable[str]) -> None:
+        """Forget engine requests that were never started."""
+        for engine_id in engine_ids:
+            self._close(engine_id)
+
+    def read(self, outputs: Sequence[RequestOutput]) -> Step | None:
+        """What an engine step has to tell the server."""
+        news = []
+        for output in outputs:
+            reader = self._readers.get(output.request_id)
+            if reader is None:
+                continue
+            if (item := reader.read(output)) is not None:
+                news.append(item)
+            if output.finish_reason is not None:
+                self._close(output.request_id)
+        return Step(news) if news else None
+
+    def _close(self, engine_id: str) -> None:
+        with self._lock:
+            reader = self._readers.pop(engine_id, None)
+            if reader is None:
+                return
+            rest = self._engine_ids[reader.request_id]
+            rest.discard(engine_id)
+            if not rest:
+                del self._engine_ids[reader.request_id]
+        reader.close()
+
+
+def _tool_calls(deltas: Iterable[MessageDelta]) -> tuple[ToolCallPiece, ...]:
+    calls = [delta.tool_call for delta in deltas if delta.tool_call is not None]
+    return tuple(ToolCallPiece(call.index, call.id, call.name, call.arguments) for call in calls)
+
+
+def _timings(output: RequestOutput) -> tuple[float, float, float] | None:
+    timings = output.timings
+    return (timings.queue_ms, timings.prompt_ms, timings.decode_ms) if timings else None

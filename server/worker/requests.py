@@ -1,0 +1,56 @@
+"""RequestMaker: jobs to engine requests, by llamabind's own Prompter."""
+
+from dataclasses import replace
+from typing import Any
+
+from llamabind.prompting import Prompter, PromptRequests
+from llamabind.tokenizer import Tokenizer
+from server.job import ChatPrompt, Job, TextPrompt
+
+_REQUEST_FIELDS = (
+    "n",
+    "max_tokens",
+    "min_tokens",
+    "stop",
+    "logprobs",
+    "prompt_logprobs",
+    "caller",
+    "priority",
+    "max_queue_seconds",
+)
+
+
+class RequestMaker:
+    """Renders and tokenises what a job asks for. Any thread."""
+
+    def __init__(self, prompter: Prompter, tokenizer: Tokenizer) -> None:
+        self._prompter = prompter
+        self._tokenizer = tokenizer
+
+    def make(self, job: Job) -> PromptRequests:
+        """Return the requests of a job. Raises what Prompter.prepare does."""
+        sampling = replace(job.sampling, logit_bias=self._logit_bias(job))
+        options = {name: getattr(job, name) for name in _REQUEST_FIELDS}
+        match job.prompt:
+            case ChatPrompt(messages=messages):
+                options |= _render_options(job.prompt)
+                return self._prompter.prepare(messages, sampling, options)
+            case TextPrompt(content=content):
+                return self._prompter.prepare(content, sampling, options)
+
+    def _logit_bias(self, job: Job) -> tuple[tuple[int, float], ...]:
+        biases = list(job.sampling.logit_bias)
+        for token, bias in job.logit_bias:
+            # A text is as many tokens as it takes, and each gets the bias (llama-server).
+            tokens = [token] if isinstance(token, int) else self._encode(token)
+            biases.extend((one, bias) for one in tokens)
+        return tuple(biases)
+
+    def _encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special=False)
+
+
+def _render_options(prompt: ChatPrompt) -> dict[str, Any]:
+    fields = (name for name in prompt.__struct_fields__ if name != "messages")
+    values = {name: getattr(prompt, name) for name in fields}
+    return {name: value for name, value in values.items() if value is not None}
