@@ -5,46 +5,111 @@ from __future__ import annotations
 _WEIGHT = 0.3
 """Of the newest measurement in the moving averages: follows a busy neighbour within some steps."""
 
+_FIRST_LOOK = 64
+"""Prompt tokens of the first step beside a stream, when nothing is known of the model's speed."""
+
+_N_MIN = 16
+"""Fewer prompt tokens in a step are not worth their share of the weights' way through memory."""
+
+_LONGEST_GAP = 0.3
+_DECODE_STEPS = 20
+"""A gap is a stumble if it is many times the usual: on a fast device the target is shorter."""
+
+_DETOUR = 1.6
+_GAIN = 1.3
+"""A step may be so much longer than the target if prompts then come so much faster: kernels for
+many tokens begin at some size (64 in ggml's CPU flash attention), just below it a step can take
+longer than just above.
+"""
+
+_FORGET_AFTER = 64
+"""Steps after which the cost of a size that was not used any more is looked at afresh: it may have
+been measured beside a busy neighbour, or at the beginning of a prompt that is deep by now.
+"""
+
 _CLOCK_RESOLUTION = 1e-6
+
+_ALONE_SECONDS = 1.5
+_ALONE_MIN = 512
+"""Where no stream waits a step is as large as the batch, but newcomers and cancels are heard."""
 
 
 class StepBudget:
-    """Keeps the gap between two tokens of a running stream near `target_seconds` while prompts are
-    computed.
+    """Keeps the gap between two tokens of running streams small while prompts are computed.
 
-    It learns from measured steps what a step costs without prompt tokens and what each of them
-    adds. Without a running stream nobody waits, and a step is as large as the batch.
+    What a token costs depends on how many share the step, so the cost is learned from measured
+    steps by their size, in powers of two. Among the sizes that keep the gap, the one that gets
+    prompts done soonest is taken. `max_gap` in seconds is the longest gap meant for a slow device;
+    where a step without prompts takes little the target is less.
     """
 
-    def __init__(self, n_batch: int, target_seconds: float = 0.25, n_min: int = 16) -> None:
+    def __init__(self, n_batch: int, max_gap: float = _LONGEST_GAP) -> None:
         self._n_batch = n_batch
-        self._target_seconds = target_seconds
-        self._n_min = n_min
+        self._max_gap = max_gap
         self._decode_seconds: float | None = None
-        self._seconds_per_prompt_token: float | None = None
+        self._seconds_per_token: dict[int, float] = {}
+        self._last_seen: dict[int, int] = {}
+        self._n_observed = 0
 
     def n_prompt_tokens(self, n_decoding: int) -> int:
         """Return how many prompt tokens fit beside `n_decoding` sequences' next tokens."""
         room = self._n_batch - n_decoding
+        if not self._seconds_per_token:
+            return room if n_decoding == 0 else min(room, _FIRST_LOOK)
         if n_decoding == 0:
-            return room
-        if self._seconds_per_prompt_token is None:
-            # Nothing measured: one careful step tells.
-            return min(room, 4 * self._n_min)
-        spare = self._target_seconds - (self._decode_seconds or 0.0)
-        n = int(spare / self._seconds_per_prompt_token)
-        return min(room, max(n, self._n_min))
+            slowest = self._cost(self._n_batch.bit_length())
+            return min(room, max(_ALONE_MIN, int(_ALONE_SECONDS / slowest)))
+        target = self._target()
+        n, rate = self._best(n_decoding, target)
+        longer, its_rate = self._best(n_decoding, target * _DETOUR)
+        if its_rate > rate * _GAIN:
+            n = longer
+        return min(room, max(n, _N_MIN))
 
     def observe(self, n_decoding: int, n_prompt: int, seconds: float) -> None:
         """Learn from one step."""
+        seconds = max(seconds, _CLOCK_RESOLUTION)
         if n_prompt == 0:
             self._decode_seconds = _blend(self._decode_seconds, seconds)
             return
-        decode_seconds = (self._decode_seconds or 0.0) if n_decoding else 0.0
-        # Never below a tenth of the plain share: a noisy decode average must not make prompts look
-        # free.
-        cost = max(seconds - decode_seconds, 0.1 * seconds, _CLOCK_RESOLUTION) / n_prompt
-        self._seconds_per_prompt_token = _blend(self._seconds_per_prompt_token, cost)
+        n = n_decoding + n_prompt
+        size = n.bit_length()
+        self._seconds_per_token[size] = _blend(self._seconds_per_token.get(size), seconds / n)
+        self._n_observed += 1
+        self._last_seen[size] = self._n_observed
+        for other in [
+            s for s, at in self._last_seen.items() if at < self._n_observed - _FORGET_AFTER
+        ]:
+            del self._last_seen[other], self._seconds_per_token[other]
+
+    def _target(self) -> float:
+        if self._decode_seconds is None:
+            return self._max_gap
+        return max(
+            2 * self._decode_seconds, min(self._max_gap, _DECODE_STEPS * self._decode_seconds)
+        )
+
+    def _best(self, n_decoding: int, seconds: float) -> tuple[int, float]:
+        """Return the number of prompt tokens that are done soonest in steps of at most `seconds`,
+        and how many that is per second.
+        """
+        best, best_rate = 0, 0.0
+        for size in range((n_decoding + 1).bit_length(), self._n_batch.bit_length() + 1):
+            cost = self._cost(size)
+            n = min(int(seconds / cost), (1 << size) - 1, self._n_batch)
+            if n < 1 << (size - 1) or n <= n_decoding:
+                continue
+            rate = (n - n_decoding) / (n * cost)
+            if rate > best_rate:
+                best, best_rate = n - n_decoding, rate
+        return best, best_rate
+
+    def _cost(self, size: int) -> float:
+        """Return the seconds per token of steps of `size` bits: as measured, or of the nearest that
+        was, the larger of two.
+        """
+        known = min(self._seconds_per_token, key=lambda other: (abs(other - size), -other))
+        return self._seconds_per_token[known]
 
 
 def _blend(average: float | None, value: float) -> float:
