@@ -7,9 +7,15 @@ from aiohttp import web
 
 from server.api.routes import routes
 from server.catalogue import Catalogue
+from server.clock import LoopClock
 from server.config import ServerConfig
-from server.keys import CONFIG, REGISTRY, STATUS, SYSTEM
+from server.event_bus import EventBus
+from server.keys import BUS, CONFIG, REGISTRY, STATUS, SYSTEM
 from server.middleware import answer_errors, identify, send_request_id
+from server.model_entry import ModelEntry
+from server.model_loader import ModelLoader
+from server.model_shelf import ModelShelf
+from server.model_unloader import ModelUnloader
 from server.registry import ModelRegistry
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
@@ -24,15 +30,15 @@ def create_app(
     app = web.Application(
         middlewares=[identify, answer_errors], client_max_size=config.max_body_mb << 20
     )
-    status = ServerStatus()
     app[CONFIG] = config
-    app[STATUS] = status
+    app[STATUS] = ServerStatus()
     app[SYSTEM] = SystemMetrics()
-    app[REGISTRY] = ModelRegistry(
-        Catalogue(config.model_directories),
+    app[BUS] = EventBus()
+    app[REGISTRY] = _make_registry(
+        config,
         start_worker or WorkerLauncher(config.worker_command, config.load_timeout),
-        status,
-        drain_seconds=config.drain_seconds,
+        app[STATUS],
+        app[BUS],
     )
     app.on_response_prepare.append(send_request_id)
     app.cleanup_ctx.append(_sample_system)
@@ -41,8 +47,22 @@ def create_app(
     return app
 
 
+def _make_registry(
+    config: ServerConfig, start_worker: WorkerStarter, status: ServerStatus, bus: EventBus
+) -> ModelRegistry:
+    clock = LoopClock()
+    shelf = ModelShelf(
+        Catalogue(config.model_directories),
+        lambda file: ModelEntry(file, config.default_settings, clock, bus.publish),
+    )
+    unloader = ModelUnloader(config.drain_seconds)
+    loader = ModelLoader(start_worker, status, bus, clock)
+    return ModelRegistry(shelf, loader, unloader, autoload=config.models_autoload)
+
+
 async def _close_registry(app: web.Application) -> None:
     """Before aiohttp ends the handlers: those that wait for an answer get it, or an error."""
+    app[BUS].close()
     await app[REGISTRY].close()
 
 

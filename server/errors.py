@@ -16,6 +16,9 @@ from typing import Any
 
 from llamabind.errors import InvalidParameterError
 
+# Only an explicit load ends a crash loop; how often it is worth to look whether there was one.
+CRASH_LOOP_RETRY_SECONDS = 60
+
 
 class ApiError(Exception):
     """An answer other than success, in OpenAI's form.
@@ -134,6 +137,8 @@ def load_error(reason: str, message: str) -> ApiError:
             error = InvalidRequestError(message, code=reason)
         case "crashed":
             error = WorkerCrashedError(message)
+        case "crash_loop":
+            error = UnavailableError(message, code=reason, retry_after=CRASH_LOOP_RETRY_SECONDS)
         case "cancelled":
             error = UnavailableError(message, code="load_cancelled")
         case _:

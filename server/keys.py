@@ -3,10 +3,12 @@
 from aiohttp import web
 
 from server.config import ServerConfig
+from server.event_bus import EventBus
 from server.registry import ModelRegistry
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
 
+BUS: web.AppKey[EventBus] = web.AppKey("BUS", EventBus)
 CONFIG: web.AppKey[ServerConfig] = web.AppKey("CONFIG", ServerConfig)
 REGISTRY: web.AppKey[ModelRegistry] = web.AppKey("REGISTRY", ModelRegistry)
 STATUS: web.AppKey[ServerStatus] = web.AppKey("STATUS", ServerStatus)

@@ -14,6 +14,12 @@ Threads = Annotated[
     int, Meta(ge=-1, le=1024, description="compute threads; 0 and -1 are automatic")
 ]
 Parallel = Annotated[int, Meta(ge=1, le=256, description="requests that run at once")]
+Ttl = Annotated[
+    float,
+    Meta(
+        ge=-1, le=31_536_000, description="seconds of idleness before it is unloaded; -1 is never"
+    ),
+]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
 
 
@@ -37,3 +43,17 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     cache_type_v: CacheType | None = None
     flash_attn: Literal["auto", "on", "off"] | None = None
     kv_unified: bool | None = None
+    ttl: Ttl | None = None
+    pinned: bool | None = None
+
+    def over(self, base: "LoadSettings") -> "LoadSettings":
+        """These settings, and those of `base` where these say nothing."""
+        mine = {
+            name: value for name, value in msgspec.structs.asdict(self).items() if value is not None
+        }
+        return msgspec.structs.replace(base, **mine)
+
+    @property
+    def engine(self) -> "LoadSettings":
+        """The same without what does not change the engine: equal ones need no new load."""
+        return msgspec.structs.replace(self, ttl=None, pinned=None)

@@ -1,63 +1,72 @@
-"""ModelEntry: one model, its state, and who uses it. Decides nothing; ModelRegistry does."""
+"""ModelEntry: one model, its state, and who uses it. Decides nothing; says what happened."""
 
 import asyncio
-import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from server.catalogue import ModelFile
+from server.clock import Clock
+from server.crash_guard import CrashGuard
+from server.events import LoadProgress, ModelEvent, StateChanged, UseChanged
 from server.formats import utc_now
 from server.load_settings import LoadSettings
+from server.model_state import TRANSITIONS, Failure, ModelState, UnloadReason
+from server.protocol import DeviceMemory
 from server.stream import TokenUsage
 from server.worker_port import Worker
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-
-class ModelState(StrEnum):
-    """Where a model is in its life; the words of the API."""
-
-    UNLOADED = "unloaded"
-    QUEUED = "queued"
-    LOADING = "loading"
-    LOADED = "loaded"
-    DRAINING = "draining"
-    FAILED = "failed"
-    BROKEN = "broken"
+Publish = Callable[[ModelEvent], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a model is not loaded: a word for programs, a sentence, and the last lines of its log."""
+@dataclass(slots=True)
+class Drain:
+    """A model on its way out of memory: why, the task that does it, and the order to hurry."""
 
-    reason: str
-    detail: str
-    log_tail: tuple[str, ...] = ()
+    reason: UnloadReason
+    task: asyncio.Task[None]
+    cut: asyncio.Event
 
 
 class ModelEntry:
-    """One model as the server knows it. Loop only; changed by ModelRegistry and by leases."""
+    """One model as the server knows it. Loop only; changed by the loader, the unloader, leases.
 
-    def __init__(self, file: ModelFile) -> None:
+    `defaults` are what the server's configuration says about it; a load's own settings go over
+    them.
+    """
+
+    def __init__(
+        self, file: ModelFile, defaults: LoadSettings, clock: Clock, publish: Publish
+    ) -> None:
         self.file = file
-        self.state = ModelState.UNLOADED
-        self.settings = LoadSettings()
-        self._proven_settings = self.settings
+        self.state = ModelState.BROKEN if file.broken else ModelState.UNLOADED
+        self.defaults = defaults
+        self.settings = defaults
+        self._proven_settings = defaults
         self.progress = 0.0
         self.failure: Failure | None = None
         self.loaded_at: datetime | None = None
+        self.load_seconds: float | None = None
         self.tokens_processed = 0
+        self.guard = CrashGuard(clock)
         self.loading: asyncio.Task[None] | None = None
-        self.draining: asyncio.Task[None] | None = None
+        self.draining: Drain | None = None
+        self.reserved: tuple[DeviceMemory, ...] = ()
+        self.last_used = clock.now()
+        self._clock = clock
+        self._publish = publish
         self._worker: Worker | None = None
+        self._load_began = 0.0
         self._leases = 0
+        self._claims = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._busy_seconds = 0.0
         self._busy_since = 0.0
-        self.refresh(file)
 
     @property
     def id(self) -> str:
@@ -85,73 +94,152 @@ class ModelEntry:
         return self._leases
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nobody uses it, or has waited for it and is just about to."""
+        return not self._leases and not self._claims
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it stays in memory until somebody unloads it by name."""
+        return bool(self.settings.pinned)
+
+    @property
+    def memory(self) -> tuple[DeviceMemory, ...]:
+        """What it takes by device: measured when loaded, estimated while it loads."""
+        if self._worker is None:
+            return self.reserved
+        model = self._worker.model
+        return model.devices or (DeviceMemory.on_host(model.memory_bytes),)
+
+    @property
     def average_speed(self) -> float:
         """Tokens per second of the time in which at least one request ran."""
         busy = self._busy_seconds
         if self._leases:
-            busy += time.monotonic() - self._busy_since
+            busy += self._clock.now() - self._busy_since
         return round(self.tokens_processed / busy, 1) if busy > 0 else 0.0
 
     def refresh(self, file: ModelFile) -> None:
-        """Take what the disk says now."""
+        """Take what the disk says now; another file under the same id starts with a clean slate."""
+        if file != self.file:
+            self.guard.reset()
         self.file = file
         if self.state in (ModelState.UNLOADED, ModelState.BROKEN):
-            self.state = ModelState.BROKEN if file.broken else ModelState.UNLOADED
+            self._become(ModelState.BROKEN if file.broken else ModelState.UNLOADED)
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Somebody waits for the model: once it is there it must not be taken away again before
+        they had it. A drain does not wait for claims.
+        """
+        self._claims += 1
+        try:
+            yield
+        finally:
+            self._claims -= 1
+            if self.is_idle:
+                self._publish(UseChanged(model=self.id, n_requests=0))
 
     def acquire(self) -> None:
         """Count one more user."""
-        if self._leases == 0:
-            self._busy_since = time.monotonic()
         self._leases += 1
-        self._idle.clear()
+        self.last_used = self._clock.now()
+        if self._leases == 1:
+            self._busy_since = self.last_used
+            self._idle.clear()
+            self._publish(UseChanged(model=self.id, n_requests=1))
 
     def release(self, usage: TokenUsage) -> None:
         """Count one user less, and the tokens it was given."""
         self._leases -= 1
         self.tokens_processed += usage.prompt + usage.completion
+        self.last_used = self._clock.now()
         if self._leases == 0:
-            self._busy_seconds += time.monotonic() - self._busy_since
+            self._busy_seconds += self.last_used - self._busy_since
             self._idle.set()
+            self._publish(UseChanged(model=self.id, n_requests=0))
 
     async def wait_idle(self) -> None:
         """Until nobody uses the model."""
         await self._idle.wait()
 
+    def keep(self, settings: LoadSettings) -> None:
+        """Take settings that the loaded engine has already: only how long it stays may differ."""
+        self.settings = self._proven_settings = settings
+        self.last_used = self._clock.now()
+        self._publish(UseChanged(model=self.id, n_requests=self._leases))
+
     # -- transitions
 
     def queue(self, settings: LoadSettings) -> None:
         """A load was asked for."""
-        self.state = ModelState.QUEUED
         self.settings = settings
         self.progress = 0.0
         self.failure = None
+        self._become(ModelState.QUEUED)
+
+    def start_loading(self) -> None:
+        """It has its room and its turn."""
+        self._load_began = self._clock.now()
+        self._become(ModelState.LOADING)
 
     def report_progress(self, fraction: float) -> None:
         """So much of the model is loaded."""
-        self.state = ModelState.LOADING
         self.progress = fraction
+        self._publish(LoadProgress(model=self.id, progress=round(fraction, 3)))
 
     def attach(self, worker: Worker) -> None:
         """The model is loaded."""
         self._worker = worker
         self._proven_settings = self.settings
-        self.state = ModelState.LOADED
+        self.reserved = ()
         self.progress = 1.0
         self.loaded_at = utc_now()
+        self.last_used = self._clock.now()
+        self.load_seconds = round(self.last_used - self._load_began, 3)
+        self._become(ModelState.LOADED)
 
-    def drain(self) -> None:
+    def drain(self, drain: Drain) -> None:
         """No new users."""
-        self.state = ModelState.DRAINING
+        self.draining = drain
+        self._become(ModelState.DRAINING, reason=drain.reason)
 
-    def detach(self, failure: Failure | None = None) -> None:
-        """The model is out of memory: as wished, or because of `failure`.
+    def detach(self, reason: UnloadReason) -> None:
+        """The model is out of memory, as wished."""
+        self._forget_worker()
+        self._become(ModelState.UNLOADED, reason=reason)
+        self.refresh(self.file)
+
+    def fail(self, failure: Failure) -> None:
+        """The model is out of memory because of `failure`.
 
         Settings that a load failed with are forgotten, so that they fail no request but their own.
         """
-        self._worker = None
-        if failure:
-            self.settings = self._proven_settings
-        self.loaded_at = None
+        self._forget_worker()
+        self.settings = self._proven_settings
         self.failure = failure
-        self.state = ModelState.FAILED if failure else ModelState.UNLOADED
-        self.refresh(self.file)
+        self._become(ModelState.FAILED, reason=failure.reason, detail=failure.detail)
+
+    def _forget_worker(self) -> None:
+        self._worker = None
+        self.reserved = ()
+        self.loaded_at = None
+        self.load_seconds = None
+
+    def _become(
+        self, state: ModelState, *, reason: str | None = None, detail: str | None = None
+    ) -> None:
+        previous, self.state = self.state, state
+        if state is previous:
+            return
+        assert state in TRANSITIONS[previous], f"{self.id}: {previous} to {state}"
+        self._publish(
+            StateChanged(
+                model=self.id,
+                status=state.value,
+                previous=previous.value,
+                reason=reason,
+                detail=detail,
+                seconds=self.load_seconds,
+            )
+        )

@@ -8,7 +8,7 @@ cancelled, and why no worker outlives its server.
 """
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,28 @@ class RefusalKind(StrEnum):
     """The prompt can never fit; both numbers are given."""
     FAILED = "failed"
     """The engine cannot take requests any more, or a bug of ours."""
+
+
+class DeviceMemory(msgspec.Struct, frozen=True):
+    """What a model takes on one device, in bytes, and how much that device has."""
+
+    name: str
+    kind: Literal["host", "gpu"]
+    model_bytes: int
+    context_bytes: int
+    compute_bytes: int
+    free_bytes: int | None
+    total_bytes: int | None
+
+    @property
+    def used_bytes(self) -> int:
+        """Weights, KV cache and buffers together."""
+        return self.model_bytes + self.context_bytes + self.compute_bytes
+
+    @classmethod
+    def on_host(cls, model_bytes: int) -> Self:
+        """So much in the host's memory, where nothing finer is known."""
+        return cls("CPU", "host", model_bytes, 0, 0, None, None)
 
 
 # ------------------------------------------------------------------------- server to worker
@@ -89,6 +111,16 @@ class LoadedModel(msgspec.Struct, frozen=True, tag="loaded", kw_only=True):
     memory_bytes: int
     description: str = ""
     fingerprint: str = ""
+    warnings: tuple[str, ...] = ()
+    devices: tuple[DeviceMemory, ...] = ()
+
+
+class Estimated(msgspec.Struct, frozen=True, tag="estimated", kw_only=True):
+    """What the load would take, by device, and what would be effective."""
+
+    devices: tuple[DeviceMemory, ...]
+    n_ctx: int
+    n_gpu_layers: int
     warnings: tuple[str, ...] = ()
 
 

@@ -88,6 +88,11 @@ class TokenStream:
             self._ended.set()
             self._wake.set()
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer has ended as it should."""
+        return self._ended.is_set() and self._error is None
+
     async def wait_ended(self) -> None:
         """Until the last output or an error is there, read or not."""
         await self._ended.wait()

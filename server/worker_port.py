@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from server.load_settings import LoadSettings
-from server.protocol import LoadedModel, Stats, Submit
+from server.protocol import Estimated, LoadedModel, Stats, Submit
 from server.stream import TokenStream
 from server.worker_process import WorkerExit
 
 __all__ = [
+    "Estimator",
     "LoadFailedError",
     "ProgressCallback",
     "Worker",
@@ -66,3 +67,10 @@ class WorkerStarter(Protocol):
         self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
     ) -> Worker:
         """Start a process and load the model, or LoadFailedError. Cancelling ends the process."""
+
+
+class Estimator(Protocol):
+    """Says what a load would take without loading."""
+
+    async def __call__(self, name: str, path: Path, settings: LoadSettings) -> Estimated:
+        """Ask a short-lived process. Raises LoadFailedError."""

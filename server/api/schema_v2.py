@@ -7,7 +7,8 @@ from msgspec import Meta
 
 from server.api.schema_chat import ChatFields
 from server.formats import byte_size, iso_time
-from server.model_entry import ModelEntry, ModelState
+from server.model_entry import ModelEntry
+from server.model_state import ModelState
 from server.protocol import Stats
 from server.stream import TokenUsage
 

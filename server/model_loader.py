@@ -1,0 +1,142 @@
+"""ModelLoader: brings models into memory, one load per model at a time, and notices their death."""
+
+import asyncio
+import logging
+
+from server.clock import Clock
+from server.errors import ApiError, load_error
+from server.event_bus import EventBus
+from server.events import WorkerCrashed
+from server.load_settings import LoadSettings
+from server.model_entry import ModelEntry
+from server.model_state import Failure, UnloadReason
+from server.public_text import public_detail, public_log
+from server.status import ServerStatus
+from server.worker_port import LoadFailedError, Worker, WorkerExit, WorkerStarter
+
+logger = logging.getLogger(__name__)
+# Loads compete for disk and memory; more at once only makes each slower.
+_CONCURRENT_LOADS = 2
+_LOGGED_LINES = 10
+
+
+class ModelLoader:
+    """Loads models in tasks of their own, which go on when whoever asked has left. Loop only."""
+
+    def __init__(
+        self, start_worker: WorkerStarter, status: ServerStatus, bus: EventBus, clock: Clock
+    ) -> None:
+        self._start_worker = start_worker
+        self._status = status
+        self._bus = bus
+        self._clock = clock
+        self._load_slots = asyncio.Semaphore(_CONCURRENT_LOADS)
+
+    def start(self, entry: ModelEntry, settings: LoadSettings) -> None:
+        """Begin to load a model that is not in memory and not being loaded."""
+        entry.queue(settings)
+        entry.loading = asyncio.create_task(self._load(entry))
+        entry.loading.add_done_callback(_look_at_outcome)
+
+    async def join(self, entry: ModelEntry) -> None:
+        """Wait for the load that runs; leaving does not stop it. Raises ApiError."""
+        task = entry.loading
+        if task is None:
+            return
+        # Not awaited itself: a caller that leaves must not cancel it for the others.
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise load_error("cancelled", f"the load of {entry.id!r} was cancelled")
+        if error := task.exception():
+            raise error
+
+    async def _load(self, entry: ModelEntry) -> None:
+        """The one load of an entry: its own task, whoever waits for it. Raises ApiError."""
+        try:
+            await self._clock.sleep(entry.guard.wait_seconds)
+            worker = await self._bring_in(entry)
+        except LoadFailedError as error:
+            failure = self._fail(entry, error.reason, error.detail, error.log_tail)
+            raise _api_error(entry, failure) from error
+        except ApiError as error:
+            self._fail(entry, str(error.extra.get("reason", error.code)), error.message)
+            raise
+        except asyncio.CancelledError:
+            entry.detach(UnloadReason.CANCELLED)
+            raise
+        except Exception as error:
+            logger.exception("model %s: a bug in its load", entry.id)
+            failure = self._fail(entry, "unknown", f"internal error: {type(error).__name__}")
+            raise _api_error(entry, failure) from error
+        finally:
+            entry.loading = None
+        entry.attach(worker)
+        worker.exited.add_done_callback(lambda future: self._on_exit(entry, worker, future))
+        logger.info("model %s: loaded, process %d", entry.id, worker.pid)
+
+    async def _bring_in(self, entry: ModelEntry) -> Worker:
+        async with self._load_slots:
+            entry.start_loading()
+            return await self._start_worker(
+                entry.id, entry.file.path, entry.settings, entry.report_progress
+            )
+
+    def _on_exit(
+        self, entry: ModelEntry, worker: Worker, future: asyncio.Future[WorkerExit]
+    ) -> None:
+        end = future.result()
+        if end.expected or not entry.is_held_by(worker):
+            return
+        self._fail(entry, "crashed", f"the worker process {end.description}", end.log_tail)
+
+    def _fail(
+        self, entry: ModelEntry, reason: str, detail: str, log_tail: tuple[str, ...] = ()
+    ) -> Failure:
+        """Set the model down as failed. Our log gets everything, clients what is fit for them."""
+        logger.error("model %s: %s: %s", entry.id, reason, detail)
+        for line in log_tail[-_LOGGED_LINES:]:
+            logger.error("model %s: | %s", entry.id, line)
+        path = entry.file.path
+        detail = public_detail(detail, path, entry.id)
+        log = public_log(log_tail, path, entry.id)
+        if reason == "crashed":
+            self._bus.publish(WorkerCrashed(model=entry.id, detail=detail, log=log))
+            entry.guard.record_crash()
+            if entry.guard.is_looping:
+                reason, detail = "crash_loop", _loop_detail(entry, detail)
+        failure = Failure(reason, detail, log)
+        entry.fail(failure)
+        self._status.record_error(f"model {entry.id}: {reason}: {detail}")
+        return failure
+
+
+def crash_loop_error(entry: ModelEntry) -> ApiError:
+    """The answer while a model is not started any more."""
+    detail = entry.failure.detail if entry.failure else "it crashed again and again"
+    return load_error(
+        "crash_loop",
+        f"model {entry.id!r} is not started any more: {detail}; "
+        f"POST /api/v2/models/{entry.id}/load tries again",
+    )
+
+
+def _loop_detail(entry: ModelEntry, last: str) -> str:
+    guard = entry.guard
+    return (
+        f"it crashed {guard.crashes} times within {guard.span_seconds:.0f} s without a complete "
+        f"answer; the last time {last}"
+    )
+
+
+def _api_error(entry: ModelEntry, failure: Failure) -> ApiError:
+    if failure.reason == "crash_loop":
+        return crash_loop_error(entry)
+    error = load_error(failure.reason, f"model {entry.id!r} cannot be loaded: {failure.detail}")
+    error.extra["log"] = list(failure.log_tail)
+    return error
+
+
+def _look_at_outcome(task: asyncio.Task[None]) -> None:
+    """Nobody may be waiting any more; the entry has it all."""
+    if not task.cancelled():
+        task.exception()

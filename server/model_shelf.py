@@ -1,0 +1,77 @@
+"""ModelShelf: every model the server knows, by id or alias, as the directories have it now."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from server.catalogue import Catalogue, ModelFile
+from server.errors import ModelNotFoundError
+from server.model_entry import ModelEntry
+
+NewEntry = Callable[[ModelFile], ModelEntry]
+
+
+class ModelShelf:
+    """Looks models up, reading the directories anew. Loop only."""
+
+    def __init__(
+        self, catalogue: Catalogue, new_entry: NewEntry, aliases: Mapping[str, str] | None = None
+    ) -> None:
+        self._catalogue = catalogue
+        self._new_entry = new_entry
+        self._aliases = dict(aliases or {})
+        self._entries: dict[str, ModelEntry] = {}
+        self._scan: asyncio.Task[Mapping[str, ModelFile]] | None = None
+
+    @property
+    def entries(self) -> Iterable[ModelEntry]:
+        """The models as last seen."""
+        return self._entries.values()
+
+    def get(self, model_id: str) -> ModelEntry | None:
+        """The model as last seen, by its id proper."""
+        return self._entries.get(model_id)
+
+    def aliases_of(self, model_id: str) -> tuple[str, ...]:
+        """The other names of a model."""
+        return tuple(alias for alias, owner in self._aliases.items() if owner == model_id)
+
+    async def list(self) -> list[ModelEntry]:
+        """Every model on disk or in memory, by id."""
+        await self._refresh()
+        return [entry for _, entry in sorted(self._entries.items())]
+
+    async def find(self, name: str) -> ModelEntry:
+        """The model of that id or alias; a file wins over an alias. Raises ModelNotFoundError."""
+        # Memory first: a chat with a loaded model does not wait for the disk.
+        entry = self._lookup(name)
+        if entry is None or not entry.is_in_memory:
+            await self._refresh()
+            entry = self._lookup(name)
+        if entry is None:
+            raise ModelNotFoundError(name)
+        return entry
+
+    def _lookup(self, name: str) -> ModelEntry | None:
+        return self._entries.get(name) or self._entries.get(self._aliases.get(name, ""))
+
+    async def _refresh(self) -> None:
+        """Read the directories, once for all who ask meanwhile."""
+        if self._scan is None:
+            self._scan = asyncio.create_task(asyncio.to_thread(self._catalogue.scan))
+            self._scan.add_done_callback(self._take_scan)
+        await asyncio.shield(self._scan)
+
+    def _take_scan(self, scan: asyncio.Task[Mapping[str, ModelFile]]) -> None:
+        self._scan = None
+        if scan.cancelled() or scan.exception() is not None:
+            return
+        files = scan.result()
+        for model_id, file in files.items():
+            if model_id in self._entries:
+                self._entries[model_id].refresh(file)
+            else:
+                self._entries[model_id] = self._new_entry(file)
+        for model_id in self._entries.keys() - files.keys():
+            entry = self._entries[model_id]
+            if not entry.is_in_memory and entry.loading is None:
+                del self._entries[model_id]
