@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from llamabind.checkpoint_slots import CheckpointSlotPool
 from llamabind.errors import (
+    GrammarError,
     InvalidParameterError,
     LlamaError,
     NoKvSlotError,
@@ -15,7 +16,7 @@ from llamabind.errors import (
     QueueFullError,
 )
 from llamabind.host_cache import HostCache, StateSize
-from llamabind.request import FinishReason, GenerationRequest, RequestOutput
+from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary
 from llamabind.slots import SlotPool
@@ -200,7 +201,8 @@ class EngineCore:
             limit = sequence.request.max_queue_seconds
             self._scheduler.remove(sequence)
             error = f"waited longer than {limit} seconds for a seat"
-            self._end(sequence, sequence.finish(FinishReason.ERROR, error=error))
+            output = sequence.finish(FinishReason.ERROR, error, ErrorCode.QUEUE_TIMEOUT)
+            self._end(sequence, output)
 
     def _run(self, plan: StepPlan) -> None:
         n_decoding, n_tokens = plan.n_decoding, plan.n_tokens
@@ -217,6 +219,8 @@ class EngineCore:
             logprobs = result.prompt_logprobs.get(chunk.sequence.request_id)
             if logprobs:
                 chunk.sequence.add_prompt_logprobs(chunk.start + 1, logprobs)
+            if chunk.sequence.request.return_progress and chunk.n_prompt:
+                self._outputs.append(chunk.sequence.progress())
         last = [chunk for chunk in plan.chunks if chunk.is_last]
         for chunk, sampled in zip(last, result.sampled, strict=True):
             self._take_token(chunk.sequence, sampled)
@@ -227,7 +231,9 @@ class EngineCore:
 
     def _take_token(self, sequence: Sequence, sampled: SampledToken | LlamaError) -> None:
         if isinstance(sampled, LlamaError):
-            output = sequence.finish(FinishReason.ERROR, error=str(sampled))
+            is_dead_end = isinstance(sampled, GrammarError)
+            code = ErrorCode.GRAMMAR_DEAD_END if is_dead_end else None
+            output = sequence.finish(FinishReason.ERROR, str(sampled), code)
         else:
             output = sequence.append(sampled)
         if output.finish_reason is None:

@@ -22,6 +22,7 @@ class GenerationOptions(TypedDict, total=False):
     caller: str
     priority: int
     max_queue_seconds: float | None
+    return_progress: bool
 
 
 class TemplateOptions(TypedDict, total=False):

@@ -70,6 +70,7 @@ class GenerationRequest:
     `prompt_logprobs` does so for the prompt, which is then computed without reuse. A `caller` with
     many requests does not keep others waiting; a lower `priority` goes first; a request that waits
     longer than `max_queue_seconds` for its first step ends with FinishReason.ERROR.
+    `return_progress` brings an output without text after each part of the prompt.
     """
 
     request_id: str
@@ -85,6 +86,7 @@ class GenerationRequest:
     caller: str = ""
     priority: int = 0
     max_queue_seconds: float | None = None
+    return_progress: bool = False
 
     def __post_init__(self) -> None:
         if not self.prompt_tokens:
@@ -131,13 +133,31 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptProgress:
+    """How much of a prompt is computed, the reused part included, and for how long it has run."""
+
+    n_processed: int
+    time_ms: float
+
+
+class ErrorCode(StrEnum):
+    """What programs need to know of why a request failed."""
+
+    GRAMMAR_DEAD_END = "grammar_dead_end"
+    """No token can continue what the grammar wants."""
+    QUEUE_TIMEOUT = "queue_timeout"
+    """It waited longer than `max_queue_seconds`."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestOutput:
     """What one step added to one request.
 
     `text`, `token_ids` and `logprobs` (where asked for, one for each token) are new since the last
     output; concatenated they are the whole answer. `prompt_logprobs` come with the first output,
     one for each prompt token but the first, which nothing predicts. `timings` come with the last
-    output, the one that has a `finish_reason`; `error` with FinishReason.ERROR.
+    output, the one that has a `finish_reason`, and `stop_string` if it was one that ended the
+    answer; `error`, and `error_code` for some kinds, with FinishReason.ERROR.
     """
 
     request_id: str
@@ -149,3 +169,6 @@ class RequestOutput:
     error: str | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     prompt_logprobs: tuple[TokenLogprob, ...] = ()
+    stop_string: str | None = None
+    error_code: ErrorCode | None = None
+    progress: PromptProgress | None = None

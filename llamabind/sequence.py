@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from llamabind.detokenizer import Detokenizer
 from llamabind.request import (
+    ErrorCode,
     FinishReason,
     GenerationRequest,
+    PromptProgress,
     RequestOutput,
     Timings,
     TokenLogprob,
@@ -145,9 +147,17 @@ class Sequence:
         text, reason = self._say(sampled.token)
         return self._output(text, sampled, reason)
 
-    def finish(self, reason: FinishReason, error: str | None = None) -> RequestOutput:
+    def finish(
+        self, reason: FinishReason, error: str | None = None, code: ErrorCode | None = None
+    ) -> RequestOutput:
         """End the sequence from outside."""
-        return self._output("", None, reason, error)
+        return replace(self._output("", None, reason), error=error, error_code=code)
+
+    def progress(self) -> RequestOutput:
+        """Tell how much of the prompt is computed."""
+        started = self._moments.started or self._clock()
+        progress = PromptProgress(self.n_computed, 1e3 * (self._clock() - started))
+        return RequestOutput(self.request_id, "", (), self.usage, progress=progress)
 
     def add_prompt_logprobs(self, start: int, logprobs: list[TokenLogprob]) -> None:
         """Keep log-probabilities of prompt tokens from index `start` on; parking repeats some."""
@@ -185,7 +195,6 @@ class Sequence:
         text: str,
         sampled: SampledToken | None,
         reason: FinishReason | None,
-        error: str | None = None,
     ) -> RequestOutput:
         timings = None
         if reason is not None:
@@ -203,9 +212,9 @@ class Sequence:
             usage=self.usage,
             finish_reason=reason,
             timings=timings,
-            error=error,
             logprobs=(logprob,) if logprob else (),
             prompt_logprobs=tuple(prompt_logprobs),
+            stop_string=self._stop.matched,
         )
 
     def _timings(self) -> Timings:

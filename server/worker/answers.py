@@ -7,10 +7,21 @@ from typing import Protocol, TypeAlias
 from llamabind import FinishReason, RequestOutput
 from llamabind.output_parser import MessageDelta
 from llamabind.prompting import PromptRequests
+from llamabind.request import PromptProgress as EngineProgress
 from llamabind.request import TokenLogprob
-from server.protocol import LogprobEntry, SequenceOutput, Step, ToolCallPiece
+from server.job import ChatPrompt, Job, TextPrompt
+from server.protocol import (
+    LogprobEntry,
+    PromptProgress,
+    SequenceOutput,
+    Step,
+    Submit,
+    ToolCallPiece,
+)
 
 TokenPiece: TypeAlias = Callable[[int], bytes]
+AnswerId: TypeAlias = tuple[str, int]
+"""A request's id, and which of its answers."""
 
 # A parse reads the whole answer again. It happens when the answer has grown by this part of it, so
 # that the work for one of n characters grows with n, not with its square: a piece is a token until
@@ -32,12 +43,13 @@ class AnswerReader:
     """Turns the outputs of one engine request into those of an answer. One thread."""
 
     def __init__(
-        self, request_id: str, index: int, parser: Parser | None, piece: TokenPiece
+        self, answer: AnswerId, job: Job, parser: Parser | None, piece: TokenPiece
     ) -> None:
-        self.request_id = request_id
-        self.index = index
+        self.request_id, self.index = answer
         self._parser = parser
         self._piece = piece
+        self._with_tokens = job.return_tokens
+        self._echo = _echo(job.prompt, piece)
         self._unparsed = ""
         self._n_parsed = 0
         self._logprobs: list[LogprobEntry] = []
@@ -45,12 +57,15 @@ class AnswerReader:
 
     def read(self, output: RequestOutput) -> SequenceOutput | None:
         """Return what is new; None while all of it is held back."""
+        if output.progress is not None:
+            return self._progress(output, output.progress)
         deltas = self._parse(output)
-        text = "".join(delta.content or "" for delta in deltas)
+        text = self._echo + "".join(delta.content or "" for delta in deltas)
+        self._echo = ""
         reasoning = "".join(delta.reasoning_content or "" for delta in deltas)
         calls = _tool_calls(deltas)
         self._has_called_tools |= bool(calls)
-        self._logprobs.extend(map(self._entry, output.logprobs))
+        self._logprobs.extend(map(self._entry, _logprobs_of_text(output)))
         has_news = bool(text or reasoning or calls or output.prompt_logprobs)
         if not has_news and output.finish_reason is None and not output.token_ids:
             return None
@@ -67,16 +82,33 @@ class AnswerReader:
             finish_reason=self._finish_reason(output),
             timings_ms=_timings(output),
             error=output.error,
+            error_code=output.error_code,
+            stop_string=output.stop_string,
             reasoning=reasoning,
             tool_calls=calls,
             logprobs=tuple(logprobs),
             prompt_logprobs=tuple(map(self._entry, output.prompt_logprobs)),
+            token_ids=output.token_ids if self._with_tokens else (),
         )
 
     def close(self) -> None:
         """Free the parser."""
         if self._parser is not None:
             self._parser.close()
+
+    def _progress(self, output: RequestOutput, progress: EngineProgress) -> SequenceOutput:
+        usage = output.usage
+        return SequenceOutput(
+            request_id=self.request_id,
+            index=self.index,
+            text="",
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=0,
+            cached_tokens=usage.cached_tokens,
+            progress=PromptProgress(
+                usage.prompt_tokens, usage.cached_tokens, progress.n_processed, progress.time_ms
+            ),
+        )
 
     def _parse(self, output: RequestOutput) -> tuple[MessageDelta, ...]:
         if self._parser is None:
@@ -108,11 +140,13 @@ class AnswerDesk:
         self._readers: dict[str, AnswerReader] = {}
         self._engine_ids: dict[str, set[str]] = {}
 
-    def open(self, request_id: str, prompt: PromptRequests, piece: TokenPiece) -> None:
+    def open(self, message: Submit, prompt: PromptRequests, piece: TokenPiece) -> None:
         """Expect the outputs of a request that is about to start."""
-        make = prompt.make_parser
+        request_id, job, make = message.request_id, message.job, prompt.make_parser
         readers = {
-            request.request_id: AnswerReader(request_id, index, make() if make else None, piece)
+            request.request_id: AnswerReader(
+                (request_id, index), job, make() if make else None, piece
+            )
             for index, request in enumerate(prompt.requests)
         }
         with self._lock:
@@ -152,6 +186,21 @@ class AnswerDesk:
             if not rest:
                 del self._engine_ids[reader.request_id]
         reader.close()
+
+
+def _echo(prompt: ChatPrompt | TextPrompt, piece: TokenPiece) -> str:
+    """The text of a prompt that an answer is to begin with."""
+    if isinstance(prompt, ChatPrompt) or not prompt.echo:
+        return ""
+    parts = [prompt.content] if isinstance(prompt.content, str) else prompt.content
+    raw = b"".join(part.encode() if isinstance(part, str) else piece(part) for part in parts)
+    return raw.decode(errors="replace")
+
+
+def _logprobs_of_text(output: RequestOutput) -> Sequence[TokenLogprob]:
+    """Those of all tokens but the one that ends an answer, which is no part of it."""
+    ended_by_token = output.finish_reason is FinishReason.STOP and output.stop_string is None
+    return output.logprobs[:-1] if ended_by_token else output.logprobs
 
 
 def _tool_calls(deltas: Iterable[MessageDelta]) -> tuple[ToolCallPiece, ...]:

@@ -106,7 +106,7 @@ class Intake:
         try:
             prompt = self.engine.prepare(message.job)
             if self._is_waiting(message.request_id):
-                self._start(message.request_id, prompt, self.engine)
+                self._start(message, prompt, self.engine)
         except LlamaError as error:
             self._sender.send(_refusal(message.request_id, error))
         except Exception as error:
@@ -119,14 +119,14 @@ class Intake:
             self._sender.send(Admitted(message.request_id, len(prompt.request.prompt_tokens)))
         self._stop_waiting(message.request_id)
 
-    def _start(self, request_id: str, prompt: PromptRequests, engine: WorkerEngine) -> None:
+    def _start(self, message: Submit, prompt: PromptRequests, engine: WorkerEngine) -> None:
         """Start all answers, or none."""
-        self._desk.open(request_id, prompt, engine.piece)
+        self._desk.open(message, prompt, engine.piece)
         for index, request in enumerate(prompt.requests):
             try:
                 engine.submit(request)
             except BaseException:
-                self._cancel_in_engine(request_id)
+                self._cancel_in_engine(message.request_id)
                 self._desk.drop(late.request_id for late in prompt.requests[index:])
                 raise
 

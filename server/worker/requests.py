@@ -17,6 +17,7 @@ _REQUEST_FIELDS = (
     "caller",
     "priority",
     "max_queue_seconds",
+    "return_progress",
 )
 
 
