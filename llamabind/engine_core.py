@@ -73,7 +73,10 @@ class EngineShape:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """A snapshot after a step; read from any thread without asking the engine."""
+    """A snapshot after a step; read from any thread without asking the engine.
+
+    `sequence_steps` is the sum over all steps of the sequences computed in them.
+    """
 
     running: int = 0
     waiting: int = 0
@@ -84,6 +87,8 @@ class EngineStats:
     prompt_tokens: int = 0
     generated_tokens: int = 0
     cached_tokens: int = 0
+    sequence_steps: int = 0
+    longest_sequence: int = 0
     last_step_seconds: float = 0.0
 
 
@@ -273,6 +278,8 @@ class EngineCore:
             generated_tokens=old.generated_tokens
             + sum(len(output.token_ids) for output in outputs),
             cached_tokens=old.cached_tokens + n_cached,
+            sequence_steps=old.sequence_steps + len(plan.chunks),
+            longest_sequence=max([old.longest_sequence, *(chunk.end for chunk in plan.chunks)]),
             last_step_seconds=seconds,
         )
 

@@ -10,7 +10,10 @@ from server.catalogue import Catalogue
 from server.clock import LoopClock
 from server.config import ServerConfig
 from server.event_bus import EventBus
-from server.keys import BUS, CONFIG, REGISTRY, STATUS, SYSTEM
+from server.keys import BUS, CONFIG, METRICS, REGISTRY, STATUS, SYSTEM
+from server.life_meter import LifeMeter
+from server.metrics import ServerMetrics
+from server.metrics_snapshot import SnapshotCollector
 from server.middleware import answer_errors, identify, send_request_id
 from server.model_entry import ModelEntry
 from server.model_loader import ModelLoader
@@ -19,6 +22,7 @@ from server.model_unloader import ModelUnloader
 from server.registry import ModelRegistry
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
+from server.traffic import Traffic
 from server.worker_client import WorkerLauncher
 from server.worker_port import WorkerStarter
 
@@ -34,12 +38,17 @@ def create_app(
     app[STATUS] = ServerStatus()
     app[SYSTEM] = SystemMetrics()
     app[BUS] = EventBus()
+    metrics = app[METRICS] = ServerMetrics()
+    app[BUS].listen(LifeMeter(metrics).on_event)
+    traffic = Traffic(metrics, config.max_queue)
     app[REGISTRY] = _make_registry(
         config,
         start_worker or WorkerLauncher(config.worker_command, config.load_timeout),
         app[STATUS],
         app[BUS],
+        traffic,
     )
+    metrics.registry.register(SnapshotCollector(metrics, app[REGISTRY], traffic, app[SYSTEM]))
     app.on_response_prepare.append(send_request_id)
     app.cleanup_ctx.append(_sample_system)
     app.on_shutdown.append(_close_registry)
@@ -48,7 +57,11 @@ def create_app(
 
 
 def _make_registry(
-    config: ServerConfig, start_worker: WorkerStarter, status: ServerStatus, bus: EventBus
+    config: ServerConfig,
+    start_worker: WorkerStarter,
+    status: ServerStatus,
+    bus: EventBus,
+    traffic: Traffic,
 ) -> ModelRegistry:
     clock = LoopClock()
     shelf = ModelShelf(
@@ -57,7 +70,7 @@ def _make_registry(
     )
     unloader = ModelUnloader(config.drain_seconds)
     loader = ModelLoader(start_worker, status, bus, clock)
-    return ModelRegistry(shelf, loader, unloader, autoload=config.models_autoload)
+    return ModelRegistry(shelf, loader, unloader, traffic, autoload=config.models_autoload)
 
 
 async def _close_registry(app: web.Application) -> None:

@@ -47,6 +47,8 @@ class ServerConfig:
     # Limits.
     drain_seconds: float = 30.0
     header_hold_seconds: float = 5.0
+    max_queue: int = 256
+    stall_seconds: float = 300.0
     ping_seconds: float = 30.0
     client_seconds: float = 60.0
     keepalive_seconds: float = 75.0

@@ -6,7 +6,9 @@ ApiError
 ├── UnusableModelError       400  the file is no model that can be loaded
 ├── ModelNotFoundError       404  no model of that id
 ├── StateConflictError       409  the model is not in a state that allows it
+├── QueueFullError           429  too many requests wait already; says when to come back
 ├── EngineFailedError        500  the engine failed while it computed the answer
+├── NotSupportedError        501  switched off, or not possible with this model
 ├── UnavailableError         503  not now: draining, shutting down
 │   └── WorkerCrashedError   503  the model's process died; the next request starts it again
 └── OutOfMemoryError         507  the model does not fit into memory
@@ -91,10 +93,38 @@ class StateConflictError(ApiError):
     type = "conflict_error"
 
 
+class QueueFullError(ApiError):
+    """As many requests wait for the model as may."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "queue_full"
+
+    def __init__(self, model_id: str, n_waiting: int, max_queue: int, retry_after: int) -> None:
+        super().__init__(
+            f"{n_waiting} requests wait for model {model_id!r} already, {max_queue} may;"
+            f" try again in {retry_after} seconds"
+        )
+        self.extra = {
+            "queue_length": n_waiting,
+            "queue_position": n_waiting + 1,
+            "max_queue": max_queue,
+            "retry_after": retry_after,
+        }
+        self.headers["Retry-After"] = str(retry_after)
+
+
 class EngineFailedError(ApiError):
     """The engine failed while it worked on this request."""
 
     code = "engine_failed"
+
+
+class NotSupportedError(ApiError):
+    """This server does not do that."""
+
+    status = 501
+    type = "not_supported_error"
 
 
 class UnavailableError(ApiError):

@@ -215,6 +215,20 @@ _LIMITS = (
         help="how long running answers may take to finish at an unload or at the end",
     ),
     Flag(
+        names=("--max-queue",),
+        target="max_queue",
+        parse=integer(0, 65_536),
+        metavar="N",
+        help="requests that may wait for one model; more are answered 429",
+    ),
+    Flag(
+        names=("--stall-seconds",),
+        target="stall_seconds",
+        parse=seconds,
+        metavar="SECONDS",
+        help="an engine that has work and makes no step for so long is reported as stalled",
+    ),
+    Flag(
         names=("--header-hold-seconds",),
         target="header_hold_seconds",
         parse=seconds,

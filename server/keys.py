@@ -4,12 +4,14 @@ from aiohttp import web
 
 from server.config import ServerConfig
 from server.event_bus import EventBus
+from server.metrics import ServerMetrics
 from server.registry import ModelRegistry
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
 
 BUS: web.AppKey[EventBus] = web.AppKey("BUS", EventBus)
 CONFIG: web.AppKey[ServerConfig] = web.AppKey("CONFIG", ServerConfig)
+METRICS: web.AppKey[ServerMetrics] = web.AppKey("METRICS", ServerMetrics)
 REGISTRY: web.AppKey[ModelRegistry] = web.AppKey("REGISTRY", ModelRegistry)
 STATUS: web.AppKey[ServerStatus] = web.AppKey("STATUS", ServerStatus)
 SYSTEM: web.AppKey[SystemMetrics] = web.AppKey("SYSTEM", SystemMetrics)

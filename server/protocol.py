@@ -211,7 +211,10 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
 
 
 class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
-    """A snapshot of the engine."""
+    """A snapshot of the engine: the answer to GetStats, or with `is_report` sent unasked.
+
+    `sequence_steps_total` is the sum over all steps of the sequences computed in them.
+    """
 
     running: int
     waiting: int
@@ -219,6 +222,13 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     n_ctx: int
     prompt_tokens_total: int
     generated_tokens_total: int
+    kv_cells_total: int = 0
+    cached_tokens_total: int = 0
+    steps_total: int = 0
+    sequence_steps_total: int = 0
+    longest_sequence: int = 0
+    resident_bytes: int = 0
+    is_report: bool = False
 
 
 class EngineDown(msgspec.Struct, frozen=True, tag="engine_down"):

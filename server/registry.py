@@ -17,6 +17,7 @@ from server.model_shelf import ModelShelf
 from server.model_state import ModelState, UnloadReason
 from server.model_unloader import ModelUnloader
 from server.stream import TokenStream
+from server.traffic import Traffic
 from server.worker_port import Worker
 
 _RETRY_SECONDS = 5
@@ -33,16 +34,23 @@ class ModelRegistry:
         shelf: ModelShelf,
         loader: ModelLoader,
         unloader: ModelUnloader,
+        traffic: Traffic,
         *,
         autoload: bool = True,
     ) -> None:
         self._shelf = shelf
         self._loader = loader
         self._unloader = unloader
+        self._traffic = traffic
         self._autoload = autoload
         self._closing = False
 
     # -- queries
+
+    @property
+    def entries(self) -> tuple[ModelEntry, ...]:
+        """Every model as it was last seen, by id; reads no disk."""
+        return tuple(self._shelf.entries)
 
     async def list(self) -> list[ModelEntry]:
         """Every model on disk or in memory, by id."""
@@ -102,18 +110,20 @@ class ModelRegistry:
     async def lease(self, model_id: str, stream: TokenStream) -> AsyncIterator[Worker]:
         """The model's worker for one request, loaded first if need be; kept until the end.
 
-        `stream` tells at the end how many tokens it was. Raises ApiError.
+        `stream` tells at the end how many tokens it was. Raises ApiError; QueueFullError at once.
         """
         entry = await self.find(model_id)
-        with entry.claim():
-            await self._make_ready(entry)
-            entry.acquire()
-        try:
-            yield entry.worker
-        finally:
-            if stream.is_complete:
-                entry.guard.record_answer()
-            entry.release(stream.usage)
+        n_parallel = entry.worker.model.n_parallel if entry.is_in_memory else None
+        with self._traffic.request(entry.id, n_parallel, stream):
+            with entry.claim():
+                await self._make_ready(entry)
+                entry.acquire()
+            try:
+                yield entry.worker
+            finally:
+                if stream.is_complete:
+                    entry.guard.record_answer()
+                entry.release(stream.usage)
 
     async def close(self) -> None:
         """Take no new requests, let running answers finish within the limit, stop every worker."""

@@ -14,6 +14,7 @@ class ServerStatus:
         self.last_error: str | None = None
         # Set once, when the server has been told to leave: not ready for new work any more.
         self.is_leaving = False
+        self.started_at = int(time.time())
         self._started = time.monotonic()
 
     @property

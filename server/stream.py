@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from server.errors import ApiError, EngineFailedError, InvalidRequestError, UnavailableError
 from server.protocol import SequenceOutput
@@ -21,6 +22,16 @@ class TokenUsage:
     cached: int = 0
 
 
+class StreamObserver(Protocol):
+    """Who wants to know how a request goes, besides its reader. Must not wait."""
+
+    def on_output(self, output: SequenceOutput) -> None:
+        """A step brought this."""
+
+    def on_failure(self, error: BaseException) -> None:
+        """The stream ended early."""
+
+
 class TokenStream:
     """What comes of one request that asked for `n` answers. Loop only; one reader.
 
@@ -32,6 +43,7 @@ class TokenStream:
 
     def __init__(self, request_id: str, n: int = 1) -> None:
         self.request_id = request_id
+        self.observer: StreamObserver | None = None
         self.created_at = time.monotonic()
         self.first_token_at: float | None = None
         self.last_token_at: float | None = None
@@ -68,6 +80,8 @@ class TokenStream:
         if self.has_ended:
             return
         self._latest[output.index] = output
+        if self.observer is not None:
+            self.observer.on_output(output)
         if output.completion_tokens:
             self.last_token_at = time.monotonic()
             self.first_token_at = self.first_token_at or self.last_token_at
@@ -85,6 +99,8 @@ class TokenStream:
         """End the stream with an error, which the reader gets after what was delivered before."""
         if not self.has_ended:
             self._error = error
+            if self.observer is not None:
+                self.observer.on_failure(error)
             self._ended.set()
             self._wake.set()
 

@@ -39,6 +39,7 @@ from server.protocol import (
     Step,
     Submit,
 )
+from server.signs_of_life import SignsOfLife
 from server.stream import TokenStream
 from server.worker_port import LoadFailedError, ProgressCallback
 from server.worker_process import WorkerExit, WorkerProcess
@@ -61,6 +62,8 @@ class WorkerClient:
         self._progress = progress
         self._streams: dict[str, TokenStream] = {}
         self._stats_waiters: list[asyncio.Future[Stats]] = []
+        self.snapshot: Stats | None = None
+        self._life = SignsOfLife(loop.time)
         self._last_words = ""
         self._stopping = False
         self._read_task = asyncio.create_task(self._read())
@@ -75,6 +78,11 @@ class WorkerClient:
         """The process id."""
         return self._process.pid
 
+    @property
+    def stalled_seconds(self) -> float:
+        """For how long an engine that has work made no step, or the process said nothing."""
+        return self._life.stalled_seconds(is_busy=bool(self._streams))
+
     async def load(self, path: Path, settings: LoadSettings) -> None:
         """Have the model loaded. Raises LoadFailedError."""
         self._send(Load(str(path), settings))
@@ -85,6 +93,8 @@ class WorkerClient:
         if self.exited.done() or self._stopping:
             stream.fail(self._crash())
             return
+        if not self._streams:
+            self._life.note_progress()
         self._streams[message.request_id] = stream
         self._send(message)
 
@@ -135,6 +145,7 @@ class WorkerClient:
     def _receive(self, message: FromWorker) -> None:
         match message:
             case Step(outputs):
+                self._life.note_progress()
                 for output in outputs:
                     self._deliver(output)
             case Refused():
@@ -142,12 +153,18 @@ class WorkerClient:
                 if stream is not None:
                     stream.fail(_refusal(message))
             case Stats():
-                if self._stats_waiters:
-                    _resolve(self._stats_waiters.pop(0), message)
+                self._take_stats(message)
             case Admitted():
                 pass
             case _:
                 self._receive_state(message)
+
+    def _take_stats(self, stats: Stats) -> None:
+        self._life.note_report(stats.steps_total)
+        if stats.is_report:
+            self.snapshot = stats
+        elif self._stats_waiters:
+            _resolve(self._stats_waiters.pop(0), stats)
 
     def _receive_state(
         self, message: Progress | LoadedModel | LoadFailed | EngineDown | Hello
@@ -156,6 +173,7 @@ class WorkerClient:
             case Progress(fraction):
                 self._progress(fraction)
             case LoadedModel():
+                self._life.note_report(0)
                 _resolve(self._loaded, message)
             case LoadFailed(reason, detail):
                 self._fail_load(LoadFailedError(reason, detail, self._process.log_tail))

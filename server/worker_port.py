@@ -47,6 +47,14 @@ class Worker(Protocol):
     def exited(self) -> asyncio.Future[WorkerExit]:
         """Done when the process is gone, for whatever reason."""
 
+    @property
+    def snapshot(self) -> Stats | None:
+        """The latest report of the engine, about a second old; None before the first."""
+
+    @property
+    def stalled_seconds(self) -> float:
+        """For how long an engine that has work made no step, or the process said nothing."""
+
     def submit(self, message: Submit, stream: TokenStream) -> None:
         """Start a request; its outputs or its refusal arrive on `stream`."""
 

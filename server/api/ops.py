@@ -1,9 +1,11 @@
-"""Health and figures, for people and for probes. Nothing here wakes a model or waits for one."""
+"""The state of the server in figures. Nothing here wakes a model or waits for one."""
 
 from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from server.errors import NotSupportedError
 from server.formats import uptime
-from server.keys import STATUS, SYSTEM
+from server.keys import CONFIG, METRICS, STATUS, SYSTEM
 from server.replies import json_reply
 
 
@@ -20,11 +22,16 @@ async def health(request: web.Request) -> web.Response:
     )
 
 
-async def probe(_request: web.Request) -> web.Response:
-    """GET /health: llama-server's form."""
-    return json_reply({"status": "ok"})
-
-
 async def system_metrics(request: web.Request) -> web.Response:
     """GET /api/v2/metrics: the machine, as it was sampled within the last second."""
     return json_reply(request.app[SYSTEM].document)
+
+
+async def prometheus(request: web.Request) -> web.Response:
+    """GET /metrics, in Prometheus' text format; no worker is asked."""
+    if not request.app[CONFIG].metrics:
+        raise NotSupportedError("/metrics is switched off; start the server with --metrics")
+    body = generate_latest(request.app[METRICS].registry)
+    # llama-server's header: a dashboard sees from it when counters began anew.
+    started = {"Process-Start-Time-Unix": str(request.app[STATUS].started_at)}
+    return web.Response(body=body, headers=started | {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})

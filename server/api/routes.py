@@ -6,7 +6,7 @@ mistaken for one; the order within a method still matters.
 
 from aiohttp import web
 
-from server.api import openai, ops, v2_chat, v2_models
+from server.api import openai, ops, probes, v2_chat, v2_models
 
 _ID = "{model_id:.+}"
 
@@ -14,7 +14,11 @@ _ID = "{model_id:.+}"
 def routes() -> list[web.RouteDef]:
     """Every route of the server."""
     return [
-        web.get("/health", ops.probe),
+        web.get("/live", probes.live),
+        web.get("/health", probes.health),
+        web.get("/v1/health", probes.health),
+        web.get("/ready", probes.ready),
+        web.get("/metrics", ops.prometheus),
         web.get("/api/v2/health", ops.health),
         web.get("/api/v2/metrics", ops.system_metrics),
         web.get("/api/v2/models", v2_models.list_models),

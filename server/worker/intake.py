@@ -31,6 +31,7 @@ from server.protocol import (
 )
 from server.worker.answers import AnswerDesk
 from server.worker.engine_port import EngineEvents, EngineLoader, WorkerEngine
+from server.worker.heartbeat import Heartbeat
 from server.worker.sender import FrameSender
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Intake:
             self._sender.close()
             os._exit(EXIT_LOAD_FAILED)
         self._sender.send(self.engine.describe())
+        Heartbeat(self.engine, self._sender).start()
 
     def _report_progress(self, fraction: float) -> None:
         self._sender.send(Progress(fraction))

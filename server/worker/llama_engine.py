@@ -79,6 +79,11 @@ class LlamaEngine:
             n_ctx=self._engine.shape.n_ctx,
             prompt_tokens_total=stats.prompt_tokens,
             generated_tokens_total=stats.generated_tokens,
+            kv_cells_total=stats.cells_total,
+            cached_tokens_total=stats.cached_tokens,
+            steps_total=stats.steps,
+            sequence_steps_total=stats.sequence_steps,
+            longest_sequence=stats.longest_sequence,
         )
 
     def close(self) -> None:

@@ -136,6 +136,9 @@ class ScriptedEngine:
             n_ctx=N_CTX,
             prompt_tokens_total=0,
             generated_tokens_total=self._served,
+            kv_cells_total=N_CTX,
+            steps_total=self._served,
+            longest_sequence=8,
         )
 
     def close(self) -> None:

@@ -1,0 +1,83 @@
+"""What probes and load balancers ask: /live, /health, /ready.
+
+They read what is in memory only: no disk, no worker, no lock; none of them wakes a model.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from server.errors import UnavailableError
+from server.keys import CONFIG, REGISTRY, STATUS
+from server.model_entry import ModelEntry
+from server.model_state import ModelState
+from server.replies import json_reply
+
+_RETRY_SECONDS = 2
+# A model that is only a file has nothing to tell.
+_QUIET = (ModelState.UNLOADED, ModelState.BROKEN)
+
+
+async def live(request: web.Request) -> web.Response:
+    """GET /live: 200 while the server works; 503 if an engine with work has stopped to step.
+
+    That only a restart helps is what a failed liveness probe says.
+    """
+    stalled = [entry.id for entry in request.app[REGISTRY].entries if _is_stalled(request, entry)]
+    if stalled:
+        return json_reply({"status": "stalled", "models": stalled}, status=503)
+    return json_reply({"status": "ok"})
+
+
+async def health(request: web.Request) -> web.Response:
+    """GET /health and /v1/health: llama-server's form, and the models that are not just files.
+
+    Where one model is served (--model) it is 503 while that loads, as llama-server's is.
+    """
+    entries = request.app[REGISTRY].entries
+    if request.app[CONFIG].model_file is not None and any(map(_is_on_its_way, entries)):
+        raise UnavailableError("Loading model", retry_after=_RETRY_SECONDS)
+    models = {entry.id: _describe(request, entry) for entry in entries if entry.state not in _QUIET}
+    return json_reply({"status": "ok", "models": models})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """GET /ready: whether requests are taken; with ?model=x, whether x answers without a load."""
+    registry = request.app[REGISTRY]
+    if request.app[STATUS].is_leaving:
+        raise UnavailableError("the server is shutting down", retry_after=_RETRY_SECONDS)
+    model_id = request.query.get("model")
+    if model_id is None:
+        return json_reply({"status": "ready"})
+    entry = await registry.find(model_id)
+    if entry.state is ModelState.LOADED and not _is_stalled(request, entry):
+        return json_reply({"status": "ready", "model": entry.id})
+    word = "stalled" if entry.state is ModelState.LOADED else entry.state.value
+    error = UnavailableError(
+        f"model {entry.id!r} is {word}", code="model_not_ready", retry_after=_RETRY_SECONDS
+    )
+    error.extra["model_status"] = word
+    raise error
+
+
+def _describe(request: web.Request, entry: ModelEntry) -> dict[str, Any]:
+    document: dict[str, Any] = {"status": entry.state.value}
+    if entry.state is ModelState.LOADING:
+        document["progress"] = round(entry.progress, 3)
+    if entry.failure is not None:
+        document["reason"] = entry.failure.reason
+    if entry.is_in_memory:
+        stats = entry.worker.snapshot
+        document["running"] = stats.running if stats else 0
+        document["waiting"] = stats.waiting if stats else 0
+        document["stalled"] = _is_stalled(request, entry)
+    return document
+
+
+def _is_on_its_way(entry: ModelEntry) -> bool:
+    return entry.state in (ModelState.QUEUED, ModelState.LOADING)
+
+
+def _is_stalled(request: web.Request, entry: ModelEntry) -> bool:
+    limit = request.app[CONFIG].stall_seconds
+    return entry.is_in_memory and entry.worker.stalled_seconds > limit

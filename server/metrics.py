@@ -1,0 +1,93 @@
+"""ServerMetrics: the counters and histograms of /metrics, in a registry of their own.
+
+Names and units follow Prometheus' conventions; every series of a model has the label `model`.
+Gauges that are read off the server's parts at a scrape are in metrics_snapshot.
+"""
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+
+_WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LOADS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSeries:
+    """The series of one model that change with every token, found once."""
+
+    prompt_tokens: Counter
+    cached_tokens: Counter
+    generated_tokens: Counter
+    first_token: Histogram
+    inter_token: Histogram
+    queue: Histogram
+    prompt: Histogram
+    decode: Histogram
+    request: Histogram
+
+
+class ServerMetrics:
+    """All that is counted as it happens. Loop only."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = self._counter(
+            "requests", "Requests that ended, by how they ended", ("outcome",)
+        )
+        self.refused = self._counter(
+            "requests_refused", "Requests answered 429, by the queue that was full", ("reason",)
+        )
+        self.received = self._counter("requests_received", "Requests that named a known model")
+        self.loads = self._counter(
+            "model_loads", 'Loads that ended: "loaded", or why they failed', ("result",)
+        )
+        self.unloads = self._counter(
+            "model_unloads", "Models that left the memory, by reason", ("reason",)
+        )
+        self.crashes = self._counter("worker_crashes", "Worker processes that died by themselves")
+        self.load_seconds = self._histogram("load_seconds", "Time a load took", _LOADS)
+        self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens that were computed")
+        self.cached_tokens = self._counter("cached_tokens", "Prompt tokens taken from the KV cache")
+        self.generated_tokens = self._counter("generated_tokens", "Tokens generated")
+        self._first_token = self._histogram(
+            "time_to_first_token_seconds", "From a request's arrival to its first token", _WAITS
+        )
+        self._inter_token = self._histogram(
+            "inter_token_seconds", "Between one token of an answer and the next", _GAPS
+        )
+        self._queue = self._histogram("queue_seconds", "In the engine's queue", _WAITS)
+        self.prompt_seconds = self._histogram("prompt_seconds", "Computing the prompt", _WAITS)
+        self.decode_seconds = self._histogram("decode_seconds", "Generating the answer", _WAITS)
+        self._request = self._histogram("request_seconds", "From arrival to the last token", _WAITS)
+        self._models: dict[str, ModelSeries] = {}
+
+    def model(self, model_id: str) -> ModelSeries:
+        """The series of a model; they begin at zero."""
+        series = self._models.get(model_id)
+        if series is None:
+            series = self._models[model_id] = self._series(model_id)
+        return series
+
+    def _series(self, model_id: str) -> ModelSeries:
+        return ModelSeries(
+            prompt_tokens=self.prompt_tokens.labels(model_id),
+            cached_tokens=self.cached_tokens.labels(model_id),
+            generated_tokens=self.generated_tokens.labels(model_id),
+            first_token=self._first_token.labels(model_id),
+            inter_token=self._inter_token.labels(model_id),
+            queue=self._queue.labels(model_id),
+            prompt=self.prompt_seconds.labels(model_id),
+            decode=self.decode_seconds.labels(model_id),
+            request=self._request.labels(model_id),
+        )
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(f"llamabind_{name}", text, ("model", *labels), registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(
+            f"llamabind_{name}", text, ("model",), buckets=buckets, registry=self.registry
+        )

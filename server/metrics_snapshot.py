@@ -1,0 +1,164 @@
+"""SnapshotCollector: what /metrics reads off the server's parts, without asking any worker."""
+
+from collections.abc import Iterable
+
+from prometheus_client import Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from server.metrics import ServerMetrics
+from server.model_entry import ModelEntry
+from server.model_state import ModelState
+from server.protocol import Stats
+from server.registry import ModelRegistry
+from server.system_metrics import SystemMetrics
+from server.traffic import Traffic
+
+_MB = 1 << 20
+
+
+class SnapshotCollector(Collector):
+    """Gauges of models, processes and GPUs, and llama-server's names for what it has too.
+
+    Workers report their figures about once a second by themselves, so a scrape waits for nobody and
+    wakes nobody.
+    """
+
+    def __init__(
+        self,
+        metrics: ServerMetrics,
+        registry: ModelRegistry,
+        traffic: Traffic,
+        system: SystemMetrics,
+    ) -> None:
+        self._metrics = metrics
+        self._registry = registry
+        self._traffic = traffic
+        self._system = system
+
+    def collect(self) -> Iterable[Metric]:
+        """Everything, as it is now."""
+        entries = self._registry.entries
+        loaded = [entry for entry in entries if entry.is_in_memory]
+        figures = [(entry.id, entry.worker.snapshot) for entry in loaded]
+        reports = [(model, stats) for model, stats in figures if stats is not None]
+        yield from self._models(entries, loaded)
+        yield from _engines(reports)
+        yield from _llama_server_engines(reports)
+        yield from self._llama_server_counters()
+        yield from self._gpus()
+
+    def _models(
+        self, entries: Iterable[ModelEntry], loaded: Iterable[ModelEntry]
+    ) -> Iterable[Metric]:
+        state = GaugeMetricFamily(
+            "llamabind_model_state", "1 for the state a model is in", labels=("model", "state")
+        )
+        inside = _gauge(
+            "requests_in_progress", "Requests of a model: waiting, for a load too, or running"
+        )
+        memory = _gauge("model_memory_bytes", "Memory a model takes: weights, KV cache, buffers")
+        stalled = _gauge("engine_stalled_seconds", "Time without a sign of life from a busy engine")
+        for entry in entries:
+            inside.add_metric((entry.id,), self._traffic.n_requests(entry.id))
+            for each in ModelState:
+                state.add_metric((entry.id, each.value), float(entry.state is each))
+        for entry in loaded:
+            memory.add_metric((entry.id,), entry.worker.model.memory_bytes)
+            stalled.add_metric((entry.id,), entry.worker.stalled_seconds)
+        return state, inside, memory, stalled
+
+    def _llama_server_counters(self) -> Iterable[Metric]:
+        metrics = self._metrics
+        counters: tuple[tuple[str, str, Counter | Histogram], ...] = (
+            ("prompt_tokens", "Prompt tokens computed", metrics.prompt_tokens),
+            ("prompt_tokens_cached", "Prompt tokens not computed again", metrics.cached_tokens),
+            ("prompt_seconds", "Time spent computing prompts", metrics.prompt_seconds),
+            ("tokens_predicted", "Tokens generated", metrics.generated_tokens),
+            ("tokens_predicted_seconds", "Time spent generating", metrics.decode_seconds),
+        )
+        for name, text, ours in counters:
+            family = CounterMetricFamily(f"llamacpp:{name}", text, labels=("model",))
+            for model, value in _values(ours):
+                family.add_metric((model,), value)
+            yield family
+        yield _rate("prompt_tokens_seconds", metrics.prompt_tokens, metrics.prompt_seconds)
+        yield _rate("predicted_tokens_seconds", metrics.generated_tokens, metrics.decode_seconds)
+
+    def _gpus(self) -> Iterable[Metric]:
+        labels = ("gpu", "name")
+        total = GaugeMetricFamily("llamabind_gpu_memory_bytes", "Memory of a GPU", labels=labels)
+        used = GaugeMetricFamily("llamabind_gpu_memory_used_bytes", "Used of it", labels=labels)
+        load = GaugeMetricFamily("llamabind_gpu_utilization_percent", "Its load", labels=labels)
+        for gpu in self._system.gpus:
+            values = (str(gpu.index), gpu.name)
+            total.add_metric(values, gpu.memory.total_mb * _MB)
+            used.add_metric(values, gpu.memory.used_mb * _MB)
+            if gpu.utilization is not None:
+                load.add_metric(values, gpu.utilization)
+        return total, used, load
+
+
+def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
+    running = _gauge("requests_running", "Requests an engine computes")
+    waiting = _gauge("requests_waiting", "Requests in an engine's queue")
+    used = _gauge("kv_cells_used", "KV cells that hold something, for reuse too")
+    cells = _gauge("kv_cells", "KV cells there are")
+    resident = _gauge("worker_resident_bytes", "Resident memory of a model's process")
+    steps = CounterMetricFamily(
+        "llamabind_engine_steps", "Steps of an engine since its load", labels=("model",)
+    )
+    for model, stats in reports:
+        running.add_metric((model,), stats.running)
+        waiting.add_metric((model,), stats.waiting)
+        used.add_metric((model,), stats.kv_cells_used)
+        cells.add_metric((model,), stats.kv_cells_total)
+        resident.add_metric((model,), stats.resident_bytes)
+        steps.add_metric((model,), stats.steps_total)
+    return running, waiting, used, cells, resident, steps
+
+
+def _llama_server_engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
+    labels = ("model",)
+    processing = GaugeMetricFamily(
+        "llamacpp:requests_processing", "Requests running", labels=labels
+    )
+    deferred = GaugeMetricFamily("llamacpp:requests_deferred", "Requests waiting", labels=labels)
+    busy = GaugeMetricFamily(
+        "llamacpp:n_busy_slots_per_decode", "Sequences per step, on average", labels=labels
+    )
+    longest = GaugeMetricFamily(
+        "llamacpp:n_tokens_max", "Longest sequence so far, prompt and answer", labels=labels
+    )
+    steps = CounterMetricFamily("llamacpp:n_decode", "Steps of an engine", labels=labels)
+    for model, stats in reports:
+        processing.add_metric((model,), stats.running)
+        deferred.add_metric((model,), stats.waiting)
+        busy.add_metric((model,), stats.sequence_steps_total / max(1, stats.steps_total))
+        longest.add_metric((model,), stats.longest_sequence)
+        steps.add_metric((model,), stats.steps_total)
+    return processing, deferred, busy, longest, steps
+
+
+def _rate(name: str, tokens: Counter, seconds: Histogram) -> Metric:
+    """Tokens per second since the start: llama-server's since the last scrape is one reader's."""
+    family = GaugeMetricFamily(f"llamacpp:{name}", "Mean tokens per second", labels=("model",))
+    times = dict(_values(seconds))
+    for model, value in _values(tokens):
+        if times.get(model):
+            family.add_metric((model,), value / times[model])
+    return family
+
+
+def _gauge(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"llamabind_{name}", text, labels=("model",))
+
+
+def _values(series: Counter | Histogram) -> list[tuple[str, float]]:
+    """(model, value) of what has no other label; a histogram's is its sum."""
+    return [
+        (sample.labels["model"], sample.value)
+        for metric in series.collect()
+        for sample in metric.samples
+        if sample.name.endswith(("_total", "_sum"))
+    ]

@@ -1,0 +1,79 @@
+"""RequestMeter: what one request adds to the metrics, from its arrival to its end."""
+
+import time
+from dataclasses import dataclass
+
+from server.errors import ApiError
+from server.metrics import ModelSeries
+from server.protocol import SequenceOutput
+from server.stream import TokenStream
+
+
+@dataclass(slots=True)
+class _Answer:
+    """How far one of a request's answers is."""
+
+    n_tokens: int = 0
+    last_token_at: float = 0.0
+
+
+class RequestMeter:
+    """Watches one request's TokenStream, with all its answers. Loop only."""
+
+    def __init__(self, series: ModelSeries, stream: TokenStream) -> None:
+        self._series = series
+        self._stream = stream
+        self._answers: dict[int, _Answer] = {}
+        self._finish_reason = ""
+        self._error: BaseException | None = None
+        stream.observer = self
+
+    def on_output(self, output: SequenceOutput) -> None:
+        """Count what one step brought."""
+        answer = self._answers.get(output.index)
+        n_new = output.completion_tokens - (answer.n_tokens if answer else 0)
+        if n_new > 0:
+            self._count_tokens(output, answer, n_new)
+        if output.finish_reason is not None:
+            self._finish_reason = output.finish_reason
+        if output.timings_ms is not None:
+            self._count_times(*output.timings_ms)
+
+    def on_failure(self, error: BaseException) -> None:
+        """Note why the stream ended early."""
+        self._error = error
+
+    def end(self, error: BaseException | None) -> str:
+        """The request is over, with `error` if its handler left with one; how, in one word.
+
+        "stop", "length" and the like, "invalid" for a client's mistake, "error" for our failure,
+        "cancelled" where nobody waited for the end.
+        """
+        if self._stream.has_ended and not self._stream.has_failed:
+            self._series.request.observe(time.monotonic() - self._stream.created_at)
+            return self._finish_reason
+        error = self._error or error
+        if isinstance(error, ApiError):
+            return "invalid" if error.status < 500 else "error"
+        return "error" if isinstance(error, Exception) else "cancelled"
+
+    def _count_tokens(self, output: SequenceOutput, answer: _Answer | None, n_new: int) -> None:
+        series, now = self._series, time.monotonic()
+        if not self._answers:
+            series.first_token.observe(now - self._stream.created_at)
+            series.prompt_tokens.inc(output.prompt_tokens - output.cached_tokens)
+            series.cached_tokens.inc(output.cached_tokens)
+        if answer is None:
+            answer = self._answers[output.index] = _Answer()
+        else:
+            # A step may bring several tokens: their share of the gap, each.
+            for _ in range(n_new):
+                series.inter_token.observe((now - answer.last_token_at) / n_new)
+        answer.n_tokens, answer.last_token_at = output.completion_tokens, now
+        series.generated_tokens.inc(n_new)
+
+    def _count_times(self, queue_ms: float, prompt_ms: float, decode_ms: float) -> None:
+        series = self._series
+        series.queue.observe(queue_ms / 1000)
+        series.prompt.observe(prompt_ms / 1000)
+        series.decode.observe(decode_ms / 1000)

@@ -1,0 +1,85 @@
+"""Traffic: how many requests a model may have at once, and how each of them went."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from server.errors import QueueFullError
+from server.metrics import ServerMetrics
+from server.request_meter import RequestMeter
+from server.stream import TokenStream
+
+_MEMORY = 64
+_RECENT_SECONDS = 60.0
+_DEFAULT_RETRY_SECONDS = 5
+_MAX_RETRY_SECONDS = 120
+
+
+class ModelTraffic:
+    """The requests of one model: how many there are, and how fast they leave. Loop only."""
+
+    def __init__(self) -> None:
+        self.n_requests = 0
+        self._ends: deque[float] = deque(maxlen=_MEMORY)
+
+    def leave(self) -> None:
+        """One request has ended."""
+        self.n_requests -= 1
+        self._ends.append(time.monotonic())
+
+    def seconds_for(self, n_requests: int) -> int:
+        """How long so many requests will take, as the latest ones did."""
+        recent = [end for end in self._ends if end > time.monotonic() - _RECENT_SECONDS]
+        if len(recent) < 2 or recent[-1] <= recent[0]:
+            return _DEFAULT_RETRY_SECONDS
+        seconds = n_requests * (recent[-1] - recent[0]) / (len(recent) - 1)
+        return max(1, min(math.ceil(seconds), _MAX_RETRY_SECONDS))
+
+
+class Traffic:
+    """Lets requests in, at most `max_queue` more per model than it computes at once. Loop only."""
+
+    def __init__(self, metrics: ServerMetrics, max_queue: int) -> None:
+        self._metrics = metrics
+        self._max_queue = max_queue
+        self._models: dict[str, ModelTraffic] = {}
+
+    def n_requests(self, model_id: str) -> int:
+        """Requests of a model that are waiting or running now, for its load too."""
+        traffic = self._models.get(model_id)
+        return traffic.n_requests if traffic else 0
+
+    @contextmanager
+    def request(self, model_id: str, n_parallel: int | None, stream: TokenStream) -> Iterator[None]:
+        """Count one request from here to the end. Raises QueueFullError.
+
+        `n_parallel` is how many the model computes at once, None while it is not loaded.
+        """
+        traffic = self._models.setdefault(model_id, ModelTraffic())
+        self._metrics.received.labels(model_id).inc()
+        self._require_place(model_id, traffic, n_parallel)
+        meter = RequestMeter(self._metrics.model(model_id), stream)
+        traffic.n_requests += 1
+        failure: BaseException | None = None
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            traffic.leave()
+            self._metrics.requests.labels(model_id, meter.end(failure)).inc()
+
+    def _require_place(self, model_id: str, traffic: ModelTraffic, n_parallel: int | None) -> None:
+        # Somebody has to wait for the load, or it would never begin.
+        places = max(1, self._max_queue) if n_parallel is None else n_parallel + self._max_queue
+        if traffic.n_requests < places:
+            return
+        n_waiting = traffic.n_requests - (n_parallel or 0)
+        reason = "load_queue_full" if n_parallel is None else "queue_full"
+        self._metrics.refused.labels(model_id, reason).inc()
+        raise QueueFullError(
+            model_id, n_waiting, self._max_queue, traffic.seconds_for(max(1, n_waiting))
+        )

@@ -1,0 +1,33 @@
+"""Heartbeat: tells the server how the engine is, unasked, so that nobody has to wait for it."""
+
+import threading
+
+import psutil
+from msgspec.structs import replace
+
+from server.worker.engine_port import WorkerEngine
+from server.worker.sender import FrameSender
+
+_PERIOD_SECONDS = 1.0
+
+
+class Heartbeat:
+    """Sends a Stats about once a second, on a thread of its own that ends with the process."""
+
+    def __init__(self, engine: WorkerEngine, sender: FrameSender) -> None:
+        self._engine = engine
+        self._sender = sender
+        self._process = psutil.Process()
+        self._never = threading.Event()
+
+    def start(self) -> None:
+        """Begin."""
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            resident = self._process.memory_info().rss
+            self._sender.send(
+                replace(self._engine.stats(), is_report=True, resident_bytes=resident)
+            )
+            self._never.wait(_PERIOD_SECONDS)
