@@ -130,7 +130,7 @@ class StateError(LlamaError):
 
 
 class GrammarError(LlamaError):
-    """A grammar, trigger pattern or JSON schema that llama.cpp refuses."""
+    """A grammar, trigger pattern or JSON schema that llama.cpp refuses, or that cannot go on."""
 
 
 class ChatTemplateError(LlamaError):

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _MIN_HISTORY = 4096
 _MAX_HISTORY = 1 << 20
+_GRAMMAR_FAILURES = (
+    lb_status.LB_TOKEN_REFUSED,
+    lb_status.LB_GRAMMAR_DEAD_END,
+    lb_status.LB_GRAMMAR_TOO_COSTLY,
+)
 
 
 class Sampler(Handle[GuardedSamplerHandle]):
@@ -164,14 +169,19 @@ def _check(status: int) -> None:
 
 
 def _error(status: int) -> LlamaError:
-    if status in (lb_status.LB_TOKEN_REFUSED, lb_status.LB_GRAMMAR_DEAD_END):
+    if status in _GRAMMAR_FAILURES:
         return GrammarError(_last_error())
     return LlamaError(_last_error())
 
 
 def _sampling_error(status: int) -> LlamaError:
+    # lb_last_error tells of the first failure only.
     if status == lb_status.LB_GRAMMAR_DEAD_END:
         return GrammarError("no token of the vocabulary can continue the grammar")
+    if status == lb_status.LB_GRAMMAR_TOO_COSTLY:
+        return GrammarError(
+            "the grammar is too ambiguous: it takes too long to find out what it allows here"
+        )
     return LlamaError(f"sampling failed: {_last_error()}")
 
 

@@ -50,6 +50,7 @@ class lb_status(IntEnum):
     LB_NO_MEMORY = 4
     LB_TOKEN_REFUSED = 5
     LB_GRAMMAR_DEAD_END = 6
+    LB_GRAMMAR_TOO_COSTLY = 7
 
 
 @c_function("llamabind")

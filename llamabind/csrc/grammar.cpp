@@ -10,11 +10,16 @@
 namespace {
 
 constexpr size_t RESET_STACK = 64 * lb::MiB;
-constexpr size_t FEW_TOKENS  = 64;  // candidates; more are looked up in a table of the whole vocabulary
+constexpr size_t FEW_TOKENS  = 64;  // candidates; for more the whole vocabulary is marked
 
 bool is_token_rule(const llama_grammar_stack & stack) {
     return !stack.empty() &&
            (stack.back()->type == LLAMA_GRETYPE_TOKEN || stack.back()->type == LLAMA_GRETYPE_TOKEN_NOT);
+}
+
+// Whether a token rule takes the token.
+bool takes_token(const llama_grammar_stack & stack, llama_token token) {
+    return (stack.back()->value == static_cast<uint32_t>(token)) == (stack.back()->type == LLAMA_GRETYPE_TOKEN);
 }
 
 }  // namespace
@@ -24,7 +29,7 @@ int32_t lb::refuse_token(llama_token token) {
 }
 
 lb_grammar::lb_grammar(const llama_vocab * vocab, std::shared_ptr<const lb::grammar_source> source) :
-    vocab_(vocab), source_(std::move(source)) {
+    vocab_(vocab), source_(std::move(source)), tokens_(lb::vocabulary::of(vocab)) {
     restart();
 }
 
@@ -32,7 +37,7 @@ lb_grammar::lb_grammar(const lb_grammar & other) :
     vocab_(other.vocab_),
     source_(other.source_),
     state_(llama_grammar_clone_impl(*other.state_)),
-    walk_(std::make_unique<lb::grammar_walk>(*state_, source_->facts)),
+    walk_(std::make_unique<lb::grammar_walk>(state_->rules, *other.walk_)),
     tokens_(other.tokens_),
     is_waiting_(other.is_waiting_),
     is_whole_(other.is_whole_),
@@ -52,7 +57,8 @@ void lb_grammar::restart() {
     if (!state) {
         lb::invalid("grammar: left recursion, directly or through rules that may be empty");
     }
-    walk_       = std::make_unique<lb::grammar_walk>(*state, source_->facts);
+    walk_       = std::make_unique<lb::grammar_walk>(state->rules);
+    start_      = lb::grammar_walk::DEAD;
     state_      = std::move(state);
     is_waiting_ = source_->is_lazy;
     is_whole_   = true;
@@ -79,17 +85,19 @@ bool lb_grammar::can_end() const {
 
 bool lb_grammar::matches_token_rule(llama_token token) const {
     return std::any_of(state_->stacks.begin(), state_->stacks.end(), [token](const llama_grammar_stack & stack) {
-        return is_token_rule(stack) && (stack.back()->value == static_cast<uint32_t>(token)) ==
-                                           (stack.back()->type == LLAMA_GRETYPE_TOKEN);
+        return is_token_rule(stack) && takes_token(stack, token);
     });
 }
 
 // The walk takes characters, so it begins without the stacks that wait for a whole token or for nothing more.
 lb::grammar_walk::state lb_grammar::begin_walk() const {
-    llama_grammar_stacks stacks;
-    std::remove_copy_if(state_->stacks.begin(), state_->stacks.end(), std::back_inserter(stacks),
-                        [](const llama_grammar_stack & stack) { return stack.empty() || is_token_rule(stack); });
-    return walk_->begin(stacks);
+    if (start_ == lb::grammar_walk::DEAD) {
+        llama_grammar_stacks stacks;
+        std::remove_copy_if(state_->stacks.begin(), state_->stacks.end(), std::back_inserter(stacks),
+                            [](const llama_grammar_stack & stack) { return stack.empty() || is_token_rule(stack); });
+        start_ = walk_->begin(std::move(stacks));
+    }
+    return start_;
 }
 
 bool lb_grammar::allows(llama_token token) const {
@@ -109,6 +117,7 @@ bool lb_grammar::allows(llama_token token) const {
 }
 
 bool lb_grammar::accept(llama_token token) {
+    walk_->earn();
     if (is_waiting_) {
         accept_waiting(token);
         return true;
@@ -151,15 +160,18 @@ void lb_grammar::stop_waiting() {
 bool lb_grammar::accept_from(size_t start) {
     const auto stacks  = state_->stacks;
     const auto partial = state_->partial_utf8;
-    for (size_t i = 0; i < waiting_tokens_.size(); i++) {
-        const size_t end   = i + 1 < waiting_tokens_.size() ? waiting_tokens_[i + 1].begin : waiting_text_.size();
-        const size_t begin = std::max(start, waiting_tokens_[i].begin);
-        if (begin < end &&
-            !accept_piece(waiting_tokens_[i].token, waiting_text_.substr(begin, end - begin))) {
-            state_->stacks       = stacks;
-            state_->partial_utf8 = partial;
-            return false;
+    try {
+        for (size_t i = 0; i < waiting_tokens_.size(); i++) {
+            const size_t end   = i + 1 < waiting_tokens_.size() ? waiting_tokens_[i + 1].begin : waiting_text_.size();
+            const size_t begin = std::max(start, waiting_tokens_[i].begin);
+            if (begin < end && !accept_piece(waiting_tokens_[i].token, waiting_text_.substr(begin, end - begin))) {
+                set_stacks(stacks, partial);
+                return false;
+            }
         }
+    } catch (...) {
+        set_stacks(stacks, partial);
+        throw;
     }
     return true;
 }
@@ -182,43 +194,59 @@ void lb_grammar::forget_old_text() {
     is_whole_ = false;
 }
 
-// The stacks after those that waited for this token.
-llama_grammar_stacks lb_grammar::after_token_rules(llama_token token, const std::string & piece) {
-    if (!matches_token_rule(token)) {
-        return {};
-    }
-    const auto           before  = state_->stacks;
-    const auto           partial = state_->partial_utf8;
-    auto &               stacks  = state_->stacks;
-    llama_grammar_stacks after;
-    stacks.erase(std::remove_if(stacks.begin(), stacks.end(),
-                                [](const llama_grammar_stack & stack) { return !is_token_rule(stack); }),
-                 stacks.end());
-    llama_grammar_accept_token(*state_, token, piece);  // throws only if none matches
-    after                = std::move(state_->stacks);
-    state_->stacks       = before;
-    state_->partial_utf8 = partial;
-    return after;
-}
-
 bool lb_grammar::accept_piece(llama_token token, const std::string & piece) {
-    const lb::token_text text(piece, state_->partial_utf8);
-    auto                 after = after_token_rules(token, piece);
-    const auto           end =
-        text.tail.n_remain < 0 ? lb::grammar_walk::DEAD : walk_->follow(begin_walk(), text);
-    if (end != lb::grammar_walk::DEAD) {
-        for (const auto & stack : walk_->stacks_of(end)) {
-            if (std::find(after.begin(), after.end(), stack) == after.end()) {
-                after.push_back(stack);
-            }
+    const lb::token_text                           text(piece, state_->partial_utf8);
+    std::vector<const llama_grammar_stack *> takers;
+    for (const auto & stack : state_->stacks) {
+        if (is_token_rule(stack) && takes_token(stack, token)) {
+            takers.push_back(&stack);
         }
+    }
+    auto       after = walk_->after(takers);
+    const auto end   = text.tail.n_remain < 0 ? lb::grammar_walk::DEAD : walk_->follow(begin_walk(), text);
+    if (end != lb::grammar_walk::DEAD) {
+        const auto & stacks = walk_->stacks_of(end);
+        after.insert(after.end(), stacks.begin(), stacks.end());
     }
     if (after.empty()) {
         return false;
     }
-    state_->stacks       = std::move(after);
-    state_->partial_utf8 = text.tail;
+    std::sort(after.begin(), after.end());
+    after.erase(std::unique(after.begin(), after.end()), after.end());
+    set_stacks(std::move(after), text.tail);
     return true;
+}
+
+void lb_grammar::set_stacks(llama_grammar_stacks stacks, llama_partial_utf8 partial) {
+    state_->stacks       = std::move(stacks);
+    state_->partial_utf8 = partial;
+    start_               = lb::grammar_walk::DEAD;
+}
+
+// Adds the tokens that stacks wait for by their id.
+void lb_grammar::mark_token_rules(std::vector<char> & is_marked) const {
+    std::vector<llama_token> excluded;  // by a rule that takes all others
+    for (const auto & stack : state_->stacks) {
+        if (!is_token_rule(stack)) {
+            continue;
+        }
+        const auto token = static_cast<llama_token>(stack.back()->value);
+        if (stack.back()->type == LLAMA_GRETYPE_TOKEN_NOT) {
+            excluded.push_back(token);
+        } else if (tokens_->has_text(token)) {
+            is_marked[static_cast<size_t>(token)] = 1;
+        }
+    }
+    if (excluded.empty()) {
+        return;
+    }
+    const bool is_one = std::all_of(excluded.begin(), excluded.end(),
+                                    [&](llama_token token) { return token == excluded[0]; });
+    for (llama_token token = 0; token < static_cast<llama_token>(is_marked.size()); token++) {
+        if (tokens_->has_text(token) && !(is_one && token == excluded[0])) {
+            is_marked[static_cast<size_t>(token)] = 1;
+        }
+    }
 }
 
 void lb_grammar::apply(llama_token_data_array * candidates) const {
@@ -236,16 +264,11 @@ void lb_grammar::apply(llama_token_data_array * candidates) const {
         refuse_unless([this](llama_token token) { return allows(token); });
         return;
     }
-    if (!tokens_) {
-        tokens_ = lb::vocabulary::of(vocab_);
-    }
     std::vector<char> is_marked(static_cast<size_t>(llama_vocab_n_tokens(vocab_)), 0);
     lb::mark_allowed(*walk_, begin_walk(), state_->partial_utf8, *tokens_, is_marked);
-    const bool has_token_rule = std::any_of(state_->stacks.begin(), state_->stacks.end(), is_token_rule);
+    mark_token_rules(is_marked);
     const bool is_end_allowed = can_end();
     refuse_unless([&](llama_token token) {
-        return llama_vocab_is_eog(vocab_, token) ? is_end_allowed
-                                                 : is_marked[static_cast<size_t>(token)] ||
-                                                       (has_token_rule && allows(token));
+        return llama_vocab_is_eog(vocab_, token) ? is_end_allowed : is_marked[static_cast<size_t>(token)] != 0;
     });
 }

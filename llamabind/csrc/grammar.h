@@ -46,7 +46,8 @@ struct lb_grammar {
     std::shared_ptr<const lb::grammar_source>           source_;
     std::unique_ptr<llama_grammar, lb::grammar_deleter> state_;
     std::unique_ptr<lb::grammar_walk>                   walk_;
-    mutable std::shared_ptr<const lb::vocabulary>       tokens_;  // made when first needed
+    std::shared_ptr<const lb::vocabulary>               tokens_;
+    mutable lb::grammar_walk::state                     start_ = lb::grammar_walk::DEAD;  // of state_, once needed
     bool                                                is_waiting_ = false;
     bool                                                is_whole_   = true;  // waiting_text_ is all there was
     std::string                                         waiting_text_;
@@ -62,6 +63,7 @@ struct lb_grammar {
 
     bool                     can_end() const;
     bool                     matches_token_rule(llama_token token) const;
-    llama_grammar_stacks     after_token_rules(llama_token token, const std::string & piece);
     lb::grammar_walk::state  begin_walk() const;
+    void                     set_stacks(llama_grammar_stacks stacks, llama_partial_utf8 partial);
+    void                     mark_token_rules(std::vector<char> & is_marked) const;
 };

@@ -121,14 +121,12 @@ class left_graph {
                     return { id, "is left recursive" };
                 }
             }
-            if (n_starts_[id] > lb::MAX_STACKS) {
+            if (n_starts_[id] > static_cast<double>(lb::MAX_STACKS)) {
                 return { id, "can begin in more than 10,000 ways" };
             }
         }
         return { sides_.size(), "" };
     }
-
-    std::vector<double> take_counts() { return std::move(n_starts_); }
 
   private:
     struct frame {
@@ -215,7 +213,7 @@ void check_references(const llama_grammar_parser & parser) {
 
 namespace lb {
 
-rule_facts check_grammar_rules(const llama_grammar_parser & parser) {
+void check_grammar_rules(const llama_grammar_parser & parser) {
     check_references(parser);
     const auto & rules  = parser.rules;
     const auto   ending = derive(rules, true);
@@ -223,41 +221,10 @@ rule_facts check_grammar_rules(const llama_grammar_parser & parser) {
     if (stuck != ending.end()) {
         invalid("grammar: rule " + name_of(parser, stuck - ending.begin()) + " can never end");
     }
-    rule_facts facts;
-    facts.is_nullable = derive(rules, false);
-    left_graph graph(rules, facts.is_nullable);
-    const auto [fault, reason] = graph.find_fault();
+    const auto [fault, reason] = left_graph(rules, derive(rules, false)).find_fault();
     if (fault < rules.size()) {
         invalid("grammar: rule " + name_of(parser, fault) + " " + reason);
     }
-    facts.n_starts = graph.take_counts();
-    return facts;
-}
-
-double count_next_stacks(const llama_grammar_stacks & stacks, const rule_facts & facts) {
-    double n = 0;
-    for (const auto & stack : stacks) {
-        size_t depth = stack.size();
-        while (depth > 0) {
-            const llama_grammar_element * pos = stack[--depth];
-            // The top is a terminal that takes the character; below it are the places to go on from.
-            if (depth + 1 == stack.size()) {
-                for (pos++; pos->type == LLAMA_GRETYPE_CHAR_ALT || pos->type == LLAMA_GRETYPE_CHAR_RNG_UPPER;) {
-                    pos++;
-                }
-            }
-            while (pos->type == LLAMA_GRETYPE_RULE_REF && facts.is_nullable[pos->value]) {
-                n += facts.n_starts[pos->value];
-                pos++;
-            }
-            if (!is_end(*pos)) {
-                n += pos->type == LLAMA_GRETYPE_RULE_REF ? facts.n_starts[pos->value] : 1;
-                break;
-            }
-        }
-        n += 1;
-    }
-    return n;
 }
 
 }  // namespace lb

@@ -61,7 +61,7 @@ std::shared_ptr<const grammar_source> read_grammar(const llama_vocab * vocab, co
     if (symbols.find(source->root) == symbols.end()) {
         invalid("grammar: has no rule \"" + shorten(source->root, 80) + "\"");
     }
-    source->facts = check_grammar_rules(source->parser);
+    check_grammar_rules(source->parser);
     if (spec.contains("triggers") && spec.at("triggers").is_array()) {
         const json & triggers = spec.at("triggers");
         for (size_t i = 0; i < triggers.size(); i++) {

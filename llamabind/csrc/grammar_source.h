@@ -16,20 +16,11 @@ namespace lb {
 // grammar_limits.cpp: LB_INVALID for GBNF text that would make llama.cpp's parser overflow or fill the memory.
 void check_grammar_text(const std::string & text);
 
-// What is known of each rule, by its id.
-struct rule_facts {
-    std::vector<char>   is_nullable;  // may match nothing
-    std::vector<double> n_starts;     // at most so many stacks come from entering it
-};
-
 // grammar_rules.cpp: LB_INVALID for rules that would make llama.cpp's automaton abort or never end.
-rule_facts check_grammar_rules(const llama_grammar_parser & parser);
+void check_grammar_rules(const llama_grammar_parser & parser);
 
-// At most so many stacks are there after every one of these took one more character.
-double count_next_stacks(const llama_grammar_stacks & stacks, const rule_facts & facts);
-
-// llama.cpp compares each new stack with all others, so time grows with the square of this.
-constexpr double MAX_STACKS = 10000;
+// A grammar goes on in so many ways at once at most. Where it begins llama.cpp compares each with all others.
+constexpr size_t MAX_STACKS = 10000;
 
 // grammar_trigger.cpp: what switches a lazy grammar on.
 class trigger_set {
@@ -53,6 +44,7 @@ class trigger_set {
     };
 
     std::vector<trigger> triggers_;
+    double               n_states_ = 0;  // of all patterns: each is tried after every token
 
     static size_t find_pattern(const trigger & t, const std::string & text, bool is_whole);
 };
@@ -60,7 +52,6 @@ class trigger_set {
 struct grammar_source {
     std::string              root;
     llama_grammar_parser     parser;
-    rule_facts               facts;
     trigger_set              triggers;
     bool                     is_lazy = false;
     std::vector<llama_token> prefill;

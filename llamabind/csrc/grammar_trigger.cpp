@@ -41,11 +41,13 @@ class pattern_check {
   public:
     pattern_check(const std::string & pattern, const std::string & where) : pattern_(pattern), where_(where) {}
 
-    void check() {
-        sizes_.push_back(0);
+    // `n_states` of the patterns so far grows by this one's.
+    void check(double & n_states) {
+        sizes_.push_back(n_states);
         while (pos_ < pattern_.size()) {
             step();
         }
+        n_states = sizes_.front();
     }
 
   private:
@@ -91,7 +93,7 @@ class pattern_check {
         atom_ = size;
         sizes_.back() += size;
         if (sizes_.back() > MAX_STATES) {
-            refuse("the pattern is too large");
+            refuse(sizes_.size() == 1 ? "the patterns are too large" : "the pattern is too large");
         }
     }
 
@@ -108,8 +110,8 @@ class pattern_check {
     }
 };
 
-std::regex compile(const std::string & pattern, const std::string & where) {
-    pattern_check(pattern, where).check();
+std::regex compile(const std::string & pattern, const std::string & where, double & n_states) {
+    pattern_check(pattern, where).check(n_states);
     auto flags = std::regex::ECMAScript;
 #ifdef __GLIBCXX__
     flags |= std::regex_constants::__polynomial;
@@ -163,7 +165,7 @@ void trigger_set::add(const json & item, const std::string & where) {
         const auto pattern = type == "pattern" ? value : anchored(value);
         result.word        = literal_of(pattern);
         if (result.word.empty()) {
-            result.pattern     = compile(pattern, where + ".value");
+            result.pattern     = compile(pattern, where + ".value", n_states_);
             result.is_anchored = pattern.front() == '^';
         }
     } else {

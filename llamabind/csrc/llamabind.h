@@ -40,6 +40,7 @@ enum lb_status {
     LB_NO_MEMORY        = 4,  // an allocation failed
     LB_TOKEN_REFUSED    = 5,  // the grammar does not allow this token here; its state is unchanged
     LB_GRAMMAR_DEAD_END = 6,  // no token of the vocabulary can continue the grammar
+    LB_GRAMMAR_TOO_COSTLY = 7,  // finding out what the grammar allows takes too much work
 };
 
 struct lb_chat;     // a parsed chat template
@@ -151,7 +152,7 @@ LB_API int32_t lb_sampler_accept(struct lb_sampler * sampler, llama_token token,
 // Sample one token for each of `n` different samplers from `logits[i]` (n_vocab floats each; not changed).
 // As common_sampler_sample: run the chain, test the token against the grammar, and if it is refused apply the
 // grammar first and run the chain again. With `accept`, the sampler also accepts its token. out_status[i] is LB_OK,
-// LB_GRAMMAR_DEAD_END or LB_ERROR (then out_tokens[i] is LLAMA_TOKEN_NULL, lb_last_error() tells of the first).
+// LB_GRAMMAR_DEAD_END, LB_GRAMMAR_TOO_COSTLY or LB_ERROR (then out_tokens[i] is LLAMA_TOKEN_NULL, lb_last_error() tells of the first).
 // Uses up to `n_threads` threads. Returns LB_OK if every status is LB_OK, else the first that is not.
 LB_API int32_t lb_sample(struct lb_sampler * const * samplers, const float * const * logits, int32_t n,
                          int32_t n_vocab, bool accept, int32_t n_threads, llama_token * out_tokens,

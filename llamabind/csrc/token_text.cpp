@@ -84,11 +84,13 @@ vocabulary::vocabulary(const llama_vocab * vocab) {
         token_text  text;
     };
     std::vector<item> items;
+    has_text_.assign(static_cast<size_t>(llama_vocab_n_tokens(vocab)), 0);
     for (llama_token id = 0; id < llama_vocab_n_tokens(vocab); id++) {
         const auto piece = piece_of(vocab, id);
         if (piece.empty() || piece[0] == 0 || llama_vocab_is_eog(vocab, id)) {
             continue;
         }
+        has_text_[static_cast<size_t>(id)] = 1;
         if (is_continuation(piece[0])) {
             fragments_.push_back({ id, piece });
             continue;

@@ -51,6 +51,11 @@ class vocabulary {
     const std::vector<entry> &    entries() const { return entries_; }
     const std::vector<uint32_t> & characters() const { return characters_; }
 
+    // Whether there is anything of the token that a grammar could see. False for what ends a generation.
+    bool has_text(llama_token token) const {
+        return static_cast<size_t>(token) < has_text_.size() && has_text_[static_cast<size_t>(token)] != 0;
+    }
+
     // Tokens that begin in the middle of a character: they can only follow an unfinished one.
     const std::vector<fragment> & fragments() const { return fragments_; }
 
@@ -58,6 +63,7 @@ class vocabulary {
     std::vector<entry>    entries_;
     std::vector<uint32_t> characters_;
     std::vector<fragment> fragments_;
+    std::vector<char>     has_text_;  // by token id
 };
 
 }  // namespace lb

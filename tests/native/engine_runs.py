@@ -1,0 +1,85 @@
+"""Driving an engine by hand, step by step, and comparing greedy answers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+
+import numpy as np
+
+from llamabind.batch import Batch
+from llamabind.context import Context
+from llamabind.context_params import ContextParams
+from llamabind.engine import Engine, load_engine
+from llamabind.engine_config import EngineConfig
+from llamabind.model import Model
+from llamabind.request import GenerationRequest, RequestOutput
+from llamabind.sampling_params import SamplingParams
+
+GREEDY = SamplingParams(temperature=0)
+ENDLESS = SamplingParams(temperature=0, ignore_eos=True)
+NEAR_TIE = 0.05
+"""Kernels round differently for other batch sizes; only logits closer than this may swap."""
+
+Outputs = dict[str, list[RequestOutput]]
+
+
+@contextmanager
+def tiny_engine(**config) -> Iterator[Engine]:
+    """An engine over the bundled model, with one thread."""
+    bundled = resources.files("llamabind") / "models" / "tiny-chat.gguf"
+    with resources.as_file(bundled) as path:
+        engine = load_engine(path, config=EngineConfig(**{"n_threads": 1, **config}))
+        with engine:
+            yield engine
+
+
+def make_request(request_id: str, prompt: Iterable[int], max_tokens: int | None = 12, **fields):
+    fields.setdefault("sampling", GREEDY)
+    return GenerationRequest(
+        request_id=request_id, prompt_tokens=tuple(prompt), max_tokens=max_tokens, **fields
+    )
+
+
+def submit(engine: Engine, *requests: GenerationRequest) -> None:
+    for request in requests:
+        engine.prepare(request)
+        engine.add(request)
+
+
+def run(engine: Engine, *requests: GenerationRequest) -> Outputs:
+    """Run until idle; all outputs by request id."""
+    submit(engine, *requests)
+    outputs: Outputs = defaultdict(list)
+    while engine.has_work:
+        for output in engine.step():
+            outputs[output.request_id].append(output)
+    engine.check_idle()
+    return outputs
+
+
+def tokens_of(outputs: list[RequestOutput]) -> list[int]:
+    return [token for output in outputs for token in output.token_ids]
+
+
+def assert_same(model: Model, prompt: list[int], got: list[int], expected: list[int]) -> None:
+    """Equal, or different from a near-tie on."""
+    assert len(got) == len(expected)
+    for position, (a, b) in enumerate(zip(got, expected, strict=True)):
+        if a != b:
+            logits = _logits_after(model, prompt + expected[:position])
+            assert abs(logits[a] - logits[b]) < NEAR_TIE, f"differs at {position}: {a} or {b}"
+            return
+
+
+def _logits_after(model: Model, tokens: list[int]) -> np.ndarray:
+    """The logits of an unshared run, from a context of its own."""
+    n = len(tokens)
+    params = ContextParams(n_ctx=n + 1, n_batch=n, n_threads=1, n_threads_batch=1)
+    with Context(model, params) as context:
+        batch = Batch(n)
+        batch.extend(tokens, 0, 0, output_last=True)
+        context.decode(batch)
+        return context.logits(n - 1).copy()
