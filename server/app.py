@@ -10,6 +10,7 @@ from server.catalogue import Catalogue
 from server.clock import LoopClock
 from server.config import ServerConfig
 from server.event_bus import EventBus
+from server.idle_unloader import IdleUnloader
 from server.keys import BUS, CONFIG, METRICS, REGISTRY, STATUS, SYSTEM
 from server.life_meter import LifeMeter
 from server.metrics import ServerMetrics
@@ -69,6 +70,7 @@ def _make_registry(
         lambda file: ModelEntry(file, config.default_settings, clock, bus.publish),
     )
     unloader = ModelUnloader(config.drain_seconds)
+    IdleUnloader(shelf, unloader, bus, clock, ttl_seconds=config.ttl_seconds)
     loader = ModelLoader(start_worker, status, bus, clock)
     return ModelRegistry(shelf, loader, unloader, traffic, autoload=config.models_autoload)
 

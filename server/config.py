@@ -1,5 +1,6 @@
 """ServerConfig: everything about this server that can be set; server.cli reads it."""
 
+import math
 import sys
 from dataclasses import dataclass, field
 from importlib import resources
@@ -38,6 +39,7 @@ class ServerConfig:
     aliases: tuple[str, ...] = ()
     models_max: int = 0
     models_autoload: bool = True
+    ttl_seconds: float = math.inf
     load_timeout: float = 600.0
     # What a load takes that says nothing else.
     default_settings: LoadSettings = field(default_factory=LoadSettings)

@@ -185,6 +185,13 @@ _MODELS = (
         help="load a model when a request names it",
     ),
     Flag(
+        names=("--ttl", "--sleep-idle-seconds"),
+        target="ttl_seconds",
+        parse=seconds_or_never,
+        metavar="SECONDS",
+        help="unload a model that nobody has used for so long; -1 is never",
+    ),
+    Flag(
         names=("--load-timeout",),
         target="load_timeout",
         parse=seconds,

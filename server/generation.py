@@ -1,6 +1,7 @@
 """Generation: the life of one request, from its lease to its last output."""
 
 import asyncio
+import logging
 import uuid
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,8 @@ from server.job import Job
 from server.protocol import LoadedModel, Submit
 from server.registry import ModelRegistry
 from server.stream import TokenStream
+
+logger = logging.getLogger(__name__)
 
 
 class Generation:
@@ -52,6 +55,13 @@ class Generation:
         return await collect(self.stream)
 
     async def _run(self) -> None:
+        self.stream.may_restart = True
+        await self._answer()
+        if self.stream.restart():
+            logger.info("request %s: submitted again after a crash", self.stream.request_id)
+            await self._answer()
+
+    async def _answer(self) -> None:
         stream = self.stream
         message = Submit(stream.request_id, self._job)
         async with self._registry.lease(self._model_id, stream) as worker:

@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from server.errors import ApiError, EngineFailedError, InvalidRequestError, UnavailableError
+from server.errors import (
+    ApiError,
+    EngineFailedError,
+    InvalidRequestError,
+    UnavailableError,
+    WorkerCrashedError,
+)
 from server.protocol import SequenceOutput
 
 _JOIN_OVER = 32
@@ -38,6 +44,7 @@ class TokenStream:
     Delivery never waits for the reader. An output is what one step brought; when a slow client has
     let many of them pile up they are joined, so that it can catch up.
 
+    With `may_restart`, a crash of the worker before any output is no failure: see `restart`.
     `first_token_at` and `last_token_at` are moments of time.monotonic(), None before there are any.
     """
 
@@ -51,6 +58,8 @@ class TokenStream:
         self._latest: dict[int, SequenceOutput] = {}
         self._outputs: deque[SequenceOutput] = deque()
         self._error: BaseException | None = None
+        self.may_restart = False
+        self._is_lost = False
         self._ended = asyncio.Event()
         self._wake = asyncio.Event()
 
@@ -104,10 +113,26 @@ class TokenStream:
             self._ended.set()
             self._wake.set()
 
+    def lose_worker(self, error: ApiError) -> None:
+        """The worker is gone. An end with `error`, unless it is worth to try another one."""
+        if isinstance(error, WorkerCrashedError) and self.may_restart and not self._latest:
+            self._is_lost = True
+            self._ended.set()
+        else:
+            self.fail(error)
+
+    def restart(self) -> bool:
+        """Whether the request is to be submitted again, to another worker; the reader waits on."""
+        if not self._is_lost:
+            return False
+        self._is_lost = self.may_restart = False
+        self._ended.clear()
+        return True
+
     @property
     def is_complete(self) -> bool:
         """Whether the answer has ended as it should."""
-        return self._ended.is_set() and self._error is None
+        return self.has_ended and not self.has_failed and not self._is_lost
 
     async def wait_ended(self) -> None:
         """Until the last output or an error is there, read or not."""
@@ -118,7 +143,7 @@ class TokenStream:
     @property
     def is_done(self) -> bool:
         """Whether the reader has got everything: all answers, each with its finish_reason."""
-        return self.has_ended and not self.has_failed and not self._outputs
+        return self.is_complete and not self._outputs
 
     async def next(self, patience: float | None = None) -> SequenceOutput | None:
         """What is new of one answer; None when `patience` seconds brought nothing.

@@ -91,7 +91,7 @@ class WorkerClient:
     def submit(self, message: Submit, stream: TokenStream) -> None:
         """Start a request; its outputs or its refusal arrive on `stream`."""
         if self.exited.done() or self._stopping:
-            stream.fail(self._crash())
+            stream.lose_worker(self._crash())
             return
         if not self._streams:
             self._life.note_progress()
@@ -201,7 +201,7 @@ class WorkerClient:
         self._fail_load(LoadFailedError("crashed", self._death(), exit_.log_tail))
         streams, self._streams = self._streams, {}
         for stream in streams.values():
-            stream.fail(self._crash())
+            stream.lose_worker(self._crash())
         for waiter in self._stats_waiters:
             waiter.cancel()
 

@@ -32,6 +32,12 @@ class Usage(msgspec.Struct, frozen=True):
         return cls(usage.prompt, usage.completion, usage.prompt + usage.completion)
 
 
+class UnloadBody(msgspec.Struct, frozen=True):
+    """The body of POST /api/v2/models/{model_id}/unload, which may be missing."""
+
+    force: bool = False
+
+
 def model_summary(entry: ModelEntry) -> dict[str, Any]:
     """One element of `available_models`."""
     file = entry.file

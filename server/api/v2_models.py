@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from server.api.schema_v2 import load_reply, loaded_model, model_detail, model_summary
+from server.api.schema_v2 import UnloadBody, load_reply, loaded_model, model_detail, model_summary
+from server.api.v2_events import query_flag, stream_load, wants_events
 from server.formats import iso_time, utc_now
 from server.keys import REGISTRY
 from server.load_settings import LoadSettings
@@ -29,16 +30,20 @@ async def show_model(request: web.Request) -> web.Response:
     return json_reply(model_detail(entry, stats))
 
 
-async def load_model(request: web.Request) -> web.Response:
-    """POST /api/v2/models/{model_id}/load; no body means defaults."""
+async def load_model(request: web.Request) -> web.StreamResponse:
+    """POST /api/v2/models/{model_id}/load; no body means defaults, ?stream=true tells progress."""
     settings = await read_body(request, LoadSettings, empty=LoadSettings())
+    if wants_events(request):
+        return await stream_load(request, settings)
     entry = await request.app[REGISTRY].load(request.match_info["model_id"], settings)
     return json_reply(load_reply(entry))
 
 
 async def unload_model(request: web.Request) -> web.Response:
-    """POST /api/v2/models/{model_id}/unload; waits for running answers."""
-    await request.app[REGISTRY].unload(request.match_info["model_id"])
+    """POST /api/v2/models/{model_id}/unload; waits for running answers, unless forced."""
+    body = await read_body(request, UnloadBody, empty=UnloadBody())
+    force = body.force or query_flag(request, "force")
+    await request.app[REGISTRY].unload(request.match_info["model_id"], force=force)
     return json_reply(
         {
             "status": "success",

@@ -1,0 +1,124 @@
+"""/api/v2/events, and loads that tell their progress: what happens to models, as it happens."""
+
+import asyncio
+import logging
+from typing import Any
+
+from aiohttp import web
+
+from server.api.schema_v2 import load_reply, loaded_model
+from server.errors import ApiError, InvalidRequestError
+from server.event_bus import Subscription
+from server.events import Snapshot
+from server.keys import BUS, CONFIG, REGISTRY, REQUEST_ID
+from server.load_settings import LoadSettings
+from server.middleware import unexpected_error
+from server.model_entry import ModelEntry
+from server.sse import SseWriter
+
+logger = logging.getLogger(__name__)
+_YES = ("true", "1", "on", "enabled")
+_NO = ("false", "0", "off", "disabled", "")
+
+
+async def watch_models(request: web.Request) -> web.StreamResponse:
+    """GET /api/v2/events, ?model=ID for one model's: a snapshot, then every event until you leave.
+
+    Never loads a model. Silence is broken by a comment each --ping-seconds.
+    """
+    registry, bus = request.app[REGISTRY], request.app[BUS]
+    model_id = request.query.get("model")
+    if model_id is not None:
+        entries = [await registry.find(model_id)]
+        model_id = entries[0].id
+    else:
+        entries = await registry.list()
+    # Subscribed in the same turn of the loop: nothing can happen between snapshot and first event.
+    with bus.subscribe(model_id) as events:
+        snapshot = Snapshot(models=[_snapshot_of(entry) for entry in entries])
+        sse = await SseWriter.open(request)
+        try:
+            await sse.send([snapshot])
+            await _pass_on(sse, events, request.app[CONFIG].ping_seconds)
+        except ConnectionResetError:
+            logger.debug("request %s: the client has gone", request[REQUEST_ID])
+        return sse.response
+
+
+def wants_events(request: web.Request) -> bool:
+    """Whether a load is to be answered as a stream. Raises InvalidRequestError."""
+    accepts = request.headers.get("Accept", "").lower()
+    return query_flag(request, "stream") or "text/event-stream" in accepts
+
+
+def query_flag(request: web.Request, name: str) -> bool:
+    """A yes or no of the query string; absent is no. Raises InvalidRequestError."""
+    value = request.query.get(name, "").lower()
+    if value in _YES:
+        return True
+    if value in _NO:
+        return False
+    raise InvalidRequestError(f"'{name}' is {value!r}, expected true or false", param=name)
+
+
+async def stream_load(request: web.Request, settings: LoadSettings) -> web.StreamResponse:
+    """The load of a model with its events, then load's reply or {"error": ...} as the last event.
+
+    What is wrong with the request itself is a plain JSON error. A client that leaves does not stop
+    the load, others may wait for it: that is what unload is for.
+    """
+    registry, bus = request.app[REGISTRY], request.app[BUS]
+    entry = await registry.find(request.match_info["model_id"])
+    load = asyncio.ensure_future(registry.load(entry.id, settings))
+    load.add_done_callback(_look_at_outcome)
+    with bus.subscribe(entry.id) as events:
+        load.add_done_callback(lambda _: events.end())
+        first = await events.next()
+        # Refused without an event: nothing was started, so the answer can have its status.
+        if first is None and load.done() and load.exception() is not None:
+            await load
+        sse = await SseWriter.open(request)
+        try:
+            if first is not None:
+                await sse.send([first])
+            await _pass_on(sse, events, request.app[CONFIG].ping_seconds)
+            await sse.send([await _outcome(request, load)])
+            await sse.response.write_eof()
+        except ConnectionResetError:
+            logger.debug("request %s: the client has gone", request[REQUEST_ID])
+        return sse.response
+
+
+async def _pass_on(sse: SseWriter, events: Subscription, ping_seconds: float) -> None:
+    while not events.has_ended:
+        event = await events.next(ping_seconds)
+        if event is not None:
+            await sse.send([event])
+        elif not events.has_ended:
+            await sse.ping()
+
+
+async def _outcome(request: web.Request, load: "asyncio.Future[ModelEntry]") -> dict[str, Any]:
+    try:
+        return load_reply(await load)
+    except ApiError as error:
+        return error.body()
+    except Exception as error:
+        logger.exception("request %s failed in mid-stream", request[REQUEST_ID])
+        return unexpected_error(request, error).body()
+
+
+def _snapshot_of(entry: ModelEntry) -> dict[str, Any]:
+    failure = entry.failure
+    return loaded_model(entry) | {
+        "model": entry.id,
+        "progress": round(entry.progress, 3),
+        "reason": failure.reason if failure else entry.file.reason,
+        "detail": failure.detail if failure else entry.file.broken,
+    }
+
+
+def _look_at_outcome(load: "asyncio.Future[ModelEntry]") -> None:
+    """The client may have gone; the model's state has it all."""
+    if not load.cancelled():
+        load.exception()

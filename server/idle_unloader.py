@@ -1,0 +1,58 @@
+"""IdleUnloader: unloads models that nobody has used for their time to live."""
+
+import math
+
+from server.clock import Clock, Timer
+from server.event_bus import EventBus
+from server.events import ModelEvent, StateChanged, UseChanged
+from server.model_entry import ModelEntry
+from server.model_shelf import ModelShelf
+from server.model_state import ModelState, UnloadReason
+from server.model_unloader import ModelUnloader
+
+
+class IdleUnloader:
+    """Sets a timer whenever a model falls idle and stops it at the next use. Loop only.
+
+    The time to live is the load's own `ttl`, else the server's; below zero is for ever. A pinned
+    model stays.
+    """
+
+    def __init__(
+        self,
+        shelf: ModelShelf,
+        unloader: ModelUnloader,
+        bus: EventBus,
+        clock: Clock,
+        *,
+        ttl_seconds: float = math.inf,
+    ) -> None:
+        self._shelf = shelf
+        self._unloader = unloader
+        self._clock = clock
+        self._ttl_seconds = ttl_seconds
+        self._timers: dict[str, Timer] = {}
+        bus.listen(self._on_event)
+
+    def _on_event(self, event: ModelEvent) -> None:
+        if isinstance(event, StateChanged | UseChanged):
+            self._set_timer(event.model)
+
+    def _set_timer(self, model_id: str) -> None:
+        timer = self._timers.pop(model_id, None)
+        if timer is not None:
+            timer.cancel()
+        entry = self._shelf.get(model_id)
+        if entry is not None and (ttl := self._ttl_of(entry)) is not None:
+            self._timers[model_id] = self._clock.call_later(ttl, lambda: self._expire(entry))
+
+    def _ttl_of(self, entry: ModelEntry) -> float | None:
+        """Seconds until an idle model has to go; None while it need not."""
+        ttl = self._ttl_seconds if entry.settings.ttl is None else entry.settings.ttl
+        stays = entry.state is not ModelState.LOADED or not entry.is_idle or entry.is_pinned
+        return None if stays or not 0 <= ttl < math.inf else ttl
+
+    def _expire(self, entry: ModelEntry) -> None:
+        self._timers.pop(entry.id, None)
+        if self._ttl_of(entry) is not None:
+            self._unloader.begin(entry, UnloadReason.IDLE)
