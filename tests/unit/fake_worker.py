@@ -7,7 +7,7 @@ What it does depends on the file it loads and on the last user message:
   "forever"                                     one word per step, until cancelled
   "long N"                                      a prompt of N tokens
   "echo: <r> hm </r> a"                         with reasoning, and tool calls as <name> {} </name>
-  "die" / "break" / "refuse" / "bug"            SIGKILL after the first word / the engine fails /
+  "die" / "break" / "refuse" / "bug"            SIGKILL after some words / the engine fails /
                                                 a bad template / an unexpected exception
 """
 
@@ -168,7 +168,8 @@ class ScriptedEngine:
                 self._emit(request, word, index, FinishReason.LENGTH)
                 return
             self._emit(request, word, index)
-            if text == "die":
+            # Some steps later than the first word, so that this has surely been sent.
+            if text == "die" and index == 10:
                 os.kill(os.getpid(), signal.SIGKILL)
             if text == "break":
                 self._events.on_failure(RuntimeError("scripted failure"))
