@@ -60,10 +60,17 @@ class CheckpointPlanner:
             min(common_prefix(other.tokens, sequence.tokens), len(other.tokens) - 1)
             for other in waiting
         ]
+        branches.append(progress.branch)
         step = (n_computed // SPACING + 1) * SPACING
-        positions = [progress.branch, n_tokens - TAIL, step, *branches]
+        # One that nobody asks for must not take the place of one that somebody waits for.
+        regular = [
+            position
+            for position in (n_tokens - TAIL, step)
+            if not any(position < branch < position + MIN_SPACING for branch in branches)
+        ]
         first = max(n_computed + 1, progress.last + MIN_SPACING)
-        return min((n for n in positions if first <= n < n_tokens), default=None)
+        positions = (n for n in (*regular, *branches) if first <= n < n_tokens)
+        return min(positions, default=None)
 
     def reached(self, sequence: Sequence, position: int) -> None:
         """Note that the state at `position` was saved."""
