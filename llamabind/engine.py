@@ -18,6 +18,7 @@ from llamabind.host_cache import StateSize
 from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
 from llamabind.runner import ModelRunner
+from llamabind.speculation_load import make_speculation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llamabind.model_params import ModelParams
+    from llamabind.speculation import Speculation
 
 _WARM_UP_PROMPT = 64
 _STATE_SAMPLE = 8
@@ -46,6 +48,7 @@ class Engine(EngineCore):
         threads: ComputeThreads,
         template: ChatTemplate | None,
         shape: EngineShape,
+        speculation: Speculation | None = None,
     ) -> None:
         self.model = model
         self.context = context
@@ -60,7 +63,9 @@ class Engine(EngineCore):
         self._resources.callback(runner.close)
         if template is not None:
             self._resources.callback(template.close)
-        super().__init__(runner, model.tokenizer, shape)
+        if speculation is not None:
+            self._resources.callback(speculation.close)
+        super().__init__(runner, model.tokenizer, shape, speculation=speculation)
 
     def close(self) -> None:
         """Free the samplers, the context and the model, in this order; a second call does nothing.
@@ -106,7 +111,9 @@ def load_engine(
         undo.callback(threads.close)
         _warm_up(context, threads)
         template = _make_template(model, chat_template)
-        engine = Engine(model, context, threads, template, _shape(model, context, config))
+        shape = _shape(model, context, config)
+        speculation = make_speculation(model, shape, config)
+        engine = Engine(model, context, threads, template, shape, speculation)
         undo.pop_all()
     return engine
 

@@ -47,7 +47,7 @@ class EngineConfig:
     and come back without computing; 0 turns that off, None takes a quarter of what is free now, at
     most 8,192. `swa_full` gives the layers of a sliding window a cache of full size, which can be
     cut at any position; off, it is as small as the window, and prefixes are found at checkpoints
-    only. None chooses by size.
+    only. None chooses by size, and the full one for speculative decoding.
 
     `speculative` "ngram" guesses the next tokens from what the request's own text repeats, "draft"
     has the small model `draft_model` guess them; answers stay the same. "auto" is "draft" where a
@@ -132,6 +132,8 @@ class EngineConfig:
         """
         if self.swa_full is not None:
             return self.swa_full
+        if self.speculation != "off":
+            return True  # a wrong guess must be cut off
         n_windows = self.n_parallel if self.kv_unified else 1
         n_ctx_seq = self._n_ctx(n_ctx_train) // (1 if self.kv_unified else self.n_parallel)
         saves_half = 2 * (n_swa * n_windows + self.n_ubatch) <= n_ctx_seq

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from llamabind.checkpoint_slots import CheckpointSlotPool
 from llamabind.errors import (
-    GrammarError,
     InvalidParameterError,
-    LlamaError,
     NoKvSlotError,
     PromptTooLongError,
     QueueFullError,
@@ -20,13 +18,15 @@ from llamabind.request import ErrorCode, FinishReason, GenerationRequest, Reques
 from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary
 from llamabind.slots import SlotPool
+from llamabind.speculation import SpeculationStats
 from llamabind.step_budget import StepBudget
 from llamabind.stream_slots import StreamSlotPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llamabind.step import SampledToken, StepPlan, StepResult
+    from llamabind.speculation import Speculation
+    from llamabind.step import SampledRun, StepPlan, StepResult
 
 
 class Runner(Protocol):
@@ -75,7 +75,8 @@ class EngineShape:
 class EngineStats:
     """A snapshot after a step; read from any thread without asking the engine.
 
-    `sequence_steps` is the sum over all steps of the sequences computed in them.
+    `sequence_steps` is the sum over all steps of the sequences computed in them; `speculation`
+    counts drafts since the load, all 0 without speculative decoding.
     """
 
     running: int = 0
@@ -90,6 +91,7 @@ class EngineStats:
     sequence_steps: int = 0
     longest_sequence: int = 0
     last_step_seconds: float = 0.0
+    speculation: SpeculationStats = field(default_factory=SpeculationStats)
 
 
 class EngineCore:
@@ -105,6 +107,7 @@ class EngineCore:
         vocabulary: Vocabulary,
         shape: EngineShape,
         clock: Callable[[], float] = time.perf_counter,
+        speculation: Speculation | None = None,
     ) -> None:
         self.shape = shape
         self.stats = EngineStats(cells_total=shape.n_cells)
@@ -116,7 +119,9 @@ class EngineCore:
             StepBudget(shape.n_batch),
             n_parallel=shape.n_parallel,
             n_batch=shape.n_batch,
+            speculation=speculation,
         )
+        self._speculation = speculation
         self._live: dict[str, Sequence] = {}
         self._outputs: list[RequestOutput] = []
         self._n_arrived = 0
@@ -210,15 +215,19 @@ class EngineCore:
             self._end(sequence, output)
 
     def _run(self, plan: StepPlan) -> None:
-        n_decoding, n_tokens = plan.n_decoding, plan.n_tokens
+        n_streamed, n_tokens = plan.n_decoding + plan.n_drafted, plan.n_tokens
         started = self._clock()
         try:
             result = self._runner.run(plan)
         except NoKvSlotError:
             self._recover_room(plan)
             return
-        self._scheduler.budget.observe(n_decoding, n_tokens - n_decoding, self._clock() - started)
-        self._scheduler.commit(plan)
+        seconds = self._clock() - started
+        self._scheduler.budget.observe(n_streamed, n_tokens - n_streamed, seconds)
+        if self._speculation is not None:
+            self._speculation.observe_step(n_tokens, seconds)
+        last = [chunk for chunk in plan.chunks if chunk.is_last]
+        self._scheduler.commit(plan, result)
         self._scheduler.slots.host.confirm(result.saved)
         for chunk in plan.chunks:
             logprobs = result.prompt_logprobs.get(chunk.sequence.request_id)
@@ -226,21 +235,15 @@ class EngineCore:
                 chunk.sequence.add_prompt_logprobs(chunk.start + 1, logprobs)
             if chunk.sequence.request.return_progress and chunk.n_prompt:
                 self._outputs.append(chunk.sequence.progress())
-        last = [chunk for chunk in plan.chunks if chunk.is_last]
-        for chunk, sampled in zip(last, result.sampled, strict=True):
-            self._take_token(chunk.sequence, sampled)
+        for chunk, run in zip(last, result.sampled, strict=True):
+            self._take_run(chunk.sequence, run)
 
     def _take_outputs(self) -> list[RequestOutput]:
         outputs, self._outputs = self._outputs, []
         return outputs
 
-    def _take_token(self, sequence: Sequence, sampled: SampledToken | LlamaError) -> None:
-        if isinstance(sampled, LlamaError):
-            is_dead_end = isinstance(sampled, GrammarError)
-            code = ErrorCode.GRAMMAR_DEAD_END if is_dead_end else None
-            output = sequence.finish(FinishReason.ERROR, str(sampled), code)
-        else:
-            output = sequence.append(sampled)
+    def _take_run(self, sequence: Sequence, run: SampledRun) -> None:
+        output = sequence.append(run)
         if output.finish_reason is None:
             self._outputs.append(output)
         else:
@@ -250,7 +253,7 @@ class EngineCore:
     def _recover_room(self, plan: StepPlan) -> None:
         """llama.cpp found no room where we counted some: give up cache and seats, not requests."""
         alone = len(self._scheduler.running) == 1
-        was_tight = not self._scheduler.slots.has_retained
+        was_tight = not self._scheduler.slots.has_retained and plan.n_drafted == 0
         self._scheduler.slots.host.confirm({})
         self._scheduler.roll_back(plan)
         if alone and was_tight:
@@ -262,6 +265,8 @@ class EngineCore:
     def _end(self, sequence: Sequence, output: RequestOutput) -> None:
         del self._live[sequence.request_id]
         self._runner.release(sequence.request_id)
+        if self._speculation is not None:
+            self._speculation.forget(sequence)
         self._outputs.append(output)
 
     def _publish(self, plan: StepPlan, outputs: list[RequestOutput], seconds: float) -> None:
@@ -281,6 +286,7 @@ class EngineCore:
             sequence_steps=old.sequence_steps + len(plan.chunks),
             longest_sequence=max([old.longest_sequence, *(chunk.end for chunk in plan.chunks)]),
             last_step_seconds=seconds,
+            speculation=self._speculation.stats if self._speculation else old.speculation,
         )
 
 

@@ -125,11 +125,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a request's time went, in milliseconds: waiting, prompt, answer."""
+    """Where a request's time went, in milliseconds: waiting, prompt, answer.
+
+    Of `draft_n` guessed tokens (speculative decoding) `draft_n_accepted` were right.
+    """
 
     queue_ms: float
     prompt_ms: float
     decode_ms: float
+    draft_n: int = 0
+    draft_n_accepted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

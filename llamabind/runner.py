@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from array import array
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from llamabind.errors import LlamaError
 from llamabind.logprobs import top_logprobs
 from llamabind.sampler import Sampler, sample_many
 from llamabind.sequence_memory import SequenceMemory
-from llamabind.step import SampledToken, StepResult
+from llamabind.step import SampledRun, SampledToken, StepResult
 
 if TYPE_CHECKING:
     from llamabind.compute_threads import ComputeThreads
@@ -67,11 +68,9 @@ class ModelRunner:
                 logprobs = self._prompt_logprobs(chunk, end)
                 result.prompt_logprobs[chunk.sequence.request_id] = logprobs
         last = [
-            (chunk.sequence, self._context.logits_ptr(end - 1))
-            for chunk, end in zip(plan.chunks, ends, strict=True)
-            if chunk.is_last
+            (chunk, end - 1) for chunk, end in zip(plan.chunks, ends, strict=True) if chunk.is_last
         ]
-        result.sampled = self._sample(last)
+        result.sampled = self._sample_runs(last)
         return result
 
     def _decode(self) -> None:
@@ -83,7 +82,9 @@ class ModelRunner:
         self._threads.observe(n_tokens, time.perf_counter() - started)
 
     def _fill_batch(self, plan: StepPlan) -> list[int]:
-        """Return for each chunk the index in the batch that follows its last token."""
+        """Return for each chunk the index in the batch that follows its last token: there its
+        draft begins.
+        """
         batch = self._batch
         batch.clear()
         ends = []
@@ -98,29 +99,68 @@ class ModelRunner:
                 if chunk.sequence.wants_prompt_logprobs:
                     batch.outputs[first:] = 1
             ends.append(len(batch))
+            if chunk.draft:
+                first = batch.extend(chunk.draft, chunk.end, seq_id)
+                batch.outputs[first:] = 1
         return ends
 
-    def _sample(self, last: list[tuple[Sequence, int]]) -> list[SampledToken | LlamaError]:
-        """Sample a token for each sequence from the logits at its address."""
+    def _sample_runs(self, last: list[tuple[ScheduledChunk, int]]) -> list[SampledRun]:
+        """Sample what follows each chunk, whose last token has the given index in the batch.
+
+        Position by position, as without drafts: a sampled token that equals the draft's leads on to
+        the logits behind it.
+        """
+        runs = [SampledRun() for _ in last]
+        growing = [(chunk, index, run) for (chunk, index), run in zip(last, runs, strict=True)]
+        while growing:
+            sampled = self._sample(
+                [
+                    (chunk.sequence, run, self._context.logits_ptr(index + len(run.tokens)))
+                    for chunk, index, run in growing
+                ]
+            )
+            for (_, _, run), token in zip(growing, sampled, strict=True):
+                if isinstance(token, SampledToken):
+                    run.tokens.append(token)
+                else:
+                    run.error = token
+            growing = [entry for entry in growing if self._was_right(entry[0].draft, entry[2])]
+        return runs
+
+    def _was_right(self, draft: tuple[int, ...], run: SampledRun) -> bool:
+        """Tell whether the newest token is the draft's and lets the answer go on."""
+        n = len(run.tokens)
+        if run.error is not None or n > len(draft):
+            return False
+        token = run.tokens[-1].token
+        return token == draft[n - 1] and token not in self._eog_tokens
+
+    def _sample(
+        self, last: list[tuple[Sequence, SampledRun, int]]
+    ) -> list[SampledToken | LlamaError]:
+        """Sample a token for each sequence, behind its run, from the logits at its address."""
         failures: dict[int, LlamaError] = {}
         raw: dict[int, np.ndarray] = {}
-        for index, (sequence, pointer) in enumerate(last):
-            if not (sequence.must_go_on or sequence.request.logits_processors):
+        for index, (sequence, run, pointer) in enumerate(last):
+            must_go_on = sequence.must_go_on_after(len(run.tokens))
+            if not (must_go_on or sequence.request.logits_processors):
                 continue
             logits = self._context.logits_at(pointer)
             if sequence.request.logprobs is not None:
                 raw[index] = logits.copy()
-            error = self._process_logits(sequence, logits)
+            if must_go_on:
+                logits[self._eog_tokens] = -np.inf
+            error = self._process_logits(sequence, run, logits)
             if error is not None:
                 failures[index] = error
         usable = [index for index in range(len(last)) if index not in failures]
         tokens = sample_many(
             [self._samplers[last[index][0].request_id] for index in usable],
-            [last[index][1] for index in usable],
+            [last[index][2] for index in usable],
         )
         sampled: list[SampledToken | LlamaError] = []
         found = iter(tokens)
-        for index, (sequence, pointer) in enumerate(last):
+        for index, (sequence, _, pointer) in enumerate(last):
             token = failures[index] if index in failures else next(found)
             if isinstance(token, LlamaError) or sequence.request.logprobs is None:
                 sampled.append(token if isinstance(token, LlamaError) else SampledToken(token))
@@ -134,13 +174,16 @@ class ModelRunner:
         [logprob] = top_logprobs([address], [token], self._model.n_vocab, k)
         return logprob
 
-    def _process_logits(self, sequence: Sequence, logits: np.ndarray) -> LlamaError | None:
+    def _process_logits(
+        self, sequence: Sequence, run: SampledRun, logits: np.ndarray
+    ) -> LlamaError | None:
         """Let the request change its logits; what its code raises ends only the request."""
-        if sequence.must_go_on:
-            logits[self._eog_tokens] = -np.inf
+        tokens = sequence.tokens
+        if run.tokens:
+            tokens = tokens + array("i", [sampled.token for sampled in run.tokens])
         try:
             for processor in sequence.request.logits_processors:
-                processor(sequence.tokens, logits)
+                processor(tokens, logits)
         except BaseException as error:  # SystemExit would end the engine for everybody
             logger.exception("request %s: a logits processor failed", sequence.request_id)
             return LlamaError(f"a logits processor failed: {type(error).__name__}: {error}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llamabind.checkpoint_slots import CheckpointSlotPool
@@ -13,6 +15,8 @@ from llamabind.waiting_queue import WaitingQueue
 if TYPE_CHECKING:
     from llamabind.sequence import Sequence
     from llamabind.slots import SlotPool
+    from llamabind.speculation import Speculation
+    from llamabind.step import StepResult
     from llamabind.step_budget import StepBudget
 
 MIN_SHARED_PREFIX = 32
@@ -38,7 +42,13 @@ class Scheduler:
     """
 
     def __init__(
-        self, slots: SlotPool, budget: StepBudget, *, n_parallel: int, n_batch: int
+        self,
+        slots: SlotPool,
+        budget: StepBudget,
+        *,
+        n_parallel: int,
+        n_batch: int,
+        speculation: Speculation | None = None,
     ) -> None:
         self.slots = slots
         self.budget = budget
@@ -46,6 +56,9 @@ class Scheduler:
         self.running: list[Sequence] = []
         self._n_parallel = n_parallel
         self._n_batch = n_batch
+        # What a wrong guess leaves behind must be cut off.
+        self._speculation = speculation if slots.is_cuttable else None
+        self._drafts_fit = True
         self._awaited: dict[Sequence, tuple[Sequence, int]] = {}
         self._checkpoints = CheckpointPlanner()
 
@@ -80,19 +93,31 @@ class Scheduler:
             # Several unfinished prompts share all cells and none can go on: the youngest gives way.
             self._park(self._youngest())
             self._plan_prompts(plan)
+        if self._speculation is not None and self._drafts_fit:
+            self._plan_drafts(plan, self._speculation)
         plan.operations = self.slots.take_operations()
         return plan
 
-    def commit(self, plan: StepPlan) -> None:
-        """Note that `plan` was computed."""
+    def commit(self, plan: StepPlan, result: StepResult) -> None:
+        """Note that `plan` was computed, before its sequences take their new tokens."""
+        self._drafts_fit = True
+        runs = iter(result.sampled)
         for chunk in plan.chunks:
-            self.slots.commit(chunk.slot, chunk.sequence.tokens[chunk.start : chunk.end])
-            chunk.sequence.n_computed = chunk.end
+            n_accepted = next(runs).n_accepted if chunk.is_last else 0
+            computed = chunk.sequence.tokens[chunk.start : chunk.end]
+            computed.extend(array("i", chunk.draft[:n_accepted]))
+            self.slots.commit(chunk.slot, computed)
+            chunk.sequence.n_computed = chunk.end + n_accepted
+            if chunk.draft and self._speculation is not None:
+                chunk.sequence.n_drafted += len(chunk.draft)
+                chunk.sequence.n_draft_accepted += n_accepted
+                self._speculation.observe(chunk.sequence, len(chunk.draft), n_accepted)
 
     def roll_back(self, plan: StepPlan) -> None:
         """Undo a plan whose batch found no room although we counted some: drop all cache, park the
-        youngest.
+        youngest, and guess nothing in the next.
         """
+        self._drafts_fit = False
         for chunk in plan.chunks:
             self.slots.unreserve(chunk.slot)
         self.slots.evict_until(self.slots.cells.n_cells)
@@ -142,6 +167,21 @@ class Scheduler:
         save = self.slots.checkpoint(sequence.slot, sequence.tokens[:position])
         if save is not None:
             plan.checkpoints.append(save)
+
+    def _plan_drafts(self, plan: StepPlan, speculation: Speculation) -> None:
+        """Let running streams compute guesses in what room is left; nobody is parked for that."""
+        decoding = [chunk.sequence for chunk in plan.chunks if chunk.sequence.is_decoding]
+        if not decoding:
+            return
+        n_planned = plan.n_tokens
+        drafts = speculation.draft(decoding, n_planned, self._n_batch - n_planned)
+        for index, chunk in enumerate(plan.chunks):
+            draft = drafts.get(chunk.sequence, ())
+            if draft and not self.slots.reserve(chunk.slot, len(draft)):
+                draft = draft[: self.slots.cells.n_free]
+                self.slots.reserve(chunk.slot, len(draft))
+            if draft:
+                plan.chunks[index] = replace(chunk, draft=draft)
 
     def _plan_chunk(self, plan: StepPlan, sequence: Sequence, n: int) -> None:
         if sequence.slot is None:

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from llamabind.detokenizer import Detokenizer
+from llamabind.errors import GrammarError
 from llamabind.request import (
     ErrorCode,
     FinishReason,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llamabind.slots import Slot
-    from llamabind.step import SampledToken
+    from llamabind.step import SampledRun, SampledToken
 
 
 class SequenceStatus(Enum):
@@ -77,6 +78,8 @@ class Sequence:
         self.n_prompt = len(self.tokens)
         self.n_computed = 0
         self.n_cached = 0
+        self.n_drafted = 0
+        self.n_draft_accepted = 0
         self.slot: Slot | None = None
         self.status = SequenceStatus.WAITING
         self.finish_reason: FinishReason | None = None
@@ -139,19 +142,37 @@ class Sequence:
         self.n_computed = 0
         self.status = SequenceStatus.WAITING
 
-    def append(self, sampled: SampledToken) -> RequestOutput:
-        """Take the sampled token and return what it adds to the answer, finished or not."""
-        self.tokens.append(sampled.token)
-        if self._moments.first_token is None:
+    def append(self, run: SampledRun) -> RequestOutput:
+        """Take the sampled tokens and return what they add to the answer, finished or not.
+
+        What was sampled behind the answer's end is not part of it.
+        """
+        if self._moments.first_token is None and run.tokens:
             self._moments.first_token = self._clock()
-        text, reason = self._say(sampled.token)
-        return self._output(text, sampled, reason)
+        said = ""
+        reason: FinishReason | None = None
+        taken: list[SampledToken] = []
+        for sampled in run.tokens:
+            self.tokens.append(sampled.token)
+            taken.append(sampled)
+            text, reason = self._say(sampled.token)
+            said += text
+            if reason is not None:
+                return self._output(said, taken, reason)
+        if run.error is None:
+            return self._output(said, taken, None)
+        is_dead_end = isinstance(run.error, GrammarError)
+        return replace(
+            self._output(said, taken, FinishReason.ERROR),
+            error=str(run.error),
+            error_code=ErrorCode.GRAMMAR_DEAD_END if is_dead_end else None,
+        )
 
     def finish(
         self, reason: FinishReason, error: str | None = None, code: ErrorCode | None = None
     ) -> RequestOutput:
         """End the sequence from outside."""
-        return replace(self._output("", None, reason), error=error, error_code=code)
+        return replace(self._output("", [], reason), error=error, error_code=code)
 
     def progress(self) -> RequestOutput:
         """Tell how much of the prompt is computed."""
@@ -169,10 +190,9 @@ class Sequence:
         """True while the prompt must be computed with all its logits."""
         return self.request.prompt_logprobs is not None and self.n_generated == 0
 
-    @property
-    def must_go_on(self) -> bool:
-        """True while no token may end the answer."""
-        return self.n_generated < self.request.min_tokens
+    def must_go_on_after(self, n_more: int) -> bool:
+        """True while no token may end the answer, were it `n_more` tokens longer."""
+        return self.n_generated + n_more < self.request.min_tokens
 
     @property
     def usage(self) -> Usage:
@@ -193,7 +213,7 @@ class Sequence:
     def _output(
         self,
         text: str,
-        sampled: SampledToken | None,
+        taken: list[SampledToken],
         reason: FinishReason | None,
     ) -> RequestOutput:
         timings = None
@@ -204,15 +224,14 @@ class Sequence:
             # What was held back comes out now.
             text += self._stop.feed(self._detokenizer.finish()) + self._stop.finish()
         prompt_logprobs, self._prompt_logprobs = self._prompt_logprobs, []
-        logprob = sampled.logprob if sampled else None
         return RequestOutput(
             request_id=self.request_id,
             text=text,
-            token_ids=(sampled.token,) if sampled else (),
+            token_ids=tuple(sampled.token for sampled in taken),
             usage=self.usage,
             finish_reason=reason,
             timings=timings,
-            logprobs=(logprob,) if logprob else (),
+            logprobs=tuple(sampled.logprob for sampled in taken if sampled.logprob is not None),
             prompt_logprobs=tuple(prompt_logprobs),
             stop_string=self._stop.matched,
         )
@@ -225,4 +244,6 @@ class Sequence:
             queue_ms=1e3 * (started - moments.arrived),
             prompt_ms=1e3 * (first_token - started),
             decode_ms=1e3 * (now - first_token),
+            draft_n=self.n_drafted,
+            draft_n_accepted=self.n_draft_accepted,
         )

@@ -146,9 +146,15 @@ class SlotPool:
         return True
 
     def commit(self, slot: Slot, tokens: array[int]) -> None:
-        """Note that the reserved cells of `slot` now hold `tokens`."""
+        """Note that the reserved cells of `slot` now hold `tokens`; those beyond hold the rest of a
+        draft that was wrong, and are cut off.
+        """
         slot.tokens.extend(tokens)
-        assert len(slot.tokens) == len(slot.cells), "a step computed other tokens than were planned"
+        n = len(slot.tokens)
+        assert n <= len(slot.cells), "a step computed more tokens than were planned"
+        if n < len(slot.cells):
+            self.unreserve(slot)
+            self.operations.append(Truncate(slot.seq_id, n))
 
     def unreserve(self, slot: Slot) -> None:
         """Give back the cells of `slot` that were reserved but not computed."""

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledChunk:
-    """Tokens `start` to `end` of one sequence, computed in this step."""
+    """Tokens `start` to `end` of one sequence, computed in this step.
+
+    `draft` are guesses of what follows the last token: they are computed behind it, so that those
+    which prove right need no step of their own.
+    """
 
     sequence: Sequence
     slot: Slot
     start: int
     end: int
+    draft: tuple[int, ...] = ()
 
     @property
     def is_last(self) -> bool:
@@ -31,6 +36,11 @@ class ScheduledChunk:
     def n_prompt(self) -> int:
         """How many of its tokens are prompt."""
         return max(0, min(self.end, self.sequence.n_prompt) - self.start)
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens of the batch are its own."""
+        return self.end - self.start + len(self.draft)
 
 
 @dataclass(slots=True)
@@ -51,7 +61,12 @@ class StepPlan:
     @property
     def n_tokens(self) -> int:
         """The size of the batch."""
-        return sum(chunk.end - chunk.start for chunk in self.chunks)
+        return sum(chunk.n_tokens for chunk in self.chunks)
+
+    @property
+    def n_drafted(self) -> int:
+        """How many tokens of the batch are guesses."""
+        return sum(len(chunk.draft) for chunk in self.chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +78,31 @@ class SampledToken:
 
 
 @dataclass(slots=True)
+class SampledRun:
+    """The tokens that follow a chunk: as much of its draft as is right, then one more.
+
+    Each was sampled from the model's logits at its place, as without a draft. An `error` after them
+    ends the request.
+    """
+
+    tokens: list[SampledToken] = field(default_factory=list)
+    error: LlamaError | None = None
+
+    @property
+    def n_accepted(self) -> int:
+        """How many tokens of the draft stay: the last token is not computed yet."""
+        return max(len(self.tokens) - 1, 0)
+
+
+@dataclass(slots=True)
 class StepResult:
     """What the runner brings back.
 
-    `sampled` has one entry for each chunk with `is_last`, in order; an error in a token's place
-    ends that request alone. `prompt_logprobs` are of the tokens after those of a chunk, by request
-    id. `saved` has the size in bytes of each state that was saved, by its id.
+    `sampled` has one run for each chunk with `is_last`, in order. `prompt_logprobs` are of the
+    tokens after those of a chunk, by request id. `saved` has the size in bytes of each state that
+    was saved, by its id.
     """
 
-    sampled: list[SampledToken | LlamaError] = field(default_factory=list)
+    sampled: list[SampledRun] = field(default_factory=list)
     prompt_logprobs: dict[str, list[TokenLogprob]] = field(default_factory=dict)
     saved: dict[int, int] = field(default_factory=dict)

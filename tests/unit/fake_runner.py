@@ -16,7 +16,7 @@ from llamabind.memory_ops import (
     Truncate,
 )
 from llamabind.request import GenerationRequest
-from llamabind.step import SampledToken, StepPlan, StepResult
+from llamabind.step import SampledRun, SampledToken, ScheduledChunk, StepPlan, StepResult
 
 N_VOCAB = 256
 EOG = 0
@@ -152,14 +152,26 @@ class FakeRunner:
             # A cell is a list object of its own: shared cells are the same object.
             held.extend([token] for token in chunk.sequence.tokens[chunk.start : chunk.end])
             read = [*self.read.get(seq_id, []), *chunk.sequence.tokens[chunk.start : chunk.end]]
-            self.read[seq_id] = read
             assert read == [cell[0] for cell in held], "the state is that of other tokens"
+            assert chunk.is_last or not chunk.draft, "a draft behind an unfinished prompt"
+            held.extend([token] for token in chunk.draft)
+            self.read[seq_id] = [*read, *chunk.draft]
             if chunk.is_last:
-                result.sampled.append(SampledToken(self.model(read)))
+                result.sampled.append(self._sample(chunk, read))
         self.n_computed += plan.n_tokens
         self.batch_sizes.append(plan.n_tokens)
         assert self.n_cells_used <= self.n_cells, "more cells than the cache has"
         return result
+
+    def _sample(self, chunk: ScheduledChunk, tokens: list[int]) -> SampledRun:
+        run = SampledRun([SampledToken(self.model(tokens))])
+        for guess in chunk.draft:
+            newest = run.tokens[-1].token
+            if guess != newest or newest == EOG:
+                break
+            tokens.append(guess)
+            run.tokens.append(SampledToken(self.model(tokens)))
+        return run
 
     @property
     def n_cells_used(self) -> int:

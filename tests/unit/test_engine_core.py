@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from fake_drafter import FakeDrafter
 from fake_runner import EOG, N_VOCAB, FakeRunner, FakeVocabulary, next_token
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +14,12 @@ from llamabind.engine_core import EngineCore, EngineShape
 from llamabind.errors import InvalidParameterError, PromptTooLongError, QueueFullError
 from llamabind.host_cache import StateSize
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
+from llamabind.speculation import Speculation
 
 
-def _make_engine(n_ctx: int = 64, clock=lambda: 0.0, **sizes) -> tuple[EngineCore, FakeRunner]:
+def _make_engine(
+    n_ctx: int = 64, clock=lambda: 0.0, speculation: Speculation | None = None, **sizes
+) -> tuple[EngineCore, FakeRunner]:
     sizes = {"n_parallel": 4, "n_slots": 8, "n_batch": 16, **sizes}
     if sizes.get("kv_unified", True):
         sizes["n_cells"] = n_ctx
@@ -26,7 +30,8 @@ def _make_engine(n_ctx: int = 64, clock=lambda: 0.0, **sizes) -> tuple[EngineCor
     is_cuttable = sizes.get("is_cuttable", True)
     runner = FakeRunner(sizes["n_cells"], sizes["n_batch"], is_cuttable=is_cuttable)
     shape = EngineShape(n_ctx=n_ctx, n_vocab=N_VOCAB, **sizes)
-    return EngineCore(runner, FakeVocabulary(), shape, clock=clock), runner
+    engine = EngineCore(runner, FakeVocabulary(), shape, clock=clock, speculation=speculation)
+    return engine, runner
 
 
 def _make_request(
@@ -386,10 +391,22 @@ _ARRIVALS = st.lists(
     is_cuttable=st.booleans(),
     kv_unified=st.booleans(),
     cache_ram_bytes=st.sampled_from([0, 40, 150, 10_000]),
+    wrong_every=st.one_of(st.none(), st.integers(1, 9)),
 )
 def test_any_traffic_ends_every_request_once_with_its_own_answer(
-    arrivals, n_ctx, n_parallel, n_retained, n_batch, is_cuttable, kv_unified, cache_ram_bytes
+    arrivals,
+    n_ctx,
+    n_parallel,
+    n_retained,
+    n_batch,
+    is_cuttable,
+    kv_unified,
+    cache_ram_bytes,
+    wrong_every,
 ):
+    speculation = None
+    if wrong_every is not None:
+        speculation = Speculation(FakeDrafter(lambda n: n % wrong_every == 0), n_max=8)
     engine, runner = _make_engine(
         n_ctx,
         n_parallel=n_parallel,
@@ -399,6 +416,7 @@ def test_any_traffic_ends_every_request_once_with_its_own_answer(
         is_checkpoint_partial=not is_cuttable and kv_unified,
         kv_unified=kv_unified,
         cache_ram_bytes=cache_ram_bytes,
+        speculation=speculation,
     )
     traffic = Traffic(engine)
     requests = {f"r{number}": arrival for number, arrival in enumerate(arrivals)}

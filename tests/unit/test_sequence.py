@@ -6,7 +6,7 @@ from fake_runner import EOG, FakeVocabulary
 
 from llamabind.request import FinishReason, GenerationRequest
 from llamabind.sequence import Sequence, SequenceStatus
-from llamabind.step import SampledToken
+from llamabind.step import SampledRun, SampledToken
 
 
 def _make_sequence(n_ctx: int = 100, clock=lambda: 0.0, **fields) -> Sequence:
@@ -17,12 +17,12 @@ def _make_sequence(n_ctx: int = 100, clock=lambda: 0.0, **fields) -> Sequence:
 
 
 def _say(sequence: Sequence, data: bytes) -> list:
-    return [sequence.append(SampledToken(byte)) for byte in data]
+    return [sequence.append(SampledRun([SampledToken(byte)])) for byte in data]
 
 
 def test_the_end_token_counts_but_has_no_text():
     sequence = _make_sequence()
-    outputs = [*_say(sequence, b"hi"), sequence.append(SampledToken(EOG))]
+    outputs = [*_say(sequence, b"hi"), sequence.append(SampledRun([SampledToken(EOG)]))]
     assert [output.text for output in outputs] == ["h", "i", ""]
     assert outputs[-1].finish_reason is FinishReason.STOP
     assert outputs[-1].usage.completion_tokens == 3
@@ -37,7 +37,7 @@ def test_a_stop_string_over_two_tokens_is_not_shown():
 
 def test_held_back_text_comes_with_the_end():
     sequence = _make_sequence(stop=("END",))
-    outputs = [*_say(sequence, b"EN"), sequence.append(SampledToken(EOG))]
+    outputs = [*_say(sequence, b"EN"), sequence.append(SampledRun([SampledToken(EOG)]))]
     assert "".join(output.text for output in outputs) == "EN"
 
 
