@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llamabind.lora import LoraAdapter
     from llamabind.model import Model
     from llamabind.model_params import ModelParams
+    from llamabind.projector import Projector
     from llamabind.request import (
         FinishReason,
         GenerationRequest,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         Timings,
         Usage,
     )
+    from llamabind.rope_config import RopeConfig
     from llamabind.sampler import Sampler
     from llamabind.sampling_params import SamplingParams
     from llamabind.text_stream import TextStream
@@ -72,8 +74,10 @@ _HOMES = {
     "ModelParams": "model_params",
     "OutputParser": "chat_template",
     "ParsedMessage": "chat_template",
+    "Projector": "projector",
     "RenderedPrompt": "chat_template",
     "RequestOutput": "request",
+    "RopeConfig": "rope_config",
     "Sampler": "sampler",
     "SamplingParams": "sampling_params",
     "StreamPiece": "answers",
@@ -100,6 +104,7 @@ __all__ = [  # noqa: RUF022 - grouped as a reader looks for them
     "load_engine",
     "Engine",
     "EngineConfig",
+    "RopeConfig",
     "EngineThread",
     "EngineShape",
     "EngineStats",
@@ -122,6 +127,7 @@ __all__ = [  # noqa: RUF022 - grouped as a reader looks for them
     "Batch",
     "Sampler",
     "LoraAdapter",
+    "Projector",
     # chat
     "ChatTemplate",
     "RenderedPrompt",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 class Context(ContextMemory):
     """A context of a loaded model (llama_context of llama.h). Used by one thread at a time.
 
+    Of a model loaded with `no_alloc` it is a plan, good for its sizes and for MemoryReport only.
     Whatever native code would end the process for is checked before it is called, so a mistake is
     an exception. `n_batch` is the most tokens that one decode takes.
     """
@@ -42,7 +43,8 @@ class Context(ContextMemory):
         """Allocate the context; ContextCreateError when there is no memory for it."""
         self.params = params or ContextParams()
         self.model = model
-        super().__init__(create_context(model, self.params), model)
+        handle, self.flash_attn = create_context(model, self.params)
+        super().__init__(handle, model)
         self.n_ctx = llama.llama_n_ctx(self.ptr)
         self.n_ctx_seq = llama.llama_n_ctx_seq(self.ptr)
         self.n_seq_max = llama.llama_n_seq_max(self.ptr)
@@ -194,6 +196,8 @@ class Context(ContextMemory):
             )
 
     def _check_batch(self, batch: Batch) -> None:
+        if self.model.params.no_alloc:
+            raise InvalidBatchError(-1, "the model was loaded without its weights")
         n = len(batch)
         c_batch = batch.c_batch  # raises when the batch is closed
         if n < 1:

@@ -1,5 +1,7 @@
 """Makes a native context from ContextParams, after the checks that native code aborts on."""
 
+import logging
+import re
 from typing import TYPE_CHECKING, Final
 
 from llamabind._capi import enums, llama, types
@@ -15,6 +17,11 @@ _FLASH_ATTN: Final = {
     "on": enums.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED,
     "off": enums.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
+# What llama_init_from_model and llama_kv_cache say of settings that the model cannot have.
+_MISFIT: Final = re.compile(
+    r"does not divide|requires? flash_attn|does not support|cannot both be zero|not supported"
+)
+_AUTO_ON: Final = re.compile(r"flash attention enabled", re.IGNORECASE)
 _SAME_NAME: Final = (
     "n_ctx",
     "n_batch",
@@ -37,15 +44,19 @@ _SAME_NAME: Final = (
 )
 
 
-def create_context(model: "Model", params: ContextParams) -> types.ContextHandle:
-    """Return a new native context; ContextCreateError carries the last native log lines."""
+def create_context(model: "Model", params: ContextParams) -> tuple[types.ContextHandle, bool]:
+    """Return a new native context, and whether flash attention is on in it.
+
+    ContextCreateError carries the last native log lines.
+    """
     _check(model, params)
     position = native_log.position()
     handle = llama.llama_init_from_model(model.ptr, c_context_params(params))
     if not handle:
-        lines = native_log.lines_since(position)[-5:]
-        raise ContextCreateError("\n".join(lines) or "llama.cpp gave no reason")
-    return handle
+        text = "\n".join(native_log.lines_since(position)[-5:])
+        reason = "invalid_parameter" if _MISFIT.search(text) else "out_of_memory"
+        raise ContextCreateError(text or "llama.cpp gave no reason", reason)
+    return handle, _flash_attn(params, native_log.lines_since(position, logging.INFO))
 
 
 def c_context_params(params: ContextParams) -> types.llama_context_params:
@@ -71,7 +82,7 @@ def c_context_params(params: ContextParams) -> types.llama_context_params:
 
 
 def _check(model: "Model", params: ContextParams) -> None:
-    if model.params.vocab_only or model.params.no_alloc:
+    if model.params.vocab_only:
         raise ContextCreateError("the model was loaded without its weights")
     n_ctx = params.n_ctx or model.n_ctx_train
     # llama_context reserves one output per sequence, out of min(n_batch, n_ctx), or aborts.
@@ -80,6 +91,16 @@ def _check(model: "Model", params: ContextParams) -> None:
             f"{params.n_seq_max} sequences need n_batch and n_ctx of at least as many, "
             f"but they are {params.n_batch} and {n_ctx}"
         )
+
+
+def _flash_attn(params: ContextParams, lines: list[str]) -> bool:
+    """No function tells what "auto" came to, and some models overrule "on": the log does."""
+    text = "\n".join(lines)
+    if "forcing off" in text:
+        return False
+    if params.flash_attn != "auto":
+        return params.flash_attn == "on"
+    return "enabling flash_attn" in text or _AUTO_ON.search(text) is not None
 
 
 def _cache_type(name: str) -> int:

@@ -15,6 +15,7 @@ from llamabind.context_params import (
     ContextParams,
 )
 from llamabind.engine_config import DEFAULT_MAX_CTX, usable_cores
+from llamabind.rope_config import RopeConfig
 
 # llama.cpp's own default of n_ubatch.
 _SMALL_UBATCH: Final = 512
@@ -78,6 +79,7 @@ class EmbeddingConfig:
     type_v: str = "f16"
     flash_attn: str = "auto"
     offload_kqv: bool = True
+    rope: RopeConfig = RopeConfig()  # noqa: RUF009 - it is immutable
 
     def __post_init__(self) -> None:
         for name in ("n_ctx", "n_ubatch", "max_waiting"):
@@ -123,6 +125,7 @@ class EmbeddingConfig:
             kv_unified=True,
             embeddings=True,
             pooling_type=self.pooling_for(traits),
+            **self.rope.context_fields(),
         )
 
     def shape(self, traits: EmbeddingTraits, n_ubatch: int, n_seq_max: int) -> EmbeddingShape:

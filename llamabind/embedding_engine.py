@@ -15,6 +15,7 @@ from llamabind.embedding_runner import EmbeddingRunner
 from llamabind.embedding_thread import EmbeddingThread
 from llamabind.errors import InvalidParameterError
 from llamabind.gate import Gate
+from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
 from llamabind.rerank_prompt import RerankPrompt
 
@@ -34,18 +35,21 @@ class EmbeddingEngine:
 
     Any number of threads may call it; their inputs share decodes. Texts are tokenised with the
     special tokens the vocabulary adds, and special tokens written in them count as such. Closing
-    the model closes it first.
+    the model closes it first. `context_params`, `flash_attn` and `memory` say what it came to.
     """
 
     def __init__(self, model: Model, config: EmbeddingConfig | None = None) -> None:
         """Raises ContextCreateError when there is no memory for the context."""
         config = config or EmbeddingConfig()
         self.model = model
-        traits = _traits(model)
+        traits = embedding_traits(model)
         with ExitStack() as undo:
             context = undo.enter_context(Context(model, config.context_params(traits)))
             self.shape = config.shape(traits, context.n_batch, context.n_seq_max)
             self.pooling = context.pooling_type
+            self.context_params = context.params
+            self.flash_attn = context.flash_attn
+            self.memory = MemoryReport.of(context)
             self._runner = EmbeddingRunner(context)
             undo.callback(self._runner.close)
             self._thread = EmbeddingThread(self._runner, self.shape, config.max_waiting)
@@ -203,7 +207,7 @@ def normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
 
 
-def _traits(model: Model) -> EmbeddingTraits:
+def embedding_traits(model: Model) -> EmbeddingTraits:
     """Ask a tiny context what only a context knows (llama_pooling_type, llama_get_causal_attn)."""
     params = ContextParams(n_ctx=256, n_batch=1, n_ubatch=1, embeddings=True)
     with Context(model, params) as probe:

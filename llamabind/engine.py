@@ -15,13 +15,14 @@ from llamabind.engine_config import EngineConfig, usable_cores
 from llamabind.engine_core import EngineCore, EngineShape
 from llamabind.errors import ModelLoadError
 from llamabind.host_cache import StateSize
+from llamabind.lora import LoraAdapter
 from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
 from llamabind.runner import ModelRunner
 from llamabind.speculation_load import make_speculation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -92,19 +93,21 @@ def load_engine(
     config: EngineConfig | None = None,
     progress: Callable[[float], bool] | None = None,
     chat_template: str | None = None,
+    lora: Sequence[tuple[str | Path, float]] = (),
 ) -> Engine:
     """Load a GGUF file and make an engine that is ready to step.
 
     `progress` gets 0.0 to 1.0 and cancels the load by returning False. `chat_template` replaces the
-    file's own. Raises ModelLoadError, ContextCreateError (no memory for the context) or
-    ChatTemplateError (only for a template given here: a broken one in the file leaves the engine
-    without a template).
+    file's own. `lora` are files of adapters with their scales. Raises ModelLoadError,
+    ContextCreateError (no memory for the context), AdapterError, or ChatTemplateError (only for a
+    template given here: a broken one in the file leaves the engine without a template).
     """
     config = config or EngineConfig()
     with ExitStack() as undo:
         model = undo.enter_context(Model(path, model_params, progress))
-        context = undo.enter_context(_make_context(model, config))
+        context = undo.enter_context(make_context(model, config))
         _check_generates(context)
+        context.set_lora([(LoraAdapter(model, file), scale) for file, scale in lora])
         threads = ComputeThreads(
             context, config.n_threads, config.n_threads_batch, n_max=usable_cores()
         )
@@ -118,7 +121,8 @@ def load_engine(
     return engine
 
 
-def _make_context(model: Model, config: EngineConfig) -> Context:
+def make_context(model: Model, config: EngineConfig) -> Context:
+    """Return the context that an engine of `config` gives a model."""
     swa_full = config.takes_swa_full(model.n_swa, model.n_ctx_train)
     # Sequence ids of their own for what is retained: a window or a recurrent state for each of them
     # would cost more than restoring a checkpoint.

@@ -17,6 +17,7 @@ from llamabind.context_params import (
     ContextParams,
 )
 from llamabind.errors import InvalidParameterError
+from llamabind.rope_config import RopeConfig
 
 SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft")
 
@@ -70,6 +71,7 @@ class EngineConfig:
     offload_kqv: bool = True
     cache_ram_mib: int | None = None
     swa_full: bool | None = None
+    rope: RopeConfig = RopeConfig()  # noqa: RUF009 - it is immutable
     max_waiting: int | None = None
     speculative: str = "auto"
     draft_model: str | Path | None = None
@@ -166,6 +168,7 @@ class EngineConfig:
             offload_kqv=self.offload_kqv,
             kv_unified=self.kv_unified,
             swa_full=swa_full,
+            **self.rope.context_fields(),
         )
 
     def _n_ctx(self, n_ctx_train: int) -> int:

@@ -12,6 +12,7 @@ LlamaError
 │   └── LoadCancelledError      the progress callback asked to stop
 ├── ContextCreateError          a context could not be made from a loaded model
 ├── AdapterError                a LoRA adapter could not be loaded or applied
+├── ProjectorError              the projector of a multimodal model could not be loaded
 ├── TokenizeError               text or tokens that the vocabulary cannot take
 ├── DecodeError                 llama_decode or llama_encode did not succeed
 │   ├── NoKvSlotError           1: no room in the KV cache; memory unchanged
@@ -90,11 +91,22 @@ class LoadCancelledError(ModelLoadError):
 
 
 class ContextCreateError(LlamaError):
-    """A context could not be made from a loaded model (most often: not enough memory)."""
+    """A context could not be made from a loaded model.
+
+    `reason` is out_of_memory, or invalid_parameter where settings and model do not go together.
+    """
+
+    def __init__(self, message: str, reason: str = "invalid_parameter") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class AdapterError(LlamaError):
     """A LoRA adapter could not be loaded or applied."""
+
+
+class ProjectorError(LlamaError):
+    """The projector of a multimodal model could not be loaded."""
 
 
 class TokenizeError(LlamaError):

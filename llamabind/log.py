@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from llamabind._capi import llama, types
+from llamabind._capi import llama, mtmd, types
 
 logger = logging.getLogger("llamabind.native")
 
@@ -78,6 +78,7 @@ class NativeLog:
 
 
 native_log: Final = NativeLog()
+_has_mtmd: Final[list[bool]] = []
 
 
 @types.ggml_log_callback
@@ -95,6 +96,15 @@ def install() -> None:
     llama.llama_log_set(_on_native_log, None)
     # Native threads may log while the interpreter is already gone.
     atexit.register(_uninstall)
+
+
+def install_mtmd() -> None:
+    """The same for libmtmd, which has a log of its own; a second call changes nothing."""
+    mtmd.mtmd_log_set(_on_native_log, None)
+    if _has_mtmd:
+        return
+    _has_mtmd.append(True)
+    atexit.register(mtmd.mtmd_log_set, types.ggml_log_callback(), None)
 
 
 def _uninstall() -> None:

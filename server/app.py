@@ -8,10 +8,12 @@ from aiohttp import web
 from server.api.routes import routes
 from server.catalogue import Catalogue
 from server.clock import LoopClock
+from server.companion_files import CompanionFiles
 from server.config import ServerConfig
+from server.estimator import WorkerEstimator
 from server.event_bus import EventBus
 from server.idle_unloader import IdleUnloader
-from server.keys import BUS, CONFIG, METRICS, REGISTRY, STATUS, SYSTEM
+from server.keys import BUS, COMPANIONS, CONFIG, ESTIMATE, METRICS, REGISTRY, STATUS, SYSTEM
 from server.life_meter import LifeMeter
 from server.metrics import ServerMetrics
 from server.metrics_snapshot import SnapshotCollector
@@ -25,13 +27,19 @@ from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
 from server.traffic import Traffic
 from server.worker_client import WorkerLauncher
-from server.worker_port import WorkerStarter
+from server.worker_port import Estimator, WorkerStarter
+
+# A header and a vocabulary are read, no weights: a file that takes longer is not meant well.
+_ESTIMATE_SECONDS = 60.0
 
 
 def create_app(
-    config: ServerConfig, *, start_worker: WorkerStarter | None = None
+    config: ServerConfig,
+    *,
+    start_worker: WorkerStarter | None = None,
+    estimate: Estimator | None = None,
 ) -> web.Application:
-    """The application for `config`. `start_worker` is the seam for tests."""
+    """The application for `config`. `start_worker` and `estimate` are the seams for tests."""
     app = web.Application(
         middlewares=[identify, answer_errors], client_max_size=config.max_body_mb << 20
     )
@@ -42,9 +50,13 @@ def create_app(
     metrics = app[METRICS] = ServerMetrics()
     app[BUS].listen(LifeMeter(metrics).on_event)
     traffic = Traffic(metrics, config.max_queue)
+    app[COMPANIONS] = CompanionFiles(config.model_directories)
+    app[ESTIMATE] = estimate or WorkerEstimator(
+        config.worker_command, app[COMPANIONS], min(config.load_timeout, _ESTIMATE_SECONDS)
+    )
     app[REGISTRY] = _make_registry(
         config,
-        start_worker or WorkerLauncher(config.worker_command, config.load_timeout),
+        start_worker or WorkerLauncher(config.worker_command, config.load_timeout, app[COMPANIONS]),
         app[STATUS],
         app[BUS],
         traffic,

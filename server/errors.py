@@ -155,8 +155,8 @@ class OutOfMemoryError(ApiError):
     code = "out_of_memory"
 
 
-def load_error(reason: str, message: str) -> ApiError:
-    """The error for a failed load, by its machine-readable reason."""
+def load_error(reason: str, message: str, param: str | None = None) -> ApiError:
+    """The error for a failed load, by its machine-readable reason; `param` is the wrong setting."""
     error: ApiError
     match reason:
         case "out_of_memory":
@@ -164,7 +164,7 @@ def load_error(reason: str, message: str) -> ApiError:
         case "corrupt_file" | "unsupported_architecture" | "missing_shard" | "missing_file":
             error = UnusableModelError(message, param="model_id", code=reason)
         case "invalid_parameter":
-            error = InvalidRequestError(message, code=reason)
+            error = InvalidRequestError(message, param=param, code=reason)
         case "crashed":
             error = WorkerCrashedError(message)
         case "crash_loop":

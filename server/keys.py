@@ -2,13 +2,17 @@
 
 from aiohttp import web
 
+from server.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.event_bus import EventBus
 from server.metrics import ServerMetrics
 from server.registry import ModelRegistry
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
+from server.worker_port import Estimator
 
+COMPANIONS: web.AppKey[CompanionFiles] = web.AppKey("COMPANIONS", CompanionFiles)
+ESTIMATE: web.AppKey[Estimator] = web.AppKey("ESTIMATE", Estimator)
 BUS: web.AppKey[EventBus] = web.AppKey("BUS", EventBus)
 CONFIG: web.AppKey[ServerConfig] = web.AppKey("CONFIG", ServerConfig)
 METRICS: web.AppKey[ServerMetrics] = web.AppKey("METRICS", ServerMetrics)

@@ -5,7 +5,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from llamabind.errors import InvalidParameterError
+
 MAX_CONTEXT = 1 << 24
+MAX_DRAFT = 64
+_MAX_TEMPLATE = 1 << 18
 
 Layers = Annotated[int, Meta(ge=-1, le=65_535, description="layers on the GPU; -1 is all")]
 ContextSize = Annotated[int, Meta(ge=0, le=MAX_CONTEXT, description="tokens; 0 is the model's own")]
@@ -21,13 +25,62 @@ Ttl = Annotated[
     ),
 ]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
+Gpu = Annotated[int, Meta(ge=0, le=15, description="number of a GPU, from 0")]
+Share = Annotated[float, Meta(ge=0, le=1e6, description="proportion of the model")]
+Positive = Annotated[float, Meta(gt=0, le=1e12)]
+YarnFactor = Annotated[float, Meta(ge=-1, le=1e6, description="-1 is the model's own")]
+FilePath = Annotated[
+    str,
+    Meta(min_length=1, max_length=1024, description="file inside the models directories"),
+]
+AdapterScale = Annotated[float, Meta(ge=-1e4, le=1e4, description="strength of an adapter")]
+DraftTokens = Annotated[int, Meta(ge=0, le=MAX_DRAFT, description="tokens guessed at once")]
+Template = Annotated[
+    str, Meta(min_length=1, max_length=_MAX_TEMPLATE, description='Jinja source, or "chatml"')
+]
+CacheRam = Annotated[int, Meta(ge=-1, le=1 << 24, description="MiB; -1 is no limit, 0 is off")]
+
+# What --flash-attn off cannot read: llama.cpp transposes V then, and quantised blocks cannot be.
+_PLAIN_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
+# About the life of the model in the server: the engine is the same whatever they are.
+_LIFE = ("ttl", "pinned")
+_GENERATION_ONLY = (
+    "lora",
+    "draft_model",
+    "speculative",
+    "mmproj",
+    "chat_template",
+    "cache_ram",
+    "swa_full",
+    "kv_unified",
+    "n_batch",
+    "threads_batch",
+)
+
+
+class LoraChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An adapter to apply: a file inside the models directories by `path` or `id`, and how much."""
+
+    path: FilePath | None = None
+    id: FilePath | None = None
+    scale: AdapterScale = 1.0
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.id is None):
+            raise InvalidParameterError("lora", "every adapter has either a path or an id")
+
+    @property
+    def file(self) -> str:
+        """Whichever of the two names was given."""
+        return self.path or self.id or ""
 
 
 class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body of a load. None is the engine's default, which fits the model and the machine.
 
     The first six are the API reference's, the others llama-server's in the same words. `f16_kv` is
-    a short form of both cache types.
+    a short form of both cache types. docs/loading.md has a table of all. Raises
+    InvalidParameterError for settings that contradict each other.
     """
 
     n_gpu_layers: Layers | None = None
@@ -43,8 +96,40 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     cache_type_v: CacheType | None = None
     flash_attn: Literal["auto", "on", "off"] | None = None
     kv_unified: bool | None = None
+    cache_ram: CacheRam | None = None
+    swa_full: bool | None = None
+    split_mode: Literal["none", "layer", "row", "tensor"] | None = None
+    main_gpu: Gpu | None = None
+    tensor_split: Annotated[tuple[Share, ...], Meta(min_length=1, max_length=16)] | None = None
+    rope_scaling: Literal["none", "linear", "yarn", "longrope"] | None = None
+    rope_freq_base: Positive | None = None
+    rope_freq_scale: Positive | None = None
+    yarn_ext_factor: YarnFactor | None = None
+    yarn_attn_factor: YarnFactor | None = None
+    yarn_beta_fast: YarnFactor | None = None
+    yarn_beta_slow: YarnFactor | None = None
+    yarn_orig_ctx: ContextSize | None = None
+    lora: Annotated[tuple[LoraChoice, ...], Meta(max_length=16)] | None = None
+    speculative: Literal["auto", "off", "ngram", "draft"] | None = None
+    draft_model: FilePath | None = None
+    draft_max: Annotated[int, Meta(ge=1, le=MAX_DRAFT)] | None = None
+    draft_min: DraftTokens | None = None
+    draft_p_min: Annotated[float, Meta(ge=0, le=1)] | None = None
+    draft_gpu_layers: Layers | None = None
+    ngram_size: Annotated[int, Meta(ge=1, le=1024, description="tokens to look up")] | None = None
+    mmproj: FilePath | None = None
+    chat_template: Template | None = None
+    embedding: bool | None = None
+    pooling: Literal["none", "mean", "cls", "last", "rank"] | None = None
     ttl: Ttl | None = None
     pinned: bool | None = None
+
+    def __post_init__(self) -> None:
+        self._check_cache_types()
+        self._check_devices()
+        self._check_template()
+        self._check_speculation()
+        self._check_embedding()
 
     def over(self, base: "LoadSettings") -> "LoadSettings":
         """These settings, and those of `base` where these say nothing."""
@@ -56,4 +141,63 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @property
     def engine(self) -> "LoadSettings":
         """The same without what does not change the engine: equal ones need no new load."""
-        return msgspec.structs.replace(self, ttl=None, pinned=None)
+        return msgspec.structs.replace(self, **dict.fromkeys(_LIFE))
+
+    def _check_cache_types(self) -> None:
+        types = {"cache_type_k": self.cache_type_k, "cache_type_v": self.cache_type_v}
+        if self.f16_kv is not None:
+            meant = "f16" if self.f16_kv else "f32"
+            for name, value in types.items():
+                if value not in (None, meant):
+                    said = "true" if self.f16_kv else "false"
+                    raise InvalidParameterError(
+                        name, f"f16_kv: {said} means {meant}, but {name} is {value}: give one"
+                    )
+        if self.flash_attn == "off" and self.cache_type_v not in (None, *_PLAIN_CACHE_TYPES):
+            raise InvalidParameterError(
+                "cache_type_v", f"{self.cache_type_v} needs flash_attn, which is off"
+            )
+
+    def _check_devices(self) -> None:
+        if self.tensor_split is not None:
+            if not any(self.tensor_split):
+                raise InvalidParameterError("tensor_split", "at least one share must be above 0")
+            if self.split_mode == "none":
+                raise InvalidParameterError(
+                    "tensor_split", 'split_mode "none" puts everything on main_gpu'
+                )
+        if self.split_mode == "tensor" and self.flash_attn == "off":
+            raise InvalidParameterError("split_mode", '"tensor" needs flash_attn, which is off')
+
+    def _check_template(self) -> None:
+        text = self.chat_template
+        if text is None:
+            return
+        if "\0" in text:
+            raise InvalidParameterError("chat_template", "a NUL character is not allowed")
+        # Anything else would be a template that ignores the conversation.
+        if text != "chatml" and "{{" not in text and "{%" not in text:
+            raise InvalidParameterError(
+                "chat_template", 'this is no Jinja source; the only built-in name is "chatml"'
+            )
+
+    def _check_speculation(self) -> None:
+        if self.speculative == "draft" and self.draft_model is None:
+            raise InvalidParameterError("draft_model", 'speculative "draft" needs a draft_model')
+        if self.speculative in ("off", "ngram") and self.draft_model is not None:
+            raise InvalidParameterError(
+                "draft_model", f'speculative "{self.speculative}" uses no draft_model'
+            )
+        if (self.draft_min or 0) > (MAX_DRAFT if self.draft_max is None else self.draft_max):
+            raise InvalidParameterError(
+                "draft_min", f"{self.draft_min} is more than draft_max {self.draft_max}"
+            )
+
+    def _check_embedding(self) -> None:
+        if not self.embedding:
+            if self.pooling is not None:
+                raise InvalidParameterError("pooling", "it is for a load with embedding: true")
+            return
+        for name in _GENERATION_ONLY:
+            if getattr(self, name) is not None:
+                raise InvalidParameterError(name, "a model loaded with embedding: true has none")

@@ -56,7 +56,7 @@ class ModelLoader:
             await self._clock.sleep(entry.guard.wait_seconds)
             worker = await self._bring_in(entry)
         except LoadFailedError as error:
-            failure = self._fail(entry, error.reason, error.detail, error.log_tail)
+            failure = self._fail(entry, error.reason, error.detail, error.log_tail, error.param)
             raise _api_error(entry, failure) from error
         except ApiError as error:
             self._fail(entry, str(error.extra.get("reason", error.code)), error.message)
@@ -90,7 +90,12 @@ class ModelLoader:
         self._fail(entry, "crashed", f"the worker process {end.description}", end.log_tail)
 
     def _fail(
-        self, entry: ModelEntry, reason: str, detail: str, log_tail: tuple[str, ...] = ()
+        self,
+        entry: ModelEntry,
+        reason: str,
+        detail: str,
+        log_tail: tuple[str, ...] = (),
+        param: str | None = None,
     ) -> Failure:
         """Set the model down as failed. Our log gets everything, clients what is fit for them."""
         logger.error("model %s: %s: %s", entry.id, reason, detail)
@@ -104,7 +109,7 @@ class ModelLoader:
             entry.guard.record_crash()
             if entry.guard.is_looping:
                 reason, detail = "crash_loop", _loop_detail(entry, detail)
-        failure = Failure(reason, detail, log)
+        failure = Failure(reason, detail, log, param)
         entry.fail(failure)
         self._status.record_error(f"model {entry.id}: {reason}: {detail}")
         return failure
@@ -131,7 +136,8 @@ def _loop_detail(entry: ModelEntry, last: str) -> str:
 def _api_error(entry: ModelEntry, failure: Failure) -> ApiError:
     if failure.reason == "crash_loop":
         return crash_loop_error(entry)
-    error = load_error(failure.reason, f"model {entry.id!r} cannot be loaded: {failure.detail}")
+    message = f"model {entry.id!r} cannot be loaded: {failure.detail}"
+    error = load_error(failure.reason, message, failure.param)
     error.extra["log"] = list(failure.log_tail)
     return error
 

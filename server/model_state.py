@@ -32,12 +32,14 @@ class UnloadReason(StrEnum):
 class Failure:
     """Why a model is not loaded: a word for programs, a sentence, and the last lines of its log.
 
+    `param` names the setting, where one is wrong.
     Clients read all of it: one line of detail, and no paths of this machine (see public_text).
     """
 
     reason: str
     detail: str
     log_tail: tuple[str, ...] = ()
+    param: str | None = None
 
 
 _S = ModelState

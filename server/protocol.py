@@ -1,6 +1,7 @@
 """What the server and a worker process say to each other, one msgpack message per frame.
 
-The server speaks first with Load, then any number of Submit, Cancel and GetStats. The worker greets
+The server speaks first with Load, then any number of Submit, Cancel and GetStats. (Or with
+Estimate, which has one answer and ends the worker.) The worker greets
 with Hello, reports Progress, then Loaded or LoadFailed; afterwards Admitted or Refused once per
 Submit, and a Step after each engine step with what is new of all answers. Closing the socket is the
 end of everything: the worker leaves at once, whatever it is doing. That is also how a load is
@@ -8,7 +9,7 @@ cancelled, and why no worker outlives its server.
 """
 
 from enum import StrEnum
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import msgspec
 
@@ -54,11 +55,31 @@ class DeviceMemory(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------------- server to worker
 
 
+class LoadFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """The files that a load's settings name, as absolute paths inside the models directories.
+
+    `lora` are (path, scale) pairs.
+    """
+
+    lora: tuple[tuple[str, float], ...] = ()
+    draft_model: str | None = None
+    mmproj: str | None = None
+
+
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """Load the model. The first message, sent once."""
 
     path: str
     settings: LoadSettings
+    files: LoadFiles = LoadFiles()
+
+
+class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
+    """Say what a load would take, instead of loading: Estimated or LoadFailed, then the end."""
+
+    path: str
+    settings: LoadSettings
+    files: LoadFiles = LoadFiles()
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -78,7 +99,7 @@ class GetStats(msgspec.Struct, frozen=True, tag="get_stats"):
     """Ask for one Stats."""
 
 
-ToWorker: TypeAlias = Load | Submit | Cancel | GetStats
+ToWorker: TypeAlias = Load | Estimate | Submit | Cancel | GetStats
 
 
 # ------------------------------------------------------------------------- worker to server
@@ -100,7 +121,8 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 class LoadedModel(msgspec.Struct, frozen=True, tag="loaded", kw_only=True):
     """The model is ready. What was asked for is one thing, these are the effective values.
 
-    `n_ctx` is the most one request may use; `memory_bytes` is weights, KV cache and buffers;
+    `n_ctx` is the most one request may use; `memory_bytes` is weights, KV cache and buffers,
+    `devices` says where they are; `effective` has every setting of a load by its name;
     `fingerprint` names the llama.cpp build.
     """
 
@@ -109,10 +131,11 @@ class LoadedModel(msgspec.Struct, frozen=True, tag="loaded", kw_only=True):
     n_parallel: int
     threads: int
     memory_bytes: int
+    devices: tuple[DeviceMemory, ...] = ()
+    effective: dict[str, Any] = {}
     description: str = ""
     fingerprint: str = ""
     warnings: tuple[str, ...] = ()
-    devices: tuple[DeviceMemory, ...] = ()
 
 
 class Estimated(msgspec.Struct, frozen=True, tag="estimated", kw_only=True):
@@ -125,10 +148,14 @@ class Estimated(msgspec.Struct, frozen=True, tag="estimated", kw_only=True):
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
-    """The model was not loaded; `reason` as in llamabind.errors.ModelLoadError."""
+    """The model was not loaded; `reason` as in llamabind.errors.ModelLoadError.
+
+    `param` names the setting, where one is wrong.
+    """
 
     reason: str
     detail: str
+    param: str | None = None
 
 
 class Admitted(msgspec.Struct, frozen=True, tag="admitted"):
@@ -237,6 +264,7 @@ class EngineDown(msgspec.Struct, frozen=True, tag="engine_down"):
     message: str
 
 
+FromEstimator: TypeAlias = Hello | Estimated | LoadFailed
 FromWorker: TypeAlias = (
     Hello | Progress | LoadedModel | LoadFailed | Admitted | Refused | Step | Stats | EngineDown
 )

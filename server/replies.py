@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from server.errors import InvalidRequestError
+from llamabind.errors import InvalidParameterError
+from server.errors import InvalidRequestError, invalid_parameter
 
 # msgspec ends its messages with the place, as in " - at `$.messages[0].role`".
 _PLACE = re.compile(r" - at `(?P<path>[^`]*)`$")
@@ -42,6 +43,8 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, InvalidParameterError):
+            raise invalid_parameter(error.__cause__) from None
         raise _wrong_field(str(error)) from None
     except msgspec.DecodeError as error:
         raise InvalidRequestError(f"the body is not valid JSON: {error}", code="bad_json") from None

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
+from llamabind.errors import InvalidParameterError
+from server.companion_files import CompanionFiles
 from server.errors import (
     ApiError,
     ContextOverflowError,
@@ -31,6 +33,7 @@ from server.protocol import (
     Load,
     LoadedModel,
     LoadFailed,
+    LoadFiles,
     Progress,
     RefusalKind,
     Refused,
@@ -83,9 +86,9 @@ class WorkerClient:
         """For how long an engine that has work made no step, or the process said nothing."""
         return self._life.stalled_seconds(is_busy=bool(self._streams))
 
-    async def load(self, path: Path, settings: LoadSettings) -> None:
+    async def load(self, path: Path, settings: LoadSettings, files: LoadFiles) -> None:
         """Have the model loaded. Raises LoadFailedError."""
-        self._send(Load(str(path), settings))
+        self._send(Load(str(path), settings, files))
         await asyncio.shield(self._loaded)
 
     def submit(self, message: Submit, stream: TokenStream) -> None:
@@ -175,8 +178,8 @@ class WorkerClient:
             case LoadedModel():
                 self._life.note_report(0)
                 _resolve(self._loaded, message)
-            case LoadFailed(reason, detail):
-                self._fail_load(LoadFailedError(reason, detail, self._process.log_tail))
+            case LoadFailed(reason, detail, param):
+                self._fail_load(LoadFailedError(reason, detail, self._process.log_tail, param))
             case EngineDown(text):
                 self._last_words = text
             case Hello(version, _):
@@ -225,16 +228,20 @@ class WorkerClient:
 class WorkerLauncher:
     """Starts worker processes and has them load a model; the real WorkerStarter."""
 
-    def __init__(self, command: Sequence[str], load_timeout: float) -> None:
+    def __init__(self, command: Sequence[str], load_timeout: float, files: CompanionFiles) -> None:
         self._command = tuple(command)
         self._load_timeout = load_timeout
+        self._files = files
 
     async def __call__(
         self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
     ) -> WorkerClient:
         """Start a process and load the model, or LoadFailedError. Cancelling ends the process."""
         try:
+            files = await asyncio.to_thread(self._files.find, settings)
             process = await WorkerProcess.start(self._command, name)
+        except InvalidParameterError as error:
+            raise LoadFailedError.wrong(error) from None
         except OSError as error:
             raise LoadFailedError(
                 "crashed", f"no worker process can be started: {error}"
@@ -242,7 +249,7 @@ class WorkerLauncher:
         client = WorkerClient(process, progress)
         try:
             async with asyncio.timeout(self._load_timeout):
-                await client.load(path, settings)
+                await client.load(path, settings, files)
         except TimeoutError:
             await client.stop()
             detail = f"the load took longer than {self._load_timeout:g} seconds"

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
+from llamabind.errors import InvalidParameterError
 from server.load_settings import LoadSettings
 from server.protocol import Estimated, LoadedModel, Stats, Submit
 from server.stream import TokenStream
@@ -23,13 +24,28 @@ ProgressCallback: TypeAlias = Callable[[float], None]
 
 
 class LoadFailedError(Exception):
-    """A model could not be loaded; `reason` as in llamabind.errors.ModelLoadError, or "crashed"."""
+    """A model could not be loaded; `reason` as in llamabind.errors.ModelLoadError, or "crashed".
 
-    def __init__(self, reason: str, detail: str, log_tail: tuple[str, ...] = ()) -> None:
+    `param` names the setting, where one is wrong.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        log_tail: tuple[str, ...] = (),
+        param: str | None = None,
+    ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
         self.log_tail = log_tail
+        self.param = param
+
+    @classmethod
+    def wrong(cls, error: InvalidParameterError) -> Self:
+        """For a setting that cannot be."""
+        return cls("invalid_parameter", str(error), param=error.field)
 
 
 class Worker(Protocol):
@@ -78,7 +94,7 @@ class WorkerStarter(Protocol):
 
 
 class Estimator(Protocol):
-    """Says what a load would take without loading."""
+    """Says what a load would take, without loading."""
 
     async def __call__(self, name: str, path: Path, settings: LoadSettings) -> Estimated:
-        """Ask a short-lived process. Raises LoadFailedError."""
+        """The memory by device. Raises LoadFailedError."""

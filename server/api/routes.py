@@ -25,6 +25,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/v2/models", v2_models.list_models),
         web.post(f"/api/v2/models/{_ID}/load", v2_models.load_model),
         web.post(f"/api/v2/models/{_ID}/unload", v2_models.unload_model),
+        web.post(f"/api/v2/models/{_ID}/estimate", v2_models.estimate_model),
         web.get(f"/api/v2/models/{_ID}", v2_models.show_model),
         web.post(f"/api/v2/chat/{_ID}/stream", v2_chat.chat_stream),
         web.post(f"/api/v2/chat/{_ID}", v2_chat.chat),

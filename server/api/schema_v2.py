@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from server.api.schema_chat import ChatFields
-from server.formats import byte_size, iso_time
+from server.api.schema_load import load_settings, memory_documents
+from server.formats import iso_time
 from server.model_entry import ModelEntry
 from server.model_state import ModelState
 from server.protocol import Stats
@@ -67,37 +68,13 @@ def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
             "average_speed": entry.average_speed,
         },
         "settings": load_settings(entry),
+        "memory": memory_documents(entry.worker.model.devices) if entry.is_in_memory else None,
+        "warnings": list(entry.worker.model.warnings) if entry.is_in_memory else [],
         "engine": _engine(entry, stats) if entry.is_in_memory else None,
     }
     if entry.state is ModelState.LOADING:
         detail["progress"] = round(entry.progress, 3)
     return detail
-
-
-def load_reply(entry: ModelEntry) -> dict[str, Any]:
-    """POST /api/v2/models/{model_id}/load."""
-    return {
-        "status": "success",
-        "message": "Model loaded successfully",
-        "load_time": _load_time(entry),
-        "memory_used": byte_size(entry.worker.model.memory_bytes),
-        "settings": load_settings(entry),
-        "warnings": list(entry.worker.model.warnings),
-    }
-
-
-def load_settings(entry: ModelEntry) -> dict[str, Any]:
-    """What was asked for, and what it became (null while the model is not in memory)."""
-    effective = None
-    if entry.is_in_memory:
-        model = entry.worker.model
-        effective = {
-            "n_ctx": model.n_ctx,
-            "n_batch": model.n_batch,
-            "n_parallel": model.n_parallel,
-            "threads": model.threads,
-        }
-    return {"requested": msgspec.to_builtins(entry.settings), "effective": effective}
 
 
 def _engine(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import socket
 import sys
 from typing import NoReturn
 
-from server.worker.llama_engine import load_llama_engine
+from server.worker.estimate import estimate_load
+from server.worker.load import load_worker_engine
 from server.worker.session import serve
 
 
@@ -21,7 +22,7 @@ def main() -> NoReturn:
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    serve(socket.socket(fileno=arguments.fd), load_llama_engine)
+    serve(socket.socket(fileno=arguments.fd), load_worker_engine, estimate_load)
 
 
 if __name__ == "__main__":

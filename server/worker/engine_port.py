@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 from llamabind import GenerationRequest, RequestOutput
 from llamabind.prompting import PromptRequests
 from server.job import Job
-from server.protocol import Load, LoadedModel, Stats
+from server.protocol import Estimate, Estimated, Load, LoadedModel, Stats
 
 OnStep: TypeAlias = Callable[[Sequence[RequestOutput]], None]
 OnFailure: TypeAlias = Callable[[BaseException], None]
@@ -52,3 +52,10 @@ class EngineLoader(Protocol):
 
     def __call__(self, load: Load, events: EngineEvents) -> WorkerEngine:
         """Returns when the engine is ready. Raises LlamaError."""
+
+
+class EstimateMaker(Protocol):
+    """Says what a load would take."""
+
+    def __call__(self, message: Estimate) -> Estimated:
+        """Returns when it is known; loads nothing. Raises LlamaError."""

@@ -10,11 +10,9 @@ from queue import SimpleQueue
 from llamabind import RequestOutput
 from llamabind.errors import (
     ChatTemplateError,
-    ContextCreateError,
     GrammarError,
     InvalidParameterError,
     LlamaError,
-    ModelLoadError,
     PromptTooLongError,
     TokenizeError,
 )
@@ -22,6 +20,8 @@ from llamabind.prompting import PromptRequests
 from server.protocol import (
     Admitted,
     EngineDown,
+    Estimate,
+    Estimated,
     Load,
     LoadFailed,
     Progress,
@@ -30,8 +30,9 @@ from server.protocol import (
     Submit,
 )
 from server.worker.answers import AnswerDesk
-from server.worker.engine_port import EngineEvents, EngineLoader, WorkerEngine
+from server.worker.engine_port import EngineEvents, EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.heartbeat import Heartbeat
+from server.worker.load_failure import load_failure
 from server.worker.sender import FrameSender
 
 logger = logging.getLogger(__name__)
@@ -46,18 +47,21 @@ class Intake:
     `cancel` and `engine` are for the reader thread, which must not wait for a long prompt.
     """
 
-    def __init__(self, sender: FrameSender, load_engine: EngineLoader) -> None:
+    def __init__(
+        self, sender: FrameSender, load_engine: EngineLoader, estimate: EstimateMaker
+    ) -> None:
         self.engine: WorkerEngine | None = None
         self._sender = sender
         self._load_engine = load_engine
+        self._estimate = estimate
         self._desk = AnswerDesk()
-        self._queue: SimpleQueue[Load | Submit] = SimpleQueue()
+        self._queue: SimpleQueue[Load | Estimate | Submit] = SimpleQueue()
         # Requests between the reader and the engine; a cancel meets them here or there.
         self._waiting: set[str] = set()
         self._lock = threading.Lock()
         threading.Thread(target=self._run, name="intake", daemon=True).start()
 
-    def put(self, message: Load | Submit) -> None:
+    def put(self, message: Load | Estimate | Submit) -> None:
         """Take a message from the server."""
         if isinstance(message, Submit):
             with self._lock:
@@ -77,6 +81,8 @@ class Intake:
             match self._queue.get():
                 case Load() as load:
                     self._load(load)
+                case Estimate() as message:
+                    self._answer_estimate(message)
                 case Submit() as message:
                     self._take(message)
 
@@ -90,11 +96,22 @@ class Intake:
             # A bug of ours, too: the server waits for an answer, and a load holds up others.
             if not isinstance(error, LlamaError):
                 logger.exception("the load failed unexpectedly")
-            self._sender.send(_load_failure(error))
+            self._sender.send(load_failure(error))
             self._sender.close()
             os._exit(EXIT_LOAD_FAILED)
         self._sender.send(self.engine.describe())
         Heartbeat(self.engine, self._sender).start()
+
+    def _answer_estimate(self, message: Estimate) -> None:
+        try:
+            answer: Estimated | LoadFailed = self._estimate(message)
+        except Exception as error:
+            if not isinstance(error, LlamaError):
+                logger.exception("the estimate failed unexpectedly")
+            answer = load_failure(error)
+        self._sender.send(answer)
+        self._sender.close()
+        os._exit(0 if isinstance(answer, Estimated) else EXIT_LOAD_FAILED)
 
     def _report_progress(self, fraction: float) -> None:
         self._sender.send(Progress(fraction))
@@ -167,20 +184,6 @@ class Intake:
             self.engine.close()
         self._sender.close()
         os._exit(EXIT_ENGINE_FAILED)
-
-
-def _load_failure(error: Exception) -> LoadFailed:
-    match error:
-        case ModelLoadError():
-            return LoadFailed(error.reason, error.detail)
-        case InvalidParameterError():
-            return LoadFailed("invalid_parameter", str(error))
-        case ContextCreateError():
-            return LoadFailed("out_of_memory", str(error))
-        case LlamaError():
-            return LoadFailed("unknown", str(error))
-        case _:
-            return LoadFailed("unknown", f"{type(error).__name__}: {error}")
 
 
 def _refusal(request_id: str, error: LlamaError) -> Refused:

@@ -13,13 +13,14 @@ from server.framing import FrameReader, FramingError
 from server.protocol import (
     PROTOCOL_VERSION,
     Cancel,
+    Estimate,
     GetStats,
     Hello,
     Load,
     Submit,
     ToWorker,
 )
-from server.worker.engine_port import EngineLoader
+from server.worker.engine_port import EngineLoader, EstimateMaker
 from server.worker.intake import Intake
 from server.worker.sender import FrameSender
 
@@ -33,7 +34,9 @@ _OOM_SCORE = "500"
 _TITLE_LENGTH = 15
 
 
-def serve(connection: socket.socket, load_engine: EngineLoader) -> NoReturn:
+def serve(
+    connection: socket.socket, load_engine: EngineLoader, estimate: EstimateMaker
+) -> NoReturn:
     """Read the server's messages on this thread until the server is gone, then leave at once.
 
     The reader does nothing that can take long, so that the end is noticed whatever the other
@@ -46,7 +49,8 @@ def serve(connection: socket.socket, load_engine: EngineLoader) -> NoReturn:
     _set_process_facts()
     status = EXIT_BAD_PROTOCOL
     try:
-        _read(connection, load_engine)
+        sender = FrameSender(connection)
+        _read(connection, sender, Intake(sender, load_engine, estimate))
         status = 0
     except FramingError:
         logger.exception("the server speaks another protocol")
@@ -55,10 +59,8 @@ def serve(connection: socket.socket, load_engine: EngineLoader) -> NoReturn:
         os._exit(status)
 
 
-def _read(connection: socket.socket, load_engine: EngineLoader) -> None:
-    sender = FrameSender(connection)
+def _read(connection: socket.socket, sender: FrameSender, intake: Intake) -> None:
     sender.send(Hello(PROTOCOL_VERSION, os.getpid()))
-    intake = Intake(sender, load_engine)
     frames: FrameReader[ToWorker] = FrameReader(ToWorker)
     while data := _receive(connection):
         for message in frames.feed(data):
@@ -67,7 +69,7 @@ def _read(connection: socket.socket, load_engine: EngineLoader) -> None:
 
 def _handle(message: ToWorker, intake: Intake, sender: FrameSender) -> None:
     match message:
-        case Load(path, _):
+        case Load(path) | Estimate(path):
             _set_title(Path(path).stem)
             intake.put(message)
         case Submit():

@@ -187,7 +187,7 @@ def test_engine_settings_of_a_load_take_effect(server: ServerProcess) -> None:
     loaded = server.post(f"/api/v2/models/{TINY}/load", settings)["settings"]
     assert loaded["requested"] == settings
     assert loaded["effective"]["n_parallel"] == 2
-    assert loaded["effective"]["n_ctx"] == 1024, "each of two streams has half of the context"
+    assert loaded["effective"]["n_ctx_seq"] == 1024, "each of two streams has half of the context"
     answer = server.post(_CHAT, {"messages": _FRANCE, "temperature": 0})
     assert answer["choices"][0]["message"]["content"] == _PARIS
     status, refused = server.request("POST", f"/api/v2/models/{TINY}/load", {"cache_type_k": "f12"})

@@ -34,10 +34,12 @@ from llamabind.request import (
     Usage,
 )
 from server.job import Job
-from server.protocol import Load, LoadedModel, Stats
+from server.protocol import DeviceMemory, Estimate, Estimated, Load, LoadedModel, Stats
 from server.worker.engine_port import EngineEvents
 from server.worker.session import serve
 
+_MIB = 1 << 20
+_DEVICES = (DeviceMemory("CPU", "host", 10 * _MIB, 2 * _MIB, _MIB, 1 << 40, 2 << 40),)
 N_CTX = 64
 BUGGY_N_CTX = 7
 STEP_SECONDS = 0.002
@@ -89,6 +91,8 @@ class ScriptedEngine:
             n_parallel=4,
             threads=1,
             memory_bytes=13 << 20,
+            devices=_DEVICES,
+            effective={"n_ctx": N_CTX, "n_parallel": 4, "cache_type_k": "f16"},
             description="scripted",
             fingerprint="b1-fake",
         )
@@ -202,6 +206,22 @@ class ScriptedEngine:
         self._events.on_step([output])
 
 
+def scripted_estimate(message: Estimate) -> Estimated:
+    tail = Path(message.path).read_bytes()[-64:].split(b"\n")[-1].decode(errors="replace")
+    if tail.startswith("FAIL:"):
+        raise ModelLoadError(tail.removeprefix("FAIL:"), "scripted failure")
+    if tail == "DIE":
+        os.abort()
+    if tail == "BUG":
+        raise KeyError("bug")
+    if tail == "SLOW":
+        threading.Event().wait()
+    # One more start of a process is one more line, for tests that count them.
+    with Path(message.path).with_suffix(".estimates").open("a") as log:
+        log.write("estimate\n")
+    return Estimated(devices=_DEVICES, n_ctx=message.settings.n_ctx or N_CTX, n_gpu_layers=0)
+
+
 def load_scripted_engine(load: Load, events: EngineEvents) -> ScriptedEngine:
     tail = Path(load.path).read_bytes()[-64:].split(b"\n")[-1].decode(errors="replace")
     print(f"loading {Path(load.path).name}", flush=True)
@@ -224,4 +244,4 @@ def load_scripted_engine(load: Load, events: EngineEvents) -> ScriptedEngine:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
-    serve(socket.socket(fileno=parser.parse_args().fd), load_scripted_engine)
+    serve(socket.socket(fileno=parser.parse_args().fd), load_scripted_engine, scripted_estimate)

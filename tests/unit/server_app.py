@@ -9,7 +9,9 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
 from server.app import create_app
+from server.companion_files import CompanionFiles
 from server.config import ServerConfig
+from server.estimator import WorkerEstimator
 from server.worker_client import WorkerLauncher
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
@@ -19,7 +21,12 @@ Client = TestClient[web.Request, web.Application]
 def make_app(models_dir: Path, **settings: Any) -> web.Application:
     """The application with `models_dir` and no bundled model."""
     config = ServerConfig(models_dir=models_dir, bundled_model=False, **settings)
-    return create_app(config, start_worker=WorkerLauncher(COMMAND, config.load_timeout))
+    files = CompanionFiles(config.model_directories)
+    return create_app(
+        config,
+        start_worker=WorkerLauncher(COMMAND, config.load_timeout, files),
+        estimate=WorkerEstimator(COMMAND, files, config.load_timeout),
+    )
 
 
 def chat_body(text: str, **more: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from fake_worker import N_CTX
 from gguf_files import write_gguf
 
+from server.companion_files import CompanionFiles
 from server.errors import (
     ApiError,
     ContextOverflowError,
@@ -35,7 +36,7 @@ _COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 @asynccontextmanager
 async def _worker(path: Path, progress: list[float] | None = None) -> AsyncIterator[WorkerClient]:
     seen = progress if progress is not None else []
-    launcher = WorkerLauncher(_COMMAND, load_timeout=30)
+    launcher = WorkerLauncher(_COMMAND, load_timeout=30, files=CompanionFiles(()))
     client = await launcher("m", path, LoadSettings(), seen.append)
     try:
         yield client
@@ -203,7 +204,7 @@ async def test_a_bug_while_loading_is_a_failed_load(tmp_path: Path) -> None:
 
 async def test_a_cancelled_load_ends_the_process(tmp_path: Path) -> None:
     loading = asyncio.Event()
-    launcher = WorkerLauncher(_COMMAND, load_timeout=30)
+    launcher = WorkerLauncher(_COMMAND, load_timeout=30, files=CompanionFiles(()))
     path = write_gguf(tmp_path / "m.gguf", "SLOW")
     task = asyncio.ensure_future(launcher("m", path, LoadSettings(), lambda _: loading.set()))
     await loading.wait()
@@ -213,20 +214,22 @@ async def test_a_cancelled_load_ends_the_process(tmp_path: Path) -> None:
 
 
 async def test_a_load_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    launcher = WorkerLauncher(_COMMAND, load_timeout=0.5)
+    launcher = WorkerLauncher(_COMMAND, load_timeout=0.5, files=CompanionFiles(()))
     path = write_gguf(tmp_path / "m.gguf", "SLOW")
     with pytest.raises(LoadFailedError, match=r"longer than 0\.5 seconds"):
         await launcher("m", path, LoadSettings(), lambda _: None)
 
 
 async def test_a_command_that_does_not_exist_is_a_failed_load(tmp_path: Path) -> None:
-    launcher = WorkerLauncher([str(tmp_path / "nothing")], load_timeout=5)
+    launcher = WorkerLauncher([str(tmp_path / "nothing")], load_timeout=5, files=CompanionFiles(()))
     with pytest.raises(LoadFailedError, match="no worker process can be started"):
         await launcher("m", tmp_path, LoadSettings(), lambda _: None)
 
 
 async def test_a_worker_that_talks_nonsense_is_a_failed_load(tmp_path: Path) -> None:
     script = "import socket,sys; socket.socket(fileno=int(sys.argv[-1])).sendall(b'\\xff' * 9)"
-    launcher = WorkerLauncher([sys.executable, "-c", script], load_timeout=30)
+    launcher = WorkerLauncher(
+        [sys.executable, "-c", script], load_timeout=30, files=CompanionFiles(())
+    )
     with pytest.raises(LoadFailedError, match="not our protocol"):
         await launcher("m", tmp_path, LoadSettings(), lambda _: None)

@@ -1,0 +1,71 @@
+"""The documents about loading a model: what was asked for, what it came to, what it takes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from server.formats import byte_size, iso_time
+from server.load_settings import LoadSettings
+from server.model_entry import ModelEntry
+from server.protocol import DeviceMemory, Estimated
+
+
+def load_reply(entry: ModelEntry) -> dict[str, Any]:
+    """POST /api/v2/models/{model_id}/load."""
+    model = entry.worker.model
+    return {
+        "status": "success",
+        "message": "Model loaded successfully",
+        "load_time": iso_time(entry.loaded_at) if entry.loaded_at else None,
+        "memory_used": byte_size(model.memory_bytes),
+        "settings": load_settings(entry),
+        "memory": memory_documents(model.devices),
+        "warnings": list(model.warnings),
+    }
+
+
+def load_settings(entry: ModelEntry) -> dict[str, Any]:
+    """What was asked for, and what it became (null while the model is not in memory)."""
+    effective = None
+    if entry.is_in_memory:
+        settings = entry.settings
+        life = {"ttl": settings.ttl, "pinned": bool(settings.pinned)}
+        effective = entry.worker.model.effective | life
+    return {"requested": msgspec.to_builtins(entry.settings), "effective": effective}
+
+
+def estimate_reply(model_id: str, settings: LoadSettings, estimate: Estimated) -> dict[str, Any]:
+    """POST /api/v2/models/{model_id}/estimate."""
+    return {
+        "id": model_id,
+        "fits": all(_fits(device) for device in estimate.devices),
+        "memory_needed": byte_size(sum(device.used_bytes for device in estimate.devices)),
+        "memory": memory_documents(estimate.devices),
+        "settings": {
+            "requested": msgspec.to_builtins(settings),
+            "effective": {"n_ctx": estimate.n_ctx, "n_gpu_layers": estimate.n_gpu_layers},
+        },
+        "warnings": list(estimate.warnings),
+    }
+
+
+def memory_documents(devices: Iterable[DeviceMemory]) -> list[dict[str, Any]]:
+    """One for each device, in bytes; null where a device does not say."""
+    return [
+        {
+            "device": device.name,
+            "kind": device.kind,
+            "used_bytes": device.used_bytes,
+            "model_bytes": device.model_bytes,
+            "context_bytes": device.context_bytes,
+            "compute_bytes": device.compute_bytes,
+            "free_bytes": device.free_bytes,
+            "total_bytes": device.total_bytes,
+        }
+        for device in devices
+    ]
+
+
+def _fits(device: DeviceMemory) -> bool:
+    return device.free_bytes is None or device.used_bytes <= device.free_bytes

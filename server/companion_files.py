@@ -1,0 +1,58 @@
+"""CompanionFiles: the files that a load's settings name, found inside the models directories.
+
+Whatever a name says, nothing outside can be reached: it is resolved, links included, and what is
+not below one of the directories then is refused.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from llamabind.errors import InvalidParameterError
+from server.load_settings import LoadSettings
+from server.protocol import LoadFiles
+
+_MAX_NAME_BYTES = 255
+
+
+class CompanionFiles:
+    """Looks names up in directories; earlier ones win. Blocking: use a thread."""
+
+    def __init__(self, directories: Iterable[Path]) -> None:
+        self._directories = tuple(directories)
+
+    def find(self, settings: LoadSettings) -> LoadFiles:
+        """The absolute paths. Raises InvalidParameterError with the name of the field."""
+        adapters = settings.lora or ()
+        return LoadFiles(
+            lora=tuple(
+                (self._path(f"lora[{index}]", adapter.file), adapter.scale)
+                for index, adapter in enumerate(adapters)
+            ),
+            draft_model=self._optional("draft_model", settings.draft_model),
+            mmproj=self._optional("mmproj", settings.mmproj),
+        )
+
+    def _optional(self, field: str, name: str | None) -> str | None:
+        return None if name is None else self._path(field, name)
+
+    def _path(self, field: str, name: str) -> str:
+        _check_name(field, name)
+        for directory in self._directories:
+            # Not Path.resolve: it raises on a link that leads to itself.
+            root = Path(os.path.realpath(directory))
+            path = Path(os.path.realpath(root / name))
+            if path.is_relative_to(root) and path.is_file():
+                return str(path)
+        raise InvalidParameterError(
+            field, f"there is no file {name!r} in the models directory or below it"
+        )
+
+
+def _check_name(field: str, name: str) -> None:
+    if not name.isprintable() or name.encode(errors="ignore").decode() != name:
+        raise InvalidParameterError(field, f"{name!r} is no file name")
+    if any(len(part.encode()) > _MAX_NAME_BYTES for part in name.split("/")):
+        raise InvalidParameterError(field, "a part of the file name is too long")
+    if not name.lower().endswith(".gguf"):
+        raise InvalidParameterError(field, f"{name!r} does not end in .gguf")

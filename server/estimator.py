@@ -1,0 +1,149 @@
+"""WorkerEstimator: asks short-lived worker processes what a load would take; the real Estimator."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from llamabind.errors import InvalidParameterError
+from llamabind.host_memory import host_memory
+from server.companion_files import CompanionFiles
+from server.framing import FrameReader, FramingError, encode_frame
+from server.load_settings import LoadSettings
+from server.protocol import (
+    DeviceMemory,
+    Estimate,
+    Estimated,
+    FromEstimator,
+    Hello,
+    LoadFailed,
+    LoadFiles,
+)
+from server.worker_port import LoadFailedError
+from server.worker_process import WorkerProcess
+
+logger = logging.getLogger(__name__)
+_READ_BYTES = 1 << 16
+_MAX_CACHED = 256
+# Each parses a vocabulary, which may take some hundred MB for a moment.
+_CONCURRENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What an answer depends on: the files as they are on disk, and what the engine is told."""
+
+    files: tuple[tuple[str, int, int], ...]
+    scales: tuple[float, ...]
+    settings: LoadSettings
+
+
+class WorkerEstimator:
+    """Estimates, remembered by files and settings. Loop only.
+
+    Native code parses the file in a process of its own, with a limit of time and of memory. What is
+    free is asked anew each time; a driver knows it of its GPU, so answers with GPUs are not kept.
+    """
+
+    def __init__(
+        self, command: Sequence[str], files: CompanionFiles, timeout_seconds: float
+    ) -> None:
+        self._command = tuple(command)
+        self._files = files
+        self._timeout_seconds = timeout_seconds
+        self._answers: OrderedDict[_Question, Estimated] = OrderedDict()
+        self._slots = asyncio.Semaphore(_CONCURRENT)
+
+    async def __call__(self, name: str, path: Path, settings: LoadSettings) -> Estimated:
+        """What the load would take, by device. Raises LoadFailedError."""
+        try:
+            files = await asyncio.to_thread(self._files.find, settings)
+        except InvalidParameterError as error:
+            raise LoadFailedError.wrong(error) from None
+        question = await asyncio.to_thread(_question, path, settings, files)
+        known = self._answers.get(question)
+        if known is not None:
+            self._answers.move_to_end(question)
+            return await asyncio.to_thread(_refreshed, known)
+        async with self._slots:
+            answer = await self._ask(name, Estimate(str(path), settings, files))
+        if all(device.kind == "host" for device in answer.devices):
+            self._answers[question] = answer
+            if len(self._answers) > _MAX_CACHED:
+                self._answers.popitem(last=False)
+        return answer
+
+    async def _ask(self, name: str, message: Estimate) -> Estimated:
+        try:
+            process = await WorkerProcess.start(self._command, f"{name} (estimate)")
+        except OSError as error:
+            detail = f"no worker process can be started: {error}"
+            raise LoadFailedError("crashed", detail) from error
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                process.writer.write(encode_frame(message))
+                return await _answer(process)
+        except TimeoutError:
+            detail = f"the estimate took longer than {self._timeout_seconds:g} seconds"
+            raise LoadFailedError("timeout", detail, process.log_tail) from None
+        finally:
+            await process.stop()
+
+
+async def _answer(process: WorkerProcess) -> Estimated:
+    """The first message that is one; the end of the process instead of it is a crash."""
+    frames: FrameReader[FromEstimator] = FrameReader(FromEstimator)
+    try:
+        while data := await process.reader.read(_READ_BYTES):
+            for message in frames.feed(data):
+                match message:
+                    case Estimated():
+                        return message
+                    case LoadFailed(reason, detail, param):
+                        raise LoadFailedError(reason, detail, process.log_tail, param)
+                    case Hello():
+                        logger.debug("%s: protocol %d", process.name, message.protocol_version)
+    except (OSError, FramingError) as error:
+        logger.debug("%s: %s", process.name, error)
+    end = await process.stop()
+    detail = f"the worker process {end.description} while it read the file"
+    raise LoadFailedError("crashed", detail, end.log_tail)
+
+
+def _question(path: Path, settings: LoadSettings, files: LoadFiles) -> _Question:
+    companions = [*(name for name, _ in files.lora), files.draft_model, files.mmproj]
+    paths = [*_shards(path), *(Path(name) for name in companions if name)]
+    scales = tuple(scale for _, scale in files.lora)
+    return _Question(tuple(_stamp(item) for item in paths), scales, settings.engine)
+
+
+def _shards(path: Path) -> list[Path]:
+    """All files of the model: a changed shard is another model."""
+    stem, separator, _ = path.name.rpartition("-00001-of-")
+    return sorted(path.parent.glob(f"{_escaped(stem)}-?????-of-*")) if separator else [path]
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"[{char}]" if char in "*?[" else char for char in text)
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return str(path), -1, -1
+    return str(path), stat.st_size, stat.st_mtime_ns
+
+
+def _refreshed(answer: Estimated) -> Estimated:
+    """With what is free now."""
+    memory = host_memory()
+
+    def refresh(device: DeviceMemory) -> DeviceMemory:
+        return msgspec.structs.replace(device, free_bytes=memory.free, total_bytes=memory.total)
+
+    return msgspec.structs.replace(answer, devices=tuple(map(refresh, answer.devices)))

@@ -1,0 +1,122 @@
+"""What every setting of a load came to, by the name it is asked for with."""
+
+from typing import Any
+
+from llamabind import ContextParams, EmbeddingEngine, Engine, EngineConfig
+from server.protocol import Load
+from server.worker.estimate import Settled
+
+_SAME_NAME = (
+    "rope_freq_base",
+    "rope_freq_scale",
+    "yarn_ext_factor",
+    "yarn_attn_factor",
+    "yarn_beta_fast",
+    "yarn_beta_slow",
+    "yarn_orig_ctx",
+)
+
+
+def effective_settings(
+    load: Load, settled: Settled, engine: Engine, *, is_locked: bool
+) -> dict[str, Any]:
+    """The settings of an engine that answers. Before its thread starts: it asks the context."""
+    config = settled.plan.config
+    assert isinstance(config, EngineConfig), "an Engine is made from an EngineConfig"
+    context, shape = engine.context, engine.shape
+    template = "request" if load.settings.chat_template else "model"
+    return {
+        "n_ctx": context.n_ctx,
+        "n_ctx_seq": context.n_ctx_seq,
+        "n_batch": context.n_batch,
+        "n_ubatch": context.n_ubatch,
+        "n_parallel": shape.n_parallel,
+        "kv_unified": config.kv_unified,
+        "layout": "unified" if config.kv_unified else "streams",
+        "swa_full": context.params.swa_full,
+        "cache_ram": shape.cache_ram_bytes >> 20,
+        "threads": context.n_threads,
+        "threads_batch": context.n_threads_batch,
+        "flash_attn": "on" if context.flash_attn else "off",
+        "embedding": False,
+        "pooling": None,
+        "chat_template": template if engine.chat_template else None,
+        "mmproj": load.settings.mmproj,
+        **_lora(load),
+        **_speculation(load, config),
+        **_placement(load, settled, is_locked=is_locked),
+        **_cache_types(context.params),
+        **_rope(context.params),
+    }
+
+
+def effective_embedding_settings(
+    load: Load, settled: Settled, engine: EmbeddingEngine, *, is_locked: bool
+) -> dict[str, Any]:
+    """The settings of an engine for embeddings."""
+    params, shape = engine.context_params, engine.shape
+    return {
+        "n_ctx": shape.n_cells,
+        "n_ctx_seq": shape.n_input_max,
+        "n_batch": shape.n_batch,
+        "n_ubatch": shape.n_batch,
+        "n_parallel": shape.n_seq_max,
+        "kv_unified": True,
+        "layout": "unified",
+        "threads": params.n_threads,
+        "threads_batch": params.n_threads_batch,
+        "flash_attn": "on" if engine.flash_attn else "off",
+        "embedding": True,
+        "pooling": engine.pooling,
+        **_placement(load, settled, is_locked=is_locked),
+        **_cache_types(params),
+        **_rope(params),
+    }
+
+
+def _placement(load: Load, settled: Settled, *, is_locked: bool) -> dict[str, Any]:
+    params = settled.plan.model_params
+    return {
+        "n_gpu_layers": settled.n_gpu_layers,
+        "split_mode": params.split_mode,
+        "main_gpu": params.main_gpu,
+        "tensor_split": params.tensor_split or None,
+        "use_mlock": is_locked,
+        "ttl": load.settings.ttl,
+        "pinned": bool(load.settings.pinned),
+    }
+
+
+def _lora(load: Load) -> dict[str, Any]:
+    chosen = load.settings.lora or ()
+    return {"lora": [{"file": item.file, "scale": item.scale} for item in chosen]}
+
+
+def _speculation(load: Load, config: EngineConfig) -> dict[str, Any]:
+    kind = config.speculation
+    settings: dict[str, Any] = {"speculative": kind, "draft_model": load.settings.draft_model}
+    if kind != "off":
+        settings |= {"draft_max": config.max_draft, "draft_min": config.draft_min}
+    if kind == "draft":
+        settings["draft_p_min"] = config.draft_p_min
+    if kind == "ngram":
+        settings["ngram_size"] = config.ngram_size
+    return settings
+
+
+def _cache_types(params: ContextParams) -> dict[str, Any]:
+    return {
+        "cache_type_k": params.type_k,
+        "cache_type_v": params.type_v,
+        "f16_kv": params.type_k == params.type_v == "f16",
+    }
+
+
+def _rope(params: ContextParams) -> dict[str, Any]:
+    """None is the model's own."""
+    values: dict[str, Any] = {"rope_scaling": params.rope_scaling_type}
+    for name in _SAME_NAME:
+        value = getattr(params, name)
+        is_own = value < 0 if name.startswith("yarn") and name != "yarn_orig_ctx" else value == 0
+        values[name] = None if is_own else value
+    return values

@@ -1,0 +1,120 @@
+"""estimate_load: what a load would take; and settle, which decides what was left open."""
+
+import resource
+from dataclasses import dataclass
+
+from llamabind import EmbeddingConfig, EngineConfig, ModelParams
+from llamabind.engine_config import DEFAULT_MAX_CTX, usable_cpus
+from llamabind.errors import ModelLoadError
+from llamabind.memory_estimate import MemoryEstimate, estimate_memory
+from llamabind.memory_report import MemoryReport
+from server.formats import byte_size
+from server.load_settings import LoadSettings
+from server.protocol import DeviceMemory, Estimate, Estimated, Load, LoadFiles
+from server.worker.device_memory import count_gpus, device_memory
+from server.worker.load_plan import LoadPlan, Machine, plan_load
+
+# What a header and a vocabulary may take; a file that lies about its counts meets this limit.
+_MEMORY_LIMIT = 4 << 30
+# llama-server's --fit-ctx: less than this is not chosen for anybody.
+_LEAST_CTX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A plan whose memory is known; `devices` includes the draft model, adapters and projector."""
+
+    plan: LoadPlan
+    estimate: MemoryEstimate
+    draft: MemoryReport | None
+    devices: tuple[DeviceMemory, ...]
+    n_gpu_layers: int
+
+
+def estimate_load(message: Estimate) -> Estimated:
+    """What the load would take, without loading. Raises LlamaError.
+
+    For a process of its own: native code parses a file that nobody has vouched for.
+    """
+    _limit_memory()
+    settled = settle(message)
+    return Estimated(
+        devices=settled.devices,
+        n_ctx=settled.estimate.n_ctx,
+        n_gpu_layers=settled.n_gpu_layers,
+        warnings=settled.plan.warnings,
+    )
+
+
+def settle(load: Load | Estimate) -> Settled:
+    """Plan a load and lay it out. Raises LlamaError.
+
+    A context nobody asked for is halved, once, where 8,192 tokens do not fit the host's memory.
+    """
+    settled = _settle(load, None)
+    is_open = load.settings.n_ctx is None and not load.settings.embedding
+    if is_open and settled.estimate.n_ctx == DEFAULT_MAX_CTX and not _fits(settled.devices[0]):
+        settled = _settle(load, _LEAST_CTX)
+    return settled
+
+
+def require_memory(settled: Settled) -> None:
+    """Raise ModelLoadError where cache and buffers alone are more than the host has.
+
+    Weights are not counted: they are mapped, and pages of a file can be given back. Without this
+    check the system would grant the memory and kill the process when it is written to.
+    """
+    host = settled.devices[0]
+    needed, free = host.context_bytes + host.compute_bytes, host.free_bytes or 0
+    if needed > free:
+        raise ModelLoadError(
+            "out_of_memory",
+            f"cache and buffers for n_ctx {settled.estimate.n_ctx} need {byte_size(needed)}, "
+            f"but {byte_size(free)} of memory are free",
+        )
+
+
+def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
+    machine = Machine(usable_cpus(), count_gpus())
+    plan = plan_load(load.path, load.settings, load.files, machine, n_ctx)
+    estimate = estimate_memory(load.path, plan.model_params, plan.config)
+    draft = _draft_report(load.files, load.settings, plan.config)
+    devices = device_memory([estimate.report, *([draft] if draft else [])], load.files)
+    n_gpu_layers = _gpu_layers(load.settings, machine, estimate)
+    return Settled(plan, estimate, draft, devices, n_gpu_layers)
+
+
+def _draft_report(
+    files: LoadFiles, settings: LoadSettings, config: EngineConfig | EmbeddingConfig
+) -> MemoryReport | None:
+    if files.draft_model is None or not isinstance(config, EngineConfig):
+        return None
+    own = EngineConfig(
+        n_ctx=config.n_ctx,
+        n_batch=config.n_batch,
+        n_ubatch=config.n_ubatch,
+        n_parallel=config.n_parallel,
+        kv_unified=config.kv_unified,
+    )
+    params = ModelParams(n_gpu_layers=settings.draft_gpu_layers)
+    return estimate_memory(files.draft_model, params, own).report
+
+
+def _gpu_layers(settings: LoadSettings, machine: Machine, estimate: MemoryEstimate) -> int:
+    """How many layers are on GPUs; the output counts as one more, as in llama.cpp."""
+    if machine.n_gpus == 0:
+        return 0
+    asked = settings.n_gpu_layers
+    everything = estimate.n_layer + 1
+    return everything if asked is None or asked < 0 else min(asked, everything)
+
+
+def _fits(device: DeviceMemory) -> bool:
+    return device.free_bytes is None or device.used_bytes <= device.free_bytes
+
+
+def _limit_memory() -> None:
+    """Of data only: GPU drivers reserve address space without end."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(_MEMORY_LIMIT, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

@@ -1,0 +1,162 @@
+"""load_worker_engine: from the server's Load to an engine that is ready."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from llamabind import (
+    EmbeddingConfig,
+    Engine,
+    EngineConfig,
+    Model,
+    Projector,
+    load_embedding_engine,
+    load_engine,
+)
+from llamabind.bug_report import make_bug_report
+from llamabind.memory_report import MemoryReport
+from server.protocol import Load, LoadedModel
+from server.worker.device_memory import count_gpus, device_memory
+from server.worker.effective import effective_embedding_settings, effective_settings
+from server.worker.embedding_worker import EmbeddingWorker
+from server.worker.engine_port import EngineEvents, WorkerEngine
+from server.worker.estimate import Settled, require_memory, settle
+from server.worker.llama_engine import LlamaEngine
+
+# A large model reports progress thousands of times.
+_PROGRESS_STEP = 0.01
+
+
+def load_worker_engine(load: Load, events: EngineEvents) -> WorkerEngine:
+    """Load what `load` names; returns when it is ready. Raises LlamaError."""
+    settled = settle(load)
+    require_memory(settled)
+    if load.settings.embedding:
+        return _load_embedding(load, settled, events)
+    return _load_generation(load, settled, events)
+
+
+def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> LlamaEngine:
+    plan = settled.plan
+    assert isinstance(plan.config, EngineConfig), "not planned for embeddings"
+    with _native_warnings() as warnings, ExitStack() as undo:
+        engine = undo.enter_context(
+            load_engine(
+                load.path,
+                plan.model_params,
+                plan.config,
+                progress=_Progress(events),
+                chat_template=load.settings.chat_template,
+                lora=load.files.lora,
+            )
+        )
+        projector = _load_projector(load, engine)
+        undo.pop_all()
+    reports = [engine.memory, *([settled.draft] if settled.draft else [])]
+    effective = effective_settings(load, settled, engine, is_locked=_is_locked(load, warnings))
+    loaded = _describe(
+        load, settled, reports, engine.model, effective | _modalities(projector), warnings
+    )
+    return LlamaEngine(engine, events, loaded, projector)
+
+
+def _load_projector(load: Load, engine: Engine) -> Projector | None:
+    if load.files.mmproj is None:
+        return None
+    return Projector(
+        engine.model,
+        load.files.mmproj,
+        use_gpu=count_gpus() > 0,
+        n_threads=engine.context.n_threads_batch,
+    )
+
+
+def _modalities(projector: Projector | None) -> dict[str, Any]:
+    return {
+        "vision": projector is not None and projector.has_vision,
+        "audio": projector is not None and projector.has_audio,
+    }
+
+
+def _load_embedding(load: Load, settled: Settled, events: EngineEvents) -> EmbeddingWorker:
+    plan = settled.plan
+    assert isinstance(plan.config, EmbeddingConfig), "planned for embeddings"
+    with _native_warnings() as warnings:
+        engine = load_embedding_engine(load.path, plan.model_params, plan.config, _Progress(events))
+    effective = effective_embedding_settings(
+        load, settled, engine, is_locked=_is_locked(load, warnings)
+    )
+    loaded = _describe(load, settled, [engine.memory], engine.model, effective, warnings)
+    return EmbeddingWorker(engine, loaded)
+
+
+def _describe(
+    load: Load,
+    settled: Settled,
+    reports: Sequence[MemoryReport],
+    model: Model,
+    effective: dict[str, Any],
+    warnings: list[str],
+) -> LoadedModel:
+    devices = device_memory(reports, load.files)
+    return LoadedModel(
+        n_ctx=effective["n_ctx_seq"],
+        n_batch=effective["n_batch"],
+        n_parallel=effective["n_parallel"],
+        threads=effective["threads"],
+        memory_bytes=sum(device.used_bytes for device in devices),
+        devices=devices,
+        effective=effective,
+        description=model.description,
+        fingerprint=_fingerprint(),
+        warnings=(*settled.plan.warnings, *warnings),
+    )
+
+
+def _fingerprint() -> str:
+    """OpenAI's system_fingerprint as llama-server writes it, such as "b11312-0c1e57098"."""
+    native = make_bug_report().native
+    return f"b{native.build_number}-{native.llama_commit[:9]}" if native else ""
+
+
+class _Progress:
+    """Passes on progress in steps worth a message; never cancels, since leaving does."""
+
+    def __init__(self, events: EngineEvents) -> None:
+        self._events = events
+        self._last = -1.0
+
+    def __call__(self, fraction: float) -> bool:
+        if fraction >= self._last + _PROGRESS_STEP or fraction >= 1.0:
+            self._last = fraction
+            self._events.on_progress(fraction)
+        return True
+
+
+def _is_locked(load: Load, warnings: list[str]) -> bool:
+    return bool(load.settings.use_mlock) and not warnings
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().strip()
+        # What was asked for and not done; other warnings are about the file, and in the log.
+        if "mlock" in text.lower():
+            self.lines.append(f"use_mlock: {text.removeprefix('warning: ')}")
+
+
+@contextmanager
+def _native_warnings() -> Iterator[list[str]]:
+    """Collect what native code says about settings that it could not honour."""
+    native = logging.getLogger("llamabind.native")
+    collector = _Collector()
+    native.addHandler(collector)
+    try:
+        yield collector.lines
+    finally:
+        native.removeHandler(collector)

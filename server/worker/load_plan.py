@@ -1,0 +1,162 @@
+"""LoadPlan: what a client asked for, in llamabind's terms for this machine. Pure Python."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from llamabind import EmbeddingConfig, EngineConfig, ModelParams, RopeConfig, read_gguf_header
+from llamabind.checks import INT32_MAX
+from llamabind.errors import GgufError, InvalidParameterError
+from server.load_settings import LoadSettings
+from server.protocol import LoadFiles
+
+_ROPE = (
+    "rope_scaling",
+    "rope_freq_base",
+    "rope_freq_scale",
+    "yarn_ext_factor",
+    "yarn_attn_factor",
+    "yarn_beta_fast",
+    "yarn_beta_slow",
+    "yarn_orig_ctx",
+)
+_SAME_NAME = ("n_batch", "n_ubatch", "n_parallel", "flash_attn", "kv_unified", "swa_full")
+_SPECULATION = (
+    "speculative",
+    "draft_max",
+    "draft_min",
+    "draft_p_min",
+    "draft_gpu_layers",
+    "ngram_size",
+)
+_EMBEDDING = ("n_ctx", "n_ubatch", "n_parallel", "n_threads", "type_k", "type_v", "flash_attn")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the settings meet: the CPUs this process may use, and how many GPUs there are."""
+
+    n_cpus: int
+    n_gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """How to load a model; `warnings` say what will not be as it was asked for."""
+
+    model_params: ModelParams
+    config: EngineConfig | EmbeddingConfig
+    warnings: tuple[str, ...] = ()
+
+
+def plan_load(
+    path: str, settings: LoadSettings, files: LoadFiles, machine: Machine, n_ctx: int | None = None
+) -> LoadPlan:
+    """Translate settings; `n_ctx` is what to take when they leave it open.
+
+    Raises InvalidParameterError for a device that is not there.
+    """
+    _check_devices(settings, machine)
+    n_ctx_train = _training_context(path)
+    fields = _engine_fields(settings, machine, n_ctx_train, n_ctx)
+    if settings.embedding:
+        kept = {name: fields[name] for name in _EMBEDDING if name in fields}
+        config: EngineConfig | EmbeddingConfig = EmbeddingConfig(
+            pooling=settings.pooling, rope=fields["rope"], **kept
+        )
+    else:
+        config = EngineConfig(draft_model=files.draft_model, **fields)
+    return LoadPlan(
+        _model_params(settings), config, tuple(_warnings(settings, machine, n_ctx_train))
+    )
+
+
+def _training_context(path: str) -> int | None:
+    try:
+        return read_gguf_header(path).context_length
+    except GgufError:
+        # llama.cpp will say what is wrong with the file.
+        return None
+
+
+def _model_params(settings: LoadSettings) -> ModelParams:
+    return ModelParams(
+        n_gpu_layers=settings.n_gpu_layers,
+        split_mode=settings.split_mode or "layer",
+        main_gpu=settings.main_gpu or 0,
+        tensor_split=settings.tensor_split or (),
+        load_mode="mmap+mlock" if settings.use_mlock else "auto",
+    )
+
+
+def _engine_fields(
+    settings: LoadSettings, machine: Machine, n_ctx_train: int | None, n_ctx: int | None
+) -> dict[str, Any]:
+    """The fields of EngineConfig that are not left at its defaults."""
+    if settings.n_ctx is not None:
+        n_ctx = settings.n_ctx or n_ctx_train
+    cache_type = "f32" if settings.f16_kv is False else "f16"
+    fields = {
+        "n_ctx": n_ctx,
+        "n_threads": _threads(settings.threads, machine),
+        "n_threads_batch": _threads(settings.threads_batch, machine),
+        "type_k": settings.cache_type_k or cache_type,
+        "type_v": settings.cache_type_v or cache_type,
+        "cache_ram_mib": INT32_MAX if settings.cache_ram == -1 else settings.cache_ram,
+        "rope": RopeConfig(**_given(settings, _ROPE)),
+        **_given(settings, _SAME_NAME),
+        **_given(settings, _SPECULATION),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _given(settings: LoadSettings, names: tuple[str, ...]) -> dict[str, Any]:
+    values = {name: getattr(settings, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _threads(asked: int | None, machine: Machine) -> int | None:
+    """0 and -1 are llama-server's words for "find out". No more than there are CPUs: compute
+    threads wait for each other spinning, so one too many makes all of them slow.
+    """
+    return min(asked, machine.n_cpus) if asked and asked > 0 else None
+
+
+def _check_devices(settings: LoadSettings, machine: Machine) -> None:
+    there_are = f"there are {machine.n_gpus} GPUs" if machine.n_gpus != 1 else "there is one GPU"
+    # 0 is everybody's default, so a machine without GPUs takes it.
+    if settings.main_gpu and settings.main_gpu >= machine.n_gpus:
+        raise InvalidParameterError("main_gpu", f"no GPU {settings.main_gpu}: {there_are}")
+    shares = settings.tensor_split or ()
+    if len(shares) > machine.n_gpus:
+        raise InvalidParameterError("tensor_split", f"{len(shares)} shares, but {there_are}")
+
+
+def _warnings(settings: LoadSettings, machine: Machine, n_ctx_train: int | None) -> Iterator[str]:
+    n_cpus = machine.n_cpus
+    for name in ("threads", "threads_batch"):
+        asked = getattr(settings, name)
+        if asked is not None and asked > n_cpus:
+            yield f"{name}: {asked} is more than this machine's {n_cpus} CPUs, {n_cpus} are used"
+    if machine.n_gpus == 0:
+        for name in ("n_gpu_layers", "main_gpu", "draft_gpu_layers"):
+            if getattr(settings, name):
+                yield f"{name}: there is no GPU, everything is computed on the CPU"
+        if settings.split_mode in ("row", "tensor"):
+            yield f'split_mode: there is no GPU, "{settings.split_mode}" has no effect'
+    n_batch = settings.n_batch or EngineConfig().n_batch
+    if not settings.embedding and settings.n_ubatch and settings.n_ubatch > n_batch:
+        yield f"n_ubatch: {settings.n_ubatch} is more than n_batch, {n_batch} is used"
+    yield from _context_warnings(settings, n_ctx_train)
+
+
+def _context_warnings(settings: LoadSettings, n_ctx_train: int | None) -> Iterator[str]:
+    if not n_ctx_train or not settings.n_ctx or settings.n_ctx <= n_ctx_train:
+        return
+    if settings.embedding:
+        yield f"n_ctx: the model was trained with {n_ctx_train}, no more is used for embeddings"
+    elif not _given(settings, _ROPE):
+        yield (
+            f"n_ctx: {settings.n_ctx} is more than the {n_ctx_train} tokens the model was trained "
+            "with; answers get worse beyond, unless positions are scaled (rope_scaling)"
+        )
