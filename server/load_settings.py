@@ -139,6 +139,11 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return msgspec.structs.replace(base, **mine)
 
     @property
+    def names_files(self) -> bool:
+        """Whether other files than the model's are needed."""
+        return bool(self.lora or self.draft_model or self.mmproj)
+
+    @property
     def engine(self) -> "LoadSettings":
         """The same without what does not change the engine: equal ones need no new load."""
         return msgspec.structs.replace(self, **dict.fromkeys(_LIFE))

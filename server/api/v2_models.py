@@ -64,7 +64,8 @@ async def estimate_model(request: web.Request) -> web.Response:
 async def _read_settings(request: web.Request) -> LoadSettings:
     """Refused here, a wrong file costs no loaded model its place."""
     settings = await read_body(request, LoadSettings, empty=LoadSettings())
-    await asyncio.to_thread(request.app[COMPANIONS].find, settings)
+    if settings.names_files:
+        await asyncio.to_thread(request.app[COMPANIONS].find, settings)
     return settings
 
 
