@@ -6,7 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from server.api.schema_v2 import load_reply, loaded_model
+from server.api.schema_load import load_reply
+from server.api.schema_v2 import loaded_model
 from server.errors import ApiError, InvalidRequestError
 from server.event_bus import Subscription
 from server.events import Snapshot
