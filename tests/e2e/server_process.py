@@ -14,11 +14,28 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 TINY = "tiny-chat.gguf"
 _ROOT = Path(__file__).parents[2]
 _POLL_SECONDS = 0.01
 _DEADLINE_SECONDS = 60.0
+
+
+class Figures:
+    """The samples of one GET /metrics."""
+
+    def __init__(self, text: str) -> None:
+        families = text_string_to_metric_families(text)
+        self._samples = [sample for family in families for sample in family.samples]
+
+    def sum(self, name: str, **labels: str) -> float:
+        """The sum of the samples that have these labels; 0 without any."""
+        return sum(
+            sample.value
+            for sample in self._samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
 
 class ServerProcess:
@@ -79,6 +96,12 @@ class ServerProcess:
         status, document = self.request("POST", path, body)
         assert status == 200, document
         return document
+
+    def metrics(self) -> Figures:
+        """GET /metrics."""
+        with closing(self._connect()) as connection:
+            connection.request("GET", "/metrics")
+            return Figures(connection.getresponse().read().decode())
 
     @contextmanager
     def open(self, path: str, body: Any) -> Iterator[http.client.HTTPResponse]:
