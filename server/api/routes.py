@@ -6,7 +6,7 @@ mistaken for one; the order within a method still matters.
 
 from aiohttp import web
 
-from server.api import openai, ops, probes, v2_chat, v2_events, v2_models
+from server.api import openai, openapi, ops, probes, v2_chat, v2_events, v2_models
 
 _ID = "{model_id:.+}"
 
@@ -22,6 +22,8 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/v2/health", ops.health),
         web.get("/api/v2/metrics", ops.system_metrics),
         web.get("/api/v2/events", v2_events.watch_models),
+        web.get("/api/v2/openapi.json", openapi.openapi),
+        web.get("/docs", openapi.page),
         web.get("/api/v2/models", v2_models.list_models),
         web.post(f"/api/v2/models/{_ID}/load", v2_models.load_model),
         web.post(f"/api/v2/models/{_ID}/unload", v2_models.unload_model),

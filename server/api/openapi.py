@@ -1,0 +1,151 @@
+"""The OpenAPI 3.1 description, made of the routes and the structs that parse their requests."""
+
+import inspect
+import re
+from collections.abc import Iterable
+from functools import cache
+from http import HTTPStatus
+from importlib import resources
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from llamabind import __version__
+from server.api.operations import EVENTS, HTML, JSON, OPERATIONS, Operation
+from server.api.schema_replies import ErrorDocument
+from server.replies import json_reply
+
+_REFERENCE = "#/components/schemas/{name}"
+_PARAMETER = re.compile(r"\{(?P<name>\w+)[^}]*\}")
+_WORDS = re.compile(r"[^A-Za-z0-9]+")
+_STREAM_TEXT = "server-sent events; each has `data:` with one JSON document, or a comment"
+# The page asks for the description, and for nothing else.
+_PAGE_POLICY: Final = (
+    "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """GET /api/v2/openapi.json."""
+    table = request.app.router.routes()
+    paths = tuple(
+        (route.method, route.resource.canonical) for route in table if route.resource is not None
+    )
+    return json_reply(describe(paths))
+
+
+async def page(_request: web.Request) -> web.Response:
+    """GET /docs: the description to read; needs no network beyond this server."""
+    text = resources.files("server.api").joinpath("docs.html").read_text("utf-8")
+    return web.Response(
+        text=text, content_type=HTML, headers={"Content-Security-Policy": _PAGE_POLICY}
+    )
+
+
+@cache
+def describe(routes: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """The description of these (method, path) pairs; those without an Operation are left out."""
+    known = {
+        (method, path): OPERATIONS[method, path]
+        for method, path in ((method, plain_path(path)) for method, path in routes)
+        if (method, path) in OPERATIONS
+    }
+    schemas, components = _schemas(known.values())
+    paths: dict[str, dict[str, Any]] = {}
+    for (method, path), operation in known.items():
+        paths.setdefault(path, {})[method.lower()] = _operation(method, path, operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "llamabind server",
+            "version": __version__,
+            "description": "Chat with GGUF models, and manage them. Fields that a request does "
+            "not know are ignored; null is as good as absent.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            },
+        },
+        # Only servers that were started with keys ask for one.
+        "security": [{}, {"bearer": []}, {"key": []}],
+    }
+
+
+def plain_path(path: str) -> str:
+    """A path of aiohttp without the patterns of its parameters."""
+    return _PARAMETER.sub(lambda match: f"{{{match['name']}}}", path)
+
+
+def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Any], dict[str, Any]]:
+    """References by type, and the components they refer to."""
+    types: list[Any] = [ErrorDocument]
+    for operation in operations:
+        types += [kind for kind in (operation.body, operation.reply) if kind is not None]
+    unique = list(dict.fromkeys(types))
+    references, components = msgspec.json.schema_components(unique, ref_template=_REFERENCE)
+    for component in components.values():
+        if "description" in component:
+            component["description"] = inspect.cleandoc(component["description"])
+    return dict(zip(unique, references, strict=True)), components
+
+
+def _operation(
+    method: str, path: str, operation: Operation, schemas: dict[Any, Any]
+) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "operationId": _WORDS.sub("_", f"{method.lower()}{path}").strip("_"),
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "parameters": _parameters(path, operation),
+        "responses": _responses(operation, schemas),
+    }
+    if operation.body is not None:
+        document["requestBody"] = {
+            "required": operation.needs_body,
+            "content": {JSON: {"schema": schemas[operation.body]}},
+        }
+    return document
+
+
+def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
+    in_path = [
+        {
+            "name": match["name"],
+            "in": "path",
+            "required": True,
+            "description": "the model's id: its file, in sub-folders with slashes or %2F",
+            "schema": {"type": "string", "minLength": 1},
+        }
+        for match in _PARAMETER.finditer(path)
+    ]
+    in_query = [
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in operation.query
+    ]
+    return in_path + in_query
+
+
+def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if operation.reply is not None:
+        content[JSON] = {"schema": schemas[operation.reply]}
+    if operation.streams:
+        content[EVENTS] = {"schema": {"type": "string", "description": _STREAM_TEXT}}
+    if operation.text is not None:
+        content[operation.text] = {"schema": {"type": "string"}}
+    responses = {"200": {"description": "success", "content": content}}
+    for status in operation.all_errors:
+        error = schemas[ErrorDocument]
+        if status == HTTPStatus.SERVICE_UNAVAILABLE and operation.tag == "Operation":
+            # A probe's own document says more than an error would.
+            error = {"anyOf": [error, schemas[operation.reply]]}
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase.lower(),
+            "content": {JSON: {"schema": error}},
+        }
+    return responses

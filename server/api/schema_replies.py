@@ -1,0 +1,186 @@
+"""What answers look like, for the OpenAPI description; tests hold real answers against it.
+
+Documents may have keys beyond these. Requests are described by the structs that parse them.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+UtcTime = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
+        description="UTC, as 2024-01-15T12:00:00Z",
+    ),
+]
+ByteSize = Annotated[
+    str, Meta(pattern=r"^\d+\.\d(MB|GB)$", description="1024-based, as 4.5GB or 12.4MB")
+]
+Uptime = Annotated[str, Meta(pattern=r"^\d+d \d+h \d+m$", description="as 2d 3h 45m")]
+Count = Annotated[int, Meta(ge=0)]
+Status = Literal["unloaded", "queued", "loading", "loaded", "draining", "failed", "broken"]
+
+
+class ErrorDetail(msgspec.Struct):
+    """`type` and `code` are for programs, `param` names the field. Some errors have more keys."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorDocument(msgspec.Struct):
+    """Every answer that is not a success."""
+
+    error: ErrorDetail
+
+
+class ModelParameters(msgspec.Struct):
+    """From the GGUF header; null where it does not say."""
+
+    context_length: Count | None
+    embedding_length: Count | None
+    block_count: Count | None
+
+
+class ModelMetadata(msgspec.Struct):
+    """From the GGUF header, for models that are not loaded too."""
+
+    model_type: str | None
+    parameters: ModelParameters
+
+
+class ModelFailure(msgspec.Struct):
+    """Why a model is `failed` or `broken`, and the last lines of its log."""
+
+    reason: str | None
+    detail: str
+    log: list[str]
+
+
+class AvailableModel(msgspec.Struct):
+    """A model on disk."""
+
+    id: str
+    size: Count
+    modified: UtcTime
+    status: Status
+    metadata: ModelMetadata
+    failure: ModelFailure | UnsetType = UNSET
+
+
+class LoadedSummary(msgspec.Struct):
+    """A model in memory."""
+
+    status: Status
+    load_time: UtcTime
+
+
+class ModelsDocument(msgspec.Struct):
+    """GET /api/v2/models."""
+
+    available_models: list[AvailableModel]
+    loaded_models: dict[str, LoadedSummary]
+
+
+class Performance(msgspec.Struct):
+    """`average_speed` is tokens per second; the counters live as long as the server."""
+
+    load_time: UtcTime | None
+    tokens_processed: Count
+    average_speed: Annotated[float, Meta(ge=0)]
+
+
+class ModelDocument(AvailableModel, kw_only=True):
+    """GET /api/v2/models/{model_id}."""
+
+    performance: Performance
+
+
+class LoadDocument(msgspec.Struct):
+    """A model is loaded; `settings` tells what was asked for and what came of it."""
+
+    status: Literal["success"]
+    message: str
+    load_time: UtcTime
+    memory_used: ByteSize
+    settings: dict[str, Any]
+    warnings: list[str]
+
+
+class UnloadDocument(msgspec.Struct):
+    """A model is unloaded."""
+
+    status: Literal["success"]
+    message: str
+    unload_time: UtcTime
+
+
+class AnswerMessage(msgspec.Struct):
+    """What the model said; `content` may be null beside tool calls in the OpenAI dialect."""
+
+    role: Literal["assistant"]
+    content: str | None
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[dict[str, Any]] | UnsetType = UNSET
+
+
+class AnswerChoice(msgspec.Struct):
+    """One answer."""
+
+    index: Count
+    message: AnswerMessage
+    finish_reason: Literal["stop", "length", "tool_calls"]
+
+
+class TokenCounts(msgspec.Struct):
+    """Tokens of prompt and answer."""
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count
+
+
+class ChatDocument(msgspec.Struct):
+    """A whole answer."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: Count
+    model: str
+    choices: list[AnswerChoice]
+    usage: TokenCounts
+
+
+class HealthDocument(msgspec.Struct):
+    """GET /api/v2/health."""
+
+    status: Literal["healthy"]
+    version: str
+    uptime: Uptime
+    last_error: str | None
+
+
+class ProbeDocument(msgspec.Struct):
+    """What probes read; `models` in /health is by id, in /live the stalled ones."""
+
+    status: Literal["ok", "ready", "stalled"]
+
+
+class OpenAIModel(msgspec.Struct):
+    """A model in OpenAI's form, with the keys that clients of peers read."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class OpenAIModels(msgspec.Struct):
+    """GET /v1/models."""
+
+    object: Literal["list"]
+    data: list[OpenAIModel]
