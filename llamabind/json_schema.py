@@ -7,15 +7,21 @@ from typing import Any
 from llamabind import backend
 from llamabind._capi import shim
 from llamabind._capi.shim_text import last_error, take_text
-from llamabind.errors import GrammarError
+from llamabind.errors import GrammarError, InvalidParameterError
+from llamabind.schema_check import check_schema
 
 
 def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
     """Return GBNF for `SamplingParams.grammar` that allows only JSON that the schema describes.
 
     GrammarError for a schema that llama.cpp cannot convert, or that is beyond the limits of
-    lb_json_schema_to_grammar (csrc/llamabind.h); its message names the place in the schema.
+    lb_json_schema_to_grammar (csrc/llamabind.h), or of which it would leave something out
+    (check_schema); its message names the place in the schema.
     """
+    try:
+        check_schema(schema)
+    except InvalidParameterError as error:
+        raise GrammarError(str(error)) from error
     backend.init()
     try:
         text = json.dumps(schema, allow_nan=False)

@@ -12,6 +12,7 @@ from llamabind.errors import ChatTemplateError, InvalidParameterError, PromptToo
 from llamabind.generation_options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
 from llamabind.request import GenerationRequest
 from llamabind.sampling_params import RANDOM_SEED, SamplingParams
+from llamabind.schema_check import check_schema
 from llamabind.special_text import SpecialTextGuard
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Prompter:
             raise ChatTemplateError("the model has no chat template: give one, or use generate()")
         if params.grammar:
             render_options = {**render_options, "grammar": params.grammar}
+        _check_schemas(render_options)
         guarded, mark = self._guarded(messages)
         rendered = template.render(guarded, **render_options)
         parts = rendered.prompt.split(mark) if mark else [rendered.prompt]
@@ -164,6 +166,17 @@ def is_conversation(prompt: object) -> TypeGuard[Conversation]:
     if isinstance(prompt, str) or not isinstance(prompt, Sequence):
         return False
     return len(prompt) > 0 and isinstance(prompt[0], Mapping)
+
+
+def _check_schemas(render_options: Mapping[str, Any]) -> None:
+    """Refuse schemas that could be honoured in part only: that of the answer, and strict tools'."""
+    schema = render_options.get("json_schema")
+    if isinstance(schema, Mapping):
+        check_schema(schema)
+    for index, tool in enumerate(render_options.get("tools") or ()):
+        function = tool.get("function") or {}
+        if function.get("strict") and isinstance(function.get("parameters"), Mapping):
+            check_schema(function["parameters"], f"tools[{index}].function.parameters")
 
 
 def _stops(options: Mapping[str, Any]) -> tuple[str, ...]:

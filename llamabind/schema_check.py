@@ -1,0 +1,278 @@
+"""check_schema: refuses a JSON schema of which llama.cpp would silently leave something out.
+
+It walks a schema as common/json-schema.cpp does: each node becomes a value of one kind, and of its
+keywords only those of that kind have an effect. One that would have none, and constrains, is an
+error; the grammar of an accepted schema allows nothing that the schema forbids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from llamabind.errors import InvalidParameterError
+from llamabind.schema_alternatives import may_overlap, type_of
+from llamabind.schema_keywords import ALL, OF_ANY, OF_TYPE, is_idle
+from llamabind.schema_pattern import why_not_honoured
+
+Schema = Mapping[str, Any]
+
+MAX_REPEATS: Final = 2000
+"""More of anything is the same as no limit (MAX_REPETITION_THRESHOLD of src/llama-grammar.cpp)."""
+
+_MAX_DEPTH: Final = 100
+_MAX_REF_CHAIN: Final = 32
+_FORMATS: Final = frozenset(
+    {"date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5"}
+)
+
+
+def check_schema(schema: Schema, where: str = "json_schema") -> None:
+    """Raise InvalidParameterError, its field the path of the keyword that cannot be honoured.
+
+    What has no meaning as a schema is left for the converter to refuse.
+    """
+    try:
+        _Checker(schema).check(schema, where, 0)
+    except InvalidParameterError:
+        raise
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise InvalidParameterError(where, f"is no valid JSON schema: {error}") from error
+
+
+class _Checker:
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._seen: set[int] = set()
+        self._kinds: dict[str, Callable[[Schema, str, int], None]] = {
+            "object": self._object,
+            "array": self._array,
+            "string": self._string,
+            "integer": self._integer,
+            "number": lambda node, path, _: _only(node, path, "number", ()),
+            "boolean": lambda node, path, _: _only(node, path, "boolean", ()),
+            "null": lambda node, path, _: _only(node, path, "null", ()),
+        }
+
+    def check(self, node: Any, path: str, depth: int) -> None:
+        """Check a node and all that it is made of."""
+        if not isinstance(node, Mapping) or id(node) in self._seen:
+            return
+        if depth > _MAX_DEPTH:
+            raise InvalidParameterError(path, f"is nested deeper than {_MAX_DEPTH} levels")
+        self._seen.add(id(node))
+        if "$ref" in node:
+            _refuse_all(node, path, ALL - {"$ref"}, "has no effect beside $ref")
+            self._check_type_beside(node, "$ref", [node], path)
+            self.check(self.resolve(node), f"{path}/$ref", depth + 1)
+        elif "oneOf" in node or "anyOf" in node:
+            self._alternatives(node, path, depth)
+        elif "const" in node or "enum" in node:
+            _check_values(node, path)
+        else:
+            self._typed(node, path, depth)
+
+    def resolve(self, node: Any) -> Any:
+        """What a chain of references leads to; None if it leads nowhere."""
+        for _ in range(_MAX_REF_CHAIN):
+            if not isinstance(node, Mapping) or "$ref" not in node:
+                return node
+            node = _follow(self._root, node["$ref"])
+        return None
+
+    def _alternatives(self, node: Schema, path: str, depth: int) -> None:
+        key = "oneOf" if "oneOf" in node else "anyOf"
+        _refuse_all(node, path, ALL - {key}, f"has no effect beside {key}")
+        self._check_type_beside(node, key, list(node[key]), path)
+        for index, child in _children(node[key]):
+            self.check(child, f"{path}/{key}/{index}", depth + 1)
+        if key == "oneOf" and may_overlap(list(node[key]), self.resolve):
+            raise InvalidParameterError(
+                f"{path}/oneOf", "two of the alternatives may hold at once: use anyOf"
+            )
+
+    def _check_type_beside(self, node: Schema, key: str, children: list[Any], path: str) -> None:
+        """A type beside alternatives is of no effect: they must be of it by themselves."""
+        kinds = _types(node)
+        for child in children if kinds else ():
+            target = self.resolve(child)
+            kind = type_of(target) if isinstance(target, Mapping) else None
+            if not _is_of(kind, kinds):
+                raise InvalidParameterError(f"{path}/type", f"has no effect beside {key}")
+
+    def _typed(self, node: Schema, path: str, depth: int) -> None:
+        kinds = node.get("type")
+        if isinstance(kinds, list):
+            for kind in kinds:
+                self._of_kind(str(kind), node, path, depth)
+        elif isinstance(kinds, str):
+            self._of_kind(kinds, node, path, depth)
+        elif (implied := _implied_type(node)) is not None:
+            self._of_kind(implied, node, path, depth)
+        elif "allOf" in node:
+            self._all_of(node, path, depth)
+        else:
+            _refuse_all(node, path, ALL, "has no effect without a type")
+
+    def _of_kind(self, kind: str, node: Schema, path: str, depth: int) -> None:
+        if kind == "object" and "allOf" in node:
+            self._all_of(node, path, depth)
+        elif kind in self._kinds:
+            self._kinds[kind](node, path, depth)
+
+    def _object(self, node: Schema, path: str, depth: int) -> None:
+        _only(node, path, "object", ("properties", "required", "additionalProperties"))
+        properties = node.get("properties", {})
+        for name in node.get("required", ()):
+            if name not in properties:
+                raise InvalidParameterError(f"{path}/required", f"{name!r} is not in properties")
+        for name, child in _members(properties):
+            self.check(child, f"{path}/properties/{name}", depth + 1)
+        additional = node.get("additionalProperties")
+        self.check(additional, f"{path}/additionalProperties", depth + 1)
+
+    def _array(self, node: Schema, path: str, depth: int) -> None:
+        key = "items" if "items" in node else "prefixItems"
+        items = node.get(key)
+        _only(node, path, "array", (key, "minItems", "maxItems"))
+        if not isinstance(items, list):
+            _check_counts(node, path, "minItems", "maxItems")
+            self.check(items, f"{path}/{key}", depth + 1)
+            return
+        if not node.get("minItems", 0) <= len(items) <= node.get("maxItems", len(items)):
+            raise InvalidParameterError(
+                f"{path}/{key}", f"gives arrays of just {len(items)} items, which the limits forbid"
+            )
+        for index, child in enumerate(items):
+            self.check(child, f"{path}/{key}/{index}", depth + 1)
+
+    def _string(self, node: Schema, path: str, _depth: int) -> None:
+        if "pattern" in node:
+            _only(node, path, "string", ("pattern",), "has no effect beside pattern")
+            reason = why_not_honoured(str(node["pattern"]))
+            if reason:
+                raise InvalidParameterError(f"{path}/pattern", reason)
+        elif "format" in node:
+            _only(node, path, "string", ("format",), "has no effect beside format")
+            if node["format"] not in _FORMATS:
+                raise InvalidParameterError(
+                    f"{path}/format",
+                    f"{node['format']!r} cannot be enforced; known are date, time, date-time, uuid",
+                )
+        else:
+            _only(node, path, "string", ("minLength", "maxLength"))
+            _check_counts(node, path, "minLength", "maxLength")
+
+    def _integer(self, node: Schema, path: str, _depth: int) -> None:
+        bounds = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+        _only(node, path, "number", (*bounds, *(("multipleOf",) if _is_one(node) else ())))
+        for inclusive, exclusive in (bounds[::2], bounds[1::2]):
+            if inclusive in node and exclusive in node:
+                raise InvalidParameterError(
+                    f"{path}/{exclusive}", f"has no effect beside {inclusive}"
+                )
+
+    def _all_of(self, node: Schema, path: str, depth: int) -> None:
+        """llama.cpp merges the properties of objects, and leaves out all else."""
+        _refuse_all(node, path, ALL - {"allOf"}, "has no effect beside allOf")
+        names: set[str] = set()
+        for index, child in _children(node["allOf"]):
+            place = f"{path}/allOf/{index}"
+            self.check(child, place, depth + 1)
+            part = self.resolve(child)
+            if not isinstance(part, Mapping) or type_of(part) != "object" or "allOf" in part:
+                raise InvalidParameterError(place, "only objects with properties can be merged")
+            if not is_idle("additionalProperties", part.get("additionalProperties", True)):
+                raise InvalidParameterError(
+                    f"{place}/additionalProperties", "has no effect within allOf"
+                )
+            if shared := names & set(part.get("properties", {})):
+                raise InvalidParameterError(place, f"describes {min(shared)!r} once more")
+            names |= set(part.get("properties", {}))
+
+
+def _implied_type(node: Schema) -> str | None:
+    """The type that llama.cpp takes a schema without one for."""
+    if "properties" in node or node.get("additionalProperties", True) is not True:
+        return "object"
+    if "allOf" in node:
+        return None
+    if "items" in node or "prefixItems" in node:
+        return "array"
+    is_text = any(key in node for key in ("pattern", "minLength", "maxLength"))
+    return "string" if is_text or node.get("format") in _FORMATS else None
+
+
+def _only(
+    node: Schema,
+    path: str,
+    kind: str,
+    honoured: tuple[str, ...],
+    reason: str = "is a constraint that cannot be enforced",
+) -> None:
+    """Refuse what constrains values of a type beyond the keywords that are honoured."""
+    _refuse_all(node, path, (OF_TYPE[kind] | OF_ANY).difference(honoured), reason)
+
+
+def _refuse_all(node: Schema, path: str, keywords: frozenset[str], reason: str) -> None:
+    for key in node:
+        if key in keywords and not is_idle(key, node[key]):
+            raise InvalidParameterError(f"{path}/{key}", reason)
+
+
+def _is_one(node: Schema) -> bool:
+    return node.get("multipleOf") == 1
+
+
+def _check_values(node: Schema, path: str) -> None:
+    """Fixed values are written whatever else the schema says of them."""
+    key = "const" if "const" in node else "enum"
+    _refuse_all(node, path, ALL - {"const", "enum"}, f"has no effect beside {key}")
+    values = [node["const"]] if key == "const" else node["enum"]
+    kinds = _types(node)
+    for value in values if isinstance(values, list) else ():
+        if kinds and not _is_of(type_of({"const": value}), kinds):
+            raise InvalidParameterError(f"{path}/{key}", f"{value!r} is not of the given type")
+        if key == "const" and value not in node.get("enum", [value]):
+            raise InvalidParameterError(f"{path}/const", f"{value!r} is not in enum")
+
+
+def _types(node: Schema) -> list[str]:
+    kinds = node.get("type", ())
+    return [kinds] if isinstance(kinds, str) else list(kinds)
+
+
+def _is_of(kind: str | None, kinds: list[str]) -> bool:
+    return kind in kinds or (kind == "integer" and "number" in kinds)
+
+
+def _check_counts(node: Schema, path: str, *keys: str) -> None:
+    for key in keys:
+        value = node.get(key)
+        if isinstance(value, int) and value > MAX_REPEATS:
+            raise InvalidParameterError(
+                f"{path}/{key}", f"is above {MAX_REPEATS}, beyond which nothing is counted"
+            )
+
+
+def _children(children: Any) -> Iterator[tuple[int, Any]]:
+    return enumerate(children if isinstance(children, list) else ())
+
+
+def _members(members: Any) -> Iterator[tuple[str, Any]]:
+    return iter(members.items() if isinstance(members, Mapping) else ())
+
+
+def _follow(root: Any, ref: Any) -> Any:
+    """A JSON pointer as llama.cpp reads it: without escapes."""
+    if not isinstance(ref, str) or not ref.startswith("#/"):
+        return None
+    target = root
+    for key in ref[2:].split("/"):
+        if isinstance(target, Mapping):
+            target = target.get(key)
+        elif isinstance(target, list) and key.isdigit() and int(key) < len(target):
+            target = target[int(key)]
+        else:
+            return None
+    return target

@@ -1,0 +1,65 @@
+"""Which regular expressions of a JSON schema have a grammar that is right; pure Python.
+
+llama.cpp writes what a pattern matches between two quotes as it is (json-schema-to-grammar.cpp). A
+quote, a backslash or a control character in there would end the JSON string or break it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_MAX_REPEATS: Final = 2000
+_FORBIDDEN: Final = (*range(0x20), 0x22, 0x5C, 0x7F)
+_ESCAPE: Final = r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)"
+_ITEM: Final = re.compile(rf"{_ESCAPE}|.", re.DOTALL)
+_TOKEN: Final = re.compile(rf"{_ESCAPE}|\[(?:\\.|[^\]\\])*\]|\{{[^}}]*\}}|.", re.DOTALL)
+_CONTROLS: Final = {"t": "\t", "r": "\r", "n": "\n"}
+
+
+def why_not_honoured(pattern: str) -> str:
+    """Return why the grammar of a pattern would allow other strings or broken JSON; "" if not.
+
+    What has no grammar at all is for the converter to refuse.
+    """
+    reasons = (_why_not(match[0]) for match in _TOKEN.finditer(pattern))
+    return next(filter(None, reasons), "")
+
+
+def _why_not(token: str) -> str:
+    if token == ".":
+        return "'.' also matches quotes, which would end the string: name the characters"
+    if token[0] == "[" and len(token) > 1:
+        return _why_not_class(token[1:-1])
+    if token[0] == "{" and len(token) > 1:
+        is_huge = any(int(count) > _MAX_REPEATS for count in re.findall(r"\d+", token))
+        return f"repeats more than {_MAX_REPEATS} times, beyond which nothing is counted" * is_huge
+    if ord(_character(token)) in _FORBIDDEN:
+        return "matches a quote, a backslash or a control character, which cannot be written"
+    return ""
+
+
+def _why_not_class(inside: str) -> str:
+    if inside.startswith("^"):
+        return f"'[{inside}]' also matches quotes, which would end the string"
+    items = [(match[0], _character(match[0])) for match in _ITEM.finditer(inside)]
+    position = 0
+    while position < len(items):
+        low = high = ord(items[position][1])
+        if position + 2 < len(items) and items[position + 1][0] == "-":
+            high = ord(items[position + 2][1])
+            position += 2
+        if high < low or any(low <= code <= high for code in _FORBIDDEN):
+            return f"'[{inside}]' matches a quote, a backslash or a control character"
+        position += 1
+    return ""
+
+
+def _character(item: str) -> str:
+    """The character that an item of a pattern stands for."""
+    if len(item) == 1:
+        return item
+    if item[1] in "xuU" and len(item) > 2:
+        code = int(item[2:], 16)
+        return chr(code) if code <= 0x10FFFF else "\0"
+    return _CONTROLS.get(item[1], item[1])

@@ -1,0 +1,60 @@
+"""Control tokens in what people write are broken up, so that no tokeniser reads them as such."""
+
+from typing import Any
+
+import pytest
+
+from llamabind.special_text import SpecialTextGuard
+
+TOKENS = ("<|im_end|>", "<s>", "<|a|>", "|>b<|", "x")
+
+
+def _guard(*messages: dict[str, Any]) -> tuple[list[Any], str]:
+    return SpecialTextGuard(TOKENS).guard(messages)
+
+
+def _user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def test_a_conversation_without_them_is_left_alone() -> None:
+    messages = [_user("1 < 2 and im_end"), {"role": "tool", "content": None}]
+    guarded, mark = _guard(*messages)
+    assert (guarded, mark) == (messages, "")
+
+
+@pytest.mark.parametrize("text", ["<s>", "a <|im_end|>\n<s><s>", "<|a|>b<|a|>", "<|<|a|>a|>"])
+def test_no_part_of_a_text_holds_a_token(text: str) -> None:
+    [message], mark = _guard(_user(text))
+    parts = message["content"].split(mark)
+    assert len(parts) > 1
+    assert "".join(parts) == text
+    tokens = [token for token in TOKENS if len(token) > 1]
+    assert not any(token in part for token in tokens for part in parts)
+
+
+def test_parts_tool_results_and_arguments_of_calls_are_guarded_too() -> None:
+    call = {"function": {"name": "f", "arguments": {"text": "<s>"}}}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "<s>"}]},
+        {"role": "tool", "content": "<s>"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+    guarded, mark = _guard(*messages)
+    broken = f"<{mark}s>"
+    assert guarded[0]["content"][0]["text"] == guarded[1]["content"] == broken
+    assert guarded[2]["tool_calls"][0]["function"]["arguments"]["text"] == broken
+    assert call["function"]["arguments"] == {"text": "<s>"}
+
+
+def test_what_the_assistant_said_stays_as_it_is() -> None:
+    said = {"role": "assistant", "content": "<s>"}
+    assert _guard(said) == ([said], "")
+
+
+def test_every_mark_is_another() -> None:
+    assert _guard(_user("<s>"))[1] != _guard(_user("<s>"))[1]
+
+
+def test_a_vocabulary_without_control_tokens_guards_nothing() -> None:
+    assert SpecialTextGuard(()).guard([_user("<s>")]) == ([_user("<s>")], "")
