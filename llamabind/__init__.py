@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llamabind.json_schema import json_schema_to_grammar
     from llamabind.llm import LLM
     from llamabind.lora import LoraAdapter
+    from llamabind.memory_estimate import MemoryEstimate, estimate_memory
     from llamabind.model import Model
     from llamabind.model_params import ModelParams
     from llamabind.projector import Projector
@@ -70,6 +71,7 @@ _HOMES = {
     "LLM": "llm",
     "LlamaError": "errors",
     "LoraAdapter": "lora",
+    "MemoryEstimate": "memory_estimate",
     "Model": "model",
     "ModelParams": "model_params",
     "OutputParser": "chat_template",
@@ -85,6 +87,7 @@ _HOMES = {
     "Timings": "request",
     "Tokenizer": "tokenizer",
     "Usage": "request",
+    "estimate_memory": "memory_estimate",
     "json_schema_to_grammar": "json_schema",
     "load_embedding_engine": "embedding_engine",
     "load_engine": "engine",
@@ -108,6 +111,8 @@ __all__ = [  # noqa: RUF022 - grouped as a reader looks for them
     "EngineThread",
     "EngineShape",
     "EngineStats",
+    "estimate_memory",
+    "MemoryEstimate",
     "GenerationRequest",
     "SamplingParams",
     "RequestOutput",

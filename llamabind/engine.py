@@ -56,6 +56,8 @@ class Engine(EngineCore):
         self.tokenizer = model.tokenizer
         self.chat_template = template
         self.memory = MemoryReport.of(context)
+        # The model closes them, for which they have to live as long.
+        self.adapters: tuple[LoraAdapter, ...] = ()
         runner = ModelRunner(model, context, threads)
         self._resources = ExitStack()
         self._resources.callback(model.close)
@@ -107,7 +109,8 @@ def load_engine(
         model = undo.enter_context(Model(path, model_params, progress))
         context = undo.enter_context(make_context(model, config))
         _check_generates(context)
-        context.set_lora([(LoraAdapter(model, file), scale) for file, scale in lora])
+        adapters = [(LoraAdapter(model, file), scale) for file, scale in lora]
+        context.set_lora(adapters)
         threads = ComputeThreads(
             context, config.n_threads, config.n_threads_batch, n_max=usable_cores()
         )
@@ -117,6 +120,7 @@ def load_engine(
         shape = _shape(model, context, config)
         speculation = make_speculation(model, shape, config)
         engine = Engine(model, context, threads, template, shape, speculation)
+        engine.adapters = tuple(adapter for adapter, _ in adapters)
         undo.pop_all()
     return engine
 

@@ -44,7 +44,7 @@ class WorkerEngine(Protocol):
         """A snapshot."""
 
     def close(self) -> None:
-        """Cancel what runs, deliver the last outputs, and end the thread."""
+        """Cancel what runs, deliver the last outputs, end the thread and free the model."""
 
 
 class EngineLoader(Protocol):

@@ -66,5 +66,6 @@ class LlamaEngine:
         )
 
     def close(self) -> None:
-        """Cancel what runs, deliver the last outputs, and end the thread."""
+        """Cancel what runs, deliver the last outputs, end the thread and free the model."""
         self._thread.close()
+        self._engine.close()

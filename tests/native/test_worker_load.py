@@ -1,0 +1,171 @@
+"""Loads as the worker does them: what settings come to, and that estimates are what is taken."""
+
+from pathlib import Path
+
+import pytest
+from make_random_model import random_model
+from random_gguf import LlamaShape, write_random_llama, write_random_lora
+
+from llamabind import Batch, estimate_memory, load_engine
+from llamabind.context_params import KV_CACHE_TYPES
+from llamabind.errors import (
+    AdapterError,
+    ChatTemplateError,
+    ContextCreateError,
+    InvalidParameterError,
+    ModelLoadError,
+    ProjectorError,
+)
+from server.job import Job, TextPrompt
+from server.load_settings import LoadSettings, LoraChoice
+from server.protocol import Estimate, Load, LoadedModel, LoadFiles
+from server.worker.engine_port import EngineEvents
+from server.worker.estimate import settle
+from server.worker.load import load_worker_engine
+
+pytestmark = pytest.mark.native
+BUNDLED = Path(__file__).parents[2] / "llamabind" / "models" / "tiny-chat.gguf"
+# Heads of 32, as quantised caches need.
+SHAPE = LlamaShape(n_embd=128)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, vocab_dir) -> Path:
+    path = tmp_path_factory.mktemp("loads") / "random.gguf"
+    return write_random_llama(path, vocab_dir / "ggml-vocab-llama-spm.gguf", SHAPE)
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory) -> Path:
+    return write_random_lora(tmp_path_factory.mktemp("adapters") / "lora.gguf", SHAPE)
+
+
+def _load(path: Path, files: LoadFiles | None = None, **settings) -> LoadedModel:
+    settings.setdefault("threads", 1)
+    events = EngineEvents(lambda _: None, lambda _: None, lambda _: None)
+    load = Load(str(path), LoadSettings(**settings), files or LoadFiles())
+    engine = load_worker_engine(load, events)
+    engine.close()
+    return engine.describe()
+
+
+@pytest.mark.parametrize("cache_type", KV_CACHE_TYPES)
+def test_every_cache_type_loads_and_takes_what_was_estimated(model, cache_type):
+    settings = {"cache_type_k": cache_type, "cache_type_v": cache_type, "n_ctx": 512}
+    loaded = _load(model, **settings)
+    assert loaded.effective["cache_type_k"] == loaded.effective["cache_type_v"] == cache_type
+    estimate = settle(Estimate(str(model), LoadSettings(**settings)))
+    assert [device.used_bytes for device in estimate.devices] == [
+        device.used_bytes for device in loaded.devices
+    ]
+
+
+def test_a_smaller_cache_type_takes_less(model):
+    sizes = {
+        kind: _load(model, cache_type_k=kind, cache_type_v=kind, n_ctx=512).devices[0].context_bytes
+        for kind in ("f32", "f16", "q8_0", "q4_0")
+    }
+    assert sizes["f32"] == 2 * sizes["f16"] > sizes["f16"] > sizes["q8_0"] > sizes["q4_0"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "effective"),
+    [
+        ({"flash_attn": "on"}, "on"),
+        ({"flash_attn": "off"}, "off"),
+        ({"flash_attn": "auto"}, "on"),
+        ({"flash_attn": "auto", "cache_type_v": "q8_0"}, "on"),
+    ],
+)
+def test_what_flash_attention_came_to_is_told(model, settings, effective):
+    assert _load(model, n_ctx=256, **settings).effective["flash_attn"] == effective
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rope_scaling": "linear", "rope_freq_scale": 0.5},
+        {"rope_scaling": "yarn", "rope_freq_scale": 0.25, "yarn_orig_ctx": 2048},
+        {"rope_freq_base": 500_000.0},
+        {"yarn_ext_factor": 1.0, "yarn_attn_factor": 0.9, "yarn_beta_fast": 16.0},
+    ],
+)
+def test_scaled_positions_are_applied(model, settings):
+    effective = _load(model, n_ctx=256, **settings).effective
+    assert {name: effective[name] for name in settings} == pytest.approx(settings)
+
+
+def test_streams_divide_the_context(model):
+    effective = _load(model, n_ctx=1024, n_parallel=4, kv_unified=False).effective
+    assert (effective["n_ctx"], effective["n_ctx_seq"]) == (1024, 256)
+    assert effective["layout"] == "streams"
+
+
+def test_an_adapter_is_applied_and_counted(model, adapter):
+    plain = _load(model, n_ctx=256)
+    files = LoadFiles(lora=((str(adapter), 0.5),))
+    chosen = (LoraChoice(id="lora.gguf", scale=0.5),)
+    loaded = _load(model, files, n_ctx=256, lora=chosen)
+    assert loaded.effective["lora"] == [{"file": "lora.gguf", "scale": 0.5}]
+    assert loaded.memory_bytes - plain.memory_bytes == adapter.stat().st_size
+
+
+def test_an_engine_answers_with_its_adapters(model, adapter):
+    def logits(**more):
+        with load_engine(model, **more) as engine:
+            batch = Batch(3)
+            batch.extend([1, 450, 4996], 0, 0, output_last=True)
+            engine.context.decode(batch)
+            batch.close()
+            return engine.context.logits(-1).copy()
+
+    assert abs(logits() - logits(lora=[(adapter, 1.0)])).max() > 0.01
+
+
+def test_a_model_for_embeddings_says_so_and_does_not_chat(model):
+    events = EngineEvents(lambda _: None, lambda _: None, lambda _: None)
+    settings = LoadSettings(embedding=True, pooling="mean", n_ctx=256, threads=1)
+    engine = load_worker_engine(Load(str(model), settings), events)
+    try:
+        loaded = engine.describe()
+        assert loaded.effective["embedding"] is True
+        assert loaded.effective["pooling"] == "mean"
+        estimate = settle(Estimate(str(model), settings))
+        assert estimate.devices[0].used_bytes == loaded.devices[0].used_bytes
+        with pytest.raises(InvalidParameterError, match="embeddings"):
+            engine.prepare(Job(prompt=TextPrompt(content="a")))
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("path", [BUNDLED, None], ids=["bundled", "random-135m"])
+def test_the_estimate_is_the_measured_memory(path):
+    path = path or random_model("135m")
+    estimate = estimate_memory(path)
+    with load_engine(path) as engine:
+        assert engine.memory.total == pytest.approx(estimate.report.total, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("settings", "files", "error"),
+    [
+        ({"lora": (LoraChoice(id="x.gguf"),)}, {"lora": ((str(BUNDLED), 1.0),)}, AdapterError),
+        ({"mmproj": "x.gguf"}, {"mmproj": str(BUNDLED)}, ProjectorError),
+        ({"chat_template": "{% if %}"}, {}, ChatTemplateError),
+    ],
+)
+def test_wrong_companions_are_refused(model, settings, files, error):
+    with pytest.raises(error):
+        _load(model, LoadFiles(**files), n_ctx=256, **settings)
+
+
+def test_a_cache_type_that_the_heads_do_not_divide_is_a_wrong_setting(random_llama_path):
+    with pytest.raises(ContextCreateError, match="does not divide") as caught:
+        _load(random_llama_path, cache_type_k="q8_0")
+    assert caught.value.reason == "invalid_parameter"
+
+
+def test_a_context_beyond_all_memory_fails_before_it_is_allocated(model):
+    with pytest.raises(ModelLoadError) as caught:
+        _load(model, n_ctx=1 << 24, cache_type_k="f32", cache_type_v="f32", n_parallel=256)
+    assert caught.value.reason == "out_of_memory"
