@@ -22,17 +22,24 @@ class ComputeThreads:
 
     Without an attached pool llama.cpp starts and ends its threads with every graph, and the idle
     threads of a larger pool would spin, so there is one pool for each count in use. Used only on
-    the engine thread; closed after the context.
+    the engine thread; closed after the context. Contexts that compute in turns share the pools of
+    an `owner`, which is closed last: the waiting threads of another one would spin as well.
     """
 
     def __init__(
-        self, context: Context, n_threads: int | None, n_threads_batch: int | None, n_max: int
+        self,
+        context: Context,
+        n_threads: int | None,
+        n_threads_batch: int | None,
+        n_max: int,
+        owner: ComputeThreads | None = None,
     ) -> None:
         self._context = context
         self._n_threads = n_threads
         self._n_threads_batch = n_threads_batch or n_threads
         self._tuner = ThreadTuner(n_max)
-        self._pools: dict[int, ThreadpoolHandle] = {}
+        self._pools: dict[int, ThreadpoolHandle] = {} if owner is None else owner._pools
+        self._is_owner = owner is None
         self._pid = os.getpid()
         self._attached = 0
 
@@ -67,7 +74,7 @@ class ComputeThreads:
     def close(self) -> None:
         """End the threads."""
         pools, self._pools = self._pools, {}
-        if self._pid != os.getpid():
+        if not self._is_owner or self._pid != os.getpid():
             return  # a forked process has none of the threads, and would wait for them for ever
         for pool in pools.values():
             ggml.ggml_threadpool_free(pool)

@@ -118,7 +118,7 @@ def load_engine(
         _warm_up(context, threads)
         template = _make_template(model, chat_template)
         shape = _shape(model, context, config)
-        speculation = make_speculation(model, shape, config)
+        speculation = make_speculation(model, shape, config, threads)
         engine = Engine(model, context, threads, template, shape, speculation)
         engine.adapters = tuple(adapter for adapter, _ in adapters)
         undo.pop_all()

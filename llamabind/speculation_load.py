@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from llamabind.batch import Batch
+from llamabind.compute_threads import ComputeThreads
+from llamabind.context import Context
+from llamabind.draft_vocabulary import check_draft_vocabulary
+from llamabind.engine_config import usable_cores
+from llamabind.errors import InvalidParameterError
+from llamabind.model import Model
+from llamabind.model_draft import ModelDrafter
 from llamabind.ngram_draft import NgramDrafter
 from llamabind.speculation import Speculation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llamabind.engine_config import EngineConfig
     from llamabind.engine_core import EngineShape
-    from llamabind.model import Model
+    from llamabind.speculation import Drafter
 
 logger = logging.getLogger(__name__)
 
 
-def make_speculation(model: Model, shape: EngineShape, config: EngineConfig) -> Speculation | None:
-    """Return what guesses for the engine of `model`, or None where nothing is to be guessed."""
+def make_speculation(
+    model: Model, shape: EngineShape, config: EngineConfig, threads: ComputeThreads
+) -> Speculation | None:
+    """Return what guesses for the engine of `model`, or None where nothing is to be guessed.
+
+    `threads` are the engine's. Raises what loading the draft model does, and InvalidParameterError
+    for one that cannot draft for `model`.
+    """
     if config.speculation == "off":
         return None
     if not shape.is_cuttable:
@@ -26,5 +44,52 @@ def make_speculation(model: Model, shape: EngineShape, config: EngineConfig) -> 
             model.architecture,
         )
         return None
-    drafter = NgramDrafter(config.ngram_size)
+    drafter: Drafter
+    if config.draft_model is None or config.speculation == "ngram":
+        drafter = NgramDrafter(config.ngram_size)
+    else:
+        drafter = _load_drafter(config.draft_model, model, shape, config, threads)
     return Speculation(drafter, n_max=config.max_draft, n_min=config.draft_min)
+
+
+def _load_drafter(
+    path: str | Path,
+    model: Model,
+    shape: EngineShape,
+    config: EngineConfig,
+    threads: ComputeThreads,
+) -> ModelDrafter:
+    params = replace(model.params, n_gpu_layers=config.draft_gpu_layers, kv_overrides=())
+    with ExitStack() as undo:
+        draft = undo.enter_context(Model(path, params))
+        _check_drafts(draft)
+        check_draft_vocabulary(model, draft)
+        # As many cells as the engine has, so that whatever runs there can be read here.
+        sizes = replace(config, n_ctx=shape.n_cells, kv_unified=True)
+        context_params = sizes.context_params(draft.n_ctx_train, retains=True)
+        context = undo.enter_context(Context(draft, context_params))
+        own_threads = ComputeThreads(
+            context, config.n_threads, config.n_threads_batch, usable_cores(), owner=threads
+        )
+        _warm_up(context)
+        drafter = ModelDrafter(
+            context, own_threads, n_target_vocab=model.n_vocab, p_min=config.draft_p_min
+        )
+        undo.pop_all()
+    return drafter
+
+
+def _check_drafts(draft: Model) -> None:
+    if not draft.has_decoder or draft.has_encoder or draft.is_recurrent or draft.is_hybrid:
+        raise InvalidParameterError(
+            "draft_model", f"{draft.architecture} models cannot draft: wrong guesses must be cut"
+        )
+
+
+def _warm_up(context: Context) -> None:
+    """Decode once, so that a device that cannot compute fails the load and not a request."""
+    with closing(Batch(1)) as batch:
+        batch.add(0, 0, 0, output=True)
+        context.decode(batch)
+        context.synchronize()
+        context.memory_clear()

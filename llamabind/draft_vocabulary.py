@@ -1,0 +1,54 @@
+"""Whether a draft model speaks in the same tokens as the model it drafts for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llamabind.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from llamabind.model import Model
+    from llamabind.tokenizer import Tokenizer
+
+_MAX_SIZE_DIFFERENCE = 128
+"""SPEC_VOCAB_MAX_SIZE_DIFFERENCE of common/speculative.cpp: models of one family are padded."""
+
+_FIRST_COMPARED = 5
+"""SPEC_VOCAB_CHECK_START_TOKEN_ID: the first tokens are special ones whose names differ."""
+
+
+def check_draft_vocabulary(model: Model, draft: Model) -> None:
+    """Compare as common_speculative_are_compatible does.
+
+    Raises InvalidParameterError, which says what differs.
+    """
+    ours, theirs = model.tokenizer, draft.tokenizer
+    if ours.vocab_type != theirs.vocab_type:
+        raise _mismatch(f"its vocabulary is of type {theirs.vocab_type.name}")
+    for what, a, b in (
+        ("begins", _mark(ours.add_bos, ours.bos), _mark(theirs.add_bos, theirs.bos)),
+        ("ends", _mark(ours.add_eos, ours.eos), _mark(theirs.add_eos, theirs.eos)),
+    ):
+        if a != b:
+            raise _mismatch(f"it {what} texts with token {b} and not {a}")
+    if abs(model.n_vocab - draft.n_vocab) > _MAX_SIZE_DIFFERENCE:
+        raise _mismatch(f"it has {draft.n_vocab} tokens and not {model.n_vocab}")
+    _check_tokens(ours, theirs, min(model.n_vocab, draft.n_vocab))
+
+
+def _check_tokens(ours: Tokenizer, theirs: Tokenizer, n: int) -> None:
+    for token in range(_FIRST_COMPARED, n):
+        a, b = ours.text(token), theirs.text(token)
+        if a != b:
+            raise _mismatch(f"its token {token} is {b!r} and not {a!r}")
+
+
+def _mark(is_added: bool, token: int | None) -> int | None:
+    return token if is_added else None
+
+
+def _mismatch(what: str) -> InvalidParameterError:
+    return InvalidParameterError(
+        "draft_model",
+        f"the draft model's vocabulary is not the model's: {what}; use a model of the same family",
+    )
