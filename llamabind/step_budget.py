@@ -11,7 +11,7 @@ _FIRST_LOOK = 64
 _N_MIN = 16
 """Fewer prompt tokens in a step are not worth their share of the weights' way through memory."""
 
-_LONGEST_GAP = 0.3
+_LONGEST_GAP = 0.4
 _DECODE_STEPS = 20
 """A gap is a stumble if it is many times the usual: on a fast device the target is shorter."""
 
