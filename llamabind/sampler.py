@@ -9,7 +9,7 @@ from llamabind._capi import llama, shim
 from llamabind._capi.shim import GrammarHandle, GuardedSamplerHandle, lb_status
 from llamabind.errors import GrammarError, InvalidParameterError, LlamaError, TokenizeError
 from llamabind.handle import Handle
-from llamabind.sampler_chain import build_chain
+from llamabind.sampler_chain import build_chain, n_best
 from llamabind.sampling_params import GrammarTrigger, SamplingParams
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ def _make(model: "Model", params: SamplingParams, n_history: int) -> GuardedSamp
         handle = shim.lb_sampler_init(vocab, chain, grammar)
         if not handle:
             raise _error(shim.lb_last_status())
+        shim.lb_sampler_look_at_best(handle, n_best(model, params))
     except LlamaError:
         llama.llama_sampler_free(chain)
         shim.lb_grammar_free(grammar)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # The m of mirostat 1 (common/sampling.cpp).
 _MIROSTAT_M: Final = 100
+# A larger choice is rare, and selecting it is no cheaper than sorting.
+_MAX_BEST: Final = 1024
 # These leave the most likely token the most likely one.
 _KEEP_THE_BEST: Final = frozenset({"top_n_sigma", "top_k", "top_p", "min_p", "temperature"})
 
@@ -33,6 +35,37 @@ def build_chain(model: "Model", params: SamplingParams, n_history: int) -> Sampl
         # The chain owns it from here on.
         llama.llama_sampler_chain_add(chain, sampler)
     return chain
+
+
+def n_best(model: "Model", params: SamplingParams) -> int:
+    """Return how many of the largest logits the chain chooses among; 0 if it may be any number.
+
+    So it is where top_k comes before everything that has an effect, and for the best token alone.
+    """
+    names = [] if params.mirostat else [name for name in params.samplers if _acts(name, params)]
+    if "adaptive_p" in names or params.mirostat or any(bias > 0 for _, bias in params.logit_bias):
+        return 0
+    # What a negative bias takes out of the first k leaves room for others.
+    spare = len(_logit_biases(model, params))
+    if params.is_greedy and _KEEP_THE_BEST.issuperset(names):
+        return 1 + spare
+    if names and names[0] == "top_k" and params.top_k + spare <= _MAX_BEST:
+        return params.top_k + spare
+    return 0
+
+
+def _acts(name: str, params: SamplingParams) -> bool:
+    """Whether a sampler can change anything with these parameters."""
+    penalises = params.frequency_penalty or params.presence_penalty or params.repeat_penalty != 1.0
+    acts = {
+        "penalties": penalises,
+        "dry": params.dry_multiplier,
+        "top_n_sigma": params.top_n_sigma > 0.0,
+        "top_k": params.top_k > 0,
+        "typ_p": params.typical_p < 1.0,
+        "xtc": params.xtc_probability > 0.0,
+    }
+    return bool(acts.get(name, True))
 
 
 @dataclass(frozen=True, slots=True)

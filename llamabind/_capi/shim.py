@@ -168,6 +168,10 @@ def lb_sampler_clone(sampler: GuardedSamplerPtr) -> GuardedSamplerPtr | None: ..
 
 
 @c_function("llamabind")
+def lb_sampler_look_at_best(sampler: GuardedSamplerPtr, n_best: i32) -> None: ...
+
+
+@c_function("llamabind")
 def lb_sampler_free(sampler: GuardedSamplerPtr | None) -> None: ...
 
 

@@ -143,6 +143,8 @@ LB_API bool lb_grammar_is_complete(const struct lb_grammar * grammar);
 LB_API struct lb_sampler * lb_sampler_init(const struct llama_vocab * vocab, struct llama_sampler * chain,
                                            struct lb_grammar * grammar);
 LB_API struct lb_sampler * lb_sampler_clone(const struct lb_sampler * sampler);
+// Promise that the chain, without a grammar, chooses among the `n_best` largest logits; 0 is no promise.
+LB_API void                lb_sampler_look_at_best(struct lb_sampler * sampler, int32_t n_best);
 LB_API void                lb_sampler_free(struct lb_sampler * sampler);
 LB_API int32_t             lb_sampler_reset(struct lb_sampler * sampler);
 

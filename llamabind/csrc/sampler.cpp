@@ -12,6 +12,7 @@ struct lb_sampler {
     const llama_vocab *         vocab;
     llama_sampler *             chain;
     std::unique_ptr<lb_grammar> grammar;
+    int32_t                     n_best = 0;  // the chain looks at no more than so many; 0 is at all
 
     lb_sampler(const llama_vocab * vocab, llama_sampler * chain) : vocab(vocab), chain(chain) {}
 
@@ -66,6 +67,48 @@ void fill(candidates & buffer, const float * logits, int32_t n_vocab) {
     }
 }
 
+// The `n_best` largest logits and maybe some more. Building and sorting an entry for each token of a large vocabulary takes
+// longer than all samplers together; comparing floats by the block takes a few microseconds.
+void fill_best(candidates & buffer, const float * logits, int32_t n_vocab, size_t n_best) {
+    constexpr int32_t block = 64;
+    const auto is_better = [](const llama_token_data & a, const llama_token_data & b) { return a.logit > b.logit; };
+    float bound   = -INFINITY;
+    bool  is_good = true;
+    buffer.clear();
+    for (int32_t begin = 0; begin < n_vocab; begin += block) {
+        const int32_t end = std::min(begin + block, n_vocab);
+        int32_t       n_above = 0;
+        int32_t       n_bad   = 0;
+        for (int32_t i = begin; i < end; i++) {
+            n_above += logits[i] > bound;
+            n_bad += !(logits[i] < INFINITY);  // NaN too
+        }
+        is_good = is_good && n_bad == 0;
+        if (n_above == 0) {
+            continue;
+        }
+        for (int32_t i = begin; i < end; i++) {
+            if (logits[i] > bound) {
+                buffer.push_back({ i, logits[i], 0.0F });
+            }
+        }
+        if (buffer.size() >= 2 * n_best + block) {
+            std::nth_element(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(n_best) - 1, buffer.end(), is_better);
+            buffer.resize(n_best);
+            bound = buffer.back().logit;
+            for (const auto & entry : buffer) {
+                bound = std::min(bound, entry.logit);
+            }
+        }
+    }
+    if (!is_good) {
+        throw lb::failure(LB_ERROR, "the model's logits contain NaN or infinity");
+    }
+    // By token, as `fill` has them: among equals the samplers take the first.
+    std::sort(buffer.begin(), buffer.end(),
+              [](const llama_token_data & a, const llama_token_data & b) { return a.id < b.id; });
+}
+
 // The samplers see only what can be chosen: with -INFINITY among the candidates some compute 0 * inf.
 void drop_impossible(candidates & buffer) {
     buffer.erase(std::remove_if(buffer.begin(), buffer.end(),
@@ -90,7 +133,11 @@ llama_token run_chain(llama_sampler * chain, candidates & buffer) {
 
 llama_token sample(lb_sampler & sampler, const float * logits, int32_t n_vocab, candidates & buffer) {
     const auto * grammar = sampler.grammar.get();
-    fill(buffer, logits, n_vocab);
+    if (sampler.n_best > 0 && sampler.n_best < n_vocab) {
+        fill_best(buffer, logits, n_vocab, static_cast<size_t>(sampler.n_best));
+    } else {
+        fill(buffer, logits, n_vocab);
+    }
     llama_token token = run_chain(sampler.chain, buffer);
     if (grammar == nullptr || grammar->is_waiting()) {
         if (token == LLAMA_TOKEN_NULL) {
@@ -202,9 +249,12 @@ lb_sampler * lb_sampler_clone(const lb_sampler * sampler) {
         auto grammar = sampler->grammar ? std::make_unique<lb_grammar>(*sampler->grammar) : nullptr;
         auto copy    = std::make_unique<lb_sampler>(sampler->vocab, llama_sampler_clone(sampler->chain));
         copy->grammar = std::move(grammar);
+        copy->n_best  = sampler->n_best;
         return copy.release();
     });
 }
+
+void lb_sampler_look_at_best(lb_sampler * sampler, int32_t n_best) { sampler->n_best = n_best; }
 
 void lb_sampler_free(lb_sampler * sampler) { delete sampler; }
 
