@@ -83,6 +83,8 @@ class ChatTemplate(Handle[ChatHandle]):
         """
         backend.init()
         text = None if override is None else override.encode(errors="replace")
+        if text is not None and b"\0" in text:
+            raise ChatTemplateError("the template contains a NUL character, where C would cut it")
         handle = shim.lb_chat_init(None if model is None else model.ptr, text)
         if not handle:
             raise ChatTemplateError(last_error())

@@ -54,7 +54,7 @@ def check_text(name: str, value: object) -> None:
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Accept one of the given words."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise InvalidParameterError(
             name, f"Value must be one of {', '.join(choices)}, but got {value!r}"
         )

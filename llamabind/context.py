@@ -64,6 +64,7 @@ class Context(ContextMemory):
         self._needs_encode = self.has_memory and model.has_encoder
         self._outputs: NDArray[np.int8] | None = None
         self._adapters: dict[LoraAdapter, float] = {}
+        self._n_positions = model.n_positions
 
     def decode(self, batch: Batch) -> None:
         """Compute a batch and remember it; outputs stay readable until the next decode or encode.
@@ -213,6 +214,9 @@ class Context(ContextMemory):
             raise InvalidBatchError(-1, f"a token is not in 0..{self._n_vocab - 1}")
         if batch.positions.min() < 0:
             raise InvalidBatchError(-1, f"position {batch.positions.min()} is negative")
+        if self._n_positions is not None and batch.positions.max() >= self._n_positions:
+            last = self._n_positions - 1
+            raise InvalidBatchError(-1, f"the model has no position beyond {last}")
         if self._has_streams and batch.has_shared_token:
             # llama.cpp would say "no KV slot" (llama_batch_allocr::split_equal).
             raise InvalidBatchError(-1, "a token of several sequences needs a unified KV cache")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -42,6 +43,7 @@ class EmbeddingEngine:
         """Raises ContextCreateError when there is no memory for the context."""
         config = config or EmbeddingConfig()
         self.model = model
+        self._closing = threading.RLock()
         traits = embedding_traits(model)
         with ExitStack() as undo:
             context = undo.enter_context(Context(model, config.context_params(traits)))
@@ -149,7 +151,9 @@ class EmbeddingEngine:
 
     def close(self) -> None:
         """Answer what waits with EngineStoppedError and free the context; again does nothing."""
-        self._resources.close()
+        # Two threads in one ExitStack would free the context while its thread still computes.
+        with self._closing:
+            self._resources.close()
 
     def __enter__(self) -> Self:
         return self

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import threading
-import weakref
-from collections.abc import Callable
-from queue import SimpleQueue
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from llamabind.command_thread import CommandThread, StopThread
 from llamabind.embedding_queue import EmbeddingChunk, EmbeddingQueue, EmbeddingRequest
-from llamabind.engine_thread import end_at_exit
 from llamabind.errors import (
     EngineStoppedError,
     InputTooLongError,
@@ -22,16 +18,15 @@ from llamabind.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from llamabind.command_thread import Commands
     from llamabind.embedding_config import EmbeddingShape
 
 logger = logging.getLogger(__name__)
-
-_Command = Callable[[EmbeddingQueue], None]
 
 
 class VectorRunner(Protocol):
@@ -41,11 +36,7 @@ class VectorRunner(Protocol):
         """Return an array for each chunk that completes its input. Raises LlamaError."""
 
 
-class _StopThread(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by the command that ends the loop."""
-
-
-class EmbeddingThread:
+class EmbeddingThread(CommandThread[EmbeddingQueue]):
     """Computes the inputs of all requests, packed together. All methods may come from any thread.
 
     A computation that fails answers the requests that were in it; the thread goes on.
@@ -57,18 +48,9 @@ class EmbeddingThread:
         self._shape = shape
         self._max_waiting = max_waiting
         self._queue = EmbeddingQueue(shape)
-        self._commands: SimpleQueue[_Command] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._stopped = False
-        self._pid = os.getpid()
-        self._thread = threading.Thread(
-            target=_run,
-            args=(self._queue, self._commands, runner, self._mark_stopped),
-            name="embedding",
-            daemon=True,
+        super().__init__(
+            "embedding", partial(_run, self._queue, runner), "the embedding engine is closed"
         )
-        self._thread.start()
-        weakref.finalize(self, end_at_exit, self._thread, self._commands, _stop)
 
     def submit(self, request: EmbeddingRequest) -> None:
         """Start a request; its future is answered on the thread.
@@ -87,18 +69,6 @@ class EmbeddingThread:
         self._send(lambda queue: queue.add(request))
         request.future.add_done_callback(lambda _: self._drop_cancelled(request))
 
-    def close(self, timeout: float | None = None) -> bool:
-        """Answer what waits with EngineStoppedError and join the thread; False if it did not end
-        in `timeout`.
-        """
-        with self._lock:
-            if not self._stopped:
-                self._stopped = True
-                self._commands.put(_stop)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
-
     def _check(self, index: int, tokens: Sequence[int]) -> None:
         if not tokens:
             raise InvalidParameterError("input", f"input {index} has no tokens")
@@ -112,48 +82,30 @@ class EmbeddingThread:
 
     def _drop_cancelled(self, request: EmbeddingRequest) -> None:
         if request.future.cancelled():
-            with self._lock:
-                if not self._stopped:
-                    self._commands.put(lambda queue: queue.drop(request))
-
-    def _mark_stopped(self) -> None:
-        with self._lock:
-            self._stopped = True
-
-    def _send(self, command: _Command) -> None:
-        if os.getpid() != self._pid:
-            raise EngineStoppedError("a forked process has no engine: load the model in it")
-        with self._lock:
-            if self._stopped:
-                raise EngineStoppedError("the embedding engine is closed")
-            self._commands.put(command)
-
-
-def _stop(_queue: EmbeddingQueue) -> None:
-    raise _StopThread
+            self._send_if_open(lambda queue: queue.drop(request))
 
 
 def _run(
     queue: EmbeddingQueue,
-    commands: SimpleQueue[_Command],
     runner: VectorRunner,
+    commands: Commands[EmbeddingQueue],
     mark_stopped: Callable[[], None],
 ) -> None:
-    """Loop of the thread: it gets no more than it needs, so that it cannot touch the rest."""
+    """Compute until stopped, then answer what waits with EngineStoppedError."""
     error: BaseException = EngineStoppedError("the embedding engine was closed")
     try:
         while True:
             while not queue.has_work or not commands.empty():
                 commands.get()(queue)
             _compute(queue, runner)
-    except _StopThread:
+    except StopThread:
         pass
     except BaseException as failure:
         logger.exception("the embedding thread failed")
         error = failure
     # Nobody is queued after this, so that everybody is answered.
     mark_stopped()
-    with contextlib.suppress(_StopThread):
+    with contextlib.suppress(StopThread):
         while not commands.empty():
             commands.get()(queue)
     for request in queue.all_requests():

@@ -139,7 +139,7 @@ def make_context(model: Model, config: EngineConfig) -> Context:
 def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
     is_cuttable = _is_cuttable(model, swa_full=context.params.swa_full)
     return EngineShape(
-        n_ctx=context.n_ctx_seq,
+        n_ctx=min(context.n_ctx_seq, model.n_positions or context.n_ctx_seq),
         # Recurrent layers have no cells: nobody's length takes room from others.
         n_cells=context.n_ctx_seq * context.n_seq_max if model.is_recurrent else context.n_ctx,
         n_batch=context.n_batch,
@@ -166,7 +166,7 @@ def _is_cuttable(model: Model, *, swa_full: bool) -> bool:
 
 def _measure_state(context: Context) -> StateSize:
     """Save a short sequence to know what a long one will take."""
-    n_tokens = min(_STATE_SAMPLE, context.n_batch)
+    n_tokens = min(_STATE_SAMPLE, context.n_batch, context.model.n_positions or _STATE_SAMPLE)
     with closing(Batch(n_tokens)) as batch:
         batch.extend([0] * n_tokens, 0, 0, output_last=True)
         context.decode(batch)
@@ -191,7 +191,8 @@ def _warm_up(context: Context, threads: ComputeThreads) -> None:
     """Decode, so that a device that cannot compute fails the load and not a request; and find out
     how many threads to begin with.
     """
-    for n_tokens in (1, min(_WARM_UP_PROMPT, context.n_ubatch)):
+    longest = context.model.n_positions or _WARM_UP_PROMPT
+    for n_tokens in (1, min(_WARM_UP_PROMPT, context.n_ubatch, longest)):
         with closing(Batch(n_tokens)) as batch:
             batch.extend([0] * n_tokens, 0, 0, output_last=True)
             decode = partial(_decode_and_forget, context, batch)

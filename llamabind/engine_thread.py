@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
-import weakref
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING
 
-from llamabind.errors import EngineStoppedError
+from llamabind.command_thread import CommandThread, StopThread
+from llamabind.errors import EngineStoppedError, HandleClosedError
+from llamabind.gate import Gate
 
 if TYPE_CHECKING:
+    from llamabind.command_thread import Commands
     from llamabind.engine_core import EngineCore, EngineStats
     from llamabind.request import GenerationRequest, RequestOutput
 
@@ -20,16 +20,11 @@ logger = logging.getLogger(__name__)
 
 OnStep = Callable[[list["RequestOutput"]], None]
 OnFailure = Callable[[BaseException], None]
-_Command = Callable[["EngineCore"], None]
 
-_EXIT_SECONDS: Final = 30.0
-
-
-class _StopThread(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by the command that ends the loop."""
+_CLOSED = "the engine is closed or has failed"
 
 
-class EngineThread:
+class EngineThread(CommandThread["EngineCore"]):
     """Steps an engine on a thread of its own while there is work.
 
     `on_step` is called on that thread once per step, with the outputs of all requests; it must not
@@ -41,24 +36,8 @@ class EngineThread:
         self, engine: EngineCore, on_step: OnStep, on_failure: OnFailure | None = None
     ) -> None:
         self._engine = engine
-        self._commands: SimpleQueue[_Command] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._stopped = False
-        self._pid = os.getpid()
-        self._thread = threading.Thread(
-            target=_run,
-            args=(engine, self._commands, on_step, self._on_end(on_failure)),
-            name="engine",
-            daemon=True,
-        )
-        self._thread.start()
-        # Native code that still computes while the process exits is a segmentation fault.
-        weakref.finalize(self, end_at_exit, self._thread, self._commands, _stop)
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the caller runs on this thread, where waiting for an output would never end."""
-        return threading.current_thread() is self._thread
+        self._gate = Gate("engine")
+        super().__init__("engine", partial(_run, engine, on_step, on_failure), _CLOSED)
 
     @property
     def stats(self) -> EngineStats:
@@ -71,8 +50,13 @@ class EngineThread:
         Raises PromptTooLongError, InvalidParameterError or GrammarError before anything is queued,
         and EngineStoppedError.
         """
-        self._engine.prepare(request)
-        self._send(lambda engine: engine.add(request))
+        try:
+            # The engine may be freed once close() has returned: it waits for who prepares.
+            with self._gate.entered():
+                self._engine.prepare(request)
+                self._send(lambda engine: engine.add(request))
+        except HandleClosedError:
+            raise EngineStoppedError(_CLOSED) from None
 
     def cancel(self, request_id: str) -> None:
         """End a request at the next step; it still gets its last output."""
@@ -82,71 +66,41 @@ class EngineThread:
         """Cancel what runs, deliver the last outputs and join the thread; False if it did not end
         in `timeout`.
         """
-        with self._lock:
-            if not self._stopped:
-                self._stopped = True
-                self._commands.put(_stop)
-        if not self.is_current:
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-    def _send(self, command: _Command) -> None:
-        if os.getpid() != self._pid:
-            raise EngineStoppedError("a forked process has no engine: load the model in it")
-        with self._lock:
-            if self._stopped:
-                raise EngineStoppedError("the engine is closed or has failed")
-            self._commands.put(command)
-
-    def _on_end(self, on_failure: OnFailure | None) -> OnFailure:
-        def mark_stopped(error: BaseException) -> None:
-            with self._lock:
-                self._stopped = True
-            if on_failure is not None:
-                on_failure(error)
-
-        return mark_stopped
-
-
-def _stop(_engine: EngineCore) -> None:
-    raise _StopThread
-
-
-def end_at_exit(thread: threading.Thread, commands: SimpleQueue[Any], stop: object) -> None:
-    """Have a thread end itself, for weakref.finalize."""
-    commands.put(stop)
-    thread.join(_EXIT_SECONDS)
+        self._gate.close()
+        return super().close(timeout)
 
 
 def _run(
-    engine: EngineCore, commands: SimpleQueue[_Command], on_step: OnStep, on_failure: OnFailure
+    engine: EngineCore,
+    on_step: OnStep,
+    on_failure: OnFailure | None,
+    commands: Commands[EngineCore],
+    mark_stopped: Callable[[], None],
 ) -> None:
-    """Loop of the thread: it gets no more than it needs, so that it cannot touch the rest of the
-    object.
-    """
     try:
         while True:
             # Without work wait for a command; with work take what is there and go on.
             while not engine.has_work or not commands.empty():
                 commands.get()(engine)
             _deliver(on_step, engine.step())
-    except _StopThread:
+    except StopThread:
         _deliver(on_step, engine.abort_all())
     except BaseException as error:
         # Every waiter must be answered, whatever broke.
         logger.exception("the engine failed")
-        # NOTE: mark first, so that nobody is queued after the last drain.
-        on_failure(error)
+        mark_stopped()
+        if on_failure is not None:
+            on_failure(error)
         _drain(engine, commands)
         _deliver(on_step, engine.fail_all(f"{type(error).__name__}: {error}"))
 
 
-def _drain(engine: EngineCore, commands: SimpleQueue[_Command]) -> None:
+def _drain(engine: EngineCore, commands: Commands[EngineCore]) -> None:
     """Carry out commands that came before the failure, so that their requests are answered too."""
     while not commands.empty():
         try:
             commands.get()(engine)
-        except _StopThread:
+        except StopThread:
             return
 
 

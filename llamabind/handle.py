@@ -3,6 +3,7 @@
 import os
 import warnings
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from itertools import count
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -58,10 +59,12 @@ class Handle(ABC, Generic[HandleT]):
         handle, self._handle = getattr(self, "_handle", None), None
         if handle is None:
             return
-        for _, child in sorted(self._children.items(), reverse=True):
-            child.close()
-        if self._pid == os.getpid():
-            self._free(handle)
+        with ExitStack() as undo:
+            # Run in reverse, all of them: one child that fails must not leave the others open.
+            if self._pid == os.getpid():
+                undo.callback(self._free, handle)
+            for _, child in sorted(self._children.items()):
+                undo.callback(child.close)
 
     @abstractmethod
     def _free(self, handle: HandleT) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from llamabind import backend
 from llamabind._capi import llama
@@ -19,6 +20,9 @@ from llamabind.model_params import ModelParams
 from llamabind.tokenizer import Tokenizer
 
 ProgressCallback = Callable[[float], bool]
+
+# Their graphs look positions up in a table of n_ctx_train rows (llama.cpp's src/models; mpt may).
+_LEARNED_POSITIONS: Final = frozenset({"bert", "gpt2", "mpt", "starcoder"})
 
 
 class Model(Handle[ModelHandle]):
@@ -91,6 +95,14 @@ class Model(Handle[ModelHandle]):
     def n_ctx_train(self) -> int:
         """The context length that the model was trained with."""
         return llama.llama_model_n_ctx_train(self.ptr)
+
+    @property
+    def n_positions(self) -> int | None:
+        """How many positions there are, where each has a vector of its own; None for no limit.
+
+        Native code looks up a position beyond them without a check, and aborts.
+        """
+        return self.n_ctx_train if self.architecture in _LEARNED_POSITIONS else None
 
     @property
     def n_embd(self) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from numbers import Integral
 from typing import TYPE_CHECKING, Protocol
 
-from llamabind.checks import INT32_MAX, check_int
+from llamabind.checks import INT32_MAX, check_float, check_int
 from llamabind.errors import InvalidParameterError
 from llamabind.sampling_params import SamplingParams
 
@@ -89,8 +90,7 @@ class GenerationRequest:
     return_progress: bool = False
 
     def __post_init__(self) -> None:
-        if not self.prompt_tokens:
-            raise InvalidParameterError("prompt", "must have at least one token")
+        self._check_prompt()
         if self.max_tokens is not None:
             check_int("max_tokens", self.max_tokens, 0, INT32_MAX)
         check_int("min_tokens", self.min_tokens, 0, INT32_MAX)
@@ -98,9 +98,17 @@ class GenerationRequest:
         for name in ("logprobs", "prompt_logprobs"):
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), 0, MAX_LOGPROBS)
-        if self.max_queue_seconds is not None and not self.max_queue_seconds >= 0:
-            raise InvalidParameterError("max_queue_seconds", "must be at least 0")
+        if self.max_queue_seconds is not None:
+            check_float("max_queue_seconds", self.max_queue_seconds, 0.0)
         self._check_stop()
+
+    def _check_prompt(self) -> None:
+        if len(self.prompt_tokens) == 0:
+            raise InvalidParameterError("prompt", "must have at least one token")
+        tokens: tuple[object, ...] = self.prompt_tokens
+        for token in tokens:
+            if not isinstance(token, Integral):  # numpy's integers are some too
+                raise InvalidParameterError("prompt", f"expected token ids, but got {token!r}")
 
     def _check_stop(self) -> None:
         if len(self.stop) > MAX_STOP_STRINGS:
@@ -108,6 +116,8 @@ class GenerationRequest:
                 "stop", f"at most {MAX_STOP_STRINGS} strings, but got {len(self.stop)}"
             )
         for stop in self.stop:
+            if not isinstance(stop, str):
+                raise InvalidParameterError("stop", f"expected a string, but got {stop!r}")
             if not 0 < len(stop) <= MAX_STOP_LENGTH:
                 raise InvalidParameterError(
                     "stop", f"each string must have 1 to {MAX_STOP_LENGTH} characters"

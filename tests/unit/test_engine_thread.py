@@ -136,3 +136,29 @@ def test_a_failing_step_answers_everybody_and_stops(runner, engine, collector):
     assert [str(failure) for failure in failures] == ["decode broke"]
     with pytest.raises(EngineStoppedError):
         thread.submit(_make_request("b"))
+
+
+def test_close_waits_for_who_prepares_a_request_and_ends_it(runner, collector):
+    """Freeing the engine right after close() must not pull it from under a prepare()."""
+    entered, go_on = threading.Event(), threading.Event()
+    prepare = runner.prepare
+
+    def slow_prepare(request: GenerationRequest) -> None:
+        entered.set()
+        assert go_on.wait(20)
+        prepare(request)
+
+    runner.prepare = slow_prepare
+    thread = EngineThread(EngineCore(runner, FakeVocabulary(), SHAPE), collector)
+    submitter = threading.Thread(target=thread.submit, args=(_make_request("late"),))
+    submitter.start()
+    assert entered.wait(20)
+    closer = threading.Thread(target=thread.close)
+    closer.start()
+    go_on.set()
+    closer.join(20)
+    submitter.join(20)
+    assert collector.outputs["late"][-1].finish_reason is FinishReason.ABORT
+    assert runner.prepared == set()
+    with pytest.raises(EngineStoppedError):
+        thread.submit(_make_request("too late"))
