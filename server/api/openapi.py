@@ -135,7 +135,7 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     if operation.reply is not None:
         content[JSON] = {"schema": schemas[operation.reply]}
     if operation.streams:
-        content[EVENTS] = {"schema": {"type": "string", "description": _STREAM_TEXT}}
+        content[EVENTS] = {"schema": {"description": _STREAM_TEXT}}
     if operation.text is not None:
         content[operation.text] = {"schema": {"type": "string"}}
     responses = {"200": {"description": "success", "content": content}}

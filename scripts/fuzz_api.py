@@ -1,0 +1,102 @@
+"""Start a server and let schemathesis try what its OpenAPI description allows, and more.
+
+    python scripts/fuzz_api.py [--seconds 120] [--seed N]
+
+Exit status 0: no 500, and no answer of a status, type or form that the description does not have.
+"""
+
+import argparse
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = "tiny-chat.gguf"
+# Settings of a load may ask for anything: what does not fit must fail, not fill the machine.
+MEMORY_BYTES = 8 << 30
+CHECKS = ",".join(
+    (
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+    )
+)
+# Events never end; and a description cannot say that a probe's 503 is its duty.
+CONFIG = f"""
+[parameters]
+"path.model_id" = "{MODEL}"
+
+[generation]
+database = "none"
+
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "4xx", 501, 503, 507]
+
+[[operations]]
+include-path = "/api/v2/events"
+enabled = false
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(ROOT / "llamabind" / "models" / MODEL, folder)
+        config = folder / "schemathesis.toml"
+        config.write_text(CONFIG)
+        server = _start(folder)
+        try:
+            line = server.stdout.readline()
+            status = 1
+            if "serves " in line:
+                url = line.split("serves ")[1].split()[0]
+                command = _command(url, config, arguments.seconds, arguments.seed)
+                status = subprocess.run(command, check=False).returncode
+            if server.poll() is not None or not line:
+                print(f"the server has died:\n{(folder / 'server.log').read_text()}")
+                return 1
+        finally:
+            server.terminate()
+            server.wait()
+    return status
+
+
+def _start(folder: Path) -> subprocess.Popen[str]:
+    # A context of 512 tokens: no answer is long, whatever n_predict says.
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "server", "--port", "0", "--models-dir", str(folder)),
+            *("--ctx-size", "512", "--threads", "1", "--load-timeout", "10"),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=(folder / "server.log").open("wb"),
+        text=True,
+        preexec_fn=_limit_memory,
+    )
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+def _command(url: str, config: Path, seconds: int, seed: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"),
+        f"{url}/api/v2/openapi.json",
+        *("--checks", CHECKS, "--phases", "coverage,fuzzing", "--max-time", str(seconds)),
+        *("--seed", str(seed), "--request-timeout", "60", "--warnings", "off"),
+        *("--suppress-health-check", "all"),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
