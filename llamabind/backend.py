@@ -63,6 +63,16 @@ def device_handle(name: str) -> types.DeviceHandle | None:
     return ggml.ggml_backend_dev_by_name(name.encode()) or None
 
 
+def buffer_types() -> dict[str, types.BufferTypeHandle]:
+    """Return where tensors can be put, by name, such as {"CPU": …, "CUDA0": …}."""
+    init()
+    found = {}
+    for index in range(ggml.ggml_backend_dev_count()):
+        handle = ggml.ggml_backend_dev_buffer_type(_device_handle(index))
+        found[_text(ggml.ggml_backend_buft_name(handle))] = handle
+    return found
+
+
 def backends() -> tuple[str, ...]:
     """Return the names of the loaded backends, such as ("CPU",) or ("CUDA", "CPU")."""
     init()

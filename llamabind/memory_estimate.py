@@ -17,18 +17,22 @@ from llamabind.model_params import ModelParams
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from llamabind.context_params import ContextParams
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
     """The memory of a model and its context, and what else only native code knows of the file.
 
-    `n_ctx` is the size of the context, `n_ctx_train` what the model was trained with.
+    `n_ctx` is the size of the context, `n_ctx_train` what the model was trained with,
+    `context_params` what the context would be made with.
     """
 
     report: MemoryReport
     n_ctx: int
     n_ctx_train: int
     n_layer: int
+    context_params: ContextParams
 
 
 def estimate_memory(
@@ -43,7 +47,11 @@ def estimate_memory(
     params = replace(model_params or ModelParams(), no_alloc=True, load_mode="none")
     with Model(path, params) as model, _make_context(model, config) as context:
         return MemoryEstimate(
-            MemoryReport.of(context), context.n_ctx, model.n_ctx_train, model.n_layer
+            MemoryReport.of(context),
+            context.n_ctx,
+            model.n_ctx_train,
+            model.n_layer,
+            context.params,
         )
 
 

@@ -39,6 +39,7 @@ class ModelLoad:
         self._devices = _device_list(params.devices)
         self._tensor_split = _tensor_split(params.tensor_split)
         self._overrides = _override_list(params.kv_overrides)
+        self._tensor_buffers = _buffer_list(params.tensor_buffers)
         self.c_params = self._c_params(params)
 
     def _c_params(self, params: ModelParams) -> types.llama_model_params:
@@ -55,6 +56,10 @@ class ModelLoad:
             c_params.devices = ctypes.cast(self._devices, ctypes.POINTER(ctypes.c_void_p))
         if self._tensor_split is not None:
             c_params.tensor_split = ctypes.cast(self._tensor_split, ctypes.POINTER(ctypes.c_float))
+        if self._tensor_buffers is not None:
+            c_params.tensor_buft_overrides = ctypes.cast(
+                self._tensor_buffers, ctypes.POINTER(types.llama_model_tensor_buft_override)
+            )
         if self._overrides is not None:
             c_params.kv_overrides = ctypes.cast(
                 self._overrides, ctypes.POINTER(types.llama_model_kv_override)
@@ -90,6 +95,23 @@ def _tensor_split(shares: tuple[float, ...]) -> "ctypes.Array[ctypes.c_float] | 
         return None
     # The array must have llama_max_devices() entries (llama.h).
     return (ctypes.c_float * llama.llama_max_devices())(*shares)
+
+
+def _buffer_list(
+    buffers: tuple[tuple[str, str], ...],
+) -> "ctypes.Array[types.llama_model_tensor_buft_override] | None":
+    if not buffers:
+        return None
+    known = backend.buffer_types()
+    # An empty pattern ends the list (llama.h).
+    entries = (types.llama_model_tensor_buft_override * (len(buffers) + 1))()
+    for entry, (pattern, name) in zip(entries, buffers, strict=False):
+        if name not in known:
+            raise InvalidParameterError(
+                "tensor_buffers", f"no buffer type {name!r}; there are {', '.join(known)}"
+            )
+        entry.pattern, entry.buft = pattern.encode(), known[name]
+    return entries
 
 
 def _override_list(

@@ -20,6 +20,8 @@ LOAD_MODES: Final = ("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")
 # char key[128] and char val_str[128] of struct llama_model_kv_override, with their NUL.
 _MAX_OVERRIDE_BYTES: Final = 127
 _MAX_DEVICES: Final = 16
+# llama_max_tensor_buft_overrides() is this, with the end of the list.
+_MAX_TENSOR_BUFFERS: Final = 4095
 _BOOLEANS: Final = ("vocab_only", "check_tensors", "use_extra_bufts", "no_host", "no_alloc")
 
 OverrideValue = bool | int | float | str
@@ -32,6 +34,8 @@ class ModelParams:
     `n_gpu_layers` None offloads every layer that a device takes; `devices` None uses all devices,
     names are those of llamabind.backend.devices(). `load_mode` takes llama-server's words.
     `kv_overrides` are (metadata key, value) pairs that replace the file's metadata.
+    `tensor_buffers` are (regular expression, buffer type) pairs: tensors whose name it finds go
+    there, such as "CPU" or "CUDA0" (llama-server's --override-tensor).
     """
 
     n_gpu_layers: int | None = None
@@ -43,6 +47,7 @@ class ModelParams:
     vocab_only: bool = False
     check_tensors: bool = False
     kv_overrides: tuple[tuple[str, OverrideValue], ...] = ()
+    tensor_buffers: tuple[tuple[str, str], ...] = ()
     use_extra_bufts: bool = True
     no_host: bool = False
     no_alloc: bool = False
@@ -67,6 +72,11 @@ class ModelParams:
             check_float("tensor_split", share, 0.0, FLOAT32_MAX)
         for device in self.devices or ():
             check_text("devices", device)
+        if len(self.tensor_buffers) > _MAX_TENSOR_BUFFERS:
+            raise InvalidParameterError("tensor_buffers", f"at most {_MAX_TENSOR_BUFFERS} pairs")
+        for pattern, buffer_type in self.tensor_buffers:
+            check_text("tensor_buffers", pattern)
+            check_text("tensor_buffers", buffer_type)
 
     def _check_overrides(self) -> None:
         for key, value in self.kv_overrides:

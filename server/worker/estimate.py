@@ -1,9 +1,10 @@
 """estimate_load: what a load would take; and settle, which decides what was left open."""
 
 import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llamabind import EmbeddingConfig, EngineConfig, ModelParams
+from llamabind.device_fit import fit_devices
 from llamabind.engine_config import DEFAULT_MAX_CTX, usable_cpus
 from llamabind.errors import ModelLoadError
 from llamabind.memory_estimate import MemoryEstimate, estimate_memory
@@ -12,7 +13,7 @@ from server.formats import byte_size
 from server.load_settings import LoadSettings
 from server.protocol import DeviceMemory, Estimate, Estimated, Load, LoadFiles
 from server.worker.device_memory import count_gpus, device_memory
-from server.worker.load_plan import LoadPlan, Machine, plan_load
+from server.worker.load_plan import LoadPlan, Machine, is_placement_open, plan_load
 
 # What a header and a vocabulary may take; a file that lies about its counts meets this limit.
 _MEMORY_LIMIT = 4 << 30
@@ -78,10 +79,26 @@ def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
     machine = Machine(usable_cpus(), count_gpus())
     plan = plan_load(load.path, load.settings, load.files, machine, n_ctx)
     estimate = estimate_memory(load.path, plan.model_params, plan.config)
+    if machine.n_gpus and is_placement_open(load.settings):
+        # The whole model was laid out on the GPUs just now, whether it fits there or not.
+        fitted = _fit(load.path, plan, estimate)
+        if fitted != plan:
+            plan = fitted
+            estimate = estimate_memory(load.path, plan.model_params, plan.config)
     draft = _draft_report(load.files, load.settings, plan.config)
     devices = device_memory([estimate.report, *([draft] if draft else [])], load.files)
-    n_gpu_layers = _gpu_layers(load.settings, machine, estimate)
+    n_gpu_layers = _gpu_layers(plan.model_params, machine, estimate)
     return Settled(plan, estimate, draft, devices, n_gpu_layers)
+
+
+def _fit(path: str, plan: LoadPlan, estimate: MemoryEstimate) -> LoadPlan:
+    try:
+        params = fit_devices(path, plan.model_params, estimate.context_params)
+    except ModelLoadError as error:
+        warning = f"n_gpu_layers: everything is computed on the CPU: {error.detail}"
+        params = replace(plan.model_params, n_gpu_layers=0)
+        return replace(plan, model_params=params, warnings=(*plan.warnings, warning))
+    return replace(plan, model_params=params)
 
 
 def _draft_report(
@@ -100,11 +117,11 @@ def _draft_report(
     return estimate_memory(files.draft_model, params, own).report
 
 
-def _gpu_layers(settings: LoadSettings, machine: Machine, estimate: MemoryEstimate) -> int:
+def _gpu_layers(params: ModelParams, machine: Machine, estimate: MemoryEstimate) -> int:
     """How many layers are on GPUs; the output counts as one more, as in llama.cpp."""
     if machine.n_gpus == 0:
         return 0
-    asked = settings.n_gpu_layers
+    asked = params.n_gpu_layers
     everything = estimate.n_layer + 1
     return everything if asked is None or asked < 0 else min(asked, everything)
 

@@ -71,6 +71,15 @@ def plan_load(
     )
 
 
+def is_placement_open(settings: LoadSettings) -> bool:
+    """Whether nobody said where layers go, so that as many as fit go onto GPUs.
+
+    llama.cpp divides no rows or tensors by free memory.
+    """
+    is_said = settings.n_gpu_layers is not None or settings.tensor_split is not None
+    return not is_said and settings.split_mode in (None, "none", "layer")
+
+
 def _training_context(path: str) -> int | None:
     try:
         return read_gguf_header(path).context_length

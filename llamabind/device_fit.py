@@ -1,0 +1,59 @@
+"""fit_devices: how much of a model goes onto which GPU, where not all of it fits."""
+
+import ctypes
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from llamabind._capi import ggml, llama, shim, types
+from llamabind._capi.shim_text import last_error
+from llamabind.context_create import c_context_params
+from llamabind.context_params import ContextParams
+from llamabind.errors import ModelLoadError
+from llamabind.load_failure import shards
+from llamabind.model_load import ModelLoad
+from llamabind.model_params import ModelParams
+
+
+def fit_devices(
+    path: str | os.PathLike[str], model_params: ModelParams, context_params: ContextParams
+) -> ModelParams:
+    """Return `model_params` with as many layers on the devices as their free memory takes.
+
+    A GiB of each device stays free (common_fit_params of llama.cpp; the host's memory counts as
+    endless). Only for parameters that leave the placement open: no n_gpu_layers, tensor_split or
+    tensor_buffers, and split mode "none" or "layer". Raises ModelLoadError, out_of_memory where
+    nothing fits.
+    """
+    load = ModelLoad(model_params, None)
+    n_devices = llama.llama_max_devices()
+    shares = (ctypes.c_float * n_devices)()
+    overrides = (types.llama_model_tensor_buft_override * llama.llama_max_tensor_buft_overrides())()
+    c_context = c_context_params(context_params)
+    file = os.fsencode(shards(Path(path))[0])
+    status = shim.lb_fit_params(
+        file, ctypes.byref(load.c_params), ctypes.byref(c_context), shares, overrides, None, 0
+    )
+    if status != shim.lb_status.LB_OK:
+        raise ModelLoadError("out_of_memory", last_error())
+    n_layers = load.c_params.n_gpu_layers
+    return replace(
+        model_params,
+        n_gpu_layers=None if n_layers < 0 else n_layers,
+        tensor_split=tuple(shares) if any(shares) else (),
+        tensor_buffers=_names(overrides),
+    )
+
+
+def _names(
+    overrides: Iterable[types.llama_model_tensor_buft_override],
+) -> tuple[tuple[str, str], ...]:
+    """The overrides up to the empty one that ends them, with names for what C points to."""
+    named = []
+    for override in overrides:
+        if override.pattern is None or override.buft is None:
+            break
+        buffer_type = types.BufferTypeHandle(override.buft)
+        named.append((override.pattern.decode(), ggml.ggml_backend_buft_name(buffer_type).decode()))
+    return tuple(named)

@@ -1,0 +1,39 @@
+"""fit_devices and tensors put where one wants them, as far as a machine without GPUs can tell."""
+
+import pytest
+
+from llamabind.backend import buffer_types, devices
+from llamabind.context_params import ContextParams
+from llamabind.device_fit import fit_devices
+from llamabind.errors import InvalidParameterError, ModelLoadError
+from llamabind.model import Model
+from llamabind.model_params import ModelParams
+
+pytestmark = pytest.mark.native
+
+
+def test_what_fits_stays_as_it_was(random_llama_path):
+    params = ModelParams()
+    assert fit_devices(random_llama_path, params, ContextParams(n_ctx=256)) == params
+
+
+def test_a_file_that_cannot_be_laid_out_is_an_error(tmp_path):
+    (tmp_path / "bad.gguf").write_bytes(b"nothing")
+    with pytest.raises(ModelLoadError, match="cannot fit"):
+        fit_devices(tmp_path / "bad.gguf", ModelParams(), ContextParams(n_ctx=256))
+
+
+def test_every_device_has_a_buffer_type():
+    assert "CPU" in buffer_types()
+    assert len(buffer_types()) == len(devices())
+
+
+def test_tensors_go_where_they_are_told(random_llama_path):
+    params = ModelParams(tensor_buffers=((r"blk\\.0\\.ffn_.*", "CPU"),))
+    with Model(random_llama_path, params) as model:
+        assert model.n_layer == 2
+
+
+def test_an_unknown_buffer_type_is_refused(random_llama_path):
+    with pytest.raises(InvalidParameterError, match="no buffer type 'CUDA99'"):
+        Model(random_llama_path, ModelParams(tensor_buffers=((".*", "CUDA99"),)))
