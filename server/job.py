@@ -40,7 +40,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Fields that llamabind's GenerationRequest has too mean the same. `logit_bias` may name tokens by
     their text, which are as many as it takes. `n` answers share one prompt. `return_progress` asks
     for outputs while the prompt is computed, `return_tokens` for the ids of what is generated.
-    `reasoning_budget` is the most tokens of reasoning before the model must begin its answer.
     """
 
     prompt: ChatPrompt | TextPrompt
@@ -52,7 +51,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     logit_bias: tuple[tuple[int | str, float], ...] = ()
     logprobs: int | None = None
     prompt_logprobs: int | None = None
-    reasoning_budget: int | None = None
     return_progress: bool = False
     return_tokens: bool = False
     caller: str = ""

@@ -1,5 +1,6 @@
 """JSON in and out: bodies into typed structs, with errors that name the field, and replies."""
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -9,6 +10,8 @@ from aiohttp import web
 
 from llamabind.errors import InvalidParameterError
 from server.errors import InvalidRequestError, invalid_parameter
+
+logger = logging.getLogger(__name__)
 
 # msgspec ends its messages with the place, as in " - at `$.messages[0].role`".
 _PLACE = re.compile(r" - at `(?P<path>[^`]*)`$")
@@ -41,7 +44,8 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
     if empty is not None and not raw.strip():
         return empty
     try:
-        return msgspec.json.decode(raw, type=kind)
+        body = msgspec.json.decode(raw, type=kind)
+        _log_unknown(raw, kind)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InvalidParameterError):
             raise invalid_parameter(error.__cause__) from None
@@ -52,6 +56,16 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
         raise InvalidRequestError("the body is not valid UTF-8", code="bad_json") from None
     except RecursionError:
         raise InvalidRequestError("the body is nested too deeply", code="bad_json") from None
+    return body
+
+
+def _log_unknown(raw: bytes, kind: type) -> None:
+    """Tell whoever looks for it which fields of a body nobody reads."""
+    if logger.isEnabledFor(logging.DEBUG) and issubclass(kind, msgspec.Struct):
+        known = {field.encode_name for field in msgspec.structs.fields(kind)}
+        sent = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).keys()
+        for name in sorted(sent - known):
+            logger.debug("field %r of a %s is not known and ignored", name, kind.__name__)
 
 
 def _wrong_field(message: str) -> InvalidRequestError:

@@ -1,4 +1,4 @@
-"""Intake: the thread that loads the model, then turns conversations into engine requests."""
+"""Intake: the threads that load the model, then turn conversations into engine requests."""
 
 import contextlib
 import logging
@@ -17,6 +17,7 @@ from llamabind.errors import (
     TokenizeError,
 )
 from llamabind.prompting import PromptRequests
+from server.job import ChatPrompt, Job
 from server.protocol import (
     Admitted,
     EngineDown,
@@ -39,12 +40,14 @@ logger = logging.getLogger(__name__)
 
 EXIT_LOAD_FAILED = 3
 EXIT_ENGINE_FAILED = 4
+_LONG_CHARACTERS = 1 << 16
 
 
 class Intake:
     """Takes what the reader thread got from the server, one after the other, on its own thread.
 
-    `cancel` and `engine` are for the reader thread, which must not wait for a long prompt.
+    Long texts have a thread of their own, where they hold up nobody but each other. `cancel` and
+    `engine` are for the reader thread, which must not wait for a long prompt.
     """
 
     def __init__(
@@ -56,17 +59,20 @@ class Intake:
         self._estimate = estimate
         self._desk = AnswerDesk()
         self._queue: SimpleQueue[Load | Estimate | Submit] = SimpleQueue()
+        self._long_queue: SimpleQueue[Load | Estimate | Submit] = SimpleQueue()
         # Requests between the reader and the engine; a cancel meets them here or there.
         self._waiting: set[str] = set()
         self._lock = threading.Lock()
-        threading.Thread(target=self._run, name="intake", daemon=True).start()
+        for name, queue in (("intake", self._queue), ("long intake", self._long_queue)):
+            threading.Thread(target=self._run, args=(queue,), name=name, daemon=True).start()
 
     def put(self, message: Load | Estimate | Submit) -> None:
         """Take a message from the server."""
         if isinstance(message, Submit):
             with self._lock:
                 self._waiting.add(message.request_id)
-        self._queue.put(message)
+        is_long = isinstance(message, Submit) and _n_characters(message.job) > _LONG_CHARACTERS
+        (self._long_queue if is_long else self._queue).put(message)
 
     def cancel(self, request_id: str) -> None:
         """Forget a request, wherever it is."""
@@ -76,9 +82,9 @@ class Intake:
                 return
         self._cancel_in_engine(request_id)
 
-    def _run(self) -> None:
+    def _run(self, queue: SimpleQueue[Load | Estimate | Submit]) -> None:
         while True:
-            match self._queue.get():
+            match queue.get():
                 case Load() as load:
                     self._load(load)
                 case Estimate() as message:
@@ -184,6 +190,16 @@ class Intake:
             self.engine.close()
         self._sender.close()
         os._exit(EXIT_ENGINE_FAILED)
+
+
+def _n_characters(job: Job) -> int:
+    """About how much there is to tokenise."""
+    prompt = job.prompt
+    if isinstance(prompt, ChatPrompt):
+        texts = [message.get("content") for message in prompt.messages]
+    else:
+        texts = [prompt.content] if isinstance(prompt.content, str) else list(prompt.content)
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def _refusal(request_id: str, error: LlamaError) -> Refused:

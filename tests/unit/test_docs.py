@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from server.api.schema_openai import CompletionBody
+from server.api.schema_v2 import ChatBody
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -30,3 +33,9 @@ def test_every_document_links_to_files_that_exist():
     assert len(links) > 5
     missing = [target for document, target in links if not (document.parent / target).exists()]
     assert missing == []
+
+
+def test_every_field_of_a_chat_request_is_described():
+    text = (ROOT / "docs" / "api.md").read_text()
+    fields = {*ChatBody.__struct_fields__, *CompletionBody.__struct_fields__}
+    assert {field for field in fields if f"`{field}`" not in text} == set()

@@ -178,3 +178,11 @@ async def test_temperature_has_the_references_range_on_v2_only(client: Client) -
     assert response.status == 400
     assert (await response.json())["error"]["param"] == "temperature"
     await _v1(client, "echo: x", temperature=2.5)
+
+
+async def test_unknown_fields_are_ignored_and_logged(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG", logger="server.replies"):
+        await _v1(client, "echo: x", user="me")
+    assert [record.getMessage() for record in caplog.records if "'user'" in record.message]
