@@ -7,9 +7,12 @@ from fake_runner import EOG, N_VOCAB, FakeRunner, FakeVocabulary, next_token
 from llamabind.engine_core import EngineCore, EngineShape
 from llamabind.host_cache import StateSize
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
+from llamabind.speculation import Speculation
 
 
-def make_engine(n_ctx: int = 64, **fields) -> tuple[EngineCore, FakeRunner]:
+def make_engine(
+    n_ctx: int = 64, clock=lambda: 0.0, speculation: Speculation | None = None, **fields
+) -> tuple[EngineCore, FakeRunner]:
     """An engine whose saved states take a byte for each token; `n_slots` counts unified only."""
     fields = {"n_parallel": 4, "n_slots": 8, "n_batch": 16, **fields}
     if fields.get("kv_unified", True):
@@ -21,7 +24,8 @@ def make_engine(n_ctx: int = 64, **fields) -> tuple[EngineCore, FakeRunner]:
     is_cuttable = fields.get("is_cuttable", True)
     runner = FakeRunner(fields["n_cells"], fields["n_batch"], is_cuttable=is_cuttable)
     shape = EngineShape(n_ctx=n_ctx, n_vocab=N_VOCAB, **fields)
-    return EngineCore(runner, FakeVocabulary(), shape, clock=lambda: 0.0), runner
+    engine = EngineCore(runner, FakeVocabulary(), shape, clock=clock, speculation=speculation)
+    return engine, runner
 
 
 def make_request(
