@@ -99,7 +99,12 @@ def main() -> int:
     parser.add_argument("model", type=Path, nargs="?", default=BUNDLED)
     arguments = parser.parse_args()
     config = EngineConfig(
-        n_ctx=arguments.n_ctx, n_parallel=8, n_batch=256, kv_unified=not arguments.streams
+        n_ctx=arguments.n_ctx,
+        n_parallel=8,
+        n_batch=256,
+        kv_unified=not arguments.streams,
+        # So little that it is full when the memory is measured for the first time.
+        cache_ram_mib=8,
     )
     process = psutil.Process()
     with load_engine(arguments.model, config=config) as engine:

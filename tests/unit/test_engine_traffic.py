@@ -93,12 +93,12 @@ _ARRIVALS = st.lists(
             st.integers(0, 40),
             st.lists(st.integers(1, 255), min_size=1, max_size=12),
         ),
-        max_tokens=st.one_of(st.none(), st.integers(0, 30)),
+        max_tokens=st.one_of(st.none(), st.integers(0, 20)),
         cancel_after=st.one_of(st.none(), st.integers(0, 12)),
         caller=st.sampled_from(["", "x", "y"]),
     ),
     min_size=1,
-    max_size=14,
+    max_size=10,
 )
 
 
