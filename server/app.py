@@ -15,14 +15,17 @@ from server.event_bus import EventBus
 from server.idle_unloader import IdleUnloader
 from server.keys import BUS, COMPANIONS, CONFIG, ESTIMATE, METRICS, REGISTRY, STATUS, SYSTEM
 from server.life_meter import LifeMeter
+from server.memory_budget import MemoryBudget
 from server.metrics import ServerMetrics
 from server.metrics_snapshot import SnapshotCollector
 from server.middleware import answer_errors, identify, send_request_id
 from server.model_entry import ModelEntry
 from server.model_loader import ModelLoader
+from server.model_settings import ModelSettings
 from server.model_shelf import ModelShelf
 from server.model_unloader import ModelUnloader
 from server.registry import ModelRegistry
+from server.room_maker import RoomMaker
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
 from server.traffic import Traffic
@@ -60,6 +63,7 @@ def create_app(
         app[STATUS],
         app[BUS],
         traffic,
+        app[ESTIMATE],
     )
     metrics.registry.register(SnapshotCollector(metrics, app[REGISTRY], traffic, app[SYSTEM]))
     app.on_response_prepare.append(send_request_id)
@@ -75,16 +79,41 @@ def _make_registry(
     status: ServerStatus,
     bus: EventBus,
     traffic: Traffic,
+    estimate: Estimator,
 ) -> ModelRegistry:
     clock = LoopClock()
+    known = config.model_settings or ModelSettings()
     shelf = ModelShelf(
-        Catalogue(config.model_directories),
-        lambda file: ModelEntry(file, config.default_settings, clock, bus.publish),
+        _catalogue(config),
+        lambda file: ModelEntry(
+            file, known.of(file.id, config.default_settings), clock, bus.publish
+        ),
+        _aliases(config, known),
     )
     unloader = ModelUnloader(config.drain_seconds)
     IdleUnloader(shelf, unloader, bus, clock, ttl_seconds=config.ttl_seconds)
-    loader = ModelLoader(start_worker, status, bus, clock)
+    budget = MemoryBudget(
+        config.memory_budget_mb << 20,
+        {name: mb << 20 for name, mb in config.device_budgets},
+        config.models_max,
+    )
+    room = RoomMaker(
+        shelf, unloader, estimate, budget, bus, clock, wait_seconds=config.load_timeout
+    )
+    loader = ModelLoader(start_worker, room, status, bus, clock)
     return ModelRegistry(shelf, loader, unloader, traffic, autoload=config.models_autoload)
+
+
+def _catalogue(config: ServerConfig) -> Catalogue:
+    file = config.model_file
+    if file is not None:
+        return Catalogue((file.parent,), only=file.name, follow_links=True)
+    return Catalogue(config.model_directories, follow_links=config.follow_links)
+
+
+def _aliases(config: ServerConfig, known: ModelSettings) -> dict[str, str]:
+    mine = dict.fromkeys(config.aliases, config.model_file.name) if config.model_file else {}
+    return {**known.aliases, **mine}
 
 
 async def _close_registry(app: web.Application) -> None:

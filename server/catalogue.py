@@ -15,6 +15,7 @@ from pathlib import Path
 
 from llamabind import GgufHeader, read_gguf_header
 from llamabind.errors import GgufError
+from server.load_settings import MAX_CONTEXT
 
 logger = logging.getLogger(__name__)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
@@ -54,8 +55,17 @@ class _Reading:
 class Catalogue:
     """Reads directories of models; earlier ones win where ids are equal. Blocking: use a thread."""
 
-    def __init__(self, directories: Iterable[Path]) -> None:
+    def __init__(
+        self,
+        directories: Iterable[Path],
+        *,
+        only: str | None = None,
+        follow_links: bool = False,
+    ) -> None:
+        """With `only`, the one model of that file name; `follow_links` also out of a directory."""
         self._directories = tuple(directories)
+        self._only = only
+        self._follow_links = follow_links
         self._readings: dict[Path, _Reading] = {}
 
     def scan(self) -> Mapping[str, ModelFile]:
@@ -63,12 +73,27 @@ class Catalogue:
         found: dict[str, ModelFile] = {}
         seen: set[Path] = set()
         for directory in self._directories:
-            for model_id, paths in _group(directory, _walk(directory)):
+            for model_id, paths in _group(directory, self._files(directory)):
                 seen.update(paths)
                 if model_id not in found and (model := self._describe(model_id, paths)) is not None:
                     found[model_id] = model
         self._readings = {path: self._readings[path] for path in seen if path in self._readings}
         return dict(sorted(found.items()))
+
+    def _files(self, directory: Path) -> Iterator[Path]:
+        if self._only is None:
+            yield from _walk(directory, self._follow_links)
+            return
+        shard = _shard(self._only)
+        for path in sorted(directory.glob("*")) if shard else [directory / self._only]:
+            other = _shard(path.name)
+            is_mine = path.name == self._only or (
+                shard is not None
+                and other is not None
+                and (other["stem"], other["count"]) == (shard["stem"], shard["count"])
+            )
+            if is_mine and path.is_file():
+                yield path
 
     def _describe(self, model_id: str, paths: list[Path]) -> ModelFile | None:
         """The model in `paths`; None if it is no model, or has just gone."""
@@ -105,17 +130,24 @@ class Catalogue:
         return reading
 
 
-def _walk(directory: Path) -> Iterator[Path]:
+def _walk(directory: Path, follow_links: bool) -> Iterator[Path]:
     """The .gguf files under `directory`, in order, without hidden ones and links that leave it."""
     # Not Path.resolve: it raises on a link that leads to itself.
     root = Path(os.path.realpath(directory))
-    for folder, folders, names in os.walk(directory):
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(directory, followlinks=follow_links):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # A link to a folder above would be walked for ever.
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders[:] = []
+            continue
+        seen.add(real)
         for name in sorted(names):
             path = Path(folder, name)
             if not _is_model_name(name):
                 continue
-            if not Path(os.path.realpath(path)).is_relative_to(root):
+            if not follow_links and not Path(os.path.realpath(path)).is_relative_to(root):
                 logger.debug("%s leads out of the models directory and is not listed", path)
             elif path.is_file():
                 yield path
@@ -156,6 +188,9 @@ def _diagnose(paths: list[Path], readings: list[_Reading]) -> tuple[str | None, 
     header = readings[0].header
     if header is not None and header.architecture is None:
         return "the header does not say which architecture the model has", "corrupt_file"
+    if header is not None and (header.context_length or 0) > MAX_CONTEXT:
+        problem = f"the header claims a context of {header.context_length} tokens"
+        return f"{problem}, more than the {MAX_CONTEXT} that are believed", "corrupt_file"
     return None, None
 
 

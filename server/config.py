@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from server.load_settings import LoadSettings
+from server.model_settings import ModelSettings
 
 _SOURCE = Path(__file__).resolve().parents[1]
 
@@ -37,7 +38,13 @@ class ServerConfig:
     bundled_model: bool = True
     model_file: Path | None = None
     aliases: tuple[str, ...] = ()
+    # Links that lead out of the models directory are followed only then.
+    follow_links: bool = False
     models_max: int = 0
+    # Most that all models together may take; 0 is what is free. Devices by name, as in CUDA0.
+    memory_budget_mb: int = 0
+    device_budgets: tuple[tuple[str, int], ...] = ()
+    model_settings: ModelSettings | None = None
     models_autoload: bool = True
     ttl_seconds: float = math.inf
     load_timeout: float = 600.0

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from server.model_settings import ModelSettings
+
 _PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 # llama-server's numbers (common/arg.cpp): 0 generic, 1 error, 2 warning, 3 info, 4 trace, 5 debug.
 _VERBOSITY = ("error", "error", "warning", "info", "debug", "debug")
@@ -140,3 +142,27 @@ def key_file(text: str) -> tuple[str, ...]:
     if not keys:
         raise ValueError(f"{text} holds no key")
     return keys
+
+
+def folder(text: str) -> Path:
+    """A directory, or nothing yet; a file is a mistake."""
+    found = path(text)
+    if found.exists() and not found.is_dir():
+        raise ValueError(f"{text} is a file; --model FILE serves one file")
+    return found
+
+
+def device_budgets(text: str) -> tuple[tuple[str, int], ...]:
+    """`NAME=MB,...`."""
+    budgets = []
+    for word in words(text):
+        name, _, amount = word.partition("=")
+        if not name or not amount:
+            raise ValueError(f"{word!r} is not like CUDA0=20000")
+        budgets.append((name, integer(1, 1 << 30)(amount)))
+    return tuple(budgets)
+
+
+def model_settings(text: str) -> ModelSettings:
+    """A file of settings for models."""
+    return ModelSettings.read(path(text))

@@ -11,6 +11,7 @@ from server.load_settings import LoadSettings
 from server.model_entry import ModelEntry
 from server.model_state import Failure, UnloadReason
 from server.public_text import public_detail, public_log
+from server.room_maker import RoomMaker
 from server.status import ServerStatus
 from server.worker_port import LoadFailedError, Worker, WorkerExit, WorkerStarter
 
@@ -24,9 +25,15 @@ class ModelLoader:
     """Loads models in tasks of their own, which go on when whoever asked has left. Loop only."""
 
     def __init__(
-        self, start_worker: WorkerStarter, status: ServerStatus, bus: EventBus, clock: Clock
+        self,
+        start_worker: WorkerStarter,
+        room: RoomMaker,
+        status: ServerStatus,
+        bus: EventBus,
+        clock: Clock,
     ) -> None:
         self._start_worker = start_worker
+        self._room = room
         self._status = status
         self._bus = bus
         self._clock = clock
@@ -54,6 +61,7 @@ class ModelLoader:
         """The one load of an entry: its own task, whoever waits for it. Raises ApiError."""
         try:
             await self._clock.sleep(entry.guard.wait_seconds)
+            await self._room.make(entry)
             worker = await self._bring_in(entry)
         except LoadFailedError as error:
             failure = self._fail(entry, error.reason, error.detail, error.log_tail, error.param)

@@ -1,11 +1,13 @@
 """serve: the life of a worker process, from its greeting to its end."""
 
 import contextlib
+import ctypes  # noqa: TID251 - prctl, which Python does not offer
 import faulthandler
 import logging
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,6 +34,7 @@ _READ_BYTES = 1 << 16
 # be the model, never the server.
 _OOM_SCORE = "500"
 _TITLE_LENGTH = 15
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def serve(
@@ -89,8 +92,17 @@ def _receive(connection: socket.socket) -> bytes:
 
 
 def _set_process_facts() -> None:
+    _die_with_the_server()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+
+
+def _die_with_the_server() -> None:
+    """The end of the socket tells it too, but only who runs can read: one that a debugger or a
+    SIGSTOP holds would stay for ever. Linux only.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _set_title(name: str) -> None:

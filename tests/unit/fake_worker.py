@@ -210,11 +210,11 @@ def scripted_estimate(message: Estimate) -> Estimated:
     tail = Path(message.path).read_bytes()[-64:].split(b"\n")[-1].decode(errors="replace")
     if tail.startswith("FAIL:"):
         raise ModelLoadError(tail.removeprefix("FAIL:"), "scripted failure")
-    if tail == "DIE":
+    if tail == "ESTIMATE DIES":
         os.abort()
-    if tail == "BUG":
+    if tail == "ESTIMATE BUG":
         raise KeyError("bug")
-    if tail == "SLOW":
+    if tail == "ESTIMATE SLOW":
         threading.Event().wait()
     # One more start of a process is one more line, for tests that count them.
     with Path(message.path).with_suffix(".estimates").open("a") as log:

@@ -1,0 +1,134 @@
+"""ModelSettings: what one TOML file says about models: how to load them, and their other names."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from llamabind.errors import InvalidParameterError
+from server.load_settings import LoadSettings
+
+_TABLES = ("defaults", "models")
+_ALIAS_KEYS = ("alias", "aliases")
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Load settings for all models and for each, and which alias means which model."""
+
+    defaults: LoadSettings = field(default_factory=LoadSettings)
+    models: Mapping[str, LoadSettings] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, model_id: str, base: LoadSettings) -> LoadSettings:
+        """A model's own settings over those of all models over `base`."""
+        own = self.models.get(model_id, LoadSettings())
+        return own.over(self.defaults.over(base))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file. Raises ValueError that says where in it what is wrong."""
+        try:
+            with path.open("rb") as file:
+                raw = file.read(_MAX_BYTES + 1)
+            if len(raw) > _MAX_BYTES:
+                raise ValueError(f"{path}: it is over the limit of {_MAX_BYTES} bytes")
+            text = raw.decode()
+            document = tomllib.loads(text)
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: it is not valid UTF-8") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path}: {error}") from None
+        try:
+            return cls._from(document)
+        except _EntryError as error:
+            raise ValueError(f"{path}{error.place(text)}: {error}") from None
+
+    @classmethod
+    def _from(cls, document: dict[str, Any]) -> Self:
+        for name, table in document.items():
+            _check_key("", name, _TABLES)
+            _check_table(name, table)
+        models: dict[str, LoadSettings] = {}
+        aliases: dict[str, str] = {}
+        for model_id, table in document.get("models", {}).items():
+            where = f'models."{model_id}"'
+            _check_table(where, table)
+            for alias in _take_aliases(where, table):
+                if aliases.setdefault(alias, model_id) != model_id:
+                    raise _EntryError(where, "aliases", f"{alias!r} is {aliases[alias]!r} already")
+            models[model_id] = _settings(where, table, *_ALIAS_KEYS)
+        return cls(_settings("defaults", document.get("defaults", {})), models, aliases)
+
+
+class _EntryError(ValueError):
+    """What is wrong with a key of a table."""
+
+    def __init__(self, table: str, key: str, problem: str) -> None:
+        super().__init__(f"[{table}] {key}: {problem}" if table else f"{key}: {problem}")
+        self._table = table
+        self._key = key
+
+    def place(self, text: str) -> str:
+        """`, line N` where the key is written as one would write it, else nothing."""
+        table = ""
+        for number, line in enumerate(text.splitlines(), 1):
+            if header := re.match(r"\s*\[\s*(.+?)\s*\]\s*(#.*)?$", line):
+                table = header[1].replace("'", '"')
+            key = re.match(r"\s*[\"']?([^\"'=]+?)[\"']?\s*=", line)
+            is_key = key is not None and table == self._table and key[1] == self._key
+            if is_key or (not self._table and table == self._key):
+                return f", line {number}"
+        return ""
+
+
+def _settings(where: str, table: dict[str, Any], *also: str) -> LoadSettings:
+    for key in table:
+        _check_key(where, key, (*LoadSettings.__struct_fields__, *also))
+    values = {key: value for key, value in table.items() if key not in also}
+    for key, value in values.items():
+        try:
+            msgspec.convert({key: value}, LoadSettings)
+        except msgspec.ValidationError as error:
+            raise _EntryError(where, key, str(error).partition(" - at ")[0]) from None
+        except InvalidParameterError:
+            break  # it takes two to contradict each other
+    try:
+        return msgspec.convert(values, LoadSettings)
+    except InvalidParameterError as error:
+        raise _EntryError(where, error.field, error.message) from None
+
+
+def _take_aliases(where: str, table: dict[str, Any]) -> list[str]:
+    names: list[str] = []
+    for key in _ALIAS_KEYS:
+        value = table.get(key, [])
+        found = [value] if isinstance(value, str) else value
+        if not isinstance(found, list) or not all(_is_name(name) for name in found):
+            raise _EntryError(where, key, "expected a name or a list of names")
+        names += found
+    return names
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and name.isprintable() and bool(name.strip())
+
+
+def _check_table(name: str, table: Any) -> None:
+    if not isinstance(table, dict):
+        raise _EntryError("", name, "this is no table")
+
+
+def _check_key(where: str, key: str, known: tuple[str, ...]) -> None:
+    if key not in known:
+        close = difflib.get_close_matches(key, known, 1)
+        hint = f", did you mean {close[0]!r}?" if close else ""
+        raise _EntryError(where, key, f"there is no such key{hint}")

@@ -1,0 +1,183 @@
+"""RoomMaker: sees to it that a model fits before it is loaded; what is not used has to go."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+
+from server.clock import Clock
+from server.errors import ApiError, UnavailableError, load_error
+from server.event_bus import EventBus
+from server.events import ModelEvent, ModelEvicted, StateChanged, UseChanged
+from server.formats import byte_size
+from server.memory_budget import (
+    HOST,
+    MODELS,
+    Holder,
+    MemoryBudget,
+    RoomPlan,
+    Shortage,
+    amounts_of,
+    free_of,
+)
+from server.model_entry import ModelEntry
+from server.model_shelf import ModelShelf
+from server.model_state import ModelState, UnloadReason
+from server.model_unloader import ModelUnloader
+from server.protocol import Estimated
+from server.worker_port import Estimator, LoadFailedError
+
+logger = logging.getLogger(__name__)
+_RETRY_SECONDS = 10
+# Other programs take and give memory too, and tell nobody.
+_RECHECK_SECONDS = 1.0
+# A busy model goes on taking requests for so long while another waits for its place.
+_PATIENCE_SECONDS = 5.0
+
+
+class RoomMaker:
+    """Reserves memory for loads: evicts idle models, the longest unused first, or waits. Loop only.
+
+    Models that could go but are busy are waited for. After some seconds they take no new requests,
+    which wait until they are loaded again: running answers are never cut, and nobody starves.
+    """
+
+    def __init__(  # noqa: PLR0913 - the wiring of create_app
+        self,
+        shelf: ModelShelf,
+        unloader: ModelUnloader,
+        estimate: Estimator,
+        budget: MemoryBudget,
+        bus: EventBus,
+        clock: Clock,
+        *,
+        wait_seconds: float,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
+        self._shelf = shelf
+        self._unloader = unloader
+        self._estimate = estimate
+        self._budget = budget
+        self._bus = bus
+        self._clock = clock
+        self._wait_seconds = wait_seconds
+        self._patience_seconds = patience_seconds
+        self._change = asyncio.Event()
+        bus.listen(self._on_event)
+
+    async def make(self, entry: ModelEntry) -> None:
+        """Returns when the model's memory is reserved. Raises LoadFailedError, ApiError (507)."""
+        began = self._clock.now()
+        estimated = await self._ask(entry)
+        while True:
+            # Before the look, so that no change after it is missed.
+            change = self._change
+            plan = self._plan(entry, estimated)
+            if plan.missing:
+                raise _no_room(entry, plan.missing)
+            if not plan.evict and not plan.wait_for:
+                # No await since the look: nobody else can have taken it.
+                entry.reserved = estimated.devices if estimated else ()
+                return
+            if plan.evict:
+                await self._evict(entry, plan.evict)
+                changed = True
+            else:
+                waited = self._clock.now() - began
+                if waited >= self._wait_seconds:
+                    raise _still_busy(entry, plan.wait_for)
+                if waited >= self._patience_seconds:
+                    self._begin_drains(entry, plan.wait_for)
+                changed = await _wait(change)
+            if changed:
+                estimated = await self._ask(entry)
+
+    async def _ask(self, entry: ModelEntry) -> Estimated | None:
+        """The estimate with what is free now; None where there is no telling."""
+        try:
+            return await self._estimate(entry.id, entry.file.path, entry.settings)
+        except LoadFailedError as error:
+            if error.reason != "unknown":
+                raise
+            logger.warning("model %s: no estimate of its memory: %s", entry.id, error.detail)
+            return None
+
+    def _plan(self, entry: ModelEntry, estimated: Estimated | None) -> RoomPlan:
+        devices = estimated.devices if estimated else ()
+        holders = [
+            Holder(
+                id=other.id,
+                amounts=amounts_of(other.memory),
+                last_used=other.last_used,
+                is_idle=other.is_idle and other.state is ModelState.LOADED,
+                is_pinned=other.is_pinned,
+                is_loading=not other.is_in_memory,
+            )
+            for other in self._shelf.entries
+            if other is not entry and (other.is_in_memory or other.reserved)
+        ]
+        return self._budget.plan(amounts_of(devices), free_of(devices), holders)
+
+    async def _evict(self, entry: ModelEntry, names: tuple[str, ...]) -> None:
+        drains = self._begin_drains(entry, names)
+        if drains:
+            await asyncio.wait(drains)
+
+    def _begin_drains(self, entry: ModelEntry, names: tuple[str, ...]) -> set[asyncio.Task[None]]:
+        drains = set()
+        for name in names:
+            other = self._shelf.get(name)
+            if other is not None and other.state is ModelState.LOADED:
+                logger.info("model %s: has to make room for %s", name, entry.id)
+                self._bus.publish(ModelEvicted(model=name, for_model=entry.id))
+                drains.add(self._unloader.begin(other, UnloadReason.EVICTED).task)
+        return drains
+
+    def _on_event(self, event: ModelEvent) -> None:
+        if isinstance(event, StateChanged | UseChanged):
+            self._change.set()
+            self._change = asyncio.Event()
+
+
+async def _wait(change: asyncio.Event) -> bool:
+    """Whether something happened, or only time went by."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_RECHECK_SECONDS):
+            await change.wait()
+    return change.is_set()
+
+
+def _no_room(entry: ModelEntry, missing: Mapping[str, Shortage]) -> ApiError:
+    if MODELS in missing:
+        error: ApiError = UnavailableError(
+            f"model {entry.id!r} would be one too many: all models in memory are pinned",
+            code="too_many_models",
+        )
+        error.extra["reason"] = "too_many_models"
+        return error
+    sentences = [
+        f"needs {byte_size(lack.needed)} of {'host memory' if name == HOST else name}, "
+        f"{byte_size(lack.free)} are free and {byte_size(lack.available)} could be at best"
+        for name, lack in missing.items()
+    ]
+    error = load_error("out_of_memory", f"model {entry.id!r} " + "; ".join(sentences))
+    error.extra["devices"] = [
+        {
+            "name": name,
+            "needed_bytes": lack.needed,
+            "free_bytes": lack.free,
+            "available_bytes": lack.available,
+        }
+        for name, lack in missing.items()
+    ]
+    return error
+
+
+def _still_busy(entry: ModelEntry, names: tuple[str, ...]) -> ApiError:
+    error = UnavailableError(
+        f"model {entry.id!r} has waited too long for {', '.join(names)} to become idle",
+        code="memory_busy",
+        retry_after=_RETRY_SECONDS,
+    )
+    error.extra["reason"] = "memory_busy"
+    return error
