@@ -49,7 +49,11 @@ async def test_a_changed_file_is_asked_about_again(model):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [("FAIL:corrupt_file", "corrupt_file"), ("DIE", "crashed"), ("BUG", "unknown")],
+    [
+        ("FAIL:corrupt_file", "corrupt_file"),
+        ("ESTIMATE DIES", "crashed"),
+        ("ESTIMATE BUG", "unknown"),
+    ],
 )
 async def test_a_file_that_cannot_be_read_has_a_reason(tmp_path, content, reason):
     write_gguf(tmp_path / "m.gguf", content)
@@ -59,7 +63,7 @@ async def test_a_file_that_cannot_be_read_has_a_reason(tmp_path, content, reason
 
 
 async def test_a_file_that_takes_for_ever_is_given_up(tmp_path):
-    write_gguf(tmp_path / "m.gguf", "SLOW")
+    write_gguf(tmp_path / "m.gguf", "ESTIMATE SLOW")
     with pytest.raises(LoadFailedError) as caught:
         await _estimator(tmp_path / "m.gguf", 0.5)("m", tmp_path / "m.gguf", LoadSettings())
     assert caught.value.reason == "timeout"
