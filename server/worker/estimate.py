@@ -10,8 +10,7 @@ from llamabind.errors import ModelLoadError
 from llamabind.memory_estimate import MemoryEstimate, estimate_memory
 from llamabind.memory_report import MemoryReport
 from server.formats import byte_size
-from server.load_settings import LoadSettings
-from server.protocol import DeviceMemory, Estimate, Estimated, Load, LoadFiles
+from server.protocol import DeviceMemory, Estimate, Estimated, Load
 from server.worker.device_memory import count_gpus, device_memory
 from server.worker.load_plan import LoadPlan, Machine, is_placement_open, plan_load
 
@@ -27,7 +26,6 @@ class Settled:
 
     plan: LoadPlan
     estimate: MemoryEstimate
-    draft: MemoryReport | None
     devices: tuple[DeviceMemory, ...]
     n_gpu_layers: int
 
@@ -85,10 +83,10 @@ def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
         if fitted != plan:
             plan = fitted
             estimate = estimate_memory(load.path, plan.model_params, plan.config)
-    draft = _draft_report(load.files, load.settings, plan.config)
+    draft = _draft_report(load, plan.config, estimate)
     devices = device_memory([estimate.report, *([draft] if draft else [])], load.files)
     n_gpu_layers = _gpu_layers(plan.model_params, machine, estimate)
-    return Settled(plan, estimate, draft, devices, n_gpu_layers)
+    return Settled(plan, estimate, devices, n_gpu_layers)
 
 
 def _fit(path: str, plan: LoadPlan, estimate: MemoryEstimate) -> LoadPlan:
@@ -102,19 +100,15 @@ def _fit(path: str, plan: LoadPlan, estimate: MemoryEstimate) -> LoadPlan:
 
 
 def _draft_report(
-    files: LoadFiles, settings: LoadSettings, config: EngineConfig | EmbeddingConfig
+    load: Load | Estimate, config: EngineConfig | EmbeddingConfig, main: MemoryEstimate
 ) -> MemoryReport | None:
-    if files.draft_model is None or not isinstance(config, EngineConfig):
+    """The draft model in a context as llamabind gives it: as many cells as the engine has."""
+    draft = load.files.draft_model
+    if draft is None or not isinstance(config, EngineConfig):
         return None
-    own = EngineConfig(
-        n_ctx=config.n_ctx,
-        n_batch=config.n_batch,
-        n_ubatch=config.n_ubatch,
-        n_parallel=config.n_parallel,
-        kv_unified=config.kv_unified,
-    )
-    params = ModelParams(n_gpu_layers=settings.draft_gpu_layers)
-    return estimate_memory(files.draft_model, params, own).report
+    sizes = replace(config, n_ctx=main.n_ctx, kv_unified=True, speculative="off", draft_model=None)
+    params = ModelParams(n_gpu_layers=load.settings.draft_gpu_layers)
+    return estimate_memory(draft, params, sizes).report
 
 
 def _gpu_layers(params: ModelParams, machine: Machine, estimate: MemoryEstimate) -> int:

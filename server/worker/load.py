@@ -1,7 +1,7 @@
 """load_worker_engine: from the server's Load to an engine that is ready."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -53,10 +53,9 @@ def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> Llam
         )
         projector = _load_projector(load, engine)
         undo.pop_all()
-    reports = [engine.memory, *([settled.draft] if settled.draft else [])]
     effective = effective_settings(load, settled, engine, is_locked=_is_locked(load, warnings))
     loaded = _describe(
-        load, settled, reports, engine.model, effective | _modalities(projector), warnings
+        load, settled, engine.memory, engine.model, effective | _modalities(projector), warnings
     )
     return LlamaEngine(engine, events, loaded, projector)
 
@@ -87,19 +86,19 @@ def _load_embedding(load: Load, settled: Settled, events: EngineEvents) -> Embed
     effective = effective_embedding_settings(
         load, settled, engine, is_locked=_is_locked(load, warnings)
     )
-    loaded = _describe(load, settled, [engine.memory], engine.model, effective, warnings)
+    loaded = _describe(load, settled, engine.memory, engine.model, effective, warnings)
     return EmbeddingWorker(engine, loaded)
 
 
 def _describe(
     load: Load,
     settled: Settled,
-    reports: Sequence[MemoryReport],
+    memory: MemoryReport,
     model: Model,
     effective: dict[str, Any],
     warnings: list[str],
 ) -> LoadedModel:
-    devices = device_memory(reports, load.files)
+    devices = device_memory([memory], load.files)
     return LoadedModel(
         n_ctx=effective["n_ctx_seq"],
         n_batch=effective["n_batch"],
@@ -135,7 +134,7 @@ class _Progress:
 
 
 def _is_locked(load: Load, warnings: list[str]) -> bool:
-    return bool(load.settings.use_mlock) and not warnings
+    return bool(load.settings.use_mlock) and not any("mlock" in warning for warning in warnings)
 
 
 class _Collector(logging.Handler):
@@ -148,15 +147,17 @@ class _Collector(logging.Handler):
         # What was asked for and not done; other warnings are about the file, and in the log.
         if "mlock" in text.lower():
             self.lines.append(f"use_mlock: {text.removeprefix('warning: ')}")
+        elif text.startswith("speculative decoding is off"):
+            self.lines.append(f"speculative: {text}")
 
 
 @contextmanager
 def _native_warnings() -> Iterator[list[str]]:
-    """Collect what native code says about settings that it could not honour."""
-    native = logging.getLogger("llamabind.native")
+    """Collect what llamabind and native code say about settings that they could not honour."""
+    llamabind = logging.getLogger("llamabind")
     collector = _Collector()
-    native.addHandler(collector)
+    llamabind.addHandler(collector)
     try:
         yield collector.lines
     finally:
-        native.removeHandler(collector)
+        llamabind.removeHandler(collector)

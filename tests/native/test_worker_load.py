@@ -169,3 +169,14 @@ def test_a_context_beyond_all_memory_fails_before_it_is_allocated(model):
     with pytest.raises(ModelLoadError) as caught:
         _load(model, n_ctx=1 << 24, cache_type_k="f32", cache_type_v="f32", n_parallel=256)
     assert caught.value.reason == "out_of_memory"
+
+
+def test_a_draft_model_is_loaded_and_estimated(model):
+    files = LoadFiles(draft_model=str(model))
+    settings = {"n_ctx": 512, "draft_model": "d.gguf", "draft_max": 5}
+    effective = _load(model, files, **settings).effective
+    assert (effective["speculative"], effective["draft_max"]) == ("draft", 5)
+    alone = settle(Estimate(str(model), LoadSettings(n_ctx=512)))
+    both = settle(Estimate(str(model), LoadSettings(**settings), files))
+    assert both.devices[0].model_bytes == 2 * alone.devices[0].model_bytes
+    assert both.devices[0].context_bytes == 2 * alone.devices[0].context_bytes
