@@ -18,6 +18,7 @@ from llamabind.host_cache import StateSize
 from llamabind.lora import LoraAdapter
 from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
+from llamabind.model_draft import ModelDrafter
 from llamabind.runner import ModelRunner
 from llamabind.speculation_load import make_speculation
 
@@ -67,6 +68,8 @@ class Engine(EngineCore):
         if template is not None:
             self._resources.callback(template.close)
         if speculation is not None:
+            if isinstance(speculation.drafter, ModelDrafter):
+                self.memory = self.memory.plus(MemoryReport.of(speculation.drafter.context))
             self._resources.callback(speculation.close)
         super().__init__(runner, model.tokenizer, shape, speculation=speculation)
 

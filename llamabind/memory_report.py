@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -35,6 +35,9 @@ class DeviceMemoryUse(MemoryUse, frozen=True, kw_only=True):
     type: str
 
 
+_Use = TypeVar("_Use", bound=MemoryUse)
+
+
 class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
     """What one context and its model use (lb_memory_breakdown of csrc/llamabind.h)."""
 
@@ -46,6 +49,14 @@ class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
         """All of it in bytes."""
         return self.host.total + sum(device.total for device in self.devices)
 
+    def plus(self, other: MemoryReport) -> MemoryReport:
+        """Return both together, as for a model and its draft model."""
+        devices = {device.name: device for device in self.devices}
+        for device in other.devices:
+            known = devices.get(device.name)
+            devices[device.name] = device if known is None else _add(known, device)
+        return MemoryReport(host=_add(self.host, other.host), devices=tuple(devices.values()))
+
     @classmethod
     def of(cls, context: Context) -> MemoryReport:
         """Measure `context`. Raises LlamaError."""
@@ -53,3 +64,9 @@ class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
         if not text:
             raise LlamaError(last_error())
         return msgspec.json.decode(take_text(text), type=cls)
+
+
+def _add(a: _Use, b: _Use) -> _Use:
+    return msgspec.structs.replace(
+        a, model=a.model + b.model, context=a.context + b.context, compute=a.compute + b.compute
+    )

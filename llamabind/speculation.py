@@ -81,7 +81,7 @@ class Speculation:
     """
 
     def __init__(self, drafter: Drafter, *, n_max: int, n_min: int = 0) -> None:
-        self._drafter = drafter
+        self.drafter = drafter
         self._n_max = n_max
         self._n_min = max(n_min, 1)
         self._cost = StepCost()
@@ -105,8 +105,8 @@ class Speculation:
             self._settle_shadow(sequence)
         lengths = self._choose(sequences, n_tokens, min(room, MAX_ROWS))
         wishes = [(sequence, n) for sequence, n in zip(sequences, lengths, strict=True) if n > 0]
-        drafts = zip(wishes, self._drafter.draft(wishes), strict=True)
-        if self._drafter.is_free:
+        drafts = zip(wishes, self.drafter.draft(wishes), strict=True)
+        if self.drafter.is_free:
             self._note_shadows([s for s, n in zip(sequences, lengths, strict=True) if n == 0])
         return {
             sequence: tuple(draft) for (sequence, _), draft in drafts if len(draft) >= self._n_min
@@ -139,11 +139,11 @@ class Speculation:
     def forget(self, sequence: Sequence) -> None:
         """A sequence has ended."""
         self._streams.pop(sequence, None)
-        self._drafter.forget(sequence)
+        self.drafter.forget(sequence)
 
     def close(self) -> None:
         """Free the drafter."""
-        self._drafter.close()
+        self.drafter.close()
 
     def _choose(self, sequences: list[Sequence], n_tokens: int, room: int) -> list[int]:
         prior = self._rate.estimate(_FIRST_PRIOR)
@@ -155,7 +155,7 @@ class Speculation:
             )
             for sequence in sequences
         ]
-        seconds = self._drafter.seconds_per_token
+        seconds = self.drafter.seconds_per_token
         lengths = choose_lengths(offers, n_tokens, room, self._cost, seconds)
         spare = room - sum(lengths)
         for index, sequence in enumerate(sequences):
@@ -173,14 +173,14 @@ class Speculation:
         """Return the length of a draft that does not seem to pay, to find out whether it does."""
         stream = self._stream(sequence)
         stream.n_idle += 1
-        if stream.n_idle < stream.patience or self._drafter.is_free:
+        if stream.n_idle < stream.patience or self.drafter.is_free:
             return 0
         stream.n_idle = 0
         stream.patience = min(2 * stream.patience, _MAX_PATIENCE)
         return max(_PROBE_LENGTH, self._n_min)
 
     def _note_shadows(self, sequences: list[Sequence]) -> None:
-        guesses = self._drafter.draft([(sequence, 1) for sequence in sequences])
+        guesses = self.drafter.draft([(sequence, 1) for sequence in sequences])
         for sequence, guess in zip(sequences, guesses, strict=True):
             if guess:
                 self._stream(sequence).shadow = (len(sequence.tokens), guess[0])

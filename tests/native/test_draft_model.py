@@ -123,6 +123,14 @@ def test_a_missing_draft_model_is_a_failed_load(random_llama_path, tmp_path):
         _load(random_llama_path, draft_model=tmp_path / "nothing.gguf")
 
 
+def test_the_draft_models_memory_counts(random_llama_path):
+    with _load(random_llama_path) as plain:
+        alone = plain.memory
+    with _load(random_llama_path, draft_model=random_llama_path) as engine:
+        assert engine.memory.host.model == 2 * alone.host.model
+        assert engine.memory.host.context == 2 * alone.host.context
+
+
 def test_requests_come_and_go_and_the_draft_model_is_closed_with_the_engine(random_llama_path):
     with _load(random_llama_path, draft_model=random_llama_path, n_parallel=2) as engine:
         for n in (2, 4, 1):
