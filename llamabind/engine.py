@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack, closing
 from functools import partial
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from llamabind.model_params import ModelParams
     from llamabind.speculation import Speculation
+
+DEBUG_VARIABLE = "LLAMABIND_DEBUG"
+"""Set to anything, engines check their books whenever nothing runs, and fail if they are wrong."""
 
 _WARM_UP_PROMPT = 64
 _STATE_SAMPLE = 8
@@ -79,6 +83,18 @@ class Engine(EngineCore):
         The engine must not be stepping; see EngineThread.close.
         """
         self._resources.close()
+
+    def check_idle(self) -> None:
+        """As EngineCore.check_idle; llama.cpp's memory must hold what our books say, too."""
+        super().check_idle()
+        slots = self._scheduler.slots
+        if slots.operations:
+            return  # the next step carries them out first
+        for slot in slots:
+            last = self.context.memory_seq_pos_max(slot.seq_id)
+            assert last == len(slot.tokens) - 1, (
+                f"sequence {slot.seq_id} ends at {last}, but {len(slot.tokens)} tokens are counted"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -155,6 +171,7 @@ def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
         cache_ram_bytes=config.cache_ram_bytes,
         state_size=_measure_state(context),
         max_waiting=config.max_waiting,
+        debug=bool(os.environ.get(DEBUG_VARIABLE)),
     )
 
 

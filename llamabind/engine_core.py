@@ -51,6 +51,7 @@ class EngineShape:
     `n_ctx` is the most tokens one request may use, `n_cells` the pool all share, `n_slots` the
     sequence ids (running and retained), `n_parallel` how many run at once. Unless `kv_unified` each
     sequence id has `n_ctx` cells of its own. With `max_waiting` requests waiting no more are taken.
+    With `debug` the books of slots and cells are checked whenever nothing runs.
 
     `is_cuttable` is false for models whose memory cannot be cut at any position; there
     `is_checkpoint_partial` says that a checkpoint is only what cannot be cut. States saved in host
@@ -69,6 +70,7 @@ class EngineShape:
     cache_ram_bytes: int = 0
     state_size: StateSize = field(default_factory=StateSize)
     max_waiting: int | None = None
+    debug: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,8 @@ class EngineCore:
             self._run(plan)
         outputs = self._take_outputs()
         self._publish(plan, outputs, self._clock() - started)
+        if self.shape.debug and not self._scheduler.has_work:
+            self.check_idle()
         return outputs
 
     def abort_all(self) -> list[RequestOutput]:

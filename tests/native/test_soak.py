@@ -1,0 +1,31 @@
+"""Half a minute of scripts/soak.py: random traffic loses no request, cell, sequence or memory."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.native
+
+_SOAK = Path(__file__).resolve().parents[2] / "scripts" / "soak.py"
+
+
+@pytest.mark.parametrize("layout", [[], ["--streams"]], ids=["unified", "streams"])
+def test_random_traffic_loses_nothing(layout: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, str(_SOAK), "--seconds", "15", "--threads", "1", *layout],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=_SOAK.parents[1],
+        env={"PYTHONPATH": str(_SOAK.parents[1])},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = re.match(r"(\d+) requests: (\{.*\}), (\d+) refused", done.stdout)
+    assert counts, done.stdout
+    n_requests, n_refused = int(counts[1]), int(counts[3])
+    assert n_requests > 0
+    assert n_refused > 0, "the broken grammar among them is refused"
