@@ -45,6 +45,7 @@ class SnapshotCollector(Collector):
         yield from self._models(entries, loaded)
         yield from _engines(reports)
         yield from _llama_server_engines(reports)
+        yield from _drafts(reports)
         yield from self._llama_server_counters()
         yield from self._gpus()
 
@@ -104,6 +105,7 @@ def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
     waiting = _gauge("requests_waiting", "Requests in an engine's queue")
     used = _gauge("kv_cells_used", "KV cells that hold something, for reuse too")
     cells = _gauge("kv_cells", "KV cells there are")
+    kept = _gauge("cache_ram_bytes", "Host memory that holds KV of conversations to return to")
     resident = _gauge("worker_resident_bytes", "Resident memory of a model's process")
     steps = CounterMetricFamily(
         "llamabind_engine_steps", "Steps of an engine since its load", labels=("model",)
@@ -113,9 +115,10 @@ def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
         waiting.add_metric((model,), stats.waiting)
         used.add_metric((model,), stats.kv_cells_used)
         cells.add_metric((model,), stats.kv_cells_total)
+        kept.add_metric((model,), stats.cache_ram_bytes)
         resident.add_metric((model,), stats.resident_bytes)
         steps.add_metric((model,), stats.steps_total)
-    return running, waiting, used, cells, resident, steps
+    return running, waiting, used, cells, kept, resident, steps
 
 
 def _llama_server_engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
@@ -138,6 +141,26 @@ def _llama_server_engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metr
         longest.add_metric((model,), stats.longest_sequence)
         steps.add_metric((model,), stats.steps_total)
     return processing, deferred, busy, longest, steps
+
+
+def _drafts(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
+    """Speculative decoding, in llama-server's words: 0 where it is off."""
+    name, labels = "llamacpp:spec_decode_num", ("model",)
+    drafts = CounterMetricFamily(f"{name}_drafts", "Drafts that were verified", labels=labels)
+    drafted = CounterMetricFamily(f"{name}_draft_tokens", "Tokens drafted", labels=labels)
+    accepted = CounterMetricFamily(f"{name}_accepted_tokens", "Of them accepted", labels=labels)
+    by_position = CounterMetricFamily(
+        f"{name}_accepted_tokens_per_pos",
+        "Accepted, by position in the draft",
+        labels=("model", "position"),
+    )
+    for model, stats in reports:
+        drafts.add_metric((model,), stats.drafts_total)
+        drafted.add_metric((model,), stats.draft_tokens_total)
+        accepted.add_metric((model,), stats.accepted_tokens_total)
+        for position, count in enumerate(stats.accepted_per_position):
+            by_position.add_metric((model, str(position)), count)
+    return drafts, drafted, accepted, by_position
 
 
 def _rate(name: str, tokens: Counter, seconds: Histogram) -> Metric:

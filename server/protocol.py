@@ -240,7 +240,8 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
 class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     """A snapshot of the engine: the answer to GetStats, or with `is_report` sent unasked.
 
-    `sequence_steps_total` is the sum over all steps of the sequences computed in them.
+    `sequence_steps_total` is the sum over all steps of the sequences computed in them. Drafts are
+    those of speculative decoding; `accepted_per_position` counts for each position of a draft.
     """
 
     running: int
@@ -254,6 +255,11 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     steps_total: int = 0
     sequence_steps_total: int = 0
     longest_sequence: int = 0
+    cache_ram_bytes: int = 0
+    drafts_total: int = 0
+    draft_tokens_total: int = 0
+    accepted_tokens_total: int = 0
+    accepted_per_position: tuple[int, ...] = ()
     resident_bytes: int = 0
     is_report: bool = False
 

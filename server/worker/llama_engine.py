@@ -63,6 +63,11 @@ class LlamaEngine:
             steps_total=stats.steps,
             sequence_steps_total=stats.sequence_steps,
             longest_sequence=stats.longest_sequence,
+            cache_ram_bytes=stats.cache_ram_bytes,
+            drafts_total=stats.speculation.drafts,
+            draft_tokens_total=stats.speculation.draft_tokens,
+            accepted_tokens_total=stats.speculation.accepted_tokens,
+            accepted_per_position=stats.speculation.accepted_per_position,
         )
 
     def close(self) -> None:

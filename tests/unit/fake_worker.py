@@ -143,6 +143,10 @@ class ScriptedEngine:
             kv_cells_total=N_CTX,
             steps_total=self._served,
             longest_sequence=8,
+            drafts_total=5,
+            draft_tokens_total=20,
+            accepted_tokens_total=9,
+            accepted_per_position=(5, 4),
         )
 
     def close(self) -> None:

@@ -60,6 +60,11 @@ async def test_llama_servers_names_have_the_same_figures(client: Client) -> None
     assert seen.value("llamacpp:tokens_predicted_total") == 3
     assert seen.value("llamacpp:prompt_seconds_total") == pytest.approx(0.010)
     assert seen.value("llamacpp:predicted_tokens_seconds") == pytest.approx(150)
+    assert seen.value("llamacpp:spec_decode_num_drafts_total") == 5
+    assert seen.value("llamacpp:spec_decode_num_draft_tokens_total") == 20
+    assert seen.value("llamacpp:spec_decode_num_accepted_tokens_total") == 9
+    per_position = "llamacpp:spec_decode_num_accepted_tokens_per_pos_total"
+    assert seen.value(per_position, position="1") == 4
     for name in ("requests_processing", "requests_deferred", "n_busy_slots_per_decode"):
         assert f"llamacpp:{name}" in seen.families
 
