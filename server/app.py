@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from server.access import require_key
 from server.api.routes import routes
+from server.bodies import read_bodies
 from server.catalogue import Catalogue
 from server.clock import LoopClock
 from server.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.estimator import WorkerEstimator
 from server.event_bus import EventBus
+from server.host_names import require_host
 from server.idle_unloader import IdleUnloader
 from server.keys import BUS, COMPANIONS, CONFIG, ESTIMATE, METRICS, REGISTRY, STATUS, SYSTEM
 from server.life_meter import LifeMeter
@@ -24,6 +27,7 @@ from server.model_loader import ModelLoader
 from server.model_settings import ModelSettings
 from server.model_shelf import ModelShelf
 from server.model_unloader import ModelUnloader
+from server.origins import require_origin, send_cors_headers
 from server.registry import ModelRegistry
 from server.room_maker import RoomMaker
 from server.status import ServerStatus
@@ -44,7 +48,16 @@ def create_app(
 ) -> web.Application:
     """The application for `config`. `start_worker` and `estimate` are the seams for tests."""
     app = web.Application(
-        middlewares=[identify, answer_errors], client_max_size=config.max_body_mb << 20
+        middlewares=[
+            identify,
+            answer_errors,
+            # Who may come in, cheapest first; only then is a body read.
+            require_host(config),
+            require_origin(config),
+            require_key(config),
+            read_bodies(config),
+        ],
+        client_max_size=config.max_body_mb << 20,
     )
     app[CONFIG] = config
     app[STATUS] = ServerStatus()
@@ -67,9 +80,10 @@ def create_app(
     )
     metrics.registry.register(SnapshotCollector(metrics, app[REGISTRY], traffic, app[SYSTEM]))
     app.on_response_prepare.append(send_request_id)
+    app.on_response_prepare.append(send_cors_headers)
     app.cleanup_ctx.append(_sample_system)
     app.on_shutdown.append(_close_registry)
-    app.add_routes(routes())
+    app.add_routes(routes(config.api_prefix))
     return app
 
 

@@ -4,6 +4,8 @@ ApiError
 ├── InvalidRequestError      400  the request is wrong; names the field
 │   └── ContextOverflowError 400  the prompt can never fit; carries both numbers
 ├── UnusableModelError       400  the file is no model that can be loaded
+├── AuthenticationError      401  no key, or a wrong one
+├── ForbiddenError           403  not with this key, from this page, or by this name
 ├── ModelNotFoundError       404  no model of that id
 ├── StateConflictError       409  the model is not in a state that allows it
 ├── QueueFullError           429  too many requests wait already; says when to come back
@@ -71,6 +73,27 @@ class UnusableModelError(ApiError):
 
     status = 400
     type = "invalid_request_error"
+
+
+class AuthenticationError(ApiError):
+    """The request carries no key, or one that is not ours."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+    def __init__(self, *, was_given: bool) -> None:
+        # llama-server's words for both; the rest helps who has forgotten it.
+        hint = "" if was_given else ": send one as Authorization: Bearer KEY or as X-Api-Key"
+        super().__init__(f"Invalid API Key{hint}")
+        self.headers["WWW-Authenticate"] = "Bearer"
+
+
+class ForbiddenError(ApiError):
+    """The server knows who asks, and does not do this for them."""
+
+    status = 403
+    type = "permission_error"
 
 
 class ModelNotFoundError(ApiError):

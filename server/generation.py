@@ -25,7 +25,7 @@ class Generation:
     def __init__(self, registry: ModelRegistry, model_id: str, job: Job) -> None:
         self.stream = TokenStream(uuid.uuid4().hex, job.n)
         self._registry = registry
-        self._model_id = model_id
+        self.model_id = model_id
         self._job = job
         self._task: asyncio.Task[None] | None = None
         self._model: LoadedModel | None = None
@@ -64,7 +64,7 @@ class Generation:
     async def _answer(self) -> None:
         stream = self.stream
         message = Submit(stream.request_id, self._job)
-        async with self._registry.lease(self._model_id, stream) as worker:
+        async with self._registry.lease(self.model_id, stream) as worker:
             self._model = worker.model
             worker.submit(message, stream)
             try:

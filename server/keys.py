@@ -2,9 +2,11 @@
 
 from aiohttp import web
 
+from server.api_keys import Caller
 from server.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.event_bus import EventBus
+from server.generation import Generation
 from server.metrics import ServerMetrics
 from server.registry import ModelRegistry
 from server.status import ServerStatus
@@ -21,3 +23,6 @@ STATUS: web.AppKey[ServerStatus] = web.AppKey("STATUS", ServerStatus)
 SYSTEM: web.AppKey[SystemMetrics] = web.AppKey("SYSTEM", SystemMetrics)
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("REQUEST_ID", str)
+CALLER: web.RequestKey[Caller] = web.RequestKey("CALLER", Caller)
+ALLOWED_ORIGIN: web.RequestKey[str] = web.RequestKey("ALLOWED_ORIGIN", str)
+GENERATION: web.RequestKey[Generation] = web.RequestKey("GENERATION", Generation)

@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 _ID_HEADER = "X-Request-Id"
 # A client's own id goes into our log: nothing in it may look like more than an id.
 _CLIENT_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
-_TYPES = {404: "not_found_error", 405: "invalid_request_error", 413: "invalid_request_error"}
-_CODES = {404: "unknown_path", 405: "method_not_allowed", 413: "request_too_large"}
+_TYPES = {404: "not_found_error", 405: "invalid_request_error"}
+_CODES = {404: "unknown_path", 405: "method_not_allowed", 400: "bad_http"}
 
 
 @web.middleware
@@ -64,18 +64,21 @@ def error_reply(error: ApiError, headers: dict[str, str] | None = None) -> web.R
     return json_reply(error.body(), status=error.status, headers=error.headers | (headers or {}))
 
 
+def http_error(status: int, message: str) -> ApiError:
+    """One of HTTP's own errors, in our form."""
+    error = InvalidRequestError(message, code=_CODES.get(status))
+    error.status = status
+    error.type = _TYPES.get(status, "server_error" if status >= 500 else error.type)
+    return error
+
+
 def _from_http(request: web.Request, http: web.HTTPException) -> ApiError:
-    """aiohttp's own errors: no such path, wrong method, body too large."""
+    """aiohttp's own errors: no such path, wrong method."""
     messages = {
         404: f"there is no {request.method} {request.path}",
         405: f"{request.path} does not take {request.method}",
-        413: f"the request body is too large: {http.text}",
     }
-    error = InvalidRequestError(messages.get(http.status, http.reason))
-    error.status = http.status
-    error.type = _TYPES.get(http.status, error.type)
-    error.code = _CODES.get(http.status)
-    return error
+    return http_error(http.status, messages.get(http.status, http.reason))
 
 
 def _kept_headers(error: web.HTTPException) -> dict[str, str]:

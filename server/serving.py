@@ -9,6 +9,7 @@ from aiohttp import web
 
 from server.app import create_app
 from server.config import ServerConfig
+from server.connections import ConnectionRunner
 from server.keys import REGISTRY, STATUS
 from server.listening import is_loopback_only
 from server.sites import open_sites, remove_sockets
@@ -23,13 +24,7 @@ async def serve(config: ServerConfig) -> None:
     cuts them. Raises ListenError.
     """
     app = create_app(config)
-    # Without handler_cancellation a client that leaves is noticed only at the next write.
-    runner = web.AppRunner(
-        app,
-        handler_cancellation=True,
-        shutdown_timeout=_HANDLER_SECONDS,
-        keepalive_timeout=config.keepalive_seconds,
-    )
+    runner = ConnectionRunner(app, config, _HANDLER_SECONDS)
     told = _expect_signals(config)
     await runner.setup()
     try:

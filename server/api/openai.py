@@ -3,12 +3,11 @@
 from aiohttp import web
 
 from server.api.answer_documents import choice_document, timings_document, usage_document
-from server.api.callers import caller_of
+from server.api.begin import begin_generation
 from server.api.chunks import AnswerTag, OpenAIChunks
 from server.api.schema_openai import CompletionBody, model_document
 from server.api.streaming import stream_answer
-from server.generation import Generation
-from server.keys import REGISTRY
+from server.keys import CALLER, REGISTRY
 from server.replies import json_reply, read_body
 
 
@@ -27,10 +26,10 @@ async def show_model(request: web.Request) -> web.Response:
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions."""
     body = await read_body(request, CompletionBody)
-    job = body.to_job(caller_of(request))
+    job = body.to_job(request[CALLER].name)
     tag = AnswerTag("chatcmpl", body.model)
     with_logprobs = job.logprobs is not None
-    async with Generation(request.app[REGISTRY], body.model, job) as generation:
+    async with begin_generation(request, body.model, job) as generation:
         if body.stream:
             form = OpenAIChunks(
                 tag,

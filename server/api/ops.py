@@ -35,3 +35,8 @@ async def prometheus(request: web.Request) -> web.Response:
     # llama-server's header: a dashboard sees from it when counters began anew.
     started = {"Process-Start-Time-Unix": str(request.app[STATUS].started_at)}
     return web.Response(body=body, headers=started | {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+async def only_post(request: web.Request) -> web.Response:
+    """Any other method where a model's id could swallow the path's last part."""
+    raise web.HTTPMethodNotAllowed(request.method, ["POST"])

@@ -11,8 +11,15 @@ from server.api import openai, openapi, ops, probes, v2_chat, v2_events, v2_mode
 _ID = "{model_id:.+}"
 
 
-def routes() -> list[web.RouteDef]:
-    """Every route of the server."""
+def routes(prefix: str = "") -> list[web.RouteDef]:
+    """Every route of the server, each behind `prefix`."""
+    return [
+        web.RouteDef(route.method, f"{prefix}{route.path}", route.handler, route.kwargs)
+        for route in _table()
+    ]
+
+
+def _table() -> list[web.RouteDef]:
     return [
         web.get("/live", probes.live),
         web.get("/health", probes.health),
@@ -26,8 +33,11 @@ def routes() -> list[web.RouteDef]:
         web.get("/docs", openapi.page),
         web.get("/api/v2/models", v2_models.list_models),
         web.post(f"/api/v2/models/{_ID}/load", v2_models.load_model),
+        web.route("*", f"/api/v2/models/{_ID}/load", ops.only_post),
         web.post(f"/api/v2/models/{_ID}/unload", v2_models.unload_model),
+        web.route("*", f"/api/v2/models/{_ID}/unload", ops.only_post),
         web.post(f"/api/v2/models/{_ID}/estimate", v2_models.estimate_model),
+        web.route("*", f"/api/v2/models/{_ID}/estimate", ops.only_post),
         web.get(f"/api/v2/models/{_ID}", v2_models.show_model),
         web.post(f"/api/v2/chat/{_ID}/stream", v2_chat.chat_stream),
         web.post(f"/api/v2/chat/{_ID}", v2_chat.chat),

@@ -3,12 +3,11 @@
 from aiohttp import web
 
 from server.api.answer_documents import choice_document
-from server.api.callers import caller_of
+from server.api.begin import begin_generation
 from server.api.chunks import AnswerTag, V2Chunks
 from server.api.schema_v2 import ChatBody, Usage
 from server.api.streaming import stream_answer
-from server.generation import Generation
-from server.keys import REGISTRY
+from server.keys import CALLER
 from server.replies import json_reply, read_body
 
 
@@ -16,8 +15,8 @@ async def chat(request: web.Request) -> web.Response:
     """POST /api/v2/chat/{model_id}."""
     body = await read_body(request, ChatBody)
     model_id = request.match_info["model_id"]
-    job = body.to_job(caller_of(request))
-    async with Generation(request.app[REGISTRY], model_id, job) as generation:
+    job = body.to_job(request[CALLER].name)
+    async with begin_generation(request, model_id, job) as generation:
         answer = await generation.collect()
     choices = [
         choice_document(choice, content_may_be_null=False, with_logprobs=job.logprobs is not None)
@@ -31,11 +30,11 @@ async def chat_stream(request: web.Request) -> web.StreamResponse:
     """POST /api/v2/chat/{model_id}/stream."""
     body = await read_body(request, ChatBody)
     model_id = request.match_info["model_id"]
-    job = body.to_job(caller_of(request))
+    job = body.to_job(request[CALLER].name)
     form = V2Chunks(
         AnswerTag("chat", model_id),
         include_usage=body.include_usage,
         with_logprobs=job.logprobs is not None,
     )
-    async with Generation(request.app[REGISTRY], model_id, job) as generation:
+    async with begin_generation(request, model_id, job) as generation:
         return await stream_answer(request, generation.stream, form, body.sse_ping_interval)

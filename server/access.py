@@ -1,0 +1,81 @@
+"""Who may do what: API keys, and the admin keys for what changes the models in memory."""
+
+import re
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from server.api_keys import Caller, KeyRing, key_name
+from server.config import ServerConfig
+from server.errors import AuthenticationError, ForbiddenError
+from server.keys import CALLER
+
+# Patterns as in server.api.routes: what was matched counts, not how the path was spelled.
+_PUBLIC = frozenset({"/health", "/v1/health", "/live", "/ready"})
+_ADMIN = frozenset(
+    {
+        "/api/v2/models/{model_id}/load",
+        "/api/v2/models/{model_id}/unload",
+        "/api/v2/models/{model_id}/estimate",
+        "/api/v2/events",
+        "/models/load",
+        "/models/unload",
+    }
+)
+# It goes into our log: nothing in it may look like more than a name.
+_CLIENT = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+
+def require_key(config: ServerConfig) -> Middleware:
+    """Refuses a request without a key where keys are set; notes whose it is on the request.
+
+    Unknown paths are refused too: what there is, is nobody's business without a key.
+    """
+    ring = KeyRing(config.api_keys, config.admin_keys)
+    needs_key = bool(config.api_keys)
+    has_admins = bool(config.admin_keys)
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        pattern = _pattern(request, config.api_prefix)
+        caller = _caller(request, ring)
+        request[CALLER] = caller or _stranger(request)
+        # A browser's preflight cannot carry a key.
+        if caller is None and needs_key and pattern not in _PUBLIC and request.method != "OPTIONS":
+            raise AuthenticationError(was_given=_key(request) is not None)
+        if has_admins and pattern in _ADMIN and not request[CALLER].is_admin:
+            raise ForbiddenError(
+                "this needs an admin key; an ordinary one is for chats and looking",
+                code="admin_key_required",
+            )
+        return await handler(request)
+
+    return check
+
+
+def _caller(request: web.Request, ring: KeyRing) -> Caller | None:
+    key = _key(request)
+    return ring.find(key) if key else None
+
+
+def _stranger(request: web.Request) -> Caller:
+    """Somebody without a key of ours: told apart for fair turns by what they say they are, or by
+    address. It matters only where no key is needed.
+    """
+    if key := _key(request):
+        return Caller(key_name(key))
+    client = request.headers.get("X-Client", "")
+    return Caller(f"client-{client}" if _CLIENT.fullmatch(client) else request.remote or "local")
+
+
+def _key(request: web.Request) -> str | None:
+    """The key that the request carries, as OpenAI's clients or as Anthropic's send it."""
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and value.strip():
+        return value.strip()
+    return request.headers.get("X-Api-Key", "").strip() or None
+
+
+def _pattern(request: web.Request, prefix: str) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical.removeprefix(prefix) if resource else ""

@@ -1,0 +1,68 @@
+"""One line a request: who asked what, how it ended, how long it took. No prompts, no keys."""
+
+import logging
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from server.generation import Generation
+from server.keys import CALLER, GENERATION, REQUEST_ID
+
+logger = logging.getLogger("server.access")
+_MAX_PATH = 300
+
+
+class AccessLogger(AbstractAccessLogger):
+    """Writes to the logger "server.access", the same as text and as fields."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anybody would read it."""
+        return logger.isEnabledFor(logging.INFO)
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """One line; `time` is seconds from the request's head to the answer's end."""
+        fields = access_fields(request, response, time)
+        head = f"{fields.pop('method')} {fields.pop('path')} {fields.pop('status')}"
+        text = " ".join([head, *(f"{name}={value}" for name, value in fields.items())])
+        record = {"method": request.method, "path": _path(request), "status": response.status}
+        logger.info("%s", text, extra={"fields": record | fields})
+
+
+def access_fields(
+    request: web.BaseRequest, response: web.StreamResponse, time: float
+) -> dict[str, Any]:
+    """What the line says; a field without a value is left out."""
+    caller = request.get(CALLER)
+    fields = {
+        "method": request.method,
+        "path": _path(request),
+        "status": response.status,
+        "ms": round(time * 1000, 1),
+        "bytes": response.body_length,
+        "caller": caller.name if caller else request.remote,
+        **_generation_fields(request.get(GENERATION)),
+        "request_id": request.get(REQUEST_ID),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _generation_fields(generation: Generation | None) -> dict[str, Any]:
+    """What was generated, in numbers; `ttft_ms` is up to the first token, with queue and load."""
+    if generation is None:
+        return {}
+    stream = generation.stream
+    began, first = stream.created_at, stream.first_token_at
+    return {
+        "model": generation.model_id,
+        "prompt_tokens": stream.usage.prompt,
+        "cached_tokens": stream.usage.cached,
+        "completion_tokens": stream.usage.completion,
+        "ttft_ms": None if first is None else round((first - began) * 1000, 1),
+    }
+
+
+def _path(request: web.BaseRequest) -> str:
+    """Without the query, which may hold what is nobody's business; still percent-encoded."""
+    return request.rel_url.raw_path[:_MAX_PATH]

@@ -1,0 +1,89 @@
+"""Web pages of other origins: which may use the server from a browser (CORS), and which not."""
+
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from server.config import ServerConfig
+from server.errors import ForbiddenError
+from server.keys import ALLOWED_ORIGIN, CONFIG
+from server.listening import is_loopback
+
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_PREFLIGHT_SECONDS = "600"
+_EXPOSED = "X-Request-Id, Retry-After"
+
+
+def require_origin(config: ServerConfig) -> Middleware:
+    """Answers preflights, and refuses what a foreign page would change.
+
+    Without CORS headers a browser keeps answers from a page, but still sends its simple requests:
+    a POST that loads a model must not get through because a page sends it as text/plain.
+    """
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return await handler(request)
+        if is_allowed(origin, config):
+            request[ALLOWED_ORIGIN] = origin
+            if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+                return web.Response(status=204, headers=_preflight(request, config))
+        elif request.method not in _SAFE_METHODS and not _is_same_origin(request, origin):
+            raise ForbiddenError(
+                f"pages of {origin[:200]!r} may not use this server; --cors-origins lists those "
+                "that may",
+                code="origin_not_allowed",
+            )
+        return await handler(request)
+
+    return check
+
+
+async def send_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal on_response_prepare: lets an allowed page read the answer, an error too."""
+    response.headers.add("Vary", "Origin")
+    if (origin := request.get(ALLOWED_ORIGIN)) is not None:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+        if request.app[CONFIG].cors_credentials:
+            response.headers["Access-Control-Allow-Credentials"] = "true"
+
+
+def is_allowed(origin: str, config: ServerConfig) -> bool:
+    """Whether pages of `origin` may use the server."""
+    if "*" in config.cors_origins or origin in config.cors_origins:
+        return True
+    return "localhost" in config.cors_origins and _is_loopback_origin(origin)
+
+
+def _is_loopback_origin(origin: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+        return parts.scheme in ("http", "https") and is_loopback(parts.hostname or "")
+    except ValueError:
+        return False
+
+
+def _is_same_origin(request: web.Request, origin: str) -> bool:
+    """Whether the page came from this very server, by the name the browser knows."""
+    try:
+        return urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
+    except ValueError:
+        return False
+
+
+def _preflight(request: web.Request, config: ServerConfig) -> dict[str, str]:
+    wanted = request.headers.get("Access-Control-Request-Headers", "")
+    headers = {
+        "Access-Control-Allow-Methods": config.cors_methods,
+        "Access-Control-Allow-Headers": wanted
+        if config.cors_headers == "*"
+        else config.cors_headers,
+        "Access-Control-Max-Age": _PREFLIGHT_SECONDS,
+    }
+    if "Access-Control-Request-Private-Network" in request.headers:
+        headers["Access-Control-Allow-Private-Network"] = "true"
+    return headers
