@@ -28,7 +28,7 @@ async def document(aiohttp_client: AiohttpClient, tmp_path: Path) -> dict[str, A
 
 
 def test_every_route_is_described() -> None:
-    served = {(route.method, plain_path(route.path)) for route in routes()}
+    served = {(route.method, plain_path(route.path)) for route in routes() if route.method != "*"}
     assert served - OPERATIONS.keys() == set(), "describe new routes in server/api/operations.py"
 
 
@@ -36,7 +36,9 @@ def test_the_document_has_every_route(document: dict[str, Any]) -> None:
     described = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item
     }
-    assert described == {(route.method, plain_path(route.path)) for route in routes()}
+    assert described == {
+        (route.method, plain_path(route.path)) for route in routes() if route.method != "*"
+    }
     assert document["openapi"] == "3.1.0"
 
 
