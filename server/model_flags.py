@@ -1,7 +1,7 @@
 """The flags of a load's settings. LoadSettings itself checks ranges and what goes together."""
 
 from server.flag import SETTINGS, Flag
-from server.flag_values import gpu_layers, load_mode, parallel, whole
+from server.flag_values import gpu_layers, load_mode, numbers, parallel, text_file, whole
 
 MODEL_FLAGS = (
     Flag(
@@ -103,5 +103,53 @@ MODEL_FLAGS = (
         names=("--mlock",),
         target=f"{SETTINGS}use_mlock",
         help="keep the weights in memory, never in swap",
+    ),
+    Flag(
+        names=("-cram", "--cache-ram"),
+        target=f"{SETTINGS}cache_ram",
+        env="LLAMA_ARG_CACHE_RAM",
+        parse=whole,
+        metavar="MIB",
+        help="host memory for prompts that no longer fit the context; -1 is no limit, 0 is off",
+    ),
+    Flag(
+        names=("--chat-template",),
+        target=f"{SETTINGS}chat_template",
+        env="LLAMA_ARG_CHAT_TEMPLATE",
+        parse=str,
+        metavar="JINJA",
+        help="chat template instead of the model's own",
+    ),
+    Flag(
+        names=("--chat-template-file",),
+        target=f"{SETTINGS}chat_template",
+        env="LLAMA_ARG_CHAT_TEMPLATE_FILE",
+        parse=text_file,
+        metavar="FILE",
+        help="the same from a file",
+    ),
+    Flag(
+        names=("-sm", "--split-mode"),
+        target=f"{SETTINGS}split_mode",
+        env="LLAMA_ARG_SPLIT_MODE",
+        parse=str,
+        metavar="MODE",
+        help="how several GPUs share a model: none, layer, row or tensor",
+    ),
+    Flag(
+        names=("-ts", "--tensor-split"),
+        target=f"{SETTINGS}tensor_split",
+        env="LLAMA_ARG_TENSOR_SPLIT",
+        parse=numbers,
+        metavar="N,...",
+        help="how much of it each GPU gets",
+    ),
+    Flag(
+        names=("-mg", "--main-gpu"),
+        target=f"{SETTINGS}main_gpu",
+        env="LLAMA_ARG_MAIN_GPU",
+        parse=whole,
+        metavar="N",
+        help="the GPU for what is not split",
     ),
 )

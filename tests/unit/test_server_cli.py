@@ -100,6 +100,9 @@ def test_a_flag_arrives(line: str, field: str, value: Any) -> None:
         ("--no-kv-unified", {"kv_unified": False}),
         ("-no-kvu", {"kv_unified": False}),
         ("--mlock", {"use_mlock": True}),
+        ("-cram 512", {"cache_ram": 512}),
+        ("-sm layer -ts 3,1 -mg 1", {"tensor_split": (3.0, 1.0), "main_gpu": 1}),
+        ("--chat-template chatml", {"chat_template": "chatml"}),
         ("-lm mmap+mlock", {"use_mlock": True}),
     ],
 )
