@@ -1,6 +1,5 @@
 """estimate_load: what a load would take; and settle, which decides what was left open."""
 
-import resource
 from dataclasses import dataclass, replace
 
 from llamabind import EmbeddingConfig, EngineConfig, ModelParams
@@ -13,6 +12,7 @@ from server.formats import byte_size
 from server.protocol import DeviceMemory, Estimate, Estimated, Load
 from server.worker.device_memory import count_gpus, device_memory
 from server.worker.load_plan import LoadPlan, Machine, is_placement_open, plan_load
+from server.worker.memory_limit import limit_memory
 
 # What a header and a vocabulary may take; a file that lies about its counts meets this limit.
 _MEMORY_LIMIT = 4 << 30
@@ -35,7 +35,7 @@ def estimate_load(message: Estimate) -> Estimated:
 
     For a process of its own: native code parses a file that nobody has vouched for.
     """
-    _limit_memory()
+    limit_memory(_MEMORY_LIMIT)
     settled = settle(message)
     return Estimated(
         devices=settled.devices,
@@ -122,10 +122,3 @@ def _gpu_layers(params: ModelParams, machine: Machine, estimate: MemoryEstimate)
 
 def _fits(device: DeviceMemory) -> bool:
     return device.free_bytes is None or device.used_bytes <= device.free_bytes
-
-
-def _limit_memory() -> None:
-    """Of data only: GPU drivers reserve address space without end."""
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = _MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(_MEMORY_LIMIT, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

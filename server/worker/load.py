@@ -15,6 +15,7 @@ from llamabind import (
     load_engine,
 )
 from llamabind.bug_report import make_bug_report
+from llamabind.host_memory import host_memory
 from llamabind.memory_report import MemoryReport
 from server.protocol import Load, LoadedModel
 from server.worker.device_memory import count_gpus, device_memory
@@ -23,6 +24,7 @@ from server.worker.embedding_worker import EmbeddingWorker
 from server.worker.engine_port import EngineEvents, WorkerEngine
 from server.worker.estimate import Settled, require_memory, settle
 from server.worker.llama_engine import LlamaEngine
+from server.worker.memory_limit import limit_memory
 
 # A large model reports progress thousands of times.
 _PROGRESS_STEP = 0.01
@@ -30,6 +32,8 @@ _PROGRESS_STEP = 0.01
 
 def load_worker_engine(load: Load, events: EngineEvents) -> WorkerEngine:
     """Load what `load` names; returns when it is ready. Raises LlamaError."""
+    # All that is free now: whatever goes wrong, this process fails and not another.
+    limit_memory(host_memory().free)
     settled = settle(load)
     require_memory(settled)
     if load.settings.embedding:

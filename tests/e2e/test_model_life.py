@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from server_process import TINY, ServerProcess, is_gone, until
 
@@ -86,3 +87,13 @@ def test_a_models_directory_that_is_a_file_is_an_error_at_the_start(tmp_path: Pa
     assert ended.returncode != 0
     assert "is a file" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the limit from /proc")
+def test_a_worker_cannot_take_more_memory_than_was_free(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        _ask(server, TINY)
+        limits = Path(f"/proc/{server.engine()['pid']}/limits").read_text().splitlines()
+    [data] = [line.split() for line in limits if line.startswith("Max data size")]
+    assert data[3] != "unlimited"
+    assert int(data[3]) <= psutil.virtual_memory().total

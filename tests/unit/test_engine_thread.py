@@ -158,7 +158,10 @@ def test_close_waits_for_who_prepares_a_request_and_ends_it(runner, collector):
     go_on.set()
     closer.join(20)
     submitter.join(20)
-    assert collector.outputs["late"][-1].finish_reason is FinishReason.ABORT
+    # Whether it was cut off or had time to end: it is answered, once.
+    ends = [output.finish_reason for output in collector.outputs["late"] if output.finish_reason]
+    assert len(ends) == 1
+    assert ends[0] in (FinishReason.ABORT, FinishReason.LENGTH)
     assert runner.prepared == set()
     with pytest.raises(EngineStoppedError):
         thread.submit(_make_request("too late"))
