@@ -1,6 +1,7 @@
 """create_app: wires the parts together, and nothing else."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from server.catalogue import Catalogue
 from server.clock import LoopClock
 from server.companion_files import CompanionFiles
 from server.config import ServerConfig
+from server.errors import ApiError
 from server.estimator import WorkerEstimator
 from server.event_bus import EventBus
 from server.host_names import require_host
@@ -82,6 +84,7 @@ def create_app(
     app.on_response_prepare.append(send_request_id)
     app.on_response_prepare.append(send_cors_headers)
     app.cleanup_ctx.append(_sample_system)
+    app.cleanup_ctx.append(_load_the_only_file)
     app.on_shutdown.append(_close_registry)
     app.add_routes(routes(config.api_prefix))
     return app
@@ -134,6 +137,21 @@ async def _close_registry(app: web.Application) -> None:
     """Before aiohttp ends the handlers: those that wait for an answer get it, or an error."""
     app[BUS].close()
     await app[REGISTRY].close()
+
+
+async def _load_the_only_file(app: web.Application) -> AsyncIterator[None]:
+    """A server of one file has it ready as soon as it can; until then it says 503."""
+    file = app[CONFIG].model_file
+    task = asyncio.create_task(_load(app[REGISTRY], file.name)) if file is not None else None
+    yield
+    if task is not None:
+        task.cancel()
+
+
+async def _load(registry: ModelRegistry, model_id: str) -> None:
+    # The failure is in the log and in the model's state already; a request may try again.
+    with contextlib.suppress(ApiError):
+        await registry.load(model_id)
 
 
 async def _sample_system(app: web.Application) -> AsyncIterator[None]:

@@ -11,7 +11,7 @@ from server.model_entry import ModelEntry
 class CompletionBody(ChatFields, frozen=True, kw_only=True):
     """The body of POST /v1/chat/completions."""
 
-    model: Annotated[str, Meta(min_length=1)]
+    model: Annotated[str, Meta(min_length=1)] | None = None
     stream: bool | None = None
 
 

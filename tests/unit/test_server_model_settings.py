@@ -93,3 +93,17 @@ async def test_one_file_is_served_under_its_name_and_aliases(
     assert [model["id"] for model in listed["available_models"]] == ["one.gguf"]
     assert (await client.get("/api/v2/models/best")).status == 200
     assert (await client.get("/api/v2/models/two.gguf")).status == 404
+
+
+async def test_a_server_of_one_file_loads_it_at_once_and_answers_to_any_name(
+    tmp_path: Path, aiohttp_client: AiohttpClient
+) -> None:
+    file = write_gguf(tmp_path / "only.gguf")
+    client = await aiohttp_client(make_app(tmp_path / "none", model_file=file))
+    chat = {"messages": [{"role": "user", "content": "Hi"}]}
+    for body in (chat, chat | {"model": "gpt-4o"}):
+        reply = await client.post("/v1/chat/completions", json=body)
+        assert reply.status == 200, await reply.text()
+        assert (await reply.json())["model"] == body.get("model", "only.gguf")
+    listing = await (await client.get("/api/v2/models")).json()
+    assert listing["loaded_models"]["only.gguf"]["status"] == "loaded"
