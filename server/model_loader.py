@@ -45,6 +45,17 @@ class ModelLoader:
         entry.loading = asyncio.create_task(self._load(entry))
         entry.loading.add_done_callback(_look_at_outcome)
 
+    async def check(self, entry: ModelEntry, settings: LoadSettings) -> None:
+        """Raise ApiError where a load with `settings` cannot succeed; the model stays as it is."""
+        try:
+            await self._room.check(entry, settings)
+        except LoadFailedError as error:
+            path = entry.file.path
+            detail = public_detail(error.detail, path, entry.id)
+            log = public_log(error.log_tail, path, entry.id)
+            failure = Failure(error.reason, detail, log, error.param)
+            raise _api_error(entry, failure) from error
+
     async def join(self, entry: ModelEntry) -> None:
         """Wait for the load that runs; leaving does not stop it. Raises ApiError."""
         task = entry.loading
@@ -119,7 +130,9 @@ class ModelLoader:
                 reason, detail = "crash_loop", _loop_detail(entry, detail)
         failure = Failure(reason, detail, log, param)
         entry.fail(failure)
-        self._status.record_error(f"model {entry.id}: {reason}: {detail}")
+        if param is None and reason != "invalid_parameter":
+            # A client's wrong setting is no failure of ours, and would hide one.
+            self._status.record_error(f"model {entry.id}: {reason}: {detail}")
         return failure
 
 

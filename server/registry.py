@@ -72,6 +72,9 @@ class ModelRegistry:
         entry = await self.find(model_id)
         wanted = entry.settings if settings is None else settings.over(entry.defaults)
         entry.guard.reset()
+        if entry.state is ModelState.LOADED and entry.settings.engine != wanted.engine:
+            # A model that works is not given up for settings that cannot be.
+            await self._loader.check(entry, wanted)
         with entry.claim():
             while True:
                 self._require_usable(entry)

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from server.clock import Clock
 from server.errors import ApiError, UnavailableError, load_error
 from server.event_bus import EventBus
 from server.events import ModelEvent, ModelEvicted, StateChanged, UseChanged
 from server.formats import byte_size
+from server.load_settings import LoadSettings
 from server.memory_budget import (
     HOST,
     MODELS,
@@ -92,17 +94,33 @@ class RoomMaker:
             if changed:
                 estimated = await self._ask(entry)
 
-    async def _ask(self, entry: ModelEntry) -> Estimated | None:
+    async def check(self, entry: ModelEntry, settings: LoadSettings) -> None:
+        """Raise what would keep `settings` from replacing what the model has in memory now: 507, or
+        LoadFailedError. Nothing is changed, nobody is evicted.
+        """
+        estimated = await self._ask(entry, settings)
+        plan = self._plan(entry, estimated, given_back=amounts_of(entry.memory))
+        if plan.missing:
+            raise _no_room(entry, plan.missing)
+
+    async def _ask(
+        self, entry: ModelEntry, settings: LoadSettings | None = None
+    ) -> Estimated | None:
         """The estimate with what is free now; None where there is no telling."""
         try:
-            return await self._estimate(entry.id, entry.file.path, entry.settings)
+            return await self._estimate(entry.id, entry.file.path, settings or entry.settings)
         except LoadFailedError as error:
             if error.reason != "unknown":
                 raise
             logger.warning("model %s: no estimate of its memory: %s", entry.id, error.detail)
             return None
 
-    def _plan(self, entry: ModelEntry, estimated: Estimated | None) -> RoomPlan:
+    def _plan(
+        self,
+        entry: ModelEntry,
+        estimated: Estimated | None,
+        given_back: Mapping[str, int] = MappingProxyType({}),
+    ) -> RoomPlan:
         devices = estimated.devices if estimated else ()
         holders = [
             Holder(
@@ -116,7 +134,8 @@ class RoomMaker:
             for other in self._shelf.entries
             if other is not entry and (other.is_in_memory or other.reserved)
         ]
-        return self._budget.plan(amounts_of(devices), free_of(devices), holders)
+        free = {name: n + given_back.get(name, 0) for name, n in free_of(devices).items()}
+        return self._budget.plan(amounts_of(devices), free, holders)
 
     async def _evict(self, entry: ModelEntry, names: tuple[str, ...]) -> None:
         drains = self._begin_drains(entry, names)

@@ -97,3 +97,17 @@ def test_a_worker_cannot_take_more_memory_than_was_free(tmp_path: Path) -> None:
     [data] = [line.split() for line in limits if line.startswith("Max data size")]
     assert data[3] != "unlimited"
     assert int(data[3]) <= psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize("settings", [{"n_ctx": 16_777_216}, {"main_gpu": 5}])
+def test_a_reload_that_cannot_be_leaves_the_loaded_model_alone(
+    tmp_path: Path, settings: dict[str, int]
+) -> None:
+    with ServerProcess(tmp_path) as server:
+        _ask(server, TINY)
+        before = server.engine()["pid"]
+        status, document = server.request("POST", f"/api/v2/models/{TINY}/load", settings)
+        assert status in (400, 507), document
+        assert server.get(f"/api/v2/models/{TINY}")["status"] == "loaded"
+        assert server.engine()["pid"] == before
+        assert server.get("/api/v2/health")["last_error"] is None
