@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_runs import Outputs, make_request, run, tokens_of
 from random_gguf import write_random_llama
 
 from llamabind.engine import Engine, load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.errors import InvalidParameterError, ModelLoadError
-from llamabind.request import GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams
 from llamabind.step_cost import StepCost
 
@@ -36,28 +36,9 @@ def _load(path: Path, **fields) -> Engine:
     return load_engine(path, config=EngineConfig(**fields))
 
 
-def _run(
-    engine: Engine, prompts: dict[str, list[int]], sampling: SamplingParams | None = None
-) -> dict[str, list[RequestOutput]]:
-    for name, prompt in prompts.items():
-        request = GenerationRequest(
-            request_id=name,
-            prompt_tokens=tuple(prompt),
-            max_tokens=24,
-            sampling=sampling or SamplingParams(temperature=0),
-        )
-        engine.prepare(request)
-        engine.add(request)
-    outputs: dict[str, list[RequestOutput]] = {}
-    while engine.has_work:
-        for output in engine.step():
-            outputs.setdefault(output.request_id, []).append(output)
-    engine.check_idle()
-    return outputs
-
-
-def _tokens(outputs: list[RequestOutput]) -> list[int]:
-    return [token for output in outputs for token in output.token_ids]
+def _run(engine: Engine, prompts: dict[str, list[int]], **fields) -> Outputs:
+    requests = (make_request(name, prompt, 24, **fields) for name, prompt in prompts.items())
+    return run(engine, *requests)
 
 
 def _prompts(n: int) -> dict[str, list[int]]:
@@ -78,7 +59,7 @@ def test_the_model_itself_as_draft_is_nearly_always_right(random_llama_path, kv_
         stats = engine.stats
     assert stats.speculation.accepted_tokens > 0.9 * stats.speculation.draft_tokens > 20
     assert stats.steps < n_steps / 2
-    same = [_tokens(got[name]) == _tokens(expected[name]) for name in got]
+    same = [tokens_of(got[name]) == tokens_of(expected[name]) for name in got]
     assert sum(same) >= 3, "a near-tie may differ, but hardly in two of four"
 
 
@@ -90,25 +71,25 @@ def test_a_draft_model_that_is_wrong_changes_nothing(random_llama_path, other_pa
         stats = engine.stats.speculation
     assert stats.draft_tokens > 0
     assert stats.accepted_tokens < 0.3 * stats.draft_tokens
-    assert _tokens(got["r0"]) == _tokens(expected["r0"])
+    assert tokens_of(got["r0"]) == tokens_of(expected["r0"])
 
 
 def test_a_sampled_answer_is_that_of_its_seed(random_llama_path):
     words = tuple((token, 100.0) for token in range(300, 303))
     sampling = SamplingParams(temperature=1.0, seed=1, logit_bias=words)
     with _load(random_llama_path) as plain:
-        expected = _run(plain, _prompts(1), sampling)
+        expected = _run(plain, _prompts(1), sampling=sampling)
     with _load(random_llama_path, draft_model=random_llama_path) as engine:
-        got = _run(engine, _prompts(1), sampling)
+        got = _run(engine, _prompts(1), sampling=sampling)
         assert engine.stats.speculation.draft_tokens > 0
-    assert _tokens(got["r0"]) == _tokens(expected["r0"])
+    assert tokens_of(got["r0"]) == tokens_of(expected["r0"])
 
 
 def test_an_unsure_draft_model_guesses_nothing(random_llama_path):
     with _load(random_llama_path, draft_model=random_llama_path, draft_p_min=1.0) as engine:
         outputs = _run(engine, _prompts(1))
         assert engine.stats.speculation.draft_tokens == 0
-    assert len(_tokens(outputs["r0"])) == 24
+    assert len(tokens_of(outputs["r0"])) == 24
 
 
 def test_a_draft_model_with_another_vocabulary_is_refused(random_llama_path, tmp_path, vocab_dir):

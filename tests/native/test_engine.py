@@ -7,21 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_runs import assert_same, logits_after, make_request, run, tokens_of
 
-from llamabind.batch import Batch
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
 from llamabind.engine import Engine, load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.errors import GrammarError, LoadCancelledError, PromptTooLongError
-from llamabind.request import FinishReason, GenerationRequest, RequestOutput
+from llamabind.request import FinishReason
 from llamabind.sampling_params import SamplingParams
 
 pytestmark = pytest.mark.native
-
-GREEDY = SamplingParams(temperature=0)
-NEAR_TIE = 0.05
-"""Kernels round differently for other batch sizes; only logits closer than this may swap."""
 
 
 @pytest.fixture(scope="module")
@@ -35,41 +29,8 @@ def _load(path: Path, n_ctx: int = 1024, **fields) -> Engine:
     return load_engine(path, config=EngineConfig(n_ctx=n_ctx, **fields))
 
 
-def _make_request(request_id: str, prompt: list[int], max_tokens: int = 12, **fields):
-    fields.setdefault("sampling", GREEDY)
-    return GenerationRequest(
-        request_id=request_id, prompt_tokens=tuple(prompt), max_tokens=max_tokens, **fields
-    )
-
-
-def _run(engine: Engine, *requests: GenerationRequest) -> dict[str, list[RequestOutput]]:
-    for request in requests:
-        engine.prepare(request)
-        engine.add(request)
-    outputs: dict[str, list[RequestOutput]] = {}
-    while engine.has_work:
-        for output in engine.step():
-            outputs.setdefault(output.request_id, []).append(output)
-    engine.check_idle()
-    return outputs
-
-
-def _tokens(outputs: list[RequestOutput]) -> list[int]:
-    return [token for output in outputs for token in output.token_ids]
-
-
 def _prompt(seed: int, n: int) -> list[int]:
     return np.random.default_rng(seed).integers(300, 30_000, n).tolist()
-
-
-def _logits_after(engine: Engine, tokens: list[int]) -> np.ndarray:
-    """The logits of an unshared run, from a context of its own."""
-    params = ContextParams(n_ctx=1024, n_batch=1024, n_threads=1, n_threads_batch=1)
-    with Context(engine.model, params) as context:
-        batch = Batch(len(tokens))
-        batch.extend(tokens, 0, 0, output_last=True)
-        context.decode(batch)
-        return context.logits(len(tokens) - 1).copy()
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -77,37 +38,28 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum())
 
 
-def _assert_same(engine: Engine, prompt: list[int], got: list[int], expected: list[int]) -> None:
-    """Equal, or different from a near-tie on."""
-    for position, (a, b) in enumerate(zip(got, expected, strict=True)):
-        if a != b:
-            logits = _logits_after(engine, prompt + expected[:position])
-            assert abs(logits[a] - logits[b]) < NEAR_TIE, f"differs at {position}: {a} or {b}"
-            return
-
-
 def test_answers_in_a_batch_are_those_given_alone(engine):
     prompts = {f"r{i}": _prompt(i, 5 + 3 * i) for i in range(8)}
-    alone = {name: _run(engine, _make_request(name, prompt)) for name, prompt in prompts.items()}
-    together = _run(engine, *(_make_request(name, prompt) for name, prompt in prompts.items()))
+    alone = {name: run(engine, make_request(name, prompt)) for name, prompt in prompts.items()}
+    together = run(engine, *(make_request(name, prompt) for name, prompt in prompts.items()))
     for name, prompt in prompts.items():
-        expected = _tokens(alone[name][name])
+        expected = tokens_of(alone[name][name])
         assert len(expected) == 12
-        _assert_same(engine, prompt, _tokens(together[name]), expected)
+        assert_same(engine.model, prompt, tokens_of(together[name]), expected)
 
 
 def test_a_shared_prefix_changes_the_work_but_not_the_answer(engine):
     shared = _prompt(100, 200)
     prompts = {f"r{i}": [*shared, *_prompt(200 + i, 4)] for i in range(6)}
     before = engine.stats.prompt_tokens
-    together = _run(engine, *(_make_request(name, prompt) for name, prompt in prompts.items()))
+    together = run(engine, *(make_request(name, prompt) for name, prompt in prompts.items()))
     assert engine.stats.prompt_tokens - before <= 200 + 6 * 5
     cached = [together[name][-1].usage.cached_tokens for name in prompts]
     assert sorted(cached) == [0, 200, 200, 200, 200, 200]
     with _load(engine.model.path) as fresh:
         for name, prompt in prompts.items():
-            alone = _tokens(_run(fresh, _make_request(name, prompt))[name])
-            _assert_same(engine, prompt, _tokens(together[name]), alone)
+            alone = tokens_of(run(fresh, make_request(name, prompt))[name])
+            assert_same(engine.model, prompt, tokens_of(together[name]), alone)
 
 
 def test_in_streams_a_shared_prefix_gives_the_same_answers(engine):
@@ -115,33 +67,33 @@ def test_in_streams_a_shared_prefix_gives_the_same_answers(engine):
     prompts = {f"r{i}": [*shared, *_prompt(500 + i, 4)] for i in range(4)}
     with _load(engine.model.path, n_ctx=2048, n_parallel=4, kv_unified=False) as streams:
         assert streams.shape.n_ctx == 512
-        together = _run(streams, *(_make_request(name, p) for name, p in prompts.items()))
-        again = _run(streams, _make_request("again", [*prompts["r0"], 999]))
+        together = run(streams, *(make_request(name, p) for name, p in prompts.items()))
+        again = run(streams, make_request("again", [*prompts["r0"], 999]))
     cached = sorted(together[name][-1].usage.cached_tokens for name in prompts)
     assert cached == [0, 150, 150, 150]
     assert again["again"][-1].usage.cached_tokens == 154
     for name, prompt in prompts.items():
-        alone = _tokens(_run(engine, _make_request(name, prompt))[name])
-        _assert_same(engine, prompt, _tokens(together[name]), alone)
+        alone = tokens_of(run(engine, make_request(name, prompt))[name])
+        assert_same(engine.model, prompt, tokens_of(together[name]), alone)
 
 
 def test_out_of_cells_everybody_still_finishes_with_the_right_answer(random_llama_path):
     prompts = {f"r{i}": _prompt(300 + i, 60) for i in range(6)}
     with _load(random_llama_path, n_ctx=256) as engine:
         alone = {
-            name: _tokens(_run(engine, _make_request(name, prompt, 60))[name])
+            name: tokens_of(run(engine, make_request(name, prompt, 60))[name])
             for name, prompt in prompts.items()
         }
-        together = _run(engine, *(_make_request(name, p, 60) for name, p in prompts.items()))
+        together = run(engine, *(make_request(name, p, 60) for name, p in prompts.items()))
         for name, prompt in prompts.items():
             assert together[name][-1].usage.completion_tokens == len(alone[name])
-            _assert_same(engine, prompt, _tokens(together[name]), alone[name])
+            assert_same(engine.model, prompt, tokens_of(together[name]), alone[name])
 
 
 def test_a_seed_reproduces_and_another_differs(engine):
     def sample(seed: int) -> list[int]:
         sampling = SamplingParams(temperature=1.5, seed=seed)
-        return _tokens(_run(engine, _make_request("a", _prompt(7, 9), sampling=sampling))["a"])
+        return tokens_of(run(engine, make_request("a", _prompt(7, 9), sampling=sampling))["a"])
 
     assert sample(1) == sample(1)
     assert sample(1) != sample(2)
@@ -149,19 +101,19 @@ def test_a_seed_reproduces_and_another_differs(engine):
 
 def test_a_grammar_holds_beside_unconstrained_requests(engine):
     constrained = SamplingParams(temperature=1.0, seed=3, grammar='root ::= "yes" | "no"')
-    outputs = _run(
+    outputs = run(
         engine,
-        _make_request("free", _prompt(8, 9)),
-        _make_request("bound", _prompt(9, 9), sampling=constrained),
+        make_request("free", _prompt(8, 9)),
+        make_request("bound", _prompt(9, 9), sampling=constrained),
     )
     assert "".join(output.text for output in outputs["bound"]).strip() in ("yes", "no")
     assert outputs["bound"][-1].finish_reason is FinishReason.STOP
-    assert len(_tokens(outputs["free"])) == 12
+    assert len(tokens_of(outputs["free"])) == 12
 
 
 def test_a_broken_grammar_is_refused_before_it_is_queued(engine):
     with pytest.raises(GrammarError):
-        engine.prepare(_make_request("a", [300], sampling=SamplingParams(grammar="root ::= (")))
+        engine.prepare(make_request("a", [300], sampling=SamplingParams(grammar="root ::= (")))
     assert not engine.has_work
 
 
@@ -171,21 +123,21 @@ def test_ignore_eos_goes_on_to_the_limit(engine):
     wants_end = ((eos, 100.0),)
     ends = SamplingParams(temperature=0, logit_bias=wants_end)
     goes_on = SamplingParams(temperature=0, logit_bias=wants_end, ignore_eos=True)
-    outputs = _run(
+    outputs = run(
         engine,
-        _make_request("ends", _prompt(10, 5), sampling=ends),
-        _make_request("goes on", _prompt(10, 5), sampling=goes_on),
+        make_request("ends", _prompt(10, 5), sampling=ends),
+        make_request("goes on", _prompt(10, 5), sampling=goes_on),
     )
-    assert _tokens(outputs["ends"]) == [eos]
+    assert tokens_of(outputs["ends"]) == [eos]
     assert outputs["goes on"][-1].finish_reason is FinishReason.LENGTH
-    assert len(_tokens(outputs["goes on"])) == 12
+    assert len(tokens_of(outputs["goes on"])) == 12
 
 
 def test_min_tokens_keeps_the_answer_from_ending(engine):
     eos = engine.tokenizer.eos
     ends = SamplingParams(temperature=0, logit_bias=((eos, 100.0),))
-    outputs = _run(engine, _make_request("a", _prompt(11, 5), sampling=ends, min_tokens=4))
-    tokens = _tokens(outputs["a"])
+    outputs = run(engine, make_request("a", _prompt(11, 5), sampling=ends, min_tokens=4))
+    tokens = tokens_of(outputs["a"])
     assert (len(tokens), tokens[-1]) == (5, eos)
     assert eos not in tokens[:-1]
 
@@ -193,8 +145,8 @@ def test_min_tokens_keeps_the_answer_from_ending(engine):
 def test_logprobs_are_those_of_the_raw_logits(engine):
     prompt = _prompt(12, 20)
     sampling = SamplingParams(temperature=1.0, seed=5, top_k=3)
-    (output,) = _run(engine, _make_request("a", prompt, 1, sampling=sampling, logprobs=4))["a"]
-    expected = _log_softmax(_logits_after(engine, prompt))
+    (output,) = run(engine, make_request("a", prompt, 1, sampling=sampling, logprobs=4))["a"]
+    expected = _log_softmax(logits_after(engine.model, prompt))
     (logprob,) = output.logprobs
     assert logprob.token == output.token_ids[0]
     assert logprob.logprob == pytest.approx(expected[logprob.token], abs=2e-3)
@@ -205,11 +157,11 @@ def test_logprobs_are_those_of_the_raw_logits(engine):
 
 def test_prompt_logprobs_cover_every_token_but_the_first(engine):
     prompt = _prompt(13, 150)
-    outputs = _run(engine, _make_request("a", prompt, 3, prompt_logprobs=1))["a"]
+    outputs = run(engine, make_request("a", prompt, 3, prompt_logprobs=1))["a"]
     logprobs = outputs[0].prompt_logprobs
     assert [logprob.token for logprob in logprobs] == prompt[1:]
     for i in (0, 63, 64, 148):
-        expected = _log_softmax(_logits_after(engine, prompt[: i + 1]))
+        expected = _log_softmax(logits_after(engine.model, prompt[: i + 1]))
         assert logprobs[i].logprob == pytest.approx(expected[prompt[i + 1]], abs=2e-3)
     assert all(output.prompt_logprobs == () for output in outputs[1:])
 
@@ -220,34 +172,34 @@ def test_a_logits_processor_steers_its_own_request_only(engine):
         logits[777] = 0.0
 
     prompt = _prompt(14, 9)
-    free = _tokens(_run(engine, _make_request("free", prompt))["free"])
-    outputs = _run(
+    free = tokens_of(run(engine, make_request("free", prompt))["free"])
+    outputs = run(
         engine,
-        _make_request("steered", prompt, 4, logits_processors=(only_777,), logprobs=0),
-        _make_request("free", prompt),
+        make_request("steered", prompt, 4, logits_processors=(only_777,), logprobs=0),
+        make_request("free", prompt),
     )
-    assert _tokens(outputs["steered"]) == [777] * 4
-    raw = _log_softmax(_logits_after(engine, prompt))[777]
+    assert tokens_of(outputs["steered"]) == [777] * 4
+    raw = _log_softmax(logits_after(engine.model, prompt))[777]
     assert outputs["steered"][0].logprobs[0].logprob == pytest.approx(raw, abs=2e-3)
-    _assert_same(engine, prompt, _tokens(outputs["free"]), free)
+    assert_same(engine.model, prompt, tokens_of(outputs["free"]), free)
 
 
 def test_a_logits_processor_that_raises_ends_only_its_request(engine):
     def broken(tokens, logits):
         raise ValueError("no")
 
-    outputs = _run(
+    outputs = run(
         engine,
-        _make_request("broken", _prompt(15, 9), logits_processors=(broken,)),
-        _make_request("fine", _prompt(16, 9)),
+        make_request("broken", _prompt(15, 9), logits_processors=(broken,)),
+        make_request("fine", _prompt(16, 9)),
     )
     assert outputs["broken"][-1].error == "a logits processor failed: ValueError: no"
-    assert len(_tokens(outputs["fine"])) == 12
+    assert len(tokens_of(outputs["fine"])) == 12
 
 
 def test_a_prompt_as_long_as_the_context_is_refused(engine):
     with pytest.raises(PromptTooLongError) as caught:
-        engine.prepare(_make_request("a", [300] * 1024))
+        engine.prepare(make_request("a", [300] * 1024))
     assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (1024, 1024)
 
 
@@ -268,7 +220,7 @@ def test_a_load_can_be_cancelled(random_llama_path):
 
 def test_a_closed_engine_has_freed_everything(random_llama_path):
     engine = _load(random_llama_path)
-    engine.prepare(_make_request("never added", [300]))
+    engine.prepare(make_request("never added", [300]))
     engine.close()
     engine.close()
     assert engine.model.is_closed

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_runs import assert_same, make_request, run, tokens_of
 
-from llamabind.batch import Batch
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
 from llamabind.engine import Engine, load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
@@ -20,9 +18,6 @@ from llamabind.step_cost import StepCost
 pytestmark = pytest.mark.native
 
 TINY = Path(__file__).resolve().parents[2] / "llamabind" / "models" / "tiny-chat.gguf"
-NEAR_TIE = 0.05
-"""Kernels round differently for other batch sizes; only logits closer than this may swap."""
-
 NGRAM = {"speculative": "ngram", "ngram_size": 2, "draft_max": 8}
 
 
@@ -43,26 +38,7 @@ def _load(path: Path, **fields) -> Engine:
 
 
 def _request(name: str, prompt: list[int], max_tokens: int = 40, **fields) -> GenerationRequest:
-    fields.setdefault("sampling", SamplingParams(temperature=0))
-    return GenerationRequest(
-        request_id=name, prompt_tokens=tuple(prompt), max_tokens=max_tokens, **fields
-    )
-
-
-def _run(engine: Engine, *requests: GenerationRequest) -> dict[str, list[RequestOutput]]:
-    for request in requests:
-        engine.prepare(request)
-        engine.add(request)
-    outputs: dict[str, list[RequestOutput]] = {}
-    while engine.has_work:
-        for output in engine.step():
-            outputs.setdefault(output.request_id, []).append(output)
-    engine.check_idle()
-    return outputs
-
-
-def _tokens(outputs: list[RequestOutput]) -> list[int]:
-    return [token for output in outputs for token in output.token_ids]
+    return make_request(name, prompt, max_tokens, **fields)
 
 
 def _text(outputs: list[RequestOutput]) -> str:
@@ -76,38 +52,19 @@ def _prompt(engine: Engine, seed: int, n: int = 30) -> list[int]:
     return [*half, *half, *half[:5]]
 
 
-def _logits_after(engine: Engine, tokens: list[int]) -> np.ndarray:
-    params = ContextParams(n_ctx=1024, n_batch=1024, n_threads=1, n_threads_batch=1)
-    with Context(engine.model, params) as context:
-        batch = Batch(len(tokens))
-        batch.extend(tokens, 0, 0, output_last=True)
-        context.decode(batch)
-        return context.logits(len(tokens) - 1).copy()
-
-
-def _assert_same(engine: Engine, prompt: list[int], got: list[int], expected: list[int]) -> None:
-    """Equal, or different from a near-tie on."""
-    for position, (a, b) in enumerate(zip(got, expected, strict=False)):
-        if a != b:
-            logits = _logits_after(engine, prompt + expected[:position])
-            assert abs(logits[a] - logits[b]) < NEAR_TIE, f"differs at {position}: {a} or {b}"
-            return
-    assert len(got) == len(expected)
-
-
 def _compare(
     path: Path, make: Callable[[Engine], list[GenerationRequest]], **fields
 ) -> tuple[Engine, dict[str, list[RequestOutput]], dict[str, list[RequestOutput]]]:
     """Run the same requests without and with guesses; return the closed engine and both."""
     layout = {name: fields[name] for name in ("kv_unified",) if name in fields}
     with _load(path, **layout) as plain:
-        expected = _run(plain, *make(plain))
+        expected = run(plain, *make(plain))
     with _load(path, **fields) as engine:
-        got = _run(engine, *make(engine))
+        got = run(engine, *make(engine))
         for request in make(engine):
             name = request.request_id
             prompt = list(request.prompt_tokens)
-            _assert_same(engine, prompt, _tokens(got[name]), _tokens(expected[name]))
+            assert_same(engine.model, prompt, tokens_of(got[name]), tokens_of(expected[name]))
     return engine, got, expected
 
 
@@ -131,8 +88,8 @@ def test_a_seed_gives_the_same_sampled_answer(model_path):
         _load(model_path, speculative="ngram", ngram_size=1) as engine,
     ):
         request = _request("a", [300, 301, 302, 303, 304, 300], 80, sampling=sampling)
-        expected = _tokens(_run(plain, request)["a"])
-        got = _tokens(_run(engine, request)["a"])
+        expected = tokens_of(run(plain, request)["a"])
+        got = tokens_of(run(engine, request)["a"])
         stats = engine.stats.speculation
     assert 0 < stats.accepted_tokens < stats.draft_tokens
     assert got == expected
@@ -147,8 +104,8 @@ def test_copied_text_needs_fewer_steps_than_tokens(random_llama_path):
             logits[following[tokens[-1]]] += 1000.0
 
         request = _request("a", [*copied, *copied[:4]], 26, logits_processors=(copies,))
-        outputs = _run(engine, request)["a"]
-        assert _tokens(outputs) == copied[4:]
+        outputs = run(engine, request)["a"]
+        assert tokens_of(outputs) == copied[4:]
         assert engine.stats.steps < 15
         timings = outputs[-1].timings
         assert timings.draft_n >= timings.draft_n_accepted > 10
@@ -158,14 +115,14 @@ def test_a_stop_string_and_logprobs_are_those_of_one_by_one():
     with _load(TINY) as plain, _load(TINY, **NGRAM) as engine:
         text = "One two three four five. One two three four five. One two three"
         prompt = plain.tokenizer.encode(text)
-        free = _text(_run(plain, _request("a", prompt))["a"])
+        free = _text(run(plain, _request("a", prompt))["a"])
         stop = free[len(free) // 2 :][:4]
         request = _request("a", prompt, stop=(stop,), logprobs=2)
-        expected, got = _run(plain, request)["a"], _run(engine, request)["a"]
+        expected, got = run(plain, request)["a"], run(engine, request)["a"]
         assert _text(got) == _text(expected)
         assert got[-1].finish_reason is expected[-1].finish_reason is FinishReason.STOP
         logprobs = [entry for output in got for entry in output.logprobs]
-        assert [entry.token for entry in logprobs] == _tokens(got) == _tokens(expected)
+        assert [entry.token for entry in logprobs] == tokens_of(got) == tokens_of(expected)
         again = [entry for output in expected for entry in output.logprobs]
         assert [entry.logprob for entry in logprobs] == pytest.approx(
             [entry.logprob for entry in again], abs=2e-2
@@ -176,11 +133,11 @@ def test_min_tokens_and_a_grammar_hold_inside_a_run():
     with _load(TINY, **NGRAM) as engine:
         prompt = engine.tokenizer.encode("yes no yes no yes no yes no yes no")
         grammar = SamplingParams(temperature=0, grammar='root ::= (" yes no")+')
-        outputs = _run(
+        outputs = run(
             engine,
             _request("bound", prompt, 30, sampling=grammar),
             _request("long", prompt, 30, min_tokens=30),
         )
         assert engine.stats.speculation.accepted_tokens > 0
         assert (" yes no" * 30).startswith(_text(outputs["bound"]))
-        assert len(_tokens(outputs["long"])) == 30
+        assert len(tokens_of(outputs["long"])) == 30
