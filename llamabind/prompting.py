@@ -42,6 +42,14 @@ class PromptRequests:
         return self.requests[0]
 
 
+@dataclass(frozen=True, slots=True)
+class RenderedText:
+    """A conversation as the model reads it."""
+
+    text: str
+    tokens: tuple[int, ...]
+
+
 class Prompter:
     """Renders, tokenises, and gives out request ids. Any thread."""
 
@@ -87,19 +95,36 @@ class Prompter:
         n: int,
         render_options: Mapping[str, Any],
     ) -> PromptRequests:
-        template = self._template
-        if template is None:
-            raise ChatTemplateError("the model has no chat template: give one, or use generate()")
+        template = self._require_template()
         if params.grammar:
             render_options = {**render_options, "grammar": params.grammar}
         _check_schemas(render_options)
-        guarded, mark = self._guarded(messages)
-        rendered = template.render(guarded, **render_options)
-        parts = rendered.prompt.split(mark) if mark else [rendered.prompt]
+        rendered, parts = self._render(messages, render_options)
         options["stop"] = (*_stops(options), *rendered.stops)
         options["preserved_tokens"] = self._preserved(rendered)
         requests = self._requests(self._encode(parts), _with_grammar(params, rendered), options, n)
         return PromptRequests(requests, lambda: template.parser(rendered))
+
+    def render(self, messages: Conversation, render_options: Mapping[str, Any]) -> RenderedText:
+        """Return the prompt that a conversation becomes, however long it is.
+
+        Raises ChatTemplateError, and PromptTooLongError where the text alone tells.
+        """
+        _, parts = self._render(messages, render_options)
+        return RenderedText("".join(parts), self._encode(parts))
+
+    def _render(
+        self, messages: Conversation, render_options: Mapping[str, Any]
+    ) -> tuple[RenderedPrompt, list[str]]:
+        """Return the rendered prompt, and its text cut where control tokens are only text."""
+        guarded, mark = self._guarded(messages)
+        rendered = self._require_template().render(guarded, **render_options)
+        return rendered, rendered.prompt.split(mark) if mark else [rendered.prompt]
+
+    def _require_template(self) -> ChatTemplate:
+        if self._template is None:
+            raise ChatTemplateError("the model has no chat template: give one, or use generate()")
+        return self._template
 
     def _requests(
         self, tokens: tuple[int, ...], params: SamplingParams, options: Mapping[str, Any], n: int

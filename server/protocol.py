@@ -1,11 +1,11 @@
 """What the server and a worker process say to each other, one msgpack message per frame.
 
-The server speaks first with Load, then any number of Submit, Cancel and GetStats. (Or with
+The server speaks first with Load, then any number of Submit, Ask, Cancel and GetStats. (Or with
 Estimate, which has one answer and ends the worker.) The worker greets
 with Hello, reports Progress, then Loaded or LoadFailed; afterwards Admitted or Refused once per
-Submit, and a Step after each engine step with what is new of all answers. Closing the socket is the
-end of everything: the worker leaves at once, whatever it is doing. That is also how a load is
-cancelled, and why no worker outlives its server.
+Submit, Answered or Refused once per Ask, and a Step after each engine step with what is new of all
+answers. Closing the socket is the end of everything: the worker leaves at once, whatever it is
+doing. That is also how a load is cancelled, and why no worker outlives its server.
 """
 
 from enum import StrEnum
@@ -15,8 +15,9 @@ import msgspec
 
 from server.job import Job
 from server.load_settings import LoadSettings
+from server.tasks import Task, TaskResult
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class RefusalKind(StrEnum):
@@ -89,6 +90,13 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     job: Job
 
 
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """Do a task; its result comes in one piece."""
+
+    request_id: str
+    task: Task
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Nobody waits for this request any more."""
 
@@ -99,7 +107,7 @@ class GetStats(msgspec.Struct, frozen=True, tag="get_stats"):
     """Ask for one Stats."""
 
 
-ToWorker: TypeAlias = Load | Estimate | Submit | Cancel | GetStats
+ToWorker: TypeAlias = Load | Estimate | Submit | Ask | Cancel | GetStats
 
 
 # ------------------------------------------------------------------------- worker to server
@@ -174,6 +182,13 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", kw_only=True):
     param: str | None = None
     n_prompt_tokens: int = 0
     n_ctx: int = 0
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """What came of an Ask."""
+
+    request_id: str
+    result: TaskResult
 
 
 class ToolCallPiece(msgspec.Struct, frozen=True, array_like=True):
@@ -272,5 +287,14 @@ class EngineDown(msgspec.Struct, frozen=True, tag="engine_down"):
 
 FromEstimator: TypeAlias = Hello | Estimated | LoadFailed
 FromWorker: TypeAlias = (
-    Hello | Progress | LoadedModel | LoadFailed | Admitted | Refused | Step | Stats | EngineDown
+    Hello
+    | Progress
+    | LoadedModel
+    | LoadFailed
+    | Admitted
+    | Answered
+    | Refused
+    | Step
+    | Stats
+    | EngineDown
 )

@@ -15,6 +15,7 @@ from server.errors import (
     WorkerCrashedError,
 )
 from server.protocol import SequenceOutput
+from server.tasks import TaskResult
 
 _JOIN_OVER = 32
 
@@ -58,6 +59,7 @@ class TokenStream:
         self._latest: dict[int, SequenceOutput] = {}
         self._outputs: deque[SequenceOutput] = deque()
         self._error: BaseException | None = None
+        self._result: TaskResult | None = None
         self.may_restart = False
         self._is_lost = False
         self._ended = asyncio.Event()
@@ -104,6 +106,13 @@ class TokenStream:
         self._outputs.append(output)
         self._wake.set()
 
+    def settle(self, result: TaskResult) -> None:
+        """End the stream of a task with its result."""
+        if not self.has_ended:
+            self._result = result
+            self._ended.set()
+            self._wake.set()
+
     def fail(self, error: BaseException) -> None:
         """End the stream with an error, which the reader gets after what was delivered before."""
         if not self.has_ended:
@@ -139,6 +148,13 @@ class TokenStream:
         await self._ended.wait()
 
     # -- the reader's side
+
+    def require_result(self) -> TaskResult:
+        """What a task that has ended came to. Raises what the stream was failed with."""
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None, "the worker answers a task with its result or an error"
+        return self._result
 
     @property
     def is_done(self) -> bool:

@@ -25,6 +25,8 @@ from server.load_settings import LoadSettings
 from server.protocol import (
     PROTOCOL_VERSION,
     Admitted,
+    Answered,
+    Ask,
     Cancel,
     EngineDown,
     FromWorker,
@@ -91,8 +93,8 @@ class WorkerClient:
         self._send(Load(str(path), settings, files))
         await asyncio.shield(self._loaded)
 
-    def submit(self, message: Submit, stream: TokenStream) -> None:
-        """Start a request; its outputs or its refusal arrive on `stream`."""
+    def submit(self, message: Submit | Ask, stream: TokenStream) -> None:
+        """Start a request; its outputs, its result or its refusal arrive on `stream`."""
         if self.exited.done() or self._stopping:
             stream.lose_worker(self._crash())
             return
@@ -155,6 +157,11 @@ class WorkerClient:
                 stream = self._streams.pop(message.request_id, None)
                 if stream is not None:
                     stream.fail(_refusal(message))
+            case Answered(request_id, result):
+                self._life.note_progress()
+                stream = self._streams.pop(request_id, None)
+                if stream is not None:
+                    stream.settle(result)
             case Stats():
                 self._take_stats(message)
             case Admitted():

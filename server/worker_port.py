@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeAlias
 
 from llamabind.errors import InvalidParameterError
 from server.load_settings import LoadSettings
-from server.protocol import Estimated, LoadedModel, Stats, Submit
+from server.protocol import Ask, Estimated, LoadedModel, Stats, Submit
 from server.stream import TokenStream
 from server.worker_process import WorkerExit
 
@@ -71,8 +71,8 @@ class Worker(Protocol):
     def stalled_seconds(self) -> float:
         """For how long an engine that has work made no step, or the process said nothing."""
 
-    def submit(self, message: Submit, stream: TokenStream) -> None:
-        """Start a request; its outputs or its refusal arrive on `stream`."""
+    def submit(self, message: Submit | Ask, stream: TokenStream) -> None:
+        """Start a request; its outputs, its result or its refusal arrive on `stream`."""
 
     def cancel(self, request_id: str) -> None:
         """Forget a request; nothing more arrives on its stream."""

@@ -5,6 +5,7 @@ from llamabind.errors import InvalidParameterError
 from llamabind.prompting import PromptRequests
 from server.job import Job
 from server.protocol import LoadedModel, Stats
+from server.tasks import Task, TaskResult
 
 
 class EmbeddingWorker:
@@ -31,6 +32,10 @@ class EmbeddingWorker:
     def submit(self, request: GenerationRequest) -> None:
         """Refuse: raises InvalidParameterError; no request was prepared."""
         raise InvalidParameterError("model", f"{request.request_id} was not prepared by this model")
+
+    def perform(self, task: Task) -> TaskResult:  # noqa: ARG002 - no task can be done
+        """Refuse: raises InvalidParameterError."""
+        raise InvalidParameterError("model", "it is loaded for embeddings")
 
     def cancel(self, request_id: str) -> None:
         """Nothing runs."""

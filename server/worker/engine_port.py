@@ -1,6 +1,7 @@
 """What the worker needs of an engine: llamabind in life, a scripted one in tests."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -8,6 +9,7 @@ from llamabind import GenerationRequest, RequestOutput
 from llamabind.prompting import PromptRequests
 from server.job import Job
 from server.protocol import Estimate, Estimated, Load, LoadedModel, Stats
+from server.tasks import Task, TaskResult
 
 OnStep: TypeAlias = Callable[[Sequence[RequestOutput]], None]
 OnFailure: TypeAlias = Callable[[BaseException], None]
@@ -36,6 +38,9 @@ class WorkerEngine(Protocol):
 
     def submit(self, request: GenerationRequest) -> None:
         """Start a request; its outputs come through `on_step`. Raises LlamaError."""
+
+    def perform(self, task: Task) -> TaskResult | Future[TaskResult]:
+        """Do a task; one that computes on a thread of its own gives a future. Raises LlamaError."""
 
     def cancel(self, request_id: str) -> None:
         """End a request at the next step."""

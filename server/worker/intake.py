@@ -5,42 +5,41 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from queue import SimpleQueue
+from typing import TypeAlias
 
 from llamabind import RequestOutput
-from llamabind.errors import (
-    ChatTemplateError,
-    GrammarError,
-    InvalidParameterError,
-    LlamaError,
-    PromptTooLongError,
-    TokenizeError,
-)
+from llamabind.errors import LlamaError
 from llamabind.prompting import PromptRequests
-from server.job import ChatPrompt, Job
 from server.protocol import (
     Admitted,
+    Answered,
+    Ask,
     EngineDown,
     Estimate,
     Estimated,
     Load,
     LoadFailed,
     Progress,
-    RefusalKind,
-    Refused,
     Submit,
 )
+from server.tasks import TaskResult
 from server.worker.answers import AnswerDesk
 from server.worker.engine_port import EngineEvents, EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.heartbeat import Heartbeat
 from server.worker.load_failure import load_failure
+from server.worker.refusals import bug, refusal, text_param
 from server.worker.sender import FrameSender
+from server.worker.text_size import n_characters
 
 logger = logging.getLogger(__name__)
 
 EXIT_LOAD_FAILED = 3
 EXIT_ENGINE_FAILED = 4
 _LONG_CHARACTERS = 1 << 16
+
+Message: TypeAlias = Load | Estimate | Submit | Ask
 
 
 class Intake:
@@ -58,20 +57,20 @@ class Intake:
         self._load_engine = load_engine
         self._estimate = estimate
         self._desk = AnswerDesk()
-        self._queue: SimpleQueue[Load | Estimate | Submit] = SimpleQueue()
-        self._long_queue: SimpleQueue[Load | Estimate | Submit] = SimpleQueue()
+        self._queue: SimpleQueue[Message] = SimpleQueue()
+        self._long_queue: SimpleQueue[Message] = SimpleQueue()
         # Requests between the reader and the engine; a cancel meets them here or there.
         self._waiting: set[str] = set()
         self._lock = threading.Lock()
         for name, queue in (("intake", self._queue), ("long intake", self._long_queue)):
             threading.Thread(target=self._run, args=(queue,), name=name, daemon=True).start()
 
-    def put(self, message: Load | Estimate | Submit) -> None:
+    def put(self, message: Message) -> None:
         """Take a message from the server."""
-        if isinstance(message, Submit):
+        if isinstance(message, Submit | Ask):
             with self._lock:
                 self._waiting.add(message.request_id)
-        is_long = isinstance(message, Submit) and _n_characters(message.job) > _LONG_CHARACTERS
+        is_long = n_characters(message) > _LONG_CHARACTERS
         (self._long_queue if is_long else self._queue).put(message)
 
     def cancel(self, request_id: str) -> None:
@@ -82,7 +81,7 @@ class Intake:
                 return
         self._cancel_in_engine(request_id)
 
-    def _run(self, queue: SimpleQueue[Load | Estimate | Submit]) -> None:
+    def _run(self, queue: SimpleQueue[Message]) -> None:
         while True:
             match queue.get():
                 case Load() as load:
@@ -91,6 +90,8 @@ class Intake:
                     self._answer_estimate(message)
                 case Submit() as message:
                     self._take(message)
+                case Ask() as message:
+                    self._perform(message)
 
     # -- loading
 
@@ -133,13 +134,11 @@ class Intake:
             if self._is_waiting(message.request_id):
                 self._start(message, prompt, self.engine)
         except LlamaError as error:
-            self._sender.send(_refusal(message.request_id, error))
+            self._sender.send(refusal(message.request_id, error))
         except Exception as error:
             # The server waits for an answer to every Submit, also when the bug is ours.
             logger.exception("request %s: the intake failed", message.request_id)
-            text = f"{type(error).__name__}: {error}"
-            kind = RefusalKind.FAILED
-            self._sender.send(Refused(request_id=message.request_id, kind=kind, message=text))
+            self._sender.send(bug(message.request_id, error))
         else:
             self._sender.send(Admitted(message.request_id, len(prompt.request.prompt_tokens)))
         self._stop_waiting(message.request_id)
@@ -154,6 +153,36 @@ class Intake:
                 self._cancel_in_engine(message.request_id)
                 self._desk.drop(late.request_id for late in prompt.requests[index:])
                 raise
+
+    def _perform(self, message: Ask) -> None:
+        request_id = message.request_id
+        if not self._is_waiting(request_id):
+            return
+        assert self.engine is not None, "the server asks after the load"
+        try:
+            result = self.engine.perform(message.task)
+        except LlamaError as error:
+            self._sender.send(refusal(request_id, error, text_param(message.task)))
+        except Exception as error:
+            logger.exception("request %s: the task failed", request_id)
+            self._sender.send(bug(request_id, error))
+        else:
+            if isinstance(result, Future):
+                result.add_done_callback(lambda done: self._answer_later(request_id, done))
+            else:
+                self._sender.send(Answered(request_id, result))
+        with self._lock:
+            self._waiting.discard(request_id)
+
+    def _answer_later(self, request_id: str, done: Future[TaskResult]) -> None:
+        error = done.exception()
+        if error is None:
+            self._sender.send(Answered(request_id, done.result()))
+        elif isinstance(error, LlamaError):
+            self._sender.send(refusal(request_id, error))
+        else:
+            logger.error("request %s: the task failed", request_id, exc_info=error)
+            self._sender.send(bug(request_id, error))
 
     def _is_waiting(self, request_id: str) -> bool:
         with self._lock:
@@ -190,35 +219,3 @@ class Intake:
             self.engine.close()
         self._sender.close()
         os._exit(EXIT_ENGINE_FAILED)
-
-
-def _n_characters(job: Job) -> int:
-    """About how much there is to tokenise."""
-    prompt = job.prompt
-    if isinstance(prompt, ChatPrompt):
-        texts = [message.get("content") for message in prompt.messages]
-    else:
-        texts = [prompt.content] if isinstance(prompt.content, str) else list(prompt.content)
-    return sum(len(text) for text in texts if isinstance(text, str))
-
-
-def _refusal(request_id: str, error: LlamaError) -> Refused:
-    kind, param, message = RefusalKind.INVALID, None, str(error)
-    match error:
-        case PromptTooLongError():
-            return Refused(
-                request_id=request_id,
-                kind=RefusalKind.CONTEXT_OVERFLOW,
-                message=message,
-                n_prompt_tokens=error.n_prompt_tokens,
-                n_ctx=error.n_ctx,
-            )
-        case InvalidParameterError():
-            param = error.field
-        case GrammarError():
-            param = "grammar"
-        case ChatTemplateError() | TokenizeError():
-            param = "messages"
-        case _:
-            kind = RefusalKind.FAILED
-    return Refused(request_id=request_id, kind=kind, message=message, param=param)

@@ -1,11 +1,14 @@
 """LlamaEngine: a loaded model that generates text, as the worker uses it."""
 
 from llamabind import Engine, EngineThread, GenerationRequest, Projector
+from llamabind.errors import InvalidParameterError
 from llamabind.prompting import Prompter, PromptRequests
 from server.job import Job
 from server.protocol import LoadedModel, Stats
+from server.tasks import Embed, Rank, Task, TaskResult
 from server.worker.engine_port import EngineEvents
 from server.worker.requests import RequestMaker
+from server.worker.tasks import TextTasks
 
 
 class LlamaEngine:
@@ -26,6 +29,7 @@ class LlamaEngine:
         self.projector = projector
         prompter = Prompter(engine.tokenizer, engine.chat_template, engine.shape.n_ctx)
         self._requests = RequestMaker(prompter, engine.tokenizer)
+        self._tasks = TextTasks(engine.tokenizer, self._requests.render)
         self._thread = EngineThread(engine, events.on_step, events.on_failure)
 
     def describe(self) -> LoadedModel:
@@ -43,6 +47,14 @@ class LlamaEngine:
     def submit(self, request: GenerationRequest) -> None:
         """Start a request; its outputs come through `on_step`. Raises LlamaError."""
         self._thread.submit(request)
+
+    def perform(self, task: Task) -> TaskResult:
+        """Do what needs no computing. Raises LlamaError, for embeddings InvalidParameterError."""
+        if isinstance(task, Embed | Rank):
+            raise InvalidParameterError(
+                "model", "it is loaded to generate text; load it with embedding: true"
+            )
+        return self._tasks.perform(task)
 
     def cancel(self, request_id: str) -> None:
         """End a request at the next step."""

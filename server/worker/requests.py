@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from llamabind.prompting import Prompter, PromptRequests
+from llamabind.errors import InvalidParameterError
+from llamabind.prompting import Prompter, PromptRequests, RenderedText
 from llamabind.tokenizer import Tokenizer
 from server.job import ChatPrompt, Job, TextPrompt
 
@@ -38,6 +39,12 @@ class RequestMaker:
                 return self._prompter.prepare(messages, sampling, options)
             case TextPrompt(content=content):
                 return self._prompter.prepare(content, sampling, options)
+
+    def render(self, job: Job) -> RenderedText:
+        """Return the prompt of a job's conversation. Raises what Prompter.render does."""
+        if not isinstance(job.prompt, ChatPrompt):
+            raise InvalidParameterError("messages", "a conversation is required")
+        return self._prompter.render(job.prompt.messages, _render_options(job.prompt))
 
     def _logit_bias(self, job: Job) -> tuple[tuple[int, float], ...]:
         biases = list(job.sampling.logit_bias)

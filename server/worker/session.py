@@ -14,6 +14,7 @@ from typing import NoReturn
 from server.framing import FrameReader, FramingError
 from server.protocol import (
     PROTOCOL_VERSION,
+    Ask,
     Cancel,
     Estimate,
     GetStats,
@@ -75,7 +76,7 @@ def _handle(message: ToWorker, intake: Intake, sender: FrameSender) -> None:
         case Load(path) | Estimate(path):
             _set_title(Path(path).stem)
             intake.put(message)
-        case Submit():
+        case Submit() | Ask():
             intake.put(message)
         case Cancel(request_id):
             intake.cancel(request_id)

@@ -22,7 +22,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from llamabind.errors import ModelLoadError, PromptTooLongError, TemplateRefusedError
+from llamabind.errors import (
+    InvalidParameterError,
+    ModelLoadError,
+    PromptTooLongError,
+    TemplateRefusedError,
+)
 from llamabind.output_parser import MessageDelta, ToolCallDelta
 from llamabind.prompting import PromptRequests
 from llamabind.request import (
@@ -35,6 +40,7 @@ from llamabind.request import (
 )
 from server.job import Job
 from server.protocol import DeviceMemory, Estimate, Estimated, Load, LoadedModel, Stats
+from server.tasks import Detokenize, Render, Rendered, Task, TaskResult, Text, Tokenize, Tokens
 from server.worker.engine_port import EngineEvents
 from server.worker.session import serve
 
@@ -127,6 +133,21 @@ class ScriptedEngine:
             raise PromptTooLongError(len(request.prompt_tokens), N_CTX)
         cancelled = self._cancelled[request.request_id] = threading.Event()
         threading.Thread(target=self._answer, args=(request, cancelled), daemon=True).start()
+
+    def perform(self, task: Task) -> TaskResult:
+        match task:
+            case Tokenize(content=content) if content == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case Tokenize(content=content):
+                words = str(content).split()
+                pieces = tuple(word.encode() for word in words) if task.with_pieces else ()
+                return Tokens(tokens=tuple(range(len(words))), pieces=pieces)
+            case Render(job):
+                text = job.prompt.messages[-1]["content"]
+                return Rendered(prompt=f"<{text}>", n_tokens=len(text.split()))
+        if isinstance(task, Detokenize):
+            return Text(" ".join(map(str, task.tokens)))
+        raise InvalidParameterError("model", "it is not loaded for embeddings")
 
     def cancel(self, request_id: str) -> None:
         if event := self._cancelled.get(request_id):

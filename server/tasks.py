@@ -1,0 +1,86 @@
+"""Task: what a model does for a request besides generating, each answered once and whole."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from server.job import Job
+
+
+class Tokenize(msgspec.Struct, frozen=True, kw_only=True, tag="tokenize"):
+    """Tell the tokens of `content`: a text, or pieces that are texts or tokens already.
+
+    `add_special` adds BOS and its like where the model has it so; `parse_special` reads control
+    tokens written in the text; `with_pieces` asks for each token's bytes.
+    """
+
+    content: str | tuple[int | str, ...]
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+
+
+class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
+    """Tell the text of tokens, special ones written out."""
+
+    tokens: tuple[int, ...]
+
+
+class Render(msgspec.Struct, frozen=True, tag="render"):
+    """Tell the prompt that a job's conversation becomes, and its length; nothing is generated."""
+
+    job: Job
+
+
+class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
+    """Compute a vector for each input, a text or token ids; `normalize` makes it of length 1."""
+
+    inputs: tuple[str | tuple[int, ...], ...]
+    normalize: bool = True
+
+
+class Rank(msgspec.Struct, frozen=True, kw_only=True, tag="rank"):
+    """Score each document by its relevance to the query."""
+
+    query: str
+    documents: tuple[str, ...]
+
+
+Task: TypeAlias = Tokenize | Detokenize | Render | Embed | Rank
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):
+    """Answers Tokenize; `pieces` only if they were asked for."""
+
+    tokens: tuple[int, ...]
+    pieces: tuple[bytes, ...] = ()
+
+
+class Text(msgspec.Struct, frozen=True, tag="text"):
+    """Answers Detokenize; bytes that are no UTF-8 are U+FFFD."""
+
+    text: str
+
+
+class Rendered(msgspec.Struct, frozen=True, kw_only=True, tag="rendered"):
+    """Answers Render."""
+
+    prompt: str
+    n_tokens: int
+
+
+class Vectors(msgspec.Struct, frozen=True, kw_only=True, tag="vectors"):
+    """Answers Embed: each vector as 32-bit floats, little endian; and each input's tokens."""
+
+    vectors: tuple[bytes, ...]
+    n_tokens: tuple[int, ...]
+
+
+class Scores(msgspec.Struct, frozen=True, kw_only=True, tag="scores"):
+    """Answers Rank: higher is more relevant; `n_tokens` of all pairs together."""
+
+    scores: tuple[float, ...]
+    n_tokens: int
+
+
+TaskResult: TypeAlias = Tokens | Text | Rendered | Vectors | Scores

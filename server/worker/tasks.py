@@ -1,0 +1,43 @@
+"""TextTasks: what a loaded model's vocabulary and template can answer by themselves."""
+
+from collections.abc import Callable
+
+from llamabind.prompting import RenderedText
+from llamabind.tokenizer import Tokenizer
+from server.job import Job
+from server.tasks import Detokenize, Render, Rendered, Text, Tokenize, Tokens
+
+
+class TextTasks:
+    """Tokens, texts and prompts; any thread. `render` makes the prompt of a job."""
+
+    def __init__(self, tokenizer: Tokenizer, render: Callable[[Job], RenderedText]) -> None:
+        self._tokenizer = tokenizer
+        self._render = render
+
+    def perform(self, task: Tokenize | Detokenize | Render) -> Tokens | Text | Rendered:
+        """Return the result. Raises LlamaError."""
+        match task:
+            case Tokenize():
+                return self._tokenize(task)
+            case Detokenize(tokens):
+                return Text(self._tokenizer.decode(tokens, unparse_special=True))
+            case Render(job):
+                rendered = self._render(job)
+                return Rendered(prompt=rendered.text, n_tokens=len(rendered.tokens))
+
+    def _tokenize(self, task: Tokenize) -> Tokens:
+        parts = (task.content,) if isinstance(task.content, str) else task.content
+        tokens: list[int] = []
+        for index, part in enumerate(parts):
+            if isinstance(part, str):
+                tokens += self._tokenizer.encode(
+                    part,
+                    add_special=task.add_special and index == 0,
+                    parse_special=task.parse_special,
+                )
+            else:
+                tokens.append(part)
+        pieces = [self._tokenizer.piece(token, special=True) for token in tokens]
+        # The pieces are made in any case: they refuse a token that is none.
+        return Tokens(tokens=tuple(tokens), pieces=tuple(pieces) if task.with_pieces else ())

@@ -1,0 +1,48 @@
+"""Tasks: asked of a worker process, answered once."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from gguf_files import write_gguf
+from server_app import make_app
+
+from server.errors import InvalidRequestError, WorkerCrashedError
+from server.inquiry import ask
+from server.job import ChatPrompt, Job
+from server.keys import REGISTRY
+from server.registry import ModelRegistry
+from server.tasks import Detokenize, Embed, Render, Rendered, Text, Tokenize, Tokens
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[ModelRegistry]:
+    write_gguf(tmp_path / "m.gguf")
+    runner = web.AppRunner(make_app(tmp_path))
+    await runner.setup()
+    yield runner.app[REGISTRY]
+    await runner.cleanup()
+
+
+async def test_a_task_loads_the_model_and_brings_its_result(registry: ModelRegistry) -> None:
+    result = await ask(registry, "m.gguf", Tokenize(content="a b", with_pieces=True))
+    assert result == Tokens(tokens=(0, 1), pieces=(b"a", b"b"))
+    assert await ask(registry, "m.gguf", Detokenize((3, 4))) == Text("3 4")
+    conversation = ChatPrompt(messages=[{"role": "user", "content": "one two"}])
+    rendered = await ask(registry, "m.gguf", Render(Job(prompt=conversation)))
+    assert rendered == Rendered(prompt="<one two>", n_tokens=2)
+
+
+async def test_a_task_that_cannot_be_done_is_the_clients_error(registry: ModelRegistry) -> None:
+    with pytest.raises(InvalidRequestError, match="embeddings") as failure:
+        await ask(registry, "m.gguf", Embed(inputs=("a",)))
+    assert failure.value.param == "model"
+
+
+async def test_a_task_that_kills_two_workers_is_an_error_and_the_next_one_is_answered(
+    registry: ModelRegistry,
+) -> None:
+    with pytest.raises(WorkerCrashedError):
+        await ask(registry, "m.gguf", Tokenize(content="die"))
+    assert await ask(registry, "m.gguf", Detokenize((1,))) == Text("1")
