@@ -6,9 +6,9 @@ from server.api.answer_documents import choice_document, timings_document, usage
 from server.api.begin import begin_generation
 from server.api.chunks import AnswerTag, OpenAIChunks
 from server.api.schema_openai import CompletionBody, model_document
+from server.api.served_model import served_model
 from server.api.streaming import stream_answer
-from server.errors import InvalidRequestError
-from server.keys import CALLER, CONFIG, REGISTRY
+from server.keys import CALLER, REGISTRY
 from server.replies import json_reply, read_body
 
 
@@ -28,7 +28,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions."""
     body = await read_body(request, CompletionBody)
     job = body.to_job(request[CALLER].name)
-    model_id = _served_model(request, body.model)
+    model_id = served_model(request, body.model)
     tag = AnswerTag("chatcmpl", body.model or model_id)
     with_logprobs = job.logprobs is not None
     async with begin_generation(request, model_id, job) as generation:
@@ -54,13 +54,3 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
             system_fingerprint=generation.fingerprint,
         )
     )
-
-
-def _served_model(request: web.Request, asked: str | None) -> str:
-    """The model to use. A server of one file answers to any name and to none, as llama-server."""
-    only = request.app[CONFIG].model_file
-    if only is not None:
-        return only.name
-    if asked is None:
-        raise InvalidRequestError("field 'model' is required", param="model")
-    return asked

@@ -12,7 +12,8 @@ import msgspec
 from aiohttp import web
 
 from llamabind import __version__
-from server.api.operations import EVENTS, HTML, JSON, OPERATIONS, Operation
+from server.api.operation import EVENTS, HTML, JSON, Operation
+from server.api.operations import OPERATIONS
 from server.api.schema_replies import ErrorDocument
 from server.replies import json_reply
 

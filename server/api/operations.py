@@ -1,54 +1,19 @@
 """What every route does, for the OpenAPI description. A route that is missing fails a test."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from server.api import schema_replies as replies
+from server.api.embeddings import operations as embeddings
+from server.api.llama_server import operations as llama_server
+from server.api.operation import BODY, BUSY, HTML, MODEL, TEXT, Operation
 from server.api.schema_openai import CompletionBody
 from server.api.schema_v2 import ChatBody, UnloadBody
 from server.load_settings import LoadSettings
 from server.system_metrics import SystemDocument
 
-JSON: Final = "application/json"
-EVENTS: Final = "text/event-stream"
-TEXT: Final = "text/plain"
-HTML: Final = "text/html"
-
 _FLAG = {"type": "boolean"}
-# What any path may answer: keys, hosts and methods are looked at before the handler.
-_ALWAYS = (401, 403)
-_MODEL = (400, 404)
-# A body over the limit, too slow, or in an encoding nobody knows.
-_BODY = (408, 413)
-_BUSY = (429, 500, 501, 503, 507)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One route. `reply` is the struct of a 200 in JSON; `streams` adds server-sent events.
-
-    `body` is the very struct that parses the request; `query` maps parameters to their schemas.
-    """
-
-    tag: str
-    summary: str
-    body: type[msgspec.Struct] | None = None
-    needs_body: bool = False
-    reply: Any = None
-    streams: bool = False
-    text: str | None = None
-    errors: tuple[int, ...] = ()
-    query: tuple[tuple[str, dict[str, str]], ...] = ()
-
-    @property
-    def all_errors(self) -> tuple[int, ...]:
-        """Every status but 200 that it may answer with."""
-        return tuple(sorted({*_ALWAYS, *self.errors}))
-
-
-OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
+_OWN: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/api/v2/models"): Operation(
         tag="Models",
         summary="All models on disk, and those in memory",
@@ -58,7 +23,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         tag="Models",
         summary="One model: its file, its state, how it has done; never loads it",
         reply=replies.ModelDocument,
-        errors=_MODEL,
+        errors=MODEL,
     ),
     ("POST", "/api/v2/models/{model_id}/load"): Operation(
         tag="Models",
@@ -66,7 +31,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         body=LoadSettings,
         reply=replies.LoadDocument,
         streams=True,
-        errors=(*_MODEL, *_BODY, *_BUSY, 409),
+        errors=(*MODEL, *BODY, *BUSY, 409),
         query=(("stream", _FLAG),),
     ),
     ("POST", "/api/v2/models/{model_id}/unload"): Operation(
@@ -74,7 +39,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         summary="Unload a model; running answers finish, within a limit",
         body=UnloadBody,
         reply=replies.UnloadDocument,
-        errors=(*_MODEL, *_BODY, 409, 503),
+        errors=(*MODEL, *BODY, 409, 503),
         query=(("force", _FLAG),),
     ),
     ("POST", "/api/v2/models/{model_id}/estimate"): Operation(
@@ -82,7 +47,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         summary="The memory that a load would take, without one",
         body=LoadSettings,
         reply=dict[str, Any],
-        errors=(*_MODEL, *_BODY, *_BUSY, 409),
+        errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("POST", "/api/v2/chat/{model_id}"): Operation(
         tag="Chat",
@@ -90,7 +55,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         body=ChatBody,
         needs_body=True,
         reply=replies.ChatDocument,
-        errors=(*_MODEL, *_BODY, *_BUSY, 409),
+        errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("POST", "/api/v2/chat/{model_id}/stream"): Operation(
         tag="Chat",
@@ -98,7 +63,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         body=ChatBody,
         needs_body=True,
         streams=True,
-        errors=(*_MODEL, *_BODY, *_BUSY, 409),
+        errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("GET", "/api/v2/metrics"): Operation(
         tag="System", summary="CPU, memory and GPUs of the machine", reply=SystemDocument
@@ -126,7 +91,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         tag="OpenAI",
         summary="One model in OpenAI's form",
         reply=replies.OpenAIModel,
-        errors=_MODEL,
+        errors=MODEL,
     ),
     ("POST", "/v1/chat/completions"): Operation(
         tag="OpenAI",
@@ -135,7 +100,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         needs_body=True,
         reply=replies.ChatDocument,
         streams=True,
-        errors=(*_MODEL, *_BODY, *_BUSY, 409),
+        errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("GET", "/live"): Operation(
         tag="Operation",
@@ -163,3 +128,5 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         tag="Operation", summary="Figures for Prometheus", text=TEXT, errors=(501,)
     ),
 }
+
+OPERATIONS: Final = _OWN | llama_server.OPERATIONS | embeddings.OPERATIONS

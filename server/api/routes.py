@@ -7,8 +7,11 @@ mistaken for one; the order within a method still matters.
 from aiohttp import web
 
 from server.api import openai, openapi, ops, probes, v2_chat, v2_events, v2_models
+from server.api.embeddings import handlers as vectors
+from server.api.llama_server import text
 
 _ID = "{model_id:.+}"
+_RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
 
 
 def routes(prefix: str = "") -> list[web.RouteDef]:
@@ -44,4 +47,10 @@ def _table() -> list[web.RouteDef]:
         web.get("/v1/models", openai.list_models),
         web.get(f"/v1/models/{_ID}", openai.show_model),
         web.post("/v1/chat/completions", openai.chat_completions),
+        web.post("/tokenize", text.tokenize),
+        web.post("/detokenize", text.detokenize),
+        web.post("/apply-template", text.apply_template),
+        web.post("/v1/embeddings", vectors.embeddings),
+        *(web.post(path, vectors.native_embedding) for path in ("/embedding", "/embeddings")),
+        *(web.post(path, vectors.rerank) for path in _RERANK),
     ]

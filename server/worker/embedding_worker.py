@@ -1,11 +1,16 @@
 """EmbeddingWorker: a model loaded for embeddings, as the worker uses it."""
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
 from llamabind import EmbeddingEngine, GenerationRequest
 from llamabind.errors import InvalidParameterError
-from llamabind.prompting import PromptRequests
+from llamabind.prompting import PromptRequests, RenderedText
 from server.job import Job
 from server.protocol import LoadedModel, Stats
-from server.tasks import Task, TaskResult
+from server.tasks import Embed, Rank, Scores, Task, TaskResult, Vectors
+from server.worker.tasks import TextTasks
 
 
 class EmbeddingWorker:
@@ -14,6 +19,7 @@ class EmbeddingWorker:
     def __init__(self, engine: EmbeddingEngine, loaded: LoadedModel) -> None:
         self._engine = engine
         self._loaded = loaded
+        self._texts = TextTasks(engine.model.tokenizer, _refuse)
 
     def describe(self) -> LoadedModel:
         """The effective settings and sizes."""
@@ -21,9 +27,7 @@ class EmbeddingWorker:
 
     def prepare(self, job: Job) -> PromptRequests:  # noqa: ARG002 - no job can be taken
         """Refuse: raises InvalidParameterError."""
-        raise InvalidParameterError(
-            "model", "it is loaded for embeddings and generates no text; load it without embedding"
-        )
+        raise _no_text()
 
     def piece(self, token: int) -> bytes:
         """The bytes of a token, special ones as they are written."""
@@ -33,12 +37,18 @@ class EmbeddingWorker:
         """Refuse: raises InvalidParameterError; no request was prepared."""
         raise InvalidParameterError("model", f"{request.request_id} was not prepared by this model")
 
-    def perform(self, task: Task) -> TaskResult:  # noqa: ARG002 - no task can be done
-        """Refuse: raises InvalidParameterError."""
-        raise InvalidParameterError("model", "it is loaded for embeddings")
+    def perform(self, task: Task) -> TaskResult | Future[TaskResult]:
+        """Compute vectors or scores, together with those of others. Raises LlamaError."""
+        match task:
+            case Embed():
+                return self._embed(task)
+            case Rank():
+                return self._rank(task)
+            case _:
+                return self._texts.perform(task)
 
     def cancel(self, request_id: str) -> None:
-        """Nothing runs."""
+        """Nothing that can be cancelled runs."""
 
     def stats(self) -> Stats:
         """A snapshot: nothing is generated."""
@@ -54,3 +64,56 @@ class EmbeddingWorker:
     def close(self) -> None:
         """Free the engine and its model."""
         self._engine.close()
+
+    def _embed(self, task: Embed) -> Future[TaskResult]:
+        self._engine.check_embeds()
+        inputs = self._engine.tokenize(task.inputs)
+
+        def answer(vectors: list[Any]) -> Vectors:
+            rows = self._engine.stacked(vectors, normalize=task.normalize)
+            return Vectors(
+                vectors=tuple(row.astype("<f4").tobytes() for row in rows),
+                n_tokens=tuple(map(len, inputs)),
+            )
+
+        return _then(self._engine.submit(inputs), answer)
+
+    def _rank(self, task: Rank) -> Future[TaskResult]:
+        self._engine.check_ranks()
+        inputs = self._engine.rerank_inputs(task.query, task.documents)
+
+        def answer(vectors: list[Any]) -> Scores:
+            scores = self._engine.stacked(vectors)[:, 0]
+            return Scores(scores=tuple(map(float, scores)), n_tokens=_total(inputs))
+
+        return _then(self._engine.submit(inputs), answer)
+
+
+def _refuse(job: Job) -> RenderedText:  # noqa: ARG001 - no job can be taken
+    raise _no_text()
+
+
+def _no_text() -> InvalidParameterError:
+    return InvalidParameterError(
+        "model", "it is loaded for embeddings and generates no text; load it without embedding"
+    )
+
+
+def _then(
+    computed: Future[list[Any]], answer: Callable[[list[Any]], TaskResult]
+) -> Future[TaskResult]:
+    """The future of an answer that is made as soon as `computed` is there."""
+    result: Future[TaskResult] = Future()
+
+    def pass_on(done: Future[list[Any]]) -> None:
+        try:
+            result.set_result(answer(done.result()))
+        except Exception as error:  # noqa: BLE001 - whoever waits for the future gets it
+            result.set_exception(error)
+
+    computed.add_done_callback(pass_on)
+    return result
+
+
+def _total(inputs: Sequence[Sequence[int]]) -> int:
+    return sum(map(len, inputs))

@@ -16,6 +16,7 @@ import itertools
 import os
 import signal
 import socket
+import struct
 import sys
 import threading
 from pathlib import Path
@@ -40,7 +41,20 @@ from llamabind.request import (
 )
 from server.job import Job
 from server.protocol import DeviceMemory, Estimate, Estimated, Load, LoadedModel, Stats
-from server.tasks import Detokenize, Render, Rendered, Task, TaskResult, Text, Tokenize, Tokens
+from server.tasks import (
+    Detokenize,
+    Embed,
+    Rank,
+    Render,
+    Rendered,
+    Scores,
+    Task,
+    TaskResult,
+    Text,
+    Tokenize,
+    Tokens,
+    Vectors,
+)
 from server.worker.engine_port import EngineEvents
 from server.worker.session import serve
 
@@ -147,7 +161,7 @@ class ScriptedEngine:
                 return Rendered(prompt=f"<{text}>", n_tokens=len(text.split()))
         if isinstance(task, Detokenize):
             return Text(" ".join(map(str, task.tokens)))
-        raise InvalidParameterError("model", "it is not loaded for embeddings")
+        return _vectors(task)
 
     def cancel(self, request_id: str) -> None:
         if event := self._cancelled.get(request_id):
@@ -229,6 +243,20 @@ class ScriptedEngine:
             request.request_id, text, tokens, usage, reason, timings, logprobs=logprobs
         )
         self._events.on_step([output])
+
+
+def _vectors(task: Task) -> TaskResult:
+    """A vector for each input, and scores, that show its length."""
+    match task:
+        case Embed(inputs=inputs):
+            if "" in inputs:
+                raise InvalidParameterError("input", "input 0 has no tokens")
+            vectors = tuple(struct.pack("<4f", len(item), 0, 4, 3) for item in inputs)
+            return Vectors(vectors=vectors, n_tokens=tuple(map(len, inputs)))
+        case Rank(documents=documents):
+            lengths = tuple(map(len, documents))
+            return Scores(scores=tuple(map(float, lengths)), n_tokens=sum(lengths))
+    raise InvalidParameterError("model", f"no {type(task).__name__}")
 
 
 def scripted_estimate(message: Estimate) -> Estimated:

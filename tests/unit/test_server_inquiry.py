@@ -35,9 +35,9 @@ async def test_a_task_loads_the_model_and_brings_its_result(registry: ModelRegis
 
 
 async def test_a_task_that_cannot_be_done_is_the_clients_error(registry: ModelRegistry) -> None:
-    with pytest.raises(InvalidRequestError, match="embeddings") as failure:
-        await ask(registry, "m.gguf", Embed(inputs=("a",)))
-    assert failure.value.param == "model"
+    with pytest.raises(InvalidRequestError, match="no tokens") as failure:
+        await ask(registry, "m.gguf", Embed(inputs=("",)))
+    assert failure.value.param == "input"
 
 
 async def test_a_task_that_kills_two_workers_is_an_error_and_the_next_one_is_answered(

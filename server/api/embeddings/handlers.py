@@ -1,0 +1,107 @@
+"""Embeddings and reranking, in OpenAI's, llama-server's and Jina's forms."""
+
+import base64
+
+import numpy as np
+from aiohttp import web
+from numpy.typing import NDArray
+
+from server.api.embeddings.schema import (
+    EmbeddingBody,
+    EmbeddingItem,
+    EmbeddingsBody,
+    EmbeddingsDocument,
+    InputCounts,
+    NativeEmbedding,
+    Ranked,
+    RankedText,
+    RerankBody,
+    RerankDocument,
+    inputs_of,
+)
+from server.api.served_model import served_model
+from server.errors import InvalidRequestError
+from server.inquiry import ask
+from server.keys import REGISTRY
+from server.replies import json_reply, read_body
+from server.tasks import Embed, Rank, Scores, Vectors
+
+Vector = NDArray[np.float32]
+
+
+async def embeddings(request: web.Request) -> web.Response:
+    """POST /v1/embeddings."""
+    body = await read_body(request, EmbeddingsBody)
+    model_id = served_model(request, body.model)
+    result = await ask(
+        request.app[REGISTRY], model_id, Embed(inputs=inputs_of(body.input, "input"))
+    )
+    assert isinstance(result, Vectors)
+    vectors = [_cut(np.frombuffer(raw, "<f4"), body.dimensions) for raw in result.vectors]
+    is_base64 = body.encoding_format == "base64"
+    items = [
+        EmbeddingItem(
+            index=index,
+            embedding=base64.b64encode(vector.tobytes()).decode() if is_base64 else vector.tolist(),
+        )
+        for index, vector in enumerate(vectors)
+    ]
+    usage = _counts(sum(result.n_tokens))
+    return json_reply(EmbeddingsDocument(data=items, model=body.model or model_id, usage=usage))
+
+
+async def native_embedding(request: web.Request) -> web.Response:
+    """POST /embedding: llama-server's older form."""
+    body = await read_body(request, EmbeddingBody)
+    param = "content" if body.input is None else "input"
+    value = body.content if body.input is None else body.input
+    if value is None:
+        raise InvalidRequestError("field 'content' is required", param="content")
+    task = Embed(inputs=inputs_of(value, param), normalize=body.embd_normalize != -1)
+    result = await ask(request.app[REGISTRY], served_model(request, body.model), task)
+    assert isinstance(result, Vectors)
+    return json_reply(
+        [
+            NativeEmbedding(index, [np.frombuffer(raw, "<f4").tolist()])
+            for index, raw in enumerate(result.vectors)
+        ]
+    )
+
+
+async def rerank(request: web.Request) -> web.Response:
+    """POST /v1/rerank."""
+    body = await read_body(request, RerankBody)
+    model_id = served_model(request, body.model)
+    task = Rank(query=body.query, documents=body.documents)
+    result = await ask(request.app[REGISTRY], model_id, task)
+    assert isinstance(result, Scores)
+    order = sorted(range(len(result.scores)), key=lambda index: -result.scores[index])
+    ranked = [
+        Ranked(
+            index,
+            result.scores[index],
+            RankedText(body.documents[index]) if body.return_documents else None,
+        )
+        for index in order[: body.top_n]
+    ]
+    usage = _counts(result.n_tokens)
+    return json_reply(RerankDocument(results=ranked, model=body.model or model_id, usage=usage))
+
+
+def _cut(vector: Vector, dimensions: int | None) -> Vector:
+    """The first `dimensions` numbers, of length 1 again, as OpenAI does it."""
+    if dimensions is None:
+        return vector
+    if dimensions > len(vector):
+        raise InvalidRequestError(
+            f"field 'dimensions': the model's vectors have {len(vector)} numbers, "
+            f"{dimensions} were asked for",
+            param="dimensions",
+        )
+    head = vector[:dimensions].astype(np.float64)
+    length = float(np.linalg.norm(head))
+    return (head / length if length > 0 else head).astype("<f4")
+
+
+def _counts(n_tokens: int) -> InputCounts:
+    return InputCounts(n_tokens, n_tokens)

@@ -1,0 +1,41 @@
+"""What the routes of embeddings and reranking do, for the OpenAPI description."""
+
+from typing import Final
+
+from server.api.embeddings import schema
+from server.api.operation import BODY, BUSY, MODEL, Operation
+
+_ERRORS = (*MODEL, *BODY, *BUSY, 409)
+_NATIVE = Operation(
+    tag="Embeddings",
+    summary="Vectors in llama-server's older form",
+    body=schema.EmbeddingBody,
+    needs_body=True,
+    reply=list[schema.NativeEmbedding],
+    errors=_ERRORS,
+)
+_RERANK = Operation(
+    tag="Embeddings",
+    summary="How relevant documents are to a query, the most relevant first",
+    body=schema.RerankBody,
+    needs_body=True,
+    reply=schema.RerankDocument,
+    errors=_ERRORS,
+)
+
+OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
+    ("POST", "/v1/embeddings"): Operation(
+        tag="Embeddings",
+        summary="A vector for each text, in OpenAI's form",
+        body=schema.EmbeddingsBody,
+        needs_body=True,
+        reply=schema.EmbeddingsDocument,
+        errors=_ERRORS,
+    ),
+    ("POST", "/embedding"): _NATIVE,
+    ("POST", "/embeddings"): _NATIVE,
+    ("POST", "/v1/rerank"): _RERANK,
+    ("POST", "/v1/reranking"): _RERANK,
+    ("POST", "/rerank"): _RERANK,
+    ("POST", "/reranking"): _RERANK,
+}

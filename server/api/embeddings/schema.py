@@ -1,0 +1,111 @@
+"""The documents of embeddings and reranking: OpenAI's, llama-server's, Jina's."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from server.errors import InvalidRequestError
+
+ModelName = Annotated[str, Meta(min_length=1)]
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Input = str | tuple[str | TokenId | tuple[TokenId, ...], ...]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class EmbeddingsBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of POST /v1/embeddings; `input` is one text or token list, or several."""
+
+    input: Input
+    model: ModelName | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+
+
+class EmbeddingBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of llama-server's POST /embedding; `embd_normalize` is -1 for raw vectors."""
+
+    content: Input | None = None
+    input: Input | None = None
+    model: ModelName | None = None
+    embd_normalize: Literal[-1, 2] | None = None
+
+
+class RerankBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of POST /v1/rerank."""
+
+    query: Annotated[str, Meta(min_length=1)]
+    documents: Annotated[tuple[str, ...], Meta(min_length=1)]
+    model: ModelName | None = None
+    top_n: Annotated[int, Meta(ge=1)] | None = None
+    return_documents: bool | None = None
+
+
+class InputCounts(msgspec.Struct, frozen=True):
+    """Tokens of all inputs together."""
+
+    prompt_tokens: Count
+    total_tokens: Count
+
+
+class EmbeddingItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One vector: numbers, or base64 of 32-bit floats, little endian."""
+
+    object: Literal["embedding"] = "embedding"
+    index: Count
+    embedding: list[float] | str
+
+
+class EmbeddingsDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of POST /v1/embeddings."""
+
+    object: Literal["list"] = "list"
+    data: list[EmbeddingItem]
+    model: str
+    usage: InputCounts
+
+
+class NativeEmbedding(msgspec.Struct, frozen=True):
+    """One element of the answer of POST /embedding: a list of one vector."""
+
+    index: Count
+    embedding: list[list[float]]
+
+
+class RankedText(msgspec.Struct, frozen=True):
+    """A document as it was sent."""
+
+    text: str
+
+
+class Ranked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A document's place among `documents`, and its score: the higher, the more relevant."""
+
+    index: Count
+    relevance_score: float
+    document: RankedText | None = None
+
+
+class RerankDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of POST /v1/rerank, the most relevant document first."""
+
+    object: Literal["list"] = "list"
+    results: list[Ranked]
+    model: str
+    usage: InputCounts
+
+
+def inputs_of(value: Input, param: str) -> tuple[str | tuple[int, ...], ...]:
+    """The inputs one by one; a list of token ids is one input. Raises InvalidRequestError."""
+    if isinstance(value, str):
+        return (value,)
+    if not value:
+        raise InvalidRequestError(f"field '{param}' must not be empty", param=param)
+    tokens = [item for item in value if isinstance(item, int)]
+    if not tokens:
+        return tuple(item for item in value if not isinstance(item, int))
+    if len(tokens) < len(value):
+        raise InvalidRequestError(
+            f"field '{param}': a list of token ids holds nothing else", param=param
+        )
+    return (tuple(tokens),)

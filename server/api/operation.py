@@ -1,0 +1,41 @@
+"""Operation: what one route does, for the OpenAPI description."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
+TEXT: Final = "text/plain"
+HTML: Final = "text/html"
+
+# What any path may answer: keys, hosts and methods are looked at before the handler.
+_ALWAYS = (401, 403)
+MODEL = (400, 404)
+# A body over the limit, too slow, or in an encoding nobody knows.
+BODY = (408, 413)
+BUSY = (429, 500, 501, 503, 507)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One route. `reply` is the struct of a 200 in JSON; `streams` adds server-sent events.
+
+    `body` is the very struct that parses the request; `query` maps parameters to their schemas.
+    """
+
+    tag: str
+    summary: str
+    body: type[msgspec.Struct] | None = None
+    needs_body: bool = False
+    reply: Any = None
+    streams: bool = False
+    text: str | None = None
+    errors: tuple[int, ...] = ()
+    query: tuple[tuple[str, dict[str, str]], ...] = ()
+
+    @property
+    def all_errors(self) -> tuple[int, ...]:
+        """Every status but 200 that it may answer with."""
+        return tuple(sorted({*_ALWAYS, *self.errors}))
