@@ -37,7 +37,8 @@ class SseWriter:
         """A comment that keeps proxies and clients from giving up."""
         await self.response.write(b":\n\n")
 
-    async def done(self) -> None:
-        """The end mark of OpenAI's streams."""
-        await self.response.write(b"data: [DONE]\n\n")
+    async def finish(self, *, end_mark: bool = True) -> None:
+        """The end, after the mark of OpenAI's streams or without it."""
+        if end_mark:
+            await self.response.write(b"data: [DONE]\n\n")
         await self.response.write_eof()

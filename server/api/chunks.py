@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from server.answer import Timing
@@ -19,10 +19,10 @@ from server.stream import TokenUsage
 class ChunkForm(Protocol):
     """Turns the outputs of one request into the documents of its stream."""
 
-    def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
+    def chunks(self, output: SequenceOutput) -> Sequence[Any]:
         """The documents for one output, which may be none."""
 
-    def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
+    def ending(self, usage: TokenUsage) -> Sequence[Any]:
         """The documents after the last output."""
 
 
@@ -34,7 +34,7 @@ class AnswerTag:
         self.created = int(time.time())
         self.model = model_id
 
-    def document(self, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    def document(self, kind: str, choices: list[Any], **more: Any) -> dict[str, Any]:
         """An answer or a chunk of one."""
         head = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
         return head | {"choices": choices} | more

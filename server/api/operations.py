@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from server.api import schema_replies as replies
+from server.api.completions import operations as completions
 from server.api.embeddings import operations as embeddings
 from server.api.llama_server import operations as llama_server
 from server.api.operation import BODY, BUSY, HTML, MODEL, TEXT, Operation
@@ -129,4 +130,4 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ),
 }
 
-OPERATIONS: Final = _OWN | llama_server.OPERATIONS | embeddings.OPERATIONS
+OPERATIONS: Final = _OWN | completions.OPERATIONS | llama_server.OPERATIONS | embeddings.OPERATIONS

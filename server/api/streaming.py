@@ -1,4 +1,4 @@
-"""Writing one generation as server-sent events, for every dialect that ends with [DONE]."""
+"""Writing one generation as server-sent events, for every dialect."""
 
 import logging
 
@@ -16,14 +16,20 @@ logger = logging.getLogger(__name__)
 
 
 async def stream_answer(
-    request: web.Request, stream: TokenStream, form: ChunkForm, ping_interval: int | None = None
+    request: web.Request,
+    stream: TokenStream,
+    form: ChunkForm,
+    ping_interval: int | None = None,
+    *,
+    end_mark: bool = True,
 ) -> web.StreamResponse:
     """Write `stream` to the client as it comes, and return the finished response.
 
     The headers are held back until the first text is there, so that an error before it is a plain
     JSON answer with its status; not longer than the configured time, though. After that an error is
     an event, and the stream ends without [DONE]. While nothing comes, a comment is written every
-    `ping_interval` seconds; None is the configured time, less than 1 is never.
+    `ping_interval` seconds; None is the configured time, less than 1 is never. `end_mark` is the
+    [DONE] of OpenAI's streams.
     """
     config = request.app[CONFIG]
     first = await stream.next(config.header_hold_seconds)
@@ -31,6 +37,7 @@ async def stream_answer(
     try:
         ping_seconds = _ping_seconds(ping_interval, config.ping_seconds)
         await _write(sse, stream, form, first, ping_seconds)
+        await sse.finish(end_mark=end_mark)
     except ConnectionResetError:
         logger.debug("request %s: the client has gone", request[REQUEST_ID])
     except ApiError as error:
@@ -55,7 +62,6 @@ async def _write(
             await sse.send(form.chunks(output))
         if stream.is_done:
             await sse.send(form.ending(stream.usage))
-            await sse.done()
             return
         output = await stream.next(ping_seconds)
 

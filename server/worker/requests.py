@@ -4,7 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from llamabind.errors import InvalidParameterError
+from llamabind.json_schema import json_schema_to_grammar
 from llamabind.prompting import Prompter, PromptRequests, RenderedText
+from llamabind.sampling_params import SamplingParams
+from llamabind.schema_check import check_schema
 from llamabind.tokenizer import Tokenizer
 from server.job import ChatPrompt, Job, TextPrompt
 
@@ -37,7 +40,9 @@ class RequestMaker:
             case ChatPrompt(messages=messages):
                 options |= _render_options(job.prompt)
                 return self._prompter.prepare(messages, sampling, options)
-            case TextPrompt(content=content):
+            case TextPrompt(content=content, json_schema=schema):
+                if schema is not None:
+                    sampling = replace(sampling, grammar=_grammar(schema, sampling))
                 return self._prompter.prepare(content, sampling, options)
 
     def render(self, job: Job) -> RenderedText:
@@ -56,6 +61,13 @@ class RequestMaker:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special=False)
+
+
+def _grammar(schema: dict[str, Any], sampling: SamplingParams) -> str:
+    if sampling.grammar:
+        raise InvalidParameterError("grammar", "cannot be used together with json_schema")
+    check_schema(schema)
+    return json_schema_to_grammar(schema)
 
 
 def _render_options(prompt: ChatPrompt) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from llamabind.request import (
     TokenLogprob,
     Usage,
 )
-from server.job import Job
+from server.job import ChatPrompt, Job, TextPrompt
 from server.protocol import DeviceMemory, Estimate, Estimated, Load, LoadedModel, Stats
 from server.tasks import (
     Detokenize,
@@ -118,7 +118,7 @@ class ScriptedEngine:
         )
 
     def prepare(self, job: Job) -> PromptRequests:
-        text = job.prompt.messages[-1]["content"]
+        text = _text(job.prompt)
         if text == "refuse":
             raise TemplateRefusedError("roles must alternate")
         if text == "bug":
@@ -243,6 +243,14 @@ class ScriptedEngine:
             request.request_id, text, tokens, usage, reason, timings, logprobs=logprobs
         )
         self._events.on_step([output])
+
+
+def _text(prompt: ChatPrompt | TextPrompt) -> str:
+    """The last message, or the whole text; tokens by their numbers."""
+    if isinstance(prompt, ChatPrompt):
+        return prompt.messages[-1]["content"]
+    content = prompt.content
+    return content if isinstance(content, str) else " ".join(map(str, content))
 
 
 def _vectors(task: Task) -> TaskResult:

@@ -1,0 +1,156 @@
+"""The documents of text completions: OpenAI's /v1/completions and llama-server's /completion."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from server.api.schema_sampling import LogprobCount, SamplingFields
+from server.errors import InvalidRequestError
+from server.job import Job, TextPrompt
+
+ModelName = Annotated[str, Meta(min_length=1)]
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+# A text, token ids, texts and ids mixed; or, on /v1 only, several of them.
+Prompt = str | tuple[str | TokenId | tuple[str | TokenId, ...], ...]
+Count = Annotated[int, Meta(ge=0)]
+
+_MAX_PROMPTS = 128
+
+
+class CompletionBody(SamplingFields, frozen=True, kw_only=True):
+    """The body of POST /v1/completions."""
+
+    prompt: Prompt
+    model: ModelName | None = None
+    stream: bool | None = None
+    echo: bool | None = None
+    logprobs: LogprobCount | None = None
+    suffix: str | None = None
+    best_of: Annotated[int, Meta(ge=1)] | None = None
+
+    def to_jobs(self, caller: str) -> list[Job]:
+        """A request without its dialect for each prompt. Raises InvalidRequestError."""
+        self._refuse_what_cannot_be()
+        prompts = _prompts(self.prompt)
+        if len(prompts) > 1 and self.stream:
+            raise InvalidRequestError(
+                "field 'prompt': a stream answers one prompt, send one request for each",
+                param="prompt",
+            )
+        fields = self.job_fields()
+        return [
+            Job(
+                prompt=TextPrompt(
+                    content=prompt, json_schema=self.json_schema, echo=bool(self.echo)
+                ),
+                logprobs=self.logprobs,
+                caller=caller,
+                **fields,
+            )
+            for prompt in prompts
+        ]
+
+    def _refuse_what_cannot_be(self) -> None:
+        refused = (
+            ("suffix", bool(self.suffix), "models fill in text by /infill only"),
+            ("best_of", (self.best_of or 1) > (self.n or 1), "must not be more than n"),
+            (
+                "logprobs",
+                self.logprobs is not None and bool(self.echo),
+                "cannot be told of a prompt that is echoed",
+            ),
+        )
+        for name, is_refused, reason in refused:
+            if is_refused:
+                raise InvalidRequestError(f"field '{name}': {reason}", param=name)
+
+
+class NativeCompletionBody(SamplingFields, frozen=True, kw_only=True):
+    """The body of llama-server's POST /completion."""
+
+    prompt: str | tuple[str | TokenId, ...]
+    model: ModelName | None = None
+    stream: bool | None = None
+    n_probs: LogprobCount | None = None
+    return_tokens: bool | None = None
+
+    def to_job(self, caller: str) -> Job:
+        """The request without its dialect. Raises InvalidRequestError."""
+        if (self.n or 1) > 1:
+            raise InvalidRequestError("field 'n': it is 1 here; see /v1/completions", param="n")
+        return Job(
+            prompt=TextPrompt(content=self.prompt, json_schema=self.json_schema),
+            logprobs=self.n_probs or None,
+            return_tokens=bool(self.return_tokens),
+            caller=caller,
+            **self.job_fields(),
+        )
+
+
+class LegacyLogprobs(msgspec.Struct, frozen=True):
+    """OpenAI's older form of log-probabilities: an element for each token."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[Count]
+
+
+class CompletionChoice(msgspec.Struct, frozen=True):
+    """One answer; choice `i` of prompt `p` has the index p * n + i."""
+
+    index: Count
+    text: str
+    finish_reason: Literal["stop", "length"] | None
+    logprobs: LegacyLogprobs | None
+
+
+class CompletionDocument(msgspec.Struct):
+    """The answer of POST /v1/completions; a chunk of its stream looks the same."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: Count
+    model: str
+    choices: list[CompletionChoice]
+    usage: dict[str, Any]
+
+
+class NativeCompletion(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of POST /completion; `stop` is true in the last event of a stream."""
+
+    content: str
+    stop: bool
+    index: Count = 0
+    tokens: list[int]
+    tokens_predicted: Count
+    tokens_evaluated: Count
+    tokens_cached: Count
+    model: str
+    stop_type: Literal["none", "eos", "limit", "word"]
+    stopping_word: str
+    truncated: bool = False
+    timings: dict[str, Any] | None = None
+    completion_probabilities: list[Any] = []
+
+
+def _prompts(prompt: Prompt) -> list[str | tuple[int | str, ...]]:
+    """The prompts one by one: texts or lists in a list are several, ids make it one."""
+    if isinstance(prompt, str):
+        return [prompt]
+    if not prompt:
+        raise InvalidRequestError("field 'prompt' must not be empty", param="prompt")
+    flat = [item for item in prompt if not isinstance(item, tuple)]
+    if any(isinstance(item, int) for item in flat):
+        if len(flat) < len(prompt):
+            raise InvalidRequestError(
+                "field 'prompt': token ids and lists of them are mixed", param="prompt"
+            )
+        return [tuple(flat)]
+    if len(prompt) > _MAX_PROMPTS:
+        raise InvalidRequestError(
+            f"field 'prompt': {len(prompt)} prompts, at most {_MAX_PROMPTS} in one request",
+            param="prompt",
+        )
+    return [item for item in prompt if not isinstance(item, int)]
