@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from llamabind.errors import InvalidParameterError
+from server.error_forms import error_document
 from server.errors import ApiError, InvalidRequestError, invalid_parameter
 from server.keys import REQUEST_ID, STATUS
 from server.replies import json_reply
@@ -40,16 +41,16 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except ApiError as error:
-        return error_reply(error)
+        return _reply(request, error)
     except InvalidParameterError as error:
-        return error_reply(invalid_parameter(error))
+        return _reply(request, invalid_parameter(error))
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return error_reply(_from_http(request, error), headers=_kept_headers(error))
+        return _reply(request, _from_http(request, error), _kept_headers(error))
     except Exception as error:
         logger.exception("request %s failed", request[REQUEST_ID])
-        return error_reply(unexpected_error(request, error))
+        return _reply(request, unexpected_error(request, error))
 
 
 def unexpected_error(request: web.Request, error: Exception) -> ApiError:
@@ -59,9 +60,19 @@ def unexpected_error(request: web.Request, error: Exception) -> ApiError:
     return ApiError(f"internal error, see the server's log for request {request[REQUEST_ID]}")
 
 
-def error_reply(error: ApiError, headers: dict[str, str] | None = None) -> web.Response:
-    """The response for an error."""
-    return json_reply(error.body(), status=error.status, headers=error.headers | (headers or {}))
+def error_reply(error: ApiError) -> web.Response:
+    """The response for an error of a request that nobody could read."""
+    return json_reply(error.body(), status=error.status, headers=error.headers)
+
+
+def _reply(
+    request: web.Request, error: ApiError, headers: dict[str, str] | None = None
+) -> web.Response:
+    return json_reply(
+        error_document(request.path, error),
+        status=error.status,
+        headers=error.headers | (headers or {}),
+    )
 
 
 def http_error(status: int, message: str) -> ApiError:

@@ -15,23 +15,33 @@ _HEADERS = {
 
 
 class SseWriter:
-    """Writes events to a client; a write waits when the client is slow."""
+    """Writes events to a client; a write waits when the client is slow.
 
-    def __init__(self, response: web.StreamResponse) -> None:
+    `named` events have the `type` of their document as their name.
+    """
+
+    def __init__(self, response: web.StreamResponse, *, named: bool = False) -> None:
         self.response = response
+        self._named = named
 
     @classmethod
-    async def open(cls, request: web.Request) -> Self:
+    async def open(cls, request: web.Request, *, named: bool = False) -> Self:
         """Send the headers: from here on an error can only be an event."""
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        return cls(response)
+        return cls(response, named=named)
 
     async def send(self, documents: Iterable[Any]) -> None:
         """Each JSON document as one event, all in one write."""
-        events = [b"data: " + msgspec.json.encode(document) + b"\n\n" for document in documents]
+        events = [
+            self._name(document) + b"data: " + msgspec.json.encode(document) + b"\n\n"
+            for document in documents
+        ]
         if events:
             await self.response.write(b"".join(events))
+
+    def _name(self, document: Any) -> bytes:
+        return b"event: %s\n" % document["type"].encode() if self._named else b""
 
     async def ping(self) -> None:
         """A comment that keeps proxies and clients from giving up."""

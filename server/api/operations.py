@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from server.api import schema_replies as replies
+from server.api.anthropic import operations as anthropic
 from server.api.completions import operations as completions
 from server.api.embeddings import operations as embeddings
 from server.api.llama_server import operations as llama_server
@@ -130,4 +131,10 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ),
 }
 
-OPERATIONS: Final = _OWN | completions.OPERATIONS | llama_server.OPERATIONS | embeddings.OPERATIONS
+OPERATIONS: Final = (
+    _OWN
+    | anthropic.OPERATIONS
+    | completions.OPERATIONS
+    | embeddings.OPERATIONS
+    | llama_server.OPERATIONS
+)

@@ -7,6 +7,7 @@ mistaken for one; the order within a method still matters.
 from aiohttp import web
 
 from server.api import openai, openapi, ops, probes, v2_chat, v2_events, v2_models
+from server.api.anthropic import handlers as anthropic
 from server.api.completions import handlers as texts
 from server.api.embeddings import handlers as vectors
 from server.api.llama_server import text
@@ -48,6 +49,8 @@ def _table() -> list[web.RouteDef]:
         web.get("/v1/models", openai.list_models),
         web.get(f"/v1/models/{_ID}", openai.show_model),
         web.post("/v1/chat/completions", openai.chat_completions),
+        web.post("/v1/messages", anthropic.messages),
+        web.post("/v1/messages/count_tokens", anthropic.count_tokens),
         web.post("/v1/completions", texts.completions),
         *(web.post(path, texts.native_completion) for path in ("/completion", "/completions")),
         web.post("/tokenize", text.tokenize),

@@ -5,6 +5,7 @@ import logging
 from aiohttp import web
 
 from server.api.chunks import ChunkForm
+from server.error_forms import error_document
 from server.errors import ApiError
 from server.keys import CONFIG, REQUEST_ID
 from server.middleware import unexpected_error
@@ -22,6 +23,7 @@ async def stream_answer(
     ping_interval: int | None = None,
     *,
     end_mark: bool = True,
+    named_events: bool = False,
 ) -> web.StreamResponse:
     """Write `stream` to the client as it comes, and return the finished response.
 
@@ -29,11 +31,11 @@ async def stream_answer(
     JSON answer with its status; not longer than the configured time, though. After that an error is
     an event, and the stream ends without [DONE]. While nothing comes, a comment is written every
     `ping_interval` seconds; None is the configured time, less than 1 is never. `end_mark` is the
-    [DONE] of OpenAI's streams.
+    [DONE] of OpenAI's streams, `named_events` are Anthropic's.
     """
     config = request.app[CONFIG]
     first = await stream.next(config.header_hold_seconds)
-    sse = await SseWriter.open(request)
+    sse = await SseWriter.open(request, named=named_events)
     try:
         ping_seconds = _ping_seconds(ping_interval, config.ping_seconds)
         await _write(sse, stream, form, first, ping_seconds)
@@ -41,10 +43,10 @@ async def stream_answer(
     except ConnectionResetError:
         logger.debug("request %s: the client has gone", request[REQUEST_ID])
     except ApiError as error:
-        await sse.send([error.body()])
+        await sse.send([error_document(request.path, error)])
     except Exception as error:
         logger.exception("request %s failed in mid-stream", request[REQUEST_ID])
-        await sse.send([unexpected_error(request, error).body()])
+        await sse.send([error_document(request.path, unexpected_error(request, error))])
     return sse.response
 
 

@@ -1,0 +1,44 @@
+"""POST /v1/messages and /v1/messages/count_tokens: Anthropic's dialect."""
+
+from aiohttp import web
+
+from server.api.anthropic.documents import AnthropicEvents, message_document
+from server.api.anthropic.jobs import chat_prompt, messages_job
+from server.api.anthropic.schema import CountBody, CountDocument, MessagesBody
+from server.api.begin import begin_generation
+from server.api.served_model import served_model
+from server.api.streaming import stream_answer
+from server.inquiry import ask
+from server.job import Job
+from server.keys import CALLER, REGISTRY
+from server.replies import json_reply, read_body
+from server.tasks import Render, Rendered
+
+
+async def messages(request: web.Request) -> web.StreamResponse:
+    """POST /v1/messages."""
+    body = await read_body(request, MessagesBody)
+    job = messages_job(body, request[CALLER].name)
+    model_id = served_model(request, body.model)
+    model = body.model or model_id
+    async with begin_generation(request, model_id, job) as generation:
+        if body.stream:
+            return await stream_answer(
+                request,
+                generation.stream,
+                AnthropicEvents(model),
+                body.sse_ping_interval,
+                end_mark=False,
+                named_events=True,
+            )
+        answer = await generation.collect()
+    return json_reply(message_document(model, answer))
+
+
+async def count_tokens(request: web.Request) -> web.Response:
+    """POST /v1/messages/count_tokens: how long a prompt is; nothing is generated."""
+    body = await read_body(request, CountBody)
+    task = Render(Job(prompt=chat_prompt(body)))
+    result = await ask(request.app[REGISTRY], served_model(request, body.model), task)
+    assert isinstance(result, Rendered)
+    return json_reply(CountDocument(result.n_tokens))

@@ -1,0 +1,28 @@
+"""What the routes of Anthropic's dialect do, for the OpenAPI description."""
+
+from typing import Final
+
+from server.api.anthropic import schema
+from server.api.operation import BODY, BUSY, MODEL, Operation
+
+_ERRORS = (*MODEL, *BODY, *BUSY, 409)
+
+OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
+    ("POST", "/v1/messages"): Operation(
+        tag="Anthropic",
+        summary="Answer a conversation in Anthropic's form, whole or as events",
+        body=schema.MessagesBody,
+        needs_body=True,
+        reply=schema.MessageDocument,
+        streams=True,
+        errors=_ERRORS,
+    ),
+    ("POST", "/v1/messages/count_tokens"): Operation(
+        tag="Anthropic",
+        summary="The tokens of a conversation; nothing is generated",
+        body=schema.CountBody,
+        needs_body=True,
+        reply=schema.CountDocument,
+        errors=_ERRORS,
+    ),
+}
