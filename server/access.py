@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler, Middleware
 from server.api_keys import Caller, KeyRing, key_name
 from server.config import ServerConfig
 from server.errors import AuthenticationError, ForbiddenError
-from server.keys import CALLER
+from server.keys import CALLER, CONFIG
 
 # Patterns as in server.api.routes: what was matched counts, not how the path was spelled.
 _PUBLIC = frozenset({"/health", "/v1/health", "/live", "/ready"})
@@ -33,7 +33,6 @@ def require_key(config: ServerConfig) -> Middleware:
     """
     ring = KeyRing(config.api_keys, config.admin_keys)
     needs_key = bool(config.api_keys)
-    has_admins = bool(config.admin_keys)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -43,14 +42,20 @@ def require_key(config: ServerConfig) -> Middleware:
         # A browser's preflight cannot carry a key.
         if caller is None and needs_key and pattern not in _PUBLIC and request.method != "OPTIONS":
             raise AuthenticationError(was_given=_key(request) is not None)
-        if has_admins and pattern in _ADMIN and not request[CALLER].is_admin:
-            raise ForbiddenError(
-                "this needs an admin key; an ordinary one is for chats and looking",
-                code="admin_key_required",
-            )
+        if pattern in _ADMIN:
+            require_admin(request)
         return await handler(request)
 
     return check
+
+
+def require_admin(request: web.Request) -> None:
+    """Refuse what changes the models in memory to whoever is no admin, where there are admins."""
+    if request.app[CONFIG].admin_keys and not request[CALLER].is_admin:
+        raise ForbiddenError(
+            "this needs an admin key; an ordinary one is for chats and looking",
+            code="admin_key_required",
+        )
 
 
 def _caller(request: web.Request, ring: KeyRing) -> Caller | None:

@@ -4,7 +4,10 @@ from typing import Any
 
 from server.errors import ApiError
 
-_ANTHROPIC_PATH = "/v1/messages"
+_ANTHROPIC_PATHS = ("/v1/messages", "/v1/messages/count_tokens")
+_OLLAMA_PATHS = tuple(
+    f"/api/{name}" for name in ("chat", "generate", "embed", "show", "tags", "ps", "version")
+)
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -20,10 +23,13 @@ _ANTHROPIC_TYPES = {
 def error_document(path: str, error: ApiError) -> dict[str, Any]:
     """The JSON of an error that a request for `path` met.
 
-    Anthropic's form has its own words for the type; our further keys stay beside it.
+    Anthropic's form has its own words for the type, Ollama's is the message; our keys
+    stay beside.
     """
     document = error.body()
-    if _ANTHROPIC_PATH not in path:
+    if path.endswith(_OLLAMA_PATHS):
+        return {"error": error.message, "param": error.param, "code": error.code}
+    if not path.endswith(_ANTHROPIC_PATHS):
         return document
     kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
     return {"type": "error", "error": document["error"] | {"type": kind}}

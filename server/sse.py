@@ -17,19 +17,25 @@ _HEADERS = {
 class SseWriter:
     """Writes events to a client; a write waits when the client is slow.
 
-    `named` events have the `type` of their document as their name.
+    `named` events have the `type` of their document as their name;
+    `end_mark` is the [DONE] of OpenAI's streams.
     """
 
-    def __init__(self, response: web.StreamResponse, *, named: bool = False) -> None:
+    def __init__(
+        self, response: web.StreamResponse, *, named: bool = False, end_mark: bool = True
+    ) -> None:
         self.response = response
         self._named = named
+        self._end_mark = end_mark
 
     @classmethod
-    async def open(cls, request: web.Request, *, named: bool = False) -> Self:
+    async def open(
+        cls, request: web.Request, *, named: bool = False, end_mark: bool = True
+    ) -> Self:
         """Send the headers: from here on an error can only be an event."""
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        return cls(response, named=named)
+        return cls(response, named=named, end_mark=end_mark)
 
     async def send(self, documents: Iterable[Any]) -> None:
         """Each JSON document as one event, all in one write."""
@@ -47,8 +53,8 @@ class SseWriter:
         """A comment that keeps proxies and clients from giving up."""
         await self.response.write(b":\n\n")
 
-    async def finish(self, *, end_mark: bool = True) -> None:
-        """The end, after the mark of OpenAI's streams or without it."""
-        if end_mark:
+    async def finish(self) -> None:
+        """The end."""
+        if self._end_mark:
             await self.response.write(b"data: [DONE]\n\n")
         await self.response.write_eof()

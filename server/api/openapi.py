@@ -12,9 +12,8 @@ import msgspec
 from aiohttp import web
 
 from llamabind import __version__
-from server.api.operation import EVENTS, HTML, JSON, Operation
+from server.api.operation import EVENTS, HTML, JSON, LINES, Operation
 from server.api.operations import OPERATIONS
-from server.api.schema_replies import ErrorDocument
 from server.replies import json_reply
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -84,9 +83,11 @@ def plain_path(path: str) -> str:
 
 def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Any], dict[str, Any]]:
     """References by type, and the components they refer to."""
-    types: list[Any] = [ErrorDocument]
+    types: list[Any] = []
     for operation in operations:
-        types += [kind for kind in (operation.body, operation.reply) if kind is not None]
+        types += [
+            kind for kind in (operation.body, operation.reply, operation.error) if kind is not None
+        ]
     unique = list(dict.fromkeys(types))
     references, components = msgspec.json.schema_components(unique, ref_template=_REFERENCE)
     for component in components.values():
@@ -137,11 +138,13 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
         content[JSON] = {"schema": schemas[operation.reply]}
     if operation.streams:
         content[EVENTS] = {"schema": {"description": _STREAM_TEXT}}
+    if operation.lines:
+        content[LINES] = {"schema": {"description": "JSON documents, one a line"}}
     if operation.text is not None:
         content[operation.text] = {"schema": {"type": "string"}}
     responses = {"200": {"description": "success", "content": content}}
     for status in operation.all_errors:
-        error = schemas[ErrorDocument]
+        error = schemas[operation.error]
         if status == HTTPStatus.SERVICE_UNAVAILABLE and operation.tag == "Operation":
             # A probe's own document says more than an error would.
             error = {"anyOf": [error, schemas[operation.reply]]}

@@ -5,7 +5,10 @@ from typing import Any, Final
 
 import msgspec
 
+from server.api.schema_replies import ErrorDocument
+
 JSON: Final = "application/json"
+LINES: Final = "application/x-ndjson"
 EVENTS: Final = "text/event-stream"
 TEXT: Final = "text/plain"
 HTML: Final = "text/html"
@@ -20,7 +23,8 @@ BUSY = (429, 500, 501, 503, 507)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One route. `reply` is the struct of a 200 in JSON; `streams` adds server-sent events.
+    """One route. `reply` is the struct of a 200 in JSON; `streams` adds server-sent events,
+    `lines` JSON documents line by line; `error` is the struct of every other answer.
 
     `body` is the very struct that parses the request; `query` maps parameters to their schemas.
     """
@@ -31,8 +35,10 @@ class Operation:
     needs_body: bool = False
     reply: Any = None
     streams: bool = False
+    lines: bool = False
     text: str | None = None
     errors: tuple[int, ...] = ()
+    error: Any = ErrorDocument
     query: tuple[tuple[str, dict[str, str]], ...] = ()
 
     @property

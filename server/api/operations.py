@@ -7,6 +7,7 @@ from server.api.anthropic import operations as anthropic
 from server.api.completions import operations as completions
 from server.api.embeddings import operations as embeddings
 from server.api.llama_server import operations as llama_server
+from server.api.ollama import operations as ollama
 from server.api.operation import BODY, BUSY, HTML, MODEL, TEXT, Operation
 from server.api.schema_openai import CompletionBody
 from server.api.schema_v2 import ChatBody, UnloadBody
@@ -137,4 +138,5 @@ OPERATIONS: Final = (
     | completions.OPERATIONS
     | embeddings.OPERATIONS
     | llama_server.OPERATIONS
+    | ollama.OPERATIONS
 )

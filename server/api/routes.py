@@ -11,6 +11,8 @@ from server.api.anthropic import handlers as anthropic
 from server.api.completions import handlers as texts
 from server.api.embeddings import handlers as vectors
 from server.api.llama_server import text
+from server.api.ollama import handlers as ollama
+from server.api.ollama import models as ollama_models
 
 _ID = "{model_id:.+}"
 _RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
@@ -49,6 +51,13 @@ def _table() -> list[web.RouteDef]:
         web.get("/v1/models", openai.list_models),
         web.get(f"/v1/models/{_ID}", openai.show_model),
         web.post("/v1/chat/completions", openai.chat_completions),
+        web.post("/api/chat", ollama.chat),
+        web.post("/api/generate", ollama.generate),
+        web.post("/api/embed", ollama.embed),
+        web.post("/api/show", ollama_models.show),
+        web.get("/api/tags", ollama_models.tags),
+        web.get("/api/ps", ollama_models.processes),
+        web.get("/api/version", ollama_models.version),
         web.post("/v1/messages", anthropic.messages),
         web.post("/v1/messages/count_tokens", anthropic.count_tokens),
         web.post("/v1/completions", texts.completions),

@@ -1,6 +1,8 @@
-"""Writing one generation as server-sent events, for every dialect."""
+"""Writing one generation as it comes, for every dialect."""
 
 import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol, TypeAlias
 
 from aiohttp import web
 
@@ -16,42 +18,60 @@ from server.stream import TokenStream
 logger = logging.getLogger(__name__)
 
 
+class AnswerWriter(Protocol):
+    """Writes documents to a client, in a dialect's way."""
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """What is written to."""
+
+    async def send(self, documents: Iterable[Any]) -> None:
+        """Write documents."""
+
+    async def ping(self) -> None:
+        """Show that the server is there still."""
+
+    async def finish(self) -> None:
+        """The end of a whole answer."""
+
+
+OpenWriter: TypeAlias = Callable[[web.Request], Awaitable[AnswerWriter]]
+
+
 async def stream_answer(
     request: web.Request,
     stream: TokenStream,
     form: ChunkForm,
     ping_interval: int | None = None,
     *,
-    end_mark: bool = True,
-    named_events: bool = False,
+    open_writer: OpenWriter = SseWriter.open,
 ) -> web.StreamResponse:
     """Write `stream` to the client as it comes, and return the finished response.
 
     The headers are held back until the first text is there, so that an error before it is a plain
     JSON answer with its status; not longer than the configured time, though. After that an error is
     an event, and the stream ends without [DONE]. While nothing comes, a comment is written every
-    `ping_interval` seconds; None is the configured time, less than 1 is never. `end_mark` is the
-    [DONE] of OpenAI's streams, `named_events` are Anthropic's.
+    `ping_interval` seconds; None is the configured time, less than 1 is never.
     """
     config = request.app[CONFIG]
     first = await stream.next(config.header_hold_seconds)
-    sse = await SseWriter.open(request, named=named_events)
+    writer = await open_writer(request)
     try:
         ping_seconds = _ping_seconds(ping_interval, config.ping_seconds)
-        await _write(sse, stream, form, first, ping_seconds)
-        await sse.finish(end_mark=end_mark)
+        await _write(writer, stream, form, first, ping_seconds)
+        await writer.finish()
     except ConnectionResetError:
         logger.debug("request %s: the client has gone", request[REQUEST_ID])
     except ApiError as error:
-        await sse.send([error_document(request.path, error)])
+        await writer.send([error_document(request.path, error)])
     except Exception as error:
         logger.exception("request %s failed in mid-stream", request[REQUEST_ID])
-        await sse.send([error_document(request.path, unexpected_error(request, error))])
-    return sse.response
+        await writer.send([error_document(request.path, unexpected_error(request, error))])
+    return writer.response
 
 
 async def _write(
-    sse: SseWriter,
+    writer: AnswerWriter,
     stream: TokenStream,
     form: ChunkForm,
     output: SequenceOutput | None,
@@ -59,11 +79,11 @@ async def _write(
 ) -> None:
     while True:
         if output is None:
-            await sse.ping()
+            await writer.ping()
         else:
-            await sse.send(form.chunks(output))
+            await writer.send(form.chunks(output))
         if stream.is_done:
-            await sse.send(form.ending(stream.usage))
+            await writer.send(form.ending(stream.usage))
             return
         output = await stream.next(ping_seconds)
 

@@ -48,6 +48,11 @@ def test_one_question_has_one_answer_in_every_dialect(server: ServerProcess, que
     continued = {"model": TINY, "prompt": prompt, "temperature": 0, "max_tokens": 80}
     assert server.post("/v1/completions", continued)["choices"][0]["text"] == ours
     assert server.post("/completion", continued)["content"] == ours
+    options = {"temperature": 0, "num_predict": 80}
+    asked = {"model": "tiny-chat", "stream": False, "options": options}
+    told = server.post("/api/chat", asked | {"messages": chat["messages"]})
+    assert told["message"]["content"] == ours
+    assert server.post("/api/generate", asked | {"prompt": question})["response"] == ours
 
 
 def test_anthropics_count_is_that_of_the_usage(server: ServerProcess) -> None:

@@ -1,5 +1,7 @@
 """POST /v1/messages and /v1/messages/count_tokens: Anthropic's dialect."""
 
+from functools import partial
+
 from aiohttp import web
 
 from server.api.anthropic.documents import AnthropicEvents, message_document
@@ -12,6 +14,7 @@ from server.inquiry import ask
 from server.job import Job
 from server.keys import CALLER, REGISTRY
 from server.replies import json_reply, read_body
+from server.sse import SseWriter
 from server.tasks import Render, Rendered
 
 
@@ -28,8 +31,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
                 generation.stream,
                 AnthropicEvents(model),
                 body.sse_ping_interval,
-                end_mark=False,
-                named_events=True,
+                open_writer=partial(SseWriter.open, named=True, end_mark=False),
             )
         answer = await generation.collect()
     return json_reply(message_document(model, answer))

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from server.generation import Generation
 from server.job import Job
 from server.keys import CALLER, REGISTRY
 from server.replies import json_reply, read_body
+from server.sse import SseWriter
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
@@ -56,7 +58,11 @@ async def native_completion(request: web.Request) -> web.StreamResponse:
         if body.stream:
             form = NativeChunks(model)
             return await stream_answer(
-                request, generation.stream, form, body.sse_ping_interval, end_mark=False
+                request,
+                generation.stream,
+                form,
+                body.sse_ping_interval,
+                open_writer=partial(SseWriter.open, end_mark=False),
             )
         answer = await generation.collect()
     choice = answer.choices[0]

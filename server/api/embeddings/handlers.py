@@ -37,7 +37,7 @@ async def embeddings(request: web.Request) -> web.Response:
         request.app[REGISTRY], model_id, Embed(inputs=inputs_of(body.input, "input"))
     )
     assert isinstance(result, Vectors)
-    vectors = [_cut(np.frombuffer(raw, "<f4"), body.dimensions) for raw in result.vectors]
+    vectors = [shortened(np.frombuffer(raw, "<f4"), body.dimensions) for raw in result.vectors]
     is_base64 = body.encoding_format == "base64"
     items = [
         EmbeddingItem(
@@ -88,7 +88,7 @@ async def rerank(request: web.Request) -> web.Response:
     return json_reply(RerankDocument(results=ranked, model=body.model or model_id, usage=usage))
 
 
-def _cut(vector: Vector, dimensions: int | None) -> Vector:
+def shortened(vector: Vector, dimensions: int | None) -> Vector:
     """The first `dimensions` numbers, of length 1 again, as OpenAI does it."""
     if dimensions is None:
         return vector

@@ -1,0 +1,108 @@
+"""Ollama's answers, whole and line by line."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from server.answer import Answer, CalledTool, Timing
+from server.formats import iso_time, utc_now
+from server.protocol import SequenceOutput
+from server.stream import TokenUsage
+
+Piece = Callable[[str, str, list[CalledTool]], dict[str, Any]]
+
+
+def chat_piece(text: str, thinking: str, calls: list[CalledTool]) -> dict[str, Any]:
+    """What /api/chat has: a message."""
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if thinking:
+        message["thinking"] = thinking
+    if calls:
+        message["tool_calls"] = [
+            {"function": {"name": call.name, "arguments": _arguments(call.arguments)}}
+            for call in calls
+        ]
+    return {"message": message}
+
+
+def generate_piece(text: str, thinking: str, calls: list[CalledTool]) -> dict[str, Any]:  # noqa: ARG001 - it has no tools
+    """What /api/generate has: a text."""
+    return {"response": text} | ({"thinking": thinking} if thinking else {})
+
+
+class OllamaLines:
+    """The lines of a stream. A call of a tool comes whole, when the answer has ended."""
+
+    def __init__(self, model: str, piece: Piece) -> None:
+        self._model = model
+        self._piece = piece
+        self._calls: list[CalledTool] = []
+        self._last: dict[str, Any] = {}
+        self._started = time.monotonic()
+
+    def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
+        """The lines for one output."""
+        lines = []
+        for piece in output.tool_calls:
+            if piece.index == len(self._calls):
+                self._calls.append(CalledTool(piece.id or "", piece.name or ""))
+            self._calls[piece.index].arguments += piece.arguments
+        if output.text or output.reasoning:
+            lines.append(self._line(output.text, output.reasoning, []))
+        if output.finish_reason is not None:
+            if self._calls:
+                lines.append(self._line("", "", self._calls))
+            usage = TokenUsage(output.prompt_tokens, output.completion_tokens, output.cached_tokens)
+            timing = Timing(*(output.timings_ms or (0.0, 0.0, 0.0)))
+            end = _end(output.finish_reason, usage, timing, time.monotonic() - self._started)
+            self._last = self._line("", "", []) | end
+        return lines
+
+    def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:  # noqa: ARG002 - counted already
+        """The line that says how it ended."""
+        return [self._last]
+
+    def _line(self, text: str, thinking: str, calls: list[CalledTool]) -> dict[str, Any]:
+        return _head(self._model, done=False) | self._piece(text, thinking, calls)
+
+
+def answer_document(model: str, piece: Piece, answer: Answer, seconds: float) -> dict[str, Any]:
+    """A whole answer, which took `seconds`."""
+    choice = answer.choices[0]
+    head = _head(model, done=True) | piece(choice.text, choice.reasoning, choice.tool_calls)
+    return head | _end(choice.finish_reason, answer.usage, answer.timing, seconds)
+
+
+def idle_document(model: str, piece: Piece, reason: str) -> dict[str, Any]:
+    """The answer to a request that had nothing to say."""
+    return _head(model, done=True) | piece("", "", []) | {"done_reason": reason}
+
+
+def _head(model: str, *, done: bool) -> dict[str, Any]:
+    return {"model": model, "created_at": iso_time(utc_now()), "done": done}
+
+
+def _end(finish_reason: str, usage: TokenUsage, timing: Timing, seconds: float) -> dict[str, Any]:
+    """Durations in nanoseconds; what is no computing counts as waiting for the load."""
+    return {
+        "done": True,
+        "done_reason": "length" if finish_reason == "length" else "stop",
+        "total_duration": int(seconds * 1e9),
+        "load_duration": max(
+            0, int(seconds * 1e9 - (timing.prompt_ms + timing.predicted_ms) * 1e6)
+        ),
+        "prompt_eval_count": usage.prompt,
+        "prompt_eval_duration": int(timing.prompt_ms * 1e6),
+        "eval_count": usage.completion,
+        "eval_duration": int(timing.predicted_ms * 1e6),
+    }
+
+
+def _arguments(text: str) -> Any:
+    """The arguments as an object; an answer that was cut off may hold only the half of them."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return {}

@@ -1,0 +1,92 @@
+"""Ollama's /api/chat, /api/generate and /api/embed."""
+
+import time
+
+import numpy as np
+from aiohttp import web
+
+from server.access import require_admin
+from server.api.begin import begin_generation
+from server.api.embeddings.handlers import shortened
+from server.api.ollama.documents import (
+    OllamaLines,
+    Piece,
+    answer_document,
+    chat_piece,
+    generate_piece,
+    idle_document,
+)
+from server.api.ollama.jobs import chat_job, generate_job
+from server.api.ollama.models import find_model
+from server.api.ollama.schema import Asking, EmbedBody, GenerateBody, OllamaChatBody, OllamaVectors
+from server.api.streaming import stream_answer
+from server.errors import InvalidRequestError
+from server.inquiry import ask
+from server.job import Job
+from server.keys import CALLER, REGISTRY
+from server.ndjson import NdjsonWriter
+from server.replies import json_reply, read_body
+from server.tasks import Embed, Vectors
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    """POST /api/chat."""
+    body = await read_body(request, OllamaChatBody)
+    if not body.messages:
+        return await _load_or_unload(request, body, chat_piece)
+    return await _answer(request, body, chat_job(body, request[CALLER].name), chat_piece)
+
+
+async def generate(request: web.Request) -> web.StreamResponse:
+    """POST /api/generate."""
+    body = await read_body(request, GenerateBody)
+    if not body.prompt:
+        return await _load_or_unload(request, body, generate_piece)
+    return await _answer(request, body, generate_job(body, request[CALLER].name), generate_piece)
+
+
+async def embed(request: web.Request) -> web.Response:
+    """POST /api/embed."""
+    started = time.monotonic()
+    body = await read_body(request, EmbedBody)
+    inputs = (body.input,) if isinstance(body.input, str) else tuple(body.input)
+    if not inputs:
+        raise InvalidRequestError("field 'input' must not be empty", param="input")
+    entry = await find_model(request, body.model)
+    result = await ask(request.app[REGISTRY], entry.id, Embed(inputs=inputs))
+    assert isinstance(result, Vectors)
+    vectors = [shortened(np.frombuffer(raw, "<f4"), body.dimensions) for raw in result.vectors]
+    return json_reply(
+        OllamaVectors(
+            model=body.model,
+            embeddings=[vector.tolist() for vector in vectors],
+            total_duration=int((time.monotonic() - started) * 1e9),
+            prompt_eval_count=sum(result.n_tokens),
+        )
+    )
+
+
+async def _answer(request: web.Request, body: Asking, job: Job, piece: Piece) -> web.StreamResponse:
+    started = time.monotonic()
+    entry = await find_model(request, body.model)
+    async with begin_generation(request, entry.id, job) as generation:
+        if body.streams:
+            lines = OllamaLines(body.model, piece)
+            return await stream_answer(
+                request, generation.stream, lines, open_writer=NdjsonWriter.open
+            )
+        answer = await generation.collect()
+    return json_reply(answer_document(body.model, piece, answer, time.monotonic() - started))
+
+
+async def _load_or_unload(request: web.Request, body: Asking, piece: Piece) -> web.Response:
+    """Ollama's clients load a model by asking nothing, and unload it by keeping it for no time."""
+    require_admin(request)
+    entry = await find_model(request, body.model)
+    registry = request.app[REGISTRY]
+    if not body.unloads:
+        await registry.load(entry.id)
+    elif entry.is_in_memory:
+        await registry.unload(entry.id)
+    reason = "unload" if body.unloads else "load"
+    return json_reply(idle_document(body.model, piece, reason))

@@ -1,0 +1,70 @@
+"""Ollama's requests as jobs."""
+
+from typing import Any
+
+import msgspec
+
+from server.api.ollama.schema import Asking, GenerateBody, OllamaChatBody, OllamaMessage, Options
+from server.api.schema_messages import ChatMessage, FunctionCall, ToolCall, wire_tools
+from server.errors import InvalidRequestError
+from server.job import ChatPrompt, Job, TextPrompt
+
+
+def chat_job(body: OllamaChatBody, caller: str) -> Job:
+    """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
+    messages = [_wire(message, index) for index, message in enumerate(body.messages)]
+    prompt = _chat_prompt(body, messages, wire_tools(body.tools))
+    return Job(prompt=prompt, caller=caller, **_fields(body))
+
+
+def generate_job(body: GenerateBody, caller: str) -> Job:
+    """The same for a prompt; `raw` is continued as it is, others are a user's message."""
+    for name in ("suffix", "template", "images"):
+        if getattr(body, name):
+            raise InvalidRequestError(f"field '{name}': is not supported", param=name)
+    if body.raw:
+        prompt: ChatPrompt | TextPrompt = TextPrompt(
+            content=body.prompt, json_schema=body.json_schema
+        )
+    else:
+        messages = [{"role": "user", "content": body.prompt}]
+        if body.system:
+            messages.insert(0, {"role": "system", "content": body.system})
+        prompt = _chat_prompt(body, messages, None)
+    return Job(prompt=prompt, caller=caller, **_fields(body))
+
+
+def _chat_prompt(
+    body: Asking, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+) -> ChatPrompt:
+    return ChatPrompt(
+        messages=messages,
+        tools=tools,
+        json_schema=body.json_schema,
+        enable_thinking=None if body.think is None else bool(body.think),
+        reasoning_effort=body.think if isinstance(body.think, str) else None,
+    )
+
+
+def _fields(body: Asking) -> dict[str, Any]:
+    return (body.options or Options()).fields()
+
+
+def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
+    place = f"messages[{index}]"
+    if message.images:
+        param = f"{place}.images"
+        raise InvalidRequestError(f"field '{param}': images are not supported", param=param)
+    calls = [
+        ToolCall(
+            FunctionCall(call.function.name, msgspec.json.encode(call.function.arguments).decode())
+        )
+        for call in message.tool_calls or ()
+    ]
+    return ChatMessage(
+        role=message.role,
+        content=message.content,
+        name=message.tool_name,
+        reasoning_content=message.thinking,
+        tool_calls=calls or None,
+    ).to_wire(place)

@@ -1,0 +1,105 @@
+"""Ollama's /api/tags, /api/ps, /api/show, /api/version."""
+
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from server.api.ollama.schema import (
+    OllamaModel,
+    OllamaModels,
+    ShowBody,
+    VersionDocument,
+)
+from server.errors import ModelNotFoundError
+from server.formats import iso_time
+from server.keys import CONFIG, REGISTRY, STATUS
+from server.model_entry import ModelEntry
+from server.replies import json_reply, read_body
+
+_TAG = ":latest"
+
+
+async def find_model(request: web.Request, name: str) -> ModelEntry:
+    """The model of a name as Ollama's clients write it: without .gguf, and with a tag."""
+    registry = request.app[REGISTRY]
+    only = request.app[CONFIG].model_file
+    if only is not None:
+        return await registry.find(only.name)
+    plain = name.removesuffix(_TAG)
+    for candidate in (name, plain, f"{plain}.gguf"):
+        with suppress(ModelNotFoundError):
+            return await registry.find(candidate)
+    return await registry.find(name)
+
+
+async def tags(request: web.Request) -> web.Response:
+    """GET /api/tags: all models that can be loaded."""
+    entries = await request.app[REGISTRY].list()
+    return json_reply(OllamaModels([_model(entry) for entry in entries if not entry.file.broken]))
+
+
+async def processes(request: web.Request) -> web.Response:
+    """GET /api/ps: the models in memory."""
+    entries = [entry for entry in await request.app[REGISTRY].list() if entry.is_in_memory]
+    return json_reply(OllamaModels([_process(entry) for entry in entries]))
+
+
+async def show(request: web.Request) -> web.Response:
+    """POST /api/show: one model."""
+    body = await read_body(request, ShowBody)
+    entry = await find_model(request, body.model)
+    header = entry.file.header
+    info = dict(header.metadata) if header else {}
+    template = info.pop("tokenizer.chat_template", None)
+    capabilities = ["embedding"] if entry.settings.embedding else ["completion", "tools"]
+    document = OllamaModel(
+        modified_at=iso_time(entry.file.modified),
+        template=str(template or ""),
+        details=_details(entry),
+        model_info=info,
+        capabilities=capabilities,
+    )
+    return json_reply(document)
+
+
+async def version(request: web.Request) -> web.Response:
+    """GET /api/version."""
+    return json_reply(VersionDocument(request.app[STATUS].version))
+
+
+def _model(entry: ModelEntry) -> dict[str, Any]:
+    file = entry.file
+    return {
+        "name": file.id,
+        "model": file.id,
+        "modified_at": iso_time(file.modified),
+        "size": file.size,
+        "digest": "",
+        "details": _details(entry),
+    }
+
+
+def _process(entry: ModelEntry) -> dict[str, Any]:
+    model = entry.worker.model
+    on_gpu = sum(device.used_bytes for device in entry.memory if device.kind == "gpu")
+    return _model(entry) | {
+        "size": model.memory_bytes,
+        "size_vram": on_gpu,
+        "context_length": model.n_ctx,
+    }
+
+
+def _details(entry: ModelEntry) -> dict[str, Any]:
+    file, header = entry.file, entry.file.header
+    family = (header.architecture if header else None) or ""
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": family,
+        "families": [family],
+        "parameter_size": f"{file.parameter_count / 1e9:.1f}B"
+        if file.parameter_count >= 1e9
+        else f"{file.parameter_count / 1e6:.1f}M",
+        "quantization_level": "",
+    }

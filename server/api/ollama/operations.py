@@ -1,0 +1,67 @@
+"""What the routes of Ollama's dialect do, for the OpenAPI description."""
+
+from typing import Final
+
+from server.api.ollama import schema
+from server.api.operation import BODY, BUSY, MODEL, Operation
+
+_ERRORS = (*MODEL, *BODY, *BUSY, 409)
+
+OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
+    ("POST", "/api/chat"): Operation(
+        tag="Ollama",
+        summary="Answer a conversation, line by line unless stream is false",
+        body=schema.OllamaChatBody,
+        needs_body=True,
+        reply=schema.OllamaAnswer,
+        lines=True,
+        error=schema.OllamaError,
+        errors=_ERRORS,
+    ),
+    ("POST", "/api/generate"): Operation(
+        tag="Ollama",
+        summary="Answer a prompt, line by line unless stream is false",
+        body=schema.GenerateBody,
+        needs_body=True,
+        reply=schema.OllamaAnswer,
+        lines=True,
+        error=schema.OllamaError,
+        errors=_ERRORS,
+    ),
+    ("POST", "/api/embed"): Operation(
+        tag="Ollama",
+        summary="A vector for each text",
+        body=schema.EmbedBody,
+        needs_body=True,
+        reply=schema.OllamaVectors,
+        error=schema.OllamaError,
+        errors=_ERRORS,
+    ),
+    ("POST", "/api/show"): Operation(
+        tag="Ollama",
+        summary="One model",
+        body=schema.ShowBody,
+        needs_body=True,
+        reply=schema.OllamaModel,
+        error=schema.OllamaError,
+        errors=(*MODEL, *BODY),
+    ),
+    ("GET", "/api/tags"): Operation(
+        tag="Ollama",
+        summary="All models on disk",
+        reply=schema.OllamaModels,
+        error=schema.OllamaError,
+    ),
+    ("GET", "/api/ps"): Operation(
+        tag="Ollama",
+        summary="The models in memory",
+        reply=schema.OllamaModels,
+        error=schema.OllamaError,
+    ),
+    ("GET", "/api/version"): Operation(
+        tag="Ollama",
+        summary="The server's version",
+        reply=schema.VersionDocument,
+        error=schema.OllamaError,
+    ),
+}

@@ -1,0 +1,162 @@
+"""The documents of Ollama's API."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from server.api.schema_messages import FunctionName, Tool
+from server.api.schema_sampling import SamplingFields
+from server.errors import InvalidRequestError
+
+ModelName = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=0)]
+Format = Literal["", "json"] | dict[str, Any]
+Think = bool | Literal["low", "medium", "high"]
+KeepAlive = int | float | str
+
+
+class Options(SamplingFields, frozen=True, kw_only=True):
+    """Sampling and limits; what belongs to a load, such as num_ctx, is ignored."""
+
+    num_predict: Annotated[int, Meta(ge=-2, le=2**31 - 1)] | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a Job. Raises InvalidRequestError, InvalidParameterError."""
+        if (self.n or 1) > 1:
+            raise InvalidRequestError("field 'options.n': there is one answer", param="options.n")
+        fields = self.job_fields()
+        if self.num_predict is not None:
+            fields["max_tokens"] = None if self.num_predict < 0 else self.num_predict
+        return fields
+
+
+class CalledFunction(msgspec.Struct, frozen=True):
+    """A function with its arguments as an object."""
+
+    name: FunctionName
+    arguments: dict[str, Any]
+
+
+class CalledTool(msgspec.Struct, frozen=True):
+    """A call that the assistant made."""
+
+    function: CalledFunction
+
+
+class OllamaMessage(msgspec.Struct, frozen=True):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = ""
+    thinking: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[CalledTool] | None = None
+    tool_name: str | None = None
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """What chat and generate have in common; streamed unless `stream` is false."""
+
+    model: ModelName
+    stream: bool | None = None
+    format: Format | None = None
+    options: Options | None = None
+    think: Think | None = None
+    keep_alive: KeepAlive | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer comes in pieces."""
+        return self.stream is not False
+
+    @property
+    def json_schema(self) -> dict[str, Any] | None:
+        """What the answer must follow."""
+        if self.format == "json":
+            return {"type": "object"}
+        return self.format if isinstance(self.format, dict) else None
+
+    @property
+    def unloads(self) -> bool:
+        """Whether keep_alive says that the model is not needed any more."""
+        return str(self.keep_alive) in ("0", "0.0", "0s", "0m", "0h")
+
+
+class OllamaChatBody(Asking, frozen=True, kw_only=True):
+    """The body of POST /api/chat; without messages the model is only loaded, or unloaded."""
+
+    messages: list[OllamaMessage] = []
+    tools: list[Tool] | None = None
+
+
+class GenerateBody(Asking, frozen=True, kw_only=True):
+    """The body of POST /api/generate; without a prompt the model is only loaded, or unloaded."""
+
+    prompt: str = ""
+    system: str | None = None
+    suffix: str | None = None
+    template: str | None = None
+    images: list[str] | None = None
+    raw: bool | None = None
+
+
+class EmbedBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of POST /api/embed."""
+
+    model: ModelName
+    input: str | list[str]
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+
+
+class ShowBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of POST /api/show."""
+
+    model: ModelName
+
+
+class OllamaAnswer(msgspec.Struct):
+    """An answer, or the end of a stream; durations are nanoseconds."""
+
+    model: str
+    created_at: str
+    done: bool
+
+
+class OllamaModels(msgspec.Struct):
+    """The models on disk, or in memory."""
+
+    models: list[dict[str, Any]]
+
+
+class OllamaModel(msgspec.Struct):
+    """One model; `model_info` is its GGUF header."""
+
+    modified_at: str
+    template: str
+    details: dict[str, Any]
+    model_info: dict[str, Any]
+    capabilities: list[str]
+
+
+class OllamaVectors(msgspec.Struct):
+    """A vector for each input."""
+
+    model: str
+    embeddings: list[list[float]]
+    total_duration: int
+    prompt_eval_count: int
+
+
+class VersionDocument(msgspec.Struct):
+    """The version of this server."""
+
+    version: str
+
+
+class OllamaError(msgspec.Struct):
+    """Every answer that is not a success; `param` names the field."""
+
+    error: str
+    param: str | None
+    code: str | None

@@ -1,0 +1,36 @@
+"""NdjsonWriter: JSON documents, one a line, on one response."""
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+
+_HEADERS = {"Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
+
+
+class NdjsonWriter:
+    """Writes lines to a client; a write waits when the client is slow."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self.response = response
+
+    @classmethod
+    async def open(cls, request: web.Request) -> Self:
+        """Send the headers: from here on an error can only be a line."""
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        return cls(response)
+
+    async def send(self, documents: Iterable[Any]) -> None:
+        """Each document as one line, all in one write."""
+        lines = [msgspec.json.encode(document) + b"\n" for document in documents]
+        if lines:
+            await self.response.write(b"".join(lines))
+
+    async def ping(self) -> None:
+        """Nothing: a line that is no document would be an error to clients."""
+
+    async def finish(self) -> None:
+        """The end."""
+        await self.response.write_eof()
