@@ -156,10 +156,25 @@ def read_gguf_header(path: str | os.PathLike[str]) -> GgufHeader:
         raise GgufError(f"the file cannot be read: {error.strerror or error}") from error
 
 
+def read_gguf_shapes(path: str | os.PathLike[str]) -> Mapping[str, tuple[int, ...]]:
+    """Read the shapes of all tensors in the file, by name; the fastest dimension first, as in ggml.
+
+    Raises GgufError as read_gguf_header does.
+    """
+    try:
+        with BoundedFile(path) as reader:
+            parser = _HeaderParser(reader)
+            parser.parse()
+            return parser.shapes
+    except OSError as error:
+        raise GgufError(f"the file cannot be read: {error.strerror or error}") from error
+
+
 class _HeaderParser:
     """Walks the file once, front to back."""
 
     def __init__(self, reader: BoundedFile) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self._reader = reader
         self._metadata: dict[str, Scalar] = {}
         self._arrays: dict[str, GgufArray] = {}
@@ -238,12 +253,10 @@ class _HeaderParser:
     def _read_tensors(self, count: int) -> tuple[int, int]:
         """Parameters of all tensors, and the end of the last one from the start of the data."""
         parameters = end = 0
-        names: set[str] = set()
         for _ in range(count):
             name = self._reader.text(_MAX_TENSOR_NAME_BYTES, "a tensor name")
-            if name in names:
+            if name in self.shapes:
                 raise GgufError(f"tensor {name!r} comes twice")
-            names.add(name)
             elements, size = self._read_shape(name)
             parameters += elements
             end = max(end, self._reader.number(U64) + size)
@@ -260,6 +273,7 @@ class _HeaderParser:
             elements *= length
             if length > _INT64_MAX or elements > _INT64_MAX:
                 raise GgufError(f"tensor {name!r} claims the impossible shape {shape}")
+        self.shapes[name] = tuple(shape)
         block_elements, block_bytes = BLOCK_SIZES.get(self._reader.number(U32), (1, 0))
         if (shape[0] if shape else 1) % block_elements:
             raise GgufError(f"a row of tensor {name!r} is no multiple of {block_elements} elements")

@@ -7,10 +7,10 @@ from weakref import WeakSet
 
 from llamabind._capi import llama
 from llamabind._capi.types import AdapterHandle
-from llamabind.errors import AdapterError, GgufError
-from llamabind.gguf_header import GgufHeader, read_gguf_header
+from llamabind.errors import AdapterError
 from llamabind.handle import Handle
 from llamabind.log import native_log
+from llamabind.lora_file import check_adapter_header
 
 if TYPE_CHECKING:
     from llamabind.context import Context
@@ -29,7 +29,9 @@ class LoraAdapter(Handle[AdapterHandle]):
         self.path = Path(path)
         self.model = model
         self._contexts: WeakSet[Context] = WeakSet()
-        _check_file(model, self.path)
+        if model.params.vocab_only or model.params.no_alloc:
+            raise AdapterError("the model was loaded without its weights")
+        check_adapter_header(self.path, model.architecture)
         position = native_log.position()
         handle = llama.llama_adapter_lora_init(model.ptr, os.fsencode(self.path))
         if not handle:
@@ -46,26 +48,3 @@ class LoraAdapter(Handle[AdapterHandle]):
             if not context.is_closed:
                 context.drop_lora(self)
         llama.llama_adapter_lora_free(handle)
-
-
-def _check_file(model: "Model", path: Path) -> None:
-    """Find what llama_adapter_lora_init would end the process for: keys of an unexpected type."""
-    if model.params.vocab_only or model.params.no_alloc:
-        raise AdapterError("the model was loaded without its weights")
-    if not path.is_file():
-        raise AdapterError(f"{path} is not a file")
-    try:
-        header = read_gguf_header(path)
-    except GgufError as error:
-        raise AdapterError(f"{path}: {error}") from None
-    _check_text(header, path, "general.type", "adapter")
-    _check_text(header, path, "adapter.type", "lora")
-    _check_text(header, path, "general.architecture", model.architecture)
-    if not isinstance(header.metadata.get("adapter.lora.alpha", 0.0), float):
-        raise AdapterError(f"{path}: adapter.lora.alpha is not a 32-bit float")
-
-
-def _check_text(header: GgufHeader, path: Path, key: str, expected: str) -> None:
-    value = header.metadata.get(key)
-    if value != expected:
-        raise AdapterError(f"{path}: {key} is {value!r}, expected {expected!r}")

@@ -11,6 +11,8 @@ _MAX_DETAIL = 500
 _ABSOLUTE = re.compile(
     r"(?<![\w.:/-])(?:[A-Za-z]:)?(?:[/\\][^\s/\\'\"`:,;()<>|]+)+[/\\](?=[^\s/\\])"
 )
+# What the worker's own log says that is no complaint; native prints have no level and stay.
+_CHATTER = ("INFO ", "DEBUG ")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -29,5 +31,6 @@ def public_detail(text: str, path: Path, model_id: str) -> str:
 
 
 def public_log(lines: Iterable[str], path: Path, model_id: str) -> tuple[str, ...]:
-    """The last lines of a log."""
-    return tuple(public_line(line, path, model_id) for line in list(lines)[-MAX_LOG_LINES:])
+    """The last complaints of a log: warnings, errors, and what native code printed."""
+    complaints = [line for line in lines if not line.startswith(_CHATTER)]
+    return tuple(public_line(line, path, model_id) for line in complaints[-MAX_LOG_LINES:])

@@ -10,6 +10,7 @@ from llamabind.memory_estimate import MemoryEstimate, estimate_memory
 from llamabind.memory_report import MemoryReport
 from server.formats import byte_size
 from server.protocol import DeviceMemory, Estimate, Estimated, Load
+from server.worker.companion_checks import blamed_on, check_companions
 from server.worker.device_memory import count_gpus, device_memory
 from server.worker.load_plan import LoadPlan, Machine, is_placement_open, plan_load
 from server.worker.memory_limit import limit_memory
@@ -36,6 +37,7 @@ def estimate_load(message: Estimate) -> Estimated:
     For a process of its own: native code parses a file that nobody has vouched for.
     """
     limit_memory(_MEMORY_LIMIT)
+    check_companions(message)
     settled = settle(message)
     return Estimated(
         devices=settled.devices,
@@ -108,7 +110,8 @@ def _draft_report(
         return None
     sizes = replace(config, n_ctx=main.n_ctx, kv_unified=True, speculative="off", draft_model=None)
     params = ModelParams(n_gpu_layers=load.settings.draft_gpu_layers)
-    return estimate_memory(draft, params, sizes).report
+    with blamed_on("draft_model"):
+        return estimate_memory(draft, params, sizes).report
 
 
 def _gpu_layers(params: ModelParams, machine: Machine, estimate: MemoryEstimate) -> int:

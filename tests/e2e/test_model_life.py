@@ -99,15 +99,27 @@ def test_a_worker_cannot_take_more_memory_than_was_free(tmp_path: Path) -> None:
     assert int(data[3]) <= psutil.virtual_memory().total
 
 
-@pytest.mark.parametrize("settings", [{"n_ctx": 16_777_216}, {"main_gpu": 5}])
+@pytest.mark.parametrize(
+    ("settings", "param"),
+    [
+        ({"n_ctx": 16_777_216}, None),
+        ({"main_gpu": 5}, "main_gpu"),
+        ({"chat_template": "{% if messages %}"}, "chat_template"),
+        ({"lora": [{"path": TINY}]}, "lora[0]"),
+        ({"draft_model": "broken.gguf"}, "draft_model"),
+        ({"mmproj": TINY}, "mmproj"),
+    ],
+)
 def test_a_reload_that_cannot_be_leaves_the_loaded_model_alone(
-    tmp_path: Path, settings: dict[str, int]
+    tmp_path: Path, settings: dict[str, Any], param: str | None
 ) -> None:
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF and no more")
     with ServerProcess(tmp_path) as server:
         _ask(server, TINY)
         before = server.engine()["pid"]
         status, document = server.request("POST", f"/api/v2/models/{TINY}/load", settings)
-        assert status in (400, 507), document
+        assert status == (400 if param else 507), document
+        assert document["error"]["param"] == param
         assert server.get(f"/api/v2/models/{TINY}")["status"] == "loaded"
         assert server.engine()["pid"] == before
         assert server.get("/api/v2/health")["last_error"] is None

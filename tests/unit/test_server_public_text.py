@@ -33,3 +33,8 @@ def test_long_text_is_cut() -> None:
     assert len(public_detail("x" * 10_000, _PATH, "m")) == 500
     log = public_log(["y" * 10_000] * 50, _PATH, "m")
     assert [len(line) for line in log] == [300] * 10
+
+
+def test_a_log_for_clients_holds_complaints_only() -> None:
+    lines = ["INFO llamabind: 4 layers", "ERROR llamabind: bad tensor", "GGML_ASSERT(x) failed"]
+    assert public_log(lines, _PATH, "m") == ("ERROR llamabind: bad tensor", "GGML_ASSERT(x) failed")

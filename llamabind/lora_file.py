@@ -1,0 +1,74 @@
+"""What can be known of a LoRA adapter's file without loading it or its model. Pure Python."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from llamabind.errors import AdapterError, GgufError
+from llamabind.gguf_header import GgufHeader, read_gguf_header, read_gguf_shapes
+
+_A, _B = ".lora_a", ".lora_b"
+# llama.cpp passes over them, as training often changes them by next to nothing.
+_IGNORED = "_norm.weight"
+_TRANSPOSED = "token_embd.weight"
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def check_adapter_header(path: Path, architecture: str) -> None:
+    """Find what llama_adapter_lora_init would end the process for, and what it would refuse.
+
+    Raises AdapterError.
+    """
+    if not path.is_file():
+        raise AdapterError(f"{path} is not a file")
+    try:
+        header = read_gguf_header(path)
+    except GgufError as error:
+        raise AdapterError(f"{path}: {error}") from None
+    _check_text(header, path, "general.type", "adapter")
+    _check_text(header, path, "adapter.type", "lora")
+    _check_text(header, path, "general.architecture", architecture)
+    if not isinstance(header.metadata.get("adapter.lora.alpha", 0.0), float):
+        raise AdapterError(f"{path}: adapter.lora.alpha is not a 32-bit float")
+
+
+def check_adapter_shapes(path: Path, model: Shapes) -> None:
+    """Compare with the tensors of `model` as llama_adapter_lora_init does. Raises AdapterError."""
+    adapter = read_gguf_shapes(path)
+    for name in adapter:
+        if name.endswith(_IGNORED):
+            continue
+        if not name.endswith((_A, _B)):
+            raise AdapterError(f"{path}: tensor {name!r} belongs to no LoRA adapter")
+        base = name[: -len(_A)]
+        if f"{base}{_A}" not in adapter or f"{base}{_B}" not in adapter:
+            raise AdapterError(f"{path}: of {base!r} only one half is there")
+        if base not in model:
+            raise AdapterError(f"{path}: the model has no tensor {base!r}; wrong base model?")
+        _check_pair(path, base, model[base], adapter)
+
+
+def _check_pair(path: Path, base: str, model: tuple[int, ...], adapter: Shapes) -> None:
+    rows, columns = _two(model)
+    a, b = _two(adapter[f"{base}{_A}"]), _two(adapter[f"{base}{_B}"])
+    if base.endswith(_TRANSPOSED):
+        fits = (b[1], a[1]) == (rows, columns)
+    else:
+        fits = (a[0], b[1]) == (rows, columns) and a[1] == b[0]
+    if not fits:
+        raise AdapterError(
+            f"{path}: {base!r} is {rows}x{columns} in the model, the adapter's halves are "
+            f"{a[0]}x{a[1]} and {b[0]}x{b[1]}; wrong base model?"
+        )
+
+
+def _two(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The first two dimensions; ggml's missing ones are 1."""
+    first, second, *_ = (*shape, 1, 1)
+    return first, second
+
+
+def _check_text(header: GgufHeader, path: Path, key: str, expected: str) -> None:
+    value = header.metadata.get(key)
+    if value != expected:
+        raise AdapterError(f"{path}: {key} is {value!r}, expected {expected!r}")
