@@ -38,15 +38,21 @@ def require_key(config: ServerConfig) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         pattern = _pattern(request, config.api_prefix)
         caller = _caller(request, ring)
-        request[CALLER] = caller or _stranger(request)
+        request[CALLER] = caller or _stranger(request, is_known=not needs_key)
         # A browser's preflight cannot carry a key.
-        if caller is None and needs_key and pattern not in _PUBLIC and request.method != "OPTIONS":
-            raise AuthenticationError(was_given=_key(request) is not None)
+        if pattern not in _PUBLIC and request.method != "OPTIONS":
+            require_known(request)
         if pattern in _ADMIN:
             require_admin(request)
         return await handler(request)
 
     return check
+
+
+def require_known(request: web.Request) -> None:
+    """Refuse a request without a key of ours, where keys are set."""
+    if not request[CALLER].is_known:
+        raise AuthenticationError(was_given=_key(request) is not None)
 
 
 def require_admin(request: web.Request) -> None:
@@ -63,14 +69,15 @@ def _caller(request: web.Request, ring: KeyRing) -> Caller | None:
     return ring.find(key) if key else None
 
 
-def _stranger(request: web.Request) -> Caller:
+def _stranger(request: web.Request, *, is_known: bool) -> Caller:
     """Somebody without a key of ours: told apart for fair turns by what they say they are, or by
     address. It matters only where no key is needed.
     """
     if key := _key(request):
-        return Caller(key_name(key))
+        return Caller(key_name(key), is_known=is_known)
     client = request.headers.get("X-Client", "")
-    return Caller(f"client-{client}" if _CLIENT.fullmatch(client) else request.remote or "local")
+    name = f"client-{client}" if _CLIENT.fullmatch(client) else request.remote or "local"
+    return Caller(name, is_known=is_known)
 
 
 def _key(request: web.Request) -> str | None:

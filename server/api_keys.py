@@ -10,10 +10,14 @@ _NAME_DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: a name for the log and for fair turns, never the key itself."""
+    """Who asks: a name for the log and for fair turns, never the key itself.
+
+    `is_known` where a key of ours came with the request, or none is needed.
+    """
 
     name: str
     is_admin: bool = False
+    is_known: bool = True
 
 
 class KeyRing:

@@ -60,6 +60,7 @@ class ServerConfig:
     stall_seconds: float = 300.0
     ping_seconds: float = 30.0
     client_seconds: float = 60.0
+    write_seconds: float = 60.0
     keepalive_seconds: float = 75.0
     max_connections: int = 4096
     # Images arrive as data URLs inside the JSON; text alone never comes near this.

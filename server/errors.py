@@ -193,7 +193,7 @@ def load_error(reason: str, message: str, param: str | None = None) -> ApiError:
         case "crash_loop":
             error = UnavailableError(message, code=reason, retry_after=CRASH_LOOP_RETRY_SECONDS)
         case "cancelled":
-            error = UnavailableError(message, code="load_cancelled")
+            error = UnavailableError(message, code="load_cancelled", retry_after=1)
         case _:
             error = ApiError(message, code="load_failed")
     error.extra["reason"] = reason

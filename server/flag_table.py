@@ -288,6 +288,13 @@ _LIMITS = (
         help="how long a client may take to send a request's body",
     ),
     Flag(
+        names=("--write-timeout",),
+        target="write_seconds",
+        parse=seconds,
+        metavar="SECONDS",
+        help="a client that takes nothing of its stream for so long is cut off",
+    ),
+    Flag(
         names=("--keepalive-seconds",),
         target="keepalive_seconds",
         parse=seconds,

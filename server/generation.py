@@ -1,18 +1,16 @@
 """Generation: the life of one request, from its lease to its last output."""
 
 import asyncio
-import logging
 import uuid
 from types import TracebackType
 from typing import Self
 
 from server.answer import Answer, collect
 from server.job import Job
-from server.protocol import LoadedModel, Submit
+from server.protocol import Submit
 from server.registry import ModelRegistry
 from server.stream import TokenStream
-
-logger = logging.getLogger(__name__)
+from server.submission import submit
 
 
 class Generation:
@@ -28,7 +26,6 @@ class Generation:
         self.model_id = model_id
         self._job = job
         self._task: asyncio.Task[None] | None = None
-        self._model: LoadedModel | None = None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
@@ -48,29 +45,15 @@ class Generation:
     @property
     def fingerprint(self) -> str:
         """The llama.cpp build that answers; known from the first piece on."""
-        return self._model.fingerprint if self._model else ""
+        return self.stream.model.fingerprint if self.stream.model else ""
 
     async def collect(self) -> Answer:
         """All answers, whole. Raises ApiError."""
         return await collect(self.stream)
 
     async def _run(self) -> None:
-        self.stream.may_restart = True
-        await self._answer()
-        if self.stream.restart():
-            logger.info("request %s: submitted again after a crash", self.stream.request_id)
-            await self._answer()
-
-    async def _answer(self) -> None:
-        stream = self.stream
-        message = Submit(stream.request_id, self._job)
-        async with self._registry.lease(self.model_id, stream) as worker:
-            self._model = worker.model
-            worker.submit(message, stream)
-            try:
-                await stream.wait_ended()
-            finally:
-                worker.cancel(stream.request_id)
+        message = Submit(self.stream.request_id, self._job)
+        await submit(self._registry, self.model_id, message, self.stream)
 
     def _pass_on_error(self, task: asyncio.Task[None]) -> None:
         """Whatever ended the task early, the reader must hear of it."""

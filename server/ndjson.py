@@ -6,27 +6,26 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
+from server.patient_writer import PatientWriter
+
 _HEADERS = {"Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
 
 
-class NdjsonWriter:
-    """Writes lines to a client; a write waits when the client is slow."""
-
-    def __init__(self, response: web.StreamResponse) -> None:
-        self.response = response
+class NdjsonWriter(PatientWriter):
+    """Writes lines to a client."""
 
     @classmethod
     async def open(cls, request: web.Request) -> Self:
         """Send the headers: from here on an error can only be a line."""
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        return cls(response)
+        return cls(request, response)
 
     async def send(self, documents: Iterable[Any]) -> None:
         """Each document as one line, all in one write."""
         lines = [msgspec.json.encode(document) + b"\n" for document in documents]
         if lines:
-            await self.response.write(b"".join(lines))
+            await self.write(b"".join(lines))
 
     async def ping(self) -> None:
         """Nothing: a line that is no document would be an error to clients."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from server.errors import StateConflictError, UnavailableError, load_error
+from server.errors import ApiError, StateConflictError, UnavailableError, load_error
 from server.load_settings import LoadSettings
 from server.model_entry import ModelEntry
 from server.model_loader import ModelLoader, crash_loop_error
@@ -110,23 +110,31 @@ class ModelRegistry:
             )
 
     @asynccontextmanager
-    async def lease(self, model_id: str, stream: TokenStream) -> AsyncIterator[Worker]:
-        """The model's worker for one request, loaded first if need be; kept until the end.
+    async def admit(self, model_id: str, stream: TokenStream) -> AsyncIterator[ModelEntry]:
+        """One request from here to its end, counted once however many leases it takes.
 
-        `stream` tells at the end how many tokens it was. Raises ApiError; QueueFullError at once.
+        Raises ModelNotFoundError and QueueFullError.
         """
         entry = await self.find(model_id)
         n_parallel = entry.worker.model.n_parallel if entry.is_in_memory else None
         with self._traffic.request(entry.id, n_parallel, stream):
-            with entry.claim():
-                await self._make_ready(entry)
-                entry.acquire()
-            try:
-                yield entry.worker
-            finally:
-                if stream.is_complete:
-                    entry.guard.record_answer()
-                entry.release(stream.usage)
+            yield entry
+
+    @asynccontextmanager
+    async def lease(self, entry: ModelEntry, stream: TokenStream) -> AsyncIterator[Worker]:
+        """The model's worker for an admitted request, loaded first if need be; kept until the end.
+
+        `stream` tells at the end how many tokens it was. Raises ApiError.
+        """
+        with entry.claim():
+            await self._make_ready(entry)
+            entry.acquire()
+        try:
+            yield entry.worker
+        finally:
+            if stream.is_complete:
+                entry.guard.record_answer()
+            entry.release(stream.usage)
 
     async def close(self) -> None:
         """Take no new requests, let running answers finish within the limit, stop every worker."""
@@ -155,19 +163,30 @@ class ModelRegistry:
                 self._require_startable(entry)
                 await self._join(entry, entry.settings)
             else:
-                await self._loader.join(entry)
+                await self._wait_for_load(entry)
 
     async def _join(self, entry: ModelEntry, settings: LoadSettings) -> None:
         """Start a load or join the one that runs; returns when it succeeded."""
         if entry.loading is None:
             self._loader.start(entry, settings)
-        await self._loader.join(entry)
+        await self._wait_for_load(entry)
         if not entry.is_in_memory:
             raise load_error("cancelled", f"model {entry.id!r} was unloaded at once")
 
-    def _require_usable(self, entry: ModelEntry) -> None:
+    async def _wait_for_load(self, entry: ModelEntry) -> None:
+        try:
+            await self._loader.join(entry)
+        except ApiError:
+            # It was us who cancelled it: whoever waited should come back to our successor.
+            self._require_open()
+            raise
+
+    def _require_open(self) -> None:
         if self._closing:
             raise UnavailableError("the server is shutting down", retry_after=_RETRY_SECONDS)
+
+    def _require_usable(self, entry: ModelEntry) -> None:
+        self._require_open()
         if entry.state in _OUT and entry.file.broken:
             detail = f"model {entry.id!r}: {entry.file.broken}"
             raise load_error(entry.file.reason or "corrupt_file", detail)

@@ -6,6 +6,8 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
+from server.patient_writer import PatientWriter
+
 _HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache",
@@ -14,17 +16,22 @@ _HEADERS = {
 }
 
 
-class SseWriter:
-    """Writes events to a client; a write waits when the client is slow.
+class SseWriter(PatientWriter):
+    """Writes events to a client.
 
     `named` events have the `type` of their document as their name;
     `end_mark` is the [DONE] of OpenAI's streams.
     """
 
     def __init__(
-        self, response: web.StreamResponse, *, named: bool = False, end_mark: bool = True
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        *,
+        named: bool = False,
+        end_mark: bool = True,
     ) -> None:
-        self.response = response
+        super().__init__(request, response)
         self._named = named
         self._end_mark = end_mark
 
@@ -35,7 +42,7 @@ class SseWriter:
         """Send the headers: from here on an error can only be an event."""
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
-        return cls(response, named=named, end_mark=end_mark)
+        return cls(request, response, named=named, end_mark=end_mark)
 
     async def send(self, documents: Iterable[Any]) -> None:
         """Each JSON document as one event, all in one write."""
@@ -44,17 +51,17 @@ class SseWriter:
             for document in documents
         ]
         if events:
-            await self.response.write(b"".join(events))
+            await self.write(b"".join(events))
 
     def _name(self, document: Any) -> bytes:
         return b"event: %s\n" % document["type"].encode() if self._named else b""
 
     async def ping(self) -> None:
         """A comment that keeps proxies and clients from giving up."""
-        await self.response.write(b":\n\n")
+        await self.write(b":\n\n")
 
     async def finish(self) -> None:
         """The end."""
         if self._end_mark:
-            await self.response.write(b"data: [DONE]\n\n")
+            await self.write(b"data: [DONE]\n\n")
         await self.response.write_eof()

@@ -14,7 +14,7 @@ from server.errors import (
     UnavailableError,
     WorkerCrashedError,
 )
-from server.protocol import SequenceOutput
+from server.protocol import LoadedModel, SequenceOutput
 from server.tasks import TaskResult
 
 _JOIN_OVER = 32
@@ -46,12 +46,14 @@ class TokenStream:
     let many of them pile up they are joined, so that it can catch up.
 
     With `may_restart`, a crash of the worker before any output is no failure: see `restart`.
-    `first_token_at` and `last_token_at` are moments of time.monotonic(), None before there are any.
+    `model` is the one that works on it, `first_token_at` and `last_token_at` are moments of
+    time.monotonic(); each is None before there is one.
     """
 
     def __init__(self, request_id: str, n: int = 1) -> None:
         self.request_id = request_id
         self.observer: StreamObserver | None = None
+        self.model: LoadedModel | None = None
         self.created_at = time.monotonic()
         self.first_token_at: float | None = None
         self.last_token_at: float | None = None

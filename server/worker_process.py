@@ -85,13 +85,20 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno()],
                 env=os.environ | _ENVIRONMENT,
             )
-            reader, writer = await asyncio.open_connection(sock=ours)
         except BaseException:
             ours.close()
             raise
         finally:
             # Only the child may hold this end: its death must be an end-of-file for us.
             theirs.close()
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            # Cancelled just now: nobody else knows of the child.
+            ours.close()
+            process.kill()
+            await process.communicate()
+            raise
         return cls(process, reader, writer, name)
 
     @property

@@ -54,10 +54,11 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/api/v2/chat/{model_id}"): Operation(
         tag="Chat",
-        summary="Answer a conversation",
+        summary="Answer a conversation, whole or with stream as events",
         body=ChatBody,
         needs_body=True,
         reply=replies.ChatDocument,
+        streams=True,
         errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("POST", "/api/v2/chat/{model_id}/stream"): Operation(
@@ -107,9 +108,8 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("GET", "/live"): Operation(
         tag="Operation",
-        summary="Whether the server works; 503 if only a restart would help",
+        summary="Whether the server's own process works",
         reply=replies.ProbeDocument,
-        errors=(503,),
     ),
     ("GET", "/health"): Operation(
         tag="Operation",
@@ -124,7 +124,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         tag="Operation",
         summary="Whether requests are taken; with a model, whether it answers without a load",
         reply=replies.ProbeDocument,
-        errors=(404, 503),
+        errors=(401, 404, 503),
         query=(("model", {"type": "string"}),),
     ),
     ("GET", "/metrics"): Operation(

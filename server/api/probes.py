@@ -7,8 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
+from server.access import require_known
 from server.errors import UnavailableError
-from server.keys import CONFIG, REGISTRY, STATUS
+from server.keys import CALLER, CONFIG, REGISTRY, STATUS
 from server.model_entry import ModelEntry
 from server.model_state import ModelState
 from server.replies import json_reply
@@ -18,37 +19,42 @@ _RETRY_SECONDS = 2
 _QUIET = (ModelState.UNLOADED, ModelState.BROKEN)
 
 
-async def live(request: web.Request) -> web.Response:
-    """GET /live: 200 while the server works; 503 if an engine with work has stopped to step.
+async def live(_: web.Request) -> web.Response:
+    """GET /live: 200 as long as this process answers at all.
 
-    That only a restart helps is what a failed liveness probe says.
+    What hangs in a model's own process is told by /health and /ready: to restart the server for it
+    would take the other models down too.
     """
-    stalled = [entry.id for entry in request.app[REGISTRY].entries if _is_stalled(request, entry)]
-    if stalled:
-        return json_reply({"status": "stalled", "models": stalled}, status=503)
     return json_reply({"status": "ok"})
 
 
 async def health(request: web.Request) -> web.Response:
     """GET /health and /v1/health: llama-server's form, and the models that are not just files.
 
-    Where one model is served (--model) it is 503 while that loads, as llama-server's is.
+    Their names are for whoever has a key, where keys are set. Where one model is served (--model)
+    it is 503 while that loads, as llama-server's is.
     """
     entries = request.app[REGISTRY].entries
     if request.app[CONFIG].model_file is not None and any(map(_is_on_its_way, entries)):
         raise UnavailableError("Loading model", retry_after=_RETRY_SECONDS)
+    if not request[CALLER].is_known:
+        return json_reply({"status": "ok"})
     models = {entry.id: _describe(request, entry) for entry in entries if entry.state not in _QUIET}
     return json_reply({"status": "ok", "models": models})
 
 
 async def ready(request: web.Request) -> web.Response:
-    """GET /ready: whether requests are taken; with ?model=x, whether x answers without a load."""
+    """GET /ready: whether requests are taken; with ?model=x, whether x answers without a load.
+
+    About a model it needs a key, where keys are set.
+    """
     registry = request.app[REGISTRY]
     if request.app[STATUS].is_leaving:
         raise UnavailableError("the server is shutting down", retry_after=_RETRY_SECONDS)
     model_id = request.query.get("model")
     if model_id is None:
         return json_reply({"status": "ready"})
+    require_known(request)
     entry = await registry.find(model_id)
     if entry.state is ModelState.LOADED and not _is_stalled(request, entry):
         return json_reply({"status": "ready", "model": entry.id})

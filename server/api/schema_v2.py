@@ -18,6 +18,7 @@ class ChatBody(ChatFields, frozen=True, kw_only=True):
     """The body of POST /api/v2/chat/{model_id} and .../stream."""
 
     temperature: Annotated[float, Meta(ge=0.0, le=2.0)] | None = None
+    stream: bool | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):

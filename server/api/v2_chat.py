@@ -11,9 +11,18 @@ from server.keys import CALLER
 from server.replies import json_reply, read_body
 
 
-async def chat(request: web.Request) -> web.Response:
-    """POST /api/v2/chat/{model_id}."""
+async def chat(request: web.Request) -> web.StreamResponse:
+    """POST /api/v2/chat/{model_id}; "stream": true, as elsewhere, is the stream's path."""
     body = await read_body(request, ChatBody)
+    return await (_stream(request, body) if body.stream else _answer(request, body))
+
+
+async def chat_stream(request: web.Request) -> web.StreamResponse:
+    """POST /api/v2/chat/{model_id}/stream."""
+    return await _stream(request, await read_body(request, ChatBody))
+
+
+async def _answer(request: web.Request, body: ChatBody) -> web.Response:
     model_id = request.match_info["model_id"]
     job = body.to_job(request[CALLER].name)
     async with begin_generation(request, model_id, job) as generation:
@@ -26,9 +35,7 @@ async def chat(request: web.Request) -> web.Response:
     return json_reply(tag.document("chat.completion", choices, usage=Usage.of(answer.usage)))
 
 
-async def chat_stream(request: web.Request) -> web.StreamResponse:
-    """POST /api/v2/chat/{model_id}/stream."""
-    body = await read_body(request, ChatBody)
+async def _stream(request: web.Request, body: ChatBody) -> web.StreamResponse:
     model_id = request.match_info["model_id"]
     job = body.to_job(request[CALLER].name)
     form = V2Chunks(

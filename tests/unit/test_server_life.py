@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 from gguf_files import write_gguf
+from prometheus_text import scrape
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
+
+from server.keys import REGISTRY
 
 
 @pytest.fixture
@@ -173,6 +176,34 @@ async def test_a_chat_right_after_the_death_of_an_idle_worker_succeeds(client: C
         answer = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: fine"))
         assert answer.status == 200, await answer.text()
         assert (await answer.json())["choices"][0]["message"]["content"] == "fine"
+    seen = await scrape(client)
+    assert seen.value("llamabind_requests_received_total", model="m.gguf") == 2
+    assert seen.value("llamabind_requests_total", model="m.gguf", outcome="stop") == 2
+
+
+async def test_a_request_that_kills_two_workers_is_counted_once(client: Client) -> None:
+    body = {"model": "m.gguf", "content": "die"}
+    assert (await client.post("/tokenize", json=body)).status == 503
+    seen = await scrape(client)
+    assert seen.value("llamabind_requests_received_total", model="m.gguf") == 1
+    assert seen.value("llamabind_requests_total", model="m.gguf", outcome="error") == 1
+    assert seen.value("llamabind_request_seconds_count", model="m.gguf") == 0
+
+
+@pytest.mark.parametrize("path", ["chat/slow.gguf", "chat/slow.gguf/stream"])
+async def test_who_waits_for_a_load_when_the_server_leaves_is_told_to_come_back(
+    client: Client, path: str
+) -> None:
+    assert client.app is not None
+    chat = asyncio.ensure_future(client.post(f"/api/v2/{path}", json=chat_body("hi")))
+    async with asyncio.timeout(60):
+        while (await _state(client, "slow.gguf"))["status"] != "loading":
+            pass
+    await client.app[REGISTRY].close()
+    answer = await chat
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "shutting down" in (await answer.json())["error"]["message"]
 
 
 async def test_explicit_loads_of_a_model_that_crashes_are_no_loop(client: Client) -> None:

@@ -49,10 +49,9 @@ async def _state(client: Client, model_id: str) -> str:
 
 
 async def _until_state(client: Client, model_id: str, state: str) -> None:
-    async with asyncio.timeout(20):
-        seen = await _state(client, model_id)
-        while seen != state:
-            seen = await _state(client, model_id)
+    async with asyncio.timeout(60):
+        while await _state(client, model_id) != state:
+            pass
 
 
 async def test_health_has_the_four_fields(client: Client) -> None:
@@ -185,6 +184,17 @@ async def test_an_empty_answer_is_one_chunk(client: Client) -> None:
     answer = await _post(client, "chat/m.gguf", body)
     assert answer["choices"][0]["message"]["content"] == ""
     assert answer["choices"][0]["finish_reason"] == "length"
+
+
+async def test_stream_true_in_the_body_is_the_streams_path(client: Client) -> None:
+    body = chat_body("echo: once upon", stream=True)
+    response = await client.post("/api/v2/chat/m.gguf", json=body)
+    assert response.headers["Content-Type"] == "text/event-stream"
+    first, *_, last, done = await events(response)
+    assert first["object"] == "chat.completion.chunk"
+    assert (last["choices"][0]["finish_reason"], done) == ("stop", "[DONE]")
+    whole = await _post(client, "chat/m.gguf", chat_body("echo: once upon", stream=False))
+    assert whole["object"] == "chat.completion"
 
 
 async def test_usage_comes_in_a_stream_only_when_asked_for(client: Client) -> None:
@@ -478,6 +488,7 @@ async def test_a_client_that_leaves_does_not_stop_a_load(client: Client) -> None
     waiting = asyncio.ensure_future(_post(client, "models/slow.gguf/load", {}))
     await _until_state(client, "slow.gguf", "loading")
     waiting.cancel()
+    await asyncio.wait({waiting})
     assert await _state(client, "slow.gguf") == "loading"
 
 
