@@ -68,7 +68,7 @@ def create_app(
     metrics = app[METRICS] = ServerMetrics()
     app[BUS].listen(LifeMeter(metrics).on_event)
     traffic = Traffic(metrics, config.max_queue)
-    app[COMPANIONS] = CompanionFiles(config.model_directories)
+    app[COMPANIONS] = CompanionFiles(config.model_directories, config.companions)
     app[ESTIMATE] = estimate or WorkerEstimator(
         config.worker_command, app[COMPANIONS], min(config.load_timeout, _ESTIMATE_SECONDS)
     )

@@ -12,6 +12,7 @@ import msgspec
 
 from llamabind import __version__
 from llamabind.errors import InvalidParameterError
+from server.companion_files import CompanionFiles, without_paths
 from server.config import ServerConfig
 from server.flag import SETTINGS, Flag
 from server.flag_table import GROUPS
@@ -150,18 +151,26 @@ def _config(parser: argparse.ArgumentParser, values: dict[str, Any]) -> ServerCo
     for name in ("api_keys", "admin_keys"):
         fields[name] = tuple(dict.fromkeys(fields.get(name, ())))
     try:
-        settings = msgspec.convert(chosen, LoadSettings)
-    except msgspec.ValidationError as error:
-        found = _FIELD.search(str(error))
-        message = str(error)[: found.start() if found else None]
-        parser.error(f"{_flag_name(found[1] if found else '')}: {message[:1].lower()}{message[1:]}")
-    except InvalidParameterError as error:
-        parser.error(f"{_flag_name(error.field)}: {error.message}")
-    return ServerConfig(default_settings=settings, **fields)
+        settings, companions = without_paths(msgspec.convert(chosen, LoadSettings))
+    except (msgspec.ValidationError, InvalidParameterError) as error:
+        parser.error(_complaint(error))
+    return ServerConfig(default_settings=settings, companions=companions, **fields)
+
+
+def _complaint(error: Exception) -> str:
+    """What is wrong with a setting, after the name of its flag."""
+    # msgspec wraps what a struct's own checks raise.
+    wrong = error if isinstance(error, InvalidParameterError) else error.__cause__
+    if isinstance(wrong, InvalidParameterError):
+        return f"{_flag_name(wrong.field)}: {wrong.message}"
+    found = _FIELD.search(str(error))
+    message = str(error)[: found.start() if found else None]
+    return f"{_flag_name(found[1] if found else '')}: {message[:1].lower()}{message[1:]}"
 
 
 def _flag_name(setting: str) -> str:
     """The flags that set a field of LoadSettings, as argparse names them in its own messages."""
+    setting = setting.partition("[")[0]
     found = [flag for flag in FLAGS if flag.target == f"{SETTINGS}{setting}"]
     return f"argument {'/'.join(found[0].names)}" if found else setting
 
@@ -179,6 +188,10 @@ def _checked(parser: argparse.ArgumentParser, config: ServerConfig) -> ServerCon
         )
     if set(config.admin_keys) & set(config.api_keys):
         parser.error("a key is both an ordinary and an admin key; it can be only one of them")
+    try:
+        CompanionFiles(config.model_directories, config.companions).find(config.default_settings)
+    except InvalidParameterError as error:
+        parser.error(_complaint(error))
     if problem := why_not_without_key(config):
         parser.error(problem)
     return config

@@ -8,18 +8,25 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from llamabind.errors import InvalidParameterError
-from server.load_settings import LoadSettings
+from server.load_settings import LoadSettings, LoraChoice
 from server.protocol import LoadFiles
 
 _MAX_NAME_BYTES = 255
 
 
 class CompanionFiles:
-    """Looks names up in directories; earlier ones win. Blocking: use a thread."""
+    """Looks names up in directories; earlier ones win. Blocking: use a thread.
 
-    def __init__(self, directories: Iterable[Path]) -> None:
+    `named` are files that whoever started the server named by their paths: they may lie anywhere,
+    and go by their names alone.
+    """
+
+    def __init__(self, directories: Iterable[Path], named: Iterable[Path] = ()) -> None:
         self._directories = tuple(directories)
+        self._named = {path.name: path for path in named}
 
     def find(self, settings: LoadSettings) -> LoadFiles:
         """The absolute paths. Raises InvalidParameterError with the name of the field."""
@@ -37,6 +44,8 @@ class CompanionFiles:
         return None if name is None else self._path(field, name)
 
     def _path(self, field: str, name: str) -> str:
+        if name in self._named:
+            return str(self._named[name])
         _check_name(field, name)
         for directory in self._directories:
             # Not Path.resolve: it raises on a link that leads to itself.
@@ -47,6 +56,34 @@ class CompanionFiles:
         raise InvalidParameterError(
             field, f"there is no file {name!r} in the models directory or below it"
         )
+
+
+def without_paths(settings: LoadSettings) -> tuple[LoadSettings, tuple[Path, ...]]:
+    """The settings with bare names for absolute paths, which no client is to read; and the paths.
+
+    Raises InvalidParameterError for two files of one name.
+    """
+    paths: dict[str, Path] = {}
+
+    def bare(field: str, name: str | None) -> str | None:
+        if name is None or not Path(name).is_absolute():
+            return name
+        path = Path(name)
+        if paths.setdefault(path.name, path) != path:
+            raise InvalidParameterError(field, f"another file is called {path.name!r} too")
+        return path.name
+
+    adapters = tuple(
+        LoraChoice(path=bare("lora", adapter.file), scale=adapter.scale)
+        for adapter in settings.lora or ()
+    )
+    changed = msgspec.structs.replace(
+        settings,
+        lora=adapters or settings.lora,
+        draft_model=bare("draft_model", settings.draft_model),
+        mmproj=bare("mmproj", settings.mmproj),
+    )
+    return changed, tuple(paths.values())
 
 
 def _check_name(field: str, name: str) -> None:

@@ -50,6 +50,8 @@ class ServerConfig:
     load_timeout: float = 600.0
     # What a load takes that says nothing else.
     default_settings: LoadSettings = field(default_factory=LoadSettings)
+    # Files that these name and that lie anywhere; settings have only the last part of their paths.
+    companions: tuple[Path, ...] = ()
     metrics: bool = True
     slots: bool = True
 

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from server.model_settings import ModelSettings
 
@@ -121,6 +122,36 @@ def load_mode(text: str) -> bool | None:
     return {"auto": None, "mmap": None, "mlock": True, "mmap+mlock": True}[
         choice("auto", "mmap", "mlock", "mmap+mlock")(text)
     ]
+
+
+def inverse(text: str) -> float:
+    """1 divided by a number."""
+    value = number(text)
+    if value == 0:
+        raise ValueError("0 is out of range, expected above 0")
+    return 1 / value
+
+
+def companion(text: str) -> str:
+    """A file, as its absolute path, or else the name of one in the models directory."""
+    found = path(text)
+    return str(found.absolute()) if found.is_file() else text
+
+
+def companions(text: str) -> tuple[dict[str, Any], ...]:
+    """Adapters at full strength, as LoraChoice takes them."""
+    return tuple({"path": companion(word)} for word in words(text))
+
+
+def scaled_companions(text: str) -> tuple[dict[str, Any], ...]:
+    """`FILE:SCALE,...`."""
+    adapters = []
+    for word in words(text):
+        name, _, scale = word.rpartition(":")
+        if not name:
+            raise ValueError(f"{word!r} is not like adapter.gguf:0.5")
+        adapters.append({"path": companion(name), "scale": number(scale)})
+    return tuple(adapters)
 
 
 def text_file(text: str) -> str:

@@ -11,6 +11,7 @@ NO_EFFECT_SWITCHES: Mapping[str, str] = {
         (("-cb", "--cont-batching"), "batching is always continuous"),
         (("--cache-prompt",), "prompts are always reused"),
         (("--warmup",), "a loaded model is always warmed up"),
+        (("--mmap",), "weights are always mapped"),
         (("--perf", "--no-perf"), "there are metrics instead"),
         (("--offline",), "this server never downloads anything"),
         (("--no-ui", "--no-webui"), "there is no web interface"),
@@ -35,7 +36,7 @@ NO_EFFECT_OPTIONS: Mapping[str, str] = {
 
 _DOWNLOAD = "this server never downloads models: put the file into --models-dir, or name it with -m"
 _SAMPLING = "sampling is chosen by each request, in its fields of the same name"
-_PER_LOAD = "choose it in the body of POST /api/v2/models/{model_id}/load, see docs/running.md"
+_PER_LOAD = "choose it in the body of POST /api/v2/models/{model_id}/load, see docs/loading.md"
 _NO_UI = "there is no web interface"
 _NO_TOOLS = "this server runs no tools: it hands tool calls to the client"
 _ALWAYS = "this server always does that"
@@ -55,8 +56,8 @@ NOT_SUPPORTED: Mapping[str, str] = {
         ("--mirostat-lr --mirostat-ent -l --logit-bias --grammar --grammar-file", _SAMPLING),
         ("-j --json-schema -jf --json-schema-file -n --predict --n-predict", _SAMPLING),
         ("--reasoning-budget -rea --reasoning", _SAMPLING),
-        ("-mm --mmproj -md --model-draft --spec-draft-model --spec-type --pooling", _PER_LOAD),
-        ("--embedding --embeddings --lora --lora-scaled", _PER_LOAD),
+        ("--spec-type", _PER_LOAD),
+        ("--no-mmap", "weights are mapped or, with --load-mode mlock, held in memory"),
         ("--ui --webui --path --ui-config --webui-config --ui-config-file", _NO_UI),
         ("--tools --tools-runtime --agent -ag --mcp-servers-config --mcp-servers-json", _NO_TOOLS),
         ("--no-jinja -nocb --no-cont-batching --no-cache-prompt --no-warmup", _ALWAYS),
@@ -65,7 +66,7 @@ NOT_SUPPORTED: Mapping[str, str] = {
         ("--rerank --reranking --slot-save-path --props --tags", _NOT_OURS),
         ("--numa -C --cpu-mask -Cr --cpu-range --cpu-strict --prio --poll --rpc", _NOT_OURS),
         ("-dev --device -ot --override-tensor -cmoe --cpu-moe -ncmoe --n-cpu-moe", _NOT_OURS),
-        ("-kvo --kv-offload -nkvo --no-kv-offload --swa-full --keep --no-host", _NOT_OURS),
+        ("-kvo --kv-offload -nkvo --no-kv-offload --keep --no-host", _NOT_OURS),
         ("-lzm --lazy-mode --override-kv --control-vector --check-tensors", _NOT_OURS),
         ("-fit --fit -fitt --fit-target -fitc --fit-ctx --log-disable", _NOT_OURS),
         ("--reuse-port --media-path --log-prompts-dir --chat-template-kwargs", _NOT_OURS),

@@ -21,7 +21,7 @@ Client = TestClient[web.Request, web.Application]
 def make_app(models_dir: Path, **settings: Any) -> web.Application:
     """The application with `models_dir` and no bundled model."""
     config = ServerConfig(models_dir=models_dir, bundled_model=False, **settings)
-    files = CompanionFiles(config.model_directories)
+    files = CompanionFiles(config.model_directories, config.companions)
     return create_app(
         config,
         start_worker=WorkerLauncher(COMMAND, config.load_timeout, files),

@@ -40,7 +40,7 @@ def test_every_flag_sets_a_field_that_exists_and_has_a_variable_of_its_own() -> 
     assert {flag.target for flag in FLAGS} <= fields | settings
     variables = [flag.variable for flag in FLAGS]
     assert len(set(variables)) == len(variables)
-    assert fields - {flag.target for flag in FLAGS} == {"default_settings"}
+    assert fields - {flag.target for flag in FLAGS} == {"default_settings", "companions"}
 
 
 def test_no_name_is_both_ours_and_foreign() -> None:
@@ -104,6 +104,13 @@ def test_a_flag_arrives(line: str, field: str, value: Any) -> None:
         ("-sm layer -ts 3,1 -mg 1", {"tensor_split": (3.0, 1.0), "main_gpu": 1}),
         ("--chat-template chatml", {"chat_template": "chatml"}),
         ("-lm mmap+mlock", {"use_mlock": True}),
+        ("--embeddings --pooling mean", {"embedding": True, "pooling": "mean"}),
+        ("--rope-scaling yarn --rope-scale 4", {"rope_scaling": "yarn", "rope_freq_scale": 0.25}),
+        ("--rope-freq-base 1e6 --rope-freq-scale 0.5", {"rope_freq_base": 1e6}),
+        ("--yarn-orig-ctx 4096 --yarn-beta-fast 32", {"yarn_orig_ctx": 4096}),
+        ("--yarn-ext-factor 1 --yarn-attn-factor 1", {"yarn_attn_factor": 1.0}),
+        ("--yarn-beta-slow 1", {"yarn_beta_slow": 1.0}),
+        ("--spec-draft-n-max 8 -ngld all --swa-full", {"draft_max": 8, "draft_gpu_layers": -1}),
     ],
 )
 def test_a_flag_of_llama_server_is_the_default_of_every_load(
@@ -166,6 +173,12 @@ def test_an_empty_variable_does_not_count() -> None:
         ("--host 0.0.0.0", ("0.0.0.0", "--api-key-file", "--insecure-no-auth")),
         ("--host 127.0.0.1,::", ("::", "--insecure-no-auth")),
         ("--host ,", ("--host",)),
+        ("-md nowhere.gguf", ("-md/--model-draft", "nowhere.gguf")),
+        ("--lora a.gguf,nowhere.gguf", ("--lora", "a.gguf")),
+        ("--lora-scaled a.gguf", ("--lora-scaled", "adapter.gguf:0.5")),
+        ("--rope-scale 0", ("--rope-scale", "above 0")),
+        ("--pooling mean", ("--pooling", "embedding")),
+        ("--no-mmap", ("--no-mmap", "mapped", "--load-mode")),
     ],
 )
 def test_a_wrong_line_ends_with_a_message_that_says_what(

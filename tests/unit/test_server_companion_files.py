@@ -1,8 +1,12 @@
 """CompanionFiles: nothing outside the models directories can be named."""
 
+from pathlib import Path
+
 import pytest
+from gguf_files import write_gguf
 
 from llamabind.errors import InvalidParameterError
+from server.cli import parse_command_line
 from server.companion_files import CompanionFiles
 from server.load_settings import LoadSettings, LoraChoice
 from server.protocol import LoadFiles
@@ -66,3 +70,28 @@ def test_the_number_of_a_wrong_adapter_is_told(root):
     with pytest.raises(InvalidParameterError) as caught:
         CompanionFiles([root]).find(settings)
     assert caught.value.field == "lora[1]"
+
+
+def test_a_file_that_a_flag_names_may_lie_anywhere_and_goes_by_its_name(tmp_path: Path) -> None:
+    draft = write_gguf(tmp_path / "elsewhere" / "draft.gguf")
+    adapter = write_gguf(tmp_path / "elsewhere" / "lora.gguf")
+    root = tmp_path / "models"
+    config = parse_command_line(
+        ["--models-dir", str(root), "-md", str(draft), "--lora-scaled", f"{adapter}:0.5"], {}
+    )
+    settings = config.default_settings
+    assert (settings.draft_model, settings.lora) == (
+        "draft.gguf",
+        (LoraChoice(path="lora.gguf", scale=0.5),),
+    )
+    found = CompanionFiles([root], config.companions).find(settings)
+    assert (found.draft_model, found.lora) == (str(draft), ((str(adapter), 0.5),))
+
+
+def test_two_files_of_one_name_cannot_be_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = (write_gguf(tmp_path / name / "same.gguf") for name in ("a", "b"))
+    with pytest.raises(SystemExit):
+        parse_command_line(["-md", str(one), "--mmproj", str(two)], {})
+    assert "same.gguf" in capsys.readouterr().err

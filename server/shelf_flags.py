@@ -1,0 +1,99 @@
+"""The flags of which models there are, and of how many are in memory for how long."""
+
+from server.flag import Flag
+from server.flag_values import (
+    device_budgets,
+    folder,
+    integer,
+    model_settings,
+    path,
+    seconds,
+    seconds_or_never,
+    words,
+)
+
+SHELF_FLAGS = (
+    Flag(
+        names=("-m", "--model"),
+        target="model_file",
+        env="LLAMA_ARG_MODEL",
+        parse=path,
+        metavar="FILE",
+        help="serve this one GGUF file; requests need not name it then",
+    ),
+    Flag(
+        names=("-a", "--alias"),
+        target="aliases",
+        env="LLAMA_ARG_ALIAS",
+        parse=words,
+        metavar="NAME,...",
+        help="other names of the model of --model; the first is how it is listed",
+    ),
+    Flag(
+        names=("--models-dir",),
+        target="models_dir",
+        env="LLAMA_ARG_MODELS_DIR",
+        parse=folder,
+        metavar="DIR",
+        help="folder of GGUF files, with sub-folders; it may be missing",
+    ),
+    Flag(
+        names=("--bundled-model",),
+        target="bundled_model",
+        help="list the small model that comes with the package",
+    ),
+    Flag(
+        names=("--models-max",),
+        target="models_max",
+        env="LLAMA_ARG_MODELS_MAX",
+        parse=integer(0, 1024),
+        metavar="N",
+        help="models in memory at once; 0 is as many as fit",
+    ),
+    Flag(
+        names=("--memory-budget-mb",),
+        target="memory_budget_mb",
+        parse=integer(0, 1 << 30),
+        metavar="MB",
+        help="most host memory that all models may take together; 0 is what is free",
+    ),
+    Flag(
+        names=("--device-budget-mb",),
+        target="device_budgets",
+        parse=device_budgets,
+        metavar="NAME=MB,...",
+        help="the same for devices, such as CUDA0=20000",
+    ),
+    Flag(
+        names=("--config",),
+        target="model_settings",
+        parse=model_settings,
+        metavar="FILE",
+        help="TOML file of load settings and aliases for each model (docs/models.md)",
+    ),
+    Flag(
+        names=("--follow-links",),
+        target="follow_links",
+        help="follow symbolic links that lead out of the models directory",
+    ),
+    Flag(
+        names=("--models-autoload",),
+        target="models_autoload",
+        env="LLAMA_ARG_MODELS_AUTOLOAD",
+        help="load a model when a request names it",
+    ),
+    Flag(
+        names=("--ttl", "--sleep-idle-seconds"),
+        target="ttl_seconds",
+        parse=seconds_or_never,
+        metavar="SECONDS",
+        help="unload a model that nobody has used for so long; -1 is never",
+    ),
+    Flag(
+        names=("--load-timeout",),
+        target="load_timeout",
+        parse=seconds,
+        metavar="SECONDS",
+        help="a load that takes longer has failed",
+    ),
+)
