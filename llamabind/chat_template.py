@@ -15,6 +15,7 @@ from llamabind.errors import (
     LlamaError,
     TemplateRefusedError,
 )
+from llamabind.forced_call import without_talk
 from llamabind.handle import Handle
 from llamabind.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.sampling_params import GrammarTrigger
@@ -116,7 +117,10 @@ class ChatTemplate(Handle[ChatHandle]):
         if unknown:
             raise InvalidParameterError(min(unknown), "is no option of a chat template")
         request = {"messages": messages, "tools": tools, **options}
-        return _rendered(json.loads(_take(shim.lb_chat_render(self.ptr, _to_json(request)))))
+        answer = json.loads(_take(shim.lb_chat_render(self.ptr, _to_json(request))))
+        if options.get("tool_choice") not in _OPTIONAL_CALLS:
+            answer["grammar"] = without_talk(answer["grammar"])
+        return _rendered(answer)
 
     def parser(self, rendered: RenderedPrompt) -> OutputParser:
         """Return a new parser for an answer to `rendered`; the caller closes it."""
@@ -126,6 +130,7 @@ class ChatTemplate(Handle[ChatHandle]):
         shim.lb_chat_free(handle)
 
 
+_OPTIONAL_CALLS = (None, "auto", "none")
 _OPTIONS = frozenset(
     {
         "tool_choice",

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from llamabind.errors import InvalidParameterError
+from server.choices import choices_at
 from server.errors import InvalidRequestError, invalid_parameter
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InvalidParameterError):
             raise invalid_parameter(error.__cause__) from None
-        raise _wrong_field(str(error)) from None
+        raise _wrong_field(str(error), kind) from None
     except msgspec.DecodeError as error:
         raise InvalidRequestError(f"the body is not valid JSON: {error}", code="bad_json") from None
     except UnicodeDecodeError:
@@ -62,12 +63,14 @@ def _log_unknown(raw: bytes, kind: type) -> None:
             logger.debug("field %r of a %s is not known and ignored", name, kind.__name__)
 
 
-def _wrong_field(message: str) -> InvalidRequestError:
+def _wrong_field(message: str, kind: type) -> InvalidRequestError:
     place = _PLACE.search(message)
     text = message[: place.start()] if place else message
     param = place["path"].removeprefix("$").removeprefix(".") if place else ""
     if missing := _MISSING.search(text):
         param = f"{param}.{missing['name']}" if param else missing["name"]
         return InvalidRequestError(f"field '{param}' is required", param=param)
+    if text.startswith("Invalid enum value") and (choices := choices_at(kind, param)):
+        text = f"{text}, expected one of {', '.join(map(repr, choices))}"
     where = f"field '{param}': " if param else "the body: "
     return InvalidRequestError(where + text[:1].lower() + text[1:], param=param or None)

@@ -223,7 +223,7 @@ def _failure(output: SequenceOutput) -> ApiError:
     text = output.error or "the engine failed on this request"
     match output.error_code:
         case "grammar_dead_end":
-            return InvalidRequestError(text, param="grammar", code=output.error_code)
+            return InvalidRequestError(f"grammar: {text}", param="grammar", code=output.error_code)
         case "queue_timeout":
             return UnavailableError(text, code=output.error_code, retry_after=1)
         case _:

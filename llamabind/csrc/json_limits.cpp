@@ -80,6 +80,11 @@ std::string shorten(const std::string & text, size_t max_bytes) {
     while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) {
         end--;
     }
+    // Not in the middle of a word, where one ends nearby.
+    const size_t space = text.find_last_of(" \t\n", end);
+    if (space != std::string::npos && space > 0 && end - space <= 40) {
+        end = space;
+    }
     return text.substr(0, end) + "...";
 }
 

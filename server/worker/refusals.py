@@ -27,7 +27,8 @@ def refusal(request_id: str, error: LlamaError, text_param: str = "messages") ->
         case InvalidParameterError():
             param = error.field
         case GrammarError():
-            param = "grammar"
+            param = "json_schema" if message.startswith("json_schema") else "grammar"
+            message = message if message.startswith(param) else f"{param}: {message}"
         case ChatTemplateError():
             param = "messages"
         case TokenizeError():

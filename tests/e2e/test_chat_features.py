@@ -86,6 +86,13 @@ def test_a_call_can_be_forced_and_forbidden(server: ServerProcess, choice: Any) 
     assert "tool_calls" not in forbidden["message"]
 
 
+@pytest.mark.parametrize("text", ["hi", "Tell me a long story.", "Good morning!"])
+def test_a_forced_call_comes_at_once_whatever_was_asked(server: ServerProcess, text: str) -> None:
+    forced = _complete(server, _ask(text), tools=[_WEATHER], tool_choice="required")
+    assert not forced["message"]["content"]
+    assert forced["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
+
+
 def test_a_schema_binds_the_answer(server: ServerProcess) -> None:
     schema = {
         "type": "object",

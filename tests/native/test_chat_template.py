@@ -151,6 +151,7 @@ def test_tools_give_a_lazy_grammar_when_optional_and_a_strict_one_when_required(
     assert required.grammar
     assert not required.grammar_lazy
     assert required.grammar_prefill == "<|im_start|>assistant\n"
+    assert 'root ::= "<|im_start|>assistant\\n" space tool-calls\n' in required.grammar
     assert none.grammar == ""
 
 

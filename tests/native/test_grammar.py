@@ -211,6 +211,13 @@ def test_a_broken_grammar_is_refused_with_a_reason(gpt2, grammar, reason):
     assert reason in str(caught.value)
 
 
+def test_a_long_reason_is_cut_between_words(gpt2):
+    with pytest.raises(RefusedError) as caught:
+        ShimGrammar(gpt2, "root := " + "consideration " * 40)
+    reason = str(caught.value)
+    assert reason.endswith(" consideration...")
+
+
 def test_a_lazy_grammar_needs_a_trigger(gpt2):
     with pytest.raises(RefusedError, match="at least one"):
         ShimGrammar(gpt2, 'root ::= "x"', lazy=True)

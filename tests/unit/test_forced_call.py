@@ -1,0 +1,24 @@
+"""The grammar of a forced tool call leaves no room for talk; reasoning stays."""
+
+import pytest
+
+from llamabind.forced_call import without_talk
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        ('"x" space until-169? tool-calls', '"x" space tool-calls'),
+        ('"x" until-76 tool-calls', '"x" tool-calls'),
+        ("space until-64 space tool-call-root", "space space tool-call-root"),
+        (
+            '("<think>" until-4 "</think>")? until-147? tool-call',
+            '("<think>" until-4 "</think>")? tool-call',
+        ),
+        ("start (thought | ) tool-call", "start (thought | ) tool-call"),
+        ("until-12? end", "until-12? end"),
+    ],
+)
+def test_only_text_ahead_of_the_call_goes(root: str, expected: str) -> None:
+    rest = 'a ::= "b" until-1 tool-call\n'
+    assert without_talk(f"root ::= {root}\n{rest}") == f"root ::= {expected}\n{rest}"
