@@ -14,6 +14,7 @@ from aiohttp import web
 from llamabind import __version__
 from server.api.operation import EVENTS, HTML, JSON, LINES, Operation
 from server.api.operations import OPERATIONS
+from server.keys import CONFIG
 from server.replies import json_reply
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -29,10 +30,13 @@ _PAGE_POLICY: Final = (
 async def openapi(request: web.Request) -> web.Response:
     """GET /api/v2/openapi.json."""
     table = request.app.router.routes()
+    prefix = request.app[CONFIG].api_prefix
     paths = tuple(
-        (route.method, route.resource.canonical) for route in table if route.resource is not None
+        (route.method, route.resource.canonical.removeprefix(prefix))
+        for route in table
+        if route.resource is not None
     )
-    return json_reply(describe(paths))
+    return json_reply(describe(paths) | {"servers": [{"url": prefix or "/"}]})
 
 
 async def page(_request: web.Request) -> web.Response:

@@ -43,7 +43,7 @@ def effective_settings(
         "chat_template": template if engine.chat_template else None,
         "mmproj": load.settings.mmproj,
         **_lora(load),
-        **_speculation(load, config),
+        **_speculation(load, config, is_possible=shape.is_cuttable),
         **_placement(load, settled, is_locked=is_locked),
         **_cache_types(context.params),
         **_rope(context.params),
@@ -92,8 +92,8 @@ def _lora(load: Load) -> dict[str, Any]:
     return {"lora": [{"file": item.file, "scale": item.scale} for item in chosen]}
 
 
-def _speculation(load: Load, config: EngineConfig) -> dict[str, Any]:
-    kind = config.speculation
+def _speculation(load: Load, config: EngineConfig, *, is_possible: bool) -> dict[str, Any]:
+    kind = config.speculation if is_possible else "off"
     settings: dict[str, Any] = {"speculative": kind, "draft_model": load.settings.draft_model}
     if kind != "off":
         settings |= {"draft_max": config.max_draft, "draft_min": config.draft_min}

@@ -67,7 +67,7 @@ def plan_load(
     else:
         config = EngineConfig(draft_model=files.draft_model, **fields)
     return LoadPlan(
-        _model_params(settings), config, tuple(_warnings(settings, machine, n_ctx_train))
+        _model_params(settings, machine), config, tuple(_warnings(settings, machine, n_ctx_train))
     )
 
 
@@ -88,10 +88,12 @@ def _training_context(path: str) -> int | None:
         return None
 
 
-def _model_params(settings: LoadSettings) -> ModelParams:
+def _model_params(settings: LoadSettings, machine: Machine) -> ModelParams:
+    # Without a GPU there is nothing to split, and llama.cpp refuses "tensor" then.
+    split_mode = settings.split_mode if machine.n_gpus else None
     return ModelParams(
         n_gpu_layers=settings.n_gpu_layers,
-        split_mode=settings.split_mode or "layer",
+        split_mode=split_mode or "layer",
         main_gpu=settings.main_gpu or 0,
         tensor_split=settings.tensor_split or (),
         load_mode="mmap+mlock" if settings.use_mlock else "auto",

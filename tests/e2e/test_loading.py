@@ -1,12 +1,15 @@
 """Loading over HTTP: settings as asked and as they came to be, memory, estimates, refusals."""
 
 import re
+import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from server_process import TINY, ServerProcess
 
 pytestmark = pytest.mark.e2e
+_BUNDLED = Path(__file__).parents[2] / "llamabind" / "models" / TINY
 LOAD = f"/api/v2/models/{TINY}/load"
 ESTIMATE = f"/api/v2/models/{TINY}/estimate"
 
@@ -137,3 +140,33 @@ def test_files_beside_a_model_are_found_by_id(server):
     assert status == 200, document
     alone = server.post(ESTIMATE, {})["memory"][0]["model_bytes"]
     assert document["memory"][0]["model_bytes"] == 2 * alone
+
+
+@pytest.mark.parametrize("n", [0, 1, 2**31 - 1, 2**32 - 1])
+def test_an_absurd_training_context_is_refused_or_loaded_and_hurts_nobody(
+    tmp_path: Path, n: int
+) -> None:
+    content = _BUNDLED.read_bytes()
+    key = content.index(b".context_length") + len(b".context_length")
+    # After the key of an entry come the type of its value, 4 for u32, and the value.
+    assert content[key : key + 4] == struct.pack("<I", 4)
+    absurd = content[: key + 4] + struct.pack("<I", n) + content[key + 8 :]
+    (tmp_path / "absurd.gguf").write_bytes(absurd)
+    with ServerProcess(tmp_path) as server:
+        for settings in ({}, {"n_ctx": 0}):
+            status, document = server.request("POST", "/api/v2/models/absurd.gguf/load", settings)
+            assert status in (200, 400, 507), document
+            assert status == 200 or document["error"]["reason"]
+        body = {"messages": [{"role": "user", "content": "hello"}], "n_predict": 1}
+        assert server.post(f"/api/v2/chat/{TINY}", body)["choices"]
+
+
+def test_speculation_is_told_as_it_became(server):
+    effective = server.post(LOAD, {"speculative": "ngram", "draft_max": 3})["settings"]["effective"]
+    assert (effective["speculative"], effective["draft_max"]) == ("ngram", 3)
+    assert server.post(LOAD, {})["settings"]["effective"]["speculative"] == "off"
+
+
+def test_a_way_to_split_without_a_gpu_is_a_warning(server):
+    status, document = server.request("POST", ESTIMATE, {"split_mode": "tensor"})
+    assert status == 200, document

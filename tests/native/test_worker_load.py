@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from make_random_model import random_model
+from random_architectures import write_random_architecture
 from random_gguf import LlamaShape, write_random_llama, write_random_lora
 
 from llamabind import Batch, estimate_memory, load_engine
@@ -180,3 +181,12 @@ def test_a_draft_model_is_loaded_and_estimated(model):
     both = settle(Estimate(str(model), LoadSettings(**settings), files))
     assert both.devices[0].model_bytes == 2 * alone.devices[0].model_bytes
     assert both.devices[0].context_bytes == 2 * alone.devices[0].context_bytes
+
+
+def test_speculation_that_a_model_does_not_allow_is_off_and_said(tmp_path, vocab_dir):
+    path = write_random_architecture(
+        tmp_path / "mamba.gguf", vocab_dir / "ggml-vocab-llama-spm.gguf", "mamba"
+    )
+    loaded = _load(path, n_ctx=256, speculative="ngram")
+    assert loaded.effective["speculative"] == "off"
+    assert any("speculative decoding is off" in warning for warning in loaded.warnings)

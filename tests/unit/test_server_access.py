@@ -270,3 +270,8 @@ async def test_a_prefix_stands_before_every_path(
     assert (await ask(client, "GET", "/llm/v1/models", headers=key))[0] == 200
     assert (await ask(client, "GET", "/v1/models", headers=key))[0] == 404
     assert (await ask(client, "POST", "/llm/api/v2/models/m.gguf/load", headers=key))[0] == 403
+    answer = await client.get("/llm/api/v2/openapi.json", headers=key)
+    description = await answer.json()
+    assert description["servers"] == [{"url": "/llm"}]
+    assert "/api/v2/chat/{model_id}" in description["paths"]
+    assert (await client.get("/llm/docs", headers=key)).status == 200

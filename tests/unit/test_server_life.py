@@ -264,3 +264,38 @@ async def test_without_autoload_a_chat_is_told_to_load_first(
     os.kill((await _state(client, "m.gguf"))["engine"]["pid"], signal.SIGKILL)
     response = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: x"))
     assert response.status == 200
+
+
+async def test_a_crash_loop_is_told_until_somebody_loads_the_model(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.crash_guard._FIRST_DELAY_SECONDS", 0.0)
+    for _ in range(5):
+        async with client.post("/api/v2/chat/m.gguf/stream", json=chat_body("die")) as answer:
+            assert "worker_crashed" in await answer.text()
+    refused = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: a"))
+    error = (await refused.json())["error"]
+    assert (refused.status, error["code"], error["reason"]) == (503, "crash_loop", "crash_loop")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "crashed 5 times" in error["message"]
+    assert (await _state(client, "m.gguf"))["failure"]["reason"] == "crash_loop"
+    health = await (await client.get("/health")).json()
+    assert health["models"]["m.gguf"] == {"status": "failed", "reason": "crash_loop"}
+    assert "crash_loop" in (await (await client.get("/api/v2/health")).json())["last_error"]
+    assert (await client.post("/api/v2/models/m.gguf/load")).status == 200
+    assert (await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: a"))).status == 200
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+async def test_links_out_of_the_folder_are_models_only_where_that_was_asked_for(
+    aiohttp_client: AiohttpClient, tmp_path: Path, is_followed: bool
+) -> None:
+    outside = write_gguf(tmp_path / "elsewhere" / "real.gguf")
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "link.gguf").symlink_to(outside)
+    client = await aiohttp_client(make_app(models, follow_links=is_followed))
+    listed = await (await client.get("/api/v2/models")).json()
+    assert [model["id"] for model in listed["available_models"]] == ["link.gguf"] * is_followed
+    chat = await client.post("/api/v2/chat/link.gguf", json=chat_body("echo: a"))
+    assert chat.status == (200 if is_followed else 404)
