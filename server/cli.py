@@ -22,6 +22,8 @@ from server.load_settings import LoadSettings
 
 FLAGS = tuple(flag for group in GROUPS for flag in group.flags)
 _FIELD = re.compile(r" - at `\$\.(\w+)[^`]*`$")
+# Sizes and figures that do no harm where nothing is generated.
+_NOT_FOR_EMBEDDINGS = frozenset({"cache_ram", "kv_unified", "n_batch", "swa_full", "threads_batch"})
 _EPILOG = """
 Every flag can be given as an environment variable too, named in brackets; the command line wins.
 Switches have a --no- form; their variables take true, 1 or on, and false, 0 or off.
@@ -150,11 +152,20 @@ def _config(parser: argparse.ArgumentParser, values: dict[str, Any]) -> ServerCo
     fields = {name: value for name, value in values.items() if not name.startswith(SETTINGS)}
     for name in ("api_keys", "admin_keys"):
         fields[name] = tuple(dict.fromkeys(fields.get(name, ())))
+    if chosen.get("embedding"):
+        _drop_what_embeddings_ignore(chosen)
     try:
         settings, companions = without_paths(msgspec.convert(chosen, LoadSettings))
     except (msgspec.ValidationError, InvalidParameterError) as error:
         parser.error(_complaint(error))
     return ServerConfig(default_settings=settings, companions=companions, **fields)
+
+
+def _drop_what_embeddings_ignore(chosen: dict[str, Any]) -> None:
+    """A body with these would be refused; llama-server's users have them in their command lines."""
+    for name in _NOT_FOR_EMBEDDINGS & chosen.keys():
+        del chosen[name]
+        print(f"{_flag_name(name)} has no effect with --embedding", file=sys.stderr)
 
 
 def _complaint(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Writing one generation as it comes, for every dialect."""
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeAlias
@@ -63,11 +64,16 @@ async def stream_answer(
     except ConnectionResetError:
         logger.debug("request %s: the client has gone", request[REQUEST_ID])
     except ApiError as error:
-        await writer.send([error_document(request.path, error)])
+        await _tell(writer, request, error)
     except Exception as error:
         logger.exception("request %s failed in mid-stream", request[REQUEST_ID])
-        await writer.send([error_document(request.path, unexpected_error(request, error))])
+        await _tell(writer, request, unexpected_error(request, error))
     return writer.response
+
+
+async def _tell(writer: AnswerWriter, request: web.Request, error: ApiError) -> None:
+    with contextlib.suppress(ConnectionResetError):
+        await writer.send([error_document(request.path, error)])
 
 
 async def _write(

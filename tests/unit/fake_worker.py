@@ -4,7 +4,7 @@ What it does depends on the file it loads and on the last user message:
   a file whose content starts with "FAIL:word"  the load fails with that reason
   "SLOW" / "DIE" / "BUG"                        the load never ends / kills the process / is a bug
   "echo: a b c"                                 answers with the words, one per step
-  "forever"                                     one word per step, until cancelled
+  "forever" / "flood"                           one word per step / a long one, until cancelled
   "long N"                                      a prompt of N tokens
   "echo: <r> hm </r> a"                         with reasoning, and tool calls as <name> {} </name>
   "die" / "break" / "refuse" / "bug"            SIGKILL after some words / the engine fails /
@@ -195,7 +195,9 @@ class ScriptedEngine:
     def _answer(self, request: GenerationRequest, cancelled: threading.Event) -> None:
         text = self._texts.pop(request.request_id)
         words = text.removeprefix("echo: ").split(" ") if text.startswith("echo: ") else ["word"]
-        endless = text in ("forever", "die", "break")
+        if text == "flood":
+            words = ["x" * 100_000]
+        endless = text in ("forever", "flood", "die", "break")
         limit = request.max_tokens
         index = 0
         reason = FinishReason.LENGTH if limit == 0 else None

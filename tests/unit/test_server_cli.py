@@ -120,6 +120,17 @@ def test_a_flag_of_llama_server_is_the_default_of_every_load(
     assert {name: getattr(default, name) for name in settings} == settings
 
 
+def test_what_embeddings_do_not_have_is_said_and_no_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    default = parse("--embedding", "-b", "2048", "-ub", "2048", "-tb", "4").default_settings
+    assert (default.embedding, default.n_ubatch, default.n_batch) == (True, 2048, None)
+    told = capsys.readouterr().err
+    assert "-b/--batch-size has no effect" in told
+    assert "-tb/--threads-batch has no effect" in told
+    assert "-ub" not in told
+
+
 def test_the_command_line_wins_over_the_environment() -> None:
     environment = {"LLAMA_ARG_CTX_SIZE": "128", "LLAMA_ARG_PORT": "81", "LLAMA_API_KEY": "env"}
     config = parse("-c", "256", "--api-key", "line", **environment)

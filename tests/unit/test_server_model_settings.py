@@ -92,6 +92,10 @@ async def test_one_file_is_served_under_its_name_and_aliases(
     listed = await (await client.get("/api/v2/models")).json()
     assert [model["id"] for model in listed["available_models"]] == ["one.gguf"]
     assert (await client.get("/api/v2/models/best")).status == 200
+    nameless = await client.post("/v1/chat/completions", json=chat_body("echo: a"))
+    assert (await nameless.json())["model"] == "best"
+    aliased = await client.post("/api/v2/chat/best", json=chat_body("echo: a"))
+    assert (await aliased.json())["model"] == "best"
     assert (await client.get("/api/v2/models/two.gguf")).status == 404
 
 

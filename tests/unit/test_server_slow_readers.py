@@ -2,9 +2,14 @@
 
 import asyncio
 import socket
+from pathlib import Path
 
+import msgspec
 from aiohttp import web
+from gguf_files import write_gguf
+from prometheus_text import scrape
 from pytest_aiohttp.plugin import AiohttpClient
+from server_app import Client, chat_body, make_app
 
 from server.config import ServerConfig
 from server.keys import CONFIG
@@ -45,3 +50,30 @@ async def test_who_takes_no_events_is_cut_off(aiohttp_client: AiohttpClient) -> 
 
 async def test_who_takes_no_lines_is_cut_off(aiohttp_client: AiohttpClient) -> None:
     assert await _give_up(aiohttp_client, NdjsonWriter) == "the client took nothing for 0.2 seconds"
+
+
+async def test_an_answer_that_nobody_reads_is_not_computed_further(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    client = await aiohttp_client(make_app(tmp_path, write_seconds=0.2))
+    await client.post("/api/v2/models/m.gguf/load")
+    body = msgspec.json.encode(chat_body("flood"))
+    path = "/api/v2/chat/m.gguf/stream"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    assert client.port is not None
+    with socket.socket() as reader:
+        # Little is on its way then, and what is held back is noticed soon.
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        reader.connect((client.host, client.port))
+        reader.sendall(head.encode() + body)
+        await _until_running(client, 1)
+        await _until_running(client, 0)
+    seen = await scrape(client)
+    assert seen.value("llamabind_requests_total", outcome="cancelled") == 1
+
+
+async def _until_running(client: Client, n: int) -> None:
+    async with asyncio.timeout(60):
+        while (await (await client.get("/api/v2/models/m.gguf")).json())["engine"]["running"] != n:
+            pass
