@@ -169,6 +169,9 @@ class WorkerCrashedError(UnavailableError):
 
     code = "worker_crashed"
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after=1)
+
 
 class OutOfMemoryError(ApiError):
     """The model does not fit into the memory there is."""

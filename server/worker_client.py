@@ -224,7 +224,7 @@ class WorkerClient:
     def _crash(self) -> ApiError:
         if self._stopping:
             text = "the model was unloaded before the answer was complete"
-            return UnavailableError(text, code="model_unloaded")
+            return UnavailableError(text, code="model_unloaded", retry_after=1)
         return WorkerCrashedError(f"{self._death()}; the next request loads the model again")
 
     def _death(self) -> str:

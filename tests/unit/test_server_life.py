@@ -183,7 +183,8 @@ async def test_a_chat_right_after_the_death_of_an_idle_worker_succeeds(client: C
 
 async def test_a_request_that_kills_two_workers_is_counted_once(client: Client) -> None:
     body = {"model": "m.gguf", "content": "die"}
-    assert (await client.post("/tokenize", json=body)).status == 503
+    answer = await client.post("/tokenize", json=body)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     seen = await scrape(client)
     assert seen.value("llamabind_requests_received_total", model="m.gguf") == 1
     assert seen.value("llamabind_requests_total", model="m.gguf", outcome="error") == 1
