@@ -1,6 +1,7 @@
 """Loading over HTTP: settings as asked and as they came to be, memory, estimates, refusals."""
 
 import re
+import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,3 +171,18 @@ def test_speculation_is_told_as_it_became(server):
 def test_a_way_to_split_without_a_gpu_is_a_warning(server):
     status, document = server.request("POST", ESTIMATE, {"split_mode": "tensor"})
     assert status == 200, document
+
+
+def test_a_draft_model_that_a_flag_names_may_lie_anywhere(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    draft = tmp_path_factory.mktemp("elsewhere") / "draft.gguf"
+    shutil.copy(_BUNDLED, draft)
+    with ServerProcess(tmp_path, "--model-draft", str(draft), "--spec-draft-n-max", "4") as server:
+        settings = server.post(LOAD, {})["settings"]
+        assert settings["effective"]["speculative"] == "draft"
+        assert settings["effective"]["draft_model"] == "draft.gguf"
+        assert settings["effective"]["draft_max"] == 4
+        assert str(draft.parent) not in str(settings)
+        body = {"messages": [{"role": "user", "content": "hello"}], "n_predict": 8}
+        assert server.post(f"/api/v2/chat/{TINY}", body)["choices"]
