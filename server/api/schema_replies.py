@@ -165,9 +165,9 @@ class HealthDocument(msgspec.Struct):
 
 
 class ProbeDocument(msgspec.Struct):
-    """What probes read; `models` in /health is by id, in /live the stalled ones."""
+    """What probes read; /health has `models` by id too, where the caller may know them."""
 
-    status: Literal["ok", "ready", "stalled"]
+    status: Literal["ok", "ready"]
 
 
 class OpenAIModel(msgspec.Struct):
