@@ -1,0 +1,65 @@
+"""A projector turns pictures into vectors that the text model could read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_clip import N_IMAGE_TOKENS, write_random_clip
+
+from llamabind.errors import InvalidParameterError, ProjectorError
+from llamabind.model import Model
+from llamabind.projector import Projector
+
+pytestmark = pytest.mark.native
+
+
+@pytest.fixture(scope="module")
+def projector(random_llama: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projector]:
+    path = tmp_path_factory.mktemp("clip") / "mmproj-random.gguf"
+    write_random_clip(path, random_llama.n_embd)
+    with Projector(random_llama, path, use_gpu=False, n_threads=1) as projector:
+        yield projector
+
+
+def picture(seed: int, height: int = 32, width: int = 32) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_it_takes_images_and_no_sound(projector: Projector) -> None:
+    assert projector.has_vision
+    assert not projector.has_audio
+    assert projector.audio_sample_rate is None
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (1, 1), (90, 17)])
+def test_a_picture_becomes_a_vector_for_each_token(
+    projector: Projector, random_llama: Model, height: int, width: int
+) -> None:
+    embeddings = projector.encode_image(picture(1, height, width))
+    assert embeddings.shape == (N_IMAGE_TOKENS, random_llama.n_embd)
+    assert np.isfinite(embeddings).all()
+    assert embeddings.std() > 0
+
+
+def test_equal_pictures_have_equal_vectors_and_others_do_not(projector: Projector) -> None:
+    first = projector.encode_image(picture(1))
+    other = projector.encode_image(picture(2))
+    np.testing.assert_array_equal(projector.encode_image(picture(1)), first)
+    assert not np.allclose(first, other)
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((4, 4), np.uint8), np.zeros((4, 0, 3), np.uint8), np.zeros((4, 4, 3))]
+)
+def test_what_is_no_picture_is_refused_before_native_code(
+    projector: Projector, pixels: np.ndarray
+) -> None:
+    with pytest.raises(InvalidParameterError, match="image: expected uint8 pixels"):
+        projector.encode_image(pixels)
+
+
+def test_a_projector_of_another_width_is_refused(random_llama: Model, tmp_path: Path) -> None:
+    path = write_random_clip(tmp_path / "mmproj-wide.gguf", random_llama.n_embd * 2)
+    with pytest.raises(ProjectorError):
+        Projector(random_llama, path, use_gpu=False, n_threads=1)
