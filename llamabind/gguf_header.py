@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from llamabind.bounded_file import U32, U64, BoundedFile
 from llamabind.errors import GgufError
+from llamabind.gguf_names import FILE_TYPES, VOCABULARY_TYPES
 
 Scalar: TypeAlias = int | float | bool | str
 
@@ -102,6 +103,22 @@ class GgufHeader:
     def file_type(self) -> int | None:
         """The llama_ftype number: how most of the weights are quantised."""
         return self._integer("general.file_type")
+
+    @property
+    def file_type_name(self) -> str | None:
+        """The same in llama.cpp's words, such as "Q4_K - Medium"; None also for a new one."""
+        return None if self.file_type is None else FILE_TYPES.get(self.file_type)
+
+    @property
+    def vocabulary_type(self) -> int | None:
+        """The llama_vocab_type number: 1 for SentencePiece's BPE, 2 for GPT-2's, and so on."""
+        return VOCABULARY_TYPES.get(self._text("tokenizer.ggml.model") or "")
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Number of tokens."""
+        tokens = self.arrays.get("tokenizer.ggml.tokens")
+        return tokens.count if tokens else self._integer(f"{self.architecture}.vocab_size")
 
     @property
     def context_length(self) -> int | None:

@@ -19,6 +19,7 @@ _ADMIN = frozenset(
         "/api/v2/models/{model_id}/estimate",
         "/api/v2/events",
         "/models/load",
+        "/models/sse",
         "/models/unload",
     }
 )

@@ -60,6 +60,10 @@ class ModelRegistry:
         """The model of that id or alias. Raises ModelNotFoundError."""
         return await self._shelf.find(model_id)
 
+    def aliases_of(self, model_id: str) -> tuple[str, ...]:
+        """The other names of a model."""
+        return self._shelf.aliases_of(model_id)
+
     # -- life
 
     async def load(self, model_id: str, settings: LoadSettings | None = None) -> ModelEntry:

@@ -27,7 +27,7 @@ SHELF_FLAGS = (
         env="LLAMA_ARG_ALIAS",
         parse=words,
         metavar="NAME,...",
-        help="other names of the model of --model; the first is how it is listed",
+        help="other names of the model of --model; the first is what /v1 and Ollama list it as",
     ),
     Flag(
         names=("--models-dir",),

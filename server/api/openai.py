@@ -5,7 +5,8 @@ from aiohttp import web
 from server.api.answer_documents import choice_document, timings_document, usage_document
 from server.api.begin import begin_generation
 from server.api.chunks import AnswerTag, OpenAIChunks
-from server.api.schema_openai import CompletionBody, model_document
+from server.api.model_documents import model_document
+from server.api.schema_openai import CompletionBody
 from server.api.served_model import served_model
 from server.api.streaming import stream_answer
 from server.keys import CALLER, REGISTRY
@@ -13,15 +14,16 @@ from server.replies import json_reply, read_body
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """GET /v1/models."""
+    """GET /v1/models and /models: every model on disk; the folders are read each time."""
     entries = await request.app[REGISTRY].list()
-    return json_reply({"object": "list", "data": [model_document(entry) for entry in entries]})
+    data = [model_document(request.app, entry) for entry in entries]
+    return json_reply({"object": "list", "data": data})
 
 
 async def show_model(request: web.Request) -> web.Response:
     """GET /v1/models/{model_id}."""
     entry = await request.app[REGISTRY].find(request.match_info["model_id"])
-    return json_reply(model_document(entry))
+    return json_reply(model_document(request.app, entry))
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:

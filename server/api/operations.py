@@ -15,6 +15,7 @@ from server.load_settings import LoadSettings
 from server.system_metrics import SystemDocument
 
 _FLAG = {"type": "boolean"}
+_LIST = Operation(tag="OpenAI", summary="All models in OpenAI's form", reply=replies.OpenAIModels)
 
 _OWN: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/api/v2/models"): Operation(
@@ -88,9 +89,8 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         tag="System", summary="This description", reply=dict[str, Any]
     ),
     ("GET", "/docs"): Operation(tag="System", summary="This description, to read", text=HTML),
-    ("GET", "/v1/models"): Operation(
-        tag="OpenAI", summary="All models in OpenAI's form", reply=replies.OpenAIModels
-    ),
+    ("GET", "/v1/models"): _LIST,
+    ("GET", "/models"): _LIST,
     ("GET", "/v1/models/{model_id}"): Operation(
         tag="OpenAI",
         summary="One model in OpenAI's form",

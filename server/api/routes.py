@@ -10,6 +10,7 @@ from server.api import openai, openapi, ops, probes, v2_chat, v2_events, v2_mode
 from server.api.anthropic import handlers as anthropic
 from server.api.completions import handlers as texts
 from server.api.embeddings import handlers as vectors
+from server.api.llama_server import models as llama_server_models
 from server.api.llama_server import text
 from server.api.ollama import handlers as ollama
 from server.api.ollama import models as ollama_models
@@ -48,7 +49,7 @@ def _table() -> list[web.RouteDef]:
         web.get(f"/api/v2/models/{_ID}", v2_models.show_model),
         web.post(f"/api/v2/chat/{_ID}/stream", v2_chat.chat_stream),
         web.post(f"/api/v2/chat/{_ID}", v2_chat.chat),
-        web.get("/v1/models", openai.list_models),
+        *(web.get(path, openai.list_models) for path in ("/v1/models", "/models")),
         web.get(f"/v1/models/{_ID}", openai.show_model),
         web.post("/v1/chat/completions", openai.chat_completions),
         web.post("/api/chat", ollama.chat),
@@ -62,6 +63,9 @@ def _table() -> list[web.RouteDef]:
         web.post("/v1/messages/count_tokens", anthropic.count_tokens),
         web.post("/v1/completions", texts.completions),
         *(web.post(path, texts.native_completion) for path in ("/completion", "/completions")),
+        web.post("/models/load", llama_server_models.load_model),
+        web.post("/models/unload", llama_server_models.unload_model),
+        web.get("/models/sse", llama_server_models.watch_models),
         web.post("/tokenize", text.tokenize),
         web.post("/detokenize", text.detokenize),
         web.post("/apply-template", text.apply_template),

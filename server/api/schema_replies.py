@@ -170,6 +170,29 @@ class ProbeDocument(msgspec.Struct):
     status: Literal["ok", "ready"]
 
 
+class ModelStatus(msgspec.Struct):
+    """`value` is llama-server's word, `state` ours; `reason` says why a load failed."""
+
+    value: Literal["unloaded", "loading", "loaded"]
+    state: Status
+    progress: float | UnsetType = UNSET
+    failed: bool | UnsetType = UNSET
+    reason: str | UnsetType | None = UNSET
+
+
+class ModelMeta(msgspec.Struct):
+    """Of the GGUF header; `n_ctx` is what one request may use, when the model is loaded."""
+
+    vocab_type: int | None
+    n_vocab: Count | None
+    n_ctx: Count | None
+    n_ctx_train: Count | None
+    n_embd: Count | None
+    n_params: Count
+    size: Count
+    ftype: str | None
+
+
 class OpenAIModel(msgspec.Struct):
     """A model in OpenAI's form, with the keys that clients of peers read."""
 
@@ -177,6 +200,12 @@ class OpenAIModel(msgspec.Struct):
     object: Literal["model"]
     created: int
     owned_by: str
+    aliases: list[str]
+    status: ModelStatus
+    capabilities: list[str]
+    context_length: Count | None
+    max_model_len: Count | None
+    meta: ModelMeta
 
 
 class OpenAIModels(msgspec.Struct):

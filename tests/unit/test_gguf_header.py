@@ -81,7 +81,7 @@ def test_everything_of_a_good_header_is_read(tmp_path: Path) -> None:
     assert header.context_length == 2048
     assert header.embedding_length == 128
     assert header.block_count == 4
-    assert header.file_type == 7
+    assert (header.file_type, header.file_type_name) == (7, "Q8_0")
     assert header.chat_template == "{{ messages }}"
     assert header.metadata["llama.rope.freq_base"] == 10000.0
     assert header.metadata["tokenizer.ggml.add_bos_token"] is True

@@ -29,7 +29,9 @@ async def test_models_are_listed_with_what_clients_of_peers_read(client: Client)
     assert (model["id"], model["object"]) == ("m.gguf", "model")
     assert isinstance(model["created"], int)
     assert model["meta"]["n_ctx_train"] == model["context_length"] == 2048
-    assert model["status"] == {"value": "unloaded"}
+    assert model["max_model_len"] == 2048
+    assert model["status"] == {"value": "unloaded", "state": "unloaded"}
+    assert await (await client.get("/models")).json() == document
 
 
 async def test_one_model_is_shown_also_from_a_sub_folder(client: Client) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from server.api.llama_server import schema_text
+from server.api.llama_server import schema_models, schema_text
 from server.api.operation import BODY, BUSY, MODEL, Operation
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
@@ -29,5 +29,27 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         needs_body=True,
         reply=schema_text.PromptDocument,
         errors=(*MODEL, *BODY, *BUSY, 409),
+    ),
+    ("POST", "/models/load"): Operation(
+        tag="llama-server",
+        summary="Begin to load a model; does not wait for the end",
+        body=schema_models.ModelBody,
+        needs_body=True,
+        reply=schema_models.SuccessDocument,
+        errors=(*MODEL, *BODY, *BUSY),
+    ),
+    ("POST", "/models/unload"): Operation(
+        tag="llama-server",
+        summary="Unload a model; running answers finish, within a limit",
+        body=schema_models.ModelBody,
+        needs_body=True,
+        reply=schema_models.SuccessDocument,
+        errors=(*MODEL, *BODY, 409, 503),
+    ),
+    ("GET", "/models/sse"): Operation(
+        tag="llama-server",
+        summary="What happens to models, as server-sent events in llama-server's words",
+        streams=True,
+        errors=(503,),
     ),
 }

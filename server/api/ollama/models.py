@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from server.api.model_documents import listed_name
 from server.api.ollama.schema import (
     OllamaModel,
     OllamaModels,
@@ -35,14 +36,16 @@ async def find_model(request: web.Request, name: str) -> ModelEntry:
 
 async def tags(request: web.Request) -> web.Response:
     """GET /api/tags: all models that can be loaded."""
-    entries = await request.app[REGISTRY].list()
-    return json_reply(OllamaModels([_model(entry) for entry in entries if not entry.file.broken]))
+    app = request.app
+    entries = [entry for entry in await app[REGISTRY].list() if not entry.file.broken]
+    return json_reply(OllamaModels([_model(app, entry) for entry in entries]))
 
 
 async def processes(request: web.Request) -> web.Response:
     """GET /api/ps: the models in memory."""
-    entries = [entry for entry in await request.app[REGISTRY].list() if entry.is_in_memory]
-    return json_reply(OllamaModels([_process(entry) for entry in entries]))
+    app = request.app
+    entries = [entry for entry in await app[REGISTRY].list() if entry.is_in_memory]
+    return json_reply(OllamaModels([_process(app, entry) for entry in entries]))
 
 
 async def show(request: web.Request) -> web.Response:
@@ -68,11 +71,12 @@ async def version(request: web.Request) -> web.Response:
     return json_reply(VersionDocument(request.app[STATUS].version))
 
 
-def _model(entry: ModelEntry) -> dict[str, Any]:
+def _model(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
     file = entry.file
+    name = listed_name(app, entry)
     return {
-        "name": file.id,
-        "model": file.id,
+        "name": name,
+        "model": name,
         "modified_at": iso_time(file.modified),
         "size": file.size,
         "digest": "",
@@ -80,10 +84,10 @@ def _model(entry: ModelEntry) -> dict[str, Any]:
     }
 
 
-def _process(entry: ModelEntry) -> dict[str, Any]:
+def _process(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
     model = entry.worker.model
     on_gpu = sum(device.used_bytes for device in entry.memory if device.kind == "gpu")
-    return _model(entry) | {
+    return _model(app, entry) | {
         "size": model.memory_bytes,
         "size_vram": on_gpu,
         "context_length": model.n_ctx,
@@ -101,5 +105,5 @@ def _details(entry: ModelEntry) -> dict[str, Any]:
         "parameter_size": f"{file.parameter_count / 1e9:.1f}B"
         if file.parameter_count >= 1e9
         else f"{file.parameter_count / 1e6:.1f}M",
-        "quantization_level": "",
+        "quantization_level": (header.file_type_name if header else None) or "",
     }

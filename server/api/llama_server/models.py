@@ -1,0 +1,124 @@
+"""llama-server's /models/load, /models/unload and /models/sse: what its router mode has."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from aiohttp import web
+
+from server.api.llama_server.schema_models import ModelBody, SuccessDocument
+from server.api.model_documents import STATUS_WORDS, is_failed, listed_name, model_document
+from server.errors import InvalidRequestError
+from server.event_bus import Subscription
+from server.events import Lagged, LoadProgress, PublicEvent, StateChanged
+from server.keys import BUS, CONFIG, REGISTRY, REQUEST_ID
+from server.model_entry import ModelEntry
+from server.model_state import ModelState
+from server.registry import ModelRegistry
+from server.replies import json_reply, read_body
+from server.sse import SseWriter
+
+logger = logging.getLogger(__name__)
+# One file is read, whatever it brings with it.
+_STAGE = "text_model"
+_FAILED_EXIT_CODE = 1
+
+
+async def load_model(request: web.Request) -> web.Response:
+    """POST /models/load: the load begins, and the answer does not wait for its end."""
+    body = await read_body(request, ModelBody)
+    registry = request.app[REGISTRY]
+    entry = await registry.find(body.model)
+    if entry.loading is not None or entry.state is ModelState.LOADED:
+        raise InvalidRequestError("model is already running", param="model", code="model_loaded")
+    await _begin_load(registry, request.app[BUS].subscribe(entry.id), entry)
+    return json_reply(SuccessDocument())
+
+
+async def unload_model(request: web.Request) -> web.Response:
+    """POST /models/unload: answered when the model is out of memory; running answers finish."""
+    body = await read_body(request, ModelBody)
+    registry = request.app[REGISTRY]
+    entry = await registry.find(body.model)
+    if entry.loading is None and not entry.is_in_memory:
+        raise InvalidRequestError("model is not running", param="model", code="model_not_loaded")
+    await registry.unload(entry.id)
+    return json_reply(SuccessDocument())
+
+
+async def watch_models(request: web.Request) -> web.StreamResponse:
+    """GET /models/sse: what happens to models, in llama-server's words, until the client leaves."""
+    with request.app[BUS].subscribe() as events:
+        sse = await SseWriter.open(request)
+        try:
+            await _pass_on(request.app, sse, events)
+        except ConnectionResetError:
+            logger.debug("request %s: the client has gone", request[REQUEST_ID])
+        return sse.response
+
+
+async def _begin_load(
+    registry: ModelRegistry,
+    subscription: contextlib.AbstractContextManager[Subscription],
+    entry: ModelEntry,
+) -> None:
+    """Returns when the load runs, however long it will. Raises ApiError if it cannot begin."""
+    with subscription as events:
+        load = asyncio.ensure_future(registry.load(entry.id))
+        load.add_done_callback(lambda _: events.end())
+        while entry.loading is None and not load.done():
+            await events.next()
+    if load.done():
+        await load
+    else:
+        # A load goes on without whoever asked for it.
+        load.cancel()
+
+
+async def _pass_on(app: web.Application, sse: SseWriter, events: Subscription) -> None:
+    while not events.has_ended:
+        event = await events.next(app[CONFIG].ping_seconds)
+        if event is not None:
+            await sse.send(_documents(app, event))
+        elif not events.has_ended:
+            await sse.ping()
+
+
+def _documents(app: web.Application, event: PublicEvent) -> list[dict[str, Any]]:
+    """The event as llama-server says it; nothing for what it has no word for."""
+    match event:
+        case StateChanged():
+            return [_state_document(app, event)]
+        case LoadProgress():
+            progress = {"stages": [_STAGE], "current": _STAGE, "value": event.progress}
+            data = {"status": "loading", "progress": progress}
+            return [_document(app, event.model, "status_change", data)]
+        case Lagged():
+            return [{"model": "*", "event": "models_reload"}]
+        case _:
+            return []
+
+
+def _state_document(app: web.Application, event: StateChanged) -> dict[str, Any]:
+    state = ModelState(event.status)
+    data: dict[str, Any] = {"status": STATUS_WORDS[state]}
+    entry = _entry(app, event.model)
+    if state is ModelState.LOADED and entry is not None:
+        data["info"] = model_document(app, entry)
+    if data["status"] == "unloaded":
+        data["exit_code"] = _FAILED_EXIT_CODE if is_failed(state) else 0
+    kind = "model_status" if state is ModelState.QUEUED else "status_change"
+    return _document(app, event.model, kind, data)
+
+
+def _document(
+    app: web.Application, model_id: str, kind: str, data: dict[str, Any]
+) -> dict[str, Any]:
+    entry = _entry(app, model_id)
+    name = model_id if entry is None else listed_name(app, entry)
+    return {"model": name, "event": kind, "data": data}
+
+
+def _entry(app: web.Application, model_id: str) -> ModelEntry | None:
+    return next((entry for entry in app[REGISTRY].entries if entry.id == model_id), None)

@@ -1,0 +1,94 @@
+"""model_document: a model as /v1/models lists it, in OpenAI's form with the keys of its peers."""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from server.keys import CONFIG, REGISTRY
+from server.model_entry import ModelEntry
+from server.model_state import ModelState
+
+# llama-server knows fewer states; our own word stands beside.
+STATUS_WORDS: Final = {
+    ModelState.UNLOADED: "unloaded",
+    ModelState.QUEUED: "loading",
+    ModelState.LOADING: "loading",
+    ModelState.LOADED: "loaded",
+    ModelState.DRAINING: "loaded",
+    ModelState.FAILED: "unloaded",
+    ModelState.BROKEN: "unloaded",
+}
+
+
+def listed_name(app: web.Application, entry: ModelEntry) -> str:
+    """What lists call a model: the first alias where one file is served (--model), else its id."""
+    config = app[CONFIG]
+    return config.aliases[0] if config.model_file is not None and config.aliases else entry.id
+
+
+def model_document(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
+    """One element of /v1/models; what is not known without a load is null until then."""
+    file, header = entry.file, entry.file.header
+    name = listed_name(app, entry)
+    n_ctx_train = header.context_length if header else None
+    n_ctx = entry.worker.model.n_ctx if entry.is_in_memory else n_ctx_train
+    return {
+        "id": name,
+        "aliases": [other for other in _names(app, entry) if other != name],
+        "tags": [],
+        "object": "model",
+        "created": int(file.modified.timestamp()),
+        "owned_by": "llamabind",
+        "status": _status(entry),
+        "architecture": {"input_modalities": _modalities(entry), "output_modalities": ["text"]},
+        "source": "models_dir" if app[CONFIG].model_file is None else "model",
+        "can_remove": False,
+        "capabilities": _capabilities(entry),
+        "context_length": n_ctx,
+        "max_model_len": n_ctx,
+        "meta": {
+            "vocab_type": header.vocabulary_type if header else None,
+            "n_vocab": header.vocabulary_size if header else None,
+            "n_ctx": n_ctx,
+            "n_ctx_train": n_ctx_train,
+            "n_embd": header.embedding_length if header else None,
+            "n_params": file.parameter_count,
+            "size": file.size,
+            "ftype": header.file_type_name if header else None,
+        },
+    }
+
+
+def is_failed(state: ModelState) -> bool:
+    """Whether a model is out of memory because something went wrong."""
+    return state in (ModelState.FAILED, ModelState.BROKEN)
+
+
+def _names(app: web.Application, entry: ModelEntry) -> tuple[str, ...]:
+    return (entry.id, *app[REGISTRY].aliases_of(entry.id))
+
+
+def _status(entry: ModelEntry) -> dict[str, Any]:
+    status: dict[str, Any] = {"value": STATUS_WORDS[entry.state], "state": entry.state.value}
+    if entry.state is ModelState.LOADING:
+        status["progress"] = round(entry.progress, 3)
+    if is_failed(entry.state):
+        status["failed"] = True
+        failure = entry.failure
+        status["reason"] = failure.reason if failure else entry.file.reason
+    return status
+
+
+def _modalities(entry: ModelEntry) -> list[str]:
+    effective = entry.worker.model.effective if entry.is_in_memory else {}
+    also = (("image", "vision"), ("audio", "audio"))
+    return ["text", *(kind for kind, key in also if effective.get(key))]
+
+
+def _capabilities(entry: ModelEntry) -> list[str]:
+    if entry.settings.embedding:
+        return ["rerank" if entry.settings.pooling == "rank" else "embedding"]
+    header = entry.file.header
+    has_template = header is not None and header.chat_template is not None
+    also = (("tools", has_template), ("multimodal", len(_modalities(entry)) > 1))
+    return ["completion", *(word for word, has_it in also if has_it)]
