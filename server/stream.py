@@ -22,11 +22,14 @@ _JOIN_OVER = 32
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Token counts of one request so far; `cached` of the prompt's tokens were not computed."""
+    """Token counts of one request so far; `cached` of the prompt's tokens were not computed, and
+    `reasoning` of the generated ones were thoughts.
+    """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
+    reasoning: int = 0
 
 
 class StreamObserver(Protocol):
@@ -59,6 +62,8 @@ class TokenStream:
         self.last_token_at: float | None = None
         self._n_unfinished = n
         self._latest: dict[int, SequenceOutput] = {}
+        # Of each answer, how many tokens there were when the latest thought came.
+        self._n_reasoning: dict[int, int] = {}
         self._outputs: deque[SequenceOutput] = deque()
         self._error: BaseException | None = None
         self._result: TaskResult | None = None
@@ -74,7 +79,8 @@ class TokenStream:
             return TokenUsage()
         first = self._latest.get(0) or next(iter(self._latest.values()))
         n_generated = sum(output.completion_tokens for output in self._latest.values())
-        return TokenUsage(first.prompt_tokens, n_generated, first.cached_tokens)
+        n_reasoning = sum(self._n_reasoning.values())
+        return TokenUsage(first.prompt_tokens, n_generated, first.cached_tokens, n_reasoning)
 
     # -- the worker's side
 
@@ -93,6 +99,8 @@ class TokenStream:
         if self.has_ended:
             return
         self._latest[output.index] = output
+        if output.reasoning:
+            self._n_reasoning[output.index] = output.completion_tokens
         if self.observer is not None:
             self.observer.on_output(output)
         if output.completion_tokens:

@@ -9,6 +9,7 @@ from server.api.embeddings import operations as embeddings
 from server.api.llama_server import operations as llama_server
 from server.api.ollama import operations as ollama
 from server.api.operation import BODY, BUSY, HTML, MODEL, TEXT, Operation
+from server.api.responses import operations as responses
 from server.api.schema_openai import CompletionBody
 from server.api.schema_v2 import ChatBody, UnloadBody
 from server.load_settings import LoadSettings
@@ -139,4 +140,5 @@ OPERATIONS: Final = (
     | embeddings.OPERATIONS
     | llama_server.OPERATIONS
     | ollama.OPERATIONS
+    | responses.OPERATIONS
 )

@@ -14,8 +14,10 @@ from server.api.llama_server import models as llama_server_models
 from server.api.llama_server import text
 from server.api.ollama import handlers as ollama
 from server.api.ollama import models as ollama_models
+from server.api.responses import handlers as responses
 
 _ID = "{model_id:.+}"
+_INPUT_TOKENS = ("/v1/responses/input_tokens", "/responses/input_tokens")
 _RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
 
 
@@ -52,6 +54,8 @@ def _table() -> list[web.RouteDef]:
         *(web.get(path, openai.list_models) for path in ("/v1/models", "/models")),
         web.get(f"/v1/models/{_ID}", openai.show_model),
         web.post("/v1/chat/completions", openai.chat_completions),
+        *(web.post(path, responses.create) for path in ("/v1/responses", "/responses")),
+        *(web.post(path, responses.count_tokens) for path in _INPUT_TOKENS),
         web.post("/api/chat", ollama.chat),
         web.post("/api/generate", ollama.generate),
         web.post("/api/embed", ollama.embed),

@@ -17,7 +17,7 @@ from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 
 ReasoningFormat = Literal["none", "auto", "deepseek", "deepseek-legacy"]
-ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Continuation = bool | Literal["content", "reasoning_content"]
 
 

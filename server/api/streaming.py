@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from aiohttp import web
@@ -37,6 +38,7 @@ class AnswerWriter(Protocol):
 
 
 OpenWriter: TypeAlias = Callable[[web.Request], Awaitable[AnswerWriter]]
+FailureForm: TypeAlias = Callable[[ApiError], Iterable[Any]]
 
 
 async def stream_answer(
@@ -46,15 +48,18 @@ async def stream_answer(
     ping_interval: int | None = None,
     *,
     open_writer: OpenWriter = SseWriter.open,
+    failure: FailureForm | None = None,
 ) -> web.StreamResponse:
     """Write `stream` to the client as it comes, and return the finished response.
 
     The headers are held back until the first text is there, so that an error before it is a plain
     JSON answer with its status; not longer than the configured time, though. After that an error is
-    an event, and the stream ends without [DONE]. While nothing comes, a comment is written every
-    `ping_interval` seconds; None is the configured time, less than 1 is never.
+    an event, or what `failure` makes of it, and the stream ends without [DONE]. While nothing
+    comes, a comment is written every `ping_interval` seconds; None is the configured time, less
+    than 1 is never.
     """
     config = request.app[CONFIG]
+    tell = failure or partial(_error_event, request)
     first = await stream.next(config.header_hold_seconds)
     writer = await open_writer(request)
     try:
@@ -64,16 +69,20 @@ async def stream_answer(
     except ConnectionResetError:
         logger.debug("request %s: the client has gone", request[REQUEST_ID])
     except ApiError as error:
-        await _tell(writer, request, error)
+        await _tell(writer, tell, error)
     except Exception as error:
         logger.exception("request %s failed in mid-stream", request[REQUEST_ID])
-        await _tell(writer, request, unexpected_error(request, error))
+        await _tell(writer, tell, unexpected_error(request, error))
     return writer.response
 
 
-async def _tell(writer: AnswerWriter, request: web.Request, error: ApiError) -> None:
+async def _tell(writer: AnswerWriter, failure: FailureForm, error: ApiError) -> None:
     with contextlib.suppress(ConnectionResetError):
-        await writer.send([error_document(request.path, error)])
+        await writer.send(failure(error))
+
+
+def _error_event(request: web.Request, error: ApiError) -> list[Any]:
+    return [error_document(request.path, error)]
 
 
 async def _write(

@@ -1,0 +1,152 @@
+"""Responses, whole and as events: an event's response is the whole one, as far as it is."""
+
+import time
+import uuid
+from typing import Any
+
+from server.api.answer_documents import logprobs_document
+from server.api.responses.items import CallItem, Event, MessageItem, OutputItem, ReasoningItem
+from server.api.responses.schema import ResponsesBody
+from server.errors import ApiError
+from server.job import Job
+from server.protocol import SequenceOutput, ToolCallPiece
+from server.stream import TokenUsage
+
+
+class ResponseEvents:
+    """Takes the outputs of one request, and makes the events of its response.
+
+    `response` is the document of it all; after `ending`, that of the whole answer.
+    """
+
+    def __init__(self, model: str, body: ResponsesBody, job: Job) -> None:
+        self.response: dict[str, Any] = _echo(body, job) | {
+            "id": f"resp_{uuid.uuid4().hex}",
+            "object": "response",
+            "created_at": int(time.time()),
+            "model": model,
+            "status": "in_progress",
+            "error": None,
+            "incomplete_details": None,
+            "output": [],
+            "usage": None,
+        }
+        self._n_events = 0
+        self._n_items = 0
+        self._open: OutputItem | None = None
+        # The open call's number in the model's answer.
+        self._call = -1
+        self._is_cut_off = False
+
+    def chunks(self, output: SequenceOutput) -> list[Event]:
+        """The events for one output."""
+        events = self._beginning()
+        if output.reasoning:
+            events += self._think(output.reasoning)
+        if output.text:
+            # Those of thoughts and calls have no place.
+            events += self._say(output.text, logprobs_document(output.logprobs)["content"])
+        for piece in output.tool_calls:
+            events += self._call_function(piece)
+        self._is_cut_off = output.finish_reason == "length"
+        return self._numbered(events)
+
+    def ending(self, usage: TokenUsage) -> list[Event]:
+        """The end of the open item, and of the response."""
+        status = "incomplete" if self._is_cut_off else "completed"
+        events = self._close(status)
+        self.response |= {"status": status, "usage": _usage(usage)}
+        if self._is_cut_off:
+            self.response["incomplete_details"] = {"reason": "max_output_tokens"}
+        else:
+            self.response["completed_at"] = int(time.time())
+        return self._numbered([*events, self._state(status)])
+
+    def failure(self, error: ApiError) -> list[Event]:
+        """The end of a response that met an error."""
+        events = self._beginning()
+        self._close("incomplete")
+        detail = {"code": error.code or error.type, "message": error.message}
+        self.response |= {"status": "failed", "error": detail}
+        return self._numbered([*events, self._state("failed")])
+
+    def _beginning(self) -> list[Event]:
+        return [] if self._n_events else [self._state("created"), self._state("in_progress")]
+
+    def _state(self, name: str) -> Event:
+        return {"type": f"response.{name}", "response": self.response | {}}
+
+    def _think(self, text: str) -> list[Event]:
+        item, events = self._open, []
+        if not isinstance(item, ReasoningItem):
+            item = ReasoningItem(self._n_items)
+            events = self._begin(item)
+        return [*events, item.grow(text)]
+
+    def _say(self, text: str, logprobs: list[Any]) -> list[Event]:
+        item, events = self._open, []
+        if not isinstance(item, MessageItem):
+            item = MessageItem(self._n_items)
+            events = self._begin(item)
+        return [*events, item.grow(text, logprobs)]
+
+    def _call_function(self, piece: ToolCallPiece) -> list[Event]:
+        item, events = self._open, []
+        if not isinstance(item, CallItem) or piece.index != self._call:
+            item = CallItem(self._n_items, piece.id or "", piece.name or "")
+            events = self._begin(item)
+            self._call = piece.index
+        return [*events, item.grow(piece.arguments)] if piece.arguments else events
+
+    def _begin(self, item: OutputItem) -> list[Event]:
+        events = self._close("completed")
+        self._open = item
+        self._n_items += 1
+        return [*events, *item.begin()]
+
+    def _close(self, status: str) -> list[Event]:
+        item, self._open = self._open, None
+        if item is None:
+            return []
+        # Events of the past keep their list.
+        self.response["output"] = [*self.response["output"], item.document(status)]
+        return item.end(status)
+
+    def _numbered(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            event["sequence_number"] = self._n_events
+            self._n_events += 1
+        return events
+
+
+def _echo(body: ResponsesBody, job: Job) -> dict[str, Any]:
+    """What the request said, in the words it may be looked for."""
+    form = body.text.format if body.text else None
+    effort = body.reasoning.effort if body.reasoning else None
+    return {
+        "background": False,
+        "instructions": body.instructions,
+        "max_output_tokens": job.max_tokens,
+        "metadata": body.metadata or {},
+        "parallel_tool_calls": body.parallel_tool_calls is not False,
+        "previous_response_id": None,
+        "reasoning": {"effort": effort, "summary": None},
+        "store": False,
+        "temperature": job.sampling.temperature,
+        "text": {"format": form or {"type": "text"}},
+        "tool_choice": body.tool_choice or "auto",
+        "tools": body.tools or [],
+        "top_logprobs": body.top_logprobs or 0,
+        "top_p": job.sampling.top_p,
+        "truncation": "disabled",
+    }
+
+
+def _usage(usage: TokenUsage) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.prompt,
+        "input_tokens_details": {"cached_tokens": usage.cached},
+        "output_tokens": usage.completion,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "total_tokens": usage.prompt + usage.completion,
+    }

@@ -1,0 +1,49 @@
+"""POST /v1/responses and /v1/responses/input_tokens: OpenAI's Responses API."""
+
+from functools import partial
+
+from aiohttp import web
+
+from server.api.begin import begin_generation
+from server.api.responses.documents import ResponseEvents
+from server.api.responses.jobs import chat_prompt, responses_job
+from server.api.responses.schema import InputTokens, InputTokensBody, ResponsesBody
+from server.api.served_model import served_model
+from server.api.streaming import stream_answer
+from server.inquiry import ask
+from server.job import Job
+from server.keys import CALLER, REGISTRY
+from server.replies import json_reply, read_body
+from server.sse import SseWriter
+from server.tasks import Render, Rendered
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """POST /v1/responses. A whole response is the one that its events end with."""
+    body = await read_body(request, ResponsesBody)
+    job = responses_job(body, request[CALLER].name)
+    model_id = served_model(request, body.model)
+    form = ResponseEvents(body.model or model_id, body, job)
+    async with begin_generation(request, model_id, job) as generation:
+        if body.stream:
+            return await stream_answer(
+                request,
+                generation.stream,
+                form,
+                body.sse_ping_interval,
+                open_writer=partial(SseWriter.open, named=True, end_mark=False),
+                failure=form.failure,
+            )
+        async for output in generation.stream:
+            form.chunks(output)
+        form.ending(generation.stream.usage)
+    return json_reply(form.response)
+
+
+async def count_tokens(request: web.Request) -> web.Response:
+    """POST /v1/responses/input_tokens: how long a prompt is; nothing is generated."""
+    body = await read_body(request, InputTokensBody)
+    task = Render(Job(prompt=chat_prompt(body)))
+    result = await ask(request.app[REGISTRY], served_model(request, body.model), task)
+    assert isinstance(result, Rendered)
+    return json_reply(InputTokens(input_tokens=result.n_tokens))
