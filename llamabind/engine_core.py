@@ -17,6 +17,7 @@ from llamabind.host_cache import HostCache, StateSize
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary
+from llamabind.slot_reports import report_slots
 from llamabind.slots import SlotPool
 from llamabind.speculation import SpeculationStats
 from llamabind.step_budget import StepBudget
@@ -25,6 +26,7 @@ from llamabind.stream_slots import StreamSlotPool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llamabind.slot_reports import SlotReport
     from llamabind.speculation import Speculation
     from llamabind.step import SampledRun, StepPlan, StepResult
 
@@ -194,6 +196,10 @@ class EngineCore:
         for sequence in list(self._live.values()):
             self._end(sequence, sequence.finish(FinishReason.ERROR, error=error))
         return self._take_outputs()
+
+    def report_slots(self) -> tuple[SlotReport, ...]:
+        """Describe what every sequence id holds and who runs in it."""
+        return report_slots(self._scheduler.slots)
 
     def check_idle(self) -> None:
         """Assert that nothing is lost between requests (debug mode, tests)."""

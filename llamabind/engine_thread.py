@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llamabind.command_thread import CommandThread, StopThread
 from llamabind.errors import EngineStoppedError, HandleClosedError
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+EngineT = TypeVar("EngineT", bound="EngineCore")
+ResultT = TypeVar("ResultT")
 OnStep = Callable[[list["RequestOutput"]], None]
 OnFailure = Callable[[BaseException], None]
 
 _CLOSED = "the engine is closed or has failed"
 
 
-class EngineThread(CommandThread["EngineCore"]):
+class EngineThread(CommandThread[EngineT]):
     """Steps an engine on a thread of its own while there is work.
 
     `on_step` is called on that thread once per step, with the outputs of all requests; it must not
@@ -33,7 +36,7 @@ class EngineThread(CommandThread["EngineCore"]):
     """
 
     def __init__(
-        self, engine: EngineCore, on_step: OnStep, on_failure: OnFailure | None = None
+        self, engine: EngineT, on_step: OnStep, on_failure: OnFailure | None = None
     ) -> None:
         self._engine = engine
         self._gate = Gate("engine")
@@ -62,6 +65,15 @@ class EngineThread(CommandThread["EngineCore"]):
         """End a request at the next step; it still gets its last output."""
         self._send(lambda engine: engine.cancel(request_id))
 
+    def call(self, work: Callable[[EngineT], ResultT]) -> Future[ResultT]:
+        """Have `work` done on the engine's thread, between two steps; it must not take long.
+
+        What it raises is the future's exception. Raises EngineStoppedError.
+        """
+        future: Future[ResultT] = Future()
+        self._send(partial(_settle, future, work))
+        return future
+
     def close(self, timeout: float | None = None) -> bool:
         """Cancel what runs, deliver the last outputs and join the thread; False if it did not end
         in `timeout`.
@@ -70,11 +82,18 @@ class EngineThread(CommandThread["EngineCore"]):
         return super().close(timeout)
 
 
+def _settle(future: Future[ResultT], work: Callable[[EngineT], ResultT], engine: EngineT) -> None:
+    try:
+        future.set_result(work(engine))
+    except Exception as error:  # noqa: BLE001 - it belongs to who waits for the future
+        future.set_exception(error)
+
+
 def _run(
-    engine: EngineCore,
+    engine: EngineT,
     on_step: OnStep,
     on_failure: OnFailure | None,
-    commands: Commands[EngineCore],
+    commands: Commands[EngineT],
     mark_stopped: Callable[[], None],
 ) -> None:
     try:
@@ -95,7 +114,7 @@ def _run(
         _deliver(on_step, engine.fail_all(f"{type(error).__name__}: {error}"))
 
 
-def _drain(engine: EngineCore, commands: Commands[EngineCore]) -> None:
+def _drain(engine: EngineT, commands: Commands[EngineT]) -> None:
     """Carry out commands that came before the failure, so that their requests are answered too."""
     while not commands.empty():
         try:

@@ -54,6 +54,7 @@ class ServerConfig:
     companions: tuple[Path, ...] = ()
     metrics: bool = True
     slots: bool = True
+    props: bool = False
 
     # Limits.
     drain_seconds: float = 30.0

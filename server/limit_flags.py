@@ -16,6 +16,12 @@ ENDPOINTS_FLAGS = (
         env="LLAMA_ARG_ENDPOINT_SLOTS",
         help="answer /slots",
     ),
+    Flag(
+        names=("--props",),
+        target="props",
+        env="LLAMA_ARG_ENDPOINT_PROPS",
+        help="accept POST /props, which changes nothing yet; GET is always answered",
+    ),
 )
 
 LIMITS_FLAGS = (

@@ -131,7 +131,8 @@ class LoadedModel(msgspec.Struct, frozen=True, tag="loaded", kw_only=True):
 
     `n_ctx` is the most one request may use; `memory_bytes` is weights, KV cache and buffers,
     `devices` says where they are; `effective` has every setting of a load by its name;
-    `fingerprint` names the llama.cpp build.
+    `fingerprint` names the llama.cpp build; `template_capabilities` is what llama.cpp found out
+    about the chat template, empty without one.
     """
 
     n_ctx: int
@@ -143,6 +144,9 @@ class LoadedModel(msgspec.Struct, frozen=True, tag="loaded", kw_only=True):
     effective: dict[str, Any] = {}
     description: str = ""
     fingerprint: str = ""
+    bos_token: str = ""
+    eos_token: str = ""
+    template_capabilities: dict[str, bool] = {}
     warnings: tuple[str, ...] = ()
 
 

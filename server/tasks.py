@@ -1,6 +1,6 @@
 """Task: what a model does for a request besides generating, each answered once and whole."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -46,7 +46,11 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True, tag="rank"):
     documents: tuple[str, ...]
 
 
-Task: TypeAlias = Tokenize | Detokenize | Render | Embed | Rank
+class ListSlots(msgspec.Struct, frozen=True, tag="list_slots"):
+    """Tell what every sequence id holds and what runs in it."""
+
+
+Task: TypeAlias = Tokenize | Detokenize | Render | Embed | Rank | ListSlots
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):
@@ -83,4 +87,32 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True, tag="scores"):
     n_tokens: int
 
 
-TaskResult: TypeAlias = Tokens | Text | Rendered | Vectors | Scores
+class SlotRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs in a slot. Tokens: of the prompt `n_computed` are there, `n_cached` of them reused;
+    `n_remain` may be generated still. `settings` are those of generation_settings.
+    """
+
+    id: int
+    n_prompt: int
+    n_computed: int
+    n_cached: int
+    n_generated: int
+    n_remain: int
+    settings: dict[str, Any]
+
+
+class SlotInfo(msgspec.Struct, frozen=True):
+    """A sequence id: how many tokens it holds, and what runs in it."""
+
+    id: int
+    n_tokens: int
+    request: SlotRequest | None = None
+
+
+class SlotList(msgspec.Struct, frozen=True, tag="slots"):
+    """Answers ListSlots."""
+
+    slots: tuple[SlotInfo, ...]
+
+
+TaskResult: TypeAlias = Tokens | Text | Rendered | Vectors | Scores | SlotList

@@ -11,7 +11,7 @@ from server.api.anthropic import handlers as anthropic
 from server.api.completions import handlers as texts
 from server.api.embeddings import handlers as vectors
 from server.api.llama_server import models as llama_server_models
-from server.api.llama_server import text
+from server.api.llama_server import props, slots, text
 from server.api.ollama import handlers as ollama
 from server.api.ollama import models as ollama_models
 from server.api.responses import handlers as responses
@@ -67,6 +67,9 @@ def _table() -> list[web.RouteDef]:
         web.post("/v1/messages/count_tokens", anthropic.count_tokens),
         web.post("/v1/completions", texts.completions),
         *(web.post(path, texts.native_completion) for path in ("/completion", "/completions")),
+        web.get("/props", props.show_props),
+        web.post("/props", props.change_props),
+        web.get("/slots", slots.list_slots),
         web.post("/models/load", llama_server_models.load_model),
         web.post("/models/unload", llama_server_models.unload_model),
         web.get("/models/sse", llama_server_models.watch_models),

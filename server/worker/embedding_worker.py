@@ -9,7 +9,17 @@ from llamabind.errors import InvalidParameterError
 from llamabind.prompting import PromptRequests, RenderedText
 from server.job import Job
 from server.protocol import LoadedModel, Stats
-from server.tasks import Embed, Rank, Scores, Task, TaskResult, Vectors
+from server.tasks import (
+    Detokenize,
+    Embed,
+    Rank,
+    Render,
+    Scores,
+    Task,
+    TaskResult,
+    Tokenize,
+    Vectors,
+)
 from server.worker.tasks import TextTasks
 
 
@@ -44,8 +54,10 @@ class EmbeddingWorker:
                 return self._embed(task)
             case Rank():
                 return self._rank(task)
-            case _:
+            case Tokenize() | Detokenize() | Render():
                 return self._texts.perform(task)
+            case _:
+                raise _no_text()
 
     def cancel(self, request_id: str) -> None:
         """Nothing that can be cancelled runs."""

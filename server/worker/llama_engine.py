@@ -1,12 +1,15 @@
 """LlamaEngine: a loaded model that generates text, as the worker uses it."""
 
+from concurrent.futures import Future
+
 from llamabind import Engine, EngineThread, GenerationRequest, Projector
 from llamabind.errors import InvalidParameterError
 from llamabind.prompting import Prompter, PromptRequests
 from server.job import Job
 from server.protocol import LoadedModel, Stats
-from server.tasks import Embed, Rank, Task, TaskResult
+from server.tasks import Detokenize, Embed, Rank, Render, Task, TaskResult, Tokenize
 from server.worker.engine_port import EngineEvents
+from server.worker.engine_tasks import EngineTasks
 from server.worker.requests import RequestMaker
 from server.worker.tasks import TextTasks
 
@@ -29,8 +32,9 @@ class LlamaEngine:
         self.projector = projector
         prompter = Prompter(engine.tokenizer, engine.chat_template, engine.shape.n_ctx)
         self._requests = RequestMaker(prompter, engine.tokenizer)
-        self._tasks = TextTasks(engine.tokenizer, self._requests.render)
+        self._texts = TextTasks(engine.tokenizer, self._requests.render)
         self._thread = EngineThread(engine, events.on_step, events.on_failure)
+        self._tasks = EngineTasks(self._thread)
 
     def describe(self) -> LoadedModel:
         """The effective settings and sizes."""
@@ -48,13 +52,17 @@ class LlamaEngine:
         """Start a request; its outputs come through `on_step`. Raises LlamaError."""
         self._thread.submit(request)
 
-    def perform(self, task: Task) -> TaskResult:
-        """Do what needs no computing. Raises LlamaError, for embeddings InvalidParameterError."""
-        if isinstance(task, Embed | Rank):
-            raise InvalidParameterError(
-                "model", "it is loaded to generate text; load it with embedding: true"
-            )
-        return self._tasks.perform(task)
+    def perform(self, task: Task) -> TaskResult | Future[TaskResult]:
+        """Do a task, on the engine's thread if need be. Raises LlamaError."""
+        match task:
+            case Tokenize() | Detokenize() | Render():
+                return self._texts.perform(task)
+            case Embed() | Rank():
+                raise InvalidParameterError(
+                    "model", "it is loaded to generate text; load it with embedding: true"
+                )
+            case _:
+                return self._tasks.perform(task)
 
     def cancel(self, request_id: str) -> None:
         """End a request at the next step."""

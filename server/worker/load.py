@@ -3,7 +3,10 @@
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import replace
 
 from llamabind import (
     EmbeddingConfig,
@@ -61,6 +64,9 @@ def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> Llam
     loaded = _describe(
         load, settled, engine.memory, engine.model, effective | _modalities(projector), warnings
     )
+    template = engine.chat_template
+    capabilities = asdict(template.capabilities) if template is not None else {}
+    loaded = replace(loaded, template_capabilities=capabilities)
     return LlamaEngine(engine, events, loaded, projector)
 
 
@@ -113,7 +119,15 @@ def _describe(
         effective=effective,
         description=model.description,
         fingerprint=_fingerprint(),
+        bos_token=_piece(model, model.tokenizer.bos),
+        eos_token=_piece(model, model.tokenizer.eos),
         warnings=(*settled.plan.warnings, *warnings),
+    )
+
+
+def _piece(model: Model, token: int | None) -> str:
+    return (
+        "" if token is None else model.tokenizer.piece(token, special=True).decode(errors="replace")
     )
 
 

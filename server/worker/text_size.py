@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from server.job import ChatPrompt, Job
 from server.protocol import Ask, Submit
-from server.tasks import Detokenize, Embed, Rank, Render, Task, Tokenize
+from server.tasks import Detokenize, Embed, ListSlots, Rank, Render, Task, Tokenize
 
 
 def n_characters(message: object) -> int:
@@ -37,6 +37,8 @@ def _n_of_task(task: Task) -> int:
             return len(query) * len(documents) + _n_of_texts(documents)
         case Detokenize(tokens):
             return len(tokens)
+        case ListSlots():
+            return 0
 
 
 def _n_of_texts(texts: Iterable[object]) -> int:

@@ -19,6 +19,7 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -44,10 +45,14 @@ from server.protocol import DeviceMemory, Estimate, Estimated, Load, LoadedModel
 from server.tasks import (
     Detokenize,
     Embed,
+    ListSlots,
     Rank,
     Render,
     Rendered,
     Scores,
+    SlotInfo,
+    SlotList,
+    SlotRequest,
     Task,
     TaskResult,
     Text,
@@ -115,6 +120,9 @@ class ScriptedEngine:
             effective={"n_ctx": N_CTX, "n_parallel": 4, "cache_type_k": "f16"},
             description="scripted",
             fingerprint="b1-fake",
+            bos_token="<s>",
+            eos_token="</s>",
+            template_capabilities={"supports_tools": True},
         )
 
     def prepare(self, job: Job) -> PromptRequests:
@@ -159,9 +167,26 @@ class ScriptedEngine:
             case Render(job):
                 text = job.prompt.messages[-1]["content"]
                 return Rendered(prompt=f"<{text}>", n_tokens=len(text.split()))
+        if isinstance(task, ListSlots):
+            return SlotList(tuple(self._slots()))
         if isinstance(task, Detokenize):
             return Text(" ".join(map(str, task.tokens)))
         return _vectors(task)
+
+    def _slots(self) -> Iterator[SlotInfo]:
+        """One with what runs, one with what is kept."""
+        running = next(iter(self._cancelled), None)
+        request = SlotRequest(
+            id=int(running or 0),
+            n_prompt=5,
+            n_computed=5,
+            n_cached=2,
+            n_generated=3,
+            n_remain=7,
+            settings={"temperature": 0.5},
+        )
+        yield SlotInfo(0, 8, None if running is None else request)
+        yield SlotInfo(1, 20)
 
     def cancel(self, request_id: str) -> None:
         if event := self._cancelled.get(request_id):

@@ -165,3 +165,33 @@ def test_close_waits_for_who_prepares_a_request_and_ends_it(runner, collector):
     assert runner.prepared == set()
     with pytest.raises(EngineStoppedError):
         thread.submit(_make_request("too late"))
+
+
+def test_work_is_done_on_the_engines_thread_between_steps(engine, collector):
+    thread = EngineThread(engine, collector)
+    thread.submit(_make_request("a"))
+    collector.wait_for_first("a")
+    name, reports = thread.call(
+        lambda core: (threading.current_thread().name, core.report_slots())
+    ).result(timeout=20)
+    assert name == "engine"
+    [running] = [report.running for report in reports if report.running is not None]
+    assert running.request.request_id == "a"
+    assert running.n_computed == 3
+    assert running.n_generated + running.n_remain == SHAPE.n_ctx - 3
+    assert thread.close(timeout=20)
+
+
+def test_what_work_raises_is_told_to_who_asked_and_the_engine_goes_on(engine, collector):
+    thread = EngineThread(engine, collector)
+
+    def fail(_core: EngineCore) -> None:
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        thread.call(fail).result(timeout=20)
+    thread.submit(_make_request("a", max_tokens=1))
+    collector.wait("a")
+    assert thread.close(timeout=20)
+    with pytest.raises(EngineStoppedError):
+        thread.call(fail)

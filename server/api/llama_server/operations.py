@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from server.api.llama_server import schema_models, schema_text
+from server.api.llama_server import schema_models, schema_state, schema_text
 from server.api.operation import BODY, BUSY, MODEL, Operation
+
+_MODEL = (("model", {"type": "string"}),)
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/tokenize"): Operation(
@@ -29,6 +31,26 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         needs_body=True,
         reply=schema_text.PromptDocument,
         errors=(*MODEL, *BODY, *BUSY, 409),
+    ),
+    ("GET", "/props"): Operation(
+        tag="llama-server",
+        summary="What a model is, and how it answers; never loads it",
+        reply=schema_state.PropsDocument,
+        errors=MODEL,
+        query=_MODEL,
+    ),
+    ("POST", "/props"): Operation(
+        tag="llama-server",
+        summary="Accepted where --props is set; there is nothing that it changes",
+        reply=schema_models.SuccessDocument,
+        errors=(501,),
+    ),
+    ("GET", "/slots"): Operation(
+        tag="llama-server",
+        summary="What each sequence id of a loaded model holds and computes",
+        reply=list[schema_state.SlotDocument],
+        errors=(*MODEL, 409, 429, 500, 501, 503),
+        query=(*_MODEL, ("fail_on_no_slot", {"type": "string"})),
     ),
     ("POST", "/models/load"): Operation(
         tag="llama-server",

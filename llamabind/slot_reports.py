@@ -1,0 +1,53 @@
+"""SlotReport: what a sequence id holds and what is computed in it, for people to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llamabind.request import GenerationRequest
+    from llamabind.sequence import Sequence
+    from llamabind.slots import Slot
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceReport:
+    """A running request: of the prompt `n_computed` tokens are there, `n_cached` of them reused.
+
+    `n_remain` is how many tokens it may generate still.
+    """
+
+    request: GenerationRequest
+    n_computed: int
+    n_cached: int
+    n_generated: int
+    n_remain: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReport:
+    """One sequence id: how many tokens its memory holds, and who runs in it, if anybody."""
+
+    seq_id: int
+    n_tokens: int
+    running: SequenceReport | None
+
+
+def report_slots(slots: Iterable[Slot]) -> tuple[SlotReport, ...]:
+    """Describe each slot as it is between two steps."""
+    return tuple(SlotReport(slot.seq_id, len(slot.tokens), _running(slot.owner)) for slot in slots)
+
+
+def _running(sequence: Sequence | None) -> SequenceReport | None:
+    if sequence is None:
+        return None
+    return SequenceReport(
+        request=sequence.request,
+        n_computed=min(sequence.n_computed, sequence.n_prompt),
+        n_cached=sequence.n_cached,
+        n_generated=sequence.n_generated,
+        n_remain=sequence.n_may_generate,
+    )

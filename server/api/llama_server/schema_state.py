@@ -1,0 +1,64 @@
+"""The documents of llama-server's /props and /slots."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class DefaultSettings(msgspec.Struct, frozen=True):
+    """What a request gets that says nothing, and how many tokens it may use."""
+
+    params: dict[str, Any]
+    n_ctx: Count
+
+
+class PropsDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of GET /props; what is known of a loaded model only is null until then.
+
+    Without a model, where there are several, it tells of the server: `role` and what follows it.
+    """
+
+    default_generation_settings: DefaultSettings
+    model_alias: str
+    model_path: str
+    build_info: str
+    endpoint_slots: bool
+    endpoint_props: bool
+    endpoint_metrics: bool
+    total_slots: Count | UnsetType | None = UNSET
+    model_ftype: str | UnsetType | None = UNSET
+    modalities: dict[str, bool] | UnsetType = UNSET
+    chat_template: str | UnsetType = UNSET
+    chat_template_caps: dict[str, bool] | UnsetType | None = UNSET
+    bos_token: str | UnsetType | None = UNSET
+    eos_token: str | UnsetType | None = UNSET
+    is_sleeping: bool | UnsetType = UNSET
+    role: str | UnsetType = UNSET
+    max_instances: Count | UnsetType = UNSET
+    models_autoload: bool | UnsetType = UNSET
+
+
+class NextToken(msgspec.Struct, frozen=True):
+    """How far an answer is."""
+
+    has_next_token: bool
+    n_remain: Count
+    n_decoded: Count
+
+
+class SlotDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One sequence id; the fields after `n_prompt_tokens` are of the request that runs in it."""
+
+    id: Count
+    n_ctx: Count
+    speculative: bool
+    is_processing: bool
+    n_prompt_tokens: Count
+    id_task: Count | UnsetType = UNSET
+    n_prompt_tokens_processed: Count | UnsetType = UNSET
+    n_prompt_tokens_cache: Count | UnsetType = UNSET
+    params: dict[str, Any] | UnsetType = UNSET
+    next_token: list[NextToken] | UnsetType = UNSET

@@ -1,0 +1,50 @@
+"""generation_settings: how a text is generated, in llama-server's names."""
+
+import math
+from typing import Any, Final
+
+import msgspec
+
+from llamabind.sampling_params import RANDOM_SEED, SamplingParams
+from server.job import Job
+
+# Texts, and what is a list in llama-server's form: told to whoever asked for it only.
+_DETAILS: Final = frozenset(
+    {
+        "dry_sequence_breakers",
+        "grammar",
+        "grammar_lazy",
+        "grammar_prefill",
+        "grammar_triggers",
+        "logit_bias",
+    }
+)
+
+
+def brief_settings(sampling: SamplingParams, max_tokens: int | None = None) -> dict[str, Any]:
+    """What /props and /slots tell: nothing that shows what a request is about."""
+    values = {
+        name: value for name, value in msgspec.to_builtins(sampling).items() if name not in _DETAILS
+    }
+    limit = -1 if max_tokens is None else max_tokens
+    seed = RANDOM_SEED if sampling.seed is None else sampling.seed
+    return values | {"seed": seed, "max_tokens": limit, "n_predict": limit}
+
+
+def full_settings(job: Job, *, stream: bool) -> dict[str, Any]:
+    """What /completion answers beside a text."""
+    sampling = job.sampling
+    return brief_settings(sampling, job.max_tokens) | {
+        "dry_sequence_breakers": list(sampling.dry_sequence_breakers),
+        "stop": list(job.stop),
+        "min_tokens": job.min_tokens,
+        "stream": stream,
+        "logit_bias": [{"token": token, "bias": _number(bias)} for token, bias in job.logit_bias],
+        "n_probs": job.logprobs or 0,
+        "grammar": sampling.grammar or "",
+    }
+
+
+def _number(bias: float) -> float | bool:
+    """JSON has no infinity: false is a ban in llama-server's words."""
+    return bias if math.isfinite(bias) else False
