@@ -23,6 +23,7 @@ from llamabind.errors import (
     NoKvSlotError,
 )
 from llamabind.log import native_log
+from llamabind.vector_batch import VectorBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,6 +86,27 @@ class Context(ContextMemory):
         if code != 0:
             raise decode_error(code, native_log.lines_since(position))
         self._outputs = batch.outputs.copy()
+
+    def decode_vectors(self, batch: VectorBatch, *, is_causal: bool = True) -> None:
+        """Compute vectors in place of tokens, such as a picture's; there are no outputs.
+
+        Unless `is_causal` they all see each other, which needs them to fit one n_ubatch. Raises
+        what decode() does, and InvalidBatchError for a model with M-RoPE positions.
+        """
+        self._check_vectors(batch, is_causal=is_causal)
+        self._outputs = None
+        position = native_log.position()
+        if not is_causal:
+            llama.llama_set_causal_attn(self.ptr, False)
+        try:
+            code = llama.llama_decode(self.ptr, batch.c_batch)
+        finally:
+            if not is_causal:
+                llama.llama_set_causal_attn(self.ptr, True)
+        if code in (0, 1):
+            self._has_pending_update = False
+        if code != 0:
+            raise decode_error(code, native_log.lines_since(position))
 
     def encode(self, batch: Batch) -> None:
         """Compute a batch with the encoder, for embeddings or before decode(). See decode()."""
@@ -222,6 +244,25 @@ class Context(ContextMemory):
             raise InvalidBatchError(-1, "a token of several sequences needs a unified KV cache")
         if self.params.embeddings:
             batch.outputs[:] = 1
+
+    def _check_vectors(self, batch: VectorBatch, *, is_causal: bool) -> None:
+        width, wanted = batch.embeddings.shape[1], self.model.n_embd_inp
+        if self.model.params.no_alloc or not (self.is_causal and self.has_memory):
+            raise InvalidBatchError(-1, "only a context that generates text takes vectors")
+        if self.model.uses_mrope:
+            raise InvalidBatchError(-1, "vectors with M-RoPE positions are not supported")
+        if width != wanted:
+            raise InvalidBatchError(-1, f"vectors have {width} numbers, the model takes {wanted}")
+        limit = self.n_batch if is_causal else self.n_ubatch
+        if len(batch) > limit:
+            raise _too_long(len(batch), limit)
+        if batch.seq_id >= self.n_seq_max:
+            raise InvalidBatchError(
+                -1, f"sequence {batch.seq_id} is not in 0..{self.n_seq_max - 1}"
+            )
+        if self._n_positions is not None and batch.pos + len(batch) > self._n_positions:
+            last = self._n_positions - 1
+            raise InvalidBatchError(-1, f"the model has no position beyond {last}")
 
     def _check_output(self, index: int) -> None:
         # A debug build of llama.cpp aborts on an index without output.

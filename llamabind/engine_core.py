@@ -14,6 +14,7 @@ from llamabind.errors import (
     QueueFullError,
 )
 from llamabind.host_cache import HostCache, StateSize
+from llamabind.media import text_tokens
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary
@@ -146,7 +147,10 @@ class EngineCore:
         if n_prompt >= self.shape.n_ctx:
             raise PromptTooLongError(n_prompt, self.shape.n_ctx)
         last = self.shape.n_vocab - 1
-        if min(request.prompt_tokens) < 0 or max(request.prompt_tokens) > last:
+        tokens = request.prompt_tokens
+        if request.media:
+            tokens = text_tokens(request.prompt_tokens, request.media)
+        if min(tokens) < 0 or max(tokens) > last:
             raise InvalidParameterError("prompt", f"token ids must be from 0 to {last}")
         self._check_queue()
         self._runner.prepare(request)

@@ -10,6 +10,7 @@ from typing import Final
 
 from llamabind import backend
 from llamabind._capi import llama
+from llamabind._capi.enums import llama_rope_type
 from llamabind._capi.types import ModelHandle
 from llamabind.errors import LoadCancelledError
 from llamabind.handle import Handle
@@ -23,6 +24,7 @@ ProgressCallback = Callable[[float], bool]
 
 # Their graphs look positions up in a table of n_ctx_train rows (llama.cpp's src/models; mpt may).
 _LEARNED_POSITIONS: Final = frozenset({"bert", "gpt2", "mpt", "starcoder"})
+_MROPE: Final = (llama_rope_type.LLAMA_ROPE_TYPE_MROPE, llama_rope_type.LLAMA_ROPE_TYPE_IMROPE)
 
 
 class Model(Handle[ModelHandle]):
@@ -108,6 +110,16 @@ class Model(Handle[ModelHandle]):
     def n_embd(self) -> int:
         """The width of a hidden state."""
         return llama.llama_model_n_embd(self.ptr)
+
+    @property
+    def n_embd_inp(self) -> int:
+        """The width of a vector that stands in place of a token (Context.decode_vectors)."""
+        return llama.llama_model_n_embd_inp(self.ptr)
+
+    @property
+    def uses_mrope(self) -> bool:
+        """Whether a position has several dimensions (Qwen2-VL and its kin)."""
+        return llama.llama_model_rope_type(self.ptr) in _MROPE
 
     @property
     def n_embd_out(self) -> int:

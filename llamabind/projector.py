@@ -1,6 +1,7 @@
 """Projector: owns the part of a multimodal model that turns images and sound into embeddings."""
 
 import ctypes
+import hashlib
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 
 from llamabind._capi import mtmd
 from llamabind._capi.enums import mtmd_input_chunk_type
-from llamabind._capi.handles import InputChunkPtr, InputChunksPtr, MtmdHandle
+from llamabind._capi.handles import BitmapPtr, InputChunkPtr, MtmdHandle
 from llamabind._capi.mtmd_structs import mtmd_input_text
 from llamabind.errors import GgufError, InvalidParameterError, ProjectorError
 from llamabind.gguf_header import read_gguf_header
 from llamabind.handle import Handle
 from llamabind.log import install_mtmd, native_log
+from llamabind.media import EncodedMedium, MediaVectors
+from llamabind.media_file import read_media_file
+from llamabind.wave_file import read_wave
 
 if TYPE_CHECKING:
     from llamabind.model import Model
@@ -58,7 +62,7 @@ class Projector(Handle[MtmdHandle]):
             lines = native_log.lines_since(position)[-3:]
             raise ProjectorError(f"{self.path}: {'; '.join(lines) or 'libmtmd gave no reason'}")
         super().__init__(handle, model)
-        self._n_embd = model.n_embd
+        self._n_embd = model.n_embd_inp
 
     @property
     def has_vision(self) -> bool:
@@ -76,12 +80,33 @@ class Projector(Handle[MtmdHandle]):
         rate = mtmd.mtmd_get_audio_sample_rate(self.ptr)
         return rate if rate > 0 else None
 
-    def encode_image(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the embeddings of a picture, shape (n_tokens, n_embd) of the text model.
+    def encode_file(self, data: bytes, field: str = "media") -> EncodedMedium:
+        """Return what the text model reads of a picture or sound file, see read_media_file.
 
-        `pixels` are RGB, shape (height, width, 3), dtype uint8. Special tokens that the model wants
-        around a picture are not part of it. Raises InvalidParameterError for anything else, and
-        ProjectorError where the projector takes no images, or needs M-RoPE positions.
+        Raises InvalidParameterError, naming `field`, for what is no such file, or of a kind that
+        this projector does not take, and ProjectorError where it fails or needs M-RoPE positions.
+        """
+        file = read_media_file(data, field)
+        if file.kind == "audio":
+            self._require(self.has_audio, field, "sounds")
+            return self.encode_sound(read_wave(data, self.audio_sample_rate or 0, field))
+        self._require(self.has_vision, field, "pictures")
+        options = mtmd.mtmd_helper_init_opt_default()
+        # What stb_image cannot read would be given to ffmpeg, by builds that know of it.
+        options.video_params.ffmpeg_bin_dir = os.devnull.encode()
+        position = native_log.position()
+        found = mtmd.mtmd_helper_bitmap_init_from_buf(self.ptr, data, len(data), False, options)
+        if not found.bitmap:
+            lines = native_log.lines_since(position)[-1:]
+            detail = f": {lines[0]}" if lines else ""
+            raise InvalidParameterError(field, f"the picture cannot be read{detail}")
+        return self._encode(found.bitmap, _digest(data))
+
+    def encode_image(self, pixels: NDArray[np.uint8]) -> EncodedMedium:
+        """Return what the text model reads of a picture.
+
+        `pixels` are RGB, shape (height, width, 3), dtype uint8. Raises InvalidParameterError for
+        anything else, and where the projector takes no pictures; ProjectorError as encode_file().
         """
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise InvalidParameterError(
@@ -89,43 +114,69 @@ class Projector(Handle[MtmdHandle]):
                 "expected uint8 pixels of shape (height, width, 3), "
                 f"but got {pixels.dtype} of shape {pixels.shape}",
             )
-        if not self.has_vision:
-            raise ProjectorError(f"{self.path}: the projector takes no images")
-        if mtmd.mtmd_decode_use_mrope(self.ptr):
-            raise ProjectorError(f"{self.path}: M-RoPE positions are not supported")
+        self._require(self.has_vision, "image", "pictures")
         height, width, _ = pixels.shape
+        data = pixels.tobytes()
+        bitmap = mtmd.mtmd_bitmap_init(width, height, data)
+        return self._encode(bitmap, _digest(data, width))
+
+    def encode_sound(self, samples: NDArray[np.float32]) -> EncodedMedium:
+        """Return what the text model reads of a sound: float32 samples of one channel, at
+        `audio_sample_rate`. Raises as encode_image().
+        """
+        if samples.dtype != np.float32 or samples.ndim != 1 or not samples.size:
+            raise InvalidParameterError(
+                "audio",
+                "expected float32 samples of shape (n,), "
+                f"but got {samples.dtype} of shape {samples.shape}",
+            )
+        self._require(self.has_audio, "audio", "sounds")
+        samples = np.ascontiguousarray(samples)
+        pointer = samples.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        bitmap = mtmd.mtmd_bitmap_init_from_audio(len(samples), pointer)
+        return self._encode(bitmap, _digest(samples.tobytes()))
+
+    def _require(self, can: bool, field: str, kind: str) -> None:
+        if not can:
+            raise InvalidParameterError(field, f"the model's projector takes no {kind}")
+
+    def _encode(self, bitmap: BitmapPtr | None, digest: bytes) -> EncodedMedium:
+        """Cut a bitmap into pieces as libmtmd does, encode them, and free it."""
+        if not bitmap:
+            raise ProjectorError("libmtmd had no memory for the medium")
         with ExitStack() as undo:
-            bitmap = mtmd.mtmd_bitmap_init(width, height, pixels.tobytes())
-            if not bitmap:
-                raise ProjectorError(f"libmtmd made no bitmap of {width} x {height} pixels")
             undo.callback(mtmd.mtmd_bitmap_free, bitmap)
+            if mtmd.mtmd_decode_use_mrope(self.ptr):
+                raise ProjectorError(f"{self.path.name}: M-RoPE positions are not supported")
             chunks = mtmd.mtmd_input_chunks_init()
             undo.callback(mtmd.mtmd_input_chunks_free, chunks)
             marker = mtmd.mtmd_get_marker(self.ptr)
             text = mtmd_input_text(marker, len(marker), False, False)
             bitmaps = (ctypes.c_void_p * 1)(bitmap)
+            position = native_log.position()
             code = mtmd.mtmd_tokenize(self.ptr, chunks, ctypes.byref(text), bitmaps, 1)
             if code != 0:
-                raise ProjectorError(f"libmtmd refused the picture with code {code}")
-            return self._encode_media(chunks)
+                raise _failure("take", code, position)
+            found = [
+                mtmd.mtmd_input_chunks_get(chunks, index)
+                for index in range(mtmd.mtmd_input_chunks_size(chunks))
+            ]
+            return EncodedMedium(digest, tuple(map(self._encode_chunk, found)))
 
-    def _encode_media(self, chunks: InputChunksPtr) -> NDArray[np.float32]:
-        """Encode every chunk that is no text: a picture may be cut into several."""
-        found = [
-            mtmd.mtmd_input_chunks_get(chunks, index)
-            for index in range(mtmd.mtmd_input_chunks_size(chunks))
-        ]
-        text = mtmd_input_chunk_type.MTMD_INPUT_CHUNK_TYPE_TEXT
-        media = [chunk for chunk in found if mtmd.mtmd_input_chunk_get_type(chunk) != text]
-        return np.concatenate([self._encode_chunk(chunk) for chunk in media])
-
-    def _encode_chunk(self, chunk: InputChunkPtr) -> NDArray[np.float32]:
+    def _encode_chunk(self, chunk: InputChunkPtr) -> tuple[int, ...] | MediaVectors:
+        kind = mtmd.mtmd_input_chunk_get_type(chunk)
+        if kind == mtmd_input_chunk_type.MTMD_INPUT_CHUNK_TYPE_TEXT:
+            n = ctypes.c_size_t()
+            tokens = mtmd.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(n))
+            return tuple(tokens[: n.value])
+        position = native_log.position()
         code = mtmd.mtmd_encode_chunk(self.ptr, chunk)
         if code != 0:
-            raise ProjectorError(f"libmtmd could not encode the picture: code {code}")
+            raise _failure("encode", code, position)
         shape = (mtmd.mtmd_input_chunk_get_n_tokens(chunk), self._n_embd)
         # The vectors are libmtmd's until its next encoding.
-        return np.ctypeslib.as_array(mtmd.mtmd_get_output_embd(self.ptr), shape).copy()
+        vectors = np.ctypeslib.as_array(mtmd.mtmd_get_output_embd(self.ptr), shape).copy()
+        return MediaVectors(vectors, not mtmd.mtmd_decode_use_non_causal(self.ptr, chunk))
 
     def _free(self, handle: MtmdHandle) -> None:
         mtmd.mtmd_free(handle)
@@ -143,3 +194,13 @@ def check_projector(path: Path) -> int:
             f"a projector's is {_ARCHITECTURE!r}"
         )
     return path.stat().st_size
+
+
+def _digest(data: bytes, width: int = 0) -> bytes:
+    return hashlib.blake2b(data, digest_size=32, salt=width.to_bytes(8, "little")).digest()
+
+
+def _failure(verb: str, code: int, position: int) -> ProjectorError:
+    lines = native_log.lines_since(position)[-1:]
+    detail = f": {lines[0]}" if lines else ""
+    return ProjectorError(f"libmtmd could not {verb} the medium, code {code}{detail}")

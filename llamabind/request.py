@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from llamabind.checks import INT32_MAX, check_float, check_int
 from llamabind.errors import InvalidParameterError
+from llamabind.media import check_media
 from llamabind.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from llamabind.media import Medium
 
 MAX_STOP_STRINGS = 64
 MAX_STOP_LENGTH = 4096
@@ -72,10 +75,15 @@ class GenerationRequest:
     many requests does not keep others waiting; a lower `priority` goes first; a request that waits
     longer than `max_queue_seconds` for its first step ends with FinishReason.ERROR.
     `return_progress` brings an output without text after each part of the prompt.
+
+    `media` are pictures and sounds: their vectors are computed in place of the pseudo-tokens, ids
+    below 0, that `prompt_tokens` have there (llamabind.media.lay_out makes both). Such a prompt
+    ends in text and has no `prompt_logprobs`; `logits_processors` see the pseudo-tokens.
     """
 
     request_id: str
     prompt_tokens: tuple[int, ...]
+    media: tuple[Medium, ...] = ()
     sampling: SamplingParams = field(default_factory=SamplingParams)
     max_tokens: int | None = None
     min_tokens: int = 0
@@ -101,6 +109,8 @@ class GenerationRequest:
         if self.max_queue_seconds is not None:
             check_float("max_queue_seconds", self.max_queue_seconds, 0.0)
         self._check_stop()
+        if self.media:
+            self._check_media()
 
     def _check_prompt(self) -> None:
         if len(self.prompt_tokens) == 0:
@@ -109,6 +119,13 @@ class GenerationRequest:
         for token in tokens:
             if not isinstance(token, Integral):  # numpy's integers are some too
                 raise InvalidParameterError("prompt", f"expected token ids, but got {token!r}")
+
+    def _check_media(self) -> None:
+        check_media(self.prompt_tokens, self.media)
+        if self.prompt_logprobs is not None:
+            raise InvalidParameterError(
+                "prompt_logprobs", "cannot be had for a prompt with pictures or sounds"
+            )
 
     def _check_stop(self) -> None:
         if len(self.stop) > MAX_STOP_STRINGS:

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llamabind.batch import Batch
-from llamabind.errors import LlamaError
+from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.logprobs import top_logprobs
 from llamabind.sampler import Sampler, sample_many
 from llamabind.sequence_memory import SequenceMemory
 from llamabind.step import SampledRun, SampledToken, StepResult
+from llamabind.vector_batch import VectorBatch
 
 if TYPE_CHECKING:
     from llamabind.compute_threads import ComputeThreads
     from llamabind.context import Context
+    from llamabind.media import Medium
     from llamabind.model import Model
     from llamabind.request import GenerationRequest, TokenLogprob
     from llamabind.sampling_params import SamplingParams
@@ -42,11 +44,14 @@ class ModelRunner:
 
     def prepare(self, request: GenerationRequest) -> None:
         """Make the sampler; parsing a large grammar takes time that the engine thread has not."""
+        for medium in request.media:
+            self._check_medium(medium)
         sampler = Sampler(self._model, request.sampling, n_ctx=self._context.n_ctx_seq)
         n_prompt = len(request.prompt_tokens)
         n_seen = _penalty_window(request.sampling, n_prompt)
         for token in request.prompt_tokens[n_prompt - n_seen :]:
-            sampler.accept(token, is_generated=False)
+            if token >= 0:  # not the place of a picture or sound
+                sampler.accept(token, is_generated=False)
         self._samplers[request.request_id] = sampler
 
     def release(self, request_id: str) -> None:
@@ -56,20 +61,26 @@ class ModelRunner:
             sampler.close()
 
     def run(self, plan: StepPlan) -> StepResult:
-        """Change the memory, decode all chunks in one batch, sample where a token follows."""
+        """Change the memory, decode all chunks in one batch, sample where a token follows.
+
+        Each part of a medium is a decode of its own before the others'.
+        """
         result = StepResult(saved=self._memory.carry_out(plan.operations))
         if not plan.chunks:
             return result
-        ends = self._fill_batch(plan)
-        self._decode()
+        chunks = [chunk for chunk in plan.chunks if chunk.medium is None]
+        for chunk in plan.chunks:
+            if chunk.medium is not None:
+                self._decode_medium(chunk, chunk.medium)
+        ends = self._fill_batch(chunks)
+        if chunks:
+            self._decode()
         result.saved |= self._memory.carry_out(plan.checkpoints)
-        for chunk, end in zip(plan.chunks, ends, strict=True):
+        for chunk, end in zip(chunks, ends, strict=True):
             if chunk.sequence.wants_prompt_logprobs:
                 logprobs = self._prompt_logprobs(chunk, end)
                 result.prompt_logprobs[chunk.sequence.request_id] = logprobs
-        last = [
-            (chunk, end - 1) for chunk, end in zip(plan.chunks, ends, strict=True) if chunk.is_last
-        ]
+        last = [(chunk, end - 1) for chunk, end in zip(chunks, ends, strict=True) if chunk.is_last]
         result.sampled = self._sample_runs(last)
         return result
 
@@ -81,14 +92,38 @@ class ModelRunner:
         self._context.synchronize()
         self._threads.observe(n_tokens, time.perf_counter() - started)
 
-    def _fill_batch(self, plan: StepPlan) -> list[int]:
+    def _decode_medium(self, chunk: ScheduledChunk, medium: Medium) -> None:
+        part = medium.embeddings[chunk.start - medium.start : chunk.end - medium.start]
+        self._threads.prepare(len(part))
+        batch = VectorBatch(part, chunk.start, chunk.slot.seq_id)
+        self._context.decode_vectors(batch, is_causal=medium.is_causal)
+
+    def _check_medium(self, medium: Medium) -> None:
+        n_tokens, width = medium.embeddings.shape
+        if self._model.uses_mrope:
+            raise InvalidParameterError(
+                "media", "models with M-RoPE positions cannot read pictures or sounds here"
+            )
+        if width != self._model.n_embd_inp:
+            raise InvalidParameterError(
+                "media", f"vectors have {width} numbers, the model takes {self._model.n_embd_inp}"
+            )
+        if not medium.is_causal and n_tokens > self._context.n_ubatch:
+            # llama.cpp computes it in one piece, or aborts.
+            raise InvalidParameterError(
+                "media",
+                f"a picture of {n_tokens} tokens is more than n_ubatch, {self._context.n_ubatch}: "
+                "load the model with a larger one",
+            )
+
+    def _fill_batch(self, chunks: list[ScheduledChunk]) -> list[int]:
         """Return for each chunk the index in the batch that follows its last token: there its
         draft begins.
         """
         batch = self._batch
         batch.clear()
         ends = []
-        for chunk in plan.chunks:
+        for chunk in chunks:
             tokens, seq_id = chunk.sequence.tokens, chunk.slot.seq_id
             if chunk.end == chunk.start + 1:
                 wanted = chunk.is_last or chunk.sequence.wants_prompt_logprobs

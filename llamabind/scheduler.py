@@ -13,6 +13,7 @@ from llamabind.step import ScheduledChunk, StepPlan
 from llamabind.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
+    from llamabind.media import Medium
     from llamabind.sequence import Sequence
     from llamabind.slots import SlotPool
     from llamabind.speculation import Speculation
@@ -116,12 +117,20 @@ class Scheduler:
     def roll_back(self, plan: StepPlan) -> None:
         """Undo a plan whose batch found no room although we counted some: drop all cache, park the
         youngest, and guess nothing in the next.
+
+        Media are computed before the batch and may be there already: who shares a step with others
+        and had one computed, begins anew.
         """
         self._drafts_fit = False
         for chunk in plan.chunks:
             self.slots.unreserve(chunk.slot)
-        self.slots.evict_until(self.slots.cells.n_cells)
+        media = [chunk for chunk in plan.chunks if chunk.medium is not None]
         if len(self.running) > 1:
+            for chunk in media:
+                self.slots.discard(chunk.slot)
+                self._park(chunk.sequence)
+        self.slots.evict_until(self.slots.cells.n_cells)
+        if len(self.running) > 1 and not media:
             self._park(self._youngest())
 
     def _plan_decoding(self, plan: StepPlan) -> None:
@@ -149,8 +158,11 @@ class Scheduler:
             position = self._next_checkpoint(sequence)
             if position is not None:
                 n = min(n, position - sequence.n_computed)
+            medium = sequence.next_medium() if sequence.request.media else None
+            if medium is not None and n > 0:
+                n = medium.limit(sequence.n_computed, n)
             if n > 0 and self.slots.reserve(sequence.slot, n):
-                self._plan_chunk(plan, sequence, n)
+                self._plan_chunk(plan, sequence, n, medium)
                 budget -= n
                 if position == sequence.n_computed + n:
                     self._plan_checkpoint(plan, sequence, position)
@@ -170,11 +182,17 @@ class Scheduler:
 
     def _plan_drafts(self, plan: StepPlan, speculation: Speculation) -> None:
         """Let running streams compute guesses in what room is left; nobody is parked for that."""
-        decoding = [chunk.sequence for chunk in plan.chunks if chunk.sequence.is_decoding]
+        decoding = [
+            chunk.sequence
+            for chunk in plan.chunks
+            # A drafter reads the prompt, and pseudo-tokens mean nothing to it.
+            if chunk.sequence.is_decoding and not chunk.sequence.request.media
+        ]
         if not decoding:
             return
         n_planned = plan.n_tokens
-        drafts = speculation.draft(decoding, n_planned, self._n_batch - n_planned)
+        # A medium has a batch of its own, and may be larger than what was left of the step.
+        drafts = speculation.draft(decoding, n_planned, max(0, self._n_batch - n_planned))
         for index, chunk in enumerate(plan.chunks):
             draft = drafts.get(chunk.sequence, ())
             if draft and not self.slots.reserve(chunk.slot, len(draft)):
@@ -183,11 +201,16 @@ class Scheduler:
             if draft:
                 plan.chunks[index] = replace(chunk, draft=draft)
 
-    def _plan_chunk(self, plan: StepPlan, sequence: Sequence, n: int) -> None:
+    def _plan_chunk(
+        self, plan: StepPlan, sequence: Sequence, n: int, medium: Medium | None = None
+    ) -> None:
         if sequence.slot is None:
             return
         start = sequence.n_computed
-        plan.chunks.append(ScheduledChunk(sequence, sequence.slot, start, start + n))
+        if medium is not None and start < medium.start:
+            medium = None
+        chunk = ScheduledChunk(sequence, sequence.slot, start, start + n, medium=medium)
+        plan.chunks.append(chunk)
 
     def _admit(self) -> None:
         """Give seats to waiting sequences in the order in which they are due."""

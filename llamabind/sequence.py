@@ -25,6 +25,7 @@ from llamabind.stop import StopMatcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llamabind.media import Medium
     from llamabind.slots import Slot
     from llamabind.step import SampledRun, SampledToken
 
@@ -189,6 +190,13 @@ class Sequence:
     def wants_prompt_logprobs(self) -> bool:
         """True while the prompt must be computed with all its logits."""
         return self.request.prompt_logprobs is not None and self.n_generated == 0
+
+    def next_medium(self) -> Medium | None:
+        """Return the medium at or behind the first uncomputed token, if any."""
+        for medium in self.request.media:
+            if medium.end > self.n_computed:
+                return medium
+        return None
 
     def must_go_on_after(self, n_more: int) -> bool:
         """True while no token may end the answer, were it `n_more` tokens longer."""

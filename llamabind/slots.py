@@ -174,6 +174,11 @@ class SlotPool:
         slot.owner = None
         self._truncate(slot, 0)
 
+    def discard(self, slot: Slot) -> None:
+        """Empty `slot` where llama.cpp's memory may hold more than we know; nothing is saved."""
+        self._truncate(slot, 0)
+        self.operations.append(Truncate(slot.seq_id, 0))
+
     def evict_until(self, n_free: int) -> bool:
         """Evict retained slots, least recently used first, until `n_free` cells are free."""
         while self.cells.n_free < n_free:

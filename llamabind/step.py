@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llamabind.errors import LlamaError
+    from llamabind.media import Medium
     from llamabind.memory_ops import MemoryOp, SaveState
     from llamabind.request import TokenLogprob
     from llamabind.sequence import Sequence
@@ -18,7 +19,7 @@ class ScheduledChunk:
     """Tokens `start` to `end` of one sequence, computed in this step.
 
     `draft` are guesses of what follows the last token: they are computed behind it, so that those
-    which prove right need no step of their own.
+    which prove right need no step of their own. Of a `medium` the vectors are computed.
     """
 
     sequence: Sequence
@@ -26,6 +27,7 @@ class ScheduledChunk:
     start: int
     end: int
     draft: tuple[int, ...] = ()
+    medium: Medium | None = None
 
     @property
     def is_last(self) -> bool:

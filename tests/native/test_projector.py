@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from png_file import png
 from random_clip import N_IMAGE_TOKENS, write_random_clip
 
 from llamabind.errors import InvalidParameterError, ProjectorError
+from llamabind.media import MediaVectors
 from llamabind.model import Model
 from llamabind.projector import Projector
 
@@ -26,6 +28,13 @@ def picture(seed: int, height: int = 32, width: int = 32) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def vectors_of(projector: Projector, pixels: np.ndarray) -> np.ndarray:
+    [vectors] = projector.encode_image(pixels).pieces
+    assert isinstance(vectors, MediaVectors)
+    assert vectors.is_causal
+    return vectors.embeddings
+
+
 def test_it_takes_images_and_no_sound(projector: Projector) -> None:
     assert projector.has_vision
     assert not projector.has_audio
@@ -36,17 +45,35 @@ def test_it_takes_images_and_no_sound(projector: Projector) -> None:
 def test_a_picture_becomes_a_vector_for_each_token(
     projector: Projector, random_llama: Model, height: int, width: int
 ) -> None:
-    embeddings = projector.encode_image(picture(1, height, width))
+    embeddings = vectors_of(projector, picture(1, height, width))
     assert embeddings.shape == (N_IMAGE_TOKENS, random_llama.n_embd)
     assert np.isfinite(embeddings).all()
     assert embeddings.std() > 0
 
 
 def test_equal_pictures_have_equal_vectors_and_others_do_not(projector: Projector) -> None:
-    first = projector.encode_image(picture(1))
-    other = projector.encode_image(picture(2))
-    np.testing.assert_array_equal(projector.encode_image(picture(1)), first)
+    first = vectors_of(projector, picture(1))
+    other = vectors_of(projector, picture(2))
+    np.testing.assert_array_equal(vectors_of(projector, picture(1)), first)
     assert not np.allclose(first, other)
+
+
+def test_a_picture_file_is_read_as_its_pixels(projector: Projector) -> None:
+    pixels = picture(4, 20, 30)
+    [vectors] = projector.encode_file(png(pixels)).pieces
+    assert isinstance(vectors, MediaVectors)
+    np.testing.assert_array_equal(vectors.embeddings, vectors_of(projector, pixels))
+
+
+@pytest.mark.parametrize("damage", [slice(0, 60), slice(0, 20)])
+def test_a_damaged_picture_is_refused(projector: Projector, damage: slice) -> None:
+    with pytest.raises(InvalidParameterError, match=r"messages\[0\]: the picture"):
+        projector.encode_file(png(picture(1))[damage], "messages[0]")
+
+
+def test_a_sound_is_refused_by_a_projector_of_pictures(projector: Projector) -> None:
+    with pytest.raises(InvalidParameterError, match="takes no sounds"):
+        projector.encode_file(b"RIFF\0\0\0\0WAVEfmt ")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ class FakeVocabulary:
 
 def next_token(tokens: list[int]) -> int:
     """A deterministic model: the next token depends on every token before it."""
-    return hashlib.blake2b(bytes(tokens), digest_size=1).digest()[0]
+    # Pseudo-tokens of media are negative.
+    return hashlib.blake2b(bytes(token % 256 for token in tokens), digest_size=1).digest()[0]
 
 
 class FakeRunner:
@@ -78,6 +79,7 @@ class FakeRunner:
         self._copy_streams()
         if self.refuse_next:
             self.refuse_next = False
+            self._decode_media(plan)
             raise NoKvSlotError(1, "refused by the test")
         result = self._decode(plan)
         result.saved = saved | self._carry_out(plan.checkpoints)
@@ -143,12 +145,14 @@ class FakeRunner:
         self._pending_copies.clear()
 
     def _decode(self, plan: StepPlan) -> StepResult:
-        assert plan.n_tokens <= self.n_batch
+        n_text = sum(chunk.n_tokens for chunk in plan.chunks if chunk.medium is None)
+        assert n_text <= self.n_batch
         result = StepResult()
         for chunk in plan.chunks:
             seq_id = chunk.slot.seq_id
             held = self.kv.setdefault(seq_id, [])
             assert len(held) == chunk.start, "a gap or an overlap of positions"
+            _check_media(chunk)
             # A cell is a list object of its own: shared cells are the same object.
             held.extend([token] for token in chunk.sequence.tokens[chunk.start : chunk.end])
             read = [*self.read.get(seq_id, []), *chunk.sequence.tokens[chunk.start : chunk.end]]
@@ -163,6 +167,16 @@ class FakeRunner:
         assert self.n_cells_used <= self.n_cells, "more cells than the cache has"
         return result
 
+    def _decode_media(self, plan: StepPlan) -> None:
+        """What llama.cpp has computed by the time it finds no room for the tokens."""
+        if all(chunk.medium is not None for chunk in plan.chunks):
+            return
+        for chunk in plan.chunks:
+            if chunk.medium is not None:
+                places = chunk.sequence.tokens[chunk.start : chunk.end]
+                self.kv.setdefault(chunk.slot.seq_id, []).extend([token] for token in places)
+                self.read.setdefault(chunk.slot.seq_id, []).extend(places)
+
     def _sample(self, chunk: ScheduledChunk, tokens: list[int]) -> SampledRun:
         run = SampledRun([SampledToken(self.model(tokens))])
         for guess in chunk.draft:
@@ -176,3 +190,15 @@ class FakeRunner:
     @property
     def n_cells_used(self) -> int:
         return len({id(cell) for held in self.kv.values() for cell in held})
+
+
+def _check_media(chunk: ScheduledChunk) -> None:
+    """A decode computes text alone, or vectors of one medium, all of it if it is not causal."""
+    places = chunk.sequence.tokens[chunk.start : chunk.end]
+    medium = chunk.medium
+    if medium is None:
+        assert min(places) >= 0, "a medium was computed as text"
+        return
+    assert medium.start <= chunk.start < chunk.end <= medium.end, "text was computed as a medium"
+    assert medium.is_causal or len(places) == len(medium.embeddings), "not all of it at once"
+    assert not chunk.draft

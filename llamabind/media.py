@@ -1,0 +1,136 @@
+"""What stands in a prompt where a picture or a sound is: vectors instead of tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llamabind.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Nobody can make a picture whose pseudo-tokens are those of another.
+_KEY = os.urandom(32)
+_INT31_MAX = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MediaVectors:
+    """Part of an encoded medium: `embeddings`, shape (n_tokens, n_embd_inp of the text model).
+
+    Unless `is_causal` they see each other in both directions and are decoded all at once.
+    """
+
+    embeddings: NDArray[np.float32]
+    is_causal: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedMedium:
+    """What a text model reads of one picture or sound: vectors, and tokens around and between them.
+
+    `digest` is of the medium's own bytes: equal media share their KV.
+    """
+
+    digest: bytes
+    pieces: tuple[tuple[int, ...] | MediaVectors, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Medium:
+    """Vectors in place of the prompt's tokens from index `start` on; see MediaVectors."""
+
+    start: int
+    embeddings: NDArray[np.float32]
+    is_causal: bool = True
+
+    @property
+    def end(self) -> int:
+        """The index that follows its last token."""
+        return self.start + len(self.embeddings)
+
+    def limit(self, start: int, n: int) -> int:
+        """Return how many of the `n` tokens from index `start` on one decode may compute.
+
+        Text ends where the medium begins; one that is not causal is computed whole, `n` or not.
+        """
+        if start < self.start:
+            return min(n, self.start - start)
+        return min(n, self.end - start) if self.is_causal else self.end - start
+
+
+def pseudo_tokens(digest: bytes, first: int, n: int) -> list[int]:
+    """Return `n` negative numbers for the places of a medium from its `first` one on.
+
+    They make prefixes comparable: equal media have equal ones, others differ (by a hash of 31 bits
+    for each place, under a key of this process).
+    """
+    return [
+        ~(_hash(digest + place.to_bytes(8, "little")) & _INT31_MAX)
+        for place in range(first, first + n)
+    ]
+
+
+def lay_out(
+    parts: Iterable[Sequence[int] | EncodedMedium],
+) -> tuple[tuple[int, ...], tuple[Medium, ...]]:
+    """Return the `prompt_tokens` and the `media` of a request whose prompt has these parts."""
+    tokens: list[int] = []
+    media: list[Medium] = []
+    for part in parts:
+        if not isinstance(part, EncodedMedium):
+            tokens.extend(part)
+            continue
+        n_vectors = 0
+        for piece in part.pieces:
+            if isinstance(piece, MediaVectors):
+                media.append(Medium(len(tokens), piece.embeddings, piece.is_causal))
+                n = len(piece.embeddings)
+                tokens += pseudo_tokens(part.digest, n_vectors, n)
+                n_vectors += n
+            else:
+                tokens += piece
+    return tuple(tokens), tuple(media)
+
+
+def check_media(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> None:
+    """Refuse media that do not lie in the prompt one behind the other, with a text at its end."""
+    end = 0
+    for medium in media:
+        shape = medium.embeddings.shape
+        if medium.embeddings.dtype != "float32" or len(shape) != 2 or 0 in shape:
+            raise InvalidParameterError(
+                "media",
+                "expected float32 embeddings of shape (n_tokens, n_embd), "
+                f"but got {medium.embeddings.dtype} of shape {shape}",
+            )
+        if medium.start < end:
+            raise InvalidParameterError("media", f"the one at {medium.start} overlaps another")
+        end = medium.end
+        if any(token >= 0 for token in prompt_tokens[medium.start : end]):
+            raise InvalidParameterError("media", "their places must hold pseudo-tokens")
+    if end >= len(prompt_tokens):
+        raise InvalidParameterError(
+            "prompt",
+            "must end in text, not in a picture or sound: the answer follows its last token",
+        )
+
+
+def text_tokens(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> tuple[int, ...]:
+    """Return the prompt's tokens without the places of media."""
+    tokens: list[int] = []
+    start = 0
+    for medium in media:
+        tokens += prompt_tokens[start : medium.start]
+        start = medium.end
+    return (*tokens, *prompt_tokens[start:])
+
+
+def _hash(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=4, key=_KEY).digest(), "little")

@@ -1,0 +1,116 @@
+"""What a picture or sound file says of itself, read before native code sees it; pure Python."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llamabind.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_SIDE = 16_384
+MAX_PIXELS = 50_000_000
+"""A picture is 3 bytes a pixel while it is scaled down for its projector."""
+
+# zlib makes at most about so much of a byte.
+_DEFLATE_RATIO = 1032
+_SLACK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFile:
+    """A file's `kind`, "image" or "audio", its `format`, and a picture's size in pixels."""
+
+    kind: str
+    format: str
+    width: int = 0
+    height: int = 0
+
+
+def read_media_file(data: bytes, field: str = "media") -> MediaFile:
+    """Tell what `data` is. Raises InvalidParameterError, naming `field`, for anything but a PNG,
+    JPEG, GIF, BMP or WAV file, and for a picture over MAX_SIDE or MAX_PIXELS.
+    """
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        return MediaFile("audio", "wav")
+    try:
+        found = _read_image(data)
+    except (struct.error, IndexError):
+        raise InvalidParameterError(field, "the picture is cut off or damaged") from None
+    if found is None:
+        raise InvalidParameterError(
+            field, "expected a PNG, JPEG, GIF or BMP picture, or a WAV sound"
+        )
+    if not found.width or not found.height:
+        raise InvalidParameterError(field, "the picture has no pixels")
+    if max(found.width, found.height) > MAX_SIDE or found.width * found.height > MAX_PIXELS:
+        raise InvalidParameterError(
+            field,
+            f"a picture may have {MAX_SIDE} pixels a side and {MAX_PIXELS} in all, "
+            f"but this is {found.width} x {found.height}",
+        )
+    if found.format == "png":
+        _check_png_size(data, found, field)
+    return found
+
+
+def _read_image(data: bytes) -> MediaFile | None:
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR":
+        return MediaFile("image", "png", *struct.unpack_from(">II", data, 16))
+    if data[:3] == b"\xff\xd8\xff":
+        return MediaFile("image", "jpeg", *_jpeg_size(data))
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return MediaFile("image", "gif", *struct.unpack_from("<HH", data, 6))
+    if data[:2] == b"BM":
+        width, height = struct.unpack_from("<ii", data, 18)
+        return MediaFile("image", "bmp", abs(width), abs(height))
+    return None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Return the size that the first frame header tells; (0, 0) if there is none."""
+    position = 2
+    while data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # padding
+            position += 1
+            continue
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        # SOF0 to SOF15, of which DHT, JPG and DAC have their numbers.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, position + 5)
+            return width, height
+        position += 2 + length
+    return 0, 0
+
+
+def _check_png_size(data: bytes, png: MediaFile, field: str) -> None:
+    """Refuse what unpacks to far more than its pixels: stb_image allocates all of it."""
+    # 4 channels of 16 bits, a filter byte a row, twice for interlacing.
+    expected = 2 * (png.width * 8 + 1) * png.height + _SLACK
+    if len(data) * _DEFLATE_RATIO <= expected:
+        return
+    inflater = zlib.decompressobj()
+    n_unpacked = 0
+    try:
+        for part in _png_data(data):
+            while part and n_unpacked <= expected:
+                n_unpacked += len(inflater.decompress(part, _SLACK))
+                part = inflater.unconsumed_tail
+    except zlib.error:
+        raise InvalidParameterError(field, "the picture is damaged") from None
+    if n_unpacked > expected:
+        raise InvalidParameterError(field, "the picture unpacks to more than its pixels")
+
+
+def _png_data(data: bytes) -> Iterator[bytes]:
+    position = 8
+    while position + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        if data[position + 4 : position + 8] == b"IDAT":
+            yield data[position + 8 : position + 8 + length]
+        position += 12 + length

@@ -1,0 +1,52 @@
+"""VectorBatch: the vectors of one decode, where tokens usually are."""
+
+import ctypes
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llamabind._capi import types
+from llamabind.checks import INT32_MAX, check_int
+from llamabind.errors import InvalidParameterError
+
+
+class VectorBatch:
+    """Consecutive positions of one sequence from `pos` on, for Context.decode_vectors.
+
+    `embeddings` have the shape (n_tokens, n_embd_inp) and are copied only if they are not float32
+    and contiguous. None of them gets an output.
+    """
+
+    def __init__(self, embeddings: NDArray[np.float32], pos: int, seq_id: int) -> None:
+        if embeddings.ndim != 2 or not embeddings.size:
+            raise InvalidParameterError(
+                "embeddings", f"expected shape (n_tokens, n_embd), but got {embeddings.shape}"
+            )
+        n = len(embeddings)
+        check_int("pos", pos, 0, INT32_MAX - n)
+        check_int("seq_id", seq_id, 0, INT32_MAX)
+        self.embeddings = np.ascontiguousarray(embeddings, np.float32)
+        self.pos = pos
+        self.seq_id = seq_id
+        # llama_batch has pointers only: the arrays live as long as this object.
+        self._pos = np.arange(pos, pos + n, dtype=np.int32)
+        self._n_seq_id = np.ones(n, np.int32)
+        self._seq_id = np.full(1, seq_id, np.int32)
+        self._seq_rows = np.full(n, self._seq_id.ctypes.data, np.uintp)
+        self._output = np.zeros(n, np.int8)
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @property
+    def c_batch(self) -> types.llama_batch:
+        """The C struct over the arrays; valid as long as this object lives."""
+        int32_ptr = ctypes.POINTER(ctypes.c_int32)
+        batch = types.llama_batch()
+        batch.n_tokens = len(self)
+        batch.embd = self.embeddings.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        batch.pos = self._pos.ctypes.data_as(int32_ptr)
+        batch.n_seq_id = self._n_seq_id.ctypes.data_as(int32_ptr)
+        batch.seq_id = self._seq_rows.ctypes.data_as(ctypes.POINTER(int32_ptr))
+        batch.logits = self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+        return batch

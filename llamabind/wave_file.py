@@ -1,0 +1,80 @@
+"""read_wave: the samples of a WAV file, at the rate a projector wants."""
+
+from __future__ import annotations
+
+import io
+import wave
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llamabind.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_SECONDS = 600
+_MIN_RATE, _MAX_RATE, _MAX_CHANNELS = 4_000, 192_000, 8
+
+
+def read_wave(data: bytes, rate: int, field: str = "audio") -> NDArray[np.float32]:
+    """Return the samples of a PCM file of 8 to 32 bits, mixed to one channel, at `rate` a second.
+
+    Raises InvalidParameterError, naming `field`, for other files and those over MAX_SECONDS.
+    """
+    try:
+        with wave.open(io.BytesIO(data)) as file:
+            n_channels, width, own_rate = (
+                file.getnchannels(),
+                file.getsampwidth(),
+                file.getframerate(),
+            )
+            frames = file.readframes(file.getnframes())
+    except (wave.Error, EOFError, ValueError) as error:
+        raise InvalidParameterError(field, f"no WAV file of PCM samples: {error}") from None
+    if not 1 <= n_channels <= _MAX_CHANNELS or not _MIN_RATE <= own_rate <= _MAX_RATE:
+        raise InvalidParameterError(
+            field,
+            f"expected 1 to {_MAX_CHANNELS} channels of {_MIN_RATE} to {_MAX_RATE} samples a "
+            f"second, but got {n_channels} of {own_rate}",
+        )
+    frame = n_channels * width
+    samples = _to_float(frames[: len(frames) // frame * frame], width, field)
+    mixed = samples.reshape(-1, n_channels).mean(axis=1, dtype=np.float32)
+    if not len(mixed):
+        raise InvalidParameterError(field, "the sound has no samples")
+    if len(mixed) > MAX_SECONDS * own_rate:
+        seconds = len(mixed) // own_rate
+        raise InvalidParameterError(
+            field, f"at most {MAX_SECONDS} seconds of sound, but got {seconds}"
+        )
+    return _resample(mixed, own_rate, rate)
+
+
+def _to_float(frames: bytes, width: int, field: str) -> NDArray[np.float32]:
+    """Return samples from -1 to 1."""
+    if width == 1:  # unsigned, unlike the others
+        return _scaled(np.frombuffer(frames, np.uint8).astype(np.float32) - 128, 8)
+    if width == 3:
+        padded = np.zeros((len(frames) // 3, 4), np.uint8)
+        padded[:, 1:] = np.frombuffer(frames, np.uint8).reshape(-1, 3)
+        return _scaled(padded.view("<i4").ravel(), 32)
+    if width not in (2, 4):
+        raise InvalidParameterError(field, f"samples of {8 * width} bits are not supported")
+    return _scaled(np.frombuffer(frames, np.dtype(f"<i{width}")), 8 * width)
+
+
+def _scaled(samples: NDArray[Any], n_bits: int) -> NDArray[np.float32]:
+    return samples.astype(np.float32) / np.float32(1 << (n_bits - 1))
+
+
+def _resample(samples: NDArray[np.float32], own_rate: int, rate: int) -> NDArray[np.float32]:
+    if own_rate == rate:
+        return samples
+    n = max(1, len(samples) * rate // own_rate)
+    if own_rate > rate:
+        # What is too high for the new rate would come back as noise: average over its steps.
+        span = -(-own_rate // rate)
+        samples = np.convolve(samples, np.full(span, 1 / span, np.float32), "same")
+    places = np.arange(n, dtype=np.float64) * (own_rate / rate)
+    return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
