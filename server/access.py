@@ -58,11 +58,16 @@ def require_known(request: web.Request) -> None:
 
 def require_admin(request: web.Request) -> None:
     """Refuse what changes the models in memory to whoever is no admin, where there are admins."""
-    if request.app[CONFIG].admin_keys and not request[CALLER].is_admin:
+    if not is_admin(request):
         raise ForbiddenError(
             "this needs an admin key; an ordinary one is for chats and looking",
             code="admin_key_required",
         )
+
+
+def is_admin(request: web.Request) -> bool:
+    """Whether the caller may change the models in memory: everybody where there are no admins."""
+    return not request.app[CONFIG].admin_keys or request[CALLER].is_admin
 
 
 def _caller(request: web.Request, ring: KeyRing) -> Caller | None:

@@ -48,7 +48,7 @@ class IdleUnloader:
 
     def _ttl_of(self, entry: ModelEntry) -> float | None:
         """Seconds until an idle model has to go; None while it need not."""
-        ttl = self._ttl_seconds if entry.settings.ttl is None else entry.settings.ttl
+        ttl = self._ttl_seconds if entry.ttl is None else entry.ttl
         stays = entry.state is not ModelState.LOADED or not entry.is_idle or entry.is_pinned
         return None if stays or not 0 <= ttl < math.inf else ttl
 

@@ -52,6 +52,7 @@ class ModelEntry:
         self.loaded_at: datetime | None = None
         self.load_seconds: float | None = None
         self.tokens_processed = 0
+        self._stay_seconds: float | None = None
         self.guard = CrashGuard(clock)
         self.loading: asyncio.Task[None] | None = None
         self.draining: Drain | None = None
@@ -97,6 +98,16 @@ class ModelEntry:
     def is_idle(self) -> bool:
         """Whether nobody uses it, or has waited for it and is just about to."""
         return not self._leases and not self._claims
+
+    @property
+    def ttl(self) -> float | None:
+        """Seconds until it has to go when idle, below zero for ever; None is the server's."""
+        return self.settings.ttl if self._stay_seconds is None else self._stay_seconds
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long nobody has used it."""
+        return self._clock.now() - self.last_used if self.is_idle else 0.0
 
     @property
     def is_pinned(self) -> bool:
@@ -166,7 +177,13 @@ class ModelEntry:
     def keep(self, settings: LoadSettings) -> None:
         """Take settings that the loaded engine has already: only how long it stays may differ."""
         self.settings = self._proven_settings = settings
+        self._stay_seconds = None
         self.last_used = self._clock.now()
+        self._publish(UseChanged(model=self.id, n_requests=self._leases))
+
+    def stay(self, seconds: float) -> None:
+        """Have another time to live until this stay in memory ends, or a load says another one."""
+        self._stay_seconds = seconds
         self._publish(UseChanged(model=self.id, n_requests=self._leases))
 
     # -- transitions
@@ -222,6 +239,7 @@ class ModelEntry:
 
     def _forget_worker(self) -> None:
         self._worker = None
+        self._stay_seconds = None
         self.reserved = ()
         self.loaded_at = None
         self.load_seconds = None

@@ -1,8 +1,11 @@
 """The parts of an answer that all dialects with OpenAI's documents share."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from server.answer import Choice, Timing
+import msgspec
+
+from server.answer import CalledTool, Choice, Timing
 from server.protocol import LogprobEntry, ToolCallPiece
 from server.stream import TokenUsage
 
@@ -63,6 +66,24 @@ def tool_call_delta(piece: ToolCallPiece) -> dict[str, Any]:
         "type": "function",
         "function": {"name": piece.name, "arguments": piece.arguments},
     }
+
+
+def called_with(
+    calls: Iterable[CalledTool], *, is_cut_off: bool
+) -> list[tuple[CalledTool, dict[str, Any]]]:
+    """The calls with their arguments as objects, for dialects that have no text of them.
+
+    A call that was cut off is left out: the half of its arguments is no object, and none or some of
+    them would be a call that the model did not make. How the answer ended tells that it was long.
+    """
+    whole = []
+    for call in calls:
+        text = call.arguments or ("" if is_cut_off else "{}")
+        try:
+            whole.append((call, msgspec.json.decode(text, type=dict[str, Any])))
+        except msgspec.MsgspecError:
+            continue
+    return whole
 
 
 def logprobs_document(entries: "list[LogprobEntry] | tuple[LogprobEntry, ...]") -> dict[str, Any]:

@@ -66,6 +66,24 @@ async def test_thoughts_and_calls_are_blocks(client: Client) -> None:
     assert document["stop_reason"] == "tool_use"
 
 
+async def test_a_call_that_was_cut_off_is_left_out_and_the_end_says_so(client: Client) -> None:
+    body = chat_body('echo: so <f> {"x": 1} </f>', max_tokens=3)
+    document = await _post(client, **body)
+    assert document["content"] == [{"type": "text", "text": "so"}]
+    assert document["stop_reason"] == "max_tokens"
+    # A stream has begun it already; its text is no JSON, and the end says why.
+    *_, delta, _ = events = await _events(client, **body)
+    pieces = [event["delta"].get("partial_json") for event in events if "delta" in event]
+    assert '{"x":' in pieces
+    assert delta["delta"]["stop_reason"] == "max_tokens"
+
+
+async def test_a_call_without_arguments_has_none(client: Client) -> None:
+    document = await _post(client, **chat_body("echo: <f> </f>"))
+    assert document["content"] == [{"type": "tool_use", "id": "call1", "name": "f", "input": {}}]
+    assert document["stop_reason"] == "tool_use"
+
+
 async def test_a_stream_opens_and_closes_every_block(client: Client) -> None:
     events = await _events(client, **chat_body("echo: <r> hm </r> a b <f> {} </f>"))
     assert [event["type"] for event in events] == [

@@ -48,6 +48,21 @@ async def test_a_stream_is_lines_with_the_calls_whole(client: Client) -> None:
     assert (last["done"], last["done_reason"]) == (True, "stop")
 
 
+@pytest.mark.parametrize("text", ['echo: <f> {"x": 1} </f>', "echo: <f> {} </f> <g> {} </g>"])
+async def test_a_call_that_was_cut_off_is_left_out(client: Client, text: str) -> None:
+    # One token less than its arguments need, after whatever whole call there is before it.
+    limit = text.count(" ") - 2
+    body = chat_body(text, options={"num_predict": limit})
+    whole = await _post(client, "chat", **body)
+    assert whole["done_reason"] == "length"
+    names = [call["function"]["name"] for call in whole["message"].get("tool_calls", [])]
+    assert names == ["f"] * (text.count("{") - 1)
+    *pieces, last = await _lines(client, "chat", **body)
+    calls = [call for piece in pieces for call in piece["message"].get("tool_calls", [])]
+    assert [call["function"]["name"] for call in calls] == names
+    assert last["done_reason"] == "length"
+
+
 async def test_a_prompt_is_answered_and_limited(client: Client) -> None:
     document = await _post(client, "generate", prompt="echo: a b")
     assert document["response"] == "a b"

@@ -3,9 +3,8 @@
 import uuid
 from typing import Any
 
-import msgspec
-
 from server.answer import Answer
+from server.api.answer_documents import called_with
 from server.protocol import SequenceOutput
 from server.stream import TokenUsage
 
@@ -20,9 +19,10 @@ def message_document(model: str, answer: Answer) -> dict[str, Any]:
         content.append({"type": "thinking", "thinking": choice.reasoning, "signature": ""})
     if choice.text:
         content.append({"type": "text", "text": choice.text})
+    is_cut_off = choice.finish_reason == "length"
     content += [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)}
-        for call in choice.tool_calls
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
+        for call, arguments in called_with(choice.tool_calls, is_cut_off=is_cut_off)
     ]
     document = _message(model, content, answer.usage)
     return document | _end(choice.finish_reason, choice.stop_string)
@@ -114,11 +114,3 @@ def _end(finish_reason: str, stop_string: str | None) -> dict[str, Any]:
     if stop_string is not None:
         return {"stop_reason": "stop_sequence", "stop_sequence": stop_string}
     return {"stop_reason": _STOP_REASONS[finish_reason], "stop_sequence": None}
-
-
-def _input(arguments: str) -> Any:
-    """The arguments of a call; an answer that was cut off may hold only the half of them."""
-    try:
-        return msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
-        return {}

@@ -4,30 +4,30 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from server.answer import Answer, CalledTool, Timing
+from server.api.answer_documents import called_with
 from server.formats import iso_time, utc_now
 from server.protocol import SequenceOutput
 from server.stream import TokenUsage
 
-Piece = Callable[[str, str, list[CalledTool]], dict[str, Any]]
+# A call with its arguments.
+Called = tuple[CalledTool, dict[str, Any]]
+Piece = Callable[[str, str, list[Called]], dict[str, Any]]
 
 
-def chat_piece(text: str, thinking: str, calls: list[CalledTool]) -> dict[str, Any]:
+def chat_piece(text: str, thinking: str, calls: list[Called]) -> dict[str, Any]:
     """What /api/chat has: a message."""
     message: dict[str, Any] = {"role": "assistant", "content": text}
     if thinking:
         message["thinking"] = thinking
     if calls:
         message["tool_calls"] = [
-            {"function": {"name": call.name, "arguments": _arguments(call.arguments)}}
-            for call in calls
+            {"function": {"name": call.name, "arguments": arguments}} for call, arguments in calls
         ]
     return {"message": message}
 
 
-def generate_piece(text: str, thinking: str, calls: list[CalledTool]) -> dict[str, Any]:  # noqa: ARG001 - it has no tools
+def generate_piece(text: str, thinking: str, calls: list[Called]) -> dict[str, Any]:  # noqa: ARG001 - it has no tools
     """What /api/generate has: a text."""
     return {"response": text} | ({"thinking": thinking} if thinking else {})
 
@@ -52,8 +52,8 @@ class OllamaLines:
         if output.text or output.reasoning:
             lines.append(self._line(output.text, output.reasoning, []))
         if output.finish_reason is not None:
-            if self._calls:
-                lines.append(self._line("", "", self._calls))
+            if calls := called_with(self._calls, is_cut_off=output.finish_reason == "length"):
+                lines.append(self._line("", "", calls))
             usage = TokenUsage(output.prompt_tokens, output.completion_tokens, output.cached_tokens)
             timing = Timing(*(output.timings_ms or (0.0, 0.0, 0.0)))
             end = _end(output.finish_reason, usage, timing, time.monotonic() - self._started)
@@ -64,14 +64,15 @@ class OllamaLines:
         """The line that says how it ended."""
         return [self._last]
 
-    def _line(self, text: str, thinking: str, calls: list[CalledTool]) -> dict[str, Any]:
+    def _line(self, text: str, thinking: str, calls: list[Called]) -> dict[str, Any]:
         return _head(self._model, done=False) | self._piece(text, thinking, calls)
 
 
 def answer_document(model: str, piece: Piece, answer: Answer, seconds: float) -> dict[str, Any]:
     """A whole answer, which took `seconds`."""
     choice = answer.choices[0]
-    head = _head(model, done=True) | piece(choice.text, choice.reasoning, choice.tool_calls)
+    calls = called_with(choice.tool_calls, is_cut_off=choice.finish_reason == "length")
+    head = _head(model, done=True) | piece(choice.text, choice.reasoning, calls)
     return head | _end(choice.finish_reason, answer.usage, answer.timing, seconds)
 
 
@@ -98,11 +99,3 @@ def _end(finish_reason: str, usage: TokenUsage, timing: Timing, seconds: float) 
         "eval_count": usage.completion,
         "eval_duration": int(timing.predicted_ms * 1e6),
     }
-
-
-def _arguments(text: str) -> Any:
-    """The arguments as an object; an answer that was cut off may hold only the half of them."""
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return {}

@@ -1,11 +1,13 @@
 """Ollama's /api/chat, /api/generate and /api/embed."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from aiohttp import web
 
-from server.access import require_admin
+from server.access import is_admin, require_admin
 from server.api.begin import begin_generation
 from server.api.embeddings.handlers import shortened
 from server.api.ollama.documents import (
@@ -18,12 +20,20 @@ from server.api.ollama.documents import (
 )
 from server.api.ollama.jobs import chat_job, generate_job
 from server.api.ollama.models import find_model
-from server.api.ollama.schema import Asking, EmbedBody, GenerateBody, OllamaChatBody, OllamaVectors
+from server.api.ollama.schema import (
+    Asking,
+    EmbedBody,
+    GenerateBody,
+    OllamaChatBody,
+    OllamaVectors,
+    Using,
+)
 from server.api.streaming import stream_answer
 from server.errors import InvalidRequestError
 from server.inquiry import ask
 from server.job import Job
 from server.keys import CALLER, REGISTRY
+from server.model_entry import ModelEntry
 from server.ndjson import NdjsonWriter
 from server.replies import json_reply, read_body
 from server.tasks import Embed, Vectors
@@ -53,7 +63,8 @@ async def embed(request: web.Request) -> web.Response:
     if not inputs:
         raise InvalidRequestError("field 'input' must not be empty", param="input")
     entry = await find_model(request, body.model)
-    result = await ask(request.app[REGISTRY], entry.id, Embed(inputs=inputs))
+    with _keeping(request, entry, body):
+        result = await ask(request.app[REGISTRY], entry.id, Embed(inputs=inputs))
     assert isinstance(result, Vectors)
     vectors = [shortened(np.frombuffer(raw, "<f4"), body.dimensions) for raw in result.vectors]
     return json_reply(
@@ -69,13 +80,14 @@ async def embed(request: web.Request) -> web.Response:
 async def _answer(request: web.Request, body: Asking, job: Job, piece: Piece) -> web.StreamResponse:
     started = time.monotonic()
     entry = await find_model(request, body.model)
-    async with begin_generation(request, entry.id, job) as generation:
-        if body.streams:
-            lines = OllamaLines(body.model, piece)
-            return await stream_answer(
-                request, generation.stream, lines, open_writer=NdjsonWriter.open
-            )
-        answer = await generation.collect()
+    with _keeping(request, entry, body):
+        async with begin_generation(request, entry.id, job) as generation:
+            if body.streams:
+                lines = OllamaLines(body.model, piece)
+                return await stream_answer(
+                    request, generation.stream, lines, open_writer=NdjsonWriter.open
+                )
+            answer = await generation.collect()
     return json_reply(answer_document(body.model, piece, answer, time.monotonic() - started))
 
 
@@ -84,9 +96,24 @@ async def _load_or_unload(request: web.Request, body: Asking, piece: Piece) -> w
     require_admin(request)
     entry = await find_model(request, body.model)
     registry = request.app[REGISTRY]
-    if not body.unloads:
-        await registry.load(entry.id)
+    unloads = body.keep_seconds == 0
+    if not unloads:
+        with _keeping(request, entry, body):
+            await registry.load(entry.id)
     elif entry.is_in_memory:
         await registry.unload(entry.id)
-    reason = "unload" if body.unloads else "load"
-    return json_reply(idle_document(body.model, piece, reason))
+    return json_reply(idle_document(body.model, piece, "unload" if unloads else "load"))
+
+
+@contextmanager
+def _keeping(request: web.Request, entry: ModelEntry, body: Using) -> Iterator[None]:
+    """However the request ends, its model stays as long as it says from then on.
+
+    Clients send it with every request, so it is no error where only admins may say so.
+    """
+    try:
+        yield
+    finally:
+        seconds = body.keep_seconds
+        if seconds is not None and entry.is_in_memory and is_admin(request):
+            entry.stay(seconds)

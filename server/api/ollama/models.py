@@ -1,6 +1,7 @@
 """Ollama's /api/tags, /api/ps, /api/show, /api/version."""
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -13,12 +14,13 @@ from server.api.ollama.schema import (
     VersionDocument,
 )
 from server.errors import ModelNotFoundError
-from server.formats import iso_time
+from server.formats import iso_time, utc_now
 from server.keys import CONFIG, REGISTRY, STATUS
 from server.model_entry import ModelEntry
 from server.replies import json_reply, read_body
 
 _TAG = ":latest"
+_FOREVER = timedelta(days=36_500)
 
 
 async def find_model(request: web.Request, name: str) -> ModelEntry:
@@ -91,7 +93,16 @@ def _process(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
         "size": model.memory_bytes,
         "size_vram": on_gpu,
         "context_length": model.n_ctx,
+        "expires_at": _expiry(entry, app[CONFIG].ttl_seconds),
     }
+
+
+def _expiry(entry: ModelEntry, server_ttl: float) -> str:
+    """When an idle model goes, as far as it is known now; Ollama's "for ever" is far away too."""
+    ttl = server_ttl if entry.ttl is None else entry.ttl
+    stays = entry.is_pinned or not 0 <= ttl < _FOREVER.total_seconds()
+    left = _FOREVER if stays else timedelta(seconds=max(0.0, ttl - entry.idle_seconds))
+    return iso_time(utc_now() + left)
 
 
 def _details(entry: ModelEntry) -> dict[str, Any]:

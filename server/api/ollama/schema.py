@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from server.api.ollama.keep_alive import KeepAlive, keep_seconds
 from server.api.schema_messages import FunctionName, Tool
 from server.api.schema_sampling import SamplingFields
 from server.errors import InvalidRequestError
@@ -13,7 +14,6 @@ ModelName = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=0)]
 Format = Literal["", "json"] | dict[str, Any]
 Think = bool | Literal["low", "medium", "high"]
-KeepAlive = int | float | str
 
 
 class Options(SamplingFields, frozen=True, kw_only=True):
@@ -55,15 +55,28 @@ class OllamaMessage(msgspec.Struct, frozen=True):
     tool_name: str | None = None
 
 
-class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """What chat and generate have in common; streamed unless `stream` is false."""
+class Using(msgspec.Struct, frozen=True, kw_only=True):
+    """What all requests that use a model have in common."""
 
     model: ModelName
+    keep_alive: KeepAlive | None = None
+
+    def __post_init__(self) -> None:
+        self.keep_seconds  # noqa: B018 - a wrong one is an error before anything is computed
+
+    @property
+    def keep_seconds(self) -> float | None:
+        """How long the model stays from now on; None does not say. Raises InvalidParameterError."""
+        return None if self.keep_alive is None else keep_seconds(self.keep_alive)
+
+
+class Asking(Using, frozen=True, kw_only=True):
+    """What chat and generate have in common; streamed unless `stream` is false."""
+
     stream: bool | None = None
     format: Format | None = None
     options: Options | None = None
     think: Think | None = None
-    keep_alive: KeepAlive | None = None
 
     @property
     def streams(self) -> bool:
@@ -76,11 +89,6 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
         if self.format == "json":
             return {"type": "object"}
         return self.format if isinstance(self.format, dict) else None
-
-    @property
-    def unloads(self) -> bool:
-        """Whether keep_alive says that the model is not needed any more."""
-        return str(self.keep_alive) in ("0", "0.0", "0s", "0m", "0h")
 
 
 class OllamaChatBody(Asking, frozen=True, kw_only=True):
@@ -101,10 +109,9 @@ class GenerateBody(Asking, frozen=True, kw_only=True):
     raw: bool | None = None
 
 
-class EmbedBody(msgspec.Struct, frozen=True, kw_only=True):
+class EmbedBody(Using, frozen=True, kw_only=True):
     """The body of POST /api/embed."""
 
-    model: ModelName
     input: str | list[str]
     dimensions: Annotated[int, Meta(ge=1)] | None = None
 

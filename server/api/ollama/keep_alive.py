@@ -1,0 +1,31 @@
+"""keep_alive: how long a model stays in memory after a request."""
+
+import math
+import re
+from typing import Final
+
+from llamabind.errors import InvalidParameterError
+
+KeepAlive = int | float | str
+
+_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNIT: Final = "|".join(_SECONDS)
+_NUMBER: Final = r"[0-9]{1,12}(?:\.[0-9]*)?"
+_DURATION: Final = re.compile(rf"-?(?:{_NUMBER}|(?:{_NUMBER}(?:{_UNIT}))+)")
+_PART: Final = re.compile(rf"({_NUMBER})({_UNIT})?")
+
+
+def keep_seconds(value: KeepAlive) -> float:
+    """The seconds of a number, or of a duration such as "5m" or "1h30m"; less than 0 is for ever.
+
+    Raises InvalidParameterError.
+    """
+    if not isinstance(value, str):
+        return float(value) if value >= 0 else math.inf
+    if _DURATION.fullmatch(value) is None:
+        raise InvalidParameterError(
+            "keep_alive", f'{value!r} is no duration: give seconds, or one such as "5m" or "-1"'
+        )
+    if value.startswith("-"):
+        return math.inf
+    return sum(float(number) * _SECONDS[unit or "s"] for number, unit in _PART.findall(value))
