@@ -7,6 +7,7 @@ from aiohttp import web
 from server.keys import CONFIG, REGISTRY
 from server.model_entry import ModelEntry
 from server.model_state import ModelState
+from server.template_tools import renders_tools
 
 # llama-server knows fewer states; our own word stands beside.
 STATUS_WORDS: Final = {
@@ -43,7 +44,7 @@ def model_document(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
         "architecture": {"input_modalities": _modalities(entry), "output_modalities": ["text"]},
         "source": "models_dir" if app[CONFIG].model_file is None else "model",
         "can_remove": False,
-        "capabilities": _capabilities(entry),
+        "capabilities": capabilities(entry),
         "context_length": n_ctx,
         "max_model_len": n_ctx,
         "meta": {
@@ -57,6 +58,12 @@ def model_document(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
             "ftype": header.file_type_name if header else None,
         },
     }
+
+
+def template_of(entry: ModelEntry) -> str:
+    """The source of the chat template that is used, or would be; "" for none."""
+    header = entry.file.header
+    return entry.settings.chat_template or (header.chat_template if header else None) or ""
 
 
 def is_failed(state: ModelState) -> bool:
@@ -85,10 +92,12 @@ def _modalities(entry: ModelEntry) -> list[str]:
     return ["text", *(kind for kind, key in also if effective.get(key))]
 
 
-def _capabilities(entry: ModelEntry) -> list[str]:
+def capabilities(entry: ModelEntry) -> list[str]:
+    """What the model is for, in the words of llama-server and Ollama."""
     if entry.settings.embedding:
         return ["rerank" if entry.settings.pooling == "rank" else "embedding"]
-    header = entry.file.header
-    has_template = header is not None and header.chat_template is not None
-    also = (("tools", has_template), ("multimodal", len(_modalities(entry)) > 1))
+    also = (
+        ("tools", renders_tools(template_of(entry))),
+        ("multimodal", len(_modalities(entry)) > 1),
+    )
     return ["completion", *(word for word, has_it in also if has_it)]

@@ -100,6 +100,14 @@ def test_a_streamed_call_is_put_together_by_the_client(client: Anthropic) -> Non
     assert final.stop_reason == "tool_use"
 
 
+def test_a_call_that_was_cut_off_is_no_call(client: Anthropic) -> None:
+    tools: dict[str, Any] = {"tools": [_TOOL], "tool_choice": {"type": "any"}}
+    whole = client.messages.create(**_fields(_user(QUESTION), **tools))
+    limit = whole.usage.output_tokens - 3
+    cut = client.messages.create(**_fields(_user(QUESTION), **tools, max_tokens=limit))
+    assert (cut.content, cut.stop_reason) == ([], "max_tokens")
+
+
 def test_an_answer_follows_its_schema(client: Anthropic) -> None:
     config = {"format": {"type": "json_schema", "schema": ANSWER_SCHEMA}}
     answer = client.messages.create(**_fields(_user("hello"), output_config=config, max_tokens=200))

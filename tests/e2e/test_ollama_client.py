@@ -112,6 +112,19 @@ def test_models_are_listed_and_shown(client: Client) -> None:
     assert client.show(VECTORS).capabilities == ["embedding"]
 
 
+def test_a_call_that_was_cut_off_is_no_call(client: Client) -> None:
+    whole = _chat(client, _user(QUESTION), tools=[_TOOL])
+    limit = {"num_predict": whole.eval_count - 3}
+    cut = _chat(client, _user(QUESTION), tools=[_TOOL], options=_GREEDY | limit)
+    assert (cut.message.tool_calls, cut.done_reason) == (None, "length")
+
+
+def test_a_model_that_is_kept_for_no_time_goes_after_its_answer(client: Client) -> None:
+    assert client.embed(model=VECTORS, input="one", keep_alive="1h").embeddings
+    assert client.embed(model=VECTORS, input="one", keep_alive=0).embeddings
+    until(lambda: {TINY} == {model.model for model in client.ps().models}, "it is gone")
+
+
 def test_errors_raise_the_clients_class(client: Client, server: ServerProcess) -> None:
     question = _user("hello")
     with pytest.raises(ollama.ResponseError) as wrong:

@@ -16,6 +16,7 @@ from llamabind.errors import (
 )
 from llamabind.model import Model
 from llamabind.model_params import ModelParams
+from server.template_tools import renders_tools
 
 pytestmark = pytest.mark.native
 
@@ -302,6 +303,12 @@ def test_a_template_that_fails_is_no_refusal():
     ):
         template.render([USER])
     assert not isinstance(caught.value, TemplateRefusedError)
+
+
+@pytest.mark.parametrize("name", templates())
+def test_the_server_sees_without_rendering_whether_a_template_knows_tools(name):
+    with ChatTemplate(None, template_text(name)) as template:
+        assert renders_tools(template_text(name)) == template.capabilities.supports_tools
 
 
 def test_many_threads_render_with_one_template():

@@ -90,6 +90,23 @@ async def test_models_are_listed_and_shown(client: Client) -> None:
     assert "version" in await (await client.get("/api/version")).json()
 
 
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ messages }}{% if tools %}{{ tools }}{% endif %}", ["completion", "tools"]),
+        ("{# no tools #}You have tools.{{ messages[0].content }}", ["completion"]),
+        ("", ["completion"]),
+    ],
+)
+async def test_only_a_template_that_knows_tools_can_call_them(
+    aiohttp_client: AiohttpClient, tmp_path: Path, template: str, words: list[str]
+) -> None:
+    write_gguf(tmp_path / "m.gguf", tokenizer__chat_template=template)
+    client = await aiohttp_client(make_app(tmp_path))
+    shown = await _post(client, "show")
+    assert (shown["capabilities"], shown["template"]) == (words, template)
+
+
 async def test_vectors_come_for_each_input(client: Client) -> None:
     document = await _post(client, "embed", input=["a", "bcd"])
     assert document["embeddings"] == [[1.0, 0.0, 4.0, 3.0], [3.0, 0.0, 4.0, 3.0]]

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from server.api.model_documents import listed_name
+from server.api.model_documents import capabilities, listed_name, template_of
 from server.api.ollama.schema import (
     OllamaModel,
     OllamaModels,
@@ -56,14 +56,13 @@ async def show(request: web.Request) -> web.Response:
     entry = await find_model(request, body.model)
     header = entry.file.header
     info = dict(header.metadata) if header else {}
-    template = info.pop("tokenizer.chat_template", None)
-    capabilities = ["embedding"] if entry.settings.embedding else ["completion", "tools"]
+    info.pop("tokenizer.chat_template", None)
     document = OllamaModel(
         modified_at=iso_time(entry.file.modified),
-        template=str(template or ""),
+        template=template_of(entry),
         details=_details(entry),
         model_info=info,
-        capabilities=capabilities,
+        capabilities=capabilities(entry),
     )
     return json_reply(document)
 
