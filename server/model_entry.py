@@ -56,6 +56,10 @@ class ModelEntry:
         self.guard = CrashGuard(clock)
         self.loading: asyncio.Task[None] | None = None
         self.draining: Drain | None = None
+        # It was given up for a reload: should that fail, it comes back with the proven settings.
+        self.is_owed = False
+        # How often somebody wished it gone: what waited for it before does not bring it back.
+        self.unload_orders = 0
         self.reserved: tuple[DeviceMemory, ...] = ()
         self.last_used = clock.now()
         self._clock = clock
@@ -174,6 +178,11 @@ class ModelEntry:
         """Until nobody uses the model."""
         await self._idle.wait()
 
+    def order_unload(self) -> None:
+        """Somebody wishes it gone, whatever was asked for before."""
+        self.unload_orders += 1
+        self.is_owed = False
+
     def keep(self, settings: LoadSettings) -> None:
         """Take settings that the loaded engine has already: only how long it stays may differ."""
         self.settings = self._proven_settings = settings
@@ -209,6 +218,7 @@ class ModelEntry:
         """The model is loaded."""
         self._worker = worker
         self._proven_settings = self.settings
+        self.is_owed = False
         self.reserved = ()
         self.progress = 1.0
         self.loaded_at = utc_now()

@@ -40,10 +40,14 @@ class ModelLoader:
         self._load_slots = asyncio.Semaphore(_CONCURRENT_LOADS)
 
     def start(self, entry: ModelEntry, settings: LoadSettings) -> None:
-        """Begin to load a model that is not in memory and not being loaded."""
+        """Begin to load a model that is not in memory and not being loaded.
+
+        Should it fail after it was given up for this load, it is loaded again as it was.
+        """
         entry.queue(settings)
         entry.loading = asyncio.create_task(self._load(entry))
-        entry.loading.add_done_callback(_look_at_outcome)
+        # The first callback: it runs before anybody who waits for the load.
+        entry.loading.add_done_callback(lambda task: self._look_at_outcome(entry, task))
 
     async def check(self, entry: ModelEntry, settings: LoadSettings) -> None:
         """Raise ApiError where a load with `settings` cannot succeed; the model stays as it is."""
@@ -99,6 +103,16 @@ class ModelLoader:
             return await self._start_worker(
                 entry.id, entry.file.path, entry.settings, entry.report_progress
             )
+
+    def _look_at_outcome(self, entry: ModelEntry, task: asyncio.Task[None]) -> None:
+        # Asked also where nobody waits any more; the entry has it all.
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ApiError) and entry.is_owed:
+            entry.is_owed = False
+            logger.info("model %s: loaded again with the settings it had", entry.id)
+            self.start(entry, entry.settings)
+            error.message += "; it is being loaded again with the settings it had"
+            error.extra["restoring"] = True
 
     def _on_exit(
         self, entry: ModelEntry, worker: Worker, future: asyncio.Future[WorkerExit]
@@ -161,9 +175,3 @@ def _api_error(entry: ModelEntry, failure: Failure) -> ApiError:
     error = load_error(failure.reason, message, failure.param)
     error.extra["log"] = list(failure.log_tail)
     return error
-
-
-def _look_at_outcome(task: asyncio.Task[None]) -> None:
-    """Nobody may be waiting any more; the entry has it all."""
-    if not task.cancelled():
-        task.exception()

@@ -30,6 +30,8 @@ class ModelUnloader:
             task = asyncio.create_task(self._run(entry, reason, cut))
             drain = Drain(reason, task, cut)
             entry.drain(drain)
+        elif reason is UnloadReason.REQUESTED and drain.reason is UnloadReason.RELOAD:
+            drain.reason = reason
         elif reason not in _UNHURRIED and drain.reason in _UNHURRIED:
             drain.reason = reason
             asyncio.get_running_loop().call_later(self._drain_seconds, drain.cut.set)

@@ -75,6 +75,7 @@ class ModelRegistry:
         """
         entry = await self.find(model_id)
         wanted = entry.settings if settings is None else settings.over(entry.defaults)
+        orders = entry.unload_orders
         entry.guard.reset()
         if entry.state is ModelState.LOADED and entry.settings.engine != wanted.engine:
             # A model that works is not given up for settings that cannot be.
@@ -82,12 +83,14 @@ class ModelRegistry:
         with entry.claim():
             while True:
                 self._require_usable(entry)
+                self._require_wanted(entry, orders)
                 if entry.state is ModelState.LOADED:
                     if entry.settings.engine == wanted.engine:
                         entry.keep(wanted)
                         return entry
                     # Requests that come meanwhile wait, and load it with these.
                     entry.settings = wanted
+                    entry.is_owed = True
                     await self._unloader.unload(entry, UnloadReason.RELOAD)
                 elif entry.draining is not None:
                     await asyncio.shield(entry.draining.task)
@@ -101,12 +104,15 @@ class ModelRegistry:
     async def unload(self, model_id: str, *, force: bool = False) -> None:
         """Take the model out of memory: running answers finish, within the limit or not at all.
 
-        A load in progress is cancelled. Raises StateConflictError if there is nothing to unload.
+        A load in progress is cancelled, and whoever waited for one is told. Raises
+        StateConflictError if there is nothing to unload.
         """
         entry = await self.find(model_id)
         if entry.loading is not None:
+            entry.order_unload()
             await self._unloader.cancel_load(entry)
         elif entry.is_in_memory:
+            entry.order_unload()
             await self._unloader.unload(entry, UnloadReason.REQUESTED, force=force)
         else:
             raise StateConflictError(
@@ -144,6 +150,8 @@ class ModelRegistry:
         """Take no new requests, let running answers finish within the limit, stop every worker."""
         self._closing = True
         entries = list(self._shelf.entries)
+        for entry in entries:
+            entry.order_unload()
         loads = [entry.loading for entry in entries if entry.loading is not None]
         for task in loads:
             task.cancel()
@@ -158,8 +166,10 @@ class ModelRegistry:
 
     async def _make_ready(self, entry: ModelEntry) -> None:
         """Returns when the model is loaded, without having waited since it was seen so."""
+        orders = entry.unload_orders
         while entry.state is not ModelState.LOADED or self._closing:
             self._require_usable(entry)
+            self._require_wanted(entry, orders)
             if entry.draining is not None:
                 self._require_return(entry)
                 await asyncio.shield(entry.draining.task)
@@ -167,7 +177,16 @@ class ModelRegistry:
                 self._require_startable(entry)
                 await self._join(entry, entry.settings)
             else:
-                await self._wait_for_load(entry)
+                await self._wait_for_others_load(entry)
+
+    async def _wait_for_others_load(self, entry: ModelEntry) -> None:
+        tried = entry.settings.engine
+        try:
+            await self._wait_for_load(entry)
+        except ApiError:
+            # What somebody else wanted to try fails nobody but them.
+            if entry.settings.engine == tried:
+                raise
 
     async def _join(self, entry: ModelEntry, settings: LoadSettings) -> None:
         """Start a load or join the one that runs; returns when it succeeded."""
@@ -188,6 +207,11 @@ class ModelRegistry:
     def _require_open(self) -> None:
         if self._closing:
             raise UnavailableError("the server is shutting down", retry_after=_RETRY_SECONDS)
+
+    def _require_wanted(self, entry: ModelEntry, orders: int) -> None:
+        """Whether nobody has unloaded the model since there were so many orders to."""
+        if entry.unload_orders != orders:
+            raise load_error("cancelled", f"model {entry.id!r} was unloaded meanwhile")
 
     def _require_usable(self, entry: ModelEntry) -> None:
         self._require_open()
