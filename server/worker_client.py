@@ -66,7 +66,7 @@ class WorkerClient:
         self._process = process
         self._progress = progress
         self._streams: dict[str, TokenStream] = {}
-        self._stats_waiters: list[asyncio.Future[Stats]] = []
+        self._stats_waiters: list[asyncio.Future[Stats | None]] = []
         self.snapshot: Stats | None = None
         self._life = SignsOfLife(loop.time)
         self._last_words = ""
@@ -109,14 +109,16 @@ class WorkerClient:
             self._send(Cancel(request_id))
 
     async def stats(self) -> Stats | None:
-        """A fresh snapshot of the engine; None if the worker does not answer in time."""
-        waiter: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
+        """A fresh snapshot of the engine; None if the worker leaves or does not answer in time."""
+        if self._process.writer.is_closing():
+            return None
+        waiter: asyncio.Future[Stats | None] = asyncio.get_running_loop().create_future()
         self._stats_waiters.append(waiter)
         self._send(GetStats())
         try:
             async with asyncio.timeout(_STATS_SECONDS):
                 return await waiter
-        except (TimeoutError, asyncio.InvalidStateError):
+        except TimeoutError:
             return None
         finally:
             with contextlib.suppress(ValueError):
@@ -213,7 +215,8 @@ class WorkerClient:
         for stream in streams.values():
             stream.lose_worker(self._crash())
         for waiter in self._stats_waiters:
-            waiter.cancel()
+            # Not cancelled: that would look as if whoever asks had left.
+            _resolve(waiter, None)
 
     def _fail_load(self, error: LoadFailedError) -> None:
         if not self._loaded.done():

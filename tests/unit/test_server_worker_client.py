@@ -169,6 +169,19 @@ async def test_an_engine_failure_ends_the_process_with_its_reason(tmp_path: Path
         assert (await client.exited).returncode == 4
 
 
+async def test_who_asks_for_figures_of_a_worker_that_ends_is_told_that_there_are_none(
+    tmp_path: Path,
+) -> None:
+    async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
+        # Stopped, so that it cannot answer before its end.
+        os.kill(client.pid, signal.SIGSTOP)
+        asking = asyncio.ensure_future(client.stats())
+        await asyncio.sleep(0)
+        os.kill(client.pid, signal.SIGKILL)
+        assert await asking is None
+        assert await client.stats() is None
+
+
 async def test_stop_is_an_expected_end_and_leaves_no_process(tmp_path: Path) -> None:
     async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
         stream = _submit(client, "forever")
