@@ -12,7 +12,7 @@ from server.formats import byte_size
 from server.protocol import DeviceMemory, Estimate, Estimated, Load
 from server.worker.companion_checks import blamed_on, check_companions
 from server.worker.device_memory import count_gpus, device_memory
-from server.worker.load_plan import LoadPlan, Machine, is_placement_open, plan_load
+from server.worker.load_plan import LoadPlan, Machine, is_placement_open, plan_load, size_warnings
 from server.worker.memory_limit import limit_memory
 
 # What a header and a vocabulary may take; a file that lies about its counts meets this limit.
@@ -39,11 +39,15 @@ def estimate_load(message: Estimate) -> Estimated:
     limit_memory(_MEMORY_LIMIT)
     check_companions(message)
     settled = settle(message)
+    n_ctx = settled.estimate.n_ctx
     return Estimated(
         devices=settled.devices,
-        n_ctx=settled.estimate.n_ctx,
+        n_ctx=n_ctx,
         n_gpu_layers=settled.n_gpu_layers,
-        warnings=settled.plan.warnings,
+        warnings=(
+            *settled.plan.warnings,
+            *size_warnings(message.settings, {"n_ctx": n_ctx}),
+        ),
     )
 
 

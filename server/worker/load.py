@@ -27,6 +27,7 @@ from server.worker.embedding_worker import EmbeddingWorker
 from server.worker.engine_port import EngineEvents, WorkerEngine
 from server.worker.estimate import Settled, require_memory, settle
 from server.worker.llama_engine import LlamaEngine
+from server.worker.load_plan import size_warnings
 from server.worker.memory_limit import limit_memory
 
 # A large model reports progress thousands of times.
@@ -116,12 +117,17 @@ def _describe(
         threads=effective["threads"],
         memory_bytes=sum(device.used_bytes for device in devices),
         devices=devices,
-        effective=effective,
+        # Every name there is: null is what has no meaning for this load.
+        effective=dict.fromkeys(load.settings.__struct_fields__) | effective,
         description=model.description,
         fingerprint=_fingerprint(),
         bos_token=_piece(model, model.tokenizer.bos),
         eos_token=_piece(model, model.tokenizer.eos),
-        warnings=(*settled.plan.warnings, *warnings),
+        warnings=(
+            *settled.plan.warnings,
+            *size_warnings(load.settings, effective),
+            *warnings,
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """LoadPlan: what a client asked for, in llamabind's terms for this machine. Pure Python."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,12 @@ _SPECULATION = (
     "draft_gpu_layers",
     "ngram_size",
 )
+# What each kind of speculation makes use of.
+_USED_BY = {
+    "off": frozenset[str](),
+    "ngram": frozenset({"draft_max", "draft_min", "ngram_size"}),
+    "draft": frozenset({"draft_max", "draft_min", "draft_p_min", "draft_gpu_layers"}),
+}
 _EMBEDDING = ("n_ctx", "n_ubatch", "n_parallel", "n_threads", "type_k", "type_v", "flash_attn")
 
 
@@ -78,6 +84,20 @@ def is_placement_open(settings: LoadSettings) -> bool:
     """
     is_said = settings.n_gpu_layers is not None or settings.tensor_split is not None
     return not is_said and settings.split_mode in (None, "none", "layer")
+
+
+def size_warnings(settings: LoadSettings, effective: Mapping[str, Any]) -> Iterator[str]:
+    """Sizes that are not as they were asked for; `effective` may have some of them only.
+
+    llama.cpp takes contexts of whole 256 tokens, and no more requests or batch than fit into one.
+    """
+    # Embeddings have no pool: their sizes follow from the longest input.
+    if settings.embedding:
+        return
+    for name in ("n_ctx", "n_batch", "n_parallel"):
+        asked, used = getattr(settings, name), effective.get(name)
+        if asked and used is not None and asked != used:
+            yield f"{name}: {asked} was asked for, {used} is used"
 
 
 def _training_context(path: str) -> int | None:
@@ -159,6 +179,16 @@ def _warnings(settings: LoadSettings, machine: Machine, n_ctx_train: int | None)
     if not settings.embedding and settings.n_ubatch and settings.n_ubatch > n_batch:
         yield f"n_ubatch: {settings.n_ubatch} is more than n_batch, {n_batch} is used"
     yield from _context_warnings(settings, n_ctx_train)
+    yield from _speculation_warnings(settings)
+
+
+def _speculation_warnings(settings: LoadSettings) -> Iterator[str]:
+    kind = "ngram" if settings.speculative == "ngram" else "off"
+    if settings.draft_model is not None:
+        kind = "draft"
+    for name in _given(settings, _SPECULATION[1:]):
+        if name not in _USED_BY[kind]:
+            yield f"{name}: speculative is {kind}, which makes no use of it"
 
 
 def _context_warnings(settings: LoadSettings, n_ctx_train: int | None) -> Iterator[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from server_process import TINY, ServerProcess
 
+from server.load_settings import LoadSettings
+
 pytestmark = pytest.mark.e2e
 _BUNDLED = Path(__file__).parents[2] / "llamabind" / "models" / TINY
 LOAD = f"/api/v2/models/{TINY}/load"
@@ -45,6 +47,7 @@ def test_the_reply_has_the_references_fields_and_what_became_of_every_setting(se
     assert effective["layout"] == "unified"
     assert effective["speculative"] == "off"
     assert effective["lora"] == []
+    assert set(LoadSettings.__struct_fields__) <= set(effective)
 
 
 def test_memory_is_told_by_device_and_adds_up_to_what_is_used(server):
@@ -160,6 +163,15 @@ def test_an_absurd_training_context_is_refused_or_loaded_and_hurts_nobody(
             assert status == 200 or document["error"]["reason"]
         body = {"messages": [{"role": "user", "content": "hello"}], "n_predict": 1}
         assert server.post(f"/api/v2/chat/{TINY}", body)["choices"]
+
+
+def test_a_context_that_is_rounded_is_told_so_before_and_after(server):
+    asked = {"n_ctx": 300, "n_batch": 64}
+    sentence = "n_ctx: 300 was asked for, 512 is used"
+    assert server.post(ESTIMATE, asked)["warnings"] == [sentence]
+    reply = server.post(LOAD, asked)
+    assert reply["warnings"] == [sentence]
+    assert reply["settings"]["effective"]["n_ctx"] == 512
 
 
 def test_speculation_is_told_as_it_became(server):

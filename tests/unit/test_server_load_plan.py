@@ -8,7 +8,7 @@ from llamabind.checks import INT32_MAX
 from llamabind.errors import InvalidParameterError
 from server.load_settings import LoadSettings
 from server.protocol import LoadFiles
-from server.worker.load_plan import LoadPlan, Machine, plan_load
+from server.worker.load_plan import LoadPlan, Machine, plan_load, size_warnings
 
 LAPTOP = Machine(n_cpus=4, n_gpus=0)
 TWO_GPUS = Machine(n_cpus=4, n_gpus=2)
@@ -111,6 +111,9 @@ def test_devices_that_are_not_there_are_refused(model, settings, machine, field)
         ({"n_gpu_layers": 1}, "n_gpu_layers: there is no GPU"),
         ({"split_mode": "row"}, "split_mode: there is no GPU"),
         ({"n_batch": 64, "n_ubatch": 65}, "n_ubatch: 65 is more than n_batch, 64 is used"),
+        ({"draft_max": 4}, "draft_max: speculative is off"),
+        ({"speculative": "ngram", "draft_p_min": 0.5}, "draft_p_min: speculative is ngram"),
+        ({"draft_model": "d.gguf", "ngram_size": 2}, "ngram_size: speculative is draft"),
         ({"n_ctx": 1 << 20}, "n_ctx: 1048576 is more than"),
         ({"n_ctx": 1 << 20, "embedding": True}, "n_ctx: the model was trained with"),
     ],
@@ -118,6 +121,21 @@ def test_devices_that_are_not_there_are_refused(model, settings, machine, field)
 def test_what_will_not_be_as_asked_is_told(model, settings, beginning):
     (warning,) = _plan(model, **settings).warnings
     assert warning.startswith(beginning)
+
+
+def test_sizes_that_are_not_as_asked_are_told():
+    asked = LoadSettings(n_ctx=300, n_batch=512, n_parallel=4)
+    effective = {"n_ctx": 512, "n_batch": 300, "n_parallel": 4, "n_ubatch": 300}
+    assert list(size_warnings(asked, effective)) == [
+        "n_ctx: 300 was asked for, 512 is used",
+        "n_batch: 512 was asked for, 300 is used",
+    ]
+
+
+def test_sizes_nobody_asked_for_need_no_warning():
+    sizes = {"n_ctx": 2048, "n_batch": 2048, "n_parallel": 16}
+    assert list(size_warnings(LoadSettings(n_ctx=0), sizes)) == []
+    assert list(size_warnings(LoadSettings(n_ctx=300, embedding=True), sizes)) == []
 
 
 def test_a_longer_context_with_scaled_positions_needs_no_warning(model):
