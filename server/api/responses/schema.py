@@ -158,7 +158,6 @@ class ResponsesBody(ResponsesInput, frozen=True, kw_only=True):
     include: list[str] | None = None
     top_logprobs: LogprobCount | None = None
     metadata: dict[str, str] | None = None
-    store: bool | None = None
     background: bool | None = None
     stream: bool | None = None
 
