@@ -79,7 +79,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
                 message.to_wire(f"messages[{index}]") for index, message in enumerate(self.messages)
             ],
             tools=wire_tools(self.tools),
-            tool_choice=wire_tool_choice(self.tool_choice) if self.tools else None,
+            tool_choice=wire_tool_choice(self.tool_choice),
             parallel_tool_calls=self.parallel_tool_calls,
             json_schema=self._schema(),
             reasoning_format=self.reasoning_format,

@@ -123,6 +123,7 @@ def test_what_cannot_be_honoured_is_refused(server: ServerProcess) -> None:
     assert _refusal(server, grammar="root ::= (")["param"] == "grammar"
     unknown = {"tools": [_WEATHER], "tool_choice": {"function": {"name": "dance"}}}
     assert _refusal(server, **unknown)["param"] == "tool_choice"
+    assert _refusal(server, tool_choice="required")["param"] == "tool_choice"
     cut = {"name": "get_weather", "arguments": '{"city": '}
     history = [
         _ask("hi"),

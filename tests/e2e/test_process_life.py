@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from server_process import TINY, ServerProcess, all_events, is_gone, next_event, until
 
@@ -26,6 +28,20 @@ def _load(server: ServerProcess) -> int:
     """Load the bundled model with room for an endless answer; the worker's process id."""
     server.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 32_768, "threads": 1})
     return int(server.engine()["pid"])
+
+
+def _hold_up_load(server: ServerProcess) -> int:
+    """Wait for a load to begin and stop its process, so that it does not end; its process id."""
+    worker = _loading_worker(server)
+    worker.suspend()
+    assert server.get(f"/api/v2/models/{TINY}")["status"] == "loading"
+    return worker.pid
+
+
+def _loading_worker(server: ServerProcess) -> psutil.Process:
+    until(lambda: server.get(f"/api/v2/models/{TINY}")["status"] == "loading", "the load has begun")
+    (worker,) = psutil.Process(server.process.pid).children()
+    return worker
 
 
 def test_kill_9_of_the_worker_in_mid_stream(tmp_path: Path) -> None:
@@ -95,6 +111,42 @@ def test_kill_9_of_the_server_leaves_no_worker(tmp_path: Path, is_busy: bool) ->
                 until(lambda: server.engine()["running"] == 1, "the request runs")
                 server.signal(signal.SIGKILL)
         else:
+            server.signal(signal.SIGKILL)
+        assert server.wait() == -signal.SIGKILL
+        until(lambda: is_gone(worker), "the worker has left")
+
+
+def test_sigterm_in_the_middle_of_a_load_tells_who_waits_and_exits_0(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server, ThreadPoolExecutor() as pool:
+        load = pool.submit(server.request, "POST", f"/api/v2/models/{TINY}/load", {})
+        chat = pool.submit(server.request, "POST", _CHAT, _SHORT)
+        worker = _hold_up_load(server)
+        server.signal(signal.SIGTERM)
+        for answer in (load, chat):
+            status, document = answer.result()
+            assert status == 503, document
+            assert "shutting down" in document["error"]["message"]
+        assert server.wait() == 0
+        assert is_gone(worker)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    with ServerProcess(tmp_path) as server:
+        worker = _load(server)
+        with server.open(_STREAM, _ENDLESS) as response:
+            next_event(response)
+            server.signal(number)
+            until(lambda: server.request("GET", "/ready")[0] == 503, "it is leaving")
+            server.signal(number)
+            assert server.wait() == 128 + number
+        until(lambda: is_gone(worker), "the worker has left")
+
+
+def test_kill_9_of_the_server_in_the_middle_of_a_load_leaves_no_worker(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        with server.send_only(f"/api/v2/models/{TINY}/load", {}):
+            worker = _loading_worker(server).pid
             server.signal(signal.SIGKILL)
         assert server.wait() == -signal.SIGKILL
         until(lambda: is_gone(worker), "the worker has left")

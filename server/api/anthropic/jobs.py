@@ -59,7 +59,7 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
     return ChatPrompt(
         messages=messages,
         tools=wire_tools(_tools(body)),
-        tool_choice=wire_tool_choice(_choice(choice)) if body.tools else None,
+        tool_choice=wire_tool_choice(_choice(choice)),
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
         json_schema=output.schema if output else None,
         enable_thinking=None if body.thinking is None else body.thinking.type != "disabled",

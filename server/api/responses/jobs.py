@@ -53,7 +53,7 @@ def chat_prompt(body: ResponsesInput) -> ChatPrompt:
     return ChatPrompt(
         messages=wire_messages(body.instructions, body.input),
         tools=wire_tools(tools),
-        tool_choice=wire_tool_choice(choice) if tools else None,
+        tool_choice=wire_tool_choice(choice),
         parallel_tool_calls=body.parallel_tool_calls,
         json_schema=_schema(body),
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
