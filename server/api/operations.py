@@ -10,6 +10,7 @@ from server.api.llama_server import operations as llama_server
 from server.api.ollama import operations as ollama
 from server.api.operation import BODY, BUSY, HTML, MODEL, TEXT, Operation
 from server.api.responses import operations as responses
+from server.api.responses.schema import InputTokens
 from server.api.schema_openai import CompletionBody
 from server.api.schema_v2 import ChatBody, UnloadBody
 from server.load_settings import LoadSettings
@@ -17,6 +18,24 @@ from server.system_metrics import SystemDocument
 
 _FLAG = {"type": "boolean"}
 _LIST = Operation(tag="OpenAI", summary="All models in OpenAI's form", reply=replies.OpenAIModels)
+
+_CHAT: Final = Operation(
+    tag="OpenAI",
+    summary="Answer a conversation in OpenAI's form, whole or as events",
+    body=CompletionBody,
+    needs_body=True,
+    reply=replies.ChatDocument,
+    streams=True,
+    errors=(*MODEL, *BODY, *BUSY, 409),
+)
+_CHAT_TOKENS: Final = Operation(
+    tag="OpenAI",
+    summary="The tokens of a conversation; nothing is generated",
+    body=CompletionBody,
+    needs_body=True,
+    reply=InputTokens,
+    errors=(*MODEL, *BODY, *BUSY, 409),
+)
 
 _OWN: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/api/v2/models"): Operation(
@@ -98,15 +117,10 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         reply=replies.OpenAIModel,
         errors=MODEL,
     ),
-    ("POST", "/v1/chat/completions"): Operation(
-        tag="OpenAI",
-        summary="Answer a conversation in OpenAI's form, whole or as events",
-        body=CompletionBody,
-        needs_body=True,
-        reply=replies.ChatDocument,
-        streams=True,
-        errors=(*MODEL, *BODY, *BUSY, 409),
-    ),
+    ("POST", "/v1/chat/completions"): _CHAT,
+    ("POST", "/chat/completions"): _CHAT,
+    ("POST", "/v1/chat/completions/input_tokens"): _CHAT_TOKENS,
+    ("POST", "/chat/completions/input_tokens"): _CHAT_TOKENS,
     ("GET", "/live"): Operation(
         tag="Operation",
         summary="Whether the server's own process works",

@@ -17,6 +17,7 @@ from server.api.ollama import models as ollama_models
 from server.api.responses import handlers as responses
 
 _ID = "{model_id:.+}"
+_CHAT = ("/v1/chat/completions", "/chat/completions")
 _INPUT_TOKENS = ("/v1/responses/input_tokens", "/responses/input_tokens")
 _RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
 
@@ -53,7 +54,8 @@ def _table() -> list[web.RouteDef]:
         web.post(f"/api/v2/chat/{_ID}", v2_chat.chat),
         *(web.get(path, openai.list_models) for path in ("/v1/models", "/models")),
         web.get(f"/v1/models/{_ID}", openai.show_model),
-        web.post("/v1/chat/completions", openai.chat_completions),
+        *(web.post(f"{path}/input_tokens", openai.count_tokens) for path in _CHAT),
+        *(web.post(path, openai.chat_completions) for path in _CHAT),
         *(web.post(path, responses.create) for path in ("/v1/responses", "/responses")),
         *(web.post(path, responses.count_tokens) for path in _INPUT_TOKENS),
         web.post("/api/chat", ollama.chat),

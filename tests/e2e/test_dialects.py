@@ -53,6 +53,21 @@ def test_one_question_has_one_answer_in_every_dialect(server: ServerProcess, que
     told = server.post("/api/chat", asked | {"messages": chat["messages"]})
     assert told["message"]["content"] == ours
     assert server.post("/api/generate", asked | {"prompt": question})["response"] == ours
+    wanted = {"model": TINY, "input": question, "temperature": 0, "max_output_tokens": 80}
+    [item] = server.post("/v1/responses", wanted)["output"]
+    assert item["content"][0]["text"] == ours
+
+
+def test_one_conversation_has_one_length_in_every_dialect(server: ServerProcess) -> None:
+    said = "What is 2 + 3?"
+    chat = {"model": TINY, "messages": [_user(said)]}
+    usage = server.post("/v1/chat/completions", chat | {"max_tokens": 1})["usage"]
+    counted = (
+        server.post("/v1/chat/completions/input_tokens", chat),
+        server.post("/v1/messages/count_tokens", chat),
+        server.post("/v1/responses/input_tokens", {"model": TINY, "input": said}),
+    )
+    assert [count["input_tokens"] for count in counted] == [usage["prompt_tokens"]] * 3
 
 
 def test_anthropics_count_is_that_of_the_usage(server: ServerProcess) -> None:
