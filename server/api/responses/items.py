@@ -14,6 +14,8 @@ class OutputItem(ABC):
 
     def __init__(self, place: int) -> None:
         self._place = place
+        # Joined at the end: a text that grows by itself is copied with every piece.
+        self._pieces: list[str] = []
         self._id = f"{self._prefix}_{uuid.uuid4().hex}"
 
     def document(self, status: str) -> Event:
@@ -51,12 +53,8 @@ class _TextItem(OutputItem):
 
     _kind: ClassVar[str]
 
-    def __init__(self, place: int) -> None:
-        super().__init__(place)
-        self._text = ""
-
     def _part(self) -> Event:
-        return {"type": self._kind, "text": self._text} | self._extras()
+        return {"type": self._kind, "text": "".join(self._pieces)} | self._extras()
 
     def _extras(self) -> Event:
         """What the part has beside its text."""
@@ -85,7 +83,7 @@ class ReasoningItem(_TextItem):
 
     def grow(self, text: str) -> Event:
         """The event of more text."""
-        self._text += text
+        self._pieces.append(text)
         return self._event("reasoning_text.delta", content_index=0, delta=text)
 
     def _fields(self, status: str) -> Event:
@@ -104,7 +102,7 @@ class MessageItem(_TextItem):
 
     def grow(self, text: str, logprobs: list[Any]) -> Event:
         """The event of more text."""
-        self._text += text
+        self._pieces.append(text)
         self._logprobs += logprobs
         return self._event("output_text.delta", content_index=0, delta=text, logprobs=logprobs)
 
@@ -124,19 +122,19 @@ class CallItem(OutputItem):
     def __init__(self, place: int, call_id: str, name: str) -> None:
         super().__init__(place)
         self._call = {"type": "function_call", "call_id": call_id, "name": name}
-        self._arguments = ""
 
     def grow(self, arguments: str) -> Event:
         """The event of more arguments."""
-        self._arguments += arguments
+        self._pieces.append(arguments)
         return self._event("function_call_arguments.delta", delta=arguments)
 
     def _fields(self, status: str) -> Event:  # noqa: ARG002 - it has nothing that comes at the end
-        return self._call | {"arguments": self._arguments}
+        return self._call | {"arguments": "".join(self._pieces)}
 
     def _opening(self) -> list[Event]:
         return []
 
     def _closing(self) -> list[Event]:
+        arguments = "".join(self._pieces)
         name = self._call["name"]
-        return [self._event("function_call_arguments.done", name=name, arguments=self._arguments)]
+        return [self._event("function_call_arguments.done", name=name, arguments=arguments)]
