@@ -41,6 +41,21 @@ class EncodedMedium:
     digest: bytes
     pieces: tuple[tuple[int, ...] | MediaVectors, ...]
 
+    @property
+    def n_tokens(self) -> int:
+        """How many places of a prompt it takes."""
+        return sum(
+            len(piece.embeddings if isinstance(piece, MediaVectors) else piece)
+            for piece in self.pieces
+        )
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of all its vectors."""
+        return sum(
+            piece.embeddings.nbytes for piece in self.pieces if isinstance(piece, MediaVectors)
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Medium:

@@ -84,7 +84,8 @@ class Projector(Handle[MtmdHandle]):
         """Return what the text model reads of a picture or sound file, see read_media_file.
 
         Raises InvalidParameterError, naming `field`, for what is no such file, or of a kind that
-        this projector does not take, and ProjectorError where it fails or needs M-RoPE positions.
+        this projector does not take, and for models with M-RoPE positions; ProjectorError where
+        libmtmd fails.
         """
         file = read_media_file(data, field)
         if file.kind == "audio":
@@ -106,7 +107,7 @@ class Projector(Handle[MtmdHandle]):
         """Return what the text model reads of a picture.
 
         `pixels` are RGB, shape (height, width, 3), dtype uint8. Raises InvalidParameterError for
-        anything else, and where the projector takes no pictures; ProjectorError as encode_file().
+        anything else, and otherwise as encode_file() does.
         """
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise InvalidParameterError(
@@ -139,6 +140,10 @@ class Projector(Handle[MtmdHandle]):
     def _require(self, can: bool, field: str, kind: str) -> None:
         if not can:
             raise InvalidParameterError(field, f"the model's projector takes no {kind}")
+        if mtmd.mtmd_decode_use_mrope(self.ptr):
+            raise InvalidParameterError(
+                field, f"{kind} for models with M-RoPE positions (Qwen-VL) are not supported"
+            )
 
     def _encode(self, bitmap: BitmapPtr | None, digest: bytes) -> EncodedMedium:
         """Cut a bitmap into pieces as libmtmd does, encode them, and free it."""
@@ -146,8 +151,6 @@ class Projector(Handle[MtmdHandle]):
             raise ProjectorError("libmtmd had no memory for the medium")
         with ExitStack() as undo:
             undo.callback(mtmd.mtmd_bitmap_free, bitmap)
-            if mtmd.mtmd_decode_use_mrope(self.ptr):
-                raise ProjectorError(f"{self.path.name}: M-RoPE positions are not supported")
             chunks = mtmd.mtmd_input_chunks_init()
             undo.callback(mtmd.mtmd_input_chunks_free, chunks)
             marker = mtmd.mtmd_get_marker(self.ptr)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from llamabind.checks import check_int
 from llamabind.errors import ChatTemplateError, InvalidParameterError, PromptTooLongError
 from llamabind.generation_options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
+from llamabind.media import lay_out
+from llamabind.media_marks import mark_media, split_at_marks
 from llamabind.request import GenerationRequest
 from llamabind.sampling_params import RANDOM_SEED, SamplingParams
 from llamabind.schema_check import check_schema
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from llamabind.chat_template import ChatTemplate, RenderedPrompt
+    from llamabind.media import EncodedMedium, Medium
     from llamabind.output_parser import OutputParser
     from llamabind.tokenizer import Tokenizer
 
@@ -27,6 +30,9 @@ Conversation = Sequence[Message]
 Prompt = str | Sequence[int] | Sequence[int | str]
 
 MAX_ANSWERS = 128
+
+_MEDIUM_TEXT = "<__media__>"
+"""What llama.cpp's tools write where a picture or sound is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,9 @@ class Prompter:
 
         A text gets the special tokens the vocabulary adds, and special tokens written in it count
         as such, as in llama-server's completions; a sequence may mix texts and token ids. In a
-        conversation only the template's own special tokens count: see SpecialTextGuard. Raises
+        conversation only the template's own special tokens count: see SpecialTextGuard. Contents
+        may have parts of type "media" whose `medium` is an EncodedMedium of the model's projector;
+        `param` names the part in errors. Raises
         PromptTooLongError, InvalidParameterError, TokenizeError, ChatTemplateError.
         """
         params = params or SamplingParams()
@@ -100,9 +108,10 @@ class Prompter:
             render_options = {**render_options, "grammar": params.grammar}
         _check_schemas(render_options)
         rendered, parts = self._render(messages, render_options)
+        tokens, options["media"] = self._lay_out(parts)
         options["stop"] = (*_stops(options), *rendered.stops)
         options["preserved_tokens"] = self._preserved(rendered)
-        requests = self._requests(self._encode(parts), _with_grammar(params, rendered), options, n)
+        requests = self._requests(tokens, _with_grammar(params, rendered), options, n)
         return PromptRequests(requests, lambda: template.parser(rendered))
 
     def render(self, messages: Conversation, render_options: Mapping[str, Any]) -> RenderedText:
@@ -111,15 +120,25 @@ class Prompter:
         Raises ChatTemplateError, and PromptTooLongError where the text alone tells.
         """
         _, parts = self._render(messages, render_options)
-        return RenderedText("".join(parts), self._encode(parts))
+        text = "".join(part if isinstance(part, str) else _MEDIUM_TEXT for part in parts)
+        return RenderedText(text, self._lay_out(parts)[0])
 
     def _render(
         self, messages: Conversation, render_options: Mapping[str, Any]
-    ) -> tuple[RenderedPrompt, list[str]]:
-        """Return the rendered prompt, and its text cut where control tokens are only text."""
-        guarded, mark = self._guarded(messages)
+    ) -> tuple[RenderedPrompt, list[str | EncodedMedium]]:
+        """Return the rendered prompt, and its text cut where media are, and where control tokens
+        are only text.
+        """
+        marked, media = mark_media(messages)
+        guarded, mark = self._guarded(marked)
         rendered = self._require_template().render(guarded, **render_options)
-        return rendered, rendered.prompt.split(mark) if mark else [rendered.prompt]
+        parts: list[str | EncodedMedium] = []
+        for part in split_at_marks(rendered.prompt, media):
+            if isinstance(part, str) and mark:
+                parts += part.split(mark)
+            else:
+                parts.append(part)
+        return rendered, parts
 
     def _require_template(self) -> ChatTemplate:
         if self._template is None:
@@ -160,12 +179,23 @@ class Prompter:
         tokens: list[int] = []
         for index, part in enumerate(parts):
             if isinstance(part, str):
-                # A rendered prompt has no BOS of its own where the vocabulary adds one
-                # (common/chat.cpp).
                 tokens += self._tokenizer.encode(part, add_special=index == 0, parse_special=True)
             else:
                 tokens.append(part)
         return tuple(tokens)
+
+    def _lay_out(
+        self, parts: Sequence[str | EncodedMedium]
+    ) -> tuple[tuple[int, ...], tuple[Medium, ...]]:
+        """Return the tokens of texts and media in a row, and the media; a text comes first."""
+        self._check_size(len(part) for part in parts if isinstance(part, str))
+        # A rendered prompt has no BOS of its own where the vocabulary adds one (common/chat.cpp).
+        return lay_out(
+            self._tokenizer.encode(part, add_special=index == 0, parse_special=True)
+            if isinstance(part, str)
+            else part
+            for index, part in enumerate(parts)
+        )
 
     def _check_size(self, lengths: Iterable[int]) -> None:
         """Refuse texts that cannot fit before work is spent on them."""

@@ -10,7 +10,9 @@ from llamabind import SamplingParams
 class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="chat"):
     """A conversation in OpenAI's form of messages and tools.
 
-    The other fields are options of llamabind's ChatTemplate.render; None is the template's default.
+    A content may be a list of parts: {"type": "text", "text"}, and {"type": "media", "data",
+    "param"} with a file of a picture or sound, and the field it came in. The other fields are
+    options of llamabind's ChatTemplate.render; None is the template's default.
     """
 
     messages: list[dict[str, Any]]

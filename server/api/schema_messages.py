@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from server.api.media_input import part_of_base64, part_of_url
 from server.errors import InvalidRequestError
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
@@ -12,9 +13,38 @@ FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    """The one kind of content part that a text model takes."""
+    """A text."""
 
     text: str
+
+
+class ImageUrl(msgspec.Struct, frozen=True):
+    """Where a picture is; `detail` is taken and makes no difference."""
+
+    url: str
+    detail: str | None = None
+
+
+class ImagePart(msgspec.Struct, frozen=True, tag_field="type", tag="image_url"):
+    """A picture, for models with a projector."""
+
+    image_url: ImageUrl | str
+
+
+class Sound(msgspec.Struct, frozen=True):
+    """A sound file in base64."""
+
+    data: str
+    format: Literal["wav", "mp3"] | None = None
+
+
+class SoundPart(msgspec.Struct, frozen=True, tag_field="type", tag="input_audio"):
+    """A sound, for models with a projector that takes some."""
+
+    input_audio: Sound
+
+
+ContentPart: TypeAlias = TextPart | ImagePart | SoundPart
 
 
 class FunctionCall(msgspec.Struct, frozen=True):
@@ -36,7 +66,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message of a conversation. `content` may be null beside tool calls or reasoning only."""
 
     role: Role
-    content: str | list[TextPart] | None = None
+    content: str | list[ContentPart] | None = None
     name: str | None = None
     reasoning_content: str | None = None
     tool_call_id: str | None = None
@@ -53,13 +83,29 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
             raise InvalidRequestError(
                 f"field '{param}': only a message of the assistant has tool calls", param=param
             )
-        wire: dict[str, Any] = msgspec.to_builtins(self)
+        # Its pictures need not be copied.
+        wire: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, content=None))
         # Templates know no developers; OpenAI's newer name for the same thing.
         wire["role"] = "system" if self.role == "developer" else self.role
-        wire["content"] = _joined(self.content)
+        wire["content"] = self._wire_content(f"{place}.content")
         for call, sent in zip(wire.get("tool_calls", ()), self.tool_calls or (), strict=True):
             call["type"] = sent.type
         return wire
+
+    def _wire_content(self, place: str) -> str | list[dict[str, Any]] | None:
+        """The content; only media make a list of it."""
+        content = self.content
+        if not isinstance(content, list):
+            return content
+        parts = [_wire_part(part, f"{place}[{index}]") for index, part in enumerate(content)]
+        texts = [part.text for part in content if isinstance(part, TextPart)]
+        if len(texts) == len(parts):
+            return "\n".join(texts)
+        if self.role == "assistant":
+            raise InvalidRequestError(
+                f"field '{place}': messages of the assistant have text only", param=place
+            )
+        return parts
 
 
 class FunctionDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -111,7 +157,12 @@ def wire_tool_choice(choice: ToolChoice | None) -> str | dict[str, Any] | None:
     return choice
 
 
-def _joined(content: str | list[TextPart] | None) -> str | None:
-    if isinstance(content, list):
-        return "\n".join(part.text for part in content)
-    return content
+def _wire_part(part: ContentPart, place: str) -> dict[str, Any]:
+    match part:
+        case TextPart(text=text):
+            return {"type": "text", "text": text}
+        case ImagePart(image_url=image):
+            url = image if isinstance(image, str) else image.url
+            return part_of_url(url, f"{place}.image_url", "image")
+        case SoundPart(input_audio=sound):
+            return part_of_base64(sound.data, f"{place}.input_audio", "audio")

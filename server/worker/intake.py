@@ -31,7 +31,7 @@ from server.worker.heartbeat import Heartbeat
 from server.worker.load_failure import load_failure
 from server.worker.refusals import bug, refusal, text_param
 from server.worker.sender import FrameSender
-from server.worker.text_size import n_characters
+from server.worker.text_size import has_media, n_characters
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,8 @@ Message: TypeAlias = Load | Estimate | Submit | Ask
 class Intake:
     """Takes what the reader thread got from the server, one after the other, on its own thread.
 
-    Long texts have a thread of their own, where they hold up nobody but each other. `cancel` and
+    Long texts have a thread of their own, where they hold up nobody but each other, and so have
+    pictures and sounds, which take seconds to encode. `cancel` and
     `engine` are for the reader thread, which must not wait for a long prompt.
     """
 
@@ -59,10 +60,16 @@ class Intake:
         self._desk = AnswerDesk()
         self._queue: SimpleQueue[Message] = SimpleQueue()
         self._long_queue: SimpleQueue[Message] = SimpleQueue()
+        self._media_queue: SimpleQueue[Message] = SimpleQueue()
         # Requests between the reader and the engine; a cancel meets them here or there.
         self._waiting: set[str] = set()
         self._lock = threading.Lock()
-        for name, queue in (("intake", self._queue), ("long intake", self._long_queue)):
+        queues = {
+            "intake": self._queue,
+            "long intake": self._long_queue,
+            "media intake": self._media_queue,
+        }
+        for name, queue in queues.items():
             threading.Thread(target=self._run, args=(queue,), name=name, daemon=True).start()
 
     def put(self, message: Message) -> None:
@@ -70,8 +77,12 @@ class Intake:
         if isinstance(message, Submit | Ask):
             with self._lock:
                 self._waiting.add(message.request_id)
-        is_long = n_characters(message) > _LONG_CHARACTERS
-        (self._long_queue if is_long else self._queue).put(message)
+        if has_media(message):
+            self._media_queue.put(message)
+        elif n_characters(message) > _LONG_CHARACTERS:
+            self._long_queue.put(message)
+        else:
+            self._queue.put(message)
 
     def cancel(self, request_id: str) -> None:
         """Forget a request, wherever it is."""

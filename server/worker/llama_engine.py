@@ -10,6 +10,7 @@ from server.protocol import LoadedModel, Stats
 from server.tasks import Detokenize, Embed, Rank, Render, Task, TaskResult, Tokenize
 from server.worker.engine_port import EngineEvents
 from server.worker.engine_tasks import EngineTasks
+from server.worker.media import MediaEncoder
 from server.worker.requests import RequestMaker
 from server.worker.tasks import TextTasks
 
@@ -31,7 +32,8 @@ class LlamaEngine:
         self._loaded = loaded
         self.projector = projector
         prompter = Prompter(engine.tokenizer, engine.chat_template, engine.shape.n_ctx)
-        self._requests = RequestMaker(prompter, engine.tokenizer)
+        media = MediaEncoder(projector, engine.shape.n_ctx)
+        self._requests = RequestMaker(prompter, engine.tokenizer, media)
         self._texts = TextTasks(engine.tokenizer, self._requests.render)
         self._thread = EngineThread(engine, events.on_step, events.on_failure)
         self._tasks = EngineTasks(self._thread)

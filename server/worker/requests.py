@@ -10,6 +10,7 @@ from llamabind.sampling_params import SamplingParams
 from llamabind.schema_check import check_schema
 from llamabind.tokenizer import Tokenizer
 from server.job import ChatPrompt, Job, TextPrompt
+from server.worker.media import MediaEncoder
 
 _REQUEST_FIELDS = (
     "n",
@@ -28,8 +29,9 @@ _REQUEST_FIELDS = (
 class RequestMaker:
     """Renders and tokenises what a job asks for. Any thread."""
 
-    def __init__(self, prompter: Prompter, tokenizer: Tokenizer) -> None:
+    def __init__(self, prompter: Prompter, tokenizer: Tokenizer, media: MediaEncoder) -> None:
         self._prompter = prompter
+        self._media = media
         self._tokenizer = tokenizer
 
     def make(self, job: Job) -> PromptRequests:
@@ -39,7 +41,7 @@ class RequestMaker:
         match job.prompt:
             case ChatPrompt(messages=messages):
                 options |= _render_options(job.prompt)
-                return self._prompter.prepare(messages, sampling, options)
+                return self._prompter.prepare(self._media.encode(messages), sampling, options)
             case TextPrompt(content=content, json_schema=schema):
                 if schema is not None:
                     sampling = replace(sampling, grammar=_grammar(schema, sampling))
@@ -49,7 +51,8 @@ class RequestMaker:
         """Return the prompt of a job's conversation. Raises what Prompter.render does."""
         if not isinstance(job.prompt, ChatPrompt):
             raise InvalidParameterError("messages", "a conversation is required")
-        return self._prompter.render(job.prompt.messages, _render_options(job.prompt))
+        messages = self._media.encode(job.prompt.messages)
+        return self._prompter.render(messages, _render_options(job.prompt))
 
     def _logit_bias(self, job: Job) -> tuple[tuple[int, float], ...]:
         biases = list(job.sampling.logit_bias)

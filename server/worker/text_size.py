@@ -1,7 +1,10 @@
-"""n_characters: how much text a message brings to tokenise."""
+"""What a message brings to work on: how much text to tokenise, and whether media to encode."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
 
+from llamabind.media_marks import is_medium
 from server.job import ChatPrompt, Job
 from server.protocol import Ask, Submit
 from server.tasks import Detokenize, Embed, ListSlots, Rank, Render, Task, Tokenize
@@ -18,10 +21,23 @@ def n_characters(message: object) -> int:
             return 0
 
 
+def has_media(message: object) -> bool:
+    """Whether there are pictures or sounds to encode."""
+    match message:
+        case Submit(job=Job(prompt=ChatPrompt(messages=messages))):
+            pass
+        case Ask(task=Render(job=Job(prompt=ChatPrompt(messages=messages)))):
+            pass
+        case _:
+            return False
+    contents = (message.get("content") for message in messages)
+    return any(map(is_medium, chain(*(part for part in contents if isinstance(part, list)))))
+
+
 def _n_of_job(job: Job) -> int:
     prompt = job.prompt
     if isinstance(prompt, ChatPrompt):
-        return _n_of_texts(message.get("content") for message in prompt.messages)
+        return _n_of_texts(_texts(prompt.messages))
     return _n_of_texts([prompt.content] if isinstance(prompt.content, str) else prompt.content)
 
 
@@ -39,6 +55,15 @@ def _n_of_task(task: Task) -> int:
             return len(tokens)
         case ListSlots():
             return 0
+
+
+def _texts(messages: Iterable[Mapping[str, Any]]) -> Iterator[object]:
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list):
+            yield from (part.get("text") for part in content)
+        else:
+            yield content
 
 
 def _n_of_texts(texts: Iterable[object]) -> int:

@@ -21,6 +21,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -275,9 +276,17 @@ class ScriptedEngine:
 def _text(prompt: ChatPrompt | TextPrompt) -> str:
     """The last message, or the whole text; tokens by their numbers."""
     if isinstance(prompt, ChatPrompt):
-        return prompt.messages[-1]["content"]
+        content = prompt.messages[-1]["content"]
+        return content if isinstance(content, str) else " ".join(map(_part_text, content))
     content = prompt.content
     return content if isinstance(content, str) else " ".join(map(str, content))
+
+
+def _part_text(part: dict[str, Any]) -> str:
+    """A text, or how long a picture's file is and which field it came in."""
+    if part["type"] == "text":
+        return part["text"]
+    return f"{part['type']}:{len(part['data'])}:{part['param']}"
 
 
 def _vectors(task: Task) -> TaskResult:

@@ -254,7 +254,7 @@ async def test_ids_that_name_no_model_are_404(client: Client, model_id: str, pat
         (b'{"messages": [{"content": "x"}]}', "messages[0].role"),
         (b'{"messages": [{"role": "user", "content": 5}]}', "messages[0].content"),
         (
-            b'{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
+            b'{"messages": [{"role": "user", "content": [{"type": "video_url"}]}]}',
             "messages[0].content[0].type",
         ),
         (b'{"messages": [{"role": "user", "content": "x"}], "temperature": 2.1}', "temperature"),

@@ -1,0 +1,55 @@
+"""media_part: a picture or sound of a request's body, checked, on its way to the worker."""
+
+import binascii
+from typing import Any
+
+from llamabind.media_file import read_media_file
+from server.errors import InvalidRequestError
+
+MAX_MEDIUM_BYTES = 20 << 20
+
+
+def part_of_url(url: str, param: str, kind: str) -> dict[str, Any]:
+    """The content part of a data: URL with a medium of `kind`, "image" or "audio".
+
+    Raises InvalidRequestError naming `param`.
+    """
+    head, comma, text = url.partition(",")
+    if not head[:5].lower() == "data:" or not comma:
+        raise _invalid(param, "expected a data: URL with base64")
+    if not head.lower().endswith(";base64"):
+        raise _invalid(param, "the data: URL is not in base64")
+    return part_of_base64(text, param, kind)
+
+
+def part_of_base64(text: str, param: str, kind: str) -> dict[str, Any]:
+    """The content part of a medium in base64. Raises InvalidRequestError naming `param`."""
+    if len(text) * 3 // 4 > MAX_MEDIUM_BYTES:
+        raise _too_large(param)
+    try:
+        # Some tools break it into lines.
+        data = binascii.a2b_base64("".join(text.split()), strict_mode=True)
+    except (ValueError, binascii.Error):
+        raise _invalid(param, "the base64 is damaged") from None
+    return part_of_bytes(data, param, kind)
+
+
+def part_of_bytes(data: bytes, param: str, kind: str) -> dict[str, Any]:
+    """The content part of a file's bytes.
+
+    Raises InvalidRequestError or InvalidParameterError naming `param`.
+    """
+    if len(data) > MAX_MEDIUM_BYTES:
+        raise _too_large(param)
+    file = read_media_file(data, param)
+    if file.kind != kind:
+        raise _invalid(param, f"expected {kind}, but this is {file.kind}")
+    return {"type": "media", "data": data, "param": param}
+
+
+def _too_large(param: str) -> InvalidRequestError:
+    return _invalid(param, f"a picture or sound may have {MAX_MEDIUM_BYTES >> 20} MB at most")
+
+
+def _invalid(param: str, reason: str) -> InvalidRequestError:
+    return InvalidRequestError(f"field '{param}': {reason}", param=param)

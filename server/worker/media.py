@@ -1,0 +1,75 @@
+"""MediaEncoder: a conversation's pictures and sounds as the model reads them."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from llamabind import Projector
+from llamabind.errors import InvalidParameterError, PromptTooLongError
+from llamabind.media import EncodedMedium
+from llamabind.media_marks import is_medium
+
+# A conversation comes back with all its pictures at every turn.
+_CACHE_BYTES = 64 << 20
+
+
+class MediaEncoder:
+    """Encodes, and remembers the latest results. Any thread, one after the other.
+
+    `projector` is None for a model that only reads text. `n_ctx` is the most a prompt may have.
+    """
+
+    def __init__(self, projector: Projector | None, n_ctx: int) -> None:
+        self._projector = projector
+        self._n_ctx = n_ctx
+        self._lock = threading.Lock()
+        self._known: OrderedDict[bytes, EncodedMedium] = OrderedDict()
+        self._n_bytes = 0
+
+    def encode(self, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the messages with encoded media, as llamabind's Prompter takes them.
+
+        Raises InvalidParameterError naming the content part, PromptTooLongError, ProjectorError.
+        """
+        n_tokens = 0
+        encoded = []
+        for message in messages:
+            content = message.get("content")
+            if not isinstance(content, list):
+                encoded.append(message)
+                continue
+            with self._lock:
+                parts = [self._encode_part(part) if is_medium(part) else part for part in content]
+            n_tokens += sum(part["medium"].n_tokens for part in parts if is_medium(part))
+            if n_tokens >= self._n_ctx:
+                # Before more work is spent on it.
+                raise PromptTooLongError(n_tokens, self._n_ctx, is_estimate=True)
+            encoded.append({**message, "content": parts})
+        return encoded
+
+    def _encode_part(self, part: dict[str, Any]) -> dict[str, Any]:
+        param = part["param"]
+        if self._projector is None:
+            raise InvalidParameterError(
+                param, "the model was loaded without a projector (mmproj) and reads text only"
+            )
+        data = part["data"]
+        key = hashlib.blake2b(data, digest_size=32).digest()
+        medium = self._known.get(key)
+        if medium is None:
+            medium = self._projector.encode_file(data, param)
+            self._remember(key, medium)
+        else:
+            self._known.move_to_end(key)
+        return {"type": part["type"], "medium": medium, "param": param}
+
+    def _remember(self, key: bytes, medium: EncodedMedium) -> None:
+        if medium.n_bytes > _CACHE_BYTES:
+            return
+        self._known[key] = medium
+        self._n_bytes += medium.n_bytes
+        while self._n_bytes > _CACHE_BYTES:
+            _, oldest = self._known.popitem(last=False)
+            self._n_bytes -= oldest.n_bytes

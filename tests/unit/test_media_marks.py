@@ -1,0 +1,49 @@
+"""Pictures go through a chat template as marks and come out at their places."""
+
+import numpy as np
+import pytest
+
+from llamabind.errors import InvalidParameterError
+from llamabind.media import EncodedMedium, MediaVectors
+from llamabind.media_marks import mark_media, split_at_marks
+
+CAT, DOG = (
+    EncodedMedium(digest, (MediaVectors(np.zeros((2, 4), np.float32)),))
+    for digest in (b"cat", b"dog")
+)
+
+
+def media(medium: EncodedMedium) -> dict:
+    return {"type": "media", "medium": medium, "param": f"the {medium.digest.decode()}"}
+
+
+def text(words: str) -> dict:
+    return {"type": "text", "text": words}
+
+
+def test_messages_without_media_are_left_as_they_are() -> None:
+    messages = [{"role": "user", "content": "hi"}, {"role": "user", "content": [text("a")]}]
+    marked, found = mark_media(messages)
+    assert list(marked) == messages
+    assert not found
+    assert split_at_marks("a prompt", found) == ["a prompt"]
+
+
+def test_texts_are_joined_as_llama_cpp_joins_them() -> None:
+    content = [text("a"), text("b"), media(CAT), text("c"), text("d"), media(DOG), media(CAT)]
+    [message], found = mark_media([{"role": "user", "content": content}])
+    parts = split_at_marks(f"<user>{message['content']}</user>", found)
+    assert parts == ["<user>a\nb", CAT, "c\nd", DOG, "", CAT, "</user>"]
+    assert len(set(found)) == 3
+    assert message["role"] == "user"
+
+
+def test_a_prompt_that_begins_with_a_picture_has_an_empty_text_before_it() -> None:
+    [message], found = mark_media([{"role": "user", "content": [media(CAT), text("?")]}])
+    assert split_at_marks(message["content"], found) == ["", CAT, "?"]
+
+
+def test_a_picture_that_the_template_leaves_out_is_named() -> None:
+    _, found = mark_media([{"role": "user", "content": [media(CAT)]}])
+    with pytest.raises(InvalidParameterError, match="the cat: the chat template leaves this"):
+        split_at_marks("a prompt without it", found)

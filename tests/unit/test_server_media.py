@@ -1,0 +1,132 @@
+"""Pictures and sounds in requests: which are taken, and how the others are refused."""
+
+import base64
+import io
+import json
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestServer
+from gguf_files import write_gguf
+from server_app import Client, make_app
+
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 30, 20) + bytes(50)
+HUGE = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 9999, 9999) + bytes(50)
+WAV = b"RIFF\0\0\0\0WAVEfmt " + bytes(20)
+_JSON = {"Content-Type": "application/json"}
+PART = "messages[0].content[1]"
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    write_gguf(tmp_path / "m.gguf")
+    async with Client(TestServer(make_app(tmp_path))) as client:
+        yield client
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def data_url(data: bytes, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64_of(data)}"
+
+
+def image(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
+
+
+def sound(data: str) -> dict[str, Any]:
+    return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+
+
+def body(*parts: Any, role: str = "user") -> dict[str, Any]:
+    content = [{"type": "text", "text": "echo: "}, *parts]
+    return {"model": "m.gguf", "messages": [{"role": role, "content": content}]}
+
+
+async def _answer(client: Client, *parts: Any) -> str:
+    response = await client.post("/v1/chat/completions", json=body(*parts))
+    document = await response.json()
+    assert response.status == 200, document
+    content: str = document["choices"][0]["message"]["content"].strip()
+    return content
+
+
+async def _refusal(client: Client, document: dict[str, Any]) -> dict[str, Any]:
+    response = await client.post("/v1/chat/completions", json=document)
+    answer = await response.json()
+    assert response.status == 400, answer
+    error: dict[str, Any] = answer["error"]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (image(data_url(PNG)), f"media:{len(PNG)}:{PART}.image_url"),
+        ({"type": "image_url", "image_url": data_url(PNG)}, f"media:{len(PNG)}:{PART}.image_url"),
+        (image(data_url(PNG, "IMAGE/PNG;name=x")), f"media:{len(PNG)}:{PART}.image_url"),
+        (
+            image("data:;base64," + base64.encodebytes(PNG).decode()),
+            f"media:{len(PNG)}:{PART}.image_url",
+        ),
+        (sound(base64_of(WAV)), f"media:{len(WAV)}:{PART}.input_audio"),
+    ],
+)
+async def test_the_model_gets_the_files_bytes_and_the_name_of_the_field(
+    client: Client, part: dict[str, Any], expected: str
+) -> None:
+    assert await _answer(client, part) == expected
+
+
+async def test_texts_in_parts_are_still_one_text(client: Client) -> None:
+    assert await _answer(client, {"type": "text", "text": "a"}) == "a"
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (image("data:image/png,abc"), "not in base64"),
+        (image("data:image/png;base64,ab!c"), "base64 is damaged"),
+        (image("data:image/png;base64,abc"), "base64 is damaged"),
+        (image("file:///etc/passwd"), "expected a data: URL"),
+        (image("data:"), "expected a data: URL"),
+        (image(""), "expected a data: URL"),
+        (image(data_url(b"<svg/>")), "expected a PNG"),
+        (image(data_url(HUGE)), "9999 x 9999"),
+        (image(data_url(PNG[:20])), "cut off"),
+        (image(data_url(WAV)), "expected image, but this is audio"),
+    ],
+    ids=range(10),
+)
+async def test_what_is_no_picture_is_a_400_that_names_the_field(
+    client: Client, part: dict[str, Any], reason: str
+) -> None:
+    error = await _refusal(client, body(part))
+    assert error["param"] == f"{PART}.image_url"
+    assert reason in error["message"]
+
+
+async def test_a_picture_of_more_than_20_mb_is_refused(client: Client) -> None:
+    document = json.dumps(body(image(data_url(bytes((20 << 20) + 1)))))
+    response = await client.post(
+        "/v1/chat/completions", data=io.BytesIO(document.encode()), headers=_JSON
+    )
+    assert response.status == 400
+    assert "may have 20 MB at most" in (await response.json())["error"]["message"]
+
+
+async def test_what_is_no_sound_is_a_400_that_names_the_field(client: Client) -> None:
+    error = await _refusal(client, body(sound(base64_of(PNG))))
+    assert error["param"] == f"{PART}.input_audio"
+    assert "expected audio, but this is image" in error["message"]
+
+
+async def test_the_model_itself_makes_no_pictures(client: Client) -> None:
+    error = await _refusal(client, body(image(data_url(PNG)), role="assistant"))
+    assert error["param"] == "messages[0].content"
+    assert "text only" in error["message"]
