@@ -96,8 +96,11 @@ def capabilities(entry: ModelEntry) -> list[str]:
     """What the model is for, in the words of llama-server and Ollama."""
     if entry.settings.embedding:
         return ["rerank" if entry.settings.pooling == "rank" else "embedding"]
+    modalities = _modalities(entry)
     also = (
         ("tools", renders_tools(template_of(entry))),
-        ("multimodal", len(_modalities(entry)) > 1),
+        ("multimodal", len(modalities) > 1),
+        ("vision", "image" in modalities),
+        ("audio", "audio" in modalities),
     )
     return ["completion", *(word for word, has_it in also if has_it)]

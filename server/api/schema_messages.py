@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from server.api.media_input import part_of_base64, part_of_url
 from server.errors import InvalidRequestError
+from server.media_parts import part_of_base64, part_of_text, part_of_url
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -72,8 +72,11 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_call_id: str | None = None
     tool_calls: list[ToolCall] | None = None
 
-    def to_wire(self, place: str) -> dict[str, Any]:
-        """The message as the chat template gets it. Raises InvalidRequestError naming `place`."""
+    def to_wire(self, place: str, parts: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """The message as the chat template gets it. Raises InvalidRequestError naming `place`.
+
+        `parts` take the place of the content, where another dialect has pictures.
+        """
         may_be_empty = self.role == "assistant" and (self.tool_calls or self.reasoning_content)
         if self.content is None and not may_be_empty:
             param = f"{place}.content"
@@ -87,7 +90,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         wire: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, content=None))
         # Templates know no developers; OpenAI's newer name for the same thing.
         wire["role"] = "system" if self.role == "developer" else self.role
-        wire["content"] = self._wire_content(f"{place}.content")
+        wire["content"] = parts or self._wire_content(f"{place}.content")
         for call, sent in zip(wire.get("tool_calls", ()), self.tool_calls or (), strict=True):
             call["type"] = sent.type
         return wire
@@ -160,7 +163,7 @@ def wire_tool_choice(choice: ToolChoice | None) -> str | dict[str, Any] | None:
 def _wire_part(part: ContentPart, place: str) -> dict[str, Any]:
     match part:
         case TextPart(text=text):
-            return {"type": "text", "text": text}
+            return part_of_text(text)
         case ImagePart(image_url=image):
             url = image if isinstance(image, str) else image.url
             return part_of_url(url, f"{place}.image_url", "image")

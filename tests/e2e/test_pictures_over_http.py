@@ -101,11 +101,55 @@ def test_the_prompt_of_a_picture_is_shown_with_its_place(server):
     assert "What is this?<__media__>" in prompt
 
 
+def test_every_dialect_shows_the_model_the_same_picture(server):
+    data, words = picture(10), "What is this?"
+    url = f"data:image/png;base64,{data}"
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    chat = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": words}]
+    blocks = [{"type": "image", "source": source}, {"type": "text", "text": words}]
+    items = [{"type": "input_image", "image_url": url}, {"type": "input_text", "text": words}]
+    common = {"model": TINY, "temperature": 0, "stream": False}
+
+    def user(content: Any, **more: Any) -> list[Any]:
+        return [{"role": "user", "content": content, **more}]
+
+    options = {"temperature": 0, "num_predict": 8}
+    ollama = {"model": TINY, "stream": False, "options": options}
+    counts = {
+        "openai": server.post(CHAT, {**common, "max_tokens": 8, "messages": user(chat)})["usage"][
+            "prompt_tokens"
+        ],
+        "v2": server.post(f"/api/v2/chat/{TINY}", {"n_predict": 8, "messages": user(chat)})[
+            "usage"
+        ]["prompt_tokens"],
+        "anthropic": server.post(
+            "/v1/messages", {**common, "max_tokens": 8, "messages": user(blocks)}
+        )["usage"],
+        "counted": server.post("/v1/messages/count_tokens", {**common, "messages": user(blocks)})[
+            "input_tokens"
+        ],
+        "responses": server.post(
+            "/v1/responses", {**common, "max_output_tokens": 8, "input": user(items)}
+        )["usage"]["input_tokens"],
+        "ollama chat": server.post("/api/chat", {**ollama, "messages": user(words, images=[data])})[
+            "prompt_eval_count"
+        ],
+        "ollama generate": server.post(
+            "/api/generate", {**ollama, "prompt": words, "images": [data]}
+        )["prompt_eval_count"],
+    }
+    usage = counts.pop("anthropic")
+    counts["anthropic"] = usage["input_tokens"] + usage.get("cache_read_input_tokens", 0)
+    assert set(counts.values()) == {counts["openai"]}, counts
+    assert counts["openai"] > N_IMAGE_TOKENS
+
+
 def test_lists_say_that_the_model_sees(server):
     assert server.post(CHAT, question(image(1)))
     [model] = [model for model in server.get("/v1/models")["data"] if model["id"] == TINY]
     assert model["architecture"]["input_modalities"] == ["text", "image"]
-    assert "multimodal" in model["capabilities"]
+    assert {"multimodal", "vision"} <= set(model["capabilities"])
+    assert "vision" in server.post("/api/show", {"model": TINY})["capabilities"]
 
 
 def test_a_model_without_a_projector_refuses_pictures_by_their_part(tmp_path: Path):

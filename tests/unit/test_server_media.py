@@ -130,3 +130,135 @@ async def test_the_model_itself_makes_no_pictures(client: Client) -> None:
     error = await _refusal(client, body(image(data_url(PNG)), role="assistant"))
     assert error["param"] == "messages[0].content"
     assert "text only" in error["message"]
+
+
+def _anthropic(*blocks: Any) -> dict[str, Any]:
+    content = [{"type": "text", "text": "echo: "}, *blocks]
+    return {"model": "m.gguf", "max_tokens": 9, "messages": [{"role": "user", "content": content}]}
+
+
+_BLOCK = {"type": "image", "source": {"type": "base64", "data": base64_of(PNG)}}
+_URL_BLOCK = {"type": "image", "source": {"type": "url", "url": data_url(PNG)}}
+_USE = {"type": "tool_use", "id": "c", "name": "see", "input": {}}
+_RESULT = {
+    "type": "tool_result",
+    "tool_use_id": "c",
+    "content": [{"type": "text", "text": "echo: "}, _BLOCK],
+}
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        (_anthropic(_BLOCK)["messages"], "messages[0].content[1].source.data"),
+        (_anthropic(_URL_BLOCK)["messages"], "messages[0].content[1].source.url"),
+        (
+            [
+                {"role": "user", "content": "x"},
+                {"role": "assistant", "content": [_USE]},
+                {"role": "user", "content": [_RESULT]},
+            ],
+            "messages[2].content[0].content[1].source.data",
+        ),
+    ],
+)
+async def test_anthropics_blocks_are_pictures_too(
+    client: Client, messages: Any, param: str
+) -> None:
+    document = {"model": "m.gguf", "max_tokens": 9, "messages": messages}
+    response = await client.post("/v1/messages", json=document)
+    answer = await response.json()
+    assert response.status == 200, answer
+    assert answer["content"][0]["text"].strip() == f"media:{len(PNG)}:{param}"
+
+
+@pytest.mark.parametrize(
+    ("source", "param"),
+    [
+        ({"type": "base64", "url": "x"}, "data"),
+        ({"type": "base64", "data": "!"}, "data"),
+        ({"type": "url"}, "url"),
+        ({"type": "url", "url": "file:///etc/passwd"}, "url"),
+    ],
+)
+async def test_a_source_without_a_picture_is_named(
+    client: Client, source: dict[str, Any], param: str
+) -> None:
+    block = {"type": "image", "source": source}
+    response = await client.post("/v1/messages", json=_anthropic(block))
+    assert response.status == 400
+    error = (await response.json())["error"]
+    assert f"messages[0].content[1].source.{param}" in error["message"]
+
+
+async def test_ollamas_images_come_before_the_text(client: Client) -> None:
+    message = {"role": "user", "content": "and what?", "images": [base64_of(PNG)]}
+    body = {"model": "m.gguf", "stream": False}
+    chat = await client.post("/api/chat", json={**body, "messages": [message]})
+    generate = {**body, "prompt": "echo: a", "images": [base64_of(PNG)], "stream": False}
+    whole = await client.post("/api/generate", json=generate)
+    for response in (chat, whole):
+        answer = await response.json()
+        assert response.status == 200, answer
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "param"),
+    [
+        (
+            "/api/chat",
+            {"messages": [{"role": "user", "content": "x", "images": [base64_of(PNG), "!"]}]},
+            "messages[0].images[1]",
+        ),
+        (
+            "/api/chat",
+            {"messages": [{"role": "assistant", "content": "x", "images": [base64_of(PNG)]}]},
+            "messages[0].images",
+        ),
+        ("/api/generate", {"prompt": "x", "images": [base64_of(WAV)]}, "images[0]"),
+        ("/api/generate", {"prompt": "x", "images": ["x"], "raw": True}, "images"),
+        (
+            "/v1/responses",
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+            "input[0].content[0].image_url",
+        ),
+        (
+            "/v1/responses",
+            {
+                "input": [
+                    {
+                        "role": "assistant",
+                        "content": [{"type": "input_image", "image_url": data_url(PNG)}],
+                    }
+                ]
+            },
+            "input[0].content",
+        ),
+    ],
+)
+async def test_a_wrong_picture_of_any_dialect_is_named(
+    client: Client, path: str, document: dict[str, Any], param: str
+) -> None:
+    response = await client.post(path, json={"model": "m.gguf", **document})
+    answer = await response.json()
+    assert response.status == 400, answer
+    found = answer["error"]["param"] if isinstance(answer["error"], dict) else answer["param"]
+    assert found == param
+
+
+async def test_a_picture_of_a_response_keeps_its_place(client: Client) -> None:
+    items = [
+        {"role": "system", "content": "a"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "echo: "},
+                {"type": "input_image", "image_url": data_url(PNG), "detail": "auto"},
+            ],
+        },
+    ]
+    response = await client.post("/v1/responses", json={"model": "m.gguf", "input": items})
+    answer = await response.json()
+    assert response.status == 200, answer
+    text = answer["output"][0]["content"][0]["text"].strip()
+    assert text == f"media:{len(PNG)}:input[1].content[1].image_url"

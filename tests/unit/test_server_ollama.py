@@ -119,7 +119,7 @@ async def test_vectors_come_for_each_input(client: Client) -> None:
         ("chat", chat_body("a") | {"options": {"top_p": 2}}, "options.top_p"),
         ("chat", chat_body("a") | {"options": {"num_predict": "x"}}, "options.num_predict"),
         ("chat", {"messages": [{"role": "king", "content": "a"}]}, "messages[0].role"),
-        ("chat", {"messages": [{"role": "user", "images": ["x"]}]}, "messages[0].images"),
+        ("chat", {"messages": [{"role": "user", "images": ["x"]}]}, "messages[0].images[0]"),
         ("generate", {"prompt": "a", "suffix": "b"}, "suffix"),
         ("generate", {"prompt": "a", "format": "xml"}, "format"),
         ("embed", {"input": []}, "input"),

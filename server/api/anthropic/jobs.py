@@ -1,10 +1,13 @@
 """Anthropic's requests as jobs: its blocks become OpenAI's messages."""
 
+from typing import Any, TypeVar
+
 import msgspec
 from msgspec.structs import replace
 
 from server.api.anthropic.schema import (
     Conversation,
+    ImageBlock,
     Message,
     MessagesBody,
     TextBlock,
@@ -27,7 +30,11 @@ from server.api.schema_messages import (
 from server.api.schema_messages import ToolChoice as OpenAIToolChoice
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
+from server.media_parts import part_of_base64, part_of_text, part_of_url
 
+AnyBlock = TypeVar("AnyBlock")
+
+_SOURCE_FIELDS = {"base64": "data", "url": "url"}
 _CHOICES: dict[str, OpenAIToolChoice] = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -53,7 +60,7 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
         messages.append(system.to_wire("system"))
     for index, message in enumerate(body.messages):
         place = f"messages[{index}]"
-        messages += [part.to_wire(place) for part in _openai_messages(message, place)]
+        messages += _openai_messages(message, place)
     choice = body.tool_choice
     output = body.output_config.format if body.output_config else None
     return ChatPrompt(
@@ -66,28 +73,55 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
     )
 
 
-def _openai_messages(message: Message, place: str) -> list[ChatMessage]:
+def _openai_messages(message: Message, place: str) -> list[dict[str, Any]]:
     """One message, or several: every result of a tool is one of its own."""
     if isinstance(message.content, str):
-        return [ChatMessage(role=message.role, content=message.content)]
-    blocks = message.content
-    for index, block in enumerate(blocks):
-        is_ours = isinstance(block, ToolResultBlock)
+        return [ChatMessage(role=message.role, content=message.content).to_wire(place)]
+    blocks = _placed(message.content, place)
+    for param, block in blocks:
+        is_ours = isinstance(block, ToolResultBlock | ImageBlock)
         if isinstance(block, TextBlock) or is_ours == (message.role == "user"):
             continue
-        param = f"{place}.content[{index}]"
         raise InvalidRequestError(f"field '{param}': no block of a {message.role}", param=param)
     if message.role == "assistant":
-        return [_assistant(message)]
+        return [_assistant(message).to_wire(place)]
     results = [
-        ChatMessage(role="tool", tool_call_id=block.tool_use_id, content=_joined(block.content))
-        for block in blocks
-        if isinstance(block, ToolResultBlock)
+        _result(param, block) for param, block in blocks if isinstance(block, ToolResultBlock)
     ]
-    texts = [block for block in blocks if isinstance(block, TextBlock)]
-    if texts or not results:
-        results.append(ChatMessage(role="user", content=_joined(texts)))
+    said = [(param, block) for param, block in blocks if isinstance(block, TextBlock | ImageBlock)]
+    if said or not results:
+        results.append(_say(ChatMessage(role="user"), said, place))
     return results
+
+
+def _result(place: str, block: ToolResultBlock) -> dict[str, Any]:
+    message = ChatMessage(role="tool", tool_call_id=block.tool_use_id)
+    content: list[TextBlock | ImageBlock] = (
+        [TextBlock(block.content)] if isinstance(block.content, str) else block.content
+    )
+    return _say(message, _placed(content, place), place)
+
+
+def _say(
+    message: ChatMessage, blocks: "list[tuple[str, TextBlock | ImageBlock]]", place: str
+) -> dict[str, Any]:
+    """The message with these blocks as its content; only pictures make a list of it."""
+    texts = [block for _, block in blocks if isinstance(block, TextBlock)]
+    parts = None
+    if len(texts) < len(blocks):
+        parts = [_part(param, block) for param, block in blocks]
+    return replace(message, content=_joined(texts)).to_wire(place, parts)
+
+
+def _part(place: str, block: TextBlock | ImageBlock) -> dict[str, Any]:
+    if isinstance(block, TextBlock):
+        return part_of_text(block.text)
+    source, param = block.source, f"{place}.source.{_SOURCE_FIELDS[block.source.type]}"
+    if source.type == "base64" and source.data is not None:
+        return part_of_base64(source.data, param, "image")
+    if source.type == "url" and source.url is not None:
+        return part_of_url(source.url, param, "image")
+    raise InvalidRequestError(f"field '{param}' is required", param=param)
 
 
 def _assistant(message: Message) -> ChatMessage:
@@ -122,6 +156,11 @@ def _choice(choice: ToolChoice | None) -> OpenAIToolChoice | None:
     if choice.name is None:
         raise InvalidRequestError("field 'tool_choice.name' is required", param="tool_choice.name")
     return NamedTool(NamedFunction(choice.name))
+
+
+def _placed(blocks: list[AnyBlock], place: str) -> list[tuple[str, AnyBlock]]:
+    """The blocks with the names of their fields."""
+    return [(f"{place}.content[{index}]", block) for index, block in enumerate(blocks)]
 
 
 def _joined(content: "str | list[TextBlock]") -> str:

@@ -17,6 +17,21 @@ class TextBlock(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
     text: str
 
 
+class ImageSource(msgspec.Struct, frozen=True):
+    """Where a picture is; its kind is seen in the file."""
+
+    type: Literal["base64", "url"]
+    data: str | None = None
+    url: str | None = None
+    media_type: str | None = None
+
+
+class ImageBlock(msgspec.Struct, frozen=True, tag_field="type", tag="image"):
+    """A picture, for models with a projector."""
+
+    source: ImageSource
+
+
 class ThinkingBlock(msgspec.Struct, frozen=True, tag_field="type", tag="thinking"):
     """What the assistant thought; `signature` is empty here, and not looked at."""
 
@@ -42,11 +57,13 @@ class ToolResultBlock(msgspec.Struct, frozen=True, tag_field="type", tag="tool_r
     """What a tool answered."""
 
     tool_use_id: str
-    content: str | list[TextBlock] = ""
+    content: str | list[TextBlock | ImageBlock] = ""
     is_error: bool | None = None
 
 
-Block = TextBlock | ThinkingBlock | HiddenThinkingBlock | ToolUseBlock | ToolResultBlock
+Block = (
+    TextBlock | ImageBlock | ThinkingBlock | HiddenThinkingBlock | ToolUseBlock | ToolResultBlock
+)
 
 
 class Message(msgspec.Struct, frozen=True):

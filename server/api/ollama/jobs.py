@@ -8,6 +8,7 @@ from server.api.ollama.schema import Asking, GenerateBody, OllamaChatBody, Ollam
 from server.api.schema_messages import ChatMessage, FunctionCall, ToolCall, wire_tools
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job, TextPrompt
+from server.media_parts import part_of_base64, part_of_text
 
 
 def chat_job(body: OllamaChatBody, caller: str) -> Job:
@@ -19,15 +20,18 @@ def chat_job(body: OllamaChatBody, caller: str) -> Job:
 
 def generate_job(body: GenerateBody, caller: str) -> Job:
     """The same for a prompt; `raw` is continued as it is, others are a user's message."""
-    for name in ("suffix", "template", "images"):
+    for name in ("suffix", "template"):
         if getattr(body, name):
             raise InvalidRequestError(f"field '{name}': is not supported", param=name)
+    if body.raw and body.images:
+        raise InvalidRequestError("field 'images': not together with raw", param="images")
     if body.raw:
         prompt: ChatPrompt | TextPrompt = TextPrompt(
             content=body.prompt, json_schema=body.json_schema
         )
     else:
-        messages = [{"role": "user", "content": body.prompt}]
+        message = ChatMessage(role="user", content=body.prompt)
+        messages = [message.to_wire("prompt", _parts(body.prompt, body.images, "images"))]
         if body.system:
             messages.insert(0, {"role": "system", "content": body.system})
         prompt = _chat_prompt(body, messages, None)
@@ -52,9 +56,11 @@ def _fields(body: Asking) -> dict[str, Any]:
 
 def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
     place = f"messages[{index}]"
-    if message.images:
+    if message.images and message.role == "assistant":
         param = f"{place}.images"
-        raise InvalidRequestError(f"field '{param}': images are not supported", param=param)
+        raise InvalidRequestError(
+            f"field '{param}': messages of the assistant have text only", param=param
+        )
     calls = [
         ToolCall(
             FunctionCall(call.function.name, msgspec.json.encode(call.function.arguments).decode())
@@ -67,4 +73,14 @@ def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
         name=message.tool_name,
         reasoning_content=message.thinking,
         tool_calls=calls or None,
-    ).to_wire(place)
+    ).to_wire(place, _parts(message.content, message.images, f"{place}.images"))
+
+
+def _parts(text: str, images: list[str] | None, param: str) -> list[dict[str, Any]] | None:
+    """Pictures and then the text, as Ollama has it; None without pictures."""
+    if not images:
+        return None
+    pictures = [
+        part_of_base64(image, f"{param}[{index}]", "image") for index, image in enumerate(images)
+    ]
+    return [*pictures, part_of_text(text)]

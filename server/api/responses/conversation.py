@@ -1,16 +1,14 @@
 """Items of a Responses conversation as the messages of a chat."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
-from server.api.responses.schema import InputItem
+from server.api.responses.schema import InputImage, InputItem, SummaryText, TextPart
 from server.api.schema_messages import ChatMessage, FunctionCall, Role, ToolCall
 from server.errors import InvalidRequestError
+from server.media_parts import part_of_text, part_of_url
 
-
-class _HasText(Protocol):
-    @property
-    def text(self) -> str: ...
+Parts: TypeAlias = list[dict[str, Any]] | None
 
 
 def wire_messages(instructions: str | None, items: str | Sequence[InputItem]) -> list[Any]:
@@ -31,6 +29,8 @@ class _Conversation:
 
     def __init__(self) -> None:
         self._messages: list[ChatMessage] = []
+        # The contents of messages with pictures, by their places.
+        self._parts: dict[int, list[dict[str, Any]]] = {}
         self._turn = _Turn()
         self._called: set[str] = set()
 
@@ -47,22 +47,26 @@ class _Conversation:
                 # Thoughts that only OpenAI can read have neither.
                 self._turn.thoughts += _texts(item.content or item.summary or ())
 
-    def say(self, role: Role, text: str) -> None:
-        """Somebody other than the model says something."""
+    def say(self, role: Role, text: str, parts: Parts = None) -> None:
+        """Somebody other than the model says something; `parts` is all of it, with pictures."""
         self._end_turn()
         last = self._messages[-1] if self._messages else None
-        if role == "system" and last is not None and last.role == "system":
+        has_pictures = parts or len(self._messages) - 1 in self._parts
+        if role == "system" and last is not None and last.role == "system" and not has_pictures:
             # Many templates take one system message only; clients send instructions and another.
             self._messages.pop()
             text = f"{last.content}\n\n{text}"
-        self._messages.append(ChatMessage(role=role, content=text))
+        self._add(ChatMessage(role=role, content=text), parts)
 
     def to_wire(self) -> list[Any]:
         """All messages."""
         self._end_turn()
         if not self._messages:
             raise InvalidRequestError("field 'input': nothing is said in it", param="input")
-        return [message.to_wire("input") for message in self._messages]
+        return [
+            message.to_wire("input", self._parts.get(index))
+            for index, message in enumerate(self._messages)
+        ]
 
     def _add_message(self, item: InputItem, place: str) -> None:
         if item.role is None:
@@ -70,10 +74,16 @@ class _Conversation:
         if item.content is None:
             raise _required(f"{place}.content")
         texts = _texts(item.content)
-        if item.role == "assistant":
-            self._turn.texts += texts
+        parts = _parts(item.content, f"{place}.content")
+        if item.role != "assistant":
+            self.say("system" if item.role == "developer" else item.role, "\n".join(texts), parts)
+        elif parts:
+            param = f"{place}.content"
+            raise InvalidRequestError(
+                f"field '{param}': messages of the assistant have text only", param=param
+            )
         else:
-            self.say("system" if item.role == "developer" else item.role, "\n".join(texts))
+            self._turn.texts += texts
 
     def _add_call(self, item: InputItem, place: str) -> None:
         if item.call_id is None:
@@ -98,7 +108,13 @@ class _Conversation:
             )
         self._end_turn()
         text = "\n".join(_texts(item.output))
-        self._messages.append(ChatMessage(role="tool", content=text, tool_call_id=item.call_id))
+        message = ChatMessage(role="tool", content=text, tool_call_id=item.call_id)
+        self._add(message, _parts(item.output, f"{place}.output"))
+
+    def _add(self, message: ChatMessage, parts: Parts) -> None:
+        if parts:
+            self._parts[len(self._messages)] = parts
+        self._messages.append(message)
 
     def _end_turn(self) -> None:
         turn, self._turn = self._turn, _Turn()
@@ -124,8 +140,22 @@ class _Turn:
         )
 
 
-def _texts(content: str | Iterable[_HasText]) -> list[str]:
-    return [content] if isinstance(content, str) else [part.text for part in content]
+def _texts(content: str | Iterable[TextPart | SummaryText | InputImage]) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    return [part.text for part in content if not isinstance(part, InputImage)]
+
+
+def _parts(content: str | Iterable[TextPart | InputImage], place: str) -> Parts:
+    """The content with its pictures; None if it has none."""
+    if isinstance(content, str) or not any(isinstance(part, InputImage) for part in content):
+        return None
+    return [
+        part_of_url(part.image_url, f"{place}[{index}].image_url", "image")
+        if isinstance(part, InputImage)
+        else part_of_text(part.text)
+        for index, part in enumerate(content)
+    ]
 
 
 def _required(param: str) -> InvalidRequestError:

@@ -54,7 +54,15 @@ class SummaryText(msgspec.Struct, frozen=True, tag_field="type", tag="summary_te
     text: str
 
 
-Part = InputText | OutputText | PlainText | Refusal | ReasoningText
+class InputImage(msgspec.Struct, frozen=True, tag_field="type", tag="input_image"):
+    """A picture, for models with a projector; `detail` is taken and makes no difference."""
+
+    image_url: str
+    detail: str | None = None
+
+
+TextPart = InputText | OutputText | PlainText | Refusal | ReasoningText
+Part = InputText | OutputText | PlainText | Refusal | ReasoningText | InputImage
 
 
 class InputItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +76,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True):
     call_id: str | None = None
     name: FunctionName | None = None
     arguments: str | None = None
-    output: str | list[InputText | OutputText] | None = None
+    output: str | list[InputText | OutputText | InputImage] | None = None
     summary: list[SummaryText] | None = None
 
 

@@ -1,4 +1,4 @@
-"""media_part: a picture or sound of a request's body, checked, on its way to the worker."""
+"""Content parts on their way to the worker: texts, and pictures and sounds, which are checked."""
 
 import binascii
 from typing import Any
@@ -7,6 +7,11 @@ from llamabind.media_file import read_media_file
 from server.errors import InvalidRequestError
 
 MAX_MEDIUM_BYTES = 20 << 20
+
+
+def part_of_text(text: str) -> dict[str, Any]:
+    """The content part of a text."""
+    return {"type": "text", "text": text}
 
 
 def part_of_url(url: str, param: str, kind: str) -> dict[str, Any]:
