@@ -98,6 +98,14 @@ ACCESS_FLAGS = (
         "loopback is listened on, and wherever this flag is given; * is any",
     ),
     Flag(
+        names=("--media-hosts",),
+        target="media_hosts",
+        parse=words,
+        metavar="NAME,...",
+        help="hosts that pictures and sounds named by http(s) URLs are fetched from, at public "
+        "addresses only; * is any, none is no fetching",
+    ),
+    Flag(
         names=("--cors-origins",),
         target="cors_origins",
         env="LLAMA_ARG_CORS_ORIGINS",

@@ -18,7 +18,7 @@ from server.estimator import WorkerEstimator
 from server.event_bus import EventBus
 from server.host_names import require_host
 from server.idle_unloader import IdleUnloader
-from server.keys import BUS, COMPANIONS, CONFIG, ESTIMATE, METRICS, REGISTRY, STATUS, SYSTEM
+from server.keys import BUS, COMPANIONS, CONFIG, ESTIMATE, MEDIA, METRICS, REGISTRY, STATUS, SYSTEM
 from server.life_meter import LifeMeter
 from server.memory_budget import MemoryBudget
 from server.metrics import ServerMetrics
@@ -31,6 +31,7 @@ from server.model_shelf import ModelShelf
 from server.model_unloader import ModelUnloader
 from server.origins import require_origin, send_cors_headers
 from server.registry import ModelRegistry
+from server.remote_media import MediaFetcher
 from server.room_maker import RoomMaker
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
@@ -65,6 +66,7 @@ def create_app(
     app[STATUS] = ServerStatus()
     app[SYSTEM] = SystemMetrics()
     app[BUS] = EventBus()
+    app[MEDIA] = MediaFetcher(config.media_hosts)
     metrics = app[METRICS] = ServerMetrics()
     app[BUS].listen(LifeMeter(metrics).on_event)
     traffic = Traffic(metrics, config.max_queue)
@@ -86,6 +88,7 @@ def create_app(
     app.cleanup_ctx.append(_sample_system)
     app.cleanup_ctx.append(_load_the_only_file)
     app.on_shutdown.append(_close_registry)
+    app.on_cleanup.append(_close_fetcher)
     app.add_routes(routes(config.api_prefix))
     return app
 
@@ -137,6 +140,10 @@ async def _close_registry(app: web.Application) -> None:
     """Before aiohttp ends the handlers: those that wait for an answer get it, or an error."""
     app[BUS].close()
     await app[REGISTRY].close()
+
+
+async def _close_fetcher(app: web.Application) -> None:
+    await app[MEDIA].close()
 
 
 async def _load_the_only_file(app: web.Application) -> AsyncIterator[None]:

@@ -28,6 +28,8 @@ class ServerConfig:
     admin_keys: tuple[str, ...] = field(default=(), repr=False)
     insecure_no_auth: bool = False
     allowed_hosts: tuple[str, ...] = ()
+    # Whom pictures may be fetched from; "*" is everybody on the internet.
+    media_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ("localhost",)
     cors_methods: str = "GET, POST, OPTIONS"
     cors_headers: str = "*"

@@ -9,22 +9,27 @@ from server.answer import Answer, collect
 from server.job import Job
 from server.protocol import Submit
 from server.registry import ModelRegistry
+from server.remote_media import MediaFetcher
 from server.stream import TokenStream
 from server.submission import submit
 
 
 class Generation:
-    """One request: lease the model (which may load it), submit, read, release.
+    """One request: lease the model (which may load it), submit, read, release. `media` fetches
+    what the job names by URLs.
 
     `async with` it; `stream` brings the outputs and every error. Leaving early, for whatever
     reason, cancels what goes on: waiting for the load (not the load), the prompt, or the answer.
     """
 
-    def __init__(self, registry: ModelRegistry, model_id: str, job: Job) -> None:
+    def __init__(
+        self, registry: ModelRegistry, model_id: str, job: Job, media: MediaFetcher | None = None
+    ) -> None:
         self.stream = TokenStream(uuid.uuid4().hex, job.n)
         self._registry = registry
         self.model_id = model_id
         self._job = job
+        self._media = media
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -52,7 +57,8 @@ class Generation:
         return await collect(self.stream)
 
     async def _run(self) -> None:
-        message = Submit(self.stream.request_id, self._job)
+        job = self._job if self._media is None else await self._media.complete(self._job)
+        message = Submit(self.stream.request_id, job)
         await submit(self._registry, self.model_id, message, self.stream)
 
     def _pass_on_error(self, task: asyncio.Task[None]) -> None:

@@ -9,6 +9,7 @@ from server.event_bus import EventBus
 from server.generation import Generation
 from server.metrics import ServerMetrics
 from server.registry import ModelRegistry
+from server.remote_media import MediaFetcher
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
 from server.worker_port import Estimator
@@ -21,6 +22,8 @@ METRICS: web.AppKey[ServerMetrics] = web.AppKey("METRICS", ServerMetrics)
 REGISTRY: web.AppKey[ModelRegistry] = web.AppKey("REGISTRY", ModelRegistry)
 STATUS: web.AppKey[ServerStatus] = web.AppKey("STATUS", ServerStatus)
 SYSTEM: web.AppKey[SystemMetrics] = web.AppKey("SYSTEM", SystemMetrics)
+
+MEDIA: web.AppKey[MediaFetcher] = web.AppKey("MEDIA", MediaFetcher)
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("REQUEST_ID", str)
 CALLER: web.RequestKey[Caller] = web.RequestKey("CALLER", Caller)

@@ -17,11 +17,14 @@ def part_of_text(text: str) -> dict[str, Any]:
 def part_of_url(url: str, param: str, kind: str) -> dict[str, Any]:
     """The content part of a data: URL with a medium of `kind`, "image" or "audio".
 
-    Raises InvalidRequestError naming `param`.
+    That of an http(s) URL has no data yet: MediaFetcher brings it. Raises InvalidRequestError
+    naming `param`.
     """
+    if url[:8].lower().startswith(("http://", "https://")):
+        return {"type": "media", "url": url, "kind": kind, "param": param}
     head, comma, text = url.partition(",")
     if not head[:5].lower() == "data:" or not comma:
-        raise _invalid(param, "expected a data: URL with base64")
+        raise _invalid(param, "expected a data: URL with base64, or an http(s) URL")
     if not head.lower().endswith(";base64"):
         raise _invalid(param, "the data: URL is not in base64")
     return part_of_base64(text, param, kind)

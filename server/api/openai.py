@@ -3,17 +3,15 @@
 from aiohttp import web
 
 from server.api.answer_documents import choice_document, timings_document, usage_document
-from server.api.begin import begin_generation
+from server.api.begin import begin_generation, render
 from server.api.chunks import AnswerTag, OpenAIChunks
 from server.api.model_documents import model_document
 from server.api.responses.schema import InputTokens
 from server.api.schema_openai import CompletionBody
 from server.api.served_model import served_model
 from server.api.streaming import stream_answer
-from server.inquiry import ask
 from server.keys import CALLER, REGISTRY
 from server.replies import json_reply, read_body
-from server.tasks import Render, Rendered
 
 
 async def list_models(request: web.Request) -> web.Response:
@@ -32,10 +30,8 @@ async def show_model(request: web.Request) -> web.Response:
 async def count_tokens(request: web.Request) -> web.Response:
     """POST /v1/chat/completions/input_tokens: how long a prompt is; nothing is generated."""
     body = await read_body(request, CompletionBody)
-    task = Render(body.to_job())
-    result = await ask(request.app[REGISTRY], served_model(request, body.model), task)
-    assert isinstance(result, Rendered)
-    return json_reply(InputTokens(input_tokens=result.n_tokens))
+    rendered = await render(request, served_model(request, body.model), body.to_job())
+    return json_reply(InputTokens(input_tokens=rendered.n_tokens))
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:

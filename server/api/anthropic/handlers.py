@@ -7,15 +7,13 @@ from aiohttp import web
 from server.api.anthropic.documents import AnthropicEvents, message_document
 from server.api.anthropic.jobs import chat_prompt, messages_job
 from server.api.anthropic.schema import CountBody, CountDocument, MessagesBody
-from server.api.begin import begin_generation
+from server.api.begin import begin_generation, render
 from server.api.served_model import served_model
 from server.api.streaming import stream_answer
-from server.inquiry import ask
 from server.job import Job
-from server.keys import CALLER, REGISTRY
+from server.keys import CALLER
 from server.replies import json_reply, read_body
 from server.sse import SseWriter
-from server.tasks import Render, Rendered
 
 
 async def messages(request: web.Request) -> web.StreamResponse:
@@ -40,7 +38,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
 async def count_tokens(request: web.Request) -> web.Response:
     """POST /v1/messages/count_tokens: how long a prompt is; nothing is generated."""
     body = await read_body(request, CountBody)
-    task = Render(Job(prompt=chat_prompt(body)))
-    result = await ask(request.app[REGISTRY], served_model(request, body.model), task)
-    assert isinstance(result, Rendered)
-    return json_reply(CountDocument(result.n_tokens))
+    rendered = await render(
+        request, served_model(request, body.model), Job(prompt=chat_prompt(body))
+    )
+    return json_reply(CountDocument(rendered.n_tokens))

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from server.api.begin import render
 from server.api.llama_server.schema_text import (
     ApplyTemplateBody,
     DetokenizeBody,
@@ -15,7 +16,7 @@ from server.api.served_model import served_model
 from server.inquiry import ask
 from server.keys import CALLER, REGISTRY
 from server.replies import json_reply, read_body
-from server.tasks import Detokenize, Render, Rendered, Text, Tokenize, Tokens
+from server.tasks import Detokenize, Text, Tokenize, Tokens
 
 
 async def tokenize(request: web.Request) -> web.Response:
@@ -47,10 +48,10 @@ async def detokenize(request: web.Request) -> web.Response:
 async def apply_template(request: web.Request) -> web.Response:
     """POST /apply-template: the prompt that a chat becomes."""
     body = await read_body(request, ApplyTemplateBody)
-    task = Render(body.to_job(request[CALLER].name))
-    result = await ask(request.app[REGISTRY], served_model(request, body.model), task)
-    assert isinstance(result, Rendered)
-    return json_reply(PromptDocument(result.prompt))
+    rendered = await render(
+        request, served_model(request, body.model), body.to_job(request[CALLER].name)
+    )
+    return json_reply(PromptDocument(rendered.prompt))
 
 
 def _text(piece: bytes) -> str | list[int]:

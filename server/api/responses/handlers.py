@@ -4,18 +4,16 @@ from functools import partial
 
 from aiohttp import web
 
-from server.api.begin import begin_generation
+from server.api.begin import begin_generation, render
 from server.api.responses.documents import ResponseEvents
 from server.api.responses.jobs import chat_prompt, responses_job
 from server.api.responses.schema import InputTokens, InputTokensBody, ResponsesBody
 from server.api.served_model import served_model
 from server.api.streaming import stream_answer
-from server.inquiry import ask
 from server.job import Job
-from server.keys import CALLER, REGISTRY
+from server.keys import CALLER
 from server.replies import json_reply, read_body
 from server.sse import SseWriter
-from server.tasks import Render, Rendered
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -43,7 +41,7 @@ async def create(request: web.Request) -> web.StreamResponse:
 async def count_tokens(request: web.Request) -> web.Response:
     """POST /v1/responses/input_tokens: how long a prompt is; nothing is generated."""
     body = await read_body(request, InputTokensBody)
-    task = Render(Job(prompt=chat_prompt(body)))
-    result = await ask(request.app[REGISTRY], served_model(request, body.model), task)
-    assert isinstance(result, Rendered)
-    return json_reply(InputTokens(input_tokens=result.n_tokens))
+    rendered = await render(
+        request, served_model(request, body.model), Job(prompt=chat_prompt(body))
+    )
+    return json_reply(InputTokens(input_tokens=rendered.n_tokens))

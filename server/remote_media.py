@@ -1,0 +1,181 @@
+"""MediaFetcher: pictures and sounds that a request names by an http(s) address.
+
+The server fetches what strangers tell it to, so it never asks its own machine or network: names are
+resolved once, only public addresses are connected to, and a redirect begins anew.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Collection
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from server.errors import InvalidRequestError
+from server.job import ChatPrompt, Job
+from server.media_parts import part_of_bytes
+
+MAX_BYTES = 10 << 20
+_SECONDS = 10.0
+_MAX_REDIRECTS = 3
+_MAX_FETCHES = 16
+_CHUNK = 1 << 16
+ANY_HOST = "*"
+
+# They stand for IPv4 addresses, which ipaddress does not look at.
+_TRANSLATED = tuple(
+    ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")
+)
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an address belongs to nobody's own machine or network."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return is_public(str(ip.ipv4_mapped))
+        if ip.is_site_local or any(ip in network for network in _TRANSLATED):
+            return False
+    return ip.is_global and not ip.is_multicast
+
+
+class _NotPublicError(OSError):
+    """A name leads to an address that is not asked."""
+
+
+class _PublicResolver(AbstractResolver):
+    """Resolves names; what it returns is what is connected to."""
+
+    def __init__(self, may_ask: Callable[[str], bool]) -> None:
+        self._inner = ThreadedResolver()
+        self._may_ask = may_ask
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of `host`. Raises OSError if any of them is not public."""
+        found = await self._inner.resolve(host, port, family)
+        if not all(self._may_ask(result["host"]) for result in found):
+            raise _NotPublicError("not a public address")
+        return found
+
+    async def close(self) -> None:
+        """Nothing is held."""
+        await self._inner.close()
+
+
+class MediaFetcher:
+    """Completes jobs whose content parts have a `url`. `hosts` may be asked, "*" is any.
+
+    `may_ask` tells the addresses that may be connected to; it is the seam for tests.
+    """
+
+    def __init__(self, hosts: Collection[str], may_ask: Callable[[str], bool] = is_public) -> None:
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._may_ask = may_ask
+        self._session: aiohttp.ClientSession | None = None
+
+    async def complete(self, job: Job) -> Job:
+        """Return the job with the files themselves. Raises InvalidRequestError naming the part."""
+        prompt = job.prompt
+        if not isinstance(prompt, ChatPrompt) or not any(map(_has_url, prompt.messages)):
+            return job
+        messages = [
+            {**message, "content": [await self._complete_part(part) for part in message["content"]]}
+            if _has_url(message)
+            else message
+            for message in prompt.messages
+        ]
+        prompt = msgspec.structs.replace(prompt, messages=messages)
+        return msgspec.structs.replace(job, prompt=prompt)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _complete_part(self, part: dict[str, Any]) -> dict[str, Any]:
+        if "url" not in part:
+            return part
+        param = part["param"]
+        try:
+            async with asyncio.timeout(_SECONDS):
+                data = await self._fetch(part["url"], param)
+        except TimeoutError:
+            raise _failed(param, f"it did not come within {_SECONDS:g} s") from None
+        except _NotPublicError:
+            raise _failed(param, "its address is not public") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(error.__cause__, _NotPublicError):
+                raise _failed(param, "its address is not public") from None
+            # The error's own words may tell of the network here.
+            raise _failed(param, type(error).__name__) from None
+        return part_of_bytes(data, param, part["kind"])
+
+    async def _fetch(self, address: str, param: str) -> bytes:
+        url = URL(address)
+        for _ in range(_MAX_REDIRECTS + 1):
+            self._check(url, param)
+            async with self._open().get(url, allow_redirects=False) as response:
+                if response.status in (301, 302, 303, 307, 308):
+                    url = url.join(URL(response.headers.get("Location", "")))
+                    continue
+                if response.status != 200:
+                    raise _failed(param, f"the other server answered {response.status}")
+                return await _read(response, param)
+        raise _failed(param, f"more than {_MAX_REDIRECTS} redirects")
+
+    def _check(self, url: URL, param: str) -> None:
+        if not self._hosts:
+            raise _failed(param, "this server fetches none (--media-hosts): send a data: URL")
+        if url.scheme not in ("http", "https") or not url.host:
+            raise _failed(param, "only http and https are fetched")
+        if ANY_HOST not in self._hosts and url.host.lower() not in self._hosts:
+            raise _failed(param, f"{url.host} is none of the hosts that may be asked")
+        # aiohttp resolves names only, and the system takes "127.1" and "2130706433" for addresses.
+        is_address = ":" in url.host or url.host.replace(".", "").isdigit()
+        if is_address and not self._may_ask(url.host):
+            raise _NotPublicError("not a public address")
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=_MAX_FETCHES,
+                    resolver=_PublicResolver(self._may_ask),
+                    use_dns_cache=False,
+                    force_close=True,
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                # What unpacks to a multiple of its size is not asked for.
+                headers={"Accept-Encoding": "identity"},
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+
+def _has_url(message: dict[str, Any]) -> bool:
+    content = message.get("content")
+    return isinstance(content, list) and any("url" in part for part in content)
+
+
+async def _read(response: aiohttp.ClientResponse, param: str) -> bytes:
+    data = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        data += chunk
+        if len(data) > MAX_BYTES:
+            raise _failed(param, f"it has more than {MAX_BYTES >> 20} MB")
+    return bytes(data)
+
+
+def _failed(param: str, reason: str) -> InvalidRequestError:
+    return InvalidRequestError(f"field '{param}': cannot be fetched: {reason}", param=param)
