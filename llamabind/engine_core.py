@@ -164,7 +164,7 @@ class EngineCore:
         self._n_arrived += 1
         self._has_deadlines |= request.max_queue_seconds is not None
         self._live[request.request_id] = sequence
-        if request.max_tokens == 0:
+        if request.max_tokens == 0 and request.prompt_logprobs is None:
             self._end(sequence, sequence.finish(FinishReason.LENGTH))
         else:
             self._scheduler.add(sequence)

@@ -23,6 +23,9 @@ class GenerationOptions(TypedDict, total=False):
     priority: int
     max_queue_seconds: float | None
     return_progress: bool
+    cache_prompt: bool
+    timings_per_token: bool
+    t_max_predict_ms: int | None
 
 
 class TemplateOptions(TypedDict, total=False):

@@ -62,7 +62,7 @@ class Prompter:
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, n_ctx: int) -> None:
         self._tokenizer = tokenizer
         self._template = template
-        self._n_ctx = n_ctx
+        self.n_ctx = n_ctx
         self._ids = count(1)
         self._guard: SpecialTextGuard | None = None
 
@@ -148,8 +148,8 @@ class Prompter:
     def _requests(
         self, tokens: tuple[int, ...], params: SamplingParams, options: Mapping[str, Any], n: int
     ) -> tuple[GenerationRequest, ...]:
-        if len(tokens) >= self._n_ctx:
-            raise PromptTooLongError(len(tokens), self._n_ctx)
+        if len(tokens) >= self.n_ctx:
+            raise PromptTooLongError(len(tokens), self.n_ctx)
         fields = {**options, "stop": _stops(options)}
         fields["logits_processors"] = tuple(options.get("logits_processors", ()))
         return tuple(
@@ -200,12 +200,12 @@ class Prompter:
     def _check_size(self, lengths: Iterable[int]) -> None:
         """Refuse texts that cannot fit before work is spent on them."""
         n_characters = sum(lengths)
-        if n_characters <= self._n_ctx:
+        if n_characters <= self.n_ctx:
             return
         longest = self._tokenizer.longest_piece
-        if longest is not None and n_characters > longest * self._n_ctx:
+        if longest is not None and n_characters > longest * self.n_ctx:
             n_tokens = n_characters // longest
-            raise PromptTooLongError(n_tokens, self._n_ctx, is_estimate=True)
+            raise PromptTooLongError(n_tokens, self.n_ctx, is_estimate=True)
 
     def _preserved(self, rendered: RenderedPrompt) -> frozenset[int]:
         """Return the markers that are one token each; others appear in the text by themselves."""

@@ -74,7 +74,10 @@ class GenerationRequest:
     `prompt_logprobs` does so for the prompt, which is then computed without reuse. A `caller` with
     many requests does not keep others waiting; a lower `priority` goes first; a request that waits
     longer than `max_queue_seconds` for its first step ends with FinishReason.ERROR.
-    `return_progress` brings an output without text after each part of the prompt.
+    `return_progress` brings an output without text after each part of the prompt, and
+    `timings_per_token` the timings with every output. Without `cache_prompt` nothing of the prompt
+    is taken from what others computed. Once the answer has a new line it ends `t_max_predict_ms`
+    after its first token.
 
     `media` are pictures and sounds: their vectors are computed in place of the pseudo-tokens, ids
     below 0, that `prompt_tokens` have there (llamabind.media.lay_out makes both). Such a prompt
@@ -96,6 +99,9 @@ class GenerationRequest:
     priority: int = 0
     max_queue_seconds: float | None = None
     return_progress: bool = False
+    cache_prompt: bool = True
+    timings_per_token: bool = False
+    t_max_predict_ms: int | None = None
 
     def __post_init__(self) -> None:
         self._check_prompt()
@@ -108,6 +114,8 @@ class GenerationRequest:
                 check_int(name, getattr(self, name), 0, MAX_LOGPROBS)
         if self.max_queue_seconds is not None:
             check_float("max_queue_seconds", self.max_queue_seconds, 0.0)
+        if self.t_max_predict_ms is not None:
+            check_int("t_max_predict_ms", self.t_max_predict_ms, 0, INT32_MAX)
         self._check_stop()
         if self.media:
             self._check_media()
@@ -187,9 +195,10 @@ class RequestOutput:
 
     `text`, `token_ids` and `logprobs` (where asked for, one for each token) are new since the last
     output; concatenated they are the whole answer. `prompt_logprobs` come with the first output,
-    one for each prompt token but the first, which nothing predicts. `timings` come with the last
-    output, the one that has a `finish_reason`, and `stop_string` if it was one that ended the
-    answer; `error`, and `error_code` for some kinds, with FinishReason.ERROR.
+    one for each prompt token but the first, which nothing predicts. With the last output, the one
+    that has a `finish_reason`, come `timings`, `seq_id`, the sequence id whose memory the request
+    leaves behind, and `stop_string` if it was one that ended the answer; `error`, and `error_code`
+    for some kinds, with FinishReason.ERROR.
     """
 
     request_id: str
@@ -204,3 +213,4 @@ class RequestOutput:
     stop_string: str | None = None
     error_code: ErrorCode | None = None
     progress: PromptProgress | None = None
+    seq_id: int | None = None

@@ -239,7 +239,7 @@ class Scheduler:
         return False
 
     def _find_awaited(self, sequence: Sequence) -> tuple[Sequence, int] | None:
-        if not self._shares_running or sequence.wants_prompt_logprobs:
+        if not self._shares_running or not sequence.may_reuse:
             return None
         n_best = self.slots.longest_prefix(sequence.tokens).n
         best: tuple[Sequence, int] | None = None
@@ -274,7 +274,7 @@ class Scheduler:
     def _find_prefix(self, sequence: Sequence) -> Prefix | None:
         """Return the longest reusable prefix that has room, or None if there is no room at all."""
         n_tokens, n_soon = len(sequence.tokens), self._n_needed_soon(sequence)
-        if sequence.wants_prompt_logprobs:
+        if not sequence.may_reuse:
             return Prefix() if self.slots.fits(Prefix(), n_tokens + n_soon) else None
         for restores in (True, False):
             prefix = self.slots.longest_prefix(sequence.tokens, restores=restores)

@@ -91,6 +91,7 @@ class Sequence:
         self._detokenizer = Detokenizer()
         self._stop = StopMatcher(request.stop)
         self._prompt_logprobs: list[TokenLogprob] = []
+        self._has_new_line = False
 
     @property
     def request_id(self) -> str:
@@ -148,6 +149,9 @@ class Sequence:
 
         What was sampled behind the answer's end is not part of it.
         """
+        if self.request.max_tokens == 0:
+            # Only its prompt was of interest.
+            return self._output("", [], FinishReason.LENGTH)
         if self._moments.first_token is None and run.tokens:
             self._moments.first_token = self._clock()
         said = ""
@@ -187,6 +191,11 @@ class Sequence:
         self._prompt_logprobs.extend(logprobs[known - start :])
 
     @property
+    def may_reuse(self) -> bool:
+        """True if a prefix that somebody computed before may be taken over."""
+        return self.request.cache_prompt and not self.wants_prompt_logprobs
+
+    @property
     def wants_prompt_logprobs(self) -> bool:
         """True while the prompt must be computed with all its logits."""
         return self.request.prompt_logprobs is not None and self.n_generated == 0
@@ -216,7 +225,16 @@ class Sequence:
         text = self._stop.feed(self._detokenizer.feed(piece))
         if self._stop.matched is not None:
             return text, FinishReason.STOP
-        return text, FinishReason.LENGTH if self.n_may_generate <= 0 else None
+        self._has_new_line |= b"\n" in piece
+        is_over = self.n_may_generate <= 0 or self._is_out_of_time
+        return text, FinishReason.LENGTH if is_over else None
+
+    @property
+    def _is_out_of_time(self) -> bool:
+        limit, since = self.request.t_max_predict_ms, self._moments.first_token
+        if not limit or since is None or not self._has_new_line:
+            return False
+        return 1e3 * (self._clock() - since) > limit
 
     def _output(
         self,
@@ -228,9 +246,10 @@ class Sequence:
         if reason is not None:
             self.status = SequenceStatus.FINISHED
             self.finish_reason = reason
-            timings = self._timings()
             # What was held back comes out now.
             text += self._stop.feed(self._detokenizer.finish()) + self._stop.finish()
+        if reason is not None or self.request.timings_per_token:
+            timings = self._timings()
         prompt_logprobs, self._prompt_logprobs = self._prompt_logprobs, []
         return RequestOutput(
             request_id=self.request_id,
@@ -242,6 +261,7 @@ class Sequence:
             logprobs=tuple(sampled.logprob for sampled in taken if sampled.logprob is not None),
             prompt_logprobs=tuple(prompt_logprobs),
             stop_string=self._stop.matched,
+            seq_id=self.slot.seq_id if reason is not None and self.slot is not None else None,
         )
 
     def _timings(self) -> Timings:

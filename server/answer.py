@@ -29,6 +29,7 @@ class Choice:
     token_ids: list[int] = field(default_factory=list)
     finish_reason: str = ""
     stop_string: str | None = None
+    seq_id: int | None = None
     n_tokens: int = 0
     timings_ms: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
@@ -46,6 +47,7 @@ class Choice:
         if output.finish_reason is not None:
             self.finish_reason = output.finish_reason
             self.stop_string = output.stop_string
+            self.seq_id = output.seq_id
             self.n_tokens = output.completion_tokens
             self.timings_ms = output.timings_ms or self.timings_ms
 

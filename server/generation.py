@@ -23,9 +23,16 @@ class Generation:
     """
 
     def __init__(
-        self, registry: ModelRegistry, model_id: str, job: Job, media: MediaFetcher | None = None
+        self,
+        registry: ModelRegistry,
+        model_id: str,
+        job: Job,
+        media: MediaFetcher | None = None,
+        *,
+        wake: asyncio.Event | None = None,
     ) -> None:
-        self.stream = TokenStream(uuid.uuid4().hex, job.n)
+        """`wake` is set when the stream has something to read; several may share one."""
+        self.stream = TokenStream(uuid.uuid4().hex, job.n, wake)
         self._registry = registry
         self.model_id = model_id
         self._job = job

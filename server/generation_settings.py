@@ -15,6 +15,7 @@ _DETAILS: Final = frozenset(
         "grammar",
         "grammar_lazy",
         "grammar_prefill",
+        "grammar_root",
         "grammar_triggers",
         "logit_bias",
     }

@@ -36,6 +36,23 @@ class TextPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     echo: bool = False
 
 
+class InfillExtra(msgspec.Struct, frozen=True, kw_only=True):
+    """Another file of the project; `filename` is told to models that have a token for it."""
+
+    text: str
+    filename: str = "tmp"
+
+
+class InfillPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="infill"):
+    """A gap between `prefix` and `suffix`; what fills it begins with `content`."""
+
+    prefix: str | tuple[int | str, ...]
+    suffix: str | tuple[int | str, ...]
+    content: str = ""
+    extra: tuple[InfillExtra, ...] = ()
+    json_schema: dict[str, Any] | None = None
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What to answer, and how.
 
@@ -44,7 +61,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     for outputs while the prompt is computed, `return_tokens` for the ids of what is generated.
     """
 
-    prompt: ChatPrompt | TextPrompt
+    prompt: ChatPrompt | TextPrompt | InfillPrompt
     sampling: SamplingParams = msgspec.field(default_factory=SamplingParams)
     n: int = 1
     max_tokens: int | None = None
@@ -55,6 +72,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt_logprobs: int | None = None
     return_progress: bool = False
     return_tokens: bool = False
+    cache_prompt: bool = True
+    timings_per_token: bool = False
+    t_max_predict_ms: int | None = None
     caller: str = ""
     priority: int = 0
     max_queue_seconds: float | None = None

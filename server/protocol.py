@@ -228,7 +228,9 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     `text` is content, `reasoning` and `tool_calls` are taken out of it. `finish_reason` is one of
     llamabind.request.FinishReason, or "tool_calls" where the model has ended its answer by calling
     tools; `stop_string` is what ended it, if a string did. With the last output come `timings_ms`,
-    queue, prompt and decode time. `error_code` is for programs, `error` for people.
+    queue, prompt and decode time, and `seq_id`, whose memory the answer leaves behind.
+    `prompt_logprobs` begin with the prompt's first token, which nothing predicts: its number is 0.
+    `error_code` is for programs, `error` for people.
     """
 
     request_id: str
@@ -248,6 +250,7 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     token_ids: tuple[int, ...] = ()
     stop_string: str | None = None
     progress: PromptProgress | None = None
+    seq_id: int | None = None
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):

@@ -53,7 +53,8 @@ class TokenStream:
     time.monotonic(); each is None before there is one.
     """
 
-    def __init__(self, request_id: str, n: int = 1) -> None:
+    def __init__(self, request_id: str, n: int = 1, wake: asyncio.Event | None = None) -> None:
+        """`wake` is set whenever there is something to read; several streams may share one."""
         self.request_id = request_id
         self.observer: StreamObserver | None = None
         self.model: LoadedModel | None = None
@@ -70,7 +71,7 @@ class TokenStream:
         self.may_restart = False
         self._is_lost = False
         self._ended = asyncio.Event()
-        self._wake = asyncio.Event()
+        self._wake = wake or asyncio.Event()
 
     @property
     def usage(self) -> TokenUsage:
@@ -176,15 +177,21 @@ class TokenStream:
 
         Raises what the stream was failed with. Not to be called when `is_done`.
         """
-        while not self._outputs:
-            if self._error is not None:
-                raise self._error
+        while (output := self.take()) is None:
             self._wake.clear()
             try:
                 async with asyncio.timeout(patience):
                     await self._wake.wait()
             except TimeoutError:
                 return None
+        return output
+
+    def take(self) -> SequenceOutput | None:
+        """What is new of one answer, if anything is. Raises what the stream was failed with."""
+        if not self._outputs:
+            if self._error is not None:
+                raise self._error
+            return None
         if len(self._outputs) > _JOIN_OVER:
             self._outputs = _joined(self._outputs)
         return self._outputs.popleft()
@@ -222,6 +229,7 @@ def _join(parts: list[SequenceOutput]) -> SequenceOutput:
         token_ids=tuple(token for part in parts for token in part.token_ids),
         stop_string=last.stop_string,
         progress=last.progress,
+        seq_id=last.seq_id,
     )
 
 

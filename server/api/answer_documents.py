@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from server.answer import CalledTool, Choice, Timing
-from server.protocol import LogprobEntry, ToolCallPiece
+from server.protocol import LogprobEntry, PromptProgress, SequenceOutput, ToolCallPiece
 from server.stream import TokenUsage
 
 
@@ -34,6 +34,16 @@ def timings_document(usage: TokenUsage, timing: Timing) -> dict[str, Any]:
     }
 
 
+def progress_document(progress: PromptProgress) -> dict[str, Any]:
+    """llama-server's news of a prompt that is being computed."""
+    return {
+        "total": progress.total,
+        "cache": progress.cached,
+        "processed": progress.processed,
+        "time_ms": progress.time_ms,
+    }
+
+
 def choice_document(choice: Choice, *, content_may_be_null: bool, with_logprobs: bool) -> Any:
     """One element of `choices`; beside tool calls OpenAI's content is null, never empty."""
     message: dict[str, Any] = {"role": "assistant", "content": choice.text}
@@ -53,6 +63,8 @@ def choice_document(choice: Choice, *, content_may_be_null: bool, with_logprobs:
     document = {"index": choice.index, "message": message, "finish_reason": choice.finish_reason}
     if with_logprobs:
         document["logprobs"] = logprobs_document(choice.logprobs)
+    if choice.prompt_logprobs:
+        document["prompt_logprobs"] = prompt_logprobs_document(choice)
     return document
 
 
@@ -97,13 +109,36 @@ def logprobs_document(entries: "list[LogprobEntry] | tuple[LogprobEntry, ...]") 
     }
 
 
+def prompt_logprobs_document(source: Choice | SequenceOutput) -> list[dict[str, Any] | None]:
+    """vLLM's form: for each token of the prompt what was said of it and of the likeliest ones, by
+    their ids; null for the first, which nothing predicts.
+    """
+    return [None, *map(_candidates, source.prompt_logprobs[1:])]
+
+
+def _candidates(entry: LogprobEntry) -> dict[str, Any]:
+    ranks = {token: rank for rank, (token, _, _) in enumerate(entry.top, 1)}
+    return {
+        str(token): {
+            "logprob": finite(logprob),
+            "rank": ranks.get(token),
+            "decoded_token": piece.decode(errors="replace"),
+        }
+        for token, piece, logprob in ((entry.token, entry.piece, entry.logprob), *entry.top)
+    }
+
+
+def finite(logprob: float) -> float:
+    """JSON has no infinity; -9999.0 is what OpenAI says for "very unlikely"."""
+    return max(logprob, -9999.0)
+
+
 def _token(token: int, piece: bytes, logprob: float) -> dict[str, Any]:
-    # JSON has no infinity; -9999.0 is what OpenAI says for "very unlikely".
     return {
         "id": token,
         "token": piece.decode(errors="replace"),
         "bytes": list(piece),
-        "logprob": max(logprob, -9999.0),
+        "logprob": finite(logprob),
     }
 
 

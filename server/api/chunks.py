@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from server.answer import Timing
 from server.api.answer_documents import (
     logprobs_document,
+    progress_document,
+    prompt_logprobs_document,
     timings_document,
     tool_call_delta,
     usage_document,
@@ -53,14 +55,8 @@ class AnswerTag:
     def progress_chunk(self, output: SequenceOutput) -> dict[str, Any]:
         """llama-server's news of a prompt that is being computed."""
         chunk = self.chunk(output.index, {"role": "assistant", "content": None})
-        progress = output.progress
-        assert progress is not None
-        chunk["prompt_progress"] = {
-            "total": progress.total,
-            "cache": progress.cached,
-            "processed": progress.processed,
-            "time_ms": progress.time_ms,
-        }
+        assert output.progress is not None
+        chunk["prompt_progress"] = progress_document(output.progress)
         return chunk
 
 
@@ -92,7 +88,7 @@ class V2Chunks:
         chunk = self._tag.chunk(output.index, delta, output.finish_reason)
         if self._with_logprobs:
             chunk["choices"][0]["logprobs"] = logprobs_document(output.logprobs)
-        return [chunk]
+        return _with_prompt([chunk], output)
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
         """The token counts, where asked for."""
@@ -130,7 +126,9 @@ class OpenAIChunks:
         documents += self._news(output)
         if output.finish_reason is not None:
             documents.append(self._tag.chunk(output.index, {}, output.finish_reason))
+        if output.timings_ms is not None and documents:
             documents[-1]["timings"] = _timings(output)
+        documents = _with_prompt(documents, output)
         return self._signed(documents)
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
@@ -156,6 +154,13 @@ class OpenAIChunks:
         for document in documents:
             document["system_fingerprint"] = self._fingerprint()
         return documents
+
+
+def _with_prompt(documents: list[dict[str, Any]], output: SequenceOutput) -> list[dict[str, Any]]:
+    """The chunks of an output, the first of them with what was said of the prompt."""
+    if output.prompt_logprobs and documents:
+        documents[0]["choices"][0]["prompt_logprobs"] = prompt_logprobs_document(output)
+    return documents
 
 
 def _delta(output: SequenceOutput) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from server.api import openai, openapi, ops, probes, v2_chat, v2_events, v2_mode
 from server.api.anthropic import handlers as anthropic
 from server.api.completions import handlers as texts
 from server.api.embeddings import handlers as vectors
+from server.api.llama_server import completion, props, slots, text
 from server.api.llama_server import models as llama_server_models
-from server.api.llama_server import props, slots, text
 from server.api.ollama import handlers as ollama
 from server.api.ollama import models as ollama_models
 from server.api.responses import handlers as responses
@@ -68,7 +68,8 @@ def _table() -> list[web.RouteDef]:
         web.post("/v1/messages", anthropic.messages),
         web.post("/v1/messages/count_tokens", anthropic.count_tokens),
         web.post("/v1/completions", texts.completions),
-        *(web.post(path, texts.native_completion) for path in ("/completion", "/completions")),
+        *(web.post(path, completion.completion) for path in ("/completion", "/completions")),
+        web.post("/infill", completion.infill),
         web.get("/props", props.show_props),
         web.post("/props", props.change_props),
         web.get("/slots", slots.list_slots),

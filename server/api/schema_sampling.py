@@ -71,6 +71,13 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
 
     stream_options: StreamOptions | None = None
     return_progress: bool | None = None
+    prompt_logprobs: LogprobCount | None = None
+    timings_per_token: bool | None = None
+    t_max_predict_ms: Annotated[int, Meta(le=2**31 - 1)] | None = None
+    cache_prompt: bool | None = None
+    id_slot: Annotated[int, Meta(ge=-1)] | None = None
+    lora: list[Any] | None = None
+    post_sampling_probs: bool | None = None
     sse_ping_interval: int | None = None
     priority: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     max_queue_seconds: Annotated[float, Meta(ge=0)] | None = None
@@ -85,6 +92,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises InvalidRequestError or InvalidParameterError naming the field.
         """
+        self._refuse_what_is_not_done()
         return {
             "sampling": self._sampling_params(),
             "n": self.n or 1,
@@ -92,10 +100,24 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             "min_tokens": self.min_tokens or 0,
             "stop": self._stop_strings(),
             "logit_bias": self._logit_biases(),
+            "prompt_logprobs": self.prompt_logprobs,
             "return_progress": bool(self.return_progress),
+            "timings_per_token": bool(self.timings_per_token),
+            # llama-server's 0 and below are no limit.
+            "t_max_predict_ms": self.t_max_predict_ms if (self.t_max_predict_ms or 0) > 0 else None,
+            "cache_prompt": self.cache_prompt is not False,
             "priority": self.priority or 0,
             "max_queue_seconds": self.max_queue_seconds,
         }
+
+    def _refuse_what_is_not_done(self) -> None:
+        refused = (
+            ("lora", self.lora, "scales are those of the whole model: POST /lora-adapters"),
+            ("post_sampling_probs", self.post_sampling_probs, "only the model's own are told"),
+        )
+        for name, value, reason in refused:
+            if value:
+                raise InvalidRequestError(f"field '{name}': {reason}", param=name)
 
     def _sampling_params(self) -> SamplingParams:
         chosen = {

@@ -15,7 +15,7 @@ from server.keys import CONFIG, REQUEST_ID
 from server.middleware import unexpected_error
 from server.protocol import SequenceOutput
 from server.sse import SseWriter
-from server.stream import TokenStream
+from server.stream import TokenUsage
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,28 @@ class AnswerWriter(Protocol):
         """The end of a whole answer."""
 
 
+class AnswerStream(Protocol):
+    """Brings answers as they come: a TokenStream, or a MergedStream."""
+
+    @property
+    def usage(self) -> TokenUsage:
+        """The counts so far."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the reader has got everything."""
+
+    async def next(self, patience: float | None = None) -> SequenceOutput | None:
+        """What is new of one answer; None when `patience` seconds brought nothing."""
+
+
 OpenWriter: TypeAlias = Callable[[web.Request], Awaitable[AnswerWriter]]
 FailureForm: TypeAlias = Callable[[ApiError], Iterable[Any]]
 
 
 async def stream_answer(
     request: web.Request,
-    stream: TokenStream,
+    stream: AnswerStream,
     form: ChunkForm,
     ping_interval: int | None = None,
     *,
@@ -87,7 +102,7 @@ def _error_event(request: web.Request, error: ApiError) -> list[Any]:
 
 async def _write(
     writer: AnswerWriter,
-    stream: TokenStream,
+    stream: AnswerStream,
     form: ChunkForm,
     output: SequenceOutput | None,
     ping_seconds: float | None,

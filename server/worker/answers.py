@@ -9,7 +9,7 @@ from llamabind.output_parser import MessageDelta
 from llamabind.prompting import PromptRequests
 from llamabind.request import PromptProgress as EngineProgress
 from llamabind.request import TokenLogprob
-from server.job import ChatPrompt, Job, TextPrompt
+from server.job import ChatPrompt, InfillPrompt, Job, TextPrompt
 from server.protocol import (
     LogprobEntry,
     PromptProgress,
@@ -43,9 +43,16 @@ class AnswerReader:
     """Turns the outputs of one engine request into those of an answer. One thread."""
 
     def __init__(
-        self, answer: AnswerId, job: Job, parser: Parser | None, piece: TokenPiece
+        self,
+        answer: AnswerId,
+        job: Job,
+        parser: Parser | None,
+        piece: TokenPiece,
+        first_token: int,
     ) -> None:
+        """`first_token` is that of the prompt."""
         self.request_id, self.index = answer
+        self._first_token = None if job.prompt_logprobs is None else first_token
         self._parser = parser
         self._piece = piece
         self._with_tokens = job.return_tokens
@@ -60,13 +67,15 @@ class AnswerReader:
         if output.progress is not None:
             return self._progress(output, output.progress)
         deltas = self._parse(output)
-        text = self._echo + "".join(delta.content or "" for delta in deltas)
+        echo = self._echo
+        text = echo + "".join(delta.content or "" for delta in deltas)
         self._echo = ""
         reasoning = "".join(delta.reasoning_content or "" for delta in deltas)
         calls = _tool_calls(deltas)
         self._has_called_tools |= bool(calls)
         self._logprobs.extend(map(self._entry, _logprobs_of_text(output)))
-        has_news = bool(text or reasoning or calls or output.prompt_logprobs)
+        prompt_logprobs = self._of_prompt(output, echo)
+        has_news = bool(text or reasoning or calls or prompt_logprobs)
         if not has_news and output.finish_reason is None and not output.token_ids:
             return None
         # Log-probabilities wait for the text they belong to.
@@ -87,14 +96,26 @@ class AnswerReader:
             reasoning=reasoning,
             tool_calls=calls,
             logprobs=tuple(logprobs),
-            prompt_logprobs=tuple(map(self._entry, output.prompt_logprobs)),
+            prompt_logprobs=prompt_logprobs,
             token_ids=output.token_ids if self._with_tokens else (),
+            seq_id=output.seq_id,
         )
 
     def close(self) -> None:
         """Free the parser."""
         if self._parser is not None:
             self._parser.close()
+
+    def _of_prompt(self, output: RequestOutput, echo: str) -> tuple[LogprobEntry, ...]:
+        """With the first output, where it was asked for: what is told of the prompt's tokens."""
+        if self._first_token is None:
+            return ()
+        token, self._first_token = self._first_token, None
+        piece = self._piece(token)
+        # One that was put before an echoed text is no part of it.
+        is_in_text = not echo or echo.encode().startswith((piece, piece.lstrip()))
+        first = LogprobEntry(token, piece if is_in_text else b"", 0.0)
+        return (first, *map(self._entry, output.prompt_logprobs))
 
     def _progress(self, output: RequestOutput, progress: EngineProgress) -> SequenceOutput:
         usage = output.usage
@@ -145,7 +166,11 @@ class AnswerDesk:
         request_id, job, make = message.request_id, message.job, prompt.make_parser
         readers = {
             request.request_id: AnswerReader(
-                (request_id, index), job, make() if make else None, piece
+                (request_id, index),
+                job,
+                make() if make else None,
+                piece,
+                request.prompt_tokens[0],
             )
             for index, request in enumerate(prompt.requests)
         }
@@ -188,9 +213,9 @@ class AnswerDesk:
         reader.close()
 
 
-def _echo(prompt: ChatPrompt | TextPrompt, piece: TokenPiece) -> str:
+def _echo(prompt: ChatPrompt | TextPrompt | InfillPrompt, piece: TokenPiece) -> str:
     """The text of a prompt that an answer is to begin with."""
-    if isinstance(prompt, ChatPrompt) or not prompt.echo:
+    if not isinstance(prompt, TextPrompt) or not prompt.echo:
         return ""
     parts = [prompt.content] if isinstance(prompt.content, str) else prompt.content
     raw = b"".join(part.encode() if isinstance(part, str) else piece(part) for part in parts)

@@ -4,12 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from llamabind.errors import InvalidParameterError
+from llamabind.infill import Gap, Infiller
 from llamabind.json_schema import json_schema_to_grammar
 from llamabind.prompting import Prompter, PromptRequests, RenderedText
 from llamabind.sampling_params import SamplingParams
 from llamabind.schema_check import check_schema
 from llamabind.tokenizer import Tokenizer
-from server.job import ChatPrompt, Job, TextPrompt
+from server.job import ChatPrompt, InfillPrompt, Job, TextPrompt
 from server.worker.media import MediaEncoder
 
 _REQUEST_FIELDS = (
@@ -23,6 +24,9 @@ _REQUEST_FIELDS = (
     "priority",
     "max_queue_seconds",
     "return_progress",
+    "cache_prompt",
+    "timings_per_token",
+    "t_max_predict_ms",
 )
 
 
@@ -33,6 +37,7 @@ class RequestMaker:
         self._prompter = prompter
         self._media = media
         self._tokenizer = tokenizer
+        self._infiller = Infiller(tokenizer, prompter.n_ctx)
 
     def make(self, job: Job) -> PromptRequests:
         """Return the requests of a job. Raises what Prompter.prepare does."""
@@ -46,6 +51,11 @@ class RequestMaker:
                 if schema is not None:
                     sampling = replace(sampling, grammar=_grammar(schema, sampling))
                 return self._prompter.prepare(content, sampling, options)
+            case InfillPrompt(json_schema=schema):
+                if schema is not None:
+                    sampling = replace(sampling, grammar=_grammar(schema, sampling))
+                tokens = self._infiller.tokens(_gap(job.prompt), job.max_tokens)
+                return self._prompter.prepare(tokens, sampling, options)
 
     def render(self, job: Job) -> RenderedText:
         """Return the prompt of a job's conversation. Raises what Prompter.render does."""
@@ -64,6 +74,19 @@ class RequestMaker:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special=False)
+
+
+def _gap(prompt: InfillPrompt) -> Gap:
+    return Gap(
+        prefix=_parts(prompt.prefix),
+        suffix=_parts(prompt.suffix),
+        begun=prompt.content,
+        files=tuple((extra.filename, extra.text) for extra in prompt.extra),
+    )
+
+
+def _parts(text: str | tuple[int | str, ...]) -> tuple[int | str, ...]:
+    return (text,) if isinstance(text, str) else text
 
 
 def _grammar(schema: dict[str, Any], sampling: SamplingParams) -> str:

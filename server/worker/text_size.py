@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 from llamabind.media_marks import is_medium
-from server.job import ChatPrompt, Job
+from server.job import ChatPrompt, InfillPrompt, Job
 from server.protocol import Ask, Submit
 from server.tasks import Detokenize, Embed, ListSlots, Rank, Render, Task, Tokenize
 
@@ -38,7 +38,14 @@ def _n_of_job(job: Job) -> int:
     prompt = job.prompt
     if isinstance(prompt, ChatPrompt):
         return _n_of_texts(_texts(prompt.messages))
-    return _n_of_texts([prompt.content] if isinstance(prompt.content, str) else prompt.content)
+    if isinstance(prompt, InfillPrompt):
+        sides = [*_parts(prompt.prefix), *_parts(prompt.suffix), prompt.content]
+        return _n_of_texts([*sides, *(extra.text for extra in prompt.extra)])
+    return _n_of_texts(_parts(prompt.content))
+
+
+def _parts(content: str | tuple[int | str, ...]) -> Iterable[object]:
+    return [content] if isinstance(content, str) else content
 
 
 def _n_of_task(task: Task) -> int:

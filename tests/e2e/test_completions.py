@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from server_process import TINY, ServerProcess
+from server_process import TINY, ServerProcess, all_events
 
 pytestmark = pytest.mark.e2e
 
@@ -51,6 +51,60 @@ def test_several_prompts_are_answered_as_each_alone(server: ServerProcess) -> No
     together = _complete(server, prompts, max_tokens=8)["choices"]
     alone = [_complete(server, prompt, max_tokens=8)["choices"][0] for prompt in prompts]
     assert [choice["text"] for choice in together] == [choice["text"] for choice in alone]
+
+
+def test_streams_of_several_prompts_are_what_they_are_whole(server: ServerProcess) -> None:
+    body = {"model": TINY, "prompt": ["One, two,", "Hello"], "temperature": 0, "max_tokens": 8}
+    whole = server.post("/v1/completions", body)
+    texts = ["", ""]
+    with server.open("/v1/completions", body | {"stream": True}) as response:
+        *chunks, done = all_events(response)
+    assert done == "[DONE]"
+    for chunk in chunks:
+        choice = chunk["choices"][0]
+        texts[choice["index"]] += choice["text"]
+    assert texts == [choice["text"] for choice in whole["choices"]]
+
+
+def test_an_echoed_prompt_is_judged_as_an_answer_is(server: ServerProcess) -> None:
+    answer = _complete(server, "Once upon", max_tokens=6, logprobs=2)["choices"][0]
+    prompt = "Once upon" + answer["text"]
+    echoed = _complete(server, prompt, max_tokens=0, echo=True, logprobs=2)["choices"][0]
+    assert echoed["text"] == prompt
+    told, expected = echoed["logprobs"], answer["logprobs"]
+    n = len(expected["tokens"])
+    assert told["tokens"][-n:] == expected["tokens"]
+    assert told["token_logprobs"][0] is None
+    assert told["token_logprobs"][-n:] == pytest.approx(expected["token_logprobs"], abs=1e-3)
+    assert [told["text_offset"][-n], told["text_offset"][0]] == [len("Once upon"), 0]
+
+
+def test_a_prompt_is_computed_anew_on_request(server: ServerProcess) -> None:
+    prompt = "This is a sentence that is said for the second time, word for word."
+    _complete(server, prompt, max_tokens=1)
+    reused = _complete(server, prompt, max_tokens=1)
+    anew = _complete(server, prompt, max_tokens=1, cache_prompt=False)
+    details = [one["usage"]["prompt_tokens_details"]["cached_tokens"] for one in (reused, anew)]
+    assert details[0] > 5
+    assert details[1] == 0
+    assert reused["choices"][0]["text"] == anew["choices"][0]["text"]
+
+
+def test_llama_servers_answer_names_the_slot_that_keeps_it(server: ServerProcess) -> None:
+    body = {"model": TINY, "prompt": "A very special beginning of a text", "n_predict": 3}
+    body |= {"n_probs": 2, "return_progress": True, "ignore_eos": True}
+    answer = server.post("/completion", body)
+    slot = server.get(f"/slots?model={TINY}")[answer["id_slot"]]
+    assert slot["n_prompt_tokens"] == answer["tokens_evaluated"] + 3 - 1
+    assert len(answer["completion_probabilities"]) == 3
+    assert answer["generation_settings"]["n_predict"] == 3
+
+
+def test_a_model_that_cannot_fill_gaps_says_so(server: ServerProcess) -> None:
+    body = {"model": TINY, "input_prefix": "a", "input_suffix": "b"}
+    status, document = server.request("POST", "/infill", body)
+    assert (status, document["error"]["param"]) == (400, "model")
+    assert "no token for prefix, suffix, middle" in document["error"]["message"]
 
 
 @pytest.mark.parametrize(

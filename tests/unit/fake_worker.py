@@ -142,6 +142,8 @@ class ScriptedEngine:
                     max_tokens=job.max_tokens,
                     stop=job.stop,
                     logprobs=job.logprobs,
+                    prompt_logprobs=job.prompt_logprobs,
+                    timings_per_token=job.timings_per_token,
                 )
                 for _ in range(job.n)
             ),
@@ -267,8 +269,21 @@ class ScriptedEngine:
             for token in tokens
             if request.logprobs is not None
         )
+        if request.timings_per_token:
+            timings = Timings(1.0, 10.0, 5.0)
+        prompt_logprobs: tuple[TokenLogprob, ...] = ()
+        if request.prompt_logprobs is not None and n_generated == 1 and text:
+            prompt_logprobs = tuple(TokenLogprob(token, -2.0, ((7, -1.0),)) for token in (3, 4))
         output = RequestOutput(
-            request.request_id, text, tokens, usage, reason, timings, logprobs=logprobs
+            request.request_id,
+            text,
+            tokens,
+            usage,
+            reason,
+            timings,
+            logprobs=logprobs,
+            prompt_logprobs=prompt_logprobs,
+            seq_id=6 if reason else None,
         )
         self._events.on_step([output])
 

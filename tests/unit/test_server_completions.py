@@ -1,6 +1,5 @@
-"""Text completions over a scripted engine, in OpenAI's and llama-server's forms."""
+"""OpenAI's text completions over a scripted engine."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +61,50 @@ async def test_a_stream_brings_texts_and_usage_on_request(client: Client) -> Non
     assert usage["usage"]["completion_tokens"] == 2
 
 
-async def test_llama_servers_form_tells_why_it_ended(client: Client) -> None:
-    document = await _post(client, "/completion", prompt="echo: a b", return_tokens=True)
-    assert (document["content"], document["stop"], document["stop_type"]) == ("a b", True, "eos")
-    assert document["tokens"] == [1, 2]
-    assert document["tokens_evaluated"] == 5
-    limited = await _post(client, "/completions", prompt="forever", n_predict=2)
-    assert (limited["stop_type"], limited["tokens_predicted"]) == ("limit", 2)
+async def test_several_prompts_are_streamed_side_by_side(client: Client) -> None:
+    body = {"model": "m.gguf", "prompt": ["echo: a b", "echo: c"], "n": 2, "stream": True}
+    body["stream_options"] = {"include_usage": True}
+    *chunks, usage, done = await events(await client.post("/v1/completions", json=body))
+    assert done == "[DONE]"
+    texts = dict.fromkeys(range(4), "")
+    for chunk in chunks:
+        [choice] = chunk["choices"]
+        texts[choice["index"]] += choice["text"]
+    assert texts == {0: "a b", 1: "a b", 2: "c", 3: "c"}
+    assert (usage["usage"]["prompt_tokens"], usage["usage"]["completion_tokens"]) == (10, 6)
 
 
-async def test_llama_servers_stream_ends_without_a_mark(client: Client) -> None:
-    body = {"model": "m.gguf", "prompt": "echo: a b", "stream": True}
-    text = await (await client.post("/completion", json=body)).text()
-    documents = [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line]
-    assert "".join(document["content"] for document in documents) == "a b"
-    assert [document["stop"] for document in documents] == [False, False, True]
+async def test_one_prompt_that_cannot_be_is_an_error_before_the_stream(client: Client) -> None:
+    body = {"prompt": ["echo: a", "long 100"], "stream": True}
+    document = await _post(client, "/v1/completions", 400, **body)
+    assert document["error"]["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_echoed_prompt_has_log_probabilities(client: Client, stream: bool) -> None:
+    body = {"model": "m.gguf", "prompt": "echo: a b", "echo": True, "logprobs": 1}
+    response = await client.post("/v1/completions", json=body | {"stream": stream})
+    if stream:
+        *chunks, _ = await events(response)
+        parts = [chunk["choices"][0]["logprobs"] for chunk in chunks]
+        told = {key: [item for part in parts for item in part[key]] for key in parts[0]}
+    else:
+        told = (await response.json())["choices"][0]["logprobs"]
+    # The first token was put before the text, and nothing predicts it.
+    assert told["tokens"] == ["", "<3>", "<4>", "<1>", "<2>"]
+    assert told["token_logprobs"] == [None, -2.0, -2.0, -0.5, -0.5]
+    assert told["top_logprobs"][:2] == [None, {"<7>": -1.0}]
+    assert told["text_offset"][:4] == [0, 0, 3, 6]
+
+
+async def test_log_probabilities_of_a_prompt_have_vllms_form(client: Client) -> None:
+    body = {"prompt": "echo: a", "prompt_logprobs": 1}
+    choice = (await _post(client, "/v1/completions", **body))["choices"][0]
+    likely = {"logprob": -1.0, "rank": 1, "decoded_token": "<7>"}
+    own = {"logprob": -2.0, "rank": None, "decoded_token": "<3>"}
+    assert choice["prompt_logprobs"][:2] == [None, {"3": own, "7": likely}]
+    assert choice["logprobs"] is None
+    assert choice["text"] == "a"
 
 
 @pytest.mark.parametrize(
@@ -86,14 +114,10 @@ async def test_llama_servers_stream_ends_without_a_mark(client: Client) -> None:
         ("/v1/completions", {"prompt": []}, "prompt"),
         ("/v1/completions", {"prompt": [1, [2]]}, "prompt"),
         ("/v1/completions", {"prompt": ["a"] * 129}, "prompt"),
-        ("/v1/completions", {"prompt": ["a", "b"], "stream": True}, "prompt"),
         ("/v1/completions", {"prompt": [-1]}, "prompt[0]"),
         ("/v1/completions", {"prompt": "a", "suffix": "b"}, "suffix"),
         ("/v1/completions", {"prompt": "a", "best_of": 2}, "best_of"),
-        ("/v1/completions", {"prompt": "a", "echo": True, "logprobs": 1}, "logprobs"),
         ("/v1/completions", {"prompt": "a", "top_p": 2}, "top_p"),
-        ("/completion", {"prompt": "a", "n": 2}, "n"),
-        ("/completion", {"prompt": [["a"]]}, "prompt[0]"),
     ],
 )
 async def test_what_cannot_be_honoured_is_a_400_that_names_the_field(

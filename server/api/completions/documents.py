@@ -1,30 +1,37 @@
 """What completions say, whole and in pieces."""
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
-from server.answer import Answer, Timing
-from server.api.answer_documents import logprobs_document, timings_document, usage_document
-from server.api.chunks import AnswerTag
-from server.api.completions.schema import (
-    CompletionChoice,
-    LegacyLogprobs,
-    NativeCompletion,
+from msgspec import UNSET, UnsetType
+
+from server.answer import Answer, Choice
+from server.api.answer_documents import (
+    finite,
+    prompt_logprobs_document,
+    timings_document,
+    usage_document,
 )
+from server.api.chunks import AnswerTag
+from server.api.completions.schema import CompletionBody, CompletionChoice, LegacyLogprobs
 from server.protocol import LogprobEntry, SequenceOutput
 from server.stream import TokenUsage
 
 _KIND = "text_completion"
 
 
-def completion_document(tag: AnswerTag, answers: Sequence[Answer], *, with_logprobs: bool) -> Any:
+def completion_document(tag: AnswerTag, answers: Sequence[Answer], body: CompletionBody) -> Any:
     """The answers to all prompts in OpenAI's form, with the token counts of all together."""
     choices = [
         CompletionChoice(
             index=place * len(answer.choices) + choice.index,
             text=choice.text,
             finish_reason=_finish_reason(choice.finish_reason),
-            logprobs=_legacy(choice.logprobs, 0) if with_logprobs else None,
+            logprobs=_legacy(choice, 0, echo=body.echo is True)
+            if body.logprobs is not None
+            else None,
+            prompt_logprobs=_told(body, choice),
         )
         for place, answer in enumerate(answers)
         for choice in answer.choices
@@ -47,14 +54,11 @@ class CompletionChunks:
         self,
         tag: AnswerTag,
         fingerprint: Callable[[], str],
-        *,
-        include_usage: bool,
-        with_logprobs: bool,
+        body: CompletionBody,
     ) -> None:
         self._tag = tag
         self._fingerprint = fingerprint
-        self._include_usage = include_usage
-        self._with_logprobs = with_logprobs
+        self._body = body
         self._offsets: dict[int, int] = {}
 
     def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
@@ -67,103 +71,60 @@ class CompletionChunks:
             index=output.index,
             text=output.text,
             finish_reason=_finish_reason(output.finish_reason),
-            logprobs=_legacy(output.logprobs, offset) if self._with_logprobs else None,
+            logprobs=self._logprobs(output, offset),
+            prompt_logprobs=_told(self._body, output),
         )
         return [self._chunk([choice])]
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
         """The token counts, where asked for."""
-        if not self._include_usage:
+        if not self._body.include_usage:
             return []
         return [self._chunk([]) | {"usage": usage_document(usage)}]
 
+    def _logprobs(self, output: SequenceOutput, offset: int) -> LegacyLogprobs | None:
+        if self._body.logprobs is None:
+            return None
+        return _legacy(output, offset, echo=self._body.echo is True)
+
     def _chunk(self, choices: list[Any]) -> dict[str, Any]:
         return self._tag.document(_KIND, choices, system_fingerprint=self._fingerprint())
-
-
-class NativeChunks:
-    """/completion: pieces with `stop: false`, then one without text and `stop: true`."""
-
-    def __init__(self, model: str) -> None:
-        self._model = model
-
-    def chunks(self, output: SequenceOutput) -> list[NativeCompletion]:
-        """The documents for one output."""
-        documents = []
-        if output.text or output.token_ids or output.logprobs:
-            documents.append(native_piece(self._model, output))
-        if output.finish_reason is not None:
-            usage = TokenUsage(output.prompt_tokens, output.completion_tokens, output.cached_tokens)
-            timing = Timing(*(output.timings_ms or (0.0, 0.0, 0.0)))
-            documents.append(
-                native_end(self._model, output.finish_reason, output.stop_string, usage, timing)
-            )
-        return documents
-
-    def ending(self, usage: TokenUsage) -> list[NativeCompletion]:  # noqa: ARG002 - told already
-        """Nothing: the last document had it all."""
-        return []
-
-
-def native_piece(model: str, output: SequenceOutput) -> NativeCompletion:
-    """Some of an answer."""
-    return NativeCompletion(
-        content=output.text,
-        stop=False,
-        tokens=list(output.token_ids),
-        tokens_predicted=output.completion_tokens,
-        tokens_evaluated=output.prompt_tokens,
-        tokens_cached=output.cached_tokens,
-        model=model,
-        stop_type="none",
-        stopping_word="",
-        completion_probabilities=logprobs_document(output.logprobs)["content"],
-    )
-
-
-def native_end(
-    model: str, finish_reason: str, stop_string: str | None, usage: TokenUsage, timing: Timing
-) -> NativeCompletion:
-    """The last piece: why it ended, and how long it took."""
-    return NativeCompletion(
-        content="",
-        stop=True,
-        tokens=[],
-        tokens_predicted=usage.completion,
-        tokens_evaluated=usage.prompt,
-        tokens_cached=usage.cached,
-        model=model,
-        stop_type=(
-            "limit" if finish_reason == "length" else "eos" if stop_string is None else "word"
-        ),
-        stopping_word=stop_string or "",
-        timings=timings_document(usage, timing),
-    )
 
 
 def _finish_reason(reason: str | None) -> Any:
     return reason or None
 
 
-def _legacy(entries: Sequence[LogprobEntry], offset: int) -> LegacyLogprobs:
-    offsets = []
-    for entry in entries:
-        offsets.append(offset)
-        offset += len(_text(entry.piece))
+def _told(
+    body: CompletionBody, source: Choice | SequenceOutput
+) -> list[dict[str, Any] | None] | UnsetType:
+    if body.prompt_logprobs is None or not source.prompt_logprobs:
+        return UNSET
+    return prompt_logprobs_document(source)
+
+
+def _legacy(source: Choice | SequenceOutput, offset: int, *, echo: bool) -> LegacyLogprobs:
+    """The tokens from `offset` on, those of an echoed prompt first."""
+    entries: list[LogprobEntry] = list(source.logprobs)
+    tokens: list[str] = []
+    if echo and source.prompt_logprobs:
+        start, *others = source.prompt_logprobs
+        entries = [*others, *entries]
+        tokens.append(_text(start.piece))
+    n_unpredicted = len(tokens)
+    tokens += [_text(entry.piece) for entry in entries]
+    nothing: list[None] = [None] * n_unpredicted
     return LegacyLogprobs(
-        tokens=[_text(entry.piece) for entry in entries],
-        token_logprobs=[_finite(entry.logprob) for entry in entries],
-        top_logprobs=[
-            {_text(piece): _finite(value) for _, piece, value in entry.top} for entry in entries
-        ],
-        text_offset=offsets,
+        tokens=tokens,
+        token_logprobs=[*nothing, *(finite(entry.logprob) for entry in entries)],
+        top_logprobs=[*nothing, *(_top(entry) for entry in entries)],
+        text_offset=list(accumulate(map(len, tokens[:-1]), initial=offset)) if tokens else [],
     )
+
+
+def _top(entry: LogprobEntry) -> dict[str, float]:
+    return {_text(piece): finite(value) for _, piece, value in entry.top}
 
 
 def _text(piece: bytes) -> str:
     return piece.decode(errors="replace")
-
-
-def _finite(logprob: float) -> float:
-    # JSON has no infinity; -9999.0 is what OpenAI says for "very unlikely".
-    return max(logprob, -9999.0)

@@ -5,17 +5,6 @@ from typing import Final
 from server.api.completions import schema
 from server.api.operation import BODY, BUSY, MODEL, Operation
 
-_ERRORS = (*MODEL, *BODY, *BUSY, 409)
-_NATIVE = Operation(
-    tag="llama-server",
-    summary="Continue a text, whole or as events without an end mark",
-    body=schema.NativeCompletionBody,
-    needs_body=True,
-    reply=schema.NativeCompletion,
-    streams=True,
-    errors=_ERRORS,
-)
-
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/v1/completions"): Operation(
         tag="OpenAI",
@@ -24,8 +13,6 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         needs_body=True,
         reply=schema.CompletionDocument,
         streams=True,
-        errors=_ERRORS,
+        errors=(*MODEL, *BODY, *BUSY, 409),
     ),
-    ("POST", "/completion"): _NATIVE,
-    ("POST", "/completions"): _NATIVE,
 }

@@ -1,9 +1,9 @@
-"""The documents of text completions: OpenAI's /v1/completions and llama-server's /completion."""
+"""The documents of OpenAI's /v1/completions."""
 
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from server.api.schema_sampling import LogprobCount, SamplingFields
 from server.errors import InvalidRequestError
@@ -32,13 +32,11 @@ class CompletionBody(SamplingFields, frozen=True, kw_only=True):
     def to_jobs(self, caller: str) -> list[Job]:
         """A request without its dialect for each prompt. Raises InvalidRequestError."""
         self._refuse_what_cannot_be()
-        prompts = _prompts(self.prompt)
-        if len(prompts) > 1 and self.stream:
-            raise InvalidRequestError(
-                "field 'prompt': a stream answers one prompt, send one request for each",
-                param="prompt",
-            )
+        prompts = prompt_list(self.prompt)
         fields = self.job_fields()
+        # An echoed prompt has log-probabilities as what follows it has.
+        if self.echo and self.logprobs is not None:
+            fields["prompt_logprobs"] = max(self.logprobs, self.prompt_logprobs or 0)
         return [
             Job(
                 prompt=TextPrompt(
@@ -55,45 +53,20 @@ class CompletionBody(SamplingFields, frozen=True, kw_only=True):
         refused = (
             ("suffix", bool(self.suffix), "models fill in text by /infill only"),
             ("best_of", (self.best_of or 1) > (self.n or 1), "must not be more than n"),
-            (
-                "logprobs",
-                self.logprobs is not None and bool(self.echo),
-                "cannot be told of a prompt that is echoed",
-            ),
         )
         for name, is_refused, reason in refused:
             if is_refused:
                 raise InvalidRequestError(f"field '{name}': {reason}", param=name)
 
 
-class NativeCompletionBody(SamplingFields, frozen=True, kw_only=True):
-    """The body of llama-server's POST /completion."""
-
-    prompt: str | tuple[str | TokenId, ...]
-    model: ModelName | None = None
-    stream: bool | None = None
-    n_probs: LogprobCount | None = None
-    return_tokens: bool | None = None
-
-    def to_job(self, caller: str) -> Job:
-        """The request without its dialect. Raises InvalidRequestError."""
-        if (self.n or 1) > 1:
-            raise InvalidRequestError("field 'n': it is 1 here; see /v1/completions", param="n")
-        return Job(
-            prompt=TextPrompt(content=self.prompt, json_schema=self.json_schema),
-            logprobs=self.n_probs or None,
-            return_tokens=bool(self.return_tokens),
-            caller=caller,
-            **self.job_fields(),
-        )
-
-
 class LegacyLogprobs(msgspec.Struct, frozen=True):
-    """OpenAI's older form of log-probabilities: an element for each token."""
+    """OpenAI's older form of log-probabilities: an element for each token; null where nothing
+    predicts it.
+    """
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
     text_offset: list[Count]
 
 
@@ -104,6 +77,7 @@ class CompletionChoice(msgspec.Struct, frozen=True):
     text: str
     finish_reason: Literal["stop", "length"] | None
     logprobs: LegacyLogprobs | None
+    prompt_logprobs: list[dict[str, Any] | None] | UnsetType = UNSET
 
 
 class CompletionDocument(msgspec.Struct):
@@ -117,25 +91,7 @@ class CompletionDocument(msgspec.Struct):
     usage: dict[str, Any]
 
 
-class NativeCompletion(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of POST /completion; `stop` is true in the last event of a stream."""
-
-    content: str
-    stop: bool
-    index: Count = 0
-    tokens: list[int]
-    tokens_predicted: Count
-    tokens_evaluated: Count
-    tokens_cached: Count
-    model: str
-    stop_type: Literal["none", "eos", "limit", "word"]
-    stopping_word: str
-    truncated: bool = False
-    timings: dict[str, Any] | None = None
-    completion_probabilities: list[Any] = []
-
-
-def _prompts(prompt: Prompt) -> list[str | tuple[int | str, ...]]:
+def prompt_list(prompt: Prompt) -> list[str | tuple[int | str, ...]]:
     """The prompts one by one: texts or lists in a list are several, ids make it one."""
     if isinstance(prompt, str):
         return [prompt]

@@ -2,12 +2,33 @@
 
 from typing import Final
 
-from server.api.llama_server import schema_models, schema_state, schema_text
+from server.api.llama_server import schema_completion, schema_models, schema_state, schema_text
 from server.api.operation import BODY, BUSY, MODEL, Operation
 
 _MODEL = (("model", {"type": "string"}),)
+_ANSWER = schema_completion.NativeCompletion
+_COMPLETION = Operation(
+    tag="llama-server",
+    summary="Continue a text, or each of several, whole or as events without an end mark",
+    body=schema_completion.NativeCompletionBody,
+    needs_body=True,
+    reply=_ANSWER | list[_ANSWER],
+    streams=True,
+    errors=(*MODEL, *BODY, *BUSY, 409),
+)
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
+    ("POST", "/completion"): _COMPLETION,
+    ("POST", "/completions"): _COMPLETION,
+    ("POST", "/infill"): Operation(
+        tag="llama-server",
+        summary="Fill a gap in a text, with a model that was trained to",
+        body=schema_completion.InfillBody,
+        needs_body=True,
+        reply=_ANSWER | list[_ANSWER],
+        streams=True,
+        errors=(*MODEL, *BODY, *BUSY, 409),
+    ),
     ("POST", "/tokenize"): Operation(
         tag="llama-server",
         summary="The tokens of a text",

@@ -1,0 +1,51 @@
+"""llama-server's /completion and /infill."""
+
+from functools import partial
+
+from aiohttp import web
+
+from server.api.llama_server.completion_documents import NativeAnswers, NativeChunks, chosen
+from server.api.llama_server.schema_completion import InfillBody, NativeCompletionBody
+from server.api.prompt_group import PromptGroup
+from server.api.served_model import served_model
+from server.api.streaming import stream_answer
+from server.keys import CALLER
+from server.replies import json_reply, read_body
+from server.sse import SseWriter
+
+
+async def completion(request: web.Request) -> web.StreamResponse:
+    """POST /completion and /completions: continue a text, or each of several."""
+    return await _answer(request, await read_body(request, NativeCompletionBody))
+
+
+async def infill(request: web.Request) -> web.StreamResponse:
+    """POST /infill: fill a gap in a text."""
+    return await _answer(request, await read_body(request, InfillBody))
+
+
+async def _answer(
+    request: web.Request, body: NativeCompletionBody | InfillBody
+) -> web.StreamResponse:
+    jobs = body.to_jobs(request[CALLER].name)
+    model_id = served_model(request, body.model)
+    model = body.model or model_id
+    answers = NativeAnswers(model, jobs, stream=bool(body.stream))
+    fields = body.response_fields or ()
+    async with PromptGroup(request, model_id, jobs) as group:
+        if body.stream:
+            return await stream_answer(
+                request,
+                group.stream,
+                NativeChunks(model, answers, fields),
+                body.sse_ping_interval,
+                open_writer=partial(SseWriter.open, end_mark=False),
+            )
+        collected = await group.collect()
+    documents = [
+        chosen(document, fields)
+        for place, answer in enumerate(collected)
+        for document in answers.whole(place, answer)
+    ]
+    # llama-server's list is for several answers only.
+    return json_reply(documents[0] if len(documents) == 1 else documents)

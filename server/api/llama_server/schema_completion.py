@@ -1,0 +1,107 @@
+"""The documents of llama-server's /completion and /infill."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from server.api.completions.schema import ModelName, Prompt, TokenId, prompt_list
+from server.api.schema_sampling import LogprobCount, SamplingFields
+from server.job import InfillExtra, InfillPrompt, Job, TextPrompt
+
+Count = Annotated[int, Meta(ge=0)]
+MixedText = str | tuple[str | TokenId, ...]
+
+
+class NativeFields(SamplingFields, frozen=True, kw_only=True):
+    """What both take; `response_fields` are paths with slashes, of what the last document says."""
+
+    model: ModelName | None = None
+    stream: bool | None = None
+    n_probs: LogprobCount | None = None
+    return_tokens: bool | None = None
+    response_fields: tuple[str, ...] | None = None
+
+    def to_job(self, prompt: TextPrompt | InfillPrompt, caller: str) -> Job:
+        """The request for one prompt without its dialect. Raises InvalidRequestError."""
+        return Job(
+            prompt=prompt,
+            logprobs=self.n_probs or None,
+            return_tokens=bool(self.return_tokens),
+            caller=caller,
+            **self.job_fields(),
+        )
+
+
+class NativeCompletionBody(NativeFields, frozen=True, kw_only=True):
+    """The body of POST /completion."""
+
+    prompt: Prompt
+
+    def to_jobs(self, caller: str) -> list[Job]:
+        """A request for each prompt. Raises InvalidRequestError."""
+        prompts = prompt_list(self.prompt)
+        texts = [TextPrompt(content=item, json_schema=self.json_schema) for item in prompts]
+        return [self.to_job(text, caller) for text in texts]
+
+
+class InfillBody(NativeFields, frozen=True, kw_only=True):
+    """The body of POST /infill; `prompt` is how the gap begins."""
+
+    input_prefix: MixedText
+    input_suffix: MixedText
+    input_extra: tuple[InfillExtra, ...] | None = None
+    prompt: str | None = None
+
+    def to_jobs(self, caller: str) -> list[Job]:
+        """The one request. Raises InvalidRequestError."""
+        gap = InfillPrompt(
+            prefix=self.input_prefix,
+            suffix=self.input_suffix,
+            content=self.prompt or "",
+            extra=self.input_extra or (),
+            json_schema=self.json_schema,
+        )
+        return [self.to_job(gap, caller)]
+
+
+class NativePiece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An event of a stream before its last."""
+
+    index: Count
+    content: str
+    tokens: list[int]
+    stop: Literal[False]
+    tokens_predicted: Count
+    tokens_evaluated: Count
+    model: str
+    timings: dict[str, Any] | UnsetType = UNSET
+    prompt_progress: dict[str, Any] | UnsetType = UNSET
+    completion_probabilities: list[Any] | UnsetType = UNSET
+
+
+class NativeCompletion(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of POST /completion and /infill, and the last event of a stream.
+
+    `index` counts answers, n for each prompt; `id_slot` is the sequence id that keeps its memory,
+    -1 where none did.
+    """
+
+    index: Count
+    content: str
+    tokens: list[int]
+    id_slot: int
+    stop: Literal[True]
+    model: str
+    tokens_predicted: Count
+    tokens_evaluated: Count
+    generation_settings: dict[str, Any]
+    prompt: str | list[int | str]
+    has_new_line: bool
+    truncated: Literal[False]
+    stop_type: Literal["eos", "limit", "word"]
+    stopping_word: str
+    tokens_cached: Count
+    timings: dict[str, Any]
+    completion_probabilities: list[Any] | UnsetType = UNSET
+    prompt_logprobs: list[dict[str, Any] | None] | UnsetType = UNSET

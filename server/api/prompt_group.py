@@ -1,0 +1,54 @@
+"""PromptGroup: the generations for several prompts of one request."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from server.answer import Answer
+from server.generation import Generation
+from server.job import Job
+from server.keys import GENERATION, REGISTRY
+from server.merged_stream import MergedStream
+
+
+class PromptGroup:
+    """One generation for each job, all with as many answers. `async with` it.
+
+    Leaving early, for whatever reason, cancels all of them.
+    """
+
+    def __init__(self, request: web.Request, model_id: str, jobs: Sequence[Job]) -> None:
+        wake = asyncio.Event()
+        registry = request.app[REGISTRY]
+        self._generations = [Generation(registry, model_id, job, wake=wake) for job in jobs]
+        # The request's log line tells of the first.
+        request[GENERATION] = self._generations[0]
+        streams = [generation.stream for generation in self._generations]
+        self.stream = MergedStream(streams, jobs[0].n, wake)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for generation in self._generations:
+            await self._stack.enter_async_context(generation)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def fingerprint(self) -> str:
+        """The llama.cpp build that answers; known from the first piece on."""
+        return self._generations[0].fingerprint
+
+    async def collect(self) -> list[Answer]:
+        """The answers of each job, whole; one that fails ends the others. Raises ApiError."""
+        return await asyncio.gather(*(one.collect() for one in self._generations))

@@ -1,0 +1,71 @@
+"""Prompts for filling gaps, with a vocabulary that has tokens for them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llamabind.errors import InvalidParameterError, PromptTooLongError
+from llamabind.infill import Gap, Infiller
+from llamabind.model import Model
+from llamabind.model_params import ModelParams
+from llamabind.tokenizer import Tokenizer
+
+pytestmark = pytest.mark.native
+
+
+def _load(vocab_dir: Path, name: str) -> Model:
+    return Model(vocab_dir / f"ggml-vocab-{name}.gguf", ModelParams(vocab_only=True))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(vocab_dir: Path) -> Iterator[Tokenizer]:
+    with _load(vocab_dir, "refact") as model:
+        yield model.tokenizer
+
+
+def _text(tokenizer: Tokenizer, tokens: tuple[int, ...]) -> str:
+    return tokenizer.decode(tokens, unparse_special=True)
+
+
+def test_prefix_suffix_and_middle_come_in_the_order_that_models_learn(tokenizer):
+    special = tokenizer.special
+    gap = Gap(prefix=("int main() {\n",), suffix=("}\n",), begun="  return")
+    tokens = Infiller(tokenizer, 512).tokens(gap, 16)
+    core = tokens[tokens.index(special.fim_pre) :]
+    assert core[-1] == special.fim_mid
+    suffix_at = core.index(special.fim_suf)
+    assert _text(tokenizer, core[1:suffix_at]) == "int main() {\n  return"
+    assert _text(tokenizer, core[suffix_at + 1 : -1]) == "}\n"
+
+
+def test_control_tokens_written_in_code_are_text(tokenizer):
+    gap = Gap(prefix=("<fim_middle>",), suffix=("b", 65))
+    tokens = Infiller(tokenizer, 512).tokens(gap, 16)
+    assert tokens.count(tokenizer.special.fim_mid) == 1
+    assert tokens[-2] == 65
+
+
+def test_other_files_take_the_room_that_is_left_and_lose_their_beginning(tokenizer):
+    files = (("a.h", "first " * 50), ("b.h", "second " * 50))
+    gap = Gap(prefix=("p",), suffix=("s",), files=files)
+    everything = Infiller(tokenizer, 4096).tokens(gap, 16)
+    assert "first" in _text(tokenizer, everything)
+    short = Infiller(tokenizer, 80).tokens(gap, 16)
+    assert len(short) == 80 - 16 - 1
+    assert "first" not in _text(tokenizer, short)
+    assert "second" in _text(tokenizer, short)
+    assert everything[-len(short) :] == short
+
+
+def test_what_cannot_fit_is_refused(tokenizer):
+    with pytest.raises(PromptTooLongError):
+        Infiller(tokenizer, 64).tokens(Gap(prefix=("word " * 100,), suffix=()), 4)
+
+
+def test_a_model_that_cannot_fill_gaps_says_what_it_lacks(vocab_dir):
+    with (
+        _load(vocab_dir, "llama-spm") as model,
+        pytest.raises(InvalidParameterError, match="no token for prefix, suffix, middle"),
+    ):
+        Infiller(model.tokenizer, 64).tokens(Gap(prefix=("a",), suffix=("b",)), 4)

@@ -1,0 +1,52 @@
+"""Several streams of one client are read as one."""
+
+import asyncio
+
+import pytest
+
+from server.errors import InvalidRequestError
+from server.merged_stream import MergedStream
+from server.protocol import SequenceOutput
+from server.stream import TokenStream, TokenUsage
+
+
+def _output(index: int, text: str, reason: str | None = None) -> SequenceOutput:
+    return SequenceOutput("r", index, text, 5, 1, 2, reason)
+
+
+def _make(n: int = 1) -> tuple[list[TokenStream], MergedStream]:
+    wake = asyncio.Event()
+    streams = [TokenStream(str(number), n, wake) for number in range(2)]
+    return streams, MergedStream(streams, n, wake)
+
+
+async def test_answers_of_all_streams_are_read_in_turn_with_indices_of_their_own() -> None:
+    (first, second), merged = _make(n=2)
+    for text in "ab":
+        first.deliver(_output(1, text))
+    second.deliver(_output(0, "c"))
+    read = [await merged.next() for _ in range(3)]
+    assert [(one.index, one.text) for one in read if one] == [(1, "a"), (2, "c"), (1, "b")]
+    assert merged.usage == TokenUsage(10, 2, 4)
+
+
+async def test_a_reader_that_waits_is_woken_by_any_stream() -> None:
+    (first, second), merged = _make()
+    reader = asyncio.create_task(merged.next())
+    await asyncio.sleep(0)
+    second.deliver(_output(0, "x", "stop"))
+    output = await reader
+    assert output is not None
+    assert output.index == 1
+    assert not merged.is_done
+    first.deliver(_output(0, "y", "stop"))
+    await merged.next()
+    assert merged.is_done
+
+
+async def test_patience_ends_and_failures_are_passed_on() -> None:
+    (_, second), merged = _make()
+    assert await merged.next(patience=0.001) is None
+    second.fail(InvalidRequestError("no"))
+    with pytest.raises(InvalidRequestError):
+        await merged.next()
