@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llamabind.model import Model
 
 _ARCHITECTURE = "clip"
+_SHORTEST = 10
 
 
 class Projector(Handle[MtmdHandle]):
@@ -90,7 +91,7 @@ class Projector(Handle[MtmdHandle]):
         file = read_media_file(data, field)
         if file.kind == "audio":
             self._require(self.has_audio, field, "sounds")
-            return self.encode_sound(read_wave(data, self.audio_sample_rate or 0, field))
+            return self.encode_sound(read_wave(data, self.audio_sample_rate or 0, field), field)
         self._require(self.has_vision, field, "pictures")
         options = mtmd.mtmd_helper_init_opt_default()
         # What stb_image cannot read would be given to ffmpeg, by builds that know of it.
@@ -121,17 +122,22 @@ class Projector(Handle[MtmdHandle]):
         bitmap = mtmd.mtmd_bitmap_init(width, height, data)
         return self._encode(bitmap, _digest(data, width))
 
-    def encode_sound(self, samples: NDArray[np.float32]) -> EncodedMedium:
+    def encode_sound(self, samples: NDArray[np.float32], field: str = "audio") -> EncodedMedium:
         """Return what the text model reads of a sound: float32 samples of one channel, at
-        `audio_sample_rate`. Raises as encode_image().
+        `audio_sample_rate`, of a tenth of a second at least. Raises as encode_file().
         """
-        if samples.dtype != np.float32 or samples.ndim != 1 or not samples.size:
+        if samples.dtype != np.float32 or samples.ndim != 1:
             raise InvalidParameterError(
-                "audio",
+                field,
                 "expected float32 samples of shape (n,), "
                 f"but got {samples.dtype} of shape {samples.shape}",
             )
-        self._require(self.has_audio, "audio", "sounds")
+        self._require(self.has_audio, field, "sounds")
+        # Native code aborts for the shortest.
+        if len(samples) * _SHORTEST < (self.audio_sample_rate or 0):
+            raise InvalidParameterError(field, f"must last 1/{_SHORTEST} second at least")
+        if not np.isfinite(samples).all():
+            raise InvalidParameterError(field, "has samples that are no finite numbers")
         samples = np.ascontiguousarray(samples)
         pointer = samples.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         bitmap = mtmd.mtmd_bitmap_init_from_audio(len(samples), pointer)

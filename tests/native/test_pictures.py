@@ -1,15 +1,15 @@
 """The engine computes pictures as libmtmd's own helper does, and shares them between requests."""
 
-import ctypes
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from engine_runs import make_request, run, tiny_engine, tokens_of
+from media_runs import logprobs_of_helper
 from random_clip import N_IMAGE_TOKENS, write_random_clip
 
 from llamabind._capi import mtmd
-from llamabind._capi.mtmd_structs import mtmd_input_text
+from llamabind._capi.handles import BitmapPtr
 from llamabind.batch import Batch
 from llamabind.context import Context
 from llamabind.context_params import ContextParams
@@ -55,35 +55,11 @@ def question(engine: Engine, request_id: str, *media: EncodedMedium, **fields) -
     return make_request(request_id, tokens, media=placed, logprobs=K, **fields)
 
 
-def logprobs_of_helper(model: Model, projector: Projector, pixels: list[np.ndarray]) -> np.ndarray:
-    """What libmtmd's helper, in a context of its own, has the model say after the question."""
-    marker = mtmd.mtmd_get_marker(projector.ptr)
-    text = BEFORE.encode() + b" or ".join([marker] * len(pixels)) + AFTER.encode()
-    bitmaps = [
-        mtmd.mtmd_bitmap_init(image.shape[1], image.shape[0], image.tobytes()) for image in pixels
-    ]
-    chunks = mtmd.mtmd_input_chunks_init()
-    code = mtmd.mtmd_tokenize(
-        projector.ptr,
-        chunks,
-        ctypes.byref(mtmd_input_text(text, len(text), True, True)),
-        (ctypes.c_void_p * len(bitmaps))(*bitmaps),
-        len(bitmaps),
-    )
-    assert code == 0
-    params = ContextParams(n_ctx=512, n_threads=1, n_threads_batch=1)
-    with Context(model, params) as context:
-        end = ctypes.c_int32()
-        code = mtmd.mtmd_helper_eval_chunks(
-            projector.ptr, context.ptr, chunks, 0, 0, 512, True, ctypes.byref(end)
-        )
-        assert code == 0
-        context._outputs = np.ones(1, np.int8)  # it was not Context that decoded
-        logits = context.logits(-1).astype(np.float64)
-    for bitmap in bitmaps:
-        mtmd.mtmd_bitmap_free(bitmap)
-    mtmd.mtmd_input_chunks_free(chunks)
-    return logits - np.log(np.exp(logits).sum())
+def bitmap(pixels: np.ndarray) -> BitmapPtr:
+    height, width, _ = pixels.shape
+    found = mtmd.mtmd_bitmap_init(width, height, pixels.tobytes())
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("seeds", [[1], [1, 2]])
@@ -91,7 +67,9 @@ def test_a_picture_is_read_as_by_libmtmd_itself(
     engine: Engine, projector: Projector, seeds: list[int]
 ) -> None:
     pixels = [picture(seed) for seed in seeds]
-    expected = logprobs_of_helper(engine.model, projector, pixels)
+    expected = logprobs_of_helper(
+        engine.model, projector, BEFORE, [bitmap(image) for image in pixels], AFTER
+    )
     media = [projector.encode_image(image) for image in pixels]
     outputs = run(engine, question(engine, f"q{seeds}", *media, max_tokens=1))[f"q{seeds}"]
     [logprob] = outputs[-1].logprobs

@@ -1,7 +1,9 @@
-"""Pictures over HTTP, with the bundled model and a projector of random weights."""
+"""Pictures and sounds over HTTP, with the bundled model and projectors of random weights."""
 
 import base64
+import io
 import sys
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ sys.path.append(str(Path(__file__).parents[1] / "native"))
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))
 from png_file import png
 from random_clip import N_IMAGE_TOKENS, write_random_clip
+from random_whisper import N_SOUND_TOKENS, write_random_whisper
 
 from llamabind import read_gguf_header
 
@@ -150,6 +153,27 @@ def test_lists_say_that_the_model_sees(server):
     assert model["architecture"]["input_modalities"] == ["text", "image"]
     assert {"multimodal", "vision"} <= set(model["capabilities"])
     assert "vision" in server.post("/api/show", {"model": TINY})["capabilities"]
+
+
+def test_sounds_are_heard_where_the_projector_takes_them(tmp_path: Path):
+    width = read_gguf_header(_BUNDLED).embedding_length
+    assert width is not None
+    projector = write_random_whisper(tmp_path / "mmproj-ears.gguf", width)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 8_000, 0, "NONE", ""))
+        sound.writeframes(bytes(16_000))
+    data = base64.b64encode(file.getvalue()).decode()
+    part = {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+    with ServerProcess(tmp_path, "--mmproj", str(projector)) as server:
+        usage = server.post(CHAT, question(part))["usage"]
+        assert usage["prompt_tokens"] > N_SOUND_TOKENS
+        assert usage["completion_tokens"] > 0
+        assert "audio" in server.post("/api/show", {"model": TINY})["capabilities"]
+        status, document = server.request("POST", CHAT, question(image(1)))
+        assert status == 400
+        assert document["error"]["param"] == "messages[0].content[1].image_url"
+        assert "takes no pictures" in document["error"]["message"]
 
 
 def test_a_model_without_a_projector_refuses_pictures_by_their_part(tmp_path: Path):

@@ -1,0 +1,111 @@
+"""Sounds are encoded and computed as by libmtmd itself."""
+
+import ctypes
+import io
+import wave
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from engine_runs import make_request, run, tiny_engine
+from media_runs import logprobs_of_helper
+from png_file import png
+from random_whisper import N_SOUND_TOKENS, write_random_whisper
+
+from llamabind._capi import mtmd
+from llamabind.engine import Engine
+from llamabind.errors import InvalidParameterError
+from llamabind.media import EncodedMedium, MediaVectors, lay_out
+from llamabind.projector import Projector
+from llamabind.wave_file import read_wave
+
+pytestmark = pytest.mark.native
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with tiny_engine(n_ctx=2048, speculative="off") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def projector(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projector]:
+    path = tmp_path_factory.mktemp("clip") / "mmproj.gguf"
+    write_random_whisper(path, engine.model.n_embd_inp)
+    with Projector(engine.model, path, use_gpu=False, n_threads=1) as projector:
+        yield projector
+
+
+def noise(seed: int, seconds: float = 1.0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return (0.1 * random.standard_normal(int(RATE * seconds))).astype(np.float32)
+
+
+def vectors_of(medium: EncodedMedium) -> np.ndarray:
+    return np.concatenate([p.embeddings for p in medium.pieces if isinstance(p, MediaVectors)])
+
+
+def test_it_takes_sounds_and_no_pictures(projector: Projector) -> None:
+    assert projector.has_audio
+    assert not projector.has_vision
+    assert projector.audio_sample_rate == RATE
+    with pytest.raises(InvalidParameterError, match=r"content\[1\]: .* takes no pictures"):
+        projector.encode_file(png(np.zeros((4, 4, 3), np.uint8)), "content[1]")
+
+
+@pytest.mark.parametrize(("seconds", "n_windows"), [(0.1, 1), (1, 1), (29, 1), (31, 2)])
+def test_a_sound_becomes_vectors_between_the_words_that_the_model_knows(
+    projector: Projector, engine: Engine, seconds: float, n_windows: int
+) -> None:
+    medium = projector.encode_sound(noise(1, seconds))
+    before, *_, after = medium.pieces
+    assert engine.tokenizer.decode(before) == "<|audio_bos|>"
+    assert engine.tokenizer.decode(after) == "<|audio_eos|>"
+    vectors = vectors_of(medium)
+    assert vectors.shape == (n_windows * N_SOUND_TOKENS, engine.model.n_embd_inp)
+    assert np.isfinite(vectors).all()
+
+
+def test_a_file_is_read_as_its_samples(projector: Projector) -> None:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(np.round(noise(2) * 32767).astype("<i2").tobytes())
+    data = buffer.getvalue()
+    found = vectors_of(projector.encode_file(data))
+    np.testing.assert_array_equal(found, vectors_of(projector.encode_sound(read_wave(data, RATE))))
+    assert not np.allclose(found, vectors_of(projector.encode_sound(noise(3))))
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        (np.zeros(0, np.float32), "1/10 second"),
+        (np.zeros(1, np.float32), "1/10 second"),
+        (np.zeros(RATE, np.float64), "float32 samples"),
+        (np.zeros((2, RATE), np.float32), "float32 samples"),
+        (np.full(RATE, np.nan, np.float32), "no finite numbers"),
+    ],
+)
+def test_what_is_no_sound_is_refused_before_native_code(
+    projector: Projector, samples: np.ndarray, reason: str
+) -> None:
+    with pytest.raises(InvalidParameterError, match=reason):
+        projector.encode_sound(samples)
+
+
+def test_a_sound_is_heard_as_by_libmtmd_itself(engine: Engine, projector: Projector) -> None:
+    before, after, samples = "What do you hear: ", "? One word.", noise(5)
+    pointer = samples.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    bitmap = mtmd.mtmd_bitmap_init_from_audio(len(samples), pointer)
+    assert bitmap
+    expected = logprobs_of_helper(engine.model, projector, before, [bitmap], after)
+    encode = engine.tokenizer.encode
+    tokens, media = lay_out(
+        [encode(before), projector.encode_sound(samples), encode(after, add_special=False)]
+    )
+    request = make_request("q", tokens, media=media, logprobs=20, max_tokens=1)
+    [logprob] = run(engine, request)["q"][-1].logprobs
+    for token, value in logprob.top:
+        assert value == pytest.approx(expected[token], abs=2e-3)
