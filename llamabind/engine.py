@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Self
 
 from llamabind.batch import Batch
 from llamabind.chat_template import ChatTemplate
+from llamabind.checks import check_float
 from llamabind.compute_threads import ComputeThreads
 from llamabind.context import Context
 from llamabind.engine_config import EngineConfig, usable_cores
 from llamabind.engine_core import EngineCore, EngineShape
-from llamabind.errors import ModelLoadError
+from llamabind.errors import InvalidParameterError, LlamaError, ModelLoadError
 from llamabind.host_cache import StateSize
 from llamabind.lora import LoraAdapter
 from llamabind.memory_report import MemoryReport
@@ -44,7 +45,7 @@ class Engine(EngineCore):
 
     `tokenizer` and `chat_template` may be used on any thread while the engine is open;
     `chat_template` is None for a model without a template that can be used. `memory` is what it
-    takes, by device.
+    takes, by device; `adapter_scales` are those of `adapters`.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Engine(EngineCore):
         self.memory = MemoryReport.of(context)
         # The model closes them, for which they have to live as long.
         self.adapters: tuple[LoraAdapter, ...] = ()
+        self.adapter_scales: tuple[float, ...] = ()
         runner = ModelRunner(model, context, threads)
         self._resources = ExitStack()
         self._resources.callback(model.close)
@@ -83,6 +85,36 @@ class Engine(EngineCore):
         The engine must not be stepping; see EngineThread.close.
         """
         self._resources.close()
+
+    def set_adapter_scales(
+        self, scales: Sequence[float], done: Callable[[Exception | None], None]
+    ) -> None:
+        """Apply the adapters with these scales, one for each, once what runs has ended.
+
+        `done` is called then, with the error if there was one. Raises InvalidParameterError.
+        """
+        if len(scales) != len(self.adapters):
+            raise InvalidParameterError(
+                "lora", f"{len(scales)} scales, but the model has {len(self.adapters)} adapters"
+            )
+        for scale in scales:
+            check_float("scale", scale)
+        if tuple(scales) == self.adapter_scales and not self._changes:
+            done(None)
+        else:
+            self.change_when_quiet(partial(self._apply_scales, tuple(scales), done))
+
+    def _apply_scales(
+        self, scales: tuple[float, ...], done: Callable[[Exception | None], None]
+    ) -> None:
+        pairs = zip(self.adapters, scales, strict=True)
+        try:
+            self.context.set_lora([(adapter, scale) for adapter, scale in pairs if scale])
+        except LlamaError as error:
+            done(error)
+            return
+        self.adapter_scales = scales
+        done(None)
 
     def check_idle(self) -> None:
         """As EngineCore.check_idle; llama.cpp's memory must hold what our books say, too."""
@@ -140,6 +172,7 @@ def load_engine(
         speculation = make_speculation(model, shape, config, threads)
         engine = Engine(model, context, threads, template, shape, speculation)
         engine.adapters = tuple(adapter for adapter, _ in adapters)
+        engine.adapter_scales = tuple(scale for _, scale in adapters)
         undo.pop_all()
     return engine
 

@@ -129,13 +129,14 @@ class EngineCore:
         self._speculation = speculation
         self._live: dict[str, Sequence] = {}
         self._outputs: list[RequestOutput] = []
+        self._changes: list[Callable[[], None]] = []
         self._n_arrived = 0
         self._has_deadlines = False
 
     @property
     def has_work(self) -> bool:
         """True while a step has anything to do or to tell."""
-        return bool(self._outputs) or self._scheduler.has_work
+        return bool(self._outputs or self._changes) or self._scheduler.has_work
 
     def prepare(self, request: GenerationRequest) -> None:
         """Check that `request` can run and make its sampler, on whatever thread brought it.
@@ -179,6 +180,7 @@ class EngineCore:
     def step(self) -> list[RequestOutput]:
         """Compute one batch and return what it added to each request."""
         self._drop_overdue()
+        self._make_changes()
         plan = self._scheduler.schedule()
         started = self._clock()
         if plan.chunks or plan.operations:
@@ -188,6 +190,13 @@ class EngineCore:
         if self.shape.debug and not self._scheduler.has_work:
             self.check_idle()
         return outputs
+
+    def change_when_quiet(self, change: Callable[[], None]) -> None:
+        """Have `change` made at the first step in which nothing runs: what was begun ends first,
+        newcomers wait, and what is kept of prompts is forgotten, since it was computed otherwise.
+        """
+        self._changes.append(change)
+        self._scheduler.holds_newcomers = True
 
     def abort_all(self) -> list[RequestOutput]:
         """Cancel every live request and return what is left to tell."""
@@ -217,6 +226,15 @@ class EngineCore:
         limit, n_waiting = self.shape.max_waiting, len(self._live) - self.stats.running
         if limit is not None and n_waiting >= limit:
             raise QueueFullError(n_waiting, limit)
+
+    def _make_changes(self) -> None:
+        if not self._changes or self._scheduler.has_begun:
+            return
+        self._scheduler.slots.clear()
+        changes, self._changes = self._changes, []
+        for change in changes:
+            change()
+        self._scheduler.holds_newcomers = False
 
     def _drop_overdue(self) -> None:
         if not self._has_deadlines:

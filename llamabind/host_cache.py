@@ -119,6 +119,11 @@ class HostCache:
         self._clock += 1
         state.last_used = self._clock
 
+    def clear(self) -> None:
+        """Drop every state."""
+        for state in list(self._states.values()):
+            self._drop(state)
+
     def take_drops(self) -> list[MemoryOp]:
         """Return the orders to free what was dropped since the last call.
 

@@ -31,7 +31,9 @@ class LoraAdapter(Handle[AdapterHandle]):
         self._contexts: WeakSet[Context] = WeakSet()
         if model.params.vocab_only or model.params.no_alloc:
             raise AdapterError("the model was loaded without its weights")
-        check_adapter_header(self.path, model.architecture)
+        header = check_adapter_header(self.path, model.architecture)
+        self.task_name = str(header.metadata.get("adapter.lora.task_name", ""))
+        self.prompt_prefix = str(header.metadata.get("adapter.lora.prompt_prefix", ""))
         position = native_log.position()
         handle = llama.llama_adapter_lora_init(model.ptr, os.fsencode(self.path))
         if not handle:

@@ -14,10 +14,10 @@ _TRANSPOSED = "token_embd.weight"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def check_adapter_header(path: Path, architecture: str) -> None:
+def check_adapter_header(path: Path, architecture: str) -> GgufHeader:
     """Find what llama_adapter_lora_init would end the process for, and what it would refuse.
 
-    Raises AdapterError.
+    Returns the header. Raises AdapterError.
     """
     if not path.is_file():
         raise AdapterError(f"{path} is not a file")
@@ -30,6 +30,7 @@ def check_adapter_header(path: Path, architecture: str) -> None:
     _check_text(header, path, "general.architecture", architecture)
     if not isinstance(header.metadata.get("adapter.lora.alpha", 0.0), float):
         raise AdapterError(f"{path}: adapter.lora.alpha is not a 32-bit float")
+    return header
 
 
 def check_adapter_shapes(path: Path, model: Shapes) -> None:

@@ -59,6 +59,7 @@ class Scheduler:
         self._n_batch = n_batch
         # What a wrong guess leaves behind must be cut off.
         self._speculation = speculation if slots.is_cuttable else None
+        self.holds_newcomers = False
         self._drafts_fit = True
         self._awaited: dict[Sequence, tuple[Sequence, int]] = {}
         self._checkpoints = CheckpointPlanner()
@@ -67,6 +68,11 @@ class Scheduler:
     def has_work(self) -> bool:
         """True while any sequence waits or runs."""
         return bool(self.running) or len(self.waiting) > 0
+
+    @property
+    def has_begun(self) -> bool:
+        """True while any sequence runs or has run; only newcomers wait otherwise."""
+        return bool(self.running) or self.waiting.has_parked
 
     def add(self, sequence: Sequence) -> None:
         """Queue a new sequence."""
@@ -217,6 +223,8 @@ class Scheduler:
         if len(self.running) >= self._n_parallel or len(self.waiting) == 0:
             return
         for sequence in list(self.waiting):
+            if self.holds_newcomers and not sequence.has_started:
+                return
             if self._is_awaiting_prefix(sequence):
                 continue
             # The first that finds no room ends the round: smaller ones behind it must not starve

@@ -122,6 +122,11 @@ class Sequence:
         return min(room, self.request.max_tokens - self.n_generated)
 
     @property
+    def has_started(self) -> bool:
+        """True once it had a seat, parked or not."""
+        return self._moments.started is not None
+
+    @property
     def is_overdue(self) -> bool:
         """True if it has waited longer for its first step than its request allows."""
         limit = self.request.max_queue_seconds

@@ -188,6 +188,13 @@ class SlotPool:
             self.evict(slot)
         return True
 
+    def clear(self) -> None:
+        """Forget everything that is kept, in host memory too; nobody may be running."""
+        for slot in self.slots:
+            assert slot.owner is None, "what a sequence is computing cannot be forgotten"
+            self._truncate(slot, 0)
+        self.host.clear()
+
     def take_operations(self) -> list[MemoryOp]:
         """Return the memory operations since the last call."""
         operations, self.operations = self.operations, []

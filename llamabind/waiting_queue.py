@@ -23,6 +23,11 @@ class WaitingQueue:
         self._rounds: dict[int, OrderedDict[str, deque[Sequence]]] = {}
         self._parked: list[Sequence] = []
 
+    @property
+    def has_parked(self) -> bool:
+        """True if a sequence waits that was running already."""
+        return bool(self._parked)
+
     def __len__(self) -> int:
         queues = (queue for callers in self._rounds.values() for queue in callers.values())
         return len(self._parked) + sum(map(len, queues))

@@ -50,7 +50,19 @@ class ListSlots(msgspec.Struct, frozen=True, tag="list_slots"):
     """Tell what every sequence id holds and what runs in it."""
 
 
-Task: TypeAlias = Tokenize | Detokenize | Render | Embed | Rank | ListSlots
+class ListAdapters(msgspec.Struct, frozen=True, tag="list_adapters"):
+    """Tell the LoRA adapters and their scales."""
+
+
+class SetAdapters(msgspec.Struct, frozen=True, tag="set_adapters"):
+    """Apply the adapters with these scales, by their place; those that are not named get 0."""
+
+    scales: dict[int, float]
+
+
+Task: TypeAlias = (
+    Tokenize | Detokenize | Render | Embed | Rank | ListSlots | ListAdapters | SetAdapters
+)
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):
@@ -115,4 +127,18 @@ class SlotList(msgspec.Struct, frozen=True, tag="slots"):
     slots: tuple[SlotInfo, ...]
 
 
-TaskResult: TypeAlias = Tokens | Text | Rendered | Vectors | Scores | SlotList
+class AdapterInfo(msgspec.Struct, frozen=True):
+    """An adapter: how much of it is applied, and what its file says it is for."""
+
+    scale: float
+    task_name: str
+    prompt_prefix: str
+
+
+class AdapterList(msgspec.Struct, frozen=True, tag="adapters"):
+    """Answers ListAdapters and SetAdapters."""
+
+    adapters: tuple[AdapterInfo, ...]
+
+
+TaskResult: TypeAlias = Tokens | Text | Rendered | Vectors | Scores | SlotList | AdapterList

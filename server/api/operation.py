@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from server.api.schema_replies import ErrorDocument
 
 JSON: Final = "application/json"
@@ -26,12 +24,12 @@ class Operation:
     """One route. `reply` is the struct of a 200 in JSON; `streams` adds server-sent events,
     `lines` JSON documents line by line; `error` is the struct of every other answer.
 
-    `body` is the very struct that parses the request; `query` maps parameters to their schemas.
+    `body` is the very type that parses the request; `query` maps parameters to their schemas.
     """
 
     tag: str
     summary: str
-    body: type[msgspec.Struct] | None = None
+    body: Any = None
     needs_body: bool = False
     reply: Any = None
     streams: bool = False

@@ -1,11 +1,23 @@
 """EngineTasks: what only the engine's own thread can tell or do."""
 
 from concurrent.futures import Future
+from functools import partial
 
 from llamabind import Engine, EngineThread
+from llamabind.errors import InvalidParameterError
 from llamabind.slot_reports import SequenceReport, SlotReport
 from server.generation_settings import brief_settings
-from server.tasks import ListSlots, SlotInfo, SlotList, SlotRequest, TaskResult
+from server.tasks import (
+    AdapterInfo,
+    AdapterList,
+    ListAdapters,
+    ListSlots,
+    SetAdapters,
+    SlotInfo,
+    SlotList,
+    SlotRequest,
+    TaskResult,
+)
 
 
 class EngineTasks:
@@ -14,13 +26,60 @@ class EngineTasks:
     def __init__(self, thread: EngineThread[Engine]) -> None:
         self._thread = thread
 
-    def perform(self, _task: ListSlots) -> Future[TaskResult]:
+    def perform(self, task: ListSlots | ListAdapters | SetAdapters) -> Future[TaskResult]:
         """Begin; raises EngineStoppedError."""
-        return self._thread.call(_list_slots)
+        match task:
+            case ListSlots():
+                return self._thread.call(_list_slots)
+            case ListAdapters():
+                return self._thread.call(_list_adapters)
+            case SetAdapters(scales):
+                return self._set_adapters(scales)
+
+    def _set_adapters(self, scales: dict[int, float]) -> Future[TaskResult]:
+        """Done when what runs has ended."""
+        answer: Future[TaskResult] = Future()
+
+        def begin(engine: Engine) -> None:
+            wanted = _all_scales(scales, len(engine.adapters))
+            engine.set_adapter_scales(wanted, partial(_tell_adapters, engine, answer))
+
+        begun = self._thread.call(begin)
+        begun.add_done_callback(partial(_pass_on_error, answer))
+        return answer
+
+
+def _all_scales(scales: dict[int, float], n_adapters: int) -> tuple[float, ...]:
+    for number in scales:
+        if number >= n_adapters:
+            raise InvalidParameterError(
+                "id", f"there is no adapter {number}: the model was loaded with {n_adapters}"
+            )
+    return tuple(scales.get(number, 0.0) for number in range(n_adapters))
+
+
+def _tell_adapters(engine: Engine, answer: Future[TaskResult], error: Exception | None) -> None:
+    if error is None:
+        answer.set_result(_list_adapters(engine))
+    else:
+        answer.set_exception(error)
+
+
+def _pass_on_error(answer: Future[TaskResult], begun: Future[None]) -> None:
+    error = begun.exception()
+    if error is not None:
+        answer.set_exception(error)
 
 
 def _list_slots(engine: Engine) -> TaskResult:
     return SlotList(tuple(_slot_info(report) for report in engine.report_slots()))
+
+
+def _list_adapters(engine: Engine) -> TaskResult:
+    pairs = zip(engine.adapters, engine.adapter_scales, strict=True)
+    return AdapterList(
+        tuple(AdapterInfo(scale, one.task_name, one.prompt_prefix) for one, scale in pairs)
+    )
 
 
 def _slot_info(report: SlotReport) -> SlotInfo:

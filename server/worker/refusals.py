@@ -9,7 +9,7 @@ from llamabind.errors import (
     TokenizeError,
 )
 from server.protocol import RefusalKind, Refused
-from server.tasks import Detokenize, Embed, ListSlots, Rank, Render, Task, Tokenize
+from server.tasks import Detokenize, Embed, Rank, Render, Task, Tokenize
 
 
 def refusal(request_id: str, error: LlamaError, text_param: str = "messages") -> Refused:
@@ -57,5 +57,5 @@ def text_param(task: Task) -> str:
             return "input"
         case Rank():
             return "documents"
-        case ListSlots():
+        case _:
             return "model"

@@ -7,7 +7,7 @@ from typing import Any
 from llamabind.media_marks import is_medium
 from server.job import ChatPrompt, InfillPrompt, Job
 from server.protocol import Ask, Submit
-from server.tasks import Detokenize, Embed, ListSlots, Rank, Render, Task, Tokenize
+from server.tasks import Detokenize, Embed, Rank, Render, Task, Tokenize
 
 
 def n_characters(message: object) -> int:
@@ -60,7 +60,7 @@ def _n_of_task(task: Task) -> int:
             return len(query) * len(documents) + _n_of_texts(documents)
         case Detokenize(tokens):
             return len(tokens)
-        case ListSlots():
+        case _:
             return 0
 
 

@@ -44,13 +44,17 @@ from llamabind.request import (
 from server.job import ChatPrompt, Job, TextPrompt
 from server.protocol import DeviceMemory, Estimate, Estimated, Load, LoadedModel, Stats
 from server.tasks import (
+    AdapterInfo,
+    AdapterList,
     Detokenize,
     Embed,
+    ListAdapters,
     ListSlots,
     Rank,
     Render,
     Rendered,
     Scores,
+    SetAdapters,
     SlotInfo,
     SlotList,
     SlotRequest,
@@ -109,6 +113,7 @@ class ScriptedEngine:
         self._cancelled: dict[str, threading.Event] = {}
         self._served = 0
         self._ids = itertools.count()
+        self._scales = [1.0, 0.5]
 
     def describe(self) -> LoadedModel:
         return LoadedModel(
@@ -167,6 +172,8 @@ class ScriptedEngine:
                 words = str(content).split()
                 pieces = tuple(word.encode() for word in words) if task.with_pieces else ()
                 return Tokens(tokens=tuple(range(len(words))), pieces=pieces)
+            case ListAdapters() | SetAdapters():
+                return self._adapters(task)
             case Render(job):
                 text = job.prompt.messages[-1]["content"]
                 return Rendered(prompt=f"<{text}>", n_tokens=len(text.split()))
@@ -175,6 +182,13 @@ class ScriptedEngine:
         if isinstance(task, Detokenize):
             return Text(" ".join(map(str, task.tokens)))
         return _vectors(task)
+
+    def _adapters(self, task: ListAdapters | SetAdapters) -> AdapterList:
+        if isinstance(task, SetAdapters):
+            if any(number > 1 for number in task.scales):
+                raise InvalidParameterError("id", "there is no adapter 2")
+            self._scales = [task.scales.get(number, 0.0) for number in range(2)]
+        return AdapterList(tuple(AdapterInfo(scale, "task", "") for scale in self._scales))
 
     def _slots(self) -> Iterator[SlotInfo]:
         """One with what runs, one with what is kept."""

@@ -15,6 +15,12 @@ from server.api.schema_chat import ChatFields
 from server.api.schema_sampling import SamplingFields
 from server.load_settings import LoadSettings
 
+
+def _element(body: Any) -> Any:
+    """What a body is, or what each element is of one that is an array."""
+    return body.__args__[0] if getattr(body, "__origin__", None) is list else body
+
+
 _SECTIONS = read_sections()
 _OVERVIEW = _SECTIONS["Endpoints"]
 # Fields that many requests have are told once; docs/loading.md tells those of a load.
@@ -23,7 +29,7 @@ _GROUPS: dict[str, type[msgspec.Struct]] = {
     "Chat fields": ChatFields,
 }
 _REQUESTS = {
-    endpoint: operation.body
+    endpoint: _element(operation.body)
     for endpoint, operation in OPERATIONS.items()
     if operation.body not in (None, LoadSettings)
 }

@@ -2,7 +2,13 @@
 
 from typing import Final
 
-from server.api.llama_server import schema_completion, schema_models, schema_state, schema_text
+from server.api.llama_server import (
+    schema_adapters,
+    schema_completion,
+    schema_models,
+    schema_state,
+    schema_text,
+)
 from server.api.operation import BODY, BUSY, MODEL, Operation
 
 _MODEL = (("model", {"type": "string"}),)
@@ -72,6 +78,22 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         reply=list[schema_state.SlotDocument],
         errors=(*MODEL, 409, 429, 500, 501, 503),
         query=(*_MODEL, ("fail_on_no_slot", {"type": "string"})),
+    ),
+    ("GET", "/lora-adapters"): Operation(
+        tag="llama-server",
+        summary="The LoRA adapters of a model, and their scales",
+        reply=list[schema_adapters.AdapterDocument],
+        errors=(*MODEL, 429, 500, 503),
+        query=_MODEL,
+    ),
+    ("POST", "/lora-adapters"): Operation(
+        tag="llama-server",
+        summary="Change the scales of a model's adapters, once the answers that run have ended",
+        body=list[schema_adapters.AdapterChoice],
+        needs_body=True,
+        reply=list[schema_adapters.AdapterDocument],
+        errors=(*MODEL, *BODY, *BUSY, 409),
+        query=_MODEL,
     ),
     ("POST", "/models/load"): Operation(
         tag="llama-server",

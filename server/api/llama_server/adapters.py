@@ -1,0 +1,50 @@
+"""llama-server's /lora-adapters: how much of each adapter is applied."""
+
+from aiohttp import web
+
+from server.access import require_admin
+from server.api.llama_server.asked_model import asked_entry
+from server.api.llama_server.schema_adapters import AdapterChoice, AdapterDocument
+from server.errors import InvalidRequestError
+from server.inquiry import ask
+from server.keys import REGISTRY
+from server.model_entry import ModelEntry
+from server.replies import json_reply, read_body
+from server.tasks import AdapterInfo, AdapterList, ListAdapters, SetAdapters
+
+
+async def list_adapters(request: web.Request) -> web.Response:
+    """GET /lora-adapters; of a model that is not loaded as it would be."""
+    entry = await asked_entry(request)
+    if not entry.is_in_memory:
+        asked = entry.settings.lora or ()
+        return json_reply(_documents(entry, [AdapterInfo(one.scale, "", "") for one in asked]))
+    result = await ask(request.app[REGISTRY], entry.id, ListAdapters())
+    assert isinstance(result, AdapterList)
+    return json_reply(_documents(entry, result.adapters))
+
+
+async def set_adapters(request: web.Request) -> web.Response:
+    """POST /lora-adapters: answered when it is so, after the answers that run now.
+
+    Good until the model is loaded again. It is for all requests, so it needs the admin key.
+    """
+    require_admin(request)
+    body = await read_body(request, list[AdapterChoice])
+    entry = await asked_entry(request)
+    scales = {choice.id: choice.scale for choice in body}
+    if len(scales) < len(body):
+        raise InvalidRequestError("field 'id': an adapter is named twice", param="id")
+    result = await ask(request.app[REGISTRY], entry.id, SetAdapters(scales))
+    assert isinstance(result, AdapterList)
+    return json_reply(_documents(entry, result.adapters))
+
+
+def _documents(
+    entry: ModelEntry, adapters: list[AdapterInfo] | tuple[AdapterInfo, ...]
+) -> list[AdapterDocument]:
+    names = [choice.file for choice in entry.settings.lora or ()]
+    return [
+        AdapterDocument(number, name, info.scale, info.task_name, info.prompt_prefix)
+        for number, (name, info) in enumerate(zip(names, adapters, strict=True))
+    ]

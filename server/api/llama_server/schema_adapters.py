@@ -1,0 +1,25 @@
+"""The documents of llama-server's /lora-adapters."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from server.load_settings import AdapterScale
+
+
+class AdapterChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """One element of the body of POST /lora-adapters: `id` is the place in the list of GET."""
+
+    id: Annotated[int, Meta(ge=0, le=1024)]
+    scale: AdapterScale
+
+
+class AdapterDocument(msgspec.Struct, frozen=True):
+    """An adapter that a model was loaded with; `path` is what the load called it."""
+
+    id: int
+    path: str
+    scale: float
+    task_name: str
+    prompt_prefix: str
