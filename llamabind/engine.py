@@ -22,6 +22,7 @@ from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
 from llamabind.model_draft import ModelDrafter
 from llamabind.runner import ModelRunner
+from llamabind.slot_exchange import SlotExchange
 from llamabind.speculation_load import make_speculation
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Engine(EngineCore):
 
     `tokenizer` and `chat_template` may be used on any thread while the engine is open;
     `chat_template` is None for a model without a template that can be used. `memory` is what it
-    takes, by device; `adapter_scales` are those of `adapters`.
+    takes, by device; `adapter_scales` are those of `adapters`, `slot_exchange` takes sequences out
+    and puts them back.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Engine(EngineCore):
         # The model closes them, for which they have to live as long.
         self.adapters: tuple[LoraAdapter, ...] = ()
         self.adapter_scales: tuple[float, ...] = ()
-        runner = ModelRunner(model, context, threads)
+        runner = self._model_runner = ModelRunner(model, context, threads)
         self._resources = ExitStack()
         self._resources.callback(model.close)
         self._resources.callback(threads.close)
@@ -78,6 +80,7 @@ class Engine(EngineCore):
                 self.memory = self.memory.plus(MemoryReport.of(speculation.drafter.context))
             self._resources.callback(speculation.close)
         super().__init__(runner, model.tokenizer, shape, speculation=speculation)
+        self.slot_exchange = SlotExchange(self, self._scheduler.slots)
 
     def close(self) -> None:
         """Free the samplers, the context and the model, in this order; a second call does nothing.
@@ -115,6 +118,11 @@ class Engine(EngineCore):
             return
         self.adapter_scales = scales
         done(None)
+
+    def flush_memory(self) -> None:
+        """Have llama.cpp's memory be what the books say, which else the next step sees to."""
+        slots = self._scheduler.slots
+        slots.host.confirm(self._model_runner.carry_out(slots.take_operations()))
 
     def check_idle(self) -> None:
         """As EngineCore.check_idle; llama.cpp's memory must hold what our books say, too."""

@@ -187,6 +187,10 @@ class EngineStoppedError(LlamaError):
     """The engine thread was closed or has failed and takes no more requests."""
 
 
+class SlotBusyError(LlamaError):
+    """A sequence id is computing for a request."""
+
+
 class QueueFullError(LlamaError):
     """Too many requests wait already."""
 

@@ -18,9 +18,12 @@ from llamabind.step import SampledRun, SampledToken, StepResult
 from llamabind.vector_batch import VectorBatch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from llamabind.compute_threads import ComputeThreads
     from llamabind.context import Context
     from llamabind.media import Medium
+    from llamabind.memory_ops import MemoryOp
     from llamabind.model import Model
     from llamabind.request import GenerationRequest, TokenLogprob
     from llamabind.sampling_params import SamplingParams
@@ -59,6 +62,10 @@ class ModelRunner:
         sampler = self._samplers.pop(request_id, None)
         if sampler is not None:
             sampler.close()
+
+    def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
+        """Change the memory between two steps; return the bytes of each state that was saved."""
+        return self._memory.carry_out(operations)
 
     def run(self, plan: StepPlan) -> StepResult:
         """Change the memory, decode all chunks in one batch, sample where a token follows.

@@ -188,6 +188,22 @@ class SlotPool:
             self.evict(slot)
         return True
 
+    def adopt(self, slot: Slot, tokens: array[int]) -> bool:
+        """Have `slot` hold `tokens`, whose memory is put there from outside, instead of what it
+        holds; False if there is no room. Nobody may be running in it.
+        """
+        self.evict(slot)
+        if not self.evict_until(len(tokens)):
+            return False
+        slot.cells = array("i", self.cells.take(len(tokens)))
+        slot.tokens = tokens[:]
+        self._touch(slot)
+        return True
+
+    def erase(self, slot: Slot) -> None:
+        """Forget what `slot` holds. Nobody may be running in it."""
+        self._truncate(slot, 0)
+
     def clear(self) -> None:
         """Forget everything that is kept, in host memory too; nobody may be running."""
         for slot in self.slots:

@@ -57,6 +57,8 @@ class ServerConfig:
     metrics: bool = True
     slots: bool = True
     props: bool = False
+    # Where slots are saved; without it they are not.
+    slot_save_path: Path | None = None
 
     # Limits.
     drain_seconds: float = 30.0

@@ -183,6 +183,14 @@ def folder(text: str) -> Path:
     return found
 
 
+def existing_folder(text: str) -> Path:
+    """A directory that is there."""
+    found = path(text)
+    if not found.is_dir():
+        raise ValueError(f"{text} is no folder")
+    return found.absolute()
+
+
 def device_budgets(text: str) -> tuple[tuple[str, int], ...]:
     """`NAME=MB,...`."""
     budgets = []

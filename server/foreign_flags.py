@@ -63,7 +63,7 @@ NOT_SUPPORTED: Mapping[str, str] = {
         ("--no-jinja -nocb --no-cont-batching --no-cache-prompt --no-warmup", _ALWAYS),
         ("--context-shift", "no prompt or answer is ever shortened: an overflow is an error"),
         ("--models-preset", "settings of single models are in the file of --config"),
-        ("--rerank --reranking --slot-save-path --tags", _NOT_OURS),
+        ("--rerank --reranking --tags", _NOT_OURS),
         ("--numa -C --cpu-mask -Cr --cpu-range --cpu-strict --prio --poll --rpc", _NOT_OURS),
         ("-dev --device -ot --override-tensor -cmoe --cpu-moe -ncmoe --n-cpu-moe", _NOT_OURS),
         ("-kvo --kv-offload -nkvo --no-kv-offload --keep --no-host", _NOT_OURS),

@@ -1,7 +1,15 @@
 """The flags of what is answered, of limits, and of logs."""
 
 from server.flag import Flag
-from server.flag_values import choice, integer, path, seconds, seconds_or_never, verbosity
+from server.flag_values import (
+    choice,
+    existing_folder,
+    integer,
+    path,
+    seconds,
+    seconds_or_never,
+    verbosity,
+)
 
 ENDPOINTS_FLAGS = (
     Flag(
@@ -21,6 +29,14 @@ ENDPOINTS_FLAGS = (
         target="props",
         env="LLAMA_ARG_ENDPOINT_PROPS",
         help="accept POST /props, which changes nothing yet; GET is always answered",
+    ),
+    Flag(
+        names=("--slot-save-path",),
+        target="slot_save_path",
+        parse=existing_folder,
+        metavar="FOLDER",
+        help="where POST /slots/{id_slot}?action=save keeps its files; whoever may write there is "
+        "trusted",
     ),
 )
 

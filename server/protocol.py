@@ -27,6 +27,8 @@ class RefusalKind(StrEnum):
     """The request is wrong (template, grammar, a value out of range)."""
     CONTEXT_OVERFLOW = "context_overflow"
     """The prompt can never fit; both numbers are given."""
+    BUSY = "busy"
+    """Not now; trying again later can help."""
     FAILED = "failed"
     """The engine cannot take requests any more, or a bug of ours."""
 

@@ -60,8 +60,38 @@ class SetAdapters(msgspec.Struct, frozen=True, tag="set_adapters"):
     scales: dict[int, float]
 
 
+class SaveSlot(msgspec.Struct, frozen=True, tag="save_slot"):
+    """Write what a sequence id keeps into the file `path`, which whoever sends this has checked."""
+
+    slot: int
+    path: str
+
+
+class RestoreSlot(msgspec.Struct, frozen=True, tag="restore_slot"):
+    """Have a sequence id keep what the file `path` has."""
+
+    slot: int
+    path: str
+
+
+class EraseSlot(msgspec.Struct, frozen=True, tag="erase_slot"):
+    """Forget what a sequence id keeps."""
+
+    slot: int
+
+
 Task: TypeAlias = (
-    Tokenize | Detokenize | Render | Embed | Rank | ListSlots | ListAdapters | SetAdapters
+    Tokenize
+    | Detokenize
+    | Render
+    | Embed
+    | Rank
+    | ListSlots
+    | ListAdapters
+    | SetAdapters
+    | SaveSlot
+    | RestoreSlot
+    | EraseSlot
 )
 
 
@@ -141,4 +171,14 @@ class AdapterList(msgspec.Struct, frozen=True, tag="adapters"):
     adapters: tuple[AdapterInfo, ...]
 
 
-TaskResult: TypeAlias = Tokens | Text | Rendered | Vectors | Scores | SlotList | AdapterList
+class SlotMoved(msgspec.Struct, frozen=True, tag="slot_moved"):
+    """Answers SaveSlot, RestoreSlot and EraseSlot; the file's bytes, if there is one."""
+
+    n_tokens: int
+    n_bytes: int = 0
+    milliseconds: float = 0.0
+
+
+TaskResult: TypeAlias = (
+    Tokens | Text | Rendered | Vectors | Scores | SlotList | AdapterList | SlotMoved
+)

@@ -274,6 +274,8 @@ def _refusal(message: Refused) -> ApiError:
     match message.kind:
         case RefusalKind.CONTEXT_OVERFLOW:
             return ContextOverflowError(message.message, message.n_prompt_tokens, message.n_ctx)
+        case RefusalKind.BUSY:
+            return UnavailableError(message.message, retry_after=1)
         case RefusalKind.INVALID:
             return InvalidRequestError(message.message, param=message.param)
         case RefusalKind.FAILED:

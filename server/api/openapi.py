@@ -19,6 +19,10 @@ from server.replies import json_reply
 
 _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(?P<name>\w+)[^}]*\}")
+_PARAMETERS = {
+    "model_id": "the model's id: its file, in sub-folders with slashes or %2F",
+    "id_slot": "a sequence id, from 0",
+}
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
 _STREAM_TEXT = "server-sent events; each has `data:` with one JSON document, or a comment"
 # The page asks for the description, and for nothing else.
@@ -124,7 +128,7 @@ def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
             "name": match["name"],
             "in": "path",
             "required": True,
-            "description": "the model's id: its file, in sub-folders with slashes or %2F",
+            "description": _PARAMETERS[match["name"]],
             "schema": {"type": "string", "minLength": 1},
         }
         for match in _PARAMETER.finditer(path)

@@ -10,7 +10,7 @@ from server.api import openai, openapi, ops, probes, v2_chat, v2_events, v2_mode
 from server.api.anthropic import handlers as anthropic
 from server.api.completions import handlers as texts
 from server.api.embeddings import handlers as vectors
-from server.api.llama_server import adapters, completion, props, slots, text
+from server.api.llama_server import adapters, completion, props, slot_actions, slots, text
 from server.api.llama_server import models as llama_server_models
 from server.api.ollama import handlers as ollama
 from server.api.ollama import models as ollama_models
@@ -75,6 +75,7 @@ def _table() -> list[web.RouteDef]:
         web.get("/lora-adapters", adapters.list_adapters),
         web.post("/lora-adapters", adapters.set_adapters),
         web.get("/slots", slots.list_slots),
+        web.post("/slots/{id_slot}", slot_actions.act_on_slot),
         web.post("/models/load", llama_server_models.load_model),
         web.post("/models/unload", llama_server_models.unload_model),
         web.get("/models/sse", llama_server_models.watch_models),

@@ -24,7 +24,7 @@ from server.protocol import (
     Progress,
     Submit,
 )
-from server.tasks import TaskResult
+from server.tasks import RestoreSlot, SaveSlot, TaskResult
 from server.worker.answers import AnswerDesk
 from server.worker.engine_port import EngineEvents, EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.heartbeat import Heartbeat
@@ -45,7 +45,7 @@ Message: TypeAlias = Load | Estimate | Submit | Ask
 class Intake:
     """Takes what the reader thread got from the server, one after the other, on its own thread.
 
-    Long texts have a thread of their own, where they hold up nobody but each other, and so have
+    Long texts and slot files have a thread where they hold up nobody but each other, and so have
     pictures and sounds, which take seconds to encode. `cancel` and
     `engine` are for the reader thread, which must not wait for a long prompt.
     """
@@ -79,7 +79,7 @@ class Intake:
                 self._waiting.add(message.request_id)
         if has_media(message):
             self._media_queue.put(message)
-        elif n_characters(message) > _LONG_CHARACTERS:
+        elif n_characters(message) > _LONG_CHARACTERS or _moves_files(message):
             self._long_queue.put(message)
         else:
             self._queue.put(message)
@@ -230,3 +230,7 @@ class Intake:
             self.engine.close()
         self._sender.close()
         os._exit(EXIT_ENGINE_FAILED)
+
+
+def _moves_files(message: Message) -> bool:
+    return isinstance(message, Ask) and isinstance(message.task, SaveSlot | RestoreSlot)

@@ -7,11 +7,23 @@ from llamabind.errors import InvalidParameterError
 from llamabind.prompting import Prompter, PromptRequests
 from server.job import Job
 from server.protocol import LoadedModel, Stats
-from server.tasks import Detokenize, Embed, Rank, Render, Task, TaskResult, Tokenize
+from server.tasks import (
+    Detokenize,
+    Embed,
+    EraseSlot,
+    Rank,
+    Render,
+    RestoreSlot,
+    SaveSlot,
+    Task,
+    TaskResult,
+    Tokenize,
+)
 from server.worker.engine_port import EngineEvents
 from server.worker.engine_tasks import EngineTasks
 from server.worker.media import MediaEncoder
 from server.worker.requests import RequestMaker
+from server.worker.slot_files import SlotFiles
 from server.worker.tasks import TextTasks
 
 
@@ -37,6 +49,7 @@ class LlamaEngine:
         self._texts = TextTasks(engine.tokenizer, self._requests.render)
         self._thread = EngineThread(engine, events.on_step, events.on_failure)
         self._tasks = EngineTasks(self._thread)
+        self._slot_files = SlotFiles(self._thread)
 
     def describe(self) -> LoadedModel:
         """The effective settings and sizes."""
@@ -63,6 +76,8 @@ class LlamaEngine:
                 raise InvalidParameterError(
                     "model", "it is loaded to generate text; load it with embedding: true"
                 )
+            case SaveSlot() | RestoreSlot() | EraseSlot():
+                return self._slot_files.perform(task)
             case _:
                 return self._tasks.perform(task)
 

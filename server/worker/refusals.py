@@ -6,6 +6,8 @@ from llamabind.errors import (
     InvalidParameterError,
     LlamaError,
     PromptTooLongError,
+    SlotBusyError,
+    StateError,
     TokenizeError,
 )
 from server.protocol import RefusalKind, Refused
@@ -33,6 +35,10 @@ def refusal(request_id: str, error: LlamaError, text_param: str = "messages") ->
             param = "messages"
         case TokenizeError():
             param = text_param
+        case SlotBusyError():
+            kind = RefusalKind.BUSY
+        case StateError():
+            param = "filename"
         case _:
             kind = RefusalKind.FAILED
     return Refused(request_id=request_id, kind=kind, message=message, param=param)

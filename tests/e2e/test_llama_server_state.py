@@ -8,11 +8,14 @@ from server_process import TINY, ServerProcess, next_event, until
 
 pytestmark = pytest.mark.e2e
 
+_STORY = "Once upon a time there was a small dog who lived in a house by the sea with a cat. " * 3
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder: Path = tmp_path_factory.mktemp("models")
-    with ServerProcess(folder) as process:
+    states: Path = tmp_path_factory.mktemp("states")
+    with ServerProcess(folder, "--slot-save-path", str(states)) as process:
         process.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 1024, "threads": 1})
         yield process
 
@@ -47,3 +50,37 @@ def test_slots_tell_of_a_running_request_and_then_keep_its_prefix(server: Server
         return any(slot["n_prompt_tokens"] > 5 and not slot["is_processing"] for slot in slots)
 
     until(kept, "the cancelled request's prefix is kept")
+
+
+def test_a_slot_survives_a_reload_of_its_model_in_a_file(server: ServerProcess) -> None:
+    body = {"model": TINY, "prompt": _STORY, "temperature": 0, "n_predict": 8, "ignore_eos": True}
+    first = server.post("/completion", body | {"cache_prompt": False})
+    n_tokens = first["tokens_evaluated"] + first["tokens_predicted"] - 1
+    save = f"/slots/{first['id_slot']}?action=save"
+    saved = server.post(save, {"model": TINY, "filename": "story.bin"})
+    assert saved["n_saved"] == n_tokens
+    server.post(f"/api/v2/models/{TINY}/unload")
+    server.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 1024, "threads": 1})
+    restored = server.post("/slots/1?action=restore", {"model": TINY, "filename": "story.bin"})
+    assert (restored["n_restored"], restored["n_read"]) == (n_tokens, saved["n_written"])
+    again = server.post("/completion", body)
+    assert again["tokens_cached"] == first["tokens_evaluated"] - 1
+    assert again["content"] == first["content"]
+    n_erased = [
+        server.post(f"/slots/{slot['id']}?action=erase", {"model": TINY})["n_erased"]
+        for slot in server.get(f"/slots?model={TINY}")
+    ]
+    assert n_erased[again["id_slot"]] == n_tokens
+    assert server.post("/completion", body)["tokens_cached"] == 0
+
+
+def test_a_file_is_for_the_settings_it_was_saved_with(server: ServerProcess) -> None:
+    body = {"model": TINY, "prompt": _STORY, "n_predict": 1}
+    slot = server.post("/completion", body)["id_slot"]
+    server.post(f"/slots/{slot}?action=save", {"model": TINY, "filename": "f16.bin"})
+    server.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 1024, "cache_type_k": "q8_0"})
+    status, document = server.request(
+        "POST", "/slots/0?action=restore", {"model": TINY, "filename": "f16.bin"}
+    )
+    assert (status, document["error"]["param"]) == (400, "filename")
+    assert "other settings" in document["error"]["message"]

@@ -29,6 +29,8 @@ from llamabind.errors import (
     InvalidParameterError,
     ModelLoadError,
     PromptTooLongError,
+    SlotBusyError,
+    StateError,
     TemplateRefusedError,
 )
 from llamabind.output_parser import MessageDelta, ToolCallDelta
@@ -48,15 +50,19 @@ from server.tasks import (
     AdapterList,
     Detokenize,
     Embed,
+    EraseSlot,
     ListAdapters,
     ListSlots,
     Rank,
     Render,
     Rendered,
+    RestoreSlot,
+    SaveSlot,
     Scores,
     SetAdapters,
     SlotInfo,
     SlotList,
+    SlotMoved,
     SlotRequest,
     Task,
     TaskResult,
@@ -181,7 +187,7 @@ class ScriptedEngine:
             return SlotList(tuple(self._slots()))
         if isinstance(task, Detokenize):
             return Text(" ".join(map(str, task.tokens)))
-        return _vectors(task)
+        return _vectors(task) if isinstance(task, Embed | Rank) else _move(task)
 
     def _adapters(self, task: ListAdapters | SetAdapters) -> AdapterList:
         if isinstance(task, SetAdapters):
@@ -316,6 +322,23 @@ def _part_text(part: dict[str, Any]) -> str:
     if part["type"] == "text":
         return part["text"]
     return f"{part['type']}:{len(part['data'])}:{part['param']}"
+
+
+def _move(task: Task) -> SlotMoved:
+    """Slot 7 is busy, 9 is not there."""
+    assert isinstance(task, SaveSlot | RestoreSlot | EraseSlot)
+    if task.slot == 7:
+        raise SlotBusyError("slot 7 is computing")
+    if task.slot == 9:
+        raise InvalidParameterError("id_slot", "slot 9 is not in 0..8")
+    if isinstance(task, EraseSlot):
+        return SlotMoved(84)
+    path = Path(task.path)
+    if isinstance(task, SaveSlot):
+        path.write_text(f"slot {task.slot}")
+    if not path.exists():
+        raise StateError("the slot file cannot be read")
+    return SlotMoved(84, path.stat().st_size, 2.5)
 
 
 def _vectors(task: Task) -> TaskResult:

@@ -95,6 +95,14 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         errors=(*MODEL, *BODY, *BUSY, 409),
         query=_MODEL,
     ),
+    ("POST", "/slots/{id_slot}"): Operation(
+        tag="llama-server",
+        summary="Save what a sequence id keeps to a file, restore it, or forget it",
+        body=schema_state.SlotFileBody,
+        reply=schema_state.SlotMovedDocument,
+        errors=(*MODEL, *BODY, *BUSY, 409),
+        query=(*_MODEL, ("action", {"type": "string"})),
+    ),
     ("POST", "/models/load"): Operation(
         tag="llama-server",
         summary="Begin to load a model; does not wait for the end",

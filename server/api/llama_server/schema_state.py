@@ -62,3 +62,23 @@ class SlotDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     n_prompt_tokens_cache: Count | UnsetType = UNSET
     params: dict[str, Any] | UnsetType = UNSET
     next_token: list[NextToken] | UnsetType = UNSET
+
+
+class SlotFileBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of POST /slots/{id_slot}; erasing needs none."""
+
+    filename: str | None = None
+    model: Annotated[str, Meta(min_length=1)] | None = None
+
+
+class SlotMovedDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of POST /slots/{id_slot}: tokens and bytes that were saved, restored or erased."""
+
+    id_slot: Count
+    filename: str | UnsetType = UNSET
+    n_saved: Count | UnsetType = UNSET
+    n_written: Count | UnsetType = UNSET
+    n_restored: Count | UnsetType = UNSET
+    n_read: Count | UnsetType = UNSET
+    n_erased: Count | UnsetType = UNSET
+    timings: dict[str, float] | UnsetType = UNSET

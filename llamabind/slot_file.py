@@ -1,0 +1,84 @@
+"""Slot files: the memory of one sequence on disk, with its tokens and what model it is good for."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from llamabind.errors import StateError
+from llamabind.saved_state import SavedState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MAGIC: Final = b"LBSLOT01"
+_HEADER: Final = struct.Struct("<8sII")  # magic, CRC-32 of what follows but the state, n_tokens
+_KEY_BYTES: Final = 32
+_TOKEN_BYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SlotContent:
+    """The KV of exactly `tokens`; `key`, 32 bytes, says which model and settings it is good for."""
+
+    key: bytes
+    tokens: array[int]
+    state: SavedState
+
+
+def write_slot_file(path: Path, content: SlotContent) -> int:
+    """Write a file in one go, for its owner only, and return its size. Raises StateError."""
+    head = content.key + np.asarray(content.tokens, "<i4").tobytes()
+    header = _HEADER.pack(_MAGIC, zlib.crc32(head), len(content.tokens))
+    data = b"".join((header, head, content.state.to_bytes()))
+    # Whoever reads meanwhile gets the old file or the new one, never a part.
+    part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise StateError(f"the slot file {path.name!r} cannot be written: {reason}") from None
+    return len(data)
+
+
+def read_slot_file(path: Path, key: bytes, max_bytes: int) -> tuple[SlotContent, int]:
+    """Return what write_slot_file wrote, and the size of the file.
+
+    Raises StateError for a file that is missing, damaged, larger than `max_bytes`, or of another
+    key.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StateError(f"the slot file {path.name!r} cannot be read: {reason}") from None
+    if len(raw) > max_bytes:
+        raise StateError(f"the slot file {path.name!r} is larger than any state of this model")
+    return _parse(raw, path.name, key), len(raw)
+
+
+def _parse(raw: bytes, name: str, key: bytes) -> SlotContent:
+    if len(raw) < _HEADER.size or not raw.startswith(_MAGIC):
+        raise StateError(f"{name!r} is no slot file of llamabind")
+    _, checksum, n_tokens = _HEADER.unpack_from(raw)
+    end = _HEADER.size + _KEY_BYTES + n_tokens * _TOKEN_BYTES
+    head = raw[_HEADER.size : end]
+    if len(raw) < end or zlib.crc32(head) != checksum:
+        raise StateError(f"the slot file {name!r} is damaged")
+    if head[:_KEY_BYTES] != key:
+        raise StateError(
+            f"the slot file {name!r} was saved by another model, or with other settings of the load"
+        )
+    tokens = array("i", np.frombuffer(head[_KEY_BYTES:], "<i4").tolist())
+    return SlotContent(key, tokens, SavedState.from_bytes(raw[end:]))

@@ -1,0 +1,85 @@
+"""llama-server's POST /slots/{id_slot}: what a slot keeps is saved, restored or erased."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+from server.access import require_admin
+from server.api.llama_server.schema_state import SlotFileBody, SlotMovedDocument
+from server.api.served_model import served_model
+from server.errors import InvalidRequestError, NotSupportedError, StateConflictError
+from server.file_names import check_file_name
+from server.inquiry import ask
+from server.keys import CONFIG, REGISTRY
+from server.replies import json_reply, read_body
+from server.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
+
+_ACTIONS = ("save", "restore", "erase")
+_MAX_SLOT = 1 << 16
+
+
+async def act_on_slot(request: web.Request) -> web.Response:
+    """POST /slots/{id_slot}?action=save, restore or erase; files are in --slot-save-path."""
+    folder = request.app[CONFIG].slot_save_path
+    if folder is None:
+        raise NotSupportedError("slots are kept in no folder; start with --slot-save-path FOLDER")
+    require_admin(request)
+    slot, action = _slot(request), request.query.get("action", "")
+    if action not in _ACTIONS:
+        raise InvalidRequestError(
+            f"'action' is {action!r}, expected one of {', '.join(_ACTIONS)}", param="action"
+        )
+    body = await read_body(request, SlotFileBody, empty=SlotFileBody())
+    name = served_model(request, body.model or request.query.get("model"))
+    entry = await request.app[REGISTRY].find(name)
+    if action != "restore" and not entry.is_in_memory:
+        raise StateConflictError(
+            f"model {entry.id!r} is not loaded, so it keeps nothing", code="model_not_loaded"
+        )
+    task = _task(action, slot, folder, body.filename)
+    moved = await ask(request.app[REGISTRY], entry.id, task)
+    assert isinstance(moved, SlotMoved)
+    return json_reply(_document(task, body.filename or "", moved))
+
+
+def _slot(request: web.Request) -> int:
+    text = request.match_info["id_slot"]
+    if not (text.isascii() and text.isdigit()) or int(text) > _MAX_SLOT:
+        raise InvalidRequestError(f"'id_slot' is {text!r}, expected a number", param="id_slot")
+    return int(text)
+
+
+def _task(
+    action: str, slot: int, folder: Path, name: str | None
+) -> SaveSlot | RestoreSlot | EraseSlot:
+    if action == "erase":
+        return EraseSlot(slot)
+    if name is None:
+        raise InvalidRequestError("field 'filename' is required", param="filename")
+    check_file_name("filename", name)
+    kind = SaveSlot if action == "save" else RestoreSlot
+    return kind(slot, str(folder / name))
+
+
+def _document(
+    task: SaveSlot | RestoreSlot | EraseSlot, name: str, moved: SlotMoved
+) -> SlotMovedDocument:
+    match task:
+        case SaveSlot():
+            return SlotMovedDocument(
+                id_slot=task.slot,
+                filename=name,
+                n_saved=moved.n_tokens,
+                n_written=moved.n_bytes,
+                timings={"save_ms": moved.milliseconds},
+            )
+        case RestoreSlot():
+            return SlotMovedDocument(
+                id_slot=task.slot,
+                filename=name,
+                n_restored=moved.n_tokens,
+                n_read=moved.n_bytes,
+                timings={"restore_ms": moved.milliseconds},
+            )
+        case EraseSlot():
+            return SlotMovedDocument(id_slot=task.slot, n_erased=moved.n_tokens)

@@ -1,0 +1,46 @@
+"""SlotFiles: what sequence ids keep, to files and back. Blocking: not for the engine's thread."""
+
+import time
+from pathlib import Path
+
+from llamabind import Engine, EngineThread
+from llamabind.slot_file import read_slot_file, write_slot_file
+from server.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
+
+
+class SlotFiles:
+    """Moves states between an engine and the disk. Any thread but the engine's.
+
+    The engine's thread only copies memory; files are read and written by the caller's.
+    """
+
+    def __init__(self, thread: EngineThread[Engine]) -> None:
+        self._thread = thread
+
+    def perform(self, task: SaveSlot | RestoreSlot | EraseSlot) -> SlotMoved:
+        """Return what was moved. Raises LlamaError."""
+        started = time.perf_counter()
+        n_tokens, n_bytes = self._move(task)
+        return SlotMoved(n_tokens, n_bytes, 1e3 * (time.perf_counter() - started))
+
+    def _move(self, task: SaveSlot | RestoreSlot | EraseSlot) -> tuple[int, int]:
+        match task:
+            case SaveSlot(slot, path):
+                return self._save(slot, Path(path))
+            case RestoreSlot(slot, path):
+                return self._restore(slot, Path(path))
+            case EraseSlot(slot):
+                call = self._thread.call(lambda engine: engine.slot_exchange.erase(slot))
+                return call.result(), 0
+
+    def _save(self, slot: int, path: Path) -> tuple[int, int]:
+        content = self._thread.call(lambda engine: engine.slot_exchange.take(slot)).result()
+        return len(content.tokens), write_slot_file(path, content)
+
+    def _restore(self, slot: int, path: Path) -> tuple[int, int]:
+        key, limit = self._thread.call(
+            lambda engine: (engine.slot_exchange.key, engine.slot_exchange.max_file_bytes)
+        ).result()
+        content, n_bytes = read_slot_file(path, key, limit)
+        self._thread.call(lambda engine: engine.slot_exchange.put(slot, content)).result()
+        return len(content.tokens), n_bytes

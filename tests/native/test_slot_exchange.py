@@ -1,0 +1,90 @@
+"""The memory of a slot, to a file and back, in every kind of memory."""
+
+import pytest
+from engine_runs import make_request, run, submit, tiny_engine
+
+from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
+from llamabind.slot_file import SlotContent, read_slot_file, write_slot_file
+
+pytestmark = pytest.mark.native
+
+PROMPT = tuple(range(300, 380))
+_LAYOUTS = {"unified": {"kv_unified": True}, "streams": {"kv_unified": False}}
+
+
+@pytest.fixture(params=_LAYOUTS)
+def engine(request):
+    with tiny_engine(n_ctx=1024, n_parallel=2, **_LAYOUTS[request.param]) as engine:
+        yield engine
+
+
+def _answer(engine, request_id, prompt=PROMPT, n=8):
+    return run(engine, make_request(request_id, prompt, n))[request_id]
+
+
+def _tokens(outputs):
+    return [token for output in outputs for token in output.token_ids]
+
+
+def test_a_restored_slot_is_reused_and_answers_as_before(engine, tmp_path):
+    exchange = engine.slot_exchange
+    first = _answer(engine, "first")
+    slot = first[-1].seq_id
+    content = exchange.take(slot)
+    # The last token was sampled, and nothing followed it that would have computed it.
+    assert len(content.tokens) == len(PROMPT) + len(_tokens(first)) - 1
+    path = tmp_path / "a.bin"
+    n_bytes = write_slot_file(path, content)
+    assert path.stat().st_size == n_bytes <= exchange.max_file_bytes
+    assert path.stat().st_mode & 0o777 == 0o600
+    for report in engine.report_slots():
+        exchange.erase(report.seq_id)
+    assert _answer(engine, "none", PROMPT[:40])[-1].usage.cached_tokens == 0
+    restored, n_read = read_slot_file(path, exchange.key, exchange.max_file_bytes)
+    assert n_read == n_bytes
+    exchange.put(1, restored)
+    engine.check_idle()
+    again = _answer(engine, "again")
+    assert again[-1].usage.cached_tokens == len(PROMPT) - 1
+    assert _tokens(again) == _tokens(first)
+    engine.check_idle()
+
+
+def test_erasing_tells_how_much_it_was_and_is_for_good(engine):
+    slot = _answer(engine, "a")[-1].seq_id
+    assert engine.slot_exchange.erase(slot) >= len(PROMPT)
+    assert engine.slot_exchange.erase(slot) == 0
+    engine.check_idle()
+
+
+def test_a_slot_that_computes_and_one_that_is_not_there_are_refused(engine):
+    submit(engine, make_request("a", PROMPT, 50))
+    engine.step()
+    [busy] = [report.seq_id for report in engine.report_slots() if report.running]
+    for action in (engine.slot_exchange.take, engine.slot_exchange.erase):
+        with pytest.raises(SlotBusyError):
+            action(busy)
+        with pytest.raises(InvalidParameterError, match="is not in 0"):
+            action(99)
+    engine.abort_all()
+    empty = next(r.seq_id for r in engine.report_slots() if r.n_tokens == 0)
+    with pytest.raises(InvalidParameterError, match="keeps nothing"):
+        engine.slot_exchange.take(empty)
+
+
+def test_a_content_of_something_else_is_refused_and_nothing_is_left(engine):
+    slot = _answer(engine, "a")[-1].seq_id
+    good = engine.slot_exchange.take(slot)
+    wrong = [
+        SlotContent(bytes(32), good.tokens, good.state),
+        SlotContent(good.key, good.tokens[:0], good.state),
+        SlotContent(good.key, good.tokens[:5], good.state),
+        SlotContent(good.key, type(good.tokens)("i", [10**6] * 4), good.state),
+        SlotContent(good.key, good.tokens * 100, good.state),
+    ]
+    for content in wrong:
+        with pytest.raises(StateError):
+            engine.slot_exchange.put(1, content)
+        engine.check_idle()
+    engine.slot_exchange.put(1, good)
+    engine.check_idle()
