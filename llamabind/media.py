@@ -50,6 +50,18 @@ class EncodedMedium:
         )
 
     @property
+    def n_at_once(self) -> int:
+        """How many tokens one decode must take: the largest part that is not causal."""
+        return max(
+            (
+                len(piece.embeddings)
+                for piece in self.pieces
+                if isinstance(piece, MediaVectors) and not piece.is_causal
+            ),
+            default=0,
+        )
+
+    @property
     def n_bytes(self) -> int:
         """The size of all its vectors."""
         return sum(

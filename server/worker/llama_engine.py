@@ -44,7 +44,7 @@ class LlamaEngine:
         self._loaded = loaded
         self.projector = projector
         prompter = Prompter(engine.tokenizer, engine.chat_template, engine.shape.n_ctx)
-        media = MediaEncoder(projector, engine.shape.n_ctx)
+        media = MediaEncoder(projector, n_ctx=engine.shape.n_ctx, n_ubatch=engine.context.n_ubatch)
         self._requests = RequestMaker(prompter, engine.tokenizer, media)
         self._texts = TextTasks(engine.tokenizer, self._requests.render)
         self._thread = EngineThread(engine, events.on_step, events.on_failure)

@@ -4,12 +4,14 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llamabind import Projector
 from llamabind.errors import InvalidParameterError, PromptTooLongError
 from llamabind.media import EncodedMedium
 from llamabind.media_marks import is_medium
+
+if TYPE_CHECKING:
+    from llamabind import Projector
 
 # A conversation comes back with all its pictures at every turn.
 _CACHE_BYTES = 64 << 20
@@ -18,12 +20,14 @@ _CACHE_BYTES = 64 << 20
 class MediaEncoder:
     """Encodes, and remembers the latest results. Any thread, one after the other.
 
-    `projector` is None for a model that only reads text. `n_ctx` is the most a prompt may have.
+    `projector` is None for a model that only reads text. `n_ctx` is the most a prompt may have,
+    `n_ubatch` what a medium may that is not causal.
     """
 
-    def __init__(self, projector: Projector | None, n_ctx: int) -> None:
+    def __init__(self, projector: "Projector | None", *, n_ctx: int, n_ubatch: int) -> None:
         self._projector = projector
         self._n_ctx = n_ctx
+        self._n_ubatch = n_ubatch
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, EncodedMedium] = OrderedDict()
         self._n_bytes = 0
@@ -60,10 +64,19 @@ class MediaEncoder:
         medium = self._known.get(key)
         if medium is None:
             medium = self._projector.encode_file(data, param)
+            self._check(medium, param)
             self._remember(key, medium)
         else:
             self._known.move_to_end(key)
         return {"type": part["type"], "medium": medium, "param": param}
+
+    def _check(self, medium: EncodedMedium, param: str) -> None:
+        if medium.n_at_once > self._n_ubatch:
+            raise InvalidParameterError(
+                param,
+                f"takes {medium.n_at_once} tokens at once, more than n_ubatch, {self._n_ubatch}: "
+                "load the model with a larger one",
+            )
 
     def _remember(self, key: bytes, medium: EncodedMedium) -> None:
         if medium.n_bytes > _CACHE_BYTES:

@@ -8,8 +8,13 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from png_file import png
 from random_bert import BertShape, write_random_bert
+from random_clip import write_random_clip
+
+from llamabind import read_gguf_header
 
 pytestmark = pytest.mark.native
 
@@ -26,6 +31,10 @@ def reader_dir(tmp_path, vocab_dir, monkeypatch) -> Path:
     write_random_bert(tmp_path / "reranker.gguf", vocab, RANK, BertShape(n_scores=1))
     (tmp_path / BUNDLED).parent.mkdir(parents=True)
     shutil.copy(ROOT / BUNDLED, tmp_path / BUNDLED)
+    width = read_gguf_header(ROOT / BUNDLED).embedding_length
+    assert width is not None
+    write_random_clip(tmp_path / "mmproj.gguf", width)
+    (tmp_path / "cat.png").write_bytes(png(np.zeros((8, 8, 3), np.uint8)))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

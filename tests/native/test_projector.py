@@ -1,5 +1,6 @@
 """A projector turns pictures into vectors that the text model could read."""
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,31 @@ def test_a_picture_file_is_read_as_its_pixels(projector: Projector) -> None:
     [vectors] = projector.encode_file(png(pixels)).pieces
     assert isinstance(vectors, MediaVectors)
     np.testing.assert_array_equal(vectors.embeddings, vectors_of(projector, pixels))
+
+
+def test_a_bitmap_file_is_the_same_picture(projector: Projector) -> None:
+    pixels = picture(5, 8, 12)
+    data = pixels[::-1, :, ::-1].tobytes()  # from below, blue first; rows of 36 bytes
+    header = struct.pack("<2sIHHI", b"BM", 54 + len(data), 0, 0, 54)
+    info = struct.pack("<IiiHHIIiiII", 40, 12, 8, 1, 24, 0, len(data), 0, 0, 0, 0)
+    found = projector.encode_file(header + info + data)
+    [vectors] = found.pieces
+    assert isinstance(vectors, MediaVectors)
+    np.testing.assert_array_equal(vectors.embeddings, vectors_of(projector, pixels))
+
+
+def test_a_picture_with_any_byte_wrong_is_read_or_refused(projector: Projector) -> None:
+    data = png(picture(6, 9, 7))
+    results = set()
+    for place in range(len(data)):
+        for change in (0x01, 0x80, 0xFF):
+            damaged = bytearray(data)
+            damaged[place] ^= change
+            try:
+                results.add(projector.encode_file(bytes(damaged)).n_tokens)
+            except InvalidParameterError as error:
+                results.add(error.field)
+    assert results == {N_IMAGE_TOKENS, "media"}
 
 
 @pytest.mark.parametrize("damage", [slice(0, 60), slice(0, 20)])

@@ -9,6 +9,7 @@ What it does depends on the file it loads and on the last user message:
   "echo: <r> hm </r> a"                         with reasoning, and tool calls as <name> {} </name>
   "die" / "break" / "refuse" / "bug"            SIGKILL after some words / the engine fails /
                                                 a bad template / an unexpected exception
+  "stuck"                                       its prompt is never ready
 """
 
 import argparse
@@ -143,6 +144,8 @@ class ScriptedEngine:
             raise TemplateRefusedError("roles must alternate")
         if text == "bug":
             raise KeyError("bug")
+        if text.startswith("stuck"):
+            threading.Event().wait()
         n_prompt = int(text.split()[1]) if text.startswith("long") else 5
         return PromptRequests(
             tuple(

@@ -1,6 +1,8 @@
 """Pictures and sounds in requests: which are taken, and how the others are refused."""
 
+import asyncio
 import base64
+import contextlib
 import io
 import json
 import struct
@@ -262,3 +264,15 @@ async def test_a_picture_of_a_response_keeps_its_place(client: Client) -> None:
     assert response.status == 200, answer
     text = answer["output"][0]["content"][0]["text"].strip()
     assert text == f"media:{len(PNG)}:input[1].content[1].image_url"
+
+
+async def test_texts_do_not_wait_for_pictures_that_are_encoded(client: Client) -> None:
+    stuck = body(image(data_url(PNG)))
+    stuck["messages"][0]["content"][0]["text"] = "stuck"
+    waiting = asyncio.create_task(client.post("/v1/chat/completions", json=stuck))
+    for _ in range(3):
+        assert await _answer(client, {"type": "text", "text": "a"}) == "a"
+    assert not waiting.done()
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting

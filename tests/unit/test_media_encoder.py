@@ -1,0 +1,85 @@
+"""The worker encodes what conversations bring, once, and names what it cannot."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llamabind.errors import InvalidParameterError, PromptTooLongError
+from llamabind.media import EncodedMedium, MediaVectors
+from server.worker import media
+from server.worker.media import MediaEncoder
+
+
+class FakeProjector:
+    """A vector for each byte of a file; those that begin with "both" are not causal."""
+
+    def __init__(self) -> None:
+        self.encoded: list[bytes] = []
+
+    def encode_file(self, data: bytes, field: str) -> EncodedMedium:
+        self.encoded.append(data)
+        vectors = MediaVectors(np.ones((len(data), 4), np.float32), not data.startswith(b"both"))
+        return EncodedMedium(data, ((1,), vectors))
+
+
+def make(projector: FakeProjector | None = None, n_ctx: int = 64, n_ubatch: int = 8) -> Any:
+    return MediaEncoder(projector, n_ctx=n_ctx, n_ubatch=n_ubatch)  # type: ignore[arg-type]
+
+
+def messages(*files: bytes) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = [{"type": "text", "text": "?"}]
+    parts += [
+        {"type": "media", "data": data, "param": f"file {index}"}
+        for index, data in enumerate(files)
+    ]
+    return [{"role": "system", "content": "a"}, {"role": "user", "content": parts}]
+
+
+def test_files_become_media_at_their_places() -> None:
+    system, user = make(FakeProjector()).encode(messages(b"cat", b"dog"))
+    assert system == {"role": "system", "content": "a"}
+    text, cat, dog = user["content"]
+    assert text == {"type": "text", "text": "?"}
+    assert (cat["medium"].digest, cat["param"]) == (b"cat", "file 0")
+    assert (dog["medium"].digest, dog["medium"].n_tokens) == (b"dog", 4)
+
+
+def test_a_conversation_that_comes_back_is_not_encoded_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(media, "_CACHE_BYTES", 100)
+    projector = FakeProjector()
+    encoder = make(projector)
+    for files in ((b"cat",), (b"cat", b"dog"), (b"bear",), (b"dog",), (b"cat",)):
+        encoder.encode(messages(*files))
+    # 48 bytes each, 64 for the bear, which takes the place of both others.
+    assert projector.encoded == [b"cat", b"dog", b"bear", b"dog", b"cat"]
+    encoder.encode(messages(b"dog"))
+    assert projector.encoded[5:] == []
+    encoder.encode(messages(b"a giant of a picture, in fact"))
+    encoder.encode(messages(b"cat"))
+    assert len(projector.encoded) == 6
+
+
+def test_a_model_without_a_projector_names_the_part() -> None:
+    with pytest.raises(InvalidParameterError, match="without a projector") as caught:
+        make().encode(messages(b"cat"))
+    assert caught.value.field == "file 0"
+    assert make().encode(messages()[:1]) == messages()[:1]
+
+
+def test_more_than_the_context_holds_is_refused_before_all_is_encoded() -> None:
+    projector = FakeProjector()
+    turns = messages(b"x" * 30) + messages(b"y" * 40) + messages(b"z" * 30)
+    with pytest.raises(PromptTooLongError) as caught:
+        make(projector).encode(turns)
+    assert caught.value.n_prompt_tokens >= 64
+    assert len(projector.encoded) == 2
+
+
+def test_what_must_be_computed_at_once_and_is_too_large_is_named() -> None:
+    encoder = make(FakeProjector())
+    encoder.encode(messages(b"both way"))
+    with pytest.raises(InvalidParameterError, match="9 tokens at once, more than n_ubatch, 8"):
+        encoder.encode(messages(b"both ways"))
