@@ -36,19 +36,19 @@ def write_slot_file(path: Path, content: SlotContent) -> int:
     """Write a file in one go, for its owner only, and return its size. Raises StateError."""
     head = content.key + np.asarray(content.tokens, "<i4").tobytes()
     header = _HEADER.pack(_MAGIC, zlib.crc32(head), len(content.tokens))
-    data = b"".join((header, head, content.state.to_bytes()))
+    parts = (header, head, content.state.to_bytes())
     # Whoever reads meanwhile gets the old file or the new one, never a part.
     part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         reason = error.strerror or error
         raise StateError(f"the slot file {path.name!r} cannot be written: {reason}") from None
-    return len(data)
+    return sum(map(len, parts))
 
 
 def read_slot_file(path: Path, key: bytes, max_bytes: int) -> tuple[SlotContent, int]:

@@ -39,6 +39,10 @@ expected-statuses = ["2xx", "4xx", 501, 503, 507]
 [[operations]]
 include-path = "/api/v2/events"
 enabled = false
+
+[[operations]]
+include-path = "/models/sse"
+enabled = false
 """
 
 

@@ -63,8 +63,10 @@ class ContextOverflowError(InvalidRequestError):
     type = "exceed_context_size_error"
     code = "context_length_exceeded"
 
-    def __init__(self, message: str, n_prompt_tokens: int, n_ctx: int) -> None:
-        super().__init__(message, param="messages")
+    def __init__(
+        self, message: str, n_prompt_tokens: int, n_ctx: int, param: str = "messages"
+    ) -> None:
+        super().__init__(message, param=param)
         self.extra = {"n_prompt_tokens": n_prompt_tokens, "n_ctx": n_ctx}
 
 

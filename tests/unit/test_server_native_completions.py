@@ -69,6 +69,13 @@ async def test_timings_come_with_every_piece_on_request(client: Client) -> None:
     assert all(document["timings"]["prompt_ms"] == 10.0 for document in documents)
 
 
+async def test_a_gap_that_does_not_fit_names_its_field(client: Client) -> None:
+    gap = {"input_prefix": "a", "input_suffix": "b", "prompt": "long 100"}
+    error = (await _post(client, "/infill", 400, **gap))["error"]
+    assert (error["type"], error["param"]) == ("exceed_context_size_error", "input_prefix")
+    assert (error["n_prompt_tokens"], error["n_ctx"]) == (100, 64)
+
+
 async def test_only_the_fields_that_were_asked_for_are_told(client: Client) -> None:
     fields = ["content", "generation_settings/top_k", "generation_settings/none", "nothing"]
     body = {"prompt": "echo: a", "response_fields": fields, "top_k": 7}

@@ -86,6 +86,7 @@ async def test_a_name_is_only_a_name(
         ("/slots/0?action=save", {"filename": 5}, 400, "filename"),
         ("/slots/0?action=restore", {"filename": "none"}, 400, "filename"),
         ("/slots/7?action=save", {"filename": "a"}, 503, None),
+        ("/slots/0?action=save", {"filename": "full"}, 500, None),
         ("/slots/0?action=save", {"filename": "a", "model": "nothing"}, 404, "model_id"),
     ],
 )
