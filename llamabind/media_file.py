@@ -33,17 +33,18 @@ class MediaFile:
 
 def read_media_file(data: bytes, field: str = "media") -> MediaFile:
     """Tell what `data` is. Raises InvalidParameterError, naming `field`, for anything but a PNG,
-    JPEG, GIF, BMP or WAV file, and for a picture over MAX_SIDE or MAX_PIXELS.
+    JPEG, GIF, BMP, WAV, MP3 or FLAC file, and for a picture over MAX_SIDE or MAX_PIXELS.
     """
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        return MediaFile("audio", "wav")
+    sound = _sound_format(data)
+    if sound is not None:
+        return MediaFile("audio", sound)
     try:
         found = _read_image(data)
     except (struct.error, IndexError):
         raise InvalidParameterError(field, "the picture is cut off or damaged") from None
     if found is None:
         raise InvalidParameterError(
-            field, "expected a PNG, JPEG, GIF or BMP picture, or a WAV sound"
+            field, "expected a PNG, JPEG, GIF or BMP picture, or a WAV, MP3 or FLAC sound"
         )
     if not found.width or not found.height:
         raise InvalidParameterError(field, "the picture has no pixels")
@@ -56,6 +57,17 @@ def read_media_file(data: bytes, field: str = "media") -> MediaFile:
     if found.format == "png":
         _check_png_size(data, found, field)
     return found
+
+
+def _sound_format(data: bytes) -> str | None:
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        return "wav"
+    if data[:4] == b"fLaC":
+        return "flac"
+    # A tag, or the first frame of MPEG layer III.
+    if data[:3] == b"ID3" or (data[:1] == b"\xff" and data[1:2] > b"\xe0" and data[1] & 6 == 2):
+        return "mp3"
+    return None
 
 
 def _read_image(data: bytes) -> MediaFile | None:

@@ -20,6 +20,7 @@ from llamabind.handle import Handle
 from llamabind.log import install_mtmd, native_log
 from llamabind.media import EncodedMedium, MediaVectors
 from llamabind.media_file import read_media_file
+from llamabind.sound_file import check_flac, clean_mp3
 from llamabind.wave_file import read_wave
 
 if TYPE_CHECKING:
@@ -91,8 +92,23 @@ class Projector(Handle[MtmdHandle]):
         file = read_media_file(data, field)
         if file.kind == "audio":
             self._require(self.has_audio, field, "sounds")
-            return self.encode_sound(read_wave(data, self.audio_sample_rate or 0, field), field)
-        self._require(self.has_vision, field, "pictures")
+        else:
+            self._require(self.has_vision, field, "pictures")
+        match file.format:
+            case "wav":
+                samples = read_wave(data, self.audio_sample_rate or 0, field)
+                return self.encode_sound(samples, field)
+            case "mp3":
+                bitmap = self._read_file(clean_mp3(data, field), field)
+            case "flac":
+                check_flac(data, field)
+                bitmap = self._read_file(data, field)
+            case _:
+                bitmap = self._read_file(data, field)
+        return self._encode(bitmap, _digest(data))
+
+    def _read_file(self, data: bytes, field: str) -> BitmapPtr:
+        """Have native code read a file that was checked."""
         options = mtmd.mtmd_helper_init_opt_default()
         # What stb_image cannot read would be given to ffmpeg, by builds that know of it.
         options.video_params.ffmpeg_bin_dir = os.devnull.encode()
@@ -101,8 +117,20 @@ class Projector(Handle[MtmdHandle]):
         if not found.bitmap:
             lines = native_log.lines_since(position)[-1:]
             detail = f": {lines[0]}" if lines else ""
-            raise InvalidParameterError(field, f"the picture cannot be read{detail}")
-        return self._encode(found.bitmap, _digest(data))
+            raise InvalidParameterError(field, f"the file cannot be read{detail}")
+        bitmap: BitmapPtr = found.bitmap
+        if mtmd.mtmd_bitmap_is_audio(bitmap):
+            try:
+                self._check_length(mtmd.mtmd_bitmap_get_nx(bitmap), field)
+            except InvalidParameterError:
+                mtmd.mtmd_bitmap_free(bitmap)
+                raise
+        return bitmap
+
+    def _check_length(self, n_samples: int, field: str) -> None:
+        # Native code aborts for the shortest.
+        if n_samples * _SHORTEST < (self.audio_sample_rate or 0):
+            raise InvalidParameterError(field, f"must last 1/{_SHORTEST} second at least")
 
     def encode_image(self, pixels: NDArray[np.uint8]) -> EncodedMedium:
         """Return what the text model reads of a picture.
@@ -133,9 +161,7 @@ class Projector(Handle[MtmdHandle]):
                 f"but got {samples.dtype} of shape {samples.shape}",
             )
         self._require(self.has_audio, field, "sounds")
-        # Native code aborts for the shortest.
-        if len(samples) * _SHORTEST < (self.audio_sample_rate or 0):
-            raise InvalidParameterError(field, f"must last 1/{_SHORTEST} second at least")
+        self._check_length(len(samples), field)
         if not np.isfinite(samples).all():
             raise InvalidParameterError(field, "has samples that are no finite numbers")
         samples = np.ascontiguousarray(samples)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_SECONDS = 600
-_MIN_RATE, _MAX_RATE, _MAX_CHANNELS = 4_000, 192_000, 8
+MIN_RATE, MAX_RATE = 4_000, 192_000
+_MAX_CHANNELS = 8
 
 
 def read_wave(data: bytes, rate: int, field: str = "audio") -> NDArray[np.float32]:
@@ -32,10 +33,10 @@ def read_wave(data: bytes, rate: int, field: str = "audio") -> NDArray[np.float3
             frames = file.readframes(file.getnframes())
     except (wave.Error, EOFError, ValueError) as error:
         raise InvalidParameterError(field, f"no WAV file of PCM samples: {error}") from None
-    if not 1 <= n_channels <= _MAX_CHANNELS or not _MIN_RATE <= own_rate <= _MAX_RATE:
+    if not 1 <= n_channels <= _MAX_CHANNELS or not MIN_RATE <= own_rate <= MAX_RATE:
         raise InvalidParameterError(
             field,
-            f"expected 1 to {_MAX_CHANNELS} channels of {_MIN_RATE} to {_MAX_RATE} samples a "
+            f"expected 1 to {_MAX_CHANNELS} channels of {MIN_RATE} to {MAX_RATE} samples a "
             f"second, but got {n_channels} of {own_rate}",
         )
     frame = n_channels * width

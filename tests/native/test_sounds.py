@@ -1,8 +1,6 @@
 """Sounds are encoded and computed as by libmtmd itself."""
 
 import ctypes
-import io
-import wave
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +9,7 @@ from engine_runs import make_request, run, tiny_engine
 from media_runs import logprobs_of_helper
 from png_file import png
 from random_whisper import N_SOUND_TOKENS, write_random_whisper
+from sound_files import flac, silent_mp3, wav
 
 from llamabind._capi import mtmd
 from llamabind.engine import Engine
@@ -68,14 +67,31 @@ def test_a_sound_becomes_vectors_between_the_words_that_the_model_knows(
 
 
 def test_a_file_is_read_as_its_samples(projector: Projector) -> None:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes(np.round(noise(2) * 32767).astype("<i2").tobytes())
-    data = buffer.getvalue()
-    found = vectors_of(projector.encode_file(data))
-    np.testing.assert_array_equal(found, vectors_of(projector.encode_sound(read_wave(data, RATE))))
-    assert not np.allclose(found, vectors_of(projector.encode_sound(noise(3))))
+    samples = np.round(noise(2) * 32767).astype(np.int16)
+    data = wav(samples)
+    expected = vectors_of(projector.encode_sound(read_wave(data, RATE)))
+    assert not np.allclose(expected, vectors_of(projector.encode_sound(noise(3))))
+    for file in (data, flac(samples)):
+        found = vectors_of(projector.encode_file(file))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_silence_of_any_format_is_the_same(projector: Projector) -> None:
+    expected = vectors_of(projector.encode_sound(np.zeros(RATE, np.float32)))
+    found = vectors_of(projector.encode_file(silent_mp3(38)))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("data", [silent_mp3(2), flac(np.zeros(100, np.int16)), wav(np.zeros(100))])
+def test_a_file_too_short_for_native_code_is_refused(projector: Projector, data: bytes) -> None:
+    with pytest.raises(InvalidParameterError, match="input_audio: must last 1/10 second"):
+        projector.encode_file(data, "input_audio")
+
+
+def test_a_file_that_claims_more_than_it_has_is_refused(projector: Projector) -> None:
+    data = flac(np.zeros(100, np.int16), n_claimed=40 * RATE)[:60]
+    with pytest.raises(InvalidParameterError, match="input_audio: the file cannot be read"):
+        projector.encode_file(data, "input_audio")
 
 
 @pytest.mark.parametrize(
