@@ -169,7 +169,7 @@ def load_engine(
         context = undo.enter_context(make_context(model, config))
         _check_generates(context)
         adapters = [(LoraAdapter(model, file), scale) for file, scale in lora]
-        context.set_lora(adapters)
+        context.set_lora([(adapter, scale) for adapter, scale in adapters if scale])
         threads = ComputeThreads(
             context, config.n_threads, config.n_threads_batch, n_max=usable_cores()
         )

@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from typing import TYPE_CHECKING, Final
 
+from llamabind._capi.stamp import LLAMA_CPP_COMMIT
 from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
 from llamabind.slot_file import SlotContent
 
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from llamabind.slots import Slot, SlotPool
 
 _SPARE_BYTES: Final = 1 << 20
+# What decides the numbers in a KV cell, or how they lie in a state.
+_CONTEXT_FACTS: Final = (
+    "type_k",
+    "type_v",
+    "kv_unified",
+    "rope_scaling_type",
+    "rope_freq_base",
+    "rope_freq_scale",
+    "yarn_ext_factor",
+    "yarn_attn_factor",
+    "yarn_beta_fast",
+    "yarn_beta_slow",
+    "yarn_orig_ctx",
+)
 
 
 class SlotExchange:
@@ -25,15 +40,15 @@ class SlotExchange:
 
     @property
     def key(self) -> bytes:
-        """What a state is good for: this model, context and adapters."""
+        """What a state is good for: this model, context, adapters, and build of llama.cpp."""
         model, context = self._engine.model, self._engine.context
         adapters = zip(self._engine.adapters, self._engine.adapter_scales, strict=True)
         facts = (
+            LLAMA_CPP_COMMIT,
             sorted(model.metadata.items()),
             model.size_bytes,
-            context.params.type_k,
-            context.params.type_v,
-            context.params.swa_full,
+            [(name, getattr(context.params, name)) for name in _CONTEXT_FACTS],
+            context.params.swa_full and model.n_swa > 0,
             context.flash_attn,
             [(adapter.path.name, scale) for adapter, scale in adapters if scale],
         )

@@ -40,6 +40,7 @@ _PER_LOAD = "choose it in the body of POST /api/v2/models/{model_id}/load, see d
 _NO_UI = "there is no web interface"
 _NO_TOOLS = "this server runs no tools: it hands tool calls to the client"
 _ALWAYS = "this server always does that"
+_LORA = "--lora-scaled FILE:0 loads an adapter without applying it, see POST /lora-adapters"
 _NOT_OURS = "this server does not have it"
 
 NOT_SUPPORTED: Mapping[str, str] = {
@@ -57,6 +58,7 @@ NOT_SUPPORTED: Mapping[str, str] = {
         ("-j --json-schema -jf --json-schema-file -n --predict --n-predict", _SAMPLING),
         ("--reasoning-budget -rea --reasoning", _SAMPLING),
         ("--spec-type", _PER_LOAD),
+        ("--lora-init-without-apply", _LORA),
         ("--no-mmap", "weights are mapped or, with --load-mode mlock, held in memory"),
         ("--ui --webui --path --ui-config --webui-config --ui-config-file", _NO_UI),
         ("--tools --tools-runtime --agent -ag --mcp-servers-config --mcp-servers-json", _NO_TOOLS),

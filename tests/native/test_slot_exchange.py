@@ -7,6 +7,7 @@ from random_architectures import write_random_architecture
 from llamabind.engine import load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
+from llamabind.rope_config import RopeConfig
 from llamabind.slot_file import SlotContent, read_slot_file, write_slot_file
 
 pytestmark = pytest.mark.native
@@ -111,3 +112,12 @@ def test_memory_that_cannot_be_cut_is_restored_whole(name, tmp_path, vocab_dir):
         again = _answer(engine, "again", conversation)
         assert again[-1].usage.cached_tokens == len(content.tokens)
         assert _tokens(again) == _tokens(expected)
+
+
+def test_a_state_is_for_the_positions_it_was_computed_with():
+    with tiny_engine(n_ctx=512) as engine:
+        plain = engine.slot_exchange.key
+    with tiny_engine(n_ctx=512, rope=RopeConfig(rope_freq_base=20_000.0)) as engine:
+        assert engine.slot_exchange.key != plain
+    with tiny_engine(n_ctx=1024) as engine:
+        assert engine.slot_exchange.key == plain
