@@ -77,6 +77,32 @@ def test_a_bitmap_file_is_the_same_picture(projector: Projector) -> None:
     np.testing.assert_array_equal(vectors.embeddings, vectors_of(projector, pixels))
 
 
+@pytest.mark.parametrize(
+    ("data", "pixels"),
+    [
+        # Each of the smallest: a square of grey, of which all coefficients are 0; a white pixel.
+        (
+            bytes.fromhex("ffd8ffdb004300")
+            + b"\x01" * 64
+            + bytes.fromhex("ffc0000b080008000801011100")
+            + (bytes.fromhex("ffc4001400") + b"\x01" + bytes(16))
+            + (bytes.fromhex("ffc4001410") + b"\x01" + bytes(16))
+            + bytes.fromhex("ffda0008010100003f003fffd9"),
+            np.full((8, 8, 3), 128, np.uint8),
+        ),
+        (
+            bytes.fromhex("47494638396101000100800000ffffff0000002c00000000010001000002024401003b"),
+            np.full((1, 1, 3), 255, np.uint8),
+        ),
+    ],
+    ids=["jpeg", "gif"],
+)
+def test_jpeg_and_gif_are_read(projector: Projector, data: bytes, pixels: np.ndarray) -> None:
+    [vectors] = projector.encode_file(data).pieces
+    assert isinstance(vectors, MediaVectors)
+    np.testing.assert_array_equal(vectors.embeddings, vectors_of(projector, pixels))
+
+
 def test_a_picture_with_any_byte_wrong_is_read_or_refused(projector: Projector) -> None:
     data = png(picture(6, 9, 7))
     results = set()
@@ -93,7 +119,7 @@ def test_a_picture_with_any_byte_wrong_is_read_or_refused(projector: Projector) 
 
 @pytest.mark.parametrize("damage", [slice(0, 60), slice(0, 20)])
 def test_a_damaged_picture_is_refused(projector: Projector, damage: slice) -> None:
-    with pytest.raises(InvalidParameterError, match=r"messages\[0\]: the picture"):
+    with pytest.raises(InvalidParameterError, match=r"messages\[0\]: the (file|picture)"):
         projector.encode_file(png(picture(1))[damage], "messages[0]")
 
 
