@@ -158,8 +158,9 @@ class SlotList(msgspec.Struct, frozen=True, tag="slots"):
 
 
 class AdapterInfo(msgspec.Struct, frozen=True):
-    """An adapter: how much of it is applied, and what its file says it is for."""
+    """An adapter's file, how much of it is applied, and what the file says it is for."""
 
+    name: str
     scale: float
     task_name: str
     prompt_prefix: str

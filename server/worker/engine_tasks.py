@@ -78,7 +78,10 @@ def _list_slots(engine: Engine) -> TaskResult:
 def _list_adapters(engine: Engine) -> TaskResult:
     pairs = zip(engine.adapters, engine.adapter_scales, strict=True)
     return AdapterList(
-        tuple(AdapterInfo(scale, one.task_name, one.prompt_prefix) for one, scale in pairs)
+        tuple(
+            AdapterInfo(one.path.name, scale, one.task_name, one.prompt_prefix)
+            for one, scale in pairs
+        )
     )
 
 

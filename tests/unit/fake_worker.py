@@ -197,7 +197,8 @@ class ScriptedEngine:
             if any(number > 1 for number in task.scales):
                 raise InvalidParameterError("id", "there is no adapter 2")
             self._scales = [task.scales.get(number, 0.0) for number in range(2)]
-        return AdapterList(tuple(AdapterInfo(scale, "task", "") for scale in self._scales))
+        pairs = zip(("a.gguf", "b.gguf"), self._scales, strict=True)
+        return AdapterList(tuple(AdapterInfo(name, scale, "task", "") for name, scale in pairs))
 
     def _slots(self) -> Iterator[SlotInfo]:
         """One with what runs, one with what is kept."""

@@ -29,6 +29,8 @@ async def test_adapters_are_listed_by_their_place(
 ) -> None:
     client = await _client(aiohttp_client, tmp_path)
     assert await (await client.get(_PATH)).json() == []
+    assert (await client.post("/api/v2/models/m.gguf/load")).status == 200
+    assert await (await client.get(_PATH)).json() == []
     await _load(client)
     assert await (await client.get(_PATH)).json() == [
         {"id": 0, "path": "a.gguf", "scale": 1.0, "task_name": "task", "prompt_prefix": ""},

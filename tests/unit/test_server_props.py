@@ -1,5 +1,6 @@
 """llama-server's /props and /slots, over a scripted engine."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
+
+from server.keys import REGISTRY
 
 
 async def _client(aiohttp_client: AiohttpClient, folder: Path, **settings: Any) -> Client:
@@ -124,3 +127,23 @@ async def test_slots_can_be_switched_off(aiohttp_client: AiohttpClient, tmp_path
     await _load(client)
     document = await _get(client, "/slots?model=m.gguf", 501)
     assert document["error"]["type"] == "not_supported_error"
+
+
+async def test_looking_at_slots_is_no_use_of_the_model(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    client = await _client(aiohttp_client, tmp_path, max_queue=0)
+    await _load(client)
+    entry = next(iter(client.app[REGISTRY].entries))
+    last_used = entry.last_used
+    body = chat_body("forever", model="m.gguf", stream=True)
+    streams = [await client.post("/v1/chat/completions", json=body) for _ in range(4)]
+    # Every seat is taken, and nobody may wait: that is when one wants to look.
+    assert len(await _get(client, "/slots?model=m.gguf")) == 2
+    for stream in streams:
+        stream.close()
+    await asyncio.wait_for(entry.wait_idle(), 10)
+    before = entry.last_used
+    assert before > last_used
+    await _get(client, "/slots?model=m.gguf")
+    assert entry.last_used == before

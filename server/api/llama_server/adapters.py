@@ -1,14 +1,16 @@
 """llama-server's /lora-adapters: how much of each adapter is applied."""
 
+from collections.abc import Iterable
+from pathlib import PurePath
+
 from aiohttp import web
 
 from server.access import require_admin
 from server.api.llama_server.asked_model import asked_entry
 from server.api.llama_server.schema_adapters import AdapterChoice, AdapterDocument
 from server.errors import InvalidRequestError
-from server.inquiry import ask
+from server.inquiry import ask, peek
 from server.keys import REGISTRY
-from server.model_entry import ModelEntry
 from server.replies import json_reply, read_body
 from server.tasks import AdapterInfo, AdapterList, ListAdapters, SetAdapters
 
@@ -16,12 +18,13 @@ from server.tasks import AdapterInfo, AdapterList, ListAdapters, SetAdapters
 async def list_adapters(request: web.Request) -> web.Response:
     """GET /lora-adapters; of a model that is not loaded as it would be."""
     entry = await asked_entry(request)
-    if not entry.is_in_memory:
-        asked = entry.settings.lora or ()
-        return json_reply(_documents(entry, [AdapterInfo(one.scale, "", "") for one in asked]))
-    result = await ask(request.app[REGISTRY], entry.id, ListAdapters())
-    assert isinstance(result, AdapterList)
-    return json_reply(_documents(entry, result.adapters))
+    asked = entry.settings.lora or ()
+    if entry.is_in_memory and asked:
+        result = await peek(entry, ListAdapters())
+        assert isinstance(result, AdapterList)
+        return json_reply(_documents(result.adapters))
+    files = [AdapterInfo(PurePath(one.file).name, one.scale, "", "") for one in asked]
+    return json_reply(_documents(files))
 
 
 async def set_adapters(request: web.Request) -> web.Response:
@@ -37,14 +40,11 @@ async def set_adapters(request: web.Request) -> web.Response:
         raise InvalidRequestError("field 'id': an adapter is named twice", param="id")
     result = await ask(request.app[REGISTRY], entry.id, SetAdapters(scales))
     assert isinstance(result, AdapterList)
-    return json_reply(_documents(entry, result.adapters))
+    return json_reply(_documents(result.adapters))
 
 
-def _documents(
-    entry: ModelEntry, adapters: list[AdapterInfo] | tuple[AdapterInfo, ...]
-) -> list[AdapterDocument]:
-    names = [choice.file for choice in entry.settings.lora or ()]
+def _documents(adapters: Iterable[AdapterInfo]) -> list[AdapterDocument]:
     return [
-        AdapterDocument(number, name, info.scale, info.task_name, info.prompt_prefix)
-        for number, (name, info) in enumerate(zip(names, adapters, strict=True))
+        AdapterDocument(number, info.name, info.scale, info.task_name, info.prompt_prefix)
+        for number, info in enumerate(adapters)
     ]

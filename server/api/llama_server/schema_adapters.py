@@ -16,7 +16,7 @@ class AdapterChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdapterDocument(msgspec.Struct, frozen=True):
-    """An adapter that a model was loaded with; `path` is what the load called it."""
+    """An adapter that a model was loaded with; `path` is the name of its file."""
 
     id: int
     path: str

@@ -5,8 +5,8 @@ from aiohttp import web
 from server.api.llama_server.asked_model import loaded_entry
 from server.api.llama_server.schema_state import NextToken, SlotDocument
 from server.errors import NotSupportedError, UnavailableError
-from server.inquiry import ask
-from server.keys import CONFIG, REGISTRY
+from server.inquiry import peek
+from server.keys import CONFIG
 from server.model_entry import ModelEntry
 from server.replies import json_reply
 from server.tasks import ListSlots, SlotInfo, SlotList
@@ -19,7 +19,7 @@ async def list_slots(request: web.Request) -> web.Response:
     if not request.app[CONFIG].slots:
         raise NotSupportedError("/slots is switched off; start the server with --slots")
     entry = await loaded_entry(request)
-    result = await ask(request.app[REGISTRY], entry.id, ListSlots())
+    result = await peek(entry, ListSlots())
     assert isinstance(result, SlotList)
     n_busy = sum(slot.request is not None for slot in result.slots)
     if request.query.get("fail_on_no_slot") and n_busy >= entry.worker.model.n_parallel:
