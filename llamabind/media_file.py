@@ -54,8 +54,6 @@ def read_media_file(data: bytes, field: str = "media") -> MediaFile:
             f"a picture may have {MAX_SIDE} pixels a side and {MAX_PIXELS} in all, "
             f"but this is {found.width} x {found.height}",
         )
-    if found.format == "png":
-        _check_png_size(data, found, field)
     return found
 
 
@@ -100,8 +98,16 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
+def check_unpacked(data: bytes, file: MediaFile, field: str = "media") -> None:
+    """Refuse a PNG that unpacks to far more than its pixels: native code allocates all of it.
+
+    Takes as long as unpacking it does. Raises InvalidParameterError, naming `field`.
+    """
+    if file.format == "png":
+        _check_png_size(data, file, field)
+
+
 def _check_png_size(data: bytes, png: MediaFile, field: str) -> None:
-    """Refuse what unpacks to far more than its pixels: stb_image allocates all of it."""
     # 4 channels of 16 bits, a filter byte a row, twice for interlacing.
     expected = 2 * (png.width * 8 + 1) * png.height + _SLACK
     if len(data) * _DEFLATE_RATIO <= expected:

@@ -19,7 +19,7 @@ from llamabind.gguf_header import read_gguf_header
 from llamabind.handle import Handle
 from llamabind.log import install_mtmd, native_log
 from llamabind.media import EncodedMedium, MediaVectors
-from llamabind.media_file import read_media_file
+from llamabind.media_file import check_unpacked, read_media_file
 from llamabind.sound_file import check_flac, clean_mp3
 from llamabind.wave_file import read_wave
 
@@ -104,6 +104,7 @@ class Projector(Handle[MtmdHandle]):
                 check_flac(data, field)
                 bitmap = self._read_file(data, field)
             case _:
+                check_unpacked(data, file, field)
                 bitmap = self._read_file(data, field)
         return self._encode(bitmap, _digest(data))
 

@@ -34,11 +34,12 @@ def part_of_base64(text: str, param: str, kind: str) -> dict[str, Any]:
     """The content part of a medium in base64. Raises InvalidRequestError naming `param`."""
     if len(text) * 3 // 4 > MAX_MEDIUM_BYTES:
         raise _too_large(param)
-    try:
+    data = _decoded(text)
+    if data is None:
         # Some tools break it into lines.
-        data = binascii.a2b_base64("".join(text.split()), strict_mode=True)
-    except (ValueError, binascii.Error):
-        raise _invalid(param, "the base64 is damaged") from None
+        data = _decoded("".join(text.split()))
+    if data is None:
+        raise _invalid(param, "the base64 is damaged")
     return part_of_bytes(data, param, kind)
 
 
@@ -53,6 +54,13 @@ def part_of_bytes(data: bytes, param: str, kind: str) -> dict[str, Any]:
     if file.kind != kind:
         raise _invalid(param, f"expected {kind}, but this is {file.kind}")
     return {"type": "media", "data": data, "param": param}
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        return None
 
 
 def _too_large(param: str) -> InvalidRequestError:

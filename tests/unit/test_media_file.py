@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from llamabind.errors import InvalidParameterError
-from llamabind.media_file import MediaFile, read_media_file
+from llamabind.media_file import MediaFile, check_unpacked, read_media_file
 from llamabind.wave_file import MAX_SECONDS, read_wave
 
 
@@ -69,13 +69,29 @@ def test_a_file_tells_what_it_is(data: bytes, expected: MediaFile) -> None:
         (png(30, 20)[:20], "cut off"),
         (jpeg(30, 20)[:10], "cut off"),
         (jpeg(30, 20)[:8] + bytes(20), "no pixels"),
-        (png(1, 1, bytes(1 << 22)), "unpacks to more than its pixels"),
     ],
 )
 def test_what_cannot_be_a_picture_is_refused_with_its_field(data: bytes, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message) as caught:
         read_media_file(data, "messages[2]")
     assert caught.value.field == "messages[2]"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (png(1, 1, bytes(1 << 22)), "unpacks to more than its pixels"),
+        (png(1, 1, bytes(1 << 22)).replace(b"IDAT", b"IDAT!!"), "damaged"),
+    ],
+)
+def test_a_picture_that_unpacks_to_more_than_it_says_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        check_unpacked(data, read_media_file(data))
+
+
+def test_a_picture_that_unpacks_to_its_pixels_is_taken() -> None:
+    for data in (png(300, 200, bytes(200 * 901)), jpeg(30, 20)):
+        check_unpacked(data, read_media_file(data))
 
 
 @pytest.mark.parametrize("cut", range(0, 60, 3))
