@@ -123,6 +123,23 @@ def test_a_text_is_continued_whole_and_streamed(client: OpenAI) -> None:
     assert "".join(chunk.choices[0].text for chunk in stream) == whole
 
 
+def test_several_texts_are_streamed_side_by_side_and_judged(client: OpenAI) -> None:
+    prompts = ["One, two,", "Once upon a time"]
+    fields: dict[str, Any] = {"model": TINY, "prompt": prompts, "temperature": 0, "max_tokens": 6}
+    whole = client.completions.create(**fields, echo=True, logprobs=1)
+    texts = ["", ""]
+    for chunk in client.completions.create(**fields, echo=True, stream=True):
+        texts[chunk.choices[0].index] += chunk.choices[0].text
+    for text, choice, prompt in zip(texts, whole.choices, prompts, strict=True):
+        assert text == choice.text
+        assert text.startswith(prompt)
+        told = choice.logprobs
+        assert told is not None
+        assert "".join(told.tokens or []) == text
+        assert (told.token_logprobs or [])[0] is None
+        assert all(number < 0 for number in (told.token_logprobs or [])[1:])
+
+
 def test_texts_have_vectors(client: OpenAI) -> None:
     # Without an encoding the client asks for base64 and decodes it itself.
     inputs = ["one", "two"]

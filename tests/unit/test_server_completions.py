@@ -74,6 +74,15 @@ async def test_several_prompts_are_streamed_side_by_side(client: Client) -> None
     assert (usage["usage"]["prompt_tokens"], usage["usage"]["completion_tokens"]) == (10, 6)
 
 
+@pytest.mark.parametrize("every", [False, True])
+async def test_the_last_chunk_has_timings_and_every_one_on_request(
+    client: Client, every: bool
+) -> None:
+    body = {"model": "m.gguf", "prompt": "echo: a b", "stream": True, "timings_per_token": every}
+    *chunks, _ = await events(await client.post("/v1/completions", json=body))
+    assert ["timings" in chunk for chunk in chunks] == [every, every, True]
+
+
 async def test_one_prompt_that_cannot_be_is_an_error_before_the_stream(client: Client) -> None:
     body = {"prompt": ["echo: a", "long 100"], "stream": True}
     document = await _post(client, "/v1/completions", 400, **body)

@@ -6,9 +6,10 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from server.answer import Answer, Choice
+from server.answer import Answer, Choice, Timing
 from server.api.answer_documents import (
     finite,
+    progress_document,
     prompt_logprobs_document,
     timings_document,
     usage_document,
@@ -63,8 +64,6 @@ class CompletionChunks:
 
     def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
         """The documents for one output."""
-        if output.progress is not None:
-            return []
         offset = self._offsets.get(output.index, 0)
         self._offsets[output.index] = offset + len(output.text)
         choice = CompletionChoice(
@@ -74,7 +73,13 @@ class CompletionChunks:
             logprobs=self._logprobs(output, offset),
             prompt_logprobs=_told(self._body, output),
         )
-        return [self._chunk([choice])]
+        chunk = self._chunk([choice])
+        if output.progress is not None:
+            chunk["prompt_progress"] = progress_document(output.progress)
+        if output.timings_ms is not None:
+            usage = TokenUsage(output.prompt_tokens, output.completion_tokens, output.cached_tokens)
+            chunk["timings"] = timings_document(usage, Timing(*output.timings_ms))
+        return [chunk]
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
         """The token counts, where asked for."""
