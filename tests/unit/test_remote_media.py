@@ -15,6 +15,7 @@ from test_server_media import PNG
 from server import remote_media
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
+from server.keys import MEDIA
 from server.remote_media import ANY_HOST, MAX_BYTES, MediaFetcher, is_public
 
 
@@ -208,3 +209,31 @@ async def test_nobody_is_asked_unless_the_server_was_told_so(
                 assert error["param"] == "messages[0].content[0].image_url"
                 assert reason in error["message"]
     assert site.asked == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [("cat.png", 200, ""), ("text", 400, "expected a PNG"), ("missing", 400, "answered 404")],
+)
+async def test_a_request_is_answered_or_refused_after_the_fetch(
+    tmp_path: Path, address: str, stream: bool, name: str, status: int, reason: str
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    app = make_app(tmp_path)
+    app[MEDIA] = MediaFetcher((ANY_HOST,), may_ask=lambda address: address == "127.0.0.1")
+    parts = [
+        {"type": "text", "text": "echo: "},
+        {"type": "image_url", "image_url": {"url": f"{address}{name}"}},
+    ]
+    body = {"model": "m.gguf", "stream": stream, "messages": [{"role": "user", "content": parts}]}
+    async with Client(TestServer(app)) as client:
+        response = await client.post("/v1/chat/completions", json=body)
+        text = await response.text()
+        assert response.status == status, text
+        if status == 200:
+            assert f"media:{len(PNG)}:messages[0].content[1].image_url" in text
+            return
+        error = (await response.json())["error"]
+        assert error["param"] == "messages[0].content[1].image_url"
+        assert reason in error["message"]
