@@ -149,6 +149,8 @@ ARCHITECTURES = {
     for architecture in (
         Architecture("llama", _llama, {}),
         Architecture("qwen2", _qwen2, {}),
+        # Its positions have several dimensions (M-RoPE).
+        Architecture("qwen2vl", _qwen2, {"rope.dimension_sections": [4, 6, 6, 0]}),
         Architecture("qwen3", _qwen3, {}),
         Architecture(
             "qwen3moe",
