@@ -124,7 +124,9 @@ class MediaFetcher:
         url = URL(address)
         for _ in range(_MAX_REDIRECTS + 1):
             self._check(url, param)
-            async with self._open().get(url, allow_redirects=False) as response:
+            # A name and a password in it would be sent.
+            bare = url.with_user(None)
+            async with self._open().get(bare, allow_redirects=False) as response:
                 if response.status in (301, 302, 303, 307, 308):
                     url = url.join(URL(response.headers.get("Location", "")))
                     continue

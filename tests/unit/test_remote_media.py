@@ -116,6 +116,7 @@ class Site:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
         assert "gzip" not in request.headers["Accept-Encoding"]
+        assert "Authorization" not in request.headers
         if request.path == "/slow":
             await asyncio.Event().wait()
         if request.path in _REDIRECTS:
@@ -148,7 +149,7 @@ async def fetcher() -> AsyncIterator[MediaFetcher]:
 async def test_pictures_are_fetched_and_keep_their_places(
     fetcher: MediaFetcher, address: str
 ) -> None:
-    named = address.replace("127.0.0.1", "localhost")
+    named = address.replace("127.0.0.1", "user:word@localhost")
     job = await fetcher.complete(job_of(f"{address}cat.png", f"{named}there"))
     assert isinstance(job.prompt, ChatPrompt)
     assert job.prompt.messages[0]["content"] == "a"
