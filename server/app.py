@@ -18,7 +18,7 @@ from server.estimator import WorkerEstimator
 from server.event_bus import EventBus
 from server.host_names import require_host
 from server.idle_unloader import IdleUnloader
-from server.keys import BUS, COMPANIONS, CONFIG, ESTIMATE, MEDIA, METRICS, REGISTRY, STATUS, SYSTEM
+from server.keys import BUS, COMPANIONS, CONFIG, MEDIA, METRICS, REGISTRY, STATUS, SYSTEM
 from server.life_meter import LifeMeter
 from server.memory_budget import MemoryBudget
 from server.metrics import ServerMetrics
@@ -71,7 +71,7 @@ def create_app(
     app[BUS].listen(LifeMeter(metrics).on_event)
     traffic = Traffic(metrics, config.max_queue)
     app[COMPANIONS] = CompanionFiles(config.model_directories, config.companions)
-    app[ESTIMATE] = estimate or WorkerEstimator(
+    estimate = estimate or WorkerEstimator(
         config.worker_command, app[COMPANIONS], min(config.load_timeout, _ESTIMATE_SECONDS)
     )
     app[REGISTRY] = _make_registry(
@@ -80,7 +80,7 @@ def create_app(
         app[STATUS],
         app[BUS],
         traffic,
-        app[ESTIMATE],
+        estimate,
     )
     metrics.registry.register(SnapshotCollector(metrics, app[REGISTRY], traffic, app[SYSTEM]))
     app.on_response_prepare.append(send_request_id)

@@ -12,10 +12,8 @@ from server.registry import ModelRegistry
 from server.remote_media import MediaFetcher
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
-from server.worker_port import Estimator
 
 COMPANIONS: web.AppKey[CompanionFiles] = web.AppKey("COMPANIONS", CompanionFiles)
-ESTIMATE: web.AppKey[Estimator] = web.AppKey("ESTIMATE", Estimator)
 BUS: web.AppKey[EventBus] = web.AppKey("BUS", EventBus)
 CONFIG: web.AppKey[ServerConfig] = web.AppKey("CONFIG", ServerConfig)
 METRICS: web.AppKey[ServerMetrics] = web.AppKey("METRICS", ServerMetrics)

@@ -2,14 +2,18 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from server.clock import Clock
 from server.errors import ApiError, load_error
 from server.event_bus import EventBus
 from server.events import WorkerCrashed
 from server.load_settings import LoadSettings
+from server.memory_budget import RoomPlan
 from server.model_entry import ModelEntry
 from server.model_state import Failure, UnloadReason
+from server.protocol import Estimated
 from server.public_text import public_detail, public_log
 from server.room_maker import RoomMaker
 from server.status import ServerStatus
@@ -51,14 +55,15 @@ class ModelLoader:
 
     async def check(self, entry: ModelEntry, settings: LoadSettings) -> None:
         """Raise ApiError where a load with `settings` cannot succeed; the model stays as it is."""
-        try:
+        with _load_failures_as_answers(entry):
             await self._room.check(entry, settings)
-        except LoadFailedError as error:
-            path = entry.file.path
-            detail = public_detail(error.detail, path, entry.id)
-            log = public_log(error.log_tail, path, entry.id)
-            failure = Failure(error.reason, detail, log, error.param)
-            raise _api_error(entry, failure) from error
+
+    async def foresee(
+        self, entry: ModelEntry, settings: LoadSettings
+    ) -> tuple[Estimated, RoomPlan]:
+        """What a load would take, and who would have to go for it. Raises ApiError."""
+        with _load_failures_as_answers(entry):
+            return await self._room.foresee(entry, settings)
 
     async def join(self, entry: ModelEntry) -> None:
         """Wait for the load that runs; leaving does not stop it. Raises ApiError."""
@@ -148,6 +153,18 @@ class ModelLoader:
             # A client's wrong setting is no failure of ours, and would hide one.
             self._status.record_error(f"model {entry.id}: {reason}: {detail}")
         return failure
+
+
+@contextmanager
+def _load_failures_as_answers(entry: ModelEntry) -> Iterator[None]:
+    """For looks that change nothing: what they find is no failure of the model's."""
+    try:
+        yield
+    except LoadFailedError as error:
+        path = entry.file.path
+        detail = public_detail(error.detail, path, entry.id)
+        log = public_log(error.log_tail, path, entry.id)
+        raise _api_error(entry, Failure(error.reason, detail, log, error.param)) from error
 
 
 def crash_loop_error(entry: ModelEntry) -> ApiError:

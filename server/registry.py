@@ -8,14 +8,17 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from server.errors import ApiError, StateConflictError, UnavailableError, load_error
 from server.load_settings import LoadSettings
+from server.memory_budget import RoomPlan
 from server.model_entry import ModelEntry
 from server.model_loader import ModelLoader, crash_loop_error
 from server.model_shelf import ModelShelf
 from server.model_state import ModelState, UnloadReason
 from server.model_unloader import ModelUnloader
+from server.protocol import Estimated
 from server.stream import TokenStream
 from server.traffic import Traffic
 from server.worker_port import Worker
@@ -24,6 +27,16 @@ _RETRY_SECONDS = 5
 # A model that crashed is started again within the request if it may be so soon.
 _BACK_OFF_PATIENCE_SECONDS = 5.0
 _OUT = (ModelState.UNLOADED, ModelState.FAILED, ModelState.BROKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a load with `settings` would take, and what would happen to the other models."""
+
+    model_id: str
+    settings: LoadSettings
+    estimated: Estimated
+    plan: RoomPlan
 
 
 class ModelRegistry:
@@ -100,6 +113,14 @@ class ModelRegistry:
                     await self._join(entry, wanted)
                     entry.keep(wanted)
                     return entry
+
+    async def estimate(self, model_id: str, settings: LoadSettings) -> Forecast:
+        """What a load with these settings would take now; changes nothing. Raises ApiError."""
+        entry = await self.find(model_id)
+        wanted = settings.over(entry.defaults)
+        self._require_usable(entry)
+        estimated, plan = await self._loader.foresee(entry, wanted)
+        return Forecast(entry.id, wanted, estimated, plan)
 
     async def unload(self, model_id: str, *, force: bool = False) -> None:
         """Take the model out of memory: running answers finish, within the limit or not at all.

@@ -99,9 +99,23 @@ class RoomMaker:
         LoadFailedError. Nothing is changed, nobody is evicted.
         """
         estimated = await self._ask(entry, settings)
-        plan = self._plan(entry, estimated, given_back=amounts_of(entry.memory))
+        plan = self._plan_anew(entry, estimated)
         if plan.missing:
             raise _no_room(entry, plan.missing)
+
+    async def foresee(
+        self, entry: ModelEntry, settings: LoadSettings
+    ) -> tuple[Estimated, RoomPlan]:
+        """What a load with `settings` would take, and who would have to go for it; nothing is
+        changed. Raises LoadFailedError.
+        """
+        estimated = await self._estimate(entry.id, entry.file.path, settings)
+        return estimated, self._plan_anew(entry, estimated)
+
+    def _plan_anew(self, entry: ModelEntry, estimated: Estimated | None) -> RoomPlan:
+        """As if the model had given back what it has in memory now."""
+        given_back = amounts_of(entry.memory) if entry.is_in_memory else {}
+        return self._plan(entry, estimated, given_back)
 
     async def _ask(
         self, entry: ModelEntry, settings: LoadSettings | None = None

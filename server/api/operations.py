@@ -70,7 +70,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         tag="Models",
         summary="The memory that a load would take, without one",
         body=LoadSettings,
-        reply=dict[str, Any],
+        reply=replies.EstimateDocument,
         errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("POST", "/api/v2/chat/{model_id}"): Operation(

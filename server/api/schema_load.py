@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from server.formats import byte_size, iso_time
-from server.load_settings import LoadSettings
 from server.model_entry import ModelEntry
-from server.protocol import DeviceMemory, Estimated
+from server.protocol import DeviceMemory
+from server.registry import Forecast
 
 
 def load_reply(entry: ModelEntry) -> dict[str, Any]:
@@ -35,18 +35,21 @@ def load_settings(entry: ModelEntry) -> dict[str, Any]:
     return {"requested": msgspec.to_builtins(entry.settings), "effective": effective}
 
 
-def estimate_reply(model_id: str, settings: LoadSettings, estimate: Estimated) -> dict[str, Any]:
+def estimate_reply(forecast: Forecast) -> dict[str, Any]:
     """POST /api/v2/models/{model_id}/estimate."""
+    estimated, plan = forecast.estimated, forecast.plan
     return {
-        "id": model_id,
-        "fits": all(_fits(device) for device in estimate.devices),
-        "memory_needed": byte_size(sum(device.used_bytes for device in estimate.devices)),
-        "memory": memory_documents(estimate.devices),
+        "id": forecast.model_id,
+        "fits": not plan.missing,
+        "evicts": list(plan.evict),
+        "waits_for": list(plan.wait_for),
+        "memory_needed": byte_size(sum(device.used_bytes for device in estimated.devices)),
+        "memory": memory_documents(estimated.devices),
         "settings": {
-            "requested": msgspec.to_builtins(settings),
-            "effective": {"n_ctx": estimate.n_ctx, "n_gpu_layers": estimate.n_gpu_layers},
+            "requested": msgspec.to_builtins(forecast.settings),
+            "effective": {"n_ctx": estimated.n_ctx, "n_gpu_layers": estimated.n_gpu_layers},
         },
-        "warnings": list(estimate.warnings),
+        "warnings": list(estimated.warnings),
     }
 
 
@@ -65,7 +68,3 @@ def memory_documents(devices: Iterable[DeviceMemory]) -> list[dict[str, Any]]:
         }
         for device in devices
     ]
-
-
-def _fits(device: DeviceMemory) -> bool:
-    return device.free_bytes is None or device.used_bytes <= device.free_bytes

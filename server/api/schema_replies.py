@@ -111,6 +111,32 @@ class LoadDocument(msgspec.Struct):
     warnings: list[str]
 
 
+class EstimatedDevice(msgspec.Struct):
+    """A device, in bytes; null where its driver does not say."""
+
+    device: str
+    kind: str
+    used_bytes: Count
+    model_bytes: Count
+    context_bytes: Count
+    compute_bytes: Count
+    free_bytes: int | None
+    total_bytes: int | None
+
+
+class EstimateDocument(msgspec.Struct):
+    """What a load would take now; `evicts` would go for it, `waits_for` are busy with requests."""
+
+    id: str
+    fits: bool
+    evicts: list[str]
+    waits_for: list[str]
+    memory_needed: ByteSize
+    memory: list[EstimatedDevice]
+    settings: dict[str, Any]
+    warnings: list[str]
+
+
 class UnloadDocument(msgspec.Struct):
     """A model is unloaded."""
 

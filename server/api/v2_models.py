@@ -7,13 +7,10 @@ from aiohttp import web
 from server.api.schema_load import estimate_reply, load_reply
 from server.api.schema_v2 import UnloadBody, loaded_model, model_detail, model_summary
 from server.api.v2_events import query_flag, stream_load, wants_events
-from server.errors import load_error
 from server.formats import iso_time, utc_now
-from server.keys import COMPANIONS, ESTIMATE, REGISTRY
+from server.keys import COMPANIONS, REGISTRY
 from server.load_settings import LoadSettings
-from server.public_text import public_detail
 from server.replies import json_reply, read_body
-from server.worker_port import LoadFailedError
 
 
 async def list_models(request: web.Request) -> web.Response:
@@ -48,17 +45,8 @@ async def load_model(request: web.Request) -> web.StreamResponse:
 async def estimate_model(request: web.Request) -> web.Response:
     """POST /api/v2/models/{model_id}/estimate; the body of a load, and nothing is loaded."""
     settings = await _read_settings(request)
-    entry = await request.app[REGISTRY].find(request.match_info["model_id"])
-    settings = settings.over(entry.defaults)
-    path = entry.file.path
-    try:
-        estimate = await request.app[ESTIMATE](entry.id, path, settings)
-    except LoadFailedError as error:
-        detail = public_detail(error.detail, path, entry.id)
-        raise load_error(
-            error.reason, f"model {entry.id!r} cannot be loaded: {detail}", error.param
-        ) from error
-    return json_reply(estimate_reply(entry.id, settings, estimate))
+    forecast = await request.app[REGISTRY].estimate(request.match_info["model_id"], settings)
+    return json_reply(estimate_reply(forecast))
 
 
 async def _read_settings(request: web.Request) -> LoadSettings:

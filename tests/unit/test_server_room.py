@@ -90,6 +90,39 @@ async def test_what_does_not_fit_into_the_budget_is_a_507_with_the_numbers(
     assert failure["reason"] == "out_of_memory"
 
 
+async def _estimate(client: Client, name: str) -> dict[str, Any]:
+    response = await client.post(f"/api/v2/models/{name}.gguf/estimate")
+    assert response.status == 200, await response.text()
+    return {
+        key: value
+        for key, value in (await response.json()).items()
+        if key in ("fits", "evicts", "waits_for")
+    }
+
+
+async def test_an_estimate_knows_who_would_have_to_go(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    client = await _client(aiohttp_client, tmp_path, models_max=1)
+    assert await _estimate(client, "b") == {"fits": True, "evicts": [], "waits_for": []}
+    await client.post("/api/v2/models/a.gguf/load")
+    assert await _estimate(client, "a") == {"fits": True, "evicts": [], "waits_for": []}
+    assert await _estimate(client, "b") == {"fits": True, "evicts": ["a.gguf"], "waits_for": []}
+    stream = await client.post("/api/v2/chat/a.gguf/stream", json=chat_body("forever"))
+    assert await _estimate(client, "b") == {"fits": True, "evicts": [], "waits_for": ["a.gguf"]}
+    stream.close()
+    await client.post("/api/v2/models/a.gguf/load", json={"pinned": True})
+    assert (await _estimate(client, "b"))["fits"] is False
+    assert await _states(client) == dict.fromkeys(("b.gguf", "c.gguf"), "unloaded") | {
+        "a.gguf": "loaded"
+    }
+
+
+async def test_an_estimate_heeds_the_budget(aiohttp_client: AiohttpClient, tmp_path: Path) -> None:
+    client = await _client(aiohttp_client, tmp_path, memory_budget_mb=1)
+    assert (await _estimate(client, "a"))["fits"] is False
+
+
 @pytest.mark.parametrize("name", ["a", "b"])
 async def test_an_eviction_is_an_event(
     aiohttp_client: AiohttpClient, tmp_path: Path, name: str
