@@ -90,11 +90,13 @@ def test_all_clients_show_the_same_picture(server: ServerProcess, picture: Path)
                 }
             ],
         )
-    reply = ollama.Client(base_url).chat(
-        TINY,
-        [{"role": "user", "content": _WORDS, "images": [str(picture)]}],
-        options={"num_predict": 4},
-    )
+    with ollama.Client(base_url) as client:
+        reply = client.chat(
+            TINY,
+            [{"role": "user", "content": _WORDS, "images": [str(picture)]}],
+            options={"num_predict": 4},
+        )
+        assert "vision" in (client.show(TINY).capabilities or [])
     assert chat.usage is not None
     assert response.usage is not None
     n_prompt = chat.usage.prompt_tokens
@@ -103,4 +105,3 @@ def test_all_clients_show_the_same_picture(server: ServerProcess, picture: Path)
     usage = message.usage
     assert usage.input_tokens + (usage.cache_read_input_tokens or 0) == n_prompt
     assert reply.prompt_eval_count == n_prompt
-    assert "vision" in (ollama.Client(base_url).show(TINY).capabilities or [])
