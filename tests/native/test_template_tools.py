@@ -38,7 +38,9 @@ TELL_NO_TOOLS: set[str] = {
     "fireworks-ai-llama-3-firefunction-v2",
 }
 # Reviewed: what the template writes for a call in the history is not what llama.cpp reads.
-KNOWN_DIFFERENCES: dict[str, str] = {}
+KNOWN_DIFFERENCES = {
+    "upstage-Solar-Open-100B": "the analysis takes the call id of its probe, call00001, as a mark",
+}
 
 
 def _names(*, calls: bool) -> list[str]:
@@ -122,6 +124,7 @@ def test_tools_are_told_and_their_calls_come_back_from_the_history_of_every_temp
             differences[name] = why
     print(f"{len(names)} templates; not parsed back: {differences}")
     assert untold == TELL_NO_TOOLS
+    assert "abc123456" in differences["upstage-Solar-Open-100B"]  # the history's own id
     assert differences.keys() == KNOWN_DIFFERENCES.keys()
 
 
@@ -136,5 +139,5 @@ def test_templates_that_know_no_calls_get_the_generic_format_or_are_refused():
             except (TemplateRefusedError, InvalidParameterError) as error:
                 print(f"{name}: refused, {error}")
                 continue
-        print(f"{name}: {rendered.format}, grammar {rendered.grammar[:200]!r}")
+        print(f"{name}: {rendered.format}")
         assert rendered.grammar, name
