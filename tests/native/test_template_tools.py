@@ -1,7 +1,7 @@
 """Tools in every template of the pinned source: told, called as the history has it, read back."""
 
 import json
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -24,8 +24,8 @@ ENDS_OF_TURN = (
     "[e~[",
     "<SPECIAL_12>",
     "<|im_end|>",
-    "<｜end▁of▁sentence｜>",
-    "<｜hy_eos:opensource｜>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    "<\uff5chy_eos:opensource\uff5c>",
 )
 PLAIN = {"role": "assistant", "content": "hello"}
 
@@ -67,7 +67,8 @@ def _written(template: ChatTemplate, asked: RenderedPrompt, options: dict[str, A
 
 
 def _begin(asked: RenderedPrompt, called: str) -> int:
-    begin = len(commonprefix([asked.prompt, called]))
+    letters = zip(asked.prompt, called, strict=False)
+    begin = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], letters))
     turn = called.find(asked.generation_prompt, max(0, begin - len(asked.generation_prompt)))
     if turn >= 0:
         return turn + len(asked.generation_prompt)
