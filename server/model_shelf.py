@@ -20,7 +20,7 @@ class ModelShelf:
         self._new_entry = new_entry
         self._aliases = dict(aliases or {})
         self._entries: dict[str, ModelEntry] = {}
-        self._scan: asyncio.Task[Mapping[str, ModelFile]] | None = None
+        self._scan: asyncio.Task[None] | None = None
 
     @property
     def entries(self) -> Iterable[ModelEntry]:
@@ -57,15 +57,15 @@ class ModelShelf:
     async def _refresh(self) -> None:
         """Read the directories, once for all who ask meanwhile."""
         if self._scan is None:
-            self._scan = asyncio.create_task(asyncio.to_thread(self._catalogue.scan))
-            self._scan.add_done_callback(self._take_scan)
+            self._scan = asyncio.create_task(self._read_directories())
         await asyncio.shield(self._scan)
 
-    def _take_scan(self, scan: asyncio.Task[Mapping[str, ModelFile]]) -> None:
-        self._scan = None
-        if scan.cancelled() or scan.exception() is not None:
-            return
-        files = scan.result()
+    async def _read_directories(self) -> None:
+        # All in one task: who sees it done must find its models, without a callback to wait for.
+        try:
+            files = await asyncio.to_thread(self._catalogue.scan)
+        finally:
+            self._scan = None
         for model_id, file in files.items():
             if model_id in self._entries:
                 self._entries[model_id].refresh(file)
