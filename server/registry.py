@@ -188,6 +188,9 @@ class ModelRegistry:
     async def _make_ready(self, entry: ModelEntry) -> None:
         """Returns when the model is loaded, without having waited since it was seen so."""
         orders = entry.unload_orders
+        if entry.is_in_memory and entry.worker.exited.done():
+            # It died in this very round of the loop; the callback that tells the entry is due.
+            await asyncio.sleep(0)
         while entry.state is not ModelState.LOADED or self._closing:
             self._require_usable(entry)
             self._require_wanted(entry, orders)

@@ -1,5 +1,8 @@
 """Tasks: asked of a worker process, answered once."""
 
+import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -46,3 +49,19 @@ async def test_a_task_that_kills_two_workers_is_an_error_and_the_next_one_is_ans
     with pytest.raises(WorkerCrashedError):
         await ask(registry, "m.gguf", Tokenize(content="die"))
     assert await ask(registry, "m.gguf", Detokenize((1,))) == Text("1")
+
+
+async def test_a_worker_seen_dead_before_its_entry_knows_is_replaced(
+    registry: ModelRegistry,
+) -> None:
+    await ask(registry, "m.gguf", Tokenize(content="a"))
+    entry = await registry.find("m.gguf")
+    worker = entry.worker
+    os.kill(worker.pid, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while not worker.exited.done():  # noqa: ASYNC110 - to be here in the round in which it ends
+            await asyncio.sleep(0)
+    # Here we are ahead of the callback that tells the entry.
+    assert entry.is_held_by(worker)
+    assert await ask(registry, "m.gguf", Tokenize(content="a b")) is not None
+    assert not entry.is_held_by(worker)
