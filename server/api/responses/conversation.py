@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+import msgspec
+
 from server.api.responses.schema import InputImage, InputItem, SummaryText, TextPart
 from server.api.schema_messages import ChatMessage, FunctionCall, Role, ToolCall
 from server.errors import InvalidRequestError
@@ -92,7 +94,7 @@ class _Conversation:
             raise _required(f"{place}.name")
         self._called.add(item.call_id)
         self._turn.calls.append(
-            ToolCall(FunctionCall(item.name, item.arguments or "{}"), item.call_id)
+            ToolCall(FunctionCall(item.name, _arguments(item, place)), item.call_id)
         )
 
     def _add_result(self, item: InputItem, place: str) -> None:
@@ -160,3 +162,16 @@ def _parts(content: str | Iterable[TextPart | InputImage], place: str) -> Parts:
 
 def _required(param: str) -> InvalidRequestError:
     return InvalidRequestError(f"field '{param}' is required", param=param)
+
+
+def _arguments(item: InputItem, place: str) -> str:
+    """What was called with; JSON, or the worker would name it by the place it gets in a chat."""
+    arguments = item.arguments or "{}"
+    try:
+        msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, RecursionError) as error:
+        param = f"{place}.arguments"
+        raise InvalidRequestError(
+            f"field '{param}': not valid JSON: {error}", param=param
+        ) from None
+    return arguments
