@@ -223,7 +223,8 @@ class SlotPool:
             assert len(slot.tokens) == len(slot.cells), (
                 "a slot's tokens and cells differ between steps"
             )
-        self.host.check()
+        saves = (order for order in self.operations if isinstance(order, SaveState))
+        self.host.check(ordered={save.state_id for save in saves})
 
     @property
     def _can_exchange(self) -> bool:

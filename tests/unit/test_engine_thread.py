@@ -168,12 +168,18 @@ def test_close_waits_for_who_prepares_a_request_and_ends_it(runner, collector):
 
 
 def test_work_is_done_on_the_engines_thread_between_steps(engine, collector):
-    thread = EngineThread(engine, collector)
+    asked = threading.Event()
+
+    def deliver(outputs) -> None:
+        collector(outputs)
+        assert asked.wait(20)  # else the whole answer may be done before we ask
+
+    thread = EngineThread(engine, deliver)
     thread.submit(_make_request("a"))
     collector.wait_for_first("a")
-    name, reports = thread.call(
-        lambda core: (threading.current_thread().name, core.report_slots())
-    ).result(timeout=20)
+    answer = thread.call(lambda core: (threading.current_thread().name, core.report_slots()))
+    asked.set()
+    name, reports = answer.result(timeout=20)
     assert name == "engine"
     [running] = [report.running for report in reports if report.running is not None]
     assert running.request.request_id == "a"
