@@ -19,6 +19,7 @@ from llamabind.forced_call import without_talk
 from llamabind.handle import Handle
 from llamabind.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.sampling_params import GrammarTrigger
+from llamabind.schema_mend import mended
 
 if TYPE_CHECKING:
     from llamabind.model import Model
@@ -90,6 +91,7 @@ class ChatTemplate(Handle[ChatHandle]):
         if not handle:
             raise ChatTemplateError(last_error())
         super().__init__(handle, *([] if model is None else [model]))
+        self.name = _name(model, override)
         facts = json.loads(_take(shim.lb_chat_describe(handle)))
         self.source: str = facts["source"]
         self.is_explicit: bool = facts["explicit"]  # not the ChatML of a model without a template
@@ -117,10 +119,22 @@ class ChatTemplate(Handle[ChatHandle]):
         if unknown:
             raise InvalidParameterError(min(unknown), "is no option of a chat template")
         request = {"messages": messages, "tools": tools, **options}
-        answer = json.loads(_take(shim.lb_chat_render(self.ptr, _to_json(request))))
+        try:
+            answer = json.loads(_take(shim.lb_chat_render(self.ptr, _to_json(request))))
+        except InvalidParameterError as error:
+            message = error.message.replace("this model's chat template", self.name)
+            raise InvalidParameterError(error.field, message) from None
+        if tools and options.get("tool_choice") != "none" and not answer["grammar"]:
+            self._check_reads_calls()
         if options.get("tool_choice") not in _OPTIONAL_CALLS:
             answer["grammar"] = without_talk(answer["grammar"])
+        if not options.get("grammar"):
+            answer["grammar"] = mended(answer["grammar"])
         return _rendered(answer)
+
+    def _check_reads_calls(self) -> None:
+        if not self.capabilities.supports_tool_calls:
+            raise InvalidParameterError("tools", f"{self.name} has no tool-call format")
 
     def parser(self, rendered: RenderedPrompt) -> OutputParser:
         """Return a new parser for an answer to `rendered`; the caller closes it."""
@@ -128,6 +142,13 @@ class ChatTemplate(Handle[ChatHandle]):
 
     def _free(self, handle: ChatHandle) -> None:
         shim.lb_chat_free(handle)
+
+
+def _name(model: "Model | None", override: str | None) -> str:
+    file = None if model is None else model.path.name
+    if override is None:
+        return "the chat template" if file is None else f"the chat template of {file}"
+    return "the chat template given" if file is None else f"the chat template given for {file}"
 
 
 _OPTIONAL_CALLS = (None, "auto", "none")

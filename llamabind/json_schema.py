@@ -9,6 +9,7 @@ from llamabind._capi import shim
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.schema_check import check_schema
+from llamabind.schema_mend import completed, mended
 
 
 def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
@@ -18,6 +19,7 @@ def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
     lb_json_schema_to_grammar (csrc/llamabind.h), or of which it would leave something out
     (check_schema); its message names the place in the schema.
     """
+    schema = completed(schema)
     try:
         check_schema(schema)
     except InvalidParameterError as error:
@@ -30,4 +32,4 @@ def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
     grammar = shim.lb_json_schema_to_grammar(text.encode())
     if not grammar:
         raise GrammarError(last_error())
-    return take_text(grammar).decode()
+    return mended(take_text(grammar).decode())

@@ -15,6 +15,7 @@ from llamabind.media_marks import mark_media, split_at_marks
 from llamabind.request import GenerationRequest
 from llamabind.sampling_params import RANDOM_SEED, SamplingParams
 from llamabind.schema_check import check_schema
+from llamabind.schema_mend import completed
 from llamabind.special_text import SpecialTextGuard
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Prompter:
         template = self._require_template()
         if params.grammar:
             render_options = {**render_options, "grammar": params.grammar}
-        _check_schemas(render_options)
+        render_options = _checked_schemas(render_options)
         rendered, parts = self._render(messages, render_options)
         tokens, options["media"] = self._lay_out(parts)
         options["stop"] = (*_stops(options), *rendered.stops)
@@ -223,15 +224,21 @@ def is_conversation(prompt: object) -> TypeGuard[Conversation]:
     return len(prompt) > 0 and isinstance(prompt[0], Mapping)
 
 
-def _check_schemas(render_options: Mapping[str, Any]) -> None:
-    """Refuse schemas that could be honoured in part only: that of the answer, and strict tools'."""
+def _checked_schemas(render_options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Refuse schemas that could be honoured in part only: that of the answer, and strict tools'.
+
+    That of the answer no template shows, so that it may be completed.
+    """
     schema = render_options.get("json_schema")
     if isinstance(schema, Mapping):
+        schema = completed(schema)
         check_schema(schema)
+        render_options = {**render_options, "json_schema": schema}
     for index, tool in enumerate(render_options.get("tools") or ()):
         function = tool.get("function") or {}
         if function.get("strict") and isinstance(function.get("parameters"), Mapping):
             check_schema(function["parameters"], f"tools[{index}].function.parameters")
+    return render_options
 
 
 def _stops(options: Mapping[str, Any]) -> tuple[str, ...]:

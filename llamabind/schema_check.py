@@ -7,12 +7,14 @@ error; the grammar of an accepted schema allows nothing that the schema forbids.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from llamabind.errors import InvalidParameterError
 from llamabind.schema_alternatives import may_overlap, type_of
 from llamabind.schema_keywords import ALL, OF_ANY, OF_TYPE, is_idle
+from llamabind.schema_mend import is_open_wrongly, limits
 from llamabind.schema_pattern import why_not_honoured
 
 Schema = Mapping[str, Any]
@@ -44,6 +46,7 @@ class _Checker:
     def __init__(self, root: Schema) -> None:
         self._root = root
         self._seen: set[int] = set()
+        self._rules: dict[str, str] = {}
         self._kinds: dict[str, Callable[[Schema, str, int], None]] = {
             "object": self._object,
             "array": self._array,
@@ -64,6 +67,7 @@ class _Checker:
         if "$ref" in node:
             _refuse_all(node, path, ALL - {"$ref"}, "has no effect beside $ref")
             self._check_type_beside(node, "$ref", [node], path)
+            self._check_reference(node["$ref"], path)
             self.check(self.resolve(node), f"{path}/$ref", depth + 1)
         elif "oneOf" in node or "anyOf" in node:
             self._alternatives(node, path, depth)
@@ -71,6 +75,16 @@ class _Checker:
             _check_values(node, path)
         else:
             self._typed(node, path, depth)
+
+    def _check_reference(self, ref: Any, path: str) -> None:
+        """The converter reads no escapes, and knows a reference by the letters of its rule."""
+        if not isinstance(ref, str):
+            return
+        if "~" in ref or "%" in ref:
+            raise InvalidParameterError(f"{path}/$ref", f"{ref!r} has escapes, which are not read")
+        other = self._rules.setdefault(re.sub("[^a-zA-Z0-9-]+", "-", ref), ref)
+        if other != ref:
+            raise InvalidParameterError(f"{path}/$ref", f"{ref!r} is taken for {other!r}")
 
     def resolve(self, node: Any) -> Any:
         """What a chain of references leads to; None if it leads nowhere."""
@@ -129,6 +143,8 @@ class _Checker:
         for name, child in _members(properties):
             self.check(child, f"{path}/properties/{name}", depth + 1)
         additional = node.get("additionalProperties")
+        if additional is not None and additional is not False:
+            _check_names(properties, f"{path}/properties")
         self.check(additional, f"{path}/additionalProperties", depth + 1)
 
     def _array(self, node: Schema, path: str, depth: int) -> None:
@@ -171,6 +187,12 @@ class _Checker:
                 raise InvalidParameterError(
                     f"{path}/{exclusive}", f"has no effect beside {inclusive}"
                 )
+        low, high = limits(node)
+        if low is not None and high is not None and low > high:
+            raise InvalidParameterError(f"{path}/{_key_of_low(node)}", "leaves no integer")
+        if is_open_wrongly(low, high):
+            key = _key_of_low(node) if high is None else _key_of_high(node)
+            raise InvalidParameterError(f"{path}/{key}", "needs a limit on the other side too")
 
     def _all_of(self, node: Schema, path: str, depth: int) -> None:
         """llama.cpp merges the properties of objects, and leaves out all else."""
@@ -252,6 +274,23 @@ def _check_counts(node: Schema, path: str, *keys: str) -> None:
         if isinstance(value, int) and value > MAX_REPEATS:
             raise InvalidParameterError(
                 f"{path}/{key}", f"is above {MAX_REPEATS}, beyond which nothing is counted"
+            )
+
+
+def _key_of_low(node: Schema) -> str:
+    return "minimum" if "minimum" in node else "exclusiveMinimum"
+
+
+def _key_of_high(node: Schema) -> str:
+    return "maximum" if "maximum" in node else "exclusiveMaximum"
+
+
+def _check_names(properties: Any, path: str) -> None:
+    """Names that the grammar of all other names, a class of characters, cannot leave out."""
+    for name, _ in _members(properties):
+        if name in ("", "*") or any(letter in '"\\]^\x7f' or letter < " " for letter in name):
+            raise InvalidParameterError(
+                f"{path}/{name}", "cannot be told from other names: forbid additionalProperties"
             )
 
 

@@ -7,6 +7,7 @@ quote, a backslash or a control character in there would end the JSON string or 
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import Final
 
 _MAX_REPEATS: Final = 2000
@@ -14,6 +15,8 @@ _FORBIDDEN: Final = (*range(0x20), 0x22, 0x5C, 0x7F)
 _ESCAPE: Final = r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)"
 _ITEM: Final = re.compile(rf"{_ESCAPE}|.", re.DOTALL)
 _TOKEN: Final = re.compile(rf"{_ESCAPE}|\[(?:\\.|[^\]\\])*\]|\{{[^}}]*\}}|.", re.DOTALL)
+_COUNT: Final = re.compile(r"\{\d+(?:,\d*)?\}")
+_NO_LETTERS: Final = frozenset("|.()[]{}*+?^$")
 _CONTROLS: Final = {"t": "\t", "r": "\r", "n": "\n"}
 
 
@@ -22,8 +25,21 @@ def why_not_honoured(pattern: str) -> str:
 
     What has no grammar at all is for the converter to refuse.
     """
-    reasons = (_why_not(match[0]) for match in _TOKEN.finditer(pattern))
-    return next(filter(None, reasons), "")
+    tokens = [match[0] for match in _TOKEN.finditer(pattern)]
+    reasons = (_why_not(token) for token in tokens)
+    repeated = map(_why_not_repeated, ["^", *tokens], tokens, tokens[1:])
+    return next(filter(None, chain(reasons, repeated)), "")
+
+
+def _why_not_repeated(before: str, token: str, following: str) -> str:
+    """The converter repeats the whole word that ends in an escape, or one byte of a letter."""
+    is_taken_apart = len(token) == 1 and not token.isascii()
+    is_escape = token[0] == "\\" and before[0] not in _NO_LETTERS
+    if following[0] in "*+?{" and (is_taken_apart or is_escape):
+        return f"'{token}{following[0]}' repeats more than it says: put '{token}' in brackets"
+    if following[0] == "{" and not _COUNT.fullmatch(following):
+        return f"'{following}' is no count: write {{1}}, {{1,}} or {{1,2}}"
+    return ""
 
 
 def _why_not(token: str) -> str:

@@ -115,7 +115,7 @@ SCHEMAS: dict[str, Any] = {
     "a pattern with lookahead": {"type": "string", "pattern": "^(?=a)b$"},
     "a pattern without anchors": {"type": "string", "pattern": "abc"},
     "a deep pattern": {"type": "string", "pattern": "^" + "(" * 900 + "a" + ")" * 900 + "$"},
-    "a boolean property": {"type": "object", "properties": {"a": True}},
+    "a property that may not be": {"type": "object", "properties": {"a": False}},
     "an unknown type": {"type": "nonsense"},
     "an empty enum": {"enum": []},
     "a text": "schema",

@@ -259,12 +259,13 @@ def test_malformed_options_are_named(options, field):
     assert caught.value.field == field
 
 
-def test_a_required_call_is_refused_where_the_template_has_no_format_for_it():
+@pytest.mark.parametrize("choice", ["required", "auto", None])
+def test_tools_are_refused_where_the_template_has_no_format_for_calls(choice):
     with (
         ChatTemplate(None, template_text("google-gemma-2-2b-it")) as template,
-        pytest.raises(InvalidParameterError, match="has no tool-call format"),
+        pytest.raises(InvalidParameterError, match="the chat template given has no tool-call form"),
     ):
-        template.render([USER], tools=TOOLS, tool_choice="required")
+        template.render([USER], tools=TOOLS, tool_choice=choice)
 
 
 @pytest.mark.parametrize("depth", [101, 900, 50_000])

@@ -242,6 +242,17 @@ def test_another_rule_can_be_the_root(gpt2):
             '{"a": "é"}',
             "{}",
         ),
+        ({"type": "integer", "minimum": 100}, "100", "15"),
+        ({"type": "integer", "minimum": 105}, "1050", "103"),
+        ({"type": "integer", "exclusiveMaximum": -9}, "-10", "-05"),
+        ({"properties": {"a": True}}, '{"a": [1]}', '{"b": 1}'),
+        ({"type": "string", "minLength": 2}, '"\\u00e9\U0001f600"', '"\\ud83d\\ude00"'),
+        (
+            {"properties": {"ab": {}}, "additionalProperties": {"type": "null"}},
+            '{"ac\\n": null}',
+            '{"a\\u0062": null}',
+        ),
+        ({"properties": {"a": {}}, "additionalProperties": True}, '{"b": 1}', '{"\n": 1}'),
         (
             {"$ref": "#/$defs/n", "$defs": {"n": {"anyOf": [{"const": 1}, {"const": 2}]}}},
             "2",

@@ -9,7 +9,7 @@ from chat_samples import CALL, TOOLS, USER, template_text, templates
 from test_chat_output import check_every_way
 
 from llamabind.chat_template import ChatTemplate, RenderedPrompt
-from llamabind.errors import InvalidParameterError, TemplateRefusedError
+from llamabind.errors import InvalidParameterError
 from llamabind.output_parser import OutputParser
 
 pytestmark = pytest.mark.native
@@ -129,16 +129,19 @@ def test_tools_are_told_and_their_calls_come_back_from_the_history_of_every_temp
     assert differences.keys() == KNOWN_DIFFERENCES.keys()
 
 
-def test_templates_that_know_no_calls_get_the_generic_format_or_are_refused():
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_templates_that_know_no_calls_get_the_generic_format_or_are_refused(choice):
     names = _names(calls=False)
     print(f"without tool calls: {names}")
     assert names
     for name in names:
         with ChatTemplate(None, template_text(name)) as template:
             try:
-                rendered = template.render([USER], tools=TOOLS, tool_choice="required")
-            except (TemplateRefusedError, InvalidParameterError) as error:
-                print(f"{name}: refused, {error}")
+                rendered = template.render([USER], tools=TOOLS, tool_choice=choice)
+            except InvalidParameterError as error:
+                refusal = str(error)
+                print(f"{name}: refused, {refusal}")
+                assert "the chat template given has no tool-call format" in refusal
                 continue
         print(f"{name}: {rendered.format}")
         assert rendered.grammar, name

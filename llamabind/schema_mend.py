@@ -1,0 +1,94 @@
+"""What llama.cpp's JSON schema converter gets wrong, mended before and after it; pure Python.
+
+Of common/json-schema-to-grammar.cpp: the grammar of an integer with one limit of several digits
+allows numbers beyond it (build_min_max_int), that of names beside `properties` broken strings
+(_not_strings), and that of strings halves of surrogate pairs, which count as two characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+MAX_INTEGER: Final = 2**53 - 1
+"""The largest limit of an integer (csrc/schema.cpp)."""
+
+_SCHEMAS: Final = ("items", "additionalProperties")
+_LISTS: Final = ("items", "prefixItems", "anyOf", "oneOf", "allOf")
+_MEMBERS: Final = ("properties", "$defs", "definitions")
+_MAX_DEPTH: Final = 100
+
+_CHAR: Final = (
+    'char ::= [^"\\\\\\x7F\\x00-\\x1F] | [\\\\] (["\\\\bfnrt] | "u" [0-9a-fA-F]{4})\n',
+    'char ::= [^"\\\\\\x7F\\x00-\\x1F] | [\\\\] (["\\\\bfnrt] | "u" ([0-9abcefABCEF] [0-9a-fA-F]{3}'
+    " | [dD] [0-7] [0-9a-fA-F]{2}))\n",
+)
+_OTHER_NAMES: Final = re.compile(r'^(\S*additional-k\d* ::= \["\] \( )(.*)$', re.MULTILINE)
+
+
+def is_open_wrongly(low: float | None, high: float | None) -> bool:
+    """Whether the grammar of an integer with these limits allows numbers beyond them."""
+    if low is not None and high is None:
+        return low >= 10
+    return low is None and high is not None and high < 0
+
+
+def completed(schema: Any, depth: int = 0) -> Any:
+    """Return a schema with the same meaning that the converter gets right.
+
+    Integers with one limit get the other, which no grammar of them goes beyond; `true` becomes an
+    empty schema.
+    """
+    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+        return schema
+    result = dict(schema)
+    for key in _SCHEMAS:
+        if isinstance(schema.get(key), Mapping):
+            result[key] = completed(schema[key], depth + 1)
+    for key in _LISTS:
+        if isinstance(schema.get(key), list):
+            result[key] = [_child(child, depth) for child in schema[key]]
+    for key in _MEMBERS:
+        if isinstance(schema.get(key), Mapping):
+            result[key] = {name: _child(child, depth) for name, child in schema[key].items()}
+    return result | _other_limit(schema)
+
+
+def mended(grammar: str) -> str:
+    """Return the converter's grammar without the broken strings that it allows."""
+    grammar = ("\n" + grammar).replace("\n" + _CHAR[0], "\n" + _CHAR[1])[1:]
+    return _OTHER_NAMES.sub(
+        lambda rule: rule[1] + rule[2].replace('[^"', '[^"\\\\\\x7F\\x00-\\x1F'), grammar
+    )
+
+
+def limits(schema: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The lowest and the highest integer that a schema allows, as far as it says."""
+    low, high = _number(schema, "minimum"), _number(schema, "maximum")
+    above, below = _number(schema, "exclusiveMinimum"), _number(schema, "exclusiveMaximum")
+    if low is None and above is not None:
+        low = above // 1 + 1
+    if high is None and below is not None:
+        high = -(-below // 1) - 1
+    return (None if low is None else -(-low // 1)), (None if high is None else high // 1)
+
+
+def _child(child: Any, depth: int) -> Any:
+    return {} if child is True else completed(child, depth + 1)
+
+
+def _other_limit(schema: Mapping[str, Any]) -> dict[str, int]:
+    kinds = schema.get("type")
+    if kinds != "integer" and not (isinstance(kinds, list) and "integer" in kinds):
+        return {}
+    low, high = limits(schema)
+    if not is_open_wrongly(low, high):
+        return {}
+    return {"maximum": MAX_INTEGER} if high is None else {"minimum": -MAX_INTEGER}
+
+
+def _number(schema: Mapping[str, Any], key: str) -> float | None:
+    value = schema.get(key)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number else None
