@@ -107,9 +107,10 @@ class SamplingParams:
 
     Every field is checked when the object is made: InvalidParameterError names the field. `seed`
     None (or 4294967295, LLAMA_DEFAULT_SEED) is random; an equal seed repeats a request that runs
-    alone. `temperature` 0 is greedy. `samplers` is the order, in llama-server's names. `logit_bias`
-    holds (token, bias) pairs; -inf bans a token. `grammar_prefill` is text that the prompt ends
-    with and the grammar begins with (RenderedPrompt of a chat template tells it).
+    alone. `temperature` 0 is greedy, unless a `dynatemp_range` raises it. `samplers` is the order,
+    in llama-server's names. `logit_bias` holds (token, bias) pairs; -inf bans a token.
+    `grammar_prefill` is text that the prompt ends with and the grammar begins with (RenderedPrompt
+    of a chat template tells it).
     """
 
     seed: int | None = None
@@ -170,8 +171,9 @@ class SamplingParams:
     @property
     def is_greedy(self) -> bool:
         """Whether the most likely token is always taken."""
+        # A dynamic temperature reaches from temperature - range to temperature + range.
         return (
-            self.temperature < MIN_TEMPERATURE
+            self.temperature + max(self.dynatemp_range, 0.0) < MIN_TEMPERATURE
             and self.mirostat == 0
             and "temperature" in self.samplers
         )

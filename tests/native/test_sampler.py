@@ -57,6 +57,13 @@ def test_temperature_zero_is_greedy_in_other_orders_too(random_llama, ready, val
     assert _sample(random_llama, ready, temperature=0, **values) == _best(ready, 1)
 
 
+def test_a_dynamic_temperature_above_zero_draws(random_llama, ready):
+    wide = {"temperature": 0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 1}
+    drawn = set(_sample(random_llama, ready, 30, dynatemp_range=5.0, **wide))
+    assert len(drawn) > 5
+    assert _sample(random_llama, ready, 3, dynatemp_range=-5.0, **wide) == _best(ready, 1) * 3
+
+
 def test_an_equal_seed_repeats_and_another_does_not(random_llama, ready):
     hot = {"temperature": 5.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
     first = _sample(random_llama, ready, 20, seed=7, **hot)

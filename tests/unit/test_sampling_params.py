@@ -160,6 +160,8 @@ def test_greedy_means_temperature_zero_unless_the_order_or_mirostat_overrides_it
     assert SamplingParams(temperature=1e-30).is_greedy
     assert not SamplingParams(temperature=0, samplers=("top_k",)).is_greedy
     assert not SamplingParams(temperature=0, mirostat=2).is_greedy
+    assert not SamplingParams(temperature=0, dynatemp_range=0.5).is_greedy
+    assert SamplingParams(temperature=0, dynatemp_range=-0.5).is_greedy
     assert not SamplingParams().is_greedy
 
 
