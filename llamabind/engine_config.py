@@ -16,6 +16,7 @@ from llamabind.context_params import (
     MAX_THREADS,
     ContextParams,
 )
+from llamabind.control_groups import cpu_quota
 from llamabind.errors import InvalidParameterError
 from llamabind.rope_config import RopeConfig
 
@@ -42,7 +43,8 @@ class EngineConfig:
     With `kv_unified` off each of them has its n_parallel-th part of `n_ctx` for itself: faster
     where prompts have little in common, but one request cannot use the whole. `n_batch` tokens are
     computed per step at most, `n_ubatch` per graph. Threads None tunes their number while serving,
-    up to one per physical core this process may use. More than `max_waiting` are refused.
+    up to one per physical core this process may use (see usable_cores). More than `max_waiting` are
+    refused.
 
     Conversations that the KV cache has no room for are kept in up to `cache_ram_mib` of host memory
     and come back without computing; 0 turns that off, None takes a quarter of what is free now, at
@@ -194,9 +196,13 @@ class EngineConfig:
 
 
 def usable_cores() -> int:
-    """Return how many physical cores this process may use (its CPU affinity counts)."""
+    """Return how many physical cores this process may use: affinity and a container's share count.
+
+    Compute threads spin at barriers, so more of them than the share would burn it waiting.
+    """
     physical: int = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    return min(physical, usable_cpus())
+    usable = min(physical, usable_cpus())
+    return min(usable, cpu_quota() or usable)
 
 
 def usable_cpus() -> int:

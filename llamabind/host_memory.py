@@ -1,12 +1,21 @@
 """How much memory this machine has for us, a container's limit included; pure Python."""
 
-from pathlib import Path
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_SELF = Path("/proc/self/cgroup")
+from llamabind.control_groups import CGROUPS, OWN_GROUPS, control_groups, read_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# The files of a group by version: limit, use, and the page cache in memory.stat.
+_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
 
 
 class HostMemory(NamedTuple):
@@ -16,7 +25,7 @@ class HostMemory(NamedTuple):
     total: int
 
 
-def host_memory(cgroups: Path = _CGROUPS, own: Path = _SELF) -> HostMemory:
+def host_memory(cgroups: Path = CGROUPS, own: Path = OWN_GROUPS) -> HostMemory:
     """Return what is free: page cache counts as free, beyond a control group's limit nothing is."""
     machine = psutil.virtual_memory()
     free, total = int(machine.available), int(machine.total)
@@ -28,45 +37,20 @@ def host_memory(cgroups: Path = _CGROUPS, own: Path = _SELF) -> HostMemory:
 
 
 def _limits(cgroups: Path, own: Path) -> list[tuple[int, int]]:
-    """(limit, use) of every control group this process is in, version 2, then 1."""
+    """(limit, use) of every control group this process is in."""
     found = []
-    for line in _read(own).splitlines():
-        _, controllers, name = line.split(":", 2)
-        if not controllers:
-            found += _limits_above(cgroups, name, "memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            found += _limits_above(cgroups / "memory", name, *names)
-    return found
-
-
-def _limits_above(
-    root: Path, name: str, limit_file: str, use_file: str, cache_key: str
-) -> list[tuple[int, int]]:
-    """The group and its parents. Inside a container the own group may be the root."""
-    group = root / name.lstrip("/")
-    found = []
-    while group.is_relative_to(root):
-        limit, use = _read(group / limit_file).strip(), _read(group / use_file).strip()
+    for version, folder in control_groups("memory", cgroups, own):
+        limit_file, use_file, cache_key = _FILES[version]
+        limit, use = read_text(folder / limit_file).strip(), read_text(folder / use_file).strip()
         if limit.isdecimal() and use.isdecimal():
-            found.append((int(limit), int(use) - _cache(group / "memory.stat", cache_key)))
-        if group == root:
-            break
-        group = group.parent
+            found.append((int(limit), int(use) - _cache(folder / "memory.stat", cache_key)))
     return found
 
 
 def _cache(stat: Path, key: str) -> int:
     """Page cache that is given back when memory is short, yet counted as used."""
-    for line in _read(stat).splitlines():
+    for line in read_text(stat).splitlines():
         name, _, value = line.partition(" ")
         if name == key and value.isdecimal():
             return int(value)
     return 0
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
