@@ -245,9 +245,10 @@ class AsyncTextStream:
     async def _start(self) -> PieceReader:
         client, inbox = self._llm.llm.client, self._llm.inbox()
         prompt = await asyncio.to_thread(client.prepare, *self._arguments)
+        request = prompt.only_request
         reader = self._reader = PieceReader(prompt.make_parser() if prompt.make_parser else None)
-        self._inbox, self._request_id = inbox, prompt.request.request_id
-        await inbox.start(prompt.request, self._queue.put_nowait)
+        self._inbox, self._request_id = inbox, request.request_id
+        await inbox.start(request, self._queue.put_nowait)
         return reader
 
     def _leave(self) -> None:

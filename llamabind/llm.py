@@ -64,7 +64,7 @@ class LLM:
     the loaded file; its metadata and sizes may be read while this is open.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a load may be told, by keyword
         self,
         path: str | Path,
         *,
@@ -72,13 +72,15 @@ class LLM:
         config: EngineConfig | None = None,
         embedding: EmbeddingConfig | None = None,
         chat_template: str | None = None,
+        lora: Sequence[tuple[str | Path, float]] = (),
         progress: Callable[[float], bool] | None = None,
     ) -> None:
         """Load the file; blocks until the model is ready.
 
         `embedding` is the shape of the context that embed() and rerank() make when they are first
-        called, `chat_template` replaces the file's own; `progress` gets 0.0 to 1.0 and cancels by
-        returning False. Raises what load_engine does.
+        called, `chat_template` replaces the file's own. `lora` are adapter files with their scales;
+        answers are computed with all of them, vectors without. `progress` gets 0.0 to 1.0 and
+        cancels by returning False. Raises what load_engine does.
         """
         self._embedding = embedding
         self._embedding_engine: EmbeddingEngine | None = None
@@ -86,9 +88,11 @@ class LLM:
         self._is_closed = False
         self._client: GenerationClient | None = None
         if _only_embeds(path):
+            if lora:
+                raise InvalidParameterError("lora", "the model only embeds, which adapters do not")
             self.model = Model(path, model_params, progress)
         else:
-            engine = load_engine(path, model_params, config, progress, chat_template)
+            engine = load_engine(path, model_params, config, progress, chat_template, lora)
             self._client = GenerationClient(engine)
             self.model = engine.model
 
@@ -193,8 +197,8 @@ class LLM:
     ) -> TextStream:
         """Continue a prompt or answer a conversation, piece by piece.
 
-        Options and errors are those of generate() and chat(). Leaving the iterator early cancels
-        the request: see TextStream.
+        Options and errors are those of generate() and chat(), but for `n`: a stream is one answer.
+        Leaving the iterator early cancels the request: see TextStream.
         """
         client = self.client
         return TextStream(client, client.prepare(prompt, params, options))

@@ -48,6 +48,13 @@ class PromptRequests:
         """The request of the first answer."""
         return self.requests[0]
 
+    @property
+    def only_request(self) -> GenerationRequest:
+        """The request of a prompt that is to have one answer, or InvalidParameterError."""
+        if len(self.requests) > 1:
+            raise InvalidParameterError("n", "a stream has one answer; start several, or generate")
+        return self.requests[0]
+
 
 @dataclass(frozen=True, slots=True)
 class RenderedText:

@@ -27,7 +27,7 @@ class TextStream:
     def __init__(self, client: GenerationClient, prompt: PromptRequests) -> None:
         """Start the request; raises what GenerationClient.start does."""
         self._client = client
-        self.request = prompt.request
+        self.request = prompt.only_request
         self._outputs: deque[RequestOutput] = deque()
         self._queue: SimpleQueue[list[RequestOutput]] = SimpleQueue()
         self._reader: PieceReader | None = None

@@ -160,6 +160,8 @@ async def test_errors_are_raised_where_they_are_awaited(llm):
         await anext(stream)
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
+    with pytest.raises(InvalidParameterError, match="a stream has one answer"):
+        await anext(llm.stream("Once", GREEDY, n=2))
 
 
 async def test_vectors_are_those_without_asyncio(llm, sync_llm):

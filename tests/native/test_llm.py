@@ -173,6 +173,29 @@ def test_a_stream_adds_up_to_the_answer(llm, prompt):
     assert len(pieces) > 3
 
 
+def test_a_stream_of_several_answers_is_refused(llm):
+    with pytest.raises(InvalidParameterError, match="a stream has one answer") as caught:
+        llm.stream("Once", GREEDY, n=3)
+    assert caught.value.field == "n"
+    assert llm.stats.running == llm.stats.waiting == 0
+
+
+def test_adapters_are_loaded_with_the_model(random_llama_path, random_lora_path):
+    def answer(*lora: tuple[Path, float]) -> tuple[int, ...]:
+        with LLM(random_llama_path, config=_config(), lora=lora) as llm:
+            return llm.generate([1, 450, 4996], GREEDY, max_tokens=8).token_ids
+
+    plain = answer()
+    assert answer((random_lora_path, 4.0)) != plain
+    assert answer((random_lora_path, 0.0)) == plain
+
+
+def test_adapters_are_refused_by_a_model_that_only_embeds(tmp_path, vocab_dir, random_lora_path):
+    path = write_random_bert(tmp_path / "bert.gguf", vocab_dir / "ggml-vocab-bert-bge.gguf")
+    with pytest.raises(InvalidParameterError, match="lora"):
+        LLM(path, lora=[(random_lora_path, 1.0)])
+
+
 def _endless(llm: LLM):
     return llm.stream([5, 6, 7], SamplingParams(temperature=0, ignore_eos=True))
 
