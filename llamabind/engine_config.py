@@ -43,8 +43,10 @@ class EngineConfig:
     With `kv_unified` off each of them has its n_parallel-th part of `n_ctx` for itself: faster
     where prompts have little in common, but one request cannot use the whole. `n_batch` tokens are
     computed per step at most, `n_ubatch` per graph. Threads None tunes their number while serving,
-    up to one per physical core this process may use (see usable_cores). More than `max_waiting` are
-    refused.
+    up to one per physical core this process may use (see usable_cores). With `max_waiting` requests
+    waiting no more are taken. None takes all: whoever submits holds the prompts already, and a
+    program that gathers thousands of coroutines means them all; a server bounds what strangers send
+    (server.config: max_queue).
 
     Conversations that the KV cache has no room for are kept in up to `cache_ram_mib` of host memory
     and come back without computing; 0 turns that off, None takes a quarter of what is free now, at
