@@ -24,12 +24,14 @@ from llamabind.model_draft import ModelDrafter
 from llamabind.runner import ModelRunner
 from llamabind.slot_exchange import SlotExchange
 from llamabind.speculation_load import make_speculation
+from llamabind.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
+    from llamabind.context_params import ContextParams
     from llamabind.model_params import ModelParams
     from llamabind.speculation import Speculation
 
@@ -37,6 +39,10 @@ DEBUG_VARIABLE = "LLAMABIND_DEBUG"
 """Set to anything, engines check their books whenever nothing runs, and fail if they are wrong."""
 
 _WARM_UP_PROMPT = 64
+
+CPU_ATTENTION_TILE = 64
+"""GGML_FA_TILE_Q of ggml/src/ggml-cpu/common.h."""
+
 _STATE_SAMPLE = 8
 _CALIBRATION_SECONDS = 0.5
 
@@ -174,11 +180,12 @@ def load_engine(
             context, config.n_threads, config.n_threads_batch, n_max=usable_cores()
         )
         undo.callback(threads.close)
-        _warm_up(context, threads)
+        n_warm, seconds = _warm_up(context, threads)
         template = _make_template(model, chat_template)
         shape = _shape(model, context, config)
         speculation = make_speculation(model, shape, config, threads)
         engine = Engine(model, context, threads, template, shape, speculation)
+        engine.expect_prompts(n_warm, seconds)
         engine.adapters = tuple(adapter for adapter, _ in adapters)
         engine.adapter_scales = tuple(scale for _, scale in adapters)
         undo.pop_all()
@@ -197,6 +204,7 @@ def make_context(model: Model, config: EngineConfig) -> Context:
 
 
 def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
+    is_on_gpu = MemoryReport.of(context).has_weights_on_gpu
     is_cuttable = _is_cuttable(model, swa_full=context.params.swa_full)
     return EngineShape(
         n_ctx=min(context.n_ctx_seq, model.n_positions or context.n_ctx_seq),
@@ -212,8 +220,19 @@ def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
         cache_ram_bytes=config.cache_ram_bytes,
         state_size=_measure_state(context),
         max_waiting=config.max_waiting,
+        attention_tile=None if is_on_gpu else _attention_tile(context.params),
+        max_gap=LONGEST_GAP_ON_GPU if is_on_gpu else LONGEST_GAP,
         debug=bool(os.environ.get(DEBUG_VARIABLE)),
     )
+
+
+def _attention_tile(params: ContextParams) -> int | None:
+    """See EngineShape. Only flash attention has tiles, and not over a quantised cache; in streams
+    llama.cpp makes graphs of their own for sequences with different numbers of tokens.
+    """
+    is_float = params.type_k == params.type_v and params.type_k in ("f16", "f32")
+    is_tiled = params.kv_unified and params.flash_attn != "off" and is_float
+    return CPU_ATTENTION_TILE if is_tiled else None
 
 
 def _is_cuttable(model: Model, *, swa_full: bool) -> bool:
@@ -248,10 +267,11 @@ def _check_generates(context: Context) -> None:
         )
 
 
-def _warm_up(context: Context, threads: ComputeThreads) -> None:
+def _warm_up(context: Context, threads: ComputeThreads) -> tuple[int, float]:
     """Decode, so that a device that cannot compute fails the load and not a request; and find out
-    how many threads to begin with.
+    how many threads to begin with. Return of how many tokens the last decode was, and its seconds.
     """
+    n_tokens, seconds = 0, 0.0
     longest = context.model.n_positions or _WARM_UP_PROMPT
     for n_tokens in (1, min(_WARM_UP_PROMPT, context.n_ubatch, longest)):
         with closing(Batch(n_tokens)) as batch:
@@ -263,7 +283,8 @@ def _warm_up(context: Context, threads: ComputeThreads) -> None:
             threads.calibrate(n_tokens, decode, _CALIBRATION_SECONDS)
         if seconds * _WARM_UP_PROMPT > _CALIBRATION_SECONDS:
             # A model so slow that trying prompts would make the load much longer.
-            return
+            break
+    return n_tokens, seconds
 
 
 def _decode_and_forget(context: Context, batch: Batch) -> None:

@@ -21,7 +21,8 @@ from llamabind.sequence import Sequence, Vocabulary
 from llamabind.slot_reports import report_slots
 from llamabind.slots import SlotPool
 from llamabind.speculation import SpeculationStats
-from llamabind.step_budget import StepBudget
+from llamabind.step_budget import LONGEST_GAP, StepBudget
+from llamabind.step_meter import StepMeter, StepRates
 from llamabind.stream_slots import StreamSlotPool
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class EngineShape:
     sequence id has `n_ctx` cells of its own. With `max_waiting` requests waiting no more are taken.
     With `debug` the books of slots and cells are checked whenever nothing runs.
 
+    `attention_tile` is for devices that compute the attention of so many tokens or more in tiles
+    (ggml's CPU flash attention): a tile walks all cells that any of its tokens sees, so streams
+    would walk each other's. None where they do not. `max_gap` is how many seconds a stream's next
+    token may wait for others' prompts.
+
     `is_cuttable` is false for models whose memory cannot be cut at any position; there
     `is_checkpoint_partial` says that a checkpoint is only what cannot be cut. States saved in host
     memory take up to `cache_ram_bytes`, each about its `state_size`.
@@ -73,6 +79,8 @@ class EngineShape:
     cache_ram_bytes: int = 0
     state_size: StateSize = field(default_factory=StateSize)
     max_waiting: int | None = None
+    attention_tile: int | None = None
+    max_gap: float = LONGEST_GAP
     debug: bool = False
 
 
@@ -80,8 +88,8 @@ class EngineShape:
 class EngineStats:
     """A snapshot after a step; read from any thread without asking the engine.
 
-    `sequence_steps` is the sum over all steps of the sequences computed in them; `speculation`
-    counts drafts since the load, all 0 without speculative decoding.
+    `sequence_steps` is the sum over all steps of the sequences computed in them, `rates` are those
+    of the latest; `speculation` counts drafts since the load, all 0 without speculative decoding.
     """
 
     running: int = 0
@@ -96,6 +104,7 @@ class EngineStats:
     sequence_steps: int = 0
     longest_sequence: int = 0
     last_step_seconds: float = 0.0
+    rates: StepRates = field(default_factory=StepRates)
     speculation: SpeculationStats = field(default_factory=SpeculationStats)
 
 
@@ -121,9 +130,10 @@ class EngineCore:
         self._clock = clock
         self._scheduler = Scheduler(
             _make_slots(shape),
-            StepBudget(shape.n_batch),
+            StepBudget(shape.n_batch, shape.max_gap),
             n_parallel=shape.n_parallel,
             n_batch=shape.n_batch,
+            attention_tile=shape.attention_tile,
             speculation=speculation,
         )
         self._speculation = speculation
@@ -132,6 +142,7 @@ class EngineCore:
         self._changes: list[Callable[[], None]] = []
         self._n_arrived = 0
         self._has_deadlines = False
+        self._meter = StepMeter()
 
     @property
     def has_work(self) -> bool:
@@ -209,6 +220,12 @@ class EngineCore:
         for sequence in list(self._live.values()):
             self._end(sequence, sequence.finish(FinishReason.ERROR, error=error))
         return self._take_outputs()
+
+    def expect_prompts(self, n_tokens: int, seconds: float) -> None:
+        """Begin with what a step of `n_tokens` was measured to take: the first prompt of a slow
+        model must not be one step of minutes, in which nobody is heard.
+        """
+        self._scheduler.budget.observe(0, n_tokens, seconds)
 
     def report_slots(self) -> tuple[SlotReport, ...]:
         """Describe what every sequence id holds and who runs in it."""
@@ -304,6 +321,7 @@ class EngineCore:
     def _publish(self, plan: StepPlan, outputs: list[RequestOutput], seconds: float) -> None:
         old, scheduler = self.stats, self._scheduler
         n_cached = sum(output.usage.cached_tokens for output in outputs if output.finish_reason)
+        n_generated = sum(len(output.token_ids) for output in outputs)
         self.stats = EngineStats(
             running=len(scheduler.running),
             waiting=len(scheduler.waiting),
@@ -311,13 +329,13 @@ class EngineCore:
             cells_total=self.shape.n_cells,
             cache_ram_bytes=scheduler.slots.host.n_bytes,
             steps=old.steps + 1,
-            prompt_tokens=old.prompt_tokens + sum(chunk.n_prompt for chunk in plan.chunks),
-            generated_tokens=old.generated_tokens
-            + sum(len(output.token_ids) for output in outputs),
+            prompt_tokens=old.prompt_tokens + plan.n_prompt,
+            generated_tokens=old.generated_tokens + n_generated,
             cached_tokens=old.cached_tokens + n_cached,
             sequence_steps=old.sequence_steps + len(plan.chunks),
             longest_sequence=max([old.longest_sequence, *(chunk.end for chunk in plan.chunks)]),
             last_step_seconds=seconds,
+            rates=self._meter.add(seconds, plan.n_prompt, n_generated),
             speculation=self._speculation.stats if self._speculation else old.speculation,
         )
 

@@ -49,6 +49,11 @@ class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
         """All of it in bytes."""
         return self.host.total + sum(device.total for device in self.devices)
 
+    @property
+    def has_weights_on_gpu(self) -> bool:
+        """Whether a GPU computes at least a part of the model."""
+        return any(device.model > 0 for device in self.devices if device.type != "accel")
+
     def plus(self, other: MemoryReport) -> MemoryReport:
         """Return both together, as for a model and its draft model."""
         devices = {device.name: device for device in self.devices}

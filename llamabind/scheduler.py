@@ -6,10 +6,12 @@ from array import array
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from llamabind.awaited_prefixes import AwaitedPrefixes
 from llamabind.checkpoint_slots import CheckpointSlotPool
 from llamabind.checkpoints import CheckpointPlanner
-from llamabind.prefix import Prefix, common_prefix
+from llamabind.prefix import Prefix
 from llamabind.step import ScheduledChunk, StepPlan
+from llamabind.step_budget import share_budget
 from llamabind.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
@@ -19,11 +21,6 @@ if TYPE_CHECKING:
     from llamabind.speculation import Speculation
     from llamabind.step import StepResult
     from llamabind.step_budget import StepBudget
-
-MIN_SHARED_PREFIX = 32
-"""Waiting for a prefix that somebody computes right now pays only if it is at least this much
-longer.
-"""
 
 MAX_LOGPROB_CHUNK = 64
 """Prompt tokens per step where each needs its logits: a row of a large vocabulary is 600 kB."""
@@ -37,9 +34,13 @@ once.
 class Scheduler:
     """Plans steps over a pool of slots. Pure policy, used only on the engine thread.
 
-    Each step takes one token of every running stream first, then prompt chunks, oldest first,
-    within the step's budget. A newcomer gets a seat when its prompt has room beside what the others
-    will need soon; what runs out of cells all the same parks the youngest sequence, never fails it.
+    Each step takes one token of every running stream first, then prompt chunks within the step's
+    budget: the oldest prompt has half of it for sure, shorter ones go before longer ones in the
+    rest. A newcomer gets a seat when its prompt has room beside what the others will need soon;
+    what runs out of cells all the same parks the youngest sequence, never fails it.
+
+    With an `attention_tile`, steps of so many tokens are for prompts alone, in turns with steps of
+    fewer tokens for the streams (EngineShape).
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Scheduler:
         *,
         n_parallel: int,
         n_batch: int,
+        attention_tile: int | None = None,
         speculation: Speculation | None = None,
     ) -> None:
         self.slots = slots
@@ -57,11 +59,14 @@ class Scheduler:
         self.running: list[Sequence] = []
         self._n_parallel = n_parallel
         self._n_batch = n_batch
+        self._n_shared = n_batch if attention_tile is None else min(n_batch, attention_tile - 1)
+        self._owes_prompts = False
+        self._n_planned = 0
         # What a wrong guess leaves behind must be cut off.
         self._speculation = speculation if slots.is_cuttable else None
         self.holds_newcomers = False
         self._drafts_fit = True
-        self._awaited: dict[Sequence, tuple[Sequence, int]] = {}
+        self._awaited = AwaitedPrefixes(slots)
         self._checkpoints = CheckpointPlanner()
 
     @property
@@ -80,7 +85,7 @@ class Scheduler:
 
     def remove(self, sequence: Sequence) -> None:
         """Take a finished or cancelled sequence out; the KV it computed stays for reuse."""
-        self._awaited.pop(sequence, None)
+        self._awaited.forget(sequence)
         if sequence not in self.running:
             self.waiting.remove(sequence)
             return
@@ -93,9 +98,16 @@ class Scheduler:
     def schedule(self) -> StepPlan:
         """Return the next step; it is empty only if nothing waits or runs."""
         plan = StepPlan()
-        self._plan_decoding(plan)
-        self._admit()
-        self._plan_prompts(plan)
+        if self._owes_prompts:
+            self._owes_prompts = False
+            self._admit()
+            self._plan_prompts(plan)
+        if not plan.chunks:
+            self._plan_decoding(plan)
+            if self._admit():
+                # Of who comes back only the newest token may be left.
+                self._plan_decoding(plan)
+            self._plan_prompts(plan)
         while not plan.chunks and self.running:
             # Several unfinished prompts share all cells and none can go on: the youngest gives way.
             self._park(self._youngest())
@@ -140,8 +152,16 @@ class Scheduler:
             self._park(self._youngest())
 
     def _plan_decoding(self, plan: StepPlan) -> None:
-        for sequence in sorted(self.running, key=lambda running: running.arrival):
-            if sequence in self.running and sequence.is_decoding:
+        planned = {chunk.sequence for chunk in plan.chunks}
+        streams = [
+            running for running in self.running if running.is_decoding and running not in planned
+        ]
+        n_most = self._n_shared - len(planned)
+        if len(streams) > n_most:
+            # Too many for one step: those whose last token is longest ago.
+            streams = sorted(streams, key=lambda stream: stream.planned_at)[:n_most]
+        for sequence in sorted(streams, key=lambda stream: stream.arrival):
+            if sequence in self.running:
                 self._reserve_or_park(sequence)
                 self._plan_chunk(plan, sequence, 1)
 
@@ -153,25 +173,38 @@ class Scheduler:
             self._park(self._youngest())
 
     def _plan_prompts(self, plan: StepPlan) -> None:
-        budget = self.budget.n_prompt_tokens(len(plan.chunks))
-        planned = {chunk.sequence for chunk in plan.chunks}
-        for sequence in sorted(self.running, key=lambda running: running.arrival):
-            if sequence in planned or sequence.slot is None:
-                continue
-            n = min(budget, sequence.n_remaining)
-            if sequence.wants_prompt_logprobs:
-                n = min(n, MAX_LOGPROB_CHUNK)
-            position = self._next_checkpoint(sequence)
-            if position is not None:
-                n = min(n, position - sequence.n_computed)
-            medium = sequence.next_medium() if sequence.request.media else None
-            if medium is not None and n > 0:
-                n = medium.limit(sequence.n_computed, n)
-            if n > 0 and self.slots.reserve(sequence.slot, n):
-                self._plan_chunk(plan, sequence, n, medium)
-                budget -= n
-                if position == sequence.n_computed + n:
-                    self._plan_checkpoint(plan, sequence, position)
+        prompts = [
+            running
+            for running in sorted(self.running, key=lambda running: running.arrival)
+            if running.slot is not None and not running.is_decoding
+        ]
+        n_streams = sum(running.is_decoding for running in self.running)
+        budget = self.budget.n_prompt_tokens(n_streams)
+        n_wanted = min(budget, sum(prompt.n_remaining for prompt in prompts))
+        if plan.chunks and len(plan.chunks) + n_wanted > self._n_shared:
+            self._owes_prompts = n_wanted > 0
+            return
+        for sequence, n_most in share_budget(budget, prompts):
+            budget -= self._plan_prompt(plan, sequence, min(n_most, budget))
+
+    def _plan_prompt(self, plan: StepPlan, sequence: Sequence, n: int) -> int:
+        """Plan up to `n` tokens of a prompt and return how many they are."""
+        assert sequence.slot is not None, "a prompt without a slot"
+        n = min(n, sequence.n_remaining)
+        if sequence.wants_prompt_logprobs:
+            n = min(n, MAX_LOGPROB_CHUNK)
+        position = self._next_checkpoint(sequence)
+        if position is not None:
+            n = min(n, position - sequence.n_computed)
+        medium = sequence.next_medium() if sequence.request.media else None
+        if medium is not None and n > 0:
+            n = medium.limit(sequence.n_computed, n)
+        if n <= 0 or not self.slots.reserve(sequence.slot, n):
+            return 0
+        self._plan_chunk(plan, sequence, n, medium)
+        if position == sequence.n_computed + n:
+            self._plan_checkpoint(plan, sequence, position)
+        return n
 
     def _next_checkpoint(self, sequence: Sequence) -> int | None:
         if self.slots.is_cuttable or self.slots.host.limit == 0:
@@ -198,7 +231,7 @@ class Scheduler:
             return
         n_planned = plan.n_tokens
         # A medium has a batch of its own, and may be larger than what was left of the step.
-        drafts = speculation.draft(decoding, n_planned, max(0, self._n_batch - n_planned))
+        drafts = speculation.draft(decoding, n_planned, max(0, self._n_shared - n_planned))
         for index, chunk in enumerate(plan.chunks):
             draft = drafts.get(chunk.sequence, ())
             if draft and not self.slots.reserve(chunk.slot, len(draft)):
@@ -212,57 +245,31 @@ class Scheduler:
     ) -> None:
         if sequence.slot is None:
             return
+        self._n_planned += 1
+        sequence.planned_at = self._n_planned
         start = sequence.n_computed
         if medium is not None and start < medium.start:
             medium = None
         chunk = ScheduledChunk(sequence, sequence.slot, start, start + n, medium=medium)
         plan.chunks.append(chunk)
 
-    def _admit(self) -> None:
-        """Give seats to waiting sequences in the order in which they are due."""
-        if len(self.running) >= self._n_parallel or len(self.waiting) == 0:
-            return
+    def _admit(self) -> bool:
+        """Give seats to those who wait, in the order in which they are due; whether any got one."""
+        n_before = len(self.running)
+        if n_before < self._n_parallel and len(self.waiting) > 0:
+            self._admit_those_due()
+        return len(self.running) > n_before
+
+    def _admit_those_due(self) -> None:
         for sequence in list(self.waiting):
             if self.holds_newcomers and not sequence.has_started:
                 return
-            if self._is_awaiting_prefix(sequence):
+            if self._awaited.is_awaiting(sequence, self.running):
                 continue
             # The first that finds no room ends the round: smaller ones behind it must not starve
             # it.
             if len(self.running) >= self._n_parallel or not self._try_start(sequence):
                 return
-
-    def _is_awaiting_prefix(self, sequence: Sequence) -> bool:
-        """Tell whether somebody is computing a prefix of `sequence` that is worth waiting for."""
-        awaited = self._awaited.get(sequence)
-        if awaited is None:
-            awaited = self._find_awaited(sequence)
-            if awaited is None:
-                return False
-            self._awaited[sequence] = awaited
-        producer, n = awaited
-        if producer in self.running and producer.n_computed < n:
-            return True
-        del self._awaited[sequence]
-        return False
-
-    def _find_awaited(self, sequence: Sequence) -> tuple[Sequence, int] | None:
-        if not self._shares_running or not sequence.may_reuse:
-            return None
-        n_best = self.slots.longest_prefix(sequence.tokens).n
-        best: tuple[Sequence, int] | None = None
-        for producer in self.running:
-            if producer.is_decoding:
-                continue
-            n = min(common_prefix(producer.tokens, sequence.tokens), len(sequence.tokens) - 1)
-            if n > producer.n_computed and n >= n_best + MIN_SHARED_PREFIX:
-                best, n_best = (producer, n), n
-        return best
-
-    @property
-    def _shares_running(self) -> bool:
-        """Whether one can begin with what another has just computed."""
-        return self.slots.is_cuttable or self.slots.host.limit > 0
 
     def _try_start(self, sequence: Sequence) -> bool:
         prefix = self._find_prefix(sequence)

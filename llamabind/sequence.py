@@ -79,6 +79,7 @@ class Sequence:
         self.n_prompt = len(self.tokens)
         self.n_computed = 0
         self.n_cached = 0
+        self.planned_at = 0  # the scheduler's count of chunks when it had its latest
         self.n_drafted = 0
         self.n_draft_accepted = 0
         self.slot: Slot | None = None

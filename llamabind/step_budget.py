@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as ListOf
+
+    from llamabind.sequence import Sequence
+
 _WEIGHT = 0.3
 """Of the newest measurement in the moving averages: follows a busy neighbour within some steps."""
 
@@ -11,7 +18,10 @@ _FIRST_LOOK = 64
 _N_MIN = 16
 """Fewer prompt tokens in a step are not worth their share of the weights' way through memory."""
 
-_LONGEST_GAP = 0.4
+LONGEST_GAP = 0.4
+LONGEST_GAP_ON_GPU = 0.08
+"""Seconds that a stream may wait for a step with others' prompts."""
+
 _DECODE_STEPS = 20
 """A gap is a stumble if it is many times the usual: on a fast device the target is shorter."""
 
@@ -30,7 +40,7 @@ been measured beside a busy neighbour, or at the beginning of a prompt that is d
 _CLOCK_RESOLUTION = 1e-6
 
 _ALONE_SECONDS = 1.5
-_ALONE_MIN = 512
+_ALONE_MIN = 64
 """Where no stream waits a step is as large as the batch, but newcomers and cancels are heard."""
 
 
@@ -43,7 +53,7 @@ class StepBudget:
     where a step without prompts takes little the target is less.
     """
 
-    def __init__(self, n_batch: int, max_gap: float = _LONGEST_GAP) -> None:
+    def __init__(self, n_batch: int, max_gap: float = LONGEST_GAP) -> None:
         self._n_batch = n_batch
         self._max_gap = max_gap
         self._decode_seconds: float | None = None
@@ -110,6 +120,24 @@ class StepBudget:
         """
         known = min(self._seconds_per_token, key=lambda other: (abs(other - size), -other))
         return self._seconds_per_token[known]
+
+
+def share_budget(budget: int, prompts: ListOf[Sequence]) -> list[tuple[Sequence, int]]:
+    """Return who of `prompts`, the oldest first, may have how many tokens of a step at most, in the
+    order in which they take them from the budget.
+
+    A prompt of thousands of tokens does not hold up those that need few, nor they it: one half is
+    the oldest's, in the other half shorter ones go first.
+    """
+    if not prompts:
+        return []
+    oldest, *others = prompts
+    shorter = [other for other in others if other.n_remaining < oldest.n_remaining]
+    longer = [other for other in others if other.n_remaining >= oldest.n_remaining]
+    shorter.sort(key=lambda other: other.n_remaining)
+    n_shorter = sum(other.n_remaining for other in shorter)
+    n_oldest = max(budget - n_shorter, (budget + 1) // 2)
+    return [(oldest, n_oldest), *((other, budget) for other in [*shorter, *longer])]
 
 
 def _blend(average: float | None, value: float) -> float:

@@ -11,7 +11,7 @@ from engine_driver import expected_answer, make_engine, make_request, submit, to
 from fake_drafter import FakeDrafter
 from fake_runner import FakeRunner
 
-from llamabind import checkpoints, scheduler, slots, stream_slots
+from llamabind import awaited_prefixes, checkpoints, slots, stream_slots
 from llamabind.engine_core import EngineCore
 from llamabind.request import FinishReason, RequestOutput
 from llamabind.speculation import Speculation
@@ -23,7 +23,7 @@ def short_is_long_enough(shortest: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "SPACING", 4 * shortest)
         patch.setattr(checkpoints, "MIN_SPACING", shortest)
-        patch.setattr(scheduler, "MIN_SHARED_PREFIX", shortest)
+        patch.setattr(awaited_prefixes, "MIN_SHARED_PREFIX", shortest)
         patch.setattr(slots, "MIN_SAVED", shortest)
         patch.setattr(stream_slots, "MIN_COPIED_PREFIX", shortest)
         yield
@@ -104,6 +104,7 @@ class Sizes:
     is_checkpoint_partial: bool
     wrong_every: int | None
     no_room_every: int | None = None
+    attention_tile: int | None = None
 
 
 def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
@@ -121,6 +122,7 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
         is_checkpoint_partial=sizes.is_checkpoint_partial and sizes.kv_unified,
         kv_unified=sizes.kv_unified,
         cache_ram_bytes=sizes.cache_ram_bytes,
+        attention_tile=sizes.attention_tile,
         speculation=speculation,
     )
     traffic = Traffic(engine, runner, sizes.no_room_every)

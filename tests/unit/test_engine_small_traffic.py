@@ -25,6 +25,7 @@ def _sizes(random: Random) -> Sizes:
         is_checkpoint_partial=random.random() < 0.5,
         wrong_every=random.choice([None, None, 1, 2, 3]),
         no_room_every=random.choice([None, None, 3, 7]),
+        attention_tile=random.choice([None, 2, 5]),
     )
 
 

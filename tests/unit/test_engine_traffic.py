@@ -46,6 +46,7 @@ _SIZES = st.builds(
     is_checkpoint_partial=st.booleans(),
     wrong_every=st.one_of(st.none(), st.integers(1, 9)),
     no_room_every=st.one_of(st.none(), st.integers(2, 9)),
+    attention_tile=st.one_of(st.none(), st.integers(2, 12)),
 )
 
 
