@@ -11,6 +11,8 @@ import msgspec
 
 MAX_FRAME_BYTES = 128 << 20
 
+# What msgpack has a form for.
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
 _LENGTH = struct.Struct(">I")
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -21,13 +23,31 @@ class FramingError(Exception):
     """The bytes are no frames of this protocol; the connection is of no more use."""
 
 
+class UnframeableError(ValueError):
+    """A message that makes no frame, and nothing was sent: why, and what of it, as in `tools[0].x`.
+
+    `path` is None where it is the message as a whole.
+    """
+
+    def __init__(self, problem: str, path: str | None = None) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.problem = problem
+        self.path = path
+
+
 def encode_frame(message: msgspec.Struct) -> bytes:
-    """One message as the bytes of one frame. Raises FramingError if it is over the limit."""
-    payload = _ENCODER.encode(message)
+    """One message as the bytes of one frame. Raises UnframeableError."""
+    try:
+        payload = _ENCODER.encode(message)
+    except OverflowError:
+        path = _path_of_wide_number(msgspec.to_builtins(message))
+        problem = f"an integer is out of range, expected {_LEAST} to {_MOST}"
+        raise UnframeableError(problem, path) from None
+    except RecursionError:
+        raise UnframeableError("it is nested too deeply") from None
     if len(payload) > MAX_FRAME_BYTES:
-        raise FramingError(
-            f"a frame of {len(payload)} bytes is over the limit of {MAX_FRAME_BYTES}"
-        )
+        problem = f"it is {len(payload)} bytes, over the limit of {MAX_FRAME_BYTES}"
+        raise UnframeableError(problem)
     return _LENGTH.pack(len(payload)) + payload
 
 
@@ -59,3 +79,24 @@ class FrameReader(Generic[T]):
         payload = bytes(self._buffer[_LENGTH.size : end])
         del self._buffer[:end]
         return payload
+
+
+def _path_of_wide_number(document: Any) -> str | None:
+    """Where in a document of JSON's types the first integer is that msgpack has no form for."""
+    waiting = [("", document)]
+    while waiting:
+        path, value = waiting.pop()
+        if _is_wide(value) or (isinstance(value, dict) and any(map(_is_wide, value))):
+            return path or None
+        if isinstance(value, dict):
+            inner = [(f"{path}.{key}" if path else str(key), item) for key, item in value.items()]
+        elif isinstance(value, list | tuple):
+            inner = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+        else:
+            continue
+        waiting.extend(reversed(inner))
+    return None
+
+
+def _is_wide(value: Any) -> bool:
+    return isinstance(value, int) and not _LEAST <= value <= _MOST

@@ -31,8 +31,8 @@ async def peek(entry: ModelEntry, task: Task) -> TaskResult:
     """
     stream = TokenStream(uuid.uuid4().hex)
     worker = entry.worker
-    worker.submit(Ask(stream.request_id, task), stream)
     try:
+        worker.submit(Ask(stream.request_id, task), stream)
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await stream.wait_ended()
     except TimeoutError:

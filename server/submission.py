@@ -30,8 +30,8 @@ async def _answer(
 ) -> None:
     async with registry.lease(entry, stream) as worker:
         stream.model = worker.model
-        worker.submit(message, stream)
         try:
+            worker.submit(message, stream)
             await stream.wait_ended()
         finally:
             worker.cancel(stream.request_id)

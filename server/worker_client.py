@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from server.errors import (
     UnavailableError,
     WorkerCrashedError,
 )
-from server.framing import FrameReader, FramingError, encode_frame
+from server.framing import FrameReader, FramingError, UnframeableError, encode_frame
 from server.load_settings import LoadSettings
 from server.protocol import (
     PROTOCOL_VERSION,
@@ -53,6 +54,8 @@ logger = logging.getLogger(__name__)
 _READ_BYTES = 1 << 16
 _STATS_SECONDS = 2.0
 
+_OUR_NAMES = re.compile(r"^(task\.)?(job\.)?(prompt\.)?")
+
 _T = TypeVar("_T")
 
 
@@ -84,9 +87,14 @@ class WorkerClient:
         return self._process.pid
 
     @property
+    def is_busy(self) -> bool:
+        """Whether it has requests."""
+        return bool(self._streams)
+
+    @property
     def stalled_seconds(self) -> float:
         """For how long an engine that has work made no step, or the process said nothing."""
-        return self._life.stalled_seconds(is_busy=bool(self._streams))
+        return self._life.stalled_seconds(is_busy=self.is_busy)
 
     async def load(self, path: Path, settings: LoadSettings, files: LoadFiles) -> None:
         """Have the model loaded. Raises LoadFailedError."""
@@ -94,14 +102,18 @@ class WorkerClient:
         await asyncio.shield(self._loaded)
 
     def submit(self, message: Submit | Ask, stream: TokenStream) -> None:
-        """Start a request; its outputs, its result or its refusal arrive on `stream`."""
+        """Start a request; its outputs, its result or its refusal arrive on `stream`.
+
+        Raises InvalidRequestError for what no frame can carry; then nothing has begun.
+        """
         if self.exited.done() or self._stopping:
             stream.lose_worker(self._crash())
             return
+        frame = _frame(message)
         if not self._streams:
             self._life.note_progress()
         self._streams[message.request_id] = stream
-        self._send(message)
+        self._write(frame)
 
     def cancel(self, request_id: str) -> None:
         """Forget a request; nothing more arrives on its stream."""
@@ -131,9 +143,12 @@ class WorkerClient:
         await asyncio.wait({self._read_task})
 
     def _send(self, message: msgspec.Struct) -> None:
+        self._write(encode_frame(message))
+
+    def _write(self, frame: bytes) -> None:
         # A dead worker is noticed by the reader; writing to it is harmless.
         if not self._process.writer.is_closing():
-            self._process.writer.write(encode_frame(message))
+            self._process.writer.write(frame)
 
     async def _read(self) -> None:
         frames: FrameReader[FromWorker] = FrameReader(FromWorker)
@@ -268,6 +283,16 @@ class WorkerLauncher:
             await client.stop()
             raise
         return client
+
+
+def _frame(message: Submit | Ask) -> bytes:
+    try:
+        return encode_frame(message)
+    except UnframeableError as error:
+        # What a client wrote is in the job's prompt, or is a field of the job or the task.
+        path = _OUR_NAMES.sub("", error.path or "")
+        where = f"field '{path}'" if path else "the request"
+        raise InvalidRequestError(f"{where}: {error.problem}", param=path or None) from None
 
 
 def _refusal(message: Refused) -> ApiError:

@@ -14,6 +14,10 @@ from server.errors import InvalidRequestError
 TokenLimit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 StopString = Annotated[str, Meta(min_length=1)]
 LogprobCount = Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)]
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+_YEAR_SECONDS = 31_536_000
+# Those of the largest token id.
+_MAX_DIGITS = 10
 # A number, or llama-server's false, which bans the token.
 Bias = float | bool
 
@@ -60,7 +64,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     grammar: str | None = None
     json_schema: dict[str, Any] | None = None
     ignore_eos: bool | None = None
-    logit_bias: dict[str, Bias] | list[tuple[int | str, Bias]] | None = None
+    logit_bias: dict[str, Bias] | list[tuple[TokenId | str, Bias]] | None = None
 
     n: Annotated[int, Meta(ge=1, le=MAX_ANSWERS)] | None = None
     stop: StopString | tuple[StopString, ...] | None = None
@@ -78,7 +82,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     id_slot: Annotated[int, Meta(ge=-1)] | None = None
     lora: list[Any] | None = None
     post_sampling_probs: bool | None = None
-    sse_ping_interval: int | None = None
+    sse_ping_interval: Annotated[int, Meta(le=_YEAR_SECONDS)] | None = None
     priority: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     max_queue_seconds: Annotated[float, Meta(ge=0)] | None = None
 
@@ -153,7 +157,14 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
 
 def _token(key: str) -> int | str:
     """A token id written as a string, as JSON's keys must be, or a text."""
-    return int(key) if key.isascii() and key.isdigit() else key
+    if not (key.isascii() and key.isdigit()):
+        return key
+    if len(key) > _MAX_DIGITS:
+        raise InvalidRequestError(
+            f"field 'logit_bias': {key[:_MAX_DIGITS]}... has too many digits for a token id",
+            param="logit_bias",
+        )
+    return int(key)
 
 
 def _bias(token: int | str, bias: Bias) -> float:

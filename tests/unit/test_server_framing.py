@@ -4,10 +4,17 @@ import msgspec
 import pytest
 
 from llamabind.sampling_params import GrammarTrigger, SamplingParams
-from server.framing import MAX_FRAME_BYTES, FrameReader, FramingError, encode_frame
+from server.framing import (
+    MAX_FRAME_BYTES,
+    FrameReader,
+    FramingError,
+    UnframeableError,
+    encode_frame,
+)
 from server.job import ChatPrompt, Job, TextPrompt
 from server.load_settings import LoadSettings
 from server.protocol import (
+    Ask,
     Cancel,
     FromWorker,
     Load,
@@ -16,6 +23,7 @@ from server.protocol import (
     Submit,
     ToWorker,
 )
+from server.tasks import SetAdapters
 
 
 def _to_worker() -> FrameReader[ToWorker]:
@@ -81,5 +89,20 @@ def test_nonsense_is_a_framing_error(data: bytes) -> None:
 
 
 def test_a_message_over_the_limit_is_refused_by_the_sender() -> None:
-    with pytest.raises(FramingError, match="over the limit"):
+    with pytest.raises(UnframeableError, match="over the limit"):
         encode_frame(Cancel("x" * (MAX_FRAME_BYTES + 1)))
+
+
+@pytest.mark.parametrize("number", [1 << 64, -(1 << 63) - 1, 10**500])
+def test_a_number_that_has_no_form_is_named_by_its_place(number: int) -> None:
+    tools = [{"a": {"b": [0, (1 << 64) - 1]}}, {"a": {"b": [-(1 << 63), number]}}]
+    job = Job(prompt=ChatPrompt(messages=[], tools=tools), stop=("a",))
+    with pytest.raises(UnframeableError, match="out of range") as caught:
+        encode_frame(Submit("1", job))
+    assert caught.value.path == "job.prompt.tools[1].a.b[1]"
+
+
+def test_a_key_that_has_no_form_is_named_by_what_holds_it() -> None:
+    with pytest.raises(UnframeableError) as caught:
+        encode_frame(Ask("1", SetAdapters({1: 1.0, 1 << 64: 0.5})))
+    assert caught.value.path == "task.scales"

@@ -10,6 +10,7 @@ KeepAlive = int | float | str
 
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _UNIT: Final = "|".join(_SECONDS)
+_FOR_EVER: Final = 1e12
 _NUMBER: Final = r"[0-9]{1,12}(?:\.[0-9]*)?"
 _DURATION: Final = re.compile(rf"-?(?:{_NUMBER}|(?:{_NUMBER}(?:{_UNIT}))+)")
 _PART: Final = re.compile(rf"({_NUMBER})({_UNIT})?")
@@ -21,7 +22,8 @@ def keep_seconds(value: KeepAlive) -> float:
     Raises InvalidParameterError.
     """
     if not isinstance(value, str):
-        return float(value) if value >= 0 else math.inf
+        # float() fails for integers of some hundred digits; so long is for ever.
+        return float(value) if 0 <= value < _FOR_EVER else math.inf
     if _DURATION.fullmatch(value) is None:
         raise InvalidParameterError(
             "keep_alive", f'{value!r} is no duration: give seconds, or one such as "5m" or "-1"'
