@@ -66,6 +66,11 @@ class StepPlan:
         return sum(chunk.n_tokens for chunk in self.chunks)
 
     @property
+    def n_prompt(self) -> int:
+        """How many tokens of the batch are prompts."""
+        return sum(chunk.n_prompt for chunk in self.chunks)
+
+    @property
     def n_drafted(self) -> int:
         """How many tokens of the batch are guesses."""
         return sum(len(chunk.draft) for chunk in self.chunks)

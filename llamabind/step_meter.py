@@ -31,8 +31,8 @@ class StepMeter:
         self._rates = StepRates()
 
     def add(self, seconds: float, n_prompt: int, n_generated: int) -> StepRates:
-        """Note a step of `seconds` that computed so many prompt tokens and brought so many new ones,
-        and return the averages. One that did neither does not count.
+        """Return the averages after one more step, which took `seconds`, computed so many prompt
+        tokens and brought so many new ones; one that did neither does not count.
         """
         if n_prompt == n_generated == 0:
             return self._rates

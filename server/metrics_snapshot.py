@@ -44,6 +44,7 @@ class SnapshotCollector(Collector):
         reports = [(model, stats) for model, stats in figures if stats is not None]
         yield from self._models(entries, loaded)
         yield from _engines(reports)
+        yield from _rates(reports)
         yield from _llama_server_engines(reports)
         yield from _drafts(reports)
         yield from self._llama_server_counters()
@@ -119,6 +120,18 @@ def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
         resident.add_metric((model,), stats.resident_bytes)
         steps.add_metric((model,), stats.steps_total)
     return running, waiting, used, cells, kept, resident, steps
+
+
+def _rates(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
+    """Averages over an engine's latest ten seconds of computing; a pause does not change them."""
+    step = _gauge("engine_step_seconds", "Time of a step, lately")
+    prompt = _gauge("engine_prompt_tokens_per_second", "Prompt tokens computed, lately")
+    generated = _gauge("engine_generated_tokens_per_second", "Tokens generated, lately")
+    for model, stats in reports:
+        step.add_metric((model,), stats.step_seconds)
+        prompt.add_metric((model,), stats.prompt_tokens_per_second)
+        generated.add_metric((model,), stats.generated_tokens_per_second)
+    return step, prompt, generated
 
 
 def _llama_server_engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:

@@ -264,7 +264,8 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
 class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     """A snapshot of the engine: the answer to GetStats, or with `is_report` sent unasked.
 
-    `sequence_steps_total` is the sum over all steps of the sequences computed in them. Drafts are
+    `sequence_steps_total` is the sum over all steps of the sequences computed in them. The rates
+    are averages over the latest steps (llamabind.step_meter.StepRates). Drafts are
     those of speculative decoding; `accepted_per_position` counts for each position of a draft.
     """
 
@@ -284,6 +285,9 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     draft_tokens_total: int = 0
     accepted_tokens_total: int = 0
     accepted_per_position: tuple[int, ...] = ()
+    step_seconds: float = 0.0
+    prompt_tokens_per_second: float = 0.0
+    generated_tokens_per_second: float = 0.0
     resident_bytes: int = 0
     is_report: bool = False
 

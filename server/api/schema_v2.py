@@ -85,6 +85,9 @@ def _engine(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
         "running": stats.running if stats else None,
         "waiting": stats.waiting if stats else None,
         "kv_cells_used": stats.kv_cells_used if stats else None,
+        "step_seconds": stats.step_seconds if stats else None,
+        "prompt_tokens_per_second": stats.prompt_tokens_per_second if stats else None,
+        "generated_tokens_per_second": stats.generated_tokens_per_second if stats else None,
         "n_ctx": entry.worker.model.n_ctx,
     }
 

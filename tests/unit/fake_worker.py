@@ -232,6 +232,9 @@ class ScriptedEngine:
             longest_sequence=8,
             drafts_total=5,
             draft_tokens_total=20,
+            step_seconds=0.25,
+            prompt_tokens_per_second=640.0,
+            generated_tokens_per_second=12.0,
             accepted_tokens_total=9,
             accepted_per_position=(5, 4),
         )

@@ -55,6 +55,9 @@ async def test_an_answer_is_counted_with_its_tokens_and_times(client: Client) ->
 async def test_llama_servers_names_have_the_same_figures(client: Client) -> None:
     await client.post(_CHAT, json=chat_body("echo: a b c"))
     seen = await _until(client, "llamacpp:n_tokens_max", 8)
+    assert seen.value("llamabind_engine_step_seconds", model="m.gguf") == 0.25
+    assert seen.value("llamabind_engine_prompt_tokens_per_second") == 640
+    assert seen.value("llamabind_engine_generated_tokens_per_second") == 12
     assert seen.value("llamacpp:prompt_tokens_total") == 3
     assert seen.value("llamacpp:prompt_tokens_cached_total") == 2
     assert seen.value("llamacpp:tokens_predicted_total") == 3
