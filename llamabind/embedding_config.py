@@ -66,7 +66,8 @@ class EmbeddingConfig:
     pooling "mean" or "cls", takes no longer input. None takes as much as an input may have, within
     reason. `n_parallel` inputs share a decode at most. `pooling` None takes the model's, else
     "last" for a causal model and "mean" for others; "none" is one vector a token, "rank" a score.
-    With `max_waiting` inputs waiting no more are taken. Threads None takes one per usable core.
+    With `max_waiting` inputs waiting no more are taken. Threads None tunes their number while it
+    computes, up to one per usable core.
     """
 
     n_ctx: int | None = None

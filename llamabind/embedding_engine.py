@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from llamabind.compute_threads import ComputeThreads
 from llamabind.context import Context
 from llamabind.context_params import ContextParams
 from llamabind.embedding_config import EmbeddingConfig, EmbeddingTraits
 from llamabind.embedding_queue import EmbeddingRequest
 from llamabind.embedding_runner import EmbeddingRunner
 from llamabind.embedding_thread import EmbeddingThread
+from llamabind.engine_config import usable_cores
 from llamabind.errors import InvalidParameterError
 from llamabind.gate import Gate
 from llamabind.memory_report import MemoryReport
@@ -46,13 +48,16 @@ class EmbeddingEngine:
         self._closing = threading.RLock()
         traits = embedding_traits(model)
         with ExitStack() as undo:
-            context = undo.enter_context(Context(model, config.context_params(traits)))
+            context = Context(model, config.context_params(traits))
+            threads = ComputeThreads(context, config.n_threads, None, n_max=usable_cores())
+            undo.callback(threads.close)  # after the context that uses them
+            undo.enter_context(context)
             self.shape = config.shape(traits, context.n_batch, context.n_seq_max)
             self.pooling = context.pooling_type
             self.context_params = context.params
             self.flash_attn = context.flash_attn
             self.memory = MemoryReport.of(context)
-            self._runner = EmbeddingRunner(context)
+            self._runner = EmbeddingRunner(context, threads)
             undo.callback(self._runner.close)
             self._thread = EmbeddingThread(self._runner, self.shape, config.max_waiting)
             undo.callback(self._thread.close)

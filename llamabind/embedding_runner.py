@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from llamabind.compute_threads import ComputeThreads
     from llamabind.context import Context
     from llamabind.embedding_queue import EmbeddingChunk
 
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 class EmbeddingRunner:
     """Computes chunks on a context for embeddings. Used on one thread."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, threads: ComputeThreads) -> None:
         self._context = context
+        self._threads = threads
         self._batch = Batch(context.n_batch)
         self._is_pooled = context.pooling_type != "none"
         # What an unfinished input has so far, with pooling "none".
@@ -71,10 +74,15 @@ class EmbeddingRunner:
                 self._context.memory_seq_rm(seq_id)
 
     def _compute(self) -> None:
+        n_tokens = len(self._batch)
+        self._threads.prepare(n_tokens)
+        started = time.perf_counter()
         if self._context.model.has_encoder:
             self._context.encode(self._batch)
         else:
             self._context.decode(self._batch)
+        self._context.synchronize()
+        self._threads.observe(n_tokens, time.perf_counter() - started)
 
     def _vector(self, chunk: EmbeddingChunk, first: int) -> NDArray[np.float32] | None:
         if self._is_pooled:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from random_bert import BertShape, write_random_bert
 
@@ -19,6 +20,7 @@ from llamabind.errors import (
     ModelLoadError,
 )
 from llamabind.model import Model
+from llamabind.thread_tuner import ThreadTuner
 
 pytestmark = pytest.mark.native
 
@@ -69,6 +71,28 @@ POOLED = {
     "cls": lambda rows: rows[0],
     "last": lambda rows: rows[-1],
 }
+
+
+def test_compute_threads_stay_between_decodes_and_end_with_the_engine(bert):
+    process = psutil.Process()
+    n_others = process.num_threads()
+    with _make(bert, n_threads=3) as engine:
+        for text in TEXTS[:3]:
+            engine.embed([text])
+            assert process.num_threads() == n_others + 3, "the engine's own computes too"
+    assert process.num_threads() == n_others
+
+
+def test_threads_are_tuned_unless_their_number_is_given(bert, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(ThreadTuner, "choose", lambda self, n: chosen.append(n) or 1)
+    with _make(bert, n_threads=2) as engine:
+        engine.embed(["a cat"])
+    assert chosen == []
+    with _make(bert, n_threads=None) as engine:
+        tokens = engine.tokenize(["a cat", "dogs bark"])
+        engine.embed(tokens)
+    assert chosen == [sum(len(each) for each in tokens)]
 
 
 @pytest.mark.parametrize("pooling", POOLED)
