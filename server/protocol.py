@@ -17,7 +17,7 @@ from server.job import Job
 from server.load_settings import LoadSettings
 from server.tasks import Task, TaskResult
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 class RefusalKind(StrEnum):
@@ -207,12 +207,16 @@ class ToolCallPiece(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LogprobEntry(msgspec.Struct, frozen=True, array_like=True):
-    """A generated token, its bytes and log-probability, and the same of the likeliest ones."""
+    """A generated token, its bytes and log-probability, and the same of the likeliest ones.
+
+    `is_content` unless it belongs to thoughts, calls of tools, or what marks them.
+    """
 
     token: int
     piece: bytes
     logprob: float
     top: tuple[tuple[int, bytes, float], ...] = ()
+    is_content: bool = True
 
 
 class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
@@ -229,8 +233,8 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
 
     `text` is content, `reasoning` and `tool_calls` are taken out of it. `finish_reason` is one of
     llamabind.request.FinishReason, or "tool_calls" where the model has ended its answer by calling
-    tools; `stop_string` is what ended it, if a string did. With the last output come `timings_ms`,
-    queue, prompt and decode time, and `seq_id`, whose memory the answer leaves behind.
+    tools; `stop_string` is what ended it, if one of the request's own did. With the last output
+    come `timings_ms`, queue, prompt and decode time, and `seq_id`, whose memory it leaves behind.
     `prompt_logprobs` begin with the prompt's first token, which nothing predicts: its number is 0.
     `error_code` is for programs, `error` for people.
     """

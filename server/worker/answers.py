@@ -1,10 +1,10 @@
 """What the engine says, as the server wants it: parsed into messages, tokens with their text."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias
 
-from llamabind import FinishReason, RequestOutput
+from llamabind import FinishReason, GenerationRequest, RequestOutput
 from llamabind.output_parser import MessageDelta
 from llamabind.prompting import PromptRequests
 from llamabind.request import PromptProgress as EngineProgress
@@ -18,8 +18,8 @@ from server.protocol import (
     Submit,
     ToolCallPiece,
 )
+from server.worker.logprob_shelf import LogprobShelf
 
-TokenPiece: TypeAlias = Callable[[int], bytes]
 AnswerId: TypeAlias = tuple[str, int]
 """A request's id, and which of its answers."""
 
@@ -27,6 +27,13 @@ AnswerId: TypeAlias = tuple[str, int]
 # that the work for one of n characters grows with n, not with its square: a piece is a token until
 # an answer has some thousand characters.
 _PARSE_GROWTH = 1 / 1024
+
+
+class TokenPiece(Protocol):
+    """Gives the bytes of a token (llamabind's Tokenizer.piece)."""
+
+    def __call__(self, token: int, *, special: bool = True) -> bytes:
+        """Control tokens as they are written, or without `special` as nothing."""
 
 
 class Parser(Protocol):
@@ -48,18 +55,20 @@ class AnswerReader:
         job: Job,
         parser: Parser | None,
         piece: TokenPiece,
-        first_token: int,
+        request: GenerationRequest,
     ) -> None:
-        """`first_token` is that of the prompt."""
+        """The answer of `request`, one of those that `job` became."""
         self.request_id, self.index = answer
-        self._first_token = None if job.prompt_logprobs is None else first_token
+        self._first_token = None if job.prompt_logprobs is None else request.prompt_tokens[0]
         self._parser = parser
         self._piece = piece
         self._with_tokens = job.return_tokens
+        self._stop = job.stop
         self._echo = _echo(job.prompt, piece)
         self._unparsed = ""
         self._n_parsed = 0
-        self._logprobs: list[LogprobEntry] = []
+        self._shelf = None if job.logprobs is None else LogprobShelf()
+        self._preserved_tokens = request.preserved_tokens
         self._has_called_tools = False
 
     def read(self, output: RequestOutput) -> SequenceOutput | None:
@@ -73,14 +82,11 @@ class AnswerReader:
         reasoning = "".join(delta.reasoning_content or "" for delta in deltas)
         calls = _tool_calls(deltas)
         self._has_called_tools |= bool(calls)
-        self._logprobs.extend(map(self._entry, _logprobs_of_text(output)))
+        logprobs = self._logprobs(self._shelf, output, deltas) if self._shelf else ()
         prompt_logprobs = self._of_prompt(output, echo)
         has_news = bool(text or reasoning or calls or prompt_logprobs)
         if not has_news and output.finish_reason is None and not output.token_ids:
             return None
-        # Log-probabilities wait for the text they belong to.
-        is_shown = has_news or output.finish_reason is not None
-        logprobs, self._logprobs = (self._logprobs, []) if is_shown else ([], self._logprobs)
         return SequenceOutput(
             request_id=self.request_id,
             index=self.index,
@@ -92,10 +98,10 @@ class AnswerReader:
             timings_ms=_timings(output),
             error=output.error,
             error_code=output.error_code,
-            stop_string=output.stop_string,
+            stop_string=output.stop_string if output.stop_string in self._stop else None,
             reasoning=reasoning,
             tool_calls=calls,
-            logprobs=tuple(logprobs),
+            logprobs=logprobs,
             prompt_logprobs=prompt_logprobs,
             token_ids=output.token_ids if self._with_tokens else (),
             seq_id=output.seq_id,
@@ -105,6 +111,21 @@ class AnswerReader:
         """Free the parser."""
         if self._parser is not None:
             self._parser.close()
+
+    def _logprobs(
+        self, shelf: LogprobShelf, output: RequestOutput, deltas: Sequence[MessageDelta]
+    ) -> tuple[LogprobEntry, ...]:
+        """Those of the tokens that came out as `deltas`, and at the end of what is left."""
+        for logprob in _logprobs_of_text(output):
+            token = logprob.token
+            shelf.put(
+                self._entry(logprob), self._piece(token, special=token in self._preserved_tokens)
+            )
+        shelf.say(output.text)
+        taken = shelf.take(deltas)
+        if output.finish_reason is not None:
+            taken += shelf.take_rest(is_cut=output.stop_string is not None)
+        return tuple(taken)
 
     def _of_prompt(self, output: RequestOutput, echo: str) -> tuple[LogprobEntry, ...]:
         """With the first output, where it was asked for: what is told of the prompt's tokens."""
@@ -170,7 +191,7 @@ class AnswerDesk:
                 job,
                 make() if make else None,
                 piece,
-                request.prompt_tokens[0],
+                request,
             )
             for index, request in enumerate(prompt.requests)
         }

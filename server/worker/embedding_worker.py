@@ -39,9 +39,9 @@ class EmbeddingWorker:
         """Refuse: raises InvalidParameterError."""
         raise _no_text()
 
-    def piece(self, token: int) -> bytes:
+    def piece(self, token: int, *, special: bool = True) -> bytes:
         """The bytes of a token, special ones as they are written."""
-        return self._engine.model.tokenizer.piece(token, special=True)
+        return self._engine.model.tokenizer.piece(token, special=special)
 
     def submit(self, request: GenerationRequest) -> None:
         """Refuse: raises InvalidParameterError; no request was prepared."""

@@ -33,8 +33,8 @@ class WorkerEngine(Protocol):
     def prepare(self, job: Job) -> PromptRequests:
         """Render and tokenise. Raises LlamaError."""
 
-    def piece(self, token: int) -> bytes:
-        """The bytes of a token, special ones as they are written."""
+    def piece(self, token: int, *, special: bool = True) -> bytes:
+        """The bytes of a token, special ones as they are written, or as nothing."""
 
     def submit(self, request: GenerationRequest) -> None:
         """Start a request; its outputs come through `on_step`. Raises LlamaError."""

@@ -59,9 +59,9 @@ class LlamaEngine:
         """Render and tokenise. Raises LlamaError."""
         return self._requests.make(job)
 
-    def piece(self, token: int) -> bytes:
-        """The bytes of a token, special ones as they are written."""
-        return self._engine.tokenizer.piece(token, special=True)
+    def piece(self, token: int, *, special: bool = True) -> bytes:
+        """The bytes of a token, special ones as they are written, or as nothing."""
+        return self._engine.tokenizer.piece(token, special=special)
 
     def submit(self, request: GenerationRequest) -> None:
         """Start a request; its outputs come through `on_step`. Raises LlamaError."""

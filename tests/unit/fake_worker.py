@@ -121,6 +121,7 @@ class ScriptedEngine:
         self._served = 0
         self._ids = itertools.count()
         self._scales = [1.0, 0.5]
+        self._words: dict[int, bytes] = {}
 
     def describe(self) -> LoadedModel:
         return LoadedModel(
@@ -164,8 +165,9 @@ class ScriptedEngine:
             ScriptedParser if "<" in text else None,
         )
 
-    def piece(self, token: int) -> bytes:
-        return b"<%d>" % token
+    def piece(self, token: int, *, special: bool = True) -> bytes:
+        """By its number; as a part of the text the word that it stood for last."""
+        return b"<%d>" % token if special else self._words[token]
 
     def submit(self, request: GenerationRequest) -> None:
         if len(request.prompt_tokens) >= N_CTX:
@@ -291,6 +293,7 @@ class ScriptedEngine:
         timings = Timings(1.0, 10.0, 20.0) if reason else None
         # A token of its own for each text; the one that ends an answer has none.
         tokens = (n_generated,) if text else ()
+        self._words[n_generated] = text.encode()
         logprobs = tuple(
             TokenLogprob(token, -0.5, ((token, -0.5), (99, -1.5))[: request.logprobs])
             for token in tokens

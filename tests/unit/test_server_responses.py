@@ -167,6 +167,20 @@ async def test_log_probabilities_go_with_the_text(client: Client, asked: dict[st
     assert [entry for event in deltas for entry in event["logprobs"]] == part["logprobs"]
 
 
+async def test_log_probabilities_of_thoughts_and_calls_are_not_those_of_the_text(
+    client: Client,
+) -> None:
+    text = "echo: <r> hm so </r> a b <f> {} </f>"
+    document = await _post(client, input=text, top_logprobs=0)
+    [message] = [item for item in document["output"] if item["type"] == "message"]
+    entries = message["content"][0]["logprobs"]
+    # Its tokens are the words: the fifth and the sixth.
+    assert [entry["token"] for entry in entries] == ["<5>", "<6>"]
+    deltas = [event for event in await _events(client, text, top_logprobs=0) if "logprobs" in event]
+    told = [entry for event in deltas if "delta" in event for entry in event["logprobs"]]
+    assert told == entries
+
+
 async def test_tokens_of_the_input_are_counted(client: Client) -> None:
     document = await _post(client, path="/input_tokens", input="one two three")
     assert document == {"object": "response.input_tokens", "input_tokens": 3}

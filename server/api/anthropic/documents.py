@@ -111,6 +111,7 @@ def _usage(usage: TokenUsage) -> dict[str, int]:
 
 
 def _end(finish_reason: str, stop_string: str | None) -> dict[str, Any]:
-    if stop_string is not None:
+    # A call is what the client must act on, whatever ended the answer behind it.
+    if stop_string is not None and finish_reason != "tool_calls":
         return {"stop_reason": "stop_sequence", "stop_sequence": stop_string}
     return {"stop_reason": _STOP_REASONS[finish_reason], "stop_sequence": None}

@@ -2,15 +2,26 @@
 
 import time
 import uuid
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from server.api.answer_documents import logprobs_document
 from server.api.responses.items import CallItem, Event, MessageItem, OutputItem, ReasoningItem
-from server.api.responses.schema import ResponsesBody
+from server.api.responses.schema import (
+    AllowedTools,
+    ResponsesBody,
+    ToolChoice,
+    ToolDefinition,
+    ToolName,
+)
 from server.errors import ApiError
 from server.job import Job
 from server.protocol import SequenceOutput, ToolCallPiece
 from server.stream import TokenUsage
+
+Tool = TypeVar("Tool", ToolDefinition, ToolName)
 
 
 class ResponseEvents:
@@ -45,7 +56,8 @@ class ResponseEvents:
             events += self._think(output.reasoning)
         if output.text:
             # Those of thoughts and calls have no place.
-            events += self._say(output.text, logprobs_document(output.logprobs)["content"])
+            entries = [entry for entry in output.logprobs if entry.is_content]
+            events += self._say(output.text, logprobs_document(entries)["content"])
         for piece in output.tool_calls:
             events += self._call_function(piece)
         self._is_cut_off = output.finish_reason == "length"
@@ -134,12 +146,23 @@ def _echo(body: ResponsesBody, job: Job) -> dict[str, Any]:
         "store": False,
         "temperature": job.sampling.temperature,
         "text": {"format": form or {"type": "text"}},
-        "tool_choice": body.tool_choice or "auto",
-        "tools": body.tools or [],
+        "tool_choice": _typed_choice(body.tool_choice),
+        "tools": _typed(body.tools),
         "top_logprobs": body.top_logprobs or 0,
         "top_p": job.sampling.top_p,
         "truncation": "disabled",
     }
+
+
+def _typed(tools: Sequence[Tool] | None) -> list[Tool]:
+    """The tools with their type, which is "function" where it was not said."""
+    return [replace(tool, type=tool.type or "function") for tool in tools or ()]
+
+
+def _typed_choice(choice: ToolChoice | None) -> ToolChoice:
+    if isinstance(choice, AllowedTools):
+        return replace(choice, tools=_typed(choice.tools))
+    return choice or "auto"
 
 
 def _usage(usage: TokenUsage) -> dict[str, Any]:

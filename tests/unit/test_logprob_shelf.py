@@ -1,0 +1,114 @@
+"""Log-probabilities come with the text of their tokens, and say whether it is content."""
+
+from llamabind.output_parser import MessageDelta, ToolCallDelta
+from server.protocol import LogprobEntry
+from server.worker.logprob_shelf import LogprobShelf
+
+_CALL = MessageDelta(tool_call=ToolCallDelta(0, "1", "f", "{}"))
+
+
+def _content(text: str) -> MessageDelta:
+    return MessageDelta(content=text)
+
+
+def _thought(text: str) -> MessageDelta:
+    return MessageDelta(reasoning_content=text)
+
+
+class Answer:
+    """A shelf that gets tokens by their pieces, and gives them back with a "~" if no content."""
+
+    def __init__(self) -> None:
+        self._shelf = LogprobShelf()
+
+    def step(self, pieces: list[str | bytes], text: str, *deltas: MessageDelta) -> list[str]:
+        """Tokens were sampled, the engine let go of `text`, and the parser said `deltas`."""
+        for piece in pieces:
+            raw = piece.encode() if isinstance(piece, str) else piece
+            self._shelf.put(LogprobEntry(0, raw, -1.0), raw)
+        self._shelf.say(text)
+        return _names(self._shelf.take(deltas))
+
+    def rest(self, *, is_cut: bool) -> list[str]:
+        return _names(self._shelf.take_rest(is_cut=is_cut))
+
+
+def _names(entries: list[LogprobEntry]) -> list[str]:
+    return [
+        ("" if entry.is_content else "~") + entry.piece.decode(errors="replace")
+        for entry in entries
+    ]
+
+
+def test_every_token_comes_with_its_text() -> None:
+    answer = Answer()
+    assert answer.step(["a"], "a", _content("a")) == ["a"]
+    assert answer.step([" b", " c"], " b c", _content(" b c")) == [" b", " c"]
+    assert answer.rest(is_cut=False) == []
+
+
+def test_tokens_of_a_stop_string_are_left_out_however_its_text_was_cut() -> None:
+    answer = Answer()
+    assert answer.step(["a", "#"], "a", _content("a")) == ["a"]
+    assert answer.step(["b", "#"], "#b", _content("#b")) == ["#", "b"]
+    # "##" was the stop string.
+    assert answer.step(["#"], "") == []
+    assert answer.rest(is_cut=True) == []
+
+
+def test_a_token_that_a_stop_string_cuts_in_two_is_told_whole() -> None:
+    answer = Answer()
+    assert answer.step(["end#", "#"], "end", _content("end")) == ["end#"]
+    assert answer.rest(is_cut=True) == []
+
+
+def test_what_was_held_back_comes_when_the_limit_ends_the_answer() -> None:
+    answer = Answer()
+    assert answer.step(["a", "#"], "a", _content("a")) == ["a"]
+    assert answer.step(["#"], "##", _content("##")) == ["#", "#"]
+    assert answer.step([b"\xf0\x9f"], "") == []
+    assert answer.rest(is_cut=False) == ["~\ufffd"]
+
+
+def test_the_parts_of_a_character_come_together() -> None:
+    answer = Answer()
+    assert answer.step(["a", b"\xf0\x9f"], "a", _content("a")) == ["a"]
+    parts = answer.step([b"\x98\x80"], "\U0001f600", _content("\U0001f600"))
+    assert len(parts) == 2
+
+
+def test_thoughts_and_tags_are_no_content() -> None:
+    answer = Answer()
+    assert answer.step(["<think>"], "<think>") == []
+    assert answer.step(["hm"], "hm", _thought("hm")) == ["~<think>", "~hm"]
+    assert answer.step(["</", "think>", "\n"], "</think>\n") == []
+    assert answer.step(["hm"], "hm", _content("hm")) == ["~</", "~think>", "~\n", "hm"]
+
+
+def test_one_step_may_end_thoughts_and_begin_the_text() -> None:
+    answer = Answer()
+    pieces = ["hm", "</think>", "hm", " so"]
+    deltas = [_thought("hm"), _content("hm so")]
+    assert answer.step(pieces, "hm</think>hm so", *deltas) == ["~hm", "~</think>", "hm", " so"]
+
+
+def test_a_token_with_the_end_of_a_tag_and_some_text_is_content() -> None:
+    answer = Answer()
+    assert answer.step(["</think", ">So"], "</think>So", _content("So")) == ["~</think", ">So"]
+
+
+def test_calls_are_no_content_and_the_text_before_them_is() -> None:
+    answer = Answer()
+    assert answer.step(["ok", "<call>"], "ok<call>", _content("ok"), _CALL) == ["ok", "~<call>"]
+    assert answer.step(["{}"], "{}", _CALL) == ["~{}"]
+
+
+def test_text_that_the_parser_mended_is_content() -> None:
+    answer = Answer()
+    assert answer.step(["a ", "b"], "a b", _content("a  b")) == ["a ", "b"]
+
+
+def test_what_a_parser_drops_at_the_end_is_no_content() -> None:
+    answer = Answer()
+    assert answer.step(["a", "\n"], "a\n", _content("a")) == ["a"]
+    assert answer.rest(is_cut=False) == ["~\n"]
