@@ -7,7 +7,7 @@ resolved once, only public addresses are connected to, and a redirect begins ane
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import aiohttp
@@ -21,6 +21,9 @@ from server.job import ChatPrompt, Job
 from server.media_parts import part_of_bytes
 
 MAX_BYTES = 10 << 20
+# Of one request: files, their bytes together, and the time for all of them.
+MAX_FILES = 32
+MAX_TOTAL_BYTES = 32 << 20
 _SECONDS = 10.0
 _MAX_REDIRECTS = 3
 _MAX_FETCHES = 16
@@ -72,6 +75,21 @@ class _PublicResolver(AbstractResolver):
         await self._inner.close()
 
 
+class _Errand:
+    """What one request may still take: bytes, and time until `deadline` on the loop's clock."""
+
+    def __init__(self) -> None:
+        self.deadline = asyncio.get_running_loop().time() + _SECONDS
+        self._n_left = MAX_TOTAL_BYTES
+
+    def take(self, n_bytes: int, param: str) -> None:
+        """Raises InvalidRequestError if this is more than all files may have."""
+        self._n_left -= n_bytes
+        if self._n_left < 0:
+            limit = MAX_TOTAL_BYTES >> 20
+            raise _failed(param, f"all files together have more than {limit} MB")
+
+
 class MediaFetcher:
     """Completes jobs whose content parts have a `url`. `hosts` may be asked, "*" is any.
 
@@ -88,8 +106,18 @@ class MediaFetcher:
         prompt = job.prompt
         if not isinstance(prompt, ChatPrompt) or not any(map(_has_url, prompt.messages)):
             return job
+        wanted = [
+            part
+            for message in prompt.messages
+            if _has_url(message)
+            for part in message["content"]
+            if "url" in part
+        ]
+        if len(wanted) > MAX_FILES:
+            raise _failed(wanted[MAX_FILES]["param"], f"a request may name {MAX_FILES} files")
+        fetched = iter(await self._fetch_all(wanted))
         messages = [
-            {**message, "content": [await self._complete_part(part) for part in message["content"]]}
+            {**message, "content": [_completed(part, fetched) for part in message["content"]]}
             if _has_url(message)
             else message
             for message in prompt.messages
@@ -102,13 +130,21 @@ class MediaFetcher:
         if self._session is not None:
             await self._session.close()
 
-    async def _complete_part(self, part: dict[str, Any]) -> dict[str, Any]:
-        if "url" not in part:
-            return part
+    async def _fetch_all(self, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The parts with their files, fetched side by side; the first that fails ends all."""
+        errand = _Errand()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._complete_part(part, errand)) for part in wanted]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _complete_part(self, part: dict[str, Any], errand: _Errand) -> dict[str, Any]:
         param = part["param"]
         try:
-            async with asyncio.timeout(_SECONDS):
-                data = await self._fetch(part["url"], param)
+            async with asyncio.timeout_at(errand.deadline):
+                data = await self._fetch(part["url"], param, errand)
         except TimeoutError:
             raise _failed(param, f"it did not come within {_SECONDS:g} s") from None
         except _NotPublicError:
@@ -120,7 +156,7 @@ class MediaFetcher:
             raise _failed(param, type(error).__name__) from None
         return part_of_bytes(data, param, part["kind"])
 
-    async def _fetch(self, address: str, param: str) -> bytes:
+    async def _fetch(self, address: str, param: str, errand: _Errand) -> bytes:
         url = URL(address)
         for _ in range(_MAX_REDIRECTS + 1):
             self._check(url, param)
@@ -132,7 +168,7 @@ class MediaFetcher:
                     continue
                 if response.status != 200:
                     raise _failed(param, f"the other server answered {response.status}")
-                return await _read(response, param)
+                return await _read(response, param, errand)
         raise _failed(param, f"more than {_MAX_REDIRECTS} redirects")
 
     def _check(self, url: URL, param: str) -> None:
@@ -170,9 +206,14 @@ def _has_url(message: dict[str, Any]) -> bool:
     return isinstance(content, list) and any("url" in part for part in content)
 
 
-async def _read(response: aiohttp.ClientResponse, param: str) -> bytes:
+def _completed(part: dict[str, Any], fetched: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    return next(fetched) if "url" in part else part
+
+
+async def _read(response: aiohttp.ClientResponse, param: str, errand: _Errand) -> bytes:
     data = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK):
+        errand.take(len(chunk), param)
         data += chunk
         if len(data) > MAX_BYTES:
             raise _failed(param, f"it has more than {MAX_BYTES >> 20} MB")

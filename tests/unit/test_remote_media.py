@@ -1,6 +1,7 @@
 """Pictures named by URLs: whom the server asks for them, how much it takes, and what it refuses."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from server import remote_media
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 from server.keys import MEDIA
-from server.remote_media import ANY_HOST, MAX_BYTES, MediaFetcher, is_public
+from server.remote_media import ANY_HOST, MAX_BYTES, MAX_FILES, MediaFetcher, is_public
 
 
 @pytest.mark.parametrize(
@@ -193,6 +194,35 @@ async def test_a_site_that_does_not_answer_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(remote_media, "_SECONDS", 0.05)
     assert "did not come within" in await refusal(fetcher, f"{address}slow")
+
+
+async def test_a_request_may_name_so_many_files(fetcher: MediaFetcher, address: str) -> None:
+    urls = [f"{address}cat.png"] * (MAX_FILES + 1)
+    assert "may name 32 files" in await refusal(fetcher, *urls)
+    job = await fetcher.complete(job_of(*urls[1:]))
+    assert isinstance(job.prompt, ChatPrompt)
+    assert len(job.prompt.messages[1]["content"]) == MAX_FILES + 1
+
+
+async def test_the_files_of_a_request_have_a_size_together(
+    fetcher: MediaFetcher, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_media, "MAX_TOTAL_BYTES", 3 * len(PNG))
+    urls = [f"{address}cat.png"] * 3
+    await fetcher.complete(job_of(*urls))
+    with pytest.raises(InvalidRequestError, match="all files together") as refused:
+        await fetcher.complete(job_of(*urls, urls[0]))
+    assert str(refused.value.param).startswith("image ")
+
+
+async def test_the_files_of_a_request_have_one_time_together(
+    fetcher: MediaFetcher, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_media, "_SECONDS", 0.3)
+    started = time.monotonic()
+    with pytest.raises(InvalidRequestError, match="did not come within"):
+        await fetcher.complete(job_of(*[f"{address}slow"] * 8))
+    assert time.monotonic() - started < 8 * 0.3
 
 
 async def test_nobody_is_asked_unless_the_server_was_told_so(
