@@ -1,4 +1,4 @@
-"""renders_tools: whether a chat template tells the model of tools, seen without running it."""
+"""What a chat template knows, seen without running it: tools, thoughts."""
 
 import re
 from typing import Final
@@ -6,6 +6,7 @@ from typing import Final
 _BEGIN: Final = re.compile(r"\{[{%]")
 _END: Final = re.compile(r"[%}]\}")
 _TOOLS: Final = re.compile(r"\btools\b")
+_THOUGHTS: Final = re.compile(r"reasoning_content|think>|\[THINK\]|_THINKING|<\|channel|thinking")
 
 
 def renders_tools(template: str) -> bool:
@@ -16,3 +17,12 @@ def renders_tools(template: str) -> bool:
     """
     codes = (_END.split(rest, maxsplit=1)[0] for rest in _BEGIN.split(template)[1:])
     return any(_TOOLS.search(code) for code in codes)
+
+
+def renders_thinking(template: str) -> bool:
+    """Whether Jinja source has a word or a mark for what a model thinks.
+
+    What llama.cpp finds out differs for a few templates of its source only, which the same test
+    names.
+    """
+    return _THOUGHTS.search(template) is not None

@@ -7,7 +7,7 @@ from aiohttp import web
 from server.keys import CONFIG, REGISTRY
 from server.model_entry import ModelEntry
 from server.model_state import ModelState
-from server.template_tools import renders_tools
+from server.template_tools import renders_thinking, renders_tools
 
 # llama-server knows fewer states; our own word stands beside.
 STATUS_WORDS: Final = {
@@ -27,7 +27,9 @@ def listed_name(app: web.Application, entry: ModelEntry) -> str:
     return config.aliases[0] if config.model_file is not None and config.aliases else entry.id
 
 
-def model_document(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
+def model_document(
+    app: web.Application, entry: ModelEntry, modalities: list[str]
+) -> dict[str, Any]:
     """One element of /v1/models; what is not known without a load is null until then."""
     file, header = entry.file, entry.file.header
     name = listed_name(app, entry)
@@ -41,10 +43,10 @@ def model_document(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
         "created": int(file.modified.timestamp()),
         "owned_by": "llamabind",
         "status": _status(entry),
-        "architecture": {"input_modalities": _modalities(entry), "output_modalities": ["text"]},
+        "architecture": {"input_modalities": modalities, "output_modalities": ["text"]},
         "source": "models_dir" if app[CONFIG].model_file is None else "model",
         "can_remove": False,
-        "capabilities": capabilities(entry),
+        "capabilities": capabilities(entry, modalities),
         "context_length": n_ctx,
         "max_model_len": n_ctx,
         "meta": {
@@ -86,19 +88,13 @@ def _status(entry: ModelEntry) -> dict[str, Any]:
     return status
 
 
-def _modalities(entry: ModelEntry) -> list[str]:
-    effective = entry.worker.model.effective if entry.is_in_memory else {}
-    also = (("image", "vision"), ("audio", "audio"))
-    return ["text", *(kind for kind, key in also if effective.get(key))]
-
-
-def capabilities(entry: ModelEntry) -> list[str]:
+def capabilities(entry: ModelEntry, modalities: list[str]) -> list[str]:
     """What the model is for, in the words of llama-server and Ollama."""
     if entry.settings.embedding:
         return ["rerank" if entry.settings.pooling == "rank" else "embedding"]
-    modalities = _modalities(entry)
     also = (
         ("tools", renders_tools(template_of(entry))),
+        ("thinking", renders_thinking(template_of(entry))),
         ("multimodal", len(modalities) > 1),
         ("vision", "image" in modalities),
         ("audio", "audio" in modalities),

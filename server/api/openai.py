@@ -1,10 +1,13 @@
 """/v1: the OpenAI dialect."""
 
+import asyncio
+
 from aiohttp import web
 
 from server.api.answer_documents import choice_document, timings_document, usage_document
 from server.api.begin import begin_generation, render
 from server.api.chunks import AnswerTag, OpenAIChunks
+from server.api.modalities import modalities
 from server.api.model_documents import model_document
 from server.api.responses.schema import InputTokens
 from server.api.schema_openai import CompletionBody
@@ -17,14 +20,18 @@ from server.replies import json_reply, read_body
 async def list_models(request: web.Request) -> web.Response:
     """GET /v1/models and /models: every model on disk; the folders are read each time."""
     entries = await request.app[REGISTRY].list()
-    data = [model_document(request.app, entry) for entry in entries]
+    kinds = await asyncio.gather(*(modalities(request.app, entry) for entry in entries))
+    data = [
+        model_document(request.app, entry, read) for entry, read in zip(entries, kinds, strict=True)
+    ]
     return json_reply({"object": "list", "data": data})
 
 
 async def show_model(request: web.Request) -> web.Response:
     """GET /v1/models/{model_id}."""
     entry = await request.app[REGISTRY].find(request.match_info["model_id"])
-    return json_reply(model_document(request.app, entry))
+    document = model_document(request.app, entry, await modalities(request.app, entry))
+    return json_reply(document)
 
 
 async def count_tokens(request: web.Request) -> web.Response:

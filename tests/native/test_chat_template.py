@@ -16,7 +16,7 @@ from llamabind.errors import (
 )
 from llamabind.model import Model
 from llamabind.model_params import ModelParams
-from server.template_tools import renders_tools
+from server.template_tools import renders_thinking, renders_tools
 
 pytestmark = pytest.mark.native
 
@@ -24,6 +24,17 @@ CHATML = """{%- for m in messages -%}<|im_start|>{{ m.role }}
 {{ m.content }}<|im_end|>
 {% endfor -%}{%- if add_generation_prompt -%}<|im_start|>assistant
 {% endif -%}"""
+
+# Reviewed: llama.cpp reads thoughts of the first by the model's name, though their templates have
+# none, and has no format for those of the others.
+THINK_OTHERWISE = {
+    "Kimi-K2-Instruct",
+    "LFM2-8B-A1B",
+    "moonshotai-Kimi-K2",
+    "unsloth-mistral-Devstral-Small-2507",
+    "Apertus-8B-Instruct",
+    "unsloth-Apriel-1.5",
+}
 
 # Reviewed: these insist on turns that alternate, and say so.
 REFUSE_TWO_USERS = {
@@ -310,6 +321,13 @@ def test_a_template_that_fails_is_no_refusal():
 def test_the_server_sees_without_rendering_whether_a_template_knows_tools(name):
     with ChatTemplate(None, template_text(name)) as template:
         assert renders_tools(template_text(name)) == template.capabilities.supports_tools
+
+
+@pytest.mark.parametrize("name", templates())
+def test_the_server_sees_without_rendering_whether_a_template_knows_thoughts(name):
+    with ChatTemplate(None, template_text(name)) as template:
+        is_told_apart = template.capabilities.supports_thinking == (name not in THINK_OTHERWISE)
+        assert renders_thinking(template_text(name)) == is_told_apart
 
 
 def test_many_threads_render_with_one_template():

@@ -3,7 +3,7 @@
 import struct
 from pathlib import Path
 
-_U32, _STR = 4, 8
+_U32, _BOOL, _STR = 4, 7, 8
 
 
 def _text(value: str) -> bytes:
@@ -18,7 +18,13 @@ def _u32(key: str, value: int) -> bytes:
     return _text(key) + struct.pack("<II", _U32, value)
 
 
-def gguf_header_bytes(**more: str) -> bytes:
+def _entry(key: str, value: str | bool) -> bytes:
+    if isinstance(value, bool):
+        return _text(key) + struct.pack("<I?", _BOOL, value)
+    return _string(key, value)
+
+
+def gguf_header_bytes(**more: str | bool) -> bytes:
     """The smallest header that the server lists as a healthy llama model."""
     entries = [
         _string("general.architecture", "llama"),
@@ -26,12 +32,12 @@ def gguf_header_bytes(**more: str) -> bytes:
         _u32("llama.context_length", 2048),
         _u32("llama.embedding_length", 64),
         _u32("llama.block_count", 2),
-        *(_string(key.replace("__", "."), value) for key, value in more.items()),
+        *(_entry(key.replace("__", "."), value) for key, value in more.items()),
     ]
     return b"GGUF" + struct.pack("<IQQ", 3, 0, len(entries)) + b"".join(entries)
 
 
-def write_gguf(path: Path, tail: str = "", **more: str) -> Path:
+def write_gguf(path: Path, tail: str = "", **more: str | bool) -> Path:
     """A healthy file at `path`; `tail` is read by fake_worker.py."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gguf_header_bytes(**more) + b"\n" + tail.encode())

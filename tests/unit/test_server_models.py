@@ -11,6 +11,8 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
+from server.load_settings import LoadSettings
+
 _ADMIN = {"Authorization": "Bearer admin"}
 
 
@@ -124,6 +126,44 @@ async def test_models_are_changed_and_watched_by_admins_only(
     assert (await client.get("/models/sse", headers=user)).status == 403
     assert (await client.get("/models", headers=user)).status == 200
     assert (await client.post("/models/load", json=body, headers=_ADMIN)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ({"clip__has_vision_encoder": True}, ["text", "image"]),
+        ({"clip__has_vision_encoder": False, "clip__has_audio_encoder": True}, ["text", "audio"]),
+        (None, ["text"]),
+    ],
+)
+async def test_a_model_that_is_not_loaded_tells_what_the_projector_of_its_settings_reads(
+    aiohttp_client: AiohttpClient,
+    tmp_path: Path,
+    kinds: dict[str, bool] | None,
+    expected: list[str],
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    if kinds is not None:
+        write_gguf(tmp_path / "mmproj-m.gguf", **kinds)
+    settings = LoadSettings(mmproj="mmproj-m.gguf")
+    client = await aiohttp_client(make_app(tmp_path, default_settings=settings))
+    model = await _model(client, "m.gguf")
+    assert model["architecture"]["input_modalities"] == expected
+    assert ("multimodal" in model["capabilities"]) == (len(expected) > 1)
+    [listed] = (await (await client.get("/v1/models")).json())["data"]
+    assert listed["architecture"] == model["architecture"]
+    shown = await _post(client, "/api/show", model="m.gguf")
+    assert shown["capabilities"] == model["capabilities"]
+
+
+async def test_a_projector_that_no_settings_name_is_not_used(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    write_gguf(tmp_path / "mmproj-m.gguf", clip__has_vision_encoder=True)
+    client = await aiohttp_client(make_app(tmp_path))
+    model = await _model(client, "m.gguf")
+    assert model["architecture"]["input_modalities"] == ["text"]
 
 
 async def test_a_served_file_is_listed_by_its_first_alias(

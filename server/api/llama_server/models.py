@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from server.api.llama_server.schema_models import ModelBody, SuccessDocument
+from server.api.modalities import loaded_modalities
 from server.api.model_documents import STATUS_WORDS, is_failed, listed_name, model_document
 from server.errors import InvalidRequestError
 from server.event_bus import Subscription
@@ -105,7 +106,7 @@ def _state_document(app: web.Application, event: StateChanged) -> dict[str, Any]
     data: dict[str, Any] = {"status": STATUS_WORDS[state]}
     entry = _entry(app, event.model)
     if state is ModelState.LOADED and entry is not None:
-        data["info"] = model_document(app, entry)
+        data["info"] = model_document(app, entry, loaded_modalities(entry))
     if data["status"] == "unloaded":
         data["exit_code"] = _FAILED_EXIT_CODE if is_failed(state) else 0
     kind = "model_status" if state is ModelState.QUEUED else "status_change"

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from server.api.modalities import modalities
 from server.api.model_documents import capabilities, listed_name, template_of
 from server.api.ollama.schema import (
     OllamaModel,
@@ -62,7 +63,7 @@ async def show(request: web.Request) -> web.Response:
         template=template_of(entry),
         details=_details(entry),
         model_info=info,
-        capabilities=capabilities(entry),
+        capabilities=capabilities(entry, await modalities(request.app, entry)),
     )
     return json_reply(document)
 

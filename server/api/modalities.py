@@ -1,0 +1,43 @@
+"""What a model reads besides text: as it was loaded, or as its settings would have it loaded."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from llamabind.errors import GgufError, InvalidParameterError
+from llamabind.gguf_header import read_gguf_header
+from server.companion_files import CompanionFiles
+from server.keys import COMPANIONS
+from server.load_settings import LoadSettings
+from server.model_entry import ModelEntry
+
+_TEXT: Final = "text"
+# Our words, those of `effective`, and what a projector's header says.
+_KINDS: Final = (
+    ("image", "vision", "clip.has_vision_encoder"),
+    ("audio", "audio", "clip.has_audio_encoder"),
+)
+
+
+def loaded_modalities(entry: ModelEntry) -> list[str]:
+    """Those of a model in memory; text for any other."""
+    effective = entry.worker.model.effective if entry.is_in_memory else {}
+    return [_TEXT, *(kind for kind, word, _ in _KINDS if effective.get(word))]
+
+
+async def modalities(app: web.Application, entry: ModelEntry) -> list[str]:
+    """Those of a model, in memory or not; a projector is used only where settings name it."""
+    if entry.is_in_memory or entry.settings.mmproj is None:
+        return loaded_modalities(entry)
+    return await asyncio.to_thread(_of_settings, app[COMPANIONS], entry.settings)
+
+
+def _of_settings(files: CompanionFiles, settings: LoadSettings) -> list[str]:
+    """What the header of the projector says; a load says what is wrong with one that has none."""
+    try:
+        projector = files.find(settings).mmproj
+        metadata = read_gguf_header(projector).metadata if projector else {}
+    except (GgufError, InvalidParameterError):
+        metadata = {}
+    return [_TEXT, *(kind for kind, _, key in _KINDS if metadata.get(key))]
