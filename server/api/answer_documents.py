@@ -1,6 +1,6 @@
 """The parts of an answer that all dialects with OpenAI's documents share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ def usage_document(usage: TokenUsage) -> dict[str, Any]:
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
         "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
     }
 
 
@@ -98,7 +99,7 @@ def called_with(
     return whole
 
 
-def logprobs_document(entries: "list[LogprobEntry] | tuple[LogprobEntry, ...]") -> dict[str, Any]:
+def logprobs_document(entries: Sequence[LogprobEntry]) -> dict[str, Any]:
     """OpenAI's logprobs of a chat, with the token ids that llama-server adds."""
     return {
         "content": [

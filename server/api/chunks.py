@@ -156,6 +156,9 @@ class OpenAIChunks:
         return documents
 
 
+            if self._include_usage:
+                # OpenAI's chunks have the key from the first on.
+                document.setdefault("usage", None)
 def _with_prompt(documents: list[dict[str, Any]], output: SequenceOutput) -> list[dict[str, Any]]:
     """The chunks of an output, the first of them with what was said of the prompt."""
     if output.prompt_logprobs and documents:

@@ -60,6 +60,7 @@ async def test_a_completion_has_openais_form_and_llama_servers_timings(client: C
             "completion_tokens": 3,
             "total_tokens": 8,
             "prompt_tokens_details": {"cached_tokens": 2},
+            "completion_tokens_details": {"reasoning_tokens": 0},
         },
         "system_fingerprint": "b1-fake",
     }
@@ -81,8 +82,9 @@ async def test_a_stream_begins_with_the_role_and_ends_with_an_empty_delta(client
 async def test_usage_is_a_chunk_of_its_own_on_request(client: Client) -> None:
     body = {"model": "m.gguf", "stream": True, "stream_options": {"include_usage": True}}
     response = await client.post("/v1/chat/completions", json=body | chat_body("echo: a b c"))
-    *_, usage, done = await events(response)
+    *others, usage, done = await events(response)
     assert done == "[DONE]"
+    assert all(chunk["usage"] is None for chunk in others)
     assert usage["choices"] == []
     assert usage["usage"]["total_tokens"] == 8
 

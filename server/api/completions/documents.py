@@ -74,6 +74,8 @@ class CompletionChunks:
             prompt_logprobs=_told(self._body, output),
         )
         chunk = self._chunk([choice])
+        if self._body.include_usage:
+            chunk["usage"] = None
         if output.progress is not None:
             chunk["prompt_progress"] = progress_document(output.progress)
         if output.timings_ms is not None:
