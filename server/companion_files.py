@@ -33,7 +33,7 @@ class CompanionFiles:
         adapters = settings.lora or ()
         return LoadFiles(
             lora=tuple(
-                (self._path(f"lora[{index}]", adapter.file), adapter.scale)
+                (self._path(f"lora[{index}]", adapter.file), adapter.factor)
                 for index, adapter in enumerate(adapters)
             ),
             draft_model=self._optional("draft_model", settings.draft_model),

@@ -40,7 +40,7 @@ class InfillExtra(msgspec.Struct, frozen=True, kw_only=True):
     """Another file of the project; `filename` is told to models that have a token for it."""
 
     text: str
-    filename: str = "tmp"
+    filename: str | None = None
 
 
 class InfillPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="infill"):

@@ -5,14 +5,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from server.api.schema_messages import (
-    ChatMessage,
-    Tool,
-    ToolChoice,
-    wire_tool_choice,
-    wire_tools,
-)
+from server.api.schema_messages import ChatMessage, Tool, wire_tools
 from server.api.schema_sampling import LogprobCount, SamplingFields
+from server.api.tool_choice import ToolChoice, choose
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 
@@ -74,12 +69,13 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
         )
 
     def _prompt(self) -> ChatPrompt:
+        tools, choice = choose(self.tools or [], self.tool_choice)
         return ChatPrompt(
             messages=[
                 message.to_wire(f"messages[{index}]") for index, message in enumerate(self.messages)
             ],
-            tools=wire_tools(self.tools),
-            tool_choice=wire_tool_choice(self.tool_choice),
+            tools=wire_tools(tools),
+            tool_choice=choice,
             parallel_tool_calls=self.parallel_tool_calls,
             json_schema=self._schema(),
             reasoning_format=self.reasoning_format,

@@ -44,14 +44,25 @@ class SoundPart(msgspec.Struct, frozen=True, tag_field="type", tag="input_audio"
     input_audio: Sound
 
 
-ContentPart: TypeAlias = TextPart | ImagePart | SoundPart
+class RefusalPart(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
+    """What the assistant refused with; it is text like any other."""
+
+    refusal: str
+
+    @property
+    def text(self) -> str:
+        """What was said."""
+        return self.refusal
+
+
+ContentPart: TypeAlias = TextPart | RefusalPart | ImagePart | SoundPart
 
 
 class FunctionCall(msgspec.Struct, frozen=True):
     """A called function; `arguments` is a JSON object, or text that holds one."""
 
     name: FunctionName
-    arguments: str | dict[str, Any] = ""
+    arguments: str | dict[str, Any] | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -59,7 +70,7 @@ class ToolCall(msgspec.Struct, frozen=True):
 
     function: FunctionCall
     id: str | None = None
-    type: Literal["function"] = "function"
+    type: Literal["function"] | None = None
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,8 +102,10 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         # Templates know no developers; OpenAI's newer name for the same thing.
         wire["role"] = "system" if self.role == "developer" else self.role
         wire["content"] = parts or self._wire_content(f"{place}.content")
-        for call, sent in zip(wire.get("tool_calls", ()), self.tool_calls or (), strict=True):
-            call["type"] = sent.type
+        for call in wire.get("tool_calls") or ():
+            call["type"] = "function"
+            if call["function"]["arguments"] is None:
+                call["function"]["arguments"] = ""
         return wire
 
     def _wire_content(self, place: str) -> str | list[dict[str, Any]] | None:
@@ -101,7 +114,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         if not isinstance(content, list):
             return content
         parts = [_wire_part(part, f"{place}[{index}]") for index, part in enumerate(content)]
-        texts = [part.text for part in content if isinstance(part, TextPart)]
+        texts = [part.text for part in content if isinstance(part, TextPart | RefusalPart)]
         if len(texts) == len(parts):
             return "\n".join(texts)
         if self.role == "assistant":
@@ -127,42 +140,19 @@ class Tool(msgspec.Struct, frozen=True):
     """A tool of the model."""
 
     function: FunctionDefinition
-    type: Literal["function"] = "function"
-
-
-class NamedFunction(msgspec.Struct, frozen=True):
-    """The name of a function."""
-
-    name: FunctionName
-
-
-class NamedTool(msgspec.Struct, frozen=True):
-    """The one tool that must be called."""
-
-    function: NamedFunction
-    type: Literal["function"] = "function"
-
-
-ToolChoice: TypeAlias = Literal["none", "auto", "required"] | NamedTool
+    type: Literal["function"] | None = None
 
 
 def wire_tools(tools: list[Tool] | None) -> list[dict[str, Any]] | None:
     """The tools as the chat template gets them; None for none."""
     if not tools:
         return None
-    return [{"type": tool.type, "function": msgspec.to_builtins(tool.function)} for tool in tools]
-
-
-def wire_tool_choice(choice: ToolChoice | None) -> str | dict[str, Any] | None:
-    """The choice as the chat template gets it."""
-    if isinstance(choice, NamedTool):
-        return {"type": "function", "function": {"name": choice.function.name}}
-    return choice
+    return [{"type": "function", "function": msgspec.to_builtins(tool.function)} for tool in tools]
 
 
 def _wire_part(part: ContentPart, place: str) -> dict[str, Any]:
     match part:
-        case TextPart(text=text):
+        case TextPart(text=text) | RefusalPart(refusal=text):
             return part_of_text(text)
         case ImagePart(image_url=image):
             url = image if isinstance(image, str) else image.url

@@ -12,7 +12,7 @@ from llamabind.sampling_params import RANDOM_SEED, SamplingParams, sampler_names
 from server.errors import InvalidRequestError
 
 TokenLimit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
-StopString = Annotated[str, Meta(min_length=1)]
+AnswerCount = Annotated[int, Meta(ge=1, le=MAX_ANSWERS)]
 LogprobCount = Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _YEAR_SECONDS = 31_536_000
@@ -66,8 +66,9 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     ignore_eos: bool | None = None
     logit_bias: dict[str, Bias] | list[tuple[TokenId | str, Bias]] | None = None
 
-    n: Annotated[int, Meta(ge=1, le=MAX_ANSWERS)] | None = None
-    stop: StopString | tuple[StopString, ...] | None = None
+    n: AnswerCount | None = None
+    n_cmpl: AnswerCount | None = None
+    stop: str | tuple[str, ...] | None = None
     n_predict: TokenLimit | None = None
     max_tokens: TokenLimit | None = None
     max_completion_tokens: TokenLimit | None = None
@@ -91,6 +92,17 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a stream ends with a chunk of token counts."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
+    @property
+    def n_answers(self) -> int:
+        """How many answers are asked for; llama-server's name for it goes first, as there."""
+        return self.n_cmpl or self.n or 1
+
+    def refuse_several(self, prefix: str = "") -> None:
+        """For dialects whose documents have one answer. Raises InvalidRequestError."""
+        if self.n_answers > 1:
+            param = prefix + ("n_cmpl" if self.n_cmpl else "n")
+            raise InvalidRequestError(f"field '{param}': there is one answer", param=param)
+
     def job_fields(self) -> dict[str, Any]:
         """The fields of a Job that do not depend on what is continued.
 
@@ -99,7 +111,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
         self._refuse_what_is_not_done()
         return {
             "sampling": self._sampling_params(),
-            "n": self.n or 1,
+            "n": self.n_answers,
             "max_tokens": self._token_limit(),
             "min_tokens": self.min_tokens or 0,
             "stop": self._stop_strings(),
@@ -143,9 +155,9 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     def _stop_strings(self) -> tuple[str, ...]:
-        if self.stop is None:
-            return ()
-        return (self.stop,) if isinstance(self.stop, str) else self.stop
+        """Some clients send an empty one for none."""
+        stops = (self.stop,) if isinstance(self.stop, str) else self.stop or ()
+        return tuple(filter(None, stops))
 
     def _logit_biases(self) -> tuple[tuple[int | str, float], ...]:
         if isinstance(self.logit_bias, dict):

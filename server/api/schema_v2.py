@@ -37,7 +37,7 @@ class Usage(msgspec.Struct, frozen=True):
 class UnloadBody(msgspec.Struct, frozen=True):
     """The body of POST /api/v2/models/{model_id}/unload, which may be missing."""
 
-    force: bool = False
+    force: bool | None = None
 
 
 def model_summary(entry: ModelEntry) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from llamabind.sampling_params import SamplingParams
 from llamabind.schema_check import check_schema
 from llamabind.schema_mend import completed
 from llamabind.tokenizer import Tokenizer
-from server.job import ChatPrompt, InfillPrompt, Job, TextPrompt
+from server.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
 from server.worker.media import MediaEncoder
 
 _REQUEST_FIELDS = (
@@ -82,8 +82,13 @@ def _gap(prompt: InfillPrompt) -> Gap:
         prefix=_parts(prompt.prefix),
         suffix=_parts(prompt.suffix),
         begun=prompt.content,
-        files=tuple((extra.filename, extra.text) for extra in prompt.extra),
+        files=tuple((_file_name(extra), extra.text) for extra in prompt.extra),
     )
+
+
+def _file_name(extra: InfillExtra) -> str:
+    """What the model is told; llama-server's word where there is none."""
+    return "tmp" if extra.filename is None else extra.filename
 
 
 def _parts(text: str | tuple[int | str, ...]) -> tuple[int | str, ...]:

@@ -136,7 +136,7 @@ _RESULT = {"type": "tool_result", "tool_use_id": "c", "content": "x"}
         (chat_body("a") | {"n": 2}, "n"),
         (chat_body("a") | {"top_p": 3}, "top_p"),
         (chat_body("a") | {"tool_choice": {"type": "tool"}, "tools": [_TOOL]}, "tool_choice.name"),
-        ({"messages": [{"role": "system", "content": "a"}]}, "messages[0].role"),
+        ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].role"),
         (
             {"messages": [{"role": "user", "content": [_IMAGE]}]},
             "messages[0].content[0].source.data",

@@ -40,6 +40,25 @@ async def test_several_prompts_are_answered_in_their_order(client: Client) -> No
     assert document["usage"]["completion_tokens"] == 6
 
 
+@pytest.mark.parametrize("path", ["/v1/completions", "/completion"])
+async def test_a_prompt_may_be_an_object_of_text(client: Client, path: str) -> None:
+    text = {"prompt_string": "echo: a b", "multimodal_data": []}
+    for prompt, n_answers in ((text, 1), ([text, "echo: c", text], 3)):
+        document = await _post(client, path, prompt=prompt)
+        if path == "/v1/completions":
+            texts = [choice["text"] for choice in document["choices"]]
+        else:
+            texts = [answer["content"] for answer in _as_list(document)]
+        assert texts == ["a b", "c", "a b"][:n_answers]
+    media = text | {"multimodal_data": ["iVBORw0KGgo="]}
+    refused = (await _post(client, path, 400, prompt=media))["error"]
+    assert refused["param"] == "prompt.multimodal_data"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 async def test_log_probabilities_have_the_older_form(client: Client) -> None:
     document = await _post(client, "/v1/completions", prompt="echo: a b", logprobs=2)
     assert document["choices"][0]["logprobs"] == {
@@ -55,6 +74,7 @@ async def test_a_stream_brings_texts_and_usage_on_request(client: Client) -> Non
     body["stream_options"] = {"include_usage": True}
     *chunks, usage, done = await events(await client.post("/v1/completions", json=body))
     assert done == "[DONE]"
+    assert all(chunk["usage"] is None for chunk in chunks)
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "a b"
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks][-1] == "stop"
     assert usage["choices"] == []

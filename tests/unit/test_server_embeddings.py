@@ -72,6 +72,14 @@ async def test_documents_are_ranked_best_first(client: Client) -> None:
     assert len((await _post(client, "/reranking", **body))["results"]) == 3
 
 
+async def test_texts_are_ranked_in_the_form_of_text_embeddings_inference(client: Client) -> None:
+    body = {"query": "q", "texts": ["a", "bcd", "ef"]}
+    ranked = [{"index": 1, "score": 3.0}, {"index": 2, "score": 2.0}, {"index": 0, "score": 1.0}]
+    assert await _post(client, "/rerank", **body) == ranked
+    first = await _post(client, "/rerank", **body, return_text=True, top_n=1)
+    assert first == [{"index": 1, "score": 3.0, "text": "bcd"}]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [
@@ -86,6 +94,8 @@ async def test_documents_are_ranked_best_first(client: Client) -> None:
         ("/v1/embeddings", {"input": ""}, "input"),
         ("/embedding", {}, "content"),
         ("/v1/rerank", {"query": "q", "documents": []}, "documents"),
+        ("/v1/rerank", {"query": "q"}, "documents"),
+        ("/v1/rerank", {"query": "q", "texts": []}, "texts"),
         ("/v1/rerank", {"documents": ["a"]}, "query"),
         ("/v1/rerank", {"query": "q", "documents": ["a"], "top_n": 0}, "top_n"),
     ],

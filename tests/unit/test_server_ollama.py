@@ -43,7 +43,8 @@ async def test_a_stream_is_lines_with_the_calls_whole(client: Client) -> None:
     messages = [piece["message"] for piece in pieces]
     assert [message.get("thinking") for message in messages] == ["hm", None, None]
     assert [message["content"] for message in messages] == ["", "a", ""]
-    assert messages[-1]["tool_calls"] == [{"function": {"name": "f", "arguments": {}}}]
+    called = {"id": "call1", "function": {"name": "f", "arguments": {}}}
+    assert messages[-1]["tool_calls"] == [called]
     assert not any(piece["done"] for piece in pieces)
     assert (last["done"], last["done_reason"]) == (True, "stop")
 
@@ -95,6 +96,7 @@ async def test_models_are_listed_and_shown(client: Client) -> None:
     [
         ("{{ messages }}{% if tools %}{{ tools }}{% endif %}", ["completion", "tools"]),
         ("{# no tools #}You have tools.{{ messages[0].content }}", ["completion"]),
+        ("<think>{{ messages }}", ["completion", "thinking"]),
         ("", ["completion"]),
     ],
 )
@@ -105,6 +107,34 @@ async def test_only_a_template_that_knows_tools_can_call_them(
     client = await aiohttp_client(make_app(tmp_path))
     shown = await _post(client, "show")
     assert (shown["capabilities"], shown["template"]) == (words, template)
+
+
+@pytest.mark.parametrize("think", [True, "low"])
+async def test_only_a_template_that_knows_thoughts_can_be_asked_to_think(
+    aiohttp_client: AiohttpClient, tmp_path: Path, think: Any
+) -> None:
+    write_gguf(tmp_path / "thinks.gguf", tokenizer__chat_template="<think>{{ messages }}")
+    write_gguf(tmp_path / "m.gguf", tokenizer__chat_template="{{ messages }}")
+    client = await aiohttp_client(make_app(tmp_path))
+    asked = chat_body("echo: a", think=think)
+    assert (await _post(client, "chat", model="thinks", **asked))["message"]["content"] == "a"
+    for path, body in (("chat", asked), ("generate", {"prompt": "echo: a", "think": think})):
+        refused = await _post(client, path, 400, **body)
+        assert refused["param"] == "think"
+        assert "does not support thinking" in refused["error"]
+    await _post(client, "chat", **(asked | {"think": False}))
+
+
+@pytest.mark.parametrize("path", ["chat", "generate"])
+async def test_log_probabilities_stand_beside_the_text(client: Client, path: str) -> None:
+    body = {"prompt": "echo: a b"} if path == "generate" else chat_body("echo: a b")
+    asked = body | {"logprobs": True, "top_logprobs": 1}
+    whole = (await _post(client, path, **asked))["logprobs"]
+    assert [(entry["token"], entry["logprob"]) for entry in whole] == [("<1>", -0.5), ("<2>", -0.5)]
+    assert [len(entry["top_logprobs"]) for entry in whole] == [1, 1]
+    lines = await _lines(client, path, **asked)
+    assert [entry for line in lines for entry in line.get("logprobs", ())] == whole
+    assert "logprobs" not in await _post(client, path, **(body | {"top_logprobs": 1}))
 
 
 async def test_vectors_come_for_each_input(client: Client) -> None:

@@ -7,9 +7,11 @@ from msgspec.structs import replace
 
 from server.api.anthropic.schema import (
     Conversation,
+    HiddenThinkingBlock,
     ImageBlock,
     Message,
     MessagesBody,
+    OutputConfig,
     TextBlock,
     ThinkingBlock,
     ToolChoice,
@@ -20,14 +22,11 @@ from server.api.schema_messages import (
     ChatMessage,
     FunctionCall,
     FunctionDefinition,
-    NamedFunction,
-    NamedTool,
     Tool,
     ToolCall,
-    wire_tool_choice,
     wire_tools,
 )
-from server.api.schema_messages import ToolChoice as OpenAIToolChoice
+from server.api.tool_choice import WireChoice, must_call
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 from server.media_parts import part_of_base64, part_of_text, part_of_url
@@ -35,13 +34,17 @@ from server.media_parts import part_of_base64, part_of_text, part_of_url
 AnyBlock = TypeVar("AnyBlock")
 
 _SOURCE_FIELDS = {"base64": "data", "url": "url"}
-_CHOICES: dict[str, OpenAIToolChoice] = {"auto": "auto", "any": "required", "none": "none"}
+_BLOCKS: dict[str, tuple[type, ...]] = {
+    "user": (ImageBlock, ToolResultBlock),
+    "assistant": (ThinkingBlock, HiddenThinkingBlock, ToolUseBlock),
+    "system": (),
+}
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 def messages_job(body: MessagesBody, caller: str) -> Job:
     """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
-    if (body.n or 1) > 1:
-        raise InvalidRequestError("field 'n': a message has one answer", param="n")
+    body.refuse_several()
     fields = body.job_fields()
     # They are the same limit here, and this one is required.
     fields["max_tokens"] = body.max_tokens
@@ -62,13 +65,14 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
         place = f"messages[{index}]"
         messages += _openai_messages(message, place)
     choice = body.tool_choice
-    output = body.output_config.format if body.output_config else None
+    output = body.output_config or OutputConfig()
     return ChatPrompt(
         messages=messages,
         tools=wire_tools(_tools(body)),
-        tool_choice=wire_tool_choice(_choice(choice)),
+        tool_choice=_choice(choice),
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
-        json_schema=output.schema if output else None,
+        json_schema=output.format.schema if output.format else None,
+        reasoning_effort=output.effort,
         enable_thinking=None if body.thinking is None else body.thinking.type != "disabled",
     )
 
@@ -79,10 +83,9 @@ def _openai_messages(message: Message, place: str) -> list[dict[str, Any]]:
         return [ChatMessage(role=message.role, content=message.content).to_wire(place)]
     blocks = _placed(message.content, place)
     for param, block in blocks:
-        is_ours = isinstance(block, ToolResultBlock | ImageBlock)
-        if isinstance(block, TextBlock) or is_ours == (message.role == "user"):
-            continue
-        raise InvalidRequestError(f"field '{param}': no block of a {message.role}", param=param)
+        if not isinstance(block, (TextBlock, *_BLOCKS[message.role])):
+            text = f"field '{param}': no block of a message of the {message.role}"
+            raise InvalidRequestError(text, param=param)
     if message.role == "assistant":
         return [_assistant(message).to_wire(place)]
     results = [
@@ -90,16 +93,17 @@ def _openai_messages(message: Message, place: str) -> list[dict[str, Any]]:
     ]
     said = [(param, block) for param, block in blocks if isinstance(block, TextBlock | ImageBlock)]
     if said or not results:
-        results.append(_say(ChatMessage(role="user"), said, place))
+        results.append(_say(ChatMessage(role=message.role), said, place))
     return results
 
 
 def _result(place: str, block: ToolResultBlock) -> dict[str, Any]:
     message = ChatMessage(role="tool", tool_call_id=block.tool_use_id)
-    content: list[TextBlock | ImageBlock] = (
-        [TextBlock(block.content)] if isinstance(block.content, str) else block.content
+    content = block.content or []
+    blocks: list[TextBlock | ImageBlock] = (
+        [TextBlock(content)] if isinstance(content, str) else content
     )
-    return _say(message, _placed(content, place), place)
+    return _say(message, _placed(blocks, place), place)
 
 
 def _say(
@@ -143,19 +147,19 @@ def _assistant(message: Message) -> ChatMessage:
 
 def _tools(body: Conversation) -> list[Tool]:
     return [
-        Tool(FunctionDefinition(tool.name, tool.description, tool.input_schema))
+        Tool(FunctionDefinition(tool.name, tool.description, tool.input_schema, tool.strict))
         for tool in body.tools or ()
     ]
 
 
-def _choice(choice: ToolChoice | None) -> OpenAIToolChoice | None:
+def _choice(choice: ToolChoice | None) -> WireChoice:
     if choice is None:
         return None
     if choice.type != "tool":
         return _CHOICES[choice.type]
     if choice.name is None:
         raise InvalidRequestError("field 'tool_choice.name' is required", param="tool_choice.name")
-    return NamedTool(NamedFunction(choice.name))
+    return must_call(choice.name)
 
 
 def _placed(blocks: list[AnyBlock], place: str) -> list[tuple[str, AnyBlock]]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from server.api.schema_chat import ReasoningEffort
 from server.api.schema_messages import FunctionName
 from server.api.schema_sampling import SamplingFields
 
@@ -36,13 +37,13 @@ class ThinkingBlock(msgspec.Struct, frozen=True, tag_field="type", tag="thinking
     """What the assistant thought; `signature` is empty here, and not looked at."""
 
     thinking: str
-    signature: str = ""
+    signature: str | None = None
 
 
 class HiddenThinkingBlock(msgspec.Struct, frozen=True, tag_field="type", tag="redacted_thinking"):
     """Thoughts that only Anthropic can read; they are left out."""
 
-    data: str = ""
+    data: str | None = None
 
 
 class ToolUseBlock(msgspec.Struct, frozen=True, tag_field="type", tag="tool_use"):
@@ -57,7 +58,7 @@ class ToolResultBlock(msgspec.Struct, frozen=True, tag_field="type", tag="tool_r
     """What a tool answered."""
 
     tool_use_id: str
-    content: str | list[TextBlock | ImageBlock] = ""
+    content: str | list[TextBlock | ImageBlock] | None = None
     is_error: bool | None = None
 
 
@@ -67,9 +68,9 @@ Block = (
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message of a conversation."""
+    """One message of a conversation; one of the system has text only."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["user", "assistant", "system"]
     content: str | list[Block]
 
 
@@ -80,6 +81,7 @@ class ToolDefinition(msgspec.Struct, frozen=True):
     input_schema: dict[str, Any]
     description: str | None = None
     type: Literal["custom"] | None = None
+    strict: bool | None = None
 
 
 class ToolChoice(msgspec.Struct, frozen=True):
@@ -105,9 +107,10 @@ class OutputFormat(msgspec.Struct, frozen=True):
 
 
 class OutputConfig(msgspec.Struct, frozen=True):
-    """What the answer must look like."""
+    """What the answer must look like, and how much thinking it may take."""
 
     format: OutputFormat | None = None
+    effort: ReasoningEffort | None = None
 
 
 class Conversation(SamplingFields, frozen=True, kw_only=True):

@@ -11,8 +11,27 @@ from server.job import Job, TextPrompt
 
 ModelName = Annotated[str, Meta(min_length=1)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-# A text, token ids, texts and ids mixed; or, on /v1 only, several of them.
-Prompt = str | tuple[str | TokenId | tuple[str | TokenId, ...], ...]
+MixedText = str | tuple[str | TokenId, ...]
+
+
+class PromptObject(msgspec.Struct, frozen=True):
+    """llama-server's longest form of a prompt; media belong into chats here."""
+
+    prompt_string: MixedText
+    multimodal_data: list[Any] | None = None
+
+    def text(self) -> str | tuple[int | str, ...]:
+        """The prompt. Raises InvalidRequestError if it has media."""
+        if self.multimodal_data:
+            param = "prompt.multimodal_data"
+            raise InvalidRequestError(
+                f"field '{param}': pictures and sounds are read in chats only", param=param
+            )
+        return self.prompt_string
+
+
+# A text, token ids, texts and ids mixed, an object; or several of them.
+Prompt = str | PromptObject | tuple[str | TokenId | tuple[str | TokenId, ...] | PromptObject, ...]
 Count = Annotated[int, Meta(ge=0)]
 
 _MAX_PROMPTS = 128
@@ -52,7 +71,7 @@ class CompletionBody(SamplingFields, frozen=True, kw_only=True):
     def _refuse_what_cannot_be(self) -> None:
         refused = (
             ("suffix", bool(self.suffix), "models fill in text by /infill only"),
-            ("best_of", (self.best_of or 1) > (self.n or 1), "must not be more than n"),
+            ("best_of", (self.best_of or 1) > self.n_answers, "must not be more than n"),
         )
         for name, is_refused, reason in refused:
             if is_refused:
@@ -95,9 +114,11 @@ def prompt_list(prompt: Prompt) -> list[str | tuple[int | str, ...]]:
     """The prompts one by one: texts or lists in a list are several, ids make it one."""
     if isinstance(prompt, str):
         return [prompt]
+    if isinstance(prompt, PromptObject):
+        return [prompt.text()]
     if not prompt:
         raise InvalidRequestError("field 'prompt' must not be empty", param="prompt")
-    flat = [item for item in prompt if not isinstance(item, tuple)]
+    flat = [item for item in prompt if isinstance(item, str | int)]
     if any(isinstance(item, int) for item in flat):
         if len(flat) < len(prompt):
             raise InvalidRequestError(
@@ -109,4 +130,8 @@ def prompt_list(prompt: Prompt) -> list[str | tuple[int | str, ...]]:
             f"field 'prompt': {len(prompt)} prompts, at most {_MAX_PROMPTS} in one request",
             param="prompt",
         )
-    return [item for item in prompt if not isinstance(item, int)]
+    return [
+        item.text() if isinstance(item, PromptObject) else item
+        for item in prompt
+        if not isinstance(item, int)
+    ]

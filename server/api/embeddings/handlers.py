@@ -14,6 +14,7 @@ from server.api.embeddings.schema import (
     InputCounts,
     NativeEmbedding,
     Ranked,
+    RankedByScore,
     RankedText,
     RerankBody,
     RerankDocument,
@@ -71,18 +72,29 @@ async def native_embedding(request: web.Request) -> web.Response:
 async def rerank(request: web.Request) -> web.Response:
     """POST /v1/rerank."""
     body = await read_body(request, RerankBody)
+    documents = body.documents or body.texts
+    if documents is None:
+        raise InvalidRequestError("field 'documents' is required", param="documents")
     model_id = served_model(request, body.model)
-    task = Rank(query=body.query, documents=body.documents)
-    result = await ask(request.app[REGISTRY], model_id, task)
+    result = await ask(request.app[REGISTRY], model_id, Rank(query=body.query, documents=documents))
     assert isinstance(result, Scores)
-    order = sorted(range(len(result.scores)), key=lambda index: -result.scores[index])
+    scores = result.scores
+    best = sorted(range(len(scores)), key=lambda index: -scores[index])[: body.top_n]
+    if body.texts is not None:
+        with_text = body.return_text
+        return json_reply(
+            [
+                RankedByScore(index, scores[index], documents[index] if with_text else None)
+                for index in best
+            ]
+        )
     ranked = [
         Ranked(
             index,
-            result.scores[index],
-            RankedText(body.documents[index]) if body.return_documents else None,
+            scores[index],
+            RankedText(documents[index]) if body.return_documents else None,
         )
-        for index in order[: body.top_n]
+        for index in best
     ]
     usage = _counts(result.n_tokens)
     return json_reply(RerankDocument(results=ranked, model=body.model or model_id, usage=usage))

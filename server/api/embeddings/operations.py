@@ -19,7 +19,7 @@ _RERANK = Operation(
     summary="How relevant documents are to a query, the most relevant first",
     body=schema.RerankBody,
     needs_body=True,
-    reply=schema.RerankDocument,
+    reply=schema.RerankDocument | list[schema.RankedByScore],
     errors=_ERRORS,
 )
 

@@ -11,6 +11,7 @@ ModelName = Annotated[str, Meta(min_length=1)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Input = str | tuple[str | TokenId | tuple[TokenId, ...], ...]
 Count = Annotated[int, Meta(ge=0)]
+Texts = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
 class EmbeddingsBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,10 +33,14 @@ class EmbeddingBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RerankBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST /v1/rerank."""
+    """The body of POST /v1/rerank. With `texts` the answer has the form of TEI (Hugging Face's
+    text-embeddings-inference), which `return_text` belongs to.
+    """
 
     query: Annotated[str, Meta(min_length=1)]
-    documents: Annotated[tuple[str, ...], Meta(min_length=1)]
+    documents: Texts | None = None
+    texts: Texts | None = None
+    return_text: bool | None = None
     model: ModelName | None = None
     top_n: Annotated[int, Meta(ge=1)] | None = None
     return_documents: bool | None = None
@@ -84,6 +89,14 @@ class Ranked(msgspec.Struct, frozen=True, omit_defaults=True):
     index: Count
     relevance_score: float
     document: RankedText | None = None
+
+
+class RankedByScore(msgspec.Struct, frozen=True, omit_defaults=True):
+    """TEI's form of the same."""
+
+    index: Count
+    score: float
+    text: str | None = None
 
 
 class RerankDocument(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ async def list_adapters(request: web.Request) -> web.Response:
         result = await peek(entry, ListAdapters())
         assert isinstance(result, AdapterList)
         return json_reply(_documents(result.adapters))
-    files = [AdapterInfo(PurePath(one.file).name, one.scale, "", "") for one in asked]
+    files = [AdapterInfo(PurePath(one.file).name, one.factor, "", "") for one in asked]
     return json_reply(_documents(files))
 
 

@@ -5,12 +5,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from server.api.completions.schema import ModelName, Prompt, TokenId, prompt_list
+from server.api.completions.schema import MixedText, ModelName, Prompt, prompt_list
 from server.api.schema_sampling import LogprobCount, SamplingFields
 from server.job import InfillExtra, InfillPrompt, Job, TextPrompt
 
 Count = Annotated[int, Meta(ge=0)]
-MixedText = str | tuple[str | TokenId, ...]
 
 
 class NativeFields(SamplingFields, frozen=True, kw_only=True):
@@ -19,6 +18,7 @@ class NativeFields(SamplingFields, frozen=True, kw_only=True):
     model: ModelName | None = None
     stream: bool | None = None
     n_probs: LogprobCount | None = None
+    logprobs: LogprobCount | None = None
     return_tokens: bool | None = None
     response_fields: tuple[str, ...] | None = None
 
@@ -26,7 +26,7 @@ class NativeFields(SamplingFields, frozen=True, kw_only=True):
         """The request for one prompt without its dialect. Raises InvalidRequestError."""
         return Job(
             prompt=prompt,
-            logprobs=self.n_probs or None,
+            logprobs=(self.logprobs if self.n_probs is None else self.n_probs) or None,
             return_tokens=bool(self.return_tokens),
             caller=caller,
             **self.job_fields(),

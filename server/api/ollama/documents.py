@@ -1,13 +1,13 @@
 """Ollama's answers, whole and line by line."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from server.answer import Answer, CalledTool, Timing
-from server.api.answer_documents import called_with
+from server.api.answer_documents import called_with, logprobs_document
 from server.formats import iso_time, utc_now
-from server.protocol import SequenceOutput
+from server.protocol import LogprobEntry, SequenceOutput
 from server.stream import TokenUsage
 
 # A call with its arguments.
@@ -22,7 +22,8 @@ def chat_piece(text: str, thinking: str, calls: list[Called]) -> dict[str, Any]:
         message["thinking"] = thinking
     if calls:
         message["tool_calls"] = [
-            {"function": {"name": call.name, "arguments": arguments}} for call, arguments in calls
+            {"id": call.id, "function": {"name": call.name, "arguments": arguments}}
+            for call, arguments in calls
         ]
     return {"message": message}
 
@@ -49,8 +50,9 @@ class OllamaLines:
             if piece.index == len(self._calls):
                 self._calls.append(CalledTool(piece.id or "", piece.name or ""))
             self._calls[piece.index].arguments += piece.arguments
-        if output.text or output.reasoning:
-            lines.append(self._line(output.text, output.reasoning, []))
+        if output.text or output.reasoning or output.logprobs:
+            line = self._line(output.text, output.reasoning, [])
+            lines.append(line | _logprobs(output.logprobs))
         if output.finish_reason is not None:
             if calls := called_with(self._calls, is_cut_off=output.finish_reason == "length"):
                 lines.append(self._line("", "", calls))
@@ -73,6 +75,7 @@ def answer_document(model: str, piece: Piece, answer: Answer, seconds: float) ->
     choice = answer.choices[0]
     calls = called_with(choice.tool_calls, is_cut_off=choice.finish_reason == "length")
     head = _head(model, done=True) | piece(choice.text, choice.reasoning, calls)
+    head |= _logprobs(choice.logprobs)
     return head | _end(choice.finish_reason, answer.usage, answer.timing, seconds)
 
 
@@ -83,6 +86,11 @@ def idle_document(model: str, piece: Piece, reason: str) -> dict[str, Any]:
 
 def _head(model: str, *, done: bool) -> dict[str, Any]:
     return {"model": model, "created_at": iso_time(utc_now()), "done": done}
+
+
+def _logprobs(entries: Sequence[LogprobEntry]) -> dict[str, Any]:
+    """Beside the text, with the keys that OpenAI's have too; nothing where none were asked for."""
+    return {"logprobs": logprobs_document(entries)["content"]} if entries else {}
 
 
 def _end(finish_reason: str, usage: TokenUsage, timing: Timing, seconds: float) -> dict[str, Any]:

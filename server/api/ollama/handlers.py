@@ -10,6 +10,7 @@ from aiohttp import web
 from server.access import is_admin, require_admin
 from server.api.begin import begin_generation
 from server.api.embeddings.handlers import shortened
+from server.api.model_documents import template_of
 from server.api.ollama.documents import (
     OllamaLines,
     Piece,
@@ -37,6 +38,7 @@ from server.model_entry import ModelEntry
 from server.ndjson import NdjsonWriter
 from server.replies import json_reply, read_body
 from server.tasks import Embed, Vectors
+from server.template_tools import renders_thinking
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
@@ -80,6 +82,9 @@ async def embed(request: web.Request) -> web.Response:
 async def _answer(request: web.Request, body: Asking, job: Job, piece: Piece) -> web.StreamResponse:
     started = time.monotonic()
     entry = await find_model(request, body.model)
+    if body.think and not renders_thinking(template_of(entry)):
+        text = f"field 'think': {body.model!r} does not support thinking"
+        raise InvalidRequestError(text, param="think")
     with _keeping(request, entry, body):
         async with begin_generation(request, entry.id, job) as generation:
             if body.streams:

@@ -13,7 +13,7 @@ from server.media_parts import part_of_base64, part_of_text
 
 def chat_job(body: OllamaChatBody, caller: str) -> Job:
     """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
-    messages = [_wire(message, index) for index, message in enumerate(body.messages)]
+    messages = [_wire(message, index) for index, message in enumerate(body.messages or ())]
     prompt = _chat_prompt(body, messages, wire_tools(body.tools))
     return Job(prompt=prompt, caller=caller, **_fields(body))
 
@@ -23,15 +23,14 @@ def generate_job(body: GenerateBody, caller: str) -> Job:
     for name in ("suffix", "template"):
         if getattr(body, name):
             raise InvalidRequestError(f"field '{name}': is not supported", param=name)
+    text = body.prompt or ""
     if body.raw and body.images:
         raise InvalidRequestError("field 'images': not together with raw", param="images")
     if body.raw:
-        prompt: ChatPrompt | TextPrompt = TextPrompt(
-            content=body.prompt, json_schema=body.json_schema
-        )
+        prompt: ChatPrompt | TextPrompt = TextPrompt(content=text, json_schema=body.json_schema)
     else:
-        message = ChatMessage(role="user", content=body.prompt)
-        messages = [message.to_wire("prompt", _parts(body.prompt, body.images, "images"))]
+        message = ChatMessage(role="user", content=text)
+        messages = [message.to_wire("prompt", _parts(text, body.images, "images"))]
         if body.system:
             messages.insert(0, {"role": "system", "content": body.system})
         prompt = _chat_prompt(body, messages, None)
@@ -51,7 +50,8 @@ def _chat_prompt(
 
 
 def _fields(body: Asking) -> dict[str, Any]:
-    return (body.options or Options()).fields()
+    logprobs = (body.top_logprobs or 0) if body.logprobs else None
+    return (body.options or Options()).fields() | {"logprobs": logprobs}
 
 
 def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
@@ -61,19 +61,22 @@ def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
         raise InvalidRequestError(
             f"field '{param}': messages of the assistant have text only", param=param
         )
+    text = message.content or ""
     calls = [
         ToolCall(
-            FunctionCall(call.function.name, msgspec.json.encode(call.function.arguments).decode())
+            FunctionCall(call.function.name, msgspec.json.encode(call.function.arguments).decode()),
+            call.id,
         )
         for call in message.tool_calls or ()
     ]
     return ChatMessage(
         role=message.role,
-        content=message.content,
+        content=text,
         name=message.tool_name,
+        tool_call_id=message.tool_call_id,
         reasoning_content=message.thinking,
         tool_calls=calls or None,
-    ).to_wire(place, _parts(message.content, message.images, f"{place}.images"))
+    ).to_wire(place, _parts(text, message.images, f"{place}.images"))
 
 
 def _parts(text: str, images: list[str] | None, param: str) -> list[dict[str, Any]] | None:

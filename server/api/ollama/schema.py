@@ -7,13 +7,12 @@ from msgspec import Meta
 
 from server.api.ollama.keep_alive import KeepAlive, keep_seconds
 from server.api.schema_messages import FunctionName, Tool
-from server.api.schema_sampling import SamplingFields
-from server.errors import InvalidRequestError
+from server.api.schema_sampling import LogprobCount, SamplingFields
 
 ModelName = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=0)]
 Format = Literal["", "json"] | dict[str, Any]
-Think = bool | Literal["low", "medium", "high"]
+Think = bool | Literal["low", "medium", "high", "max"]
 
 
 class Options(SamplingFields, frozen=True, kw_only=True):
@@ -23,8 +22,7 @@ class Options(SamplingFields, frozen=True, kw_only=True):
 
     def fields(self) -> dict[str, Any]:
         """The fields of a Job. Raises InvalidRequestError, InvalidParameterError."""
-        if (self.n or 1) > 1:
-            raise InvalidRequestError("field 'options.n': there is one answer", param="options.n")
+        self.refuse_several("options.")
         fields = self.job_fields()
         if self.num_predict is not None:
             fields["max_tokens"] = None if self.num_predict < 0 else self.num_predict
@@ -42,17 +40,19 @@ class CalledTool(msgspec.Struct, frozen=True):
     """A call that the assistant made."""
 
     function: CalledFunction
+    id: str | None = None
 
 
 class OllamaMessage(msgspec.Struct, frozen=True):
     """One message of a conversation."""
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: str = ""
+    content: str | None = None
     thinking: str | None = None
     images: list[str] | None = None
     tool_calls: list[CalledTool] | None = None
     tool_name: str | None = None
+    tool_call_id: str | None = None
 
 
 class Using(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +77,8 @@ class Asking(Using, frozen=True, kw_only=True):
     format: Format | None = None
     options: Options | None = None
     think: Think | None = None
+    logprobs: bool | None = None
+    top_logprobs: LogprobCount | None = None
 
     @property
     def streams(self) -> bool:
@@ -94,14 +96,14 @@ class Asking(Using, frozen=True, kw_only=True):
 class OllamaChatBody(Asking, frozen=True, kw_only=True):
     """The body of POST /api/chat; without messages the model is only loaded, or unloaded."""
 
-    messages: list[OllamaMessage] = []
+    messages: list[OllamaMessage] | None = None
     tools: list[Tool] | None = None
 
 
 class GenerateBody(Asking, frozen=True, kw_only=True):
     """The body of POST /api/generate; without a prompt the model is only loaded, or unloaded."""
 
-    prompt: str = ""
+    prompt: str | None = None
     system: str | None = None
     suffix: str | None = None
     template: str | None = None

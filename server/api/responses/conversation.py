@@ -39,7 +39,7 @@ class _Conversation:
     def add(self, item: InputItem, place: str) -> None:
         """Take the next item."""
         match item.type:
-            case "message":
+            case "message" | None:
                 self._add_message(item, place)
             case "function_call":
                 self._add_call(item, place)

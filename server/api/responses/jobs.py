@@ -1,6 +1,5 @@
 """Requests for responses as jobs: items become the messages of a chat."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from server.api.responses.conversation import wire_messages
@@ -11,15 +10,8 @@ from server.api.responses.schema import (
     ResponsesInput,
     ToolDefinition,
 )
-from server.api.schema_messages import (
-    FunctionDefinition,
-    NamedFunction,
-    NamedTool,
-    Tool,
-    ToolChoice,
-    wire_tool_choice,
-    wire_tools,
-)
+from server.api.schema_messages import FunctionDefinition, Tool, wire_tools
+from server.api.tool_choice import WireChoice, must_call, only_allowed
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 
@@ -31,8 +23,7 @@ def responses_job(body: ResponsesBody, caller: str) -> Job:
     """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
     if body.background:
         raise _refused("background", _NOT_STORED)
-    if (body.n or 1) > 1:
-        raise _refused("n", "a response has one answer")
+    body.refuse_several()
     fields = body.job_fields()
     if body.max_output_tokens is not None:
         fields["max_tokens"] = body.max_output_tokens
@@ -53,7 +44,7 @@ def chat_prompt(body: ResponsesInput) -> ChatPrompt:
     return ChatPrompt(
         messages=wire_messages(body.instructions, body.input),
         tools=wire_tools(tools),
-        tool_choice=wire_tool_choice(choice),
+        tool_choice=choice,
         parallel_tool_calls=body.parallel_tool_calls,
         json_schema=_schema(body),
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
@@ -62,7 +53,7 @@ def chat_prompt(body: ResponsesInput) -> ChatPrompt:
 
 
 def _function(tool: ToolDefinition, place: str) -> Tool:
-    if tool.type != "function":
+    if tool.type not in ("function", None):
         raise _refused(
             f"{place}.type", f"{tool.type!r} tools do not run here; only 'function' is possible"
         )
@@ -71,25 +62,17 @@ def _function(tool: ToolDefinition, place: str) -> Tool:
     return Tool(FunctionDefinition(tool.name, tool.description, tool.parameters, tool.strict))
 
 
-def _chosen(tools: list[Tool], body: ResponsesInput) -> tuple[list[Tool], ToolChoice | None]:
+def _chosen(tools: list[Tool], body: ResponsesInput) -> tuple[list[Tool], WireChoice]:
     """The tools that may be called, and whether one must."""
-    names = {tool.function.name for tool in tools}
     match body.tool_choice:
         case NamedToolChoice(name=name):
-            _require_known([name], names, "tool_choice.name")
-            return tools, NamedTool(NamedFunction(name))
+            only_allowed(tools, [name], "tool_choice.name")
+            return tools, must_call(name)
         case AllowedTools(mode=mode, tools=allowed):
-            chosen = [tool.name for tool in allowed]
-            _require_known(chosen, names, "tool_choice.tools")
-            return [tool for tool in tools if tool.function.name in chosen], mode
+            names = [tool.name for tool in allowed]
+            return only_allowed(tools, names, "tool_choice.tools"), mode
         case choice:
             return tools, choice
-
-
-def _require_known(chosen: Iterable[str], names: set[str], param: str) -> None:
-    for name in chosen:
-        if name not in names:
-            raise _refused(param, f"{name!r} is none of the request's tools")
 
 
 def _schema(body: ResponsesInput) -> dict[str, Any] | None:

@@ -70,7 +70,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True):
     role and content; call_id, name and arguments; call_id and output; content or summary.
     """
 
-    type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
+    type: Literal["message", "function_call", "function_call_output", "reasoning"] | None = None
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: str | list[Part] | None = None
     call_id: str | None = None
@@ -83,7 +83,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True):
 class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that the model may call. Only functions can be; `parameters` is a JSON schema."""
 
-    type: str = "function"
+    type: str | None = "function"
     name: FunctionName | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
@@ -93,7 +93,7 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
 class ToolName(msgspec.Struct, frozen=True, kw_only=True):
     """One of the tools of the request."""
 
-    type: Literal["function"] = "function"
+    type: Literal["function"] | None = "function"
     name: FunctionName
 
 
