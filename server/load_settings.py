@@ -67,17 +67,17 @@ class LoraChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.id is None):
-    @property
-    def factor(self) -> float:
-        """How much of it is applied."""
-        return 1.0 if self.scale is None else self.scale
-
             raise InvalidParameterError("lora", "every adapter has either a path or an id")
 
     @property
     def file(self) -> str:
         """Whichever of the two names was given."""
         return self.path or self.id or ""
+
+    @property
+    def factor(self) -> float:
+        """How much of it is applied."""
+        return 1.0 if self.scale is None else self.scale
 
 
 class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -192,6 +192,8 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             )
 
     def _check_speculation(self) -> None:
+        if self.speculative == "draft" and self.draft_model is None:
+            raise InvalidParameterError("draft_model", 'speculative "draft" needs a draft_model')
         if self.speculative in ("off", "ngram") and self.draft_model is not None:
             raise InvalidParameterError(
                 "draft_model", f'speculative "{self.speculative}" uses no draft_model'
@@ -203,9 +205,9 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     def _check_embedding(self) -> None:
         if not self.embedding:
+            if self.pooling is not None:
+                raise InvalidParameterError("pooling", "it is for a load with embedding: true")
             return
         for name in _GENERATION_ONLY:
             if getattr(self, name) is not None:
                 raise InvalidParameterError(name, "a model loaded with embedding: true has none")
-        if self.embedding is False and self.pooling is not None:
-            raise InvalidParameterError("pooling", "it is for a load with embedding: true")

@@ -153,12 +153,12 @@ class OpenAIChunks:
     def _signed(self, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for document in documents:
             document["system_fingerprint"] = self._fingerprint()
-        return documents
-
-
             if self._include_usage:
                 # OpenAI's chunks have the key from the first on.
                 document.setdefault("usage", None)
+        return documents
+
+
 def _with_prompt(documents: list[dict[str, Any]], output: SequenceOutput) -> list[dict[str, Any]]:
     """The chunks of an output, the first of them with what was said of the prompt."""
     if output.prompt_logprobs and documents:
