@@ -20,6 +20,7 @@ from server.load_settings import MAX_CONTEXT
 logger = logging.getLogger(__name__)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 _MAX_SHARDS = 1000
+_EPOCH = datetime.fromtimestamp(0, UTC)
 # Files of a model that are none themselves; general.type, or an architecture only projectors have.
 _OTHER_KINDS = frozenset({"adapter", "mmproj", "imatrix"})
 _PROJECTOR_ARCHITECTURE = "clip"
@@ -92,15 +93,17 @@ class Catalogue:
                 and other is not None
                 and (other["stem"], other["count"]) == (shard["stem"], shard["count"])
             )
-            if is_mine and path.is_file():
+            if is_mine and _may_be_file(path):
                 yield path
 
     def _describe(self, model_id: str, paths: list[Path]) -> ModelFile | None:
         """The model in `paths`; None if it is no model, or has just gone."""
         try:
             stats = [path.stat() for path in paths]
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            return _out_of_reach(model_id, paths[0], error)
         readings = [self._read(path, stat) for path, stat in zip(paths, stats, strict=True)]
         header = readings[0].header
         if header is not None and _is_companion(header):
@@ -110,7 +113,7 @@ class Catalogue:
             id=model_id,
             path=paths[0],
             size=sum(stat.st_size for stat in stats),
-            modified=datetime.fromtimestamp(max(stat.st_mtime for stat in stats), UTC),
+            modified=_time(max(stat.st_mtime for stat in stats)),
             header=header,
             parameter_count=sum(item.header.parameter_count for item in readings if item.header),
             broken=broken,
@@ -149,8 +152,16 @@ def _walk(directory: Path, follow_links: bool) -> Iterator[Path]:
                 continue
             if not follow_links and not Path(os.path.realpath(path)).is_relative_to(root):
                 logger.debug("%s leads out of the models directory and is not listed", path)
-            elif path.is_file():
+            elif _may_be_file(path):
                 yield path
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether it is a file; also where that cannot be known, so that it is listed with a reason."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def _is_model_name(name: str) -> bool:
@@ -164,13 +175,15 @@ def _group(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, list[P
     """(id, files): the shards of a split model together, in order, under the first one's id."""
     groups: dict[str, list[Path]] = {}
     for path in paths:
-        shard = _shard(path.name)
-        first = path.name
-        if shard is not None:
-            first = f"{shard['stem']}-{1:05}-of-{shard['count']}{path.suffix}"
-        model_id = path.relative_to(directory).with_name(first).as_posix()
+        model_id = path.relative_to(directory).with_name(first_shard(path.name)).as_posix()
         groups.setdefault(model_id, []).append(path)
     yield from groups.items()
+
+
+def first_shard(name: str) -> str:
+    """The name of a split model's first file, by the name of any; other names are their own."""
+    shard = _shard(name)
+    return name if shard is None else f"{shard['stem']}-{1:05}-of-{shard['count']}{name[-5:]}"
 
 
 def _is_companion(header: GgufHeader) -> bool:
@@ -192,6 +205,20 @@ def _diagnose(paths: list[Path], readings: list[_Reading]) -> tuple[str | None, 
         problem = f"the header claims a context of {header.context_length} tokens"
         return f"{problem}, more than the {MAX_CONTEXT} that are believed", "corrupt_file"
     return None, None
+
+
+def _out_of_reach(model_id: str, path: Path, error: OSError) -> ModelFile:
+    """A file of which nothing is known but its name."""
+    problem = f"the file cannot be read: {error.strerror or type(error).__name__}"
+    return ModelFile(model_id, path, 0, _EPOCH, None, broken=problem, reason="corrupt_file")
+
+
+def _time(seconds: float) -> datetime:
+    """A file's time; what no calendar has, as some file systems tell it, is the epoch."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return _EPOCH
 
 
 def _shard(name: str) -> re.Match[str] | None:

@@ -51,7 +51,8 @@ class CompanionFiles:
             # Not Path.resolve: it raises on a link that leads to itself.
             root = Path(os.path.realpath(directory))
             path = Path(os.path.realpath(root / name))
-            if path.is_relative_to(root) and path.is_file():
+            # Nor Path.is_file, which raises on a folder that may not be entered.
+            if path.is_relative_to(root) and os.path.isfile(path):  # noqa: PTH113
                 return str(path)
         raise InvalidParameterError(
             field, f"there is no file {name!r} in the models directory or below it"

@@ -1,5 +1,6 @@
 """What is listed of a models directory, and what is not."""
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,3 +130,40 @@ def test_headers_are_read_again_only_when_the_file_changed(
     assert catalogue.scan()["m.gguf"].reason == "corrupt_file"
     path.unlink()
     assert catalogue.scan() == {}
+
+
+@pytest.mark.parametrize("only", [None, "locked.gguf"])
+def test_a_file_of_which_nothing_can_be_known_is_listed_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only: str | None
+) -> None:
+    for name in ("locked.gguf", "m.gguf"):
+        write_gguf(tmp_path / name)
+    stat = Path.stat
+
+    def fails_for_one(path: Path, **more: bool) -> os.stat_result:
+        if path.name == "locked.gguf":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", fails_for_one)
+    files = Catalogue([tmp_path], only=only).scan()
+    assert list(files) == (["locked.gguf"] if only else ["locked.gguf", "m.gguf"])
+    locked = files["locked.gguf"]
+    assert locked.broken == "the file cannot be read: Permission denied"
+    assert (locked.reason, locked.size) == ("corrupt_file", 0)
+    assert all(not file.broken for file in files.values() if file is not locked)
+
+
+def test_a_file_of_a_time_that_no_calendar_has_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    stat = Path.stat
+
+    def far_away(path: Path, **more: bool) -> os.stat_result:
+        found = list(stat(path, **more))
+        found[8] = 1 << 60  # st_mtime
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "stat", far_away)
+    assert _scan(tmp_path)["m.gguf"].modified.year == 1970
