@@ -92,6 +92,12 @@ def format_report(report: BugReport) -> str:
     return "\n".join(f"{name:<{width}}{value}" for name, value in lines)
 
 
+def format_devices(native: NativeReport) -> str:
+    """The devices that models can be computed on, a line each, as llama-server lists its own."""
+    lines = [f"  {device.name}: {_device_text(device)}" for device in native.devices]
+    return "\n".join(("Available devices:", *lines))
+
+
 def _native_lines(native: NativeReport) -> list[tuple[str, str]]:
     build = f"{native.llama_version} b{native.build_number} ({native.llama_commit})"
     lines = [

@@ -2,9 +2,10 @@
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from llamabind._capi import ggml, llama, shim, types
 from llamabind._capi.shim_text import last_error
@@ -15,16 +16,23 @@ from llamabind.load_failure import shards
 from llamabind.model_load import ModelLoad
 from llamabind.model_params import ModelParams
 
+# What stays free on each device where nothing else is said: llama-server's --fit-target.
+FIT_MARGIN: Final = 1 << 30
+
 
 def fit_devices(
-    path: str | os.PathLike[str], model_params: ModelParams, context_params: ContextParams
+    path: str | os.PathLike[str],
+    model_params: ModelParams,
+    context_params: ContextParams,
+    margins: Sequence[int] = (),
 ) -> ModelParams:
     """Return `model_params` with as many layers on the devices as their free memory takes.
 
-    A GiB of each device stays free (common_fit_params of llama.cpp; the host's memory counts as
-    endless). Only for parameters that leave the placement open: no n_gpu_layers, tensor_split or
-    tensor_buffers, and split mode "none" or "layer". Raises ModelLoadError, out_of_memory where
-    nothing fits.
+    `margins` are the bytes that stay free on each of the model's devices, in the order in which its
+    MemoryReport has them; those that are missing are FIT_MARGIN (common_fit_params of llama.cpp;
+    the host's memory counts as endless). Only for parameters that leave the placement open: no
+    n_gpu_layers, tensor_split or tensor_buffers, and split mode "none" or "layer". Raises
+    ModelLoadError, out_of_memory where nothing fits.
     """
     load = ModelLoad(model_params, None)
     n_devices = llama.llama_max_devices()
@@ -32,8 +40,15 @@ def fit_devices(
     overrides = (types.llama_model_tensor_buft_override * llama.llama_max_tensor_buft_overrides())()
     c_context = c_context_params(context_params)
     file = os.fsencode(shards(Path(path))[0])
+    left = [*margins[:n_devices], *([FIT_MARGIN] * (n_devices - len(margins)))]
     status = shim.lb_fit_params(
-        file, ctypes.byref(load.c_params), ctypes.byref(c_context), shares, overrides, None, 0
+        file,
+        ctypes.byref(load.c_params),
+        ctypes.byref(c_context),
+        shares,
+        overrides,
+        (ctypes.c_size_t * max(1, n_devices))(*left),
+        0,
     )
     if status != shim.lb_status.LB_OK:
         raise ModelLoadError("out_of_memory", last_error())

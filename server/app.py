@@ -1,11 +1,12 @@
 """create_app: wires the parts together, and nothing else."""
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from llamabind.errors import InvalidParameterError
 from server.access import require_key
 from server.api.routes import routes
 from server.bodies import read_bodies
@@ -39,6 +40,7 @@ from server.traffic import Traffic
 from server.worker_client import WorkerLauncher
 from server.worker_port import Estimator, WorkerStarter
 
+logger = logging.getLogger(__name__)
 # A header and a vocabulary are read, no weights: a file that takes longer is not meant well.
 _ESTIMATE_SECONDS = 60.0
 
@@ -71,22 +73,21 @@ def create_app(
     app[BUS].listen(LifeMeter(metrics).on_event)
     traffic = Traffic(metrics, config.max_queue)
     app[COMPANIONS] = CompanionFiles(config.model_directories, config.companions)
-    estimate = estimate or WorkerEstimator(
-        config.worker_command, app[COMPANIONS], min(config.load_timeout, _ESTIMATE_SECONDS)
-    )
+    command, files, budgets = config.worker_command, app[COMPANIONS], config.device_budget_bytes
     app[REGISTRY] = _make_registry(
         config,
-        start_worker or WorkerLauncher(config.worker_command, config.load_timeout, app[COMPANIONS]),
+        start_worker or WorkerLauncher(command, config.load_timeout, files, budgets),
         app[STATUS],
         app[BUS],
         traffic,
-        estimate,
+        estimate
+        or WorkerEstimator(command, files, min(config.load_timeout, _ESTIMATE_SECONDS), budgets),
     )
     metrics.registry.register(SnapshotCollector(metrics, app[REGISTRY], traffic, app[SYSTEM]))
     app.on_response_prepare.append(send_request_id)
     app.on_response_prepare.append(send_cors_headers)
     app.cleanup_ctx.append(_sample_system)
-    app.cleanup_ctx.append(_load_the_only_file)
+    app.cleanup_ctx.append(_begin)
     app.on_shutdown.append(_close_registry)
     app.on_cleanup.append(_close_fetcher)
     app.add_routes(routes(config.api_prefix))
@@ -106,15 +107,19 @@ def _make_registry(
     shelf = ModelShelf(
         _catalogue(config),
         lambda file: ModelEntry(
-            file, known.of(file.id, config.default_settings), clock, bus.publish
+            file,
+            known.of(file.id, config.default_settings),
+            clock,
+            bus.publish,
+            ttl_seconds=config.ttl_seconds,
         ),
         _aliases(config, known),
     )
     unloader = ModelUnloader(config.drain_seconds)
-    IdleUnloader(shelf, unloader, bus, clock, ttl_seconds=config.ttl_seconds)
+    IdleUnloader(shelf, unloader, bus, clock)
     budget = MemoryBudget(
         config.memory_budget_mb << 20,
-        {name: mb << 20 for name, mb in config.device_budgets},
+        config.device_budget_bytes,
         config.models_max,
     )
     room = RoomMaker(
@@ -146,19 +151,29 @@ async def _close_fetcher(app: web.Application) -> None:
     await app[MEDIA].close()
 
 
-async def _load_the_only_file(app: web.Application) -> AsyncIterator[None]:
-    """A server of one file has it ready as soon as it can; until then it says 503."""
+async def _begin(app: web.Application) -> AsyncIterator[None]:
+    """A server of one file has it ready as soon as it can; until then /health says 503."""
     file = app[CONFIG].model_file
-    task = asyncio.create_task(_load(app[REGISTRY], file.name)) if file is not None else None
+    # Before the first request is taken: a probe must not see it ready, and then loading.
+    app[STATUS].is_starting = file is not None
+    task = asyncio.create_task(_load(app, file.name) if file is not None else _look(app))
     yield
-    if task is not None:
-        task.cancel()
+    task.cancel()
 
 
-async def _load(registry: ModelRegistry, model_id: str) -> None:
-    # The failure is in the log and in the model's state already; a request may try again.
-    with contextlib.suppress(ApiError):
-        await registry.load(model_id)
+async def _load(app: web.Application, model_id: str) -> None:
+    try:
+        await app[REGISTRY].load(model_id)
+    except (ApiError, InvalidParameterError) as error:
+        # A request may try again.
+        logger.warning("the model of --model is not loaded: %s", error)
+    finally:
+        app[STATUS].is_starting = False
+
+
+async def _look(app: web.Application) -> None:
+    """Read the directories once, so that probes know the models without doing so."""
+    await app[REGISTRY].list()
 
 
 async def _sample_system(app: web.Application) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -12,18 +13,18 @@ import msgspec
 
 from llamabind import __version__
 from llamabind.errors import InvalidParameterError
+from server.catalogue import first_shard
 from server.companion_files import CompanionFiles, without_paths
 from server.config import ServerConfig
 from server.flag import SETTINGS, Flag
 from server.flag_table import GROUPS
-from server.foreign_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, NOT_SUPPORTED
+from server.foreign_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, NOT_SUPPORTED, ONE_CHOICE
 from server.listening import why_not_without_key
-from server.load_settings import LoadSettings
+from server.load_settings import GENERATION_SIZES, LoadSettings
+from server.model_settings import ModelSettings
 
 FLAGS = tuple(flag for group in GROUPS for flag in group.flags)
 _FIELD = re.compile(r" - at `\$\.(\w+)[^`]*`$")
-# Sizes and figures that do no harm where nothing is generated.
-_NOT_FOR_EMBEDDINGS = frozenset({"cache_ram", "kv_unified", "n_batch", "swa_full", "threads_batch"})
 _EPILOG = """
 Every flag can be given as an environment variable too, named in brackets; the command line wins.
 Switches have a --no- form; their variables take true, 1 or on, and false, 0 or off.
@@ -67,22 +68,29 @@ def make_parser() -> "_Parser":
             )
     for name, why in NOT_SUPPORTED.items():
         parser.add_argument(name, action=_Refuse, nargs="?", const=why, help=_HIDDEN)
+    for name, choice in ONE_CHOICE.items():
+        parser.add_argument(name, action=_AllowOne, nargs="?", const=choice, help=_HIDDEN)
+    parser.add_argument("--usage", action="help", help=_HIDDEN)
+    parser.add_argument("--list-devices", action=_ListDevices, nargs=0, help=_DEVICES_HELP)
     return parser
 
 
 _HIDDEN = argparse.SUPPRESS
+_DEVICES_HELP = "print the devices that models can be computed on, and exit"
 
 
 def default_text(flag: Flag) -> str:
     """The default as somebody would type it; "" where there is none to speak of."""
-    if flag.target.startswith(SETTINGS):
+    if flag.target.startswith(SETTINGS) or flag.means is not None:
         return ""
     value = getattr(ServerConfig(), flag.target)
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
         return ",".join(value)
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if value is None or value == {}:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _add(section: Any, flag: Flag) -> None:
@@ -90,12 +98,15 @@ def _add(section: Any, flag: Flag) -> None:
     notes = ", ".join(filter(None, (f"default {default}" if default else "", flag.variable)))
     text = f"{flag.help} [{notes}]".replace("%", "%%")
     if flag.parse is None:
+        value = True if flag.means is None else flag.means
         section.add_argument(
-            *flag.names, dest=flag.target, action="store_const", const=True, help=text
+            *flag.names, dest=flag.target, action="store_const", const=value, help=text
         )
-        section.add_argument(
-            *flag.negative_names, dest=flag.target, action="store_const", const=False, help=_HIDDEN
-        )
+        if flag.negative_names:
+            names = flag.negative_names
+            section.add_argument(
+                *names, dest=flag.target, action="store_const", const=False, help=_HIDDEN
+            )
         return
     section.add_argument(
         *flag.names,
@@ -134,7 +145,7 @@ def _read_environment(
 
 def _from_environment(flag: Flag, environment: Mapping[str, str]) -> Any:
     """The value of the flag's variable; None without one. An empty one does not count."""
-    if flag.parse is None:
+    if flag.negative_names:
         # llama-server's other spelling: whatever it holds, it means no.
         negative = flag.variable.replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
         if negative != flag.variable and negative in environment:
@@ -163,7 +174,7 @@ def _config(parser: argparse.ArgumentParser, values: dict[str, Any]) -> ServerCo
 
 def _drop_what_embeddings_ignore(chosen: dict[str, Any]) -> None:
     """A body with these would be refused; llama-server's users have them in their command lines."""
-    for name in _NOT_FOR_EMBEDDINGS & chosen.keys():
+    for name in sorted(chosen.keys() & set(GENERATION_SIZES)):
         del chosen[name]
         print(f"{_flag_name(name)} has no effect with --embedding", file=sys.stderr)
 
@@ -200,12 +211,39 @@ def _checked(parser: argparse.ArgumentParser, config: ServerConfig) -> ServerCon
     if set(config.admin_keys) & set(config.api_keys):
         parser.error("a key is both an ordinary and an admin key; it can be only one of them")
     try:
+        config.default_settings.check_complete()
         CompanionFiles(config.model_directories, config.companions).find(config.default_settings)
     except InvalidParameterError as error:
         parser.error(_complaint(error))
-    if problem := why_not_without_key(config):
-        parser.error(problem)
+    for problem in (_wrong_layers(config), _wrong_model(config), why_not_without_key(config)):
+        if problem:
+            parser.error(problem)
     return config
+
+
+def _wrong_layers(config: ServerConfig) -> str | None:
+    """What a model's own settings lack, all layers together."""
+    known = config.model_settings or ModelSettings()
+    for model_id in known.models:
+        try:
+            known.of(model_id, config.default_settings).check_complete()
+        except InvalidParameterError as error:
+            return f'argument --config: [models."{model_id}"] {error.field}: {error.message}'
+    return None
+
+
+def _wrong_model(config: ServerConfig) -> str | None:
+    """Why the file of --model can be no model; what is in it shows when it is loaded."""
+    file = config.model_file
+    if file is None:
+        return None
+    named = f"argument -m/--model: {file}"
+    if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where it may not look
+        is_folder = os.path.isdir(file)  # noqa: PTH112
+        return f"{named} is a folder: --models-dir" if is_folder else f"{named}: no such file"
+    if (first := first_shard(file.name)) != file.name:
+        return f"{named} is a part of a split model: name its first file, {first}"
+    return None
 
 
 def _unknown(argument: str, parser: "_Parser") -> str:
@@ -256,3 +294,26 @@ class _Refuse(_Foreign):
         self, parser: argparse.ArgumentParser, _space: Any, _values: Any, name: str | None = None
     ) -> None:
         parser.error(f"llama-server's {name} is not supported: {self.const}")
+
+
+class _AllowOne(_Foreign):
+    """A flag of which only one value asks for what is so anyway."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _space: Any, value: Any, name: str | None = None
+    ) -> None:
+        words, why_so, why_not = self.const
+        if value is self.const or value in words:
+            print(f"{name} has no effect: {why_so}", file=sys.stderr)
+        else:
+            parser.error(f"llama-server's {name} {value} is not supported: {why_not}")
+
+
+class _ListDevices(argparse.Action):
+    """Asks a process of its own, as for everything that needs native code."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _space: Any, _values: Any, _: str | None = None
+    ) -> None:
+        command = (*ServerConfig().worker_command[:-1], "llamabind", "--devices")
+        parser.exit(subprocess.run(command, check=False).returncode)

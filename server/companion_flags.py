@@ -1,7 +1,15 @@
 """The flags of files beside the model's own, and of what a model is loaded for."""
 
 from server.flag import SETTINGS, Flag
-from server.flag_values import companion, companions, gpu_layers, number, scaled_companions, whole
+from server.flag_values import (
+    companion,
+    companions,
+    gpu_layers,
+    number,
+    scaled_companions,
+    speculation,
+    whole,
+)
 
 COMPANION_FLAGS = (
     Flag(
@@ -42,6 +50,21 @@ COMPANION_FLAGS = (
         parse=companion,
         metavar="FILE",
         help="small model of the same vocabulary that guesses tokens ahead",
+    ),
+    Flag(
+        names=("--spec-type",),
+        target=f"{SETTINGS}speculative",
+        env="LLAMA_ARG_SPEC_TYPE",
+        parse=speculation,
+        metavar="TYPE",
+        help="how tokens are guessed: auto, off (none), ngram (ngram-simple), draft (draft-simple)",
+    ),
+    Flag(
+        names=("--spec-ngram-simple-size-n",),
+        target=f"{SETTINGS}ngram_size",
+        parse=whole,
+        metavar="N",
+        help="tokens that must have occurred before",
     ),
     Flag(
         names=("--spec-draft-n-max",),

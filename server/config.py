@@ -2,9 +2,11 @@
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from server.load_settings import LoadSettings
 from server.model_settings import ModelSettings
@@ -54,6 +56,11 @@ class ServerConfig:
     default_settings: LoadSettings = field(default_factory=LoadSettings)
     # Files that these name and that lie anywhere; settings have only the last part of their paths.
     companions: tuple[Path, ...] = ()
+    # What a chat has that says nothing else; None is the template's own.
+    reasoning_format: str | None = None
+    enable_thinking: bool | None = None
+    reasoning_effort: str | None = None
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     metrics: bool = True
     slots: bool = True
     props: bool = False
@@ -84,6 +91,11 @@ class ServerConfig:
         """Where models are looked for; the user's own come first."""
         bundled = Path(str(resources.files("llamabind"))) / "models"
         return (self.models_dir, bundled) if self.bundled_model else (self.models_dir,)
+
+    @property
+    def device_budget_bytes(self) -> dict[str, int]:
+        """Most that all models together may take of a device, by its name."""
+        return {name: mb << 20 for name, mb in self.device_budgets}
 
     @property
     def worker_command(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ ApiError
 ├── NotSupportedError        501  switched off, or not possible with this model
 ├── UnavailableError         503  not now: draining, shutting down
 │   └── WorkerCrashedError   503  the model's process died; the next request starts it again
+├── LoadTimeoutError         504  a load took too long
 └── OutOfMemoryError         507  the model does not fit into memory
 """
 
@@ -175,6 +176,14 @@ class WorkerCrashedError(UnavailableError):
         super().__init__(message, retry_after=1)
 
 
+class LoadTimeoutError(ApiError):
+    """The model was not loaded, or looked at, within the time there is for it."""
+
+    status = 504
+    type = "timeout_error"
+    code = "load_timeout"
+
+
 class OutOfMemoryError(ApiError):
     """The model does not fit into the memory there is."""
 
@@ -197,6 +206,8 @@ def load_error(reason: str, message: str, param: str | None = None) -> ApiError:
             error = WorkerCrashedError(message)
         case "crash_loop":
             error = UnavailableError(message, code=reason, retry_after=CRASH_LOOP_RETRY_SECONDS)
+        case "timeout":
+            error = LoadTimeoutError(message)
         case "cancelled":
             error = UnavailableError(message, code="load_cancelled", retry_after=1)
         case _:

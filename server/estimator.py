@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -50,8 +51,14 @@ class WorkerEstimator:
     """
 
     def __init__(
-        self, command: Sequence[str], files: CompanionFiles, timeout_seconds: float
+        self,
+        command: Sequence[str],
+        files: CompanionFiles,
+        timeout_seconds: float,
+        device_budgets: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
+        """`device_budgets` are the bytes that models may take of a device, by its name."""
+        self._device_budgets = dict(device_budgets)
         self._command = tuple(command)
         self._files = files
         self._timeout_seconds = timeout_seconds
@@ -70,7 +77,8 @@ class WorkerEstimator:
             self._answers.move_to_end(question)
             return await asyncio.to_thread(_refreshed, known)
         async with self._slots:
-            answer = await self._ask(name, Estimate(str(path), settings, files))
+            message = Estimate(str(path), settings, files, self._device_budgets)
+            answer = await self._ask(name, message)
         if all(device.kind == "host" for device in answer.devices):
             self._answers[question] = answer
             if len(self._answers) > _MAX_CACHED:

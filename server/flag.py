@@ -13,8 +13,9 @@ class Flag:
 
     A `target` that begins with "settings." is a field of LoadSettings, the server's default for
     every load. `parse` turns text into the value and raises ValueError with a sentence; without one
-    the flag is a switch, with a --no- form. `bare` is the text meant by the flag without a value.
-    A flag that `adds` brings a tuple, and may be given several times.
+    the flag is a switch, with a --no- form; one that `means` a value of its own sets that, and has
+    no such form. `bare` is the text meant by the flag without a value. A flag that `adds` brings a
+    tuple, and may be given several times.
     """
 
     names: tuple[str, ...]
@@ -25,6 +26,7 @@ class Flag:
     env: str = ""
     off_names: tuple[str, ...] = ()
     bare: str | None = None
+    means: Any = None
     adds: bool = False
 
     @property
@@ -40,10 +42,14 @@ class Flag:
     @property
     def negative_names(self) -> tuple[str, ...]:
         """What switches it off; nothing for a flag with a value."""
-        return () if self.parse else (*self.off_names, f"--no-{self.name.removeprefix('--')}")
+        if self.parse or self.means is not None:
+            return ()
+        return (*self.off_names, f"--no-{self.name.removeprefix('--')}")
 
     def read(self, text: str) -> Any:
-        """The value that `text` stands for. Raises ValueError."""
+        """The value that `text` stands for; None is none. Raises ValueError."""
+        if self.means is not None:
+            return self.means if boolean(text) else None
         return (self.parse or boolean)(text)
 
 

@@ -1,11 +1,16 @@
 """What flags take as values: text in, checked value out, or a ValueError with a sentence."""
 
+# Not Path.is_file and its like: they raise where they may not look.
 import math
+import os.path
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from server.flag import boolean
 from server.model_settings import ModelSettings
 
 _PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
@@ -117,11 +122,29 @@ def parallel(text: str) -> int | None:
     return None if text in ("auto", "-1") else whole(text)
 
 
-def load_mode(text: str) -> bool | None:
-    """llama-server's load modes, of which only locking is ours to choose."""
-    return {"auto": None, "mmap": None, "mlock": True, "mmap+mlock": True}[
-        choice("auto", "mmap", "mlock", "mmap+mlock")(text)
-    ]
+def speculation(text: str) -> str:
+    """Our words, and those of llama-server's that mean the same."""
+    same = {"none": "off", "draft-simple": "draft", "ngram-simple": "ngram"}
+    return choice("auto", "off", "ngram", "draft")(same.get(text, text))
+
+
+def yes_no_or_auto(text: str) -> bool | None:
+    """llama-server's words; None is auto."""
+    return None if text.strip().lower() == "auto" else boolean(text)
+
+
+def reasoning_effort(text: str) -> str | None:
+    """A level; None is the template's own."""
+    words = ("default", "none", "minimal", "low", "medium", "high", "xhigh")
+    return None if choice(*words)(text) == "default" else text
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """An object."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"{text!r} is no JSON object: {error}") from None
 
 
 def inverse(text: str) -> float:
@@ -135,7 +158,7 @@ def inverse(text: str) -> float:
 def companion(text: str) -> str:
     """A file, as its absolute path, or else the name of one in the models directory."""
     found = path(text)
-    return str(found.absolute()) if found.is_file() else text
+    return str(found.absolute()) if os.path.isfile(found) else text  # noqa: PTH113
 
 
 def companions(text: str) -> tuple[dict[str, Any], ...]:
@@ -178,7 +201,7 @@ def key_file(text: str) -> tuple[str, ...]:
 def folder(text: str) -> Path:
     """A directory, or nothing yet; a file is a mistake."""
     found = path(text)
-    if found.exists() and not found.is_dir():
+    if os.path.isfile(found):  # noqa: PTH113
         raise ValueError(f"{text} is a file; --model FILE serves one file")
     return found
 
@@ -186,7 +209,7 @@ def folder(text: str) -> Path:
 def existing_folder(text: str) -> Path:
     """A directory that is there."""
     found = path(text)
-    if not found.is_dir():
+    if not os.path.isdir(found):  # noqa: PTH112
         raise ValueError(f"{text} is no folder")
     return found.absolute()
 

@@ -64,9 +64,12 @@ class Generation:
         return await collect(self.stream)
 
     async def _run(self) -> None:
+        await submit(self._registry, self.model_id, self._message, self.stream)
+
+    async def _message(self) -> Submit:
+        # Nothing is fetched for whoever names no model, or has to come back later.
         job = self._job if self._media is None else await self._media.complete(self._job)
-        message = Submit(self.stream.request_id, job)
-        await submit(self._registry, self.model_id, message, self.stream)
+        return Submit(self.stream.request_id, job)
 
     def _pass_on_error(self, task: asyncio.Task[None]) -> None:
         """Whatever ended the task early, the reader must hear of it."""

@@ -14,8 +14,7 @@ from server.model_unloader import ModelUnloader
 class IdleUnloader:
     """Sets a timer whenever a model falls idle and stops it at the next use. Loop only.
 
-    The time to live is the load's own `ttl`, else the server's; below zero is for ever. A pinned
-    model stays.
+    A pinned model stays.
     """
 
     def __init__(
@@ -24,13 +23,10 @@ class IdleUnloader:
         unloader: ModelUnloader,
         bus: EventBus,
         clock: Clock,
-        *,
-        ttl_seconds: float = math.inf,
     ) -> None:
         self._shelf = shelf
         self._unloader = unloader
         self._clock = clock
-        self._ttl_seconds = ttl_seconds
         self._timers: dict[str, Timer] = {}
         bus.listen(self._on_event)
 
@@ -48,9 +44,8 @@ class IdleUnloader:
 
     def _ttl_of(self, entry: ModelEntry) -> float | None:
         """Seconds until an idle model has to go; None while it need not."""
-        ttl = self._ttl_seconds if entry.ttl is None else entry.ttl
         stays = entry.state is not ModelState.LOADED or not entry.is_idle or entry.is_pinned
-        return None if stays or not 0 <= ttl < math.inf else ttl
+        return None if stays or entry.ttl == math.inf else entry.ttl
 
     def _expire(self, entry: ModelEntry) -> None:
         self._timers.pop(entry.id, None)

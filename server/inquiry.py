@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
 
 from server.errors import UnavailableError
 from server.model_entry import ModelEntry
@@ -18,8 +19,23 @@ _RETRY_SECONDS = 5
 
 async def ask(registry: ModelRegistry, model_id: str, task: Task) -> TaskResult:
     """The result of `task`. A worker that dies over it is replaced once. Raises ApiError."""
+
+    async def make() -> Task:
+        return task
+
+    return await ask_later(registry, model_id, make)
+
+
+async def ask_later(
+    registry: ModelRegistry, model_id: str, make: Callable[[], Awaitable[Task]]
+) -> TaskResult:
+    """The result of the task that `make` brings, once the request has its place."""
     stream = TokenStream(uuid.uuid4().hex)
-    await submit(registry, model_id, Ask(stream.request_id, task), stream)
+
+    async def message() -> Ask:
+        return Ask(stream.request_id, await make())
+
+    await submit(registry, model_id, message, stream)
     return stream.require_result()
 
 

@@ -132,6 +132,12 @@ LOGS_FLAGS = (
         help="the same as llama-server's number, 0 to 5",
     ),
     Flag(
+        names=("-v", "--verbose", "--log-verbose"),
+        target="log_level",
+        means="debug",
+        help="all of it, as --log-level debug",
+    ),
+    Flag(
         names=("--log-file",),
         target="log_file",
         env="LLAMA_ARG_LOG_FILE",

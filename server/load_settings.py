@@ -1,5 +1,6 @@
 """LoadSettings: what a client may choose when it loads a model; the worker applies it."""
 
+import contextlib
 from typing import Annotated, Literal
 
 import msgspec
@@ -25,6 +26,7 @@ Ttl = Annotated[
     ),
 ]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
+LoadMode = Literal["auto", "none", "mmap", "mlock", "mmap+mlock", "dio"]
 Gpu = Annotated[int, Meta(ge=0, le=15, description="number of a GPU, from 0")]
 Share = Annotated[float, Meta(ge=0, le=1e6, description="proportion of the model")]
 Positive = Annotated[float, Meta(gt=0, le=1e12)]
@@ -44,18 +46,9 @@ CacheRam = Annotated[int, Meta(ge=-1, le=1 << 24, description="MiB; -1 is no lim
 _PLAIN_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
 # About the life of the model in the server: the engine is the same whatever they are.
 _LIFE = ("ttl", "pinned")
-_GENERATION_ONLY = (
-    "lora",
-    "draft_model",
-    "speculative",
-    "mmproj",
-    "chat_template",
-    "cache_ram",
-    "swa_full",
-    "kv_unified",
-    "n_batch",
-    "threads_batch",
-)
+# Sizes and figures that do no harm where nothing is generated.
+GENERATION_SIZES = ("cache_ram", "swa_full", "kv_unified", "n_batch", "threads_batch")
+_GENERATION_FILES = ("lora", "draft_model", "speculative", "mmproj", "chat_template")
 
 
 class LoraChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,7 +78,8 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     The first six are the API reference's, the others llama-server's in the same words. `f16_kv` is
     a short form of both cache types. docs/loading.md has a table of all. Raises
-    InvalidParameterError for settings that contradict each other.
+    InvalidParameterError for settings that contradict each other; what is missing is seen by
+    `check_complete` only, since these may be laid over others.
     """
 
     n_gpu_layers: Layers | None = None
@@ -94,6 +88,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     threads: Threads | None = None
     use_mlock: bool | None = None
     f16_kv: bool | None = None
+    load_mode: LoadMode | None = None
     n_parallel: Parallel | None = None
     n_ubatch: BatchSize | None = None
     threads_batch: Threads | None = None
@@ -131,17 +126,35 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     def __post_init__(self) -> None:
         self._check_cache_types()
+        self._check_load_mode()
         self._check_devices()
         self._check_template()
         self._check_speculation()
         self._check_embedding()
 
     def over(self, base: "LoadSettings") -> "LoadSettings":
-        """These settings, and those of `base` where these say nothing."""
-        mine = {
-            name: value for name, value in msgspec.structs.asdict(self).items() if value is not None
-        }
-        return msgspec.structs.replace(base, **mine)
+        """These settings, and those of `base` where these say nothing.
+
+        What a client never sent cannot be its mistake: of `base` what contradicts these settings is
+        left out, one by one, for all contradictions are between two fields.
+        """
+        result = self._without_sizes() if base.embedding and self._leaves_embedding else self
+        if self.cache_type_k or self.cache_type_v:
+            base = base._long_form()
+        for name, value in msgspec.structs.asdict(base).items():
+            if value is not None and getattr(result, name) is None:
+                with contextlib.suppress(InvalidParameterError):
+                    result = msgspec.structs.replace(result, **{name: value})
+        if self.pooling is None and not result.embedding:
+            return msgspec.structs.replace(result, pooling=None)
+        return result
+
+    def check_complete(self) -> None:
+        """Raise InvalidParameterError where a setting needs one that is not there."""
+        if self.speculative == "draft" and self.draft_model is None:
+            raise InvalidParameterError("draft_model", 'speculative "draft" needs a draft_model')
+        if self.pooling is not None and not self.embedding:
+            raise InvalidParameterError("pooling", "it is for a load with embedding: true")
 
     @property
     def names_files(self) -> bool:
@@ -152,6 +165,22 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def engine(self) -> "LoadSettings":
         """The same without what does not change the engine: equal ones need no new load."""
         return msgspec.structs.replace(self, **dict.fromkeys(_LIFE))
+
+    @property
+    def _leaves_embedding(self) -> bool:
+        """Whether nothing here says what the model is loaded for."""
+        names = ("embedding", *_GENERATION_FILES)
+        return all(getattr(self, name) is None for name in names)
+
+    def _without_sizes(self) -> "LoadSettings":
+        return msgspec.structs.replace(self, **dict.fromkeys(GENERATION_SIZES))
+
+    def _long_form(self) -> "LoadSettings":
+        """The same without f16_kv: somebody chooses one of the two types that it means."""
+        if self.f16_kv is None:
+            return self
+        meant: CacheType = "f16" if self.f16_kv else "f32"
+        return msgspec.structs.replace(self, f16_kv=None, cache_type_k=meant, cache_type_v=meant)
 
     def _check_cache_types(self) -> None:
         types = {"cache_type_k": self.cache_type_k, "cache_type_v": self.cache_type_v}
@@ -167,6 +196,27 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             raise InvalidParameterError(
                 "cache_type_v", f"{self.cache_type_v} needs flash_attn, which is off"
             )
+
+    def _check_load_mode(self) -> None:
+        if self.load_mode in (None, "auto") or self.use_mlock is None:
+            return
+        if self.use_mlock != (self.load_mode in ("mlock", "mmap+mlock")):
+            said = "true" if self.use_mlock else "false"
+            raise InvalidParameterError(
+                "use_mlock", f"{said} is not what load_mode {self.load_mode} does: give one"
+            )
+
+    @property
+    def weights_mode(self) -> LoadMode:
+        """How the weights come into memory."""
+        if self.load_mode in (None, "auto"):
+            return "mmap+mlock" if self.use_mlock else "auto"
+        return self.load_mode
+
+    @property
+    def locks(self) -> bool:
+        """Whether the weights are to stay in memory."""
+        return self.weights_mode in ("mlock", "mmap+mlock")
 
     def _check_devices(self) -> None:
         if self.tensor_split is not None:
@@ -192,8 +242,6 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             )
 
     def _check_speculation(self) -> None:
-        if self.speculative == "draft" and self.draft_model is None:
-            raise InvalidParameterError("draft_model", 'speculative "draft" needs a draft_model')
         if self.speculative in ("off", "ngram") and self.draft_model is not None:
             raise InvalidParameterError(
                 "draft_model", f'speculative "{self.speculative}" uses no draft_model'
@@ -204,10 +252,10 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             )
 
     def _check_embedding(self) -> None:
+        if self.embedding is False and self.pooling is not None:
+            raise InvalidParameterError("pooling", "it is for a load with embedding: true")
         if not self.embedding:
-            if self.pooling is not None:
-                raise InvalidParameterError("pooling", "it is for a load with embedding: true")
             return
-        for name in _GENERATION_ONLY:
+        for name in (*_GENERATION_FILES, *GENERATION_SIZES):
             if getattr(self, name) is not None:
                 raise InvalidParameterError(name, "a model loaded with embedding: true has none")

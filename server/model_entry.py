@@ -1,6 +1,7 @@
 """ModelEntry: one model, its state, and who uses it. Decides nothing; says what happened."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from server.formats import utc_now
 from server.load_settings import LoadSettings
 from server.model_state import TRANSITIONS, Failure, ModelState, UnloadReason
 from server.protocol import DeviceMemory
-from server.stream import TokenUsage
+from server.stream import TokenStream
 from server.worker_port import Worker
 
 if TYPE_CHECKING:
@@ -32,41 +33,57 @@ class Drain:
     cut: asyncio.Event
 
 
+@dataclass(frozen=True, slots=True)
+class LoadOrder:
+    """How a model is to be loaded: what somebody asked for, and that over the model's defaults."""
+
+    requested: LoadSettings
+    settings: LoadSettings
+
+
 class ModelEntry:
     """One model as the server knows it. Loop only; changed by the loader, the unloader, leases.
 
     `defaults` are what the server's configuration says about it; a load's own settings go over
-    them.
+    them. `ttl_seconds` is its time to live where no settings say another one.
     """
 
     def __init__(
-        self, file: ModelFile, defaults: LoadSettings, clock: Clock, publish: Publish
+        self,
+        file: ModelFile,
+        defaults: LoadSettings,
+        clock: Clock,
+        publish: Publish,
+        *,
+        ttl_seconds: float = math.inf,
     ) -> None:
         self.file = file
         self.state = ModelState.BROKEN if file.broken else ModelState.UNLOADED
         self.defaults = defaults
-        self.settings = defaults
-        self._proven_settings = defaults
+        self.order = self._proven_order = LoadOrder(LoadSettings(), defaults)
         self.progress = 0.0
         self.failure: Failure | None = None
         self.loaded_at: datetime | None = None
         self.load_seconds: float | None = None
-        self.tokens_processed = 0
+        self._n_tokens = 0
+        self._ttl_seconds = ttl_seconds
         self._stay_seconds: float | None = None
         self.guard = CrashGuard(clock)
         self.loading: asyncio.Task[None] | None = None
         self.draining: Drain | None = None
-        # It was given up for a reload: should that fail, it comes back with the proven settings.
+        # It was given up for a reload: should that fail, it comes back as it was.
         self.is_owed = False
         # How often somebody wished it gone: what waited for it before does not bring it back.
         self.unload_orders = 0
+        # Whether it has its place among the others: from then on it counts, whatever it takes.
+        self.has_room = False
         self.reserved: tuple[DeviceMemory, ...] = ()
         self.last_used = clock.now()
         self._clock = clock
         self._publish = publish
         self._worker: Worker | None = None
         self._load_began = 0.0
-        self._leases = 0
+        self._streams: set[TokenStream] = set()
         self._claims = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -96,17 +113,35 @@ class ModelEntry:
     @property
     def n_requests(self) -> int:
         """Requests that use the model now."""
-        return self._leases
+        return len(self._streams)
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody uses it, or has waited for it and is just about to."""
-        return not self._leases and not self._claims
+        return not self._streams and not self._claims
 
     @property
-    def ttl(self) -> float | None:
-        """Seconds until it has to go when idle, below zero for ever; None is the server's."""
-        return self.settings.ttl if self._stay_seconds is None else self._stay_seconds
+    def settings(self) -> LoadSettings:
+        """What it is loaded with, or would be by the next request."""
+        return self.order.settings
+
+    def order_of(self, requested: LoadSettings | None) -> LoadOrder:
+        """How a load with these settings would be; None is as the last one was. Raises
+        InvalidParameterError where something is missing.
+        """
+        if requested is None:
+            return self.order
+        settings = requested.over(self.defaults)
+        settings.check_complete()
+        return LoadOrder(requested, settings)
+
+    @property
+    def ttl(self) -> float:
+        """Seconds until it has to go when nobody uses it; inf is for ever."""
+        chosen = self.settings.ttl if self._stay_seconds is None else self._stay_seconds
+        if chosen is None:
+            return self._ttl_seconds
+        return chosen if chosen >= 0 else math.inf
 
     @property
     def idle_seconds(self) -> float:
@@ -127,10 +162,15 @@ class ModelEntry:
         return model.devices or (DeviceMemory.on_host(model.memory_bytes),)
 
     @property
+    def tokens_processed(self) -> int:
+        """Of prompts and answers, those of requests that run included."""
+        return self._n_tokens + sum(stream.usage.total for stream in self._streams)
+
+    @property
     def average_speed(self) -> float:
         """Tokens per second of the time in which at least one request ran."""
         busy = self._busy_seconds
-        if self._leases:
+        if self._streams:
             busy += self._clock.now() - self._busy_since
         return round(self.tokens_processed / busy, 1) if busy > 0 else 0.0
 
@@ -138,6 +178,9 @@ class ModelEntry:
         """Take what the disk says now; another file under the same id starts with a clean slate."""
         if file != self.file:
             self.guard.reset()
+            if self.state is ModelState.FAILED:
+                self.failure = None
+                self._become(ModelState.BROKEN if file.broken else ModelState.UNLOADED)
         self.file = file
         if self.state in (ModelState.UNLOADED, ModelState.BROKEN):
             self._become(ModelState.BROKEN if file.broken else ModelState.UNLOADED)
@@ -155,21 +198,21 @@ class ModelEntry:
             if self.is_idle:
                 self._publish(UseChanged(model=self.id, n_requests=0))
 
-    def acquire(self) -> None:
+    def acquire(self, stream: TokenStream) -> None:
         """Count one more user."""
-        self._leases += 1
+        self._streams.add(stream)
         self.last_used = self._clock.now()
-        if self._leases == 1:
+        if len(self._streams) == 1:
             self._busy_since = self.last_used
             self._idle.clear()
             self._publish(UseChanged(model=self.id, n_requests=1))
 
-    def release(self, usage: TokenUsage) -> None:
+    def release(self, stream: TokenStream) -> None:
         """Count one user less, and the tokens it was given."""
-        self._leases -= 1
-        self.tokens_processed += usage.prompt + usage.completion
+        self._streams.remove(stream)
+        self._n_tokens += stream.usage.total
         self.last_used = self._clock.now()
-        if self._leases == 0:
+        if not self._streams:
             self._busy_seconds += self.last_used - self._busy_since
             self._idle.set()
             self._publish(UseChanged(model=self.id, n_requests=0))
@@ -183,26 +226,36 @@ class ModelEntry:
         self.unload_orders += 1
         self.is_owed = False
 
-    def keep(self, settings: LoadSettings) -> None:
+    def keep(self, order: LoadOrder) -> None:
         """Take settings that the loaded engine has already: only how long it stays may differ."""
-        self.settings = self._proven_settings = settings
+        self.order = self._proven_order = order
         self._stay_seconds = None
         self.last_used = self._clock.now()
-        self._publish(UseChanged(model=self.id, n_requests=self._leases))
+        self._publish(UseChanged(model=self.id, n_requests=self.n_requests))
 
     def stay(self, seconds: float) -> None:
         """Have another time to live until this stay in memory ends, or a load says another one."""
         self._stay_seconds = seconds
-        self._publish(UseChanged(model=self.id, n_requests=self._leases))
+        self._publish(UseChanged(model=self.id, n_requests=self.n_requests))
 
     # -- transitions
 
-    def queue(self, settings: LoadSettings) -> None:
+    def queue(self, order: LoadOrder) -> None:
         """A load was asked for."""
-        self.settings = settings
+        self.order = order
         self.progress = 0.0
         self.failure = None
         self._become(ModelState.QUEUED)
+
+    def reserve(self, devices: tuple[DeviceMemory, ...]) -> None:
+        """It has its place; `devices` is what it will take, as far as that is known."""
+        self.has_room = True
+        self.reserved = devices
+
+    def give_room_back(self) -> None:
+        """What was reserved is in use now, or is not needed any more."""
+        self.has_room = False
+        self.reserved = ()
 
     def start_loading(self) -> None:
         """It has its room and its turn."""
@@ -217,9 +270,9 @@ class ModelEntry:
     def attach(self, worker: Worker) -> None:
         """The model is loaded."""
         self._worker = worker
-        self._proven_settings = self.settings
+        self._proven_order = self.order
         self.is_owed = False
-        self.reserved = ()
+        self.give_room_back()
         self.progress = 1.0
         self.loaded_at = utc_now()
         self.last_used = self._clock.now()
@@ -243,14 +296,14 @@ class ModelEntry:
         Settings that a load failed with are forgotten, so that they fail no request but their own.
         """
         self._forget_worker()
-        self.settings = self._proven_settings
+        self.order = self._proven_order
         self.failure = failure
         self._become(ModelState.FAILED, reason=failure.reason, detail=failure.detail)
 
     def _forget_worker(self) -> None:
         self._worker = None
         self._stay_seconds = None
-        self.reserved = ()
+        self.give_room_back()
         self.loaded_at = None
         self.load_seconds = None
 

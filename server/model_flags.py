@@ -1,7 +1,7 @@
 """The flags of a load's settings. LoadSettings itself checks ranges and what goes together."""
 
 from server.flag import SETTINGS, Flag
-from server.flag_values import gpu_layers, load_mode, numbers, parallel, text_file, whole
+from server.flag_values import gpu_layers, numbers, parallel, text_file, whole
 
 MODEL_FLAGS = (
     Flag(
@@ -93,11 +93,17 @@ MODEL_FLAGS = (
     ),
     Flag(
         names=("-lm", "--load-mode"),
-        target=f"{SETTINGS}use_mlock",
+        target=f"{SETTINGS}load_mode",
         env="LLAMA_ARG_LOAD_MODE",
-        parse=load_mode,
+        parse=str,
         metavar="MODE",
-        help="auto, mmap, mlock or mmap+mlock",
+        help="how weights come into memory: auto, none, mmap, mlock, mmap+mlock or dio",
+    ),
+    Flag(
+        names=("--no-mmap",),
+        target=f"{SETTINGS}load_mode",
+        means="none",
+        help="weights are read into memory, not mapped",
     ),
     Flag(
         names=("--mlock",),

@@ -11,7 +11,7 @@ from server.event_bus import EventBus
 from server.events import WorkerCrashed
 from server.load_settings import LoadSettings
 from server.memory_budget import RoomPlan
-from server.model_entry import ModelEntry
+from server.model_entry import LoadOrder, ModelEntry
 from server.model_state import Failure, UnloadReason
 from server.protocol import Estimated
 from server.public_text import public_detail, public_log
@@ -43,12 +43,12 @@ class ModelLoader:
         self._clock = clock
         self._load_slots = asyncio.Semaphore(_CONCURRENT_LOADS)
 
-    def start(self, entry: ModelEntry, settings: LoadSettings) -> None:
+    def start(self, entry: ModelEntry, order: LoadOrder) -> None:
         """Begin to load a model that is not in memory and not being loaded.
 
         Should it fail after it was given up for this load, it is loaded again as it was.
         """
-        entry.queue(settings)
+        entry.queue(order)
         entry.loading = asyncio.create_task(self._load(entry))
         # The first callback: it runs before anybody who waits for the load.
         entry.loading.add_done_callback(lambda task: self._look_at_outcome(entry, task))
@@ -115,7 +115,7 @@ class ModelLoader:
         if isinstance(error, ApiError) and entry.is_owed:
             entry.is_owed = False
             logger.info("model %s: loaded again with the settings it had", entry.id)
-            self.start(entry, entry.settings)
+            self.start(entry, entry.order)
             error.message += "; it is being loaded again with the settings it had"
             error.extra["restoring"] = True
 

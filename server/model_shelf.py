@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from server.catalogue import Catalogue, ModelFile
-from server.errors import ModelNotFoundError
+from server.errors import ModelNotFoundError, UnavailableError
 from server.model_entry import ModelEntry
 
 NewEntry = Callable[[ModelFile], ModelEntry]
@@ -21,6 +21,7 @@ class ModelShelf:
         self._aliases = dict(aliases or {})
         self._entries: dict[str, ModelEntry] = {}
         self._scan: asyncio.Task[None] | None = None
+        self._has_read = False
 
     @property
     def entries(self) -> Iterable[ModelEntry]:
@@ -34,6 +35,19 @@ class ModelShelf:
     def aliases_of(self, model_id: str) -> tuple[str, ...]:
         """The other names of a model."""
         return tuple(alias for alias, owner in self._aliases.items() if owner == model_id)
+
+    def seen(self, name: str) -> ModelEntry:
+        """The model of that id or alias as last seen. Raises ModelNotFoundError, or
+        UnavailableError before the directories were read for the first time.
+        """
+        entry = self._lookup(name)
+        if entry is not None:
+            return entry
+        if not self._has_read:
+            raise UnavailableError(
+                "the models are being looked for", code="model_not_ready", retry_after=1
+            )
+        raise ModelNotFoundError(name)
 
     async def list(self) -> list[ModelEntry]:
         """Every model on disk or in memory, by id."""
@@ -66,6 +80,7 @@ class ModelShelf:
             files = await asyncio.to_thread(self._catalogue.scan)
         finally:
             self._scan = None
+        self._has_read = True
         for model_id, file in files.items():
             if model_id in self._entries:
                 self._entries[model_id].refresh(file)

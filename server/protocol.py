@@ -70,11 +70,15 @@ class LoadFiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
-    """Load the model. The first message, sent once."""
+    """Load the model. The first message, sent once.
+
+    `device_budgets` are the bytes that models may take of a device, by its name.
+    """
 
     path: str
     settings: LoadSettings
     files: LoadFiles = LoadFiles()
+    device_budgets: dict[str, int] = {}
 
 
 class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
@@ -83,6 +87,7 @@ class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
     path: str
     settings: LoadSettings
     files: LoadFiles = LoadFiles()
+    device_budgets: dict[str, int] = {}
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from server.errors import ApiError, StateConflictError, UnavailableError, load_error
 from server.load_settings import LoadSettings
 from server.memory_budget import RoomPlan
-from server.model_entry import ModelEntry
+from server.model_entry import LoadOrder, ModelEntry
 from server.model_loader import ModelLoader, crash_loop_error
 from server.model_shelf import ModelShelf
 from server.model_state import ModelState, UnloadReason
@@ -31,7 +31,7 @@ _OUT = (ModelState.UNLOADED, ModelState.FAILED, ModelState.BROKEN)
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a load with `settings` would take, and what would happen to the other models."""
+    """What a load that asks for `settings` would take, and what becomes of the other models."""
 
     model_id: str
     settings: LoadSettings
@@ -73,6 +73,13 @@ class ModelRegistry:
         """The model of that id or alias. Raises ModelNotFoundError."""
         return await self._shelf.find(model_id)
 
+    def seen(self, model_id: str) -> ModelEntry:
+        """The model of that id or alias as it was last seen; reads no disk.
+
+        Raises ModelNotFoundError, or UnavailableError before anything was seen.
+        """
+        return self._shelf.seen(model_id)
+
     def aliases_of(self, model_id: str) -> tuple[str, ...]:
         """The other names of a model."""
         return self._shelf.aliases_of(model_id)
@@ -87,27 +94,27 @@ class ModelRegistry:
         Raises ApiError.
         """
         entry = await self.find(model_id)
-        wanted = entry.settings if settings is None else settings.over(entry.defaults)
+        wanted = entry.order_of(settings)
         orders = entry.unload_orders
         entry.guard.reset()
-        if entry.state is ModelState.LOADED and entry.settings.engine != wanted.engine:
+        if entry.state is ModelState.LOADED and entry.settings.engine != wanted.settings.engine:
             # A model that works is not given up for settings that cannot be.
-            await self._loader.check(entry, wanted)
+            await self._loader.check(entry, wanted.settings)
         with entry.claim():
             while True:
                 self._require_usable(entry)
                 self._require_wanted(entry, orders)
                 if entry.state is ModelState.LOADED:
-                    if entry.settings.engine == wanted.engine:
+                    if entry.settings.engine == wanted.settings.engine:
                         entry.keep(wanted)
                         return entry
                     # Requests that come meanwhile wait, and load it with these.
-                    entry.settings = wanted
+                    entry.order = wanted
                     entry.is_owed = True
                     await self._unloader.unload(entry, UnloadReason.RELOAD)
                 elif entry.draining is not None:
                     await asyncio.shield(entry.draining.task)
-                elif entry.loading is not None and entry.settings.engine != wanted.engine:
+                elif entry.loading is not None and entry.settings.engine != wanted.settings.engine:
                     await asyncio.wait({entry.loading})
                 else:
                     await self._join(entry, wanted)
@@ -117,10 +124,10 @@ class ModelRegistry:
     async def estimate(self, model_id: str, settings: LoadSettings) -> Forecast:
         """What a load with these settings would take now; changes nothing. Raises ApiError."""
         entry = await self.find(model_id)
-        wanted = settings.over(entry.defaults)
+        wanted = entry.order_of(settings)
         self._require_usable(entry)
-        estimated, plan = await self._loader.foresee(entry, wanted)
-        return Forecast(entry.id, wanted, estimated, plan)
+        estimated, plan = await self._loader.foresee(entry, wanted.settings)
+        return Forecast(entry.id, wanted.requested, estimated, plan)
 
     async def unload(self, model_id: str, *, force: bool = False) -> None:
         """Take the model out of memory: running answers finish, within the limit or not at all.
@@ -159,13 +166,13 @@ class ModelRegistry:
         """
         with entry.claim():
             await self._make_ready(entry)
-            entry.acquire()
+            entry.acquire(stream)
         try:
             yield entry.worker
         finally:
             if stream.is_complete:
                 entry.guard.record_answer()
-            entry.release(stream.usage)
+            entry.release(stream)
 
     async def close(self) -> None:
         """Take no new requests, let running answers finish within the limit, stop every worker."""
@@ -199,7 +206,7 @@ class ModelRegistry:
                 await asyncio.shield(entry.draining.task)
             elif entry.loading is None:
                 self._require_startable(entry)
-                await self._join(entry, entry.settings)
+                await self._join(entry, entry.order)
             else:
                 await self._wait_for_others_load(entry)
 
@@ -212,10 +219,10 @@ class ModelRegistry:
             if entry.settings.engine == tried:
                 raise
 
-    async def _join(self, entry: ModelEntry, settings: LoadSettings) -> None:
+    async def _join(self, entry: ModelEntry, order: LoadOrder) -> None:
         """Start a load or join the one that runs; returns when it succeeded."""
         if entry.loading is None:
-            self._loader.start(entry, settings)
+            self._loader.start(entry, order)
         await self._wait_for_load(entry)
         if not entry.is_in_memory:
             raise load_error("cancelled", f"model {entry.id!r} was unloaded at once")

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -40,7 +40,7 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
         return empty
     try:
         body = msgspec.json.decode(raw, type=kind)
-        _log_unknown(raw, kind)
+        _log_unknown(raw, body)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InvalidParameterError):
             raise invalid_parameter(error.__cause__) from None
@@ -54,13 +54,33 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
     return body
 
 
-def _log_unknown(raw: bytes, kind: type) -> None:
-    """Tell whoever looks for it which fields of a body nobody reads."""
-    if logger.isEnabledFor(logging.DEBUG) and issubclass(kind, msgspec.Struct):
-        known = {field.encode_name for field in msgspec.structs.fields(kind)}
-        sent = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).keys()
-        for name in sorted(sent - known):
-            logger.debug("field %r of a %s is not known and ignored", name, kind.__name__)
+def _log_unknown(raw: bytes, body: Any) -> None:
+    """Tell whoever looks for it which fields of a body nobody reads, those inside it too."""
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
+    waiting: list[tuple[str, Any, Any]] = [("", msgspec.json.decode(raw), body)]
+    while waiting:
+        path, sent, taken = waiting.pop()
+        if isinstance(taken, msgspec.Struct) and isinstance(sent, dict):
+            waiting += _fields_inside(path, sent, taken)
+        elif isinstance(taken, list | tuple) and isinstance(sent, list):
+            pairs = enumerate(zip(sent, taken, strict=False))
+            waiting += [(f"{path}[{index}]", *pair) for index, pair in pairs]
+
+
+def _fields_inside(
+    path: str, sent: dict[str, Any], taken: msgspec.Struct
+) -> Iterator[tuple[str, Any, Any]]:
+    """What was made of each field that is known; the others are told of."""
+    kind = type(taken)
+    known = {field.encode_name: field.name for field in msgspec.structs.fields(kind)}
+    tag = kind.__struct_config__.tag_field
+    for name, value in sent.items():
+        inside = f"{path}.{name}" if path else name
+        if name in known:
+            yield inside, value, getattr(taken, known[name])
+        elif name != tag:
+            logger.debug("field %r of a %s is not known and ignored", inside, kind.__name__)
 
 
 def _wrong_field(message: str, kind: type) -> InvalidRequestError:

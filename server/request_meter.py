@@ -46,9 +46,13 @@ class RequestMeter:
     def end(self, error: BaseException | None) -> str:
         """The request is over, with `error` if its handler left with one; how, in one word.
 
-        "stop", "length" and the like, "invalid" for a client's mistake, "error" for our failure,
-        "cancelled" where nobody waited for the end.
+        "stop", "length" and the like, "done" for what generates nothing, "invalid" for a client's
+        mistake, "error" for our failure, "cancelled" where nobody waited for the end.
         """
+        if self._stream.has_result:
+            # Counted only: how long vectors take says nothing of answers.
+            self._series.prompt_tokens.inc(self._stream.usage.prompt)
+            return "done"
         if self._stream.has_ended and not self._stream.has_failed:
             self._series.request.observe(time.monotonic() - self._stream.created_at)
             return self._finish_reason

@@ -31,6 +31,8 @@ from server.worker_port import Estimator, LoadFailedError
 
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 10
+# Somebody has to unload one of them by name.
+_PINNED_RETRY_SECONDS = 60
 # Other programs take and give memory too, and tell nobody.
 _RECHECK_SECONDS = 1.0
 # A busy model goes on taking requests for so long while another waits for its place.
@@ -79,7 +81,7 @@ class RoomMaker:
                 raise _no_room(entry, plan.missing)
             if not plan.evict and not plan.wait_for:
                 # No await since the look: nobody else can have taken it.
-                entry.reserved = estimated.devices if estimated else ()
+                entry.reserve(estimated.devices if estimated else ())
                 return
             if plan.evict:
                 await self._evict(entry, plan.evict)
@@ -146,7 +148,7 @@ class RoomMaker:
                 is_loading=not other.is_in_memory,
             )
             for other in self._shelf.entries
-            if other is not entry and (other.is_in_memory or other.reserved)
+            if other is not entry and (other.is_in_memory or other.has_room)
         ]
         free = {name: n + given_back.get(name, 0) for name, n in free_of(devices).items()}
         return self._budget.plan(amounts_of(devices), free, holders)
@@ -185,6 +187,7 @@ def _no_room(entry: ModelEntry, missing: Mapping[str, Shortage]) -> ApiError:
         error: ApiError = UnavailableError(
             f"model {entry.id!r} would be one too many: all models in memory are pinned",
             code="too_many_models",
+            retry_after=_PINNED_RETRY_SECONDS,
         )
         error.extra["reason"] = "too_many_models"
         return error

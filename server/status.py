@@ -14,6 +14,8 @@ class ServerStatus:
         self.last_error: str | None = None
         # Set once, when the server has been told to leave: not ready for new work any more.
         self.is_leaving = False
+        # As long as the only model of a server of one file has not been tried for the first time.
+        self.is_starting = False
         self.started_at = int(time.time())
         self._started = time.monotonic()
 

@@ -15,7 +15,7 @@ from server.errors import (
     WorkerCrashedError,
 )
 from server.protocol import LoadedModel, SequenceOutput
-from server.tasks import TaskResult
+from server.tasks import Scores, TaskResult, Vectors
 
 _JOIN_OVER = 32
 
@@ -30,6 +30,11 @@ class TokenUsage:
     completion: int = 0
     cached: int = 0
     reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        """Of the prompt, computed or not, and generated."""
+        return self.prompt + self.completion
 
 
 class StreamObserver(Protocol):
@@ -76,6 +81,8 @@ class TokenStream:
     @property
     def usage(self) -> TokenUsage:
         """The counts so far; all answers share one prompt, which the first of them computed."""
+        if self._result is not None:
+            return TokenUsage(_computed_tokens(self._result))
         if not self._latest:
             return TokenUsage()
         first = self._latest.get(0) or next(iter(self._latest.values()))
@@ -168,6 +175,11 @@ class TokenStream:
         return self._result
 
     @property
+    def has_result(self) -> bool:
+        """Whether it was a task's, which has ended."""
+        return self._result is not None
+
+    @property
     def is_done(self) -> bool:
         """Whether the reader has got everything: all answers, each with its finish_reason."""
         return self.is_complete and not self._outputs
@@ -201,6 +213,17 @@ class TokenStream:
             output = await self.next()
             if output is not None:
                 yield output
+
+
+def _computed_tokens(result: TaskResult) -> int:
+    """How many tokens the model computed for a result; most need none."""
+    match result:
+        case Vectors(n_tokens=counts):
+            return sum(counts)
+        case Scores(n_tokens=count):
+            return count
+        case _:
+            return 0
 
 
 def _joined(outputs: Iterable[SequenceOutput]) -> deque[SequenceOutput]:

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -36,7 +37,6 @@ from server.protocol import (
     Load,
     LoadedModel,
     LoadFailed,
-    LoadFiles,
     Progress,
     RefusalKind,
     Refused,
@@ -96,9 +96,9 @@ class WorkerClient:
         """For how long an engine that has work made no step, or the process said nothing."""
         return self._life.stalled_seconds(is_busy=self.is_busy)
 
-    async def load(self, path: Path, settings: LoadSettings, files: LoadFiles) -> None:
+    async def load(self, message: Load) -> None:
         """Have the model loaded. Raises LoadFailedError."""
-        self._send(Load(str(path), settings, files))
+        self._send(message)
         await asyncio.shield(self._loaded)
 
     def submit(self, message: Submit | Ask, stream: TokenStream) -> None:
@@ -253,10 +253,18 @@ class WorkerClient:
 class WorkerLauncher:
     """Starts worker processes and has them load a model; the real WorkerStarter."""
 
-    def __init__(self, command: Sequence[str], load_timeout: float, files: CompanionFiles) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        load_timeout: float,
+        files: CompanionFiles,
+        device_budgets: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """`device_budgets` are the bytes that models may take of a device, by its name."""
         self._command = tuple(command)
         self._load_timeout = load_timeout
         self._files = files
+        self._device_budgets = dict(device_budgets)
 
     async def __call__(
         self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
@@ -274,7 +282,7 @@ class WorkerLauncher:
         client = WorkerClient(process, progress)
         try:
             async with asyncio.timeout(self._load_timeout):
-                await client.load(path, settings, files)
+                await client.load(Load(str(path), settings, files, self._device_budgets))
         except TimeoutError:
             await client.stop()
             detail = f"the load took longer than {self._load_timeout:g} seconds"

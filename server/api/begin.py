@@ -1,16 +1,19 @@
 """What handlers of all dialects have a model do with a job."""
 
 from aiohttp import web
+from msgspec.structs import replace
 
+from server.config import ServerConfig
 from server.generation import Generation
-from server.inquiry import ask
-from server.job import Job
-from server.keys import GENERATION, MEDIA, REGISTRY
+from server.inquiry import ask_later
+from server.job import ChatPrompt, Job
+from server.keys import CONFIG, GENERATION, MEDIA, REGISTRY
 from server.tasks import Render, Rendered
 
 
 def begin_generation(request: web.Request, model_id: str, job: Job) -> Generation:
     """The generation of this request, which its log line tells of; `async with` it."""
+    job = _with_defaults(job, request.app[CONFIG])
     generation = Generation(request.app[REGISTRY], model_id, job, request.app[MEDIA])
     request[GENERATION] = generation
     return generation
@@ -18,7 +21,28 @@ def begin_generation(request: web.Request, model_id: str, job: Job) -> Generatio
 
 async def render(request: web.Request, model_id: str, job: Job) -> Rendered:
     """The prompt that the job's conversation becomes; nothing is generated. Raises ApiError."""
-    job = await request.app[MEDIA].complete(job)
-    result = await ask(request.app[REGISTRY], model_id, Render(job))
+    job = _with_defaults(job, request.app[CONFIG])
+
+    async def make() -> Render:
+        return Render(await request.app[MEDIA].complete(job))
+
+    result = await ask_later(request.app[REGISTRY], model_id, make)
     assert isinstance(result, Rendered)
     return result
+
+
+def _with_defaults(job: Job, config: ServerConfig) -> Job:
+    """A conversation with what the server was started with, where its request says nothing."""
+    prompt = job.prompt
+    if not isinstance(prompt, ChatPrompt):
+        return job
+    thinks = prompt.enable_thinking
+    variables = {**config.chat_template_kwargs, **(prompt.chat_template_kwargs or {})}
+    prompt = replace(
+        prompt,
+        reasoning_format=prompt.reasoning_format or config.reasoning_format,
+        enable_thinking=config.enable_thinking if thinks is None else thinks,
+        reasoning_effort=prompt.reasoning_effort or config.reasoning_effort,
+        chat_template_kwargs=variables or None,
+    )
+    return replace(job, prompt=prompt)

@@ -52,9 +52,9 @@ class AnswerTag:
         """The chunk without choices that closes a stream with `include_usage`."""
         return self.document("chat.completion.chunk", [], usage=usage_document(usage))
 
-    def progress_chunk(self, output: SequenceOutput) -> dict[str, Any]:
-        """llama-server's news of a prompt that is being computed."""
-        chunk = self.chunk(output.index, {"role": "assistant", "content": None})
+    def progress_chunk(self, output: SequenceOutput, content: str | None) -> dict[str, Any]:
+        """llama-server's news of a prompt that is being computed, with this as no content."""
+        chunk = self.chunk(output.index, {"role": "assistant", "content": content})
         assert output.progress is not None
         chunk["prompt_progress"] = progress_document(output.progress)
         return chunk
@@ -63,7 +63,8 @@ class AnswerTag:
 class V2Chunks:
     """/api/v2: the first chunk has the role and the first text, the last has a finish_reason.
 
-    Both have a content, possibly "". An output makes one chunk, or none while nothing is new.
+    Both have a content, possibly "". An output makes one chunk, or none while nothing is new. Only
+    news of a prompt come before the first, if they were asked for; the last has timings.
     """
 
     def __init__(self, tag: AnswerTag, *, include_usage: bool, with_logprobs: bool = False) -> None:
@@ -75,7 +76,7 @@ class V2Chunks:
     def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
         """The documents for one output; none for text that is held back still."""
         if output.progress is not None:
-            return [self._tag.progress_chunk(output)]
+            return [self._tag.progress_chunk(output, "")]
         delta = _delta(output)
         is_last = output.finish_reason is not None
         if not delta and not is_last:
@@ -88,6 +89,8 @@ class V2Chunks:
         chunk = self._tag.chunk(output.index, delta, output.finish_reason)
         if self._with_logprobs:
             chunk["choices"][0]["logprobs"] = logprobs_document(output.logprobs)
+        if output.timings_ms is not None:
+            chunk["timings"] = _timings(output)
         return _with_prompt([chunk], output)
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
@@ -119,7 +122,7 @@ class OpenAIChunks:
         """The documents for one output."""
         documents = []
         if output.progress is not None:
-            documents.append(self._tag.progress_chunk(output))
+            documents.append(self._tag.progress_chunk(output, None))
         elif output.index not in self._begun:
             self._begun.add(output.index)
             documents.append(self._tag.chunk(output.index, {"role": "assistant", "content": None}))

@@ -35,7 +35,8 @@ async def health(request: web.Request) -> web.Response:
     it is 503 while that loads, as llama-server's is.
     """
     entries = request.app[REGISTRY].entries
-    if request.app[CONFIG].model_file is not None and any(map(_is_on_its_way, entries)):
+    is_loading = request.app[STATUS].is_starting or any(map(_is_on_its_way, entries))
+    if request.app[CONFIG].model_file is not None and is_loading:
         raise UnavailableError("Loading model", retry_after=_RETRY_SECONDS)
     if not request[CALLER].is_known:
         return json_reply({"status": "ok"})
@@ -48,14 +49,13 @@ async def ready(request: web.Request) -> web.Response:
 
     About a model it needs a key, where keys are set.
     """
-    registry = request.app[REGISTRY]
     if request.app[STATUS].is_leaving:
         raise UnavailableError("the server is shutting down", retry_after=_RETRY_SECONDS)
     model_id = request.query.get("model")
     if model_id is None:
         return json_reply({"status": "ready"})
     require_known(request)
-    entry = await registry.find(model_id)
+    entry = request.app[REGISTRY].seen(model_id)
     if entry.state is ModelState.LOADED and not _is_stalled(request, entry):
         return json_reply({"status": "ready", "model": entry.id})
     word = "stalled" if entry.state is ModelState.LOADED else entry.state.value

@@ -1,7 +1,8 @@
 """The one table of URLs.
 
 Ids may hold slashes, plain or as %2F. Every id ends in .gguf, so the longer paths below cannot be
-mistaken for one; the order within a method still matters.
+mistaken for one; the order within a method still matters. A HEAD of a stream that never ends would
+never end either.
 """
 
 from aiohttp import web
@@ -39,7 +40,7 @@ def _table() -> list[web.RouteDef]:
         web.get("/metrics", ops.prometheus),
         web.get("/api/v2/health", ops.health),
         web.get("/api/v2/metrics", ops.system_metrics),
-        web.get("/api/v2/events", v2_events.watch_models),
+        web.get("/api/v2/events", v2_events.watch_models, allow_head=False),
         web.get("/api/v2/openapi.json", openapi.openapi),
         web.get("/docs", openapi.page),
         web.get("/api/v2/models", v2_models.list_models),
@@ -78,7 +79,7 @@ def _table() -> list[web.RouteDef]:
         web.post("/slots/{id_slot}", slot_actions.act_on_slot),
         web.post("/models/load", llama_server_models.load_model),
         web.post("/models/unload", llama_server_models.unload_model),
-        web.get("/models/sse", llama_server_models.watch_models),
+        web.get("/models/sse", llama_server_models.watch_models, allow_head=False),
         web.post("/tokenize", text.tokenize),
         web.post("/detokenize", text.detokenize),
         web.post("/apply-template", text.apply_template),

@@ -1,5 +1,6 @@
 """The documents about loading a model: what was asked for, what it came to, what it takes."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,13 +27,21 @@ def load_reply(entry: ModelEntry) -> dict[str, Any]:
 
 
 def load_settings(entry: ModelEntry) -> dict[str, Any]:
-    """What was asked for, and what it became (null while the model is not in memory)."""
-    effective = None
-    if entry.is_in_memory:
-        settings = entry.settings
-        life = {"ttl": settings.ttl, "pinned": bool(settings.pinned)}
-        effective = entry.worker.model.effective | life
-    return {"requested": msgspec.to_builtins(entry.settings), "effective": effective}
+    """What was asked for, what holds where nothing was, and what it became (null while the model is
+    not in memory).
+    """
+    effective = entry.worker.model.effective | life(entry) if entry.is_in_memory else None
+    return {
+        "requested": msgspec.to_builtins(entry.order.requested),
+        "defaults": msgspec.to_builtins(entry.defaults),
+        "effective": effective,
+    }
+
+
+def life(entry: ModelEntry) -> dict[str, Any]:
+    """How long a model stays when nobody uses it: `ttl` in seconds, -1 for ever."""
+    ttl = -1 if entry.ttl == math.inf else entry.ttl
+    return {"ttl": ttl, "pinned": entry.is_pinned}
 
 
 def estimate_reply(forecast: Forecast) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from server.api.schema_chat import ChatFields
-from server.api.schema_load import load_settings, memory_documents
+from server.api.schema_load import life, load_settings, memory_documents
 from server.formats import iso_time
 from server.model_entry import ModelEntry
 from server.model_state import ModelState
@@ -57,7 +57,7 @@ def model_summary(entry: ModelEntry) -> dict[str, Any]:
 
 def loaded_model(entry: ModelEntry) -> dict[str, Any]:
     """One value of `loaded_models`."""
-    return {"status": entry.state.value, "load_time": _load_time(entry)}
+    return {"status": entry.state.value, "load_time": _load_time(entry)} | life(entry)
 
 
 def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:

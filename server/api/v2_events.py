@@ -6,15 +6,17 @@ from typing import Any
 
 from aiohttp import web
 
+from llamabind.errors import InvalidParameterError
 from server.api.schema_load import load_reply
 from server.api.schema_v2 import loaded_model
-from server.errors import ApiError, InvalidRequestError
+from server.errors import ApiError, InvalidRequestError, invalid_parameter
 from server.event_bus import Subscription
 from server.events import Snapshot
 from server.keys import BUS, CONFIG, REGISTRY, REQUEST_ID
 from server.load_settings import LoadSettings
 from server.middleware import unexpected_error
 from server.model_entry import ModelEntry
+from server.registry import ModelRegistry
 from server.sse import SseWriter
 
 logger = logging.getLogger(__name__)
@@ -65,16 +67,17 @@ def query_flag(request: web.Request, name: str) -> bool:
 async def stream_load(request: web.Request, settings: LoadSettings) -> web.StreamResponse:
     """The load of a model with its events, then load's reply or {"error": ...} as the last event.
 
-    What is wrong with the request itself is a plain JSON error. A client that leaves does not stop
-    the load, others may wait for it: that is what unload is for.
+    What is wrong with the request itself is a plain JSON error, unless it shows only after the time
+    for which headers are held back. A client that leaves does not stop the load, others may wait
+    for it: that is what unload is for.
     """
-    registry, bus = request.app[REGISTRY], request.app[BUS]
+    registry, bus, config = request.app[REGISTRY], request.app[BUS], request.app[CONFIG]
     entry = await registry.find(request.match_info["model_id"])
-    load = asyncio.ensure_future(registry.load(entry.id, settings))
+    load = asyncio.ensure_future(_load(registry, entry.id, settings))
     load.add_done_callback(_look_at_outcome)
     with bus.subscribe(entry.id) as events:
         load.add_done_callback(lambda _: events.end())
-        first = await events.next()
+        first = await events.next(config.header_hold_seconds)
         # Refused without an event: nothing was started, so the answer can have its status.
         if first is None and load.done() and load.exception() is not None:
             await load
@@ -82,7 +85,9 @@ async def stream_load(request: web.Request, settings: LoadSettings) -> web.Strea
         try:
             if first is not None:
                 await sse.send([first])
-            await _pass_on(sse, events, request.app[CONFIG].ping_seconds)
+            elif not events.has_ended:
+                await sse.ping()
+            await _pass_on(sse, events, config.ping_seconds)
             await sse.send([await _outcome(request, load)])
             await sse.response.write_eof()
         except ConnectionResetError:
@@ -99,9 +104,16 @@ async def _pass_on(sse: SseWriter, events: Subscription, ping_seconds: float) ->
             await sse.ping()
 
 
-async def _outcome(request: web.Request, load: "asyncio.Future[ModelEntry]") -> dict[str, Any]:
+async def _load(registry: ModelRegistry, model_id: str, settings: LoadSettings) -> dict[str, Any]:
+    # The reply is made in the round in which the model is there: soon it may have gone again.
+    return load_reply(await registry.load(model_id, settings))
+
+
+async def _outcome(request: web.Request, load: "asyncio.Future[dict[str, Any]]") -> dict[str, Any]:
     try:
-        return load_reply(await load)
+        return await load
+    except InvalidParameterError as error:
+        return invalid_parameter(error).body()
     except ApiError as error:
         return error.body()
     except Exception as error:
@@ -119,7 +131,7 @@ def _snapshot_of(entry: ModelEntry) -> dict[str, Any]:
     }
 
 
-def _look_at_outcome(load: "asyncio.Future[ModelEntry]") -> None:
+def _look_at_outcome(load: "asyncio.Future[dict[str, Any]]") -> None:
     """The client may have gone; the model's state has it all."""
     if not load.cancelled():
         load.exception()

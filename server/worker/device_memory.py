@@ -1,10 +1,11 @@
 """What a model takes of each device, and what there is: DeviceMemory from llamabind's figures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from llamabind.backend import devices
+from llamabind.device_fit import FIT_MARGIN
 from llamabind.host_memory import host_memory
 from llamabind.memory_report import MemoryReport, MemoryUse
 from server.protocol import DeviceMemory, LoadFiles
@@ -68,3 +69,33 @@ def companion_bytes(files: LoadFiles) -> int:
     """The size of adapters and projector: their files hold weights and little else."""
     paths = [path for path, _ in files.lora] + ([files.mmproj] if files.mmproj else [])
     return sum(Path(path).stat().st_size for path in paths)
+
+
+def fit_margins(
+    main: MemoryReport,
+    draft: MemoryReport | None,
+    files: LoadFiles,
+    budgets: Mapping[str, int],
+    free: Mapping[str, int],
+) -> list[int]:
+    """What must stay free on each of the model's devices, in their order: a GiB, or what is beyond
+    the device's budget, and the room of whatever else the load brings.
+
+    `free` is known of devices whose drivers tell it.
+    """
+    beside = dict.fromkeys((use.name for use in main.devices if use.type != "accel"), 0)
+    if beside:
+        beside[next(iter(beside))] += companion_bytes(files)
+    for use in draft.devices if draft else ():
+        if use.name in beside:
+            beside[use.name] += use.total
+    return [
+        max(FIT_MARGIN, free.get(name, 0) - budgets[name] if name in budgets else 0) + n_bytes
+        for name, n_bytes in beside.items()
+    ]
+
+
+def free_on_devices() -> dict[str, int]:
+    """Bytes that are free on each GPU, by name, where its driver says so."""
+    gpus = (device for device in devices() if device.kind in _GPU_KINDS)
+    return {gpu.name: gpu.memory_free for gpu in gpus if gpu.memory_total > 0}

@@ -82,6 +82,7 @@ def _placement(load: Load, settled: Settled, *, is_locked: bool) -> dict[str, An
         "main_gpu": params.main_gpu,
         "tensor_split": params.tensor_split or None,
         "use_mlock": is_locked,
+        "load_mode": params.load_mode,
         "ttl": load.settings.ttl,
         "pinned": bool(load.settings.pinned),
     }
@@ -89,7 +90,7 @@ def _placement(load: Load, settled: Settled, *, is_locked: bool) -> dict[str, An
 
 def _lora(load: Load) -> dict[str, Any]:
     chosen = load.settings.lora or ()
-    return {"lora": [{"file": item.file, "scale": item.scale} for item in chosen]}
+    return {"lora": [{"file": item.file, "scale": item.factor} for item in chosen]}
 
 
 def _speculation(load: Load, config: EngineConfig, *, is_possible: bool) -> dict[str, Any]:

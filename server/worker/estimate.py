@@ -11,7 +11,12 @@ from llamabind.memory_report import MemoryReport
 from server.formats import byte_size
 from server.protocol import DeviceMemory, Estimate, Estimated, Load
 from server.worker.companion_checks import blamed_on, check_companions
-from server.worker.device_memory import count_gpus, device_memory
+from server.worker.device_memory import (
+    count_gpus,
+    device_memory,
+    fit_margins,
+    free_on_devices,
+)
 from server.worker.load_plan import LoadPlan, Machine, is_placement_open, plan_load, size_warnings
 from server.worker.memory_limit import limit_memory
 
@@ -19,6 +24,8 @@ from server.worker.memory_limit import limit_memory
 _MEMORY_LIMIT = 4 << 30
 # llama-server's --fit-ctx: less than this is not chosen for anybody.
 _LEAST_CTX = 4096
+# Load modes whose weights are in memory of the process, not in the system's cache of files.
+_READ_WHOLE = ("none", "mlock", "dio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +73,18 @@ def settle(load: Load | Estimate) -> Settled:
 def require_memory(settled: Settled) -> None:
     """Raise ModelLoadError where cache and buffers alone are more than the host has.
 
-    Weights are not counted: they are mapped, and pages of a file can be given back. Without this
+    Weights are counted where they are not mapped: pages of a file can be given back. Without this
     check the system would grant the memory and kill the process when it is written to.
     """
     host = settled.devices[0]
     needed, free = host.context_bytes + host.compute_bytes, host.free_bytes or 0
+    what = "cache and buffers"
+    if settled.plan.model_params.load_mode in _READ_WHOLE:
+        needed, what = host.used_bytes, "weights, cache and buffers"
     if needed > free:
         raise ModelLoadError(
             "out_of_memory",
-            f"cache and buffers for n_ctx {settled.estimate.n_ctx} need {byte_size(needed)}, "
+            f"{what} for n_ctx {settled.estimate.n_ctx} need {byte_size(needed)}, "
             f"but {byte_size(free)} of memory are free",
         )
 
@@ -83,21 +93,23 @@ def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
     machine = Machine(usable_cpus(), count_gpus())
     plan = plan_load(load.path, load.settings, load.files, machine, n_ctx)
     estimate = estimate_memory(load.path, plan.model_params, plan.config)
+    draft = _draft_report(load, plan.config, estimate)
     if machine.n_gpus and is_placement_open(load.settings):
         # The whole model was laid out on the GPUs just now, whether it fits there or not.
-        fitted = _fit(load.path, plan, estimate)
+        budgets = load.device_budgets
+        margins = fit_margins(estimate.report, draft, load.files, budgets, free_on_devices())
+        fitted = _fit(load.path, plan, estimate, margins)
         if fitted != plan:
             plan = fitted
             estimate = estimate_memory(load.path, plan.model_params, plan.config)
-    draft = _draft_report(load, plan.config, estimate)
     devices = device_memory([estimate.report, *([draft] if draft else [])], load.files)
     n_gpu_layers = _gpu_layers(plan.model_params, machine, estimate)
     return Settled(plan, estimate, devices, n_gpu_layers)
 
 
-def _fit(path: str, plan: LoadPlan, estimate: MemoryEstimate) -> LoadPlan:
+def _fit(path: str, plan: LoadPlan, estimate: MemoryEstimate, margins: list[int]) -> LoadPlan:
     try:
-        params = fit_devices(path, plan.model_params, estimate.context_params)
+        params = fit_devices(path, plan.model_params, estimate.context_params, margins)
     except ModelLoadError as error:
         warning = f"n_gpu_layers: everything is computed on the CPU: {error.detail}"
         params = replace(plan.model_params, n_gpu_layers=0)

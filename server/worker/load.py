@@ -158,7 +158,7 @@ class _Progress:
 
 
 def _is_locked(load: Load, warnings: list[str]) -> bool:
-    return bool(load.settings.use_mlock) and not any("mlock" in warning for warning in warnings)
+    return load.settings.locks and not any("mlock" in warning for warning in warnings)
 
 
 class _Collector(logging.Handler):

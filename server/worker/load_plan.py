@@ -116,7 +116,7 @@ def _model_params(settings: LoadSettings, machine: Machine) -> ModelParams:
         split_mode=split_mode or "layer",
         main_gpu=settings.main_gpu or 0,
         tensor_split=settings.tensor_split or (),
-        load_mode="mmap+mlock" if settings.use_mlock else "auto",
+        load_mode=settings.weights_mode,
     )
 
 

@@ -71,6 +71,14 @@ def test_without_libraries_it_says_so_and_fails(capsys: pytest.CaptureFixture[st
     ]
 
 
+@pytest.mark.usefixtures("working")
+def test_devices_alone_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--devices"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == "Available devices:"
+    assert [line.split(":")[0].strip() for line in lines] == [it.name for it in NATIVE.devices]
+
+
 @pytest.mark.usefixtures("broken")
 def test_json_without_libraries_is_still_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json"]) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf_files import write_gguf
 
 from server.cli import FLAGS, make_parser, parse_command_line
 from server.config import ServerConfig
@@ -69,7 +70,6 @@ def test_help_names_every_flag_and_variable() -> None:
         ("--host ::1,127.0.0.1", "hosts", ("::1", "127.0.0.1")),
         ("--port 0", "port", 0),
         ("--no-bundled-model", "bundled_model", False),
-        ("-m x.gguf", "model_file", Path("x.gguf")),
         ("-a one,two", "aliases", ("one", "two")),
         ("--models-max 3", "models_max", 3),
         ("--no-models-autoload", "models_autoload", False),
@@ -103,7 +103,7 @@ def test_a_flag_arrives(line: str, field: str, value: Any) -> None:
         ("-cram 512", {"cache_ram": 512}),
         ("-sm layer -ts 3,1 -mg 1", {"tensor_split": (3.0, 1.0), "main_gpu": 1}),
         ("--chat-template chatml", {"chat_template": "chatml"}),
-        ("-lm mmap+mlock", {"use_mlock": True}),
+        ("-lm mmap+mlock", {"load_mode": "mmap+mlock", "locks": True}),
         ("--embeddings --pooling mean", {"embedding": True, "pooling": "mean"}),
         ("--rope-scaling yarn --rope-scale 4", {"rope_scaling": "yarn", "rope_freq_scale": 0.25}),
         ("--rope-freq-base 1e6 --rope-freq-scale 0.5", {"rope_freq_base": 1e6}),
@@ -189,7 +189,6 @@ def test_an_empty_variable_does_not_count() -> None:
         ("--lora-scaled a.gguf", ("--lora-scaled", "adapter.gguf:0.5")),
         ("--rope-scale 0", ("--rope-scale", "above 0")),
         ("--pooling mean", ("--pooling", "embedding")),
-        ("--no-mmap", ("--no-mmap", "mapped", "--load-mode")),
     ],
 )
 def test_a_wrong_line_ends_with_a_message_that_says_what(
@@ -255,3 +254,27 @@ def test_a_key_file_without_a_key_is_refused(
     file = tmp_path / "keys"
     file.write_text("# nothing\n")
     assert "holds no key" in refusal(capsys, "--api-key-file", str(file))
+
+
+def test_the_file_of_a_server_of_one_model_must_be_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert "typo.gguf: no such file" in refusal(capsys, "-m", str(tmp_path / "typo.gguf"))
+    assert "is a folder: --models-dir" in refusal(capsys, "-m", str(tmp_path))
+    for number in (1, 2):
+        write_gguf(tmp_path / f"big-0000{number}-of-00002.gguf")
+    told = refusal(capsys, "-m", str(tmp_path / "big-00002-of-00002.gguf"))
+    assert "name its first file, big-00001-of-00002.gguf" in told
+    first = tmp_path / "big-00001-of-00002.gguf"
+    assert parse("-m", str(first)).model_file == first
+
+
+def test_a_models_own_settings_are_checked_with_all_that_lies_below(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text('[models."m.gguf"]\npooling = "mean"\n')
+    told = refusal(capsys, "--config", str(file))
+    assert '[models."m.gguf"] pooling: it is for a load with embedding: true' in told
+    config = parse("--config", str(file), "--embedding")
+    assert config.model_settings is not None

@@ -104,7 +104,7 @@ async def test_it_holds_for_this_stay_in_memory_only(client: Client) -> None:
     async with _unloaded_after(client):
         await _post(client, "generate", prompt="echo: a", keep_alive=0)
     await _post(client, "chat", **_SPEECH)
-    assert (await _entry(client)).ttl is None
+    assert (await _entry(client)).ttl == math.inf
     assert (await _entry(client)).state is ModelState.LOADED
 
 
@@ -135,4 +135,4 @@ async def test_only_an_admins_counts_where_there_are_admins(
     app = make_app(tmp_path, api_keys=("a",), admin_keys=("b",))
     client = await aiohttp_client(app, headers={"Authorization": "Bearer a"})
     await _post(client, "chat", **_SPEECH | {"keep_alive": "1h"})
-    assert (await _entry(client)).ttl is None
+    assert (await _entry(client)).ttl == math.inf

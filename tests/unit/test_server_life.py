@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
 from server.keys import REGISTRY
+from server.sse import SseWriter
 
 
 @pytest.fixture
@@ -300,3 +301,60 @@ async def test_links_out_of_the_folder_are_models_only_where_that_was_asked_for(
     assert [model["id"] for model in listed["available_models"]] == ["link.gguf"] * is_followed
     chat = await client.post("/api/v2/chat/link.gguf", json=chat_body("echo: a"))
     assert chat.status == (200 if is_followed else 404)
+
+
+async def test_who_joins_a_load_that_says_nothing_gets_comments_until_it_ends(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    write_gguf(tmp_path / "slow.gguf", "SLOW")
+    client = await aiohttp_client(make_app(tmp_path, header_hold_seconds=0.01, ping_seconds=0.01))
+    url = "/api/v2/models/slow.gguf/load"
+    first = asyncio.ensure_future(client.post(url))
+    async with asyncio.timeout(20):
+        while (await _state(client, "slow.gguf")).get("progress") != 0.5:
+            pass
+    async with asyncio.timeout(20):
+        joining = await client.post(url, params={"stream": "true"})
+        assert await joining.content.readuntil(b"\n\n") == b":\n\n"
+        assert await joining.content.readuntil(b"\n\n") == b":\n\n"
+    assert (await client.post("/api/v2/models/slow.gguf/unload")).status == 200
+    *_, last = [event async for event in _to_end(joining)]
+    assert last["error"]["code"] == "load_cancelled"
+    assert (await first).status == 503
+
+
+async def test_a_streamed_load_ends_with_its_reply_also_when_the_model_has_gone_already(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = SseWriter.send
+
+    async def slowly(writer: SseWriter, documents: Iterable[Any]) -> None:
+        documents = list(documents)
+        if any(getattr(document, "status", None) == "loaded" for document in documents):
+            await client.app[REGISTRY].unload("m.gguf")
+        await send(writer, documents)
+
+    monkeypatch.setattr(SseWriter, "send", slowly)
+    response = await client.post("/api/v2/models/m.gguf/load", params={"stream": "true"})
+    *_, last = [event async for event in _to_end(response)]
+    assert last["status"] == "success"
+    assert (await _state(client, "m.gguf"))["status"] == "unloaded"
+
+
+@pytest.mark.parametrize("path", ["/api/v2/events", "/models/sse"])
+async def test_streams_that_never_end_have_no_head(client: Client, path: str) -> None:
+    async with asyncio.timeout(20):
+        assert (await client.head(path)).status == 405
+
+
+async def test_another_file_under_the_name_of_a_failed_model_starts_anew(
+    client: Client, tmp_path: Path
+) -> None:
+    await client.post("/api/v2/models/die.gguf/load")
+    assert (await _state(client, "die.gguf"))["status"] == "failed"
+    write_gguf(tmp_path / "die.gguf", "no crash any more")
+    document = await _state(client, "die.gguf")
+    assert document["status"] == "unloaded"
+    assert "failure" not in document
+    (tmp_path / "die.gguf").write_bytes(b"no model")
+    assert (await _state(client, "die.gguf"))["status"] == "broken"

@@ -6,8 +6,10 @@ from gguf_files import write_gguf
 from llamabind import EmbeddingConfig, EngineConfig, RopeConfig
 from llamabind.checks import INT32_MAX
 from llamabind.errors import InvalidParameterError
+from llamabind.memory_report import DeviceMemoryUse, MemoryReport, MemoryUse
 from server.load_settings import LoadSettings
 from server.protocol import LoadFiles
+from server.worker.device_memory import fit_margins
 from server.worker.load_plan import LoadPlan, Machine, plan_load, size_warnings
 
 LAPTOP = Machine(n_cpus=4, n_gpus=0)
@@ -140,3 +142,43 @@ def test_sizes_nobody_asked_for_need_no_warning():
 
 def test_a_longer_context_with_scaled_positions_needs_no_warning(model):
     assert _plan(model, n_ctx=1 << 20, rope_scaling="yarn").warnings == ()
+
+
+def _report(**used) -> MemoryReport:
+    return MemoryReport(
+        host=MemoryUse(model=0, context=0, compute=0),
+        devices=tuple(
+            DeviceMemoryUse(name=name, description="", type=kind, model=n, context=0, compute=0)
+            for name, (kind, n) in used.items()
+        ),
+    )
+
+
+def test_what_comes_beside_a_model_and_a_budget_leave_less_for_its_layers(tmp_path):
+    adapter = tmp_path / "a.gguf"
+    adapter.write_bytes(bytes(1000))
+    files = LoadFiles(lora=((str(adapter), 1.0),))
+    gib = 1 << 30
+    main = _report(BLAS=("accel", 1), CUDA0=("gpu", 5 * gib), CUDA1=("gpu", 5 * gib))
+    assert fit_margins(main, None, LoadFiles(), {}, {}) == [gib, gib]
+    draft = _report(CUDA1=("gpu", 7), CUDA2=("gpu", 9))
+    assert fit_margins(main, draft, files, {}, {}) == [gib + 1000, gib + 7]
+    free = {"CUDA0": 20 * gib, "CUDA1": 20 * gib}
+    budgets = {"CUDA0": 8 * gib, "CUDA1": 30 * gib}
+    assert fit_margins(main, None, files, budgets, free) == [12 * gib + 1000, gib]
+
+
+def test_how_weights_come_into_memory(model):
+    asked = {
+        "auto": {},
+        "none": {"load_mode": "none"},
+        "mlock": {"load_mode": "mlock", "use_mlock": True},
+        "mmap+mlock": {"use_mlock": True, "load_mode": "auto"},
+        "mmap": {"load_mode": "mmap", "use_mlock": False},
+    }
+    for mode, settings in asked.items():
+        assert _plan(model, **settings).model_params.load_mode == mode
+    with pytest.raises(InvalidParameterError):
+        LoadSettings(load_mode="none", use_mlock=True)
+    with pytest.raises(InvalidParameterError):
+        LoadSettings(load_mode="mlock", use_mlock=False)

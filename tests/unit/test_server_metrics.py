@@ -147,3 +147,36 @@ async def test_a_streamed_answer_and_a_whole_one_count_alike(client: Client) -> 
     seen = await _until(client, "llamabind_requests_in_progress", 0)
     assert seen.value("llamabind_requests_total", outcome="stop") == 1
     assert seen.value("llamabind_generated_tokens_total") == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "n_tokens"),
+    [
+        ("/tokenize", {"content": "a b"}, 0),
+        ("/detokenize", {"tokens": [1, 2]}, 0),
+        ("/apply-template", {"messages": [{"role": "user", "content": "a b"}]}, 0),
+        ("/v1/embeddings", {"input": ["abc", "de"]}, 5),
+        ("/v1/rerank", {"query": "a", "documents": ["abc", "de"]}, 5),
+    ],
+)
+async def test_what_generates_nothing_is_done_and_no_answer(
+    client: Client, path: str, body: dict[str, object], n_tokens: int
+) -> None:
+    assert (await client.post(path, json=body | {"model": "m.gguf"})).status == 200
+    seen = await scrape(client)
+    assert seen.value("llamabind_requests_total", model="m.gguf", outcome="done") == 1
+    assert seen.value("llamabind_prompt_tokens_total", model="m.gguf") == n_tokens
+    assert seen.value("llamabind_request_seconds_count", model="m.gguf") == 0
+    model = await (await client.get("/api/v2/models/m.gguf")).json()
+    assert model["performance"]["tokens_processed"] == n_tokens
+
+
+async def test_the_tokens_of_a_request_that_runs_are_counted_already(client: Client) -> None:
+    response = await client.post("/api/v2/chat/m.gguf/stream", json=chat_body("forever"))
+    for _ in range(5):
+        await response.content.readuntil(b"\n\n")
+    performance = (await (await client.get("/api/v2/models/m.gguf")).json())["performance"]
+    assert performance["tokens_processed"] >= 5 + 5
+    # A speed that only grows at the ends of requests would be none of these tokens in this time.
+    assert performance["average_speed"] > 0
+    response.close()

@@ -75,7 +75,8 @@ async def test_aliases_and_settings_hold_wherever_an_id_is_taken(
     assert answer.status == 200
     document = await (await client.get("/api/v2/models/gpt-4o")).json()
     assert document["id"] == "org/m.gguf"
-    assert document["settings"]["requested"] == {"n_ctx": 64, "ttl": 600, "pinned": True}
+    assert document["settings"]["requested"] == {}
+    assert document["settings"]["defaults"] == {"n_ctx": 64, "ttl": 600, "pinned": True}
     body = chat_body("echo: hi") | {"model": "gpt-4o"}
     assert (await client.post("/v1/chat/completions", json=body)).status == 200
     assert (await client.post("/api/v2/models/small/unload")).status == 200

@@ -11,6 +11,7 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
+from server.catalogue import Catalogue
 from server.keys import STATUS
 from server.signs_of_life import SignsOfLife
 
@@ -20,7 +21,10 @@ async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
     write_gguf(tmp_path / "m.gguf")
     write_gguf(tmp_path / "die.gguf", "DIE")
     write_gguf(tmp_path / "slow.gguf", "SLOW")
-    return await aiohttp_client(make_app(tmp_path, stall_seconds=3.0))
+    client = await aiohttp_client(make_app(tmp_path, stall_seconds=3.0))
+    # No probe looks for models: they are known from here on.
+    await client.get("/api/v2/models")
+    return client
 
 
 async def _get(client: Client, path: str) -> tuple[int, Any]:
@@ -83,15 +87,57 @@ async def test_with_one_model_served_health_is_503_while_it_loads(
 ) -> None:
     file = write_gguf(tmp_path / "slow.gguf", "SLOW")
     client = await aiohttp_client(make_app(tmp_path, model_file=file))
-    load = asyncio.ensure_future(client.post("/api/v2/models/slow.gguf/load"))
-    async with asyncio.timeout(20):
-        while (await _get(client, "/health"))[0] == 200:
-            pass
-    status, document = await _get(client, "/health")
-    assert (status, document["error"]["message"]) == (503, "Loading model")
+    # From the very first answer on: a probe that saw it well would send requests.
+    for _ in range(50):
+        status, document = await _get(client, "/health")
+        assert (status, document["error"]["message"]) == (503, "Loading model")
     assert document["error"]["type"] == "unavailable_error"
     assert (await _get(client, "/live"))[0] == 200
-    load.cancel()
+
+
+@pytest.mark.parametrize("content", ["", "FAIL:corrupt_file"])
+async def test_a_first_load_that_has_ended_well_or_not_is_no_load_any_more(
+    aiohttp_client: AiohttpClient,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    content: str,
+) -> None:
+    file = write_gguf(tmp_path / "m.gguf", content)
+    client = await aiohttp_client(make_app(tmp_path, model_file=file))
+    await _until(client, "/health", 200)
+    for _ in range(10):
+        _, document = await _get(client, "/health")
+        assert document["models"]["m.gguf"]["status"] == ("failed" if content else "loaded")
+    assert ("the model of --model is not loaded" in caplog.text) == bool(content)
+
+
+async def test_no_probe_reads_the_disk(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def scan(_: Catalogue) -> None:
+        raise AssertionError("the disk was read")
+
+    monkeypatch.setattr(Catalogue, "scan", scan)
+    write_gguf(tmp_path / "new.gguf")
+    for path, status in (
+        ("/live", 200),
+        ("/health", 200),
+        ("/ready", 200),
+        ("/ready?model=m.gguf", 503),
+        ("/ready?model=new.gguf", 404),
+        ("/api/v2/health", 200),
+    ):
+        assert (await _get(client, path))[0] == status, path
+
+
+async def test_models_are_known_to_probes_soon_after_the_start(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    client = await aiohttp_client(make_app(tmp_path))
+    async with asyncio.timeout(20):
+        while "model_status" not in (await _get(client, "/ready?model=m.gguf"))[1]["error"]:
+            pass
 
 
 async def test_a_server_that_leaves_is_not_ready(client: Client) -> None:
@@ -127,6 +173,7 @@ async def test_without_a_key_no_probe_names_a_model(
     write_gguf(tmp_path / "m.gguf")
     client = await aiohttp_client(make_app(tmp_path, api_keys=("secret",)))
     key = {"X-Api-Key": "secret"}
+    assert (await _get(client, "/ready?model=m.gguf"))[0] == 401
     await client.post("/api/v2/models/m.gguf/load", headers=key)
     assert await _get(client, "/health") == (200, {"status": "ok"})
     assert await _get(client, "/ready") == (200, {"status": "ready"})

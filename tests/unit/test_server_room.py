@@ -72,6 +72,7 @@ async def test_pinned_models_stay_and_one_too_many_is_refused(
     response = await client.post("/api/v2/models/b.gguf/load")
     assert response.status == 503
     assert (await response.json())["error"]["code"] == "too_many_models"
+    assert int(response.headers["Retry-After"]) > 0
     assert (await _states(client))["a.gguf"] == "loaded"
 
 
@@ -138,3 +139,14 @@ async def test_an_eviction_is_an_event(
     assert '"type":"eviction"' in seen
     assert '"for_model":"c.gguf"' in seen
     assert '"reason":"evicted"' in seen
+
+
+async def test_models_whose_memory_nobody_can_tell_are_counted_all_the_same(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    for name in "abc":
+        write_gguf(tmp_path / f"{name}.gguf", "ESTIMATE BUG")
+    client = await aiohttp_client(make_app(tmp_path, models_max=1))
+    loads = (client.post(f"/api/v2/models/{name}.gguf/load") for name in "abc")
+    assert {response.status for response in await asyncio.gather(*loads)} == {200}
+    assert sorted((await _states(client)).values()) == ["loaded", "unloaded", "unloaded"]

@@ -1,6 +1,7 @@
 """/api/v2 as the API reference has it, over a scripted engine."""
 
 import io
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, events, make_app
 from v2_requests import get, post, state
+
+from server.api.chunks import AnswerTag, V2Chunks
+from server.protocol import PromptProgress, SequenceOutput
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -73,7 +77,12 @@ async def test_load_and_unload_follow_the_reference(client: Client) -> None:
 
     listed = await get(client, "models")
     assert listed["loaded_models"] == {
-        "m.gguf": {"status": "loaded", "load_time": loaded["load_time"]}
+        "m.gguf": {
+            "status": "loaded",
+            "load_time": loaded["load_time"],
+            "ttl": -1,
+            "pinned": False,
+        }
     }
     unloaded = await post(client, "models/m.gguf/unload")
     assert unloaded["status"] == "success"
@@ -336,3 +345,67 @@ async def test_context_overflow_is_a_400_with_both_numbers_before_any_stream(
         assert error["type"] == "exceed_context_size_error"
         assert error["code"] == "context_length_exceeded"
         assert (error["n_prompt_tokens"], error["n_ctx"]) == (64, 64)
+
+
+async def test_timings_are_on_the_last_chunk_or_on_all(client: Client) -> None:
+    for more, n_timed in (({}, 1), ({"timings_per_token": True}, 4)):
+        body = chat_body("echo: a b c", **more)
+        *chunks, _ = await events(await client.post("/api/v2/chat/m.gguf/stream", json=body))
+        timed = [chunk for chunk in chunks if "timings" in chunk]
+        assert chunks[-1]["timings"]["predicted_n"] == 3
+        assert len(timed) == (1 if n_timed == 1 else len(chunks))
+
+
+def test_every_content_of_a_v2_stream_is_a_string() -> None:
+    chunks = V2Chunks(AnswerTag("chat", "m"), include_usage=False)
+    progress = SequenceOutput("1", 0, "", 9, 0, 0, progress=PromptProgress(9, 0, 4, 1.0))
+    [first] = chunks.chunks(progress)
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert first["prompt_progress"]["processed"] == 4
+    [second] = chunks.chunks(SequenceOutput("1", 0, "a", 9, 1, 0))
+    assert second["choices"][0]["delta"] == {"role": "assistant", "content": "a"}
+
+
+@pytest.mark.parametrize("content", ["SLOW", "ESTIMATE SLOW"])
+async def test_a_load_that_takes_too_long_is_a_504(
+    aiohttp_client: AiohttpClient, tmp_path: Path, content: str
+) -> None:
+    write_gguf(tmp_path / "slow.gguf", content)
+    client = await aiohttp_client(make_app(tmp_path, load_timeout=1.5))
+    for path, body in (("models/slow.gguf/load", {}), ("chat/slow.gguf", chat_body("a"))):
+        error = (await post(client, path, body, status=504))["error"]
+        assert (error["code"], error["reason"]) == ("load_timeout", "timeout")
+        assert error["type"] == "timeout_error"
+
+
+async def test_nothing_is_fetched_for_a_model_that_is_not_there(client: Client) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    body = {"messages": [{"role": "user", "content": [picture]}]}
+    # Of a model that is there, the picture is looked at, and its host is not one of ours.
+    refused = await post(client, "chat/m.gguf", body, status=400)
+    assert "cannot be fetched" in refused["error"]["message"]
+    for path in ("chat/none.gguf", "chat/none.gguf/stream"):
+        assert (await post(client, path, body, status=404))["error"]["code"] == "model_not_found"
+    rendered = await client.post("/apply-template", json=body | {"model": "none.gguf"})
+    assert rendered.status == 404
+
+
+async def test_fields_that_nobody_reads_are_in_the_log_with_their_place(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="server.replies")
+    tool = {"type": "function", "function": {"name": "f", "extra": 1, "parameters": {"own": 1}}}
+    part = {"type": "text", "text": "a", "colour": "red"}
+    body = {
+        "messages": [{"role": "user", "content": [part], "mood": "good"}],
+        "tools": [tool],
+        "sparkle": True,
+    }
+    await post(client, "chat/m.gguf", body)
+    told = {record.args[0] for record in caplog.records if isinstance(record.args, tuple)}
+    assert told == {
+        "sparkle",
+        "messages[0].mood",
+        "messages[0].content[0].colour",
+        "tools[0].function.extra",
+    }

@@ -93,15 +93,14 @@ def _process(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
         "size": model.memory_bytes,
         "size_vram": on_gpu,
         "context_length": model.n_ctx,
-        "expires_at": _expiry(entry, app[CONFIG].ttl_seconds),
+        "expires_at": _expiry(entry),
     }
 
 
-def _expiry(entry: ModelEntry, server_ttl: float) -> str:
+def _expiry(entry: ModelEntry) -> str:
     """When an idle model goes, as far as it is known now; Ollama's "for ever" is far away too."""
-    ttl = server_ttl if entry.ttl is None else entry.ttl
-    stays = entry.is_pinned or not 0 <= ttl < _FOREVER.total_seconds()
-    left = _FOREVER if stays else timedelta(seconds=max(0.0, ttl - entry.idle_seconds))
+    stays = entry.is_pinned or entry.ttl >= _FOREVER.total_seconds()
+    left = _FOREVER if stays else timedelta(seconds=max(0.0, entry.ttl - entry.idle_seconds))
     return iso_time(utc_now() + left)
 
 

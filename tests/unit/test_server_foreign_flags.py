@@ -1,0 +1,81 @@
+"""llama-server's flags: those that mean the same, those that do no harm, those that are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from server.cli import parse_command_line
+
+
+def _refusal(capsys: pytest.CaptureFixture[str], line: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        parse_command_line(line.split(), {})
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("-ot exps=CPU", "this server does not have it"),
+        ("-fit off", "--n-gpu-layers"),
+        ("--embd-normalize 0", "embd_normalize"),
+        ("--control-vector-layer-range 1 2", "does not have it"),
+        ("--draft-max 4", "--spec-draft-n-max"),
+        ("--spec-type draft-mtp", "none of auto, off, ngram, draft"),
+        ("--gpt-oss-20b-default", "never downloads"),
+        ("--no-mmap --mlock", "argument --mlock: true is not what load_mode none does"),
+        ("-lm magic", "load-mode"),
+        ("--chat-template-kwargs [1]", "no JSON object"),
+        ("--reasoning-format magic", "none of auto"),
+    ],
+)
+def test_what_means_something_else_is_refused_with_the_reason(
+    capsys: pytest.CaptureFixture[str], line: str, reason: str
+) -> None:
+    assert reason in _refusal(capsys, line)
+
+
+@pytest.mark.parametrize(
+    "line", ["-fit on", "-fit", "-ctxcp 8", "-td 4 -tbd 4", "--repack", "--embd-normalize 2", "-e"]
+)
+def test_what_is_so_anyway_is_said_and_no_error(
+    capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    assert parse_command_line(line.split(), {}) == parse_command_line([], {})
+    assert "has no effect: " in capsys.readouterr().err
+
+
+def test_words_of_llama_server_that_mean_the_same_are_taken() -> None:
+    line = (
+        "-v --no-mmap --spec-type ngram-simple --spec-ngram-simple-size-n 6 -rea off "
+        "--reasoning-format none --reasoning-effort high"
+    )
+    kwargs = '{"builtin_tools": []}'
+    config = parse_command_line([*line.split(), "--chat-template-kwargs", kwargs], {})
+    assert config.log_level == "debug"
+    settings = config.default_settings
+    assert (settings.load_mode, settings.speculative, settings.ngram_size) == ("none", "ngram", 6)
+    assert (config.enable_thinking, config.reasoning_effort) == (False, "high")
+    assert config.reasoning_format == "none"
+    assert config.chat_template_kwargs == {"builtin_tools": []}
+    environment = {
+        "LLAMA_ARG_THINK": "none",
+        "LLAMA_ARG_REASONING": "auto",
+        "LLAMABIND_VERBOSE": "1",
+    }
+    config = parse_command_line(["--reasoning-effort", "default"], environment)
+    assert (config.reasoning_format, config.enable_thinking) == ("none", None)
+    assert (config.reasoning_effort, config.log_level) == (None, "debug")
+    assert parse_command_line([], {"LLAMABIND_VERBOSE": "0"}).log_level == "info"
+
+
+def test_devices_are_listed_by_a_process_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # Without libraries it says why not; with them every device is a line.
+    monkeypatch.setenv("LLAMABIND_LIB_DIR", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        parse_command_line(["--list-devices"], {})
+    assert caught.value.code == 1
+    assert str(tmp_path) in capfd.readouterr().out
