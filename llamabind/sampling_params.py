@@ -76,6 +76,15 @@ _FLOAT_RANGES: Final = {
 }
 # common_sampler_init refuses a repeat penalty whose reciprocal is not finite in 32 bits.
 _MIN_REPEAT_PENALTY: Final = 1.0 / FLOAT32_MAX
+# Lowest and highest value by field, for whoever describes them.
+RANGES: Final = (
+    _INT_RANGES
+    | _FLOAT_RANGES
+    | {
+        "repeat_penalty": (_MIN_REPEAT_PENALTY, FLOAT32_MAX),
+        "seed": (-1, RANDOM_SEED),  # -1 is llama-server's way to say random
+    }
+)
 _BOOLEANS: Final = ("grammar_lazy", "ignore_eos")
 
 

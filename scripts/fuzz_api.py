@@ -34,7 +34,7 @@ CONFIG = f"""
 database = "none"
 
 [checks.not_a_server_error]
-expected-statuses = ["2xx", "4xx", 501, 503, 507]
+expected-statuses = ["2xx", "4xx", 501, 503, 504, 507]
 
 [[operations]]
 include-path = "/api/v2/events"

@@ -11,7 +11,8 @@ from server.errors import AuthenticationError, ForbiddenError
 from server.keys import CALLER, CONFIG
 
 # Patterns as in server.api.routes: what was matched counts, not how the path was spelled.
-_PUBLIC = frozenset({"/health", "/v1/health", "/live", "/ready"})
+# The page is the same everywhere: it asks for a key itself before it can tell anything.
+_PUBLIC = frozenset({"/health", "/v1/health", "/live", "/ready", "/docs"})
 _ADMIN = frozenset(
     {
         "/api/v2/models/{model_id}/load",

@@ -12,8 +12,10 @@ import msgspec
 from aiohttp import web
 
 from llamabind import __version__
+from llamabind.sampling_params import RANGES
 from server.api.operation import EVENTS, HTML, JSON, LINES, Operation
 from server.api.operations import OPERATIONS
+from server.api.schema_sampling import SamplingFields
 from server.keys import CONFIG
 from server.replies import json_reply
 
@@ -27,7 +29,8 @@ _WORDS = re.compile(r"[^A-Za-z0-9]+")
 _STREAM_TEXT = "server-sent events; each has `data:` with one JSON document, or a comment"
 # The page asks for the description, and for nothing else.
 _PAGE_POLICY: Final = (
-    "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 )
 
 
@@ -93,15 +96,27 @@ def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Any], dict[str,
     """References by type, and the components they refer to."""
     types: list[Any] = []
     for operation in operations:
-        types += [
-            kind for kind in (operation.body, operation.reply, operation.error) if kind is not None
-        ]
+        kinds = (operation.body, operation.reply, operation.error, *operation.events)
+        types += [kind for kind in kinds if kind is not None]
     unique = list(dict.fromkeys(types))
     references, components = msgspec.json.schema_components(unique, ref_template=_REFERENCE)
     for component in components.values():
         if "description" in component:
             component["description"] = inspect.cleandoc(component["description"])
-    return dict(zip(unique, references, strict=True)), components
+    found = dict(zip(unique, references, strict=True))
+    for kind, reference in found.items():
+        if isinstance(kind, type) and issubclass(kind, SamplingFields):
+            _bound(components[reference["$ref"].rpartition("/")[2]]["properties"])
+    return found, components
+
+
+def _bound(properties: dict[str, Any]) -> None:
+    """Write the ranges of sampling into the fields' schemas: llamabind checks them, no struct."""
+    for name, (low, high) in RANGES.items():
+        for schema in properties.get(name, {}).get("anyOf", ()):
+            if schema.get("type") in ("integer", "number"):
+                schema.setdefault("minimum", low)
+                schema.setdefault("maximum", high)
 
 
 def _operation(
@@ -145,7 +160,7 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     if operation.reply is not None:
         content[JSON] = {"schema": schemas[operation.reply]}
     if operation.streams:
-        content[EVENTS] = {"schema": {"description": _STREAM_TEXT}}
+        content[EVENTS] = {"schema": _events(operation, schemas)}
     if operation.lines:
         content[LINES] = {"schema": {"description": "JSON documents, one a line"}}
     if operation.text is not None:
@@ -161,3 +176,12 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
             "content": {JSON: {"schema": error}},
         }
     return responses
+
+
+def _events(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
+    """The text of a stream, and what the data of its events are."""
+    text = {"description": _STREAM_TEXT}
+    if not operation.events:
+        return text
+    documents = [schemas[kind] for kind in operation.events]
+    return text | {"contentMediaType": JSON, "contentSchema": {"anyOf": documents}}

@@ -8,15 +8,17 @@ from server.api.completions import operations as completions
 from server.api.embeddings import operations as embeddings
 from server.api.llama_server import operations as llama_server
 from server.api.ollama import operations as ollama
-from server.api.operation import BODY, BUSY, HTML, MODEL, TEXT, Operation
+from server.api.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
 from server.api.responses import operations as responses
 from server.api.responses.schema import InputTokens
 from server.api.schema_openai import CompletionBody
 from server.api.schema_v2 import ChatBody, UnloadBody
+from server.events import Lagged, LoadProgress, ModelEvicted, Snapshot, StateChanged, WorkerCrashed
 from server.load_settings import LoadSettings
 from server.system_metrics import SystemDocument
 
 _FLAG = {"type": "boolean"}
+_EVENTS: Final = (StateChanged, LoadProgress, WorkerCrashed, ModelEvicted, Lagged)
 _LIST = Operation(tag="OpenAI", summary="All models in OpenAI's form", reply=replies.OpenAIModels)
 
 _CHAT: Final = Operation(
@@ -26,6 +28,7 @@ _CHAT: Final = Operation(
     needs_body=True,
     reply=replies.ChatDocument,
     streams=True,
+    events=CHUNKS,
     errors=(*MODEL, *BODY, *BUSY, 409),
 )
 _CHAT_TOKENS: Final = Operation(
@@ -55,6 +58,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         body=LoadSettings,
         reply=replies.LoadDocument,
         streams=True,
+        events=(*_EVENTS, replies.LoadDocument, replies.ErrorDocument),
         errors=(*MODEL, *BODY, *BUSY, 409),
         query=(("stream", _FLAG),),
     ),
@@ -80,6 +84,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         needs_body=True,
         reply=replies.ChatDocument,
         streams=True,
+        events=CHUNKS,
         errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("POST", "/api/v2/chat/{model_id}/stream"): Operation(
@@ -88,6 +93,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         body=ChatBody,
         needs_body=True,
         streams=True,
+        events=CHUNKS,
         errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("GET", "/api/v2/metrics"): Operation(
@@ -102,6 +108,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         tag="System",
         summary="What happens to models, as server-sent events",
         streams=True,
+        events=(*_EVENTS, Snapshot),
         errors=(400, 404, 503),
         query=(("model", {"type": "string"}),),
     ),

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from server.load_settings import LoadSettings
+
 UtcTime = Annotated[
     str,
     Meta(
@@ -19,6 +21,10 @@ ByteSize = Annotated[
     str, Meta(pattern=r"^\d+\.\d(MB|GB)$", description="1024-based, as 4.5GB or 12.4MB")
 ]
 Uptime = Annotated[str, Meta(pattern=r"^\d+d \d+h \d+m$", description="as 2d 3h 45m")]
+Ttl = Annotated[
+    float, Meta(ge=-1, description="seconds that it stays when nobody uses it; -1 is for ever")
+]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
 Status = Literal["unloaded", "queued", "loading", "loaded", "draining", "failed", "broken"]
 
@@ -51,6 +57,9 @@ class ModelMetadata(msgspec.Struct):
 
     model_type: str | None
     parameters: ModelParameters
+    name: str | None
+    file_type: str | None
+    parameter_count: Count
 
 
 class ModelFailure(msgspec.Struct):
@@ -62,7 +71,7 @@ class ModelFailure(msgspec.Struct):
 
 
 class AvailableModel(msgspec.Struct):
-    """A model on disk."""
+    """A model on disk; nothing is known but its name where `size` is 0 and it is `broken`."""
 
     id: str
     size: Count
@@ -77,6 +86,8 @@ class LoadedSummary(msgspec.Struct):
 
     status: Status
     load_time: UtcTime
+    ttl: Ttl
+    pinned: bool
 
 
 class ModelsDocument(msgspec.Struct):
@@ -84,6 +95,42 @@ class ModelsDocument(msgspec.Struct):
 
     available_models: list[AvailableModel]
     loaded_models: dict[str, LoadedSummary]
+
+
+class DeviceDocument(msgspec.Struct):
+    """A device, in bytes; null where its driver does not say."""
+
+    device: str
+    kind: Literal["host", "gpu"]
+    used_bytes: Count
+    model_bytes: Count
+    context_bytes: Count
+    compute_bytes: Count
+    free_bytes: int | None
+    total_bytes: int | None
+
+
+class SettingsDocument(msgspec.Struct):
+    """What was asked for, what holds where nothing was, and what came of it, by the names of
+    settings and some more; null while the model is not in memory.
+    """
+
+    requested: LoadSettings
+    defaults: LoadSettings
+    effective: dict[str, Any] | None
+
+
+class EngineDocument(msgspec.Struct):
+    """The model's process and what it does; nulls where it did not say in time."""
+
+    pid: int
+    running: Count | None
+    waiting: Count | None
+    kv_cells_used: Count | None
+    step_seconds: float | None
+    prompt_tokens_per_second: float | None
+    generated_tokens_per_second: float | None
+    n_ctx: Count
 
 
 class Performance(msgspec.Struct):
@@ -98,30 +145,30 @@ class ModelDocument(AvailableModel, kw_only=True):
     """GET /api/v2/models/{model_id}."""
 
     performance: Performance
+    settings: SettingsDocument
+    memory: list[DeviceDocument] | None
+    warnings: list[str]
+    engine: EngineDocument | None
+    progress: Fraction | UnsetType = UNSET
 
 
 class LoadDocument(msgspec.Struct):
-    """A model is loaded; `settings` tells what was asked for and what came of it."""
+    """A model is loaded."""
 
     status: Literal["success"]
     message: str
     load_time: UtcTime
     memory_used: ByteSize
-    settings: dict[str, Any]
+    settings: SettingsDocument
+    memory: list[DeviceDocument]
     warnings: list[str]
 
 
-class EstimatedDevice(msgspec.Struct):
-    """A device, in bytes; null where its driver does not say."""
+class ForeseenSettings(msgspec.Struct):
+    """What was asked for, and the sizes that would come of it."""
 
-    device: str
-    kind: str
-    used_bytes: Count
-    model_bytes: Count
-    context_bytes: Count
-    compute_bytes: Count
-    free_bytes: int | None
-    total_bytes: int | None
+    requested: LoadSettings
+    effective: dict[str, int]
 
 
 class EstimateDocument(msgspec.Struct):
@@ -132,8 +179,8 @@ class EstimateDocument(msgspec.Struct):
     evicts: list[str]
     waits_for: list[str]
     memory_needed: ByteSize
-    memory: list[EstimatedDevice]
-    settings: dict[str, Any]
+    memory: list[DeviceDocument]
+    settings: ForeseenSettings
     warnings: list[str]
 
 
@@ -181,6 +228,39 @@ class ChatDocument(msgspec.Struct):
     usage: TokenCounts
 
 
+class ChunkDelta(msgspec.Struct):
+    """What is new of an answer; the role comes once. On /api/v2 a content is never null."""
+
+    role: Literal["assistant"] | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[dict[str, Any]] | UnsetType = UNSET
+
+
+class ChunkChoice(msgspec.Struct):
+    """News of the answer `index`; only its last chunk has a finish_reason."""
+
+    index: Count
+    delta: ChunkDelta
+    finish_reason: Literal["stop", "length", "tool_calls"] | None
+    logprobs: dict[str, Any] | UnsetType | None = UNSET
+
+
+class ChunkDocument(msgspec.Struct):
+    """One event of a streamed answer; the last one of all is the text [DONE]. An error in
+    mid-stream is an event with `error`, and no [DONE] follows.
+    """
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: Count
+    model: str
+    choices: list[ChunkChoice]
+    usage: TokenCounts | UnsetType | None = UNSET
+    timings: dict[str, float] | UnsetType = UNSET
+    prompt_progress: dict[str, float] | UnsetType = UNSET
+
+
 class HealthDocument(msgspec.Struct):
     """GET /api/v2/health."""
 
@@ -190,10 +270,23 @@ class HealthDocument(msgspec.Struct):
     last_error: str | None
 
 
+class ProbedModel(msgspec.Struct):
+    """A model that is more than a file; `stalled` has work and makes no step."""
+
+    status: Status
+    progress: Fraction | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    running: Count | UnsetType = UNSET
+    waiting: Count | UnsetType = UNSET
+    stalled: bool | UnsetType = UNSET
+
+
 class ProbeDocument(msgspec.Struct):
     """What probes read; /health has `models` by id too, where the caller may know them."""
 
     status: Literal["ok", "ready"]
+    models: dict[str, ProbedModel] | UnsetType = UNSET
+    model: str | UnsetType = UNSET
 
 
 class ModelStatus(msgspec.Struct):

@@ -66,7 +66,7 @@ async def _crowd(port: int) -> list[tuple[str, str]]:
 
 
 def test_everybody_who_stays_is_answered_or_refused_and_the_counts_add_up(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path, "--max-queue", "150") as server:
+    with ServerProcess(tmp_path, "--max-queue", "60") as server:
         server.post(f"/api/v2/models/{TINY}/load", {"threads": 1})
         answers = asyncio.run(_crowd(server.port))
         until(lambda: server.metrics().sum("llamabind_requests_in_progress") == 0, "all have ended")
@@ -76,6 +76,7 @@ def test_everybody_who_stays_is_answered_or_refused_and_the_counts_add_up(tmp_pa
     served = [(question, answer) for question, answer in answers if answer != "429"]
     assert len(answers) == _CLIENTS - _LEAVING
     assert len(served) >= 50
+    assert refused, "300 at once are more than 60 may wait"
     assert all(answer == _ANSWERS[question] for question, answer in served)
 
     assert (engine["running"], engine["waiting"]) == (0, 0)
@@ -87,6 +88,7 @@ def test_everybody_who_stays_is_answered_or_refused_and_the_counts_add_up(tmp_pa
     assert len(answers) <= received <= _CLIENTS
     assert received == sum(outcomes.values()) + seen.sum("llamabind_requests_refused_total")
     assert len(served) <= outcomes["stop"] <= len(served) + _LEAVING
-    assert outcomes["cancelled"] <= _LEAVING
+    # Who leaves within a second has waited in the queue, or was being answered.
+    assert 0 < outcomes["cancelled"] <= _LEAVING
     assert outcomes["error"] == outcomes["invalid"] == outcomes["length"] == 0
     assert len(refused) <= seen.sum("llamabind_requests_refused_total") <= len(refused) + _LEAVING

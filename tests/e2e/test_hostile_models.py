@@ -28,7 +28,8 @@ _QUESTION = {
     "temperature": 0,
 }
 _ANSWER = "The capital of France is Paris."
-_REFUSALS = (400, 500, 503, 507)
+# What a file is to blame for; a worker that died is a 503.
+_REFUSALS = (400, 503, 507)
 
 
 def _ask(server: ServerProcess) -> str:
@@ -44,12 +45,16 @@ def _load(server: ServerProcess, model_id: str) -> str:
         # Its weights are whatever they are: an answer or an error, but one of the two.
         body = {"messages": _QUESTION["messages"], "n_predict": 2}
         status, document = server.request("POST", f"/api/v2/chat/{model_id}", body)
-        assert status in (200, *_REFUSALS), document
+        # Weights may come to NaN, which is the engine's to say.
+        is_nan = status == 500 and document["error"]["code"] == "engine_failed"
+        assert is_nan or status in (200, *_REFUSALS), document
         server.request("POST", f"/api/v2/models/{model_id}/unload")
         return "loaded"
     error: dict[str, Any] = document["error"]
-    assert status in _REFUSALS, document
     assert error["reason"], document
+    # Where llama.cpp did not say what it disliked, nobody knows whose fault it is.
+    assert status == (500 if error["reason"] == "unknown" else status), document
+    assert status in (*_REFUSALS, 500), document
     assert error["message"]
     assert "Traceback" not in error["message"]
     return str(error["reason"])
@@ -75,4 +80,5 @@ def test_every_file_loads_or_says_why_not_and_healthy_models_go_on(tmp_path: Pat
         assert server.process.poll() is None
         assert _ask(server) == _ANSWER
     assert results["corrupt_file"] > _COUNT // 4, results
+    print(results)
     assert results["timeout"] == 0, results
