@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from importlib import resources
 
 import numpy as np
+import pytest
 
 from llamabind.batch import Batch
 from llamabind.context import Context
@@ -22,6 +23,9 @@ GREEDY = SamplingParams(temperature=0)
 ENDLESS = SamplingParams(temperature=0, ignore_eos=True)
 NEAR_TIE = 0.05
 """Kernels round differently for other batch sizes; only logits closer than this may swap."""
+
+ROUNDING = 0.03
+"""What other batch sizes make of a logit; of a token more or less it becomes another altogether."""
 
 Outputs = dict[str, list[RequestOutput]]
 
@@ -72,6 +76,38 @@ def assert_same(model: Model, prompt: list[int], got: list[int], expected: list[
             assert abs(logits[a] - logits[b]) < NEAR_TIE, f"differs at {position}: {a} or {b}"
             return
     assert len(got) == len(expected)
+
+
+def assert_right(model: Model, prompt: list[int], outputs: list[RequestOutput]) -> None:
+    """Each token's log-probabilities are a softmax over the raw logits of an unshared run."""
+    got = tokens_of(outputs)
+    logprobs = [logprob for output in outputs for logprob in output.logprobs]
+    assert [logprob.token for logprob in logprobs] == got
+    expected = raw_logprobs(model, [*prompt, *got])[len(prompt) - 1 :]
+    for position, (logprob, row) in enumerate(zip(logprobs, expected, strict=False)):
+        best = np.sort(row)[::-1][: len(logprob.top)]
+        told = [logprob.logprob, *(value for _, value in logprob.top)]
+        assert told == pytest.approx([row[logprob.token], *best], abs=ROUNDING), position
+        # Near-ties may stand in another order: each has its own value all the same.
+        of_each = [row[token] for token, _ in logprob.top]
+        assert told[1:] == pytest.approx(of_each, abs=ROUNDING), position
+
+
+def raw_logprobs(model: Model, tokens: list[int]) -> np.ndarray:
+    """Those after each token, shape (n, n_vocab), from a context of its own."""
+    n = len(tokens)
+    params = ContextParams(n_ctx=n, n_batch=n, n_threads=1, n_threads_batch=1)
+    with Context(model, params) as context:
+        batch = Batch(n)
+        for position, token in enumerate(tokens):
+            batch.add(token, position, 0, output=True)
+        context.decode(batch)
+        return np.stack([log_softmax(context.logits(index)) for index in range(n)])
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max()
+    return shifted - np.log(np.exp(shifted).sum())
 
 
 def logits_after(model: Model, tokens: list[int]) -> np.ndarray:

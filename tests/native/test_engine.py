@@ -7,7 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_runs import assert_same, logits_after, make_request, run, tokens_of
+from engine_runs import (
+    GREEDY,
+    ROUNDING,
+    assert_right,
+    assert_same,
+    log_softmax,
+    logits_after,
+    make_request,
+    raw_logprobs,
+    run,
+    tokens_of,
+)
 
 from llamabind.engine import Engine, load_engine
 from llamabind.engine_config import EngineConfig
@@ -31,11 +42,6 @@ def _load(path: Path, n_ctx: int = 1024, **fields) -> Engine:
 
 def _prompt(seed: int, n: int) -> list[int]:
     return np.random.default_rng(seed).integers(300, 30_000, n).tolist()
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits.astype(np.float64) - logits.max()
-    return shifted - np.log(np.exp(shifted).sum())
 
 
 def test_answers_in_a_batch_are_those_given_alone(engine):
@@ -142,28 +148,49 @@ def test_min_tokens_keeps_the_answer_from_ending(engine):
     assert eos not in tokens[:-1]
 
 
-def test_logprobs_are_those_of_the_raw_logits(engine):
-    prompt = _prompt(12, 20)
-    sampling = SamplingParams(temperature=1.0, seed=5, top_k=3)
-    (output,) = run(engine, make_request("a", prompt, 1, sampling=sampling, logprobs=4))["a"]
-    expected = _log_softmax(logits_after(engine.model, prompt))
-    (logprob,) = output.logprobs
-    assert logprob.token == output.token_ids[0]
-    assert logprob.logprob == pytest.approx(expected[logprob.token], abs=2e-3)
-    best = np.argsort(-expected)[:4]
-    assert [token for token, _ in logprob.top] == best.tolist()
-    assert [value for _, value in logprob.top] == pytest.approx(expected[best], abs=2e-3)
+def test_logprobs_of_every_token_are_those_of_the_raw_logits(engine):
+    """Of several sequences in one batch, whatever chooses their tokens."""
+    bound = SamplingParams(temperature=1.0, seed=1, grammar="root ::= [a-z ]+")
+    biased = SamplingParams(temperature=1.0, seed=2, logit_bias=((777, 5.0),), top_k=3)
+    penalised = SamplingParams(temperature=1.0, seed=3, repeat_penalty=1.5)
+    samplings = {"free": GREEDY, "bound": bound, "biased": biased, "penalised": penalised}
+    prompts = {name: _prompt(800 + i, 20 + 9 * i) for i, name in enumerate(samplings)}
+    outputs = run(
+        engine,
+        *(
+            make_request(name, prompts[name], sampling=sampling, logprobs=4)
+            for name, sampling in samplings.items()
+        ),
+    )
+    for name, prompt in prompts.items():
+        assert len(tokens_of(outputs[name])) >= 1
+        assert_right(engine.model, prompt, outputs[name])
+        with pytest.raises(AssertionError):
+            assert_right(engine.model, [prompt[0] + 1, *prompt[1:]], outputs[name])
+    # Once more, behind prefixes that are there.
+    longer = {name: [*prompt, *_prompt(820, 5)] for name, prompt in prompts.items()}
+    again = run(engine, *(make_request(name, longer[name], logprobs=4) for name in longer))
+    for name, prompt in longer.items():
+        assert again[name][-1].usage.cached_tokens == len(prompt) - 5
+        assert_right(engine.model, prompt, again[name])
 
 
-def test_prompt_logprobs_cover_every_token_but_the_first(engine):
-    prompt = _prompt(13, 150)
-    outputs = run(engine, make_request("a", prompt, 3, prompt_logprobs=1))["a"]
-    logprobs = outputs[0].prompt_logprobs
-    assert [logprob.token for logprob in logprobs] == prompt[1:]
-    for i in (0, 63, 64, 148):
-        expected = _log_softmax(logits_after(engine.model, prompt[: i + 1]))
-        assert logprobs[i].logprob == pytest.approx(expected[prompt[i + 1]], abs=2e-3)
-    assert all(output.prompt_logprobs == () for output in outputs[1:])
+def test_prompt_logprobs_are_right_for_every_token_but_the_first(engine):
+    prompts = {f"r{i}": _prompt(13 + i, 150 - 60 * i) for i in range(2)}
+    outputs = run(
+        engine,
+        make_request("stream", _prompt(16, 9)),
+        *(make_request(name, prompts[name], 3, prompt_logprobs=2) for name in prompts),
+    )
+    for name, prompt in prompts.items():
+        logprobs = outputs[name][0].prompt_logprobs
+        assert [logprob.token for logprob in logprobs] == prompt[1:]
+        expected = raw_logprobs(engine.model, prompt)
+        for logprob, row in zip(logprobs, expected, strict=False):
+            assert logprob.logprob == pytest.approx(row[logprob.token], abs=ROUNDING)
+            best = np.sort(row)[::-1][:2].tolist()
+            assert [value for _, value in logprob.top] == pytest.approx(best, abs=ROUNDING)
+        assert all(output.prompt_logprobs == () for output in outputs[name][1:])
 
 
 def test_a_logits_processor_steers_its_own_request_only(engine):
@@ -179,7 +206,7 @@ def test_a_logits_processor_steers_its_own_request_only(engine):
         make_request("free", prompt),
     )
     assert tokens_of(outputs["steered"]) == [777] * 4
-    raw = _log_softmax(logits_after(engine.model, prompt))[777]
+    raw = log_softmax(logits_after(engine.model, prompt))[777]
     assert outputs["steered"][0].logprobs[0].logprob == pytest.approx(raw, abs=2e-3)
     assert_same(engine.model, prompt, tokens_of(outputs["free"]), free)
 

@@ -7,69 +7,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_runs import ENDLESS, NEAR_TIE, assert_right, raw_logprobs
 from random_architectures import ARCHITECTURES, Architecture, write_random_architecture
 
-from llamabind.batch import Batch
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
 from llamabind.engine import Engine, load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
-from llamabind.sampling_params import SamplingParams
 
 pytestmark = pytest.mark.native
 
 N_TOKENS = 12
-NEAR_TIE = 0.05
-"""Kernels round differently for other batch sizes; only logits closer than this may swap."""
-
-GREEDY = SamplingParams(temperature=0, ignore_eos=True)
 
 
 class Reference:
-    """Greedy answers of a model alone in a context of its own."""
+    """What a model says alone, in a context of its own."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._answers: dict[tuple[int, ...], list[int]] = {}
 
-    def check(self, prompt: list[int], got: list[int]) -> None:
-        """Equal, or different from a near-tie on."""
-        expected = self._answer(prompt, len(got))
-        for position, (a, b) in enumerate(zip(got, expected, strict=True)):
-            if a != b:
-                logits = self._logits(prompt + expected[:position])
-                assert abs(logits[a] - logits[b]) < NEAR_TIE, f"differs at {position}: {a} or {b}"
-                return
-
-    def _answer(self, prompt: list[int], n: int) -> list[int]:
-        tokens = list(prompt)
-        with self._context() as context:
-            batch = Batch(len(tokens))
-            batch.extend(tokens, 0, 0, output_last=True)
-            for _ in range(n):
-                context.decode(batch)
-                tokens.append(self._best(context.logits(len(batch) - 1)))
-                batch.clear()
-                batch.add(tokens[-1], len(tokens) - 1, 0, output=True)
-        return tokens[len(prompt) :]
-
-    def _best(self, logits: np.ndarray) -> int:
-        allowed = logits.copy()
-        allowed[list(self._model.tokenizer.eog_tokens)] = -np.inf
-        return int(allowed.argmax())
-
-    def _logits(self, tokens: list[int]) -> np.ndarray:
-        with self._context() as context:
-            batch = Batch(len(tokens))
-            batch.extend(tokens, 0, 0, output_last=True)
-            context.decode(batch)
-            return context.logits(len(tokens) - 1).copy()
-
-    def _context(self) -> Context:
-        params = ContextParams(n_ctx=512, n_batch=512, n_threads=1, n_threads_batch=1)
-        return Context(self._model, params)
+    def check(self, prompt: list[int], outputs: list[RequestOutput]) -> None:
+        """Every token is the most likely one, or as good as, and has its own log-probability."""
+        assert_right(self._model, prompt, outputs)
+        got = _tokens(outputs)
+        expected = raw_logprobs(self._model, [*prompt, *got])[len(prompt) - 1 :]
+        expected[:, list(self._model.tokenizer.eog_tokens)] = -np.inf
+        for position, (token, row) in enumerate(zip(got, expected, strict=False)):
+            assert row.max() - row[token] < NEAR_TIE, f"another token at {position}"
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -127,7 +91,11 @@ def _run(engine: Engine, *prompts: list[int], n: int = N_TOKENS) -> list[list[Re
     outputs: dict[str, list[RequestOutput]] = {}
     for index, prompt in enumerate(prompts):
         request = GenerationRequest(
-            request_id=str(index), prompt_tokens=tuple(prompt), max_tokens=n, sampling=GREEDY
+            request_id=str(index),
+            prompt_tokens=tuple(prompt),
+            max_tokens=n,
+            sampling=ENDLESS,
+            logprobs=3,
         )
         engine.prepare(request)
         engine.add(request)
@@ -150,7 +118,7 @@ def _cached(outputs: list[RequestOutput]) -> int:
 def test_batched_with_others_every_answer_is_its_own(load, reference):
     prompts = [_prompt(seed, 5 + 9 * seed) for seed in range(4)]
     for prompt, outputs in zip(prompts, _run(load(), *prompts), strict=True):
-        reference.check(prompt, _tokens(outputs))
+        reference.check(prompt, outputs)
 
 
 def test_a_prefix_that_several_share_is_computed_once(load, reference):
@@ -161,7 +129,7 @@ def test_a_prefix_that_several_share_is_computed_once(load, reference):
     assert sorted(map(_cached, together)) == [0, 100, 100, 100]
     assert engine.stats.prompt_tokens == 100 + sum(len(prompt) - 100 for prompt in prompts)
     for prompt, outputs in zip(prompts, together, strict=True):
-        reference.check(prompt, _tokens(outputs))
+        reference.check(prompt, outputs)
 
 
 def test_the_third_request_with_a_prefix_computes_what_follows_it(load, reference):
@@ -172,7 +140,7 @@ def test_the_third_request_with_a_prefix_computes_what_follows_it(load, referenc
     one_by_one = [_run(engine, prompt)[0] for prompt in prompts]
     assert _cached(one_by_one[2]) == 80
     for prompt, outputs in zip(prompts, one_by_one, strict=True):
-        reference.check(prompt, _tokens(outputs))
+        reference.check(prompt, outputs)
 
 
 def test_the_next_turn_of_a_conversation_computes_only_what_is_new(load, reference):
@@ -182,7 +150,7 @@ def test_the_next_turn_of_a_conversation_computes_only_what_is_new(load, referen
     second_prompt = [*prompt, *_tokens(first), *_prompt(31, 10)]
     [second] = _run(engine, second_prompt)
     assert _cached(second) == 60 + N_TOKENS - 1
-    reference.check(second_prompt, _tokens(second))
+    reference.check(second_prompt, second)
 
 
 def test_the_same_prompt_again_computes_its_end_only(load, reference):
@@ -191,7 +159,7 @@ def test_the_same_prompt_again_computes_its_end_only(load, reference):
     _run(engine, prompt)
     [again] = _run(engine, prompt)
     assert _cached(again) >= 90 - 4
-    reference.check(prompt, _tokens(again))
+    reference.check(prompt, again)
 
 
 def test_an_evicted_conversation_comes_back_from_host_memory(load, reference):
@@ -204,12 +172,12 @@ def test_an_evicted_conversation_comes_back_from_host_memory(load, reference):
     [outputs] = _run(engine, follow_up)
     assert _cached(outputs) == 70 + N_TOKENS - 1
     assert engine.stats.prompt_tokens - before == 11
-    reference.check(follow_up, _tokens(outputs))
+    reference.check(follow_up, outputs)
     # And from there to an earlier place: its own beginning, another end.
     branch = [*prompts[1][:66], *_prompt(61, 10)]
     [outputs] = _run(engine, branch)
     assert _cached(outputs) == 66
-    reference.check(branch, _tokens(outputs))
+    reference.check(branch, outputs)
 
 
 def test_without_host_memory_everything_is_computed_again(load, reference):
@@ -220,7 +188,7 @@ def test_without_host_memory_everything_is_computed_again(load, reference):
     [outputs] = _run(engine, prompts[0])
     assert _cached(outputs) == 0
     assert engine.stats.cache_ram_bytes == 0
-    reference.check(prompts[0], _tokens(outputs))
+    reference.check(prompts[0], outputs)
 
 
 def test_out_of_cells_parked_requests_go_on_where_they_were(
@@ -230,7 +198,7 @@ def test_out_of_cells_parked_requests_go_on_where_they_were(
     engine = load(n_ctx=256 if kv_unified else 1024)
     for prompt, outputs in zip(prompts, _run(engine, *prompts, n=60), strict=True):
         assert outputs[-1].usage.completion_tokens == 60
-        reference.check(prompt, _tokens(outputs))
+        reference.check(prompt, outputs)
     assert engine.stats.prompt_tokens == 4 * 40
     # In streams, and where there are no cells, nobody takes another's room.
     assert (engine.stats.cache_ram_bytes > 0) == (not architecture.can_be_cut or kv_unified)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import pytest
 from engine_runs import ENDLESS, assert_same, make_request, run, tiny_engine, tokens_of
 
+from llamabind.context import Context
 from llamabind.engine import DEBUG_VARIABLE, Engine
 from llamabind.engine_config import EngineConfig
 from llamabind.llm import LLM
 from llamabind.request import FinishReason
 from llamabind.sampling_params import SamplingParams
+from llamabind.sequence import Sequence
 
 pytestmark = pytest.mark.native
 
@@ -31,6 +34,16 @@ def _question(engine: Engine, i: int) -> list[int]:
     words = ["France", "Japan", "a dog", "the sky", "a spider", "water", "Monday", "Egypt"]
     text = f"Question {i}: what do you know about {words[i % 8]} and about {words[(i + 3) % 8]}?"
     return engine.tokenizer.encode(text, add_special=True, parse_special=False)
+
+
+def _noting(method: Callable[..., Any], note: Callable[[Any], None]) -> Callable[..., Any]:
+    """The method, which tells of each call before."""
+
+    def call(self: Any, *arguments: Any) -> Any:
+        note(self)
+        return method(self, *arguments)
+
+    return call
 
 
 def _alone(engine: Engine, prompt: list[int], n: int = N_TOKENS) -> list[int]:
@@ -73,16 +86,29 @@ def test_goal_7_a_greedy_answer_is_the_same_with_a_shared_prefix(engine):
     assert_same(engine.model, prompt, tokens_of(again), tokens_of(first))
 
 
-def test_goal_7_a_greedy_answer_is_the_same_after_parking_and_resuming(engine):
+@pytest.mark.parametrize("cache_ram_mib", [0, 64], ids=["computed again", "restored"])
+def test_goal_7_a_greedy_answer_is_the_same_after_parking_and_resuming(
+    engine, monkeypatch, cache_ram_mib
+):
+    parked: list[str] = []
+    restored: list[int] = []
+    monkeypatch.setattr(
+        Sequence, "park", _noting(Sequence.park, lambda it: parked.append(it.request_id))
+    )
+    monkeypatch.setattr(
+        Context, "state_seq_load", _noting(Context.state_seq_load, lambda it: restored.append(1))
+    )
     prompts = [_question(engine, i) for i in range(2)]
     n_tokens = 200
-    with tiny_engine(n_ctx=256, n_parallel=2) as small:
+    with tiny_engine(n_ctx=256, n_parallel=2, cache_ram_mib=cache_ram_mib) as small:
         requests = [
             make_request(f"r{i}", prompt, n_tokens, sampling=ENDLESS)
             for i, prompt in enumerate(prompts)
         ]
         assert sum(len(prompt) + n_tokens for prompt in prompts) > small.shape.n_cells
         outputs = run(small, *requests)
+    assert set(parked) == {"r1"}, "the younger makes room"
+    assert bool(restored) == (cache_ram_mib > 0)
     for i, prompt in enumerate(prompts):
         got = tokens_of(outputs[f"r{i}"])
         assert_same(engine.model, prompt, got, _alone(engine, prompt, n_tokens))
