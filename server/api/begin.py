@@ -1,8 +1,11 @@
 """What handlers of all dialects have a model do with a job."""
 
+import dataclasses
+
 from aiohttp import web
 from msgspec.structs import replace
 
+from llamabind import SamplingParams
 from server.config import ServerConfig
 from server.generation import Generation
 from server.inquiry import ask_later
@@ -13,7 +16,7 @@ from server.tasks import Render, Rendered
 
 def begin_generation(request: web.Request, model_id: str, job: Job) -> Generation:
     """The generation of this request, which its log line tells of; `async with` it."""
-    job = _with_defaults(job, request.app[CONFIG])
+    job = with_defaults(job, request.app[CONFIG])
     generation = Generation(request.app[REGISTRY], model_id, job, request.app[MEDIA])
     request[GENERATION] = generation
     return generation
@@ -21,7 +24,7 @@ def begin_generation(request: web.Request, model_id: str, job: Job) -> Generatio
 
 async def render(request: web.Request, model_id: str, job: Job) -> Rendered:
     """The prompt that the job's conversation becomes; nothing is generated. Raises ApiError."""
-    job = _with_defaults(job, request.app[CONFIG])
+    job = with_defaults(job, request.app[CONFIG])
 
     async def make() -> Render:
         return Render(await request.app[MEDIA].complete(job))
@@ -31,7 +34,7 @@ async def render(request: web.Request, model_id: str, job: Job) -> Rendered:
     return result
 
 
-def _with_defaults(job: Job, config: ServerConfig) -> Job:
+def with_defaults(job: Job, config: ServerConfig) -> Job:
     """A conversation with what the server was started with, where its request says nothing."""
     prompt = job.prompt
     if not isinstance(prompt, ChatPrompt):
@@ -45,4 +48,12 @@ def _with_defaults(job: Job, config: ServerConfig) -> Job:
         reasoning_effort=prompt.reasoning_effort or config.reasoning_effort,
         chat_template_kwargs=variables or None,
     )
-    return replace(job, prompt=prompt)
+    return replace(job, prompt=prompt, sampling=_with_budget(job.sampling, config))
+
+
+def _with_budget(sampling: SamplingParams, config: ServerConfig) -> SamplingParams:
+    """As llama-server has it, -1 says nothing: it is the server's budget too."""
+    if sampling.reasoning_budget_tokens == -1:
+        sampling = dataclasses.replace(sampling, reasoning_budget_tokens=config.reasoning_budget)
+    message = sampling.reasoning_budget_message or config.reasoning_budget_message
+    return dataclasses.replace(sampling, reasoning_budget_message=message)

@@ -1,7 +1,10 @@
 """Loads as the worker does them: what settings come to, and that estimates are what is taken."""
 
+import contextlib
+import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 from make_random_model import random_model
 from random_architectures import write_random_architecture
@@ -21,7 +24,7 @@ from server.job import Job, TextPrompt
 from server.load_settings import LoadSettings, LoraChoice
 from server.protocol import Estimate, Load, LoadedModel, LoadFiles
 from server.worker.engine_port import EngineEvents
-from server.worker.estimate import settle
+from server.worker.estimate import require_memory, settle
 from server.worker.load import load_worker_engine
 
 pytestmark = pytest.mark.native
@@ -80,6 +83,22 @@ def test_a_smaller_cache_type_takes_less(model):
 )
 def test_what_flash_attention_came_to_is_told(model, settings, effective):
     assert _load(model, n_ctx=256, **settings).effective["flash_attn"] == effective
+
+
+@pytest.mark.parametrize("mode", ["none", "mmap", "dio"])
+def test_weights_come_into_memory_as_they_were_asked_to(model, mode):
+    effective = _load(model, n_ctx=256, load_mode=mode).effective
+    assert (effective["load_mode"], effective["use_mlock"]) == (mode, False)
+
+
+def test_weights_that_are_not_mapped_must_fit_into_memory(model, monkeypatch):
+    for mode, refused in (("auto", False), ("none", True)):
+        settled = settle(Estimate(str(model), LoadSettings(n_ctx=256, load_mode=mode)))
+        host = settled.devices[0]
+        little = host.context_bytes + host.compute_bytes + 1
+        device = msgspec.structs.replace(host, free_bytes=little)
+        with pytest.raises(ModelLoadError) if refused else contextlib.nullcontext():
+            require_memory(dataclasses.replace(settled, devices=(device,)))
 
 
 @pytest.mark.parametrize(

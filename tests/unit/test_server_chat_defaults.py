@@ -1,0 +1,54 @@
+"""What the server's flags say of chats, where a request says nothing."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from server.api.begin import with_defaults
+from server.config import ServerConfig
+from server.job import ChatPrompt, Job, TextPrompt
+
+_CONFIG = ServerConfig(
+    reasoning_format="none",
+    enable_thinking=False,
+    reasoning_effort="low",
+    chat_template_kwargs={"a": 1, "b": 2},
+)
+
+
+def _fields(job: Job) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.structs.asdict(job.prompt)
+    names = ("reasoning_format", "enable_thinking", "reasoning_effort", "chat_template_kwargs")
+    return {name: fields[name] for name in names}
+
+
+def test_a_chat_that_says_nothing_is_as_the_flags_say() -> None:
+    job = Job(prompt=ChatPrompt(messages=[]), n=3)
+    changed = with_defaults(job, _CONFIG)
+    assert changed.n == 3
+    assert _fields(changed) == {
+        "reasoning_format": "none",
+        "enable_thinking": False,
+        "reasoning_effort": "low",
+        "chat_template_kwargs": {"a": 1, "b": 2},
+    }
+
+
+def test_what_a_request_says_wins() -> None:
+    own = {"reasoning_format": "deepseek", "enable_thinking": True, "reasoning_effort": "high"}
+    variables = {"b": 3}
+    prompt = ChatPrompt(messages=[], chat_template_kwargs=variables, **own)  # type: ignore[arg-type]
+    changed = _fields(with_defaults(Job(prompt=prompt), _CONFIG))
+    assert changed == own | {"chat_template_kwargs": {"a": 1, "b": 3}}
+
+
+@pytest.mark.parametrize("prompt", [ChatPrompt(messages=[]), TextPrompt(content="a")])
+def test_without_flags_nothing_changes(prompt: ChatPrompt | TextPrompt) -> None:
+    job = Job(prompt=prompt)
+    assert with_defaults(job, ServerConfig()) == job
+
+
+def test_a_text_is_no_chat() -> None:
+    job = Job(prompt=TextPrompt(content="a"))
+    assert with_defaults(job, _CONFIG) == job
