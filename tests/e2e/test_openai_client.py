@@ -26,6 +26,10 @@ pytestmark = pytest.mark.e2e
 
 _TOOL: dict[str, Any] = {"type": "function", "function": FUNCTION}
 _NAMED = {"type": "function", "function": {"name": FUNCTION["name"]}}
+_ALLOWED = {
+    "type": "allowed_tools",
+    "allowed_tools": {"mode": "required", "tools": [_NAMED]},
+}
 _PARIS = "The capital of France is Paris."
 
 
@@ -74,7 +78,7 @@ def test_a_stream_adds_up_to_the_answer_and_ends_with_its_usage(client: OpenAI) 
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
 
 
-@pytest.mark.parametrize("choice", ["auto", "required", _NAMED])
+@pytest.mark.parametrize("choice", ["auto", "required", _NAMED, _ALLOWED])
 def test_a_tool_is_called_and_its_result_answered(client: OpenAI, choice: Any) -> None:
     question = _user(QUESTION)
     first = _chat(client, question, tools=[_TOOL], tool_choice=choice).choices[0]
