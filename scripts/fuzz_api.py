@@ -1,6 +1,8 @@
 """Start a server and let schemathesis try what its OpenAPI description allows, and more.
 
-    python scripts/fuzz_api.py [--seconds 120] [--seed N]
+    python scripts/fuzz_api.py [--seconds 120] [--seed N] [--examples N]
+
+With --examples so many random requests of every operation, else as many as there is time for.
 
 Exit status 0: no 500, and no answer of a status, type or form that the description does not have.
 """
@@ -50,6 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--examples", type=int)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -62,7 +65,7 @@ def main() -> int:
             status = 1
             if "serves " in line:
                 url = line.split("serves ")[1].split()[0]
-                command = _command(url, config, arguments.seconds, arguments.seed)
+                command = _command(url, config, arguments)
                 status = subprocess.run(command, check=False).returncode
             if server.poll() is not None or not line:
                 print(f"the server has died:\n{(folder / 'server.log').read_text()}")
@@ -92,12 +95,15 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
 
-def _command(url: str, config: Path, seconds: int, seed: int) -> list[str]:
+def _command(url: str, config: Path, arguments: argparse.Namespace) -> list[str]:
+    phases = ["--phases", "coverage,fuzzing"]
+    if arguments.examples is not None:
+        phases = ["--phases", "fuzzing", "--max-examples", str(arguments.examples)]
     return [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"),
         f"{url}/api/v2/openapi.json",
-        *("--checks", CHECKS, "--phases", "coverage,fuzzing", "--max-time", str(seconds)),
-        *("--seed", str(seed), "--request-timeout", "60", "--warnings", "off"),
+        *("--checks", CHECKS, *phases, "--max-time", str(arguments.seconds)),
+        *("--seed", str(arguments.seed), "--request-timeout", "60", "--warnings", "off"),
         *("--suppress-health-check", "all"),
     ]
 

@@ -15,6 +15,7 @@ from llamabind import __version__
 from llamabind.sampling_params import RANGES
 from server.api.operation import EVENTS, HTML, JSON, LINES, Operation
 from server.api.operations import OPERATIONS
+from server.api.schema_replies import ChunkDocument
 from server.api.schema_sampling import SamplingFields
 from server.keys import CONFIG
 from server.replies import json_reply
@@ -179,9 +180,12 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _events(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
-    """The text of a stream, and what the data of its events are."""
-    text = {"description": _STREAM_TEXT}
+    """One event of a stream, and what its data are."""
+    event: dict[str, Any] = {"description": _STREAM_TEXT}
     if not operation.events:
-        return text
-    documents = [schemas[kind] for kind in operation.events]
-    return text | {"contentMediaType": JSON, "contentSchema": {"anyOf": documents}}
+        return event
+    documents = {"anyOf": [schemas[kind] for kind in operation.events]}
+    data: dict[str, Any] = {"contentMediaType": JSON, "contentSchema": documents}
+    if ChunkDocument in operation.events:
+        data = {"anyOf": [{"const": "[DONE]"}, data]}
+    return event | {"type": "object", "properties": {"data": {"type": "string"} | data}}

@@ -58,7 +58,7 @@ class ModelMetadata(msgspec.Struct):
     model_type: str | None
     parameters: ModelParameters
     name: str | None
-    file_type: str | None
+    file_type: Count | None
     parameter_count: Count
 
 

@@ -1,17 +1,30 @@
 """A few seconds of scripts/fuzz_api.py; minutes of it are for a person to run."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from server.api.operations import OPERATIONS
+
 pytestmark = pytest.mark.e2e
 
 _ROOT = Path(__file__).parents[2]
+# Streams of events never end.
+_ENDLESS = 2
+_LEAST_CASES = 400
 
 
 def test_no_500_and_no_answer_that_the_description_does_not_have() -> None:
-    command = [sys.executable, str(_ROOT / "scripts" / "fuzz_api.py"), "--seconds", "8"]
+    command = [sys.executable, str(_ROOT / "scripts" / "fuzz_api.py"), "--examples", "10"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+    # A fuzzer that has reached nothing has found nothing.
+    tested = re.search(r"Tested: (\d+)", run.stdout)
+    cases = re.search(r"(\d+) generated", run.stdout)
+    assert tested is not None, run.stdout[-3000:]
+    assert cases is not None, run.stdout[-3000:]
+    assert int(tested[1]) == len(OPERATIONS) - _ENDLESS, run.stdout[-3000:]
+    assert int(cases[1]) >= _LEAST_CASES, run.stdout[-3000:]
