@@ -118,6 +118,9 @@ class ChatTemplate(Handle[ChatHandle]):
         unknown = options.keys() - _OPTIONS
         if unknown:
             raise InvalidParameterError(min(unknown), "is no option of a chat template")
+        if tools and options.get("tool_choice") not in _OPTIONAL_CALLS:
+            # A call must come, so there is no answer that the schema could be of.
+            options.pop("json_schema", None)
         request = {"messages": messages, "tools": tools, **options}
         try:
             answer = json.loads(_take(shim.lb_chat_render(self.ptr, _to_json(request))))

@@ -119,7 +119,7 @@ class Prompter:
         tokens, options["media"] = self._lay_out(parts)
         options["stop"] = (*_stops(options), *rendered.stops)
         options["preserved_tokens"] = self._preserved(rendered)
-        requests = self._requests(tokens, _with_grammar(params, rendered), options, n)
+        requests = self._requests(tokens, _as_rendered(params, rendered), options, n)
         return PromptRequests(requests, lambda: template.parser(rendered))
 
     def render(self, messages: Conversation, render_options: Mapping[str, Any]) -> RenderedText:
@@ -253,8 +253,17 @@ def _stops(options: Mapping[str, Any]) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
-def _with_grammar(params: SamplingParams, rendered: RenderedPrompt) -> SamplingParams:
-    """Return `params` with the grammar that the template wants (tools, a schema, or theirs)."""
+def _as_rendered(params: SamplingParams, rendered: RenderedPrompt) -> SamplingParams:
+    """Return `params` with the tags of the template's thoughts, and with the grammar that it wants
+    (tools, a schema, or theirs).
+    """
+    params = replace(params, generation_prompt=rendered.generation_prompt)
+    if rendered.thinking_start_tag and rendered.thinking_end_tags:
+        params = replace(
+            params,
+            reasoning_budget_start_tag=rendered.thinking_start_tag,
+            reasoning_budget_end_tags=rendered.thinking_end_tags,
+        )
     if not rendered.grammar:
         return params
     return replace(

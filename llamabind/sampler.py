@@ -139,7 +139,23 @@ def _make(model: "Model", params: SamplingParams, n_history: int) -> GuardedSamp
         llama.llama_sampler_free(chain)
         shim.lb_grammar_free(grammar)
         raise
+    if params.follows_thoughts:
+        _follow_thoughts(handle, params)
     return handle
+
+
+def _follow_thoughts(handle: GuardedSamplerHandle, params: SamplingParams) -> None:
+    spec = {
+        "start": params.reasoning_budget_start_tag,
+        "ends": params.reasoning_budget_end_tags,
+        "budget": params.reasoning_budget_tokens,
+        "message": params.reasoning_budget_message,
+        "prompt_end": params.generation_prompt,
+    }
+    if shim.lb_sampler_follow_thoughts(handle, json.dumps(spec).encode()) != lb_status.LB_OK:
+        error = _error(shim.lb_last_status())
+        shim.lb_sampler_free(handle)
+        raise error
 
 
 def _make_grammar(model: "Model", params: SamplingParams) -> GrammarHandle | None:

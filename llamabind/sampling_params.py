@@ -46,6 +46,9 @@ TRIGGER_KINDS: Final = ("word", "pattern", "pattern_full", "token")
 MAX_DRY_SEQUENCE_BREAKERS: Final = 64
 MAX_LOGIT_BIASES: Final = 65_536
 MAX_INFILL_CANDIDATES: Final = 256
+MAX_THINKING_TAG: Final = 256
+MAX_THINKING_END_TAGS: Final = 8
+MAX_BUDGET_MESSAGE: Final = 4096
 
 _INT_RANGES: Final = {
     "top_k": (-1, INT32_MAX),  # <= 0 keeps the whole vocabulary (llama_sampler_init_top_k)
@@ -54,6 +57,7 @@ _INT_RANGES: Final = {
     "dry_penalty_last_n": (0, INT32_MAX),
     "mirostat": (0, 2),
     "min_keep": (0, INT32_MAX),
+    "reasoning_budget_tokens": (-1, INT32_MAX),
 }
 _FLOAT_RANGES: Final = {
     "temperature": (0.0, FLOAT32_MAX),
@@ -156,6 +160,11 @@ class SamplingParams:
     grammar_triggers: tuple[GrammarTrigger, ...] = ()
     grammar_prefill: str = ""
     ignore_eos: bool = False
+    reasoning_budget_tokens: int = -1
+    reasoning_budget_message: str = ""
+    reasoning_budget_start_tag: str = ""
+    reasoning_budget_end_tags: tuple[str, ...] = ()
+    generation_prompt: str = ""
 
     def __post_init__(self) -> None:
         self.validate()
@@ -176,6 +185,13 @@ class SamplingParams:
         _check_breakers(self.dry_sequence_breakers)
         _check_logit_bias(self.logit_bias)
         self._check_grammar()
+        self._check_thoughts()
+
+    @property
+    def follows_thoughts(self) -> bool:
+        """Whether something depends on where thoughts begin and end, which the tags tell."""
+        has_tags = self.reasoning_budget_start_tag != "" and bool(self.reasoning_budget_end_tags)
+        return has_tags and (self.grammar != "" or self.reasoning_budget_tokens >= 0)
 
     @property
     def is_greedy(self) -> bool:
@@ -207,6 +223,14 @@ class SamplingParams:
         _check_triggers(self.grammar_triggers)
         if self.grammar_lazy and self.grammar and not self.grammar_triggers:
             raise InvalidParameterError("grammar_triggers", "no triggers set for a lazy grammar")
+
+    def _check_thoughts(self) -> None:
+        check_text("generation_prompt", self.generation_prompt)
+        _check_length("reasoning_budget_message", self.reasoning_budget_message, MAX_BUDGET_MESSAGE)
+        _check_length(
+            "reasoning_budget_start_tag", self.reasoning_budget_start_tag, MAX_THINKING_TAG
+        )
+        _check_end_tags(self.reasoning_budget_end_tags)
 
 
 def sampler_names(names: Iterable[object]) -> tuple[str, ...]:
@@ -281,6 +305,24 @@ def _check_logit_bias(logit_bias: object) -> None:
         check_int("logit_bias", token, 0, INT32_MAX)
         if bias != -math.inf:  # bans the token
             check_float("logit_bias", bias, -FLOAT32_MAX, FLOAT32_MAX)
+
+
+def _check_end_tags(tags: object) -> None:
+    name = "reasoning_budget_end_tags"
+    if not isinstance(tags, tuple) or len(tags) > MAX_THINKING_END_TAGS:
+        raise InvalidParameterError(
+            name, f"must be a tuple of at most {MAX_THINKING_END_TAGS} strings"
+        )
+    for tag in tags:
+        _check_length(name, tag, MAX_THINKING_TAG)
+        if not tag:
+            raise InvalidParameterError(name, "an end tag is empty")
+
+
+def _check_length(name: str, text: str, most: int) -> None:
+    check_text(name, text)
+    if len(text.encode(errors="replace")) > most:
+        raise InvalidParameterError(name, f"is longer than {most} bytes")
 
 
 def _check_triggers(triggers: object) -> None:

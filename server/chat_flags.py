@@ -1,7 +1,7 @@
 """The flags of what a chat has unless its request says otherwise."""
 
 from server.flag import Flag
-from server.flag_values import choice, json_object, reasoning_effort, yes_no_or_auto
+from server.flag_values import choice, integer, json_object, reasoning_effort, yes_no_or_auto
 
 CHAT_FLAGS = (
     Flag(
@@ -27,6 +27,22 @@ CHAT_FLAGS = (
         parse=reasoning_effort,
         metavar="LEVEL",
         help="how much is thought, in the template's words: minimal to xhigh, or default",
+    ),
+    Flag(
+        names=("--reasoning-budget",),
+        target="reasoning_budget",
+        env="LLAMA_ARG_THINK_BUDGET",
+        parse=integer(-1, 2**31 - 1),
+        metavar="N",
+        help="tokens that a thought may take; -1 is no limit, 0 ends it at once",
+    ),
+    Flag(
+        names=("--reasoning-budget-message",),
+        target="reasoning_budget_message",
+        env="LLAMA_ARG_THINK_BUDGET_MESSAGE",
+        parse=str,
+        metavar="TEXT",
+        help="what is written before the end of a thought that took too long",
     ),
     Flag(
         names=("--chat-template-kwargs",),

@@ -61,6 +61,9 @@ class ServerConfig:
     enable_thinking: bool | None = None
     reasoning_effort: str | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    # Tokens of a thought; -1 is no limit.
+    reasoning_budget: int = -1
+    reasoning_budget_message: str = ""
     metrics: bool = True
     slots: bool = True
     props: bool = False

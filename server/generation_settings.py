@@ -17,7 +17,11 @@ _DETAILS: Final = frozenset(
         "grammar_prefill",
         "grammar_root",
         "grammar_triggers",
+        "generation_prompt",
         "logit_bias",
+        "reasoning_budget_end_tags",
+        "reasoning_budget_message",
+        "reasoning_budget_start_tag",
     }
 )
 

@@ -172,6 +172,10 @@ def lb_sampler_look_at_best(sampler: GuardedSamplerPtr, n_best: i32) -> None: ..
 
 
 @c_function("llamabind")
+def lb_sampler_follow_thoughts(sampler: GuardedSamplerPtr, spec_json: bytes) -> i32: ...
+
+
+@c_function("llamabind")
 def lb_sampler_free(sampler: GuardedSamplerPtr | None) -> None: ...
 
 

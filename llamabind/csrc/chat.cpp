@@ -112,6 +112,9 @@ common_chat_params apply(const common_chat_templates * templates, common_chat_te
 // What must be constrained is constrained, also where llama.cpp's format for this template left it out.
 void complete_constraints(const lb::chat_request & request, common_chat_params & params, bool & is_prefilled) {
     is_prefilled = !params.grammar.empty() && !params.grammar_lazy;
+    if (params.grammar_lazy && !request.inputs.json_schema.empty()) {
+        lb::invalid("json_schema: this model's chat template has no format that keeps an answer to it");
+    }
     if (!params.grammar.empty()) {
         return;
     }
@@ -121,6 +124,17 @@ void complete_constraints(const lb::chat_request & request, common_chat_params &
         params.grammar = lb::schema_to_grammar(json::parse(request.inputs.json_schema), "json_schema");
     } else if (request.inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED) {
         lb::invalid("tool_choice: this model's chat template has no tool-call format, so a call cannot be forced");
+    }
+}
+
+// Some formats are lazy wherever there are tools, also where none may be called: the answer's is that without any.
+void forget_tools(const common_chat_templates * templates, common_chat_templates_inputs inputs,
+                  common_chat_params & params) {
+    inputs.tools.clear();
+    auto without = apply(templates, std::move(inputs));
+    if (without.generation_prompt == params.generation_prompt) {
+        without.prompt = params.prompt;
+        params         = std::move(without);
     }
 }
 
@@ -160,6 +174,9 @@ json render(const common_chat_templates * templates, const char * request_json) 
     auto request     = lb::read_chat_request(lb::parse_json(request_json, "the request"), templates);
     auto params      = apply(templates, request.inputs);
     bool is_prefilled = false;
+    if (params.grammar_lazy && !request.inputs.json_schema.empty()) {
+        forget_tools(templates, request.inputs, params);
+    }
     complete_constraints(request, params, is_prefilled);
     json result;
     result["prompt"]             = params.prompt;

@@ -215,6 +215,10 @@ void read_constraints(const json & request, lb::chat_request & result) {
     if (may_call && !result.user_grammar.empty()) {
         invalid("grammar: cannot be used together with tools");
     }
+    // The formats of some templates would leave out the schema, of others the tools.
+    if (may_call && has_schema) {
+        invalid("json_schema: response_format cannot be kept where tools may be called: leave out either, or call none");
+    }
     if (has_schema) {
         json schema = request.at("json_schema");
         if (schema.is_object() && schema.empty()) {

@@ -12,6 +12,8 @@ namespace {
 constexpr size_t RESET_STACK = 64 * lb::MiB;
 constexpr size_t FEW_TOKENS  = 64;  // candidates; for more the whole vocabulary is marked
 
+const char SPACES[] = " \t\r\n";
+
 bool is_token_rule(const llama_grammar_stack & stack) {
     return !stack.empty() &&
            (stack.back()->type == LLAMA_GRETYPE_TOKEN || stack.back()->type == LLAMA_GRETYPE_TOKEN_NOT);
@@ -127,6 +129,20 @@ bool lb_grammar::accept(llama_token token) {
     }
     const auto piece = lb::piece_of(vocab_, token);
     return !piece.empty() && piece[0] != 0 && accept_piece(token, piece);
+}
+
+bool lb_grammar::allows_text(const std::string & text) const {
+    const auto begin = text.find_first_not_of(SPACES);
+    if (begin == std::string::npos) {
+        return true;
+    }
+    const lb::token_text characters(text.substr(begin), state_->partial_utf8);
+    return characters.tail.n_remain >= 0 && walk_->follow(begin_walk(), characters) != lb::grammar_walk::DEAD;
+}
+
+bool lb_grammar::accept_text(const std::string & text) {
+    const auto begin = text.find_first_not_of(SPACES);
+    return begin == std::string::npos || accept_piece(LLAMA_TOKEN_NULL, text.substr(begin));
 }
 
 // A trigger whose text does not fit the grammar was none ("<functions" is not "<function"): llama.cpp would throw.

@@ -27,7 +27,9 @@ struct lb_grammar {
 
     void reset();
 
+    bool is_lazy() const { return source_->is_lazy; }
     bool is_waiting() const { return is_waiting_; }
+    bool has_prefill() const { return !source_->prefill.empty(); }
     bool is_complete() const;
 
     // These may throw, and leave the grammar as it was.
@@ -35,6 +37,10 @@ struct lb_grammar {
     bool allows(llama_token token) const;
     bool accept(llama_token token);
     void apply(llama_token_data_array * candidates) const;
+
+    // The same for what a token says behind the end of a thought. Spaces first are not the grammar's.
+    bool allows_text(const std::string & text) const;
+    bool accept_text(const std::string & text);
 
   private:
     struct waiting_token {

@@ -145,6 +145,12 @@ LB_API struct lb_sampler * lb_sampler_init(const struct llama_vocab * vocab, str
 LB_API struct lb_sampler * lb_sampler_clone(const struct lb_sampler * sampler);
 // Promise that the chain, without a grammar, chooses among the `n_best` largest logits; 0 is no promise.
 LB_API void                lb_sampler_look_at_best(struct lb_sampler * sampler, int32_t n_best);
+// Follow the thoughts of the answer, by their tags. `spec_json`: {"start": tag, "ends": [tags], "budget": tokens that
+// a thought may take (-1, the default, is no limit), "message": text, "prompt_end": text that the prompt ends with, in
+// which a thought may have begun}. After `budget` tokens `message` and the first of `ends` are forced, token by token.
+// Within a thought a lazy grammar looks for no triggers; a grammar without prefill begins behind a thought that the
+// prompt opened.
+LB_API int32_t             lb_sampler_follow_thoughts(struct lb_sampler * sampler, const char * spec_json);
 LB_API void                lb_sampler_free(struct lb_sampler * sampler);
 LB_API int32_t             lb_sampler_reset(struct lb_sampler * sampler);
 
@@ -153,7 +159,8 @@ LB_API int32_t lb_sampler_accept(struct lb_sampler * sampler, llama_token token,
 
 // Sample one token for each of `n` different samplers from `logits[i]` (n_vocab floats each; not changed).
 // As common_sampler_sample: run the chain, test the token against the grammar, and if it is refused apply the
-// grammar first and run the chain again. With `accept`, the sampler also accepts its token. out_status[i] is LB_OK,
+// grammar first and run the chain again. Where a grammar is complete and nothing can be chosen, the end is: a token
+// that ends generation, even one that the logits or the chain rule out. With `accept`, the sampler also accepts its token. out_status[i] is LB_OK,
 // LB_GRAMMAR_DEAD_END, LB_GRAMMAR_TOO_COSTLY or LB_ERROR (then out_tokens[i] is LLAMA_TOKEN_NULL, lb_last_error() tells of the first).
 // Uses up to `n_threads` threads. Returns LB_OK if every status is LB_OK, else the first that is not.
 LB_API int32_t lb_sample(struct lb_sampler * const * samplers, const float * const * logits, int32_t n,

@@ -1,6 +1,7 @@
 // Sampling of many sequences in one call, with llama-server's order of grammar and samplers (common_sampler_sample).
 
 #include "grammar.h"
+#include "thought.h"
 
 #include <algorithm>
 #include <atomic>
@@ -9,10 +10,12 @@
 #include <thread>
 
 struct lb_sampler {
-    const llama_vocab *         vocab;
-    llama_sampler *             chain;
-    std::unique_ptr<lb_grammar> grammar;
-    int32_t                     n_best = 0;  // the chain looks at no more than so many; 0 is at all
+    const llama_vocab *          vocab;
+    llama_sampler *              chain;
+    std::unique_ptr<lb_grammar>  grammar;
+    std::unique_ptr<lb::thought> thought;
+    bool                         is_held = false;  // the grammar begins behind the thought that the prompt opens
+    int32_t                      n_best  = 0;      // the chain looks at no more than so many; 0 is at all
 
     lb_sampler(const llama_vocab * vocab, llama_sampler * chain) : vocab(vocab), chain(chain) {}
 
@@ -20,6 +23,16 @@ struct lb_sampler {
     lb_sampler & operator=(const lb_sampler &) = delete;
 
     ~lb_sampler() { llama_sampler_free(chain); }
+
+    // A template's own grammar has the prompt's end in it, and the thoughts; others are of what follows them.
+    void hold_grammar() {
+        is_held = thought && thought->is_inside() && grammar && !grammar->is_waiting() && !grammar->has_prefill();
+    }
+
+    // Whether a lazy grammar found its trigger: what it describes, a call, has no thoughts.
+    bool is_calling() const { return grammar && grammar->is_lazy() && !grammar->is_waiting(); }
+
+    bool is_free() const { return !grammar || grammar->is_waiting() || is_held; }
 };
 
 namespace {
@@ -131,36 +144,117 @@ llama_token run_chain(llama_sampler * chain, candidates & buffer) {
     return selected.logit == -INFINITY ? LLAMA_TOKEN_NULL : selected.id;
 }
 
+// A grammar that is held lets a thought go on, but not end in a token whose rest it does not take, nor without its tag.
+bool is_allowed(const lb_sampler & sampler, llama_token token) {
+    if (!sampler.is_held) {
+        return sampler.is_free() || sampler.grammar->allows(token);
+    }
+    const auto rest = sampler.thought->rest_behind(token);
+    return !llama_vocab_is_eog(sampler.vocab, token) && (rest.empty() || sampler.grammar->allows_text(rest));
+}
+
+void apply_grammar(const lb_sampler & sampler, llama_token_data_array * array) {
+    if (!sampler.is_held) {
+        sampler.grammar->apply(array);
+        return;
+    }
+    for (size_t i = 0; i < array->size; i++) {
+        if (!is_allowed(sampler, array->data[i].id)) {
+            array->data[i].logit = -INFINITY;
+        }
+    }
+}
+
+// The token that ends a thought which took too long, or LLAMA_TOKEN_NULL.
+llama_token forced_token(lb_sampler & sampler) {
+    const auto token = sampler.thought ? sampler.thought->forced() : LLAMA_TOKEN_NULL;
+    if (token != LLAMA_TOKEN_NULL && !sampler.is_held && !is_allowed(sampler, token)) {
+        sampler.thought->give_up();
+        return LLAMA_TOKEN_NULL;
+    }
+    return token;
+}
+
+// What ends an answer whose grammar has come to its end, where nothing that ends one may be chosen (min_tokens, a bias).
+llama_token end_of_grammar(const lb_sampler & sampler) {
+    if (!sampler.is_held && sampler.grammar->is_complete()) {
+        for (const auto token : { llama_vocab_eos(sampler.vocab), llama_vocab_eot(sampler.vocab) }) {
+            if (token != LLAMA_TOKEN_NULL && llama_vocab_is_eog(sampler.vocab, token)) {
+                return token;
+            }
+        }
+    }
+    throw lb::failure(LB_GRAMMAR_DEAD_END, "no token of the vocabulary can continue the grammar");
+}
+
 llama_token sample(lb_sampler & sampler, const float * logits, int32_t n_vocab, candidates & buffer) {
-    const auto * grammar = sampler.grammar.get();
+    const auto forced = forced_token(sampler);
+    if (forced != LLAMA_TOKEN_NULL) {
+        return forced;
+    }
     if (sampler.n_best > 0 && sampler.n_best < n_vocab) {
         fill_best(buffer, logits, n_vocab, static_cast<size_t>(sampler.n_best));
     } else {
         fill(buffer, logits, n_vocab);
     }
     llama_token token = run_chain(sampler.chain, buffer);
-    if (grammar == nullptr || grammar->is_waiting()) {
+    if (sampler.is_free() && !sampler.is_held) {
         if (token == LLAMA_TOKEN_NULL) {
             throw lb::failure(LB_ERROR, "every token is ruled out, by the model's logits or by the samplers");
         }
         return token;
     }
-    if (token != LLAMA_TOKEN_NULL && grammar->allows(token)) {
+    if (token != LLAMA_TOKEN_NULL && is_allowed(sampler, token)) {
         return token;
     }
     fill(buffer, logits, n_vocab);
     llama_token_data_array array{ buffer.data(), buffer.size(), -1, false };
-    grammar->apply(&array);
+    apply_grammar(sampler, &array);
     token = run_chain(sampler.chain, buffer);
-    if (token == LLAMA_TOKEN_NULL || !grammar->allows(token)) {
-        throw lb::failure(LB_GRAMMAR_DEAD_END, "no token of the vocabulary can continue the grammar");
+    return token != LLAMA_TOKEN_NULL && is_allowed(sampler, token) ? token : end_of_grammar(sampler);
+}
+
+[[noreturn]] void refuse(llama_token token) {
+    throw lb::failure(LB_TOKEN_REFUSED, "the grammar does not allow token " + std::to_string(token) + " here");
+}
+
+// A token of a thought, which only a template's own grammar looks at; others get what follows it, and a lazy one also the
+// tag that ends it, for that may be the trigger.
+void think(lb_sampler & sampler, llama_token token) {
+    const bool is_free = sampler.is_free();
+    if (!(is_free ? is_allowed(sampler, token) : sampler.grammar->accept(token))) {
+        refuse(token);
     }
-    return token;
+    const auto end = sampler.thought->think(token);
+    if (!end || !is_free || !sampler.grammar) {
+        return;
+    }
+    if (sampler.is_held) {
+        sampler.is_held = false;
+        sampler.grammar->accept_text(end->rest);
+        return;
+    }
+    for (const auto one : end->tokens) {
+        sampler.grammar->accept(one);
+    }
+}
+
+void accept_generated(lb_sampler & sampler, llama_token token) {
+    if (sampler.thought && sampler.thought->is_inside() && !sampler.is_calling()) {
+        think(sampler, token);
+        return;
+    }
+    if (sampler.grammar && !sampler.grammar->accept(token)) {
+        refuse(token);
+    }
+    if (sampler.thought && !sampler.is_calling()) {
+        sampler.thought->follow(token, sampler.is_free());
+    }
 }
 
 void accept(lb_sampler & sampler, llama_token token, bool is_generated) {
-    if (sampler.grammar && is_generated && !sampler.grammar->accept(token)) {
-        throw lb::failure(LB_TOKEN_REFUSED, "the grammar does not allow token " + std::to_string(token) + " here");
+    if (is_generated) {
+        accept_generated(sampler, token);
     }
     llama_sampler_accept(sampler.chain, token);
 }
@@ -249,12 +343,23 @@ lb_sampler * lb_sampler_clone(const lb_sampler * sampler) {
         auto grammar = sampler->grammar ? std::make_unique<lb_grammar>(*sampler->grammar) : nullptr;
         auto copy    = std::make_unique<lb_sampler>(sampler->vocab, llama_sampler_clone(sampler->chain));
         copy->grammar = std::move(grammar);
+        copy->thought = sampler->thought ? std::make_unique<lb::thought>(*sampler->thought) : nullptr;
+        copy->is_held = sampler->is_held;
         copy->n_best  = sampler->n_best;
         return copy.release();
     });
 }
 
 void lb_sampler_look_at_best(lb_sampler * sampler, int32_t n_best) { sampler->n_best = n_best; }
+
+int32_t lb_sampler_follow_thoughts(lb_sampler * sampler, const char * spec_json) {
+    return lb::guard_status([&] {
+        const auto tags  = lb::read_thought(sampler->vocab, lb::parse_json(spec_json, "the thought's description"));
+        sampler->thought = std::make_unique<lb::thought>(sampler->vocab, tags);
+        sampler->hold_grammar();
+        return LB_OK;
+    });
+}
 
 void lb_sampler_free(lb_sampler * sampler) { delete sampler; }
 
@@ -264,6 +369,10 @@ int32_t lb_sampler_reset(lb_sampler * sampler) {
         if (sampler->grammar) {
             sampler->grammar->reset();
         }
+        if (sampler->thought) {
+            sampler->thought->reset();
+        }
+        sampler->hold_grammar();
         return LB_OK;
     });
 }

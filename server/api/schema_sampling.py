@@ -12,6 +12,7 @@ from llamabind.sampling_params import RANDOM_SEED, SamplingParams, sampler_names
 from server.errors import InvalidRequestError
 
 TokenLimit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+ThinkingBudget = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 AnswerCount = Annotated[int, Meta(ge=1, le=MAX_ANSWERS)]
 LogprobCount = Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -64,6 +65,11 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     grammar: str | None = None
     json_schema: dict[str, Any] | None = None
     ignore_eos: bool | None = None
+    reasoning_budget_tokens: ThinkingBudget | None = None
+    thinking_budget_tokens: ThinkingBudget | None = None
+    reasoning_budget_message: str | None = None
+    reasoning_budget_start_tag: str | None = None
+    reasoning_budget_end_tags: tuple[str, ...] | None = None
     logit_bias: dict[str, Bias] | list[tuple[TokenId | str, Bias]] | None = None
 
     n: AnswerCount | None = None
@@ -143,6 +149,8 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.samplers is not None:
             chosen["samplers"] = sampler_names(self.samplers)
+        if self.reasoning_budget_tokens is None and self.thinking_budget_tokens is not None:
+            chosen["reasoning_budget_tokens"] = self.thinking_budget_tokens
         if self.seed == -1:  # llama-server's way to say random
             chosen["seed"] = RANDOM_SEED
         return SamplingParams(**chosen)

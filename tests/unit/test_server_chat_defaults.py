@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from llamabind import SamplingParams
 from server.api.begin import with_defaults
 from server.config import ServerConfig
 from server.job import ChatPrompt, Job, TextPrompt
@@ -52,3 +53,18 @@ def test_without_flags_nothing_changes(prompt: ChatPrompt | TextPrompt) -> None:
 def test_a_text_is_no_chat() -> None:
     job = Job(prompt=TextPrompt(content="a"))
     assert with_defaults(job, _CONFIG) == job
+
+
+def test_the_servers_budget_is_that_of_chats_that_say_nothing() -> None:
+    config = ServerConfig(reasoning_budget=100, reasoning_budget_message="Enough.")
+
+    def budget(prompt: ChatPrompt | TextPrompt, **asked: Any) -> tuple[int, str]:
+        job = with_defaults(Job(prompt=prompt, sampling=SamplingParams(**asked)), config)
+        return job.sampling.reasoning_budget_tokens, job.sampling.reasoning_budget_message
+
+    chat = ChatPrompt(messages=[])
+    assert budget(chat) == (100, "Enough.")
+    assert budget(chat, reasoning_budget_tokens=-1) == (100, "Enough.")  # as llama-server has it
+    own = {"reasoning_budget_tokens": 0, "reasoning_budget_message": "Stop."}
+    assert budget(chat, **own) == (0, "Stop.")
+    assert budget(TextPrompt(content="a")) == (-1, "")

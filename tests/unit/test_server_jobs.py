@@ -115,6 +115,18 @@ def test_anthropics_system_may_speak_in_between() -> None:
     assert refused.value.param == "messages[1].content[0]"
 
 
+def test_anthropics_thoughts_have_a_budget() -> None:
+    def budget(**fields: Any) -> int:
+        return _anthropic(**fields).sampling.reasoning_budget_tokens
+
+    thinking = {"type": "enabled", "budget_tokens": 2048}
+    assert budget(thinking=thinking) == 2048
+    assert budget(thinking=thinking, reasoning_budget_tokens=5) == 5
+    assert budget(thinking={**thinking, "type": "adaptive"}) == -1
+    assert budget() == -1
+    assert budget(thinking_budget_tokens=7) == 7
+
+
 def test_anthropics_effort_and_strict_tools_mean_what_openais_do() -> None:
     schema = {"type": "object"}
     tool = {"name": "f", "input_schema": schema, "strict": True}

@@ -1,10 +1,12 @@
 """Anthropic's requests as jobs: its blocks become OpenAI's messages."""
 
+import dataclasses
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from llamabind import SamplingParams
 from server.api.anthropic.schema import (
     Conversation,
     HiddenThinkingBlock,
@@ -13,6 +15,7 @@ from server.api.anthropic.schema import (
     MessagesBody,
     OutputConfig,
     TextBlock,
+    Thinking,
     ThinkingBlock,
     ToolChoice,
     ToolResultBlock,
@@ -48,11 +51,20 @@ def messages_job(body: MessagesBody, caller: str) -> Job:
     fields = body.job_fields()
     # They are the same limit here, and this one is required.
     fields["max_tokens"] = body.max_tokens
+    fields["sampling"] = _with_budget(fields["sampling"], body.thinking)
     fields["stop"] += body.stop_sequences or ()
     prompt = chat_prompt(body)
     if body.json_schema is not None:
         prompt = replace(prompt, json_schema=body.json_schema)
     return Job(prompt=prompt, caller=caller, **fields)
+
+
+def _with_budget(sampling: SamplingParams, thinking: Thinking | None) -> SamplingParams:
+    """llama-server's name of the budget goes first."""
+    budget = thinking.budget_tokens if thinking and thinking.type == "enabled" else None
+    if budget is None or sampling.reasoning_budget_tokens >= 0:
+        return sampling
+    return dataclasses.replace(sampling, reasoning_budget_tokens=budget)
 
 
 def chat_prompt(body: Conversation) -> ChatPrompt:

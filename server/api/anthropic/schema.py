@@ -93,7 +93,7 @@ class ToolChoice(msgspec.Struct, frozen=True):
 
 
 class Thinking(msgspec.Struct, frozen=True):
-    """Whether the model thinks first; the budget is not enforced."""
+    """Whether the model thinks first, and how long at most."""
 
     type: Literal["enabled", "disabled", "adaptive"]
     budget_tokens: Count | None = None
