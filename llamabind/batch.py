@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from llamabind._capi import types
 from llamabind.checks import INT32_MAX, check_int
 from llamabind.context_params import MAX_SEQUENCES
 from llamabind.errors import HandleClosedError, InvalidParameterError
+
+_EMPTY: Final = (INT32_MAX, -INT32_MAX - 1, INT32_MAX, -INT32_MAX - 1)
 
 
 class Batch:
@@ -29,6 +31,7 @@ class Batch:
         self.n_seq_max = n_seq_max
         self._n = 0
         self._is_closed = False
+        self._ranges: tuple[int, int, int, int] | None = _EMPTY
         self._max_seq_id = -1
         self._has_shared_token = False
         self._token = np.zeros(n_tokens_max, np.int32)
@@ -65,6 +68,7 @@ class Batch:
             self._add_sequences(index, seq_id)
         self._set_token[index] = token
         self._set_pos[index] = pos
+        self._note(token, token, pos, pos)
         self._set_output[index] = output
         self._n = index + 1
         return index
@@ -90,14 +94,16 @@ class Batch:
         self._seq_id[first:end, 0] = seq_id
         self._n_seq_id[first:end] = 1
         self._output[first:end] = 0
-        if output_last and n:
-            self._output[end - 1] = 1
+        if n:
+            self._note(min(tokens), max(tokens), pos, pos + n - 1)
+            self._output[end - 1] = output_last
         self._n = end
         return first
 
     def clear(self) -> None:
         """Forget all tokens."""
         self._n = 0
+        self._ranges = _EMPTY
         self._max_seq_id = -1
         self._has_shared_token = False
 
@@ -107,17 +113,34 @@ class Batch:
     @property
     def tokens(self) -> NDArray[np.int32]:
         """The token ids, shape (len,); a view."""
+        self._ranges = None  # whoever has it may change them
         return self._token[: self._n]
 
     @property
     def positions(self) -> NDArray[np.int32]:
         """The positions, shape (len,); a view."""
+        self._ranges = None
         return self._pos[: self._n]
 
     @property
     def outputs(self) -> NDArray[np.int8]:
         """1 for every token whose output is wanted, shape (len,); a view."""
         return self._output[: self._n]
+
+    @property
+    def output_flags(self) -> bytes:
+        """A copy of `outputs`."""
+        return self._set_output[: self._n].tobytes()
+
+    @property
+    def token_range(self) -> tuple[int, int]:
+        """The smallest and the largest token id; the batch must not be empty."""
+        return self._range()[:2]
+
+    @property
+    def position_range(self) -> tuple[int, int]:
+        """The first and the last position; the batch must not be empty."""
+        return self._range()[2:]
 
     @property
     def max_seq_id(self) -> int:
@@ -159,6 +182,23 @@ class Batch:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _range(self) -> tuple[int, int, int, int]:
+        # Kept while it is filled: to look for it would be much of what a small step costs.
+        if self._ranges is None:
+            tokens, positions = self._token[: self._n], self._pos[: self._n]
+            return int(tokens.min()), int(tokens.max()), int(positions.min()), int(positions.max())
+        return self._ranges
+
+    def _note(self, lowest: int, highest: int, first: int, last: int) -> None:
+        known = self._ranges
+        if known is not None:
+            self._ranges = (
+                lowest if lowest < known[0] else known[0],
+                highest if highest > known[1] else known[1],
+                first if first < known[2] else known[2],
+                last if last > known[3] else known[3],
+            )
 
     def _add_sequences(self, index: int, seq_ids: Sequence[int]) -> None:
         unique = sorted(set(seq_ids))

@@ -26,7 +26,7 @@ from llamabind.log import native_log
 from llamabind.vector_batch import VectorBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from llamabind.lora import LoraAdapter
     from llamabind.model import Model
@@ -63,7 +63,7 @@ class Context(ContextMemory):
         self._n_vocab = model.n_vocab
         self._logits_type = ctypes.c_float * self._n_vocab
         self._needs_encode = self.has_memory and model.has_encoder
-        self._outputs: NDArray[np.int8] | None = None
+        self._outputs: bytes | None = None
         self._adapters: dict[LoraAdapter, float] = {}
         self._n_positions = model.n_positions
 
@@ -85,7 +85,7 @@ class Context(ContextMemory):
             self._has_pending_update = False
         if code != 0:
             raise decode_error(code, native_log.lines_since(position))
-        self._outputs = batch.outputs.copy()
+        self._outputs = batch.output_flags
 
     def decode_vectors(self, batch: VectorBatch, *, is_causal: bool = True) -> None:
         """Compute vectors in place of tokens, such as a picture's; there are no outputs.
@@ -121,7 +121,7 @@ class Context(ContextMemory):
         code = llama.llama_encode(self.ptr, batch.c_batch)
         if code != 0:
             raise decode_error(code, native_log.lines_since(position))
-        self._outputs = batch.outputs.copy()
+        self._outputs = batch.output_flags
         self._needs_encode = False
 
     def logits_ptr(self, index: int) -> int:
@@ -135,6 +135,24 @@ class Context(ContextMemory):
         if _is_null(pointer):
             raise InvalidParameterError("index", f"token {index} of the batch has no logits")
         return ctypes.addressof(pointer.contents)
+
+    def logits_ptrs(self, indexes: "Sequence[int]") -> list[int]:
+        """Return what logits_ptr does for each of the batch's tokens `indexes`, in one native call.
+
+        They lie one behind the other in the batch's order (llama_get_logits of llama.h). -1 is not
+        taken.
+        """
+        outputs = self._outputs
+        if len(indexes) == 1 or outputs is None:
+            return [self.logits_ptr(index) for index in indexes]
+        for index in indexes:
+            self._check_output(index)
+        pointer = llama.llama_get_logits(self.ptr)
+        if _is_null(pointer):
+            raise InvalidParameterError("index", "the batch has no logits")
+        first = ctypes.addressof(pointer.contents)
+        n_bytes = self._n_vocab * ctypes.sizeof(ctypes.c_float)
+        return [first + outputs.count(1, 0, index) * n_bytes for index in indexes]
 
     def logits(self, index: int) -> NDArray[np.float32]:
         """Return the logits of the batch's token `index`, shape (n_vocab,): a view, not a copy.
@@ -231,12 +249,13 @@ class Context(ContextMemory):
             raise InvalidBatchError(
                 -1, f"sequence {batch.max_seq_id} is not in 0..{self.n_seq_max - 1}"
             )
-        tokens = batch.tokens
-        if tokens.min() < 0 or tokens.max() >= self._n_vocab:
+        lowest, highest = batch.token_range
+        if lowest < 0 or highest >= self._n_vocab:
             raise InvalidBatchError(-1, f"a token is not in 0..{self._n_vocab - 1}")
-        if batch.positions.min() < 0:
-            raise InvalidBatchError(-1, f"position {batch.positions.min()} is negative")
-        if self._n_positions is not None and batch.positions.max() >= self._n_positions:
+        lowest, highest = batch.position_range
+        if lowest < 0:
+            raise InvalidBatchError(-1, f"position {lowest} is negative")
+        if self._n_positions is not None and highest >= self._n_positions:
             last = self._n_positions - 1
             raise InvalidBatchError(-1, f"the model has no position beyond {last}")
         if self._has_streams and batch.has_shared_token:
@@ -270,9 +289,9 @@ class Context(ContextMemory):
         if outputs is None:
             raise InvalidParameterError("index", "there is no output: nothing was decoded")
         if index == -1:
-            has_output = bool(outputs.any())
+            has_output = 1 in outputs
         else:
-            has_output = 0 <= index < outputs.size and bool(outputs[index])
+            has_output = 0 <= index < len(outputs) and outputs[index] == 1
         if not has_output:
             raise InvalidParameterError("index", f"token {index} of the batch has no output")
 

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from llamabind.checkpoint_slots import CheckpointSlotPool
 from llamabind.errors import (
     InvalidParameterError,
@@ -84,8 +86,7 @@ class EngineShape:
     debug: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class EngineStats:
+class EngineStats(msgspec.Struct, frozen=True):
     """A snapshot after a step; read from any thread without asking the engine.
 
     `sequence_steps` is the sum over all steps of the sequences computed in them, `rates` are those
@@ -104,8 +105,8 @@ class EngineStats:
     sequence_steps: int = 0
     longest_sequence: int = 0
     last_step_seconds: float = 0.0
-    rates: StepRates = field(default_factory=StepRates)
-    speculation: SpeculationStats = field(default_factory=SpeculationStats)
+    rates: StepRates = msgspec.field(default_factory=StepRates)
+    speculation: SpeculationStats = msgspec.field(default_factory=SpeculationStats)
 
 
 class EngineCore:

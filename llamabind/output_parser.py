@@ -9,6 +9,7 @@ from llamabind._capi.shim import ParserHandle, TextHandle
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.errors import ChatTemplateError
 from llamabind.handle import Handle
+from llamabind.plain_format import is_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class OutputParser(Handle[ParserHandle]):
     """Parses one answer in the format of the prompt it answers (lb_parser of csrc/llamabind.h).
 
     Made by ChatTemplate.parser. One thread at a time. Text that does not fit the format is no
-    error: see ParsedMessage.is_fallback.
+    error: see ParsedMessage.is_fallback. A stream whose format has content only is not parsed at
+    all: a parse reads the whole answer again, for each token.
     """
 
     def __init__(self, spec: str = "") -> None:
@@ -66,6 +68,7 @@ class OutputParser(Handle[ParserHandle]):
         if not handle:
             raise ChatTemplateError(last_error())
         super().__init__(handle)
+        self._plain: list[str] | None = [] if is_plain(spec) else None
 
     def parse(self, text: str, *, partial: bool = False) -> ParsedMessage:
         """Parse the whole answer so far; does not change the parser.
@@ -81,12 +84,18 @@ class OutputParser(Handle[ParserHandle]):
         Give `final` with the last piece (which may be empty): it ends what could have gone on.
         """
         data = text.encode(errors="replace")
+        if self._plain is not None:
+            _ = self.ptr  # closed is closed
+            self._plain.append(data.decode())
+            return (MessageDelta(content=self._plain[-1]),) if text else ()
         news = _take(shim.lb_parser_feed(self.ptr, data, len(data), final))
         return tuple(_delta(item) for item in news["deltas"])
 
     @property
     def message(self) -> ParsedMessage:
         """The message as fed so far."""
+        if self._plain is not None:
+            return ParsedMessage("".join(self._plain))
         return _message(_take(shim.lb_parser_message(self.ptr)))
 
     def _free(self, handle: ParserHandle) -> None:

@@ -155,10 +155,13 @@ class ModelRunner:
         runs = [SampledRun() for _ in last]
         growing = [(chunk, index, run) for (chunk, index), run in zip(last, runs, strict=True)]
         while growing:
+            pointers = self._context.logits_ptrs(
+                [index + len(run.tokens) for _, index, run in growing]
+            )
             sampled = self._sample(
                 [
-                    (chunk.sequence, run, self._context.logits_ptr(index + len(run.tokens)))
-                    for chunk, index, run in growing
+                    (chunk.sequence, run, pointer)
+                    for (chunk, _, run), pointer in zip(growing, pointers, strict=True)
                 ]
             )
             for (_, _, run), token in zip(growing, sampled, strict=True):
@@ -236,7 +239,7 @@ class ModelRunner:
         sequence = chunk.sequence
         first = end - (chunk.end - chunk.start)
         followers = sequence.tokens[chunk.start + 1 : min(chunk.end + 1, sequence.n_prompt)]
-        addresses = [self._context.logits_ptr(first + i) for i in range(len(followers))]
+        addresses = self._context.logits_ptrs(range(first, first + len(followers)))
         k = sequence.request.prompt_logprobs or 0
         return top_logprobs(addresses, followers, self._model.n_vocab, k)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from llamabind.awaited_prefixes import AwaitedPrefixes
 from llamabind.checkpoint_slots import CheckpointSlotPool
@@ -178,6 +179,8 @@ class Scheduler:
             for running in sorted(self.running, key=lambda running: running.arrival)
             if running.slot is not None and not running.is_decoding
         ]
+        if not prompts:
+            return
         n_streams = sum(running.is_decoding for running in self.running)
         budget = self.budget.n_prompt_tokens(n_streams)
         n_wanted = min(budget, sum(prompt.n_remaining for prompt in prompts))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from array import array
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from llamabind.detokenizer import Detokenizer
 from llamabind.errors import GrammarError

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from llamabind.errors import LlamaError
     from llamabind.media import Medium
@@ -14,8 +16,7 @@ if TYPE_CHECKING:
     from llamabind.slots import Slot
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduledChunk:
+class ScheduledChunk(msgspec.Struct, frozen=True, eq=False):
     """Tokens `start` to `end` of one sequence, computed in this step.
 
     `draft` are guesses of what follows the last token: they are computed behind it, so that those
@@ -76,8 +77,7 @@ class StepPlan:
         return sum(len(chunk.draft) for chunk in self.chunks)
 
 
-@dataclass(frozen=True, slots=True)
-class SampledToken:
+class SampledToken(msgspec.Struct, frozen=True):
     """The token that follows a chunk, with its log-probabilities where they were asked for."""
 
     token: int

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 WINDOW_SECONDS = 10.0
 """Of computing: what was so long ago has a third of its weight left."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepRates:
+class StepRates(msgspec.Struct, frozen=True):
     """Averages over the latest steps, all 0 before the first.
 
     Tokens per second are those of all requests together, while the engine computes: a pause changes

@@ -95,3 +95,24 @@ def test_a_closed_batch_is_an_exception():
     for use in (lambda: batch.add(1, 0, 0), lambda: batch.extend([1], 0, 0), batch.__enter__):
         with pytest.raises(HandleClosedError):
             use()
+
+
+def test_the_ranges_of_tokens_and_positions_follow_what_is_added():
+    with Batch(16) as batch:
+        batch.add(7, 3, 0)
+        batch.extend([9, 2, 5], 10, 1)
+        assert (batch.token_range, batch.position_range) == ((2, 9), (3, 12))
+        batch.clear()
+        batch.extend([], 100, 1)
+        batch.add(-4, -1, 0)
+        assert (batch.token_range, batch.position_range) == ((-4, -4), (-1, -1))
+
+
+def test_what_is_written_into_the_views_counts():
+    with Batch(16) as batch:
+        batch.extend([9, 2, 5], 10, 1)
+        batch.tokens[1] = -8
+        batch.positions[2] = 500
+        assert (batch.token_range, batch.position_range) == ((-8, 9), (10, 500))
+        batch.add(20, 600, 1)
+        assert (batch.token_range, batch.position_range) == ((-8, 20), (10, 600))

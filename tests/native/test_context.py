@@ -71,6 +71,26 @@ def test_logits_are_a_view_by_batch_index(context):
     assert ctypes.c_float.from_address(address + 7 * 4).value == 123.0
 
 
+@pytest.mark.parametrize("layout", ["context", "streams"])
+def test_many_tokens_logits_are_found_in_one_call_where_one_by_one_finds_them(layout, request):
+    context = request.getfixturevalue(layout)
+    # Of sequences of different lengths, which llama.cpp computes in an order of its own.
+    with Batch(64) as batch:
+        for seq_id, n in ((1, 3), (0, 5)):
+            batch.extend(TOKENS[:n], 0, seq_id, output_last=True)
+        batch.outputs[4] = 1
+        context.decode(batch)
+        indexes = [2, 4, 7]
+        expected = [context.logits(index).copy() for index in indexes]
+        found = context.logits_ptrs(indexes)
+        for pointer, row in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(context.logits_at(pointer), row)
+        assert len({row.tobytes() for row in expected}) == 3
+        assert context.logits_ptrs([7]) == [found[2]]
+        with pytest.raises(InvalidParameterError, match="has no output"):
+            context.logits_ptrs([2, 3])
+
+
 @pytest.mark.parametrize("index", [0, 6, -2, 1000])
 def test_a_token_without_output_has_no_logits(context, index):
     _decode(context, TOKENS)
