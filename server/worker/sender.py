@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from server.framing import encode_frame
+from server.framing import UnframeableError, encode_frame
+from server.protocol import Answered, RefusalKind, Refused
 
 MakeMessage: TypeAlias = Callable[[], msgspec.Struct | None]
 
@@ -43,6 +44,19 @@ class FrameSender:
 
     def _write(self, message: msgspec.Struct) -> None:
         try:
-            self._connection.sendall(encode_frame(message))
+            self._connection.sendall(_frame(message))
         except OSError:
             os._exit(0)
+
+
+def _frame(message: msgspec.Struct) -> bytes:
+    """A message as bytes; a result that is too large is a refusal, so that nobody waits for it."""
+    try:
+        return encode_frame(message)
+    except UnframeableError as error:
+        if not isinstance(message, Answered):
+            raise
+        text = f"the result cannot be sent: {error.problem}; ask for less at once"
+        return encode_frame(
+            Refused(request_id=message.request_id, kind=RefusalKind.INVALID, message=text)
+        )
