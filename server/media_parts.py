@@ -1,12 +1,15 @@
 """Content parts on their way to the worker: texts, and pictures and sounds, which are checked."""
 
 import binascii
+from collections.abc import Iterable
 from typing import Any
 
 from llamabind.media_file import read_media_file
 from server.errors import InvalidRequestError
 
 MAX_MEDIUM_BYTES = 20 << 20
+# Each is work for the worker, however small its file is.
+MAX_MEDIA = 128
 
 
 def part_of_text(text: str) -> dict[str, Any]:
@@ -54,6 +57,21 @@ def part_of_bytes(data: bytes, param: str, kind: str) -> dict[str, Any]:
     if file.kind != kind:
         raise _invalid(param, f"expected {kind}, but this is {file.kind}")
     return {"type": "media", "data": data, "param": param}
+
+
+def media_of(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The content parts of all media in a conversation. Raises InvalidRequestError for too many."""
+    media = [
+        part
+        for message in messages
+        if isinstance(content := message.get("content"), list)
+        for part in content
+        if part["type"] == "media"
+    ]
+    if len(media) > MAX_MEDIA:
+        text = f"a request may have {MAX_MEDIA} pictures and sounds"
+        raise _invalid(media[MAX_MEDIA]["param"], text)
+    return media
 
 
 def _decoded(text: str) -> bytes | None:

@@ -18,7 +18,7 @@ from yarl import URL
 
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
-from server.media_parts import part_of_bytes
+from server.media_parts import media_of, part_of_bytes
 
 MAX_BYTES = 10 << 20
 # Of one request: files, their bytes together, and the time for all of them.
@@ -104,15 +104,11 @@ class MediaFetcher:
     async def complete(self, job: Job) -> Job:
         """Return the job with the files themselves. Raises InvalidRequestError naming the part."""
         prompt = job.prompt
-        if not isinstance(prompt, ChatPrompt) or not any(map(_has_url, prompt.messages)):
+        if not isinstance(prompt, ChatPrompt):
             return job
-        wanted = [
-            part
-            for message in prompt.messages
-            if _has_url(message)
-            for part in message["content"]
-            if "url" in part
-        ]
+        wanted = [part for part in media_of(prompt.messages) if "url" in part]
+        if not wanted:
+            return job
         if len(wanted) > MAX_FILES:
             raise _failed(wanted[MAX_FILES]["param"], f"a request may name {MAX_FILES} files")
         fetched = iter(await self._fetch_all(wanted))

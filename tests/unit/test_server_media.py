@@ -15,6 +15,8 @@ from aiohttp.test_utils import TestServer
 from gguf_files import write_gguf
 from server_app import Client, make_app
 
+from server.media_parts import MAX_MEDIA
+
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 30, 20) + bytes(50)
 HUGE = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 9999, 9999) + bytes(50)
 WAV = b"RIFF\0\0\0\0WAVEfmt " + bytes(20)
@@ -120,6 +122,14 @@ async def test_a_picture_of_more_than_20_mb_is_refused(client: Client) -> None:
     )
     assert response.status == 400
     assert "may have 20 MB at most" in (await response.json())["error"]["message"]
+
+
+async def test_a_request_may_have_so_many_pictures(client: Client) -> None:
+    pictures = [image(data_url(PNG))] * (MAX_MEDIA + 1)
+    error = await _refusal(client, body(*pictures))
+    assert error["param"] == f"messages[0].content[{MAX_MEDIA + 1}].image_url"
+    assert f"may have {MAX_MEDIA} pictures" in error["message"]
+    assert (await _answer(client, *pictures[1:])).count("media:") == MAX_MEDIA
 
 
 async def test_what_is_no_sound_is_a_400_that_names_the_field(client: Client) -> None:
