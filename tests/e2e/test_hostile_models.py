@@ -52,9 +52,9 @@ def _load(server: ServerProcess, model_id: str) -> str:
         return "loaded"
     error: dict[str, Any] = document["error"]
     assert error["reason"], document
-    # Where llama.cpp did not say what it disliked, nobody knows whose fault it is.
-    assert status == (500 if error["reason"] == "unknown" else status), document
-    assert status in (*_REFUSALS, 500), document
+    # Never a 500: the file is to blame, and llama.cpp has said for what.
+    assert error["reason"] != "unknown", document
+    assert status in _REFUSALS, document
     assert error["message"]
     assert "Traceback" not in error["message"]
     return str(error["reason"])
@@ -80,5 +80,6 @@ def test_every_file_loads_or_says_why_not_and_healthy_models_go_on(tmp_path: Pat
         assert server.process.poll() is None
         assert _ask(server) == _ANSWER
     assert results["corrupt_file"] > _COUNT // 4, results
-    print(results)
     assert results["timeout"] == 0, results
+    # What the header's reader believes and llama.cpp aborts over.
+    assert results["crashed"] <= _COUNT // 20, results
