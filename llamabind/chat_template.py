@@ -9,13 +9,14 @@ from llamabind import backend
 from llamabind._capi import shim
 from llamabind._capi.shim import ChatHandle, TextHandle, lb_status
 from llamabind._capi.shim_text import last_error, take_text
+from llamabind.call_ids import with_any_call_id
 from llamabind.errors import (
     ChatTemplateError,
     InvalidParameterError,
     LlamaError,
     TemplateRefusedError,
 )
-from llamabind.forced_call import without_talk
+from llamabind.forced_call import with_ended_thought, without_talk
 from llamabind.handle import Handle
 from llamabind.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.sampling_params import GrammarTrigger
@@ -131,8 +132,13 @@ class ChatTemplate(Handle[ChatHandle]):
             self._check_reads_calls()
         if options.get("tool_choice") not in _OPTIONAL_CALLS:
             answer["grammar"] = without_talk(answer["grammar"])
+        if options.get("json_schema") is not None:
+            answer["grammar"] = with_ended_thought(answer["grammar"])
         if not options.get("grammar"):
             answer["grammar"] = mended(answer["grammar"])
+            answer["grammar"], answer["parser"] = with_any_call_id(
+                answer["grammar"], answer["parser"]
+            )
         return _rendered(answer)
 
     def _check_reads_calls(self) -> None:

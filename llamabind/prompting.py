@@ -232,20 +232,28 @@ def is_conversation(prompt: object) -> TypeGuard[Conversation]:
 
 
 def _checked_schemas(render_options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Refuse schemas that could be honoured in part only: that of the answer, and strict tools'.
-
-    That of the answer no template shows, so that it may be completed.
-    """
+    """Complete and check the schemas that must be honoured: that of the answer, strict tools'."""
     schema = render_options.get("json_schema")
     if isinstance(schema, Mapping):
-        schema = completed(schema)
-        check_schema(schema)
-        render_options = {**render_options, "json_schema": schema}
-    for index, tool in enumerate(render_options.get("tools") or ()):
-        function = tool.get("function") or {}
-        if function.get("strict") and isinstance(function.get("parameters"), Mapping):
-            check_schema(function["parameters"], f"tools[{index}].function.parameters")
+        render_options = {**render_options, "json_schema": _checked(schema, "json_schema")}
+    if tools := render_options.get("tools"):
+        checked = [_checked_tool(tool, f"tools[{i}]") for i, tool in enumerate(tools)]
+        render_options = {**render_options, "tools": checked}
     return render_options
+
+
+def _checked_tool(tool: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    function = tool.get("function") or {}
+    if not (function.get("strict") and isinstance(function.get("parameters"), Mapping)):
+        return tool
+    parameters = _checked(function["parameters"], f"{where}.function.parameters")
+    return {**tool, "function": {**function, "parameters": parameters}}
+
+
+def _checked(schema: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    schema = completed(schema)
+    check_schema(schema, where)
+    return schema
 
 
 def _stops(options: Mapping[str, Any]) -> tuple[str, ...]:

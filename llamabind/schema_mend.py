@@ -2,7 +2,8 @@
 
 Of common/json-schema-to-grammar.cpp: the grammar of an integer with one limit of several digits
 allows numbers beyond it (build_min_max_int), that of names beside `properties` broken strings
-(_not_strings), and that of strings halves of surrogate pairs, which count as two characters.
+(_not_strings), that of strings halves of surrogate pairs, which count as two characters, and that
+of dates days which no month has.
 """
 
 from __future__ import annotations
@@ -24,6 +25,17 @@ _CHAR: Final = (
     'char ::= [^"\\\\\\x7F\\x00-\\x1F] | [\\\\] (["\\\\bfnrt] | "u" ([0-9abcefABCEF] [0-9a-fA-F]{3}'
     " | [dD] [0-7] [0-9a-fA-F]{2}))\n",
 )
+_DATE: Final = re.compile(r"^date ::= .*$", re.MULTILINE)
+_YEAR: Final = '[0-9]{3} [1-9] | [0-9]{2} [1-9] "0" | [0-9] [1-9] "00" | [1-9] "000"'
+_DAY: Final = (
+    '( "0" [13578] | "1" [02] ) "-" ( "0" [1-9] | [12] [0-9] | "3" [01] )'
+    ' | ( "0" [469] | "11" ) "-" ( "0" [1-9] | [12] [0-9] | "30" )'
+    ' | "02-" ( "0" [1-9] | "1" [0-9] | "2" [0-8] )'
+)
+_FOURS: Final = '( "0" [48] | [2468] [048] | [13579] [26] )'
+_LEAP_YEAR: Final = f'[0-9]{{2}} {_FOURS} | {_FOURS} "00"'
+# Of the calendar's years 0001 to 9999.
+_REAL_DATE: Final = f'date ::= ( {_YEAR} ) "-" ( {_DAY} ) | ( {_LEAP_YEAR} ) "-02-29"'
 _OTHER_NAMES: Final = re.compile(r'^(\S*additional-k\d* ::= \["\] \( )(.*)$', re.MULTILINE)
 
 
@@ -56,8 +68,9 @@ def completed(schema: Any, depth: int = 0) -> Any:
 
 
 def mended(grammar: str) -> str:
-    """Return the converter's grammar without the broken strings that it allows."""
+    """Return the converter's grammar without the broken strings and dates that it allows."""
     grammar = ("\n" + grammar).replace("\n" + _CHAR[0], "\n" + _CHAR[1])[1:]
+    grammar = _DATE.sub(_REAL_DATE, grammar)
     return _OTHER_NAMES.sub(
         lambda rule: rule[1] + rule[2].replace('[^"', '[^"\\\\\\x7F\\x00-\\x1F'), grammar
     )

@@ -343,6 +343,7 @@ chat_request read_chat_request(const json & request, const common_chat_templates
     auto caps                  = common_chat_templates_get_caps(templates);
     inputs.parallel_tool_calls = get_bool(request, "parallel_tool_calls", caps["supports_parallel_tool_calls"]);
     inputs.force_pure_content  = get_bool(request, "force_pure_content", false);
+    tell_tools(inputs, caps["supports_tools"]);
     return result;
 }
 

@@ -1,5 +1,6 @@
 """Conversations and templates that the chat tests share."""
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -37,6 +38,48 @@ TOOLS = [
         },
     }
 ]
+# A second tool with arguments of every kind; its call has all that JSON, XML or Python must escape.
+ORDER_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "place_order",
+        "description": "Orders things.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "count": {"type": "integer"},
+                "note": {"type": "string"},
+                "address": {
+                    "type": "object",
+                    "properties": {
+                        "lines": {"type": "array", "items": {"type": "string"}},
+                        "is_home": {"type": "boolean"},
+                    },
+                    "required": ["lines", "is_home"],
+                },
+            },
+            "required": ["count", "note", "address"],
+        },
+    },
+}
+ORDER = {
+    "count": 12,
+    "note": 'say "hi" to\nAnn & Bob \\ café',
+    "address": {"lines": ["1, Main St", "x"], "is_home": True},
+}
+
+
+def calls(*named: tuple[str, dict[str, object]]) -> dict[str, object]:
+    """An assistant's message that calls these functions."""
+    made = [
+        {
+            "id": f"abc12345{index}",
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(arguments)},
+        }
+        for index, (name, arguments) in enumerate(named)
+    ]
+    return {"role": "assistant", "content": "", "tool_calls": made}
 
 
 @cache

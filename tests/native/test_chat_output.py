@@ -65,13 +65,25 @@ def _streamed(parser: OutputParser, text: str) -> ParsedMessage:
     return _joined(deltas + list(parser.feed("", final=True)))
 
 
+def _assert_begins(begun: ParsedMessage, whole: ParsedMessage, text: str) -> None:
+    """What is said of the beginning of an answer is true of all of it."""
+    assert not begun.is_fallback, text
+    assert whole.content.startswith(begun.content.rstrip()), text
+    assert whole.reasoning_content.startswith(begun.reasoning_content.rstrip()), text
+    assert len(begun.tool_calls) <= len(whole.tool_calls), text
+    for call, said in zip(whole.tool_calls, begun.tool_calls, strict=False):
+        assert call.name.startswith(said.name), text
+        assert call.arguments.startswith(said.arguments), text
+
+
 def check_every_way(rendered: RenderedPrompt, text: str) -> ParsedMessage:
     """Parse whole, cut at every byte, and streamed by letters; the results must agree."""
     with OutputParser(rendered.parser_spec) as parser:
         data = text.encode()
-        for end in range(len(data)):
-            parser.parse(data[:end].decode(errors="replace"), partial=True)
         whole = parser.parse(text)
+        for end in range(len(data)):
+            begun = data[:end].decode(errors="ignore")
+            _assert_begins(parser.parse(begun, partial=True), whole, begun)
         streamed = _streamed(parser, text)
         assert parser.message == streamed
     assert not whole.is_fallback

@@ -5,7 +5,7 @@ from itertools import takewhile
 from typing import Any
 
 import pytest
-from chat_samples import CALL, TOOLS, USER, template_text, templates
+from chat_samples import ORDER, ORDER_TOOL, TOOLS, USER, calls, template_text, templates
 from test_chat_output import check_every_way
 
 from llamabind.chat_template import ChatTemplate, RenderedPrompt
@@ -27,19 +27,29 @@ ENDS_OF_TURN = (
     "<\uff5cend\u2581of\u2581sentence\uff5c>",
     "<\uff5chy_eos:opensource\uff5c>",
 )
+Calls = tuple[tuple[str, dict[str, Any]], ...]
 PLAIN = {"role": "assistant", "content": "hello"}
 
+WEATHER = ("get_weather", {"city": "Paris"})
+# What is asked for: one call with a text, one with all that must be escaped, two calls at once.
+ONE = (WEATHER,)
+ESCAPED = (("place_order", ORDER),)
+TWO = (WEATHER, ("get_weather", {"city": "Rome"}))
 
-# Reviewed: templates that write calls of the history, but do not read `tools`: their makers put the
-# definitions into a system message, or into a variable of another name (firefunction).
-TELL_NO_TOOLS: set[str] = {
-    "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
-    "deepseek-ai-DeepSeek-V3.1",
-    "fireworks-ai-llama-3-firefunction-v2",
-}
 # Reviewed: what the template writes for a call in the history is not what llama.cpp reads.
-KNOWN_DIFFERENCES = {
-    "upstage-Solar-Open-100B": "the analysis takes the call id of its probe, call00001, as a mark",
+# The grammar has the model write calls as they are read.
+KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
+    "one": {},
+    "escaped": {
+        "ByteDance-Seed-OSS": "the history has an object as Python prints it",
+        "LFM2.5-8B-A1B": "the history has a line break within quotes",
+        "openbmb-MiniCPM5-1B": "the history leaves out an object",
+    },
+    "two": {
+        "MiniMax-M1": "not read as several",
+        "MiniMax-M2": "not read as several",
+        "meetkai-functionary-medium-v3.2": "not read as several",
+    },
 }
 
 
@@ -52,10 +62,12 @@ def _names(*, calls: bool) -> list[str]:
     return names
 
 
-def _written(template: ChatTemplate, asked: RenderedPrompt, options: dict[str, Any]) -> str:
-    """What the history has for CALL, from where the model would begin to write."""
+def _written(
+    template: ChatTemplate, asked: RenderedPrompt, options: dict[str, Any], made: Calls
+) -> str:
+    """What the history has for these calls, from where the model would begin to write."""
     history = {**options, "add_generation_prompt": False}
-    called = template.render([USER, CALL], **history).prompt
+    called = template.render([USER, calls(*made)], **history).prompt
     plain = template.render([USER, PLAIN], **history).prompt
     text = called[_begin(asked, called) :]
     end = plain.rpartition("hello")[2].strip()
@@ -86,55 +98,60 @@ def _ways(asked: RenderedPrompt, text: str) -> list[str]:
     return [text, text.strip(), *(tag + text.strip() for tag in asked.thinking_end_tags)]
 
 
-def _calls_read(asked: RenderedPrompt, text: str) -> bool:
+def _read(asked: RenderedPrompt, text: str) -> list[tuple[str, Any]]:
+    """The calls that come of a text; none if it does not fit the format."""
     with OutputParser(asked.parser_spec) as parser:
         message = parser.parse(text)
-    return bool(message.tool_calls) and not message.is_fallback
+    if message.is_fallback:
+        return []
+    try:
+        return [(call.name, json.loads(call.arguments)) for call in message.tool_calls]
+    except ValueError:
+        return []
 
 
-def _difference(name: str) -> str:
-    """Why the call does not come back, or ""; what comes back is cut at every byte."""
+def _difference(name: str, made: Calls) -> str:
+    """Why the calls do not come back, or ""; what comes back is cut at every byte."""
     for enable_thinking in (False, True):
         with ChatTemplate(None, template_text(name)) as template:
-            options = {"tools": TOOLS, "enable_thinking": enable_thinking}
+            options = {
+                "tools": [*TOOLS, ORDER_TOOL],
+                "enable_thinking": enable_thinking,
+                "parallel_tool_calls": len(made) > 1,
+            }
             asked = template.render([USER], **options)
-            text = _written(template, asked, options)
+            text = _written(template, asked, options, made)
         for way in _ways(asked, text):
-            if _calls_read(asked, way):
-                [call] = check_every_way(asked, way).tool_calls
-                assert (call.name, json.loads(call.arguments)) == (
-                    "get_weather",
-                    {"city": "Paris"},
-                ), name
+            if _read(asked, way) == list(made):
+                check_every_way(asked, way)
                 return ""
     return f"{text!r} does not follow {asked.prompt[-40:]!r}"
 
 
-def test_tools_are_told_and_their_calls_come_back_from_the_history_of_every_template():
+@pytest.mark.parametrize(("kind", "made"), [("one", ONE), ("escaped", ESCAPED)])
+def test_a_call_comes_back_from_the_history_of_every_template(kind: str, made: Calls) -> None:
     names = _names(calls=True)
     assert len(names) >= 60
-    differences: dict[str, str] = {}
-    untold = set()
-    for name in names:
-        with ChatTemplate(None, template_text(name)) as template:
-            told = "get_weather" in template.render([USER], tools=TOOLS).prompt
-            assert told == template.capabilities.supports_tools, name
-        if not told:
-            untold.add(name)
-        if why := _difference(name):
-            differences[name] = why
+    differences = {name: why for name in names if (why := _difference(name, made))}
     print(f"{len(names)} templates; not parsed back: {differences}")
-    assert untold == TELL_NO_TOOLS
-    assert "abc123456" in differences["upstage-Solar-Open-100B"]  # the history's own id
-    assert differences.keys() == KNOWN_DIFFERENCES.keys()
+    assert differences.keys() == KNOWN_DIFFERENCES[kind].keys()
+
+
+def test_two_calls_come_back_from_the_history_of_every_template_that_has_several() -> None:
+    names = []
+    for name in _names(calls=True):
+        with ChatTemplate(None, template_text(name)) as template:
+            if template.capabilities.supports_parallel_tool_calls:
+                names.append(name)
+    assert len(names) >= 50
+    differences = {name: why for name in names if (why := _difference(name, TWO))}
+    print(f"{len(names)} templates; not parsed back: {differences}")
+    assert differences.keys() == KNOWN_DIFFERENCES["two"].keys()
 
 
 @pytest.mark.parametrize("choice", ["auto", "required"])
-def test_templates_that_know_no_calls_get_the_generic_format_or_are_refused(choice):
-    names = _names(calls=False)
-    print(f"without tool calls: {names}")
-    assert names
-    for name in names:
+def test_tools_are_told_by_every_template_or_refused(choice: str) -> None:
+    for name in templates():
         with ChatTemplate(None, template_text(name)) as template:
             try:
                 rendered = template.render([USER], tools=TOOLS, tool_choice=choice)
@@ -142,6 +159,37 @@ def test_templates_that_know_no_calls_get_the_generic_format_or_are_refused(choi
                 refusal = str(error)
                 print(f"{name}: refused, {refusal}")
                 assert "the chat template given has no tool-call format" in refusal
+                assert not template.capabilities.supports_tool_calls
                 continue
-        print(f"{name}: {rendered.format}")
-        assert rendered.grammar, name
+        assert "get_weather" in rendered.prompt, name
+        assert "Tells the weather in a city." in rendered.prompt, name
+        if choice == "required" or not template.capabilities.supports_tool_calls:
+            assert rendered.grammar, name
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        [],
+        [{"role": "system", "content": "Be brief."}],
+        [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}],
+    ],
+)
+def test_a_template_without_a_place_for_tools_has_them_in_its_system_message(
+    system: list[dict[str, Any]],
+) -> None:
+    with ChatTemplate(None, template_text("deepseek-ai-DeepSeek-V3.1")) as template:
+        rendered = template.render([*system, USER], tools=TOOLS)
+        silent = template.render([*system, USER], tools=TOOLS, tool_choice="none")
+    told = "### get_weather\nDescription: Tells the weather in a city.\nParameters: {"
+    assert told in rendered.prompt
+    assert rendered.prompt.count("Be brief.") == len(system)
+    assert rendered.prompt.index(told) < rendered.prompt.index(USER["content"])
+    assert "get_weather" not in silent.prompt
+
+
+def test_calls_of_solar_open_have_ids_of_their_own() -> None:
+    with ChatTemplate(None, template_text("upstage-Solar-Open-100B")) as template:
+        rendered = template.render([USER], tools=TOOLS, tool_choice="required")
+    assert "call00001" not in rendered.grammar
+    assert '[a-zA-Z0-9_-]{1,64} "<|tool_call:name|>"' in rendered.grammar

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llamabind.forced_call import without_talk
+from llamabind.forced_call import with_ended_thought, without_talk
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,16 @@ from llamabind.forced_call import without_talk
 def test_only_text_ahead_of_the_call_goes(root: str, expected: str) -> None:
     rest = 'a ::= "b" until-1 tool-call\n'
     assert without_talk(f"root ::= {root}\n{rest}") == f"root ::= {expected}\n{rest}"
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        ('("<think>" until-6 ("</think>" | ))? space a', '("<think>" until-6 "</think>")? space a'),
+        ("start (thought | )? a", "start (thought | )? a"),
+        ('("<think>" until-4 "</think>")? a', '("<think>" until-4 "</think>")? a'),
+    ],
+)
+def test_a_thought_before_an_answer_ends(root: str, expected: str) -> None:
+    rest = 'a ::= ("b" | )\n'
+    assert with_ended_thought(f"root ::= {root}\n{rest}") == f"root ::= {expected}\n{rest}"
