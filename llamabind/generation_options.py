@@ -24,6 +24,7 @@ class GenerationOptions(TypedDict, total=False):
     max_queue_seconds: float | None
     return_progress: bool
     cache_prompt: bool
+    id_slot: int | None
     timings_per_token: bool
     t_max_predict_ms: int | None
 

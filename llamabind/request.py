@@ -80,8 +80,9 @@ class GenerationRequest:
     longer than `max_queue_seconds` for its first step ends with FinishReason.ERROR.
     `return_progress` brings an output without text after each part of the prompt, and
     `timings_per_token` the timings with every output. Without `cache_prompt` nothing of the prompt
-    is taken from what others computed. Once the answer has a new line it ends `t_max_predict_ms`
-    after its first token.
+    is taken from what others computed. `id_slot` is the sequence id to run in, if nobody runs there
+    when it starts, whatever it holds; ids beyond the last begin anew. Once the answer has a new
+    line it ends `t_max_predict_ms` after its first token.
 
     `media` are pictures and sounds: their vectors are computed in place of the pseudo-tokens, ids
     below 0, that `prompt_tokens` have there (llamabind.media.lay_out makes both). Such a prompt
@@ -104,6 +105,7 @@ class GenerationRequest:
     max_queue_seconds: float | None = None
     return_progress: bool = False
     cache_prompt: bool = True
+    id_slot: int | None = None
     timings_per_token: bool = False
     t_max_predict_ms: int | None = None
 
@@ -113,6 +115,8 @@ class GenerationRequest:
             check_int("max_tokens", self.max_tokens, 0, INT32_MAX)
         check_int("min_tokens", self.min_tokens, 0, INT32_MAX)
         check_int("priority", self.priority, -INT32_MAX, INT32_MAX)
+        if self.id_slot is not None:
+            check_int("id_slot", self.id_slot, 0, INT32_MAX)
         for name in ("logprobs", "prompt_logprobs"):
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), 0, MAX_LOGPROBS)

@@ -280,7 +280,7 @@ class Scheduler:
             return False
         # Where others' prompts went another way; asked before `open` moves what they hold.
         n_common = 0 if self.slots.is_cuttable else self.slots.longest_common(sequence.tokens)
-        slot = self.slots.open(sequence, prefix)
+        slot = self.slots.open(sequence, prefix, sequence.request.id_slot)
         if slot is None:
             return False
         self.waiting.take(sequence)

@@ -111,15 +111,15 @@ class SlotPool:
             return n_free >= max(len(prefix.full.tokens), prefix.n + n_more)
         return n_free >= n_more
 
-    def open(self, owner: Sequence, prefix: Prefix) -> Slot | None:
+    def open(self, owner: Sequence, prefix: Prefix, id_slot: int | None = None) -> Slot | None:
         """Give `owner` a slot that holds `prefix`, or return None if there is none in this step.
 
-        A retained source of which nothing would be lost is taken over; so is one when there is no
-        other slot left.
+        The slot `id_slot` is taken if nobody runs in it. Else a retained source of which nothing
+        would be lost is taken over; so is one when there is no other slot left.
         """
         if prefix.full is not None and not self._can_exchange:
             return None
-        slot = self._slot_for(prefix)
+        slot = self._asked_for(id_slot, prefix) or self._slot_for(prefix)
         if slot is None:
             return None
         if prefix.full is not None:
@@ -239,6 +239,24 @@ class SlotPool:
             if n > best.n or (n == best.n > 0 and slot.is_retained):
                 best = Prefix(n, slot)
         return best
+
+    def _asked_for(self, id_slot: int | None, prefix: Prefix) -> Slot | None:
+        """Return the slot of that id, emptied unless it holds `prefix`; None if it is not free."""
+        slot = None if id_slot is None else self.slots[id_slot % len(self.slots)]
+        if slot is None or slot.owner is not None:
+            return None
+        if slot is prefix.slot and len(slot.tokens) == prefix.n:
+            return slot
+        if slot.cells and not self._can_exchange:
+            return None
+        if slot is prefix.slot:
+            self._save(slot)
+            return slot
+        if prefix.slot is not None and prefix.partial is None and not self.is_cuttable:
+            return None  # what cannot be cut is taken over, not copied
+        if slot.cells:
+            self.evict(slot)
+        return slot
 
     def _slot_for(self, prefix: Prefix) -> Slot | None:
         source = prefix.slot

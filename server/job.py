@@ -73,6 +73,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     return_progress: bool = False
     return_tokens: bool = False
     cache_prompt: bool = True
+    id_slot: int | None = None
     timings_per_token: bool = False
     t_max_predict_ms: int | None = None
     caller: str = ""

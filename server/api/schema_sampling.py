@@ -86,7 +86,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     timings_per_token: bool | None = None
     t_max_predict_ms: Annotated[int, Meta(le=2**31 - 1)] | None = None
     cache_prompt: bool | None = None
-    id_slot: Annotated[int, Meta(ge=-1)] | None = None
+    id_slot: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     lora: list[Any] | None = None
     post_sampling_probs: bool | None = None
     sse_ping_interval: Annotated[int, Meta(le=_YEAR_SECONDS)] | None = None
@@ -128,6 +128,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             # llama-server's 0 and below are no limit.
             "t_max_predict_ms": self.t_max_predict_ms if (self.t_max_predict_ms or 0) > 0 else None,
             "cache_prompt": self.cache_prompt is not False,
+            "id_slot": None if self.id_slot == -1 else self.id_slot,
             "priority": self.priority or 0,
             "max_queue_seconds": self.max_queue_seconds,
         }

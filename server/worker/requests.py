@@ -26,6 +26,7 @@ _REQUEST_FIELDS = (
     "max_queue_seconds",
     "return_progress",
     "cache_prompt",
+    "id_slot",
     "timings_per_token",
     "t_max_predict_ms",
 )

@@ -54,10 +54,10 @@ def test_slots_tell_of_a_running_request_and_then_keep_its_prefix(server: Server
 
 def test_a_slot_survives_a_reload_of_its_model_in_a_file(server: ServerProcess) -> None:
     body = {"model": TINY, "prompt": _STORY, "temperature": 0, "n_predict": 8, "ignore_eos": True}
-    first = server.post("/completion", body | {"cache_prompt": False})
+    first = server.post("/completion", body | {"cache_prompt": False, "id_slot": 1})
+    assert first["id_slot"] == 1
     n_tokens = first["tokens_evaluated"] + first["tokens_predicted"] - 1
-    save = f"/slots/{first['id_slot']}?action=save"
-    saved = server.post(save, {"model": TINY, "filename": "story.bin"})
+    saved = server.post("/slots/1?action=save", {"model": TINY, "filename": "story.bin"})
     assert saved["n_saved"] == n_tokens
     server.post(f"/api/v2/models/{TINY}/unload")
     server.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 1024, "threads": 1})
