@@ -1,7 +1,8 @@
 """Random traffic on an engine for a while: `python scripts/soak.py --seconds 600`.
 
-Requests with shared and own prefixes, all kinds of lengths, samplers and grammars come and go, more
-than fit at once; some are cancelled. At the end every request must have ended exactly once, no KV
+Requests with shared and own prefixes, all kinds of lengths, samplers, grammars and processors come
+and go, more than fit at once, with guesses from their own text; some are cancelled, some wait no
+longer. At the end every request must have ended exactly once, no KV
 cell or sequence may be lost, and memory must not have grown with the number of requests. The test
 run has 30 seconds of it (tests/native/test_soak.py).
 """
@@ -11,10 +12,13 @@ import os
 import random
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from llamabind import Engine, EngineConfig, GenerationRequest, SamplingParams, load_engine
 from llamabind.engine import DEBUG_VARIABLE
@@ -79,6 +83,10 @@ class Soak:
             logprobs=rng.choice((None, None, 3)),
             caller=rng.choice("abc"),
             priority=rng.choice((0, 0, 1)),
+            max_queue_seconds=rng.choice((None, None, 0.0, 0.05, 60.0)),
+            cache_prompt=rng.random() < 0.9,
+            prompt_logprobs=rng.choice((None, None, None, 1)),
+            logits_processors=rng.choice(((), (), (_forbid_odd_tokens,), (_fail_at_times,))),
         )
 
     def _leave(self) -> None:
@@ -93,6 +101,15 @@ class Soak:
                 self.ended[reason] = self.ended.get(reason, 0) + 1
 
 
+def _forbid_odd_tokens(_tokens: Sequence[int], logits: NDArray[np.float32]) -> None:
+    logits[1::2] = -np.inf
+
+
+def _fail_at_times(tokens: Sequence[int], _logits: NDArray[np.float32]) -> None:
+    if len(tokens) % 20 == 0:
+        raise ValueError("a processor of the soak")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=600)
@@ -101,6 +118,7 @@ def main() -> int:
     parser.add_argument("--n-ctx", type=int, default=1024)
     parser.add_argument("--threads", type=int, help="default: tuned while it runs")
     parser.add_argument("--streams", action="store_true", help="KV in streams, not unified")
+    parser.add_argument("--no-drafts", action="store_true", help="no speculative decoding")
     parser.add_argument("model", type=Path, nargs="?", default=BUNDLED)
     arguments = parser.parse_args()
     config = EngineConfig(
@@ -109,6 +127,7 @@ def main() -> int:
         n_batch=256,
         n_threads=arguments.threads,
         kv_unified=not arguments.streams,
+        speculative="off" if arguments.no_drafts else "ngram",
         # So little that it is full when the memory is measured for the first time.
         cache_ram_mib=8,
     )
@@ -122,6 +141,7 @@ def main() -> int:
         soak.run(arguments.seconds * 0.9)
         grown = process.memory_info().rss - before
     print(f"{soak.n_started} requests: {soak.ended}, {soak.n_refused} refused")
+    print(f"{engine.stats.speculation.draft_tokens} tokens were guessed")
     print(f"memory grew by {grown / 1e6:.1f} MB")
     lost = soak.n_started - sum(soak.ended.values())
     if lost or soak.live:

@@ -29,3 +29,6 @@ def test_random_traffic_loses_nothing(layout: list[str]) -> None:
     n_requests, n_refused = int(counts[1]), int(counts[3])
     assert n_requests > 0
     assert n_refused > 0, "the broken grammar among them is refused"
+    guessed = re.search(r"(\d+) tokens were guessed", done.stdout)
+    assert guessed, done.stdout
+    assert int(guessed[1]) > 0
