@@ -217,7 +217,7 @@ void read_constraints(const json & request, lb::chat_request & result) {
     }
     // The formats of some templates would leave out the schema, of others the tools.
     if (may_call && has_schema) {
-        invalid("json_schema: response_format cannot be kept where tools may be called: leave out either, or call none");
+        invalid("json_schema: response_format cannot be kept where tools may be called: leave out one, or call none");
     }
     if (has_schema) {
         json schema = request.at("json_schema");

@@ -175,7 +175,7 @@ llama_token forced_token(lb_sampler & sampler) {
     return token;
 }
 
-// What ends an answer whose grammar has come to its end, where nothing that ends one may be chosen (min_tokens, a bias).
+// What ends an answer whose grammar has come to its end, where nothing that ends one may be chosen (min_tokens).
 llama_token end_of_grammar(const lb_sampler & sampler) {
     if (!sampler.is_held && sampler.grammar->is_complete()) {
         for (const auto token : { llama_vocab_eos(sampler.vocab), llama_vocab_eot(sampler.vocab) }) {
@@ -218,8 +218,8 @@ llama_token sample(lb_sampler & sampler, const float * logits, int32_t n_vocab, 
     throw lb::failure(LB_TOKEN_REFUSED, "the grammar does not allow token " + std::to_string(token) + " here");
 }
 
-// A token of a thought, which only a template's own grammar looks at; others get what follows it, and a lazy one also the
-// tag that ends it, for that may be the trigger.
+// A token of a thought, which only a template's own grammar looks at; others get what follows it, and a lazy one also
+// the tag that ends it, for that may be the trigger.
 void think(lb_sampler & sampler, llama_token token) {
     const bool is_free = sampler.is_free();
     if (!(is_free ? is_allowed(sampler, token) : sampler.grammar->accept(token))) {

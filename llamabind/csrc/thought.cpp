@@ -133,8 +133,15 @@ thought::place thought::find_end(const std::string & text) const {
     return found;
 }
 
+bool thought::is_blank_to(size_t end) const {
+    return is_blank_ && std::all_of(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(end), is_space);
+}
+
 bool thought::is_forcing() const {
-    return is_inside_ && may_force_ && tags_->budget >= 0 && (n_forced_ > 0 || (n_tokens_ >= tags_->budget && !is_cut(recent_)));
+    if (!is_inside_ || !may_force_ || tags_->budget < 0) {
+        return false;
+    }
+    return n_forced_ > 0 || (n_tokens_ >= tags_->budget && !is_cut(recent_));
 }
 
 llama_token thought::forced() const {
@@ -150,16 +157,15 @@ std::string thought::rest_behind(llama_token token) const {
 void thought::follow(llama_token token, bool may_begin) {
     const auto piece = piece_of(vocab_, token);
     push(token, piece);
-    const size_t start    = recent_.find(tags_->start);
-    const bool   is_first = is_blank_ && std::all_of(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(std::min(start, recent_.size())), is_space);
-    if (start != std::string::npos && (may_begin || is_first)) {
+    const size_t start = recent_.find(tags_->start);
+    if (start != std::string::npos && (may_begin || is_blank_to(start))) {
         const auto rest = recent_.substr(start + tags_->start.size());
         begin();
         push(token, rest);
         return;
     }
     const size_t n_kept = open_bytes(recent_, tags_->start.size());
-    is_blank_ = is_blank_ && std::all_of(recent_.begin(), recent_.end() - static_cast<std::ptrdiff_t>(n_kept), is_space);
+    is_blank_           = is_blank_to(recent_.size() - n_kept);
     forget(n_kept);
 }
 

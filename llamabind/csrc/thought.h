@@ -69,7 +69,7 @@ class thought {
     const llama_vocab *                 vocab_;
     std::shared_ptr<const thought_tags> tags_;
     bool                                is_inside_ = false;
-    bool                                is_blank_  = true;  // nothing but spaces was said
+    bool                                is_blank_  = true;  // nothing but spaces was said before recent_
     bool                                may_force_ = true;
     int32_t                             n_tokens_  = 0;     // of this thought
     size_t                              n_forced_  = 0;
@@ -77,6 +77,7 @@ class thought {
     std::vector<recent_token>           recent_tokens_;
 
     bool                         is_forcing() const;
+    bool                         is_blank_to(size_t end) const;
     void                         push(llama_token token, const std::string & piece);
     place                        find_end(const std::string & text) const;
     void                         begin();

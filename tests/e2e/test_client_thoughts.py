@@ -114,3 +114,44 @@ def test_ollamas_client_gets_thoughts_apart_from_the_answer(server: ServerProces
     assert (str(whole.thinking).strip(), whole.content) == (_THOUGHT, _ANSWER)
     assert "".join(line.thinking or "" for line in lines) == whole.thinking
     assert "".join(line.content or "" for line in lines) == _ANSWER
+
+
+def test_a_thought_ends_after_its_budget(openai_client: OpenAI, server: ServerProcess) -> None:
+    grammar = f'root ::= "<think>\\n" [a-z ]+ "</think>\\n\\n" "{_ANSWER}"'
+
+    def think(**budget: Any) -> Any:
+        body = {"grammar": grammar, "temperature": 0, **budget}
+        fields = _fields(extra_body=body, max_tokens=60)
+        return openai_client.chat.completions.create(**fields).choices[0].message
+
+    long = think().reasoning_content.strip()
+    short = think(reasoning_budget_tokens=4)
+    assert short.content == _ANSWER
+    assert long.startswith(short.reasoning_content.strip())
+    assert 0 < len(short.reasoning_content.strip()) < len(long)
+    warned = think(thinking_budget_tokens=4, reasoning_budget_message=" enough")
+    assert warned.reasoning_content.strip() == f"{short.reasoning_content.strip()} enough"
+    assert warned.content == _ANSWER
+    with Anthropic(
+        base_url=f"http://127.0.0.1:{server.port}", api_key="any", max_retries=0
+    ) as client:
+        message = client.messages.create(
+            **_fields(extra_body={"grammar": grammar, "temperature": 0}, max_tokens=60),
+            thinking={"type": "enabled", "budget_tokens": 4},
+        )
+    thought, text = message.content
+    assert (thought.thinking, text.text) == (short.reasoning_content, _ANSWER)
+
+
+def test_a_schema_beside_tools_is_a_400_that_names_it(server: ServerProcess) -> None:
+    function = {"name": "f", "parameters": {"type": "object"}}
+    body = {
+        "model": TINY,
+        "messages": [_QUESTION],
+        "tools": [{"type": "function", "function": function}],
+        "response_format": {"type": "json_object"},
+    }
+    status, document = server.request("POST", "/v1/chat/completions", body)
+    assert status == 400
+    assert document["error"]["param"] == "json_schema"
+    assert "response_format" in document["error"]["message"]
