@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llamabind.embedding_engine import EmbeddingEngine, load_embedding_engine
     from llamabind.engine import Engine, load_engine
     from llamabind.engine_config import EngineConfig
-    from llamabind.engine_core import EngineShape, EngineStats
+    from llamabind.engine_shape import EngineShape, EngineStats
     from llamabind.engine_thread import EngineThread
     from llamabind.errors import GgufError, LlamaError
     from llamabind.gguf_header import GgufHeader, read_gguf_header
@@ -60,8 +60,8 @@ _HOMES = {
     "EmbeddingEngine": "embedding_engine",
     "Engine": "engine",
     "EngineConfig": "engine_config",
-    "EngineShape": "engine_core",
-    "EngineStats": "engine_core",
+    "EngineShape": "engine_shape",
+    "EngineStats": "engine_shape",
     "EngineThread": "engine_thread",
     "FinishReason": "request",
     "Generation": "answers",

@@ -66,6 +66,10 @@ class ComputeThreads:
         """Have the next decode, of `n_tokens`, computed with the right number of threads."""
         self._use(self._fixed(n_tokens) or self._tuner.choose(n_tokens))
 
+    def is_trial(self, n_tokens: int) -> bool:
+        """Whether the decode that `prepare` was called for may be slower than it could be."""
+        return not self._fixed(n_tokens) and self._tuner.is_trial(n_tokens)
+
     def observe(self, n_tokens: int, seconds: float) -> None:
         """Learn from the decode that `prepare` was called for."""
         if not self._fixed(n_tokens):

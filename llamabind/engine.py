@@ -14,7 +14,8 @@ from llamabind.checks import check_float
 from llamabind.compute_threads import ComputeThreads
 from llamabind.context import Context
 from llamabind.engine_config import EngineConfig, usable_cores
-from llamabind.engine_core import EngineCore, EngineShape
+from llamabind.engine_core import EngineCore
+from llamabind.engine_shape import EngineShape
 from llamabind.errors import InvalidParameterError, LlamaError, ModelLoadError
 from llamabind.host_cache import StateSize
 from llamabind.lora import LoraAdapter

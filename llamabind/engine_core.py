@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
 from llamabind.checkpoint_slots import CheckpointSlotPool
+from llamabind.engine_shape import EngineShape, EngineStats
 from llamabind.errors import (
     InvalidParameterError,
     NoKvSlotError,
     PromptTooLongError,
     QueueFullError,
 )
-from llamabind.host_cache import HostCache, StateSize
+from llamabind.host_cache import HostCache
 from llamabind.media import text_tokens
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary
 from llamabind.slot_reports import report_slots
 from llamabind.slots import SlotPool
-from llamabind.speculation import SpeculationStats
-from llamabind.step_budget import LONGEST_GAP, StepBudget
-from llamabind.step_meter import StepMeter, StepRates
+from llamabind.step_budget import StepBudget
+from llamabind.step_meter import StepMeter
 from llamabind.stream_slots import StreamSlotPool
 
 if TYPE_CHECKING:
@@ -48,65 +45,6 @@ class Runner(Protocol):
 
     def run(self, plan: StepPlan) -> StepResult:
         """Carry out the memory operations, decode, and sample where a token follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineShape:
-    """The effective sizes of an engine.
-
-    `n_ctx` is the most tokens one request may use, `n_cells` the pool all share, `n_slots` the
-    sequence ids (running and retained), `n_parallel` how many run at once. Unless `kv_unified` each
-    sequence id has `n_ctx` cells of its own. With `max_waiting` requests waiting no more are taken.
-    With `debug` the books of slots and cells are checked whenever nothing runs.
-
-    `attention_tile` is for devices that compute the attention of so many tokens or more in tiles
-    (ggml's CPU flash attention): a tile walks all cells that any of its tokens sees, so streams
-    would walk each other's. None where they do not. `max_gap` is how many seconds a stream's next
-    token may wait for others' prompts.
-
-    `is_cuttable` is false for models whose memory cannot be cut at any position; there
-    `is_checkpoint_partial` says that a checkpoint is only what cannot be cut. States saved in host
-    memory take up to `cache_ram_bytes`, each about its `state_size`.
-    """
-
-    n_ctx: int
-    n_cells: int
-    n_batch: int
-    n_slots: int
-    n_parallel: int
-    n_vocab: int
-    kv_unified: bool = True
-    is_cuttable: bool = True
-    is_checkpoint_partial: bool = False
-    cache_ram_bytes: int = 0
-    state_size: StateSize = field(default_factory=StateSize)
-    max_waiting: int | None = None
-    attention_tile: int | None = None
-    max_gap: float = LONGEST_GAP
-    debug: bool = False
-
-
-class EngineStats(msgspec.Struct, frozen=True):
-    """A snapshot after a step; read from any thread without asking the engine.
-
-    `sequence_steps` is the sum over all steps of the sequences computed in them, `rates` are those
-    of the latest; `speculation` counts drafts since the load, all 0 without speculative decoding.
-    """
-
-    running: int = 0
-    waiting: int = 0
-    cells_used: int = 0
-    cells_total: int = 0
-    cache_ram_bytes: int = 0
-    steps: int = 0
-    prompt_tokens: int = 0
-    generated_tokens: int = 0
-    cached_tokens: int = 0
-    sequence_steps: int = 0
-    longest_sequence: int = 0
-    last_step_seconds: float = 0.0
-    rates: StepRates = msgspec.field(default_factory=StepRates)
-    speculation: SpeculationStats = msgspec.field(default_factory=SpeculationStats)
 
 
 class EngineCore:
@@ -273,9 +211,10 @@ class EngineCore:
             self._recover_room(plan)
             return
         seconds = self._clock() - started
-        self._scheduler.budget.observe(n_streamed, n_tokens - n_streamed, seconds)
-        if self._speculation is not None:
-            self._speculation.observe_step(n_tokens, seconds)
+        if not result.is_trial:
+            self._scheduler.budget.observe(n_streamed, n_tokens - n_streamed, seconds)
+            if self._speculation is not None:
+                self._speculation.observe_step(n_tokens, seconds)
         last = [chunk for chunk in plan.chunks if chunk.is_last]
         self._scheduler.commit(plan, result)
         self._scheduler.slots.host.confirm(result.saved)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llamabind.engine import Engine
-    from llamabind.engine_core import EngineStats
+    from llamabind.engine_shape import EngineStats
     from llamabind.request import GenerationRequest
     from llamabind.sampling_params import SamplingParams
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from llamabind.chat_template import ChatTemplate
     from llamabind.embedding_config import EmbeddingConfig
     from llamabind.engine_config import EngineConfig
-    from llamabind.engine_core import EngineStats
+    from llamabind.engine_shape import EngineStats
     from llamabind.generation_options import ChatOptions, GenerateOptions, StreamOptions
     from llamabind.model_params import ModelParams
     from llamabind.prompting import PromptRequests

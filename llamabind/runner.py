@@ -81,7 +81,7 @@ class ModelRunner:
                 self._decode_medium(chunk, chunk.medium)
         ends = self._fill_batch(chunks)
         if chunks:
-            self._decode()
+            result.is_trial = self._decode()
         result.saved |= self._memory.carry_out(plan.checkpoints)
         for chunk, end in zip(chunks, ends, strict=True):
             if chunk.sequence.wants_prompt_logprobs:
@@ -91,13 +91,16 @@ class ModelRunner:
         result.sampled = self._sample_runs(last)
         return result
 
-    def _decode(self) -> None:
+    def _decode(self) -> bool:
+        """Compute the batch; whether with threads whose number was only tried."""
         n_tokens = len(self._batch)
         self._threads.prepare(n_tokens)
+        is_trial = self._threads.is_trial(n_tokens)
         started = time.perf_counter()
         self._context.decode(self._batch)
         self._context.synchronize()
         self._threads.observe(n_tokens, time.perf_counter() - started)
+        return is_trial
 
     def _decode_medium(self, chunk: ScheduledChunk, medium: Medium) -> None:
         part = medium.embeddings[chunk.start - medium.start : chunk.end - medium.start]

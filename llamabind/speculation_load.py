@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llamabind.engine_config import EngineConfig
-    from llamabind.engine_core import EngineShape
+    from llamabind.engine_shape import EngineShape
     from llamabind.speculation import Drafter
 
 logger = logging.getLogger(__name__)

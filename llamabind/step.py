@@ -107,9 +107,11 @@ class StepResult:
 
     `sampled` has one run for each chunk with `is_last`, in order. `prompt_logprobs` are of the
     tokens after those of a chunk, by request id. `saved` has the size in bytes of each state that
-    was saved, by its id.
+    was saved, by its id. `is_trial` says that its time is no measure: another number of threads was
+    tried.
     """
 
     sampled: list[SampledRun] = field(default_factory=list)
     prompt_logprobs: dict[str, list[TokenLogprob]] = field(default_factory=dict)
     saved: dict[int, int] = field(default_factory=dict)
+    is_trial: bool = False

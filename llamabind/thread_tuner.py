@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-_EXPLORE_EVERY = 24
-"""Steps between two looks at another thread count: they cost a percent or two at most."""
-
-_FIRST_LOOKS = 3
-"""Looks that come early, so that a busy machine is noticed within the first answers."""
-
 _EARLY_EVERY = 6
+"""Steps to the first look at another thread count where nothing was measured beforehand."""
+
+_EXPLORE_EVERY = 24
+_LONGEST_PATIENCE = 1536
+"""Steps between two looks. One that finds nothing better makes them twice as many, one that finds
+something much worse four times: a look may cost as much as two steps.
+"""
+
+_MUCH_WORSE = 1.5
+_FARTHEST = 2
 _WEIGHT = 0.25
 _MARGIN = 0.95
 """Another count must be this much better: noise must not make it swing."""
@@ -27,9 +31,10 @@ class _Regime:
     """What is known of steps of about one size."""
 
     best: int
+    steps_until_look: int
+    patience: int
     seconds_per_token: float | None = None
     ratios: dict[int, float] = field(default_factory=dict)
-    steps_until_look: int = _EARLY_EVERY
     looks: int = 0
     n_slow: int = 0
     trial: int | None = None
@@ -49,16 +54,23 @@ class ThreadTuner:
     def __init__(self, n_max: int) -> None:
         self.counts = thread_counts(n_max)
         self._first_choice = {True: n_max, False: n_max}
+        self._first_look = {True: _EARLY_EVERY, False: _EARLY_EVERY}
         self._regimes: dict[int, _Regime] = {}
 
     def start_with(self, n_tokens: int, n_threads: int) -> None:
         """Begin with `n_threads` for steps like one of `n_tokens`, as measured beforehand."""
-        self._first_choice[n_tokens >= _PROMPT_TOKENS] = n_threads
+        is_prompt = n_tokens >= _PROMPT_TOKENS
+        self._first_choice[is_prompt] = n_threads
+        self._first_look[is_prompt] = _EXPLORE_EVERY
 
     def choose(self, n_tokens: int) -> int:
         """Return the threads for a step of `n_tokens`."""
         regime = self._regime(n_tokens)
         return regime.best if regime.trial is None else regime.trial
+
+    def is_trial(self, n_tokens: int) -> bool:
+        """Whether a step of `n_tokens` is computed to learn, maybe slower than it could be."""
+        return self._regime(n_tokens).trial is not None
 
     def observe(self, n_tokens: int, seconds: float) -> None:
         """Learn from the step that was computed with what `choose` said."""
@@ -79,8 +91,10 @@ class ThreadTuner:
         key = min(n_tokens.bit_length(), 7)
         regime = self._regimes.get(key)
         if regime is None:
-            first = self._first_choice[n_tokens >= _PROMPT_TOKENS]
-            regime = self._regimes[key] = _Regime(best=first)
+            is_prompt = n_tokens >= _PROMPT_TOKENS
+            n_steps = self._first_look[is_prompt]
+            regime = _Regime(self._first_choice[is_prompt], n_steps, n_steps)
+            self._regimes[key] = regime
         return regime
 
     def _observe_best(self, regime: _Regime, cost: float) -> None:
@@ -93,30 +107,39 @@ class ThreadTuner:
         if regime.n_slow == 2:
             regime.seconds_per_token = cost
             regime.n_slow = 0
+            regime.patience = _EARLY_EVERY
             regime.ratios.clear()
             self._begin_trial(regime, prefer_fewer=True)
         elif regime.steps_until_look <= 0:
             self._begin_trial(regime)
 
     def _begin_trial(self, regime: _Regime, *, prefer_fewer: bool = False) -> None:
-        position = self.counts.index(regime.best)
-        fewer = self.counts[max(position - 1, 0) : position]
-        more = self.counts[position + 1 : position + 2]
-        neighbours = fewer + more
-        regime.trial = neighbours[0 if prefer_fewer else regime.looks % len(neighbours)]
+        candidates = self._near(regime.best)
+        regime.trial = candidates[0 if prefer_fewer else regime.looks % len(candidates)]
         regime.trial_steps = 0
         regime.looks += 1
 
+    def _near(self, count: int) -> list[int]:
+        """Return the counts that are up to two away, the nearest and smaller ones first: what is
+        best may lie behind one that is no better.
+        """
+        here = self.counts.index(count)
+        others = [at for at in range(len(self.counts)) if 0 < abs(at - here) <= _FARTHEST]
+        return [self.counts[at] for at in sorted(others, key=lambda at: (abs(at - here), at))]
+
     def _end_trial(self, regime: _Regime, count: int, cost: float) -> None:
         assert regime.seconds_per_token is not None, "a trial follows ordinary steps"
-        ratio = _blend(regime.ratios.get(count), cost / regime.seconds_per_token)
+        now = cost / regime.seconds_per_token
         is_known = count in regime.ratios
-        regime.ratios[count] = ratio
+        ratio = regime.ratios[count] = _blend(regime.ratios.get(count), now)
         regime.trial = None
-        early = regime.looks < _FIRST_LOOKS
-        # Promising but seen once: look again soon.
-        soon = early or (ratio < _MARGIN and not is_known)
-        regime.steps_until_look = _EARLY_EVERY if soon else _EXPLORE_EVERY
+        if now < _MARGIN:
+            # Promising, whatever it was before: look again soon.
+            regime.patience = _EARLY_EVERY
+        else:
+            longer = (4 if now > _MUCH_WORSE else 2) * regime.patience
+            regime.patience = min(max(longer, _EXPLORE_EVERY), _LONGEST_PATIENCE)
+        regime.steps_until_look = regime.patience
         if ratio < _MARGIN and is_known:
             regime.best = count
             regime.seconds_per_token = cost

@@ -7,7 +7,8 @@ import threading
 import pytest
 from fake_runner import N_VOCAB, FakeRunner, FakeVocabulary
 
-from llamabind.engine_core import EngineCore, EngineShape
+from llamabind.engine_core import EngineCore
+from llamabind.engine_shape import EngineShape
 from llamabind.engine_thread import EngineThread
 from llamabind.errors import EngineStoppedError, PromptTooLongError
 from llamabind.request import FinishReason, GenerationRequest

@@ -60,6 +60,37 @@ def test_small_and_large_steps_are_tuned_apart():
     assert chosen == [2, 4]
 
 
+def _cost(tuner: ThreadTuner, seconds: dict[int, float], n_steps: int, n_tokens: int) -> float:
+    """How much longer than with the best count alone, as a part of it."""
+    total = 0.0
+    for _ in range(n_steps):
+        n_threads = tuner.choose(n_tokens)
+        total += seconds[n_threads]
+        tuner.observe(n_tokens, seconds[n_threads])
+    return total / (n_steps * min(seconds.values())) - 1
+
+
+@pytest.mark.parametrize(
+    ("one_thread", "n_steps", "limit"),
+    [(1.9, 64, 0.03), (1.9, 192, 0.02), (1.9, 2000, 0.005), (1.2, 192, 0.01), (1.2, 2000, 0.005)],
+)
+def test_looking_at_what_is_worse_costs_little(one_thread, n_steps, limit):
+    tuner = ThreadTuner(2)
+    tuner.start_with(16, 2)
+    assert _cost(tuner, {1: one_thread, 2: 1.0}, n_steps, 16) <= limit
+
+
+def test_a_trial_says_that_it_is_one():
+    tuner = ThreadTuner(2)
+    n_trials = 0
+    for _ in range(200):
+        is_trial = tuner.is_trial(1)
+        assert is_trial == (tuner.choose(1) == 1)
+        n_trials += is_trial
+        tuner.observe(1, 1.0 if is_trial else 0.5)
+    assert 0 < n_trials <= 8
+
+
 def test_one_core_leaves_nothing_to_tune():
     assert _serve(ThreadTuner(1), {1: 50}, 100) == {1: 100}
 
