@@ -15,7 +15,7 @@ from llamabind.memory_ops import (
     SaveState,
     Truncate,
 )
-from llamabind.request import GenerationRequest
+from llamabind.request import GenerationRequest, TokenLogprob
 from llamabind.step import SampledRun, SampledToken, ScheduledChunk, StepPlan, StepResult
 
 N_VOCAB = 256
@@ -160,6 +160,8 @@ class FakeRunner:
             assert chunk.is_last or not chunk.draft, "a draft behind an unfinished prompt"
             held.extend([token] for token in chunk.draft)
             self.read[seq_id] = [*read, *chunk.draft]
+            if chunk.sequence.wants_prompt_logprobs:
+                result.prompt_logprobs[chunk.sequence.request_id] = _prompt_logprobs(chunk)
             if chunk.is_last:
                 result.sampled.append(self._sample(chunk, read))
         self.n_computed += plan.n_tokens
@@ -190,6 +192,13 @@ class FakeRunner:
     @property
     def n_cells_used(self) -> int:
         return len({id(cell) for held in self.kv.values() for cell in held})
+
+
+def _prompt_logprobs(chunk: ScheduledChunk) -> list[TokenLogprob]:
+    """Those of the tokens after the chunk's, as far as they are prompt."""
+    sequence = chunk.sequence
+    following = sequence.tokens[chunk.start + 1 : min(chunk.end + 1, sequence.n_prompt)]
+    return [TokenLogprob(token, -1.0) for token in following]
 
 
 def _check_media(chunk: ScheduledChunk) -> None:

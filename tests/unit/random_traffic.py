@@ -13,8 +13,9 @@ from fake_runner import FakeRunner
 
 from llamabind import awaited_prefixes, checkpoints, slots, stream_slots
 from llamabind.engine_core import EngineCore
-from llamabind.request import FinishReason, RequestOutput
+from llamabind.request import ErrorCode, FinishReason, RequestOutput
 from llamabind.speculation import Speculation
+from llamabind.step import StepPlan, StepResult
 
 
 @contextmanager
@@ -29,15 +30,48 @@ def short_is_long_enough(shortest: int) -> Iterator[None]:
         yield
 
 
+STOPS = range(33, 97)
+"""Printable bytes, and so tokens: one of three or four ends an answer that has them as stops."""
+
+
+class StepClock:
+    """Stands still but in steps, which take time by the tokens that they compute."""
+
+    def __init__(self, seconds_per_token: float) -> None:
+        self._seconds = 0.0
+        self._per_token = seconds_per_token
+
+    def __call__(self) -> float:
+        return self._seconds
+
+    def time(self, runner: FakeRunner) -> None:
+        compute = runner.run
+
+        def run(plan: StepPlan) -> StepResult:
+            self._seconds += plan.n_tokens * self._per_token
+            return compute(plan)
+
+        runner.run = run
+
+
 @dataclass(frozen=True)
 class Arrival:
-    """One request of random traffic: when it comes, what it asks, when its client goes away."""
+    """One request of random traffic: when it comes, what it asks, when its client goes away.
+
+    With `stops` a third of all tokens end its answer.
+    """
 
     delay: int
     prompt: list[int]
     max_tokens: int | None
     cancel_after: int | None
     caller: str
+    priority: int = 0
+    max_queue_seconds: float | None = None
+    stops: bool = False
+    cache_prompt: bool = True
+    prompt_logprobs: int | None = None
+    id_slot: int | None = None
 
 
 class Traffic:
@@ -54,7 +88,16 @@ class Traffic:
     def arrive(self, request_id: str, arrival: Arrival) -> None:
         self.advance(arrival.delay)
         request = make_request(
-            request_id, arrival.prompt, arrival.max_tokens, caller=arrival.caller
+            request_id,
+            arrival.prompt,
+            arrival.max_tokens,
+            caller=arrival.caller,
+            priority=arrival.priority,
+            max_queue_seconds=arrival.max_queue_seconds,
+            stop=tuple(map(chr, STOPS)) if arrival.stops else (),
+            cache_prompt=arrival.cache_prompt,
+            prompt_logprobs=arrival.prompt_logprobs,
+            id_slot=arrival.id_slot,
         )
         submit(self.engine, request)
         if arrival.cancel_after is not None:
@@ -69,6 +112,8 @@ class Traffic:
                 self._runner.refuse_next = self._step % self._no_room_every == 0
             for output in self.engine.step():
                 self.outputs.setdefault(output.request_id, []).append(output)
+            # Between two steps the books are in order, and whoever has ended is forgotten.
+            self.engine.check_idle()
 
     def finish(self, max_steps: int = 3_000) -> None:
         while self.engine.has_work:
@@ -81,17 +126,24 @@ def assert_answered(arrival: Arrival, outputs: list[RequestOutput], n_ctx: int) 
     reasons = [output.finish_reason for output in outputs]
     assert [reason for reason in reasons if reason is not None] == reasons[-1:]
     tokens, reason = expected_answer(arrival.prompt, arrival.max_tokens, n_ctx)
+    stop = next((i for i, token in enumerate(tokens) if token in STOPS), None)
+    if arrival.stops and stop is not None:
+        tokens, reason = tokens[: stop + 1], FinishReason.STOP
     if reasons[-1] is FinishReason.ABORT:
         assert arrival.cancel_after is not None
         assert tokens_of(outputs) == tokens[: len(tokens_of(outputs))]
     else:
         assert (tokens_of(outputs), reasons[-1]) == (tokens, reason)
+        told = [each.token for output in outputs for each in output.prompt_logprobs]
+        assert told == (arrival.prompt[1:] if arrival.prompt_logprobs is not None else [])
+    if not arrival.cache_prompt or arrival.prompt_logprobs is not None:
+        assert outputs[-1].usage.cached_tokens == 0
 
 
 @dataclass(frozen=True)
 class Sizes:
     """An engine, how often its drafts are wrong (None: it makes none), and every how many steps its
-    memory has no room although we counted some (None: never).
+    memory has no room although we counted some (None: never). A step takes `seconds_per_token`.
     """
 
     n_ctx: int
@@ -105,6 +157,7 @@ class Sizes:
     wrong_every: int | None
     no_room_every: int | None = None
     attention_tile: int | None = None
+    seconds_per_token: float = 0.0
 
 
 def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
@@ -113,8 +166,10 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
     wrong_every = sizes.wrong_every
     if wrong_every is not None:
         speculation = Speculation(FakeDrafter(lambda n: n % wrong_every == 0), n_max=8)
+    clock = StepClock(sizes.seconds_per_token)
     engine, runner = make_engine(
         sizes.n_ctx,
+        clock=clock,
         n_parallel=sizes.n_parallel,
         n_slots=sizes.n_parallel + sizes.n_retained,
         n_batch=sizes.n_batch,
@@ -125,6 +180,7 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
         attention_tile=sizes.attention_tile,
         speculation=speculation,
     )
+    clock.time(runner)
     traffic = Traffic(engine, runner, sizes.no_room_every)
     requests = {f"r{number}": arrival for number, arrival in enumerate(arrivals)}
     for request_id, arrival in requests.items():
@@ -135,7 +191,10 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
     assert set(traffic.outputs) == set(requests)
     for request_id, arrival in requests.items():
         outputs = traffic.outputs[request_id]
-        if outputs[-1].finish_reason is FinishReason.ERROR:
+        if outputs[-1].error_code is ErrorCode.QUEUE_TIMEOUT:
+            assert arrival.max_queue_seconds is not None
+            assert tokens_of(outputs) == []
+        elif outputs[-1].finish_reason is FinishReason.ERROR:
             # Who finds no room though nobody else runs and nothing is retained is told so.
             assert sizes.no_room_every is not None
             assert "no room" in (outputs[-1].error or "")

@@ -26,6 +26,7 @@ def _sizes(random: Random) -> Sizes:
         wrong_every=random.choice([None, None, 1, 2, 3]),
         no_room_every=random.choice([None, None, 3, 7]),
         attention_tile=random.choice([None, 2, 5]),
+        seconds_per_token=random.choice([0.0, 0.001, 0.1]),
     )
 
 
@@ -37,6 +38,12 @@ def _arrival(random: Random) -> Arrival:
         max_tokens=random.choice([None, 0, 1, 3, 6]),
         cancel_after=random.choice([None, None, 0, 1, 4]),
         caller=random.choice(["", "x"]),
+        priority=random.choice([0, 0, 1]),
+        max_queue_seconds=random.choice([None, None, None, 0.0, 0.3]),
+        stops=random.random() < 0.2,
+        cache_prompt=random.random() < 0.8,
+        prompt_logprobs=random.choice([None, None, None, 0]),
+        id_slot=random.choice([None, None, 0, 1, 5]),
     )
 
 

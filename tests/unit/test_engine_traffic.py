@@ -28,6 +28,12 @@ _ARRIVALS = st.lists(
         max_tokens=st.one_of(st.none(), st.integers(0, 20)),
         cancel_after=st.one_of(st.none(), st.integers(0, 12)),
         caller=st.sampled_from(["", "x", "y"]),
+        priority=st.integers(0, 1),
+        max_queue_seconds=st.sampled_from([None, None, 0.0, 1.0, 30.0]),
+        stops=st.booleans(),
+        cache_prompt=st.booleans(),
+        prompt_logprobs=st.sampled_from([None, None, 0]),
+        id_slot=st.one_of(st.none(), st.integers(0, 7)),
     ),
     min_size=1,
     max_size=10,
@@ -45,8 +51,11 @@ _SIZES = st.builds(
     cache_ram_bytes=st.sampled_from([0, 40, 150, 10_000]),
     is_checkpoint_partial=st.booleans(),
     wrong_every=st.one_of(st.none(), st.integers(1, 9)),
-    no_room_every=st.one_of(st.none(), st.integers(2, 9)),
+    # Every second time it would always be the streams', where they take turns with prompts.
+    no_room_every=st.sampled_from([None, 3, 5, 7, 9]),
     attention_tile=st.one_of(st.none(), st.integers(2, 12)),
+    # Of the last one so much that a step has room for the fewest prompt tokens only.
+    seconds_per_token=st.sampled_from([0.0, 0.001, 0.1]),
 )
 
 
