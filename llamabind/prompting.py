@@ -235,7 +235,9 @@ def _checked_schemas(render_options: Mapping[str, Any]) -> Mapping[str, Any]:
     """Complete and check the schemas that must be honoured: that of the answer, strict tools'."""
     schema = render_options.get("json_schema")
     if isinstance(schema, Mapping):
-        render_options = {**render_options, "json_schema": _checked(schema, "json_schema")}
+        schema = completed(schema)
+        check_schema(schema)
+        render_options = {**render_options, "json_schema": schema}
     if tools := render_options.get("tools"):
         checked = [_checked_tool(tool, f"tools[{i}]") for i, tool in enumerate(tools)]
         render_options = {**render_options, "tools": checked}
@@ -246,14 +248,9 @@ def _checked_tool(tool: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     function = tool.get("function") or {}
     if not (function.get("strict") and isinstance(function.get("parameters"), Mapping)):
         return tool
-    parameters = _checked(function["parameters"], f"{where}.function.parameters")
+    parameters = completed(function["parameters"], 1)  # the arguments are not the whole
+    check_schema(parameters, f"{where}.function.parameters")
     return {**tool, "function": {**function, "parameters": parameters}}
-
-
-def _checked(schema: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    schema = completed(schema)
-    check_schema(schema, where)
-    return schema
 
 
 def _stops(options: Mapping[str, Any]) -> tuple[str, ...]:

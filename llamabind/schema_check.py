@@ -137,6 +137,8 @@ class _Checker:
     def _object(self, node: Schema, path: str, depth: int) -> None:
         _only(node, path, "object", ("properties", "required", "additionalProperties"))
         properties = node.get("properties", {})
+        if depth == 0:
+            _refuse_empty_name(properties, path)
         for name in node.get("required", ()):
             if name not in properties:
                 raise InvalidParameterError(f"{path}/required", f"{name!r} is not in properties")
@@ -208,6 +210,8 @@ class _Checker:
                 raise InvalidParameterError(
                     f"{place}/additionalProperties", "has no effect within allOf"
                 )
+            if depth == 0:
+                _refuse_empty_name(part.get("properties", {}), place)
             if shared := names & set(part.get("properties", {})):
                 raise InvalidParameterError(place, f"describes {min(shared)!r} once more")
             names |= set(part.get("properties", {}))
@@ -283,6 +287,12 @@ def _key_of_low(node: Schema) -> str:
 
 def _key_of_high(node: Schema) -> str:
     return "maximum" if "maximum" in node else "exclusiveMaximum"
+
+
+def _refuse_empty_name(properties: Any, path: str) -> None:
+    """The rule of such a member of the whole is named "root", and taken for that of the whole."""
+    if "" in properties:
+        raise InvalidParameterError(f"{path}/properties/", "the empty name cannot be told here")
 
 
 def _check_names(properties: Any, path: str) -> None:

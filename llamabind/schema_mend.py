@@ -50,7 +50,8 @@ def completed(schema: Any, depth: int = 0) -> Any:
     """Return a schema with the same meaning that the converter gets right.
 
     Integers with one limit get the other, which no grammar of them goes beyond; `true` becomes an
-    empty schema.
+    empty schema. An outermost object (depth 0) with a member of no name is the only alternative of
+    another: the rules of the member and of the whole would have one name.
     """
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return schema
@@ -64,7 +65,8 @@ def completed(schema: Any, depth: int = 0) -> Any:
     for key in _MEMBERS:
         if isinstance(schema.get(key), Mapping):
             result[key] = {name: _child(child, depth) for name, child in schema[key].items()}
-    return result | _other_limit(schema)
+    result |= _other_limit(schema)
+    return _enclosed(result) if depth == 0 else result
 
 
 def mended(grammar: str) -> str:
@@ -85,6 +87,14 @@ def limits(schema: Mapping[str, Any]) -> tuple[float | None, float | None]:
     if high is None and below is not None:
         high = -(-below // 1) - 1
     return (None if low is None else -(-low // 1)), (None if high is None else high // 1)
+
+
+def _enclosed(schema: dict[str, Any]) -> dict[str, Any]:
+    members = schema.get("properties")
+    if not isinstance(members, Mapping) or "" not in members:
+        return schema
+    definitions = {key: schema.pop(key) for key in ("$defs", "definitions") if key in schema}
+    return {"anyOf": [schema], **definitions}
 
 
 def _child(child: Any, depth: int) -> Any:

@@ -246,6 +246,7 @@ def test_another_rule_can_be_the_root(gpt2):
         ({"type": "integer", "minimum": 105}, "1050", "103"),
         ({"type": "integer", "exclusiveMaximum": -9}, "-10", "-05"),
         ({"properties": {"a": True}}, '{"a": [1]}', '{"b": 1}'),
+        ({"properties": {"": {"type": "integer"}}, "required": [""]}, '{"": 1}', "1"),
         ({"type": "string", "minLength": 2}, '"\\u00e9\U0001f600"', '"\\ud83d\\ude00"'),
         (
             {"properties": {"ab": {}}, "additionalProperties": {"type": "null"}},

@@ -42,6 +42,8 @@ def _tagged(value: str) -> dict[str, Any]:
         ({"properties": {"*": {}}, "additionalProperties": True}, "/properties/*"),
         ({"properties": {"": {}}, "additionalProperties": True}, "/properties/"),
         ({"properties": {"]": {}}, "additionalProperties": {}}, "/properties/]"),
+        ({"properties": {"": {}}}, "/properties/"),
+        ({"allOf": [{"properties": {"": {}}}]}, "/allOf/0/properties/"),
         ({"$ref": "#/$defs/a~1b"}, "/$ref"),
         (
             {"anyOf": [{"$ref": "#/$defs/a b"}, {"$ref": "#/$defs/a-b"}]},
