@@ -90,11 +90,16 @@ def limits(schema: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
 
 def _enclosed(schema: dict[str, Any]) -> dict[str, Any]:
-    members = schema.get("properties")
-    if not isinstance(members, Mapping) or "" not in members:
+    parts = schema.get("allOf")
+    if not any(map(_has_nameless, [schema, *(parts if isinstance(parts, list) else ())])):
         return schema
-    definitions = {key: schema.pop(key) for key in ("$defs", "definitions") if key in schema}
-    return {"anyOf": [schema], **definitions}
+    whole: dict[str, Any] = {"anyOf": [schema]}
+    return whole | {key: schema.pop(key) for key in ("$defs", "definitions") if key in schema}
+
+
+def _has_nameless(schema: Any) -> bool:
+    members = schema.get("properties") if isinstance(schema, Mapping) else None
+    return isinstance(members, Mapping) and "" in members
 
 
 def _child(child: Any, depth: int) -> Any:

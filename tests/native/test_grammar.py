@@ -247,6 +247,11 @@ def test_another_rule_can_be_the_root(gpt2):
         ({"type": "integer", "exclusiveMaximum": -9}, "-10", "-05"),
         ({"properties": {"a": True}}, '{"a": [1]}', '{"b": 1}'),
         ({"properties": {"": {"type": "integer"}}, "required": [""]}, '{"": 1}', "1"),
+        (
+            {"allOf": [{"properties": {"": {"type": "null"}}, "required": [""]}]},
+            '{"": null}',
+            "null",
+        ),
         ({"type": "string", "minLength": 2}, '"\\u00e9\U0001f600"', '"\\ud83d\\ude00"'),
         (
             {"properties": {"ab": {}}, "additionalProperties": {"type": "null"}},
