@@ -46,9 +46,9 @@ KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
         "openbmb-MiniCPM5-1B": "the history leaves out an object",
     },
     "two": {
-        "MiniMax-M1": "not read as several",
-        "MiniMax-M2": "not read as several",
-        "meetkai-functionary-medium-v3.2": "not read as several",
+        "MiniMax-M1": "lines in the history, llama.cpp reads a comma between calls",
+        "MiniMax-M2": "lines in the history, llama.cpp reads a comma between calls",
+        "meetkai-functionary-medium-v3.2": "marks in the history, llama.cpp reads none",
     },
 }
 
