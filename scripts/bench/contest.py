@@ -93,7 +93,7 @@ class Ring:
         settings = replace(
             scenario.settings,
             layout=contestant.layout,
-            threads=self.threads,
+            threads=None if contestant.chooses_threads else self.threads,
             gpu_layers=self.gpu_layers,
         )
         is_disturbed = scenario.has_neighbour or self.has_neighbour
