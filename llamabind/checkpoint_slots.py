@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llamabind.memory_ops import SaveState
+from llamabind.positions import last_border
 from llamabind.prefix import Prefix, common_prefix
 from llamabind.slots import Slot, SlotPool
 
@@ -44,7 +45,11 @@ class CheckpointSlotPool(SlotPool):
         limit = len(tokens) - 1
         best = self._longest_in_slots(tokens, limit)
         matches = list(self.host.matches(tokens))
-        ends = [state for state, n in matches if len(state.tokens) == n <= limit]
+        ends = [
+            state
+            for state, n in matches
+            if len(state.tokens) == n <= limit and last_border(tokens, n) == n
+        ]
         for state in sorted(ends, key=lambda state: len(state.tokens), reverse=True):
             n = len(state.tokens)
             if n <= best.n:
@@ -67,7 +72,8 @@ class CheckpointSlotPool(SlotPool):
         best = Prefix()
         for slot in self.slots:
             n = common_prefix(slot.tokens, tokens)
-            if slot.is_retained and best.n < n == len(slot.tokens) <= limit:
+            is_whole = n == len(slot.tokens) == last_border(tokens, n)
+            if slot.is_retained and is_whole and best.n < n <= limit:
                 best = Prefix(n, slot)
         return best
 

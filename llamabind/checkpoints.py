@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llamabind.positions import last_border
 from llamabind.prefix import common_prefix
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class CheckpointPlanner:
         ]
         first = max(n_computed + 1, progress.last + MIN_SPACING)
         positions = (n for n in (*regular, *branches) if first <= n < n_tokens)
-        return min(positions, default=None)
+        borders = (n for n in positions if last_border(sequence.tokens, n) == n)
+        return min(borders, default=None)
 
     def reached(self, sequence: Sequence, position: int) -> None:
         """Note that the state at `position` was saved."""

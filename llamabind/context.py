@@ -90,8 +90,8 @@ class Context(ContextMemory):
     def decode_vectors(self, batch: VectorBatch, *, is_causal: bool = True) -> None:
         """Compute vectors in place of tokens, such as a picture's; there are no outputs.
 
-        Unless `is_causal` they all see each other, which needs them to fit one n_ubatch. Raises
-        what decode() does, and InvalidBatchError for a model with M-RoPE positions.
+        Unless `is_causal` they all see each other, which needs them to fit one n_ubatch. A model
+        with M-RoPE takes 4 positions for each, others 1. Raises what decode() does.
         """
         self._check_vectors(batch, is_causal=is_causal)
         self._outputs = None
@@ -268,8 +268,11 @@ class Context(ContextMemory):
         width, wanted = batch.embeddings.shape[1], self.model.n_embd_inp
         if self.model.params.no_alloc or not (self.is_causal and self.has_memory):
             raise InvalidBatchError(-1, "only a context that generates text takes vectors")
-        if self.model.uses_mrope:
-            raise InvalidBatchError(-1, "vectors with M-RoPE positions are not supported")
+        n_positions, n_taken = len(batch.positions), 4 if self.model.uses_mrope else 1
+        if n_positions != n_taken:
+            raise InvalidBatchError(
+                -1, f"vectors have {n_positions} positions, the model takes {n_taken} for each"
+            )
         if width != wanted:
             raise InvalidBatchError(-1, f"vectors have {width} numbers, the model takes {wanted}")
         limit = self.n_batch if is_causal else self.n_ubatch
@@ -279,7 +282,7 @@ class Context(ContextMemory):
             raise InvalidBatchError(
                 -1, f"sequence {batch.seq_id} is not in 0..{self.n_seq_max - 1}"
             )
-        if self._n_positions is not None and batch.pos + len(batch) > self._n_positions:
+        if self._n_positions is not None and batch.positions.max() >= self._n_positions:
             last = self._n_positions - 1
             raise InvalidBatchError(-1, f"the model has no position beyond {last}")
 

@@ -22,6 +22,7 @@ from llamabind.lora import LoraAdapter
 from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
 from llamabind.model_draft import ModelDrafter
+from llamabind.positions import newest_position
 from llamabind.runner import ModelRunner
 from llamabind.slot_exchange import SlotExchange
 from llamabind.speculation_load import make_speculation
@@ -139,8 +140,9 @@ class Engine(EngineCore):
             return  # the next step carries them out first
         for slot in slots:
             last = self.context.memory_seq_pos_max(slot.seq_id)
-            assert last == len(slot.tokens) - 1, (
-                f"sequence {slot.seq_id} ends at {last}, but {len(slot.tokens)} tokens are counted"
+            expected = newest_position(slot.tokens)
+            assert last == expected, (
+                f"sequence {slot.seq_id} ends at position {last}, it should at {expected}"
             )
 
     def __enter__(self) -> Self:

@@ -5,30 +5,40 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from llamabind.errors import InvalidParameterError
+from llamabind.positions import HASH_BITS, mark_of, pseudo_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
+
+Grid: TypeAlias = tuple[int, int]
+"""How many vectors a picture has side by side and in a column, where positions say that (M-RoPE).
+
+They come row by row. It takes as many positions as its longer side has vectors.
+"""
 
 # Nobody can make a picture whose pseudo-tokens are those of another.
 _KEY = os.urandom(32)
-_INT31_MAX = (1 << 31) - 1
+_NUMBERS = (1 << HASH_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MediaVectors:
     """Part of an encoded medium: `embeddings`, shape (n_tokens, n_embd_inp of the text model).
 
-    Unless `is_causal` they see each other in both directions and are decoded all at once.
+    Unless `is_causal` they see each other in both directions and are decoded all at once. Without
+    a `grid` they stand one behind the other as tokens do.
     """
 
     embeddings: NDArray[np.float32]
     is_causal: bool = True
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,11 +86,30 @@ class Medium:
     start: int
     embeddings: NDArray[np.float32]
     is_causal: bool = True
+    grid: Grid | None = None
 
     @property
     def end(self) -> int:
         """The index that follows its last token."""
         return self.start + len(self.embeddings)
+
+    @property
+    def n_positions(self) -> int:
+        """How many positions it takes: what follows stands so far behind its first one."""
+        return len(self.embeddings) if self.grid is None else max(self.grid)
+
+    def positions(self, first: int, start: int, end: int) -> NDArray[np.int32]:
+        """Return where the vectors in place of the prompt's tokens `start` to `end` stand with
+        M-RoPE, if the medium begins at position `first`.
+
+        Shape (4, end - start): time, row, column, and what libmtmd leaves 0 for pictures.
+        """
+        places = np.arange(start - self.start, end - self.start, dtype=np.int32)
+        if self.grid is None:
+            return np.tile(first + places, (4, 1))
+        nx, _ = self.grid
+        nothing = np.zeros_like(places)
+        return np.stack((first + nothing, first + places // nx, first + places % nx, nothing))
 
     def limit(self, start: int, n: int) -> int:
         """Return how many of the `n` tokens from index `start` on one decode may compute.
@@ -92,15 +121,18 @@ class Medium:
         return min(n, self.end - start) if self.is_causal else self.end - start
 
 
-def pseudo_tokens(digest: bytes, first: int, n: int) -> list[int]:
+def pseudo_tokens(digest: bytes, first: int, n: int, grid: Grid | None = None) -> list[int]:
     """Return `n` negative numbers for the places of a medium from its `first` one on.
 
-    They make prefixes comparable: equal media have equal ones, others differ (by a hash of 31 bits
-    for each place, under a key of this process).
+    They make prefixes comparable: equal media have equal ones, others differ (by a hash of 29 bits
+    for each place, under a key of this process). Those of a `grid` say how many positions it takes.
     """
+    n_positions = None if grid is None else max(grid)
     return [
-        ~(_hash(digest + place.to_bytes(8, "little")) & _INT31_MAX)
-        for place in range(first, first + n)
+        pseudo_token(
+            _hash(digest + (first + place).to_bytes(8, "little")) & _NUMBERS, place, n_positions
+        )
+        for place in range(n)
     ]
 
 
@@ -117,9 +149,9 @@ def lay_out(
         n_vectors = 0
         for piece in part.pieces:
             if isinstance(piece, MediaVectors):
-                media.append(Medium(len(tokens), piece.embeddings, piece.is_causal))
+                media.append(Medium(len(tokens), piece.embeddings, piece.is_causal, piece.grid))
                 n = len(piece.embeddings)
-                tokens += pseudo_tokens(part.digest, n_vectors, n)
+                tokens += pseudo_tokens(part.digest, n_vectors, n, piece.grid)
                 n_vectors += n
             else:
                 tokens += piece
@@ -140,13 +172,22 @@ def check_media(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> None:
         if medium.start < end:
             raise InvalidParameterError("media", f"the one at {medium.start} overlaps another")
         end = medium.end
-        if any(token >= 0 for token in prompt_tokens[medium.start : end]):
-            raise InvalidParameterError("media", "their places must hold pseudo-tokens")
+        _check_places(prompt_tokens[medium.start : end], medium)
     if end >= len(prompt_tokens):
         raise InvalidParameterError(
             "prompt",
             "must end in text, not in a picture or sound: the answer follows its last token",
         )
+
+
+def _check_places(tokens: Sequence[int], medium: Medium) -> None:
+    n, grid = len(medium.embeddings), medium.grid
+    if grid is not None and (min(grid) < 1 or grid[0] * grid[1] != n):
+        raise InvalidParameterError("media", f"{n} vectors are no grid of {grid[0]} x {grid[1]}")
+    n_positions = None if grid is None else max(grid)
+    marks = [mark_of(pseudo_token(0, place, n_positions)) for place in range(len(tokens))]
+    if any(token >= 0 for token in tokens) or [mark_of(token) for token in tokens] != marks:
+        raise InvalidParameterError("media", "their places must hold pseudo-tokens of their own")
 
 
 def text_tokens(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> tuple[int, ...]:

@@ -1,4 +1,7 @@
-"""What a step does to llama.cpp's memory before or after it computes: orders for the runner."""
+"""What a step does to llama.cpp's memory before or after it computes: orders for the runner.
+
+Lengths are positions, not cells (`positions`): llama.cpp cuts and copies by them.
+"""
 
 from __future__ import annotations
 

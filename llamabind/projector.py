@@ -18,7 +18,7 @@ from llamabind.errors import GgufError, InvalidParameterError, ProjectorError
 from llamabind.gguf_header import read_gguf_header
 from llamabind.handle import Handle
 from llamabind.log import install_mtmd, native_log
-from llamabind.media import EncodedMedium, MediaVectors
+from llamabind.media import EncodedMedium, Grid, MediaVectors, Medium
 from llamabind.media_file import check_unpacked, read_media_file
 from llamabind.sound_file import check_flac, clean_mp3
 from llamabind.wave_file import read_wave
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _ARCHITECTURE = "clip"
 _SHORTEST = 10
+_SOMEWHERE = 1000
 
 
 class Projector(Handle[MtmdHandle]):
@@ -86,8 +87,8 @@ class Projector(Handle[MtmdHandle]):
         """Return what the text model reads of a picture or sound file, see read_media_file.
 
         Raises InvalidParameterError, naming `field`, for what is no such file, or of a kind that
-        this projector does not take, and for models with M-RoPE positions; ProjectorError where
-        libmtmd fails.
+        this projector does not take, or whose positions are no grid's (HunyuanVL); ProjectorError
+        where libmtmd fails.
         """
         file = read_media_file(data, field)
         if file.kind == "audio":
@@ -106,7 +107,7 @@ class Projector(Handle[MtmdHandle]):
             case _:
                 check_unpacked(data, file, field)
                 bitmap = self._read_file(data, field)
-        return self._encode(bitmap, _digest(data))
+        return self._encode(bitmap, _digest(data), field)
 
     def _read_file(self, data: bytes, field: str) -> BitmapPtr:
         """Have native code read a file that was checked."""
@@ -149,7 +150,7 @@ class Projector(Handle[MtmdHandle]):
         height, width, _ = pixels.shape
         data = pixels.tobytes()
         bitmap = mtmd.mtmd_bitmap_init(width, height, data)
-        return self._encode(bitmap, _digest(data, width))
+        return self._encode(bitmap, _digest(data, width), "image")
 
     def encode_sound(self, samples: NDArray[np.float32], field: str = "audio") -> EncodedMedium:
         """Return what the text model reads of a sound: float32 samples of one channel, at
@@ -168,17 +169,13 @@ class Projector(Handle[MtmdHandle]):
         samples = np.ascontiguousarray(samples)
         pointer = samples.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         bitmap = mtmd.mtmd_bitmap_init_from_audio(len(samples), pointer)
-        return self._encode(bitmap, _digest(samples.tobytes()))
+        return self._encode(bitmap, _digest(samples.tobytes()), field)
 
     def _require(self, can: bool, field: str, kind: str) -> None:
         if not can:
             raise InvalidParameterError(field, f"the model's projector takes no {kind}")
-        if mtmd.mtmd_decode_use_mrope(self.ptr):
-            raise InvalidParameterError(
-                field, f"{kind} for models with M-RoPE positions (Qwen-VL) are not supported"
-            )
 
-    def _encode(self, bitmap: BitmapPtr | None, digest: bytes) -> EncodedMedium:
+    def _encode(self, bitmap: BitmapPtr | None, digest: bytes, field: str) -> EncodedMedium:
         """Cut a bitmap into pieces as libmtmd does, encode them, and free it."""
         if not bitmap:
             raise ProjectorError("libmtmd had no memory for the medium")
@@ -197,14 +194,15 @@ class Projector(Handle[MtmdHandle]):
                 mtmd.mtmd_input_chunks_get(chunks, index)
                 for index in range(mtmd.mtmd_input_chunks_size(chunks))
             ]
-            return EncodedMedium(digest, tuple(map(self._encode_chunk, found)))
+            return EncodedMedium(digest, tuple(self._encode_chunk(each, field) for each in found))
 
-    def _encode_chunk(self, chunk: InputChunkPtr) -> tuple[int, ...] | MediaVectors:
+    def _encode_chunk(self, chunk: InputChunkPtr, field: str) -> tuple[int, ...] | MediaVectors:
         kind = mtmd.mtmd_input_chunk_get_type(chunk)
         if kind == mtmd_input_chunk_type.MTMD_INPUT_CHUNK_TYPE_TEXT:
             n = ctypes.c_size_t()
             tokens = mtmd.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(n))
             return tuple(tokens[: n.value])
+        grid = self._grid(chunk, field)
         position = native_log.position()
         code = mtmd.mtmd_encode_chunk(self.ptr, chunk)
         if code != 0:
@@ -212,7 +210,28 @@ class Projector(Handle[MtmdHandle]):
         shape = (mtmd.mtmd_input_chunk_get_n_tokens(chunk), self._n_embd)
         # The vectors are libmtmd's until its next encoding.
         vectors = np.ctypeslib.as_array(mtmd.mtmd_get_output_embd(self.ptr), shape).copy()
-        return MediaVectors(vectors, not mtmd.mtmd_decode_use_non_causal(self.ptr, chunk))
+        is_causal = not mtmd.mtmd_decode_use_non_causal(self.ptr, chunk)
+        return MediaVectors(vectors, is_causal, grid)
+
+    def _grid(self, chunk: InputChunkPtr, field: str) -> Grid | None:
+        """Return how the vectors of a picture lie for a model with M-RoPE."""
+        image = mtmd.mtmd_input_chunk_get_tokens_image(chunk)
+        if not image or not mtmd.mtmd_decode_use_mrope(self.ptr):
+            return None
+        n = mtmd.mtmd_image_tokens_get_n_tokens(image)
+        places = [
+            mtmd.mtmd_image_tokens_get_decoder_pos(image, _SOMEWHERE, index) for index in range(n)
+        ]
+        nx = max(1, 1 + max(place.x for place in places) - _SOMEWHERE)
+        grid = (nx, n // nx)
+        medium = Medium(0, np.empty((n, 0), np.float32), grid=grid)
+        expected = medium.positions(_SOMEWHERE, 0, n).T.tolist()
+        is_grid = [[place.t, place.y, place.x, place.z] for place in places] == expected
+        if not is_grid or mtmd.mtmd_image_tokens_get_n_pos(image) != medium.n_positions:
+            raise InvalidParameterError(
+                field, "pictures with the positions of this projector are not supported"
+            )
+        return grid
 
     def _free(self, handle: MtmdHandle) -> None:
         mtmd.mtmd_free(handle)

@@ -105,14 +105,19 @@ class ModelRunner:
     def _decode_medium(self, chunk: ScheduledChunk, medium: Medium) -> None:
         part = medium.embeddings[chunk.start - medium.start : chunk.end - medium.start]
         self._threads.prepare(len(part))
-        batch = VectorBatch(part, chunk.start, chunk.slot.seq_id)
+        first = chunk.sequence.position(medium.start)
+        if self._model.uses_mrope:
+            positions = medium.positions(first, chunk.start, chunk.end)
+            batch = VectorBatch(part, positions, chunk.slot.seq_id)
+        else:
+            batch = VectorBatch(part, first + chunk.start - medium.start, chunk.slot.seq_id)
         self._context.decode_vectors(batch, is_causal=medium.is_causal)
 
     def _check_medium(self, medium: Medium) -> None:
         n_tokens, width = medium.embeddings.shape
-        if self._model.uses_mrope:
+        if medium.grid is not None and not self._model.uses_mrope:
             raise InvalidParameterError(
-                "media", "models with M-RoPE positions cannot read pictures or sounds here"
+                "media", "only a model with M-RoPE knows rows and columns of a picture"
             )
         if width != self._model.n_embd_inp:
             raise InvalidParameterError(
@@ -135,17 +140,19 @@ class ModelRunner:
         ends = []
         for chunk in chunks:
             tokens, seq_id = chunk.sequence.tokens, chunk.slot.seq_id
+            position = chunk.sequence.position(chunk.start)
             if chunk.end == chunk.start + 1:
                 wanted = chunk.is_last or chunk.sequence.wants_prompt_logprobs
-                batch.add(tokens[chunk.start], chunk.start, seq_id, output=wanted)
+                batch.add(tokens[chunk.start], position, seq_id, output=wanted)
             else:
                 part = tokens[chunk.start : chunk.end]
-                first = batch.extend(part, chunk.start, seq_id, output_last=chunk.is_last)
+                first = batch.extend(part, position, seq_id, output_last=chunk.is_last)
                 if chunk.sequence.wants_prompt_logprobs:
                     batch.outputs[first:] = 1
             ends.append(len(batch))
             if chunk.draft:
-                first = batch.extend(chunk.draft, chunk.end, seq_id)
+                behind = position + chunk.end - chunk.start
+                first = batch.extend(chunk.draft, behind, seq_id)
                 batch.outputs[first:] = 1
         return ends
 

@@ -215,6 +215,16 @@ class Sequence:
                 return medium
         return None
 
+    def position(self, index: int) -> int:
+        """Return where the token at `index` stands for the model; it is not inside of a medium.
+
+        Media with a grid take fewer positions than cells.
+        """
+        if not self.request.media:
+            return index
+        before = (medium for medium in self.request.media if medium.end <= index)
+        return index - sum(len(medium.embeddings) - medium.n_positions for medium in before)
+
     def must_go_on_after(self, n_more: int) -> bool:
         """True while no token may end the answer, were it `n_more` tokens longer."""
         return self.n_generated + n_more < self.request.min_tokens

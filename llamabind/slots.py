@@ -9,6 +9,7 @@ import numpy as np
 
 from llamabind.kv_cells import CellIds, KvCells
 from llamabind.memory_ops import CopyPrefix, RestoreState, SaveState, Truncate
+from llamabind.positions import count_positions, last_border
 from llamabind.prefix import Prefix, common_prefix
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class SlotPool:
         if not restores:
             return best
         for state, common in self.host.matches(tokens):
-            n = min(common, limit)
+            n = last_border(tokens, min(common, limit))
             if n >= best.n + (MIN_SAVED if best.full is None else 1):
                 best = Prefix(n, full=state)
         return best
@@ -154,7 +155,7 @@ class SlotPool:
         assert n <= len(slot.cells), "a step computed more tokens than were planned"
         if n < len(slot.cells):
             self.unreserve(slot)
-            self.operations.append(Truncate(slot.seq_id, n))
+            self.operations.append(Truncate(slot.seq_id, count_positions(slot.tokens, n)))
 
     def unreserve(self, slot: Slot) -> None:
         """Give back the cells of `slot` that were reserved but not computed."""
@@ -235,7 +236,7 @@ class SlotPool:
         best = Prefix()
         for slot in self.slots:
             # A retained slot wins a tie: it can be taken over instead of copied.
-            n = min(common_prefix(slot.tokens, tokens), limit)
+            n = last_border(tokens, min(common_prefix(slot.tokens, tokens), limit))
             if n > best.n or (n == best.n > 0 and slot.is_retained):
                 best = Prefix(n, slot)
         return best
@@ -288,7 +289,8 @@ class SlotPool:
         target.cells = array("i", cells.tolist())
         target.tokens = source.tokens[:n]
         self._touch(source)
-        self.operations.append(CopyPrefix(source.seq_id, target.seq_id, n))
+        n_positions = count_positions(source.tokens, n)
+        self.operations.append(CopyPrefix(source.seq_id, target.seq_id, n_positions))
 
     def _restore(self, slot: Slot, state: StoredState) -> None:
         self.host.touch(state)
@@ -316,7 +318,7 @@ class SlotPool:
             self.cells.drop(slot.cell_ids[n:])
             del slot.cells[n:]
             del slot.tokens[n:]
-            self.operations.append(Truncate(slot.seq_id, n))
+            self.operations.append(Truncate(slot.seq_id, count_positions(slot.tokens, n)))
 
     def _touch(self, slot: Slot) -> None:
         self._clock += 1

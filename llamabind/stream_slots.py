@@ -6,6 +6,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from llamabind.memory_ops import CopyAll, Truncate
+from llamabind.positions import count_positions
 from llamabind.prefix import Prefix
 from llamabind.slots import Slot, SlotPool
 
@@ -49,4 +50,4 @@ class StreamSlotPool(SlotPool):
         target.tokens = source.tokens[:n]
         self._touch(source)
         self.operations.append(CopyAll(source.seq_id, target.seq_id))
-        self.operations.append(Truncate(target.seq_id, n))
+        self.operations.append(Truncate(target.seq_id, count_positions(target.tokens, n)))

@@ -11,25 +11,26 @@ from llamabind.errors import InvalidParameterError
 
 
 class VectorBatch:
-    """Consecutive positions of one sequence from `pos` on, for Context.decode_vectors.
+    """Vectors of one sequence for Context.decode_vectors: at consecutive positions from `pos` on,
+    or at those that `pos` lists, shape (4, n_tokens), for models with M-RoPE.
 
     `embeddings` have the shape (n_tokens, n_embd_inp) and are copied only if they are not float32
     and contiguous. None of them gets an output.
     """
 
-    def __init__(self, embeddings: NDArray[np.float32], pos: int, seq_id: int) -> None:
+    def __init__(
+        self, embeddings: NDArray[np.float32], pos: int | NDArray[np.int32], seq_id: int
+    ) -> None:
         if embeddings.ndim != 2 or not embeddings.size:
             raise InvalidParameterError(
                 "embeddings", f"expected shape (n_tokens, n_embd), but got {embeddings.shape}"
             )
         n = len(embeddings)
-        check_int("pos", pos, 0, INT32_MAX - n)
         check_int("seq_id", seq_id, 0, INT32_MAX)
         self.embeddings = np.ascontiguousarray(embeddings, np.float32)
-        self.pos = pos
         self.seq_id = seq_id
         # llama_batch has pointers only: the arrays live as long as this object.
-        self._pos = np.arange(pos, pos + n, dtype=np.int32)
+        self.positions = _positions(pos, n)
         self._n_seq_id = np.ones(n, np.int32)
         self._seq_id = np.full(1, seq_id, np.int32)
         self._seq_rows = np.full(n, self._seq_id.ctypes.data, np.uintp)
@@ -45,8 +46,22 @@ class VectorBatch:
         batch = types.llama_batch()
         batch.n_tokens = len(self)
         batch.embd = self.embeddings.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        batch.pos = self._pos.ctypes.data_as(int32_ptr)
+        batch.pos = self.positions.ctypes.data_as(int32_ptr)
         batch.n_seq_id = self._n_seq_id.ctypes.data_as(int32_ptr)
         batch.seq_id = self._seq_rows.ctypes.data_as(ctypes.POINTER(int32_ptr))
         batch.logits = self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
         return batch
+
+
+def _positions(pos: int | NDArray[np.int32], n: int) -> NDArray[np.int32]:
+    """Return them dimension by dimension, shape (n_dimensions, n)."""
+    if isinstance(pos, int):
+        check_int("pos", pos, 0, INT32_MAX - n)
+        return np.arange(pos, pos + n, dtype=np.int32)[np.newaxis]
+    if pos.dtype != np.int32 or pos.shape != (4, n) or int(pos.min()) < 0:
+        raise InvalidParameterError(
+            "pos",
+            f"expected int32 positions from 0 on of shape (4, {n}), "
+            f"but got {pos.dtype} of shape {pos.shape}",
+        )
+    return np.ascontiguousarray(pos)

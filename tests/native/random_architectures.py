@@ -14,6 +14,7 @@ N_KV = HEAD_SIZE * N_HEAD_KV
 N_EXPERT, N_EXPERT_USED = 4, 2
 WINDOW = 16
 D_INNER, D_STATE, D_CONV, DT_RANK = 2 * N_EMBD, 16, 4, 4
+DELTA_HEADS, DELTA_KEY_HEADS = 4, 2
 
 Tensors = dict[str, np.ndarray]
 
@@ -130,6 +131,32 @@ def _lfm2(weights: Weights, layer: int) -> Tensors:
     }
 
 
+def _qwen35(weights: Weights, layer: int) -> Tensors:
+    """A gated delta net, and attention with a gate in each second layer."""
+    block = {
+        "post_attention_norm.weight": weights.norm(),
+        "ffn_gate.weight": weights.matrix(N_FF, N_EMBD),
+        "ffn_up.weight": weights.matrix(N_FF, N_EMBD),
+        "ffn_down.weight": weights.matrix(N_EMBD, N_FF),
+    }
+    if layer % 2:
+        gated = {"attn_q.weight": weights.matrix(2 * N_EMBD, N_EMBD)}
+        return block | _attention(weights) | _head_norms(weights) | gated
+    n_key, n_value = DELTA_KEY_HEADS * D_STATE, DELTA_HEADS * D_STATE
+    return {
+        **block,
+        "attn_qkv.weight": weights.matrix(2 * n_key + n_value, N_EMBD),
+        "attn_gate.weight": weights.matrix(n_value, N_EMBD),
+        "ssm_conv1d.weight": weights.matrix(2 * n_key + n_value, D_CONV, dtype=np.float32),
+        "ssm_dt.bias": weights.vector(DELTA_HEADS),
+        "ssm_a": -np.exp(weights.vector(DELTA_HEADS)),
+        "ssm_beta.weight": weights.matrix(DELTA_HEADS, N_EMBD),
+        "ssm_alpha.weight": weights.matrix(DELTA_HEADS, N_EMBD),
+        "ssm_norm.weight": weights.norm(D_STATE),
+        "ssm_out.weight": weights.matrix(N_EMBD, n_value),
+    }
+
+
 @dataclass(frozen=True)
 class Architecture:
     """What a model of this architecture has beyond embeddings and output.
@@ -149,8 +176,37 @@ ARCHITECTURES = {
     for architecture in (
         Architecture("llama", _llama, {}),
         Architecture("qwen2", _qwen2, {}),
-        # Its positions have several dimensions (M-RoPE).
-        Architecture("qwen2vl", _qwen2, {"rope.dimension_sections": [4, 6, 6, 0]}),
+        # Its positions have several dimensions (M-RoPE), and each of them turns well.
+        Architecture(
+            "qwen2vl",
+            _qwen2,
+            {"rope.dimension_sections": [2, 3, 3, 0], "rope.freq_base": 20.0},
+        ),
+        # A picture's vectors are wider than tokens': they have parts for deeper layers.
+        Architecture(
+            "qwen3vl",
+            _qwen3,
+            {
+                "rope.dimension_sections": [2, 3, 3, 0],
+                "rope.freq_base": 20.0,
+                "n_deepstack_layers": 1,
+            },
+        ),
+        Architecture(
+            "qwen35",
+            _qwen35,
+            {
+                "rope.dimension_sections": [2, 3, 3, 0],
+                "rope.freq_base": 20.0,
+                "ssm.conv_kernel": D_CONV,
+                "ssm.inner_size": DELTA_HEADS * D_STATE,
+                "ssm.state_size": D_STATE,
+                "ssm.time_step_rank": DELTA_HEADS,
+                "ssm.group_count": DELTA_KEY_HEADS,
+                "full_attention_interval": 2,
+            },
+            can_be_cut=False,
+        ),
         Architecture("qwen3", _qwen3, {}),
         Architecture(
             "qwen3moe",

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from png_file import png
 from random_architectures import write_random_architecture
-from random_clip import write_random_clip
 
 from llamabind.batch import Batch
 from llamabind.context import Context
@@ -19,7 +17,6 @@ from llamabind.engine_config import EngineConfig
 from llamabind.errors import InvalidBatchError, InvalidParameterError
 from llamabind.media import EncodedMedium, MediaVectors, lay_out
 from llamabind.model import Model
-from llamabind.projector import Projector
 from llamabind.request import GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams
 from llamabind.vector_batch import VectorBatch
@@ -172,21 +169,14 @@ def test_a_picture_comes_back_without_being_computed(
     _check(model, follow_up, outputs)
 
 
-def test_positions_of_several_dimensions_are_refused(tmp_path: Path, vocab_dir: Path) -> None:
-    vocab_file = vocab_dir / "ggml-vocab-llama-spm.gguf"
-    path = write_random_architecture(tmp_path / "m.gguf", vocab_file, "qwen2vl")
-    config = EngineConfig(n_ctx=256, n_parallel=1, n_threads=1)
-    with load_engine(path, config=config) as engine:
-        assert engine.model.uses_mrope
-        tokens, media = lay_out([[5], _picture(engine.model, 1, is_causal=True), [6]])
-        request = GenerationRequest(request_id="1", prompt_tokens=tokens, media=media)
-        with pytest.raises(InvalidParameterError, match="media: models with M-RoPE"):
-            engine.prepare(request)
-        vectors = np.zeros((1, engine.model.n_embd_inp), np.float32)
-        with pytest.raises(InvalidBatchError, match="M-RoPE"):
-            engine.context.decode_vectors(VectorBatch(vectors, 0, 0))
-        mmproj = write_random_clip(tmp_path / "mmproj.gguf", engine.model.n_embd_inp)
-        with Projector(engine.model, mmproj, use_gpu=False, n_threads=1) as projector:
-            pixels = np.zeros((8, 8, 3), np.uint8)
-            with pytest.raises(InvalidParameterError, match=r"part 1: pictures for models with M-"):
-                projector.encode_file(png(pixels), "part 1")
+def test_a_picture_with_rows_is_refused_where_positions_have_one_dimension(
+    load: Callable[..., Engine],
+) -> None:
+    engine = load()
+    vectors = np.zeros((4, engine.model.n_embd_inp), np.float32)
+    tokens, media = lay_out([EncodedMedium(b"grid", (MediaVectors(vectors, grid=(2, 2)),)), [5]])
+    request = GenerationRequest(request_id="1", prompt_tokens=tokens, media=media)
+    with pytest.raises(InvalidParameterError, match="only a model with M-RoPE"):
+        engine.prepare(request)
+    with pytest.raises(InvalidBatchError, match="takes 1 for each"):
+        engine.context.decode_vectors(VectorBatch(vectors, np.zeros((4, 4), np.int32), 0))

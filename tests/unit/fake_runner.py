@@ -57,9 +57,9 @@ class FakeRunner:
         self.n_batch = n_batch
         self.model = model
         self.is_cuttable = is_cuttable
-        self.kv: dict[int, list[list[int]]] = {}
+        self.kv: dict[int, list[list[int]]] = {}  # of each cell its token and its position
         self.read: dict[int, list[int]] = {}
-        self.states: dict[int, tuple[SaveState, list[int], list[int]]] = {}
+        self.states: dict[int, tuple[SaveState, list[list[int]], list[int]]] = {}
         self.prepared: set[str] = set()
         self.n_computed = 0
         self.batch_sizes: list[int] = []
@@ -91,14 +91,15 @@ class FakeRunner:
             match operation:
                 case CopyPrefix(source, target, n):
                     assert not self.kv.get(target), "copied into a sequence that holds something"
-                    assert len(self.kv[source]) >= n
-                    self.kv[target] = self.kv[source][:n]
+                    n_cells = self._n_cells_before(source, n)
+                    self.kv[target] = self.kv[source][:n_cells]
                     read = self.read[source]
-                    self.read[target] = read[:n] if self.is_cuttable else read
+                    self.read[target] = read[:n_cells] if self.is_cuttable else read
                 case CopyAll():
                     assert not self.kv.get(operation.target), "copied over something"
                     # Only the lengths are known before the next decode.
-                    self.kv[operation.target] = [[-1] for _ in self.kv[operation.source]]
+                    source = self.kv[operation.source]
+                    self.kv[operation.target] = [[-1, position] for _, position in source]
                     self._pending_copies.append(operation)
                 case Truncate(seq_id, n):
                     self._truncate(seq_id, n)
@@ -111,7 +112,12 @@ class FakeRunner:
                     self.states.pop(state_id, None)
         return saved
 
-    def _truncate(self, seq_id: int, n: int) -> None:
+    def _n_cells_before(self, seq_id: int, position: int) -> int:
+        held = self.kv.setdefault(seq_id, [])
+        return sum(cell[1] < position for cell in held)
+
+    def _truncate(self, seq_id: int, position: int) -> None:
+        n = self._n_cells_before(seq_id, position)
         del self.kv.setdefault(seq_id, [])[n:]
         read = self.read.setdefault(seq_id, [])
         if n == 0:
@@ -125,16 +131,16 @@ class FakeRunner:
         assert not self._pending_copies, "saved before a copy was carried out"
         assert save.state_id not in self.states
         read = self.read[save.seq_id]
-        tokens = [] if save.is_partial else [cell[0] for cell in self.kv[save.seq_id]]
-        self.states[save.state_id] = save, tokens, read
+        cells = [] if save.is_partial else [list(cell) for cell in self.kv[save.seq_id]]
+        self.states[save.state_id] = save, cells, read
         return len(read)
 
     def _restore(self, seq_id: int, state_id: int) -> None:
         assert not self._pending_copies, "restored before a copy was carried out"
-        save, tokens, self.read[seq_id] = self.states[state_id]
+        save, cells, self.read[seq_id] = self.states[state_id]
         if not save.is_partial:
             assert not self.kv.get(seq_id), "restored over something"
-            self.kv[seq_id] = [[token] for token in tokens]
+            self.kv[seq_id] = [list(cell) for cell in cells]
         assert self.n_cells_used <= self.n_cells, "restored more cells than the cache has"
 
     def _copy_streams(self) -> None:
@@ -154,11 +160,12 @@ class FakeRunner:
             assert len(held) == chunk.start, "a gap or an overlap of positions"
             _check_media(chunk)
             # A cell is a list object of its own: shared cells are the same object.
-            held.extend([token] for token in chunk.sequence.tokens[chunk.start : chunk.end])
+            held.extend(_cells(chunk, held))
             read = [*self.read.get(seq_id, []), *chunk.sequence.tokens[chunk.start : chunk.end]]
             assert read == [cell[0] for cell in held], "the state is that of other tokens"
             assert chunk.is_last or not chunk.draft, "a draft behind an unfinished prompt"
-            held.extend([token] for token in chunk.draft)
+            for token in chunk.draft:
+                held.append([token, held[-1][1] + 1])
             self.read[seq_id] = [*read, *chunk.draft]
             if chunk.sequence.wants_prompt_logprobs:
                 result.prompt_logprobs[chunk.sequence.request_id] = _prompt_logprobs(chunk)
@@ -176,7 +183,8 @@ class FakeRunner:
         for chunk in plan.chunks:
             if chunk.medium is not None:
                 places = chunk.sequence.tokens[chunk.start : chunk.end]
-                self.kv.setdefault(chunk.slot.seq_id, []).extend([token] for token in places)
+                held = self.kv.setdefault(chunk.slot.seq_id, [])
+                held.extend(_cells(chunk, held))
                 self.read.setdefault(chunk.slot.seq_id, []).extend(places)
 
     def _sample(self, chunk: ScheduledChunk, tokens: list[int]) -> SampledRun:
@@ -192,6 +200,22 @@ class FakeRunner:
     @property
     def n_cells_used(self) -> int:
         return len({id(cell) for held in self.kv.values() for cell in held})
+
+
+def _cells(chunk: ScheduledChunk, held: list[list[int]]) -> list[list[int]]:
+    """What a chunk adds to `held`; llama.cpp refuses other positions."""
+    tokens, sequence = chunk.sequence.tokens[chunk.start : chunk.end], chunk.sequence
+    if chunk.medium is not None and chunk.medium.grid is not None:
+        first = sequence.position(chunk.medium.start)
+        positions = chunk.medium.positions(first, chunk.start, chunk.end)[0].tolist()
+        assert not held or positions[0] >= held[-1][1], "positions that go back"
+    else:
+        first = sequence.position(chunk.start if chunk.medium is None else chunk.medium.start)
+        if chunk.medium is not None:
+            first += chunk.start - chunk.medium.start
+        positions = range(first, first + len(tokens))
+        assert not held or first > held[-1][1], "positions that go back"
+    return [list(cell) for cell in zip(tokens, positions, strict=True)]
 
 
 def _prompt_logprobs(chunk: ScheduledChunk) -> list[TokenLogprob]:

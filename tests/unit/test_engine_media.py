@@ -13,8 +13,11 @@ from llamabind.speculation import Speculation
 CAT, DOG = b"cat", b"dog"
 
 
-def picture(digest: bytes, n_tokens: int = 6, *, is_causal: bool = True) -> EncodedMedium:
-    return EncodedMedium(digest, (MediaVectors(np.ones((n_tokens, 4), np.float32), is_causal),))
+def picture(
+    digest: bytes, n_tokens: int = 6, *, is_causal: bool = True, grid=None
+) -> EncodedMedium:
+    vectors = np.ones((n_tokens, 4), np.float32)
+    return EncodedMedium(digest, (MediaVectors(vectors, is_causal, grid),))
 
 
 def request_of(request_id: str, *parts, **fields) -> GenerationRequest:
@@ -84,6 +87,87 @@ def test_a_parked_picture_is_computed_again(is_cuttable: bool) -> None:
     for request in requests:
         answer, _ = expected_answer(list(request.prompt_tokens), 30, 48)
         assert tokens_of(outputs[request.request_id]) == answer
+
+
+KINDS = [
+    {},
+    {"kv_unified": False},
+    {"is_cuttable": False},
+    {"is_cuttable": False, "is_checkpoint_partial": True},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_batch", [4, 16])
+def test_text_stands_behind_the_positions_of_a_picture(kind: dict, n_batch: int) -> None:
+    engine, runner = make_engine(n_ctx=256, n_batch=n_batch, **kind)
+    dog = picture(DOG, 12, grid=(3, 4))
+    request = request_of("a", [7, 8], picture(CAT, grid=(3, 2)), [5], dog, [6, 4], max_tokens=3)
+    submit(engine, request)
+    outputs = run(engine)["a"]
+    assert tokens_of(outputs) == expected_answer(list(request.prompt_tokens), 3, 256)[0]
+    [held] = [cells for cells in runner.kv.values() if cells]
+    answered = len(held) - len(request.prompt_tokens)
+    texts = range(10, 10 + 2 + answered)
+    assert [position for _, position in held] == [0, 1, *[2] * 6, 5, *[6] * 12, *texts]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_with_rows_are_shared_parked_and_evicted(kind: dict) -> None:
+    engine, runner = make_engine(n_ctx=96, n_batch=8, cache_ram_bytes=1 << 20, **kind)
+    begin = list(range(1, 35))
+    requests = [
+        request_of(f"{turn}{name}", begin, picture(digest, 12, grid=(4, 3)), end, max_tokens=30)
+        for turn in range(3)
+        for name, digest, end in [
+            ("a", CAT, [2, 3]),
+            ("b", CAT, [2, 4, 5]),
+            ("c", DOG, [2, 3]),
+            ("d", CAT, [6]),
+        ]
+    ]
+    submit(engine, *requests[:8])
+    outputs = run(engine)
+    submit(engine, *requests[8:])
+    outputs |= run(engine)
+    for request in requests:
+        answer, _ = expected_answer(list(request.prompt_tokens), 30, 96)
+        assert tokens_of(outputs[request.request_id]) == answer
+    n_all = sum(len(request.prompt_tokens) for request in requests)
+    assert runner.n_computed < n_all
+
+
+@pytest.mark.parametrize("is_evicted", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_that_was_cancelled_half_way_is_not_cut_inside(
+    kind: dict, is_evicted: bool
+) -> None:
+    engine, _ = make_engine(n_ctx=128, n_batch=8, cache_ram_bytes=1 << 20, **kind)
+    begin = list(range(1, 40))
+    cat = picture(CAT, 30, grid=(5, 6))
+    submit(engine, request_of("gone", begin, cat, [3]))
+    while not any(39 < slot.n_tokens < 69 for slot in engine.report_slots()):
+        engine.step()
+    engine.cancel("gone")
+    if is_evicted:
+        others = [request_of(f"{index}", [index] * 100, max_tokens=9) for index in range(9)]
+        submit(engine, *others)
+        run(engine)
+    request = request_of("again", begin, cat, [3])
+    submit(engine, request)
+    outputs = run(engine)["again"]
+    assert outputs[-1].usage.cached_tokens <= 39
+    assert tokens_of(outputs) == expected_answer(list(request.prompt_tokens), 5, 128)[0]
+
+
+def test_no_checkpoint_is_inside_of_a_picture_with_rows() -> None:
+    fields = {"n_batch": 64, "is_cuttable": False, "cache_ram_bytes": 1 << 20}
+    engine, runner = make_engine(n_ctx=2048, **fields)
+    submit(engine, request_of("a", [7] * 100, picture(CAT, 930, grid=(30, 31)), [8] * 600))
+    run(engine)
+    ends = [len(read) for _, _, read in runner.states.values()]
+    assert 1536 in ends
+    assert not any(100 < end < 1030 for end in ends)
 
 
 def test_a_batch_without_room_after_a_picture_begins_anew() -> None:
