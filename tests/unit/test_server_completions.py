@@ -8,6 +8,13 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, events, make_app
 
+from server.answer import Answer, Choice
+from server.api.chunks import AnswerTag
+from server.api.completions.documents import CompletionChunks, completion_document
+from server.api.completions.schema import CompletionBody
+from server.protocol import LogprobEntry, SequenceOutput
+from server.stream import TokenUsage
+
 
 @pytest.fixture
 async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
@@ -155,3 +162,49 @@ async def test_what_cannot_be_honoured_is_a_400_that_names_the_field(
 ) -> None:
     document = await _post(client, path, 400, **body)
     assert document["error"]["param"] == param
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_tokens_within_a_character_share_its_place(stream: bool) -> None:
+    prompt, said = (
+        _entries(b"\xe2", b"\x98", b"\x83\xc3", b"\xb6"),
+        _entries(b"\xc3", b"\xb6", b"a"),
+    )
+    body = CompletionBody(prompt="☃ö", echo=True, logprobs=0)
+    tag = AnswerTag("cmpl", "m")
+    outputs = [
+        SequenceOutput("1", 0, "☃ö", 4, 1, 0, logprobs=said[:1], prompt_logprobs=prompt),
+        SequenceOutput("1", 0, "öa", 4, 3, 0, logprobs=said[1:], finish_reason="stop"),
+    ]
+    if stream:
+        form = CompletionChunks(tag, str, body)
+        documents = [chunk for output in outputs for chunk in form.chunks(output)]
+    else:
+        choice = Choice(0)
+        for output in outputs:
+            choice.add(output)
+        documents = [completion_document(tag, [Answer((choice,), TokenUsage())], body)]
+    told = [document["choices"][0].logprobs for document in documents]
+    assert [place for part in told for place in part.text_offset] == [0, 0, 0, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_generated_completes_no_character_of_the_prompt(stream: bool) -> None:
+    body = CompletionBody(prompt="?", echo=True, logprobs=0)
+    output = SequenceOutput(
+        *("1", 0, "\ufffd\ufffda", 1, 2, 0),
+        logprobs=_entries(b"\xa9", b"a"),
+        prompt_logprobs=_entries(b"\xc3"),
+    )
+    choice = Choice(0)
+    choice.add(output)
+    if stream:
+        [document] = CompletionChunks(AnswerTag("cmpl", "m"), str, body).chunks(output)
+    else:
+        answer = Answer((choice,), TokenUsage())
+        document = completion_document(AnswerTag("cmpl", "m"), [answer], body)
+    assert document["choices"][0].logprobs.text_offset == [0, 1, 2]
+
+
+def _entries(*pieces: bytes) -> tuple[LogprobEntry, ...]:
+    return tuple(LogprobEntry(number, piece, -0.5) for number, piece in enumerate(pieces))

@@ -1,11 +1,11 @@
 """What completions say, whole and in pieces."""
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from llamabind.detokenizer import Detokenizer
 from server.answer import Answer, Choice, Timing
 from server.api.answer_documents import (
     finite,
@@ -29,7 +29,7 @@ def completion_document(tag: AnswerTag, answers: Sequence[Answer], body: Complet
             index=place * len(answer.choices) + choice.index,
             text=choice.text,
             finish_reason=_finish_reason(choice.finish_reason),
-            logprobs=_legacy(choice, 0, echo=body.echo is True)
+            logprobs=_legacy(choice, _Offsets(), echo=body.echo is True)
             if body.logprobs is not None
             else None,
             prompt_logprobs=_told(body, choice),
@@ -60,17 +60,15 @@ class CompletionChunks:
         self._tag = tag
         self._fingerprint = fingerprint
         self._body = body
-        self._offsets: dict[int, int] = {}
+        self._offsets: dict[int, _Offsets] = {}
 
     def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
         """The documents for one output."""
-        offset = self._offsets.get(output.index, 0)
-        self._offsets[output.index] = offset + len(output.text)
         choice = CompletionChoice(
             index=output.index,
             text=output.text,
             finish_reason=_finish_reason(output.finish_reason),
-            logprobs=self._logprobs(output, offset),
+            logprobs=self._logprobs(output),
             prompt_logprobs=_told(self._body, output),
         )
         chunk = self._chunk([choice])
@@ -89,13 +87,36 @@ class CompletionChunks:
             return []
         return [self._chunk([]) | {"usage": usage_document(usage)}]
 
-    def _logprobs(self, output: SequenceOutput, offset: int) -> LegacyLogprobs | None:
+    def _logprobs(self, output: SequenceOutput) -> LegacyLogprobs | None:
         if self._body.logprobs is None:
             return None
-        return _legacy(output, offset, echo=self._body.echo is True)
+        offsets = self._offsets.setdefault(output.index, _Offsets())
+        return _legacy(output, offsets, echo=self._body.echo is True)
 
     def _chunk(self, choices: list[Any]) -> dict[str, Any]:
         return self._tag.document(_KIND, choices, system_fingerprint=self._fingerprint())
+
+
+class _Offsets:
+    """Where the tokens of an answer begin in its text, in characters; those of one character share
+    its place.
+    """
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._detokenizer = Detokenizer()
+
+    def take(self, pieces: Sequence[bytes]) -> list[int]:
+        """The places of the next tokens."""
+        places = []
+        for piece in pieces:
+            places.append(self._n)
+            self._n += len(self._detokenizer.feed(piece))
+        return places
+
+    def end_prompt(self) -> None:
+        """What is generated does not complete a character of the echoed prompt."""
+        self._n += len(self._detokenizer.finish())
 
 
 def _finish_reason(reason: str | None) -> Any:
@@ -110,22 +131,25 @@ def _told(
     return prompt_logprobs_document(source)
 
 
-def _legacy(source: Choice | SequenceOutput, offset: int, *, echo: bool) -> LegacyLogprobs:
-    """The tokens from `offset` on, those of an echoed prompt first."""
+def _legacy(source: Choice | SequenceOutput, offsets: _Offsets, *, echo: bool) -> LegacyLogprobs:
+    """The tokens, those of an echoed prompt first."""
     entries: list[LogprobEntry] = list(source.logprobs)
-    tokens: list[str] = []
+    pieces: list[bytes] = []
+    places: list[int] = []
+    nothing: list[None] = []
     if echo and source.prompt_logprobs:
-        start, *others = source.prompt_logprobs
-        entries = [*others, *entries]
-        tokens.append(_text(start.piece))
-    n_unpredicted = len(tokens)
-    tokens += [_text(entry.piece) for entry in entries]
-    nothing: list[None] = [None] * n_unpredicted
+        # Nothing came before the first token to predict it from.
+        entries = [*source.prompt_logprobs[1:], *entries]
+        pieces = [entry.piece for entry in source.prompt_logprobs]
+        places = offsets.take(pieces)
+        offsets.end_prompt()
+        nothing = [None]
+    said = [entry.piece for entry in source.logprobs]
     return LegacyLogprobs(
-        tokens=tokens,
+        tokens=[_text(piece) for piece in (*pieces, *said)],
         token_logprobs=[*nothing, *(finite(entry.logprob) for entry in entries)],
         top_logprobs=[*nothing, *(_top(entry) for entry in entries)],
-        text_offset=list(accumulate(map(len, tokens[:-1]), initial=offset)) if tokens else [],
+        text_offset=[*places, *offsets.take(said)],
     )
 
 
