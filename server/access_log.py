@@ -7,10 +7,13 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from server.generation import Generation
-from server.keys import CALLER, GENERATION, REQUEST_ID
+from server.keys import CALLER, CONFIG, GENERATION, REQUEST_ID
 
 logger = logging.getLogger("server.access")
 _MAX_PATH = 300
+
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's number for a client that did not wait for its answer; it is never sent."""
 
 
 class AccessLogger(AbstractAccessLogger):
@@ -23,24 +26,29 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """One line; `time` is seconds from the request's head to the answer's end."""
-        fields = access_fields(request, response, time)
-        head = f"{fields.pop('method')} {fields.pop('path')} {fields.pop('status')}"
-        text = " ".join([head, *(f"{name}={value}" for name, value in fields.items())])
-        record = {"method": request.method, "path": _path(request), "status": response.status}
-        logger.info("%s", text, extra={"fields": record | fields})
+        _log(request, response.status, time, response.body_length)
 
 
-def access_fields(
-    request: web.BaseRequest, response: web.StreamResponse, time: float
-) -> dict[str, Any]:
-    """What the line says; a field without a value is left out."""
+def log_departure(request: web.Request, time: float) -> None:
+    """One line for a request whose client has left: aiohttp writes none for them."""
+    if request.app[CONFIG].access_log and logger.isEnabledFor(logging.INFO):
+        _log(request, CLIENT_CLOSED_REQUEST, time, None)
+
+
+def _log(request: web.BaseRequest, status: int, time: float, n_bytes: int | None) -> None:
+    fields = _fields(request, time, n_bytes)
+    head = f"{request.method} {_path(request)} {status}"
+    text = " ".join([head, *(f"{name}={value}" for name, value in fields.items())])
+    record = {"method": request.method, "path": _path(request), "status": status}
+    logger.info("%s", text, extra={"fields": record | fields})
+
+
+def _fields(request: web.BaseRequest, time: float, n_bytes: int | None) -> dict[str, Any]:
+    """What else the line says; a field without a value is left out."""
     caller = request.get(CALLER)
     fields = {
-        "method": request.method,
-        "path": _path(request),
-        "status": response.status,
         "ms": round(time * 1000, 1),
-        "bytes": response.body_length,
+        "bytes": n_bytes,
         "caller": caller.name if caller else request.remote,
         **_generation_fields(request.get(GENERATION)),
         "request_id": request.get(REQUEST_ID),

@@ -1,13 +1,16 @@
 """What surrounds every handler: a request id, and the one place where exceptions become JSON."""
 
+import asyncio
 import logging
 import re
+import time
 import uuid
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from llamabind.errors import InvalidParameterError
+from server.access_log import log_departure
 from server.error_forms import error_document
 from server.errors import ApiError, InvalidRequestError, invalid_parameter
 from server.keys import REQUEST_ID, STATUS
@@ -26,7 +29,12 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
     """Give the request an id: the client's own if it is sane."""
     theirs = request.headers.get(_ID_HEADER, "")
     request[REQUEST_ID] = theirs if _CLIENT_ID.fullmatch(theirs) else uuid.uuid4().hex
-    return await handler(request)
+    started = time.monotonic()
+    try:
+        return await handler(request)
+    except asyncio.CancelledError:
+        log_departure(request, time.monotonic() - started)
+        raise
 
 
 async def send_request_id(request: web.Request, response: web.StreamResponse) -> None:

@@ -52,9 +52,12 @@ class AnswerTag:
         """The chunk without choices that closes a stream with `include_usage`."""
         return self.document("chat.completion.chunk", [], usage=usage_document(usage))
 
-    def progress_chunk(self, output: SequenceOutput, content: str | None) -> dict[str, Any]:
-        """llama-server's news of a prompt that is being computed, with this as no content."""
-        chunk = self.chunk(output.index, {"role": "assistant", "content": content})
+    def progress_chunk(self, output: SequenceOutput, delta: dict[str, Any]) -> dict[str, Any]:
+        """llama-server's news of a prompt that is being computed, with a delta of no content.
+
+        Its own have the role each time, which OpenAI's client would put together to one word.
+        """
+        chunk = self.chunk(output.index, delta)
         assert output.progress is not None
         chunk["prompt_progress"] = progress_document(output.progress)
         return chunk
@@ -76,7 +79,7 @@ class V2Chunks:
     def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
         """The documents for one output; none for text that is held back still."""
         if output.progress is not None:
-            return [self._tag.progress_chunk(output, "")]
+            return [self._tag.progress_chunk(output, {"content": ""})]
         delta = _delta(output)
         is_last = output.finish_reason is not None
         if not delta and not is_last:
@@ -122,7 +125,9 @@ class OpenAIChunks:
         """The documents for one output."""
         documents = []
         if output.progress is not None:
-            documents.append(self._tag.progress_chunk(output, None))
+            delta = {"role": "assistant"} if output.index not in self._begun else {}
+            self._begun.add(output.index)
+            documents.append(self._tag.progress_chunk(output, delta | {"content": None}))
         elif output.index not in self._begun:
             self._begun.add(output.index)
             documents.append(self._tag.chunk(output.index, {"role": "assistant", "content": None}))

@@ -205,6 +205,10 @@ def test_the_progress_of_a_long_prompt_is_told(server: ServerProcess) -> None:
     assert done == sorted(done)
     assert all(item["cache"] <= item["processed"] <= item["total"] for item in news)
     assert done[-1] == news[0]["total"]
+    # OpenAI's client puts deltas together: two roles would be "assistantassistant".
+    roles = [choice["delta"].get("role") for chunk in chunks for choice in chunk["choices"]]
+    assert roles[0] == "assistant"
+    assert not any(roles[1:])
 
 
 def test_a_conversation_goes_on_where_the_assistant_was_cut(server: ServerProcess) -> None:

@@ -200,3 +200,33 @@ async def test_the_access_log_tells_of_requests_and_not_of_their_words(
     assert "sesame" not in line
     assert "rosebud" not in line
     assert record.__dict__["fields"]["status"] == 200
+
+
+@pytest.mark.parametrize("path", ["/api/v2/chat/m.gguf", "/api/v2/chat/m.gguf/stream"])
+async def test_who_leaves_has_a_line_in_the_access_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    caplog.set_level(logging.INFO, logger="server.access")
+    body = json.dumps(chat_body("forever")).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: leaver\r\n"
+    async with running(tmp_path) as port, asyncio.timeout(20):
+        await exchange(port, _request(b"/api/v2/models/m.gguf/load"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        if path.endswith("stream"):
+            await reader.readuntil(b"data: ")
+        else:
+            await asyncio.sleep(0.3)
+        writer.close()
+        # The server's end waits for the handler's.
+    [record] = [line for line in caplog.records if "request_id=leaver" in line.getMessage()]
+    line = record.getMessage()
+    assert line.startswith(f"POST {path} 499 ms=")
+    assert "model=m.gguf prompt_tokens=" in line
+    assert record.__dict__["fields"]["status"] == 499
+
+
+def _request(path: bytes) -> bytes:
+    return (
+        b"POST " + path + b" HTTP/1.1\r\nConnection: close\r\n" + _H + b"Content-Length: 0\r\n\r\n"
+    )
