@@ -20,6 +20,7 @@ from llamabind.forced_call import with_ended_thought, without_talk
 from llamabind.handle import Handle
 from llamabind.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.sampling_params import GrammarTrigger
+from llamabind.schema_errors import conversion_error
 from llamabind.schema_mend import mended
 
 if TYPE_CHECKING:
@@ -196,8 +197,7 @@ def _error(status: int, message: str) -> LlamaError:
     if status == lb_status.LB_REFUSED:
         return TemplateRefusedError(message)
     if status == lb_status.LB_INVALID:
-        field, _, reason = message.partition(": ")
-        return InvalidParameterError(field, reason)
+        return conversion_error(message)
     return ChatTemplateError(message)
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from llamabind import backend
 from llamabind._capi import shim
+from llamabind._capi.shim import lb_status
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.schema_check import check_schema
+from llamabind.schema_errors import conversion_error
 from llamabind.schema_mend import completed, mended
 
 
@@ -19,17 +21,24 @@ def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
     lb_json_schema_to_grammar (csrc/llamabind.h), or of which it would leave something out
     (check_schema); its message names the place in the schema.
     """
-    schema = completed(schema)
     try:
-        check_schema(schema)
+        return grammar_of_field(schema)
     except InvalidParameterError as error:
         raise GrammarError(str(error)) from error
+
+
+def grammar_of_field(schema: Mapping[str, Any]) -> str:
+    """Return the same for the `json_schema` of a request; InvalidParameterError names the place."""
+    schema = completed(schema)
+    check_schema(schema)
     backend.init()
     try:
         text = json.dumps(schema, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise GrammarError(f"json_schema: cannot be written as JSON: {error}") from error
+        raise InvalidParameterError("json_schema", f"cannot be written as JSON: {error}") from error
     grammar = shim.lb_json_schema_to_grammar(text.encode())
-    if not grammar:
-        raise GrammarError(last_error())
-    return mended(take_text(grammar).decode())
+    if grammar:
+        return mended(take_text(grammar).decode())
+    if shim.lb_last_status() == lb_status.LB_INVALID:
+        raise conversion_error(last_error())
+    raise GrammarError(last_error())

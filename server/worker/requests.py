@@ -5,11 +5,9 @@ from typing import Any
 
 from llamabind.errors import InvalidParameterError
 from llamabind.infill import Gap, Infiller
-from llamabind.json_schema import json_schema_to_grammar
+from llamabind.json_schema import grammar_of_field
 from llamabind.prompting import Prompter, PromptRequests, RenderedText
 from llamabind.sampling_params import SamplingParams
-from llamabind.schema_check import check_schema
-from llamabind.schema_mend import completed
 from llamabind.tokenizer import Tokenizer
 from server.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
 from server.worker.media import MediaEncoder
@@ -99,8 +97,7 @@ def _parts(text: str | tuple[int | str, ...]) -> tuple[int | str, ...]:
 def _grammar(schema: dict[str, Any], sampling: SamplingParams) -> str:
     if sampling.grammar:
         raise InvalidParameterError("grammar", "cannot be used together with json_schema")
-    check_schema(completed(schema))
-    return json_schema_to_grammar(schema)
+    return grammar_of_field(schema)
 
 
 def _render_options(prompt: ChatPrompt) -> dict[str, Any]:

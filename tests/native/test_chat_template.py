@@ -250,7 +250,7 @@ def test_malformed_messages_are_named(messages, field):
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": "sometimes"}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"name": "other"}}, "tool_choice"),
-        ({"json_schema": {"type": "nonsense"}}, "json_schema"),
+        ({"json_schema": {"type": "nonsense"}}, "json_schema/type"),
         ({"json_schema": {"type": "object"}, "grammar": 'root ::= "x"'}, "grammar"),
         ({"reasoning_format": "loud"}, "reasoning_format"),
         ({"enable_thinking": "yes"}, "enable_thinking"),

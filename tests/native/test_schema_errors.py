@@ -1,0 +1,68 @@
+"""What llama.cpp's converter refuses is told with the path of the keyword, in one line."""
+
+import pytest
+
+from llamabind import ChatTemplate
+from llamabind.errors import GrammarError, InvalidParameterError
+from llamabind.json_schema import grammar_of_field, json_schema_to_grammar
+
+TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
+REFUSED = [
+    ({"$ref": "#/nope"}, "/$ref: cannot resolve $ref #/nope, nope not found"),
+    (
+        {"$ref": "#"},
+        "/$ref: unsupported $ref #, only references into the same document are supported",
+    ),
+    ({"$ref": 5}, "/$ref: must be a string"),
+    ({"type": "strin"}, "/type: unrecognized type strin"),
+    ({"type": ["string", "strin"]}, "/type/1: unrecognized type strin"),
+    ({"type": []}, "/type: must not be empty"),
+    ({"enum": []}, "/enum: must be a non-empty array"),
+    ({"pattern": "^[a-$"}, "/pattern: invalid pattern ^[a-$: unterminated character class"),
+    ({"properties": []}, "/properties: must be an object"),
+    ({"properties": {"b: c": 5}}, "/properties/b: c: schema must be an object"),
+    ({"anyOf": []}, "/anyOf: must not be empty"),
+    ({"type": "string", "minLength": "x"}, "/minLength: must be a non-negative integer"),
+    ({"$ref": "#/a\nb"}, "/$ref: cannot resolve $ref #/a b, a b not found"),
+]
+
+
+@pytest.mark.parametrize(("part", "said"), REFUSED)
+def test_a_refusal_names_the_keyword(part, said):
+    schema = {"type": "object", "properties": {"a": part}}
+    with pytest.raises(InvalidParameterError) as refused:
+        grammar_of_field(schema)
+    assert str(refused.value) == "json_schema/properties/a" + said
+    with pytest.raises(GrammarError) as refused:
+        json_schema_to_grammar(schema)
+    assert str(refused.value) == "json_schema/properties/a" + said
+
+
+@pytest.mark.parametrize(("part", "said"), REFUSED)
+def test_so_it_is_in_a_chat(part, said):
+    schema = {"type": "object", "properties": {"a": part}}
+    messages = [{"role": "user", "content": "hi"}]
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    options = {
+        "json_schema": {"json_schema": schema},
+        "tools[0].function.parameters": {"tools": [tool]},
+    }
+    with ChatTemplate(None, TEMPLATE) as template:
+        for place, option in options.items():
+            with pytest.raises(InvalidParameterError) as refused:
+                template.render(messages, **option)
+            assert str(refused.value) == f"{place}/properties/a{said}"
+
+
+def test_the_field_is_the_path():
+    with pytest.raises(InvalidParameterError) as refused:
+        grammar_of_field({"items": {"type": "strin"}})
+    assert (refused.value.field, refused.value.message) == (
+        "json_schema/items/type",
+        "unrecognized type strin",
+    )
+
+
+def test_a_schema_without_json_names_the_field():
+    with pytest.raises(InvalidParameterError, match=r"^json_schema: cannot be written as JSON"):
+        grammar_of_field({"const": float("nan")})
