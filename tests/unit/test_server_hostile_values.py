@@ -61,7 +61,7 @@ async def _until_at_rest(client: Client) -> None:
         ({"logit_bias": {str(WIDE): 1}}, "logit_bias"),
         ({"seed": DIGITS}, "seed"),
         ({"top_k": DIGITS}, "top_k"),
-        ({"id_slot": DIGITS}, None),
+        ({"id_slot": DIGITS}, "id_slot"),
         ({"t_max_predict_ms": -DIGITS}, None),
         ({"sse_ping_interval": DIGITS}, "sse_ping_interval"),
         ({"sse_ping_interval": -DIGITS}, None),
