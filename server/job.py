@@ -79,3 +79,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     caller: str = ""
     priority: int = 0
     max_queue_seconds: float | None = None
+
+    @property
+    def grammar_param(self) -> str:
+        """The field that the grammar of its answers comes from."""
+        prompt = self.prompt
+        if self.sampling.grammar:
+            return "grammar"
+        if isinstance(prompt, ChatPrompt) and prompt.tools and prompt.tool_choice != "none":
+            return "tools"
+        return "grammar" if prompt.json_schema is None else "json_schema"

@@ -241,7 +241,7 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     tools; `stop_string` is what ended it, if one of the request's own did. With the last output
     come `timings_ms`, queue, prompt and decode time, and `seq_id`, whose memory it leaves behind.
     `prompt_logprobs` begin with the prompt's first token, which nothing predicts: its number is 0.
-    `error_code` is for programs, `error` for people.
+    `error_code` is for programs, `error` for people; `error_param` is the field at fault, if any.
     """
 
     request_id: str
@@ -262,6 +262,7 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     stop_string: str | None = None
     progress: PromptProgress | None = None
     seq_id: int | None = None
+    error_param: str | None = None
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):

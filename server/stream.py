@@ -262,7 +262,8 @@ def _failure(output: SequenceOutput) -> ApiError:
     text = output.error or "the engine failed on this request"
     match output.error_code:
         case "grammar_dead_end":
-            return InvalidRequestError(f"grammar: {text}", param="grammar", code=output.error_code)
+            param = output.error_param or "grammar"
+            return InvalidRequestError(f"{param}: {text}", param=param, code=output.error_code)
         case "queue_timeout":
             return UnavailableError(text, code=output.error_code, retry_after=1)
         case _:

@@ -7,8 +7,8 @@ from typing import Protocol, TypeAlias
 from llamabind import FinishReason, GenerationRequest, RequestOutput
 from llamabind.output_parser import MessageDelta
 from llamabind.prompting import PromptRequests
+from llamabind.request import ErrorCode, TokenLogprob
 from llamabind.request import PromptProgress as EngineProgress
-from llamabind.request import TokenLogprob
 from server.job import ChatPrompt, InfillPrompt, Job, TextPrompt
 from server.protocol import (
     LogprobEntry,
@@ -64,6 +64,7 @@ class AnswerReader:
         self._piece = piece
         self._with_tokens = job.return_tokens
         self._stop = job.stop
+        self._grammar_param = job.grammar_param
         self._echo = _echo(job.prompt, piece)
         self._unparsed = ""
         self._n_parsed = 0
@@ -105,6 +106,7 @@ class AnswerReader:
             prompt_logprobs=prompt_logprobs,
             token_ids=output.token_ids if self._with_tokens else (),
             seq_id=output.seq_id,
+            error_param=self._error_param(output),
         )
 
     def close(self) -> None:
@@ -168,6 +170,10 @@ class AnswerReader:
         if output.finish_reason is FinishReason.STOP and self._has_called_tools:
             return "tool_calls"
         return output.finish_reason.value if output.finish_reason else None
+
+    def _error_param(self, output: RequestOutput) -> str | None:
+        is_of_grammar = output.error_code is ErrorCode.GRAMMAR_DEAD_END
+        return self._grammar_param if is_of_grammar else None
 
     def _entry(self, logprob: TokenLogprob) -> LogprobEntry:
         top = tuple((token, self._piece(token), value) for token, value in logprob.top)

@@ -145,7 +145,10 @@ class Intake:
             if self._is_waiting(message.request_id):
                 self._start(message, prompt, self.engine)
         except LlamaError as error:
-            self._sender.send(refusal(message.request_id, error, prompt_param(message.job)))
+            job = message.job
+            self._sender.send(
+                refusal(message.request_id, error, prompt_param(job), job.grammar_param)
+            )
         except Exception as error:
             # The server waits for an answer to every Submit, also when the bug is ours.
             logger.exception("request %s: the intake failed", message.request_id)

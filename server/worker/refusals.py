@@ -27,8 +27,16 @@ _PARAMS: Mapping[type, str] = {
 }
 
 
-def refusal(request_id: str, error: LlamaError, text_param: str = "messages") -> Refused:
-    """The answer to a request that the model cannot take; `text_param` names where a text was."""
+def refusal(
+    request_id: str,
+    error: LlamaError,
+    text_param: str = "messages",
+    grammar_param: str = "grammar",
+) -> Refused:
+    """The answer to a request that the model cannot take.
+
+    `text_param` names where a text was, `grammar_param` what the grammar was made of.
+    """
     kind, param, message = RefusalKind.INVALID, None, str(error)
     match error:
         case PromptTooLongError():
@@ -43,7 +51,7 @@ def refusal(request_id: str, error: LlamaError, text_param: str = "messages") ->
         case InvalidParameterError():
             param = error.field
         case GrammarError():
-            param = "json_schema" if message.startswith("json_schema") else "grammar"
+            param = grammar_param
             message = message if message.startswith(param) else f"{param}: {message}"
         case ChatTemplateError():
             param = "messages"

@@ -139,6 +139,29 @@ def test_a_banned_answer_under_a_grammar_is_the_requests_own_fault(server: Serve
     assert _complete(server, _ask("Hello"))["message"]["content"]
 
 
+def test_a_grammar_that_is_too_much_is_told_by_the_field_it_was_made_of(
+    server: ServerProcess,
+) -> None:
+    lists: dict[str, Any] = {"type": "array", "maxItems": 2000}
+    much = {"type": "object", "properties": {"a": lists | {"items": lists | {"items": {}}}}}
+    banned = {"json_schema": {"enum": ["yes"]}, "logit_bias": _ban_all_of('"yes"')}
+    tool = {"type": "function", "function": {"name": "f", "parameters": much}}
+    wrapped = {"type": "json_schema", "json_schema": {"schema": much}}
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("json_schema", {"json_schema": much}),
+        ("json_schema", {"response_format": wrapped}),
+        ("json_schema", banned),
+        ("tools", {"tools": [tool]}),
+        ("tools", {"tools": [tool], "tool_choice": "required"}),
+    ]
+    for param, fields in cases:
+        error = _refusal(server, **fields)
+        assert error["param"] == param, error
+        assert error["message"].startswith(f"{param}: ")
+    error = _refusal(server, "/v1/completions", prompt="a", json_schema=much)
+    assert error["param"] == "json_schema"
+
+
 def _ban_all_of(word: str) -> list[list[Any]]:
     return [[word[:length], False] for length in range(1, len(word) + 1)]
 

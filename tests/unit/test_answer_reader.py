@@ -2,13 +2,18 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from llamabind import FinishReason, GenerationRequest, RequestOutput
-from llamabind.request import TokenLogprob, Usage
-from server.job import Job, TextPrompt
+from llamabind import FinishReason, GenerationRequest, RequestOutput, SamplingParams
+from llamabind.errors import GrammarError
+from llamabind.request import ErrorCode, TokenLogprob, Usage
+from server.errors import InvalidRequestError
+from server.job import ChatPrompt, Job, TextPrompt
 from server.protocol import SequenceOutput
+from server.stream import TokenStream
 from server.worker.answers import AnswerReader
+from server.worker.refusals import refusal
 
 _PIECES = [b"one", b" two", b"<", b"end", b">"]
 
@@ -66,3 +71,48 @@ def test_log_probabilities_that_nobody_asked_for_are_not_kept() -> None:
     news = _reader().read(_output("one", [0]))
     assert news is not None
     assert news.logprobs == ()
+
+
+_TOOLS = [{"type": "function", "function": {"name": "f"}}]
+_SCHEMA = {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "grammar", "param"),
+    [
+        (TextPrompt(content="x"), "root ::= .", "grammar"),
+        (TextPrompt(content="x", json_schema=_SCHEMA), "", "json_schema"),
+        (ChatPrompt(messages=[], json_schema=_SCHEMA), "", "json_schema"),
+        (ChatPrompt(messages=[], tools=_TOOLS), "", "tools"),
+        (ChatPrompt(messages=[], tools=_TOOLS), "root ::= .", "grammar"),
+        (
+            ChatPrompt(messages=[], tools=_TOOLS, tool_choice="required", json_schema=_SCHEMA),
+            "",
+            "tools",
+        ),
+        (
+            ChatPrompt(messages=[], tools=_TOOLS, tool_choice="none", json_schema=_SCHEMA),
+            "",
+            "json_schema",
+        ),
+    ],
+)
+def test_a_grammar_that_cannot_go_on_is_told_by_what_it_was_made_of(
+    prompt: TextPrompt | ChatPrompt, grammar: str, param: str
+) -> None:
+    job = Job(prompt=prompt, sampling=SamplingParams(grammar=grammar))
+    request = GenerationRequest(request_id="1", prompt_tokens=(1,))
+    reader = AnswerReader(("r", 0), job, None, _piece, request)
+    failed = _output("", [], finish_reason=FinishReason.ERROR, error="no way")
+    other = reader.read(failed)
+    assert other is not None
+    assert other.error_param is None
+    news = reader.read(msgspec.structs.replace(failed, error_code=ErrorCode.GRAMMAR_DEAD_END))
+    assert news is not None
+    stream = TokenStream("r")
+    stream.deliver(news)
+    with pytest.raises(InvalidRequestError, match=f"^{param}: no way$") as caught:
+        stream.take()
+    assert (caught.value.param, caught.value.code) == (param, "grammar_dead_end")
+    refused = refusal("r", GrammarError("no way"), grammar_param=job.grammar_param)
+    assert (refused.param, refused.message) == (param, f"{param}: no way")
