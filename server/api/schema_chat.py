@@ -8,6 +8,7 @@ from msgspec import Meta
 from server.api.schema_messages import ChatMessage, Tool, wire_tools
 from server.api.schema_sampling import LogprobCount, SamplingFields
 from server.api.tool_choice import ToolChoice, choose
+from server.api.tool_history import CallHistory
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 
@@ -70,6 +71,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
 
     def _prompt(self) -> ChatPrompt:
         tools, choice = choose(self.tools or [], self.tool_choice)
+        _check_results(self.messages)
         return ChatPrompt(
             messages=[
                 message.to_wire(f"messages[{index}]") for index, message in enumerate(self.messages)
@@ -104,3 +106,16 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
         if self.logprobs:
             return self.top_logprobs or self.n_probs or 0
         return self.n_probs or None
+
+
+def _check_results(messages: list[ChatMessage]) -> None:
+    """Raise InvalidRequestError for a result of a tool without its call."""
+    history = CallHistory()
+    for index, message in enumerate(messages):
+        place = f"messages[{index}]"
+        history.add_calls(
+            (f"{place}.tool_calls[{number}].id", call.id)
+            for number, call in enumerate(message.tool_calls or ())
+        )
+        if message.role == "tool":
+            history.check_result(f"{place}.tool_call_id", message.tool_call_id)

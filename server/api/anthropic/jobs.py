@@ -30,6 +30,7 @@ from server.api.schema_messages import (
     wire_tools,
 )
 from server.api.tool_choice import WireChoice, must_call
+from server.api.tool_history import CallHistory
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 from server.media_parts import part_of_base64, part_of_text, part_of_url
@@ -76,6 +77,7 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
     for index, message in enumerate(body.messages):
         place = f"messages[{index}]"
         messages += _openai_messages(message, place)
+    _check_results(body.messages)
     choice = body.tool_choice
     output = body.output_config or OutputConfig()
     return ChatPrompt(
@@ -107,6 +109,21 @@ def _openai_messages(message: Message, place: str) -> list[dict[str, Any]]:
     if said or not results:
         results.append(_say(ChatMessage(role=message.role), said, place))
     return results
+
+
+def _check_results(messages: list[Message]) -> None:
+    """Raise InvalidRequestError for a result of a tool without its call."""
+    history = CallHistory()
+    for index, message in enumerate(messages):
+        if isinstance(message.content, str):
+            continue
+        blocks = _placed(message.content, f"messages[{index}]")
+        history.add_calls(
+            (f"{param}.id", block.id) for param, block in blocks if isinstance(block, ToolUseBlock)
+        )
+        for param, block in blocks:
+            if isinstance(block, ToolResultBlock):
+                history.check_result(f"{param}.tool_use_id", block.tool_use_id)
 
 
 def _result(place: str, block: ToolResultBlock) -> dict[str, Any]:
