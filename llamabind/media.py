@@ -7,14 +7,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 from llamabind.errors import InvalidParameterError
 from llamabind.positions import HASH_BITS, mark_of, pseudo_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
 Grid: TypeAlias = tuple[int, int]
@@ -104,6 +103,8 @@ class Medium:
 
         Shape (4, end - start): time, row, column, and what libmtmd leaves 0 for pictures.
         """
+        import numpy as np  # here: a request without media must not cost it
+
         places = np.arange(start - self.start, end - self.start, dtype=np.int32)
         if self.grid is None:
             return np.tile(first + places, (4, 1))

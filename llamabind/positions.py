@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 if TYPE_CHECKING:
     from array import array
 
@@ -45,6 +43,8 @@ def count_positions(tokens: array[int], n: int) -> int:
     """
     if n == 0:
         return 0
+    import numpy as np  # here: importing requests must not cost it
+
     counted = np.frombuffer(tokens, np.int32, n) >= -_WITHOUT
     return int(np.count_nonzero(counted))
 
