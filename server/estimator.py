@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -28,7 +29,6 @@ from server.worker_port import LoadFailedError
 from server.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
-_READ_BYTES = 1 << 16
 _MAX_CACHED = 256
 # Each parses a vocabulary, which may take some hundred MB for a moment.
 _CONCURRENT = 2
@@ -93,8 +93,7 @@ class WorkerEstimator:
             raise LoadFailedError("crashed", detail) from error
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                process.writer.write(encode_frame(message))
-                return await _answer(process)
+                return await _ask(process, message)
         except TimeoutError:
             detail = f"the estimate took longer than {self._timeout_seconds:g} seconds"
             raise LoadFailedError("timeout", detail, process.log_tail) from None
@@ -102,24 +101,36 @@ class WorkerEstimator:
             await process.stop()
 
 
-async def _answer(process: WorkerProcess) -> Estimated:
+async def _ask(process: WorkerProcess, message: Estimate) -> Estimated:
     """The first message that is one; the end of the process instead of it is a crash."""
     frames: FrameReader[FromEstimator] = FrameReader(FromEstimator)
-    try:
-        while data := await process.reader.read(_READ_BYTES):
-            for message in frames.feed(data):
-                match message:
-                    case Estimated():
-                        return message
-                    case LoadFailed(reason, detail, param):
-                        raise LoadFailedError(reason, detail, process.log_tail, param)
-                    case Hello():
-                        logger.debug("%s: protocol %d", process.name, message.protocol_version)
-    except (OSError, FramingError) as error:
-        logger.debug("%s: %s", process.name, error)
-    end = await process.stop()
-    detail = f"the worker process {end.description} while it read the file"
-    raise LoadFailedError("crashed", detail, end.log_tail)
+    answer: asyncio.Future[Estimated | LoadFailed] = asyncio.get_running_loop().create_future()
+    connection = process.connection
+
+    def take(data: bytes) -> None:
+        try:
+            for reply in frames.feed(data):
+                if isinstance(reply, Hello):
+                    logger.debug("%s: protocol %d", process.name, reply.protocol_version)
+                elif not answer.done():
+                    answer.set_result(reply)
+        except FramingError as error:
+            logger.debug("%s: %s", process.name, error)
+            connection.close()
+
+    connection.listen(take)
+    connection.write(encode_frame(message))
+    either: set[asyncio.Future[Any]] = {answer, connection.closed}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not answer.done():
+        end = await process.stop()
+        detail = f"the worker process {end.description} while it read the file"
+        raise LoadFailedError("crashed", detail, end.log_tail)
+    match answer.result():
+        case Estimated() as estimated:
+            return estimated
+        case LoadFailed(reason, detail, param):
+            raise LoadFailedError(reason, detail, process.log_tail, param)
 
 
 def _question(path: Path, settings: LoadSettings, files: LoadFiles) -> _Question:

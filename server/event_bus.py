@@ -1,12 +1,12 @@
 """EventBus: tells listeners and subscribers what happens to models. Never waits for any of them."""
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from server.bell import Bell
 from server.events import Lagged, LoadProgress, ModelEvent, PublicEvent, UseChanged
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Subscription:
         self._waiting: deque[ModelEvent] = deque()
         self._missed = 0
         self._closed = False
-        self._wake = asyncio.Event()
+        self._bell = Bell()
 
     def offer(self, event: ModelEvent) -> None:
         """Take an event, if it is one for this reader."""
@@ -40,12 +40,12 @@ class Subscription:
             self._waiting.popleft()
             self._missed += 1
         self._waiting.append(event)
-        self._wake.set()
+        self._bell.ring()
 
     def end(self) -> None:
         """Nothing more will come."""
         self._closed = True
-        self._wake.set()
+        self._bell.ring()
 
     @property
     def has_ended(self) -> bool:
@@ -55,11 +55,7 @@ class Subscription:
     async def next(self, patience: float | None = None) -> PublicEvent | None:
         """The next event; None when `patience` seconds brought nothing, or at the end."""
         while not self._waiting and not self._closed:
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(patience):
-                    await self._wake.wait()
-            except TimeoutError:
+            if not await self._bell.wait(patience):
                 return None
         if self._missed:
             missed, self._missed = self._missed, 0

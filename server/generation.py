@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from server.answer import Answer, collect
+from server.bell import Bell
 from server.job import Job
 from server.protocol import Submit
 from server.registry import ModelRegistry
@@ -29,10 +30,10 @@ class Generation:
         job: Job,
         media: MediaFetcher | None = None,
         *,
-        wake: asyncio.Event | None = None,
+        bell: Bell | None = None,
     ) -> None:
-        """`wake` is set when the stream has something to read; several may share one."""
-        self.stream = TokenStream(uuid.uuid4().hex, job.n, wake)
+        """`bell` rings too when the stream has something to read; several may share one."""
+        self.stream = TokenStream(uuid.uuid4().hex, job.n, bell)
         self._registry = registry
         self.model_id = model_id
         self._job = job

@@ -1,10 +1,10 @@
 """MergedStream: the answers to several requests of one client, as if they were one request's."""
 
-import asyncio
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from server.bell import Bell
 from server.protocol import SequenceOutput
 from server.stream import TokenStream, TokenUsage
 
@@ -12,14 +12,14 @@ from server.stream import TokenStream, TokenUsage
 class MergedStream:
     """Reads streams of `n` answers each in turn. Loop only; one reader.
 
-    All of them set `wake` when there is something to read. Answer `i` of stream `s` gets the index
+    All of them ring `bell` when there is something to read. Answer `i` of stream `s` gets the index
     s * n + i. What fails one of them fails all.
     """
 
-    def __init__(self, streams: Sequence[TokenStream], n: int, wake: asyncio.Event) -> None:
+    def __init__(self, streams: Sequence[TokenStream], n: int, bell: Bell) -> None:
         self._streams = tuple(streams)
         self._n = n
-        self._wake = wake
+        self._bell = bell
         self._turn = 0
 
     @property
@@ -43,11 +43,7 @@ class MergedStream:
         Raises what a stream was failed with. Not to be called when `is_done`.
         """
         while (output := self._take()) is None:
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(patience):
-                    await self._wake.wait()
-            except TimeoutError:
+            if not await self._bell.wait(patience):
                 return None
         return output
 

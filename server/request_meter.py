@@ -8,6 +8,11 @@ from server.metrics import ModelSeries
 from server.protocol import SequenceOutput
 from server.stream import TokenStream
 
+_NOTED = 32
+"""Gaps between tokens that are noted before they are counted: a series' lock and checks cost as
+much as the rest of what is done for a token.
+"""
+
 
 @dataclass(slots=True)
 class _Answer:
@@ -24,6 +29,8 @@ class RequestMeter:
         self._series = series
         self._stream = stream
         self._answers: dict[int, _Answer] = {}
+        self._gaps: list[float] = []
+        self._n_uncounted = 0
         self._finish_reason = ""
         self._error: BaseException | None = None
         stream.observer = self
@@ -49,6 +56,7 @@ class RequestMeter:
         "stop", "length" and the like, "done" for what generates nothing, "invalid" for a client's
         mistake, "error" for our failure, "cancelled" where nobody waited for the end.
         """
+        self._count_noted()
         if self._stream.has_result:
             # Counted only: how long vectors take says nothing of answers.
             self._series.prompt_tokens.inc(self._stream.usage.prompt)
@@ -71,10 +79,18 @@ class RequestMeter:
             answer = self._answers[output.index] = _Answer()
         else:
             # A step may bring several tokens: their share of the gap, each.
-            for _ in range(n_new):
-                series.inter_token.observe((now - answer.last_token_at) / n_new)
+            self._gaps += [(now - answer.last_token_at) / n_new] * n_new
         answer.n_tokens, answer.last_token_at = output.completion_tokens, now
-        series.generated_tokens.inc(n_new)
+        self._n_uncounted += n_new
+        if self._n_uncounted >= _NOTED:
+            self._count_noted()
+
+    def _count_noted(self) -> None:
+        for gap in self._gaps:
+            self._series.inter_token.observe(gap)
+        self._series.generated_tokens.inc(self._n_uncounted)
+        self._gaps.clear()
+        self._n_uncounted = 0
 
     def _count_times(self, queue_ms: float, prompt_ms: float, decode_ms: float) -> None:
         series = self._series

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from server.bell import Bell
 from server.errors import (
     ApiError,
     EngineFailedError,
@@ -58,8 +59,8 @@ class TokenStream:
     time.monotonic(); each is None before there is one.
     """
 
-    def __init__(self, request_id: str, n: int = 1, wake: asyncio.Event | None = None) -> None:
-        """`wake` is set whenever there is something to read; several streams may share one."""
+    def __init__(self, request_id: str, n: int = 1, bell: Bell | None = None) -> None:
+        """`bell` rings too whenever there is something to read; several streams may share one."""
         self.request_id = request_id
         self.observer: StreamObserver | None = None
         self.model: LoadedModel | None = None
@@ -76,7 +77,7 @@ class TokenStream:
         self.may_restart = False
         self._is_lost = False
         self._ended = asyncio.Event()
-        self._wake = wake or asyncio.Event()
+        self._bell = Bell(bell)
 
     @property
     def usage(self) -> TokenUsage:
@@ -122,14 +123,14 @@ class TokenStream:
             if self._n_unfinished == 0:
                 self._ended.set()
         self._outputs.append(output)
-        self._wake.set()
+        self._bell.ring()
 
     def settle(self, result: TaskResult) -> None:
         """End the stream of a task with its result."""
         if not self.has_ended:
             self._result = result
             self._ended.set()
-            self._wake.set()
+            self._bell.ring()
 
     def fail(self, error: BaseException) -> None:
         """End the stream with an error, which the reader gets after what was delivered before."""
@@ -138,7 +139,7 @@ class TokenStream:
             if self.observer is not None:
                 self.observer.on_failure(error)
             self._ended.set()
-            self._wake.set()
+            self._bell.ring()
 
     def lose_worker(self, error: ApiError) -> None:
         """The worker is gone. An end with `error`, unless it is worth to try another one."""
@@ -190,11 +191,7 @@ class TokenStream:
         Raises what the stream was failed with. Not to be called when `is_done`.
         """
         while (output := self.take()) is None:
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(patience):
-                    await self._wake.wait()
-            except TimeoutError:
+            if not await self._bell.wait(patience):
                 return None
         return output
 

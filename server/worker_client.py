@@ -51,7 +51,6 @@ from server.worker_port import LoadFailedError, ProgressCallback
 from server.worker_process import WorkerExit, WorkerProcess
 
 logger = logging.getLogger(__name__)
-_READ_BYTES = 1 << 16
 _STATS_SECONDS = 2.0
 
 _OUR_NAMES = re.compile(r"^(task\.)?(job\.)?(prompt\.)?")
@@ -74,7 +73,9 @@ class WorkerClient:
         self._life = SignsOfLife(loop.time)
         self._last_words = ""
         self._stopping = False
-        self._read_task = asyncio.create_task(self._read())
+        self._frames: FrameReader[FromWorker] = FrameReader(FromWorker)
+        self._end_task = asyncio.create_task(self._await_end())
+        process.connection.listen(self._take)
 
     @property
     def model(self) -> LoadedModel:
@@ -113,7 +114,7 @@ class WorkerClient:
         if not self._streams:
             self._life.note_progress()
         self._streams[message.request_id] = stream
-        self._write(frame)
+        self._process.connection.write(frame)
 
     def cancel(self, request_id: str) -> None:
         """Forget a request; nothing more arrives on its stream."""
@@ -122,7 +123,7 @@ class WorkerClient:
 
     async def stats(self) -> Stats | None:
         """A fresh snapshot of the engine; None if the worker leaves or does not answer in time."""
-        if self._process.writer.is_closing():
+        if self._process.connection.is_closing:
             return None
         waiter: asyncio.Future[Stats | None] = asyncio.get_running_loop().create_future()
         self._stats_waiters.append(waiter)
@@ -140,28 +141,22 @@ class WorkerClient:
         """End the process; whoever still waits on a stream is told so."""
         self._stopping = True
         await self._process.stop()
-        await asyncio.wait({self._read_task})
+        await asyncio.wait({self._end_task})
 
     def _send(self, message: msgspec.Struct) -> None:
-        self._write(encode_frame(message))
+        self._process.connection.write(encode_frame(message))
 
-    def _write(self, frame: bytes) -> None:
-        # A dead worker is noticed by the reader; writing to it is harmless.
-        if not self._process.writer.is_closing():
-            self._process.writer.write(frame)
-
-    async def _read(self) -> None:
-        frames: FrameReader[FromWorker] = FrameReader(FromWorker)
+    def _take(self, data: bytes) -> None:
         try:
-            while data := await self._process.reader.read(_READ_BYTES):
-                for message in frames.feed(data):
-                    self._receive(message)
-        except OSError as error:
-            logger.debug("%s: the connection broke: %s", self._process.name, error)
+            for message in self._frames.feed(data):
+                self._receive(message)
         except FramingError as error:
             self._last_words = f"sent what is not our protocol: {error}"
-        # The socket is closed: it is leaving, or must.
-        self._process.writer.close()
+            self._process.connection.close()
+
+    async def _await_end(self) -> None:
+        await self._process.connection.closed
+        # It is leaving, or must.
         self._settle(replace(await self._process.stop(), expected=self._stopping))
 
     def _receive(self, message: FromWorker) -> None:

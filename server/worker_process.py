@@ -11,12 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from server.worker_connection import WorkerConnection
+
 logger = logging.getLogger("server.worker")
 _LOG_TAIL_LINES = 60
 _MAX_LINE_BYTES = 4096
 _READ_BYTES = 1 << 16
 # ggml_abort would start a debugger where there is one, and print its stack trace (ggml/src/ggml.c).
 _ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "GGML_NO_BACKTRACE": "1"}
+# Weights and KV cache in pages of 2 MiB, where Linux has some to give: every token reads all
+# weights, and with pages of 4 KiB the processor looks up where each of them lies.
+_HUGE_PAGES = "glibc.malloc.hugetlb"
 # What faulthandler begins with: the interpreter's threads follow, and say nothing of the cause.
 _DUMP_BEGINS = "Fatal Python error"
 # After the socket is closed a worker leaves by itself within milliseconds.
@@ -58,13 +63,11 @@ class WorkerProcess:
     def __init__(
         self,
         process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        connection: WorkerConnection,
         name: str,
     ) -> None:
         self.name = name
-        self.reader = reader
-        self.writer = writer
+        self.connection = connection
         self._process = process
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
         self._is_dumping = False
@@ -83,7 +86,7 @@ class WorkerProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
-                env=os.environ | _ENVIRONMENT,
+                env=_environment(),
             )
         except BaseException:
             ours.close()
@@ -92,14 +95,15 @@ class WorkerProcess:
             # Only the child may hold this end: its death must be an end-of-file for us.
             theirs.close()
         try:
-            reader, writer = await asyncio.open_connection(sock=ours)
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(WorkerConnection, sock=ours)
         except BaseException:
             # Cancelled just now: nobody else knows of the child.
             ours.close()
             process.kill()
             await process.communicate()
             raise
-        return cls(process, reader, writer, name)
+        return cls(process, connection, name)
 
     @property
     def pid(self) -> int:
@@ -122,7 +126,7 @@ class WorkerProcess:
 
     async def stop(self) -> WorkerExit:
         """Close the socket, which is the order to leave; terminate, then kill what stays."""
-        self.writer.close()
+        self.connection.close()
         steps = ((_TERMINATE_AFTER_SECONDS, signal.SIGTERM), (_KILL_AFTER_SECONDS, signal.SIGKILL))
         for seconds, number in steps:
             with contextlib.suppress(TimeoutError):
@@ -165,3 +169,10 @@ class WorkerProcess:
             logging.WARNING if text.startswith(("WARNING", "ERROR", "CRITICAL")) else logging.DEBUG
         )
         logger.log(level, "%s: %s", self.name, text)
+
+
+def _environment() -> dict[str, str]:
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if _HUGE_PAGES not in tunables:
+        tunables = ":".join(filter(None, (tunables, f"{_HUGE_PAGES}=1")))
+    return os.environ | _ENVIRONMENT | {"GLIBC_TUNABLES": tunables}

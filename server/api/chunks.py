@@ -14,7 +14,8 @@ from server.api.answer_documents import (
     tool_call_delta,
     usage_document,
 )
-from server.protocol import SequenceOutput
+from server.api.text_chunks import TextChunks
+from server.protocol import LogprobEntry, SequenceOutput
 from server.stream import TokenUsage
 
 
@@ -75,9 +76,12 @@ class V2Chunks:
         self._include_usage = include_usage
         self._with_logprobs = with_logprobs
         self._begun: set[int] = set()
+        self._texts = TextChunks()
 
-    def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
+    def chunks(self, output: SequenceOutput) -> Sequence[Any]:
         """The documents for one output; none for text that is held back still."""
+        if output.index in self._begun and TextChunks.fits(output):
+            return [self._texts.encode(output, self._chunk)]
         if output.progress is not None:
             return [self._tag.progress_chunk(output, {"content": ""})]
         delta = _delta(output)
@@ -89,9 +93,7 @@ class V2Chunks:
         if output.index not in self._begun:
             self._begun.add(output.index)
             delta = {"role": "assistant", "content": ""} | delta
-        chunk = self._tag.chunk(output.index, delta, output.finish_reason)
-        if self._with_logprobs:
-            chunk["choices"][0]["logprobs"] = logprobs_document(output.logprobs)
+        chunk = self._chunk(output.index, delta, output)
         if output.timings_ms is not None:
             chunk["timings"] = _timings(output)
         return _with_prompt([chunk], output)
@@ -99,6 +101,15 @@ class V2Chunks:
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
         """The token counts, where asked for."""
         return [self._tag.usage_chunk(usage)] if self._include_usage else []
+
+    def _chunk(
+        self, index: int, delta: dict[str, Any], output: SequenceOutput | None = None
+    ) -> dict[str, Any]:
+        chunk = self._tag.chunk(index, delta, output.finish_reason if output else None)
+        if self._with_logprobs:
+            entries = output.logprobs if output else ()
+            chunk["choices"][0]["logprobs"] = logprobs_document(entries)
+        return chunk
 
 
 class OpenAIChunks:
@@ -120,9 +131,12 @@ class OpenAIChunks:
         self._include_usage = include_usage
         self._with_logprobs = with_logprobs
         self._begun: set[int] = set()
+        self._texts = TextChunks()
 
-    def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
+    def chunks(self, output: SequenceOutput) -> Sequence[Any]:
         """The documents for one output."""
+        if output.index in self._begun and TextChunks.fits(output):
+            return [self._texts.encode(output, self._signed_chunk)]
         documents = []
         if output.progress is not None:
             delta = {"role": "assistant"} if output.index not in self._begun else {}
@@ -151,12 +165,21 @@ class OpenAIChunks:
         deltas += [{"tool_calls": [call]} for call in calls]
         if output.logprobs and not deltas:
             deltas = [{"content": ""}]
-        documents = [self._tag.chunk(output.index, news) for news in deltas]
+        return [
+            self._chunk(output.index, news, output.logprobs if position == 0 else ())
+            for position, news in enumerate(deltas)
+        ]
+
+    def _chunk(
+        self, index: int, delta: dict[str, Any], logprobs: Sequence[LogprobEntry] = ()
+    ) -> dict[str, Any]:
+        chunk = self._tag.chunk(index, delta)
         if self._with_logprobs:
-            for position, document in enumerate(documents):
-                entries = output.logprobs if position == 0 else ()
-                document["choices"][0]["logprobs"] = logprobs_document(entries)
-        return documents
+            chunk["choices"][0]["logprobs"] = logprobs_document(logprobs)
+        return chunk
+
+    def _signed_chunk(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
+        return self._signed([self._chunk(index, delta)])[0]
 
     def _signed(self, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for document in documents:

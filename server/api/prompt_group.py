@@ -9,6 +9,7 @@ from typing import Self
 from aiohttp import web
 
 from server.answer import Answer
+from server.bell import Bell
 from server.generation import Generation
 from server.job import Job
 from server.keys import GENERATION, REGISTRY
@@ -22,13 +23,13 @@ class PromptGroup:
     """
 
     def __init__(self, request: web.Request, model_id: str, jobs: Sequence[Job]) -> None:
-        wake = asyncio.Event()
+        bell = Bell()
         registry = request.app[REGISTRY]
-        self._generations = [Generation(registry, model_id, job, wake=wake) for job in jobs]
+        self._generations = [Generation(registry, model_id, job, bell=bell) for job in jobs]
         # The request's log line tells of the first.
         request[GENERATION] = self._generations[0]
         streams = [generation.stream for generation in self._generations]
-        self.stream = MergedStream(streams, jobs[0].n, wake)
+        self.stream = MergedStream(streams, jobs[0].n, bell)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

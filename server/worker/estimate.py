@@ -6,6 +6,7 @@ from llamabind import EmbeddingConfig, EngineConfig, ModelParams
 from llamabind.device_fit import fit_devices
 from llamabind.engine_config import DEFAULT_MAX_CTX, usable_cpus
 from llamabind.errors import ModelLoadError
+from llamabind.huge_pages import has_huge_pages
 from llamabind.memory_estimate import MemoryEstimate, estimate_memory
 from llamabind.memory_report import MemoryReport
 from server.formats import byte_size
@@ -67,7 +68,7 @@ def settle(load: Load | Estimate) -> Settled:
     is_open = load.settings.n_ctx is None and not load.settings.embedding
     if is_open and settled.estimate.n_ctx == DEFAULT_MAX_CTX and not _fits(settled.devices[0]):
         settled = _settle(load, _LEAST_CTX)
-    return settled
+    return replace(settled, plan=_with_load_mode(settled))
 
 
 def require_memory(settled: Settled) -> None:
@@ -105,6 +106,18 @@ def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
     devices = device_memory([estimate.report, *([draft] if draft else [])], load.files)
     n_gpu_layers = _gpu_layers(plan.model_params, machine, estimate)
     return Settled(plan, estimate, devices, n_gpu_layers)
+
+
+def _with_load_mode(settled: Settled) -> LoadPlan:
+    """Have weights that nobody said how to load read into huge pages, not mapped from the file in
+    small ones, where they are computed with here and memory is ample: twice what the load takes.
+    """
+    plan, host = settled.plan, settled.devices[0]
+    is_open = plan.model_params.load_mode == "auto" and settled.n_gpu_layers == 0
+    is_ample = host.free_bytes is not None and 2 * host.used_bytes <= host.free_bytes
+    if not (is_open and is_ample and has_huge_pages()):
+        return plan
+    return replace(plan, model_params=replace(plan.model_params, load_mode="none"))
 
 
 def _fit(path: str, plan: LoadPlan, estimate: MemoryEstimate, margins: list[int]) -> LoadPlan:

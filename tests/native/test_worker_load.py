@@ -23,6 +23,7 @@ from llamabind.errors import (
 from server.job import Job, TextPrompt
 from server.load_settings import LoadSettings, LoraChoice
 from server.protocol import Estimate, Load, LoadedModel, LoadFiles
+from server.worker import estimate
 from server.worker.engine_port import EngineEvents
 from server.worker.estimate import require_memory, settle
 from server.worker.load import load_worker_engine
@@ -91,8 +92,32 @@ def test_weights_come_into_memory_as_they_were_asked_to(model, mode):
     assert (effective["load_mode"], effective["use_mlock"]) == (mode, False)
 
 
-def test_weights_that_are_not_mapped_must_fit_into_memory(model, monkeypatch):
-    for mode, refused in (("auto", False), ("none", True)):
+@pytest.mark.parametrize(
+    ("mode", "has_pages", "free", "expected"),
+    [
+        ("auto", True, 2.0, "none"),
+        ("auto", True, 1.9, "auto"),
+        ("auto", False, 2.0, "auto"),
+        ("mmap", True, 2.0, "mmap"),
+    ],
+)
+def test_weights_are_read_into_huge_pages_where_memory_is_ample(
+    model, monkeypatch, mode, has_pages, free, expected
+):
+    measure = estimate.device_memory
+
+    def device_memory(*arguments):
+        host, *others = measure(*arguments)
+        return (msgspec.structs.replace(host, free_bytes=int(free * host.used_bytes) + 1), *others)
+
+    monkeypatch.setattr(estimate, "device_memory", device_memory)
+    monkeypatch.setattr(estimate, "has_huge_pages", lambda: has_pages)
+    settled = settle(Estimate(str(model), LoadSettings(n_ctx=256, load_mode=mode)))
+    assert settled.plan.model_params.load_mode == expected
+
+
+def test_weights_that_are_not_mapped_must_fit_into_memory(model):
+    for mode, refused in (("mmap", False), ("none", True)):
         settled = settle(Estimate(str(model), LoadSettings(n_ctx=256, load_mode=mode)))
         host = settled.devices[0]
         little = host.context_bytes + host.compute_bytes + 1

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from server.bell import Bell
 from server.errors import InvalidRequestError
 from server.merged_stream import MergedStream
 from server.protocol import SequenceOutput
@@ -15,9 +16,9 @@ def _output(index: int, text: str, reason: str | None = None) -> SequenceOutput:
 
 
 def _make(n: int = 1) -> tuple[list[TokenStream], MergedStream]:
-    wake = asyncio.Event()
-    streams = [TokenStream(str(number), n, wake) for number in range(2)]
-    return streams, MergedStream(streams, n, wake)
+    bell = Bell()
+    streams = [TokenStream(str(number), n, bell) for number in range(2)]
+    return streams, MergedStream(streams, n, bell)
 
 
 async def test_answers_of_all_streams_are_read_in_turn_with_indices_of_their_own() -> None:

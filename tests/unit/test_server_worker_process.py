@@ -29,14 +29,31 @@ async def test_cancelled_while_it_connects_it_kills_its_child(
     before = set(psutil.Process().children())
     connecting = asyncio.Event()
 
-    async def never(**_: object) -> None:
+    async def never(*_: object, **__: object) -> None:
         connecting.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(asyncio, "open_connection", never)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
     start = asyncio.create_task(WorkerProcess.start(_SLEEPER, "test"))
     await connecting.wait()
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start
     assert set(psutil.Process().children()) <= before
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("", "glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.check=0", "glibc.malloc.check=0:glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
+    ],
+)
+async def test_a_worker_asks_for_huge_pages_unless_the_user_decided_that(
+    monkeypatch: pytest.MonkeyPatch, given: str, expected: str
+) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", given)
+    process = await WorkerProcess.start(("sh", "-c", "echo $GLIBC_TUNABLES"), "test")
+    assert (await process.wait()).log_tail == (expected,)
+    await process.stop()
