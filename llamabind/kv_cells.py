@@ -35,7 +35,8 @@ class KvCells:
             return []
         taken = self._free[-n:]
         del self._free[-n:]
-        self._references[taken] = 1
+        # By a list numpy would make an array of it: dear for the one cell of a token.
+        self._references[taken if n > 1 else taken[0]] = 1
         return taken
 
     def share(self, cells: CellIds) -> None:

@@ -182,7 +182,7 @@ class Scheduler:
         if not prompts:
             return
         n_streams = sum(running.is_decoding for running in self.running)
-        budget = self.budget.n_prompt_tokens(n_streams)
+        budget = self.budget.n_prompt_tokens(n_streams, len(prompts))
         n_wanted = min(budget, sum(prompt.n_remaining for prompt in prompts))
         if plan.chunks and len(plan.chunks) + n_wanted > self._n_shared:
             self._owes_prompts = n_wanted > 0

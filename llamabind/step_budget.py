@@ -25,6 +25,11 @@ LONGEST_GAP_ON_GPU = 0.08
 _DECODE_STEPS = 20
 """A gap is a stumble if it is many times the usual: on a fast device the target is shorter."""
 
+_CROWD = 2.0
+"""A gap may be so much longer where at least so many times as many wait for their first token as
+for their next one: prompts get done sooner in larger steps, and with them the gaps.
+"""
+
 _DETOUR = 1.6
 _GAIN = 1.3
 """A step may be so much longer than the target if prompts then come so much faster: kernels for
@@ -61,15 +66,17 @@ class StepBudget:
         self._last_seen: dict[int, int] = {}
         self._n_observed = 0
 
-    def n_prompt_tokens(self, n_decoding: int) -> int:
-        """Return how many prompt tokens fit beside `n_decoding` sequences' next tokens."""
+    def n_prompt_tokens(self, n_decoding: int, n_prompts: int = 1) -> int:
+        """Return how many tokens of `n_prompts` prompts fit beside `n_decoding` sequences' next
+        tokens.
+        """
         room = self._n_batch - n_decoding
         if not self._seconds_per_token:
             return room if n_decoding == 0 else min(room, _FIRST_LOOK)
         if n_decoding == 0:
             slowest = self._cost(self._n_batch.bit_length())
             return min(room, max(_ALONE_MIN, int(_ALONE_SECONDS / slowest)))
-        target = self._target()
+        target = self._target() * min(max(n_prompts / n_decoding, 1.0), _CROWD)
         n, rate = self._best(n_decoding, target)
         longer, its_rate = self._best(n_decoding, target * _DETOUR)
         if its_rate > rate * _GAIN:

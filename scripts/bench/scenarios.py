@@ -132,7 +132,11 @@ def _distinct_scenario(n: int) -> Scenario:
         text=f"{n} distinct prompts of 100 tokens at once, 64 tokens each",
         settings=ServerSettings(n_ctx=512 * n_parallel, n_parallel=n_parallel),
         metric=THROUGHPUT,
-        goals=(Goal(OURS, BOTH_PEERS, at_least=1.0),),
+        goals=(
+            Goal(OURS_UNIFIED, (PEER_UNIFIED,), at_least=1.0),
+            Goal(OURS_STREAMS, (PEER_STREAMS,), at_least=1.0),
+            Goal(OURS_UNIFIED, BOTH_PEERS),
+        ),
         shots=_distinct(n, 100, 64),
     )
 

@@ -17,13 +17,15 @@ def stepped(n_tokens: int) -> float:
     return 0.01 + (0.005 if n_tokens >= 64 else 0.01) * n_tokens
 
 
-def settle(budget: StepBudget, device: Device, n_decoding: int = 1, steps: int = 20) -> int:
-    """Serve a long prompt beside `n_decoding` streams; return the last step's prompt tokens."""
+def settle(
+    budget: StepBudget, device: Device, n_decoding: int = 1, steps: int = 20, n_prompts: int = 1
+) -> int:
+    """Serve long prompts beside `n_decoding` streams; return the last step's prompt tokens."""
     for _ in range(5):
         budget.observe(n_decoding, 0, device(n_decoding))
     n = 0
     for _ in range(steps):
-        n = budget.n_prompt_tokens(n_decoding)
+        n = budget.n_prompt_tokens(n_decoding, n_prompts)
         budget.observe(n_decoding, n, device(n_decoding + n))
     return n
 
@@ -49,6 +51,16 @@ def test_steps_keep_to_the_gap_of_a_slow_device() -> None:
     budget = StepBudget(2048)
     n = settle(budget, linear)
     assert 0.15 <= linear(1 + n) <= 0.3 * 1.6
+
+
+def test_a_gap_may_be_twice_as_long_where_more_wait_for_their_first_token() -> None:
+    alone = settle(StepBudget(2048), linear)
+    equal = settle(StepBudget(2048), linear, n_decoding=4, n_prompts=4)
+    crowd = settle(StepBudget(2048), linear, n_prompts=3)
+    large_crowd = settle(StepBudget(2048), linear, n_prompts=15)
+    assert linear(4 + equal) <= 0.4
+    assert 1.5 * linear(1 + alone) < linear(1 + crowd) <= 0.8
+    assert large_crowd == crowd
 
 
 def test_on_a_fast_device_the_gap_is_shorter() -> None:
