@@ -35,6 +35,11 @@ MAX_ANSWERS = 128
 _MEDIUM_TEXT = "<__media__>"
 """What llama.cpp's tools write where a picture or sound is."""
 
+_WORTH_A_TRY = 16
+"""Characters a token up to which a text is simply tokenised: to know the longest token, all pieces
+of the vocabulary must be read, which takes as long as tokenising a long prompt.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class PromptRequests:
@@ -208,7 +213,7 @@ class Prompter:
     def _check_size(self, lengths: Iterable[int]) -> None:
         """Refuse texts that cannot fit before work is spent on them."""
         n_characters = sum(lengths)
-        if n_characters <= self.n_ctx:
+        if n_characters <= _WORTH_A_TRY * self.n_ctx:
             return
         longest = self._tokenizer.longest_piece
         if longest is not None and n_characters > longest * self.n_ctx:

@@ -261,11 +261,15 @@ def test_ours_is_compared_with_the_better_of_the_peers():
 
 
 def test_more_is_better_where_the_metric_is_a_rate():
-    contest = _contest("distinct-4", ours=[90], peer_unified=[100], peer_streams=[80])
-    [goal] = contest.scenario.goals
-    assert is_reached(contest, goal) is False
-    assert "ours / peer-unified = 0.9" in "\n".join(contest_lines(contest))
-    assert "MISSED" in "\n".join(contest_lines(contest))
+    contest = _contest(
+        "distinct-4", ours_unified=[90], ours_streams=[85], peer_unified=[100], peer_streams=[80]
+    )
+    goals = contest.scenario.goals
+    assert [is_reached(contest, goal) for goal in goals] == [False, True, None]
+    report = "\n".join(contest_lines(contest))
+    assert "ours-unified / peer-unified = 0.9" in report
+    assert "ours-streams / peer-streams = 1.06" in report
+    assert "MISSED" in report
 
 
 def test_a_goal_is_missed_when_a_request_of_ours_failed():
