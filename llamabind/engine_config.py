@@ -18,6 +18,7 @@ from llamabind.context_params import (
 )
 from llamabind.control_groups import cpu_quota
 from llamabind.errors import InvalidParameterError
+from llamabind.host_memory import host_memory
 from llamabind.rope_config import RopeConfig
 
 SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft")
@@ -126,8 +127,7 @@ class EngineConfig:
         """The limit of the host cache; the default depends on what is free now."""
         mib = self.cache_ram_mib
         if mib is None:
-            available = psutil.virtual_memory().available // _MIB
-            mib = min(DEFAULT_MAX_CACHE_RAM_MIB, available // 4)
+            mib = min(DEFAULT_MAX_CACHE_RAM_MIB, host_memory().free // _MIB // 4)
         return mib * _MIB
 
     def takes_swa_full(self, n_swa: int, n_ctx_train: int) -> bool:

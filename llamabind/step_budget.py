@@ -76,9 +76,10 @@ class StepBudget:
         if n_decoding == 0:
             slowest = self._cost(self._n_batch.bit_length())
             return min(room, max(_ALONE_MIN, int(_ALONE_SECONDS / slowest)))
-        target = self._target() * min(max(n_prompts / n_decoding, 1.0), _CROWD)
+        gap = self._target()
+        target = gap * min(max(n_prompts / n_decoding, 1.0), _CROWD)
         n, rate = self._best(n_decoding, target)
-        longer, its_rate = self._best(n_decoding, target * _DETOUR)
+        longer, its_rate = self._best(n_decoding, max(target, gap * _DETOUR))
         if its_rate > rate * _GAIN:
             n = longer
         return min(room, max(n, _N_MIN))

@@ -2,6 +2,11 @@
 
 import asyncio
 
+_LONGEST_TIMER = 60.0
+"""Seconds after which a timer looks whether anybody waits still: the bell of an answer that is over
+is not to be kept for as long as its reader would have waited.
+"""
+
 
 class Bell:
     """Rings are remembered until the reader waits; any number of them is one. Loop only.
@@ -48,13 +53,17 @@ class Bell:
             if self._timer.when() <= self._due:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(self._due, self._go_off, loop)
+        self._set_timer(loop, self._due)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        when = min(due, loop.time() + _LONGEST_TIMER)
+        self._timer = loop.call_at(when, self._go_off, loop)
 
     def _go_off(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         if self._waiter is None or self._waiter.done() or self._due is None:
             return
         if loop.time() < self._due:
-            self._timer = loop.call_at(self._due, self._go_off, loop)
+            self._set_timer(loop, self._due)
         else:
             self._waiter.set_result(None)

@@ -9,8 +9,9 @@ from server.protocol import SequenceOutput
 from server.stream import TokenStream
 
 _NOTED = 32
-"""Gaps between tokens that are noted before they are counted: a series' lock and checks cost as
-much as the rest of what is done for a token.
+_NOTED_SECONDS = 1.0
+"""Tokens that are noted before they are counted, and for how long: a series' lock and checks cost
+as much as the rest of what is done for a token.
 """
 
 
@@ -31,6 +32,7 @@ class RequestMeter:
         self._answers: dict[int, _Answer] = {}
         self._gaps: list[float] = []
         self._n_uncounted = 0
+        self._counted_at = 0.0
         self._finish_reason = ""
         self._error: BaseException | None = None
         stream.observer = self
@@ -82,8 +84,9 @@ class RequestMeter:
             self._gaps += [(now - answer.last_token_at) / n_new] * n_new
         answer.n_tokens, answer.last_token_at = output.completion_tokens, now
         self._n_uncounted += n_new
-        if self._n_uncounted >= _NOTED:
+        if self._n_uncounted >= _NOTED or now - self._counted_at >= _NOTED_SECONDS:
             self._count_noted()
+            self._counted_at = now
 
     def _count_noted(self) -> None:
         for gap in self._gaps:

@@ -11,8 +11,9 @@ class WorkerConnection(asyncio.BufferedProtocol):
     """Hands on what comes in the very call in which it came. Loop only.
 
     A stream reader would wake a task for each token; here the token is with its request's handler
-    one turn of the loop earlier. What comes before anybody listens is kept. If the listener raises,
-    the connection is closed.
+    one turn of the loop earlier. What comes before anybody listens is kept. `closed` is done once
+    nothing more will be heard, whatever is still to be written: a worker that reads nothing would
+    hold it up for ever.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class WorkerConnection(asyncio.BufferedProtocol):
         """Hear nothing more, and let the worker know."""
         if self._transport is not None:
             self._transport.close()
+        self._hear_no_more()
 
     # -- the loop's side
 
@@ -62,7 +64,14 @@ class WorkerConnection(asyncio.BufferedProtocol):
         else:
             self._listener(data)
 
+    def eof_received(self) -> None:
+        """The worker closed its end; the transport closes ours."""
+        self._hear_no_more()
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - it is gone anyway
         """The worker is gone, or we closed."""
+        self._hear_no_more()
+
+    def _hear_no_more(self) -> None:
         if not self.closed.done():
             self.closed.set_result(None)

@@ -174,5 +174,5 @@ class WorkerProcess:
 def _environment() -> dict[str, str]:
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if _HUGE_PAGES not in tunables:
-        tunables = ":".join(filter(None, (tunables, f"{_HUGE_PAGES}=1")))
+        tunables = ":".join(filter(None, [*tunables.split(":"), f"{_HUGE_PAGES}=1"]))
     return os.environ | _ENVIRONMENT | {"GLIBC_TUNABLES": tunables}

@@ -110,11 +110,15 @@ def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
 
 def _with_load_mode(settled: Settled) -> LoadPlan:
     """Have weights that nobody said how to load read into huge pages, not mapped from the file in
-    small ones, where they are computed with here and memory is ample: twice what the load takes.
+    small ones, where the CPU computes and memory is ample: twice what the load takes, beside
+    `cache_ram`.
+
+    Where there is a GPU llama.cpp would take memory that is locked for its transfers.
     """
-    plan, host = settled.plan, settled.devices[0]
-    is_open = plan.model_params.load_mode == "auto" and settled.n_gpu_layers == 0
-    is_ample = host.free_bytes is not None and 2 * host.used_bytes <= host.free_bytes
+    plan, (host, *gpus) = settled.plan, settled.devices
+    is_open = plan.model_params.load_mode == "auto" and not gpus
+    cache = plan.config.cache_ram_bytes if isinstance(plan.config, EngineConfig) else 0
+    is_ample = host.free_bytes is not None and 2 * host.used_bytes + cache <= host.free_bytes
     if not (is_open and is_ample and has_huge_pages()):
         return plan
     return replace(plan, model_params=replace(plan.model_params, load_mode="none"))

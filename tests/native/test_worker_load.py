@@ -20,6 +20,7 @@ from llamabind.errors import (
     ModelLoadError,
     ProjectorError,
 )
+from llamabind.host_memory import host_memory
 from server.job import Job, TextPrompt
 from server.load_settings import LoadSettings, LoraChoice
 from server.protocol import Estimate, Load, LoadedModel, LoadFiles
@@ -112,8 +113,19 @@ def test_weights_are_read_into_huge_pages_where_memory_is_ample(
 
     monkeypatch.setattr(estimate, "device_memory", device_memory)
     monkeypatch.setattr(estimate, "has_huge_pages", lambda: has_pages)
-    settled = settle(Estimate(str(model), LoadSettings(n_ctx=256, load_mode=mode)))
-    assert settled.plan.model_params.load_mode == expected
+    settings = LoadSettings(n_ctx=256, load_mode=mode, cache_ram=0)
+    assert settle(Estimate(str(model), settings)).plan.model_params.load_mode == expected
+
+
+def test_weights_in_huge_pages_leave_room_for_the_host_cache(model, monkeypatch):
+    monkeypatch.setattr(estimate, "has_huge_pages", lambda: True)
+    modes = [
+        settle(
+            Estimate(str(model), LoadSettings(n_ctx=256, cache_ram=cache))
+        ).plan.model_params.load_mode
+        for cache in (1, host_memory().total >> 20)
+    ]
+    assert modes == ["none", "auto"]
 
 
 def test_weights_that_are_not_mapped_must_fit_into_memory(model):

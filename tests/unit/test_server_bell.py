@@ -1,6 +1,7 @@
 """Bell: who waits hears every ring, and no longer waits than it has patience."""
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -72,6 +73,22 @@ async def test_a_reader_that_leaves_loses_no_ring() -> None:
         await waiting
     bell.ring()
     assert await bell.wait()
+
+
+async def test_a_bell_is_not_kept_for_as_long_as_its_reader_would_have_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bell = Bell()
+    kept = weakref.ref(bell)
+    monkeypatch.setattr("server.bell._LONGEST_TIMER", 0.01)
+    waiting = asyncio.create_task(bell.wait(1e6))
+    await asyncio.sleep(0.03)
+    assert not waiting.done()
+    bell.ring()
+    assert await waiting
+    del bell, waiting
+    await asyncio.sleep(0.03)
+    assert kept() is None
 
 
 async def test_who_waits_for_several_bells_hears_each_and_takes_nothing_from_their_readers() -> (

@@ -28,7 +28,7 @@ from server.protocol import Submit
 from server.stream import TokenStream
 from server.worker_client import WorkerClient, WorkerLauncher
 from server.worker_port import LoadFailedError
-from server.worker_process import WorkerExit
+from server.worker_process import WorkerExit, WorkerProcess
 
 _COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 
@@ -62,6 +62,18 @@ async def _until_idle(client: WorkerClient) -> None:
         while running:
             stats = await client.stats()
             running = stats is None or stats.running > 0
+
+
+async def test_a_worker_that_talks_nonsense_and_reads_nothing_is_ended() -> None:
+    script = "import os, sys, time; os.write(int(sys.argv[2]), b'\\xff' * 8); time.sleep(600)"
+    process = await WorkerProcess.start((sys.executable, "-c", script), "deaf")
+    process.connection.write(bytes(8 << 20))
+    client = WorkerClient(process, lambda _: None)
+    stream = _submit(client, "echo: is anybody there")
+    async with asyncio.timeout(30):
+        with pytest.raises(WorkerCrashedError, match="not our protocol"):
+            await stream.next()
+        assert (await client.exited).returncode < 0
 
 
 async def test_a_load_reports_progress_and_the_effective_settings(tmp_path: Path) -> None:

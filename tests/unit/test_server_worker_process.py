@@ -46,7 +46,7 @@ async def test_cancelled_while_it_connects_it_kills_its_child(
     ("given", "expected"),
     [
         ("", "glibc.malloc.hugetlb=1"),
-        ("glibc.malloc.check=0", "glibc.malloc.check=0:glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.check=0:", "glibc.malloc.check=0:glibc.malloc.hugetlb=1"),
         ("glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
     ],
 )
