@@ -115,6 +115,9 @@ class Scheduler:
             self._plan_prompts(plan)
         if self._speculation is not None and self._drafts_fit:
             self._plan_drafts(plan, self._speculation)
+        # In streams llama.cpp makes one graph only of sequence ids that follow each other
+        # (llama_batch_allocr::split_equal), and each graph reads all weights.
+        plan.chunks.sort(key=lambda chunk: chunk.slot.seq_id)
         plan.operations = self.slots.take_operations()
         return plan
 

@@ -60,3 +60,23 @@ def test_who_finds_the_sequence_id_busy_runs_in_another():
     for i, request in enumerate(requests):
         expected = expected_answer(list(request.prompt_tokens), 5, 256)
         assert (tokens_of(outputs[f"r{i}"]), outputs[f"r{i}"][-1].finish_reason) == expected
+
+
+@pytest.mark.parametrize("kv_unified", [True, False])
+def test_a_step_has_its_sequences_in_the_order_of_their_ids(kv_unified, monkeypatch):
+    engine, runner = make_engine(n_ctx=256, n_parallel=4, kv_unified=kv_unified)
+    steps: list[list[int]] = []
+    compute = runner.run
+
+    def watched(plan):
+        steps.append([chunk.slot.seq_id for chunk in plan.chunks])
+        return compute(plan)
+
+    monkeypatch.setattr(runner, "run", watched)
+    places = (3, 1, 2, 0)
+    requests = [make_request(f"r{at}", [at + 1] * 40, 6, id_slot=at) for at in places]
+    submit(engine, *requests)
+    outputs = run(engine)
+    assert [outputs[request.request_id][-1].seq_id for request in requests] == list(places)
+    assert steps.count([0, 1, 2, 3]) >= 5, "all decode in one step, whoever came first"
+    assert all(step == sorted(step) for step in steps)
