@@ -74,7 +74,7 @@ def test_a_step_has_its_sequences_in_the_order_of_their_ids(kv_unified, monkeypa
 
     monkeypatch.setattr(runner, "run", watched)
     places = (3, 1, 2, 0)
-    requests = [make_request(f"r{at}", [at + 1] * 40, 6, id_slot=at) for at in places]
+    requests = [make_request(f"r{at}", [at + 1] * 40, 40, id_slot=at) for at in places]
     submit(engine, *requests)
     outputs = run(engine)
     assert [outputs[request.request_id][-1].seq_id for request in requests] == list(places)
