@@ -13,4 +13,5 @@ def has_huge_pages(setting: Path = SETTING) -> bool:
     """Tell whether memory that asks for huge pages may get them: not on other systems, and not
     where they are turned off.
     """
-    return any(f"[{mode}]" in read_text(setting) for mode in ("always", "madvise"))
+    text = read_text(setting)
+    return "[always]" in text or "[madvise]" in text
