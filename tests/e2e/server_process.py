@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -96,6 +96,17 @@ class ServerProcess:
         status, document = self.request("POST", path, body)
         assert status == 200, document
         return document
+
+    def workers(self) -> set[int]:
+        """The ids of the worker processes. A child is a copy of the server at first, which waits
+        for it to become a worker: stopped before that, it would stop the server.
+        """
+        found = set()
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if "server.worker" in child.cmdline():
+                    found.add(child.pid)
+        return found
 
     def metrics(self) -> Figures:
         """GET /metrics."""

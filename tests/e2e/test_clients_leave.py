@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-import psutil
 import pytest
 from server_process import TINY, Figures, ServerProcess, next_event, until
 
@@ -50,11 +49,10 @@ def _is_cancelled(server: ServerProcess, before: Figures) -> bool:
 @contextmanager
 def _frozen_load(server: ServerProcess) -> Iterator[None]:
     """The model's process stands still while it loads."""
-    children = psutil.Process(server.process.pid).children
-    known = {child.pid for child in children()}
+    known = server.workers()
     with server.send_only(f"/api/v2/models/{TINY}/load", {"threads": 1}):
-        until(lambda: any(child.pid not in known for child in children()), "the load begins")
-        (worker,) = (child.pid for child in children() if child.pid not in known)
+        until(lambda: bool(server.workers() - known), "the load begins")
+        (worker,) = server.workers() - known
         os.kill(worker, signal.SIGSTOP)
         try:
             yield

@@ -40,8 +40,9 @@ def _hold_up_load(server: ServerProcess) -> int:
 
 def _loading_worker(server: ServerProcess) -> psutil.Process:
     until(lambda: server.get(f"/api/v2/models/{TINY}")["status"] == "loading", "the load has begun")
-    (worker,) = psutil.Process(server.process.pid).children()
-    return worker
+    until(lambda: bool(server.workers()), "a worker has started")
+    (worker,) = server.workers()
+    return psutil.Process(worker)
 
 
 def test_kill_9_of_the_worker_in_mid_stream(tmp_path: Path) -> None:
