@@ -214,6 +214,7 @@ def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
         # Recurrent layers have no cells: nobody's length takes room from others.
         n_cells=context.n_ctx_seq * context.n_seq_max if model.is_recurrent else context.n_ctx,
         n_batch=context.n_batch,
+        n_ubatch=context.n_ubatch,
         n_slots=context.n_seq_max,
         n_parallel=min(config.n_parallel, context.n_seq_max),
         n_vocab=model.n_vocab,
@@ -230,11 +231,9 @@ def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
 
 
 def _attention_tile(params: ContextParams) -> int | None:
-    """See EngineShape. Only flash attention has tiles, and not over a quantised cache; in streams
-    llama.cpp makes graphs of their own for sequences with different numbers of tokens.
-    """
+    """See EngineShape. Only flash attention has tiles, and not over a quantised cache."""
     is_float = params.type_k == params.type_v and params.type_k in ("f16", "f32")
-    is_tiled = params.kv_unified and params.flash_attn != "off" and is_float
+    is_tiled = params.flash_attn != "off" and is_float
     return CPU_ATTENTION_TILE if is_tiled else None
 
 

@@ -69,10 +69,10 @@ class EngineCore:
         self._clock = clock
         self._scheduler = Scheduler(
             _make_slots(shape),
-            StepBudget(shape.n_batch, shape.max_gap),
+            StepBudget(shape.n_batch, shape.max_gap, shape.attention_tile, shape.n_ubatch),
             n_parallel=shape.n_parallel,
             n_batch=shape.n_batch,
-            attention_tile=shape.attention_tile,
+            kv_unified=shape.kv_unified,
             speculation=speculation,
         )
         self._speculation = speculation

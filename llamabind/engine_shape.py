@@ -23,8 +23,9 @@ class EngineShape:
 
     `attention_tile` is for devices that compute the attention of so many tokens or more in tiles
     (ggml's CPU flash attention): a tile walks all cells that any of its tokens sees, so streams
-    would walk each other's. None where they do not. `max_gap` is how many seconds a stream's next
-    token may wait for others' prompts.
+    would walk each other's. Prompts then have steps of whole tiles. None where they do not.
+    `n_ubatch` tokens are a graph: prompts beside which no stream waits come in steps of so many.
+    `max_gap` is how many seconds a stream's next token may wait for others' prompts.
 
     `is_cuttable` is false for models whose memory cannot be cut at any position; there
     `is_checkpoint_partial` says that a checkpoint is only what cannot be cut. States saved in host
@@ -44,6 +45,7 @@ class EngineShape:
     state_size: StateSize = field(default_factory=StateSize)
     max_waiting: int | None = None
     attention_tile: int | None = None
+    n_ubatch: int | None = None
     max_gap: float = LONGEST_GAP
     debug: bool = False
 

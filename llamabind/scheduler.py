@@ -12,7 +12,7 @@ from llamabind.checkpoint_slots import CheckpointSlotPool
 from llamabind.checkpoints import CheckpointPlanner
 from llamabind.prefix import Prefix
 from llamabind.step import ScheduledChunk, StepPlan
-from llamabind.step_budget import share_budget
+from llamabind.step_budget import share_budget, whole_tiles
 from llamabind.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Scheduler:
     rest. A newcomer gets a seat when its prompt has room beside what the others will need soon;
     what runs out of cells all the same parks the youngest sequence, never fails it.
 
-    With an `attention_tile`, steps of so many tokens are for prompts alone, in turns with steps of
-    fewer tokens for the streams (EngineShape).
+    With a `tile` in the budget, steps of so many tokens are for prompts alone, in turns with steps
+    of fewer tokens for the streams (EngineShape); unless `kv_unified` all steps with prompts are.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Scheduler:
         *,
         n_parallel: int,
         n_batch: int,
-        attention_tile: int | None = None,
+        kv_unified: bool = True,
         speculation: Speculation | None = None,
     ) -> None:
         self.slots = slots
@@ -60,7 +60,15 @@ class Scheduler:
         self.running: list[Sequence] = []
         self._n_parallel = n_parallel
         self._n_batch = n_batch
-        self._n_shared = n_batch if attention_tile is None else min(n_batch, attention_tile - 1)
+        self._tile = budget.tile
+        self._kv_unified = kv_unified
+        # The most tokens of a step with streams, and of one with streams and prompts.
+        self._n_decoding = self._n_shared = n_batch
+        if budget.tile is not None and kv_unified:
+            self._n_decoding = self._n_shared = min(n_batch, budget.tile - 1)
+        elif budget.tile is not None:
+            # llama.cpp would make graphs of their own for them.
+            self._n_shared = 0
         self._owes_prompts = False
         self._n_planned = 0
         # What a wrong guess leaves behind must be cut off.
@@ -160,7 +168,7 @@ class Scheduler:
         streams = [
             running for running in self.running if running.is_decoding and running not in planned
         ]
-        n_most = self._n_shared - len(planned)
+        n_most = self._n_decoding - len(planned)
         if len(streams) > n_most:
             # Too many for one step: those whose last token is longest ago.
             streams = sorted(streams, key=lambda stream: stream.planned_at)[:n_most]
@@ -186,17 +194,25 @@ class Scheduler:
             return
         n_streams = sum(running.is_decoding for running in self.running)
         budget = self.budget.n_prompt_tokens(n_streams, len(prompts))
-        n_wanted = min(budget, sum(prompt.n_remaining for prompt in prompts))
+        n_remaining = sum(prompt.n_remaining for prompt in prompts)
+        n_wanted = min(budget, n_remaining)
         if plan.chunks and len(plan.chunks) + n_wanted > self._n_shared:
             self._owes_prompts = n_wanted > 0
             return
-        for sequence, n_most in share_budget(budget, prompts):
-            budget -= self._plan_prompt(plan, sequence, min(n_most, budget))
+        tile = self._tile if self._tile is not None and n_wanted >= self._tile else None
+        if tile is not None and self._kv_unified:
+            budget = whole_tiles(budget, n_remaining, tile)
+        for sequence, n_most in share_budget(budget, prompts, tile):
+            n = min(n_most, budget)
+            if tile is not None and not self._kv_unified:
+                # Each stream has tiles of its own.
+                n = whole_tiles(n, sequence.n_remaining, tile)
+            budget -= self._plan_prompt(plan, sequence, n)
 
     def _plan_prompt(self, plan: StepPlan, sequence: Sequence, n: int) -> int:
         """Plan up to `n` tokens of a prompt and return how many they are."""
         assert sequence.slot is not None, "a prompt without a slot"
-        n = min(n, sequence.n_remaining)
+        n = min(n, sequence.n_remaining, self._n_batch - plan.n_tokens)
         if sequence.wants_prompt_logprobs:
             n = min(n, MAX_LOGPROB_CHUNK)
         position = self._next_checkpoint(sequence)
@@ -237,7 +253,7 @@ class Scheduler:
             return
         n_planned = plan.n_tokens
         # A medium has a batch of its own, and may be larger than what was left of the step.
-        drafts = speculation.draft(decoding, n_planned, max(0, self._n_shared - n_planned))
+        drafts = speculation.draft(decoding, n_planned, max(0, self._n_decoding - n_planned))
         for index, chunk in enumerate(plan.chunks):
             draft = drafts.get(chunk.sequence, ())
             if draft and not self.slots.reserve(chunk.slot, len(draft)):

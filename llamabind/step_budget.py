@@ -18,11 +18,11 @@ _FIRST_LOOK = 64
 _N_MIN = 16
 """Fewer prompt tokens in a step are not worth their share of the weights' way through memory."""
 
-LONGEST_GAP = 0.4
+LONGEST_GAP = 0.5
 LONGEST_GAP_ON_GPU = 0.08
 """Seconds that a stream may wait for a step with others' prompts."""
 
-_DECODE_STEPS = 20
+_DECODE_STEPS = 40
 """A gap is a stumble if it is many times the usual: on a fast device the target is shorter."""
 
 _CROWD = 2.0
@@ -37,7 +37,12 @@ many tokens begin at some size (64 in ggml's CPU flash attention), just below it
 longer than just above.
 """
 
-_FORGET_AFTER = 64
+_FEW_OF_A_TILE = 4
+"""One of so many of a tile's tokens cost about as much as the tile if they are computed one by one,
+as what is smaller than a tile is.
+"""
+
+_FORGET_AFTER = 16
 """Steps after which the cost of a size that was not used any more is looked at afresh: it may have
 been measured beside a busy neighbour, or at the beginning of a prompt that is deep by now.
 """
@@ -56,11 +61,22 @@ class StepBudget:
     steps by their size, in powers of two. Among the sizes that keep the gap, the one that gets
     prompts done soonest is taken. `max_gap` in seconds is the longest gap meant for a slow device;
     where a step without prompts takes little the target is less.
+
+    Prompts have steps of their own, in whole tiles, from `tile` tokens on (see EngineShape); then
+    a gap is such a step and one of the streams.
     """
 
-    def __init__(self, n_batch: int, max_gap: float = LONGEST_GAP) -> None:
+    def __init__(
+        self,
+        n_batch: int,
+        max_gap: float = LONGEST_GAP,
+        tile: int | None = None,
+        n_ubatch: int | None = None,
+    ) -> None:
         self._n_batch = n_batch
         self._max_gap = max_gap
+        self._n_ubatch = n_ubatch or n_batch
+        self.tile = tile
         self._decode_seconds: float | None = None
         self._seconds_per_token: dict[int, float] = {}
         self._last_seen: dict[int, int] = {}
@@ -75,12 +91,13 @@ class StepBudget:
             return room if n_decoding == 0 else min(room, _FIRST_LOOK)
         if n_decoding == 0:
             slowest = self._cost(self._n_batch.bit_length())
-            return min(room, max(_ALONE_MIN, int(_ALONE_SECONDS / slowest)))
+            n = max(_ALONE_MIN, int(_ALONE_SECONDS / slowest))
+            return min(room, _nearest(n, self._n_ubatch) or n)
         gap = self._target()
         target = gap * min(max(n_prompts / n_decoding, 1.0), _CROWD)
         n, rate = self._best(n_decoding, target)
         longer, its_rate = self._best(n_decoding, max(target, gap * _DETOUR))
-        if its_rate > rate * _GAIN:
+        if its_rate > rate * _GAIN or (self.tile and n < self.tile <= longer):
             n = longer
         return min(room, max(n, _N_MIN))
 
@@ -108,19 +125,30 @@ class StepBudget:
         )
 
     def _best(self, n_decoding: int, seconds: float) -> tuple[int, float]:
-        """Return the number of prompt tokens that are done soonest in steps of at most `seconds`,
+        """Return the number of prompt tokens that are done soonest with gaps of at most `seconds`,
         and how many that is per second.
         """
-        best, best_rate = 0, 0.0
-        for size in range((n_decoding + 1).bit_length(), self._n_batch.bit_length() + 1):
-            cost = self._cost(size)
-            n = min(int(seconds / cost), (1 << size) - 1, self._n_batch)
-            if n < 1 << (size - 1) or n <= n_decoding:
-                continue
-            rate = (n - n_decoding) / (n * cost)
-            if rate > best_rate:
-                best, best_rate = n - n_decoding, rate
-        return best, best_rate
+        sizes = range(1, self._n_batch.bit_length() + 1)
+        steps = [self._most_of_size(size, n_decoding, seconds) for size in sizes]
+        # What is smaller than a tile is dearer, though it may not be measured yet.
+        tiled = [step for step in steps if self.tile is not None and step[0] >= self.tile]
+        return max(tiled or steps, key=lambda step: step[1])
+
+    def _most_of_size(self, size: int, n_decoding: int, seconds: float) -> tuple[int, float]:
+        """Return the most prompt tokens of a step of `size` bits, and how many that is per
+        second.
+        """
+        least, most = 1 << (size - 1), min((1 << size) - 1, self._n_batch)
+        cost, n_streamed, turn = self._cost(size), n_decoding, 0.0
+        if self.tile is not None and most >= self.tile:
+            n_streamed, turn = 0, self._decode_seconds or 0.0
+        n = int((seconds - turn) / cost)
+        if self.tile is not None and n >= self.tile:
+            n = _nearest(n, self.tile)
+        n = min(n, most if self.tile is None or most < self.tile else most + 1 - self.tile)
+        if n < least or n <= n_streamed:
+            return 0, 0.0
+        return n - n_streamed, (n - n_streamed) / (n * cost + turn)
 
     def _cost(self, size: int) -> float:
         """Return the seconds per token of steps of `size` bits: as measured, or of the nearest that
@@ -130,12 +158,14 @@ class StepBudget:
         return self._seconds_per_token[known]
 
 
-def share_budget(budget: int, prompts: ListOf[Sequence]) -> list[tuple[Sequence, int]]:
+def share_budget(
+    budget: int, prompts: ListOf[Sequence], tile: int | None = None
+) -> list[tuple[Sequence, int]]:
     """Return who of `prompts`, the oldest first, may have how many tokens of a step at most, in the
     order in which they take them from the budget.
 
     A prompt of thousands of tokens does not hold up those that need few, nor they it: one half is
-    the oldest's, in the other half shorter ones go first.
+    the oldest's, and a whole tile; in the other half shorter ones go first.
     """
     if not prompts:
         return []
@@ -144,8 +174,28 @@ def share_budget(budget: int, prompts: ListOf[Sequence]) -> list[tuple[Sequence,
     longer = [other for other in others if other.n_remaining >= oldest.n_remaining]
     shorter.sort(key=lambda other: other.n_remaining)
     n_shorter = sum(other.n_remaining for other in shorter)
-    n_oldest = max(budget - n_shorter, (budget + 1) // 2)
+    n_oldest = max(budget - n_shorter, (budget + 1) // 2, min(budget, tile or 0))
     return [(oldest, n_oldest), *((other, budget) for other in [*shorter, *longer])]
+
+
+def whole_tiles(n_most: int, n_remaining: int, tile: int) -> int:
+    """Return of how many tokens, at most `n_most`, a prompt's next chunk should be so that it has
+    as few tiles as possible. 0 if there is no such chunk.
+
+    A tile costs what it costs however many tokens are in it, and most at the end of a prompt. So
+    what is left beside whole tiles comes first, unless it is so little that it is cheaper without a
+    tile.
+    """
+    if n_remaining <= n_most:
+        return n_remaining
+    odd = n_remaining % tile
+    if odd * _FEW_OF_A_TILE < tile:
+        return (n_most + tile // _FEW_OF_A_TILE) // tile * tile
+    return max(0, n_most - (n_most - odd) % tile)
+
+
+def _nearest(n: int, unit: int) -> int:
+    return (n + unit // 2) // unit * unit
 
 
 def _blend(average: float | None, value: float) -> float:

@@ -65,6 +65,21 @@ def test_a_prompt_that_is_short_enough_shares_the_step_of_the_streams():
     assert steps == [(1, TILE - 2)]
 
 
+def test_in_streams_prompts_never_share_a_step_with_streams():
+    engine, runner = make_engine(400, n_batch=32, attention_tile=TILE, kv_unified=False)
+    submit(engine, make_request("stream", _words(1, 4), max_tokens=40))
+    _step_until_first_token(engine)
+    steps = _watch(runner)
+    prompts = [make_request(f"r{i}", _words(2 + i, 20 + i), max_tokens=3) for i in range(2)]
+    submit(engine, *prompts)
+    outputs = run(engine)
+    assert all(n_streams == 0 or n_prompt == 0 for n_streams, n_prompt in steps)
+    assert sum(n_prompt for _, n_prompt in steps) == 41
+    for prompt in prompts:
+        answer = expected_answer(list(prompt.prompt_tokens), 3, 100)[0]
+        assert tokens_of(outputs[prompt.request_id]) == answer
+
+
 def test_more_streams_than_a_step_takes_get_their_tokens_in_turn():
     n = 2 * TILE
     engine, runner = make_engine(
