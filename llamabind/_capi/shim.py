@@ -1,4 +1,4 @@
-"""libllamabind: chat templates, grammars, sampling and memory figures, guarded (csrc/llamabind.h).
+"""libllamabind: chat templates, grammars, sampling, attention, memory figures (csrc/llamabind.h).
 
 A call that fails returns None, or a status other than LB_OK; lb_last_status and lb_last_error of
 the same thread then say why. Results of type CText are freed with lb_string_free.
@@ -217,6 +217,10 @@ def lb_top_logprobs(
 
 @c_function("llamabind")
 def lb_memory_breakdown(ctx: ContextPtr) -> CText | None: ...
+
+
+@c_function("llamabind")
+def lb_use_attention(cparams: Ptr[llama_context_params]) -> bool: ...
 
 
 @c_function("llamabind")

@@ -1,0 +1,142 @@
+"""Our attention on CPUs (csrc/attention.cpp) against ggml's, through whole contexts."""
+
+import ctypes
+import random
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from random_architectures import write_random_architecture
+from random_gguf import LlamaShape, write_random_llama
+
+from llamabind._capi import llama, shim
+from llamabind.batch import Batch
+from llamabind.context import Context
+from llamabind.context_create import ATTENTION_VARIABLE
+from llamabind.context_params import ContextParams
+from llamabind.model import Model
+
+
+def _is_there() -> bool:
+    params = llama.llama_context_default_params()
+    return shim.lb_use_attention(ctypes.byref(params))
+
+
+pytestmark = [
+    pytest.mark.native,
+    pytest.mark.skipif(
+        not _is_there() or llama.llama_supports_gpu_offload(), reason="needs AVX2 and no GPU"
+    ),
+]
+
+Logits = list[NDArray[np.float32]]
+Chunk = tuple[int, int, int]
+"""Sequence id, first position, number of tokens."""
+
+_SHAPES = {
+    "head of 16": LlamaShape(),
+    "head of 64, three queries a key": LlamaShape(n_embd=576, n_head=9, n_head_kv=3),
+    "head of 128, one query a key": LlamaShape(n_embd=256, n_head=2, n_head_kv=2),
+    "head of 32, eight queries a key": LlamaShape(n_embd=512, n_head=16, n_head_kv=2),
+    "head of 256": LlamaShape(n_embd=512, n_head=2, n_head_kv=1),
+}
+
+
+@pytest.fixture(scope="module", params=_SHAPES)
+def model(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, vocab_dir: Path
+) -> Iterator[Model]:
+    path = tmp_path_factory.mktemp("models") / "random.gguf"
+    write_random_llama(path, vocab_dir / "ggml-vocab-llama-spm.gguf", _SHAPES[request.param])
+    with Model(path) as model:
+        yield model
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Logits]:
+    """Decode steps of chunks in a new context: the logits after each chunk."""
+
+    def run(model: Model, attention: str, steps: list[list[Chunk]], **values: object) -> Logits:
+        monkeypatch.setenv(ATTENTION_VARIABLE, attention)
+        defaults = {"n_ctx": 2048, "n_seq_max": 4, "n_threads": 2, "n_threads_batch": 2}
+        tokens = random.Random(1)
+        found = []
+        with (
+            Context(model, ContextParams(**(defaults | values))) as context,
+            closing(Batch(context.n_batch)) as batch,
+        ):
+            for step in steps:
+                batch.clear()
+                ends = []
+                for seq_id, start, n in step:
+                    batch.extend(
+                        tokens.choices(range(1000, 20_000), k=n), start, seq_id, output_last=True
+                    )
+                    ends.append((ends[-1] if ends else -1) + n)
+                context.decode(batch)
+                found += [context.logits(end).copy() for end in ends]
+        return found
+
+    return run
+
+
+_STEPS: list[list[Chunk]] = [
+    [(0, 0, 150)],  # more than one tile, the last not full
+    [(1, 0, 90), (2, 0, 33)],  # prompts side by side
+    [(0, 150, 1), (1, 90, 1), (2, 33, 1)],
+    [(0, 151, 1), (1, 91, 1), (2, 34, 1)],  # the same graph again
+    [(0, 152, 1), (1, 92, 1), (2, 35, 1)],
+    [(0, 153, 1), (3, 0, 70)],  # a stream and a prompt
+    [(3, 70, 1)],  # a token alone is ggml's
+    [(0, 154, 1), (1, 93, 1), (2, 36, 1), (3, 71, 1)],
+    [(0, 155, 200)],  # deep in a sequence
+]
+
+
+def _assert_close(ours: Logits, theirs: Logits) -> None:
+    for mine, other in zip(ours, theirs, strict=True):
+        assert np.isfinite(mine).all()
+        np.testing.assert_allclose(mine, other, atol=0.02 * other.std())
+
+
+@pytest.mark.parametrize("kv_unified", [True, False], ids=["unified", "streams"])
+def test_it_says_what_ggml_says(model: Model, run: Callable[..., Logits], kv_unified: bool) -> None:
+    n_ctx = 1024 if kv_unified else 2048
+    ours = run(model, "", _STEPS, kv_unified=kv_unified, n_ctx=n_ctx)
+    theirs = run(model, "ggml", _STEPS, kv_unified=kv_unified, n_ctx=n_ctx)
+    _assert_close(ours, theirs)
+    # ggml sums values up in half precision where there are few tokens: equal bits would be its own.
+    assert not np.array_equal(ours[3], theirs[3])
+
+
+def test_any_number_of_threads_shares_the_work(model: Model, run: Callable[..., Logits]) -> None:
+    one, three = (run(model, "", _STEPS, n_threads=n, n_threads_batch=n) for n in (1, 3))
+    _assert_close(one, three)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"type_k": "bf16", "type_v": "bf16"}, {"flash_attn": "off"}],
+    ids=["another cache type", "no flash attention"],
+)
+def test_what_it_does_not_know_is_left_to_ggml(
+    random_llama: Model, run: Callable[..., Logits], values: dict[str, str]
+) -> None:
+    ours, theirs = (run(random_llama, which, _STEPS, **values) for which in ("", "ggml"))
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("name", ["gemma3", "lfm2", "qwen3"])
+def test_windows_and_other_layers_beside_it(
+    tmp_path: Path, vocab_dir: Path, run: Callable[..., Logits], name: str
+) -> None:
+    path = write_random_architecture(
+        tmp_path / "random.gguf", vocab_dir / "ggml-vocab-llama-spm.gguf", name
+    )
+    with Model(path) as model:
+        ours, theirs = (run(model, which, _STEPS) for which in ("", "ggml"))
+    _assert_close(ours, theirs)
