@@ -69,7 +69,13 @@ class EngineCore:
         self._clock = clock
         self._scheduler = Scheduler(
             _make_slots(shape),
-            StepBudget(shape.n_batch, shape.max_gap, shape.attention_tile, shape.n_ubatch),
+            StepBudget(
+                shape.n_batch,
+                shape.max_gap,
+                shape.attention_tile,
+                shape.n_ubatch,
+                shares_steps=shape.kv_unified or shape.attention_tile is None,
+            ),
             n_parallel=shape.n_parallel,
             n_batch=shape.n_batch,
             kv_unified=shape.kv_unified,

@@ -70,6 +70,7 @@ class Scheduler:
             # llama.cpp would make graphs of their own for them.
             self._n_shared = 0
         self._owes_prompts = False
+        self._is_turn_of_shortest = False
         self._n_planned = 0
         # What a wrong guess leaves behind must be cut off.
         self._speculation = speculation if slots.is_cuttable else None
@@ -201,10 +202,15 @@ class Scheduler:
             return
         tile = self._tile if self._tile is not None and n_wanted >= self._tile else None
         if tile is not None and self._kv_unified:
-            budget = whole_tiles(budget, n_remaining, tile)
+            budget, tile = whole_tiles(budget, n_remaining, tile), None
+        elif tile is not None and budget < 2 * tile:
+            # One tile cannot be shared: the oldest and the shortest take turns.
+            self._is_turn_of_shortest = not self._is_turn_of_shortest
+            if self._is_turn_of_shortest:
+                prompts.sort(key=lambda prompt: prompt.n_remaining)
         for sequence, n_most in share_budget(budget, prompts, tile):
             n = min(n_most, budget)
-            if tile is not None and not self._kv_unified:
+            if tile is not None:
                 # Each stream has tiles of its own.
                 n = whole_tiles(n, sequence.n_remaining, tile)
             budget -= self._plan_prompt(plan, sequence, n)

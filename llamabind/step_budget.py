@@ -62,8 +62,8 @@ class StepBudget:
     prompts done soonest is taken. `max_gap` in seconds is the longest gap meant for a slow device;
     where a step without prompts takes little the target is less.
 
-    Prompts have steps of their own, in whole tiles, from `tile` tokens on (see EngineShape); then
-    a gap is such a step and one of the streams.
+    Prompts have steps of their own, in whole tiles, from `tile` tokens on (see EngineShape), and
+    always unless it `shares_steps`; then a gap is such a step and one of the streams.
     """
 
     def __init__(
@@ -72,10 +72,13 @@ class StepBudget:
         max_gap: float = LONGEST_GAP,
         tile: int | None = None,
         n_ubatch: int | None = None,
+        *,
+        shares_steps: bool = True,
     ) -> None:
         self._n_batch = n_batch
         self._max_gap = max_gap
         self._n_ubatch = n_ubatch or n_batch
+        self._shares_steps = shares_steps
         self.tile = tile
         self._decode_seconds: float | None = None
         self._seconds_per_token: dict[int, float] = {}
@@ -140,12 +143,14 @@ class StepBudget:
         """
         least, most = 1 << (size - 1), min((1 << size) - 1, self._n_batch)
         cost, n_streamed, turn = self._cost(size), n_decoding, 0.0
-        if self.tile is not None and most >= self.tile:
+        is_tiled = self.tile is not None and most >= self.tile
+        if is_tiled or not self._shares_steps:
             n_streamed, turn = 0, self._decode_seconds or 0.0
         n = int((seconds - turn) / cost)
-        if self.tile is not None and n >= self.tile:
-            n = _nearest(n, self.tile)
-        n = min(n, most if self.tile is None or most < self.tile else most + 1 - self.tile)
+        if is_tiled and self.tile is not None:
+            n = _nearest(n, self.tile) if n >= self.tile else n
+            most -= most % self.tile
+        n = min(n, most)
         if n < least or n <= n_streamed:
             return 0, 0.0
         return n - n_streamed, (n - n_streamed) / (n * cost + turn)

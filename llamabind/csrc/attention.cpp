@@ -47,11 +47,11 @@ __m256 load_half(const ggml_fp16_t * from) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
 }
 
-// e^x, right to some 1e-7 of it, for x <= 0; 0 below -87.
+// e^x, right to some 1e-7 of it, for x <= 0; 0 below -87, NaN of NaN.
 __m256 exp_of(__m256 x) {
-    const __m256 low = _mm256_set1_ps(-87.0F);
+    const __m256 low     = _mm256_set1_ps(-87.0F);
     const __m256 is_zero = _mm256_cmp_ps(x, low, _CMP_LT_OQ);
-    x                = _mm256_max_ps(x, low);
+    x                    = _mm256_max_ps(low, x);  // the second where one is NaN
     const __m256 n   = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504F)),
                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     // ln 2 in two parts, so that r is exact.
@@ -189,8 +189,9 @@ class block {
     int                 n_group;
     int                 n_head;
     // The tokens that see something of the tile.
-    int n_seeing = 0;
-    int seeing[MAX_ROWS];
+    int  n_seeing = 0;
+    int  seeing[MAX_ROWS];
+    bool are_finite = true;  // the values of the tile
 
     void load_queries() {
         const __m256 scale = _mm256_set1_ps(job_of(op)->scale);
@@ -243,12 +244,17 @@ class block {
                 }
             }
         }
+        __m256 zero = _mm256_setzero_ps();
         for (int c = 0; c < TILE; c++) {
             const ggml_fp16_t * row = at<ggml_fp16_t>(v, cell + c, key_head, stream);
             for (int d = 0; d < n_head; d += 8) {
-                _mm256_storeu_ps(w.values + c * n_head + d, load_half(row + d));
+                const __m256 part = load_half(row + d);
+                _mm256_storeu_ps(w.values + c * n_head + d, part);
+                zero = _mm256_fmadd_ps(part, _mm256_setzero_ps(), zero);
             }
         }
+        // Infinity and NaN times 0 are NaN, which is equal to nothing.
+        are_finite = _mm256_movemask_ps(_mm256_cmp_ps(zero, zero, _CMP_EQ_OQ)) == 0xFF;
     }
 
     void attend() {
@@ -267,14 +273,33 @@ class block {
         for (int i = 0; i < n_rows; i++) {
             weigh(scores[i], w.mask[i / n_group], seeing[i / n_group] * n_group + i % n_group);
         }
-        multiply_rows(weights, w.values, TILE, n_head, sums, n_rows, true);
+        if (are_finite) {
+            multiply_rows(weights, w.values, TILE, n_head, sums, n_rows, true);
+        } else {
+            add_seen_values(weights, sums, n_rows);
+        }
+    }
+
+    // Sequences that share a cache must not see each other's infinities: 0 times infinity is not 0.
+    void add_seen_values(const float * const * weights, float * const * sums, int n_rows) {
+        for (int row = 0; row < n_rows; row++) {
+            for (int c = 0; c < TILE; c++) {
+                for (int d = 0; d < n_head && weights[row][c] != 0; d++) {
+                    sums[row][d] += weights[row][c] * w.values[c * n_head + d];
+                }
+            }
+        }
     }
 
     // Make weights of scores, relative to the highest so far; what was summed up before is scaled to a new highest.
     void weigh(float * scores, const float * mask_row, int row) {
         __m256 best = _mm256_set1_ps(-INFINITY);
         for (int i = 0; i < TILE; i += 8) {
-            const __m256 score = _mm256_add_ps(_mm256_loadu_ps(scores + i), _mm256_loadu_ps(mask_row + i));
+            const __m256 hiding = _mm256_loadu_ps(mask_row + i);
+            const __m256 none   = _mm256_set1_ps(-INFINITY);
+            // Whatever the score of a hidden cell is, NaN too.
+            const __m256 score = _mm256_blendv_ps(_mm256_add_ps(_mm256_loadu_ps(scores + i), hiding), none,
+                                                  _mm256_cmp_ps(hiding, none, _CMP_EQ_OQ));
             _mm256_storeu_ps(scores + i, score);
             best = _mm256_max_ps(best, score);
         }
@@ -314,7 +339,10 @@ class block {
 
 // ggml_custom_op_t
 void compute(ggml_tensor * op, int /*ith*/, int nth, void * /*userdata*/) {
-    static thread_local std::unique_ptr<workspace> w(new workspace);
+    static thread_local std::unique_ptr<workspace> w(new (std::nothrow) workspace);
+    if (w == nullptr) {
+        GGML_ABORT("no memory to compute attention with");
+    }
 
     const ggml_tensor * q = op->src[0];
     const int64_t n_tokens = q->ne[1], n_key_heads = op->src[1]->ne[2], n_streams = q->ne[3];
@@ -347,7 +375,8 @@ bool is_understood(const ggml_tensor * op) {
     return mask != nullptr && op->src[4] == nullptr && params[1] == 0 && params[2] == 0 &&
            q->type == GGML_TYPE_F32 && k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 &&
            mask->type == GGML_TYPE_F16 && mask->ne[2] == 1 && q->ne[3] == k->ne[3] && q->ne[3] == v->ne[3] &&
-           k->ne[2] == v->ne[2] && q->ne[0] == v->ne[0] && q->ne[0] % 16 == 0 && q->ne[0] <= MAX_HEAD &&
+           k->ne[2] == v->ne[2] && k->ne[1] == v->ne[1] && k->ne[0] == q->ne[0] && mask->ne[0] >= k->ne[1] &&
+           mask->ne[1] >= q->ne[1] && q->ne[0] == v->ne[0] && q->ne[0] % 16 == 0 && q->ne[0] <= MAX_HEAD &&
            q->ne[2] % k->ne[2] == 0 && q->ne[2] / k->ne[2] <= MAX_ROWS && k->ne[1] % TILE == 0 &&
            q->nb[0] == sizeof(float) && k->nb[0] == sizeof(ggml_fp16_t) && v->nb[0] == sizeof(ggml_fp16_t) &&
            mask->nb[0] == sizeof(ggml_fp16_t) && is_in_host_memory(op) && is_in_host_memory(q) &&

@@ -4,6 +4,7 @@ import ctypes
 import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,41 @@ def test_windows_and_other_layers_beside_it(
     with Model(path) as model:
         ours, theirs = (run(model, which, _STEPS) for which in ("", "ggml"))
     _assert_close(ours, theirs)
+
+
+def test_what_a_token_does_not_see_may_be_infinite(
+    random_llama: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sequences that share cells and tiles do not share what went wrong in one of them."""
+    monkeypatch.setenv(ATTENTION_VARIABLE, "")
+    tokens = random.Random(1).choices(range(1000, 20_000), k=60)
+    n_spoilt = 20 * LlamaShape().n_embd_kv
+
+    def logits_beside(
+        value: float, n_behind: int = 0
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        params = ContextParams(n_ctx=512, n_seq_max=2, n_threads=1, n_threads_batch=1)
+        with Context(random_llama, params) as context, closing(Batch(128)) as batch:
+            batch.extend(tokens[:20], 0, 1, output_last=True)
+            context.decode(batch)
+            state = context.state_seq_save(1)
+            # A sequence's state ends with the last layer's values of all its tokens; the keys of
+            # both layers are before those of both.
+            data = state.data.copy()
+            end = data.size - n_behind
+            data[end - 2 * n_spoilt : end] = np.full(n_spoilt, value, np.float16).view(np.uint8)
+            context.state_seq_load(1, replace(state, data=data))
+            batch.clear()
+            batch.extend(tokens, 0, 0, output_last=True)
+            batch.extend(tokens[:2], 20, 1, output_last=True)
+            context.decode(batch)
+            return context.logits(59).copy(), context.logits(61).copy()
+
+    # Of each layer a type, the size of a row, and the rows.
+    n_values = LlamaShape().n_layer * (4 + 8 + 2 * n_spoilt)
+    for n_behind in (0, n_values):
+        usual, _ = logits_beside(0.5, n_behind)
+        for value in (np.inf, np.nan):
+            beside, spoilt = logits_beside(value, n_behind)
+            np.testing.assert_allclose(beside, usual, atol=0.01)
+            assert not np.isfinite(spoilt).all()

@@ -126,6 +126,22 @@ def test_a_device_too_slow_for_a_tile_computes_less_beside_the_streams() -> None
     assert 0 < budget.n_prompt_tokens(4) < 64
 
 
+def test_a_small_batch_is_whole_tiles_too() -> None:
+    for n_batch, expected in ((64, 64), (100, 64), (128, 128), (256, 256)):
+        budget = StepBudget(n_batch, tile=64)
+        budget.observe(4, 0, 0.01)
+        budget.observe(0, n_batch, 0.001 * n_batch)
+        assert budget.n_prompt_tokens(4) == min(expected, n_batch - 4)
+
+
+def test_where_steps_are_never_shared_the_streams_step_counts_for_small_ones_too() -> None:
+    for shares_steps, expected in ((True, 21), (False, 17)):
+        budget = StepBudget(2048, max_gap=0.5, tile=64, shares_steps=shares_steps)
+        budget.observe(4, 0, 0.15)
+        budget.observe(0, 40, 0.8)
+        assert budget.n_prompt_tokens(4) == expected
+
+
 def test_alone_steps_are_whole_ubatches() -> None:
     budget = StepBudget(2048, n_ubatch=512)
     budget.observe(0, 512, 1.6)

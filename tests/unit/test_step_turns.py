@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from engine_driver import expected_answer, make_engine, make_request, run, submit, tokens_of
 from fake_runner import FakeRunner
 
@@ -118,6 +119,21 @@ def test_a_short_prompt_is_done_while_a_long_one_before_it_goes_on():
     assert done["short"] == 2
     # The long one had its half all the time.
     assert done["long"] <= 200 // 16 + 3
+
+
+@pytest.mark.parametrize("kv_unified", [True, False], ids=["unified", "streams"])
+def test_a_short_prompt_does_not_wait_for_a_long_one_where_steps_are_one_tile(kv_unified: bool):
+    n_ctx = 400 if kv_unified else 1600
+    engine, _ = make_engine(n_ctx, n_batch=TILE + 2, attention_tile=TILE, kv_unified=kv_unified)
+    submit(
+        engine,
+        make_request("long", _words(1, 200), max_tokens=1),
+        make_request("short", _words(2, TILE), max_tokens=1),
+    )
+    n_steps = 0
+    while not any(output.request_id == "short" and output.token_ids for output in engine.step()):
+        n_steps += 1
+    assert n_steps <= 4
 
 
 def test_prompts_of_one_length_go_one_after_the_other():
