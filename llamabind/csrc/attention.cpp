@@ -1,9 +1,10 @@
-// Attention of several tokens at once on a CPU with AVX2, in place of ggml's.
+// Attention on a CPU with AVX2, in place of ggml's.
 //
 // ggml-cpu computes fewer than 64 tokens one by one, and 64 in a tile that walks all cells which any of them sees. Where
 // many sequences share a cache both cost more than all the rest of a step. Here the cells are walked in tiles, too, but
 // for each tile only the tokens that see any of it are computed, all query heads of a key head together; so sequences
-// that share cells share the work of reading them, and those that do not cost each other nothing.
+// that share cells share the work of reading them, and those that do not cost each other nothing. What a token gets does
+// not depend, not by a bit, on who is computed beside it; so a token alone is computed here as well.
 //
 // llama.cpp calls an evaluation callback for every node of a graph before the graph is computed. Ours makes a
 // GGML_OP_CUSTOM, which ggml's own threads then compute, of each GGML_OP_FLASH_ATTN_EXT that it understands.
@@ -380,9 +381,7 @@ bool is_understood(const ggml_tensor * op) {
            q->ne[2] % k->ne[2] == 0 && q->ne[2] / k->ne[2] <= MAX_ROWS && k->ne[1] % TILE == 0 &&
            q->nb[0] == sizeof(float) && k->nb[0] == sizeof(ggml_fp16_t) && v->nb[0] == sizeof(ggml_fp16_t) &&
            mask->nb[0] == sizeof(ggml_fp16_t) && is_in_host_memory(op) && is_in_host_memory(q) &&
-           is_in_host_memory(k) && is_in_host_memory(v) && is_in_host_memory(mask) &&
-           // One token alone is computed well by ggml, which divides the cells among the threads.
-           q->ne[1] * q->ne[3] > 1;
+           is_in_host_memory(k) && is_in_host_memory(v) && is_in_host_memory(mask);
 }
 
 // An operation of ours as ggml makes it, to be copied.

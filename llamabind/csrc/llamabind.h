@@ -176,8 +176,8 @@ LB_API int32_t lb_top_logprobs(const float * const * logits, int32_t n, int32_t 
 
 // ---- attention ------------------------------------------------------------------------------------------------
 
-// Have a context that computes on the CPU compute the attention of several tokens at once faster than ggml does, and a
-// little more exactly; takes cb_eval. False where that is not possible: without AVX2, and in builds for any CPU.
+// Have a context that computes on the CPU compute the attention faster than ggml does, and a little more exactly; takes
+// cb_eval. False where that is not possible: without AVX2, and in builds for any CPU.
 LB_API bool lb_use_attention(struct llama_context_params * cparams);
 
 // ---- memory ---------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ _STEPS: list[list[Chunk]] = [
     [(0, 151, 1), (1, 91, 1), (2, 34, 1)],  # the same graph again
     [(0, 152, 1), (1, 92, 1), (2, 35, 1)],
     [(0, 153, 1), (3, 0, 70)],  # a stream and a prompt
-    [(3, 70, 1)],  # a token alone is ggml's
+    [(3, 70, 1)],  # a token alone
     [(0, 154, 1), (1, 93, 1), (2, 36, 1), (3, 71, 1)],
     [(0, 155, 200)],  # deep in a sequence
 ]
