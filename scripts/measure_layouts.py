@@ -31,7 +31,7 @@ class Bench:
     """Times decodes on one context."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self.context = context
         self._rng = random.Random(1)
         self._batch = Batch(context.n_batch)
 
@@ -42,16 +42,16 @@ class Bench:
             tokens = self._rng.choices(range(1000, 20_000), k=n)
             self._batch.extend(tokens, start, seq_id, output_last=True)
         started = time.perf_counter()
-        self._context.decode(self._batch)
-        self._context.synchronize()
+        self.context.decode(self._batch)
+        self.context.synchronize()
         return time.perf_counter() - started
 
     def cut(self, n_streams: int, length: int) -> None:
         """Take back what the last step added to the first streams, and the last one's prompt."""
         for seq_id in range(n_streams):
-            self._context.memory_seq_rm(seq_id, length, -1)
+            self.context.memory_seq_rm(seq_id, length, -1)
         for seq_id in range(n_streams, N_STREAMS):
-            self._context.memory_seq_rm(seq_id, -1, -1)
+            self.context.memory_seq_rm(seq_id, -1, -1)
 
     def median(self, n_streams: int, length: int, *steps: tuple[Chunk, ...]) -> float:
         """Milliseconds for these steps one after the other, taken back each time."""

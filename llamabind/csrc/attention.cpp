@@ -53,8 +53,8 @@ __m256 exp_of(__m256 x) {
     const __m256 low     = _mm256_set1_ps(-87.0F);
     const __m256 is_zero = _mm256_cmp_ps(x, low, _CMP_LT_OQ);
     x                    = _mm256_max_ps(low, x);  // the second where one is NaN
-    const __m256 n   = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504F)),
-                                       _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256 n       = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504F)),
+                                           _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     // ln 2 in two parts, so that r is exact.
     __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375F), x);
     r        = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4F), r);
@@ -313,8 +313,8 @@ class block {
             }
             w.total[row] *= factor;
         }
-        w.highest[row]       = highest;
-        __m256       total   = _mm256_setzero_ps();
+        w.highest[row]        = highest;
+        __m256       total    = _mm256_setzero_ps();
         const __m256 highest8 = _mm256_set1_ps(highest);
         for (int i = 0; i < TILE; i += 8) {
             const __m256 weight = exp_of(_mm256_sub_ps(_mm256_loadu_ps(scores + i), highest8));
