@@ -227,11 +227,11 @@ class Context(ContextMemory):
         llama.llama_set_adapters_lora(self.ptr, handles, len(wanted), scales)
         self._adapters = wanted
         for adapter in wanted:
-            adapter.used_by(self)
+            adapter.before_close(self.drop_lora)
 
     def drop_lora(self, adapter: "LoraAdapter") -> None:
-        """Stop applying one adapter, as before it is freed."""
-        if adapter in self._adapters:
+        """Stop applying one adapter, as before it is freed; a closed context applies none."""
+        if adapter in self._adapters and not self.is_closed:
             self.set_lora(
                 [(other, scale) for other, scale in self._adapters.items() if other is not adapter]
             )

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import WeakMethod
 
 from llamabind._capi import llama
 from llamabind._capi.types import AdapterHandle
@@ -13,22 +13,26 @@ from llamabind.log import native_log
 from llamabind.lora_file import check_adapter_header
 
 if TYPE_CHECKING:
-    from llamabind.context import Context
+    from collections.abc import Callable
+
     from llamabind.model import Model
+
+    BeforeClose = Callable[["LoraAdapter"], None]
 
 
 class LoraAdapter(Handle[AdapterHandle]):
     """A LoRA adapter (llama_adapter_lora of llama.h); Context.set_lora applies it with a scale.
 
-    Loaded on the thread that uses the model's contexts. Closing it takes it off every context
-    first.
+    Loaded on the thread that uses the model's contexts. Before it is freed, close() takes it off
+    every context that applies it.
     """
 
     def __init__(self, model: "Model", path: str | os.PathLike[str]) -> None:
         """Load the file. AdapterError says what is wrong with it."""
         self.path = Path(path)
         self.model = model
-        self._contexts: WeakSet[Context] = WeakSet()
+        # Weak: an adapter does not keep its contexts alive.
+        self._before_close: set[WeakMethod[BeforeClose]] = set()
         if model.params.vocab_only or model.params.no_alloc:
             raise AdapterError("the model was loaded without its weights")
         header = check_adapter_header(self.path, model.architecture)
@@ -41,12 +45,15 @@ class LoraAdapter(Handle[AdapterHandle]):
             raise AdapterError(f"{self.path}: {'; '.join(lines) or 'llama.cpp gave no reason'}")
         super().__init__(handle, model)
 
-    def used_by(self, context: "Context") -> None:
-        """Remember a context that this adapter must be taken off from before it is freed."""
-        self._contexts.add(context)
+    def before_close(self, method: "BeforeClose") -> None:
+        """Have the bound `method` called with this adapter before it is freed, if its object is
+        alive then; once, however often it is given.
+        """
+        self._before_close.add(WeakMethod(method, self._before_close.discard))
 
     def _free(self, handle: AdapterHandle) -> None:
-        for context in list(self._contexts):
-            if not context.is_closed:
-                context.drop_lora(self)
+        for reference in list(self._before_close):
+            method = reference()
+            if method is not None:
+                method(self)
         llama.llama_adapter_lora_free(handle)

@@ -1,10 +1,14 @@
 """LoraAdapter: what it changes, and files that native code would abort on."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from random_gguf import LlamaShape, write_random_lora
 
 from llamabind.batch import Batch
+from llamabind.context import Context
 from llamabind.errors import AdapterError, HandleClosedError, InvalidParameterError
 from llamabind.lora import LoraAdapter
 from llamabind.model import Model
@@ -43,6 +47,20 @@ def test_closing_an_adapter_takes_it_off_the_context(context, random_llama, rand
     np.testing.assert_array_equal(_logits(context), plain)
     with pytest.raises(HandleClosedError):
         context.set_lora([(adapter, 1.0)])
+
+
+def test_an_adapter_that_outlives_a_context_neither_keeps_it_nor_touches_it(
+    random_llama, random_lora_path
+):
+    with LoraAdapter(random_llama, random_lora_path) as adapter:
+        kept, dropped = Context(random_llama), Context(random_llama)
+        for context in (kept, dropped):
+            context.set_lora([(adapter, 1.0)])
+            context.close()
+        gone = weakref.ref(dropped)
+        del dropped, context
+        gc.collect()
+        assert gone() is None
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf"), "1"])
