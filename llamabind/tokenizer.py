@@ -4,17 +4,15 @@ import ctypes
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from llamabind._capi import enums, llama
 from llamabind._capi.types import VocabHandle
 from llamabind.checks import INT32_MAX
 from llamabind.deep_stack import call_with_stack
 from llamabind.errors import TokenizeError
+from llamabind.handle import Handle
 from llamabind.special_tokens import SpecialTokens
-
-if TYPE_CHECKING:
-    from llamabind.model import Model
 
 _OVERFLOW: Final = -(2**31)
 _PIECE_BYTES: Final = 64
@@ -34,8 +32,9 @@ class Tokenizer:
     native code ends the process on one that is out of range.
     """
 
-    def __init__(self, model: "Model", vocab: VocabHandle) -> None:
-        self._model = model
+    def __init__(self, owner: Handle[Any], vocab: VocabHandle) -> None:
+        """`vocab` is good until its `owner`, the model, is closed."""
+        self._owner = owner
         self._vocab = vocab
         self.n_tokens = llama.llama_vocab_n_tokens(vocab)
         self.vocab_type = enums.llama_vocab_type(llama.llama_vocab_type(vocab))
@@ -49,7 +48,7 @@ class Tokenizer:
     @property
     def ptr(self) -> VocabHandle:
         """The raw vocabulary; raises HandleClosedError when the model is closed."""
-        _ = self._model.ptr
+        _ = self._owner.ptr
         return self._vocab
 
     @property
