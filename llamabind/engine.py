@@ -24,7 +24,6 @@ from llamabind.model import Model
 from llamabind.model_draft import ModelDrafter
 from llamabind.positions import newest_position
 from llamabind.runner import ModelRunner
-from llamabind.slot_exchange import SlotExchange
 from llamabind.speculation_load import make_speculation
 from llamabind.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 
@@ -54,8 +53,7 @@ class Engine(EngineCore):
 
     `tokenizer` and `chat_template` may be used on any thread while the engine is open;
     `chat_template` is None for a model without a template that can be used. `memory` is what it
-    takes, by device; `adapter_scales` are those of `adapters`, `slot_exchange` takes sequences out
-    and puts them back.
+    takes, by device; `adapter_scales` are those of `adapters`.
     """
 
     def __init__(
@@ -88,7 +86,6 @@ class Engine(EngineCore):
                 self.memory = self.memory.plus(MemoryReport.of(speculation.drafter.context))
             self._resources.callback(speculation.close)
         super().__init__(runner, model.tokenizer, shape, speculation=speculation)
-        self.slot_exchange = SlotExchange(self, self._scheduler.slots)
 
     def close(self) -> None:
         """Free the samplers, the context and the model, in this order; a second call does nothing.
@@ -129,16 +126,15 @@ class Engine(EngineCore):
 
     def flush_memory(self) -> None:
         """Have llama.cpp's memory be what the books say, which else the next step sees to."""
-        slots = self._scheduler.slots
-        slots.host.confirm(self._model_runner.carry_out(slots.take_operations()))
+        sizes = self._model_runner.carry_out(self.slots.take_operations())
+        self._scheduler.confirm_saved(sizes)
 
     def check_idle(self) -> None:
         """As EngineCore.check_idle; llama.cpp's memory must hold what our books say, too."""
         super().check_idle()
-        slots = self._scheduler.slots
-        if slots.operations:
+        if self.slots.operations:
             return  # the next step carries them out first
-        for slot in slots:
+        for slot in self.slots:
             last = self.context.memory_seq_pos_max(slot.seq_id)
             expected = newest_position(slot.tokens)
             assert last == expected, (

@@ -48,7 +48,9 @@ class Runner(Protocol):
 
 
 class EngineCore:
-    """Runs requests step by step. One thread calls everything but `prepare` and `stats`.
+    """Runs requests step by step. One thread uses everything but `prepare` and `stats`.
+
+    `slots` are what each sequence id holds; only the scheduler and a SlotExchange change them.
 
     A request that failed or was cancelled gets a last output like any other: every request that was
     added ends with exactly one output that has a finish_reason.
@@ -63,12 +65,13 @@ class EngineCore:
         speculation: Speculation | None = None,
     ) -> None:
         self.shape = shape
+        self.slots = _make_slots(shape)
         self.stats = EngineStats(cells_total=shape.n_cells)
         self._runner = runner
         self._vocabulary = vocabulary
         self._clock = clock
         self._scheduler = Scheduler(
-            _make_slots(shape),
+            self.slots,
             StepBudget(
                 shape.n_batch,
                 shape.max_gap,
@@ -174,11 +177,11 @@ class EngineCore:
 
     def report_slots(self) -> tuple[SlotReport, ...]:
         """Describe what every sequence id holds and who runs in it."""
-        return report_slots(self._scheduler.slots)
+        return report_slots(self.slots, self._scheduler.running)
 
     def check_idle(self) -> None:
         """Assert that nothing is lost between requests (debug mode, tests)."""
-        self._scheduler.slots.check()
+        self._scheduler.check()
         if not self._scheduler.has_work:
             assert not self._live, "a request was lost"
 
@@ -192,7 +195,7 @@ class EngineCore:
     def _make_changes(self) -> None:
         if not self._changes or self._scheduler.has_begun:
             return
-        self._scheduler.slots.clear()
+        self._scheduler.clear()
         changes, self._changes = self._changes, []
         for change in changes:
             change()
@@ -223,7 +226,7 @@ class EngineCore:
                 self._speculation.observe_step(n_tokens, seconds)
         last = [chunk for chunk in plan.chunks if chunk.is_last]
         self._scheduler.commit(plan, result)
-        self._scheduler.slots.host.confirm(result.saved)
+        self._scheduler.confirm_saved(result.saved)
         for chunk in plan.chunks:
             logprobs = result.prompt_logprobs.get(chunk.sequence.request_id)
             if logprobs:
@@ -248,8 +251,8 @@ class EngineCore:
     def _recover_room(self, plan: StepPlan) -> None:
         """llama.cpp found no room where we counted some: give up cache and seats, not requests."""
         alone = len(self._scheduler.running) == 1
-        was_tight = not self._scheduler.slots.has_retained and plan.n_drafted == 0
-        self._scheduler.slots.host.confirm({})
+        was_tight = not self.slots.has_retained and plan.n_drafted == 0
+        self._scheduler.confirm_saved({})
         self._scheduler.roll_back(plan)
         if alone and was_tight:
             sequence = self._scheduler.running[0]
@@ -271,9 +274,9 @@ class EngineCore:
         self.stats = EngineStats(
             running=len(scheduler.running),
             waiting=len(scheduler.waiting),
-            cells_used=self.shape.n_cells - scheduler.slots.cells.n_free,
+            cells_used=self.shape.n_cells - self.slots.cells.n_free,
             cells_total=self.shape.n_cells,
-            cache_ram_bytes=scheduler.slots.host.n_bytes,
+            cache_ram_bytes=self.slots.host.n_bytes,
             steps=old.steps + 1,
             prompt_tokens=old.prompt_tokens + plan.n_prompt,
             generated_tokens=old.generated_tokens + n_generated,

@@ -16,6 +16,8 @@ from llamabind.step_budget import share_budget, whole_tiles
 from llamabind.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llamabind.media import Medium
     from llamabind.sequence import Sequence
     from llamabind.slots import SlotPool
@@ -144,6 +146,20 @@ class Scheduler:
                 chunk.sequence.n_drafted += len(chunk.draft)
                 chunk.sequence.n_draft_accepted += n_accepted
                 self._speculation.observe(chunk.sequence, len(chunk.draft), n_accepted)
+
+    def confirm_saved(self, sizes: Mapping[int, int]) -> None:
+        """Note the true sizes in bytes of the states that were saved, by their id; the others that
+        were ordered are lost.
+        """
+        self.slots.host.confirm(sizes)
+
+    def clear(self) -> None:
+        """Forget every retained prefix, in host memory too; no sequence may be running."""
+        self.slots.clear()
+
+    def check(self) -> None:
+        """Assert that no cell and no saved state is lost or miscounted (debug mode, tests)."""
+        self.slots.check()
 
     def roll_back(self, plan: StepPlan) -> None:
         """Undo a plan whose batch found no room although we counted some: drop all cache, park the

@@ -12,7 +12,7 @@ from llamabind.slot_file import SlotContent
 
 if TYPE_CHECKING:
     from llamabind.engine import Engine
-    from llamabind.slots import Slot, SlotPool
+    from llamabind.slots import Slot
 
 _SPARE_BYTES: Final = 1 << 20
 # What decides the numbers in a KV cell, or how they lie in a state.
@@ -34,9 +34,10 @@ _CONTEXT_FACTS: Final = (
 class SlotExchange:
     """Saves, restores and erases what slots keep, between two steps. Engine thread only."""
 
-    def __init__(self, engine: Engine, pool: SlotPool) -> None:
+    def __init__(self, engine: Engine) -> None:
+        """Any thread may make it."""
         self._engine = engine
-        self._pool = pool
+        self._pool = engine.slots
 
     @property
     def key(self) -> bytes:

@@ -36,14 +36,15 @@ class SlotReport:
     running: SequenceReport | None
 
 
-def report_slots(slots: Iterable[Slot]) -> tuple[SlotReport, ...]:
-    """Describe each slot as it is between two steps."""
-    return tuple(SlotReport(slot.seq_id, len(slot.tokens), _running(slot.owner)) for slot in slots)
+def report_slots(slots: Iterable[Slot], running: Iterable[Sequence]) -> tuple[SlotReport, ...]:
+    """Describe each slot as it is between two steps, and which of the `running` sequences holds
+    it.
+    """
+    reports = {sequence.slot: _report(sequence) for sequence in running}
+    return tuple(SlotReport(slot.seq_id, len(slot.tokens), reports.get(slot)) for slot in slots)
 
 
-def _running(sequence: Sequence | None) -> SequenceReport | None:
-    if sequence is None:
-        return None
+def _report(sequence: Sequence) -> SequenceReport:
     return SequenceReport(
         request=sequence.request,
         n_computed=min(sequence.n_computed, sequence.n_prompt),

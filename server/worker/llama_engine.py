@@ -49,7 +49,7 @@ class LlamaEngine:
         self._texts = TextTasks(engine.tokenizer, self._requests.render)
         self._thread = EngineThread(engine, events.on_step, events.on_failure)
         self._tasks = EngineTasks(self._thread)
-        self._slot_files = SlotFiles(self._thread)
+        self._slot_files = SlotFiles(engine, self._thread)
 
     def describe(self) -> LoadedModel:
         """The effective settings and sizes."""

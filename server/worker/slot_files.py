@@ -5,6 +5,7 @@ from pathlib import Path
 
 from llamabind import Engine, EngineThread
 from llamabind.errors import StateError
+from llamabind.slot_exchange import SlotExchange
 from llamabind.slot_file import read_slot_file, write_slot_file
 from server.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
 
@@ -15,8 +16,9 @@ class SlotFiles:
     The engine's thread only copies memory; files are read and written by the caller's.
     """
 
-    def __init__(self, thread: EngineThread[Engine]) -> None:
+    def __init__(self, engine: Engine, thread: EngineThread[Engine]) -> None:
         self._thread = thread
+        self._exchange = SlotExchange(engine)
 
     def perform(self, task: SaveSlot | RestoreSlot | EraseSlot) -> SlotMoved:
         """Return what was moved. Raises LlamaError."""
@@ -34,17 +36,17 @@ class SlotFiles:
             case RestoreSlot(slot, path):
                 return self._restore(slot, Path(path))
             case EraseSlot(slot):
-                call = self._thread.call(lambda engine: engine.slot_exchange.erase(slot))
+                call = self._thread.call(lambda _: self._exchange.erase(slot))
                 return call.result(), 0
 
     def _save(self, slot: int, path: Path) -> tuple[int, int]:
-        content = self._thread.call(lambda engine: engine.slot_exchange.take(slot)).result()
+        content = self._thread.call(lambda _: self._exchange.take(slot)).result()
         return len(content.tokens), write_slot_file(path, content)
 
     def _restore(self, slot: int, path: Path) -> tuple[int, int]:
         key, limit = self._thread.call(
-            lambda engine: (engine.slot_exchange.key, engine.slot_exchange.max_file_bytes)
+            lambda _: (self._exchange.key, self._exchange.max_file_bytes)
         ).result()
         content, n_bytes = read_slot_file(path, key, limit)
-        self._thread.call(lambda engine: engine.slot_exchange.put(slot, content)).result()
+        self._thread.call(lambda _: self._exchange.put(slot, content)).result()
         return len(content.tokens), n_bytes

@@ -141,6 +141,6 @@ def test_in_debug_mode_an_engine_notices_a_lost_cell_when_it_is_idle(monkeypatch
     monkeypatch.setenv(DEBUG_VARIABLE, "1")
     with tiny_engine(n_ctx=512, n_parallel=2) as engine:
         run(engine, make_request("a", [1, 2, 3], 2))
-        engine._scheduler.slots.cells.take(1)  # nobody holds it
+        engine.slots.cells.take(1)  # nobody holds it
         with pytest.raises(AssertionError, match="cell"):
             run(engine, make_request("b", [4, 5, 6], 2))

@@ -279,7 +279,7 @@ def test_positions_are_fewer_than_cells(engine: Engine, projector: Projector) ->
     parts = [[5, 6], projector.encode_image(_pixels(3)), [7]]
     request = _question("q", parts, max_tokens=1)
     run(engine, request)
-    held = [slot for slot in engine._scheduler.slots if slot.tokens]
+    held = [slot for slot in engine.slots if slot.tokens]
     [slot] = held
     n_text = len(request.prompt_tokens) - 24
     assert count_positions(slot.tokens, len(slot.tokens)) == n_text + 6

@@ -8,6 +8,7 @@ from llamabind.engine import load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
 from llamabind.rope_config import RopeConfig
+from llamabind.slot_exchange import SlotExchange
 from llamabind.slot_file import SlotContent, read_slot_file, write_slot_file
 
 pytestmark = pytest.mark.native
@@ -31,7 +32,7 @@ def _tokens(outputs):
 
 
 def test_a_restored_slot_is_reused_and_answers_as_before(engine, tmp_path):
-    exchange = engine.slot_exchange
+    exchange = SlotExchange(engine)
     first = _answer(engine, "first")
     slot = first[-1].seq_id
     content = exchange.take(slot)
@@ -56,8 +57,8 @@ def test_a_restored_slot_is_reused_and_answers_as_before(engine, tmp_path):
 
 def test_erasing_tells_how_much_it_was_and_is_for_good(engine):
     slot = _answer(engine, "a")[-1].seq_id
-    assert engine.slot_exchange.erase(slot) >= len(PROMPT)
-    assert engine.slot_exchange.erase(slot) == 0
+    assert SlotExchange(engine).erase(slot) >= len(PROMPT)
+    assert SlotExchange(engine).erase(slot) == 0
     engine.check_idle()
 
 
@@ -65,7 +66,7 @@ def test_a_slot_that_computes_and_one_that_is_not_there_are_refused(engine):
     submit(engine, make_request("a", PROMPT, 50))
     engine.step()
     [busy] = [report.seq_id for report in engine.report_slots() if report.running]
-    for action in (engine.slot_exchange.take, engine.slot_exchange.erase):
+    for action in (SlotExchange(engine).take, SlotExchange(engine).erase):
         with pytest.raises(SlotBusyError):
             action(busy)
         with pytest.raises(InvalidParameterError, match="is not in 0"):
@@ -73,12 +74,12 @@ def test_a_slot_that_computes_and_one_that_is_not_there_are_refused(engine):
     engine.abort_all()
     empty = next(r.seq_id for r in engine.report_slots() if r.n_tokens == 0)
     with pytest.raises(InvalidParameterError, match="keeps nothing"):
-        engine.slot_exchange.take(empty)
+        SlotExchange(engine).take(empty)
 
 
 def test_a_content_of_something_else_is_refused_and_nothing_is_left(engine):
     slot = _answer(engine, "a")[-1].seq_id
-    good = engine.slot_exchange.take(slot)
+    good = SlotExchange(engine).take(slot)
     wrong = [
         SlotContent(bytes(32), good.tokens, good.state),
         SlotContent(good.key, good.tokens[:0], good.state),
@@ -88,9 +89,9 @@ def test_a_content_of_something_else_is_refused_and_nothing_is_left(engine):
     ]
     for content in wrong:
         with pytest.raises(StateError):
-            engine.slot_exchange.put(1, content)
+            SlotExchange(engine).put(1, content)
         engine.check_idle()
-    engine.slot_exchange.put(1, good)
+    SlotExchange(engine).put(1, good)
     engine.check_idle()
 
 
@@ -100,7 +101,7 @@ def test_memory_that_cannot_be_cut_is_restored_whole(name, tmp_path, vocab_dir):
     model = write_random_architecture(tmp_path / "m.gguf", vocabulary, name)
     config = EngineConfig(n_ctx=512, n_parallel=2, n_threads=1, cache_ram_mib=0, swa_full=False)
     with load_engine(model, config=config) as engine:
-        exchange = engine.slot_exchange
+        exchange = SlotExchange(engine)
         slot = _answer(engine, "first")[-1].seq_id
         content = exchange.take(slot)
         conversation = (*content.tokens, *range(500, 520))
@@ -116,8 +117,8 @@ def test_memory_that_cannot_be_cut_is_restored_whole(name, tmp_path, vocab_dir):
 
 def test_a_state_is_for_the_positions_it_was_computed_with():
     with tiny_engine(n_ctx=512) as engine:
-        plain = engine.slot_exchange.key
+        plain = SlotExchange(engine).key
     with tiny_engine(n_ctx=512, rope=RopeConfig(rope_freq_base=20_000.0)) as engine:
-        assert engine.slot_exchange.key != plain
+        assert SlotExchange(engine).key != plain
     with tiny_engine(n_ctx=1024) as engine:
-        assert engine.slot_exchange.key == plain
+        assert SlotExchange(engine).key == plain
