@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from llamabind.memory_ops import SaveState
 from llamabind.positions import last_border
-from llamabind.prefix import Prefix, common_prefix
-from llamabind.slots import Slot, SlotPool
+from llamabind.prefix import common_prefix
+from llamabind.slot import Prefix, Slot
+from llamabind.slots import SlotPool
 
 if TYPE_CHECKING:
     from array import array

@@ -27,9 +27,10 @@ from llamabind.stream_slots import StreamSlotPool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llamabind.sampled import SampledRun
     from llamabind.slot_reports import SlotReport
     from llamabind.speculation import Speculation
-    from llamabind.step import SampledRun, StepPlan, StepResult
+    from llamabind.step import StepPlan, StepResult
 
 
 class Runner(Protocol):

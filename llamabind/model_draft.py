@@ -13,13 +13,14 @@ from llamabind.batch import Batch
 from llamabind.errors import DecodeError
 from llamabind.host_cache import HostCache, StateSize
 from llamabind.sequence_memory import SequenceMemory
-from llamabind.slots import Slot, SlotPool
+from llamabind.slots import SlotPool
 from llamabind.step_cost import StepCost
 
 if TYPE_CHECKING:
     from llamabind.compute_threads import ComputeThreads
     from llamabind.context import Context
     from llamabind.sequence import Sequence
+    from llamabind.slot import Slot
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ import numpy as np
 from llamabind.batch import Batch
 from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.logprobs import top_logprobs
+from llamabind.sampled import SampledRun, SampledToken
 from llamabind.sampler import Sampler, sample_many
 from llamabind.sequence_memory import SequenceMemory
-from llamabind.step import SampledRun, SampledToken, StepResult
+from llamabind.step import StepResult
 from llamabind.vector_batch import VectorBatch
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from llamabind.awaited_prefixes import AwaitedPrefixes
 from llamabind.checkpoint_slots import CheckpointSlotPool
 from llamabind.checkpoints import CheckpointPlanner
-from llamabind.prefix import Prefix
+from llamabind.slot import Prefix
 from llamabind.step import ScheduledChunk, StepPlan
 from llamabind.step_budget import share_budget, whole_tiles
 from llamabind.waiting_queue import WaitingQueue

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llamabind.media import Medium
-    from llamabind.slots import Slot
-    from llamabind.step import SampledRun, SampledToken
+    from llamabind.sampled import SampledRun, SampledToken
+    from llamabind.slot import Slot
 
 
 class SequenceStatus(Enum):

@@ -12,7 +12,7 @@ from llamabind.slot_file import SlotContent
 
 if TYPE_CHECKING:
     from llamabind.engine import Engine
-    from llamabind.slots import Slot
+    from llamabind.slot import Slot
 
 _SPARE_BYTES: Final = 1 << 20
 # What decides the numbers in a KV cell, or how they lie in a state.

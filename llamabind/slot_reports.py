@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from llamabind.request import GenerationRequest
     from llamabind.sequence import Sequence
-    from llamabind.slots import Slot
+    from llamabind.slot import Slot
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,56 +1,27 @@
-"""The sequence ids of a context and the tokens whose KV each one holds."""
+"""SlotPool: the sequence ids of a context, and the KV cells and host memory behind them."""
 
 from __future__ import annotations
 
 from array import array
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from llamabind.kv_cells import CellIds, KvCells
+from llamabind.kv_cells import KvCells
 from llamabind.memory_ops import CopyPrefix, RestoreState, SaveState, Truncate
 from llamabind.positions import count_positions, last_border
-from llamabind.prefix import Prefix, common_prefix
+from llamabind.prefix import common_prefix
+from llamabind.slot import Prefix, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from llamabind.host_cache import HostCache, StoredState
     from llamabind.memory_ops import MemoryOp
-    from llamabind.sequence import Sequence
 
 MIN_SAVED = 32
 """A shorter sequence is computed again: that costs about as much as saving and restoring it.
 
 A state in host memory must be longer than what the KV cache has by as much.
 """
-
-
-class Slot:
-    """One llama.cpp sequence id: the tokens its KV cells hold, and who uses it now.
-
-    A slot without an owner but with tokens is *retained*: it waits to be somebody's prefix. While a
-    step is under way `cells` is longer than `tokens`; `commit` closes the gap.
-    """
-
-    __slots__ = ("cells", "last_used", "owner", "seq_id", "tokens")
-
-    def __init__(self, seq_id: int) -> None:
-        self.seq_id = seq_id
-        self.tokens: array[int] = array("i")
-        self.cells: array[int] = array("i")
-        self.owner: Sequence | None = None
-        self.last_used = 0
-
-    @property
-    def cell_ids(self) -> CellIds:
-        """The cells as a numpy array of its own (a view would forbid the array to grow)."""
-        return np.array(self.cells, dtype=np.int32)
-
-    @property
-    def is_retained(self) -> bool:
-        """True if only its prefix is of use."""
-        return self.owner is None and len(self.cells) > 0
 
 
 class SlotPool:
@@ -112,7 +83,7 @@ class SlotPool:
             return n_free >= max(len(prefix.full.tokens), prefix.n + n_more)
         return n_free >= n_more
 
-    def open(self, owner: Sequence, prefix: Prefix, id_slot: int | None = None) -> Slot | None:
+    def open(self, owner: object, prefix: Prefix, id_slot: int | None = None) -> Slot | None:
         """Give `owner` a slot that holds `prefix`, or return None if there is none in this step.
 
         The slot `id_slot` is taken if nobody runs in it. Else a retained source of which nothing

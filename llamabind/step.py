@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from llamabind.errors import LlamaError
     from llamabind.media import Medium
     from llamabind.memory_ops import MemoryOp, SaveState
     from llamabind.request import TokenLogprob
+    from llamabind.sampled import SampledRun
     from llamabind.sequence import Sequence
-    from llamabind.slots import Slot
+    from llamabind.slot import Slot
 
 
 class ScheduledChunk(msgspec.Struct, frozen=True, eq=False):
@@ -75,30 +75,6 @@ class StepPlan:
     def n_drafted(self) -> int:
         """How many tokens of the batch are guesses."""
         return sum(len(chunk.draft) for chunk in self.chunks)
-
-
-class SampledToken(msgspec.Struct, frozen=True):
-    """The token that follows a chunk, with its log-probabilities where they were asked for."""
-
-    token: int
-    logprob: TokenLogprob | None = None
-
-
-@dataclass(slots=True)
-class SampledRun:
-    """The tokens that follow a chunk: as much of its draft as is right, then one more.
-
-    Each was sampled from the model's logits at its place, as without a draft. An `error` after them
-    ends the request.
-    """
-
-    tokens: list[SampledToken] = field(default_factory=list)
-    error: LlamaError | None = None
-
-    @property
-    def n_accepted(self) -> int:
-        """How many tokens of the draft stay: the last token is not computed yet."""
-        return max(len(self.tokens) - 1, 0)
 
 
 @dataclass(slots=True)

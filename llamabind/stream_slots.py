@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from llamabind.memory_ops import CopyAll, Truncate
 from llamabind.positions import count_positions
-from llamabind.prefix import Prefix
-from llamabind.slots import Slot, SlotPool
+from llamabind.slot import Prefix, Slot
+from llamabind.slots import SlotPool
 
 if TYPE_CHECKING:
     from llamabind.host_cache import HostCache

@@ -16,7 +16,8 @@ from llamabind.memory_ops import (
     Truncate,
 )
 from llamabind.request import GenerationRequest, TokenLogprob
-from llamabind.step import SampledRun, SampledToken, ScheduledChunk, StepPlan, StepResult
+from llamabind.sampled import SampledRun, SampledToken
+from llamabind.step import ScheduledChunk, StepPlan, StepResult
 
 N_VOCAB = 256
 EOG = 0
