@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from llamabind.media import Medium
     from llamabind.sequence import Sequence
     from llamabind.slots import SlotPool
-    from llamabind.speculation import Speculation
-    from llamabind.step import StepResult
+    from llamabind.step import DraftPlanner, StepResult
     from llamabind.step_budget import StepBudget
 
 MAX_LOGPROB_CHUNK = 64
@@ -54,7 +53,7 @@ class Scheduler:
         n_parallel: int,
         n_batch: int,
         kv_unified: bool = True,
-        speculation: Speculation | None = None,
+        speculation: DraftPlanner | None = None,
     ) -> None:
         self.slots = slots
         self.budget = budget
@@ -263,7 +262,7 @@ class Scheduler:
         if save is not None:
             plan.checkpoints.append(save)
 
-    def _plan_drafts(self, plan: StepPlan, speculation: Speculation) -> None:
+    def _plan_drafts(self, plan: StepPlan, speculation: DraftPlanner) -> None:
         """Let running streams compute guesses in what room is left; nobody is parked for that."""
         decoding = [
             chunk.sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from llamabind.sampled import SampledRun
     from llamabind.sequence import Sequence
     from llamabind.slot import Slot
+
+
+class DraftPlanner(Protocol):
+    """What the scheduler needs of speculative decoding; Speculation has it."""
+
+    def draft(
+        self, sequences: list[Sequence], n_tokens: int, room: int
+    ) -> dict[Sequence, tuple[int, ...]]:
+        """Return draft tokens for these decoding sequences, at most `room`.
+
+        `n_tokens` are in the step's batch without them.
+        """
+
+    def observe(self, sequence: Sequence, n_drafted: int, n_accepted: int) -> None:
+        """Note that the first `n_accepted` of a draft were right."""
 
 
 class ScheduledChunk(msgspec.Struct, frozen=True, eq=False):
