@@ -1,16 +1,17 @@
-"""How much memory this machine has for us, a container's limit included; pure Python."""
+"""How much memory this process may use, a container's limit included, and whether in huge pages;
+pure Python.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from llamabind.control_groups import CGROUPS, OWN_GROUPS, control_groups, read_text
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 # The files of a group by version: limit, use, and the page cache in memory.stat.
 _FILES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -34,6 +35,14 @@ def host_memory(cgroups: Path = CGROUPS, own: Path = OWN_GROUPS) -> HostMemory:
             total = limit
             free = min(free, max(0, limit - used))
     return HostMemory(free, total)
+
+
+def has_huge_pages(setting: Path = HUGE_PAGES) -> bool:
+    """Tell whether memory that asks for huge pages may get them: not on other systems, and not
+    where they are turned off.
+    """
+    text = read_text(setting)
+    return "[always]" in text or "[madvise]" in text
 
 
 def _limits(cgroups: Path, own: Path) -> list[tuple[int, int]]:

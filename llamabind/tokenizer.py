@@ -3,8 +3,9 @@
 import ctypes
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from llamabind._capi import enums, llama
 from llamabind._capi.types import VocabHandle
@@ -12,7 +13,6 @@ from llamabind.checks import INT32_MAX
 from llamabind.deep_stack import call_with_stack
 from llamabind.errors import TokenizeError
 from llamabind.handle import Handle
-from llamabind.special_tokens import SpecialTokens
 
 _OVERFLOW: Final = -(2**31)
 _PIECE_BYTES: Final = 64
@@ -23,6 +23,31 @@ _FIRST_STACK_BYTES: Final = 1 << 20
 _STACK_PER_BYTE: Final = 1024
 _MAX_STACK_BYTES: Final = 1 << 30
 _RUNS: Final = re.compile(rb"\s+|\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """Token ids by their meaning, None where the vocabulary has no such token."""
+
+    bos: int | None
+    eos: int | None
+    eot: int | None
+    sep: int | None
+    nl: int | None
+    pad: int | None
+    mask: int | None
+    fim_pre: int | None
+    fim_suf: int | None
+    fim_mid: int | None
+    fim_pad: int | None
+    fim_rep: int | None
+    fim_sep: int | None
+
+    @classmethod
+    def of(cls, vocab: VocabHandle) -> Self:
+        """Ask llama_vocab_bos and its siblings of llama.h."""
+        ids = (getattr(llama, f"llama_vocab_{field.name}")(vocab) for field in fields(cls))
+        return cls(*(None if token < 0 else token for token in ids))
 
 
 class Tokenizer:

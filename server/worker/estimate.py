@@ -6,7 +6,7 @@ from llamabind import EmbeddingConfig, EngineConfig, ModelParams
 from llamabind.device_fit import fit_devices
 from llamabind.engine_config import DEFAULT_MAX_CTX, usable_cpus
 from llamabind.errors import ModelLoadError
-from llamabind.huge_pages import has_huge_pages
+from llamabind.host_memory import has_huge_pages
 from llamabind.memory_estimate import MemoryEstimate, estimate_memory
 from llamabind.memory_report import MemoryReport
 from server.formats import byte_size

@@ -5,8 +5,7 @@ from chat_samples import TOOLS, USER, template_text, templates
 
 from llamabind.chat_template import ChatTemplate, RenderedPrompt
 from llamabind.errors import LlamaError
-from llamabind.output_parser import MessageDelta, OutputParser
-from llamabind.plain_format import is_plain
+from llamabind.output_parser import MessageDelta, OutputParser, is_plain
 
 pytestmark = pytest.mark.native
 
