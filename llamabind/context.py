@@ -12,7 +12,8 @@ from llamabind.batch import Batch
 from llamabind.checks import check_float, check_int
 from llamabind.context_create import create_context
 from llamabind.context_memory import ContextMemory
-from llamabind.context_params import MAX_THREADS, POOLING_TYPES, ContextParams
+from llamabind.context_params import POOLING_TYPES, ContextParams
+from llamabind.cpus import MAX_THREADS
 from llamabind.errors import (
     AdapterError,
     DecodeAbortedError,

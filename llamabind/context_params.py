@@ -11,6 +11,7 @@ from llamabind.checks import (
     check_float,
     check_int,
 )
+from llamabind.cpus import MAX_THREADS
 from llamabind.errors import InvalidParameterError
 
 # What llama-server accepts as --cache-type-k and -v (kv_cache_types of common/arg.cpp).
@@ -21,8 +22,6 @@ ROPE_SCALING_TYPES: Final = ("none", "linear", "yarn", "longrope")
 ATTENTION_TYPES: Final = ("causal", "non_causal")
 # LLAMA_MAX_SEQ of llama-cparams.h, llama_max_parallel_sequences() at run time.
 MAX_SEQUENCES: Final = 256
-# GGML_MAX_N_THREADS of ggml.h: more is an abort.
-MAX_THREADS: Final = 512
 
 _FLOATS: Final = (
     "rope_freq_base",

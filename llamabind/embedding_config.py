@@ -10,11 +10,11 @@ from llamabind.context_params import (
     FLASH_ATTN_MODES,
     KV_CACHE_TYPES,
     MAX_SEQUENCES,
-    MAX_THREADS,
     POOLING_TYPES,
     ContextParams,
 )
-from llamabind.engine_config import DEFAULT_MAX_CTX, usable_cores
+from llamabind.cpus import MAX_THREADS, usable_cores
+from llamabind.engine_config import DEFAULT_MAX_CTX
 from llamabind.rope_config import RopeConfig
 
 # llama.cpp's own default of n_ubatch.

@@ -11,11 +11,11 @@ import numpy as np
 from llamabind.compute_threads import ComputeThreads
 from llamabind.context import Context
 from llamabind.context_params import ContextParams
+from llamabind.cpus import usable_cores
 from llamabind.embedding_config import EmbeddingConfig, EmbeddingTraits
 from llamabind.embedding_queue import EmbeddingRequest
 from llamabind.embedding_runner import EmbeddingRunner
 from llamabind.embedding_thread import EmbeddingThread
-from llamabind.engine_config import usable_cores
 from llamabind.errors import InvalidParameterError
 from llamabind.gate import Gate
 from llamabind.memory_report import MemoryReport

@@ -13,7 +13,8 @@ from llamabind.chat_template import ChatTemplate
 from llamabind.checks import check_float
 from llamabind.compute_threads import ComputeThreads
 from llamabind.context import Context
-from llamabind.engine_config import EngineConfig, usable_cores
+from llamabind.cpus import usable_cores
+from llamabind.engine_config import EngineConfig
 from llamabind.engine_core import EngineCore
 from llamabind.engine_shape import EngineShape
 from llamabind.errors import InvalidParameterError, LlamaError, ModelLoadError

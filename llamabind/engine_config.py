@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from llamabind.checks import INT32_MAX, check_bool, check_choice, check_float, check_int
 from llamabind.context_params import (
     FLASH_ATTN_MODES,
     KV_CACHE_TYPES,
     MAX_SEQUENCES,
-    MAX_THREADS,
     ContextParams,
 )
-from llamabind.control_groups import cpu_quota
+from llamabind.cpus import MAX_THREADS, usable_cores
 from llamabind.errors import InvalidParameterError
 from llamabind.host_memory import host_memory
 from llamabind.rope_config import RopeConfig
@@ -195,20 +191,3 @@ class EngineConfig:
         if self.draft_gpu_layers is not None:
             check_int("draft_gpu_layers", self.draft_gpu_layers, -1, INT32_MAX)
         check_int("ngram_size", self.ngram_size, 1, 1024)
-
-
-def usable_cores() -> int:
-    """Return how many physical cores this process may use: affinity and a container's share count.
-
-    Compute threads spin at barriers, so more of them than the share would burn it waiting.
-    """
-    physical: int = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    usable = min(physical, usable_cpus())
-    return min(usable, cpu_quota() or usable)
-
-
-def usable_cpus() -> int:
-    """Return how many logical CPUs this process may use, at most MAX_THREADS."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
-    return min(os.cpu_count() or 1, MAX_THREADS)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from llamabind.batch import Batch
 from llamabind.compute_threads import ComputeThreads
 from llamabind.context import Context
+from llamabind.cpus import usable_cores
 from llamabind.draft_vocabulary import check_draft_vocabulary
-from llamabind.engine_config import usable_cores
 from llamabind.errors import InvalidParameterError
 from llamabind.model import Model
 from llamabind.model_draft import ModelDrafter

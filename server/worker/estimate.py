@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 from llamabind import EmbeddingConfig, EngineConfig, ModelParams
+from llamabind.cpus import usable_cpus
 from llamabind.device_fit import fit_devices
-from llamabind.engine_config import DEFAULT_MAX_CTX, usable_cpus
+from llamabind.engine_config import DEFAULT_MAX_CTX
 from llamabind.errors import ModelLoadError
 from llamabind.host_memory import has_huge_pages
 from llamabind.memory_estimate import MemoryEstimate, estimate_memory

@@ -7,9 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llamabind import engine_config
+from llamabind import cpus
 from llamabind.control_groups import cpu_quota
-from llamabind.engine_config import EngineConfig, usable_cores
+from llamabind.cpus import usable_cores
+from llamabind.engine_config import EngineConfig
 
 
 def _write(folder: Path, **files: str) -> None:
@@ -64,10 +65,10 @@ def test_without_groups_there_is_no_quota(tmp_path):
 
 def test_an_engine_begins_with_no_more_threads_than_its_share(monkeypatch):
     monkeypatch.setattr(psutil, "cpu_count", lambda logical: 64)
-    monkeypatch.setattr(engine_config, "usable_cpus", lambda: 48)
-    monkeypatch.setattr(engine_config, "cpu_quota", lambda: None)
+    monkeypatch.setattr(cpus, "usable_cpus", lambda: 48)
+    monkeypatch.setattr(cpus, "cpu_quota", lambda: None)
     assert usable_cores() == 48
-    monkeypatch.setattr(engine_config, "cpu_quota", lambda: 2)
+    monkeypatch.setattr(cpus, "cpu_quota", lambda: 2)
     params = EngineConfig().context_params(1024, retains=True)
     assert (params.n_threads, params.n_threads_batch) == (2, 2)
     given = EngineConfig(n_threads=8).context_params(1024, retains=True)
