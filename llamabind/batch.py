@@ -2,7 +2,6 @@
 
 import ctypes
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
@@ -10,13 +9,14 @@ from numpy.typing import NDArray
 
 from llamabind._capi import types
 from llamabind.checks import INT32_MAX, check_int
+from llamabind.closing import Closing
 from llamabind.context_params import MAX_SEQUENCES
 from llamabind.errors import HandleClosedError, InvalidParameterError
 
 _EMPTY: Final = (INT32_MAX, -INT32_MAX - 1, INT32_MAX, -INT32_MAX - 1)
 
 
-class Batch:
+class Batch(Closing):
     """Up to `n_tokens_max` tokens for Context.decode (struct llama_batch of llama.h).
 
     A token may belong to as many as `n_seq_max` sequences. The arrays are Python's, so nothing is
@@ -173,15 +173,7 @@ class Batch:
 
     def __enter__(self) -> Self:
         _ = self.c_batch
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        return super().__enter__()
 
     def _range(self) -> tuple[int, int, int, int]:
         # Kept while it is filled: to look for it would be much of what a small step costs.

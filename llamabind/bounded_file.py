@@ -6,9 +6,8 @@ Not through mmap: a file that shrinks while it is mapped kills the process with 
 import os
 import stat
 import struct
-from types import TracebackType
-from typing import Self
 
+from llamabind.closing import Closing
 from llamabind.errors import GgufError
 
 U32 = struct.Struct("<I")
@@ -16,7 +15,7 @@ U64 = struct.Struct("<Q")
 _WINDOW_BYTES = 1 << 20
 
 
-class BoundedFile:
+class BoundedFile(Closing):
     """Bounded reads from one file through a window; raises GgufError at the end of the file."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -24,23 +23,12 @@ class BoundedFile:
         self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
-            self._close()
+            self.close()
             raise GgufError("this is not a regular file")
         self.size = status.st_size
         self._start = 0
         self._window = b""
         self._offset = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._close()
 
     @property
     def position(self) -> int:
@@ -120,5 +108,8 @@ class BoundedFile:
             window += piece
         self._start, self._window, self._offset = start, window, 0
 
-    def _close(self) -> None:
-        os.close(self._fd)
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llamabind.closing import Closing
 from llamabind.compute_threads import ComputeThreads
 from llamabind.context import Context
 from llamabind.context_params import ContextParams
@@ -26,14 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from concurrent.futures import Future
     from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
     from llamabind.model_params import ModelParams
 
 
-class EmbeddingEngine:
+class EmbeddingEngine(Closing):
     """Computes embeddings with a loaded model, in a context and on a thread of its own.
 
     Any number of threads may call it; their inputs share decodes. Texts are tokenised with the
@@ -159,17 +159,6 @@ class EmbeddingEngine:
         # Two threads in one ExitStack would free the context while its thread still computes.
         with self._closing:
             self._resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _tokens(self, item: str | Sequence[int]) -> list[int]:
         if isinstance(item, str):

@@ -6,11 +6,12 @@ import os
 import time
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from llamabind.batch import Batch
 from llamabind.chat_template import ChatTemplate
 from llamabind.checks import check_float
+from llamabind.closing import Closing
 from llamabind.compute_threads import ComputeThreads
 from llamabind.context import Context
 from llamabind.cpus import usable_cores
@@ -31,7 +32,6 @@ from llamabind.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from llamabind.context_params import ContextParams
     from llamabind.model_params import ModelParams
@@ -49,7 +49,7 @@ _STATE_SAMPLE = 8
 _CALIBRATION_SECONDS = 0.5
 
 
-class Engine(EngineCore):
+class Engine(EngineCore, Closing):
     """An EngineCore over a model and a context of its own; close() frees all of it.
 
     `tokenizer` and `chat_template` may be used on any thread while the engine is open;
@@ -141,17 +141,6 @@ class Engine(EngineCore):
             assert last == expected, (
                 f"sequence {slot.seq_id} ends at position {last}, it should at {expected}"
             )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def load_engine(

@@ -2,13 +2,13 @@
 
 import os
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import ExitStack
 from itertools import count
-from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 from weakref import WeakValueDictionary
 
+from llamabind.closing import Closing
 from llamabind.errors import HandleClosedError
 
 HandleT = TypeVar("HandleT", bound=int)
@@ -22,7 +22,7 @@ class Closable(Protocol):
         """Give back what is owned; a second call does nothing."""
 
 
-class Handle(ABC, Generic[HandleT]):
+class Handle(Closing, Generic[HandleT]):
     """Owns one native object: frees it once, after everything that was made from it.
 
     A parent closes its children first, newest first, so that no C pointer outlives what it points
@@ -72,15 +72,7 @@ class Handle(ABC, Generic[HandleT]):
 
     def __enter__(self) -> Self:
         _ = self.ptr
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        return super().__enter__()
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None:

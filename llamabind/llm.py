@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Self, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from llamabind.answer_batch import AnswerBatch
+from llamabind.closing import Closing
 from llamabind.embedding_engine import EmbeddingEngine
 from llamabind.engine import load_engine
 from llamabind.errors import GgufError, HandleClosedError, InvalidParameterError, QueueFullError
@@ -22,7 +23,6 @@ from llamabind.text_stream import TextStream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
     from typing import Unpack
 
     import numpy as np
@@ -56,7 +56,7 @@ EMBEDDING_ARCHITECTURES: Final = frozenset(
 )
 
 
-class LLM:
+class LLM(Closing):
     """A loaded model that generates, chats and embeds.
 
     Any number of threads may call it: their requests are computed together. Close it, or use
@@ -253,17 +253,6 @@ class LLM:
             if self._client is not None:
                 self._client.close()
             self.model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _run(
         self,

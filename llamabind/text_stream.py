@@ -7,17 +7,16 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 from llamabind.answers import PieceReader
+from llamabind.closing import Closing
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from llamabind.answers import StreamPiece
     from llamabind.generation_client import GenerationClient
     from llamabind.prompting import PromptRequests
     from llamabind.request import RequestOutput
 
 
-class TextStream:
+class TextStream(Closing):
     """An iterator over the pieces of an answer. Used by one thread.
 
     It begins when it is made. Whoever leaves it early cancels the request: by close(), by the end
@@ -66,17 +65,6 @@ class TextStream:
             # KeyboardInterrupt: a traceback may keep this object for long.
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         self.close()
