@@ -33,13 +33,6 @@ _SAME_NAME: Final = (
     "n_ubatch",
     "n_seq_max",
     "n_rs_seq",
-    "rope_freq_base",
-    "rope_freq_scale",
-    "yarn_ext_factor",
-    "yarn_attn_factor",
-    "yarn_beta_fast",
-    "yarn_beta_slow",
-    "yarn_orig_ctx",
     "kv_unified",
     "swa_full",
     "embeddings",
@@ -72,6 +65,8 @@ def c_context_params(params: ContextParams) -> types.llama_context_params:
     c_params = llama.llama_context_default_params()
     for name in _SAME_NAME:
         setattr(c_params, name, getattr(params, name))
+    for name, value in params.rope.numbers().items():
+        setattr(c_params, name, value)
     if params.n_threads is not None:
         c_params.n_threads = params.n_threads
     if params.n_threads_batch is not None:
@@ -84,7 +79,7 @@ def c_context_params(params: ContextParams) -> types.llama_context_params:
         _member("ATTENTION", params.attention_type)
     ]
     c_params.rope_scaling_type = enums.llama_rope_scaling_type[
-        _member("ROPE_SCALING", params.rope_scaling_type)
+        _member("ROPE_SCALING", params.rope.rope_scaling)
     ]
     return c_params
 

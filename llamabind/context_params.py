@@ -3,34 +3,19 @@
 from dataclasses import dataclass
 from typing import Final
 
-from llamabind.checks import (
-    INT32_MAX,
-    UINT32_MAX,
-    check_bool,
-    check_choice,
-    check_float,
-    check_int,
-)
+from llamabind.checks import INT32_MAX, check_bool, check_choice, check_int
 from llamabind.cpus import MAX_THREADS
 from llamabind.errors import InvalidParameterError
+from llamabind.rope_config import RopeConfig
 
 # What llama-server accepts as --cache-type-k and -v (kv_cache_types of common/arg.cpp).
 KV_CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 FLASH_ATTN_MODES: Final = ("auto", "on", "off")
 POOLING_TYPES: Final = ("none", "mean", "cls", "last", "rank")
-ROPE_SCALING_TYPES: Final = ("none", "linear", "yarn", "longrope")
 ATTENTION_TYPES: Final = ("causal", "non_causal")
 # LLAMA_MAX_SEQ of llama-cparams.h, llama_max_parallel_sequences() at run time.
 MAX_SEQUENCES: Final = 256
 
-_FLOATS: Final = (
-    "rope_freq_base",
-    "rope_freq_scale",
-    "yarn_ext_factor",
-    "yarn_attn_factor",
-    "yarn_beta_fast",
-    "yarn_beta_slow",
-)
 _BOOLEANS: Final = (
     "kv_unified",
     "embeddings",
@@ -47,8 +32,8 @@ class ContextParams:
 
     `n_ctx` 0 takes the model's training context; with `kv_unified` it is shared by all sequences,
     else each of the `n_seq_max` streams gets its n_seq_max-th part. `n_batch` is the most tokens of
-    one decode, `n_ubatch` of one graph. Threads None leaves llama.cpp's default. `pooling_type`,
-    `attention_type` and `rope_scaling_type` None take the model's, rope and yarn 0 or -1 likewise.
+    one decode, `n_ubatch` of one graph. Threads None leaves llama.cpp's default. `pooling_type` and
+    `attention_type` None take the model's own.
     """
 
     n_ctx: int = 0
@@ -66,14 +51,7 @@ class ContextParams:
     embeddings: bool = False
     pooling_type: str | None = None
     attention_type: str | None = None
-    rope_scaling_type: str | None = None
-    rope_freq_base: float = 0.0
-    rope_freq_scale: float = 0.0
-    yarn_ext_factor: float = -1.0
-    yarn_attn_factor: float = -1.0
-    yarn_beta_fast: float = -1.0
-    yarn_beta_slow: float = -1.0
-    yarn_orig_ctx: int = 0
+    rope: RopeConfig = RopeConfig()  # noqa: RUF009 - it is immutable
     offload_kqv: bool = True
     op_offload: bool = True
     no_perf: bool = True
@@ -84,9 +62,6 @@ class ContextParams:
         check_int("n_ubatch", self.n_ubatch, 1, INT32_MAX)
         check_int("n_seq_max", self.n_seq_max, 1, MAX_SEQUENCES)
         check_int("n_rs_seq", self.n_rs_seq, 0, INT32_MAX)
-        check_int("yarn_orig_ctx", self.yarn_orig_ctx, 0, UINT32_MAX)
-        for name in _FLOATS:
-            check_float(name, getattr(self, name))
         for name in _BOOLEANS:
             check_bool(name, getattr(self, name))
         self._check_threads()
@@ -111,5 +86,3 @@ class ContextParams:
             check_choice("pooling_type", self.pooling_type, POOLING_TYPES)
         if self.attention_type is not None:
             check_choice("attention_type", self.attention_type, ATTENTION_TYPES)
-        if self.rope_scaling_type is not None:
-            check_choice("rope_scaling_type", self.rope_scaling_type, ROPE_SCALING_TYPES)

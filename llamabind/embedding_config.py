@@ -126,7 +126,7 @@ class EmbeddingConfig:
             kv_unified=True,
             embeddings=True,
             pooling_type=self.pooling_for(traits),
-            **self.rope.context_fields(),
+            rope=self.rope,
         )
 
     def shape(self, traits: EmbeddingTraits, n_ubatch: int, n_seq_max: int) -> EmbeddingShape:

@@ -168,7 +168,7 @@ class EngineConfig:
             offload_kqv=self.offload_kqv,
             kv_unified=self.kv_unified,
             swa_full=swa_full,
-            **self.rope.context_fields(),
+            rope=self.rope,
         )
 
     def _n_ctx(self, n_ctx_train: int) -> int:

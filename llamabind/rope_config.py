@@ -1,10 +1,11 @@
 """RopeConfig: how positions are scaled, to read further than the model was trained; pure Python."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 from llamabind.checks import UINT32_MAX, check_choice, check_float, check_int
-from llamabind.context_params import ROPE_SCALING_TYPES
+
+ROPE_SCALING_TYPES: Final = ("none", "linear", "yarn", "longrope")
 
 _MAX_FREQUENCY = 1e12
 _MAX_FACTOR = 1e6
@@ -37,20 +38,18 @@ class RopeConfig:
             check_float(name, getattr(self, name), -1.0, _MAX_FACTOR)
         check_int("yarn_orig_ctx", self.yarn_orig_ctx, 0, UINT32_MAX)
 
-    @property
-    def is_own(self) -> bool:
-        """Whether nothing is changed."""
-        return self == RopeConfig()
-
-    def context_fields(self) -> dict[str, Any]:
-        """The fields of ContextParams."""
+    def numbers(self) -> dict[str, float]:
+        """Return every field but `rope_scaling` by its name, which llama_context_params has too."""
         return {
-            "rope_scaling_type": self.rope_scaling,
-            "rope_freq_base": self.rope_freq_base,
-            "rope_freq_scale": self.rope_freq_scale,
-            "yarn_ext_factor": self.yarn_ext_factor,
-            "yarn_attn_factor": self.yarn_attn_factor,
-            "yarn_beta_fast": self.yarn_beta_fast,
-            "yarn_beta_slow": self.yarn_beta_slow,
-            "yarn_orig_ctx": self.yarn_orig_ctx,
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "rope_scaling"
         }
+
+    def changes(self) -> dict[str, Any]:
+        """Return every field by its name, None where the model's own value is taken."""
+        changed: dict[str, Any] = {"rope_scaling": self.rope_scaling}
+        for name, value in self.numbers().items():
+            is_own = value < 0 if name in _YARN_FACTORS else value == 0
+            changed[name] = None if is_own else value
+        return changed

@@ -15,20 +15,8 @@ if TYPE_CHECKING:
     from llamabind.slot import Slot
 
 _SPARE_BYTES: Final = 1 << 20
-# What decides the numbers in a KV cell, or how they lie in a state.
-_CONTEXT_FACTS: Final = (
-    "type_k",
-    "type_v",
-    "kv_unified",
-    "rope_scaling_type",
-    "rope_freq_base",
-    "rope_freq_scale",
-    "yarn_ext_factor",
-    "yarn_attn_factor",
-    "yarn_beta_fast",
-    "yarn_beta_slow",
-    "yarn_orig_ctx",
-)
+# What decides the numbers in a KV cell, or how they lie in a state; RopeConfig does too.
+_CONTEXT_FACTS: Final = ("type_k", "type_v", "kv_unified")
 
 
 class SlotExchange:
@@ -43,12 +31,17 @@ class SlotExchange:
     def key(self) -> bytes:
         """What a state is good for: this model, context, adapters, and build of llama.cpp."""
         model, context = self._engine.model, self._engine.context
+        rope = context.params.rope
         adapters = zip(self._engine.adapters, self._engine.adapter_scales, strict=True)
         facts = (
             LLAMA_CPP_COMMIT,
             sorted(model.metadata.items()),
             model.size_bytes,
-            [(name, getattr(context.params, name)) for name in _CONTEXT_FACTS],
+            [
+                *((name, getattr(context.params, name)) for name in _CONTEXT_FACTS),
+                ("rope_scaling_type", rope.rope_scaling),
+                *rope.numbers().items(),
+            ],
             context.params.swa_full and model.n_swa > 0,
             context.flash_attn,
             [(adapter.path.name, scale) for adapter, scale in adapters if scale],

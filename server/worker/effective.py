@@ -6,16 +6,6 @@ from llamabind import ContextParams, EmbeddingEngine, Engine, EngineConfig
 from server.protocol import Load
 from server.worker.estimate import Settled
 
-_SAME_NAME = (
-    "rope_freq_base",
-    "rope_freq_scale",
-    "yarn_ext_factor",
-    "yarn_attn_factor",
-    "yarn_beta_fast",
-    "yarn_beta_slow",
-    "yarn_orig_ctx",
-)
-
 
 def effective_settings(
     load: Load, settled: Settled, engine: Engine, *, is_locked: bool
@@ -46,7 +36,7 @@ def effective_settings(
         **_speculation(load, config, is_possible=shape.is_cuttable),
         **_placement(load, settled, is_locked=is_locked),
         **_cache_types(context.params),
-        **_rope(context.params),
+        **context.params.rope.changes(),
     }
 
 
@@ -70,7 +60,7 @@ def effective_embedding_settings(
         "pooling": engine.pooling,
         **_placement(load, settled, is_locked=is_locked),
         **_cache_types(params),
-        **_rope(params),
+        **params.rope.changes(),
     }
 
 
@@ -111,13 +101,3 @@ def _cache_types(params: ContextParams) -> dict[str, Any]:
         "cache_type_v": params.type_v,
         "f16_kv": params.type_k == params.type_v == "f16",
     }
-
-
-def _rope(params: ContextParams) -> dict[str, Any]:
-    """None is the model's own."""
-    values: dict[str, Any] = {"rope_scaling": params.rope_scaling_type}
-    for name in _SAME_NAME:
-        value = getattr(params, name)
-        is_own = value < 0 if name.startswith("yarn") and name != "yarn_orig_ctx" else value == 0
-        values[name] = None if is_own else value
-    return values

@@ -1,7 +1,7 @@
 """LoadPlan: what a client asked for, in llamabind's terms for this machine. Pure Python."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from llamabind import EmbeddingConfig, EngineConfig, ModelParams, RopeConfig, read_gguf_header
@@ -10,16 +10,7 @@ from llamabind.errors import GgufError, InvalidParameterError
 from server.load_settings import LoadSettings
 from server.protocol import LoadFiles
 
-_ROPE = (
-    "rope_scaling",
-    "rope_freq_base",
-    "rope_freq_scale",
-    "yarn_ext_factor",
-    "yarn_attn_factor",
-    "yarn_beta_fast",
-    "yarn_beta_slow",
-    "yarn_orig_ctx",
-)
+_ROPE = tuple(field.name for field in fields(RopeConfig))
 _SAME_NAME = ("n_batch", "n_ubatch", "n_parallel", "flash_attn", "kv_unified", "swa_full")
 _SPECULATION = (
     "speculative",

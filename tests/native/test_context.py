@@ -409,7 +409,6 @@ def test_the_two_kinds_of_states_are_not_mixed_up(context):
         {"type_k": "q6_k"},
         {"flash_attn": True},
         {"pooling_type": "max"},
-        {"rope_freq_base": float("nan")},
         {"kv_unified": 1},
     ],
 )
