@@ -26,6 +26,7 @@ LlamaError
 ├── PromptTooLongError          a prompt that can never fit the context; carries both numbers
 │   └── InputTooLongError       the same for an input that is to be embedded
 ├── EngineStoppedError          the engine was closed or has failed and takes no more requests
+├── SlotBusyError               a sequence id is computing for a request: wait for its end
 └── QueueFullError              too many requests wait already; try again later
 """
 
