@@ -1,5 +1,7 @@
 """fit_devices and tensors put where one wants them, as far as a machine without GPUs can tell."""
 
+import re
+
 import pytest
 
 from llamabind.backend import buffer_types, devices
@@ -28,10 +30,26 @@ def test_every_device_has_a_buffer_type():
     assert len(buffer_types()) == len(devices())
 
 
-def test_tensors_go_where_they_are_told(random_llama_path):
-    params = ModelParams(tensor_buffers=((r"blk\\.0\\.ffn_.*", "CPU"),))
-    with Model(random_llama_path, params) as model:
+def test_exactly_the_tensors_of_a_pattern_are_put_into_its_buffers(random_llama_path, caplog):
+    # On a machine without GPUs all tensors are in these buffers anyway: native code's log tells
+    # which of them it put there because of the pattern.
+    params = ModelParams(tensor_buffers=((r"blk\.0\.ffn_.*", "CPU"),))
+    with (
+        caplog.at_level("DEBUG", logger="llamabind.native"),
+        Model(random_llama_path, params) as model,
+    ):
         assert model.n_layer == 2
+    moved = [
+        found.groups()
+        for record in caplog.records
+        if (found := re.match(r"tensor (\S+) .*overridden to (.+)", record.getMessage()))
+    ]
+    assert sorted(moved) == [
+        ("blk.0.ffn_down.weight", "CPU"),
+        ("blk.0.ffn_gate.weight", "CPU"),
+        ("blk.0.ffn_norm.weight", "CPU"),
+        ("blk.0.ffn_up.weight", "CPU"),
+    ]
 
 
 def test_an_unknown_buffer_type_is_refused(random_llama_path):
