@@ -86,7 +86,9 @@ def calls(*named: tuple[str, dict[str, object]]) -> dict[str, object]:
 def templates() -> dict[str, Path]:
     """Every chat template of the pinned source, by name."""
     folder = llama_cpp_source() / "models" / "templates"
-    return {path.stem: path for path in sorted(folder.glob("*.jinja"))}
+    found = {path.stem: path for path in sorted(folder.glob("*.jinja"))}
+    assert found, f"{folder} has no templates: tests of every template would test nothing"
+    return found
 
 
 def template_text(name: str) -> str:
