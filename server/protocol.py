@@ -2,8 +2,8 @@
 
 The server speaks first with Load, then any number of Submit, Ask, Cancel and GetStats. (Or with
 Estimate, which has one answer and ends the worker.) The worker greets
-with Hello, reports Progress, then Loaded or LoadFailed; afterwards Admitted or Refused once per
-Submit, Answered or Refused once per Ask, and a Step after each engine step with what is new of all
+with Hello, reports Progress, then Loaded or LoadFailed; afterwards Refused for a Submit that cannot
+start, Answered or Refused once per Ask, and a Step after each engine step with what is new of all
 answers. Closing the socket is the end of everything: the worker leaves at once, whatever it is
 doing. That is also how a load is cancelled, and why no worker outlives its server.
 """
@@ -17,7 +17,7 @@ from server.job import Job
 from server.load_settings import LoadSettings
 from server.tasks import Task, TaskResult
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
 
 class RefusalKind(StrEnum):
@@ -177,13 +177,6 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     param: str | None = None
 
 
-class Admitted(msgspec.Struct, frozen=True, tag="admitted"):
-    """The request is in the engine's queue."""
-
-    request_id: str
-    n_prompt_tokens: int
-
-
 class Refused(msgspec.Struct, frozen=True, tag="refused", kw_only=True):
     """The request never started."""
 
@@ -310,14 +303,5 @@ class EngineDown(msgspec.Struct, frozen=True, tag="engine_down"):
 
 FromEstimator: TypeAlias = Hello | Estimated | LoadFailed
 FromWorker: TypeAlias = (
-    Hello
-    | Progress
-    | LoadedModel
-    | LoadFailed
-    | Admitted
-    | Answered
-    | Refused
-    | Step
-    | Stats
-    | EngineDown
+    Hello | Progress | LoadedModel | LoadFailed | Answered | Refused | Step | Stats | EngineDown
 )

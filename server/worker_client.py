@@ -26,7 +26,6 @@ from server.framing import FrameReader, FramingError, UnframeableError, encode_f
 from server.load_settings import LoadSettings
 from server.protocol import (
     PROTOCOL_VERSION,
-    Admitted,
     Answered,
     Ask,
     Cancel,
@@ -176,8 +175,6 @@ class WorkerClient:
                     stream.settle(result)
             case Stats():
                 self._take_stats(message)
-            case Admitted():
-                pass
             case _:
                 self._receive_state(message)
 

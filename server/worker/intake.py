@@ -13,7 +13,6 @@ from llamabind import RequestOutput
 from llamabind.errors import LlamaError
 from llamabind.prompting import PromptRequests
 from server.protocol import (
-    Admitted,
     Answered,
     Ask,
     EngineDown,
@@ -150,11 +149,9 @@ class Intake:
                 refusal(message.request_id, error, prompt_param(job), job.grammar_param)
             )
         except Exception as error:
-            # The server waits for an answer to every Submit, also when the bug is ours.
+            # The server waits for outputs or a refusal, also when the bug is ours.
             logger.exception("request %s: the intake failed", message.request_id)
             self._sender.send(bug(message.request_id, error))
-        else:
-            self._sender.send(Admitted(message.request_id, len(prompt.request.prompt_tokens)))
         self._stop_waiting(message.request_id)
 
     def _start(self, message: Submit, prompt: PromptRequests, engine: WorkerEngine) -> None:
