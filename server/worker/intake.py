@@ -4,38 +4,33 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TypeAlias
 
-from llamabind import RequestOutput
 from llamabind.errors import LlamaError
 from llamabind.prompting import PromptRequests
 from server.protocol import (
     Answered,
     Ask,
-    EngineDown,
     Estimate,
     Estimated,
     Load,
     LoadFailed,
-    Progress,
     Submit,
 )
 from server.tasks import RestoreSlot, SaveSlot, TaskResult
-from server.worker.answers import AnswerDesk
-from server.worker.engine_port import EngineEvents, EngineLoader, EstimateMaker, WorkerEngine
+from server.worker.engine_port import EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.heartbeat import Heartbeat
 from server.worker.load_failure import load_failure
 from server.worker.refusals import bug, prompt_param, refusal, text_param
+from server.worker.reporter import EngineReporter
 from server.worker.sender import FrameSender
 from server.worker.text_size import has_media, n_characters
 
 logger = logging.getLogger(__name__)
 
 EXIT_LOAD_FAILED = 3
-EXIT_ENGINE_FAILED = 4
 _LONG_CHARACTERS = 1 << 16
 
 Message: TypeAlias = Load | Estimate | Submit | Ask
@@ -50,13 +45,19 @@ class Intake:
     """
 
     def __init__(
-        self, sender: FrameSender, load_engine: EngineLoader, estimate: EstimateMaker
+        self,
+        sender: FrameSender,
+        reporter: EngineReporter,
+        load_engine: EngineLoader,
+        estimate: EstimateMaker,
     ) -> None:
+        """`reporter` gets what the engine reports; requests and their answers meet in it."""
         self.engine: WorkerEngine | None = None
         self._sender = sender
+        self._reporter = reporter
+        self._answers = reporter.answers
         self._load_engine = load_engine
         self._estimate = estimate
-        self._desk = AnswerDesk()
         self._queue: SimpleQueue[Message] = SimpleQueue()
         self._long_queue: SimpleQueue[Message] = SimpleQueue()
         self._media_queue: SimpleQueue[Message] = SimpleQueue()
@@ -106,9 +107,8 @@ class Intake:
     # -- loading
 
     def _load(self, load: Load) -> None:
-        events = EngineEvents(self._report_progress, self._send_step, self._leave_failed)
         try:
-            self.engine = self._load_engine(load, events)
+            self.engine = self._load_engine(load, self._reporter.events)
         except Exception as error:
             # A bug of ours, too: the server waits for an answer, and a load holds up others.
             if not isinstance(error, LlamaError):
@@ -116,6 +116,7 @@ class Intake:
             self._sender.send(load_failure(error))
             self._sender.close()
             os._exit(EXIT_LOAD_FAILED)
+        self._reporter.attach(self.engine)
         self._sender.send(self.engine.describe())
         Heartbeat(self.engine, self._sender).start()
 
@@ -129,9 +130,6 @@ class Intake:
         self._sender.send(answer)
         self._sender.close()
         os._exit(0 if isinstance(answer, Estimated) else EXIT_LOAD_FAILED)
-
-    def _report_progress(self, fraction: float) -> None:
-        self._sender.send(Progress(fraction))
 
     # -- requests
 
@@ -156,13 +154,13 @@ class Intake:
 
     def _start(self, message: Submit, prompt: PromptRequests, engine: WorkerEngine) -> None:
         """Start all answers, or none."""
-        self._desk.open(message, prompt, engine.piece)
+        self._answers.open(message, prompt, engine.piece)
         for index, request in enumerate(prompt.requests):
             try:
                 engine.submit(request)
             except BaseException:
                 self._cancel_in_engine(message.request_id)
-                self._desk.drop(late.request_id for late in prompt.requests[index:])
+                self._answers.drop(late.request_id for late in prompt.requests[index:])
                 raise
 
     def _perform(self, message: Ask) -> None:
@@ -210,26 +208,9 @@ class Intake:
     def _cancel_in_engine(self, request_id: str) -> None:
         # An engine that has stopped has ended all its requests.
         with contextlib.suppress(LlamaError):
-            for engine_id in self._desk.engine_ids(request_id):
+            for engine_id in self._answers.engine_ids(request_id):
                 if self.engine is not None:
                     self.engine.cancel(engine_id)
-
-    # -- called on the engine's thread
-
-    def _send_step(self, outputs: Sequence[RequestOutput]) -> None:
-        # Parsing takes time that the engine has not got.
-        self._sender.send(lambda: self._desk.read(outputs))
-
-    def _leave_failed(self, error: BaseException) -> None:
-        """The engine is lost. Its last outputs come after this call, so leave on another thread."""
-        self._sender.send(EngineDown(f"the engine failed: {type(error).__name__}: {error}"))
-        threading.Thread(target=self._leave, name="leave").start()
-
-    def _leave(self) -> None:
-        if self.engine is not None:
-            self.engine.close()
-        self._sender.close()
-        os._exit(EXIT_ENGINE_FAILED)
 
 
 def _moves_files(message: Message) -> bool:

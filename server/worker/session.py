@@ -25,6 +25,7 @@ from server.protocol import (
 )
 from server.worker.engine_port import EngineLoader, EstimateMaker
 from server.worker.intake import Intake
+from server.worker.reporter import EngineReporter
 from server.worker.sender import FrameSender
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ def serve(
     status = EXIT_BAD_PROTOCOL
     try:
         sender = FrameSender(connection)
-        _read(connection, sender, Intake(sender, load_engine, estimate))
+        intake = Intake(sender, EngineReporter(sender), load_engine, estimate)
+        _read(connection, sender, intake)
         status = 0
     except FramingError:
         logger.exception("the server speaks another protocol")
