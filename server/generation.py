@@ -65,12 +65,11 @@ class Generation:
         return await collect(self.stream)
 
     async def _run(self) -> None:
-        await submit(self._registry, self.model_id, self._message, self.stream)
-
-    async def _message(self) -> Submit:
-        # Nothing is fetched for whoever names no model, or has to come back later.
-        job = self._job if self._media is None else await self._media.complete(self._job)
-        return Submit(self.stream.request_id, job)
+        stream = self.stream
+        async with self._registry.admit(self.model_id, stream) as entry:
+            # Fetched after admission only: not for an unknown model, nor while the queue is full.
+            job = self._job if self._media is None else await self._media.complete(self._job)
+            await submit(self._registry, entry, Submit(stream.request_id, job), stream)
 
     def _pass_on_error(self, task: asyncio.Task[None]) -> None:
         """Whatever ended the task early, the reader must hear of it."""

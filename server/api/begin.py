@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from llamabind import SamplingParams
 from server.config import ServerConfig
 from server.generation import Generation
-from server.inquiry import ask_later
 from server.job import ChatPrompt, Job
 from server.keys import CONFIG, GENERATION, MEDIA, REGISTRY
+from server.submission import ask
 from server.tasks import Render, Rendered
 
 
@@ -25,11 +25,7 @@ def begin_generation(request: web.Request, model_id: str, job: Job) -> Generatio
 async def render(request: web.Request, model_id: str, job: Job) -> Rendered:
     """The prompt that the job's conversation becomes; nothing is generated. Raises ApiError."""
     job = with_defaults(job, request.app[CONFIG])
-
-    async def make() -> Render:
-        return Render(await request.app[MEDIA].complete(job))
-
-    result = await ask_later(request.app[REGISTRY], model_id, make)
+    result = await ask(request.app[REGISTRY], model_id, Render(job), request.app[MEDIA])
     assert isinstance(result, Rendered)
     return result
 

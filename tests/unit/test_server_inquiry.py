@@ -12,10 +12,10 @@ from gguf_files import write_gguf
 from server_app import make_app
 
 from server.errors import InvalidRequestError, WorkerCrashedError
-from server.inquiry import ask
 from server.job import ChatPrompt, Job
 from server.keys import REGISTRY
 from server.registry import ModelRegistry
+from server.submission import ask
 from server.tasks import Detokenize, Embed, Render, Rendered, Text, Tokenize, Tokens
 
 

@@ -22,9 +22,9 @@ from server.api.embeddings.schema import (
 )
 from server.api.served_model import served_model
 from server.errors import InvalidRequestError
-from server.inquiry import ask
 from server.keys import REGISTRY
 from server.replies import json_reply, read_body
+from server.submission import ask
 from server.tasks import Embed, Rank, Scores, Vectors
 
 Vector = NDArray[np.float32]

@@ -10,9 +10,9 @@ from server.api.llama_server.schema_state import SlotFileBody, SlotMovedDocument
 from server.api.served_model import served_model
 from server.errors import InvalidRequestError, NotSupportedError, StateConflictError
 from server.file_names import check_file_name
-from server.inquiry import ask
 from server.keys import CONFIG, REGISTRY
 from server.replies import json_reply, read_body
+from server.submission import ask
 from server.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
 
 _ACTIONS = ("save", "restore", "erase")

@@ -13,9 +13,9 @@ from server.api.llama_server.schema_text import (
     TokensDocument,
 )
 from server.api.served_model import served_model
-from server.inquiry import ask
 from server.keys import CALLER, REGISTRY
 from server.replies import json_reply, read_body
+from server.submission import ask
 from server.tasks import Detokenize, Text, Tokenize, Tokens
 
 

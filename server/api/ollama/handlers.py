@@ -31,12 +31,12 @@ from server.api.ollama.schema import (
 )
 from server.api.streaming import stream_answer
 from server.errors import InvalidRequestError
-from server.inquiry import ask
 from server.job import Job
 from server.keys import CALLER, REGISTRY
 from server.model_entry import ModelEntry
 from server.ndjson import NdjsonWriter
 from server.replies import json_reply, read_body
+from server.submission import ask
 from server.tasks import Embed, Vectors
 from server.template_tools import renders_thinking
 
