@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from llamabind.request import Timings
 from server.errors import ApiError
 from server.protocol import LogprobEntry, SequenceOutput
 from server.stream import TokenStream, TokenUsage
+
+NO_TIMINGS = Timings(0.0, 0.0, 0.0)
 
 
 @dataclass(slots=True)
@@ -31,7 +36,7 @@ class Choice:
     stop_string: str | None = None
     seq_id: int | None = None
     n_tokens: int = 0
-    timings_ms: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    timings: Timings = NO_TIMINGS
 
     def add(self, output: SequenceOutput) -> None:
         """Take what is new of this answer."""
@@ -48,17 +53,8 @@ class Choice:
             self.finish_reason = output.finish_reason
             self.stop_string = output.stop_string
             self.seq_id = output.seq_id
-            self.n_tokens = output.completion_tokens
-            self.timings_ms = output.timings_ms or self.timings_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Where the time of a request went; `predicted_ms` is that of its slowest answer."""
-
-    queue_ms: float
-    prompt_ms: float
-    predicted_ms: float
+            self.n_tokens = output.usage.completion_tokens
+            self.timings = output.timings or self.timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +65,10 @@ class Answer:
     usage: TokenUsage
 
     @property
-    def timing(self) -> Timing:
-        """The times of the first choice, which computed the prompt, and of the slowest."""
-        queue_ms, prompt_ms, _ = self.choices[0].timings_ms
-        return Timing(queue_ms, prompt_ms, max(choice.timings_ms[2] for choice in self.choices))
+    def timings(self) -> Timings:
+        """Those of the first choice, which computed the prompt; `decode_ms` of the slowest."""
+        slowest = max(choice.timings.decode_ms for choice in self.choices)
+        return replace(self.choices[0].timings, decode_ms=slowest)
 
 
 async def collect(stream: TokenStream) -> Answer:

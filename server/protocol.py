@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 import msgspec
 
+from llamabind.request import Timings, Usage
 from server.job import Job
 from server.load_settings import LoadSettings
 from server.tasks import Task, TaskResult
@@ -226,13 +227,21 @@ class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
     time_ms: float
 
 
+class WireUsage(Usage, frozen=True, array_like=True):
+    """llamabind's token counts, of one answer; an array, since there are many of them."""
+
+
+class WireTimings(Timings, frozen=True, array_like=True):
+    """llamabind's times in milliseconds, of one answer."""
+
+
 class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     """What was added to the answer `index` of a request; an array, since there are many of them.
 
     `text` is content, `reasoning` and `tool_calls` are taken out of it. `finish_reason` is one of
     llamabind.request.FinishReason, or "tool_calls" where the model has ended its answer by calling
     tools; `stop_string` is what ended it, if one of the request's own did. With the last output
-    come `timings_ms`, queue, prompt and decode time, and `seq_id`, whose memory it leaves behind.
+    come `timings`, and `seq_id`, whose memory it leaves behind.
     `prompt_logprobs` begin with the prompt's first token, which nothing predicts: its number is 0.
     `error_code` is for programs, `error` for people; `error_param` is the field at fault, if any.
     """
@@ -240,11 +249,9 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     request_id: str
     index: int
     text: str
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
+    usage: WireUsage
     finish_reason: str | None = None
-    timings_ms: tuple[float, float, float] | None = None
+    timings: WireTimings | None = None
     error: str | None = None
     error_code: str | None = None
     reasoning: str = ""

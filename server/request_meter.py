@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from llamabind.request import Timings
 from server.errors import ApiError
 from server.metrics import ModelSeries
 from server.protocol import SequenceOutput
@@ -40,13 +41,13 @@ class RequestMeter:
     def on_output(self, output: SequenceOutput) -> None:
         """Count what one step brought."""
         answer = self._answers.get(output.index)
-        n_new = output.completion_tokens - (answer.n_tokens if answer else 0)
+        n_new = output.usage.completion_tokens - (answer.n_tokens if answer else 0)
         if n_new > 0:
             self._count_tokens(output, answer, n_new)
         if output.finish_reason is not None:
             self._finish_reason = output.finish_reason
-        if output.timings_ms is not None:
-            self._count_times(*output.timings_ms)
+        if output.timings is not None:
+            self._count_times(output.timings)
 
     def on_failure(self, error: BaseException) -> None:
         """Note why the stream ended early."""
@@ -75,14 +76,15 @@ class RequestMeter:
         series, now = self._series, time.monotonic()
         if not self._answers:
             series.first_token.observe(now - self._stream.created_at)
-            series.prompt_tokens.inc(output.prompt_tokens - output.cached_tokens)
-            series.cached_tokens.inc(output.cached_tokens)
+            usage = output.usage
+            series.prompt_tokens.inc(usage.prompt_tokens - usage.cached_tokens)
+            series.cached_tokens.inc(usage.cached_tokens)
         if answer is None:
             answer = self._answers[output.index] = _Answer()
         else:
             # A step may bring several tokens: their share of the gap, each.
             self._gaps += [(now - answer.last_token_at) / n_new] * n_new
-        answer.n_tokens, answer.last_token_at = output.completion_tokens, now
+        answer.n_tokens, answer.last_token_at = output.usage.completion_tokens, now
         self._n_uncounted += n_new
         if self._n_uncounted >= _NOTED or now - self._counted_at >= _NOTED_SECONDS:
             self._count_noted()
@@ -95,8 +97,8 @@ class RequestMeter:
         self._gaps.clear()
         self._n_uncounted = 0
 
-    def _count_times(self, queue_ms: float, prompt_ms: float, decode_ms: float) -> None:
+    def _count_times(self, timings: Timings) -> None:
         series = self._series
-        series.queue.observe(queue_ms / 1000)
-        series.prompt.observe(prompt_ms / 1000)
-        series.decode.observe(decode_ms / 1000)
+        series.queue.observe(timings.queue_ms / 1000)
+        series.prompt.observe(timings.prompt_ms / 1000)
+        series.decode.observe(timings.decode_ms / 1000)

@@ -5,8 +5,11 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
+from msgspec.structs import replace
+
+from llamabind.request import Usage
 from server.bell import Bell
 from server.errors import (
     ApiError,
@@ -31,6 +34,11 @@ class TokenUsage:
     completion: int = 0
     cached: int = 0
     reasoning: int = 0
+
+    @classmethod
+    def of(cls, usage: Usage) -> Self:
+        """The engine's counts of one answer."""
+        return cls(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
 
     @property
     def total(self) -> int:
@@ -87,9 +95,10 @@ class TokenStream:
         if not self._latest:
             return TokenUsage()
         first = self._latest.get(0) or next(iter(self._latest.values()))
-        n_generated = sum(output.completion_tokens for output in self._latest.values())
+        usage = first.usage
+        n_generated = sum(output.usage.completion_tokens for output in self._latest.values())
         n_reasoning = sum(self._n_reasoning.values())
-        return TokenUsage(first.prompt_tokens, n_generated, first.cached_tokens, n_reasoning)
+        return TokenUsage(usage.prompt_tokens, n_generated, usage.cached_tokens, n_reasoning)
 
     # -- the worker's side
 
@@ -109,10 +118,10 @@ class TokenStream:
             return
         self._latest[output.index] = output
         if output.reasoning:
-            self._n_reasoning[output.index] = output.completion_tokens
+            self._n_reasoning[output.index] = output.usage.completion_tokens
         if self.observer is not None:
             self.observer.on_output(output)
-        if output.completion_tokens:
+        if output.usage.completion_tokens:
             self.last_token_at = time.monotonic()
             self.first_token_at = self.first_token_at or self.last_token_at
         if output.finish_reason in ("error", "abort"):
@@ -232,24 +241,15 @@ def _joined(outputs: Iterable[SequenceOutput]) -> deque[SequenceOutput]:
 
 
 def _join(parts: list[SequenceOutput]) -> SequenceOutput:
-    last = parts[-1]
-    return SequenceOutput(
-        request_id=last.request_id,
-        index=last.index,
+    """The latest output with what is new of all."""
+    return replace(
+        parts[-1],
         text="".join(part.text for part in parts),
-        prompt_tokens=last.prompt_tokens,
-        completion_tokens=last.completion_tokens,
-        cached_tokens=last.cached_tokens,
-        finish_reason=last.finish_reason,
-        timings_ms=last.timings_ms,
         reasoning="".join(part.reasoning for part in parts),
         tool_calls=tuple(piece for part in parts for piece in part.tool_calls),
         logprobs=tuple(entry for part in parts for entry in part.logprobs),
         prompt_logprobs=tuple(entry for part in parts for entry in part.prompt_logprobs),
         token_ids=tuple(token for part in parts for token in part.token_ids),
-        stop_string=last.stop_string,
-        progress=last.progress,
-        seq_id=last.seq_id,
     )
 
 

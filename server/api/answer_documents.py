@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from server.answer import CalledTool, Choice, Timing
+from llamabind.request import Timings
+from server.answer import CalledTool, Choice
 from server.protocol import LogprobEntry, PromptProgress, SequenceOutput, ToolCallPiece
 from server.stream import TokenUsage
 
@@ -21,17 +22,17 @@ def usage_document(usage: TokenUsage) -> dict[str, Any]:
     }
 
 
-def timings_document(usage: TokenUsage, timing: Timing) -> dict[str, Any]:
+def timings_document(usage: TokenUsage, timings: Timings) -> dict[str, Any]:
     """llama-server's timings; its predicted rate leaves out the first token, and is never null."""
     prompt_n = usage.prompt - usage.cached
     return {
         "cache_n": usage.cached,
         "prompt_n": prompt_n,
-        "prompt_ms": timing.prompt_ms,
-        "prompt_per_second": _rate(prompt_n, timing.prompt_ms),
+        "prompt_ms": timings.prompt_ms,
+        "prompt_per_second": _rate(prompt_n, timings.prompt_ms),
         "predicted_n": usage.completion,
-        "predicted_ms": timing.predicted_ms,
-        "predicted_per_second": _rate(max(usage.completion - 1, 0), timing.predicted_ms),
+        "predicted_ms": timings.decode_ms,
+        "predicted_per_second": _rate(max(usage.completion - 1, 0), timings.decode_ms),
     }
 
 

@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from server.answer import Timing
 from server.api.answer_documents import (
     logprobs_document,
     progress_document,
@@ -94,8 +93,8 @@ class V2Chunks:
             self._begun.add(output.index)
             delta = {"role": "assistant", "content": ""} | delta
         chunk = self._chunk(output.index, delta, output)
-        if output.timings_ms is not None:
-            chunk["timings"] = _timings(output)
+        if output.timings is not None:
+            chunk["timings"] = timings_document(TokenUsage.of(output.usage), output.timings)
         return _with_prompt([chunk], output)
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
@@ -148,8 +147,9 @@ class OpenAIChunks:
         documents += self._news(output)
         if output.finish_reason is not None:
             documents.append(self._tag.chunk(output.index, {}, output.finish_reason))
-        if output.timings_ms is not None and documents:
-            documents[-1]["timings"] = _timings(output)
+        if output.timings is not None and documents:
+            timings = timings_document(TokenUsage.of(output.usage), output.timings)
+            documents[-1]["timings"] = timings
         documents = _with_prompt(documents, output)
         return self._signed(documents)
 
@@ -206,8 +206,3 @@ def _delta(output: SequenceOutput) -> dict[str, Any]:
     if output.tool_calls:
         delta["tool_calls"] = [tool_call_delta(piece) for piece in output.tool_calls]
     return delta
-
-
-def _timings(output: SequenceOutput) -> dict[str, Any]:
-    usage = TokenUsage(output.prompt_tokens, output.completion_tokens, output.cached_tokens)
-    return timings_document(usage, Timing(*(output.timings_ms or (0.0, 0.0, 0.0))))

@@ -67,7 +67,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
             "chat.completion",
             choices,
             usage=usage_document(answer.usage),
-            timings=timings_document(answer.usage, answer.timing),
+            timings=timings_document(answer.usage, answer.timings),
             system_fingerprint=generation.fingerprint,
         )
     )

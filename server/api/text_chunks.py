@@ -40,5 +40,5 @@ class TextChunks:
             or output.logprobs
             or output.prompt_logprobs
             or output.finish_reason
-            or output.timings_ms
+            or output.timings
         )

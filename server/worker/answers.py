@@ -4,6 +4,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias
 
+from msgspec.structs import astuple
+
 from llamabind import FinishReason, GenerationRequest, RequestOutput
 from llamabind.output_parser import MessageDelta
 from llamabind.prompting import PromptRequests
@@ -17,6 +19,8 @@ from server.protocol import (
     Step,
     Submit,
     ToolCallPiece,
+    WireTimings,
+    WireUsage,
 )
 from server.worker.logprob_shelf import LogprobShelf
 
@@ -92,11 +96,9 @@ class AnswerReader:
             request_id=self.request_id,
             index=self.index,
             text=text,
-            prompt_tokens=output.usage.prompt_tokens,
-            completion_tokens=output.usage.completion_tokens,
-            cached_tokens=output.usage.cached_tokens,
+            usage=_usage(output),
             finish_reason=self._finish_reason(output),
-            timings_ms=_timings(output),
+            timings=WireTimings(*astuple(output.timings)) if output.timings else None,
             error=output.error,
             error_code=output.error_code,
             stop_string=output.stop_string if output.stop_string in self._stop else None,
@@ -146,9 +148,7 @@ class AnswerReader:
             request_id=self.request_id,
             index=self.index,
             text="",
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=0,
-            cached_tokens=usage.cached_tokens,
+            usage=_usage(output),
             progress=PromptProgress(
                 usage.prompt_tokens, usage.cached_tokens, progress.n_processed, progress.time_ms
             ),
@@ -260,6 +260,5 @@ def _tool_calls(deltas: Iterable[MessageDelta]) -> tuple[ToolCallPiece, ...]:
     return tuple(ToolCallPiece(call.index, call.id, call.name, call.arguments) for call in calls)
 
 
-def _timings(output: RequestOutput) -> tuple[float, float, float] | None:
-    timings = output.timings
-    return (timings.queue_ms, timings.prompt_ms, timings.decode_ms) if timings else None
+def _usage(output: RequestOutput) -> WireUsage:
+    return WireUsage(*astuple(output.usage))

@@ -7,12 +7,12 @@ import pytest
 from server.bell import Bell
 from server.errors import InvalidRequestError
 from server.merged_stream import MergedStream
-from server.protocol import SequenceOutput
+from server.protocol import SequenceOutput, WireUsage
 from server.stream import TokenStream, TokenUsage
 
 
 def _output(index: int, text: str, reason: str | None = None) -> SequenceOutput:
-    return SequenceOutput("r", index, text, 5, 1, 2, reason)
+    return SequenceOutput("r", index, text, WireUsage(5, 1, 2), reason)
 
 
 def _make(n: int = 1) -> tuple[list[TokenStream], MergedStream]:

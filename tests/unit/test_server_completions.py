@@ -12,7 +12,7 @@ from server.answer import Answer, Choice
 from server.api.chunks import AnswerTag
 from server.api.completions.documents import CompletionChunks, completion_document
 from server.api.completions.schema import CompletionBody
-from server.protocol import LogprobEntry, SequenceOutput
+from server.protocol import LogprobEntry, SequenceOutput, WireUsage
 from server.stream import TokenUsage
 
 
@@ -173,8 +173,8 @@ def test_tokens_within_a_character_share_its_place(stream: bool) -> None:
     body = CompletionBody(prompt="☃ö", echo=True, logprobs=0)
     tag = AnswerTag("cmpl", "m")
     outputs = [
-        SequenceOutput("1", 0, "☃ö", 4, 1, 0, logprobs=said[:1], prompt_logprobs=prompt),
-        SequenceOutput("1", 0, "öa", 4, 3, 0, logprobs=said[1:], finish_reason="stop"),
+        SequenceOutput("1", 0, "☃ö", WireUsage(4, 1, 0), logprobs=said[:1], prompt_logprobs=prompt),
+        SequenceOutput("1", 0, "öa", WireUsage(4, 3, 0), logprobs=said[1:], finish_reason="stop"),
     ]
     if stream:
         form = CompletionChunks(tag, str, body)
@@ -192,7 +192,7 @@ def test_tokens_within_a_character_share_its_place(stream: bool) -> None:
 def test_what_is_generated_completes_no_character_of_the_prompt(stream: bool) -> None:
     body = CompletionBody(prompt="?", echo=True, logprobs=0)
     output = SequenceOutput(
-        *("1", 0, "\ufffd\ufffda", 1, 2, 0),
+        *("1", 0, "\ufffd\ufffda", WireUsage(1, 2, 0)),
         logprobs=_entries(b"\xa9", b"a"),
         prompt_logprobs=_entries(b"\xc3"),
     )

@@ -22,6 +22,7 @@ from server.protocol import (
     Step,
     Submit,
     ToWorker,
+    WireUsage,
 )
 from server.tasks import SetAdapters
 
@@ -65,7 +66,7 @@ def test_the_worker_checks_sampling_params_again() -> None:
 
 
 def test_a_step_of_many_sequences_is_small() -> None:
-    outputs = [SequenceOutput(f"{n:032x}", 0, " word", 100, n, 0) for n in range(16)]
+    outputs = [SequenceOutput(f"{n:032x}", 0, " word", WireUsage(100, n, 0)) for n in range(16)]
     frame = encode_frame(Step(outputs))
     assert len(frame) < 16 * 64
     reader: FrameReader[FromWorker] = FrameReader(FromWorker)

@@ -7,14 +7,14 @@ import pytest
 
 from server.api.chunks import AnswerTag, OpenAIChunks, V2Chunks
 from server.api.text_chunks import TextChunks
-from server.protocol import LogprobEntry, PromptProgress, SequenceOutput
+from server.protocol import LogprobEntry, PromptProgress, SequenceOutput, WireTimings, WireUsage
 
 _TEXTS = ["word", '"content":""', 'a "quote" \\ and\nlines', "höflich 漢字 🙂", "\0\x1f", " "]
 _MODELS = ["m", '"content":""', 'x","content":"","y":"', "ünï"]
 
 
 def _output(text: str, index: int = 0, **more: Any) -> SequenceOutput:
-    return SequenceOutput("r", index, text, 5, 1, 2, **more)
+    return SequenceOutput("r", index, text, WireUsage(5, 1, 2), **more)
 
 
 def _form(kind: str, model: str, *, with_logprobs: bool) -> OpenAIChunks | V2Chunks:
@@ -52,7 +52,7 @@ def test_what_is_encoded_once_is_what_would_be_encoded_each_time(
     [
         {"reasoning": "hm"},
         {"finish_reason": "stop"},
-        {"timings_ms": (1.0, 2.0, 3.0)},
+        {"timings": WireTimings(1.0, 2.0, 3.0)},
         {"logprobs": (LogprobEntry(1, b"a", -0.5),)},
         {"prompt_logprobs": (LogprobEntry(1, b"a", -0.5),)},
     ],

@@ -13,7 +13,7 @@ from server_app import Client, chat_body, events, make_app
 from v2_requests import get, post, state
 
 from server.api.chunks import AnswerTag, V2Chunks
-from server.protocol import PromptProgress, SequenceOutput
+from server.protocol import PromptProgress, SequenceOutput, WireUsage
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -358,11 +358,11 @@ async def test_timings_are_on_the_last_chunk_or_on_all(client: Client) -> None:
 
 def test_every_content_of_a_v2_stream_is_a_string() -> None:
     chunks = V2Chunks(AnswerTag("chat", "m"), include_usage=False)
-    progress = SequenceOutput("1", 0, "", 9, 0, 0, progress=PromptProgress(9, 0, 4, 1.0))
+    progress = SequenceOutput("1", 0, "", WireUsage(9, 0, 0), progress=PromptProgress(9, 0, 4, 1.0))
     [first] = chunks.chunks(progress)
     assert first["choices"][0]["delta"] == {"content": ""}
     assert first["prompt_progress"]["processed"] == 4
-    [second] = chunks.chunks(SequenceOutput("1", 0, "a", 9, 1, 0))
+    [second] = chunks.chunks(SequenceOutput("1", 0, "a", WireUsage(9, 1, 0)))
     assert second["choices"][0]["delta"] == {"role": "assistant", "content": "a"}
 
 

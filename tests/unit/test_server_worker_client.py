@@ -24,7 +24,7 @@ from server.errors import (
 )
 from server.job import ChatPrompt, Job
 from server.load_settings import LoadSettings
-from server.protocol import Submit
+from server.protocol import Submit, WireTimings
 from server.stream import TokenStream
 from server.worker_client import WorkerClient, WorkerLauncher
 from server.worker_port import LoadFailedError
@@ -99,9 +99,9 @@ async def test_a_piece_is_what_one_step_brought(tmp_path: Path) -> None:
         await stream.wait_ended()
         pieces = [piece async for piece in stream]
         assert [piece.text for piece in pieces] == ["once", " upon", " a", " time", ""]
-        assert [piece.completion_tokens for piece in pieces] == [1, 2, 3, 4, 4]
+        assert [piece.usage.completion_tokens for piece in pieces] == [1, 2, 3, 4, 4]
         assert pieces[-1].finish_reason == "stop"
-        assert pieces[-1].timings_ms == (1.0, 10.0, 20.0)
+        assert pieces[-1].timings == WireTimings(1.0, 10.0, 20.0)
 
 
 async def test_what_a_slow_reader_left_lying_is_joined(tmp_path: Path) -> None:

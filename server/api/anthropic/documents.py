@@ -42,7 +42,7 @@ class AnthropicEvents:
     def chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
         """The events for one output."""
         events: list[dict[str, Any]] = []
-        usage = TokenUsage(output.prompt_tokens, output.completion_tokens, output.cached_tokens)
+        usage = TokenUsage.of(output.usage)
         if not self._has_begun:
             self._has_begun = True
             start = _message(self._model, [], usage) | _NO_END

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from llamabind.detokenizer import Detokenizer
-from server.answer import Answer, Choice, Timing
+from server.answer import Answer, Choice
 from server.api.answer_documents import (
     finite,
     progress_document,
@@ -44,7 +44,7 @@ def completion_document(tag: AnswerTag, answers: Sequence[Answer], body: Complet
     )
     more: dict[str, Any] = {"usage": usage_document(usage)}
     if len(answers) == 1:
-        more["timings"] = timings_document(usage, answers[0].timing)
+        more["timings"] = timings_document(usage, answers[0].timings)
     return tag.document(_KIND, choices, **more)
 
 
@@ -76,9 +76,8 @@ class CompletionChunks:
             chunk["usage"] = None
         if output.progress is not None:
             chunk["prompt_progress"] = progress_document(output.progress)
-        if output.timings_ms is not None:
-            usage = TokenUsage(output.prompt_tokens, output.completion_tokens, output.cached_tokens)
-            chunk["timings"] = timings_document(usage, Timing(*output.timings_ms))
+        if output.timings is not None:
+            chunk["timings"] = timings_document(TokenUsage.of(output.usage), output.timings)
         return [chunk]
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from server.answer import Answer, Choice, Timing
+from server.answer import Answer, Choice
 from server.api.answer_documents import (
     logprobs_document,
     progress_document,
@@ -33,9 +33,7 @@ class NativeAnswers:
         """All answers to the prompt at `place`."""
         return [self._whole(place, answer, choice) for choice in answer.choices]
 
-    def end(
-        self, choice: Choice, index: int, usage: TokenUsage, timing: Timing
-    ) -> NativeCompletion:
+    def end(self, choice: Choice, index: int, usage: TokenUsage) -> NativeCompletion:
         """What there is to say of an answer that has ended."""
         job = self._jobs[index // self._jobs[0].n]
         is_limit = choice.finish_reason == "length"
@@ -55,13 +53,13 @@ class NativeAnswers:
             stop_type="limit" if is_limit else "eos" if choice.stop_string is None else "word",
             stopping_word=choice.stop_string or "",
             tokens_cached=usage.cached,
-            timings=timings_document(usage, timing),
+            timings=timings_document(usage, choice.timings),
         )
 
     def _whole(self, place: int, answer: Answer, choice: Choice) -> NativeCompletion:
         usage = TokenUsage(answer.usage.prompt, choice.n_tokens, answer.usage.cached)
         index = place * self._jobs[0].n + choice.index
-        document = self.end(choice, index, usage, Timing(*choice.timings_ms))
+        document = self.end(choice, index, usage)
         if choice.prompt_logprobs:
             document = replace(document, prompt_logprobs=prompt_logprobs_document(choice))
         if self._jobs[0].logprobs is None:
@@ -85,7 +83,7 @@ class NativeChunks:
     def chunks(self, output: SequenceOutput) -> list[Any]:
         """The documents for one output."""
         documents: list[Any] = []
-        usage = TokenUsage(output.prompt_tokens, output.completion_tokens, output.cached_tokens)
+        usage = TokenUsage.of(output.usage)
         if "\n" in output.text:
             self._with_new_line.add(output.index)
         if output.progress or output.text or output.token_ids or output.logprobs:
@@ -93,8 +91,7 @@ class NativeChunks:
         if output.finish_reason is not None:
             choice = Choice(output.index)
             choice.add(replace(output, text="", token_ids=(), tool_calls=()))
-            timing = Timing(*choice.timings_ms)
-            end = self._answers.end(choice, output.index, usage, timing)
+            end = self._answers.end(choice, output.index, usage)
             end = replace(end, has_new_line=output.index in self._with_new_line)
             documents.append(chosen(end, self._fields))
         return documents
@@ -104,17 +101,17 @@ class NativeChunks:
         return []
 
     def _piece(self, output: SequenceOutput, usage: TokenUsage) -> NativePiece:
-        timings, progress = output.timings_ms, output.progress
+        timings, progress = output.timings, output.progress
         entries = logprobs_document(output.logprobs)["content"] if output.logprobs else UNSET
         return NativePiece(
             index=output.index,
             content=output.text,
             tokens=list(output.token_ids),
             stop=False,
-            tokens_predicted=output.completion_tokens,
-            tokens_evaluated=output.prompt_tokens,
+            tokens_predicted=usage.completion,
+            tokens_evaluated=usage.prompt,
             model=self._model,
-            timings=UNSET if timings is None else timings_document(usage, Timing(*timings)),
+            timings=UNSET if timings is None else timings_document(usage, timings),
             prompt_progress=UNSET if progress is None else progress_document(progress),
             completion_probabilities=entries,
         )

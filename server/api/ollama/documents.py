@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from server.answer import Answer, CalledTool, Timing
+from llamabind.request import Timings
+from server.answer import NO_TIMINGS, Answer, CalledTool
 from server.api.answer_documents import called_with, logprobs_document
 from server.formats import iso_time, utc_now
 from server.protocol import LogprobEntry, SequenceOutput
@@ -56,9 +57,9 @@ class OllamaLines:
         if output.finish_reason is not None:
             if calls := called_with(self._calls, is_cut_off=output.finish_reason == "length"):
                 lines.append(self._line("", "", calls))
-            usage = TokenUsage(output.prompt_tokens, output.completion_tokens, output.cached_tokens)
-            timing = Timing(*(output.timings_ms or (0.0, 0.0, 0.0)))
-            end = _end(output.finish_reason, usage, timing, time.monotonic() - self._started)
+            usage = TokenUsage.of(output.usage)
+            timings = output.timings or NO_TIMINGS
+            end = _end(output.finish_reason, usage, timings, time.monotonic() - self._started)
             self._last = self._line("", "", []) | end
         return lines
 
@@ -76,7 +77,7 @@ def answer_document(model: str, piece: Piece, answer: Answer, seconds: float) ->
     calls = called_with(choice.tool_calls, is_cut_off=choice.finish_reason == "length")
     head = _head(model, done=True) | piece(choice.text, choice.reasoning, calls)
     head |= _logprobs(choice.logprobs)
-    return head | _end(choice.finish_reason, answer.usage, answer.timing, seconds)
+    return head | _end(choice.finish_reason, answer.usage, answer.timings, seconds)
 
 
 def idle_document(model: str, piece: Piece, reason: str) -> dict[str, Any]:
@@ -93,17 +94,15 @@ def _logprobs(entries: Sequence[LogprobEntry]) -> dict[str, Any]:
     return {"logprobs": logprobs_document(entries)["content"]} if entries else {}
 
 
-def _end(finish_reason: str, usage: TokenUsage, timing: Timing, seconds: float) -> dict[str, Any]:
+def _end(finish_reason: str, usage: TokenUsage, timings: Timings, seconds: float) -> dict[str, Any]:
     """Durations in nanoseconds; what is no computing counts as waiting for the load."""
     return {
         "done": True,
         "done_reason": "length" if finish_reason == "length" else "stop",
         "total_duration": int(seconds * 1e9),
-        "load_duration": max(
-            0, int(seconds * 1e9 - (timing.prompt_ms + timing.predicted_ms) * 1e6)
-        ),
+        "load_duration": max(0, int(seconds * 1e9 - (timings.prompt_ms + timings.decode_ms) * 1e6)),
         "prompt_eval_count": usage.prompt,
-        "prompt_eval_duration": int(timing.prompt_ms * 1e6),
+        "prompt_eval_duration": int(timings.prompt_ms * 1e6),
         "eval_count": usage.completion,
-        "eval_duration": int(timing.predicted_ms * 1e6),
+        "eval_duration": int(timings.decode_ms * 1e6),
     }
