@@ -10,7 +10,7 @@ from server.api.chunks import AnswerTag, OpenAIChunks
 from server.api.modalities import modalities
 from server.api.model_documents import model_document
 from server.api.responses.schema import InputTokens
-from server.api.schema_openai import CompletionBody
+from server.api.schema_openai import ChatCompletionBody
 from server.api.served_model import served_model
 from server.api.streaming import stream_answer
 from server.keys import CALLER, REGISTRY
@@ -36,14 +36,14 @@ async def show_model(request: web.Request) -> web.Response:
 
 async def count_tokens(request: web.Request) -> web.Response:
     """POST /v1/chat/completions/input_tokens: how long a prompt is; nothing is generated."""
-    body = await read_body(request, CompletionBody)
+    body = await read_body(request, ChatCompletionBody)
     rendered = await render(request, served_model(request, body.model), body.to_job())
     return json_reply(InputTokens(input_tokens=rendered.n_tokens))
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions."""
-    body = await read_body(request, CompletionBody)
+    body = await read_body(request, ChatCompletionBody)
     job = body.to_job(request[CALLER].name)
     model_id = served_model(request, body.model)
     tag = AnswerTag("chatcmpl", body.model or model_id)

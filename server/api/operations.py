@@ -11,7 +11,7 @@ from server.api.ollama import operations as ollama
 from server.api.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
 from server.api.responses import operations as responses
 from server.api.responses.schema import InputTokens
-from server.api.schema_openai import CompletionBody
+from server.api.schema_openai import ChatCompletionBody
 from server.api.schema_v2 import ChatBody, UnloadBody
 from server.events import Lagged, LoadProgress, ModelEvicted, Snapshot, StateChanged, WorkerCrashed
 from server.load_settings import LoadSettings
@@ -24,7 +24,7 @@ _LIST = Operation(tag="OpenAI", summary="All models in OpenAI's form", reply=rep
 _CHAT: Final = Operation(
     tag="OpenAI",
     summary="Answer a conversation in OpenAI's form, whole or as events",
-    body=CompletionBody,
+    body=ChatCompletionBody,
     needs_body=True,
     reply=replies.ChatDocument,
     streams=True,
@@ -34,7 +34,7 @@ _CHAT: Final = Operation(
 _CHAT_TOKENS: Final = Operation(
     tag="OpenAI",
     summary="The tokens of a conversation; nothing is generated",
-    body=CompletionBody,
+    body=ChatCompletionBody,
     needs_body=True,
     reply=InputTokens,
     errors=(*MODEL, *BODY, *BUSY, 409),

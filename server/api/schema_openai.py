@@ -7,7 +7,7 @@ from msgspec import Meta
 from server.api.schema_chat import ChatFields
 
 
-class CompletionBody(ChatFields, frozen=True, kw_only=True):
+class ChatCompletionBody(ChatFields, frozen=True, kw_only=True):
     """The body of POST /v1/chat/completions."""
 
     model: Annotated[str, Meta(min_length=1)] | None = None

@@ -25,7 +25,7 @@ class NamedTool(msgspec.Struct, frozen=True):
     type: Literal["function"] | None = None
 
 
-class AllowedTools(msgspec.Struct, frozen=True):
+class AllowedChatTools(msgspec.Struct, frozen=True):
     """The tools that may, or with "required" must be called now; the others are not shown."""
 
     mode: Literal["auto", "required"]
@@ -37,7 +37,7 @@ class ChosenTools(msgspec.Struct, frozen=True):
 
     type: Literal["function", "allowed_tools"] | None = None
     function: NamedFunction | None = None
-    allowed_tools: AllowedTools | None = None
+    allowed_tools: AllowedChatTools | None = None
 
 
 ToolChoice: TypeAlias = Literal["none", "auto", "required"] | ChosenTools
@@ -48,7 +48,9 @@ def choose(tools: list[Tool], choice: ToolChoice | None) -> tuple[list[Tool], Wi
     if not isinstance(choice, ChosenTools):
         return tools, choice
     match choice:
-        case ChosenTools(type="allowed_tools", allowed_tools=AllowedTools(mode=mode, tools=named)):
+        case ChosenTools(
+            type="allowed_tools", allowed_tools=AllowedChatTools(mode=mode, tools=named)
+        ):
             names = [tool.function.name for tool in named]
             return only_allowed(tools, names, "tool_choice.allowed_tools.tools"), mode
         case ChosenTools(type="function" | None, function=NamedFunction(name=name)):

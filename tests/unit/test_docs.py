@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.api.schema_openai import CompletionBody
+from server.api.schema_openai import ChatCompletionBody
 from server.api.schema_v2 import ChatBody
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,5 +37,5 @@ def test_every_document_links_to_files_that_exist():
 
 def test_every_field_of_a_chat_request_is_described():
     text = (ROOT / "docs" / "api.md").read_text()
-    fields = {*ChatBody.__struct_fields__, *CompletionBody.__struct_fields__}
+    fields = {*ChatBody.__struct_fields__, *ChatCompletionBody.__struct_fields__}
     assert {field for field in fields if f"`{field}`" not in text} == set()

@@ -9,7 +9,7 @@ from server.api.anthropic.jobs import messages_job
 from server.api.anthropic.schema import MessagesBody
 from server.api.ollama.jobs import chat_job
 from server.api.ollama.schema import OllamaChatBody
-from server.api.schema_openai import CompletionBody
+from server.api.schema_openai import ChatCompletionBody
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 
@@ -18,7 +18,7 @@ _TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g"
 
 
 def _openai(**fields: Any) -> Job:
-    return msgspec.convert({"messages": _MESSAGES} | fields, CompletionBody).to_job("me")
+    return msgspec.convert({"messages": _MESSAGES} | fields, ChatCompletionBody).to_job("me")
 
 
 def _anthropic(**fields: Any) -> Job:

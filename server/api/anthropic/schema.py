@@ -74,7 +74,7 @@ class Message(msgspec.Struct, frozen=True):
     content: str | list[Block]
 
 
-class ToolDefinition(msgspec.Struct, frozen=True):
+class AnthropicTool(msgspec.Struct, frozen=True):
     """A tool that the model may call; `input_schema` is a JSON schema."""
 
     name: FunctionName
@@ -122,7 +122,7 @@ class Conversation(SamplingFields, frozen=True, kw_only=True):
     messages: Annotated[list[Message], Meta(min_length=1)]
     model: Annotated[str, Meta(min_length=1)] | None = None
     system: str | list[TextBlock] | None = None
-    tools: list[ToolDefinition] | None = None
+    tools: list[AnthropicTool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
