@@ -5,8 +5,7 @@ from server.chat_flags import CHAT_FLAGS
 from server.companion_flags import COMPANION_FLAGS
 from server.flag import Group
 from server.limit_flags import ENDPOINTS_FLAGS, LIMITS_FLAGS, LOGS_FLAGS
-from server.model_flags import MODEL_FLAGS
-from server.rope_flags import ROPE_FLAGS
+from server.model_flags import MODEL_FLAGS, ROPE_FLAGS
 from server.shelf_flags import SHELF_FLAGS
 
 GROUPS = (

@@ -2,14 +2,15 @@
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec import inspect
 
 from llamabind.errors import InvalidParameterError
-from server.choices import choices_at
 from server.errors import InvalidRequestError, invalid_parameter
 
 logger = logging.getLogger(__name__)
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 # msgspec ends its messages with the place, as in " - at `$.messages[0].role`".
 _PLACE = re.compile(r" - at `(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+# A step of a path, such as "messages" or "[...]".
+_STEP = re.compile(r"\w+|\[[^\]]*\]")
 
 T = TypeVar("T")
 
@@ -94,3 +97,41 @@ def _wrong_field(message: str, kind: type) -> InvalidRequestError:
         text = f"{text}, expected one of {', '.join(map(repr, choices))}"
     where = f"field '{param}': " if param else "the body: "
     return InvalidRequestError(where + text[:1].lower() + text[1:], param=param or None)
+
+
+@cache
+def choices_at(kind: type, path: str) -> tuple[str, ...]:
+    """The words at `path`, such as "messages[...].role", of a document of type `kind`; () where it
+    leads to something else.
+    """
+    types: Iterable[inspect.Type] = [inspect.type_info(kind)]
+    for step in _STEP.findall(path):
+        types = [inner for outer in _flat(types) for inner in _inside(outer, step)]
+    found = [
+        value
+        for leaf in _flat(types)
+        if isinstance(leaf, inspect.LiteralType)
+        for value in leaf.values
+    ]
+    return tuple(dict.fromkeys(map(str, found)))
+
+
+def _flat(types: Iterable[inspect.Type]) -> Iterator[inspect.Type]:
+    """Without unions and notes."""
+    for kind in types:
+        if isinstance(kind, inspect.UnionType):
+            yield from _flat(kind.types)
+        elif isinstance(kind, inspect.Metadata):
+            yield from _flat((kind.type,))
+        else:
+            yield kind
+
+
+def _inside(kind: inspect.Type, step: str) -> Iterator[inspect.Type]:
+    if step.startswith("["):
+        if isinstance(kind, inspect.DictType):
+            yield kind.value_type
+        elif isinstance(kind, inspect.ListType | inspect.SetType | inspect.VarTupleType):
+            yield kind.item_type
+    elif isinstance(kind, inspect.StructType):
+        yield from (field.type for field in kind.fields if field.encode_name == step)

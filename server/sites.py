@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from aiohttp import web
 
 from server.config import ServerConfig
 from server.listening import is_unix_socket
-from server.tls import make_tls_context
 
 _BACKLOG = 512
 # Its owner and group: who may use the server is then a matter of the file's folder.
@@ -24,7 +24,7 @@ async def open_sites(runner: web.AppRunner, config: ServerConfig) -> list[str]:
     """Listen on every address of `config`; returns their URLs. Raises ListenError."""
     try:
         context = (
-            make_tls_context(config.ssl_cert_file, config.ssl_key_file)
+            _make_tls_context(config.ssl_cert_file, config.ssl_key_file)
             if config.ssl_cert_file and config.ssl_key_file
             else None
         )
@@ -81,3 +81,25 @@ def remove_sockets(config: ServerConfig) -> None:
         if is_unix_socket(host):
             with suppress(OSError):
                 Path(host).unlink()
+
+
+def _make_tls_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
+    """A context for TLS 1.2 and later. Raises OSError with a sentence naming the file."""
+    for file in (cert_file, key_file):
+        with file.open("rb"):  # load_cert_chain names no file in its errors
+            pass
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(cert_file, key_file, password=_no_password)
+    except ssl.SSLError as error:
+        raise OSError(
+            f"{cert_file} and {key_file} are no certificate and key that belong together: "
+            f"{error.reason or error}"
+        ) from None
+    return context
+
+
+def _no_password() -> str:
+    """Without this, OpenSSL would ask at the terminal, which a service has not."""
+    raise OSError("the private key is encrypted; this server takes one without a password")

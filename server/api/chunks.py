@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from server.api.answer_documents import (
     logprobs_document,
     progress_document,
@@ -13,9 +15,10 @@ from server.api.answer_documents import (
     tool_call_delta,
     usage_document,
 )
-from server.api.text_chunks import TextChunks
 from server.protocol import LogprobEntry, SequenceOutput
 from server.stream import TokenUsage
+
+_NO_CONTENT = b'"content":""'
 
 
 class ChunkForm(Protocol):
@@ -206,3 +209,37 @@ def _delta(output: SequenceOutput) -> dict[str, Any]:
     if output.tool_calls:
         delta["tool_calls"] = [tool_call_delta(piece) for piece in output.tool_calls]
     return delta
+
+
+class TextChunks:
+    """The chunks of an answer that bring nothing but a piece of text, as JSON.
+
+    They differ in nothing else, and there is one for each token: so the rest is encoded once.
+    """
+
+    def __init__(self) -> None:
+        self._frames: dict[int, tuple[bytes, bytes]] = {}
+
+    def encode(
+        self, output: SequenceOutput, make: Callable[[int, dict[str, Any]], Any]
+    ) -> msgspec.Raw:
+        """The chunk for `output`; `make` makes one of an index and a delta."""
+        frame = self._frames.get(output.index)
+        if frame is None:
+            whole = msgspec.json.encode(make(output.index, {"content": ""}))
+            # Inside of a string the quotes would be escaped: there is no other place like it.
+            before, after = whole.split(_NO_CONTENT)
+            frame = self._frames[output.index] = before + _NO_CONTENT[:-2], after
+        return msgspec.Raw(frame[0] + msgspec.json.encode(output.text) + frame[1])
+
+    @staticmethod
+    def fits(output: SequenceOutput) -> bool:
+        """Whether text is all that is new."""
+        return bool(output.text) and not (
+            output.reasoning
+            or output.tool_calls
+            or output.logprobs
+            or output.prompt_logprobs
+            or output.finish_reason
+            or output.timings
+        )

@@ -1,8 +1,10 @@
 """/v1: the OpenAI dialect."""
 
 import asyncio
+from typing import Annotated
 
 from aiohttp import web
+from msgspec import Meta
 
 from server.api.answer_documents import choice_document, timings_document, usage_document
 from server.api.begin import begin_generation, render
@@ -10,11 +12,18 @@ from server.api.chunks import AnswerTag, OpenAIChunks
 from server.api.modalities import modalities
 from server.api.model_documents import model_document
 from server.api.responses.schema import InputTokens
-from server.api.schema_openai import ChatCompletionBody
+from server.api.schema_chat import ChatFields
 from server.api.served_model import served_model
 from server.api.streaming import stream_answer
 from server.keys import CALLER, REGISTRY
 from server.replies import json_reply, read_body
+
+
+class ChatCompletionBody(ChatFields, frozen=True, kw_only=True):
+    """The body of POST /v1/chat/completions."""
+
+    model: Annotated[str, Meta(min_length=1)] | None = None
+    stream: bool | None = None
 
 
 async def list_models(request: web.Request) -> web.Response:

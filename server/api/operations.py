@@ -8,10 +8,10 @@ from server.api.completions import operations as completions
 from server.api.embeddings import operations as embeddings
 from server.api.llama_server import operations as llama_server
 from server.api.ollama import operations as ollama
+from server.api.openai import ChatCompletionBody
 from server.api.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
 from server.api.responses import operations as responses
 from server.api.responses.schema import InputTokens
-from server.api.schema_openai import ChatCompletionBody
 from server.api.schema_v2 import ChatBody, UnloadBody
 from server.events import Lagged, LoadProgress, ModelEvicted, Snapshot, StateChanged, WorkerCrashed
 from server.load_settings import LoadSettings

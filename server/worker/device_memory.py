@@ -1,5 +1,6 @@
 """What a model takes of each device, and what there is: DeviceMemory from llamabind's figures."""
 
+import resource
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,3 +100,13 @@ def free_on_devices() -> dict[str, int]:
     """Bytes that are free on each GPU, by name, where its driver says so."""
     gpus = (device for device in devices() if device.kind in _GPU_KINDS)
     return {gpu.name: gpu.memory_free for gpu in gpus if gpu.memory_total > 0}
+
+
+def limit_memory(n_bytes: int) -> None:
+    """Let this process have so much data at most; what it asks for beyond that fails.
+
+    Data only, not address space: a mapped file and what GPU drivers reserve do not count.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = n_bytes if hard == resource.RLIM_INFINITY else min(n_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

@@ -18,9 +18,9 @@ from server.worker.device_memory import (
     device_memory,
     fit_margins,
     free_on_devices,
+    limit_memory,
 )
 from server.worker.load_plan import LoadPlan, Machine, is_placement_open, plan_load, size_warnings
-from server.worker.memory_limit import limit_memory
 
 # What a header and a vocabulary may take; a file that lies about its counts meets this limit.
 _MEMORY_LIMIT = 4 << 30

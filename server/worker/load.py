@@ -21,14 +21,13 @@ from llamabind.bug_report import make_bug_report
 from llamabind.host_memory import host_memory
 from llamabind.memory_report import MemoryReport
 from server.protocol import Load, LoadedModel
-from server.worker.device_memory import count_gpus, device_memory
+from server.worker.device_memory import count_gpus, device_memory, limit_memory
 from server.worker.effective import effective_embedding_settings, effective_settings
 from server.worker.embedding_worker import EmbeddingWorker
 from server.worker.engine_port import EngineEvents, WorkerEngine
 from server.worker.estimate import Settled, require_memory, settle
 from server.worker.llama_engine import LlamaEngine
 from server.worker.load_plan import size_warnings
-from server.worker.memory_limit import limit_memory
 
 # A large model reports progress thousands of times.
 _PROGRESS_STEP = 0.01

@@ -9,8 +9,8 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import chat_body, make_app
 
 from server.api.schema_chat import ChatFields
-from server.choices import choices_at
 from server.load_settings import LoadSettings
+from server.replies import choices_at
 
 
 def test_choices_are_found_through_lists_and_unions() -> None:

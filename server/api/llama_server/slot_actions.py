@@ -9,7 +9,6 @@ from server.access import require_admin
 from server.api.llama_server.schema_state import SlotFileBody, SlotMovedDocument
 from server.api.served_model import served_model
 from server.errors import InvalidRequestError, NotSupportedError, StateConflictError
-from server.file_names import check_file_name
 from server.keys import CONFIG, REGISTRY
 from server.replies import json_reply, read_body
 from server.submission import ask
@@ -18,6 +17,9 @@ from server.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
 _ACTIONS = ("save", "restore", "erase")
 _MAX_SLOT = 1 << 16
 _SLOT = re.compile("[0-9]{1,16}")
+_MAX_NAME_BYTES = 255
+# No separator of any system, nothing that a shell, a Windows share or a terminal would take ill.
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\ufffd]')
 
 
 async def act_on_slot(request: web.Request) -> web.Response:
@@ -61,7 +63,7 @@ def _task(
         return EraseSlot(slot)
     if name is None:
         raise InvalidRequestError("field 'filename' is required", param="filename")
-    check_file_name("filename", name)
+    _check_file_name("filename", name)
     kind = SaveSlot if action == "save" else RestoreSlot
     return kind(slot, str(folder / name))
 
@@ -88,3 +90,28 @@ def _document(
             )
         case EraseSlot():
             return SlotMovedDocument(id_slot=task.slot, n_erased=moved.n_tokens)
+
+
+def _check_file_name(field: str, name: str) -> None:
+    """Refuse what is more than a plain name. Raises InvalidRequestError that names `field`."""
+    problem = _name_problem(name)
+    if problem:
+        raise InvalidRequestError(f"field '{field}': {problem}", param=field)
+
+
+def _name_problem(name: str) -> str | None:
+    if not name:
+        return "must not be empty"
+    if name.startswith(".") or name != name.strip() or name.endswith("."):
+        return f"{name!r} begins or ends with a dot or a space"
+    if _FORBIDDEN.search(name) or not name.isprintable():
+        return f"{name!r} has characters that no file name may have; it is a name, not a path"
+    try:
+        n_bytes = len(name.encode())
+    except UnicodeEncodeError:
+        return "it is no text"
+    return (
+        f"{n_bytes} bytes are too many, at most {_MAX_NAME_BYTES}"
+        if n_bytes > _MAX_NAME_BYTES
+        else None
+    )
