@@ -11,7 +11,6 @@ from server.api.ollama import operations as ollama
 from server.api.openai import ChatCompletionBody
 from server.api.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
 from server.api.responses import operations as responses
-from server.api.responses.schema import InputTokens
 from server.api.schema_v2 import ChatBody, UnloadBody
 from server.events import Lagged, LoadProgress, ModelEvicted, Snapshot, StateChanged, WorkerCrashed
 from server.load_settings import LoadSettings
@@ -36,7 +35,7 @@ _CHAT_TOKENS: Final = Operation(
     summary="The tokens of a conversation; nothing is generated",
     body=ChatCompletionBody,
     needs_body=True,
-    reply=InputTokens,
+    reply=replies.InputTokens,
     errors=(*MODEL, *BODY, *BUSY, 409),
 )
 

@@ -332,3 +332,10 @@ class OpenAIModels(msgspec.Struct):
 
     object: Literal["list"]
     data: list[OpenAIModel]
+
+
+class InputTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of POST /v1/responses/input_tokens."""
+
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+    input_tokens: Count

@@ -4,7 +4,6 @@ import base64
 
 import numpy as np
 from aiohttp import web
-from numpy.typing import NDArray
 
 from server.api.embeddings.schema import (
     EmbeddingBody,
@@ -21,13 +20,12 @@ from server.api.embeddings.schema import (
     inputs_of,
 )
 from server.api.served_model import served_model
+from server.api.vectors import read_vectors
 from server.errors import InvalidRequestError
 from server.keys import REGISTRY
 from server.replies import json_reply, read_body
 from server.submission import ask
 from server.tasks import Embed, Rank, Scores, Vectors
-
-Vector = NDArray[np.float32]
 
 
 async def embeddings(request: web.Request) -> web.Response:
@@ -38,7 +36,7 @@ async def embeddings(request: web.Request) -> web.Response:
         request.app[REGISTRY], model_id, Embed(inputs=inputs_of(body.input, "input"))
     )
     assert isinstance(result, Vectors)
-    vectors = [shortened(np.frombuffer(raw, "<f4"), body.dimensions) for raw in result.vectors]
+    vectors = read_vectors(result, body.dimensions)
     is_base64 = body.encoding_format == "base64"
     items = [
         EmbeddingItem(
@@ -98,21 +96,6 @@ async def rerank(request: web.Request) -> web.Response:
     ]
     usage = _counts(result.n_tokens)
     return json_reply(RerankDocument(results=ranked, model=body.model or model_id, usage=usage))
-
-
-def shortened(vector: Vector, dimensions: int | None) -> Vector:
-    """The first `dimensions` numbers, of length 1 again, as OpenAI does it."""
-    if dimensions is None:
-        return vector
-    if dimensions > len(vector):
-        raise InvalidRequestError(
-            f"field 'dimensions': the model's vectors have {len(vector)} numbers, "
-            f"{dimensions} were asked for",
-            param="dimensions",
-        )
-    head = vector[:dimensions].astype(np.float64)
-    length = float(np.linalg.norm(head))
-    return (head / length if length > 0 else head).astype("<f4")
 
 
 def _counts(n_tokens: int) -> InputCounts:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from server.api.completions.schema import MixedText, ModelName, Prompt, prompt_list
+from server.api.schema_prompts import MixedText, ModelName, Prompt, prompt_list
 from server.api.schema_sampling import LogprobCount, SamplingFields
 from server.job import InfillExtra, InfillPrompt, Job, TextPrompt
 

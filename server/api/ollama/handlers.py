@@ -4,12 +4,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 from aiohttp import web
 
 from server.access import is_admin, require_admin
 from server.api.begin import begin_generation
-from server.api.embeddings.handlers import shortened
 from server.api.model_documents import template_of
 from server.api.ollama.documents import (
     OllamaLines,
@@ -30,6 +28,7 @@ from server.api.ollama.schema import (
     Using,
 )
 from server.api.streaming import stream_answer
+from server.api.vectors import read_vectors
 from server.errors import InvalidRequestError
 from server.job import Job
 from server.keys import CALLER, REGISTRY
@@ -68,7 +67,7 @@ async def embed(request: web.Request) -> web.Response:
     with _keeping(request, entry, body):
         result = await ask(request.app[REGISTRY], entry.id, Embed(inputs=inputs))
     assert isinstance(result, Vectors)
-    vectors = [shortened(np.frombuffer(raw, "<f4"), body.dimensions) for raw in result.vectors]
+    vectors = read_vectors(result, body.dimensions)
     return json_reply(
         OllamaVectors(
             model=body.model,

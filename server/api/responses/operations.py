@@ -4,6 +4,7 @@ from typing import Final
 
 from server.api.operation import BODY, BUSY, MODEL, Operation
 from server.api.responses import schema
+from server.api.schema_replies import InputTokens
 
 _ERRORS = (*MODEL, *BODY, *BUSY, 409)
 _CREATE = Operation(
@@ -20,7 +21,7 @@ _COUNT = Operation(
     summary="The tokens that a response would begin with; nothing is generated",
     body=schema.InputTokensBody,
     needs_body=True,
-    reply=schema.InputTokens,
+    reply=InputTokens,
     errors=_ERRORS,
 )
 

@@ -170,13 +170,6 @@ class ResponsesBody(ResponsesInput, frozen=True, kw_only=True):
     stream: bool | None = None
 
 
-class InputTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of POST /v1/responses/input_tokens."""
-
-    object: Literal["response.input_tokens"] = "response.input_tokens"
-    input_tokens: Count
-
-
 class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Token counts; those that came from a cache and those of thoughts are in the totals."""
 
