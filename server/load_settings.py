@@ -73,7 +73,9 @@ class LoraChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return 1.0 if self.scale is None else self.scale
 
 
-class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LoadSettings(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """The body of a load. None is the engine's default, which fits the model and the machine.
 
     The first six are the API reference's, the others llama-server's in the same words. `f16_kv` is

@@ -1,9 +1,10 @@
 """JSON in and out: bodies into typed structs, with errors that name the field, and replies."""
 
+import difflib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 # msgspec ends its messages with the place, as in " - at `$.messages[0].role`".
 _PLACE = re.compile(r" - at `(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+_UNKNOWN = re.compile(r"contains unknown field `(?P<name>.*)`$", re.DOTALL)
+_SHOWN_CHARACTERS = 64
 # A step of a path, such as "messages" or "[...]".
 _STEP = re.compile(r"\w+|\[[^\]]*\]")
 
@@ -93,27 +96,52 @@ def _wrong_field(message: str, kind: type) -> InvalidRequestError:
     if missing := _MISSING.search(text):
         param = f"{param}.{missing['name']}" if param else missing["name"]
         return InvalidRequestError(f"field '{param}' is required", param=param)
+    if unknown := _UNKNOWN.search(text):
+        return _unknown_field(param, unknown["name"][:_SHOWN_CHARACTERS], kind)
     if text.startswith("Invalid enum value") and (choices := choices_at(kind, param)):
         text = f"{text}, expected one of {', '.join(map(repr, choices))}"
     where = f"field '{param}': " if param else "the body: "
     return InvalidRequestError(where + text[:1].lower() + text[1:], param=param or None)
 
 
-@cache
+def _unknown_field(path: str, name: str, kind: type) -> InvalidRequestError:
+    """Of a struct that forbids them: one that is dropped would look as if it had been applied."""
+    param = f"{path}.{name}" if path else name
+    nearest = difflib.get_close_matches(name, fields_at(kind, path), 1, cutoff=0.0)
+    hint = f"; the nearest known field is '{nearest[0]}'" if nearest else ""
+    return InvalidRequestError(f"field '{param}' is not known{hint}", param=param)
+
+
+# Bounded: paths have the numbers of a client's list elements.
+@lru_cache(maxsize=256)
 def choices_at(kind: type, path: str) -> tuple[str, ...]:
     """The words at `path`, such as "messages[...].role", of a document of type `kind`; () where it
     leads to something else.
     """
-    types: Iterable[inspect.Type] = [inspect.type_info(kind)]
-    for step in _STEP.findall(path):
-        types = [inner for outer in _flat(types) for inner in _inside(outer, step)]
     found = [
         value
-        for leaf in _flat(types)
+        for leaf in _types_at(kind, path)
         if isinstance(leaf, inspect.LiteralType)
         for value in leaf.values
     ]
     return tuple(dict.fromkeys(map(str, found)))
+
+
+def fields_at(kind: type, path: str) -> tuple[str, ...]:
+    """The fields of the object at `path` of a document of type `kind`; () where there is none."""
+    return tuple(
+        field.encode_name
+        for leaf in _types_at(kind, path)
+        if isinstance(leaf, inspect.StructType)
+        for field in leaf.fields
+    )
+
+
+def _types_at(kind: type, path: str) -> Iterator[inspect.Type]:
+    types: Iterable[inspect.Type] = [inspect.type_info(kind)]
+    for step in _STEP.findall(path):
+        types = [inner for outer in _flat(types) for inner in _inside(outer, step)]
+    return _flat(types)
 
 
 def _flat(types: Iterable[inspect.Type]) -> Iterator[inspect.Type]:

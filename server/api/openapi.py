@@ -73,7 +73,7 @@ def describe(routes: tuple[tuple[str, str], ...]) -> dict[str, Any]:
             "title": "llamabind server",
             "version": __version__,
             "description": "Chat with GGUF models, and manage them. Fields that a request does "
-            "not know are ignored; null is as good as absent.",
+            "not know are ignored, except in a load; null is as good as absent.",
         },
         "paths": paths,
         "components": {
