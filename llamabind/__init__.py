@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llamabind.aio import AsyncLLM
     from llamabind.answers import Answer, Generation, StreamPiece
     from llamabind.batch import Batch
-    from llamabind.chat_template import ChatTemplate, OutputParser, ParsedMessage, RenderedPrompt
+    from llamabind.chat.template import ChatTemplate, OutputParser, ParsedMessage, RenderedPrompt
     from llamabind.context import Context
     from llamabind.context_params import ContextParams
     from llamabind.embedding_config import EmbeddingConfig
@@ -53,7 +53,7 @@ _HOMES = {
     "Answer": "answers",
     "AsyncLLM": "aio",
     "Batch": "batch",
-    "ChatTemplate": "chat_template",
+    "ChatTemplate": "chat.template",
     "Context": "context",
     "ContextParams": "context_params",
     "EmbeddingConfig": "embedding_config",
@@ -74,10 +74,10 @@ _HOMES = {
     "MemoryEstimate": "memory_estimate",
     "Model": "model",
     "ModelParams": "model_params",
-    "OutputParser": "chat_template",
-    "ParsedMessage": "chat_template",
+    "OutputParser": "chat.template",
+    "ParsedMessage": "chat.template",
     "Projector": "projector",
-    "RenderedPrompt": "chat_template",
+    "RenderedPrompt": "chat.template",
     "RequestOutput": "request",
     "RopeConfig": "rope_config",
     "Sampler": "sampler",

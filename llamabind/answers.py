@@ -10,7 +10,7 @@ from llamabind.request import FinishReason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llamabind.output_parser import OutputParser, ToolCall, ToolCallDelta
+    from llamabind.chat.output_parser import OutputParser, ToolCall, ToolCallDelta
     from llamabind.request import RequestOutput, Timings, TokenLogprob, Usage
 
 

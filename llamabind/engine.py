@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from llamabind.batch import Batch
-from llamabind.chat_template import ChatTemplate
+from llamabind.chat.template import ChatTemplate
 from llamabind.checks import check_float
 from llamabind.closing import Closing
 from llamabind.compute_threads import ComputeThreads

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llamabind.answers import Generation
-    from llamabind.chat_template import ChatTemplate
+    from llamabind.chat.template import ChatTemplate
     from llamabind.embedding_config import EmbeddingConfig
     from llamabind.engine_config import EngineConfig
     from llamabind.engine_shape import EngineStats

@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from llamabind.chat.control_tokens import SpecialTextGuard
+from llamabind.chat.media_markers import mark_media, split_at_marks
 from llamabind.checks import check_int
 from llamabind.errors import ChatTemplateError, InvalidParameterError, PromptTooLongError
 from llamabind.generation_options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
 from llamabind.media import lay_out
-from llamabind.media_marks import mark_media, split_at_marks
 from llamabind.request import GenerationRequest
 from llamabind.sampling_params import RANDOM_SEED, SamplingParams
 from llamabind.schema_check import check_schema
 from llamabind.schema_mend import completed
-from llamabind.special_text import SpecialTextGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from llamabind.chat_template import ChatTemplate, RenderedPrompt
+    from llamabind.chat.output_parser import OutputParser
+    from llamabind.chat.template import ChatTemplate, RenderedPrompt
     from llamabind.media import EncodedMedium, Medium
-    from llamabind.output_parser import OutputParser
     from llamabind.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]

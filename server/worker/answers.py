@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 from msgspec.structs import astuple
 
 from llamabind import FinishReason, GenerationRequest, RequestOutput
-from llamabind.output_parser import MessageDelta
+from llamabind.chat.output_parser import MessageDelta
 from llamabind.prompting import PromptRequests
 from llamabind.request import ErrorCode, TokenLogprob
 from llamabind.request import PromptProgress as EngineProgress

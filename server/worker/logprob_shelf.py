@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from llamabind.chat.output_parser import MessageDelta
 from llamabind.detokenizer import Detokenizer
-from llamabind.output_parser import MessageDelta
 from server.protocol import LogprobEntry
 
 

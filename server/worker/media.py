@@ -6,9 +6,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from llamabind.chat.media_markers import is_medium
 from llamabind.errors import InvalidParameterError, PromptTooLongError
 from llamabind.media import EncodedMedium
-from llamabind.media_marks import is_medium
 
 if TYPE_CHECKING:
     from llamabind import Projector

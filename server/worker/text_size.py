@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from llamabind.media_marks import is_medium
+from llamabind.chat.media_markers import is_medium
 from server.job import ChatPrompt, InfillPrompt, Job
 from server.protocol import Ask, Submit
 from server.tasks import Detokenize, Embed, Rank, Render, Task, Tokenize

@@ -5,9 +5,9 @@ import json
 import pytest
 from chat_samples import TOOLS, USER, template_text
 
-from llamabind.chat_template import ChatTemplate, RenderedPrompt
+from llamabind.chat.output_parser import MessageDelta, OutputParser, ParsedMessage, ToolCall
+from llamabind.chat.template import ChatTemplate, RenderedPrompt
 from llamabind.errors import ChatTemplateError, HandleClosedError
-from llamabind.output_parser import MessageDelta, OutputParser, ParsedMessage, ToolCall
 
 pytestmark = pytest.mark.native
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from chat_samples import CALL, CONVERSATION, TOOLS, USER, template_text, templates
 
-from llamabind.chat_template import ChatTemplate
+from llamabind.chat.template import ChatTemplate
 from llamabind.errors import (
     ChatTemplateError,
     HandleClosedError,

@@ -11,7 +11,7 @@ from random_bert import write_random_bert
 from random_gpt2 import N_CTX_TRAIN, write_random_gpt2
 
 from llamabind.batch import Batch
-from llamabind.chat_template import ChatTemplate
+from llamabind.chat.template import ChatTemplate
 from llamabind.context import Context
 from llamabind.context_params import ContextParams
 from llamabind.embedding_engine import load_embedding_engine

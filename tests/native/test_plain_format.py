@@ -3,9 +3,9 @@
 import pytest
 from chat_samples import TOOLS, USER, template_text, templates
 
-from llamabind.chat_template import ChatTemplate, RenderedPrompt
+from llamabind.chat.output_parser import MessageDelta, OutputParser, is_plain
+from llamabind.chat.template import ChatTemplate, RenderedPrompt
 from llamabind.errors import LlamaError
-from llamabind.output_parser import MessageDelta, OutputParser, is_plain
 
 pytestmark = pytest.mark.native
 

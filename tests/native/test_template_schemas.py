@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from chat_samples import TOOLS, USER, template_text, templates
 
-from llamabind.chat_template import ChatTemplate, RenderedPrompt
+from llamabind.chat.template import ChatTemplate, RenderedPrompt
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.model import Model
 from llamabind.model_params import ModelParams

@@ -8,9 +8,9 @@ import pytest
 from chat_samples import ORDER, ORDER_TOOL, TOOLS, USER, calls, template_text, templates
 from test_chat_output import check_every_way
 
-from llamabind.chat_template import ChatTemplate, RenderedPrompt
+from llamabind.chat.output_parser import OutputParser
+from llamabind.chat.template import ChatTemplate, RenderedPrompt
 from llamabind.errors import InvalidParameterError
-from llamabind.output_parser import OutputParser
 
 pytestmark = pytest.mark.native
 

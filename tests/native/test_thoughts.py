@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from chat_samples import TOOLS, USER, template_text
 
-from llamabind.chat_template import ChatTemplate
+from llamabind.chat.template import ChatTemplate
 from llamabind.errors import GrammarError
 from llamabind.model import Model
 from llamabind.model_params import ModelParams

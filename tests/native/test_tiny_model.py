@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from llamabind.chat_template import ParsedMessage
+from llamabind.chat.template import ParsedMessage
 from llamabind.engine import Engine, load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput

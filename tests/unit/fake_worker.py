@@ -26,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from llamabind.chat.output_parser import MessageDelta, ToolCallDelta
 from llamabind.errors import (
     InvalidParameterError,
     ModelLoadError,
@@ -34,7 +35,6 @@ from llamabind.errors import (
     StateError,
     TemplateRefusedError,
 )
-from llamabind.output_parser import MessageDelta, ToolCallDelta
 from llamabind.prompting import PromptRequests
 from llamabind.request import (
     FinishReason,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llamabind.forced_call import with_ended_thought, without_talk
+from llamabind.chat.grammar_fixes import with_ended_thought, without_talk
 
 
 @pytest.mark.parametrize(

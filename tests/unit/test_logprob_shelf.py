@@ -1,6 +1,6 @@
 """Log-probabilities come with the text of their tokens, and say whether it is content."""
 
-from llamabind.output_parser import MessageDelta, ToolCallDelta
+from llamabind.chat.output_parser import MessageDelta, ToolCallDelta
 from server.protocol import LogprobEntry
 from server.worker.logprob_shelf import LogprobShelf
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from llamabind.chat.media_markers import mark_media, split_at_marks
 from llamabind.errors import InvalidParameterError
 from llamabind.media import EncodedMedium, MediaVectors
-from llamabind.media_marks import mark_media, split_at_marks
 
 CAT, DOG = (
     EncodedMedium(digest, (MediaVectors(np.zeros((2, 4), np.float32)),))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llamabind.special_text import SpecialTextGuard
+from llamabind.chat.control_tokens import SpecialTextGuard
 
 TOKENS = ("<|im_end|>", "<s>", "<|a|>", "|>b<|", "x")
 

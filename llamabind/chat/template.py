@@ -9,15 +9,15 @@ from llamabind import backend
 from llamabind._capi import shim
 from llamabind._capi.shim import ChatHandle, TextHandle, lb_status
 from llamabind._capi.shim_text import last_error, take_text
+from llamabind.chat.grammar_fixes import with_any_call_id, with_ended_thought, without_talk
+from llamabind.chat.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.errors import (
     ChatTemplateError,
     InvalidParameterError,
     LlamaError,
     TemplateRefusedError,
 )
-from llamabind.forced_call import with_any_call_id, with_ended_thought, without_talk
 from llamabind.handle import Handle
-from llamabind.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.sampling_params import GrammarTrigger
 from llamabind.schema_errors import conversion_error
 from llamabind.schema_mend import mended
