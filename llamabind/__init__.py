@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llamabind.aio import AsyncLLM
     from llamabind.answers import Answer, Generation, StreamPiece
-    from llamabind.batch import Batch
     from llamabind.chat.template import ChatTemplate, OutputParser, ParsedMessage, RenderedPrompt
-    from llamabind.context import Context
-    from llamabind.context_params import ContextParams
+    from llamabind.context.batch import Batch
+    from llamabind.context.context import Context
+    from llamabind.context.params import ContextParams
+    from llamabind.context.rope_config import RopeConfig
     from llamabind.embedding_config import EmbeddingConfig
     from llamabind.embedding_engine import EmbeddingEngine, load_embedding_engine
     from llamabind.engine import Engine, load_engine
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
         Timings,
         Usage,
     )
-    from llamabind.rope_config import RopeConfig
     from llamabind.sampler import Sampler
     from llamabind.sampling_params import SamplingParams
     from llamabind.text_stream import TextStream
@@ -52,10 +52,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "Answer": "answers",
     "AsyncLLM": "aio",
-    "Batch": "batch",
+    "Batch": "context.batch",
     "ChatTemplate": "chat.template",
-    "Context": "context",
-    "ContextParams": "context_params",
+    "Context": "context.context",
+    "ContextParams": "context.params",
     "EmbeddingConfig": "embedding_config",
     "EmbeddingEngine": "embedding_engine",
     "Engine": "engine",
@@ -79,7 +79,7 @@ _HOMES = {
     "Projector": "projector",
     "RenderedPrompt": "chat.template",
     "RequestOutput": "request",
-    "RopeConfig": "rope_config",
+    "RopeConfig": "context.rope_config",
     "Sampler": "sampler",
     "SamplingParams": "sampling_params",
     "StreamPiece": "answers",

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from llamabind.checks import INT32_MAX, check_bool, check_choice, check_int
-from llamabind.context_params import (
+from llamabind.context.params import (
     FLASH_ATTN_MODES,
     KV_CACHE_TYPES,
     MAX_SEQUENCES,
     POOLING_TYPES,
     ContextParams,
 )
+from llamabind.context.rope_config import RopeConfig
 from llamabind.cpus import MAX_THREADS, usable_cores
 from llamabind.engine_config import DEFAULT_MAX_CTX
-from llamabind.rope_config import RopeConfig
 
 # llama.cpp's own default of n_ubatch.
 _SMALL_UBATCH: Final = 512

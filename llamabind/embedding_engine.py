@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llamabind.closing import Closing
-from llamabind.compute_threads import ComputeThreads
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
+from llamabind.context.compute_threads import ComputeThreads
+from llamabind.context.context import Context
+from llamabind.context.memory_report import MemoryReport
+from llamabind.context.params import ContextParams
 from llamabind.cpus import usable_cores
 from llamabind.embedding_config import EmbeddingConfig, EmbeddingTraits
 from llamabind.embedding_queue import EmbeddingRequest
@@ -19,7 +20,6 @@ from llamabind.embedding_runner import EmbeddingRunner
 from llamabind.embedding_thread import EmbeddingThread
 from llamabind.errors import InvalidParameterError
 from llamabind.gate import Gate
-from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
 from llamabind.rerank_prompt import RerankPrompt
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llamabind.batch import Batch
+from llamabind.context.batch import Batch
 from llamabind.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from llamabind.compute_threads import ComputeThreads
-    from llamabind.context import Context
+    from llamabind.context.compute_threads import ComputeThreads
+    from llamabind.context.context import Context
     from llamabind.embedding_queue import EmbeddingChunk
 
 

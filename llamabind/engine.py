@@ -8,12 +8,13 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from llamabind.batch import Batch
 from llamabind.chat.template import ChatTemplate
 from llamabind.checks import check_float
 from llamabind.closing import Closing
-from llamabind.compute_threads import ComputeThreads
-from llamabind.context import Context
+from llamabind.context.batch import Batch
+from llamabind.context.compute_threads import ComputeThreads
+from llamabind.context.context import Context
+from llamabind.context.memory_report import MemoryReport
 from llamabind.cpus import usable_cores
 from llamabind.engine_config import EngineConfig
 from llamabind.engine_core import EngineCore
@@ -21,7 +22,6 @@ from llamabind.engine_shape import EngineShape
 from llamabind.errors import InvalidParameterError, LlamaError, ModelLoadError
 from llamabind.host_cache import StateSize
 from llamabind.lora import LoraAdapter
-from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
 from llamabind.model_draft import ModelDrafter
 from llamabind.positions import newest_position
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from llamabind.context_params import ContextParams
+    from llamabind.context.params import ContextParams
     from llamabind.model_params import ModelParams
     from llamabind.speculation import Speculation
 

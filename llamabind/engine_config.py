@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llamabind.checks import INT32_MAX, check_bool, check_choice, check_float, check_int
-from llamabind.context_params import (
+from llamabind.context.params import (
     FLASH_ATTN_MODES,
     KV_CACHE_TYPES,
     MAX_SEQUENCES,
     ContextParams,
 )
+from llamabind.context.rope_config import RopeConfig
 from llamabind.cpus import MAX_THREADS, usable_cores
 from llamabind.errors import InvalidParameterError
 from llamabind.host_memory import host_memory
-from llamabind.rope_config import RopeConfig
 
 SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft")
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from llamabind.context import Context
+from llamabind.context.context import Context
+from llamabind.context.memory_report import MemoryReport
 from llamabind.embedding_config import EmbeddingConfig
 from llamabind.embedding_engine import embedding_traits
 from llamabind.engine import make_context
 from llamabind.engine_config import EngineConfig
-from llamabind.memory_report import MemoryReport
 from llamabind.model import Model
 from llamabind.model_params import ModelParams
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llamabind.context_params import ContextParams
+    from llamabind.context.params import ContextParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llamabind.batch import Batch
+from llamabind.context.batch import Batch
 from llamabind.errors import DecodeError
 from llamabind.host_cache import HostCache, StateSize
 from llamabind.sequence_memory import SequenceMemory
@@ -17,8 +17,8 @@ from llamabind.slots import SlotPool
 from llamabind.step_cost import StepCost
 
 if TYPE_CHECKING:
-    from llamabind.compute_threads import ComputeThreads
-    from llamabind.context import Context
+    from llamabind.context.compute_threads import ComputeThreads
+    from llamabind.context.context import Context
     from llamabind.sequence import Sequence
     from llamabind.slot import Slot
 

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llamabind.batch import Batch
+from llamabind.context.batch import Batch
+from llamabind.context.vector_batch import VectorBatch
 from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.logprobs import top_logprobs
 from llamabind.sampled import SampledRun, SampledToken
 from llamabind.sampler import Sampler, sample_many
 from llamabind.sequence_memory import SequenceMemory
 from llamabind.step import StepResult
-from llamabind.vector_batch import VectorBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from llamabind.compute_threads import ComputeThreads
-    from llamabind.context import Context
+    from llamabind.context.compute_threads import ComputeThreads
+    from llamabind.context.context import Context
     from llamabind.media import Medium
     from llamabind.memory_ops import MemoryOp
     from llamabind.model import Model

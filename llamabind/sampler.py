@@ -13,7 +13,7 @@ from llamabind.sampler_chain import build_chain, n_best
 from llamabind.sampling_params import GrammarTrigger, SamplingParams
 
 if TYPE_CHECKING:
-    from llamabind.context import Context
+    from llamabind.context.context import Context
     from llamabind.model import Model
 
 _MIN_HISTORY = 4096

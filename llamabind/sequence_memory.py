@@ -20,9 +20,9 @@ from llamabind.memory_ops import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from llamabind.context import Context
+    from llamabind.context.context import Context
+    from llamabind.context.saved_state import SavedState
     from llamabind.memory_ops import MemoryOp
-    from llamabind.saved_state import SavedState
 
 logger = logging.getLogger(__name__)
 

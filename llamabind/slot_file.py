@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from llamabind.context.saved_state import SavedState
 from llamabind.errors import StateError
-from llamabind.saved_state import SavedState
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from llamabind.batch import Batch
-from llamabind.compute_threads import ComputeThreads
-from llamabind.context import Context
+from llamabind.context.batch import Batch
+from llamabind.context.compute_threads import ComputeThreads
+from llamabind.context.context import Context
 from llamabind.cpus import usable_cores
 from llamabind.draft_vocabulary import check_draft_vocabulary
 from llamabind.errors import InvalidParameterError

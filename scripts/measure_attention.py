@@ -14,7 +14,7 @@ from make_random_model import random_model
 from measure_layouts import N_STREAMS, REPEATS, Bench, Chunk, open_bench
 
 from llamabind import Model
-from llamabind.context_create import ATTENTION_VARIABLE
+from llamabind.context.creation import ATTENTION_VARIABLE
 
 N_SHARED = 1250
 N_OWN = 400

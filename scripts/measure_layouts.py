@@ -17,7 +17,7 @@ from pathlib import Path
 from make_random_model import random_model
 
 from llamabind import Batch, Context, ContextParams, Model
-from llamabind.compute_threads import ComputeThreads
+from llamabind.context.compute_threads import ComputeThreads
 
 N_STREAMS = 16
 N_PROMPT = 100

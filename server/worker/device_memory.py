@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llamabind.backend import devices
-from llamabind.device_fit import FIT_MARGIN
+from llamabind.context.device_fit import FIT_MARGIN
+from llamabind.context.memory_report import MemoryReport, MemoryUse
 from llamabind.host_memory import host_memory
-from llamabind.memory_report import MemoryReport, MemoryUse
 from server.protocol import DeviceMemory, LoadFiles
 
 HOST = "CPU"

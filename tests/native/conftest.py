@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from random_gguf import write_random_llama, write_random_lora
 
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
+from llamabind.context.context import Context
+from llamabind.context.params import ContextParams
 from llamabind.model import Model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))

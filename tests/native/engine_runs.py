@@ -10,9 +10,9 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from llamabind.batch import Batch
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
+from llamabind.context.batch import Batch
+from llamabind.context.context import Context
+from llamabind.context.params import ContextParams
 from llamabind.engine import Engine, load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.model import Model

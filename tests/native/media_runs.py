@@ -7,8 +7,8 @@ import numpy as np
 from llamabind._capi import mtmd
 from llamabind._capi.handles import BitmapPtr
 from llamabind._capi.mtmd_structs import mtmd_input_text
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
+from llamabind.context.context import Context
+from llamabind.context.params import ContextParams
 from llamabind.model import Model
 from llamabind.projector import Projector
 

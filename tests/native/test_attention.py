@@ -14,10 +14,10 @@ from random_architectures import write_random_architecture
 from random_gguf import LlamaShape, write_random_llama
 
 from llamabind._capi import llama, shim
-from llamabind.batch import Batch
-from llamabind.context import Context
-from llamabind.context_create import ATTENTION_VARIABLE
-from llamabind.context_params import ContextParams
+from llamabind.context.batch import Batch
+from llamabind.context.context import Context
+from llamabind.context.creation import ATTENTION_VARIABLE
+from llamabind.context.params import ContextParams
 from llamabind.model import Model
 
 

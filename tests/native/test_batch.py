@@ -2,7 +2,7 @@
 
 import pytest
 
-from llamabind.batch import Batch
+from llamabind.context.batch import Batch
 from llamabind.errors import HandleClosedError, InvalidParameterError
 
 pytestmark = pytest.mark.native

@@ -5,9 +5,10 @@ import ctypes
 import numpy as np
 import pytest
 
-from llamabind.batch import Batch
-from llamabind.context import Context, decode_error
-from llamabind.context_params import ContextParams
+from llamabind.context.batch import Batch
+from llamabind.context.context import Context, decode_error
+from llamabind.context.params import ContextParams
+from llamabind.context.saved_state import SavedState
 from llamabind.errors import (
     ContextCreateError,
     DecodeAbortedError,
@@ -19,7 +20,6 @@ from llamabind.errors import (
 )
 from llamabind.model import Model
 from llamabind.model_params import ModelParams
-from llamabind.saved_state import SavedState
 
 pytestmark = pytest.mark.native
 

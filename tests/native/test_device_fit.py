@@ -5,8 +5,8 @@ import re
 import pytest
 
 from llamabind.backend import buffer_types, devices
-from llamabind.context_params import ContextParams
-from llamabind.device_fit import fit_devices
+from llamabind.context.device_fit import fit_devices
+from llamabind.context.params import ContextParams
 from llamabind.errors import InvalidParameterError, ModelLoadError
 from llamabind.model import Model
 from llamabind.model_params import ModelParams

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from random_bert import BertShape, write_random_bert
 
+from llamabind.context.thread_tuner import ThreadTuner
 from llamabind.embedding_config import EmbeddingConfig
 from llamabind.embedding_engine import EmbeddingEngine, load_embedding_engine, normalized
 from llamabind.errors import (
@@ -20,7 +21,6 @@ from llamabind.errors import (
     ModelLoadError,
 )
 from llamabind.model import Model
-from llamabind.thread_tuner import ThreadTuner
 
 pytestmark = pytest.mark.native
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from engine_runs import ENDLESS, assert_same, make_request, run, tiny_engine, tokens_of
 
-from llamabind.context import Context
+from llamabind.context.context import Context
 from llamabind.engine import DEBUG_VARIABLE, Engine
 from llamabind.engine_config import EngineConfig
 from llamabind.llm import LLM

@@ -10,10 +10,10 @@ from engine_runs import make_request, run, tokens_of
 from random_bert import write_random_bert
 from random_gpt2 import N_CTX_TRAIN, write_random_gpt2
 
-from llamabind.batch import Batch
 from llamabind.chat.template import ChatTemplate
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
+from llamabind.context.batch import Batch
+from llamabind.context.context import Context
+from llamabind.context.params import ContextParams
 from llamabind.embedding_engine import load_embedding_engine
 from llamabind.engine import load_engine
 from llamabind.engine_config import EngineConfig

@@ -5,9 +5,9 @@ import warnings
 
 import pytest
 
-from llamabind.batch import Batch
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
+from llamabind.context.batch import Batch
+from llamabind.context.context import Context
+from llamabind.context.params import ContextParams
 from llamabind.errors import HandleClosedError
 from llamabind.lora import LoraAdapter
 from llamabind.model import Model

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from random_gguf import LlamaShape, write_random_lora
 
-from llamabind.batch import Batch
-from llamabind.context import Context
+from llamabind.context.batch import Batch
+from llamabind.context.context import Context
 from llamabind.errors import AdapterError, HandleClosedError, InvalidParameterError
 from llamabind.lora import LoraAdapter
 from llamabind.model import Model

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from random_architectures import write_random_architecture
 
-from llamabind.batch import Batch
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
+from llamabind.context.batch import Batch
+from llamabind.context.context import Context
+from llamabind.context.params import ContextParams
+from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine import Engine, load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.errors import InvalidBatchError, InvalidParameterError
@@ -19,7 +20,6 @@ from llamabind.media import EncodedMedium, MediaVectors, lay_out
 from llamabind.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams
-from llamabind.vector_batch import VectorBatch
 
 pytestmark = pytest.mark.native
 

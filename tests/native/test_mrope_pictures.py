@@ -17,10 +17,11 @@ from random_whisper import write_random_whisper
 
 from llamabind._capi import mtmd
 from llamabind._capi.handles import BitmapPtr
-from llamabind.batch import Batch
 from llamabind.checkpoints import TAIL
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
+from llamabind.context.batch import Batch
+from llamabind.context.context import Context
+from llamabind.context.params import ContextParams
+from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine import Engine, load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.errors import InvalidBatchError, InvalidParameterError
@@ -30,7 +31,6 @@ from llamabind.positions import count_positions
 from llamabind.projector import Projector
 from llamabind.request import GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams
-from llamabind.vector_batch import VectorBatch
 
 pytestmark = pytest.mark.native
 

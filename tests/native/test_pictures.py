@@ -10,9 +10,10 @@ from random_clip import N_IMAGE_TOKENS, write_random_clip
 
 from llamabind._capi import mtmd
 from llamabind._capi.handles import BitmapPtr
-from llamabind.batch import Batch
-from llamabind.context import Context
-from llamabind.context_params import ContextParams
+from llamabind.context.batch import Batch
+from llamabind.context.context import Context
+from llamabind.context.params import ContextParams
+from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine import Engine
 from llamabind.errors import InvalidBatchError, InvalidParameterError
 from llamabind.logprobs import top_logprobs
@@ -20,7 +21,6 @@ from llamabind.media import EncodedMedium, MediaVectors, lay_out
 from llamabind.model import Model
 from llamabind.projector import Projector
 from llamabind.request import GenerationRequest
-from llamabind.vector_batch import VectorBatch
 
 pytestmark = pytest.mark.native
 

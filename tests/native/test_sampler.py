@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from llamabind.batch import Batch
-from llamabind.context import Context
+from llamabind.context.batch import Batch
+from llamabind.context.context import Context
 from llamabind.errors import GrammarError, InvalidParameterError, TokenizeError
 from llamabind.model import Model
 from llamabind.sampler import Sampler, sample_many

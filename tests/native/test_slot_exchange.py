@@ -4,10 +4,10 @@ import pytest
 from engine_runs import make_request, run, submit, tiny_engine
 from random_architectures import write_random_architecture
 
+from llamabind.context.rope_config import RopeConfig
 from llamabind.engine import load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
-from llamabind.rope_config import RopeConfig
 from llamabind.slot_exchange import SlotExchange
 from llamabind.slot_file import SlotContent, read_slot_file, write_slot_file
 

@@ -11,7 +11,7 @@ from random_architectures import write_random_architecture
 from random_gguf import LlamaShape, write_random_llama, write_random_lora
 
 from llamabind import Batch, estimate_memory, load_engine
-from llamabind.context_params import KV_CACHE_TYPES
+from llamabind.context.params import KV_CACHE_TYPES
 from llamabind.errors import (
     AdapterError,
     ChatTemplateError,

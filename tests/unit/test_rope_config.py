@@ -3,9 +3,9 @@
 import pytest
 
 from llamabind._capi.types import llama_context_params
-from llamabind.context_params import ContextParams
+from llamabind.context.params import ContextParams
+from llamabind.context.rope_config import RopeConfig
 from llamabind.errors import InvalidParameterError
-from llamabind.rope_config import RopeConfig
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from gguf_files import write_gguf
 
 from llamabind import EmbeddingConfig, EngineConfig, RopeConfig
 from llamabind.checks import INT32_MAX
+from llamabind.context.memory_report import DeviceMemoryUse, MemoryReport, MemoryUse
 from llamabind.errors import InvalidParameterError
-from llamabind.memory_report import DeviceMemoryUse, MemoryReport, MemoryUse
 from server.load_settings import LoadSettings
 from server.protocol import LoadFiles
 from server.worker.device_memory import fit_margins

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from llamabind.context.saved_state import SavedState
 from llamabind.errors import StateError
-from llamabind.saved_state import SavedState
 from llamabind.slot_file import SlotContent, read_slot_file, write_slot_file
 
 KEY = bytes(range(32))

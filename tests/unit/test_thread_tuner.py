@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from llamabind.thread_tuner import ThreadTuner, thread_counts
+from llamabind.context.thread_tuner import ThreadTuner, thread_counts
 
 
 def _serve(tuner: ThreadTuner, speed: dict[int, float], n_steps: int, n_tokens: int = 1) -> dict:

@@ -9,8 +9,8 @@ from typing import Final
 
 from llamabind._capi import ggml, llama, shim, types
 from llamabind._capi.shim_text import last_error
-from llamabind.context_create import c_context_params
-from llamabind.context_params import ContextParams
+from llamabind.context.creation import c_context_params
+from llamabind.context.params import ContextParams
 from llamabind.errors import ModelLoadError
 from llamabind.load_failure import shards
 from llamabind.model_load import ModelLoad

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from llamabind._capi import llama
 from llamabind._capi.types import ContextHandle
-from llamabind.batch import Batch
 from llamabind.checks import check_float, check_int
-from llamabind.context_create import create_context
-from llamabind.context_memory import ContextMemory
-from llamabind.context_params import POOLING_TYPES, ContextParams
+from llamabind.context.batch import Batch
+from llamabind.context.creation import create_context
+from llamabind.context.memory import ContextMemory
+from llamabind.context.params import POOLING_TYPES, ContextParams
+from llamabind.context.vector_batch import VectorBatch
 from llamabind.cpus import MAX_THREADS
 from llamabind.errors import (
     AdapterError,
@@ -24,7 +25,6 @@ from llamabind.errors import (
     NoKvSlotError,
 )
 from llamabind.log import native_log
-from llamabind.vector_batch import VectorBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

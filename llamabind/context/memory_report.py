@@ -11,7 +11,7 @@ from llamabind._capi.shim_text import last_error, take_text
 from llamabind.errors import LlamaError
 
 if TYPE_CHECKING:
-    from llamabind.context import Context
+    from llamabind.context.context import Context
 
 
 class MemoryUse(msgspec.Struct, frozen=True, kw_only=True):

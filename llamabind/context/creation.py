@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from llamabind._capi import enums, llama, shim, types
-from llamabind.context_params import ContextParams
+from llamabind.context.params import ContextParams
 from llamabind.errors import ContextCreateError
 from llamabind.log import native_log
 

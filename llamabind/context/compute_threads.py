@@ -8,13 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 from llamabind._capi import ggml, llama
-from llamabind.thread_tuner import ThreadTuner
+from llamabind.context.thread_tuner import ThreadTuner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llamabind._capi.types import ThreadpoolHandle
-    from llamabind.context import Context
+    from llamabind.context.context import Context
 
 
 class ComputeThreads:

@@ -1,0 +1,1 @@
+"""A llama.cpp context: its parameters, its memory, batches, compute threads."""
