@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from llamabind.context.context import Context
     from llamabind.context.params import ContextParams
     from llamabind.context.rope_config import RopeConfig
-    from llamabind.embedding_config import EmbeddingConfig
-    from llamabind.embedding_engine import EmbeddingEngine, load_embedding_engine
+    from llamabind.embedding.config import EmbeddingConfig
+    from llamabind.embedding.engine import EmbeddingEngine, load_embedding_engine
     from llamabind.engine import Engine, load_engine
     from llamabind.engine_config import EngineConfig
     from llamabind.engine_shape import EngineShape, EngineStats
@@ -56,8 +56,8 @@ _HOMES = {
     "ChatTemplate": "chat.template",
     "Context": "context.context",
     "ContextParams": "context.params",
-    "EmbeddingConfig": "embedding_config",
-    "EmbeddingEngine": "embedding_engine",
+    "EmbeddingConfig": "embedding.config",
+    "EmbeddingEngine": "embedding.engine",
     "Engine": "engine",
     "EngineConfig": "engine_config",
     "EngineShape": "engine_shape",
@@ -89,7 +89,7 @@ _HOMES = {
     "Usage": "request",
     "estimate_memory": "memory_estimate",
     "json_schema_to_grammar": "json_schema",
-    "load_embedding_engine": "embedding_engine",
+    "load_embedding_engine": "embedding.engine",
     "load_engine": "engine",
     "read_gguf_header": "gguf_header",
 }

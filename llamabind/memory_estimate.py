@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from llamabind.context.context import Context
 from llamabind.context.memory_report import MemoryReport
-from llamabind.embedding_config import EmbeddingConfig
-from llamabind.embedding_engine import embedding_traits
+from llamabind.embedding.config import EmbeddingConfig
+from llamabind.embedding.engine import embedding_traits
 from llamabind.engine import make_context
 from llamabind.engine_config import EngineConfig
 from llamabind.model import Model

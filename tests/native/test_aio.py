@@ -10,7 +10,7 @@ from importlib import resources
 import pytest
 
 from llamabind.aio import AsyncLLM
-from llamabind.embedding_config import EmbeddingConfig
+from llamabind.embedding.config import EmbeddingConfig
 from llamabind.engine_config import EngineConfig
 from llamabind.errors import InvalidParameterError, PromptTooLongError
 from llamabind.llm import LLM

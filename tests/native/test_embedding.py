@@ -12,8 +12,8 @@ import pytest
 from random_bert import BertShape, write_random_bert
 
 from llamabind.context.thread_tuner import ThreadTuner
-from llamabind.embedding_config import EmbeddingConfig
-from llamabind.embedding_engine import EmbeddingEngine, load_embedding_engine, normalized
+from llamabind.embedding.config import EmbeddingConfig
+from llamabind.embedding.engine import EmbeddingEngine, load_embedding_engine, normalized
 from llamabind.errors import (
     EngineStoppedError,
     InputTooLongError,

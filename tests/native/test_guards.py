@@ -14,7 +14,7 @@ from llamabind.chat.template import ChatTemplate
 from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
-from llamabind.embedding_engine import load_embedding_engine
+from llamabind.embedding.engine import load_embedding_engine
 from llamabind.engine import load_engine
 from llamabind.engine_config import EngineConfig
 from llamabind.errors import ChatTemplateError, InvalidBatchError, PromptTooLongError

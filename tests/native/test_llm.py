@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from random_bert import BertShape, write_random_bert
 
-from llamabind.embedding_config import EmbeddingConfig
+from llamabind.embedding.config import EmbeddingConfig
 from llamabind.engine_config import EngineConfig
 from llamabind.errors import (
     ChatTemplateError,

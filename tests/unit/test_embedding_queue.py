@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamabind.embedding_config import EmbeddingConfig, EmbeddingShape, EmbeddingTraits
-from llamabind.embedding_queue import EmbeddingQueue, EmbeddingRequest
-from llamabind.embedding_thread import EmbeddingThread
+from llamabind.embedding.config import EmbeddingConfig, EmbeddingShape, EmbeddingTraits
+from llamabind.embedding.queue import EmbeddingQueue, EmbeddingRequest
+from llamabind.embedding.thread import EmbeddingThread
 from llamabind.errors import (
     DecodeFailedError,
     EngineStoppedError,

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from llamabind.command_thread import CommandThread, StopThread
-from llamabind.embedding_queue import EmbeddingChunk, EmbeddingQueue, EmbeddingRequest
+from llamabind.embedding.queue import EmbeddingChunk, EmbeddingQueue, EmbeddingRequest
 from llamabind.errors import (
     EngineStoppedError,
     InputTooLongError,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llamabind.command_thread import Commands
-    from llamabind.embedding_config import EmbeddingShape
+    from llamabind.embedding.config import EmbeddingShape
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from llamabind.embedding_config import EmbeddingShape
+    from llamabind.embedding.config import EmbeddingShape
 
 # How many inputs of one caller are looked at for one that fits the rest of a batch.
 _LOOK_AHEAD: Final = 32

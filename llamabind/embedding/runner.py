@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from llamabind.context.compute_threads import ComputeThreads
     from llamabind.context.context import Context
-    from llamabind.embedding_queue import EmbeddingChunk
+    from llamabind.embedding.queue import EmbeddingChunk
 
 
 class EmbeddingRunner:

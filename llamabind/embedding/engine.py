@@ -14,14 +14,14 @@ from llamabind.context.context import Context
 from llamabind.context.memory_report import MemoryReport
 from llamabind.context.params import ContextParams
 from llamabind.cpus import usable_cores
-from llamabind.embedding_config import EmbeddingConfig, EmbeddingTraits
-from llamabind.embedding_queue import EmbeddingRequest
-from llamabind.embedding_runner import EmbeddingRunner
-from llamabind.embedding_thread import EmbeddingThread
+from llamabind.embedding.config import EmbeddingConfig, EmbeddingTraits
+from llamabind.embedding.queue import EmbeddingRequest
+from llamabind.embedding.rerank_prompt import RerankPrompt
+from llamabind.embedding.runner import EmbeddingRunner
+from llamabind.embedding.thread import EmbeddingThread
 from llamabind.errors import InvalidParameterError
 from llamabind.gate import Gate
 from llamabind.model import Model
-from llamabind.rerank_prompt import RerankPrompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence

@@ -1,0 +1,1 @@
+"""Vectors and rerank scores: queue, batches and the loop that computes them."""
