@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from llamabind.context.rope_config import RopeConfig
     from llamabind.embedding.config import EmbeddingConfig
     from llamabind.embedding.engine import EmbeddingEngine, load_embedding_engine
-    from llamabind.engine import Engine, load_engine
-    from llamabind.engine_config import EngineConfig
-    from llamabind.engine_shape import EngineShape, EngineStats
-    from llamabind.engine_thread import EngineThread
+    from llamabind.engine.config import EngineConfig
+    from llamabind.engine.engine import Engine, load_engine
+    from llamabind.engine.shape import EngineShape, EngineStats
+    from llamabind.engine.thread import EngineThread
     from llamabind.errors import GgufError, LlamaError
     from llamabind.gguf_header import GgufHeader, read_gguf_header
     from llamabind.json_schema import json_schema_to_grammar
@@ -58,11 +58,11 @@ _HOMES = {
     "ContextParams": "context.params",
     "EmbeddingConfig": "embedding.config",
     "EmbeddingEngine": "embedding.engine",
-    "Engine": "engine",
-    "EngineConfig": "engine_config",
-    "EngineShape": "engine_shape",
-    "EngineStats": "engine_shape",
-    "EngineThread": "engine_thread",
+    "Engine": "engine.engine",
+    "EngineConfig": "engine.config",
+    "EngineShape": "engine.shape",
+    "EngineStats": "engine.shape",
+    "EngineThread": "engine.thread",
     "FinishReason": "request",
     "Generation": "answers",
     "GenerationRequest": "request",
@@ -90,7 +90,7 @@ _HOMES = {
     "estimate_memory": "memory_estimate",
     "json_schema_to_grammar": "json_schema",
     "load_embedding_engine": "embedding.engine",
-    "load_engine": "engine",
+    "load_engine": "engine.engine",
     "read_gguf_header": "gguf_header",
 }
 

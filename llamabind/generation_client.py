@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from llamabind.engine_thread import EngineThread
+from llamabind.engine.thread import EngineThread
 from llamabind.errors import EngineStoppedError, LlamaError
 from llamabind.gate import Gate
 from llamabind.output_router import OutputRouter, Sink
@@ -14,8 +14,8 @@ from llamabind.prompting import Conversation, Prompt, Prompter, PromptRequests
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llamabind.engine import Engine
-    from llamabind.engine_shape import EngineStats
+    from llamabind.engine.engine import Engine
+    from llamabind.engine.shape import EngineStats
     from llamabind.request import GenerationRequest
     from llamabind.sampling_params import SamplingParams
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, overload
 from llamabind.answer_batch import AnswerBatch
 from llamabind.closing import Closing
 from llamabind.embedding.engine import EmbeddingEngine
-from llamabind.engine import load_engine
+from llamabind.engine.engine import load_engine
 from llamabind.errors import GgufError, HandleClosedError, InvalidParameterError, QueueFullError
 from llamabind.generation_client import GenerationClient
 from llamabind.gguf_header import read_gguf_header
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from llamabind.answers import Generation
     from llamabind.chat.template import ChatTemplate
     from llamabind.embedding.config import EmbeddingConfig
-    from llamabind.engine_config import EngineConfig
-    from llamabind.engine_shape import EngineStats
+    from llamabind.engine.config import EngineConfig
+    from llamabind.engine.shape import EngineStats
     from llamabind.generation_options import ChatOptions, GenerateOptions, StreamOptions
     from llamabind.model_params import ModelParams
     from llamabind.prompting import PromptRequests

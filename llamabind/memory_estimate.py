@@ -9,8 +9,8 @@ from llamabind.context.context import Context
 from llamabind.context.memory_report import MemoryReport
 from llamabind.embedding.config import EmbeddingConfig
 from llamabind.embedding.engine import embedding_traits
-from llamabind.engine import make_context
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import make_context
 from llamabind.model import Model
 from llamabind.model_params import ModelParams
 

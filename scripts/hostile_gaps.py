@@ -16,8 +16,8 @@ from pathlib import Path
 from engine_runs import ENDLESS, make_request, submit
 from hostile_grammars import PATTERNS, REFUSED, TRIED
 
-from llamabind.engine import Engine, load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.sampling_params import GrammarTrigger, SamplingParams
 

@@ -21,7 +21,7 @@ import psutil
 from numpy.typing import NDArray
 
 from llamabind import Engine, EngineConfig, GenerationRequest, SamplingParams, load_engine
-from llamabind.engine import DEBUG_VARIABLE
+from llamabind.engine.engine import DEBUG_VARIABLE
 from llamabind.errors import LlamaError
 
 BUNDLED = Path(__file__).parents[1] / "llamabind" / "models" / "tiny-chat.gguf"

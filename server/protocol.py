@@ -275,7 +275,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     """A snapshot of the engine: the answer to GetStats, or with `is_report` sent unasked.
 
     `sequence_steps_total` is the sum over all steps of the sequences computed in them. The rates
-    are averages over the latest steps (llamabind.step_meter.StepRates). Drafts are
+    are averages over the latest steps (llamabind.engine.step_meter.StepRates). Drafts are
     those of speculative decoding; `accepted_per_position` counts for each position of a draft.
     """
 

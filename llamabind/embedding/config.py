@@ -15,7 +15,7 @@ from llamabind.context.params import (
 )
 from llamabind.context.rope_config import RopeConfig
 from llamabind.cpus import MAX_THREADS, usable_cores
-from llamabind.engine_config import DEFAULT_MAX_CTX
+from llamabind.engine.config import DEFAULT_MAX_CTX
 
 # llama.cpp's own default of n_ubatch.
 _SMALL_UBATCH: Final = 512

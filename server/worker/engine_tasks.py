@@ -4,8 +4,8 @@ from concurrent.futures import Future
 from functools import partial
 
 from llamabind import Engine, EngineThread
+from llamabind.engine.slot_reports import SequenceReport, SlotReport
 from llamabind.errors import InvalidParameterError
-from llamabind.slot_reports import SequenceReport, SlotReport
 from server.generation_settings import brief_settings
 from server.tasks import (
     AdapterInfo,

@@ -6,7 +6,7 @@ from llamabind import EmbeddingConfig, EngineConfig, ModelParams
 from llamabind.context.device_fit import fit_devices
 from llamabind.context.memory_report import MemoryReport
 from llamabind.cpus import usable_cpus
-from llamabind.engine_config import DEFAULT_MAX_CTX
+from llamabind.engine.config import DEFAULT_MAX_CTX
 from llamabind.errors import ModelLoadError
 from llamabind.host_memory import has_huge_pages
 from llamabind.memory_estimate import MemoryEstimate, estimate_memory

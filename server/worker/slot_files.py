@@ -4,9 +4,9 @@ import time
 from pathlib import Path
 
 from llamabind import Engine, EngineThread
+from llamabind.engine.slot_exchange import SlotExchange
+from llamabind.engine.slot_file import read_slot_file, write_slot_file
 from llamabind.errors import StateError
-from llamabind.slot_exchange import SlotExchange
-from llamabind.slot_file import read_slot_file, write_slot_file
 from server.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
 
 

@@ -13,8 +13,8 @@ import pytest
 from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
-from llamabind.engine import Engine, load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import Engine, load_engine
 from llamabind.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams

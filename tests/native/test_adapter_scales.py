@@ -3,8 +3,8 @@
 import pytest
 from engine_runs import make_request, run
 
-from llamabind.engine import load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import load_engine
 from llamabind.errors import InvalidParameterError
 
 pytestmark = pytest.mark.native

@@ -11,7 +11,7 @@ import pytest
 
 from llamabind.aio import AsyncLLM
 from llamabind.embedding.config import EmbeddingConfig
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
 from llamabind.errors import InvalidParameterError, PromptTooLongError
 from llamabind.llm import LLM
 from llamabind.request import FinishReason

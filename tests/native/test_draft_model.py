@@ -9,8 +9,8 @@ import pytest
 from engine_runs import Outputs, assert_same, make_request, run, tokens_of
 from random_gguf import write_random_llama
 
-from llamabind.engine import Engine, load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import InvalidParameterError, ModelLoadError
 from llamabind.sampling_params import SamplingParams
 from llamabind.step_cost import StepCost

@@ -20,8 +20,8 @@ from engine_runs import (
     tokens_of,
 )
 
-from llamabind.engine import Engine, load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import GrammarError, LoadCancelledError, PromptTooLongError
 from llamabind.request import FinishReason
 from llamabind.sampling_params import SamplingParams

@@ -10,8 +10,8 @@ import pytest
 from engine_runs import ENDLESS, NEAR_TIE, assert_right, raw_logprobs
 from random_architectures import ARCHITECTURES, Architecture, write_random_architecture
 
-from llamabind.engine import Engine, load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import Engine, load_engine
 from llamabind.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
 

@@ -11,8 +11,8 @@ import pytest
 from engine_runs import ENDLESS, assert_same, make_request, run, tiny_engine, tokens_of
 
 from llamabind.context.context import Context
-from llamabind.engine import DEBUG_VARIABLE, Engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import DEBUG_VARIABLE, Engine
 from llamabind.llm import LLM
 from llamabind.request import FinishReason
 from llamabind.sampling_params import SamplingParams

@@ -15,8 +15,8 @@ from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
 from llamabind.embedding.engine import load_embedding_engine
-from llamabind.engine import load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import load_engine
 from llamabind.errors import ChatTemplateError, InvalidBatchError, PromptTooLongError
 from llamabind.model import Model
 from llamabind.request import FinishReason

@@ -23,7 +23,7 @@ from hostile_grammars import PATTERNS, REFUSED, SCHEMAS, TRIED
 from shim_grammar import ShimGrammar
 
 from llamabind._capi.shim import lb_status
-from llamabind.engine import Engine
+from llamabind.engine.engine import Engine
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.json_schema import json_schema_to_grammar
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput

@@ -16,7 +16,7 @@ import pytest
 from random_bert import BertShape, write_random_bert
 
 from llamabind.embedding.config import EmbeddingConfig
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
 from llamabind.errors import (
     ChatTemplateError,
     GrammarError,
@@ -332,7 +332,7 @@ def test_an_encoder_only_embeds_and_says_so(tmp_path, vocab_dir):
 
 
 def test_an_engine_for_generating_refuses_an_encoder(tmp_path, vocab_dir):
-    from llamabind.engine import load_engine
+    from llamabind.engine.engine import load_engine
 
     path = write_random_bert(tmp_path / "bert.gguf", vocab_dir / "ggml-vocab-bert-bge.gguf")
     with pytest.raises(ModelLoadError) as caught:

@@ -22,8 +22,8 @@ from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
 from llamabind.context.vector_batch import VectorBatch
-from llamabind.engine import Engine, load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import InvalidBatchError, InvalidParameterError
 from llamabind.media import EncodedMedium, MediaVectors, lay_out
 from llamabind.model import Model

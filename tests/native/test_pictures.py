@@ -14,9 +14,9 @@ from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
 from llamabind.context.vector_batch import VectorBatch
-from llamabind.engine import Engine
+from llamabind.engine.engine import Engine
+from llamabind.engine.logprobs import top_logprobs
 from llamabind.errors import InvalidBatchError, InvalidParameterError
-from llamabind.logprobs import top_logprobs
 from llamabind.media import EncodedMedium, MediaVectors, lay_out
 from llamabind.model import Model
 from llamabind.projector import Projector

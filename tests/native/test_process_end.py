@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
 from llamabind.errors import HandleClosedError, LlamaError
 from llamabind.llm import LLM
 from llamabind.model import Model

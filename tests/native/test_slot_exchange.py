@@ -5,11 +5,11 @@ from engine_runs import make_request, run, submit, tiny_engine
 from random_architectures import write_random_architecture
 
 from llamabind.context.rope_config import RopeConfig
-from llamabind.engine import load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import load_engine
+from llamabind.engine.slot_exchange import SlotExchange
+from llamabind.engine.slot_file import SlotContent, read_slot_file, write_slot_file
 from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
-from llamabind.slot_exchange import SlotExchange
-from llamabind.slot_file import SlotContent, read_slot_file, write_slot_file
 
 pytestmark = pytest.mark.native
 

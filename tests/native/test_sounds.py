@@ -12,7 +12,7 @@ from random_whisper import N_SOUND_TOKENS, write_random_whisper
 from sound_files import flac, silent_mp3, wav
 
 from llamabind._capi import mtmd
-from llamabind.engine import Engine
+from llamabind.engine.engine import Engine
 from llamabind.errors import InvalidParameterError
 from llamabind.media import EncodedMedium, MediaVectors, lay_out
 from llamabind.projector import Projector

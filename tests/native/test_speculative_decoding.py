@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from engine_runs import assert_same, make_request, run, tokens_of
 
-from llamabind.engine import Engine, load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import Engine, load_engine
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams
 from llamabind.step_cost import StepCost

@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from llamabind.chat.template import ParsedMessage
-from llamabind.engine import Engine, load_engine
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.engine import Engine, load_engine
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams
 

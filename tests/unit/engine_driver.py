@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fake_runner import EOG, N_VOCAB, FakeRunner, FakeVocabulary, next_token
 
-from llamabind.engine_core import EngineCore
-from llamabind.engine_shape import EngineShape
+from llamabind.engine.core import EngineCore
+from llamabind.engine.shape import EngineShape
 from llamabind.host_cache import StateSize
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 from llamabind.speculation import Speculation

@@ -12,7 +12,7 @@ from fake_drafter import FakeDrafter
 from fake_runner import FakeRunner
 
 from llamabind import awaited_prefixes, checkpoints, slots, stream_slots
-from llamabind.engine_core import EngineCore
+from llamabind.engine.core import EngineCore
 from llamabind.request import ErrorCode, FinishReason, RequestOutput
 from llamabind.speculation import Speculation
 from llamabind.step import StepPlan, StepResult

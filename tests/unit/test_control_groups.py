@@ -10,7 +10,7 @@ import pytest
 from llamabind import cpus
 from llamabind.control_groups import cpu_quota
 from llamabind.cpus import usable_cores
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
 
 
 def _write(folder: Path, **files: str) -> None:

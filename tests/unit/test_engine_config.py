@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llamabind.engine_config import EngineConfig
+from llamabind.engine.config import EngineConfig
 from llamabind.errors import InvalidParameterError
 
 

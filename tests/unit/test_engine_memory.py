@@ -6,7 +6,7 @@ import pytest
 from engine_driver import expected_answer, make_engine, make_request, run, submit, tokens_of
 from fake_runner import FakeRunner
 
-from llamabind.engine_core import EngineCore
+from llamabind.engine.core import EngineCore
 
 UNCUT = {"is_cuttable": False, "cache_ram_bytes": 10_000}
 KINDS = pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import threading
 import pytest
 from fake_runner import N_VOCAB, FakeRunner, FakeVocabulary
 
-from llamabind.engine_core import EngineCore
-from llamabind.engine_shape import EngineShape
-from llamabind.engine_thread import EngineThread
+from llamabind.engine.core import EngineCore
+from llamabind.engine.shape import EngineShape
+from llamabind.engine.thread import EngineThread
 from llamabind.errors import EngineStoppedError, PromptTooLongError
 from llamabind.request import FinishReason, GenerationRequest
 

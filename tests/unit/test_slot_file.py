@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from llamabind.context.saved_state import SavedState
+from llamabind.engine.slot_file import SlotContent, read_slot_file, write_slot_file
 from llamabind.errors import StateError
-from llamabind.slot_file import SlotContent, read_slot_file, write_slot_file
 
 KEY = bytes(range(32))
 _LIMIT = 1 << 20

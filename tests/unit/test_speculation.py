@@ -6,8 +6,8 @@ import pytest
 from fake_drafter import FakeDrafter
 from fake_runner import EOG, N_VOCAB, FakeRunner, FakeVocabulary, next_token
 
-from llamabind.engine_core import EngineCore
-from llamabind.engine_shape import EngineShape
+from llamabind.engine.core import EngineCore
+from llamabind.engine.shape import EngineShape
 from llamabind.ngram_draft import NgramDrafter
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 from llamabind.speculation import Drafter, Speculation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine_driver import make_engine, make_request, run, submit
 
-from llamabind.step_meter import StepMeter, StepRates
+from llamabind.engine.step_meter import StepMeter, StepRates
 
 
 def test_a_step_that_computes_nothing_does_not_count():

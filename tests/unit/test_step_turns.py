@@ -8,7 +8,7 @@ import pytest
 from engine_driver import expected_answer, make_engine, make_request, run, submit, tokens_of
 from fake_runner import FakeRunner
 
-from llamabind.engine_core import EngineCore
+from llamabind.engine.core import EngineCore
 from llamabind.step import StepPlan
 from llamabind.step_budget import share_budget
 

@@ -14,8 +14,8 @@ from llamabind.gate import Gate
 
 if TYPE_CHECKING:
     from llamabind.command_thread import Commands
-    from llamabind.engine_core import EngineCore
-    from llamabind.engine_shape import EngineStats
+    from llamabind.engine.core import EngineCore
+    from llamabind.engine.shape import EngineStats
     from llamabind.request import GenerationRequest, RequestOutput
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,9 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from llamabind.checkpoint_slots import CheckpointSlotPool
-from llamabind.engine_shape import EngineShape, EngineStats
+from llamabind.engine.shape import EngineShape, EngineStats
+from llamabind.engine.slot_reports import report_slots
+from llamabind.engine.step_meter import StepMeter
 from llamabind.errors import (
     InvalidParameterError,
     NoKvSlotError,
@@ -18,17 +20,15 @@ from llamabind.media import text_tokens
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary
-from llamabind.slot_reports import report_slots
 from llamabind.slots import SlotPool
 from llamabind.step_budget import StepBudget
-from llamabind.step_meter import StepMeter
 from llamabind.stream_slots import StreamSlotPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llamabind.engine.slot_reports import SlotReport
     from llamabind.sampled import SampledRun
-    from llamabind.slot_reports import SlotReport
     from llamabind.speculation import Speculation
     from llamabind.step import StepPlan, StepResult
 

@@ -16,17 +16,17 @@ from llamabind.context.compute_threads import ComputeThreads
 from llamabind.context.context import Context
 from llamabind.context.memory_report import MemoryReport
 from llamabind.cpus import usable_cores
-from llamabind.engine_config import EngineConfig
-from llamabind.engine_core import EngineCore
-from llamabind.engine_shape import EngineShape
+from llamabind.engine.config import EngineConfig
+from llamabind.engine.core import EngineCore
+from llamabind.engine.runner import ModelRunner
+from llamabind.engine.shape import EngineShape
+from llamabind.engine.speculation_setup import make_speculation
 from llamabind.errors import InvalidParameterError, LlamaError, ModelLoadError
 from llamabind.host_cache import StateSize
 from llamabind.lora import LoraAdapter
 from llamabind.model import Model
 from llamabind.model_draft import ModelDrafter
 from llamabind.positions import newest_position
-from llamabind.runner import ModelRunner
-from llamabind.speculation_load import make_speculation
 from llamabind.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 
 if TYPE_CHECKING:

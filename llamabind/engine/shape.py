@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from llamabind.engine.step_meter import StepRates
 from llamabind.host_cache import StateSize
 from llamabind.speculation import SpeculationStats
 from llamabind.step_budget import LONGEST_GAP
-from llamabind.step_meter import StepRates
 
 
 @dataclass(frozen=True, slots=True)

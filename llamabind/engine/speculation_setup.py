@@ -21,8 +21,8 @@ from llamabind.speculation import Speculation
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llamabind.engine_config import EngineConfig
-    from llamabind.engine_shape import EngineShape
+    from llamabind.engine.config import EngineConfig
+    from llamabind.engine.shape import EngineShape
     from llamabind.speculation import Drafter
 
 logger = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 from llamabind._capi.stamp import LLAMA_CPP_COMMIT
+from llamabind.engine.slot_file import SlotContent
 from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
-from llamabind.slot_file import SlotContent
 
 if TYPE_CHECKING:
-    from llamabind.engine import Engine
+    from llamabind.engine.engine import Engine
     from llamabind.slot import Slot
 
 _SPARE_BYTES: Final = 1 << 20

@@ -11,8 +11,8 @@ import numpy as np
 
 from llamabind.context.batch import Batch
 from llamabind.context.vector_batch import VectorBatch
+from llamabind.engine.logprobs import top_logprobs
 from llamabind.errors import InvalidParameterError, LlamaError
-from llamabind.logprobs import top_logprobs
 from llamabind.sampled import SampledRun, SampledToken
 from llamabind.sampler import Sampler, sample_many
 from llamabind.sequence_memory import SequenceMemory

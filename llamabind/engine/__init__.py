@@ -1,0 +1,1 @@
+"""The step loop over a loaded model: schedule, decode, sample, report."""
