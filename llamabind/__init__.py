@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llamabind.aio import AsyncLLM
-    from llamabind.answers import Answer, Generation, StreamPiece
     from llamabind.chat.template import ChatTemplate, OutputParser, ParsedMessage, RenderedPrompt
     from llamabind.context.batch import Batch
     from llamabind.context.context import Context
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from llamabind.engine.shape import EngineShape, EngineStats
     from llamabind.engine.thread import EngineThread
     from llamabind.errors import GgufError, LlamaError
+    from llamabind.generation.answer import Answer, Generation, StreamPiece
+    from llamabind.generation.text_stream import TextStream
     from llamabind.gguf_header import GgufHeader, read_gguf_header
     from llamabind.json_schema import json_schema_to_grammar
     from llamabind.llm import LLM
@@ -44,13 +45,12 @@ if TYPE_CHECKING:
     )
     from llamabind.sampler import Sampler
     from llamabind.sampling_params import SamplingParams
-    from llamabind.text_stream import TextStream
     from llamabind.tokenizer import Tokenizer
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Answer": "answers",
+    "Answer": "generation.answer",
     "AsyncLLM": "aio",
     "Batch": "context.batch",
     "ChatTemplate": "chat.template",
@@ -64,7 +64,7 @@ _HOMES = {
     "EngineStats": "engine.shape",
     "EngineThread": "engine.thread",
     "FinishReason": "request",
-    "Generation": "answers",
+    "Generation": "generation.answer",
     "GenerationRequest": "request",
     "GgufError": "errors",
     "GgufHeader": "gguf_header",
@@ -82,8 +82,8 @@ _HOMES = {
     "RopeConfig": "context.rope_config",
     "Sampler": "sampler",
     "SamplingParams": "sampling_params",
-    "StreamPiece": "answers",
-    "TextStream": "text_stream",
+    "StreamPiece": "generation.answer",
+    "TextStream": "generation.text_stream",
     "Timings": "request",
     "Tokenizer": "tokenizer",
     "Usage": "request",

@@ -8,11 +8,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Self, overload
 from weakref import WeakKeyDictionary, ref
 
-from llamabind.answer_batch import AnswerBatch
-from llamabind.answers import PieceReader
 from llamabind.errors import InvalidParameterError, QueueFullError
+from llamabind.generation.answer import PieceReader
+from llamabind.generation.answer_batch import AnswerBatch
+from llamabind.generation.prompter import Conversation, Prompt, is_conversation
 from llamabind.llm import LLM, prepare_all
-from llamabind.prompting import Conversation, Prompt, is_conversation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from llamabind.answers import Generation, StreamPiece
-    from llamabind.generation_client import GenerationClient
-    from llamabind.generation_options import ChatOptions, GenerateOptions, StreamOptions
+    from llamabind.generation.answer import Generation, StreamPiece
+    from llamabind.generation.client import GenerationClient
+    from llamabind.generation.options import ChatOptions, GenerateOptions, StreamOptions
     from llamabind.request import GenerationRequest, RequestOutput
     from llamabind.sampling_params import SamplingParams
 

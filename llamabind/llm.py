@@ -7,18 +7,18 @@ from contextlib import closing
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, overload
 
-from llamabind.answer_batch import AnswerBatch
 from llamabind.closing import Closing
 from llamabind.embedding.engine import EmbeddingEngine
 from llamabind.engine.engine import load_engine
 from llamabind.errors import GgufError, HandleClosedError, InvalidParameterError, QueueFullError
-from llamabind.generation_client import GenerationClient
+from llamabind.generation.answer_batch import AnswerBatch
+from llamabind.generation.client import GenerationClient
+from llamabind.generation.progress_bar import ProgressBar
+from llamabind.generation.prompter import Conversation, Prompt, is_conversation
+from llamabind.generation.text_stream import TextStream
 from llamabind.gguf_header import read_gguf_header
 from llamabind.model import Model
-from llamabind.progress_bar import ProgressBar
-from llamabind.prompting import Conversation, Prompt, is_conversation
 from llamabind.sampling_params import SamplingParams
-from llamabind.text_stream import TextStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from llamabind.answers import Generation
     from llamabind.chat.template import ChatTemplate
     from llamabind.embedding.config import EmbeddingConfig
     from llamabind.engine.config import EngineConfig
     from llamabind.engine.shape import EngineStats
-    from llamabind.generation_options import ChatOptions, GenerateOptions, StreamOptions
+    from llamabind.generation.answer import Generation
+    from llamabind.generation.options import ChatOptions, GenerateOptions, StreamOptions
+    from llamabind.generation.prompter import PromptRequests
     from llamabind.model_params import ModelParams
-    from llamabind.prompting import PromptRequests
     from llamabind.request import RequestOutput
     from llamabind.tokenizer import Tokenizer
 

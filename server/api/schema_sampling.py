@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from llamabind.prompting import MAX_ANSWERS
+from llamabind.generation.prompter import MAX_ANSWERS
 from llamabind.request import MAX_LOGPROBS
 from llamabind.sampling_params import RANDOM_SEED, SamplingParams, sampler_names
 from server.errors import InvalidRequestError

@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 
 from llamabind import FinishReason, GenerationRequest, RequestOutput
 from llamabind.chat.output_parser import MessageDelta
-from llamabind.prompting import PromptRequests
+from llamabind.generation.prompter import PromptRequests
 from llamabind.request import ErrorCode, TokenLogprob
 from llamabind.request import PromptProgress as EngineProgress
 from server.job import ChatPrompt, InfillPrompt, Job, TextPrompt

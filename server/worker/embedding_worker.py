@@ -6,7 +6,7 @@ from typing import Any
 
 from llamabind import EmbeddingEngine, GenerationRequest
 from llamabind.errors import InvalidParameterError
-from llamabind.prompting import PromptRequests, RenderedText
+from llamabind.generation.prompter import PromptRequests, RenderedText
 from server.job import Job
 from server.protocol import LoadedModel, Stats
 from server.tasks import (

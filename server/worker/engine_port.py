@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from llamabind import GenerationRequest, RequestOutput
-from llamabind.prompting import PromptRequests
+from llamabind.generation.prompter import PromptRequests
 from server.job import Job
 from server.protocol import Estimate, Estimated, Load, LoadedModel, Stats
 from server.tasks import Task, TaskResult

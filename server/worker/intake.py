@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import TypeAlias
 
 from llamabind.errors import LlamaError
-from llamabind.prompting import PromptRequests
+from llamabind.generation.prompter import PromptRequests
 from server.protocol import (
     Answered,
     Ask,

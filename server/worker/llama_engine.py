@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 from llamabind import Engine, EngineThread, GenerationRequest, Projector
 from llamabind.errors import InvalidParameterError
-from llamabind.prompting import Prompter, PromptRequests
+from llamabind.generation.prompter import Prompter, PromptRequests
 from server.job import Job
 from server.protocol import LoadedModel, Stats
 from server.tasks import (

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from llamabind.errors import InvalidParameterError
-from llamabind.infill import Gap, Infiller
+from llamabind.generation.infill import Gap, Infiller
+from llamabind.generation.prompter import Prompter, PromptRequests, RenderedText
 from llamabind.json_schema import grammar_of_field
-from llamabind.prompting import Prompter, PromptRequests, RenderedText
 from llamabind.sampling_params import SamplingParams
 from llamabind.tokenizer import Tokenizer
 from server.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt

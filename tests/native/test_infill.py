@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llamabind.errors import InvalidParameterError, PromptTooLongError
-from llamabind.infill import Gap, Infiller
+from llamabind.generation.infill import Gap, Infiller
 from llamabind.model import Model
 from llamabind.model_params import ModelParams
 from llamabind.tokenizer import Tokenizer

@@ -35,7 +35,7 @@ from llamabind.errors import (
     StateError,
     TemplateRefusedError,
 )
-from llamabind.prompting import PromptRequests
+from llamabind.generation.prompter import PromptRequests
 from llamabind.request import (
     FinishReason,
     GenerationRequest,

@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from llamabind.answer_batch import AnswerBatch
-from llamabind.answers import AnswerBuilder
 from llamabind.errors import InvalidParameterError
-from llamabind.output_router import OutputRouter
-from llamabind.progress_bar import ProgressBar
-from llamabind.prompting import Prompter, PromptRequests
+from llamabind.generation.answer import AnswerBuilder
+from llamabind.generation.answer_batch import AnswerBatch
+from llamabind.generation.output_router import OutputRouter
+from llamabind.generation.progress_bar import ProgressBar
+from llamabind.generation.prompter import Prompter, PromptRequests
 from llamabind.request import (
     FinishReason,
     GenerationRequest,

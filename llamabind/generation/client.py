@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from llamabind.engine.thread import EngineThread
 from llamabind.errors import EngineStoppedError, LlamaError
 from llamabind.gate import Gate
-from llamabind.output_router import OutputRouter, Sink
-from llamabind.prompting import Conversation, Prompt, Prompter, PromptRequests
+from llamabind.generation.output_router import OutputRouter, Sink
+from llamabind.generation.prompter import Conversation, Prompt, Prompter, PromptRequests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from llamabind.chat.control_tokens import SpecialTextGuard
 from llamabind.chat.media_markers import mark_media, split_at_marks
 from llamabind.checks import check_int
 from llamabind.errors import ChatTemplateError, InvalidParameterError, PromptTooLongError
-from llamabind.generation_options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
+from llamabind.generation.options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
 from llamabind.media import lay_out
 from llamabind.request import GenerationRequest
 from llamabind.sampling_params import RANDOM_SEED, SamplingParams

@@ -6,13 +6,13 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
-from llamabind.answers import PieceReader
 from llamabind.closing import Closing
+from llamabind.generation.answer import PieceReader
 
 if TYPE_CHECKING:
-    from llamabind.answers import StreamPiece
-    from llamabind.generation_client import GenerationClient
-    from llamabind.prompting import PromptRequests
+    from llamabind.generation.answer import StreamPiece
+    from llamabind.generation.client import GenerationClient
+    from llamabind.generation.prompter import PromptRequests
     from llamabind.request import RequestOutput
 
 

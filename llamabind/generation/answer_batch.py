@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from llamabind.answers import Answer, AnswerBuilder, Generation
+from llamabind.generation.answer import Answer, AnswerBuilder, Generation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llamabind.prompting import PromptRequests
+    from llamabind.generation.prompter import PromptRequests
     from llamabind.request import GenerationRequest, RequestOutput
 
 
