@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llamabind.errors import GgufError, LlamaError
     from llamabind.generation.answer import Answer, Generation, StreamPiece
     from llamabind.generation.text_stream import TextStream
-    from llamabind.gguf_header import GgufHeader, read_gguf_header
+    from llamabind.gguf.header import GgufHeader, read_gguf_header
     from llamabind.json_schema import json_schema_to_grammar
     from llamabind.llm import LLM
     from llamabind.lora import LoraAdapter
@@ -67,7 +67,7 @@ _HOMES = {
     "Generation": "generation.answer",
     "GenerationRequest": "request",
     "GgufError": "errors",
-    "GgufHeader": "gguf_header",
+    "GgufHeader": "gguf.header",
     "LLM": "llm",
     "LlamaError": "errors",
     "LoraAdapter": "lora",
@@ -91,7 +91,7 @@ _HOMES = {
     "json_schema_to_grammar": "json_schema",
     "load_embedding_engine": "embedding.engine",
     "load_engine": "engine.engine",
-    "read_gguf_header": "gguf_header",
+    "read_gguf_header": "gguf.header",
 }
 
 __all__ = [  # noqa: RUF022 - grouped as a reader looks for them

@@ -16,7 +16,7 @@ from llamabind.generation.client import GenerationClient
 from llamabind.generation.progress_bar import ProgressBar
 from llamabind.generation.prompter import Conversation, Prompt, is_conversation
 from llamabind.generation.text_stream import TextStream
-from llamabind.gguf_header import read_gguf_header
+from llamabind.gguf.header import read_gguf_header
 from llamabind.model import Model
 from llamabind.sampling_params import SamplingParams
 

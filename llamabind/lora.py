@@ -8,9 +8,9 @@ from weakref import WeakMethod
 from llamabind._capi import llama
 from llamabind._capi.types import AdapterHandle
 from llamabind.errors import AdapterError
+from llamabind.gguf.adapter_header import check_adapter_header
 from llamabind.handle import Handle
 from llamabind.log import native_log
-from llamabind.lora_file import check_adapter_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from llamabind._capi.enums import mtmd_input_chunk_type
 from llamabind._capi.handles import BitmapPtr, InputChunkPtr, MtmdHandle
 from llamabind._capi.mtmd_structs import mtmd_input_text
 from llamabind.errors import GgufError, InvalidParameterError, ProjectorError
-from llamabind.gguf_header import read_gguf_header
+from llamabind.gguf.header import read_gguf_header
 from llamabind.handle import Handle
 from llamabind.log import install_mtmd, native_log
 from llamabind.media import EncodedMedium, Grid, MediaVectors, Medium

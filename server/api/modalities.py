@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from llamabind.errors import GgufError, InvalidParameterError
-from llamabind.gguf_header import read_gguf_header
+from llamabind.gguf.header import read_gguf_header
 from server.companion_files import CompanionFiles
 from server.keys import COMPANIONS
 from server.load_settings import LoadSettings

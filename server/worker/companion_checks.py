@@ -10,9 +10,9 @@ from pathlib import Path
 from llamabind import ChatTemplate, Model, ModelParams, read_gguf_header
 from llamabind.draft_vocabulary import check_draft_vocabulary
 from llamabind.errors import InvalidParameterError, LlamaError
-from llamabind.gguf_header import read_gguf_shapes
+from llamabind.gguf.adapter_header import check_adapter_header, check_adapter_shapes
+from llamabind.gguf.header import read_gguf_shapes
 from llamabind.load_failure import shards
-from llamabind.lora_file import check_adapter_header, check_adapter_shapes
 from llamabind.projector import check_projector
 from server.protocol import Estimate
 

@@ -6,7 +6,7 @@ import pytest
 
 from llamabind import read_gguf_header
 from llamabind._capi import llama
-from llamabind.gguf_names import FILE_TYPES
+from llamabind.gguf.names import FILE_TYPES
 from llamabind.model import Model
 from llamabind.model_params import ModelParams
 

@@ -25,7 +25,7 @@ from bench.summary import Spread, ratios
 from gguf_writer import Q8_0_BLOCK, encode_entries, write_gguf
 from make_random_model import LlamaShape, write_random_model
 
-from llamabind.gguf_header import read_gguf_header
+from llamabind.gguf.header import read_gguf_header
 
 
 def _event(document: dict[str, Any]) -> bytes:

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from llamabind.bounded_file import U32, U64, BoundedFile
 from llamabind.errors import GgufError
-from llamabind.gguf_names import FILE_TYPES, VOCABULARY_TYPES
+from llamabind.gguf.bounded_file import U32, U64, BoundedFile
+from llamabind.gguf.names import FILE_TYPES, VOCABULARY_TYPES
 
 Scalar: TypeAlias = int | float | bool | str
 

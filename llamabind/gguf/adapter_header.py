@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llamabind.errors import AdapterError, GgufError
-from llamabind.gguf_header import GgufHeader, read_gguf_header, read_gguf_shapes
+from llamabind.gguf.header import GgufHeader, read_gguf_header, read_gguf_shapes
 
 _A, _B = ".lora_a", ".lora_b"
 # llama.cpp passes over them, as training often changes them by next to nothing.
