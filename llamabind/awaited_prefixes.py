@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llamabind.prefix import common_prefix
+from llamabind.kv_cache.prefix import common_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from llamabind.kv_cache.slot_pool import SlotPool
     from llamabind.sequence import Sequence
-    from llamabind.slots import SlotPool
 
 MIN_SHARED_PREFIX = 32
 """Waiting for a prefix that somebody computes right now pays only if it is at least this much

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llamabind.kv_cache.prefix import common_prefix
 from llamabind.positions import last_border
-from llamabind.prefix import common_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,16 +11,16 @@ import numpy as np
 
 from llamabind.context.batch import Batch
 from llamabind.errors import DecodeError
-from llamabind.host_cache import HostCache, StateSize
-from llamabind.sequence_memory import SequenceMemory
-from llamabind.slots import SlotPool
+from llamabind.kv_cache.executor import SequenceMemory
+from llamabind.kv_cache.host_cache import HostCache, StateSize
+from llamabind.kv_cache.slot_pool import SlotPool
 from llamabind.step_cost import StepCost
 
 if TYPE_CHECKING:
     from llamabind.context.compute_threads import ComputeThreads
     from llamabind.context.context import Context
+    from llamabind.kv_cache.slot import Slot
     from llamabind.sequence import Sequence
-    from llamabind.slot import Slot
 
 logger = logging.getLogger(__name__)
 

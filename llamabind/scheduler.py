@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from llamabind.awaited_prefixes import AwaitedPrefixes
-from llamabind.checkpoint_slots import CheckpointSlotPool
 from llamabind.checkpoints import CheckpointPlanner
-from llamabind.slot import Prefix
+from llamabind.kv_cache.checkpoint_pool import CheckpointSlotPool
+from llamabind.kv_cache.slot import Prefix
 from llamabind.step import ScheduledChunk, StepPlan
 from llamabind.step_budget import share_budget, whole_tiles
 from llamabind.waiting_queue import WaitingQueue
@@ -18,9 +18,9 @@ from llamabind.waiting_queue import WaitingQueue
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from llamabind.kv_cache.slot_pool import SlotPool
     from llamabind.media import Medium
     from llamabind.sequence import Sequence
-    from llamabind.slots import SlotPool
     from llamabind.step import DraftPlanner, StepResult
     from llamabind.step_budget import StepBudget
 

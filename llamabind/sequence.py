@@ -27,9 +27,9 @@ from llamabind.stop import StopMatcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llamabind.kv_cache.slot import Slot
     from llamabind.media import Medium
     from llamabind.sampled import SampledRun, SampledToken
-    from llamabind.slot import Slot
 
 
 class SequenceStatus(Enum):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
+    from llamabind.kv_cache.operations import MemoryOp, SaveState
+    from llamabind.kv_cache.slot import Slot
     from llamabind.media import Medium
-    from llamabind.memory_ops import MemoryOp, SaveState
     from llamabind.request import TokenLogprob
     from llamabind.sampled import SampledRun
     from llamabind.sequence import Sequence
-    from llamabind.slot import Slot
 
 
 class DraftPlanner(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from llamabind.checkpoint_slots import CheckpointSlotPool
 from llamabind.engine.shape import EngineShape, EngineStats
 from llamabind.engine.slot_reports import report_slots
 from llamabind.engine.step_meter import StepMeter
@@ -15,14 +14,15 @@ from llamabind.errors import (
     PromptTooLongError,
     QueueFullError,
 )
-from llamabind.host_cache import HostCache
+from llamabind.kv_cache.checkpoint_pool import CheckpointSlotPool
+from llamabind.kv_cache.host_cache import HostCache
+from llamabind.kv_cache.slot_pool import SlotPool
+from llamabind.kv_cache.split_pool import StreamSlotPool
 from llamabind.media import text_tokens
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary
-from llamabind.slots import SlotPool
 from llamabind.step_budget import StepBudget
-from llamabind.stream_slots import StreamSlotPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

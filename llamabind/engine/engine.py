@@ -22,7 +22,7 @@ from llamabind.engine.runner import ModelRunner
 from llamabind.engine.shape import EngineShape
 from llamabind.engine.speculation_setup import make_speculation
 from llamabind.errors import InvalidParameterError, LlamaError, ModelLoadError
-from llamabind.host_cache import StateSize
+from llamabind.kv_cache.host_cache import StateSize
 from llamabind.lora import LoraAdapter
 from llamabind.model import Model
 from llamabind.model_draft import ModelDrafter

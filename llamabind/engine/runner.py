@@ -13,9 +13,9 @@ from llamabind.context.batch import Batch
 from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine.logprobs import top_logprobs
 from llamabind.errors import InvalidParameterError, LlamaError
+from llamabind.kv_cache.executor import SequenceMemory
 from llamabind.sampled import SampledRun, SampledToken
 from llamabind.sampler import Sampler, sample_many
-from llamabind.sequence_memory import SequenceMemory
 from llamabind.step import StepResult
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from llamabind.context.compute_threads import ComputeThreads
     from llamabind.context.context import Context
+    from llamabind.kv_cache.operations import MemoryOp
     from llamabind.media import Medium
-    from llamabind.memory_ops import MemoryOp
     from llamabind.model import Model
     from llamabind.request import GenerationRequest, TokenLogprob
     from llamabind.sampling_params import SamplingParams

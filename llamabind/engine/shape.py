@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from llamabind.engine.step_meter import StepRates
-from llamabind.host_cache import StateSize
+from llamabind.kv_cache.host_cache import StateSize
 from llamabind.speculation import SpeculationStats
 from llamabind.step_budget import LONGEST_GAP
 

@@ -12,7 +12,7 @@ from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
 
 if TYPE_CHECKING:
     from llamabind.engine.engine import Engine
-    from llamabind.slot import Slot
+    from llamabind.kv_cache.slot import Slot
 
 _SPARE_BYTES: Final = 1 << 20
 # What decides the numbers in a KV cell, or how they lie in a state; RopeConfig does too.

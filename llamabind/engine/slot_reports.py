@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from llamabind.kv_cache.slot import Slot
     from llamabind.request import GenerationRequest
     from llamabind.sequence import Sequence
-    from llamabind.slot import Slot
 
 
 @dataclass(frozen=True, slots=True)

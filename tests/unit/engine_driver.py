@@ -6,7 +6,7 @@ from fake_runner import EOG, N_VOCAB, FakeRunner, FakeVocabulary, next_token
 
 from llamabind.engine.core import EngineCore
 from llamabind.engine.shape import EngineShape
-from llamabind.host_cache import StateSize
+from llamabind.kv_cache.host_cache import StateSize
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 from llamabind.speculation import Speculation
 

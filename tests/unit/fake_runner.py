@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 
 from llamabind.errors import NoKvSlotError
-from llamabind.memory_ops import (
+from llamabind.kv_cache.operations import (
     CopyAll,
     CopyPrefix,
     DropState,

@@ -11,8 +11,9 @@ from engine_driver import expected_answer, make_engine, make_request, submit, to
 from fake_drafter import FakeDrafter
 from fake_runner import FakeRunner
 
-from llamabind import awaited_prefixes, checkpoints, slots, stream_slots
+from llamabind import awaited_prefixes, checkpoints
 from llamabind.engine.core import EngineCore
+from llamabind.kv_cache import slot_pool, split_pool
 from llamabind.request import ErrorCode, FinishReason, RequestOutput
 from llamabind.speculation import Speculation
 from llamabind.step import StepPlan, StepResult
@@ -25,8 +26,8 @@ def short_is_long_enough(shortest: int) -> Iterator[None]:
         patch.setattr(checkpoints, "SPACING", 4 * shortest)
         patch.setattr(checkpoints, "MIN_SPACING", shortest)
         patch.setattr(awaited_prefixes, "MIN_SHARED_PREFIX", shortest)
-        patch.setattr(slots, "MIN_SAVED", shortest)
-        patch.setattr(stream_slots, "MIN_COPIED_PREFIX", shortest)
+        patch.setattr(slot_pool, "MIN_SAVED", shortest)
+        patch.setattr(split_pool, "MIN_COPIED_PREFIX", shortest)
         yield
 
 

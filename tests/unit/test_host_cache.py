@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from array import array
 
-from llamabind.host_cache import HostCache, StateSize, StoredState
-from llamabind.memory_ops import DropState
+from llamabind.kv_cache.host_cache import HostCache, StateSize, StoredState
+from llamabind.kv_cache.operations import DropState
 
 
 def _make(limit: int = 100, *, is_cuttable: bool = True, size: StateSize | None = None):

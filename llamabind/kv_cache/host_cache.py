@@ -6,13 +6,13 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llamabind.memory_ops import DropState
-from llamabind.prefix import common_prefix
+from llamabind.kv_cache.operations import DropState
+from llamabind.kv_cache.prefix import common_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Set
 
-    from llamabind.memory_ops import MemoryOp
+    from llamabind.kv_cache.operations import MemoryOp
 
 
 @dataclass(frozen=True, slots=True)

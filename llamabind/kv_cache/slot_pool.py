@@ -5,17 +5,17 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from llamabind.kv_cells import KvCells
-from llamabind.memory_ops import CopyPrefix, RestoreState, SaveState, Truncate
+from llamabind.kv_cache.cells import KvCells
+from llamabind.kv_cache.operations import CopyPrefix, RestoreState, SaveState, Truncate
+from llamabind.kv_cache.prefix import common_prefix
+from llamabind.kv_cache.slot import Prefix, Slot
 from llamabind.positions import count_positions, last_border
-from llamabind.prefix import common_prefix
-from llamabind.slot import Prefix, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from llamabind.host_cache import HostCache, StoredState
-    from llamabind.memory_ops import MemoryOp
+    from llamabind.kv_cache.host_cache import HostCache, StoredState
+    from llamabind.kv_cache.operations import MemoryOp
 
 MIN_SAVED = 32
 """A shorter sequence is computed again: that costs about as much as saving and restoring it.

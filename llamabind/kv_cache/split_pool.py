@@ -5,13 +5,13 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from llamabind.memory_ops import CopyAll, Truncate
+from llamabind.kv_cache.operations import CopyAll, Truncate
+from llamabind.kv_cache.slot import Prefix, Slot
+from llamabind.kv_cache.slot_pool import SlotPool
 from llamabind.positions import count_positions
-from llamabind.slot import Prefix, Slot
-from llamabind.slots import SlotPool
 
 if TYPE_CHECKING:
-    from llamabind.host_cache import HostCache
+    from llamabind.kv_cache.host_cache import HostCache
 
 MIN_COPIED_PREFIX = 32
 """Copying costs a whole stream, used or not: a shorter prefix is computed again."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from llamabind.errors import StateError
-from llamabind.memory_ops import (
+from llamabind.kv_cache.operations import (
     CopyAll,
     CopyPrefix,
     DropState,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from llamabind.context.context import Context
     from llamabind.context.saved_state import SavedState
-    from llamabind.memory_ops import MemoryOp
+    from llamabind.kv_cache.operations import MemoryOp
 
 logger = logging.getLogger(__name__)
 

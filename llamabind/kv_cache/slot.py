@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from llamabind.host_cache import StoredState
-    from llamabind.kv_cells import CellIds
+    from llamabind.kv_cache.cells import CellIds
+    from llamabind.kv_cache.host_cache import StoredState
 
 
 class Slot:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llamabind.memory_ops import SaveState
+from llamabind.kv_cache.operations import SaveState
+from llamabind.kv_cache.prefix import common_prefix
+from llamabind.kv_cache.slot import Prefix, Slot
+from llamabind.kv_cache.slot_pool import SlotPool
 from llamabind.positions import last_border
-from llamabind.prefix import common_prefix
-from llamabind.slot import Prefix, Slot
-from llamabind.slots import SlotPool
 
 if TYPE_CHECKING:
     from array import array
 
-    from llamabind.host_cache import HostCache
+    from llamabind.kv_cache.host_cache import HostCache
 
 
 class CheckpointSlotPool(SlotPool):
