@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from llamabind.json_schema import json_schema_to_grammar
     from llamabind.llm import LLM
     from llamabind.lora import LoraAdapter
+    from llamabind.media.projector import Projector
     from llamabind.memory_estimate import MemoryEstimate, estimate_memory
     from llamabind.model import Model
     from llamabind.model_params import ModelParams
-    from llamabind.projector import Projector
     from llamabind.request import (
         FinishReason,
         GenerationRequest,
@@ -76,7 +76,7 @@ _HOMES = {
     "ModelParams": "model_params",
     "OutputParser": "chat.template",
     "ParsedMessage": "chat.template",
-    "Projector": "projector",
+    "Projector": "media.projector",
     "RenderedPrompt": "chat.template",
     "RequestOutput": "request",
     "RopeConfig": "context.rope_config",

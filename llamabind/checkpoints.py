@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llamabind.kv_cache.prefix import common_prefix
-from llamabind.positions import last_border
+from llamabind.media.positions import last_border
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

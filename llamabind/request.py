@@ -14,7 +14,7 @@ import msgspec
 
 from llamabind.checks import INT32_MAX, check_float, check_int
 from llamabind.errors import InvalidParameterError
-from llamabind.media import check_media
+from llamabind.media.medium import check_media
 from llamabind.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from llamabind.media import Medium
+    from llamabind.media.medium import Medium
 
 MAX_STOP_STRINGS = 64
 MAX_STOP_LENGTH = 4096
@@ -84,9 +84,9 @@ class GenerationRequest:
     when it starts, whatever it holds; ids beyond the last begin anew. Once the answer has a new
     line it ends `t_max_predict_ms` after its first token.
 
-    `media` are pictures and sounds: their vectors are computed in place of the pseudo-tokens, ids
-    below 0, that `prompt_tokens` have there (llamabind.media.lay_out makes both). Such a prompt
-    ends in text and has no `prompt_logprobs`; `logits_processors` see the pseudo-tokens.
+    `media` are images and audio: their vectors are computed in place of the pseudo-tokens, ids
+    below 0, that `prompt_tokens` have there; llamabind.media.medium.lay_out makes both. Such a
+    prompt ends in text and has no `prompt_logprobs`; `logits_processors` see the pseudo-tokens.
     """
 
     request_id: str

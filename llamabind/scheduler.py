@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llamabind.kv_cache.slot_pool import SlotPool
-    from llamabind.media import Medium
+    from llamabind.media.medium import Medium
     from llamabind.sequence import Sequence
     from llamabind.step import DraftPlanner, StepResult
     from llamabind.step_budget import StepBudget

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llamabind.kv_cache.slot import Slot
-    from llamabind.media import Medium
+    from llamabind.media.medium import Medium
     from llamabind.sampled import SampledRun, SampledToken
 
 

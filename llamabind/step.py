@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from llamabind.kv_cache.operations import MemoryOp, SaveState
     from llamabind.kv_cache.slot import Slot
-    from llamabind.media import Medium
+    from llamabind.media.medium import Medium
     from llamabind.request import TokenLogprob
     from llamabind.sampled import SampledRun
     from llamabind.sequence import Sequence

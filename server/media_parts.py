@@ -4,7 +4,7 @@ import binascii
 from collections.abc import Iterable
 from typing import Any
 
-from llamabind.media_file import read_media_file
+from llamabind.media.file_checks import read_media_file
 from server.errors import InvalidRequestError
 
 MAX_MEDIUM_BYTES = 20 << 20

@@ -13,7 +13,7 @@ from llamabind.errors import InvalidParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from llamabind.media import EncodedMedium
+    from llamabind.media.medium import EncodedMedium
 
 MEDIA_TYPE = "media"
 """The `type` of a content part that holds an EncodedMedium as `medium`.

@@ -18,7 +18,7 @@ from llamabind.kv_cache.checkpoint_pool import CheckpointSlotPool
 from llamabind.kv_cache.host_cache import HostCache
 from llamabind.kv_cache.slot_pool import SlotPool
 from llamabind.kv_cache.split_pool import StreamSlotPool
-from llamabind.media import text_tokens
+from llamabind.media.medium import text_tokens
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduler import Scheduler
 from llamabind.sequence import Sequence, Vocabulary

@@ -24,9 +24,9 @@ from llamabind.engine.speculation_setup import make_speculation
 from llamabind.errors import InvalidParameterError, LlamaError, ModelLoadError
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.lora import LoraAdapter
+from llamabind.media.positions import newest_position
 from llamabind.model import Model
 from llamabind.model_draft import ModelDrafter
-from llamabind.positions import newest_position
 from llamabind.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llamabind.context.compute_threads import ComputeThreads
     from llamabind.context.context import Context
     from llamabind.kv_cache.operations import MemoryOp
-    from llamabind.media import Medium
+    from llamabind.media.medium import Medium
     from llamabind.model import Model
     from llamabind.request import GenerationRequest, TokenLogprob
     from llamabind.sampling_params import SamplingParams

@@ -12,7 +12,7 @@ from llamabind.chat.media_markers import mark_media, split_at_marks
 from llamabind.checks import check_int
 from llamabind.errors import ChatTemplateError, InvalidParameterError, PromptTooLongError
 from llamabind.generation.options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
-from llamabind.media import lay_out
+from llamabind.media.medium import lay_out
 from llamabind.request import GenerationRequest
 from llamabind.sampling_params import RANDOM_SEED, SamplingParams
 from llamabind.schema_check import check_schema
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from llamabind.chat.output_parser import OutputParser
     from llamabind.chat.template import ChatTemplate, RenderedPrompt
-    from llamabind.media import EncodedMedium, Medium
+    from llamabind.media.medium import EncodedMedium, Medium
     from llamabind.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]

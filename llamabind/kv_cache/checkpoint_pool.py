@@ -8,7 +8,7 @@ from llamabind.kv_cache.operations import SaveState
 from llamabind.kv_cache.prefix import common_prefix
 from llamabind.kv_cache.slot import Prefix, Slot
 from llamabind.kv_cache.slot_pool import SlotPool
-from llamabind.positions import last_border
+from llamabind.media.positions import last_border
 
 if TYPE_CHECKING:
     from array import array

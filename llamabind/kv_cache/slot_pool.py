@@ -9,7 +9,7 @@ from llamabind.kv_cache.cells import KvCells
 from llamabind.kv_cache.operations import CopyPrefix, RestoreState, SaveState, Truncate
 from llamabind.kv_cache.prefix import common_prefix
 from llamabind.kv_cache.slot import Prefix, Slot
-from llamabind.positions import count_positions, last_border
+from llamabind.media.positions import count_positions, last_border
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llamabind.kv_cache.operations import CopyAll, Truncate
 from llamabind.kv_cache.slot import Prefix, Slot
 from llamabind.kv_cache.slot_pool import SlotPool
-from llamabind.positions import count_positions
+from llamabind.media.positions import count_positions
 
 if TYPE_CHECKING:
     from llamabind.kv_cache.host_cache import HostCache

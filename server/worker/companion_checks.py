@@ -13,7 +13,7 @@ from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.gguf.adapter_header import check_adapter_header, check_adapter_shapes
 from llamabind.gguf.header import read_gguf_shapes
 from llamabind.load_failure import shards
-from llamabind.projector import check_projector
+from llamabind.media.projector import check_projector
 from server.protocol import Estimate
 
 

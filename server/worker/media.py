@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamabind.chat.media_markers import is_medium
 from llamabind.errors import InvalidParameterError, PromptTooLongError
-from llamabind.media import EncodedMedium
+from llamabind.media.medium import EncodedMedium
 
 if TYPE_CHECKING:
     from llamabind import Projector

@@ -9,8 +9,8 @@ from llamabind._capi.handles import BitmapPtr
 from llamabind._capi.mtmd_structs import mtmd_input_text
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
+from llamabind.media.projector import Projector
 from llamabind.model import Model
-from llamabind.projector import Projector
 
 
 def logprobs_of_helper(

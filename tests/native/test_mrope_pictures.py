@@ -25,10 +25,10 @@ from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import InvalidBatchError, InvalidParameterError
-from llamabind.media import EncodedMedium, MediaVectors, lay_out
+from llamabind.media.medium import EncodedMedium, MediaVectors, lay_out
+from llamabind.media.positions import count_positions
+from llamabind.media.projector import Projector
 from llamabind.model import Model
-from llamabind.positions import count_positions
-from llamabind.projector import Projector
 from llamabind.request import GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams
 

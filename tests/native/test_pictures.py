@@ -17,9 +17,9 @@ from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine.engine import Engine
 from llamabind.engine.logprobs import top_logprobs
 from llamabind.errors import InvalidBatchError, InvalidParameterError
-from llamabind.media import EncodedMedium, MediaVectors, lay_out
+from llamabind.media.medium import EncodedMedium, MediaVectors, lay_out
+from llamabind.media.projector import Projector
 from llamabind.model import Model
-from llamabind.projector import Projector
 from llamabind.request import GenerationRequest
 
 pytestmark = pytest.mark.native

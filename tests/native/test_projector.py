@@ -10,9 +10,9 @@ from png_file import png
 from random_clip import N_IMAGE_TOKENS, write_random_clip
 
 from llamabind.errors import InvalidParameterError, ProjectorError
-from llamabind.media import MediaVectors
+from llamabind.media.medium import MediaVectors
+from llamabind.media.projector import Projector
 from llamabind.model import Model
-from llamabind.projector import Projector
 
 pytestmark = pytest.mark.native
 

@@ -14,9 +14,9 @@ from sound_files import flac, silent_mp3, wav
 from llamabind._capi import mtmd
 from llamabind.engine.engine import Engine
 from llamabind.errors import InvalidParameterError
-from llamabind.media import EncodedMedium, MediaVectors, lay_out
-from llamabind.projector import Projector
-from llamabind.wave_file import read_wave
+from llamabind.media.medium import EncodedMedium, MediaVectors, lay_out
+from llamabind.media.projector import Projector
+from llamabind.media.wave_file import read_wave
 
 pytestmark = pytest.mark.native
 RATE = 16_000

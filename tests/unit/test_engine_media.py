@@ -5,7 +5,7 @@ import pytest
 from engine_driver import expected_answer, make_engine, run, submit, tokens_of
 
 from llamabind.errors import InvalidParameterError
-from llamabind.media import EncodedMedium, MediaVectors, Medium, lay_out, pseudo_tokens
+from llamabind.media.medium import EncodedMedium, MediaVectors, Medium, lay_out, pseudo_tokens
 from llamabind.ngram_draft import NgramDrafter
 from llamabind.request import GenerationRequest
 from llamabind.speculation import Speculation

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llamabind.errors import InvalidParameterError, PromptTooLongError
-from llamabind.media import EncodedMedium, MediaVectors
+from llamabind.media.medium import EncodedMedium, MediaVectors
 from server.worker import media
 from server.worker.media import MediaEncoder
 

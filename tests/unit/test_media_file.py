@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from llamabind.errors import InvalidParameterError
-from llamabind.media_file import MediaFile, check_unpacked, read_media_file
-from llamabind.wave_file import MAX_SECONDS, read_wave
+from llamabind.media.file_checks import MediaFile, check_unpacked, read_media_file
+from llamabind.media.wave_file import MAX_SECONDS, read_wave
 
 
 def png(width: int, height: int, data: bytes = b"") -> bytes:

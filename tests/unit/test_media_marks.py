@@ -5,7 +5,7 @@ import pytest
 
 from llamabind.chat.media_markers import mark_media, split_at_marks
 from llamabind.errors import InvalidParameterError
-from llamabind.media import EncodedMedium, MediaVectors
+from llamabind.media.medium import EncodedMedium, MediaVectors
 
 CAT, DOG = (
     EncodedMedium(digest, (MediaVectors(np.zeros((2, 4), np.float32)),))

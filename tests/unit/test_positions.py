@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from llamabind.errors import InvalidParameterError
-from llamabind.media import EncodedMedium, MediaVectors, Medium, lay_out, pseudo_tokens
-from llamabind.positions import (
+from llamabind.media.medium import EncodedMedium, MediaVectors, Medium, lay_out, pseudo_tokens
+from llamabind.media.positions import (
     HASH_BITS,
     count_positions,
     last_border,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llamabind.errors import InvalidParameterError
-from llamabind.wave_file import MAX_RATE, MAX_SECONDS, MIN_RATE
+from llamabind.media.wave_file import MAX_RATE, MAX_SECONDS, MIN_RATE
 
 _MAX_GARBAGE = 1 << 16
 

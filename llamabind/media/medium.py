@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from llamabind.errors import InvalidParameterError
-from llamabind.positions import HASH_BITS, mark_of, pseudo_token
+from llamabind.media.positions import HASH_BITS, mark_of, pseudo_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

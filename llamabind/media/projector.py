@@ -18,10 +18,10 @@ from llamabind.errors import GgufError, InvalidParameterError, ProjectorError
 from llamabind.gguf.header import read_gguf_header
 from llamabind.handle import Handle
 from llamabind.log import install_mtmd, native_log
-from llamabind.media import EncodedMedium, Grid, MediaVectors, Medium
-from llamabind.media_file import check_unpacked, read_media_file
-from llamabind.sound_file import check_flac, clean_mp3
-from llamabind.wave_file import read_wave
+from llamabind.media.file_checks import check_unpacked, read_media_file
+from llamabind.media.medium import EncodedMedium, Grid, MediaVectors, Medium
+from llamabind.media.sound_file import check_flac, clean_mp3
+from llamabind.media.wave_file import read_wave
 
 if TYPE_CHECKING:
     from llamabind.model import Model

@@ -1,0 +1,1 @@
+"""Images and audio: checks, formats, encoding by the projector, positions."""
