@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from llamabind.gguf.header import GgufHeader, read_gguf_header
     from llamabind.json_schema import json_schema_to_grammar
     from llamabind.llm import LLM
-    from llamabind.lora import LoraAdapter
     from llamabind.media.projector import Projector
     from llamabind.memory_estimate import MemoryEstimate, estimate_memory
-    from llamabind.model import Model
-    from llamabind.model_params import ModelParams
+    from llamabind.native.lora import LoraAdapter
+    from llamabind.native.model import Model
+    from llamabind.native.model_params import ModelParams
+    from llamabind.native.tokenizer import Tokenizer
     from llamabind.request import (
         FinishReason,
         GenerationRequest,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     )
     from llamabind.sampler import Sampler
     from llamabind.sampling_params import SamplingParams
-    from llamabind.tokenizer import Tokenizer
 
 __version__ = "0.1.0"
 
@@ -70,10 +70,10 @@ _HOMES = {
     "GgufHeader": "gguf.header",
     "LLM": "llm",
     "LlamaError": "errors",
-    "LoraAdapter": "lora",
+    "LoraAdapter": "native.lora",
     "MemoryEstimate": "memory_estimate",
-    "Model": "model",
-    "ModelParams": "model_params",
+    "Model": "native.model",
+    "ModelParams": "native.model_params",
     "OutputParser": "chat.template",
     "ParsedMessage": "chat.template",
     "Projector": "media.projector",
@@ -85,7 +85,7 @@ _HOMES = {
     "StreamPiece": "generation.answer",
     "TextStream": "generation.text_stream",
     "Timings": "request",
-    "Tokenizer": "tokenizer",
+    "Tokenizer": "native.tokenizer",
     "Usage": "request",
     "estimate_memory": "memory_estimate",
     "json_schema_to_grammar": "json_schema",

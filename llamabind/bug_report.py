@@ -4,11 +4,12 @@ import os
 import platform
 from dataclasses import dataclass, field
 
-from llamabind import __version__, backend
+from llamabind import __version__
 from llamabind._capi import ggml, llama, shim
 from llamabind._capi.loader import library_directory
-from llamabind.backend import Device
 from llamabind.errors import LibraryError
+from llamabind.native import backend
+from llamabind.native.backend import Device
 
 
 @dataclass(frozen=True, slots=True)

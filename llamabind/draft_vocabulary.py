@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from llamabind.errors import InvalidParameterError
 
 if TYPE_CHECKING:
-    from llamabind.model import Model
-    from llamabind.tokenizer import Tokenizer
+    from llamabind.native.model import Model
+    from llamabind.native.tokenizer import Tokenizer
 
 _MAX_SIZE_DIFFERENCE = 128
 """SPEC_VOCAB_MAX_SIZE_DIFFERENCE of common/speculative.cpp: models of one family are padded."""

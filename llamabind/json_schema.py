@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from llamabind import backend
 from llamabind._capi import shim
 from llamabind._capi.shim import lb_status
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.errors import GrammarError, InvalidParameterError
+from llamabind.native import backend
 from llamabind.schema_check import check_schema
 from llamabind.schema_errors import conversion_error
 from llamabind.schema_mend import completed, mended

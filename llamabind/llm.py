@@ -17,7 +17,7 @@ from llamabind.generation.progress_bar import ProgressBar
 from llamabind.generation.prompter import Conversation, Prompt, is_conversation
 from llamabind.generation.text_stream import TextStream
 from llamabind.gguf.header import read_gguf_header
-from llamabind.model import Model
+from llamabind.native.model import Model
 from llamabind.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from llamabind.generation.answer import Generation
     from llamabind.generation.options import ChatOptions, GenerateOptions, StreamOptions
     from llamabind.generation.prompter import PromptRequests
-    from llamabind.model_params import ModelParams
+    from llamabind.native.model_params import ModelParams
+    from llamabind.native.tokenizer import Tokenizer
     from llamabind.request import RequestOutput
-    from llamabind.tokenizer import Tokenizer
 
 # Those without a memory in create_memory of llama-model.cpp, and the encoder half of T5.
 EMBEDDING_ARCHITECTURES: Final = frozenset(

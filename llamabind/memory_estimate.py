@@ -11,8 +11,8 @@ from llamabind.embedding.config import EmbeddingConfig
 from llamabind.embedding.engine import embedding_traits
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import make_context
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 if TYPE_CHECKING:
     from pathlib import Path

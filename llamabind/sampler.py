@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Self
 from llamabind._capi import llama, shim
 from llamabind._capi.shim import GrammarHandle, GuardedSamplerHandle, lb_status
 from llamabind.errors import GrammarError, InvalidParameterError, LlamaError, TokenizeError
-from llamabind.handle import Handle
+from llamabind.native.handle import Handle
 from llamabind.sampler_chain import build_chain, n_best
 from llamabind.sampling_params import GrammarTrigger, SamplingParams
 
 if TYPE_CHECKING:
     from llamabind.context.context import Context
-    from llamabind.model import Model
+    from llamabind.native.model import Model
 
 _MIN_HISTORY = 4096
 _MAX_HISTORY = 1 << 20

@@ -12,7 +12,7 @@ from llamabind.errors import InvalidParameterError
 from llamabind.sampling_params import MIN_TEMPERATURE, RANDOM_SEED, SamplingParams
 
 if TYPE_CHECKING:
-    from llamabind.model import Model
+    from llamabind.native.model import Model
 
 # The m of mirostat 1 (common/sampling.cpp).
 _MIROSTAT_M: Final = 100

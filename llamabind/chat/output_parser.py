@@ -9,7 +9,7 @@ from llamabind._capi import shim
 from llamabind._capi.shim import ParserHandle, TextHandle
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.errors import ChatTemplateError
-from llamabind.handle import Handle
+from llamabind.native.handle import Handle
 
 _MAX_DEPTH: Final = 100
 

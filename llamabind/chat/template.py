@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from llamabind import backend
 from llamabind._capi import shim
 from llamabind._capi.shim import ChatHandle, TextHandle, lb_status
 from llamabind._capi.shim_text import last_error, take_text
@@ -17,13 +16,14 @@ from llamabind.errors import (
     LlamaError,
     TemplateRefusedError,
 )
-from llamabind.handle import Handle
+from llamabind.native import backend
+from llamabind.native.handle import Handle
 from llamabind.sampling_params import GrammarTrigger
 from llamabind.schema_errors import conversion_error
 from llamabind.schema_mend import mended
 
 if TYPE_CHECKING:
-    from llamabind.model import Model
+    from llamabind.native.model import Model
 
 __all__ = [
     "ChatTemplate",

@@ -24,13 +24,13 @@ from llamabind.errors import (
     InvalidParameterError,
     NoKvSlotError,
 )
-from llamabind.log import native_log
+from llamabind.native.log import native_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from llamabind.lora import LoraAdapter
-    from llamabind.model import Model
+    from llamabind.native.lora import LoraAdapter
+    from llamabind.native.model import Model
 
 
 class Context(ContextMemory):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from llamabind._capi import enums, llama, shim, types
 from llamabind.context.params import ContextParams
 from llamabind.errors import ContextCreateError
-from llamabind.log import native_log
+from llamabind.native.log import native_log
 
 if TYPE_CHECKING:
-    from llamabind.model import Model
+    from llamabind.native.model import Model
 
 ATTENTION_VARIABLE: Final = "LLAMABIND_ATTENTION"
 """Set to "ggml" it leaves the attention to ggml, to compare."""

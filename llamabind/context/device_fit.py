@@ -12,9 +12,9 @@ from llamabind._capi.shim_text import last_error
 from llamabind.context.creation import c_context_params
 from llamabind.context.params import ContextParams
 from llamabind.errors import ModelLoadError
-from llamabind.load_failure import shards
-from llamabind.model_load import ModelLoad
-from llamabind.model_params import ModelParams
+from llamabind.native.load_failure import shards
+from llamabind.native.model_loading import ModelLoad
+from llamabind.native.model_params import ModelParams
 
 # What stays free on each device where nothing else is said: llama-server's --fit-target.
 FIT_MARGIN: Final = 1 << 30

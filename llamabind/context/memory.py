@@ -11,8 +11,8 @@ from llamabind._capi.types import ContextHandle, MemoryHandle
 from llamabind.checks import INT32_MAX, check_int
 from llamabind.context.saved_state import PARTIAL_ONLY, SavedState
 from llamabind.errors import InvalidParameterError, StateError
-from llamabind.handle import Handle
-from llamabind.log import native_log
+from llamabind.native.handle import Handle
+from llamabind.native.log import native_log
 
 _MIN_POS: Final = -(2**31)
 

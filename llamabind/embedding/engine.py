@@ -21,7 +21,7 @@ from llamabind.embedding.runner import EmbeddingRunner
 from llamabind.embedding.thread import EmbeddingThread
 from llamabind.errors import InvalidParameterError
 from llamabind.gate import Gate
-from llamabind.model import Model
+from llamabind.native.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from llamabind.model_params import ModelParams
+    from llamabind.native.model_params import ModelParams
 
 
 class EmbeddingEngine(Closing):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llamabind._capi import llama
 
 if TYPE_CHECKING:
-    from llamabind.model import Model
+    from llamabind.native.model import Model
 
 _PLACEHOLDER = re.compile(r"\{(query|document)\}")
 

@@ -23,10 +23,10 @@ from llamabind.engine.shape import EngineShape
 from llamabind.engine.speculation_setup import make_speculation
 from llamabind.errors import InvalidParameterError, LlamaError, ModelLoadError
 from llamabind.kv_cache.host_cache import StateSize
-from llamabind.lora import LoraAdapter
 from llamabind.media.positions import newest_position
-from llamabind.model import Model
 from llamabind.model_draft import ModelDrafter
+from llamabind.native.lora import LoraAdapter
+from llamabind.native.model import Model
 from llamabind.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llamabind.context.params import ContextParams
-    from llamabind.model_params import ModelParams
+    from llamabind.native.model_params import ModelParams
     from llamabind.speculation import Speculation
 
 DEBUG_VARIABLE = "LLAMABIND_DEBUG"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llamabind.context.context import Context
     from llamabind.kv_cache.operations import MemoryOp
     from llamabind.media.medium import Medium
-    from llamabind.model import Model
+    from llamabind.native.model import Model
     from llamabind.request import GenerationRequest, TokenLogprob
     from llamabind.sampling_params import SamplingParams
     from llamabind.sequence import Sequence

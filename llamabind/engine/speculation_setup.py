@@ -13,8 +13,8 @@ from llamabind.context.context import Context
 from llamabind.cpus import usable_cores
 from llamabind.draft_vocabulary import check_draft_vocabulary
 from llamabind.errors import InvalidParameterError
-from llamabind.model import Model
 from llamabind.model_draft import ModelDrafter
+from llamabind.native.model import Model
 from llamabind.ngram_draft import NgramDrafter
 from llamabind.speculation import Speculation
 

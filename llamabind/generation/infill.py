@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from llamabind.errors import InvalidParameterError, PromptTooLongError
 
 if TYPE_CHECKING:
-    from llamabind.tokenizer import Tokenizer
+    from llamabind.native.tokenizer import Tokenizer
 
 _REPOSITORY: Final = "myproject\n"
 _FILE: Final = "filename\n"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llamabind.chat.output_parser import OutputParser
     from llamabind.chat.template import ChatTemplate, RenderedPrompt
     from llamabind.media.medium import EncodedMedium, Medium
-    from llamabind.tokenizer import Tokenizer
+    from llamabind.native.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]
 Conversation = Sequence[Message]

@@ -16,15 +16,15 @@ from llamabind._capi.handles import BitmapPtr, InputChunkPtr, MtmdHandle
 from llamabind._capi.mtmd_structs import mtmd_input_text
 from llamabind.errors import GgufError, InvalidParameterError, ProjectorError
 from llamabind.gguf.header import read_gguf_header
-from llamabind.handle import Handle
-from llamabind.log import install_mtmd, native_log
 from llamabind.media.file_checks import check_unpacked, read_media_file
 from llamabind.media.medium import EncodedMedium, Grid, MediaVectors, Medium
 from llamabind.media.sound_file import check_flac, clean_mp3
 from llamabind.media.wave_file import read_wave
+from llamabind.native.handle import Handle
+from llamabind.native.log import install_mtmd, native_log
 
 if TYPE_CHECKING:
-    from llamabind.model import Model
+    from llamabind.native.model import Model
 
 _ARCHITECTURE = "clip"
 _SHORTEST = 10

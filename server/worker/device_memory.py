@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from llamabind.backend import devices
 from llamabind.context.device_fit import FIT_MARGIN
 from llamabind.context.memory_report import MemoryReport, MemoryUse
 from llamabind.host_memory import host_memory
+from llamabind.native.backend import devices
 from server.protocol import DeviceMemory, LoadFiles
 
 HOST = "CPU"

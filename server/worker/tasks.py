@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from llamabind.generation.prompter import RenderedText
-from llamabind.tokenizer import Tokenizer
+from llamabind.native.tokenizer import Tokenizer
 from server.job import Job
 from server.tasks import Detokenize, Render, Rendered, Text, Tokenize, Tokens
 

@@ -12,8 +12,8 @@ sys.path.append(str(Path(__file__).parents[1] / "native"))
 from hostile_grammars import REFUSED, TRIED
 from shim_grammar import ShimGrammar
 
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 pytestmark = pytest.mark.e2e
 

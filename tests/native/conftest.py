@@ -9,7 +9,7 @@ from random_gguf import write_random_llama, write_random_lora
 
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
-from llamabind.model import Model
+from llamabind.native.model import Model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from llama_source import llama_cpp_source

@@ -15,7 +15,7 @@ from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
-from llamabind.model import Model
+from llamabind.native.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams
 

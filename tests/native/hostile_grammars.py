@@ -13,8 +13,8 @@ from shim_grammar import RefusedError, ShimGrammar
 
 from llamabind.errors import GrammarError
 from llamabind.json_schema import json_schema_to_grammar
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 
 def _chain(n: int, rule: str) -> str:

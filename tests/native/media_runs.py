@@ -10,7 +10,7 @@ from llamabind._capi.mtmd_structs import mtmd_input_text
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
 from llamabind.media.projector import Projector
-from llamabind.model import Model
+from llamabind.native.model import Model
 
 
 def logprobs_of_helper(

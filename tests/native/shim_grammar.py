@@ -8,7 +8,7 @@ from typing import Any, Self
 from llamabind._capi import shim
 from llamabind._capi.shim_text import last_error
 from llamabind._capi.types import llama_token_data, llama_token_data_array
-from llamabind.model import Model
+from llamabind.native.model import Model
 
 JSON_GBNF = r"""
 root   ::= object

@@ -18,7 +18,7 @@ from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.creation import ATTENTION_VARIABLE
 from llamabind.context.params import ContextParams
-from llamabind.model import Model
+from llamabind.native.model import Model
 
 
 def _is_there() -> bool:

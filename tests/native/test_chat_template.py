@@ -14,8 +14,8 @@ from llamabind.errors import (
     InvalidParameterError,
     TemplateRefusedError,
 )
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 from server.template_tools import renders_thinking, renders_tools
 
 pytestmark = pytest.mark.native

@@ -18,8 +18,8 @@ from llamabind.errors import (
     NoKvSlotError,
     StateError,
 )
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 pytestmark = pytest.mark.native
 

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from llamabind.backend import buffer_types, devices
 from llamabind.context.device_fit import fit_devices
 from llamabind.context.params import ContextParams
 from llamabind.errors import InvalidParameterError, ModelLoadError
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.backend import buffer_types, devices
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 pytestmark = pytest.mark.native
 

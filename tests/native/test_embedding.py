@@ -20,7 +20,7 @@ from llamabind.errors import (
     InvalidParameterError,
     ModelLoadError,
 )
-from llamabind.model import Model
+from llamabind.native.model import Model
 
 pytestmark = pytest.mark.native
 

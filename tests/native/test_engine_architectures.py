@@ -12,7 +12,7 @@ from random_architectures import ARCHITECTURES, Architecture, write_random_archi
 
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
-from llamabind.model import Model
+from llamabind.native.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
 
 pytestmark = pytest.mark.native

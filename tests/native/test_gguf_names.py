@@ -7,8 +7,8 @@ import pytest
 from llamabind import read_gguf_header
 from llamabind._capi import llama
 from llamabind.gguf.names import FILE_TYPES
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 pytestmark = pytest.mark.native
 

@@ -10,8 +10,8 @@ from llamabind._capi import llama, shim
 from llamabind._capi.shim import lb_status
 from llamabind.errors import GrammarError
 from llamabind.json_schema import json_schema_to_grammar
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 pytestmark = pytest.mark.native
 

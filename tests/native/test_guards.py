@@ -18,7 +18,7 @@ from llamabind.embedding.engine import load_embedding_engine
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import load_engine
 from llamabind.errors import ChatTemplateError, InvalidBatchError, PromptTooLongError
-from llamabind.model import Model
+from llamabind.native.model import Model
 from llamabind.request import FinishReason
 
 pytestmark = pytest.mark.native

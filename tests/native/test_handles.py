@@ -9,8 +9,8 @@ from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
 from llamabind.errors import HandleClosedError
-from llamabind.lora import LoraAdapter
-from llamabind.model import Model
+from llamabind.native.lora import LoraAdapter
+from llamabind.native.model import Model
 from llamabind.sampler import Sampler
 
 pytestmark = pytest.mark.native

@@ -7,9 +7,9 @@ import pytest
 
 from llamabind.errors import InvalidParameterError, PromptTooLongError
 from llamabind.generation.infill import Gap, Infiller
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
-from llamabind.tokenizer import Tokenizer
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
+from llamabind.native.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.native
 

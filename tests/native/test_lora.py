@@ -10,9 +10,9 @@ from random_gguf import LlamaShape, write_random_lora
 from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.errors import AdapterError, HandleClosedError, InvalidParameterError
-from llamabind.lora import LoraAdapter
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.lora import LoraAdapter
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 pytestmark = pytest.mark.native
 

@@ -17,7 +17,7 @@ from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import InvalidBatchError, InvalidParameterError
 from llamabind.media.medium import EncodedMedium, MediaVectors, lay_out
-from llamabind.model import Model
+from llamabind.native.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams
 

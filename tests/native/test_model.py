@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from random_gguf import LlamaShape, encode_entry, tokenizer_entries, write_gguf, write_random_llama
 
-from llamabind import backend
 from llamabind.errors import InvalidParameterError, LoadCancelledError, ModelLoadError
-from llamabind.load_failure import load_error, shards
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native import backend
+from llamabind.native.load_failure import load_error, shards
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 pytestmark = pytest.mark.native
 

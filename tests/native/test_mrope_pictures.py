@@ -28,7 +28,7 @@ from llamabind.errors import InvalidBatchError, InvalidParameterError
 from llamabind.media.medium import EncodedMedium, MediaVectors, lay_out
 from llamabind.media.positions import count_positions
 from llamabind.media.projector import Projector
-from llamabind.model import Model
+from llamabind.native.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
 from llamabind.sampling_params import SamplingParams
 

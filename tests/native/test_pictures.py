@@ -19,7 +19,7 @@ from llamabind.engine.logprobs import top_logprobs
 from llamabind.errors import InvalidBatchError, InvalidParameterError
 from llamabind.media.medium import EncodedMedium, MediaVectors, lay_out
 from llamabind.media.projector import Projector
-from llamabind.model import Model
+from llamabind.native.model import Model
 from llamabind.request import GenerationRequest
 
 pytestmark = pytest.mark.native

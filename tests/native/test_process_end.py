@@ -11,7 +11,7 @@ import pytest
 from llamabind.engine.config import EngineConfig
 from llamabind.errors import HandleClosedError, LlamaError
 from llamabind.llm import LLM
-from llamabind.model import Model
+from llamabind.native.model import Model
 from llamabind.request import FinishReason
 from llamabind.sampler import Sampler
 from llamabind.sampling_params import SamplingParams

@@ -12,7 +12,7 @@ from random_clip import N_IMAGE_TOKENS, write_random_clip
 from llamabind.errors import InvalidParameterError, ProjectorError
 from llamabind.media.medium import MediaVectors
 from llamabind.media.projector import Projector
-from llamabind.model import Model
+from llamabind.native.model import Model
 
 pytestmark = pytest.mark.native
 

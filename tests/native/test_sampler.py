@@ -9,7 +9,7 @@ import pytest
 from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.errors import GrammarError, InvalidParameterError, TokenizeError
-from llamabind.model import Model
+from llamabind.native.model import Model
 from llamabind.sampler import Sampler, sample_many
 from llamabind.sampling_params import SAMPLER_NAMES, GrammarTrigger, SamplingParams
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from llamabind._capi import shim
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 from llamabind.sampler import Sampler, sample_many
 from llamabind.sampler_chain import n_best
 from llamabind.sampling_params import SamplingParams

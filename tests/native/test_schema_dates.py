@@ -8,8 +8,8 @@ from shim_grammar import ShimGrammar
 
 from llamabind._capi import shim
 from llamabind.json_schema import json_schema_to_grammar
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 pytestmark = pytest.mark.native
 

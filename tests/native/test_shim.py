@@ -12,7 +12,7 @@ from llamabind._capi import llama, shim, stamp, types
 from llamabind._capi.shim import lb_status
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.context.context import Context
-from llamabind.model import Model
+from llamabind.native.model import Model
 
 pytestmark = pytest.mark.native
 

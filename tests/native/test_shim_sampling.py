@@ -12,8 +12,8 @@ from shim_grammar import JSON_GBNF
 from llamabind._capi import llama, shim, types
 from llamabind._capi.shim import GuardedSamplerHandle, lb_status
 from llamabind._capi.shim_text import last_error
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 
 pytestmark = pytest.mark.native
 

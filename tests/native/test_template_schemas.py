@@ -9,8 +9,8 @@ from chat_samples import TOOLS, USER, template_text, templates
 from llamabind.chat.template import ChatTemplate, RenderedPrompt
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.generation.prompter import Prompter
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 from llamabind.sampler import Sampler
 from llamabind.sampling_params import SamplingParams
 

@@ -10,8 +10,8 @@ from chat_samples import TOOLS, USER, template_text
 
 from llamabind.chat.template import ChatTemplate
 from llamabind.errors import GrammarError
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 from llamabind.sampler import Sampler, sample_many
 from llamabind.sampling_params import GrammarTrigger, SamplingParams
 

@@ -8,9 +8,9 @@ import pytest
 from random_gguf import encode_entry, write_gguf
 
 from llamabind.errors import HandleClosedError, TokenizeError
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
-from llamabind.tokenizer import Tokenizer
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
+from llamabind.native.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.native
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llamabind.model import Model
-from llamabind.model_params import ModelParams
-from llamabind.tokenizer import Tokenizer
+from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
+from llamabind.native.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.native
 

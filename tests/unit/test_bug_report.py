@@ -11,9 +11,9 @@ import pytest
 
 from llamabind import __version__, bug_report
 from llamabind.__main__ import main
-from llamabind.backend import Device
 from llamabind.bug_report import BugReport, NativeReport, format_report, make_bug_report
 from llamabind.errors import LibraryNotFoundError
+from llamabind.native.backend import Device
 
 NATIVE = NativeReport(
     library_path="/site/llamabind/lib",

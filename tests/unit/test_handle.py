@@ -2,7 +2,7 @@
 
 import pytest
 
-from llamabind.handle import Handle
+from llamabind.native.handle import Handle
 
 
 class _Fake(Handle[int]):

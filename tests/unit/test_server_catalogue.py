@@ -9,7 +9,7 @@ import pytest
 from gguf_files import gguf_header_bytes, write_gguf
 
 import server.catalogue
-from llamabind.load_failure import shards
+from llamabind.native.load_failure import shards
 from server.catalogue import Catalogue, ModelFile
 
 

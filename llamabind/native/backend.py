@@ -5,10 +5,10 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-from llamabind import log
 from llamabind._capi import ggml, llama, types
 from llamabind._capi.loader import library_directory, load_backend_modules
 from llamabind.errors import LibraryError
+from llamabind.native import log
 
 _lock = threading.Lock()
 _ready: list[bool] = []

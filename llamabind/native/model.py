@@ -8,17 +8,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from llamabind import backend
 from llamabind._capi import llama
 from llamabind._capi.enums import llama_rope_type
 from llamabind._capi.types import ModelHandle
 from llamabind.errors import LoadCancelledError
-from llamabind.handle import Handle
-from llamabind.load_failure import load_error, missing_file, shards
-from llamabind.log import native_log
-from llamabind.model_load import ModelLoad
-from llamabind.model_params import ModelParams
-from llamabind.tokenizer import Tokenizer
+from llamabind.native import backend
+from llamabind.native.handle import Handle
+from llamabind.native.load_failure import load_error, missing_file, shards
+from llamabind.native.log import native_log
+from llamabind.native.model_loading import ModelLoad
+from llamabind.native.model_params import ModelParams
+from llamabind.native.tokenizer import Tokenizer
 
 ProgressCallback = Callable[[float], bool]
 

@@ -32,7 +32,7 @@ class ModelParams:
     """How a model file is loaded (struct llama_model_params of llama.h).
 
     `n_gpu_layers` None offloads every layer that a device takes; `devices` None uses all devices,
-    names are those of llamabind.backend.devices(). `load_mode` takes llama-server's words.
+    names are those of llamabind.native.backend.devices(). `load_mode` takes llama-server's words.
     `kv_overrides` are (metadata key, value) pairs that replace the file's metadata.
     `tensor_buffers` are (regular expression, buffer type) pairs: tensors whose name it finds go
     there, such as "CPU" or "CUDA0" (llama-server's --override-tensor).

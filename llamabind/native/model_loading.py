@@ -4,10 +4,10 @@ import ctypes
 from collections.abc import Callable
 from typing import Final
 
-from llamabind import backend
 from llamabind._capi import enums, llama, types
 from llamabind.errors import InvalidParameterError
-from llamabind.model_params import ModelParams, OverrideValue
+from llamabind.native import backend
+from llamabind.native.model_params import ModelParams, OverrideValue
 
 _SPLIT_MODES: Final = {
     "none": enums.llama_split_mode.LLAMA_SPLIT_MODE_NONE,

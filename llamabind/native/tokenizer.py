@@ -10,9 +10,9 @@ from typing import Any, Final, Self
 from llamabind._capi import enums, llama
 from llamabind._capi.types import VocabHandle
 from llamabind.checks import INT32_MAX
-from llamabind.deep_stack import call_with_stack
 from llamabind.errors import TokenizeError
-from llamabind.handle import Handle
+from llamabind.native.deep_stack import call_with_stack
+from llamabind.native.handle import Handle
 
 _OVERFLOW: Final = -(2**31)
 _PIECE_BYTES: Final = 64

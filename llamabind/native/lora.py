@@ -9,13 +9,13 @@ from llamabind._capi import llama
 from llamabind._capi.types import AdapterHandle
 from llamabind.errors import AdapterError
 from llamabind.gguf.adapter_header import check_adapter_header
-from llamabind.handle import Handle
-from llamabind.log import native_log
+from llamabind.native.handle import Handle
+from llamabind.native.log import native_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llamabind.model import Model
+    from llamabind.native.model import Model
 
     BeforeClose = Callable[["LoraAdapter"], None]
 

@@ -1,0 +1,1 @@
+"""Owners of llama.cpp's objects: backends, model, tokenizer, adapters."""
