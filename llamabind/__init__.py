@@ -44,8 +44,8 @@ if TYPE_CHECKING:
         Timings,
         Usage,
     )
-    from llamabind.sampler import Sampler
-    from llamabind.sampling_params import SamplingParams
+    from llamabind.sampling.params import SamplingParams
+    from llamabind.sampling.sampler import Sampler
 
 __version__ = "0.1.0"
 
@@ -80,8 +80,8 @@ _HOMES = {
     "RenderedPrompt": "chat.template",
     "RequestOutput": "request",
     "RopeConfig": "context.rope_config",
-    "Sampler": "sampler",
-    "SamplingParams": "sampling_params",
+    "Sampler": "sampling.sampler",
+    "SamplingParams": "sampling.params",
     "StreamPiece": "generation.answer",
     "TextStream": "generation.text_stream",
     "Timings": "request",

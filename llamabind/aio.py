@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from llamabind.generation.client import GenerationClient
     from llamabind.generation.options import ChatOptions, GenerateOptions, StreamOptions
     from llamabind.request import GenerationRequest, RequestOutput
-    from llamabind.sampling_params import SamplingParams
+    from llamabind.sampling.params import SamplingParams
 
 
 class AsyncLLM:

@@ -18,7 +18,7 @@ from llamabind.generation.prompter import Conversation, Prompt, is_conversation
 from llamabind.generation.text_stream import TextStream
 from llamabind.gguf.header import read_gguf_header
 from llamabind.native.model import Model
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,7 +15,7 @@ import msgspec
 from llamabind.checks import INT32_MAX, check_float, check_int
 from llamabind.errors import InvalidParameterError
 from llamabind.media.medium import check_media
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ from hostile_grammars import PATTERNS, REFUSED, TRIED
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import GrammarError, InvalidParameterError
-from llamabind.sampling_params import GrammarTrigger, SamplingParams
+from llamabind.sampling.params import GrammarTrigger, SamplingParams
 
 _ROOT = Path(__file__).resolve().parents[1]
 _N_STREAMS = 4

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from llamabind.sampling_params import RANDOM_SEED, SamplingParams
+from llamabind.sampling.params import RANDOM_SEED, SamplingParams
 from server.job import Job
 
 # Texts, and what is a list in llama-server's form: told to whoever asked for it only.

@@ -18,7 +18,7 @@ from llamabind.errors import (
 )
 from llamabind.native import backend
 from llamabind.native.handle import Handle
-from llamabind.sampling_params import GrammarTrigger
+from llamabind.sampling.params import GrammarTrigger
 from llamabind.schema_errors import conversion_error
 from llamabind.schema_mend import mended
 

@@ -15,7 +15,7 @@ from llamabind.engine.logprobs import top_logprobs
 from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.kv_cache.executor import SequenceMemory
 from llamabind.sampled import SampledRun, SampledToken
-from llamabind.sampler import Sampler, sample_many
+from llamabind.sampling.sampler import Sampler, sample_many
 from llamabind.step import StepResult
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from llamabind.media.medium import Medium
     from llamabind.native.model import Model
     from llamabind.request import GenerationRequest, TokenLogprob
-    from llamabind.sampling_params import SamplingParams
+    from llamabind.sampling.params import SamplingParams
     from llamabind.sequence import Sequence
     from llamabind.step import ScheduledChunk, StepPlan
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llamabind.engine.engine import Engine
     from llamabind.engine.shape import EngineStats
     from llamabind.request import GenerationRequest
-    from llamabind.sampling_params import SamplingParams
+    from llamabind.sampling.params import SamplingParams
 
 
 class GenerationClient:

@@ -14,7 +14,7 @@ from llamabind.errors import ChatTemplateError, InvalidParameterError, PromptToo
 from llamabind.generation.options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
 from llamabind.media.medium import lay_out
 from llamabind.request import GenerationRequest
-from llamabind.sampling_params import RANDOM_SEED, SamplingParams
+from llamabind.sampling.params import RANDOM_SEED, SamplingParams
 from llamabind.schema_check import check_schema
 from llamabind.schema_mend import completed
 

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from llamabind import __version__
-from llamabind.sampling_params import RANGES
+from llamabind.sampling.params import RANGES
 from server.api.operation import EVENTS, HTML, JSON, LINES, Operation
 from server.api.operations import OPERATIONS
 from server.api.schema_replies import ChunkDocument

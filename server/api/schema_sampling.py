@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from llamabind.generation.prompter import MAX_ANSWERS
 from llamabind.request import MAX_LOGPROBS
-from llamabind.sampling_params import RANDOM_SEED, SamplingParams, sampler_names
+from llamabind.sampling.params import RANDOM_SEED, SamplingParams, sampler_names
 from server.errors import InvalidRequestError
 
 TokenLimit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]

@@ -8,7 +8,7 @@ from llamabind.generation.infill import Gap, Infiller
 from llamabind.generation.prompter import Prompter, PromptRequests, RenderedText
 from llamabind.json_schema import grammar_of_field
 from llamabind.native.tokenizer import Tokenizer
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 from server.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
 from server.worker.media import MediaEncoder
 

@@ -17,7 +17,7 @@ from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.native.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 
 GREEDY = SamplingParams(temperature=0)
 ENDLESS = SamplingParams(temperature=0, ignore_eos=True)

@@ -15,7 +15,7 @@ from llamabind.engine.config import EngineConfig
 from llamabind.errors import InvalidParameterError, PromptTooLongError
 from llamabind.llm import LLM
 from llamabind.request import FinishReason
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 
 pytestmark = pytest.mark.native
 

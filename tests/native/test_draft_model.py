@@ -12,7 +12,7 @@ from random_gguf import write_random_llama
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import InvalidParameterError, ModelLoadError
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 from llamabind.step_cost import StepCost
 
 pytestmark = pytest.mark.native

@@ -24,7 +24,7 @@ from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import GrammarError, LoadCancelledError, PromptTooLongError
 from llamabind.request import FinishReason
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 
 pytestmark = pytest.mark.native
 

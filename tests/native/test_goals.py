@@ -15,7 +15,7 @@ from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import DEBUG_VARIABLE, Engine
 from llamabind.llm import LLM
 from llamabind.request import FinishReason
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 from llamabind.sequence import Sequence
 
 pytestmark = pytest.mark.native

@@ -11,7 +11,7 @@ from llamabind.context.params import ContextParams
 from llamabind.errors import HandleClosedError
 from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
-from llamabind.sampler import Sampler
+from llamabind.sampling.sampler import Sampler
 
 pytestmark = pytest.mark.native
 

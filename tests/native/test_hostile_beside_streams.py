@@ -27,7 +27,7 @@ from llamabind.engine.engine import Engine
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.json_schema import json_schema_to_grammar
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
-from llamabind.sampling_params import GrammarTrigger, SamplingParams
+from llamabind.sampling.params import GrammarTrigger, SamplingParams
 
 pytestmark = pytest.mark.native
 

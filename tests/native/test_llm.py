@@ -27,7 +27,7 @@ from llamabind.errors import (
 )
 from llamabind.llm import EMBEDDING_ARCHITECTURES, LLM
 from llamabind.request import FinishReason
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 
 pytestmark = pytest.mark.native
 

@@ -19,7 +19,7 @@ from llamabind.errors import InvalidBatchError, InvalidParameterError
 from llamabind.media.medium import EncodedMedium, MediaVectors, lay_out
 from llamabind.native.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 
 pytestmark = pytest.mark.native
 

@@ -30,7 +30,7 @@ from llamabind.media.positions import count_positions
 from llamabind.media.projector import Projector
 from llamabind.native.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 
 pytestmark = pytest.mark.native
 

@@ -13,8 +13,8 @@ from llamabind.errors import HandleClosedError, LlamaError
 from llamabind.llm import LLM
 from llamabind.native.model import Model
 from llamabind.request import FinishReason
-from llamabind.sampler import Sampler
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
+from llamabind.sampling.sampler import Sampler
 
 pytestmark = pytest.mark.native
 

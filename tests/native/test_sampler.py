@@ -10,8 +10,8 @@ from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.errors import GrammarError, InvalidParameterError, TokenizeError
 from llamabind.native.model import Model
-from llamabind.sampler import Sampler, sample_many
-from llamabind.sampling_params import SAMPLER_NAMES, GrammarTrigger, SamplingParams
+from llamabind.sampling.params import SAMPLER_NAMES, GrammarTrigger, SamplingParams
+from llamabind.sampling.sampler import Sampler, sample_many
 
 pytestmark = pytest.mark.native
 

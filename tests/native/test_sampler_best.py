@@ -6,9 +6,9 @@ import pytest
 from llamabind._capi import shim
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
-from llamabind.sampler import Sampler, sample_many
-from llamabind.sampler_chain import n_best
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.chain import n_best
+from llamabind.sampling.params import SamplingParams
+from llamabind.sampling.sampler import Sampler, sample_many
 
 pytestmark = pytest.mark.native
 

@@ -12,7 +12,7 @@ from engine_runs import assert_same, make_request, run, tokens_of
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 from llamabind.step_cost import StepCost
 
 pytestmark = pytest.mark.native

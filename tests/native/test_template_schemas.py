@@ -11,8 +11,8 @@ from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.generation.prompter import Prompter
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
-from llamabind.sampler import Sampler
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
+from llamabind.sampling.sampler import Sampler
 
 pytestmark = pytest.mark.native
 

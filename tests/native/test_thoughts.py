@@ -12,8 +12,8 @@ from llamabind.chat.template import ChatTemplate
 from llamabind.errors import GrammarError
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
-from llamabind.sampler import Sampler, sample_many
-from llamabind.sampling_params import GrammarTrigger, SamplingParams
+from llamabind.sampling.params import GrammarTrigger, SamplingParams
+from llamabind.sampling.sampler import Sampler, sample_many
 
 pytestmark = pytest.mark.native
 

@@ -13,7 +13,7 @@ from llamabind.chat.template import ParsedMessage
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
-from llamabind.sampling_params import SamplingParams
+from llamabind.sampling.params import SamplingParams
 
 pytestmark = pytest.mark.native
 

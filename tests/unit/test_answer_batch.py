@@ -20,7 +20,7 @@ from llamabind.request import (
     TokenLogprob,
     Usage,
 )
-from llamabind.sampling_params import RANDOM_SEED, SamplingParams
+from llamabind.sampling.params import RANDOM_SEED, SamplingParams
 
 
 def _output(request_id: str, text: str, finish: FinishReason | None = None, **fields):

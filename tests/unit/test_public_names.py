@@ -19,7 +19,7 @@ def test_all_lists_exactly_the_lazy_names():
 
 def test_importing_the_pure_parts_loads_neither_ctypes_nor_numpy():
     code = (
-        "import sys, llamabind, llamabind.sampling_params, llamabind.request;"
+        "import sys, llamabind, llamabind.sampling.params, llamabind.request;"
         "print([name for name in ('ctypes', 'numpy', 'llamabind._capi') if name in sys.modules])"
     )
     result = subprocess.run(

@@ -7,7 +7,7 @@ import pytest
 
 from llamabind.errors import InvalidParameterError
 from llamabind.request import GenerationRequest
-from llamabind.sampling_params import GrammarTrigger
+from llamabind.sampling.params import GrammarTrigger
 
 
 @pytest.mark.parametrize(

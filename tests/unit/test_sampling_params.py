@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamabind.errors import InvalidParameterError
-from llamabind.sampling_params import (
+from llamabind.sampling.params import (
     DEFAULT_SAMPLERS,
     GrammarTrigger,
     SamplingParams,

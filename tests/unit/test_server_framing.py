@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from llamabind.sampling_params import GrammarTrigger, SamplingParams
+from llamabind.sampling.params import GrammarTrigger, SamplingParams
 from server.framing import (
     MAX_FRAME_BYTES,
     FrameReader,

@@ -11,7 +11,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import chat_body, events, make_app
 
 from llamabind.errors import InvalidParameterError
-from llamabind.sampling_params import RANGES
+from llamabind.sampling.params import RANGES
 from server.api import schema_replies as replies
 from server.api.openapi import plain_path
 from server.api.operations import OPERATIONS

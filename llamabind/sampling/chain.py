@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from llamabind._capi import llama, types
 from llamabind._capi.types import SamplerHandle
 from llamabind.errors import InvalidParameterError
-from llamabind.sampling_params import MIN_TEMPERATURE, RANDOM_SEED, SamplingParams
+from llamabind.sampling.params import MIN_TEMPERATURE, RANDOM_SEED, SamplingParams
 
 if TYPE_CHECKING:
     from llamabind.native.model import Model

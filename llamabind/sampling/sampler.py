@@ -9,8 +9,8 @@ from llamabind._capi import llama, shim
 from llamabind._capi.shim import GrammarHandle, GuardedSamplerHandle, lb_status
 from llamabind.errors import GrammarError, InvalidParameterError, LlamaError, TokenizeError
 from llamabind.native.handle import Handle
-from llamabind.sampler_chain import build_chain, n_best
-from llamabind.sampling_params import GrammarTrigger, SamplingParams
+from llamabind.sampling.chain import build_chain, n_best
+from llamabind.sampling.params import GrammarTrigger, SamplingParams
 
 if TYPE_CHECKING:
     from llamabind.context.context import Context
