@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llamabind.context.compute_threads import ComputeThreads
     from llamabind.context.context import Context
     from llamabind.kv_cache.slot import Slot
-    from llamabind.sequence import Sequence
+    from llamabind.scheduling.sequence import Sequence
 
 logger = logging.getLogger(__name__)
 

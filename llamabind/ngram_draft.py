@@ -6,7 +6,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llamabind.sequence import Sequence
+    from llamabind.scheduling.sequence import Sequence
 
 _MAX_CANDIDATES = 8
 """Earlier occurrences that are compared, newest first."""

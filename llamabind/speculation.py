@@ -9,7 +9,7 @@ from llamabind.draft_length import AcceptanceRate, DraftOffer, choose_lengths
 from llamabind.step_cost import StepCost
 
 if TYPE_CHECKING:
-    from llamabind.sequence import Sequence
+    from llamabind.scheduling.sequence import Sequence
 
 MAX_ROWS = 64
 """Guesses per step: each needs a row of logits, 600 kB of a large vocabulary."""

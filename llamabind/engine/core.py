@@ -20,17 +20,17 @@ from llamabind.kv_cache.slot_pool import SlotPool
 from llamabind.kv_cache.split_pool import StreamSlotPool
 from llamabind.media.medium import text_tokens
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
-from llamabind.scheduler import Scheduler
-from llamabind.sequence import Sequence, Vocabulary
-from llamabind.step_budget import StepBudget
+from llamabind.scheduling.scheduler import Scheduler
+from llamabind.scheduling.sequence import Sequence, Vocabulary
+from llamabind.scheduling.step_budget import StepBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llamabind.engine.slot_reports import SlotReport
-    from llamabind.sampled import SampledRun
+    from llamabind.scheduling.sampled import SampledRun
+    from llamabind.scheduling.step_plan import StepPlan, StepResult
     from llamabind.speculation import Speculation
-    from llamabind.step import StepPlan, StepResult
 
 
 class Runner(Protocol):

@@ -27,7 +27,7 @@ from llamabind.media.positions import newest_position
 from llamabind.model_draft import ModelDrafter
 from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
-from llamabind.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
+from llamabind.scheduling.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,9 +14,9 @@ from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine.logprobs import top_logprobs
 from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.kv_cache.executor import SequenceMemory
-from llamabind.sampled import SampledRun, SampledToken
 from llamabind.sampling.sampler import Sampler, sample_many
-from llamabind.step import StepResult
+from llamabind.scheduling.sampled import SampledRun, SampledToken
+from llamabind.scheduling.step_plan import StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from llamabind.native.model import Model
     from llamabind.request import GenerationRequest, TokenLogprob
     from llamabind.sampling.params import SamplingParams
-    from llamabind.sequence import Sequence
-    from llamabind.step import ScheduledChunk, StepPlan
+    from llamabind.scheduling.sequence import Sequence
+    from llamabind.scheduling.step_plan import ScheduledChunk, StepPlan
 
 logger = logging.getLogger(__name__)
 

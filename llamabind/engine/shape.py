@@ -8,8 +8,8 @@ import msgspec
 
 from llamabind.engine.step_meter import StepRates
 from llamabind.kv_cache.host_cache import StateSize
+from llamabind.scheduling.step_budget import LONGEST_GAP
 from llamabind.speculation import SpeculationStats
-from llamabind.step_budget import LONGEST_GAP
 
 
 @dataclass(frozen=True, slots=True)

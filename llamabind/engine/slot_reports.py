@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from llamabind.kv_cache.slot import Slot
     from llamabind.request import GenerationRequest
-    from llamabind.sequence import Sequence
+    from llamabind.scheduling.sequence import Sequence
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from llamabind.chat.output_parser import MessageDelta
-from llamabind.detokenizer import Detokenizer
+from llamabind.scheduling.detokenizer import Detokenizer
 from server.protocol import LogprobEntry
 
 

@@ -16,7 +16,7 @@ from llamabind.engine.engine import DEBUG_VARIABLE, Engine
 from llamabind.llm import LLM
 from llamabind.request import FinishReason
 from llamabind.sampling.params import SamplingParams
-from llamabind.sequence import Sequence
+from llamabind.scheduling.sequence import Sequence
 
 pytestmark = pytest.mark.native
 

@@ -17,7 +17,6 @@ from random_whisper import write_random_whisper
 
 from llamabind._capi import mtmd
 from llamabind._capi.handles import BitmapPtr
-from llamabind.checkpoints import TAIL
 from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
@@ -31,6 +30,7 @@ from llamabind.media.projector import Projector
 from llamabind.native.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
 from llamabind.sampling.params import SamplingParams
+from llamabind.scheduling.checkpoint_planner import TAIL
 
 pytestmark = pytest.mark.native
 

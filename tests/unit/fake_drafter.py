@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fake_runner import N_VOCAB, next_token
 
-from llamabind.sequence import Sequence
+from llamabind.scheduling.sequence import Sequence
 
 
 class FakeDrafter:

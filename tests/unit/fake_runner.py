@@ -16,8 +16,8 @@ from llamabind.kv_cache.operations import (
     Truncate,
 )
 from llamabind.request import GenerationRequest, TokenLogprob
-from llamabind.sampled import SampledRun, SampledToken
-from llamabind.step import ScheduledChunk, StepPlan, StepResult
+from llamabind.scheduling.sampled import SampledRun, SampledToken
+from llamabind.scheduling.step_plan import ScheduledChunk, StepPlan, StepResult
 
 N_VOCAB = 256
 EOG = 0

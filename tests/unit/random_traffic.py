@@ -11,21 +11,21 @@ from engine_driver import expected_answer, make_engine, make_request, submit, to
 from fake_drafter import FakeDrafter
 from fake_runner import FakeRunner
 
-from llamabind import awaited_prefixes, checkpoints
 from llamabind.engine.core import EngineCore
 from llamabind.kv_cache import slot_pool, split_pool
 from llamabind.request import ErrorCode, FinishReason, RequestOutput
+from llamabind.scheduling import checkpoint_planner, prefix_waits
+from llamabind.scheduling.step_plan import StepPlan, StepResult
 from llamabind.speculation import Speculation
-from llamabind.step import StepPlan, StepResult
 
 
 @contextmanager
 def short_is_long_enough(shortest: int) -> Iterator[None]:
     """Prompts here are short: from `shortest` on they are worth saving, sharing and waiting for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoints, "SPACING", 4 * shortest)
-        patch.setattr(checkpoints, "MIN_SPACING", shortest)
-        patch.setattr(awaited_prefixes, "MIN_SHARED_PREFIX", shortest)
+        patch.setattr(checkpoint_planner, "SPACING", 4 * shortest)
+        patch.setattr(checkpoint_planner, "MIN_SPACING", shortest)
+        patch.setattr(prefix_waits, "MIN_SHARED_PREFIX", shortest)
         patch.setattr(slot_pool, "MIN_SAVED", shortest)
         patch.setattr(split_pool, "MIN_COPIED_PREFIX", shortest)
         yield

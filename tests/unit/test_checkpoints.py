@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fake_runner import FakeVocabulary
 
-from llamabind.checkpoints import CheckpointPlanner
 from llamabind.request import GenerationRequest
-from llamabind.sequence import Sequence
+from llamabind.scheduling.checkpoint_planner import CheckpointPlanner
+from llamabind.scheduling.sequence import Sequence
 
 
 def _sequence(tokens: list[int]) -> Sequence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamabind.detokenizer import Detokenizer
+from llamabind.scheduling.detokenizer import Detokenizer
 
 
 def test_a_character_comes_out_with_its_last_byte():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from engine_driver import make_engine, make_request, run, submit
 
-from llamabind.sequence import Sequence
+from llamabind.scheduling.sequence import Sequence
 
 CALLERS = "abc"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fake_runner import EOG, FakeVocabulary
 
 from llamabind.request import FinishReason, GenerationRequest
-from llamabind.sampled import SampledRun, SampledToken
-from llamabind.sequence import Sequence, SequenceStatus
+from llamabind.scheduling.sampled import SampledRun, SampledToken
+from llamabind.scheduling.sequence import Sequence, SequenceStatus
 
 
 def _make_sequence(n_ctx: int = 100, clock=lambda: 0.0, **fields) -> Sequence:

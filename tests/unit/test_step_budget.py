@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from llamabind.step_budget import StepBudget, whole_tiles
+from llamabind.scheduling.step_budget import StepBudget, whole_tiles
 
 Device = Callable[[int], float]
 

@@ -9,8 +9,8 @@ from engine_driver import expected_answer, make_engine, make_request, run, submi
 from fake_runner import FakeRunner
 
 from llamabind.engine.core import EngineCore
-from llamabind.step import StepPlan
-from llamabind.step_budget import share_budget
+from llamabind.scheduling.step_budget import share_budget
+from llamabind.scheduling.step_plan import StepPlan
 
 TILE = 6
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamabind.stop import StopMatcher
+from llamabind.scheduling.stop_strings import StopMatcher
 
 
 def _feed(stops: tuple[str, ...], pieces: list[str]) -> tuple[list[str], StopMatcher]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from llamabind.detokenizer import Detokenizer
+from llamabind.scheduling.detokenizer import Detokenizer
 from server.answer import Answer, Choice
 from server.api.answer_documents import (
     finite,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence as ListOf
 
-    from llamabind.sequence import Sequence
+    from llamabind.scheduling.sequence import Sequence
 
 _WEIGHT = 0.3
 """Of the newest measurement in the moving averages: follows a busy neighbour within some steps."""

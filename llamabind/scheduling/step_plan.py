@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from llamabind.kv_cache.slot import Slot
     from llamabind.media.medium import Medium
     from llamabind.request import TokenLogprob
-    from llamabind.sampled import SampledRun
-    from llamabind.sequence import Sequence
+    from llamabind.scheduling.sampled import SampledRun
+    from llamabind.scheduling.sequence import Sequence
 
 
 class DraftPlanner(Protocol):

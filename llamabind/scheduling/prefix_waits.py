@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from llamabind.kv_cache.slot_pool import SlotPool
-    from llamabind.sequence import Sequence
+    from llamabind.scheduling.sequence import Sequence
 
 MIN_SHARED_PREFIX = 32
 """Waiting for a prefix that somebody computes right now pays only if it is at least this much

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
-from llamabind.detokenizer import Detokenizer
 from llamabind.errors import GrammarError
 from llamabind.request import (
     ErrorCode,
@@ -22,14 +21,15 @@ from llamabind.request import (
     TokenLogprob,
     Usage,
 )
-from llamabind.stop import StopMatcher
+from llamabind.scheduling.detokenizer import Detokenizer
+from llamabind.scheduling.stop_strings import StopMatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llamabind.kv_cache.slot import Slot
     from llamabind.media.medium import Medium
-    from llamabind.sampled import SampledRun, SampledToken
+    from llamabind.scheduling.sampled import SampledRun, SampledToken
 
 
 class SequenceStatus(Enum):

@@ -11,7 +11,7 @@ from llamabind.media.positions import last_border
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from llamabind.sequence import Sequence
+    from llamabind.scheduling.sequence import Sequence
 
 SPACING = 512
 """Tokens between the checkpoints of a long prompt: the default n_ubatch, so no graph is cut."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llamabind.sequence import Sequence
+    from llamabind.scheduling.sequence import Sequence
 
 
 class WaitingQueue:

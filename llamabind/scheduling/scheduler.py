@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from llamabind.awaited_prefixes import AwaitedPrefixes
-from llamabind.checkpoints import CheckpointPlanner
 from llamabind.kv_cache.checkpoint_pool import CheckpointSlotPool
 from llamabind.kv_cache.slot import Prefix
-from llamabind.step import ScheduledChunk, StepPlan
-from llamabind.step_budget import share_budget, whole_tiles
-from llamabind.waiting_queue import WaitingQueue
+from llamabind.scheduling.checkpoint_planner import CheckpointPlanner
+from llamabind.scheduling.prefix_waits import AwaitedPrefixes
+from llamabind.scheduling.step_budget import share_budget, whole_tiles
+from llamabind.scheduling.step_plan import ScheduledChunk, StepPlan
+from llamabind.scheduling.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llamabind.kv_cache.slot_pool import SlotPool
     from llamabind.media.medium import Medium
-    from llamabind.sequence import Sequence
-    from llamabind.step import DraftPlanner, StepResult
-    from llamabind.step_budget import StepBudget
+    from llamabind.scheduling.sequence import Sequence
+    from llamabind.scheduling.step_budget import StepBudget
+    from llamabind.scheduling.step_plan import DraftPlanner, StepResult
 
 MAX_LOGPROB_CHUNK = 64
 """Prompt tokens per step where each needs its logits: a row of a large vocabulary is 600 kB."""
