@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from llamabind.generation.answer import Answer, Generation, StreamPiece
     from llamabind.generation.text_stream import TextStream
     from llamabind.gguf.header import GgufHeader, read_gguf_header
-    from llamabind.json_schema import json_schema_to_grammar
     from llamabind.llm import LLM
     from llamabind.media.projector import Projector
     from llamabind.memory_estimate import MemoryEstimate, estimate_memory
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     )
     from llamabind.sampling.params import SamplingParams
     from llamabind.sampling.sampler import Sampler
+    from llamabind.schema.to_grammar import json_schema_to_grammar
 
 __version__ = "0.1.0"
 
@@ -88,7 +88,7 @@ _HOMES = {
     "Tokenizer": "native.tokenizer",
     "Usage": "request",
     "estimate_memory": "memory_estimate",
-    "json_schema_to_grammar": "json_schema",
+    "json_schema_to_grammar": "schema.to_grammar",
     "load_embedding_engine": "embedding.engine",
     "load_engine": "engine.engine",
     "read_gguf_header": "gguf.header",

@@ -19,8 +19,8 @@ from llamabind.errors import (
 from llamabind.native import backend
 from llamabind.native.handle import Handle
 from llamabind.sampling.params import GrammarTrigger
-from llamabind.schema_errors import conversion_error
-from llamabind.schema_mend import mended
+from llamabind.schema.errors import conversion_error
+from llamabind.schema.workarounds import mended
 
 if TYPE_CHECKING:
     from llamabind.native.model import Model

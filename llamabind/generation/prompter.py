@@ -15,8 +15,8 @@ from llamabind.generation.options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
 from llamabind.media.medium import lay_out
 from llamabind.request import GenerationRequest
 from llamabind.sampling.params import RANDOM_SEED, SamplingParams
-from llamabind.schema_check import check_schema
-from llamabind.schema_mend import completed
+from llamabind.schema.check import check_schema
+from llamabind.schema.workarounds import completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -6,9 +6,9 @@ from typing import Any
 from llamabind.errors import InvalidParameterError
 from llamabind.generation.infill import Gap, Infiller
 from llamabind.generation.prompter import Prompter, PromptRequests, RenderedText
-from llamabind.json_schema import grammar_of_field
 from llamabind.native.tokenizer import Tokenizer
 from llamabind.sampling.params import SamplingParams
+from llamabind.schema.to_grammar import grammar_of_field
 from server.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
 from server.worker.media import MediaEncoder
 

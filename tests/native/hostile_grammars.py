@@ -12,9 +12,9 @@ from typing import Any
 from shim_grammar import RefusedError, ShimGrammar
 
 from llamabind.errors import GrammarError
-from llamabind.json_schema import json_schema_to_grammar
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
+from llamabind.schema.to_grammar import json_schema_to_grammar
 
 
 def _chain(n: int, rule: str) -> str:

@@ -9,9 +9,9 @@ from shim_grammar import JSON_GBNF, RefusedError, ShimGrammar, all_candidates, s
 from llamabind._capi import llama, shim
 from llamabind._capi.shim import lb_status
 from llamabind.errors import GrammarError
-from llamabind.json_schema import json_schema_to_grammar
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
+from llamabind.schema.to_grammar import json_schema_to_grammar
 
 pytestmark = pytest.mark.native
 

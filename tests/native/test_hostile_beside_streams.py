@@ -25,9 +25,9 @@ from shim_grammar import ShimGrammar
 from llamabind._capi.shim import lb_status
 from llamabind.engine.engine import Engine
 from llamabind.errors import GrammarError, InvalidParameterError
-from llamabind.json_schema import json_schema_to_grammar
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
 from llamabind.sampling.params import GrammarTrigger, SamplingParams
+from llamabind.schema.to_grammar import json_schema_to_grammar
 
 pytestmark = pytest.mark.native
 

@@ -7,9 +7,9 @@ import pytest
 from shim_grammar import ShimGrammar
 
 from llamabind._capi import shim
-from llamabind.json_schema import json_schema_to_grammar
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
+from llamabind.schema.to_grammar import json_schema_to_grammar
 
 pytestmark = pytest.mark.native
 

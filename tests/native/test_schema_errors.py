@@ -4,7 +4,7 @@ import pytest
 
 from llamabind import ChatTemplate
 from llamabind.errors import GrammarError, InvalidParameterError
-from llamabind.json_schema import grammar_of_field, json_schema_to_grammar
+from llamabind.schema.to_grammar import grammar_of_field, json_schema_to_grammar
 
 TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
 REFUSED = [

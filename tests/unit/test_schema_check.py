@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llamabind.errors import InvalidParameterError
-from llamabind.schema_check import check_schema
+from llamabind.schema.check import check_schema
 
 _NAMED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from llamabind.errors import InvalidParameterError
-from llamabind.schema_keywords import ALL
+from llamabind.schema.keywords import ALL
 
 _FAILED: Final = ": JSON schema conversion failed:\n"
 # A name within the path may have a colon, too: the reasons of common/json-schema.cpp tell its end.

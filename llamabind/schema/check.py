@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from llamabind.errors import InvalidParameterError
-from llamabind.schema_alternatives import may_overlap, type_of
-from llamabind.schema_keywords import ALL, OF_ANY, OF_TYPE, is_idle
-from llamabind.schema_mend import is_open_wrongly, limits
-from llamabind.schema_pattern import why_not_honoured
+from llamabind.schema.alternatives import may_overlap, type_of
+from llamabind.schema.keywords import ALL, OF_ANY, OF_TYPE, is_idle
+from llamabind.schema.pattern import why_not_honoured
+from llamabind.schema.workarounds import is_open_wrongly, limits
 
 Schema = Mapping[str, Any]
 

@@ -9,9 +9,9 @@ from llamabind._capi.shim import lb_status
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.native import backend
-from llamabind.schema_check import check_schema
-from llamabind.schema_errors import conversion_error
-from llamabind.schema_mend import completed, mended
+from llamabind.schema.check import check_schema
+from llamabind.schema.errors import conversion_error
+from llamabind.schema.workarounds import completed, mended
 
 
 def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
