@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llamabind.engine.slot_reports import SlotReport
     from llamabind.scheduling.sampled import SampledRun
     from llamabind.scheduling.step_plan import StepPlan, StepResult
-    from llamabind.speculation import Speculation
+    from llamabind.speculation.planner import Speculation
 
 
 class Runner(Protocol):

@@ -24,10 +24,10 @@ from llamabind.engine.speculation_setup import make_speculation
 from llamabind.errors import InvalidParameterError, LlamaError, ModelLoadError
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.media.positions import newest_position
-from llamabind.model_draft import ModelDrafter
 from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
 from llamabind.scheduling.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
+from llamabind.speculation.model_drafter import ModelDrafter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from llamabind.context.params import ContextParams
     from llamabind.native.model_params import ModelParams
-    from llamabind.speculation import Speculation
+    from llamabind.speculation.planner import Speculation
 
 DEBUG_VARIABLE = "LLAMABIND_DEBUG"
 """Set to anything, engines check their books whenever nothing runs, and fail if they are wrong."""

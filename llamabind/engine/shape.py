@@ -9,7 +9,7 @@ import msgspec
 from llamabind.engine.step_meter import StepRates
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.scheduling.step_budget import LONGEST_GAP
-from llamabind.speculation import SpeculationStats
+from llamabind.speculation.planner import SpeculationStats
 
 
 @dataclass(frozen=True, slots=True)

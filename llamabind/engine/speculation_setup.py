@@ -11,19 +11,19 @@ from llamabind.context.batch import Batch
 from llamabind.context.compute_threads import ComputeThreads
 from llamabind.context.context import Context
 from llamabind.cpus import usable_cores
-from llamabind.draft_vocabulary import check_draft_vocabulary
 from llamabind.errors import InvalidParameterError
-from llamabind.model_draft import ModelDrafter
 from llamabind.native.model import Model
-from llamabind.ngram_draft import NgramDrafter
-from llamabind.speculation import Speculation
+from llamabind.speculation.draft_vocabulary import check_draft_vocabulary
+from llamabind.speculation.model_drafter import ModelDrafter
+from llamabind.speculation.ngram_drafter import NgramDrafter
+from llamabind.speculation.planner import Speculation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from llamabind.engine.config import EngineConfig
     from llamabind.engine.shape import EngineShape
-    from llamabind.speculation import Drafter
+    from llamabind.speculation.planner import Drafter
 
 logger = logging.getLogger(__name__)
 

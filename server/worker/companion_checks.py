@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llamabind import ChatTemplate, Model, ModelParams, read_gguf_header
-from llamabind.draft_vocabulary import check_draft_vocabulary
 from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.gguf.adapter_header import check_adapter_header, check_adapter_shapes
 from llamabind.gguf.header import read_gguf_shapes
 from llamabind.media.projector import check_projector
 from llamabind.native.load_failure import shards
+from llamabind.speculation.draft_vocabulary import check_draft_vocabulary
 from server.protocol import Estimate
 
 

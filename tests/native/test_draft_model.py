@@ -13,7 +13,7 @@ from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import InvalidParameterError, ModelLoadError
 from llamabind.sampling.params import SamplingParams
-from llamabind.step_cost import StepCost
+from llamabind.speculation.step_cost import StepCost
 
 pytestmark = pytest.mark.native
 

@@ -8,7 +8,7 @@ from llamabind.engine.core import EngineCore
 from llamabind.engine.shape import EngineShape
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
-from llamabind.speculation import Speculation
+from llamabind.speculation.planner import Speculation
 
 
 def make_engine(

@@ -16,7 +16,7 @@ from llamabind.kv_cache import slot_pool, split_pool
 from llamabind.request import ErrorCode, FinishReason, RequestOutput
 from llamabind.scheduling import checkpoint_planner, prefix_waits
 from llamabind.scheduling.step_plan import StepPlan, StepResult
-from llamabind.speculation import Speculation
+from llamabind.speculation.planner import Speculation
 
 
 @contextmanager

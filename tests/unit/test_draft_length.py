@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamabind.draft_length import AcceptanceRate, DraftOffer, choose_lengths
-from llamabind.step_cost import StepCost
+from llamabind.speculation.draft_length import AcceptanceRate, DraftOffer, choose_lengths
+from llamabind.speculation.step_cost import StepCost
 
 
 def _cost(base: float, per_token: float) -> StepCost:

@@ -6,9 +6,9 @@ from engine_driver import expected_answer, make_engine, run, submit, tokens_of
 
 from llamabind.errors import InvalidParameterError
 from llamabind.media.medium import EncodedMedium, MediaVectors, Medium, lay_out, pseudo_tokens
-from llamabind.ngram_draft import NgramDrafter
 from llamabind.request import GenerationRequest
-from llamabind.speculation import Speculation
+from llamabind.speculation.ngram_drafter import NgramDrafter
+from llamabind.speculation.planner import Speculation
 
 CAT, DOG = b"cat", b"dog"
 

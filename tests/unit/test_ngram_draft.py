@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamabind.ngram_draft import NgramIndex
+from llamabind.speculation.ngram_drafter import NgramIndex
 
 
 def _guess(tokens: list[int], n: int = 8, size: int = 3) -> list[int]:

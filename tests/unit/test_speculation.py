@@ -8,9 +8,9 @@ from fake_runner import EOG, N_VOCAB, FakeRunner, FakeVocabulary, next_token
 
 from llamabind.engine.core import EngineCore
 from llamabind.engine.shape import EngineShape
-from llamabind.ngram_draft import NgramDrafter
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
-from llamabind.speculation import Drafter, Speculation
+from llamabind.speculation.ngram_drafter import NgramDrafter
+from llamabind.speculation.planner import Drafter, Speculation
 
 
 class Machine:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from llamabind.step_cost import StepCost
+from llamabind.speculation.step_cost import StepCost
 
 
 def _learn(cost: StepCost, sizes: list[int], base: float, per_token: float) -> None:

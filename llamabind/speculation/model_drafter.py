@@ -14,7 +14,7 @@ from llamabind.errors import DecodeError
 from llamabind.kv_cache.executor import SequenceMemory
 from llamabind.kv_cache.host_cache import HostCache, StateSize
 from llamabind.kv_cache.slot_pool import SlotPool
-from llamabind.step_cost import StepCost
+from llamabind.speculation.step_cost import StepCost
 
 if TYPE_CHECKING:
     from llamabind.context.compute_threads import ComputeThreads

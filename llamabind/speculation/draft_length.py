@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llamabind.step_cost import StepCost
+    from llamabind.speculation.step_cost import StepCost
 
 _HIGHEST_RATE = 0.98
 """Nobody is always right: it bounds the drafts of a stream that has been so far."""

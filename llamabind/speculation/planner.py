@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from llamabind.draft_length import AcceptanceRate, DraftOffer, choose_lengths
-from llamabind.step_cost import StepCost
+from llamabind.speculation.draft_length import AcceptanceRate, DraftOffer, choose_lengths
+from llamabind.speculation.step_cost import StepCost
 
 if TYPE_CHECKING:
     from llamabind.scheduling.sequence import Sequence
