@@ -7,7 +7,6 @@ from contextlib import closing
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, overload
 
-from llamabind.closing import Closing
 from llamabind.embedding.engine import EmbeddingEngine
 from llamabind.engine.engine import load_engine
 from llamabind.errors import GgufError, HandleClosedError, InvalidParameterError, QueueFullError
@@ -19,6 +18,7 @@ from llamabind.generation.text_stream import TextStream
 from llamabind.gguf.header import read_gguf_header
 from llamabind.native.model import Model
 from llamabind.sampling.params import SamplingParams
+from llamabind.system.closing import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

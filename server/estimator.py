@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from llamabind.errors import InvalidParameterError
-from llamabind.host_memory import host_memory
+from llamabind.system.host_memory import host_memory
 from server.companion_files import CompanionFiles
 from server.framing import FrameReader, FramingError, encode_frame
 from server.load_settings import LoadSettings

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from llamabind._capi import types
 from llamabind.checks import INT32_MAX, check_int
-from llamabind.closing import Closing
 from llamabind.context.params import MAX_SEQUENCES
 from llamabind.errors import HandleClosedError, InvalidParameterError
+from llamabind.system.closing import Closing
 
 _EMPTY: Final = (INT32_MAX, -INT32_MAX - 1, INT32_MAX, -INT32_MAX - 1)
 

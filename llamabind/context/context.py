@@ -14,7 +14,6 @@ from llamabind.context.creation import create_context
 from llamabind.context.memory import ContextMemory
 from llamabind.context.params import POOLING_TYPES, ContextParams
 from llamabind.context.vector_batch import VectorBatch
-from llamabind.cpus import MAX_THREADS
 from llamabind.errors import (
     AdapterError,
     DecodeAbortedError,
@@ -25,6 +24,7 @@ from llamabind.errors import (
     NoKvSlotError,
 )
 from llamabind.native.log import native_log
+from llamabind.system.cpus import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

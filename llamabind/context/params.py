@@ -5,8 +5,8 @@ from typing import Final
 
 from llamabind.checks import INT32_MAX, check_bool, check_choice, check_int
 from llamabind.context.rope_config import RopeConfig
-from llamabind.cpus import MAX_THREADS
 from llamabind.errors import InvalidParameterError
+from llamabind.system.cpus import MAX_THREADS
 
 # What llama-server accepts as --cache-type-k and -v (kv_cache_types of common/arg.cpp).
 KV_CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")

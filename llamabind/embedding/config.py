@@ -14,8 +14,8 @@ from llamabind.context.params import (
     ContextParams,
 )
 from llamabind.context.rope_config import RopeConfig
-from llamabind.cpus import MAX_THREADS, usable_cores
 from llamabind.engine.config import DEFAULT_MAX_CTX
+from llamabind.system.cpus import MAX_THREADS, usable_cores
 
 # llama.cpp's own default of n_ubatch.
 _SMALL_UBATCH: Final = 512

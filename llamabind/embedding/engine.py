@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llamabind.closing import Closing
 from llamabind.context.compute_threads import ComputeThreads
 from llamabind.context.context import Context
 from llamabind.context.memory_report import MemoryReport
 from llamabind.context.params import ContextParams
-from llamabind.cpus import usable_cores
 from llamabind.embedding.config import EmbeddingConfig, EmbeddingTraits
 from llamabind.embedding.queue import EmbeddingRequest
 from llamabind.embedding.rerank_prompt import RerankPrompt
 from llamabind.embedding.runner import EmbeddingRunner
 from llamabind.embedding.thread import EmbeddingThread
 from llamabind.errors import InvalidParameterError
-from llamabind.gate import Gate
 from llamabind.native.model import Model
+from llamabind.system.close_guard import Gate
+from llamabind.system.closing import Closing
+from llamabind.system.cpus import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence

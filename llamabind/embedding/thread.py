@@ -7,7 +7,6 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from llamabind.command_thread import CommandThread, StopThread
 from llamabind.embedding.queue import EmbeddingChunk, EmbeddingQueue, EmbeddingRequest
 from llamabind.errors import (
     EngineStoppedError,
@@ -16,6 +15,7 @@ from llamabind.errors import (
     LlamaError,
     QueueFullError,
 )
+from llamabind.system.command_thread import CommandThread, StopThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from llamabind.command_thread import Commands
     from llamabind.embedding.config import EmbeddingShape
+    from llamabind.system.command_thread import Commands
 
 logger = logging.getLogger(__name__)
 

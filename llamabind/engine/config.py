@@ -13,9 +13,9 @@ from llamabind.context.params import (
     ContextParams,
 )
 from llamabind.context.rope_config import RopeConfig
-from llamabind.cpus import MAX_THREADS, usable_cores
 from llamabind.errors import InvalidParameterError
-from llamabind.host_memory import host_memory
+from llamabind.system.cpus import MAX_THREADS, usable_cores
+from llamabind.system.host_memory import host_memory
 
 SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft")
 

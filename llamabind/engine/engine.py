@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 
 from llamabind.chat.template import ChatTemplate
 from llamabind.checks import check_float
-from llamabind.closing import Closing
 from llamabind.context.batch import Batch
 from llamabind.context.compute_threads import ComputeThreads
 from llamabind.context.context import Context
 from llamabind.context.memory_report import MemoryReport
-from llamabind.cpus import usable_cores
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.core import EngineCore
 from llamabind.engine.runner import ModelRunner
@@ -28,6 +26,8 @@ from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
 from llamabind.scheduling.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 from llamabind.speculation.model_drafter import ModelDrafter
+from llamabind.system.closing import Closing
+from llamabind.system.cpus import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

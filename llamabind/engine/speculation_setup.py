@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from llamabind.context.batch import Batch
 from llamabind.context.compute_threads import ComputeThreads
 from llamabind.context.context import Context
-from llamabind.cpus import usable_cores
 from llamabind.errors import InvalidParameterError
 from llamabind.native.model import Model
 from llamabind.speculation.draft_vocabulary import check_draft_vocabulary
 from llamabind.speculation.model_drafter import ModelDrafter
 from llamabind.speculation.ngram_drafter import NgramDrafter
 from llamabind.speculation.planner import Speculation
+from llamabind.system.cpus import usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path

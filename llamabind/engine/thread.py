@@ -8,15 +8,15 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from llamabind.command_thread import CommandThread, StopThread
 from llamabind.errors import EngineStoppedError, HandleClosedError
-from llamabind.gate import Gate
+from llamabind.system.close_guard import Gate
+from llamabind.system.command_thread import CommandThread, StopThread
 
 if TYPE_CHECKING:
-    from llamabind.command_thread import Commands
     from llamabind.engine.core import EngineCore
     from llamabind.engine.shape import EngineStats
     from llamabind.request import GenerationRequest, RequestOutput
+    from llamabind.system.command_thread import Commands
 
 logger = logging.getLogger(__name__)
 

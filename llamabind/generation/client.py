@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from llamabind.engine.thread import EngineThread
 from llamabind.errors import EngineStoppedError, LlamaError
-from llamabind.gate import Gate
 from llamabind.generation.output_router import OutputRouter, Sink
 from llamabind.generation.prompter import Conversation, Prompt, Prompter, PromptRequests
+from llamabind.system.close_guard import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,8 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
-from llamabind.closing import Closing
 from llamabind.generation.answer import PieceReader
+from llamabind.system.closing import Closing
 
 if TYPE_CHECKING:
     from llamabind.generation.answer import StreamPiece

@@ -7,8 +7,8 @@ import os
 import stat
 import struct
 
-from llamabind.closing import Closing
 from llamabind.errors import GgufError
+from llamabind.system.closing import Closing
 
 U32 = struct.Struct("<I")
 U64 = struct.Struct("<Q")

@@ -8,8 +8,8 @@ from itertools import count
 from typing import Any, Generic, Protocol, Self, TypeVar
 from weakref import WeakValueDictionary
 
-from llamabind.closing import Closing
 from llamabind.errors import HandleClosedError
+from llamabind.system.closing import Closing
 
 HandleT = TypeVar("HandleT", bound=int)
 _creation_order = count()

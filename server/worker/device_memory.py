@@ -7,8 +7,8 @@ from pathlib import Path
 
 from llamabind.context.device_fit import FIT_MARGIN
 from llamabind.context.memory_report import MemoryReport, MemoryUse
-from llamabind.host_memory import host_memory
 from llamabind.native.backend import devices
+from llamabind.system.host_memory import host_memory
 from server.protocol import DeviceMemory, LoadFiles
 
 HOST = "CPU"

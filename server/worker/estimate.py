@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from llamabind import EmbeddingConfig, EngineConfig, ModelParams
 from llamabind.context.device_fit import fit_devices
 from llamabind.context.memory_report import MemoryReport
-from llamabind.cpus import usable_cpus
 from llamabind.engine.config import DEFAULT_MAX_CTX
 from llamabind.errors import ModelLoadError
-from llamabind.host_memory import has_huge_pages
 from llamabind.memory_estimate import MemoryEstimate, estimate_memory
+from llamabind.system.cpus import usable_cpus
+from llamabind.system.host_memory import has_huge_pages
 from server.formats import byte_size
 from server.protocol import DeviceMemory, Estimate, Estimated, Load
 from server.worker.companion_checks import blamed_on, check_companions

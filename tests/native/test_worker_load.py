@@ -20,7 +20,7 @@ from llamabind.errors import (
     ModelLoadError,
     ProjectorError,
 )
-from llamabind.host_memory import host_memory
+from llamabind.system.host_memory import host_memory
 from server.job import Job, TextPrompt
 from server.load_settings import LoadSettings, LoraChoice
 from server.protocol import Estimate, Load, LoadedModel, LoadFiles

@@ -7,10 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llamabind import cpus
-from llamabind.control_groups import cpu_quota
-from llamabind.cpus import usable_cores
 from llamabind.engine.config import EngineConfig
+from llamabind.system import cpus
+from llamabind.system.control_groups import cpu_quota
+from llamabind.system.cpus import usable_cores
 
 
 def _write(folder: Path, **files: str) -> None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from llamabind.errors import HandleClosedError
-from llamabind.gate import Gate
+from llamabind.system.close_guard import Gate
 
 
 def test_closing_waits_until_the_last_has_left():

@@ -2,7 +2,7 @@
 
 import psutil
 
-from llamabind.host_memory import host_memory
+from llamabind.system.host_memory import host_memory
 
 MIB = 1 << 20
 

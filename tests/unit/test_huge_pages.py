@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llamabind.host_memory import has_huge_pages
+from llamabind.system.host_memory import has_huge_pages
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Final
 
 import psutil
 
-from llamabind.control_groups import cpu_quota
+from llamabind.system.control_groups import cpu_quota
 
 # GGML_MAX_N_THREADS of ggml.h: more is an abort.
 MAX_THREADS: Final = 512

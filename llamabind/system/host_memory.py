@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import psutil
 
-from llamabind.control_groups import CGROUPS, OWN_GROUPS, control_groups, read_text
+from llamabind.system.control_groups import CGROUPS, OWN_GROUPS, control_groups, read_text
 
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 # The files of a group by version: limit, use, and the page cache in memory.stat.
