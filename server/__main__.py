@@ -6,7 +6,7 @@ import sys
 from server.cli import parse_command_line
 from server.logs import start_logging
 from server.serving import serve
-from server.sites import ListenError
+from server.sockets import ListenError
 
 
 def main() -> int:

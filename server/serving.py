@@ -12,7 +12,7 @@ from server.config import ServerConfig
 from server.connections import ConnectionRunner
 from server.keys import REGISTRY, STATUS
 from server.listening import is_loopback_only
-from server.sites import open_sites, remove_sockets
+from server.sockets import open_sites, remove_sockets
 
 logger = logging.getLogger("server")
 # What handlers may take to write their last words, once the registry has drained the models.
