@@ -7,7 +7,7 @@ never end either.
 
 from aiohttp import web
 
-from server.api import openai, openapi, ops, probes, v2_chat, v2_events, v2_models
+from server.api import monitoring, openai, openapi, probes, v2_chat, v2_events, v2_models
 from server.api.anthropic import handlers as anthropic
 from server.api.completions import handlers as texts
 from server.api.embeddings import handlers as vectors
@@ -37,19 +37,19 @@ def _table() -> list[web.RouteDef]:
         web.get("/health", probes.health),
         web.get("/v1/health", probes.health),
         web.get("/ready", probes.ready),
-        web.get("/metrics", ops.prometheus),
-        web.get("/api/v2/health", ops.health),
-        web.get("/api/v2/metrics", ops.system_metrics),
+        web.get("/metrics", monitoring.prometheus),
+        web.get("/api/v2/health", monitoring.health),
+        web.get("/api/v2/metrics", monitoring.system_metrics),
         web.get("/api/v2/events", v2_events.watch_models, allow_head=False),
         web.get("/api/v2/openapi.json", openapi.openapi),
         web.get("/docs", openapi.page),
         web.get("/api/v2/models", v2_models.list_models),
         web.post(f"/api/v2/models/{_ID}/load", v2_models.load_model),
-        web.route("*", f"/api/v2/models/{_ID}/load", ops.only_post),
+        web.route("*", f"/api/v2/models/{_ID}/load", monitoring.only_post),
         web.post(f"/api/v2/models/{_ID}/unload", v2_models.unload_model),
-        web.route("*", f"/api/v2/models/{_ID}/unload", ops.only_post),
+        web.route("*", f"/api/v2/models/{_ID}/unload", monitoring.only_post),
         web.post(f"/api/v2/models/{_ID}/estimate", v2_models.estimate_model),
-        web.route("*", f"/api/v2/models/{_ID}/estimate", ops.only_post),
+        web.route("*", f"/api/v2/models/{_ID}/estimate", monitoring.only_post),
         web.get(f"/api/v2/models/{_ID}", v2_models.show_model),
         web.post(f"/api/v2/chat/{_ID}/stream", v2_chat.chat_stream),
         web.post(f"/api/v2/chat/{_ID}", v2_chat.chat),
