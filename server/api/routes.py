@@ -7,14 +7,15 @@ never end either.
 
 from aiohttp import web
 
-from server.api import monitoring, openai, openapi, probes, v2_chat, v2_events, v2_models
+from server.api import monitoring, openapi, probes, v2_chat, v2_events, v2_models
 from server.api.anthropic import handlers as anthropic
-from server.api.completions import handlers as texts
 from server.api.embeddings import handlers as vectors
 from server.api.llama_server import adapters, completion, props, slot_actions, slots, text
 from server.api.llama_server import models as llama_server_models
 from server.api.ollama import handlers as ollama
 from server.api.ollama import models as ollama_models
+from server.api.openai import chat as openai
+from server.api.openai import completions as texts
 from server.api.responses import handlers as responses
 
 _ID = "{model_id:.+}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.api.openai import ChatCompletionBody
+from server.api.openai.chat import ChatCompletionBody
 from server.api.schema_v2 import ChatBody
 
 ROOT = Path(__file__).resolve().parents[2]

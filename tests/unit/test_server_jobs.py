@@ -9,7 +9,7 @@ from server.api.anthropic.jobs import messages_job
 from server.api.anthropic.schema import MessagesBody
 from server.api.ollama.jobs import chat_job
 from server.api.ollama.schema import OllamaChatBody
-from server.api.openai import ChatCompletionBody
+from server.api.openai.chat import ChatCompletionBody
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 

@@ -2,16 +2,16 @@
 
 from typing import Final
 
-from server.api.completions import schema
+from server.api.openai import completion_schema
 from server.api.operation import BODY, BUSY, MODEL, Operation
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/v1/completions"): Operation(
         tag="OpenAI",
         summary="Continue a text in OpenAI's form, whole or as events",
-        body=schema.CompletionBody,
+        body=completion_schema.CompletionBody,
         needs_body=True,
-        reply=schema.CompletionDocument,
+        reply=completion_schema.CompletionDocument,
         streams=True,
         errors=(*MODEL, *BODY, *BUSY, 409),
     ),

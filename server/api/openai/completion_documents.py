@@ -15,7 +15,7 @@ from server.api.answer_documents import (
     usage_document,
 )
 from server.api.chunks import AnswerTag
-from server.api.completions.schema import CompletionBody, CompletionChoice, LegacyLogprobs
+from server.api.openai.completion_schema import CompletionBody, CompletionChoice, LegacyLogprobs
 from server.protocol import LogprobEntry, SequenceOutput
 from server.stream import TokenUsage
 

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from server.api.chunks import AnswerTag
-from server.api.completions.documents import CompletionChunks, completion_document
-from server.api.completions.schema import CompletionBody
+from server.api.openai.completion_documents import CompletionChunks, completion_document
+from server.api.openai.completion_schema import CompletionBody
 from server.api.prompt_group import PromptGroup
 from server.api.served_model import served_model
 from server.api.streaming import stream_answer
