@@ -13,10 +13,10 @@ from aiohttp import web
 
 from llamabind import __version__
 from llamabind.sampling.params import RANGES
-from server.api.operation import EVENTS, HTML, JSON, LINES, Operation
 from server.api.operations import OPERATIONS
-from server.api.schema_replies import ChunkDocument
-from server.api.schema_sampling import SamplingFields
+from server.api.schema.operation import EVENTS, HTML, JSON, LINES, Operation
+from server.api.schema.replies import ChunkDocument
+from server.api.schema.sampling import SamplingFields
 from server.keys import CONFIG
 from server.replies import json_reply
 

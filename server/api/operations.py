@@ -2,15 +2,15 @@
 
 from typing import Any, Final
 
-from server.api import schema_replies as replies
 from server.api.anthropic import operations as anthropic
 from server.api.embeddings import operations as embeddings
 from server.api.llama_server import operations as llama_server
 from server.api.ollama import operations as ollama
 from server.api.openai import operations as completions
 from server.api.openai.chat import ChatCompletionBody
-from server.api.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
 from server.api.responses import operations as responses
+from server.api.schema import replies
+from server.api.schema.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
 from server.api.schema_v2 import ChatBody, UnloadBody
 from server.events import Lagged, LoadProgress, ModelEvicted, Snapshot, StateChanged, WorkerCrashed
 from server.load_settings import LoadSettings

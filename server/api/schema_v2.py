@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from server.api.schema_chat import ChatFields
+from server.api.schema.chat import ChatFields
 from server.api.schema_load import life, load_settings, memory_documents
 from server.formats import iso_time
 from server.model_entry import ModelEntry

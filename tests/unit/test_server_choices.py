@@ -8,7 +8,7 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
-from server.api.schema_chat import ChatFields
+from server.api.schema.chat import ChatFields
 from server.load_settings import LoadSettings
 from server.replies import choices_at, fields_at
 

@@ -11,8 +11,8 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import make_app
 
 from server.api.operations import OPERATIONS
-from server.api.schema_chat import ChatFields
-from server.api.schema_sampling import SamplingFields
+from server.api.schema.chat import ChatFields
+from server.api.schema.sampling import SamplingFields
 from server.load_settings import LoadSettings
 
 

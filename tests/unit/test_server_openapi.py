@@ -12,10 +12,10 @@ from server_app import chat_body, events, make_app
 
 from llamabind.errors import InvalidParameterError
 from llamabind.sampling.params import RANGES
-from server.api import schema_replies as replies
 from server.api.openapi import plain_path
 from server.api.operations import OPERATIONS
 from server.api.routes import routes
+from server.api.schema import replies
 from server.api.schema_v2 import ChatBody
 from server.events import LoadProgress, StateChanged
 from server.job import Job

@@ -21,7 +21,7 @@ from server.api.anthropic.schema import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from server.api.schema_messages import (
+from server.api.schema.messages import (
     ChatMessage,
     FunctionCall,
     FunctionDefinition,
@@ -29,8 +29,8 @@ from server.api.schema_messages import (
     ToolCall,
     wire_tools,
 )
-from server.api.tool_choice import WireChoice, must_call
-from server.api.tool_history import CallHistory
+from server.api.schema.tool_choice import WireChoice, must_call
+from server.api.schema.tool_history import CallHistory
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 from server.media_parts import part_of_base64, part_of_text, part_of_url

@@ -3,7 +3,7 @@
 from typing import Final
 
 from server.api.anthropic import schema
-from server.api.operation import BODY, BUSY, MODEL, Operation
+from server.api.schema.operation import BODY, BUSY, MODEL, Operation
 
 _ERRORS = (*MODEL, *BODY, *BUSY, 409)
 

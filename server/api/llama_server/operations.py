@@ -9,7 +9,7 @@ from server.api.llama_server import (
     schema_state,
     schema_text,
 )
-from server.api.operation import BODY, BUSY, MODEL, Operation
+from server.api.schema.operation import BODY, BUSY, MODEL, Operation
 
 _MODEL = (("model", {"type": "string"}),)
 _ANSWER = schema_completion.NativeCompletion

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from server.api.schema_prompts import MixedText, ModelName, Prompt, prompt_list
-from server.api.schema_sampling import LogprobCount, SamplingFields
+from server.api.schema.prompts import MixedText, ModelName, Prompt, prompt_list
+from server.api.schema.sampling import LogprobCount, SamplingFields
 from server.job import InfillExtra, InfillPrompt, Job, TextPrompt
 
 Count = Annotated[int, Meta(ge=0)]

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from server.api.ollama.schema import Asking, GenerateBody, OllamaChatBody, OllamaMessage, Options
-from server.api.schema_messages import ChatMessage, FunctionCall, ToolCall, wire_tools
+from server.api.schema.messages import ChatMessage, FunctionCall, ToolCall, wire_tools
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job, TextPrompt
 from server.media_parts import part_of_base64, part_of_text

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from server.api.ollama.keep_alive import KeepAlive, keep_seconds
-from server.api.schema_messages import FunctionName, Tool
-from server.api.schema_sampling import LogprobCount, SamplingFields
+from server.api.schema.messages import FunctionName, Tool
+from server.api.schema.sampling import LogprobCount, SamplingFields
 
 ModelName = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=0)]

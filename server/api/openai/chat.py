@@ -11,8 +11,8 @@ from server.api.begin import begin_generation, render
 from server.api.chunks import AnswerTag, OpenAIChunks
 from server.api.modalities import modalities
 from server.api.model_documents import model_document
-from server.api.schema_chat import ChatFields
-from server.api.schema_replies import InputTokens
+from server.api.schema.chat import ChatFields
+from server.api.schema.replies import InputTokens
 from server.api.served_model import served_model
 from server.api.streaming import stream_answer
 from server.keys import CALLER, REGISTRY

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from server.api.schema_prompts import ModelName, Prompt, prompt_list
-from server.api.schema_sampling import LogprobCount, SamplingFields
+from server.api.schema.prompts import ModelName, Prompt, prompt_list
+from server.api.schema.sampling import LogprobCount, SamplingFields
 from server.errors import InvalidRequestError
 from server.job import Job, TextPrompt
 

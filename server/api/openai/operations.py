@@ -3,7 +3,7 @@
 from typing import Final
 
 from server.api.openai import completion_schema
-from server.api.operation import BODY, BUSY, MODEL, Operation
+from server.api.schema.operation import BODY, BUSY, MODEL, Operation
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/v1/completions"): Operation(

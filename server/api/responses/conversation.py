@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from server.api.responses.schema import InputImage, InputItem, SummaryText, TextPart
-from server.api.schema_messages import ChatMessage, FunctionCall, Role, ToolCall
+from server.api.schema.messages import ChatMessage, FunctionCall, Role, ToolCall
 from server.errors import InvalidRequestError
 from server.media_parts import part_of_text, part_of_url
 

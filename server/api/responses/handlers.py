@@ -8,7 +8,7 @@ from server.api.begin import begin_generation, render
 from server.api.responses.documents import ResponseEvents
 from server.api.responses.jobs import chat_prompt, responses_job
 from server.api.responses.schema import InputTokensBody, ResponsesBody
-from server.api.schema_replies import InputTokens
+from server.api.schema.replies import InputTokens
 from server.api.served_model import served_model
 from server.api.streaming import stream_answer
 from server.job import Job

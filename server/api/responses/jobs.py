@@ -10,8 +10,8 @@ from server.api.responses.schema import (
     ResponsesInput,
     ToolDefinition,
 )
-from server.api.schema_messages import FunctionDefinition, Tool, wire_tools
-from server.api.tool_choice import WireChoice, must_call, only_allowed
+from server.api.schema.messages import FunctionDefinition, Tool, wire_tools
+from server.api.schema.tool_choice import WireChoice, must_call, only_allowed
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 

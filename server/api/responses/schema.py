@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from server.api.schema_chat import ReasoningEffort
-from server.api.schema_messages import FunctionName
-from server.api.schema_sampling import LogprobCount, SamplingFields
+from server.api.schema.chat import ReasoningEffort
+from server.api.schema.messages import FunctionName
+from server.api.schema.sampling import LogprobCount, SamplingFields
 
 Count = Annotated[int, Meta(ge=0)]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]

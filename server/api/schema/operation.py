@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from server.api.schema_replies import ChunkDocument, ErrorDocument
+from server.api.schema.replies import ChunkDocument, ErrorDocument
 
 JSON: Final = "application/json"
 LINES: Final = "application/x-ndjson"

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from server.api.schema_messages import FunctionName, Tool
+from server.api.schema.messages import FunctionName, Tool
 from server.errors import InvalidRequestError
 
 WireChoice: TypeAlias = str | dict[str, Any] | None

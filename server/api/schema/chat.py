@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from server.api.schema_messages import ChatMessage, Tool, wire_tools
-from server.api.schema_sampling import LogprobCount, SamplingFields
-from server.api.tool_choice import ToolChoice, choose
-from server.api.tool_history import CallHistory
+from server.api.schema.messages import ChatMessage, Tool, wire_tools
+from server.api.schema.sampling import LogprobCount, SamplingFields
+from server.api.schema.tool_choice import ToolChoice, choose
+from server.api.schema.tool_history import CallHistory
 from server.errors import InvalidRequestError
 from server.job import ChatPrompt, Job
 

@@ -1,0 +1,1 @@
+"""Request fields and reply forms that all dialects share."""
