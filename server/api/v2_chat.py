@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from server.api.answer_documents import choice_document
-from server.api.begin import begin_generation
-from server.api.chunks import AnswerTag, V2Chunks
 from server.api.schema_v2 import ChatBody, Usage
-from server.api.streaming import stream_answer
+from server.api.shared.answer_documents import choice_document
+from server.api.shared.chunks import AnswerTag, V2Chunks
+from server.api.shared.generate import begin_generation
+from server.api.shared.streaming import stream_answer
 from server.keys import CALLER
 from server.replies import json_reply, read_body
 

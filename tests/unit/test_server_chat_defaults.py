@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from llamabind import SamplingParams
-from server.api.begin import with_defaults
+from server.api.shared.generate import with_defaults
 from server.config import ServerConfig
 from server.job import ChatPrompt, Job, TextPrompt
 

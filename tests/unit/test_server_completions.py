@@ -9,9 +9,9 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, events, make_app
 
 from server.answer import Answer, Choice
-from server.api.chunks import AnswerTag
 from server.api.openai.completion_documents import CompletionChunks, completion_document
 from server.api.openai.completion_schema import CompletionBody
+from server.api.shared.chunks import AnswerTag
 from server.protocol import LogprobEntry, SequenceOutput, WireUsage
 from server.stream import TokenUsage
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from server.api.chunks import AnswerTag, OpenAIChunks, TextChunks, V2Chunks
+from server.api.shared.chunks import AnswerTag, OpenAIChunks, TextChunks, V2Chunks
 from server.protocol import LogprobEntry, PromptProgress, SequenceOutput, WireTimings, WireUsage
 
 _TEXTS = ["word", '"content":""', 'a "quote" \\ and\nlines', "höflich 漢字 🙂", "\0\x1f", " "]

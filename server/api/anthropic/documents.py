@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from server.answer import Answer
-from server.api.answer_documents import called_with
+from server.api.shared.answer_documents import called_with
 from server.protocol import SequenceOutput
 from server.stream import TokenUsage
 

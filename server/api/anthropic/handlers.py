@@ -7,9 +7,9 @@ from aiohttp import web
 from server.api.anthropic.documents import AnthropicEvents, message_document
 from server.api.anthropic.jobs import chat_prompt, messages_job
 from server.api.anthropic.schema import CountBody, CountDocument, MessagesBody
-from server.api.begin import begin_generation, render
-from server.api.served_model import served_model
-from server.api.streaming import stream_answer
+from server.api.shared.generate import begin_generation, render
+from server.api.shared.served_model import served_model
+from server.api.shared.streaming import stream_answer
 from server.job import Job
 from server.keys import CALLER
 from server.replies import json_reply, read_body

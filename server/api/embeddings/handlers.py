@@ -19,8 +19,8 @@ from server.api.embeddings.schema import (
     RerankDocument,
     inputs_of,
 )
-from server.api.served_model import served_model
-from server.api.vectors import read_vectors
+from server.api.shared.served_model import served_model
+from server.api.shared.vectors import read_vectors
 from server.errors import InvalidRequestError
 from server.keys import REGISTRY
 from server.replies import json_reply, read_body

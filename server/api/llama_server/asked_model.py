@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from server.api.served_model import served_model
+from server.api.shared.served_model import served_model
 from server.errors import StateConflictError
 from server.keys import REGISTRY
 from server.model_entry import ModelEntry

@@ -6,9 +6,9 @@ from aiohttp import web
 
 from server.api.llama_server.completion_documents import NativeAnswers, NativeChunks, chosen
 from server.api.llama_server.schema_completion import InfillBody, NativeCompletionBody
-from server.api.prompt_group import PromptGroup
-from server.api.served_model import served_model
-from server.api.streaming import stream_answer
+from server.api.shared.prompt_group import PromptGroup
+from server.api.shared.served_model import served_model
+from server.api.shared.streaming import stream_answer
 from server.keys import CALLER
 from server.replies import json_reply, read_body
 from server.sse import SseWriter

@@ -8,13 +8,13 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from server.answer import Answer, Choice
-from server.api.answer_documents import (
+from server.api.llama_server.schema_completion import NativeCompletion, NativePiece
+from server.api.shared.answer_documents import (
     logprobs_document,
     progress_document,
     prompt_logprobs_document,
     timings_document,
 )
-from server.api.llama_server.schema_completion import NativeCompletion, NativePiece
 from server.generation_settings import full_settings
 from server.job import InfillPrompt, Job, TextPrompt
 from server.protocol import SequenceOutput

@@ -8,8 +8,8 @@ from typing import Any
 from aiohttp import web
 
 from server.api.llama_server.schema_models import ModelBody, SuccessDocument
-from server.api.modalities import loaded_modalities
-from server.api.model_documents import STATUS_WORDS, is_failed, listed_name, model_document
+from server.api.shared.modalities import loaded_modalities
+from server.api.shared.model_documents import STATUS_WORDS, is_failed, listed_name, model_document
 from server.errors import InvalidRequestError
 from server.event_bus import Subscription
 from server.events import Lagged, LoadProgress, PublicEvent, StateChanged

@@ -7,7 +7,7 @@ from server.access import require_admin
 from server.api.llama_server.asked_model import asked_entry
 from server.api.llama_server.schema_models import SuccessDocument
 from server.api.llama_server.schema_state import DefaultSettings, PropsDocument
-from server.api.model_documents import listed_name
+from server.api.shared.model_documents import listed_name
 from server.config import ServerConfig
 from server.errors import NotSupportedError
 from server.generation_settings import brief_settings

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from server.access import require_admin
 from server.api.llama_server.schema_state import SlotFileBody, SlotMovedDocument
-from server.api.served_model import served_model
+from server.api.shared.served_model import served_model
 from server.errors import InvalidRequestError, NotSupportedError, StateConflictError
 from server.keys import CONFIG, REGISTRY
 from server.replies import json_reply, read_body

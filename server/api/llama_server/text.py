@@ -2,7 +2,6 @@
 
 from aiohttp import web
 
-from server.api.begin import render
 from server.api.llama_server.schema_text import (
     ApplyTemplateBody,
     DetokenizeBody,
@@ -12,7 +11,8 @@ from server.api.llama_server.schema_text import (
     TokenPiece,
     TokensDocument,
 )
-from server.api.served_model import served_model
+from server.api.shared.generate import render
+from server.api.shared.served_model import served_model
 from server.keys import CALLER, REGISTRY
 from server.replies import json_reply, read_body
 from server.submission import ask

@@ -6,7 +6,7 @@ from typing import Any
 
 from llamabind.request import Timings
 from server.answer import NO_TIMINGS, Answer, CalledTool
-from server.api.answer_documents import called_with, logprobs_document
+from server.api.shared.answer_documents import called_with, logprobs_document
 from server.formats import iso_time, utc_now
 from server.protocol import LogprobEntry, SequenceOutput
 from server.stream import TokenUsage

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from server.access import is_admin, require_admin
-from server.api.begin import begin_generation
-from server.api.model_documents import template_of
 from server.api.ollama.documents import (
     OllamaLines,
     Piece,
@@ -27,8 +25,10 @@ from server.api.ollama.schema import (
     OllamaVectors,
     Using,
 )
-from server.api.streaming import stream_answer
-from server.api.vectors import read_vectors
+from server.api.shared.generate import begin_generation
+from server.api.shared.model_documents import template_of
+from server.api.shared.streaming import stream_answer
+from server.api.shared.vectors import read_vectors
 from server.errors import InvalidRequestError
 from server.job import Job
 from server.keys import CALLER, REGISTRY

@@ -6,14 +6,14 @@ from typing import Any
 
 from aiohttp import web
 
-from server.api.modalities import modalities
-from server.api.model_documents import capabilities, listed_name, template_of
 from server.api.ollama.schema import (
     OllamaModel,
     OllamaModels,
     ShowBody,
     VersionDocument,
 )
+from server.api.shared.modalities import modalities
+from server.api.shared.model_documents import capabilities, listed_name, template_of
 from server.errors import ModelNotFoundError
 from server.formats import iso_time, utc_now
 from server.keys import CONFIG, REGISTRY, STATUS

@@ -6,15 +6,15 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta
 
-from server.api.answer_documents import choice_document, timings_document, usage_document
-from server.api.begin import begin_generation, render
-from server.api.chunks import AnswerTag, OpenAIChunks
-from server.api.modalities import modalities
-from server.api.model_documents import model_document
 from server.api.schema.chat import ChatFields
 from server.api.schema.replies import InputTokens
-from server.api.served_model import served_model
-from server.api.streaming import stream_answer
+from server.api.shared.answer_documents import choice_document, timings_document, usage_document
+from server.api.shared.chunks import AnswerTag, OpenAIChunks
+from server.api.shared.generate import begin_generation, render
+from server.api.shared.modalities import modalities
+from server.api.shared.model_documents import model_document
+from server.api.shared.served_model import served_model
+from server.api.shared.streaming import stream_answer
 from server.keys import CALLER, REGISTRY
 from server.replies import json_reply, read_body
 

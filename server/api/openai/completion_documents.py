@@ -7,15 +7,15 @@ from msgspec import UNSET, UnsetType
 
 from llamabind.scheduling.detokenizer import Detokenizer
 from server.answer import Answer, Choice
-from server.api.answer_documents import (
+from server.api.openai.completion_schema import CompletionBody, CompletionChoice, LegacyLogprobs
+from server.api.shared.answer_documents import (
     finite,
     progress_document,
     prompt_logprobs_document,
     timings_document,
     usage_document,
 )
-from server.api.chunks import AnswerTag
-from server.api.openai.completion_schema import CompletionBody, CompletionChoice, LegacyLogprobs
+from server.api.shared.chunks import AnswerTag
 from server.protocol import LogprobEntry, SequenceOutput
 from server.stream import TokenUsage
 

@@ -2,12 +2,12 @@
 
 from aiohttp import web
 
-from server.api.chunks import AnswerTag
 from server.api.openai.completion_documents import CompletionChunks, completion_document
 from server.api.openai.completion_schema import CompletionBody
-from server.api.prompt_group import PromptGroup
-from server.api.served_model import served_model
-from server.api.streaming import stream_answer
+from server.api.shared.chunks import AnswerTag
+from server.api.shared.prompt_group import PromptGroup
+from server.api.shared.served_model import served_model
+from server.api.shared.streaming import stream_answer
 from server.keys import CALLER
 from server.replies import json_reply, read_body
 

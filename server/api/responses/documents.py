@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from server.api.answer_documents import logprobs_document
 from server.api.responses.items import CallItem, Event, MessageItem, OutputItem, ReasoningItem
 from server.api.responses.schema import (
     AllowedTools,
@@ -16,6 +15,7 @@ from server.api.responses.schema import (
     ToolDefinition,
     ToolName,
 )
+from server.api.shared.answer_documents import logprobs_document
 from server.errors import ApiError
 from server.job import Job
 from server.protocol import SequenceOutput, ToolCallPiece

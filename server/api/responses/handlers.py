@@ -4,13 +4,13 @@ from functools import partial
 
 from aiohttp import web
 
-from server.api.begin import begin_generation, render
 from server.api.responses.documents import ResponseEvents
 from server.api.responses.jobs import chat_prompt, responses_job
 from server.api.responses.schema import InputTokensBody, ResponsesBody
 from server.api.schema.replies import InputTokens
-from server.api.served_model import served_model
-from server.api.streaming import stream_answer
+from server.api.shared.generate import begin_generation, render
+from server.api.shared.served_model import served_model
+from server.api.shared.streaming import stream_answer
 from server.job import Job
 from server.keys import CALLER
 from server.replies import json_reply, read_body

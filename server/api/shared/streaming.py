@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from aiohttp import web
 
-from server.api.chunks import ChunkForm
+from server.api.shared.chunks import ChunkForm
 from server.error_forms import error_document
 from server.errors import ApiError
 from server.keys import CONFIG, REQUEST_ID

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from server.api.answer_documents import (
+from server.api.shared.answer_documents import (
     logprobs_document,
     progress_document,
     prompt_logprobs_document,

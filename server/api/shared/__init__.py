@@ -1,0 +1,1 @@
+"""What the handlers of all dialects do: find the model, start the answer, write it."""
