@@ -7,7 +7,7 @@ never end either.
 
 from aiohttp import web
 
-from server.api import monitoring, openapi, probes, v2_chat, v2_events, v2_models
+from server.api import monitoring, openapi, probes
 from server.api.anthropic import handlers as anthropic
 from server.api.embeddings import handlers as vectors
 from server.api.llama_server import adapters, completion, props, slot_actions, slots, text
@@ -17,6 +17,7 @@ from server.api.ollama import models as ollama_models
 from server.api.openai import chat as openai
 from server.api.openai import completions as texts
 from server.api.responses import handlers as responses
+from server.api.v2 import chat, events, models
 
 _ID = "{model_id:.+}"
 _CHAT = ("/v1/chat/completions", "/chat/completions")
@@ -41,19 +42,19 @@ def _table() -> list[web.RouteDef]:
         web.get("/metrics", monitoring.prometheus),
         web.get("/api/v2/health", monitoring.health),
         web.get("/api/v2/metrics", monitoring.system_metrics),
-        web.get("/api/v2/events", v2_events.watch_models, allow_head=False),
+        web.get("/api/v2/events", events.watch_models, allow_head=False),
         web.get("/api/v2/openapi.json", openapi.openapi),
         web.get("/docs", openapi.page),
-        web.get("/api/v2/models", v2_models.list_models),
-        web.post(f"/api/v2/models/{_ID}/load", v2_models.load_model),
+        web.get("/api/v2/models", models.list_models),
+        web.post(f"/api/v2/models/{_ID}/load", models.load_model),
         web.route("*", f"/api/v2/models/{_ID}/load", monitoring.only_post),
-        web.post(f"/api/v2/models/{_ID}/unload", v2_models.unload_model),
+        web.post(f"/api/v2/models/{_ID}/unload", models.unload_model),
         web.route("*", f"/api/v2/models/{_ID}/unload", monitoring.only_post),
-        web.post(f"/api/v2/models/{_ID}/estimate", v2_models.estimate_model),
+        web.post(f"/api/v2/models/{_ID}/estimate", models.estimate_model),
         web.route("*", f"/api/v2/models/{_ID}/estimate", monitoring.only_post),
-        web.get(f"/api/v2/models/{_ID}", v2_models.show_model),
-        web.post(f"/api/v2/chat/{_ID}/stream", v2_chat.chat_stream),
-        web.post(f"/api/v2/chat/{_ID}", v2_chat.chat),
+        web.get(f"/api/v2/models/{_ID}", models.show_model),
+        web.post(f"/api/v2/chat/{_ID}/stream", chat.chat_stream),
+        web.post(f"/api/v2/chat/{_ID}", chat.chat),
         *(web.get(path, openai.list_models) for path in ("/v1/models", "/models")),
         web.get(f"/v1/models/{_ID}", openai.show_model),
         *(web.post(f"{path}/input_tokens", openai.count_tokens) for path in _CHAT),

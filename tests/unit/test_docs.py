@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.api.openai.chat import ChatCompletionBody
-from server.api.schema_v2 import ChatBody
+from server.api.v2.schema import ChatBody
 
 ROOT = Path(__file__).resolve().parents[2]
 

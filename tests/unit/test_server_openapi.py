@@ -16,7 +16,7 @@ from server.api.openapi import plain_path
 from server.api.operations import OPERATIONS
 from server.api.routes import routes
 from server.api.schema import replies
-from server.api.schema_v2 import ChatBody
+from server.api.v2.schema import ChatBody
 from server.events import LoadProgress, StateChanged
 from server.job import Job
 from server.load_settings import LoadSettings

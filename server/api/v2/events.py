@@ -7,8 +7,8 @@ from typing import Any
 from aiohttp import web
 
 from llamabind.errors import InvalidParameterError
-from server.api.schema_load import load_reply
-from server.api.schema_v2 import loaded_model
+from server.api.v2.load_schema import load_reply
+from server.api.v2.schema import loaded_model
 from server.errors import ApiError, InvalidRequestError, invalid_parameter
 from server.event_bus import Subscription
 from server.events import Snapshot

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from server.api.schema.chat import ChatFields
-from server.api.schema_load import life, load_settings, memory_documents
+from server.api.v2.load_schema import life, load_settings, memory_documents
 from server.formats import iso_time
 from server.model_entry import ModelEntry
 from server.model_state import ModelState

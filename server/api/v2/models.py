@@ -4,9 +4,9 @@ import asyncio
 
 from aiohttp import web
 
-from server.api.schema_load import estimate_reply, load_reply
-from server.api.schema_v2 import UnloadBody, loaded_model, model_detail, model_summary
-from server.api.v2_events import query_flag, stream_load, wants_events
+from server.api.v2.events import query_flag, stream_load, wants_events
+from server.api.v2.load_schema import estimate_reply, load_reply
+from server.api.v2.schema import UnloadBody, loaded_model, model_detail, model_summary
 from server.formats import iso_time, utc_now
 from server.keys import COMPANIONS, REGISTRY
 from server.load_settings import LoadSettings

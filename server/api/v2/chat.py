@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from server.api.schema_v2 import ChatBody, Usage
 from server.api.shared.answer_documents import choice_document
 from server.api.shared.chunks import AnswerTag, V2Chunks
 from server.api.shared.generate import begin_generation
 from server.api.shared.streaming import stream_answer
+from server.api.v2.schema import ChatBody, Usage
 from server.keys import CALLER
 from server.replies import json_reply, read_body
 

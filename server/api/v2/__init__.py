@@ -1,0 +1,1 @@
+"""The API of docs/api.md: models, chat and events under /api/v2."""
