@@ -10,9 +10,10 @@ from llamabind.errors import InvalidParameterError
 from server.access import require_key
 from server.api.routes import routes
 from server.bodies import read_bodies
-from server.catalogue import Catalogue
+from server.catalogue.catalogue import Catalogue
+from server.catalogue.companion_files import CompanionFiles
+from server.catalogue.model_settings import ModelSettings
 from server.clock import LoopClock
-from server.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.errors import ApiError
 from server.estimator import WorkerEstimator
@@ -27,7 +28,6 @@ from server.metrics_snapshot import SnapshotCollector
 from server.middleware import answer_errors, identify, send_request_id
 from server.model_entry import ModelEntry
 from server.model_loader import ModelLoader
-from server.model_settings import ModelSettings
 from server.model_shelf import ModelShelf
 from server.model_unloader import ModelUnloader
 from server.origins import require_origin, send_cors_headers

@@ -8,8 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from server.catalogue.model_settings import ModelSettings
 from server.load_settings import LoadSettings
-from server.model_settings import ModelSettings
 
 _SOURCE = Path(__file__).resolve().parents[1]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from server.catalogue.model_settings import ModelSettings
 from server.flag import boolean
-from server.model_settings import ModelSettings
 
 _PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 # llama-server's numbers (common/arg.cpp): 0 generic, 1 error, 2 warning, 3 info, 4 trace, 5 debug.

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from server.api_keys import Caller
-from server.companion_files import CompanionFiles
+from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.event_bus import EventBus
 from server.generation import Generation

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from server.catalogue import ModelFile
+from server.catalogue.catalogue import ModelFile
 from server.clock import Clock
 from server.crash_guard import CrashGuard
 from server.events import LoadProgress, ModelEvent, StateChanged, UseChanged

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
-from server.catalogue import Catalogue, ModelFile
+from server.catalogue.catalogue import Catalogue, ModelFile
 from server.errors import ModelNotFoundError, UnavailableError
 from server.model_entry import ModelEntry
 

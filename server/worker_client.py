@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from llamabind.errors import InvalidParameterError
-from server.companion_files import CompanionFiles
+from server.catalogue.companion_files import CompanionFiles
 from server.errors import (
     ApiError,
     ContextOverflowError,

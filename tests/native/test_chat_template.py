@@ -16,7 +16,7 @@ from llamabind.errors import (
 )
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
-from server.template_tools import renders_thinking, renders_tools
+from server.catalogue.template_capabilities import renders_thinking, renders_tools
 
 pytestmark = pytest.mark.native
 

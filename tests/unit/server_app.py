@@ -9,7 +9,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
 from server.app import create_app
-from server.companion_files import CompanionFiles
+from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.estimator import WorkerEstimator
 from server.worker_client import WorkerLauncher

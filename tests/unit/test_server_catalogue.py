@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from gguf_files import gguf_header_bytes, write_gguf
 
-import server.catalogue
+import server.catalogue.catalogue
 from llamabind.native.load_failure import shards
-from server.catalogue import Catalogue, ModelFile
+from server.catalogue.catalogue import Catalogue, ModelFile
 
 
 def _scan(*directories: Path) -> Mapping[str, ModelFile]:
@@ -115,9 +115,9 @@ def test_headers_are_read_again_only_when_the_file_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
-    read_gguf_header = server.catalogue.read_gguf_header
+    read_gguf_header = server.catalogue.catalogue.read_gguf_header
     monkeypatch.setattr(
-        server.catalogue,
+        server.catalogue.catalogue,
         "read_gguf_header",
         lambda path: reads.append(path) or read_gguf_header(path),
     )

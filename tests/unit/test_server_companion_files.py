@@ -6,8 +6,8 @@ import pytest
 from gguf_files import write_gguf
 
 from llamabind.errors import InvalidParameterError
+from server.catalogue.companion_files import CompanionFiles
 from server.cli import parse_command_line
-from server.companion_files import CompanionFiles
 from server.load_settings import LoadSettings, LoraChoice
 from server.protocol import LoadFiles
 

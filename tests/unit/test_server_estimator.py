@@ -7,7 +7,7 @@ import pytest
 from gguf_files import write_gguf
 from server_app import COMMAND
 
-from server.companion_files import CompanionFiles
+from server.catalogue.companion_files import CompanionFiles
 from server.estimator import WorkerEstimator
 from server.load_settings import LoadSettings
 from server.worker_port import LoadFailedError

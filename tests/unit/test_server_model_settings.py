@@ -7,8 +7,8 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import chat_body, make_app
 
+from server.catalogue.model_settings import ModelSettings
 from server.load_settings import LoadSettings
-from server.model_settings import ModelSettings
 
 _GOOD = """
 [defaults]

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from gguf_files import write_gguf
 
-from server.catalogue import Catalogue, ModelFile
+from server.catalogue.catalogue import Catalogue, ModelFile
 from server.model_entry import ModelEntry
 from server.model_shelf import ModelShelf
 

@@ -11,7 +11,7 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
-from server.catalogue import Catalogue
+from server.catalogue.catalogue import Catalogue
 from server.keys import STATUS
 from server.signs_of_life import SignsOfLife
 

@@ -11,8 +11,8 @@ from server_app import Client, make_app
 from v2_requests import get, post
 
 from llamabind.errors import InvalidParameterError
+from server.catalogue.model_settings import ModelSettings
 from server.load_settings import LoadSettings
-from server.model_settings import ModelSettings
 
 # The API reference's own.
 _REFERENCE = {

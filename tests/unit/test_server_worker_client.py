@@ -13,7 +13,7 @@ import pytest
 from fake_worker import N_CTX
 from gguf_files import write_gguf
 
-from server.companion_files import CompanionFiles
+from server.catalogue.companion_files import CompanionFiles
 from server.errors import (
     ApiError,
     ContextOverflowError,

@@ -29,6 +29,7 @@ from server.api.shared.generate import begin_generation
 from server.api.shared.model_documents import template_of
 from server.api.shared.streaming import stream_answer
 from server.api.shared.vectors import read_vectors
+from server.catalogue.template_capabilities import renders_thinking
 from server.errors import InvalidRequestError
 from server.job import Job
 from server.keys import CALLER, REGISTRY
@@ -37,7 +38,6 @@ from server.ndjson import NdjsonWriter
 from server.replies import json_reply, read_body
 from server.submission import ask
 from server.tasks import Embed, Vectors
-from server.template_tools import renders_thinking
 
 
 async def chat(request: web.Request) -> web.StreamResponse:

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from server.catalogue.template_capabilities import renders_thinking, renders_tools
 from server.keys import CONFIG, REGISTRY
 from server.model_entry import ModelEntry
 from server.model_state import ModelState
-from server.template_tools import renders_thinking, renders_tools
 
 # llama-server knows fewer states; our own word stands beside.
 STATUS_WORDS: Final = {
