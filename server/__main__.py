@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from server.cli import parse_command_line
+from server.cli.parser import parse_command_line
 from server.logs import start_logging
 from server.serving import serve
 from server.sockets import ListenError

@@ -1,4 +1,4 @@
-"""ServerConfig: everything about this server that can be set; server.cli reads it."""
+"""ServerConfig: everything about this server that can be set; server.cli.parser reads it."""
 
 import math
 import sys

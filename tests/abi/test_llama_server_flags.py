@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from server.cli import make_parser
+from server.cli.parser import make_parser
 
 _OPTION = re.compile(r"\s*(\{[^{}]*\})\s*,\s*(\{[^{}]*\})?")
 _EXCLUDED = re.compile(r"\.set_excludes\(\{[^}]*_SERVER[^}]*\}\)")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from gguf_files import write_gguf
 
-from server.cli import FLAGS, make_parser, parse_command_line
+from server.cli.docs import DOCUMENT, updated
+from server.cli.flag import SETTINGS
+from server.cli.parser import FLAGS, make_parser, parse_command_line
+from server.cli.unsupported_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, NOT_SUPPORTED
 from server.config import ServerConfig
-from server.flag import SETTINGS
-from server.flag_docs import DOCUMENT, updated
-from server.foreign_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, NOT_SUPPORTED
 from server.listening import is_loopback
 from server.load_settings import LoadSettings
 
@@ -53,7 +53,7 @@ def test_no_name_is_both_ours_and_foreign() -> None:
 
 def test_the_document_has_the_flags_as_they_are() -> None:
     text = DOCUMENT.read_text()
-    assert text == updated(text), "run python -m server.flag_docs"
+    assert text == updated(text), "run python -m server.cli.docs"
 
 
 def test_help_names_every_flag_and_variable() -> None:

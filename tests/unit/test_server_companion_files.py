@@ -7,7 +7,7 @@ from gguf_files import write_gguf
 
 from llamabind.errors import InvalidParameterError
 from server.catalogue.companion_files import CompanionFiles
-from server.cli import parse_command_line
+from server.cli.parser import parse_command_line
 from server.load_settings import LoadSettings, LoraChoice
 from server.protocol import LoadFiles
 

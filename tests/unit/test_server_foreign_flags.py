@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.cli import parse_command_line
+from server.cli.parser import parse_command_line
 
 
 def _refusal(capsys: pytest.CaptureFixture[str], line: str) -> str:

@@ -1,7 +1,7 @@
 """The flags of which models there are, and of how many are in memory for how long."""
 
-from server.flag import Flag
-from server.flag_values import (
+from server.cli.flag import Flag
+from server.cli.values import (
     device_budgets,
     folder,
     integer,

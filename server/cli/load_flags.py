@@ -1,7 +1,7 @@
 """The flags of a load's settings. LoadSettings itself checks ranges and what goes together."""
 
-from server.flag import SETTINGS, Flag
-from server.flag_values import gpu_layers, inverse, number, numbers, parallel, text_file, whole
+from server.cli.flag import SETTINGS, Flag
+from server.cli.values import gpu_layers, inverse, number, numbers, parallel, text_file, whole
 
 MODEL_FLAGS = (
     Flag(

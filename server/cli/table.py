@@ -1,12 +1,12 @@
 """All flags, by group. llama-server's names and variables wherever they mean the same."""
 
-from server.access_flags import ACCESS_FLAGS, LISTENING_FLAGS
-from server.chat_flags import CHAT_FLAGS
-from server.companion_flags import COMPANION_FLAGS
-from server.flag import Group
-from server.limit_flags import ENDPOINTS_FLAGS, LIMITS_FLAGS, LOGS_FLAGS
-from server.model_flags import MODEL_FLAGS, ROPE_FLAGS
-from server.shelf_flags import SHELF_FLAGS
+from server.cli.access_flags import ACCESS_FLAGS, LISTENING_FLAGS
+from server.cli.chat_flags import CHAT_FLAGS
+from server.cli.companion_flags import COMPANION_FLAGS
+from server.cli.flag import Group
+from server.cli.limit_flags import ENDPOINTS_FLAGS, LIMITS_FLAGS, LOGS_FLAGS
+from server.cli.load_flags import MODEL_FLAGS, ROPE_FLAGS
+from server.cli.model_dir_flags import SHELF_FLAGS
 
 GROUPS = (
     Group("listening", LISTENING_FLAGS),

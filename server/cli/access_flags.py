@@ -1,7 +1,7 @@
 """The flags of where the server listens, and of who may use it."""
 
-from server.flag import Flag
-from server.flag_values import integer, key_file, keys, path, prefix, words
+from server.cli.flag import Flag
+from server.cli.values import integer, key_file, keys, path, prefix, words
 
 LISTENING_FLAGS = (
     Flag(

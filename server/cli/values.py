@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from server.catalogue.model_settings import ModelSettings
-from server.flag import boolean
+from server.cli.flag import boolean
 
 _PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 # llama-server's numbers (common/arg.cpp): 0 generic, 1 error, 2 warning, 3 info, 4 trace, 5 debug.

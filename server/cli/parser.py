@@ -16,10 +16,15 @@ from llamabind.errors import InvalidParameterError
 from server.catalogue.catalogue import first_shard
 from server.catalogue.companion_files import CompanionFiles, without_paths
 from server.catalogue.model_settings import ModelSettings
+from server.cli.flag import SETTINGS, Flag
+from server.cli.table import GROUPS
+from server.cli.unsupported_flags import (
+    NO_EFFECT_OPTIONS,
+    NO_EFFECT_SWITCHES,
+    NOT_SUPPORTED,
+    ONE_CHOICE,
+)
 from server.config import ServerConfig
-from server.flag import SETTINGS, Flag
-from server.flag_table import GROUPS
-from server.foreign_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, NOT_SUPPORTED, ONE_CHOICE
 from server.listening import why_not_without_key
 from server.load_settings import GENERATION_SIZES, LoadSettings
 

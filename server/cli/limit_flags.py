@@ -1,7 +1,7 @@
 """The flags of what is answered, of limits, and of logs."""
 
-from server.flag import Flag
-from server.flag_values import (
+from server.cli.flag import Flag
+from server.cli.values import (
     choice,
     existing_folder,
     integer,

@@ -1,7 +1,7 @@
 """The flags of what a chat has unless its request says otherwise."""
 
-from server.flag import Flag
-from server.flag_values import choice, integer, json_object, reasoning_effort, yes_no_or_auto
+from server.cli.flag import Flag
+from server.cli.values import choice, integer, json_object, reasoning_effort, yes_no_or_auto
 
 CHAT_FLAGS = (
     Flag(

@@ -1,13 +1,13 @@
-"""The table of all flags in docs/running.md: `python -m server.flag_docs` writes it again."""
+"""The table of all flags in docs/running.md: `python -m server.cli.docs` writes it again."""
 
 import sys
 from pathlib import Path
 
-from server.cli import default_text
-from server.flag import Flag
-from server.flag_table import GROUPS
+from server.cli.flag import Flag
+from server.cli.parser import default_text
+from server.cli.table import GROUPS
 
-BEGIN = "<!-- flags: written by python -m server.flag_docs -->"
+BEGIN = "<!-- flags: written by python -m server.cli.docs -->"
 END = "<!-- end of flags -->"
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "running.md"
 

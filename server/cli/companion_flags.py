@@ -1,7 +1,7 @@
 """The flags of files beside the model's own, and of what a model is loaded for."""
 
-from server.flag import SETTINGS, Flag
-from server.flag_values import (
+from server.cli.flag import SETTINGS, Flag
+from server.cli.values import (
     companion,
     companions,
     gpu_layers,
