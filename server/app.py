@@ -7,9 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from llamabind.errors import InvalidParameterError
-from server.access import require_key
 from server.api.routes import routes
-from server.bodies import read_bodies
 from server.catalogue.catalogue import Catalogue
 from server.catalogue.companion_files import CompanionFiles
 from server.catalogue.model_settings import ModelSettings
@@ -18,19 +16,21 @@ from server.config import ServerConfig
 from server.errors import ApiError
 from server.estimator import WorkerEstimator
 from server.event_bus import EventBus
-from server.host_names import require_host
+from server.http.access import require_key
+from server.http.app_keys import BUS, COMPANIONS, CONFIG, MEDIA, METRICS, REGISTRY, STATUS, SYSTEM
+from server.http.bodies import read_bodies
+from server.http.cors import require_origin, send_cors_headers
+from server.http.host_check import require_host
+from server.http.middleware import answer_errors, identify, send_request_id
 from server.idle_unloader import IdleUnloader
-from server.keys import BUS, COMPANIONS, CONFIG, MEDIA, METRICS, REGISTRY, STATUS, SYSTEM
 from server.life_meter import LifeMeter
 from server.memory_budget import MemoryBudget
 from server.metrics import ServerMetrics
 from server.metrics_snapshot import SnapshotCollector
-from server.middleware import answer_errors, identify, send_request_id
 from server.model_entry import ModelEntry
 from server.model_loader import ModelLoader
 from server.model_shelf import ModelShelf
 from server.model_unloader import ModelUnloader
-from server.origins import require_origin, send_cors_headers
 from server.registry import ModelRegistry
 from server.remote_media import MediaFetcher
 from server.room_maker import RoomMaker

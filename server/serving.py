@@ -9,8 +9,8 @@ from aiohttp import web
 
 from server.app import create_app
 from server.config import ServerConfig
-from server.connections import ConnectionRunner
-from server.keys import REGISTRY, STATUS
+from server.http.app_keys import REGISTRY, STATUS
+from server.http.connections import ConnectionRunner
 from server.listening import is_loopback_only
 from server.sockets import open_sites, remove_sockets
 

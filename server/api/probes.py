@@ -7,12 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
-from server.access import require_known
 from server.errors import UnavailableError
-from server.keys import CALLER, CONFIG, REGISTRY, STATUS
+from server.http.access import require_known
+from server.http.app_keys import CALLER, CONFIG, REGISTRY, STATUS
+from server.http.json_body import json_reply
 from server.model_entry import ModelEntry
 from server.model_state import ModelState
-from server.replies import json_reply
 
 _RETRY_SECONDS = 2
 # A model that is only a file has nothing to tell.

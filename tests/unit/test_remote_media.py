@@ -15,8 +15,8 @@ from test_server_media import PNG
 
 from server import remote_media
 from server.errors import InvalidRequestError
+from server.http.app_keys import MEDIA
 from server.job import ChatPrompt, Job
-from server.keys import MEDIA
 from server.remote_media import ANY_HOST, MAX_BYTES, MAX_FILES, MediaFetcher, is_public
 
 

@@ -8,8 +8,8 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
-from server.api_keys import KeyRing
-from server.host_names import host_name
+from server.http.api_keys import KeyRing
+from server.http.host_check import host_name
 
 _KEYS: dict[str, Any] = {"api_keys": ("one", "zwei-ü"), "admin_keys": ("boss",)}
 

@@ -9,8 +9,8 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
 from server.api.schema.chat import ChatFields
+from server.http.json_body import choices_at, fields_at
 from server.load_settings import LoadSettings
-from server.replies import choices_at, fields_at
 
 
 @pytest.fixture

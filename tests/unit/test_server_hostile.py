@@ -15,7 +15,7 @@ from gguf_files import write_gguf
 from server_app import chat_body, make_app
 
 from server.config import ServerConfig
-from server.connections import ConnectionRunner
+from server.http.connections import ConnectionRunner
 
 _H = b"Host: localhost\r\n"
 
@@ -180,7 +180,7 @@ async def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
 async def test_the_access_log_tells_of_requests_and_not_of_their_words(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="server.access")
+    caplog.set_level(logging.INFO, logger="server.http.access")
     body = json.dumps(chat_body("echo: rosebud")).encode()
     request = (
         b"POST /api/v2/chat/m.gguf?token=sesame HTTP/1.1\r\nConnection: close\r\n"
@@ -191,7 +191,7 @@ async def test_the_access_log_tells_of_requests_and_not_of_their_words(
     )
     async with running(tmp_path, api_keys=("opensesame",)) as port:
         assert (await exchange(port, request))[0] == 200
-    [record] = [record for record in caplog.records if record.name == "server.access"]
+    [record] = [record for record in caplog.records if record.name == "server.http.access"]
     line = record.getMessage()
     assert line.startswith("POST /api/v2/chat/m.gguf 200 ms=")
     assert "request_id=my-id" in line
@@ -206,7 +206,7 @@ async def test_the_access_log_tells_of_requests_and_not_of_their_words(
 async def test_who_leaves_has_a_line_in_the_access_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    caplog.set_level(logging.INFO, logger="server.access")
+    caplog.set_level(logging.INFO, logger="server.http.access")
     body = json.dumps(chat_body("forever")).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: leaver\r\n"
     async with running(tmp_path) as port, asyncio.timeout(20):

@@ -11,7 +11,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, events, make_app
 
 from server import framing
-from server.keys import REGISTRY
+from server.http.app_keys import REGISTRY
 from server.worker_client import WorkerClient
 
 WIDE = 1 << 64

@@ -15,8 +15,8 @@ from prometheus_text import scrape
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
-from server.keys import REGISTRY
-from server.sse import SseWriter
+from server.http.app_keys import REGISTRY
+from server.http.sse import SseWriter
 
 
 @pytest.fixture

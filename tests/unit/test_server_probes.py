@@ -12,7 +12,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
 from server.catalogue.catalogue import Catalogue
-from server.keys import STATUS
+from server.http.app_keys import STATUS
 from server.signs_of_life import SignsOfLife
 
 

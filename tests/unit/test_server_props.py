@@ -9,7 +9,7 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
-from server.keys import REGISTRY
+from server.http.app_keys import REGISTRY
 
 
 async def _client(aiohttp_client: AiohttpClient, folder: Path, **settings: Any) -> Client:

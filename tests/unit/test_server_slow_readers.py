@@ -12,9 +12,9 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
 from server.config import ServerConfig
-from server.keys import CONFIG
-from server.ndjson import NdjsonWriter
-from server.sse import SseWriter
+from server.http.app_keys import CONFIG
+from server.http.ndjson import NdjsonWriter
+from server.http.sse import SseWriter
 
 _REQUEST = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

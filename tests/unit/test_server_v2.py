@@ -393,7 +393,7 @@ async def test_nothing_is_fetched_for_a_model_that_is_not_there(client: Client) 
 async def test_fields_that_nobody_reads_are_in_the_log_with_their_place(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, logger="server.replies")
+    caplog.set_level(logging.DEBUG, logger="server.http.json_body")
     tool = {"type": "function", "function": {"name": "f", "extra": 1, "parameters": {"own": 1}}}
     part = {"type": "text", "text": "a", "colour": "red"}
     body = {

@@ -22,8 +22,8 @@ from server.api.embeddings.schema import (
 from server.api.shared.served_model import served_model
 from server.api.shared.vectors import read_vectors
 from server.errors import InvalidRequestError
-from server.keys import REGISTRY
-from server.replies import json_reply, read_body
+from server.http.app_keys import REGISTRY
+from server.http.json_body import json_reply, read_body
 from server.submission import ask
 from server.tasks import Embed, Rank, Scores, Vectors
 

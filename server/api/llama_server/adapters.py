@@ -5,12 +5,12 @@ from pathlib import PurePath
 
 from aiohttp import web
 
-from server.access import require_admin
 from server.api.llama_server.asked_model import asked_entry
 from server.api.llama_server.schema_adapters import AdapterChoice, AdapterDocument
 from server.errors import InvalidRequestError
-from server.keys import REGISTRY
-from server.replies import json_reply, read_body
+from server.http.access import require_admin
+from server.http.app_keys import REGISTRY
+from server.http.json_body import json_reply, read_body
 from server.submission import ask, peek
 from server.tasks import AdapterInfo, AdapterList, ListAdapters, SetAdapters
 

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from server.api.shared.served_model import served_model
 from server.errors import StateConflictError
-from server.keys import REGISTRY
+from server.http.app_keys import REGISTRY
 from server.model_entry import ModelEntry
 
 

@@ -9,9 +9,9 @@ from server.api.llama_server.schema_completion import InfillBody, NativeCompleti
 from server.api.shared.prompt_group import PromptGroup
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
-from server.keys import CALLER
-from server.replies import json_reply, read_body
-from server.sse import SseWriter
+from server.http.app_keys import CALLER
+from server.http.json_body import json_reply, read_body
+from server.http.sse import SseWriter
 
 
 async def completion(request: web.Request) -> web.StreamResponse:

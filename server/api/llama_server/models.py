@@ -13,12 +13,12 @@ from server.api.shared.model_documents import STATUS_WORDS, is_failed, listed_na
 from server.errors import InvalidRequestError
 from server.event_bus import Subscription
 from server.events import Lagged, LoadProgress, PublicEvent, StateChanged
-from server.keys import BUS, CONFIG, REGISTRY, REQUEST_ID
+from server.http.app_keys import BUS, CONFIG, REGISTRY, REQUEST_ID
+from server.http.json_body import json_reply, read_body
+from server.http.sse import SseWriter
 from server.model_entry import ModelEntry
 from server.model_state import ModelState
 from server.registry import ModelRegistry
-from server.replies import json_reply, read_body
-from server.sse import SseWriter
 
 logger = logging.getLogger(__name__)
 # One file is read, whatever it brings with it.

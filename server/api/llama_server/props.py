@@ -3,7 +3,6 @@
 from aiohttp import web
 
 from llamabind import SamplingParams, __version__
-from server.access import require_admin
 from server.api.llama_server.asked_model import asked_entry
 from server.api.llama_server.schema_models import SuccessDocument
 from server.api.llama_server.schema_state import DefaultSettings, PropsDocument
@@ -11,9 +10,10 @@ from server.api.shared.model_documents import listed_name
 from server.config import ServerConfig
 from server.errors import NotSupportedError
 from server.generation_settings import brief_settings
-from server.keys import CONFIG
+from server.http.access import require_admin
+from server.http.app_keys import CONFIG
+from server.http.json_body import json_reply
 from server.model_entry import ModelEntry
-from server.replies import json_reply
 
 _OWN_BUILD = f"llamabind {__version__}"
 

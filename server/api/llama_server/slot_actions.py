@@ -5,12 +5,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from server.access import require_admin
 from server.api.llama_server.schema_state import SlotFileBody, SlotMovedDocument
 from server.api.shared.served_model import served_model
 from server.errors import InvalidRequestError, NotSupportedError, StateConflictError
-from server.keys import CONFIG, REGISTRY
-from server.replies import json_reply, read_body
+from server.http.access import require_admin
+from server.http.app_keys import CONFIG, REGISTRY
+from server.http.json_body import json_reply, read_body
 from server.submission import ask
 from server.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
 

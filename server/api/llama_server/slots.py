@@ -5,9 +5,9 @@ from aiohttp import web
 from server.api.llama_server.asked_model import loaded_entry
 from server.api.llama_server.schema_state import NextToken, SlotDocument
 from server.errors import NotSupportedError, UnavailableError
-from server.keys import CONFIG
+from server.http.app_keys import CONFIG
+from server.http.json_body import json_reply
 from server.model_entry import ModelEntry
-from server.replies import json_reply
 from server.submission import peek
 from server.tasks import ListSlots, SlotInfo, SlotList
 

@@ -13,8 +13,8 @@ from server.api.llama_server.schema_text import (
 )
 from server.api.shared.generate import render
 from server.api.shared.served_model import served_model
-from server.keys import CALLER, REGISTRY
-from server.replies import json_reply, read_body
+from server.http.app_keys import CALLER, REGISTRY
+from server.http.json_body import json_reply, read_body
 from server.submission import ask
 from server.tasks import Detokenize, Text, Tokenize, Tokens
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from server.access import is_admin, require_admin
 from server.api.ollama.documents import (
     OllamaLines,
     Piece,
@@ -31,11 +30,12 @@ from server.api.shared.streaming import stream_answer
 from server.api.shared.vectors import read_vectors
 from server.catalogue.template_capabilities import renders_thinking
 from server.errors import InvalidRequestError
+from server.http.access import is_admin, require_admin
+from server.http.app_keys import CALLER, REGISTRY
+from server.http.json_body import json_reply, read_body
+from server.http.ndjson import NdjsonWriter
 from server.job import Job
-from server.keys import CALLER, REGISTRY
 from server.model_entry import ModelEntry
-from server.ndjson import NdjsonWriter
-from server.replies import json_reply, read_body
 from server.submission import ask
 from server.tasks import Embed, Vectors
 

@@ -16,9 +16,9 @@ from server.api.shared.modalities import modalities
 from server.api.shared.model_documents import capabilities, listed_name, template_of
 from server.errors import ModelNotFoundError
 from server.formats import iso_time, utc_now
-from server.keys import CONFIG, REGISTRY, STATUS
+from server.http.app_keys import CONFIG, REGISTRY, STATUS
+from server.http.json_body import json_reply, read_body
 from server.model_entry import ModelEntry
-from server.replies import json_reply, read_body
 
 _TAG = ":latest"
 _FOREVER = timedelta(days=36_500)

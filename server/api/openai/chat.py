@@ -15,8 +15,8 @@ from server.api.shared.modalities import modalities
 from server.api.shared.model_documents import model_document
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
-from server.keys import CALLER, REGISTRY
-from server.replies import json_reply, read_body
+from server.http.app_keys import CALLER, REGISTRY
+from server.http.json_body import json_reply, read_body
 
 
 class ChatCompletionBody(ChatFields, frozen=True, kw_only=True):

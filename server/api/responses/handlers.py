@@ -11,10 +11,10 @@ from server.api.schema.replies import InputTokens
 from server.api.shared.generate import begin_generation, render
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
+from server.http.app_keys import CALLER
+from server.http.json_body import json_reply, read_body
+from server.http.sse import SseWriter
 from server.job import Job
-from server.keys import CALLER
-from server.replies import json_reply, read_body
-from server.sse import SseWriter
 
 
 async def create(request: web.Request) -> web.StreamResponse:

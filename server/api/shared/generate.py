@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from llamabind import SamplingParams
 from server.config import ServerConfig
 from server.generation import Generation
+from server.http.app_keys import CONFIG, GENERATION, MEDIA, REGISTRY
 from server.job import ChatPrompt, Job
-from server.keys import CONFIG, GENERATION, MEDIA, REGISTRY
 from server.submission import ask
 from server.tasks import Render, Rendered
 

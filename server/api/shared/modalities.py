@@ -8,7 +8,7 @@ from aiohttp import web
 from llamabind.errors import GgufError, InvalidParameterError
 from llamabind.gguf.header import read_gguf_header
 from server.catalogue.companion_files import CompanionFiles
-from server.keys import COMPANIONS
+from server.http.app_keys import COMPANIONS
 from server.load_settings import LoadSettings
 from server.model_entry import ModelEntry
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from server.catalogue.template_capabilities import renders_thinking, renders_tools
-from server.keys import CONFIG, REGISTRY
+from server.http.app_keys import CONFIG, REGISTRY
 from server.model_entry import ModelEntry
 from server.model_state import ModelState
 

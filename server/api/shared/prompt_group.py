@@ -11,8 +11,8 @@ from aiohttp import web
 from server.answer import Answer
 from server.bell import Bell
 from server.generation import Generation
+from server.http.app_keys import GENERATION, REGISTRY
 from server.job import Job
-from server.keys import GENERATION, REGISTRY
 from server.merged_stream import MergedStream
 
 

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from server.errors import InvalidRequestError
-from server.keys import CONFIG
+from server.http.app_keys import CONFIG
 
 
 def served_model(request: web.Request, asked: str | None) -> str:

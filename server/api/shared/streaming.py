@@ -9,12 +9,12 @@ from typing import Any, Protocol, TypeAlias
 from aiohttp import web
 
 from server.api.shared.chunks import ChunkForm
-from server.error_forms import error_document
 from server.errors import ApiError
-from server.keys import CONFIG, REQUEST_ID
-from server.middleware import unexpected_error
+from server.http.app_keys import CONFIG, REQUEST_ID
+from server.http.error_documents import error_document
+from server.http.middleware import unexpected_error
+from server.http.sse import SseWriter
 from server.protocol import SequenceOutput
-from server.sse import SseWriter
 from server.stream import TokenUsage
 
 logger = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from server.api.v2.events import query_flag, stream_load, wants_events
 from server.api.v2.load_schema import estimate_reply, load_reply
 from server.api.v2.schema import UnloadBody, loaded_model, model_detail, model_summary
 from server.formats import iso_time, utc_now
-from server.keys import COMPANIONS, REGISTRY
+from server.http.app_keys import COMPANIONS, REGISTRY
+from server.http.json_body import json_reply, read_body
 from server.load_settings import LoadSettings
-from server.replies import json_reply, read_body
 
 
 async def list_models(request: web.Request) -> web.Response:

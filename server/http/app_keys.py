@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from server.api_keys import Caller
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.event_bus import EventBus
 from server.generation import Generation
+from server.http.api_keys import Caller
 from server.metrics import ServerMetrics
 from server.registry import ModelRegistry
 from server.remote_media import MediaFetcher

@@ -10,11 +10,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from llamabind.errors import InvalidParameterError
-from server.access_log import log_departure
-from server.error_forms import error_document
 from server.errors import ApiError, InvalidRequestError, invalid_parameter
-from server.keys import REQUEST_ID, STATUS
-from server.replies import json_reply
+from server.http.access_log import log_departure
+from server.http.app_keys import REQUEST_ID, STATUS
+from server.http.error_documents import error_document
+from server.http.json_body import json_reply
 
 logger = logging.getLogger(__name__)
 _ID_HEADER = "X-Request-Id"

@@ -7,9 +7,9 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from server.generation import Generation
-from server.keys import CALLER, CONFIG, GENERATION, REQUEST_ID
+from server.http.app_keys import CALLER, CONFIG, GENERATION, REQUEST_ID
 
-logger = logging.getLogger("server.access")
+logger = logging.getLogger("server.http.access")
 _MAX_PATH = 300
 
 CLIENT_CLOSED_REQUEST = 499
@@ -17,7 +17,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 class AccessLogger(AbstractAccessLogger):
-    """Writes to the logger "server.access", the same as text and as fields."""
+    """Writes to the logger "server.http.access", the same as text and as fields."""
 
     @property
     def enabled(self) -> bool:

@@ -5,10 +5,10 @@ import re
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from server.api_keys import Caller, KeyRing, key_name
 from server.config import ServerConfig
 from server.errors import AuthenticationError, ForbiddenError
-from server.keys import CALLER, CONFIG
+from server.http.api_keys import Caller, KeyRing, key_name
+from server.http.app_keys import CALLER, CONFIG
 
 # Patterns as in server.api.routes: what was matched counts, not how the path was spelled.
 # The page is the same everywhere: it asks for a key itself before it can tell anything.

@@ -6,7 +6,7 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
-from server.patient_writer import PatientWriter
+from server.http.stream_writer import PatientWriter
 
 _HEADERS = {"Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
 

@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from server.keys import CONFIG
+from server.http.app_keys import CONFIG
 
 _ROOM = 1 << 14
 """Bytes in the transport's buffer up to which aiohttp's write never waits: asyncio goes on at so

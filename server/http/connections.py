@@ -8,10 +8,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
-from server.access_log import AccessLogger
 from server.config import ServerConfig
 from server.errors import ApiError
-from server.middleware import error_reply, http_error
+from server.http.access_log import AccessLogger
+from server.http.middleware import error_reply, http_error
 
 logger = logging.getLogger(__name__)
 _FULL_BODY = (
@@ -90,7 +90,7 @@ class ConnectionServer(web.Server):
         self._options: dict[str, Any] = {
             # Also how long a client may take over the head of its request.
             "keepalive_timeout": config.keepalive_seconds,
-            "access_log": logging.getLogger("server.access") if config.access_log else None,
+            "access_log": logging.getLogger("server.http.access") if config.access_log else None,
             "access_log_class": AccessLogger,
         }
 
