@@ -11,32 +11,32 @@ from server.api.routes import routes
 from server.catalogue.catalogue import Catalogue
 from server.catalogue.companion_files import CompanionFiles
 from server.catalogue.model_settings import ModelSettings
-from server.clock import LoopClock
 from server.config import ServerConfig
 from server.errors import ApiError
 from server.estimator import WorkerEstimator
-from server.event_bus import EventBus
 from server.http.access import require_key
 from server.http.app_keys import BUS, COMPANIONS, CONFIG, MEDIA, METRICS, REGISTRY, STATUS, SYSTEM
 from server.http.bodies import read_bodies
 from server.http.cors import require_origin, send_cors_headers
 from server.http.host_check import require_host
 from server.http.middleware import answer_errors, identify, send_request_id
-from server.idle_unloader import IdleUnloader
 from server.life_meter import LifeMeter
-from server.memory_budget import MemoryBudget
 from server.metrics import ServerMetrics
 from server.metrics_snapshot import SnapshotCollector
-from server.model_entry import ModelEntry
-from server.model_loader import ModelLoader
-from server.model_shelf import ModelShelf
-from server.model_unloader import ModelUnloader
-from server.registry import ModelRegistry
+from server.models.admission import Traffic
+from server.models.clock import LoopClock
+from server.models.entry import ModelEntry
+from server.models.event_bus import EventBus
+from server.models.idle_unloader import IdleUnloader
+from server.models.index import ModelShelf
+from server.models.loader import ModelLoader
+from server.models.memory_budget import MemoryBudget
+from server.models.memory_reserver import RoomMaker
+from server.models.registry import ModelRegistry
+from server.models.unloader import ModelUnloader
 from server.remote_media import MediaFetcher
-from server.room_maker import RoomMaker
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics
-from server.traffic import Traffic
 from server.worker_client import WorkerLauncher
 from server.worker_port import Estimator, WorkerStarter
 

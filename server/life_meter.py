@@ -1,8 +1,8 @@
 """LifeMeter: what happens to models, counted for /metrics."""
 
-from server.events import ModelEvent, StateChanged, WorkerCrashed
 from server.metrics import ServerMetrics
-from server.model_state import ModelState
+from server.models.events import ModelEvent, StateChanged, WorkerCrashed
+from server.models.state import ModelState
 
 _ON_THE_WAY = (ModelState.QUEUED, ModelState.LOADING)
 _IN_MEMORY = (ModelState.LOADED, ModelState.DRAINING)

@@ -7,12 +7,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from server.metrics import ServerMetrics
-from server.model_entry import ModelEntry
-from server.model_state import ModelState
+from server.models.admission import Traffic
+from server.models.entry import ModelEntry
+from server.models.registry import ModelRegistry
+from server.models.state import ModelState
 from server.protocol import Stats
-from server.registry import ModelRegistry
 from server.system_metrics import SystemMetrics
-from server.traffic import Traffic
 
 _MB = 1 << 20
 

@@ -5,9 +5,9 @@ import logging
 import uuid
 
 from server.errors import UnavailableError
-from server.model_entry import ModelEntry
+from server.models.entry import ModelEntry
+from server.models.registry import ModelRegistry
 from server.protocol import Ask, Submit
-from server.registry import ModelRegistry
 from server.remote_media import MediaFetcher
 from server.stream import TokenStream
 from server.tasks import Render, Task, TaskResult

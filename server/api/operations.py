@@ -12,8 +12,15 @@ from server.api.responses import operations as responses
 from server.api.schema import replies
 from server.api.schema.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
 from server.api.v2.schema import ChatBody, UnloadBody
-from server.events import Lagged, LoadProgress, ModelEvicted, Snapshot, StateChanged, WorkerCrashed
 from server.load_settings import LoadSettings
+from server.models.events import (
+    Lagged,
+    LoadProgress,
+    ModelEvicted,
+    Snapshot,
+    StateChanged,
+    WorkerCrashed,
+)
 from server.system_metrics import SystemDocument
 
 _FLAG = {"type": "boolean"}

@@ -11,8 +11,8 @@ from server.errors import UnavailableError
 from server.http.access import require_known
 from server.http.app_keys import CALLER, CONFIG, REGISTRY, STATUS
 from server.http.json_body import json_reply
-from server.model_entry import ModelEntry
-from server.model_state import ModelState
+from server.models.entry import ModelEntry
+from server.models.state import ModelState
 
 _RETRY_SECONDS = 2
 # A model that is only a file has nothing to tell.

@@ -4,11 +4,11 @@ from aiohttp import web
 
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
-from server.event_bus import EventBus
 from server.generation import Generation
 from server.http.api_keys import Caller
 from server.metrics import ServerMetrics
-from server.registry import ModelRegistry
+from server.models.event_bus import EventBus
+from server.models.registry import ModelRegistry
 from server.remote_media import MediaFetcher
 from server.status import ServerStatus
 from server.system_metrics import SystemMetrics

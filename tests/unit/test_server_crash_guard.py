@@ -2,7 +2,7 @@
 
 from hand_clock import HandClock
 
-from server.crash_guard import CrashGuard
+from server.models.crash_guard import CrashGuard
 
 
 def test_the_first_crash_costs_no_delay_and_the_next_ones_more_and_more() -> None:

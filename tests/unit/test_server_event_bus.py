@@ -6,8 +6,8 @@ import logging
 import msgspec
 import pytest
 
-from server.event_bus import EventBus, Subscription
-from server.events import Lagged, LoadProgress, ModelEvent, StateChanged, UseChanged
+from server.models.event_bus import EventBus, Subscription
+from server.models.events import Lagged, LoadProgress, ModelEvent, StateChanged, UseChanged
 
 
 def _state(model: str = "m", status: str = "loaded") -> StateChanged:
@@ -93,7 +93,7 @@ async def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixtu
 
     bus.listen(fails)
     bus.listen(seen.append)
-    with caplog.at_level(logging.CRITICAL, "server.event_bus"):
+    with caplog.at_level(logging.CRITICAL, "server.models.event_bus"):
         bus.publish(_state())
     assert seen == [_state()]
 

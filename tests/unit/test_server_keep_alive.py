@@ -15,9 +15,9 @@ from server_app import Client, chat_body, make_app
 
 from llamabind.errors import InvalidParameterError
 from server.api.ollama.keep_alive import keep_seconds
-from server.events import ModelEvent, StateChanged
 from server.http.app_keys import BUS, REGISTRY
-from server.model_state import ModelState
+from server.models.events import ModelEvent, StateChanged
+from server.models.state import ModelState
 
 _SPEECH = chat_body("echo: a", model="m", stream=False)
 

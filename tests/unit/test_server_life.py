@@ -271,7 +271,7 @@ async def test_without_autoload_a_chat_is_told_to_load_first(
 async def test_a_crash_loop_is_told_until_somebody_loads_the_model(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.crash_guard._FIRST_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr("server.models.crash_guard._FIRST_DELAY_SECONDS", 0.0)
     for _ in range(5):
         async with client.post("/api/v2/chat/m.gguf/stream", json=chat_body("die")) as answer:
             assert "worker_crashed" in await answer.text()

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from server.memory_budget import HOST, MODELS, Holder, MemoryBudget, Shortage, amounts_of, free_of
+from server.models.memory_budget import (
+    HOST,
+    MODELS,
+    Holder,
+    MemoryBudget,
+    Shortage,
+    amounts_of,
+    free_of,
+)
 from server.protocol import DeviceMemory
 
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 from gguf_files import write_gguf
 
 from server.catalogue.catalogue import Catalogue, ModelFile
-from server.model_entry import ModelEntry
-from server.model_shelf import ModelShelf
+from server.models.entry import ModelEntry
+from server.models.index import ModelShelf
 
 
 class _Entry:

@@ -17,9 +17,9 @@ from server.api.operations import OPERATIONS
 from server.api.routes import routes
 from server.api.schema import replies
 from server.api.v2.schema import ChatBody
-from server.events import LoadProgress, StateChanged
 from server.job import Job
 from server.load_settings import LoadSettings
+from server.models.events import LoadProgress, StateChanged
 from server.system_metrics import SystemDocument
 
 _SPEECH = {"role": "user", "content": "hi"}

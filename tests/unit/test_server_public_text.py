@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.public_text import public_detail, public_line, public_log
+from server.models.redaction import public_detail, public_line, public_log
 
 _PATH = Path("/srv/my models/org/m.gguf")
 

@@ -13,8 +13,8 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
 from server.metrics import ServerMetrics
+from server.models.admission import ModelTraffic, Traffic
 from server.stream import TokenStream
-from server.traffic import ModelTraffic, Traffic
 
 _N_PARALLEL = 4
 _STREAM = "/api/v2/chat/m.gguf/stream"
@@ -106,7 +106,7 @@ def test_retry_after_follows_the_rate_at_which_requests_leave(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("server.traffic.time.monotonic", lambda: now)
+    monkeypatch.setattr("server.models.admission.time.monotonic", lambda: now)
     traffic = ModelTraffic()
     assert traffic.seconds_for(3) == 5, "nothing is known yet"
     for _ in range(5):

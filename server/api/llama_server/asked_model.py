@@ -5,7 +5,7 @@ from aiohttp import web
 from server.api.shared.served_model import served_model
 from server.errors import StateConflictError
 from server.http.app_keys import REGISTRY
-from server.model_entry import ModelEntry
+from server.models.entry import ModelEntry
 
 
 async def asked_entry(request: web.Request) -> ModelEntry:

@@ -11,14 +11,14 @@ from server.api.llama_server.schema_models import ModelBody, SuccessDocument
 from server.api.shared.modalities import loaded_modalities
 from server.api.shared.model_documents import STATUS_WORDS, is_failed, listed_name, model_document
 from server.errors import InvalidRequestError
-from server.event_bus import Subscription
-from server.events import Lagged, LoadProgress, PublicEvent, StateChanged
 from server.http.app_keys import BUS, CONFIG, REGISTRY, REQUEST_ID
 from server.http.json_body import json_reply, read_body
 from server.http.sse import SseWriter
-from server.model_entry import ModelEntry
-from server.model_state import ModelState
-from server.registry import ModelRegistry
+from server.models.entry import ModelEntry
+from server.models.event_bus import Subscription
+from server.models.events import Lagged, LoadProgress, PublicEvent, StateChanged
+from server.models.registry import ModelRegistry
+from server.models.state import ModelState
 
 logger = logging.getLogger(__name__)
 # One file is read, whatever it brings with it.

@@ -13,7 +13,7 @@ from server.generation_settings import brief_settings
 from server.http.access import require_admin
 from server.http.app_keys import CONFIG
 from server.http.json_body import json_reply
-from server.model_entry import ModelEntry
+from server.models.entry import ModelEntry
 
 _OWN_BUILD = f"llamabind {__version__}"
 

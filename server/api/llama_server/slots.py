@@ -7,7 +7,7 @@ from server.api.llama_server.schema_state import NextToken, SlotDocument
 from server.errors import NotSupportedError, UnavailableError
 from server.http.app_keys import CONFIG
 from server.http.json_body import json_reply
-from server.model_entry import ModelEntry
+from server.models.entry import ModelEntry
 from server.submission import peek
 from server.tasks import ListSlots, SlotInfo, SlotList
 

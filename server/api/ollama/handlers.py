@@ -35,7 +35,7 @@ from server.http.app_keys import CALLER, REGISTRY
 from server.http.json_body import json_reply, read_body
 from server.http.ndjson import NdjsonWriter
 from server.job import Job
-from server.model_entry import ModelEntry
+from server.models.entry import ModelEntry
 from server.submission import ask
 from server.tasks import Embed, Vectors
 

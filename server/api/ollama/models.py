@@ -18,7 +18,7 @@ from server.errors import ModelNotFoundError
 from server.formats import iso_time, utc_now
 from server.http.app_keys import CONFIG, REGISTRY, STATUS
 from server.http.json_body import json_reply, read_body
-from server.model_entry import ModelEntry
+from server.models.entry import ModelEntry
 
 _TAG = ":latest"
 _FOREVER = timedelta(days=36_500)

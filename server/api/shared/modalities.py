@@ -10,7 +10,7 @@ from llamabind.gguf.header import read_gguf_header
 from server.catalogue.companion_files import CompanionFiles
 from server.http.app_keys import COMPANIONS
 from server.load_settings import LoadSettings
-from server.model_entry import ModelEntry
+from server.models.entry import ModelEntry
 
 _TEXT: Final = "text"
 # Our words, those of `effective`, and what a projector's header says.

@@ -6,8 +6,8 @@ from aiohttp import web
 
 from server.catalogue.template_capabilities import renders_thinking, renders_tools
 from server.http.app_keys import CONFIG, REGISTRY
-from server.model_entry import ModelEntry
-from server.model_state import ModelState
+from server.models.entry import ModelEntry
+from server.models.state import ModelState
 
 # llama-server knows fewer states; our own word stands beside.
 STATUS_WORDS: Final = {

@@ -10,14 +10,14 @@ from llamabind.errors import InvalidParameterError
 from server.api.v2.load_schema import load_reply
 from server.api.v2.schema import loaded_model
 from server.errors import ApiError, InvalidRequestError, invalid_parameter
-from server.event_bus import Subscription
-from server.events import Snapshot
 from server.http.app_keys import BUS, CONFIG, REGISTRY, REQUEST_ID
 from server.http.middleware import unexpected_error
 from server.http.sse import SseWriter
 from server.load_settings import LoadSettings
-from server.model_entry import ModelEntry
-from server.registry import ModelRegistry
+from server.models.entry import ModelEntry
+from server.models.event_bus import Subscription
+from server.models.events import Snapshot
+from server.models.registry import ModelRegistry
 
 logger = logging.getLogger(__name__)
 _YES = ("true", "1", "on", "enabled")

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from server.formats import byte_size, iso_time
-from server.model_entry import ModelEntry
+from server.models.entry import ModelEntry
+from server.models.registry import Forecast
 from server.protocol import DeviceMemory
-from server.registry import Forecast
 
 
 def load_reply(entry: ModelEntry) -> dict[str, Any]:

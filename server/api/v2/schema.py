@@ -8,8 +8,8 @@ from msgspec import Meta
 from server.api.schema.chat import ChatFields
 from server.api.v2.load_schema import life, load_settings, memory_documents
 from server.formats import iso_time
-from server.model_entry import ModelEntry
-from server.model_state import ModelState
+from server.models.entry import ModelEntry
+from server.models.state import ModelState
 from server.protocol import Stats
 from server.stream import TokenUsage
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from server.errors import ApiError, StateConflictError, UnavailableError, load_error
 from server.load_settings import LoadSettings
-from server.memory_budget import RoomPlan
-from server.model_entry import LoadOrder, ModelEntry
-from server.model_loader import ModelLoader, crash_loop_error
-from server.model_shelf import ModelShelf
-from server.model_state import ModelState, UnloadReason
-from server.model_unloader import ModelUnloader
+from server.models.admission import Traffic
+from server.models.entry import LoadOrder, ModelEntry
+from server.models.index import ModelShelf
+from server.models.loader import ModelLoader, crash_loop_error
+from server.models.memory_budget import RoomPlan
+from server.models.state import ModelState, UnloadReason
+from server.models.unloader import ModelUnloader
 from server.protocol import Estimated
 from server.stream import TokenStream
-from server.traffic import Traffic
 from server.worker_port import Worker
 
 _RETRY_SECONDS = 5

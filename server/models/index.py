@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from server.catalogue.catalogue import Catalogue, ModelFile
 from server.errors import ModelNotFoundError, UnavailableError
-from server.model_entry import ModelEntry
+from server.models.entry import ModelEntry
 
 NewEntry = Callable[[ModelFile], ModelEntry]
 

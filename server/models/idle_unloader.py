@@ -2,13 +2,13 @@
 
 import math
 
-from server.clock import Clock, Timer
-from server.event_bus import EventBus
-from server.events import ModelEvent, StateChanged, UseChanged
-from server.model_entry import ModelEntry
-from server.model_shelf import ModelShelf
-from server.model_state import ModelState, UnloadReason
-from server.model_unloader import ModelUnloader
+from server.models.clock import Clock, Timer
+from server.models.entry import ModelEntry
+from server.models.event_bus import EventBus
+from server.models.events import ModelEvent, StateChanged, UseChanged
+from server.models.index import ModelShelf
+from server.models.state import ModelState, UnloadReason
+from server.models.unloader import ModelUnloader
 
 
 class IdleUnloader:

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import logging
 
-from server.model_entry import Drain, ModelEntry
-from server.model_state import UnloadReason
+from server.models.entry import Drain, ModelEntry
+from server.models.state import UnloadReason
 
 logger = logging.getLogger(__name__)
 # Nobody asked for these: the answers that run have all the time they need.

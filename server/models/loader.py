@@ -5,17 +5,17 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from server.clock import Clock
 from server.errors import ApiError, load_error
-from server.event_bus import EventBus
-from server.events import WorkerCrashed
 from server.load_settings import LoadSettings
-from server.memory_budget import RoomPlan
-from server.model_entry import LoadOrder, ModelEntry
-from server.model_state import Failure, UnloadReason
+from server.models.clock import Clock
+from server.models.entry import LoadOrder, ModelEntry
+from server.models.event_bus import EventBus
+from server.models.events import WorkerCrashed
+from server.models.memory_budget import RoomPlan
+from server.models.memory_reserver import RoomMaker
+from server.models.redaction import public_detail, public_log
+from server.models.state import Failure, UnloadReason
 from server.protocol import Estimated
-from server.public_text import public_detail, public_log
-from server.room_maker import RoomMaker
 from server.status import ServerStatus
 from server.worker_port import LoadFailedError, Worker, WorkerExit, WorkerStarter
 

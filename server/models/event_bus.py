@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from server.bell import Bell
-from server.events import Lagged, LoadProgress, ModelEvent, PublicEvent, UseChanged
+from server.models.events import Lagged, LoadProgress, ModelEvent, PublicEvent, UseChanged
 
 logger = logging.getLogger(__name__)
 _MAX_WAITING = 256

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.catalogue.catalogue import ModelFile
-from server.clock import Clock
-from server.crash_guard import CrashGuard
-from server.events import LoadProgress, ModelEvent, StateChanged, UseChanged
 from server.formats import utc_now
 from server.load_settings import LoadSettings
-from server.model_state import TRANSITIONS, Failure, ModelState, UnloadReason
+from server.models.clock import Clock
+from server.models.crash_guard import CrashGuard
+from server.models.events import LoadProgress, ModelEvent, StateChanged, UseChanged
+from server.models.state import TRANSITIONS, Failure, ModelState, UnloadReason
 from server.protocol import DeviceMemory
 from server.stream import TokenStream
 from server.worker_port import Worker

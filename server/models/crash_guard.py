@@ -1,6 +1,6 @@
 """CrashGuard: how soon a model that crashed may be started again, and when to stop trying."""
 
-from server.clock import Clock
+from server.models.clock import Clock
 
 # Crashes that lie further apart than this have nothing to do with each other.
 _WINDOW_SECONDS = 300.0

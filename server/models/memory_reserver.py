@@ -6,13 +6,15 @@ import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from server.clock import Clock
 from server.errors import ApiError, UnavailableError, load_error
-from server.event_bus import EventBus
-from server.events import ModelEvent, ModelEvicted, StateChanged, UseChanged
 from server.formats import byte_size
 from server.load_settings import LoadSettings
-from server.memory_budget import (
+from server.models.clock import Clock
+from server.models.entry import ModelEntry
+from server.models.event_bus import EventBus
+from server.models.events import ModelEvent, ModelEvicted, StateChanged, UseChanged
+from server.models.index import ModelShelf
+from server.models.memory_budget import (
     HOST,
     MODELS,
     Holder,
@@ -22,10 +24,8 @@ from server.memory_budget import (
     amounts_of,
     free_of,
 )
-from server.model_entry import ModelEntry
-from server.model_shelf import ModelShelf
-from server.model_state import ModelState, UnloadReason
-from server.model_unloader import ModelUnloader
+from server.models.state import ModelState, UnloadReason
+from server.models.unloader import ModelUnloader
 from server.protocol import Estimated
 from server.worker_port import Estimator, LoadFailedError
 

@@ -1,0 +1,1 @@
+"""Models by state: loading, admission, memory, unloading."""
