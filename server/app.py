@@ -20,9 +20,7 @@ from server.http.bodies import read_bodies
 from server.http.cors import require_origin, send_cors_headers
 from server.http.host_check import require_host
 from server.http.middleware import answer_errors, identify, send_request_id
-from server.life_meter import LifeMeter
 from server.metrics import ServerMetrics
-from server.metrics_snapshot import SnapshotCollector
 from server.models.admission import Traffic
 from server.models.clock import LoopClock
 from server.models.entry import ModelEntry
@@ -34,9 +32,11 @@ from server.models.memory_budget import MemoryBudget
 from server.models.memory_reserver import RoomMaker
 from server.models.registry import ModelRegistry
 from server.models.unloader import ModelUnloader
+from server.monitoring.collector import SnapshotCollector
+from server.monitoring.model_meter import LifeMeter
+from server.monitoring.system_metrics import SystemMetrics
 from server.remote_media import MediaFetcher
 from server.status import ServerStatus
-from server.system_metrics import SystemMetrics
 from server.worker_client import WorkerLauncher
 from server.worker_port import Estimator, WorkerStarter
 

@@ -21,7 +21,7 @@ from server.models.events import (
     StateChanged,
     WorkerCrashed,
 )
-from server.system_metrics import SystemDocument
+from server.monitoring.system_metrics import SystemDocument
 
 _FLAG = {"type": "boolean"}
 _EVENTS: Final = (StateChanged, LoadProgress, WorkerCrashed, ModelEvicted, Lagged)

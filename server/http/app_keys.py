@@ -9,9 +9,9 @@ from server.http.api_keys import Caller
 from server.metrics import ServerMetrics
 from server.models.event_bus import EventBus
 from server.models.registry import ModelRegistry
+from server.monitoring.system_metrics import SystemMetrics
 from server.remote_media import MediaFetcher
 from server.status import ServerStatus
-from server.system_metrics import SystemMetrics
 
 COMPANIONS: web.AppKey[CompanionFiles] = web.AppKey("COMPANIONS", CompanionFiles)
 BUS: web.AppKey[EventBus] = web.AppKey("BUS", EventBus)

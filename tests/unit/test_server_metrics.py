@@ -10,8 +10,8 @@ from prometheus_text import Scrape, scrape
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, events, make_app
 
-from server.gpu import GpuDevice, GpuMemory
-from server.system_metrics import SystemMetrics
+from server.monitoring.gpu import GpuDevice, GpuMemory
+from server.monitoring.system_metrics import SystemMetrics
 
 _CHAT = "/api/v2/chat/m.gguf"
 

@@ -20,7 +20,7 @@ from server.api.v2.schema import ChatBody
 from server.job import Job
 from server.load_settings import LoadSettings
 from server.models.events import LoadProgress, StateChanged
-from server.system_metrics import SystemDocument
+from server.monitoring.system_metrics import SystemDocument
 
 _SPEECH = {"role": "user", "content": "hi"}
 _METHODS = {"GET", "POST", "PUT", "DELETE"}

@@ -14,9 +14,9 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import make_app
 
-from server.gpu import GpuReader
-from server.host import HostReader
-from server.system_metrics import SystemMetrics
+from server.monitoring.gpu import GpuReader
+from server.monitoring.host import HostReader
+from server.monitoring.system_metrics import SystemMetrics
 
 
 class FakeError(Exception):
@@ -117,7 +117,7 @@ def test_a_driver_that_comes_later_is_found() -> None:
 def test_a_driver_that_hangs_does_not_keep_cpu_figures_from_coming(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.system_metrics._FIRST_READING_SECONDS", 0.0)
+    monkeypatch.setattr("server.monitoring.system_metrics._FIRST_READING_SECONDS", 0.0)
     release = threading.Event()
 
     class Hanging(FakeNvml):

@@ -11,8 +11,8 @@ from server.models.admission import Traffic
 from server.models.entry import ModelEntry
 from server.models.registry import ModelRegistry
 from server.models.state import ModelState
+from server.monitoring.system_metrics import SystemMetrics
 from server.protocol import Stats
-from server.system_metrics import SystemMetrics
 
 _MB = 1 << 20
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from server.formats import iso_time, utc_now
-from server.gpu import GpuDevice, GpuMemory, GpuReader
-from server.host import CpuMetrics, HostReader, MemoryMetrics
+from server.monitoring.gpu import GpuDevice, GpuMemory, GpuReader
+from server.monitoring.host import CpuMetrics, HostReader, MemoryMetrics
 
 logger = logging.getLogger(__name__)
 _PERIOD_SECONDS = 1.0
