@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from server.catalogue.model_settings import ModelSettings
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 _SOURCE = Path(__file__).resolve().parents[1]
 

@@ -14,9 +14,9 @@ import msgspec
 from llamabind.errors import InvalidParameterError
 from llamabind.system.host_memory import host_memory
 from server.catalogue.companion_files import CompanionFiles
-from server.framing import FrameReader, FramingError, encode_frame
-from server.load_settings import LoadSettings
-from server.protocol import (
+from server.protocol.framing import FrameReader, FramingError, encode_frame
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import (
     DeviceMemory,
     Estimate,
     Estimated,

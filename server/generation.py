@@ -7,9 +7,9 @@ from typing import Self
 
 from server.answer import Answer, collect
 from server.bell import Bell
-from server.job import Job
 from server.models.registry import ModelRegistry
-from server.protocol import Submit
+from server.protocol.job import Job
+from server.protocol.messages import Submit
 from server.remote_media import MediaFetcher
 from server.stream import TokenStream
 from server.submission import submit

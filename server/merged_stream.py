@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from server.bell import Bell
-from server.protocol import SequenceOutput
+from server.protocol.messages import SequenceOutput
 from server.stream import TokenStream, TokenUsage
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from llamabind.request import Timings
 from server.errors import ApiError
 from server.metrics import ModelSeries
-from server.protocol import SequenceOutput
+from server.protocol.messages import SequenceOutput
 from server.stream import TokenStream
 
 _NOTED = 32

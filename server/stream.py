@@ -18,8 +18,8 @@ from server.errors import (
     UnavailableError,
     WorkerCrashedError,
 )
-from server.protocol import LoadedModel, SequenceOutput
-from server.tasks import Scores, TaskResult, Vectors
+from server.protocol.messages import LoadedModel, SequenceOutput
+from server.protocol.tasks import Scores, TaskResult, Vectors
 
 _JOIN_OVER = 32
 

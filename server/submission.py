@@ -7,10 +7,10 @@ import uuid
 from server.errors import UnavailableError
 from server.models.entry import ModelEntry
 from server.models.registry import ModelRegistry
-from server.protocol import Ask, Submit
+from server.protocol.messages import Ask, Submit
+from server.protocol.tasks import Render, Task, TaskResult
 from server.remote_media import MediaFetcher
 from server.stream import TokenStream
-from server.tasks import Render, Task, TaskResult
 
 logger = logging.getLogger(__name__)
 

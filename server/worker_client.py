@@ -22,9 +22,9 @@ from server.errors import (
     UnavailableError,
     WorkerCrashedError,
 )
-from server.framing import FrameReader, FramingError, UnframeableError, encode_frame
-from server.load_settings import LoadSettings
-from server.protocol import (
+from server.protocol.framing import FrameReader, FramingError, UnframeableError, encode_frame
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import (
     PROTOCOL_VERSION,
     Answered,
     Ask,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol, Self, TypeAlias
 
 from llamabind.errors import InvalidParameterError
-from server.load_settings import LoadSettings
-from server.protocol import Ask, Estimated, LoadedModel, Stats, Submit
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import Ask, Estimated, LoadedModel, Stats, Submit
 from server.stream import TokenStream
 from server.worker_process import WorkerExit
 

@@ -12,7 +12,6 @@ from server.api.responses import operations as responses
 from server.api.schema import replies
 from server.api.schema.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
 from server.api.v2.schema import ChatBody, UnloadBody
-from server.load_settings import LoadSettings
 from server.models.events import (
     Lagged,
     LoadProgress,
@@ -22,6 +21,7 @@ from server.models.events import (
     WorkerCrashed,
 )
 from server.monitoring.system_metrics import SystemDocument
+from server.protocol.load_settings import LoadSettings
 
 _FLAG = {"type": "boolean"}
 _EVENTS: Final = (StateChanged, LoadProgress, WorkerCrashed, ModelEvicted, Lagged)

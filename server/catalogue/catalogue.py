@@ -15,7 +15,7 @@ from pathlib import Path
 
 from llamabind import GgufHeader, read_gguf_header
 from llamabind.errors import GgufError
-from server.load_settings import MAX_CONTEXT
+from server.protocol.load_settings import MAX_CONTEXT
 
 logger = logging.getLogger(__name__)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)

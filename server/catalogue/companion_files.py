@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from llamabind.errors import InvalidParameterError
-from server.load_settings import LoadSettings, LoraChoice
-from server.protocol import LoadFiles
+from server.protocol.load_settings import LoadSettings, LoraChoice
+from server.protocol.messages import LoadFiles
 
 _MAX_NAME_BYTES = 255
 

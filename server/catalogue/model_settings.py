@@ -11,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from llamabind.errors import InvalidParameterError
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 _TABLES = ("defaults", "models")
 _ALIAS_KEYS = ("alias", "aliases")

@@ -26,7 +26,7 @@ from server.cli.unsupported_flags import (
 )
 from server.config import ServerConfig
 from server.listening import why_not_without_key
-from server.load_settings import GENERATION_SIZES, LoadSettings
+from server.protocol.load_settings import GENERATION_SIZES, LoadSettings
 
 FLAGS = tuple(flag for group in GROUPS for flag in group.flags)
 _FIELD = re.compile(r" - at `\$\.(\w+)[^`]*`$")

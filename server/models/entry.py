@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from server.catalogue.catalogue import ModelFile
 from server.formats import utc_now
-from server.load_settings import LoadSettings
 from server.models.clock import Clock
 from server.models.crash_guard import CrashGuard
 from server.models.events import LoadProgress, ModelEvent, StateChanged, UseChanged
 from server.models.state import TRANSITIONS, Failure, ModelState, UnloadReason
-from server.protocol import DeviceMemory
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import DeviceMemory
 from server.stream import TokenStream
 from server.worker_port import Worker
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from server.errors import ApiError, load_error
-from server.load_settings import LoadSettings
 from server.models.clock import Clock
 from server.models.entry import LoadOrder, ModelEntry
 from server.models.event_bus import EventBus
@@ -15,7 +14,8 @@ from server.models.memory_budget import RoomPlan
 from server.models.memory_reserver import RoomMaker
 from server.models.redaction import public_detail, public_log
 from server.models.state import Failure, UnloadReason
-from server.protocol import Estimated
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import Estimated
 from server.status import ServerStatus
 from server.worker_port import LoadFailedError, Worker, WorkerExit, WorkerStarter
 

@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from server.errors import ApiError, UnavailableError, load_error
 from server.formats import byte_size
-from server.load_settings import LoadSettings
 from server.models.clock import Clock
 from server.models.entry import ModelEntry
 from server.models.event_bus import EventBus
@@ -26,7 +25,8 @@ from server.models.memory_budget import (
 )
 from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
-from server.protocol import Estimated
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import Estimated
 from server.worker_port import Estimator, LoadFailedError
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from server.errors import ApiError, StateConflictError, UnavailableError, load_error
-from server.load_settings import LoadSettings
 from server.models.admission import Traffic
 from server.models.entry import LoadOrder, ModelEntry
 from server.models.index import ModelShelf
@@ -19,7 +18,8 @@ from server.models.loader import ModelLoader, crash_loop_error
 from server.models.memory_budget import RoomPlan
 from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
-from server.protocol import Estimated
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import Estimated
 from server.stream import TokenStream
 from server.worker_port import Worker
 

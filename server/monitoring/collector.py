@@ -12,7 +12,7 @@ from server.models.entry import ModelEntry
 from server.models.registry import ModelRegistry
 from server.models.state import ModelState
 from server.monitoring.system_metrics import SystemMetrics
-from server.protocol import Stats
+from server.protocol.messages import Stats
 
 _MB = 1 << 20
 

@@ -11,8 +11,8 @@ from llamabind.chat.output_parser import MessageDelta
 from llamabind.generation.prompter import PromptRequests
 from llamabind.request import ErrorCode, TokenLogprob
 from llamabind.request import PromptProgress as EngineProgress
-from server.job import ChatPrompt, InfillPrompt, Job, TextPrompt
-from server.protocol import (
+from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
+from server.protocol.messages import (
     LogprobEntry,
     PromptProgress,
     SequenceOutput,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from llamabind import ContextParams, EmbeddingEngine, Engine, EngineConfig
-from server.protocol import Load
+from server.protocol.messages import Load
 from server.worker.estimate import Settled
 
 

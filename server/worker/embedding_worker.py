@@ -7,9 +7,9 @@ from typing import Any
 from llamabind import EmbeddingEngine, GenerationRequest
 from llamabind.errors import InvalidParameterError
 from llamabind.generation.prompter import PromptRequests, RenderedText
-from server.job import Job
-from server.protocol import LoadedModel, Stats
-from server.tasks import (
+from server.protocol.job import Job
+from server.protocol.messages import LoadedModel, Stats
+from server.protocol.tasks import (
     Detokenize,
     Embed,
     Rank,

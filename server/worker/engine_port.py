@@ -7,9 +7,9 @@ from typing import Protocol, TypeAlias
 
 from llamabind import GenerationRequest, RequestOutput
 from llamabind.generation.prompter import PromptRequests
-from server.job import Job
-from server.protocol import Estimate, Estimated, Load, LoadedModel, Stats
-from server.tasks import Task, TaskResult
+from server.protocol.job import Job
+from server.protocol.messages import Estimate, Estimated, Load, LoadedModel, Stats
+from server.protocol.tasks import Task, TaskResult
 
 OnStep: TypeAlias = Callable[[Sequence[RequestOutput]], None]
 OnFailure: TypeAlias = Callable[[BaseException], None]

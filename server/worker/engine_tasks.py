@@ -6,8 +6,8 @@ from functools import partial
 from llamabind import Engine, EngineThread
 from llamabind.engine.slot_reports import SequenceReport, SlotReport
 from llamabind.errors import InvalidParameterError
-from server.generation_settings import brief_settings
-from server.tasks import (
+from server.protocol.generation_settings import brief_settings
+from server.protocol.tasks import (
     AdapterInfo,
     AdapterList,
     ListAdapters,

@@ -11,7 +11,7 @@ from llamabind.memory_estimate import MemoryEstimate, estimate_memory
 from llamabind.system.cpus import usable_cpus
 from llamabind.system.host_memory import has_huge_pages
 from server.formats import byte_size
-from server.protocol import DeviceMemory, Estimate, Estimated, Load
+from server.protocol.messages import DeviceMemory, Estimate, Estimated, Load
 from server.worker.companion_checks import blamed_on, check_companions
 from server.worker.device_memory import (
     count_gpus,

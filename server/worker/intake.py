@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from llamabind.errors import LlamaError
 from llamabind.generation.prompter import PromptRequests
-from server.protocol import (
+from server.protocol.messages import (
     Answered,
     Ask,
     Estimate,
@@ -19,7 +19,7 @@ from server.protocol import (
     LoadFailed,
     Submit,
 )
-from server.tasks import RestoreSlot, SaveSlot, TaskResult
+from server.protocol.tasks import RestoreSlot, SaveSlot, TaskResult
 from server.worker.engine_port import EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.heartbeat import Heartbeat
 from server.worker.load_failure import load_failure

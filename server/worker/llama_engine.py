@@ -5,9 +5,9 @@ from concurrent.futures import Future
 from llamabind import Engine, EngineThread, GenerationRequest, Projector
 from llamabind.errors import InvalidParameterError
 from llamabind.generation.prompter import Prompter, PromptRequests
-from server.job import Job
-from server.protocol import LoadedModel, Stats
-from server.tasks import (
+from server.protocol.job import Job
+from server.protocol.messages import LoadedModel, Stats
+from server.protocol.tasks import (
     Detokenize,
     Embed,
     EraseSlot,

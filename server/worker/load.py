@@ -20,7 +20,7 @@ from llamabind import (
 from llamabind.bug_report import make_bug_report
 from llamabind.context.memory_report import MemoryReport
 from llamabind.system.host_memory import host_memory
-from server.protocol import Load, LoadedModel
+from server.protocol.messages import Load, LoadedModel
 from server.worker.device_memory import count_gpus, device_memory, limit_memory
 from server.worker.effective import effective_embedding_settings, effective_settings
 from server.worker.embedding_worker import EmbeddingWorker

@@ -9,7 +9,7 @@ from llamabind.errors import (
     ModelLoadError,
     ProjectorError,
 )
-from server.protocol import LoadFailed
+from server.protocol.messages import LoadFailed
 
 _WRONG = "invalid_parameter"
 _SETTINGS = {AdapterError: "lora", ProjectorError: "mmproj", ChatTemplateError: "chat_template"}

@@ -7,8 +7,8 @@ from typing import Any
 from llamabind import EmbeddingConfig, EngineConfig, ModelParams, RopeConfig, read_gguf_header
 from llamabind.checks import INT32_MAX
 from llamabind.errors import GgufError, InvalidParameterError
-from server.load_settings import LoadSettings
-from server.protocol import LoadFiles
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import LoadFiles
 
 _ROPE = tuple(field.name for field in fields(RopeConfig))
 _SAME_NAME = ("n_batch", "n_ubatch", "n_parallel", "flash_attn", "kv_unified", "swa_full")

@@ -12,9 +12,9 @@ from llamabind.errors import (
     StateError,
     TokenizeError,
 )
-from server.job import ChatPrompt, InfillPrompt, Job, TextPrompt
-from server.protocol import RefusalKind, Refused
-from server.tasks import Detokenize, Embed, Rank, Render, RestoreSlot, Task, Tokenize
+from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
+from server.protocol.messages import RefusalKind, Refused
+from server.protocol.tasks import Detokenize, Embed, Rank, Render, RestoreSlot, Task, Tokenize
 
 _FILE_PARAM = "filename"
 _PARAMS: Mapping[type, str] = {

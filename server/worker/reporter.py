@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from llamabind import RequestOutput
-from server.protocol import EngineDown, Progress
+from server.protocol.messages import EngineDown, Progress
 from server.worker.answers import AnswerDesk
 from server.worker.engine_port import EngineEvents, WorkerEngine
 from server.worker.sender import FrameSender

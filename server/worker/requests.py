@@ -9,7 +9,7 @@ from llamabind.generation.prompter import Prompter, PromptRequests, RenderedText
 from llamabind.native.tokenizer import Tokenizer
 from llamabind.sampling.params import SamplingParams
 from llamabind.schema.to_grammar import grammar_of_field
-from server.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
+from server.protocol.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
 from server.worker.media import MediaEncoder
 
 _REQUEST_FIELDS = (

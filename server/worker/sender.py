@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from server.framing import UnframeableError, encode_frame
-from server.protocol import Answered, RefusalKind, Refused
+from server.protocol.framing import UnframeableError, encode_frame
+from server.protocol.messages import Answered, RefusalKind, Refused
 
 MakeMessage: TypeAlias = Callable[[], msgspec.Struct | None]
 

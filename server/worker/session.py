@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from server.framing import FrameReader, FramingError
-from server.protocol import (
+from server.protocol.framing import FrameReader, FramingError
+from server.protocol.messages import (
     PROTOCOL_VERSION,
     Ask,
     Cancel,

@@ -7,7 +7,7 @@ from llamabind import Engine, EngineThread
 from llamabind.engine.slot_exchange import SlotExchange
 from llamabind.engine.slot_file import read_slot_file, write_slot_file
 from llamabind.errors import StateError
-from server.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
+from server.protocol.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
 
 
 class SlotFiles:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from llamabind.generation.prompter import RenderedText
 from llamabind.native.tokenizer import Tokenizer
-from server.job import Job
-from server.tasks import Detokenize, Render, Rendered, Text, Tokenize, Tokens
+from server.protocol.job import Job
+from server.protocol.tasks import Detokenize, Render, Rendered, Text, Tokenize, Tokens
 
 
 class TextTasks:

@@ -5,9 +5,9 @@ from itertools import chain
 from typing import Any
 
 from llamabind.chat.media_markers import is_medium
-from server.job import ChatPrompt, InfillPrompt, Job
-from server.protocol import Ask, Submit
-from server.tasks import Detokenize, Embed, Rank, Render, Task, Tokenize
+from server.protocol.job import ChatPrompt, InfillPrompt, Job
+from server.protocol.messages import Ask, Submit
+from server.protocol.tasks import Detokenize, Embed, Rank, Render, Task, Tokenize
 
 
 def n_characters(message: object) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from server_process import TINY, ServerProcess
 
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 pytestmark = pytest.mark.e2e
 _BUNDLED = Path(__file__).parents[2] / "llamabind" / "models" / TINY

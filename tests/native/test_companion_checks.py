@@ -6,8 +6,8 @@ import pytest
 from random_gguf import LlamaShape, write_random_llama, write_random_lora
 
 from llamabind.errors import InvalidParameterError
-from server.load_settings import LoadSettings, LoraChoice
-from server.protocol import Estimate, LoadFiles
+from server.protocol.load_settings import LoadSettings, LoraChoice
+from server.protocol.messages import Estimate, LoadFiles
 from server.worker.companion_checks import check_companions
 from server.worker.estimate import estimate_load
 

@@ -21,9 +21,9 @@ from llamabind.errors import (
     ProjectorError,
 )
 from llamabind.system.host_memory import host_memory
-from server.job import Job, TextPrompt
-from server.load_settings import LoadSettings, LoraChoice
-from server.protocol import Estimate, Load, LoadedModel, LoadFiles
+from server.protocol.job import Job, TextPrompt
+from server.protocol.load_settings import LoadSettings, LoraChoice
+from server.protocol.messages import Estimate, Load, LoadedModel, LoadFiles
 from server.worker import estimate
 from server.worker.engine_port import EngineEvents
 from server.worker.estimate import require_memory, settle

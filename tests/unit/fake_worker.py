@@ -44,9 +44,9 @@ from llamabind.request import (
     TokenLogprob,
     Usage,
 )
-from server.job import ChatPrompt, Job, TextPrompt
-from server.protocol import DeviceMemory, Estimate, Estimated, Load, LoadedModel, Stats
-from server.tasks import (
+from server.protocol.job import ChatPrompt, Job, TextPrompt
+from server.protocol.messages import DeviceMemory, Estimate, Estimated, Load, LoadedModel, Stats
+from server.protocol.tasks import (
     AdapterInfo,
     AdapterList,
     Detokenize,

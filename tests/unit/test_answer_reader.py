@@ -9,8 +9,8 @@ from llamabind import FinishReason, GenerationRequest, RequestOutput, SamplingPa
 from llamabind.errors import GrammarError
 from llamabind.request import ErrorCode, TokenLogprob, Usage
 from server.errors import InvalidRequestError
-from server.job import ChatPrompt, Job, TextPrompt
-from server.protocol import SequenceOutput
+from server.protocol.job import ChatPrompt, Job, TextPrompt
+from server.protocol.messages import SequenceOutput
 from server.stream import TokenStream
 from server.worker.answers import AnswerReader
 from server.worker.refusals import refusal

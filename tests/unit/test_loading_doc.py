@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "loading.md"
 

@@ -1,7 +1,7 @@
 """Log-probabilities come with the text of their tokens, and say whether it is content."""
 
 from llamabind.chat.output_parser import MessageDelta, ToolCallDelta
-from server.protocol import LogprobEntry
+from server.protocol.messages import LogprobEntry
 from server.worker.logprob_shelf import LogprobShelf
 
 _CALL = MessageDelta(tool_call=ToolCallDelta(0, "1", "f", "{}"))

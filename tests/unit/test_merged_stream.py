@@ -7,7 +7,7 @@ import pytest
 from server.bell import Bell
 from server.errors import InvalidRequestError
 from server.merged_stream import MergedStream
-from server.protocol import SequenceOutput, WireUsage
+from server.protocol.messages import SequenceOutput, WireUsage
 from server.stream import TokenStream, TokenUsage
 
 

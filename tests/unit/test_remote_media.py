@@ -16,7 +16,7 @@ from test_server_media import PNG
 from server import remote_media
 from server.errors import InvalidRequestError
 from server.http.app_keys import MEDIA
-from server.job import ChatPrompt, Job
+from server.protocol.job import ChatPrompt, Job
 from server.remote_media import ANY_HOST, MAX_BYTES, MAX_FILES, MediaFetcher, is_public
 
 

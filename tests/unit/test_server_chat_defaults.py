@@ -8,7 +8,7 @@ import pytest
 from llamabind import SamplingParams
 from server.api.shared.generate import with_defaults
 from server.config import ServerConfig
-from server.job import ChatPrompt, Job, TextPrompt
+from server.protocol.job import ChatPrompt, Job, TextPrompt
 
 _CONFIG = ServerConfig(
     reasoning_format="none",

@@ -10,7 +10,7 @@ from server_app import Client, chat_body, make_app
 
 from server.api.schema.chat import ChatFields
 from server.http.json_body import choices_at, fields_at
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from server.cli.parser import FLAGS, make_parser, parse_command_line
 from server.cli.unsupported_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, NOT_SUPPORTED
 from server.config import ServerConfig
 from server.listening import is_loopback
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 
 def parse(*arguments: str, **environment: str) -> ServerConfig:

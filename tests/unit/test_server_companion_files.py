@@ -8,8 +8,8 @@ from gguf_files import write_gguf
 from llamabind.errors import InvalidParameterError
 from server.catalogue.companion_files import CompanionFiles
 from server.cli.parser import parse_command_line
-from server.load_settings import LoadSettings, LoraChoice
-from server.protocol import LoadFiles
+from server.protocol.load_settings import LoadSettings, LoraChoice
+from server.protocol.messages import LoadFiles
 
 
 @pytest.fixture

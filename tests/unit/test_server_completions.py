@@ -12,7 +12,7 @@ from server.answer import Answer, Choice
 from server.api.openai.completion_documents import CompletionChunks, completion_document
 from server.api.openai.completion_schema import CompletionBody
 from server.api.shared.chunks import AnswerTag
-from server.protocol import LogprobEntry, SequenceOutput, WireUsage
+from server.protocol.messages import LogprobEntry, SequenceOutput, WireUsage
 from server.stream import TokenUsage
 
 

@@ -9,7 +9,7 @@ from server_app import COMMAND
 
 from server.catalogue.companion_files import CompanionFiles
 from server.estimator import WorkerEstimator
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 from server.worker_port import LoadFailedError
 
 

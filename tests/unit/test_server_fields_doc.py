@@ -13,7 +13,7 @@ from server_app import make_app
 from server.api.operations import OPERATIONS
 from server.api.schema.chat import ChatFields
 from server.api.schema.sampling import SamplingFields
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 
 def _element(body: Any) -> Any:

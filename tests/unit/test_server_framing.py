@@ -4,16 +4,16 @@ import msgspec
 import pytest
 
 from llamabind.sampling.params import GrammarTrigger, SamplingParams
-from server.framing import (
+from server.protocol.framing import (
     MAX_FRAME_BYTES,
     FrameReader,
     FramingError,
     UnframeableError,
     encode_frame,
 )
-from server.job import ChatPrompt, Job, TextPrompt
-from server.load_settings import LoadSettings
-from server.protocol import (
+from server.protocol.job import ChatPrompt, Job, TextPrompt
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import (
     Ask,
     Cancel,
     FromWorker,
@@ -24,7 +24,7 @@ from server.protocol import (
     ToWorker,
     WireUsage,
 )
-from server.tasks import SetAdapters
+from server.protocol.tasks import SetAdapters
 
 
 def _to_worker() -> FrameReader[ToWorker]:

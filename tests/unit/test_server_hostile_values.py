@@ -10,8 +10,8 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, events, make_app
 
-from server import framing
 from server.http.app_keys import REGISTRY
+from server.protocol import framing
 from server.worker_client import WorkerClient
 
 WIDE = 1 << 64

@@ -13,10 +13,10 @@ from server_app import make_app
 
 from server.errors import InvalidRequestError, WorkerCrashedError
 from server.http.app_keys import REGISTRY
-from server.job import ChatPrompt, Job
 from server.models.registry import ModelRegistry
+from server.protocol.job import ChatPrompt, Job
+from server.protocol.tasks import Detokenize, Embed, Render, Rendered, Text, Tokenize, Tokens
 from server.submission import ask
-from server.tasks import Detokenize, Embed, Render, Rendered, Text, Tokenize, Tokens
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from server.api.ollama.jobs import chat_job
 from server.api.ollama.schema import OllamaChatBody
 from server.api.openai.chat import ChatCompletionBody
 from server.errors import InvalidRequestError
-from server.job import ChatPrompt, Job
+from server.protocol.job import ChatPrompt, Job
 
 _MESSAGES = [{"role": "user", "content": "hi"}]
 _TOOLS = [{"type": "function", "function": {"name": name}} for name in ("f", "g", "h")]

@@ -7,8 +7,8 @@ from llamabind import EmbeddingConfig, EngineConfig, RopeConfig
 from llamabind.checks import INT32_MAX
 from llamabind.context.memory_report import DeviceMemoryUse, MemoryReport, MemoryUse
 from llamabind.errors import InvalidParameterError
-from server.load_settings import LoadSettings
-from server.protocol import LoadFiles
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import LoadFiles
 from server.worker.device_memory import fit_margins
 from server.worker.load_plan import LoadPlan, Machine, plan_load, size_warnings
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from llamabind.errors import InvalidParameterError
-from server.load_settings import LoadSettings, LoraChoice
+from server.protocol.load_settings import LoadSettings, LoraChoice
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from server_app import chat_body, make_app
 
 from server.catalogue.model_settings import ModelSettings
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 _GOOD = """
 [defaults]

@@ -11,7 +11,7 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, chat_body, make_app
 
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 _ADMIN = {"Authorization": "Bearer admin"}
 

@@ -17,10 +17,10 @@ from server.api.operations import OPERATIONS
 from server.api.routes import routes
 from server.api.schema import replies
 from server.api.v2.schema import ChatBody
-from server.job import Job
-from server.load_settings import LoadSettings
 from server.models.events import LoadProgress, StateChanged
 from server.monitoring.system_metrics import SystemDocument
+from server.protocol.job import Job
+from server.protocol.load_settings import LoadSettings
 
 _SPEECH = {"role": "user", "content": "hi"}
 _METHODS = {"GET", "POST", "PUT", "DELETE"}

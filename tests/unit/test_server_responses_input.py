@@ -8,7 +8,7 @@ import pytest
 from server.api.responses.jobs import responses_job
 from server.api.responses.schema import ResponsesBody
 from server.errors import InvalidRequestError
-from server.job import ChatPrompt, Job
+from server.protocol.job import ChatPrompt, Job
 
 _CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"x": 1}'}
 _RESULT = {"type": "function_call_output", "call_id": "c1", "output": "42"}

@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
-from server import framing
-from server.framing import FrameReader
-from server.protocol import Answered, FromWorker, RefusalKind, Refused
-from server.tasks import Text
+from server.protocol import framing
+from server.protocol.framing import FrameReader
+from server.protocol.messages import Answered, FromWorker, RefusalKind, Refused
+from server.protocol.tasks import Text
 from server.worker.sender import FrameSender
 
 

@@ -12,7 +12,7 @@ from v2_requests import get, post
 
 from llamabind.errors import InvalidParameterError
 from server.catalogue.model_settings import ModelSettings
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 # The API reference's own.
 _REFERENCE = {

@@ -6,7 +6,13 @@ import msgspec
 import pytest
 
 from server.api.shared.chunks import AnswerTag, OpenAIChunks, TextChunks, V2Chunks
-from server.protocol import LogprobEntry, PromptProgress, SequenceOutput, WireTimings, WireUsage
+from server.protocol.messages import (
+    LogprobEntry,
+    PromptProgress,
+    SequenceOutput,
+    WireTimings,
+    WireUsage,
+)
 
 _TEXTS = ["word", '"content":""', 'a "quote" \\ and\nlines', "höflich 漢字 🙂", "\0\x1f", " "]
 _MODELS = ["m", '"content":""', 'x","content":"","y":"', "ünï"]

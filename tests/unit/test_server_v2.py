@@ -13,7 +13,7 @@ from server_app import Client, chat_body, events, make_app
 from v2_requests import get, post, state
 
 from server.api.shared.chunks import AnswerTag, V2Chunks
-from server.protocol import PromptProgress, SequenceOutput, WireUsage
+from server.protocol.messages import PromptProgress, SequenceOutput, WireUsage
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 

@@ -22,9 +22,9 @@ from server.errors import (
     UnavailableError,
     WorkerCrashedError,
 )
-from server.job import ChatPrompt, Job
-from server.load_settings import LoadSettings
-from server.protocol import Submit, WireTimings
+from server.protocol.job import ChatPrompt, Job
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import Submit, WireTimings
 from server.stream import TokenStream
 from server.worker_client import WorkerClient, WorkerLauncher
 from server.worker_port import LoadFailedError

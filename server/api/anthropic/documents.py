@@ -5,7 +5,7 @@ from typing import Any
 
 from server.answer import Answer
 from server.api.shared.answer_documents import called_with
-from server.protocol import SequenceOutput
+from server.protocol.messages import SequenceOutput
 from server.stream import TokenUsage
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}

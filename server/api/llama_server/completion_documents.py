@@ -15,9 +15,9 @@ from server.api.shared.answer_documents import (
     prompt_logprobs_document,
     timings_document,
 )
-from server.generation_settings import full_settings
-from server.job import InfillPrompt, Job, TextPrompt
-from server.protocol import SequenceOutput
+from server.protocol.generation_settings import full_settings
+from server.protocol.job import InfillPrompt, Job, TextPrompt
+from server.protocol.messages import SequenceOutput
 from server.stream import TokenUsage
 
 

@@ -9,11 +9,11 @@ from server.api.llama_server.schema_state import DefaultSettings, PropsDocument
 from server.api.shared.model_documents import listed_name
 from server.config import ServerConfig
 from server.errors import NotSupportedError
-from server.generation_settings import brief_settings
 from server.http.access import require_admin
 from server.http.app_keys import CONFIG
 from server.http.json_body import json_reply
 from server.models.entry import ModelEntry
+from server.protocol.generation_settings import brief_settings
 
 _OWN_BUILD = f"llamabind {__version__}"
 

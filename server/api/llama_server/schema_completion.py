@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from server.api.schema.prompts import MixedText, ModelName, Prompt, prompt_list
 from server.api.schema.sampling import LogprobCount, SamplingFields
-from server.job import InfillExtra, InfillPrompt, Job, TextPrompt
+from server.protocol.job import InfillExtra, InfillPrompt, Job, TextPrompt
 
 Count = Annotated[int, Meta(ge=0)]
 

@@ -8,8 +8,8 @@ from server.errors import NotSupportedError, UnavailableError
 from server.http.app_keys import CONFIG
 from server.http.json_body import json_reply
 from server.models.entry import ModelEntry
+from server.protocol.tasks import ListSlots, SlotInfo, SlotList
 from server.submission import peek
-from server.tasks import ListSlots, SlotInfo, SlotList
 
 _RETRY_SECONDS = 1
 

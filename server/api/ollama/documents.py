@@ -8,7 +8,7 @@ from llamabind.request import Timings
 from server.answer import NO_TIMINGS, Answer, CalledTool
 from server.api.shared.answer_documents import called_with, logprobs_document
 from server.formats import iso_time, utc_now
-from server.protocol import LogprobEntry, SequenceOutput
+from server.protocol.messages import LogprobEntry, SequenceOutput
 from server.stream import TokenUsage
 
 # A call with its arguments.

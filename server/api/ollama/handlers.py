@@ -34,10 +34,10 @@ from server.http.access import is_admin, require_admin
 from server.http.app_keys import CALLER, REGISTRY
 from server.http.json_body import json_reply, read_body
 from server.http.ndjson import NdjsonWriter
-from server.job import Job
 from server.models.entry import ModelEntry
+from server.protocol.job import Job
+from server.protocol.tasks import Embed, Vectors
 from server.submission import ask
-from server.tasks import Embed, Vectors
 
 
 async def chat(request: web.Request) -> web.StreamResponse:

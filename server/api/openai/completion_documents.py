@@ -16,7 +16,7 @@ from server.api.shared.answer_documents import (
     usage_document,
 )
 from server.api.shared.chunks import AnswerTag
-from server.protocol import LogprobEntry, SequenceOutput
+from server.protocol.messages import LogprobEntry, SequenceOutput
 from server.stream import TokenUsage
 
 _KIND = "text_completion"

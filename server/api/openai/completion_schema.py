@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from server.api.schema.prompts import ModelName, Prompt, prompt_list
 from server.api.schema.sampling import LogprobCount, SamplingFields
 from server.errors import InvalidRequestError
-from server.job import Job, TextPrompt
+from server.protocol.job import Job, TextPrompt
 
 Count = Annotated[int, Meta(ge=0)]
 

@@ -17,8 +17,8 @@ from server.api.responses.schema import (
 )
 from server.api.shared.answer_documents import logprobs_document
 from server.errors import ApiError
-from server.job import Job
-from server.protocol import SequenceOutput, ToolCallPiece
+from server.protocol.job import Job
+from server.protocol.messages import SequenceOutput, ToolCallPiece
 from server.stream import TokenUsage
 
 Tool = TypeVar("Tool", ToolDefinition, ToolName)

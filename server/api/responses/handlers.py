@@ -14,7 +14,7 @@ from server.api.shared.streaming import stream_answer
 from server.http.app_keys import CALLER
 from server.http.json_body import json_reply, read_body
 from server.http.sse import SseWriter
-from server.job import Job
+from server.protocol.job import Job
 
 
 async def create(request: web.Request) -> web.StreamResponse:

@@ -13,7 +13,7 @@ from server.api.responses.schema import (
 from server.api.schema.messages import FunctionDefinition, Tool, wire_tools
 from server.api.schema.tool_choice import WireChoice, must_call, only_allowed
 from server.errors import InvalidRequestError
-from server.job import ChatPrompt, Job
+from server.protocol.job import ChatPrompt, Job
 
 LOGPROBS = "message.output_text.logprobs"
 _NOT_STORED = "responses are not stored here; send the whole conversation as input"

@@ -10,7 +10,7 @@ from server.api.schema.sampling import LogprobCount, SamplingFields
 from server.api.schema.tool_choice import ToolChoice, choose
 from server.api.schema.tool_history import CallHistory
 from server.errors import InvalidRequestError
-from server.job import ChatPrompt, Job
+from server.protocol.job import ChatPrompt, Job
 
 ReasoningFormat = Literal["none", "auto", "deepseek", "deepseek-legacy"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]

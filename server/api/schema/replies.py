@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 UtcTime = Annotated[
     str,

@@ -7,7 +7,7 @@ import msgspec
 
 from llamabind.request import Timings
 from server.answer import CalledTool, Choice
-from server.protocol import LogprobEntry, PromptProgress, SequenceOutput, ToolCallPiece
+from server.protocol.messages import LogprobEntry, PromptProgress, SequenceOutput, ToolCallPiece
 from server.stream import TokenUsage
 
 

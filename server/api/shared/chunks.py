@@ -15,7 +15,7 @@ from server.api.shared.answer_documents import (
     tool_call_delta,
     usage_document,
 )
-from server.protocol import LogprobEntry, SequenceOutput
+from server.protocol.messages import LogprobEntry, SequenceOutput
 from server.stream import TokenUsage
 
 _NO_CONTENT = b'"content":""'

@@ -9,9 +9,9 @@ from llamabind import SamplingParams
 from server.config import ServerConfig
 from server.generation import Generation
 from server.http.app_keys import CONFIG, GENERATION, MEDIA, REGISTRY
-from server.job import ChatPrompt, Job
+from server.protocol.job import ChatPrompt, Job
+from server.protocol.tasks import Render, Rendered
 from server.submission import ask
-from server.tasks import Render, Rendered
 
 
 def begin_generation(request: web.Request, model_id: str, job: Job) -> Generation:

@@ -9,8 +9,8 @@ from llamabind.errors import GgufError, InvalidParameterError
 from llamabind.gguf.header import read_gguf_header
 from server.catalogue.companion_files import CompanionFiles
 from server.http.app_keys import COMPANIONS
-from server.load_settings import LoadSettings
 from server.models.entry import ModelEntry
+from server.protocol.load_settings import LoadSettings
 
 _TEXT: Final = "text"
 # Our words, those of `effective`, and what a projector's header says.

@@ -12,8 +12,8 @@ from server.answer import Answer
 from server.bell import Bell
 from server.generation import Generation
 from server.http.app_keys import GENERATION, REGISTRY
-from server.job import Job
 from server.merged_stream import MergedStream
+from server.protocol.job import Job
 
 
 class PromptGroup:

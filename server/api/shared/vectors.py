@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.errors import InvalidRequestError
-from server.tasks import Vectors
+from server.protocol.tasks import Vectors
 
 Vector = NDArray[np.float32]
 

@@ -13,11 +13,11 @@ from server.errors import ApiError, InvalidRequestError, invalid_parameter
 from server.http.app_keys import BUS, CONFIG, REGISTRY, REQUEST_ID
 from server.http.middleware import unexpected_error
 from server.http.sse import SseWriter
-from server.load_settings import LoadSettings
 from server.models.entry import ModelEntry
 from server.models.event_bus import Subscription
 from server.models.events import Snapshot
 from server.models.registry import ModelRegistry
+from server.protocol.load_settings import LoadSettings
 
 logger = logging.getLogger(__name__)
 _YES = ("true", "1", "on", "enabled")

@@ -9,7 +9,7 @@ import msgspec
 from server.formats import byte_size, iso_time
 from server.models.entry import ModelEntry
 from server.models.registry import Forecast
-from server.protocol import DeviceMemory
+from server.protocol.messages import DeviceMemory
 
 
 def load_reply(entry: ModelEntry) -> dict[str, Any]:

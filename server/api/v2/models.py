@@ -10,7 +10,7 @@ from server.api.v2.schema import UnloadBody, loaded_model, model_detail, model_s
 from server.formats import iso_time, utc_now
 from server.http.app_keys import COMPANIONS, REGISTRY
 from server.http.json_body import json_reply, read_body
-from server.load_settings import LoadSettings
+from server.protocol.load_settings import LoadSettings
 
 
 async def list_models(request: web.Request) -> web.Response:

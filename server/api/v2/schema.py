@@ -10,7 +10,7 @@ from server.api.v2.load_schema import life, load_settings, memory_documents
 from server.formats import iso_time
 from server.models.entry import ModelEntry
 from server.models.state import ModelState
-from server.protocol import Stats
+from server.protocol.messages import Stats
 from server.stream import TokenUsage
 
 

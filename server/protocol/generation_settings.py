@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from llamabind.sampling.params import RANDOM_SEED, SamplingParams
-from server.job import Job
+from server.protocol.job import Job
 
 # Texts, and what is a list in llama-server's form: told to whoever asked for it only.
 _DETAILS: Final = frozenset(

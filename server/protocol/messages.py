@@ -14,9 +14,9 @@ from typing import Any, Literal, Self, TypeAlias
 import msgspec
 
 from llamabind.request import Timings, Usage
-from server.job import Job
-from server.load_settings import LoadSettings
-from server.tasks import Task, TaskResult
+from server.protocol.job import Job
+from server.protocol.load_settings import LoadSettings
+from server.protocol.tasks import Task, TaskResult
 
 PROTOCOL_VERSION = 5
 

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from server.job import Job
+from server.protocol.job import Job
 
 
 class Tokenize(msgspec.Struct, frozen=True, kw_only=True, tag="tokenize"):

@@ -1,0 +1,1 @@
+"""What the server and its worker processes say to each other."""
