@@ -35,7 +35,7 @@ from server.models.unloader import ModelUnloader
 from server.monitoring.collector import SnapshotCollector
 from server.monitoring.model_meter import LifeMeter
 from server.monitoring.system_metrics import SystemMetrics
-from server.remote_media import MediaFetcher
+from server.requests.remote_media import MediaFetcher
 from server.status import ServerStatus
 from server.worker_client import WorkerLauncher
 from server.worker_port import Estimator, WorkerStarter

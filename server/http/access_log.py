@@ -6,8 +6,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from server.generation import Generation
 from server.http.app_keys import CALLER, CONFIG, GENERATION, REQUEST_ID
+from server.requests.generation import Generation
 
 logger = logging.getLogger("server.http.access")
 _MAX_PATH = 300

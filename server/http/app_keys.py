@@ -4,13 +4,13 @@ from aiohttp import web
 
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
-from server.generation import Generation
 from server.http.api_keys import Caller
 from server.metrics import ServerMetrics
 from server.models.event_bus import EventBus
 from server.models.registry import ModelRegistry
 from server.monitoring.system_metrics import SystemMetrics
-from server.remote_media import MediaFetcher
+from server.requests.generation import Generation
+from server.requests.remote_media import MediaFetcher
 from server.status import ServerStatus
 
 COMPANIONS: web.AppKey[CompanionFiles] = web.AppKey("COMPANIONS", CompanionFiles)

@@ -13,11 +13,11 @@ from gguf_files import write_gguf
 from server_app import Client, make_app
 from test_server_media import PNG
 
-from server import remote_media
 from server.errors import InvalidRequestError
 from server.http.app_keys import MEDIA
 from server.protocol.job import ChatPrompt, Job
-from server.remote_media import ANY_HOST, MAX_BYTES, MAX_FILES, MediaFetcher, is_public
+from server.requests import remote_media
+from server.requests.remote_media import ANY_HOST, MAX_BYTES, MAX_FILES, MediaFetcher, is_public
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from server.http.app_keys import REGISTRY
 from server.models.registry import ModelRegistry
 from server.protocol.job import ChatPrompt, Job
 from server.protocol.tasks import Detokenize, Embed, Render, Rendered, Text, Tokenize, Tokens
-from server.submission import ask
+from server.requests.dispatch import ask
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from gguf_files import write_gguf
 from server_app import Client, make_app
 
-from server.media_parts import MAX_MEDIA
+from server.requests.media_parts import MAX_MEDIA
 
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 30, 20) + bytes(50)
 HUGE = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 9999, 9999) + bytes(50)

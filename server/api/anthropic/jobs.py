@@ -32,8 +32,8 @@ from server.api.schema.messages import (
 from server.api.schema.tool_choice import WireChoice, must_call
 from server.api.schema.tool_history import CallHistory
 from server.errors import InvalidRequestError
-from server.media_parts import part_of_base64, part_of_text, part_of_url
 from server.protocol.job import ChatPrompt, Job
+from server.requests.media_parts import part_of_base64, part_of_text, part_of_url
 
 AnyBlock = TypeVar("AnyBlock")
 

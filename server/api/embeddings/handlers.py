@@ -25,7 +25,7 @@ from server.errors import InvalidRequestError
 from server.http.app_keys import REGISTRY
 from server.http.json_body import json_reply, read_body
 from server.protocol.tasks import Embed, Rank, Scores, Vectors
-from server.submission import ask
+from server.requests.dispatch import ask
 
 
 async def embeddings(request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from server.http.access import require_admin
 from server.http.app_keys import REGISTRY
 from server.http.json_body import json_reply, read_body
 from server.protocol.tasks import AdapterInfo, AdapterList, ListAdapters, SetAdapters
-from server.submission import ask, peek
+from server.requests.dispatch import ask, peek
 
 
 async def list_adapters(request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from server.http.access import require_admin
 from server.http.app_keys import CONFIG, REGISTRY
 from server.http.json_body import json_reply, read_body
 from server.protocol.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
-from server.submission import ask
+from server.requests.dispatch import ask
 
 _ACTIONS = ("save", "restore", "erase")
 _MAX_SLOT = 1 << 16

@@ -9,7 +9,7 @@ from server.http.app_keys import CONFIG
 from server.http.json_body import json_reply
 from server.models.entry import ModelEntry
 from server.protocol.tasks import ListSlots, SlotInfo, SlotList
-from server.submission import peek
+from server.requests.dispatch import peek
 
 _RETRY_SECONDS = 1
 

@@ -16,7 +16,7 @@ from server.api.shared.served_model import served_model
 from server.http.app_keys import CALLER, REGISTRY
 from server.http.json_body import json_reply, read_body
 from server.protocol.tasks import Detokenize, Text, Tokenize, Tokens
-from server.submission import ask
+from server.requests.dispatch import ask
 
 
 async def tokenize(request: web.Request) -> web.Response:

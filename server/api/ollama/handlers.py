@@ -37,7 +37,7 @@ from server.http.ndjson import NdjsonWriter
 from server.models.entry import ModelEntry
 from server.protocol.job import Job
 from server.protocol.tasks import Embed, Vectors
-from server.submission import ask
+from server.requests.dispatch import ask
 
 
 async def chat(request: web.Request) -> web.StreamResponse:

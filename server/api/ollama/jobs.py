@@ -7,8 +7,8 @@ import msgspec
 from server.api.ollama.schema import Asking, GenerateBody, OllamaChatBody, OllamaMessage, Options
 from server.api.schema.messages import ChatMessage, FunctionCall, ToolCall, wire_tools
 from server.errors import InvalidRequestError
-from server.media_parts import part_of_base64, part_of_text
 from server.protocol.job import ChatPrompt, Job, TextPrompt
+from server.requests.media_parts import part_of_base64, part_of_text
 
 
 def chat_job(body: OllamaChatBody, caller: str) -> Job:

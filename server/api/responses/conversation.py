@@ -8,7 +8,7 @@ import msgspec
 from server.api.responses.schema import InputImage, InputItem, SummaryText, TextPart
 from server.api.schema.messages import ChatMessage, FunctionCall, Role, ToolCall
 from server.errors import InvalidRequestError
-from server.media_parts import part_of_text, part_of_url
+from server.requests.media_parts import part_of_text, part_of_url
 
 Parts: TypeAlias = list[dict[str, Any]] | None
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from server.errors import InvalidRequestError
-from server.media_parts import part_of_base64, part_of_text, part_of_url
+from server.requests.media_parts import part_of_base64, part_of_text, part_of_url
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]

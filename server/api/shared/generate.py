@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from llamabind import SamplingParams
 from server.config import ServerConfig
-from server.generation import Generation
 from server.http.app_keys import CONFIG, GENERATION, MEDIA, REGISTRY
 from server.protocol.job import ChatPrompt, Job
 from server.protocol.tasks import Render, Rendered
-from server.submission import ask
+from server.requests.dispatch import ask
+from server.requests.generation import Generation
 
 
 def begin_generation(request: web.Request, model_id: str, job: Job) -> Generation:

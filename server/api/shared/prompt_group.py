@@ -10,10 +10,10 @@ from aiohttp import web
 
 from server.answer import Answer
 from server.bell import Bell
-from server.generation import Generation
 from server.http.app_keys import GENERATION, REGISTRY
 from server.merged_stream import MergedStream
 from server.protocol.job import Job
+from server.requests.generation import Generation
 
 
 class PromptGroup:

@@ -9,7 +9,7 @@ from server.models.entry import ModelEntry
 from server.models.registry import ModelRegistry
 from server.protocol.messages import Ask, Submit
 from server.protocol.tasks import Render, Task, TaskResult
-from server.remote_media import MediaFetcher
+from server.requests.remote_media import MediaFetcher
 from server.stream import TokenStream
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from server.errors import InvalidRequestError
-from server.media_parts import media_of, part_of_bytes
 from server.protocol.job import ChatPrompt, Job
+from server.requests.media_parts import media_of, part_of_bytes
 
 MAX_BYTES = 10 << 20
 # Of one request: files, their bytes together, and the time for all of them.

@@ -10,9 +10,9 @@ from server.bell import Bell
 from server.models.registry import ModelRegistry
 from server.protocol.job import Job
 from server.protocol.messages import Submit
-from server.remote_media import MediaFetcher
+from server.requests.dispatch import submit
+from server.requests.remote_media import MediaFetcher
 from server.stream import TokenStream
-from server.submission import submit
 
 
 class Generation:
