@@ -45,7 +45,7 @@ from server.protocol.messages import (
     Submit,
 )
 from server.signs_of_life import SignsOfLife
-from server.stream import TokenStream
+from server.streams.token_stream import TokenStream
 from server.worker_port import LoadFailedError, ProgressCallback
 from server.worker_process import WorkerExit, WorkerProcess
 

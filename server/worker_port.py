@@ -8,7 +8,7 @@ from typing import Protocol, Self, TypeAlias
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Ask, Estimated, LoadedModel, Stats, Submit
-from server.stream import TokenStream
+from server.streams.token_stream import TokenStream
 from server.worker_process import WorkerExit
 
 __all__ = [

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from server.errors import QueueFullError
 from server.metrics import ServerMetrics
-from server.request_meter import RequestMeter
-from server.stream import TokenStream
+from server.streams.request_meter import RequestMeter
+from server.streams.token_stream import TokenStream
 
 _MEMORY = 64
 _RECENT_SECONDS = 60.0

@@ -15,7 +15,7 @@ from server.models.events import LoadProgress, ModelEvent, StateChanged, UseChan
 from server.models.state import TRANSITIONS, Failure, ModelState, UnloadReason
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import DeviceMemory
-from server.stream import TokenStream
+from server.streams.token_stream import TokenStream
 from server.worker_port import Worker
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from server.bell import Bell
 from server.models.events import Lagged, LoadProgress, ModelEvent, PublicEvent, UseChanged
+from server.streams.wakeup import Bell
 
 logger = logging.getLogger(__name__)
 _MAX_WAITING = 256

@@ -20,7 +20,7 @@ from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Estimated
-from server.stream import TokenStream
+from server.streams.token_stream import TokenStream
 from server.worker_port import Worker
 
 _RETRY_SECONDS = 5

@@ -10,7 +10,7 @@ from server.models.registry import ModelRegistry
 from server.protocol.messages import Ask, Submit
 from server.protocol.tasks import Render, Task, TaskResult
 from server.requests.remote_media import MediaFetcher
-from server.stream import TokenStream
+from server.streams.token_stream import TokenStream
 
 logger = logging.getLogger(__name__)
 

@@ -5,14 +5,14 @@ import uuid
 from types import TracebackType
 from typing import Self
 
-from server.answer import Answer, collect
-from server.bell import Bell
 from server.models.registry import ModelRegistry
 from server.protocol.job import Job
 from server.protocol.messages import Submit
 from server.requests.dispatch import submit
 from server.requests.remote_media import MediaFetcher
-from server.stream import TokenStream
+from server.streams.answer import Answer, collect
+from server.streams.token_stream import TokenStream
+from server.streams.wakeup import Bell
 
 
 class Generation:

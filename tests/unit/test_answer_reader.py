@@ -11,7 +11,7 @@ from llamabind.request import ErrorCode, TokenLogprob, Usage
 from server.errors import InvalidRequestError
 from server.protocol.job import ChatPrompt, Job, TextPrompt
 from server.protocol.messages import SequenceOutput
-from server.stream import TokenStream
+from server.streams.token_stream import TokenStream
 from server.worker.answers import AnswerReader
 from server.worker.refusals import refusal
 

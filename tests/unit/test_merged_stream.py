@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from server.bell import Bell
 from server.errors import InvalidRequestError
-from server.merged_stream import MergedStream
 from server.protocol.messages import SequenceOutput, WireUsage
-from server.stream import TokenStream, TokenUsage
+from server.streams.merged_stream import MergedStream
+from server.streams.token_stream import TokenStream, TokenUsage
+from server.streams.wakeup import Bell
 
 
 def _output(index: int, text: str, reason: str | None = None) -> SequenceOutput:

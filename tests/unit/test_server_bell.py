@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from server.bell import Bell
+from server.streams.wakeup import Bell
 
 
 async def test_a_ring_before_the_wait_is_heard_once() -> None:
@@ -80,7 +80,7 @@ async def test_a_bell_is_not_kept_for_as_long_as_its_reader_would_have_waited(
 ) -> None:
     bell = Bell()
     kept = weakref.ref(bell)
-    monkeypatch.setattr("server.bell._LONGEST_TIMER", 0.01)
+    monkeypatch.setattr("server.streams.wakeup._LONGEST_TIMER", 0.01)
     waiting = asyncio.create_task(bell.wait(1e6))
     await asyncio.sleep(0.03)
     assert not waiting.done()

@@ -8,12 +8,12 @@ from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
 from server_app import Client, events, make_app
 
-from server.answer import Answer, Choice
 from server.api.openai.completion_documents import CompletionChunks, completion_document
 from server.api.openai.completion_schema import CompletionBody
 from server.api.shared.chunks import AnswerTag
 from server.protocol.messages import LogprobEntry, SequenceOutput, WireUsage
-from server.stream import TokenUsage
+from server.streams.answer import Answer, Choice
+from server.streams.token_stream import TokenUsage
 
 
 @pytest.fixture

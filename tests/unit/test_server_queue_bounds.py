@@ -14,7 +14,7 @@ from server_app import Client, chat_body, make_app
 
 from server.metrics import ServerMetrics
 from server.models.admission import ModelTraffic, Traffic
-from server.stream import TokenStream
+from server.streams.token_stream import TokenStream
 
 _N_PARALLEL = 4
 _STREAM = "/api/v2/chat/m.gguf/stream"

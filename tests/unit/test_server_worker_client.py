@@ -25,7 +25,7 @@ from server.errors import (
 from server.protocol.job import ChatPrompt, Job
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Submit, WireTimings
-from server.stream import TokenStream
+from server.streams.token_stream import TokenStream
 from server.worker_client import WorkerClient, WorkerLauncher
 from server.worker_port import LoadFailedError
 from server.worker_process import WorkerExit, WorkerProcess

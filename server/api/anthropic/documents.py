@@ -3,10 +3,10 @@
 import uuid
 from typing import Any
 
-from server.answer import Answer
 from server.api.shared.answer_documents import called_with
 from server.protocol.messages import SequenceOutput
-from server.stream import TokenUsage
+from server.streams.answer import Answer
+from server.streams.token_stream import TokenUsage
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 

@@ -7,7 +7,6 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from server.answer import Answer, Choice
 from server.api.llama_server.schema_completion import NativeCompletion, NativePiece
 from server.api.shared.answer_documents import (
     logprobs_document,
@@ -18,7 +17,8 @@ from server.api.shared.answer_documents import (
 from server.protocol.generation_settings import full_settings
 from server.protocol.job import InfillPrompt, Job, TextPrompt
 from server.protocol.messages import SequenceOutput
-from server.stream import TokenUsage
+from server.streams.answer import Answer, Choice
+from server.streams.token_stream import TokenUsage
 
 
 class NativeAnswers:

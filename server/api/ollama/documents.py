@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llamabind.request import Timings
-from server.answer import NO_TIMINGS, Answer, CalledTool
 from server.api.shared.answer_documents import called_with, logprobs_document
 from server.formats import iso_time, utc_now
 from server.protocol.messages import LogprobEntry, SequenceOutput
-from server.stream import TokenUsage
+from server.streams.answer import NO_TIMINGS, Answer, CalledTool
+from server.streams.token_stream import TokenUsage
 
 # A call with its arguments.
 Called = tuple[CalledTool, dict[str, Any]]

@@ -6,7 +6,6 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from llamabind.scheduling.detokenizer import Detokenizer
-from server.answer import Answer, Choice
 from server.api.openai.completion_schema import CompletionBody, CompletionChoice, LegacyLogprobs
 from server.api.shared.answer_documents import (
     finite,
@@ -17,7 +16,8 @@ from server.api.shared.answer_documents import (
 )
 from server.api.shared.chunks import AnswerTag
 from server.protocol.messages import LogprobEntry, SequenceOutput
-from server.stream import TokenUsage
+from server.streams.answer import Answer, Choice
+from server.streams.token_stream import TokenUsage
 
 _KIND = "text_completion"
 

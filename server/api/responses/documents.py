@@ -19,7 +19,7 @@ from server.api.shared.answer_documents import logprobs_document
 from server.errors import ApiError
 from server.protocol.job import Job
 from server.protocol.messages import SequenceOutput, ToolCallPiece
-from server.stream import TokenUsage
+from server.streams.token_stream import TokenUsage
 
 Tool = TypeVar("Tool", ToolDefinition, ToolName)
 

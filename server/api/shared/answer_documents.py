@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from llamabind.request import Timings
-from server.answer import CalledTool, Choice
 from server.protocol.messages import LogprobEntry, PromptProgress, SequenceOutput, ToolCallPiece
-from server.stream import TokenUsage
+from server.streams.answer import CalledTool, Choice
+from server.streams.token_stream import TokenUsage
 
 
 def usage_document(usage: TokenUsage) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from server.api.shared.answer_documents import (
     usage_document,
 )
 from server.protocol.messages import LogprobEntry, SequenceOutput
-from server.stream import TokenUsage
+from server.streams.token_stream import TokenUsage
 
 _NO_CONTENT = b'"content":""'
 

@@ -8,12 +8,12 @@ from typing import Self
 
 from aiohttp import web
 
-from server.answer import Answer
-from server.bell import Bell
 from server.http.app_keys import GENERATION, REGISTRY
-from server.merged_stream import MergedStream
 from server.protocol.job import Job
 from server.requests.generation import Generation
+from server.streams.answer import Answer
+from server.streams.merged_stream import MergedStream
+from server.streams.wakeup import Bell
 
 
 class PromptGroup:

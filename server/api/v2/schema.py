@@ -11,7 +11,7 @@ from server.formats import iso_time
 from server.models.entry import ModelEntry
 from server.models.state import ModelState
 from server.protocol.messages import Stats
-from server.stream import TokenUsage
+from server.streams.token_stream import TokenUsage
 
 
 class ChatBody(ChatFields, frozen=True, kw_only=True):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from server.bell import Bell
 from server.protocol.messages import SequenceOutput
-from server.stream import TokenStream, TokenUsage
+from server.streams.token_stream import TokenStream, TokenUsage
+from server.streams.wakeup import Bell
 
 
 class MergedStream:

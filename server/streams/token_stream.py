@@ -10,7 +10,6 @@ from typing import Protocol, Self
 from msgspec.structs import replace
 
 from llamabind.request import Usage
-from server.bell import Bell
 from server.errors import (
     ApiError,
     EngineFailedError,
@@ -20,6 +19,7 @@ from server.errors import (
 )
 from server.protocol.messages import LoadedModel, SequenceOutput
 from server.protocol.tasks import Scores, TaskResult, Vectors
+from server.streams.wakeup import Bell
 
 _JOIN_OVER = 32
 

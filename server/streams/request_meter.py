@@ -7,7 +7,7 @@ from llamabind.request import Timings
 from server.errors import ApiError
 from server.metrics import ModelSeries
 from server.protocol.messages import SequenceOutput
-from server.stream import TokenStream
+from server.streams.token_stream import TokenStream
 
 _NOTED = 32
 _NOTED_SECONDS = 1.0

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from llamabind.request import Timings
 from server.errors import ApiError
 from server.protocol.messages import LogprobEntry, SequenceOutput
-from server.stream import TokenStream, TokenUsage
+from server.streams.token_stream import TokenStream, TokenUsage
 
 NO_TIMINGS = Timings(0.0, 0.0, 0.0)
 

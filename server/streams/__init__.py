@@ -1,0 +1,1 @@
+"""Outputs on their way from a worker to a handler."""
