@@ -13,7 +13,6 @@ from server.catalogue.companion_files import CompanionFiles
 from server.catalogue.model_settings import ModelSettings
 from server.config import ServerConfig
 from server.errors import ApiError
-from server.estimator import WorkerEstimator
 from server.http.access import require_key
 from server.http.app_keys import BUS, COMPANIONS, CONFIG, MEDIA, METRICS, REGISTRY, STATUS, SYSTEM
 from server.http.bodies import read_bodies
@@ -37,8 +36,9 @@ from server.monitoring.model_meter import LifeMeter
 from server.monitoring.system_metrics import SystemMetrics
 from server.requests.remote_media import MediaFetcher
 from server.status import ServerStatus
-from server.worker_client import WorkerLauncher
-from server.worker_port import Estimator, WorkerStarter
+from server.supervisor.client import WorkerLauncher
+from server.supervisor.estimator import WorkerEstimator
+from server.supervisor.interface import Estimator, WorkerStarter
 
 logger = logging.getLogger(__name__)
 # A header and a vocabulary are read, no weights: a file that takes longer is not meant well.

@@ -16,7 +16,7 @@ from server.models.state import TRANSITIONS, Failure, ModelState, UnloadReason
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import DeviceMemory
 from server.streams.token_stream import TokenStream
-from server.worker_port import Worker
+from server.supervisor.interface import Worker
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -17,7 +17,7 @@ from server.models.state import Failure, UnloadReason
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Estimated
 from server.status import ServerStatus
-from server.worker_port import LoadFailedError, Worker, WorkerExit, WorkerStarter
+from server.supervisor.interface import LoadFailedError, Worker, WorkerExit, WorkerStarter
 
 logger = logging.getLogger(__name__)
 # Loads compete for disk and memory; more at once only makes each slower.

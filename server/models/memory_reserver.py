@@ -27,7 +27,7 @@ from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Estimated
-from server.worker_port import Estimator, LoadFailedError
+from server.supervisor.interface import Estimator, LoadFailedError
 
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 10

@@ -21,7 +21,7 @@ from server.models.unloader import ModelUnloader
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Estimated
 from server.streams.token_stream import TokenStream
-from server.worker_port import Worker
+from server.supervisor.interface import Worker
 
 _RETRY_SECONDS = 5
 # A model that crashed is started again within the request if it may be so soon.

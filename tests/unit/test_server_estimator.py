@@ -8,9 +8,9 @@ from gguf_files import write_gguf
 from server_app import COMMAND
 
 from server.catalogue.companion_files import CompanionFiles
-from server.estimator import WorkerEstimator
 from server.protocol.load_settings import LoadSettings
-from server.worker_port import LoadFailedError
+from server.supervisor.estimator import WorkerEstimator
+from server.supervisor.interface import LoadFailedError
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from server_app import Client, chat_body, events, make_app
 
 from server.http.app_keys import REGISTRY
 from server.protocol import framing
-from server.worker_client import WorkerClient
+from server.supervisor.client import WorkerClient
 
 WIDE = 1 << 64
 DIGITS = 10**400

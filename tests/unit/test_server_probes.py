@@ -13,7 +13,7 @@ from server_app import Client, chat_body, make_app
 
 from server.catalogue.catalogue import Catalogue
 from server.http.app_keys import STATUS
-from server.signs_of_life import SignsOfLife
+from server.supervisor.watchdog import SignsOfLife
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from server.worker_process import WorkerExit
+from server.supervisor.process import WorkerExit
 
 _ROOT = Path(__file__).parents[2]
 

@@ -26,9 +26,9 @@ from server.protocol.job import ChatPrompt, Job
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Submit, WireTimings
 from server.streams.token_stream import TokenStream
-from server.worker_client import WorkerClient, WorkerLauncher
-from server.worker_port import LoadFailedError
-from server.worker_process import WorkerExit, WorkerProcess
+from server.supervisor.client import WorkerClient, WorkerLauncher
+from server.supervisor.interface import LoadFailedError
+from server.supervisor.process import WorkerExit, WorkerProcess
 
 _COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 

@@ -6,7 +6,7 @@ import contextlib
 import psutil
 import pytest
 
-from server.worker_process import WorkerProcess
+from server.supervisor.process import WorkerProcess
 
 _SLEEPER = ("sh", "-c", "exec sleep 600")
 

@@ -25,8 +25,8 @@ from server.protocol.messages import (
     LoadFailed,
     LoadFiles,
 )
-from server.worker_port import LoadFailedError
-from server.worker_process import WorkerProcess
+from server.supervisor.interface import LoadFailedError
+from server.supervisor.process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 _MAX_CACHED = 256

@@ -44,10 +44,10 @@ from server.protocol.messages import (
     Step,
     Submit,
 )
-from server.signs_of_life import SignsOfLife
 from server.streams.token_stream import TokenStream
-from server.worker_port import LoadFailedError, ProgressCallback
-from server.worker_process import WorkerExit, WorkerProcess
+from server.supervisor.interface import LoadFailedError, ProgressCallback
+from server.supervisor.process import WorkerExit, WorkerProcess
+from server.supervisor.watchdog import SignsOfLife
 
 logger = logging.getLogger(__name__)
 _STATS_SECONDS = 2.0

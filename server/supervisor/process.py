@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from server.worker_connection import WorkerConnection
+from server.supervisor.connection import WorkerConnection
 
 logger = logging.getLogger("server.worker")
 _LOG_TAIL_LINES = 60

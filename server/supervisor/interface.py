@@ -9,7 +9,7 @@ from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Ask, Estimated, LoadedModel, Stats, Submit
 from server.streams.token_stream import TokenStream
-from server.worker_process import WorkerExit
+from server.supervisor.process import WorkerExit
 
 __all__ = [
     "Estimator",
