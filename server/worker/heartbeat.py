@@ -5,7 +5,7 @@ import threading
 import psutil
 from msgspec.structs import replace
 
-from server.worker.engine_port import WorkerEngine
+from server.worker.engines.engine_interface import WorkerEngine
 from server.worker.sender import FrameSender
 
 _PERIOD_SECONDS = 1.0

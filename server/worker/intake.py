@@ -20,7 +20,7 @@ from server.protocol.messages import (
     Submit,
 )
 from server.protocol.tasks import RestoreSlot, SaveSlot, TaskResult
-from server.worker.engine_port import EngineLoader, EstimateMaker, WorkerEngine
+from server.worker.engines.engine_interface import EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.heartbeat import Heartbeat
 from server.worker.load_failure import load_failure
 from server.worker.refusals import bug, prompt_param, refusal, text_param

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from llamabind import RequestOutput
 from server.protocol.messages import EngineDown, Progress
-from server.worker.answers import AnswerDesk
-from server.worker.engine_port import EngineEvents, WorkerEngine
+from server.worker.engines.answer_reader import AnswerDesk
+from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.sender import FrameSender
 
 EXIT_ENGINE_FAILED = 4

@@ -23,7 +23,7 @@ from server.protocol.messages import (
     Submit,
     ToWorker,
 )
-from server.worker.engine_port import EngineLoader, EstimateMaker
+from server.worker.engines.engine_interface import EngineLoader, EstimateMaker
 from server.worker.intake import Intake
 from server.worker.reporter import EngineReporter
 from server.worker.sender import FrameSender

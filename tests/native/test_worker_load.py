@@ -25,7 +25,7 @@ from server.protocol.job import Job, TextPrompt
 from server.protocol.load_settings import LoadSettings, LoraChoice
 from server.protocol.messages import Estimate, Load, LoadedModel, LoadFiles
 from server.worker import estimate
-from server.worker.engine_port import EngineEvents
+from server.worker.engines.engine_interface import EngineEvents
 from server.worker.estimate import require_memory, settle
 from server.worker.load import load_worker_engine
 

@@ -72,7 +72,7 @@ from server.protocol.tasks import (
     Tokens,
     Vectors,
 )
-from server.worker.engine_port import EngineEvents
+from server.worker.engines.engine_interface import EngineEvents
 from server.worker.session import serve
 
 _MIB = 1 << 20

@@ -2,7 +2,7 @@
 
 from llamabind.chat.output_parser import MessageDelta, ToolCallDelta
 from server.protocol.messages import LogprobEntry
-from server.worker.logprob_shelf import LogprobShelf
+from server.worker.engines.logprob_alignment import LogprobShelf
 
 _CALL = MessageDelta(tool_call=ToolCallDelta(0, "1", "f", "{}"))
 

@@ -7,8 +7,8 @@ import pytest
 
 from llamabind.errors import InvalidParameterError, PromptTooLongError
 from llamabind.media.medium import EncodedMedium, MediaVectors
-from server.worker import media
-from server.worker.media import MediaEncoder
+from server.worker.engines import media_encoder
+from server.worker.engines.media_encoder import MediaEncoder
 
 
 class FakeProjector:
@@ -48,7 +48,7 @@ def test_files_become_media_at_their_places() -> None:
 def test_a_conversation_that_comes_back_is_not_encoded_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(media, "_CACHE_BYTES", 100)
+    monkeypatch.setattr(media_encoder, "_CACHE_BYTES", 100)
     projector = FakeProjector()
     encoder = make(projector)
     for files in ((b"cat",), (b"cat", b"dog"), (b"bear",), (b"dog",), (b"cat",)):

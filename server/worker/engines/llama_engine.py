@@ -19,12 +19,12 @@ from server.protocol.tasks import (
     TaskResult,
     Tokenize,
 )
-from server.worker.engine_port import EngineEvents
-from server.worker.engine_tasks import EngineTasks
-from server.worker.media import MediaEncoder
-from server.worker.requests import RequestMaker
-from server.worker.slot_files import SlotFiles
-from server.worker.tasks import TextTasks
+from server.worker.engines.engine_interface import EngineEvents
+from server.worker.engines.engine_tasks import EngineTasks
+from server.worker.engines.media_encoder import MediaEncoder
+from server.worker.engines.request_maker import RequestMaker
+from server.worker.engines.slot_files import SlotFiles
+from server.worker.engines.text_tasks import TextTasks
 
 
 class LlamaEngine:

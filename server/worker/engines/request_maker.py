@@ -10,7 +10,7 @@ from llamabind.native.tokenizer import Tokenizer
 from llamabind.sampling.params import SamplingParams
 from llamabind.schema.to_grammar import grammar_of_field
 from server.protocol.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
-from server.worker.media import MediaEncoder
+from server.worker.engines.media_encoder import MediaEncoder
 
 _REQUEST_FIELDS = (
     "n",

@@ -20,7 +20,7 @@ from server.protocol.tasks import (
     Tokenize,
     Vectors,
 )
-from server.worker.tasks import TextTasks
+from server.worker.engines.text_tasks import TextTasks
 
 
 class EmbeddingWorker:

@@ -22,7 +22,7 @@ from server.protocol.messages import (
     WireTimings,
     WireUsage,
 )
-from server.worker.logprob_shelf import LogprobShelf
+from server.worker.engines.logprob_alignment import LogprobShelf
 
 AnswerId: TypeAlias = tuple[str, int]
 """A request's id, and which of its answers."""

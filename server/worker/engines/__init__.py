@@ -1,0 +1,1 @@
+"""Requests and answers between the protocol and llamabind's engines."""
