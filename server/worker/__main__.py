@@ -6,8 +6,8 @@ import socket
 import sys
 from typing import NoReturn
 
-from server.worker.estimate import estimate_load
-from server.worker.load import load_worker_engine
+from server.worker.loading.estimate import estimate_load
+from server.worker.loading.load import load_worker_engine
 from server.worker.session import serve
 
 

@@ -8,8 +8,8 @@ from random_gguf import LlamaShape, write_random_llama, write_random_lora
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings, LoraChoice
 from server.protocol.messages import Estimate, LoadFiles
-from server.worker.companion_checks import check_companions
-from server.worker.estimate import estimate_load
+from server.worker.loading.companion_checks import check_companions
+from server.worker.loading.estimate import estimate_load
 
 pytestmark = pytest.mark.native
 BUNDLED = Path(__file__).parents[2] / "llamabind" / "models" / "tiny-chat.gguf"

@@ -24,10 +24,10 @@ from llamabind.system.host_memory import host_memory
 from server.protocol.job import Job, TextPrompt
 from server.protocol.load_settings import LoadSettings, LoraChoice
 from server.protocol.messages import Estimate, Load, LoadedModel, LoadFiles
-from server.worker import estimate
 from server.worker.engines.engine_interface import EngineEvents
-from server.worker.estimate import require_memory, settle
-from server.worker.load import load_worker_engine
+from server.worker.loading import estimate
+from server.worker.loading.estimate import require_memory, settle
+from server.worker.loading.load import load_worker_engine
 
 pytestmark = pytest.mark.native
 BUNDLED = Path(__file__).parents[2] / "llamabind" / "models" / "tiny-chat.gguf"

@@ -9,8 +9,8 @@ from llamabind.context.memory_report import DeviceMemoryUse, MemoryReport, Memor
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import LoadFiles
-from server.worker.device_memory import fit_margins
-from server.worker.load_plan import LoadPlan, Machine, plan_load, size_warnings
+from server.worker.loading.device_memory import fit_margins
+from server.worker.loading.plan import LoadPlan, Machine, plan_load, size_warnings
 
 LAPTOP = Machine(n_cpus=4, n_gpus=0)
 TWO_GPUS = Machine(n_cpus=4, n_gpus=2)

@@ -4,7 +4,7 @@ from typing import Any
 
 from llamabind import ContextParams, EmbeddingEngine, Engine, EngineConfig
 from server.protocol.messages import Load
-from server.worker.estimate import Settled
+from server.worker.loading.estimate import Settled
 
 
 def effective_settings(

@@ -12,15 +12,21 @@ from llamabind.system.cpus import usable_cpus
 from llamabind.system.host_memory import has_huge_pages
 from server.formats import byte_size
 from server.protocol.messages import DeviceMemory, Estimate, Estimated, Load
-from server.worker.companion_checks import blamed_on, check_companions
-from server.worker.device_memory import (
+from server.worker.loading.companion_checks import blamed_on, check_companions
+from server.worker.loading.device_memory import (
     count_gpus,
     device_memory,
     fit_margins,
     free_on_devices,
     limit_memory,
 )
-from server.worker.load_plan import LoadPlan, Machine, is_placement_open, plan_load, size_warnings
+from server.worker.loading.plan import (
+    LoadPlan,
+    Machine,
+    is_placement_open,
+    plan_load,
+    size_warnings,
+)
 
 # What a header and a vocabulary may take; a file that lies about its counts meets this limit.
 _MEMORY_LIMIT = 4 << 30

@@ -21,13 +21,16 @@ from llamabind.bug_report import make_bug_report
 from llamabind.context.memory_report import MemoryReport
 from llamabind.system.host_memory import host_memory
 from server.protocol.messages import Load, LoadedModel
-from server.worker.device_memory import count_gpus, device_memory, limit_memory
-from server.worker.effective import effective_embedding_settings, effective_settings
 from server.worker.engines.embedding_engine import EmbeddingWorker
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.engines.llama_engine import LlamaEngine
-from server.worker.estimate import Settled, require_memory, settle
-from server.worker.load_plan import size_warnings
+from server.worker.loading.device_memory import count_gpus, device_memory, limit_memory
+from server.worker.loading.effective_settings import (
+    effective_embedding_settings,
+    effective_settings,
+)
+from server.worker.loading.estimate import Settled, require_memory, settle
+from server.worker.loading.plan import size_warnings
 
 # A large model reports progress thousands of times.
 _PROGRESS_STEP = 0.01

@@ -1,0 +1,1 @@
+"""A load in the worker: plan, estimate, effective settings."""
