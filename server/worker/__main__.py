@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from server.worker.loading.estimate import estimate_load
 from server.worker.loading.load import load_worker_engine
-from server.worker.session import serve
+from server.worker.session.session import serve
 
 
 def main() -> NoReturn:

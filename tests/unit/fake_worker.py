@@ -73,7 +73,7 @@ from server.protocol.tasks import (
     Vectors,
 )
 from server.worker.engines.engine_interface import EngineEvents
-from server.worker.session import serve
+from server.worker.session.session import serve
 
 _MIB = 1 << 20
 _DEVICES = (DeviceMemory("CPU", "host", 10 * _MIB, 2 * _MIB, _MIB, 1 << 40, 2 << 40),)

@@ -13,7 +13,7 @@ from server.protocol.job import ChatPrompt, Job, TextPrompt
 from server.protocol.messages import SequenceOutput
 from server.streams.token_stream import TokenStream
 from server.worker.engines.answer_reader import AnswerReader
-from server.worker.refusals import refusal
+from server.worker.session.refusals import refusal
 
 _PIECES = [b"one", b" two", b"<", b"end", b">"]
 

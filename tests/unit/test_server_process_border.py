@@ -24,7 +24,7 @@ def test_the_http_process_imports_nothing_native() -> None:
 
 
 def test_the_worker_process_does_without_http() -> None:
-    code = "import sys, server.worker.session\nprint('aiohttp' in sys.modules)"
+    code = "import sys, server.worker.session.session\nprint('aiohttp' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True
     )

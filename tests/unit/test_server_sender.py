@@ -8,7 +8,7 @@ from server.protocol import framing
 from server.protocol.framing import FrameReader
 from server.protocol.messages import Answered, FromWorker, RefusalKind, Refused
 from server.protocol.tasks import Text
-from server.worker.sender import FrameSender
+from server.worker.session.sender import FrameSender
 
 
 def _sent(*messages: Answered) -> list[FromWorker]:

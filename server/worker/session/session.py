@@ -24,9 +24,9 @@ from server.protocol.messages import (
     ToWorker,
 )
 from server.worker.engines.engine_interface import EngineLoader, EstimateMaker
-from server.worker.intake import Intake
-from server.worker.reporter import EngineReporter
-from server.worker.sender import FrameSender
+from server.worker.session.intake import Intake
+from server.worker.session.reporter import EngineReporter
+from server.worker.session.sender import FrameSender
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from llamabind import RequestOutput
 from server.protocol.messages import EngineDown, Progress
 from server.worker.engines.answer_reader import AnswerDesk
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
-from server.worker.sender import FrameSender
+from server.worker.session.sender import FrameSender
 
 EXIT_ENGINE_FAILED = 4
 

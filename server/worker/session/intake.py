@@ -21,12 +21,12 @@ from server.protocol.messages import (
 )
 from server.protocol.tasks import RestoreSlot, SaveSlot, TaskResult
 from server.worker.engines.engine_interface import EngineLoader, EstimateMaker, WorkerEngine
-from server.worker.heartbeat import Heartbeat
-from server.worker.load_failure import load_failure
-from server.worker.refusals import bug, prompt_param, refusal, text_param
-from server.worker.reporter import EngineReporter
-from server.worker.sender import FrameSender
-from server.worker.text_size import has_media, n_characters
+from server.worker.session.heartbeat import Heartbeat
+from server.worker.session.load_failure import load_failure
+from server.worker.session.refusals import bug, prompt_param, refusal, text_param
+from server.worker.session.reporter import EngineReporter
+from server.worker.session.sender import FrameSender
+from server.worker.session.workload import has_media, n_characters
 
 logger = logging.getLogger(__name__)
 

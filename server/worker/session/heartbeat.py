@@ -6,7 +6,7 @@ import psutil
 from msgspec.structs import replace
 
 from server.worker.engines.engine_interface import WorkerEngine
-from server.worker.sender import FrameSender
+from server.worker.session.sender import FrameSender
 
 _PERIOD_SECONDS = 1.0
 
