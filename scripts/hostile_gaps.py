@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """Measures the largest gap between two tokens of a stream, alone and beside hostile grammars.
 
-    PYTHONPATH=tests/native .venv/bin/python scripts/hostile_gaps.py [MODEL.gguf]
+    PYTHONPATH=. .venv/bin/python scripts/hostile_gaps.py [MODEL.gguf]
 
 Four streams run in one engine (one thread), first alone, then with four requests beside them whose
-grammars and trigger patterns are those of tests/native/hostile_grammars.py.
+grammars and trigger patterns are those of tests/support/hostile_grammars.py.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from engine_runs import ENDLESS, make_request, submit
-from hostile_grammars import PATTERNS, REFUSED, TRIED
-
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.sampling.params import GrammarTrigger, SamplingParams
+from tests.support.engine_runs import ENDLESS, make_request, submit
+from tests.support.hostile_grammars import PATTERNS, REFUSED, TRIED
 
 _ROOT = Path(__file__).resolve().parents[1]
 _N_STREAMS = 4

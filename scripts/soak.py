@@ -4,7 +4,7 @@ Requests with shared and own prefixes, all kinds of lengths, samplers, grammars 
 and go, more than fit at once, with guesses from their own text; some are cancelled, some wait no
 longer. At the end every request must have ended exactly once, no KV
 cell or sequence may be lost, and memory must not have grown with the number of requests. The test
-run has 30 seconds of it (tests/native/test_soak.py).
+run has 30 seconds of it (tests/native/engine/test_soak.py).
 """
 
 import argparse

@@ -13,7 +13,7 @@ def renders_tools(template: str) -> bool:
     """Whether Jinja source names `tools` in its code.
 
     llama.cpp renders a template to find out, which only a worker can; of all templates of its
-    source both say the same (tests/native/test_chat_template.py).
+    source both say the same (tests/native/chat/test_template.py).
     """
     codes = (_END.split(rest, maxsplit=1)[0] for rest in _BEGIN.split(template)[1:])
     return any(_TOOLS.search(code) for code in codes)

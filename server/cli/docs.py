@@ -9,7 +9,7 @@ from server.cli.table import GROUPS
 
 BEGIN = "<!-- flags: written by python -m server.cli.docs -->"
 END = "<!-- end of flags -->"
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "running.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "running.md"
 
 
 def flag_tables() -> str:

@@ -1,15 +1,13 @@
 """The probe is compiled once for all ABI tests."""
 
-import sys
 from pathlib import Path
 
 import pytest
-from abi_declared import Lines
-from abi_headers import Header, read_header
-from abi_probe import Probe, build_probe, header_paths
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from llama_source import llama_cpp_source
+
+from tests.support.abi_declared import Lines
+from tests.support.abi_headers import Header, read_header
+from tests.support.abi_probe import Probe, build_probe, header_paths
 
 
 @pytest.fixture(scope="session")

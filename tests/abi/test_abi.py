@@ -3,7 +3,8 @@
 from collections import Counter
 
 import pytest
-from abi_declared import Lines, declared_lines, differences
+
+from tests.support.abi_declared import Lines, declared_lines, differences
 
 pytestmark = pytest.mark.abi
 

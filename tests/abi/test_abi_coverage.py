@@ -1,11 +1,11 @@
 """What the headers have and we do not bind is on a reviewed list, so a bump shows what is new."""
 
 import pytest
-from abi_declared import declared_callbacks, declared_enums
-from abi_headers import Header, parse_header
 
 from llamabind._capi.annotations import STRUCTS
 from llamabind._capi.loader import DECLARATIONS
+from tests.support.abi_declared import declared_callbacks, declared_enums
+from tests.support.abi_headers import Header, parse_header
 
 pytestmark = pytest.mark.abi
 

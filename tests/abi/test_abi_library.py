@@ -6,9 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from abi_declared import c_name, kind_of
-from abi_headers import Header
-from abi_probe import DEFAULTS, Probe
 
 from llamabind._capi import ggml, llama, mtmd, stamp
 from llamabind._capi.annotations import FIELDS
@@ -21,6 +18,9 @@ from llamabind._capi.loader import (
     open_library,
 )
 from llamabind.errors import SymbolMissingError
+from tests.support.abi_declared import c_name, kind_of
+from tests.support.abi_headers import Header
+from tests.support.abi_probe import DEFAULTS, Probe
 
 pytestmark = [pytest.mark.abi, pytest.mark.native]
 

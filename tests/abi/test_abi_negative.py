@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from abi_breaking import function_with, replaced, struct_with, swapped, without
-from abi_declared import (
+
+from llamabind._capi import annotations, llama_structs
+from llamabind._capi.annotations import FIELDS, STRUCTS, Ptr, i64, resolve, u64
+from llamabind._capi.enums import llama_split_mode
+from llamabind._capi.handles import ModelPtr
+from llamabind._capi.loader import DECLARATIONS
+from tests.support.abi_breaking import function_with, replaced, struct_with, swapped, without
+from tests.support.abi_declared import (
     Lines,
     c_name,
     declared_callbacks,
@@ -18,12 +24,6 @@ from abi_declared import (
     kind,
     struct_lines,
 )
-
-from llamabind._capi import annotations, llama_structs
-from llamabind._capi.annotations import FIELDS, STRUCTS, Ptr, i64, resolve, u64
-from llamabind._capi.enums import llama_split_mode
-from llamabind._capi.handles import ModelPtr
-from llamabind._capi.loader import DECLARATIONS
 
 pytestmark = pytest.mark.abi
 

@@ -10,9 +10,9 @@ import pytest
 
 from llamabind._capi import stamp
 from llamabind._capi.loader import library_file
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.abi
-ROOT = Path(__file__).resolve().parents[2]
 
 SOURCE = """
 #include <cstddef>

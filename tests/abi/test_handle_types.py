@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
+
 pytestmark = pytest.mark.abi
-ROOT = Path(__file__).resolve().parents[2]
 
 PREAMBLE = """
 from llamabind._capi import llama

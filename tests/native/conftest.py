@@ -1,18 +1,15 @@
 """Fixtures for tests with the native library: the pinned vocabularies and random models."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from random_gguf import write_random_llama, write_random_lora
+from llama_source import llama_cpp_source
 
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
 from llamabind.native.model import Model
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-from llama_source import llama_cpp_source
+from tests.support.random_gguf import write_random_llama, write_random_lora
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_bert import BertShape, write_random_bert
 
 from llamabind.embedding.config import EmbeddingConfig
 from llamabind.engine.config import EngineConfig
@@ -28,6 +27,7 @@ from llamabind.errors import (
 from llamabind.llm import EMBEDDING_ARCHITECTURES, LLM
 from llamabind.request import FinishReason
 from llamabind.sampling.params import SamplingParams
+from tests.support.random_bert import BertShape, write_random_bert
 
 pytestmark = pytest.mark.native
 

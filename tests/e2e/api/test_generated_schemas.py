@@ -1,0 +1,135 @@
+"""200 made schemas and a model that babbles: its answers validate, or the request was refused."""
+
+import collections
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gguf_writer import encode_entries, tokenizer_entries, write_gguf
+from jsonschema import FormatChecker
+from jsonschema.validators import Draft202012Validator
+from make_random_model import LlamaShape, llama_metadata, llama_tensors, random_q8_0
+
+from tests.support.made_schemas import Schema, made_schemas
+from tests.support.paths import ROOT
+from tests.support.server_process import ServerProcess
+
+pytestmark = pytest.mark.e2e
+
+_BUNDLED = ROOT / "llamabind" / "models" / "tiny-chat.gguf"
+_MODEL = "random.gguf"
+_COUNT = 200
+_AT_ONCE = 8
+_ATTEMPTS = 4
+_CHAT, _TEXT = "/v1/chat/completions", "/v1/completions"
+_SOME = range(0, _COUNT, 8)
+# A uniform choice of 2,048 tokens would hardly ever end a string: what ends something is likelier.
+_ENDS = {'"': 7, "}": 5, "]": 5}
+
+
+def _write_random_model(path: Path) -> None:
+    """Random weights with the tokenizer and the template of the bundled model."""
+    shape = LlamaShape(n_ctx_train=32_768)  # with tied embeddings it would repeat itself
+    vocabulary, n_vocab = tokenizer_entries(_BUNDLED)
+    entries = encode_entries(llama_metadata(shape, n_vocab)) + vocabulary
+    matrix = random_q8_0(np.random.default_rng(1))
+    write_gguf(path, entries, llama_tensors(shape, n_vocab, matrix))
+
+
+# date and uuid the library knows by itself, these with more packages only.
+_FORMATS = FormatChecker(("date", "uuid"))
+
+
+@_FORMATS.checks("date-time", raises=ValueError)
+def _is_moment(value: object) -> bool:
+    return not isinstance(value, str) or (
+        value[10:11] == "T" and datetime.fromisoformat(value).tzinfo is not None
+    )
+
+
+@_FORMATS.checks("time", raises=ValueError)
+def _is_time(value: object) -> bool:
+    return not isinstance(value, str) or time.fromisoformat(value).tzinfo is not None
+
+
+def _ask(server: ServerProcess, schema: Schema, seed: int, path: str = _CHAT) -> tuple[str, str]:
+    """What became of the request, and its text or the field that is refused; one that did not come
+    to its end is asked for once more, longer.
+    """
+    outcome, text = "length", ""
+    for attempt in range(_ATTEMPTS):
+        if outcome == "length":
+            body = {"seed": seed + attempt * _COUNT, "max_tokens": 500 << attempt}
+            outcome, text = _ask_once(server, schema, path, body)
+    return outcome, text
+
+
+def _ask_once(
+    server: ServerProcess, schema: Schema, path: str, settings: dict[str, int]
+) -> tuple[str, str]:
+    body: dict[str, Any] = {"model": _MODEL, "logit_bias": _ENDS, **settings}
+    if path == _CHAT:
+        wanted = {"name": "made", "schema": schema}
+        body["messages"] = [{"role": "user", "content": "Say something."}]
+        body["response_format"] = {"type": "json_schema", "json_schema": wanted}
+    else:
+        body |= {"prompt": "Say something.", "json_schema": schema}
+    status, document = server.request("POST", path, body)
+    if status != 200:
+        error = document["error"]
+        assert status == 400, (schema, document)
+        assert f"{error['param']}{error['message']}".count("json_schema"), (schema, document)
+        return "refused", f"{error['param']}: {error['message']}"
+    [choice] = document["choices"]
+    text = choice["message"]["content"] if path == _CHAT else choice["text"]
+    return choice["finish_reason"], text
+
+
+def _why_invalid(schema: Schema, text: str) -> str:
+    try:
+        document: Any = json.loads(text)
+    except ValueError as error:
+        return f"no JSON: {error}"
+    validator = Draft202012Validator(schema, format_checker=_FORMATS)
+    return "; ".join(error.message for error in validator.iter_errors(document))
+
+
+@pytest.mark.parametrize("impossible", ["2023-02-29", "2023-04-31"])
+def test_the_judge_knows_the_calendar(impossible: str) -> None:
+    assert _why_invalid({"format": "date"}, f'"{impossible}"')
+    assert _why_invalid({"format": "date-time"}, f'"{impossible}T10:00:00Z"')
+    assert _why_invalid({"format": "time"}, '"10:00:60Z"')
+    assert not _why_invalid({"format": "date-time"}, '"2024-02-29T10:00:00Z"')
+
+
+def test_what_a_babbling_model_says_validates_or_its_schema_was_refused(tmp_path: Path) -> None:
+    _write_random_model(tmp_path / _MODEL)
+    schemas = made_schemas(_COUNT)
+    assert len(schemas) == _COUNT
+    with ServerProcess(tmp_path) as server:
+        server.post(f"/api/v2/models/{_MODEL}/load", {"threads": 1, "n_ctx": 8192})
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            outcomes = list(pool.map(lambda i: _ask(server, schemas[i], i), range(_COUNT)))
+            texts = pool.map(lambda i: _ask(server, schemas[i], i, _TEXT), _SOME)
+            outcomes_of_texts = dict(zip(_SOME, texts, strict=True))
+    counts = collections.Counter(outcome for outcome, _ in outcomes)
+    refusals = collections.Counter(text for outcome, text in outcomes if outcome == "refused")
+    print(f"validated {counts['stop']}, refused {counts['refused']}, cut off {counts['length']}")
+    print("\n".join(refusals))
+    for schema, (outcome, text) in zip(schemas, outcomes, strict=True):
+        _assert_kept(schema, outcome, text)
+    for index, (outcome, text) in outcomes_of_texts.items():
+        assert (outcome == "refused") == (outcomes[index][0] == "refused"), schemas[index]
+        _assert_kept(schemas[index], outcome, text)
+    # One leaf in 27 is made to be refused, and names and limits are as unlikely as they come.
+    assert counts["refused"] <= _COUNT // 4
+
+
+def _assert_kept(schema: Schema, outcome: str, text: str) -> None:
+    assert outcome in ("stop", "refused"), (outcome, text, json.dumps(schema))
+    if outcome == "stop":
+        assert not (why := _why_invalid(schema, text)), (why, text, json.dumps(schema))

@@ -1,0 +1,183 @@
+"""Pictures and sounds over HTTP, with the bundled model and projectors of random weights."""
+
+import base64
+import io
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llamabind import read_gguf_header
+from tests.support.paths import ROOT
+from tests.support.png_file import png
+from tests.support.random_clip import N_IMAGE_TOKENS, write_random_clip
+from tests.support.random_whisper import N_SOUND_TOKENS, write_random_whisper
+from tests.support.server_process import TINY, ServerProcess
+
+pytestmark = pytest.mark.e2e
+_BUNDLED = ROOT / "llamabind" / "models" / TINY
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("models")
+    width = read_gguf_header(_BUNDLED).embedding_length
+    assert width is not None
+    write_random_clip(folder / "mmproj-random.gguf", width)
+    with ServerProcess(folder, "--mmproj", str(folder / "mmproj-random.gguf")) as server:
+        yield server
+
+
+def picture(seed: int) -> str:
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    return base64.b64encode(png(pixels)).decode()
+
+
+def image(seed: int) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture(seed)}"}}
+
+
+def question(*parts: Any, **more: Any) -> dict[str, Any]:
+    content = [{"type": "text", "text": "What is this?"}, *parts]
+    messages = [{"role": "user", "content": content}]
+    return {"model": TINY, "messages": messages, "temperature": 0, "max_tokens": 8, **more}
+
+
+def test_a_picture_takes_its_tokens_and_is_shared_with_the_next_request(server):
+    text = server.post(CHAT, question())
+    first = server.post(CHAT, question(image(1)))
+    again = server.post(CHAT, question(image(1)))
+    other = server.post(CHAT, question(image(2)))
+    n_prompt = first["usage"]["prompt_tokens"]
+    assert n_prompt == text["usage"]["prompt_tokens"] + N_IMAGE_TOKENS
+    assert again["usage"]["prompt_tokens_details"]["cached_tokens"] == n_prompt - 1
+    cached = other["usage"]["prompt_tokens_details"]["cached_tokens"]
+    assert cached < n_prompt - N_IMAGE_TOKENS
+    assert again["choices"] == first["choices"]
+
+
+def test_what_the_model_says_depends_on_the_picture(server):
+    logprobs = [
+        server.post(CHAT, question(image(seed), logprobs=True, top_logprobs=5, max_tokens=1))[
+            "choices"
+        ][0]["logprobs"]["content"][0]["top_logprobs"]
+        for seed in (3, 4, 3)
+    ]
+    assert logprobs[0] == logprobs[2]
+    assert logprobs[0] != logprobs[1]
+
+
+def test_pictures_are_streamed_beside_texts(server):
+    with server.open(CHAT, question(image(5), image(6), stream=True)) as response:
+        answer = server.post(CHAT, question())
+        assert answer["usage"]["completion_tokens"] > 0
+        assert b"data: [DONE]" in response.read()
+
+
+def test_a_picture_larger_than_the_context_is_refused(server):
+    # As many as a request may have, and words for the rest.
+    n_words = server.get(f"/api/v2/models/{TINY}")["engine"]["n_ctx"] - 100 * N_IMAGE_TOKENS
+    words = {"type": "text", "text": "word " * n_words}
+    status, document = server.request("POST", CHAT, question(*[image(7)] * 100, words))
+    assert status == 400
+    assert document["error"]["code"] == "context_length_exceeded"
+
+
+def test_a_damaged_picture_is_a_400_that_names_its_part(server):
+    data = base64.b64decode(picture(8))
+    url = f"data:image/png;base64,{base64.b64encode(data[:60] + bytes(900)).decode()}"
+    part = {"type": "image_url", "image_url": {"url": url}}
+    status, document = server.request("POST", CHAT, question(part))
+    assert status == 400
+    assert document["error"]["param"] == "messages[0].content[1].image_url"
+    assert server.post(CHAT, question())["usage"]["completion_tokens"] > 0
+
+
+def test_the_prompt_of_a_picture_is_shown_with_its_place(server):
+    messages = question(image(9))["messages"]
+    prompt = server.post("/apply-template", {"model": TINY, "messages": messages})["prompt"]
+    assert "What is this?<__media__>" in prompt
+
+
+def test_every_dialect_shows_the_model_the_same_picture(server):
+    data, words = picture(10), "What is this?"
+    url = f"data:image/png;base64,{data}"
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    chat = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": words}]
+    blocks = [{"type": "image", "source": source}, {"type": "text", "text": words}]
+    items = [{"type": "input_image", "image_url": url}, {"type": "input_text", "text": words}]
+    common = {"model": TINY, "temperature": 0, "stream": False}
+
+    def user(content: Any, **more: Any) -> list[Any]:
+        return [{"role": "user", "content": content, **more}]
+
+    options = {"temperature": 0, "num_predict": 8}
+    ollama = {"model": TINY, "stream": False, "options": options}
+    counts = {
+        "openai": server.post(CHAT, {**common, "max_tokens": 8, "messages": user(chat)})["usage"][
+            "prompt_tokens"
+        ],
+        "v2": server.post(f"/api/v2/chat/{TINY}", {"n_predict": 8, "messages": user(chat)})[
+            "usage"
+        ]["prompt_tokens"],
+        "anthropic": server.post(
+            "/v1/messages", {**common, "max_tokens": 8, "messages": user(blocks)}
+        )["usage"],
+        "counted": server.post("/v1/messages/count_tokens", {**common, "messages": user(blocks)})[
+            "input_tokens"
+        ],
+        "responses": server.post(
+            "/v1/responses", {**common, "max_output_tokens": 8, "input": user(items)}
+        )["usage"]["input_tokens"],
+        "ollama chat": server.post("/api/chat", {**ollama, "messages": user(words, images=[data])})[
+            "prompt_eval_count"
+        ],
+        "ollama generate": server.post(
+            "/api/generate", {**ollama, "prompt": words, "images": [data]}
+        )["prompt_eval_count"],
+    }
+    usage = counts.pop("anthropic")
+    counts["anthropic"] = usage["input_tokens"] + usage.get("cache_read_input_tokens", 0)
+    assert set(counts.values()) == {counts["openai"]}, counts
+    assert counts["openai"] > N_IMAGE_TOKENS
+
+
+def test_lists_say_that_the_model_sees(server):
+    assert server.post(CHAT, question(image(1)))
+    [model] = [model for model in server.get("/v1/models")["data"] if model["id"] == TINY]
+    assert model["architecture"]["input_modalities"] == ["text", "image"]
+    assert {"multimodal", "vision"} <= set(model["capabilities"])
+    assert "vision" in server.post("/api/show", {"model": TINY})["capabilities"]
+
+
+def test_sounds_are_heard_where_the_projector_takes_them(tmp_path: Path):
+    width = read_gguf_header(_BUNDLED).embedding_length
+    assert width is not None
+    projector = write_random_whisper(tmp_path / "mmproj-ears.gguf", width)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 8_000, 0, "NONE", ""))
+        sound.writeframes(bytes(16_000))
+    data = base64.b64encode(file.getvalue()).decode()
+    part = {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+    with ServerProcess(tmp_path, "--mmproj", str(projector)) as server:
+        usage = server.post(CHAT, question(part))["usage"]
+        assert usage["prompt_tokens"] > N_SOUND_TOKENS
+        assert usage["completion_tokens"] > 0
+        assert "audio" in server.post("/api/show", {"model": TINY})["capabilities"]
+        status, document = server.request("POST", CHAT, question(image(1)))
+        assert status == 400
+        assert document["error"]["param"] == "messages[0].content[1].image_url"
+        assert "takes no pictures" in document["error"]["message"]
+
+
+def test_a_model_without_a_projector_refuses_pictures_by_their_part(tmp_path: Path):
+    with ServerProcess(tmp_path) as server:
+        status, document = server.request("POST", CHAT, question(image(1)))
+        assert status == 400
+        assert document["error"]["param"] == "messages[0].content[1].image_url"
+        assert "without a projector (mmproj)" in document["error"]["message"]

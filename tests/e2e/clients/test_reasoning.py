@@ -1,0 +1,158 @@
+"""What a model thinks, through the real clients.
+
+The bundled model does not think: its template is given tags for thoughts, and a grammar has it
+write them. What comes of the tags is the work of the server.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import ollama
+import pytest
+from anthropic import Anthropic
+from openai import OpenAI
+
+from tests.support.client_server import client_server
+from tests.support.server_process import TINY, ServerProcess
+
+pytestmark = pytest.mark.e2e
+
+_TEMPLATE = """\
+{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\\n' }}
+    {%- if message.role == 'assistant' and message.reasoning_content %}
+        {{- '<think>\\n' + message.reasoning_content + '\\n</think>\\n\\n' }}
+    {%- endif %}
+    {{- message.content + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}"""
+_THOUGHT = "It is a so far away city."
+_ANSWER = "It is so."
+_GRAMMAR = f'root ::= "<think>\\n{_THOUGHT}\\n</think>\\n\\n" "{_ANSWER}"'
+_FORCED: dict[str, Any] = {"grammar": _GRAMMAR, "temperature": 0}
+_QUESTION = {"role": "user", "content": "Where is it?"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with client_server(tmp_path_factory.mktemp("models")) as process:
+        settings = {"chat_template": _TEMPLATE, "n_ctx": 4096, "n_parallel": 1, "threads": 1}
+        process.post(f"/api/v2/models/{TINY}/load", settings)
+        yield process
+
+
+@pytest.fixture(scope="module")
+def openai_client(server: ServerProcess) -> Iterator[OpenAI]:
+    base_url = f"http://127.0.0.1:{server.port}/v1"
+    with OpenAI(base_url=base_url, api_key="any", max_retries=0) as client:
+        yield client
+
+
+def _fields(**more: Any) -> dict[str, Any]:
+    return {"model": TINY, "messages": [_QUESTION], "extra_body": _FORCED} | more
+
+
+def test_openais_client_gets_thoughts_apart_from_the_answer(openai_client: OpenAI) -> None:
+    whole = openai_client.chat.completions.create(**_fields())
+    message, details = whole.choices[0].message, whole.usage.completion_tokens_details
+    assert (message.reasoning_content.strip(), message.content) == (_THOUGHT, _ANSWER)
+    assert 0 < details.reasoning_tokens < whole.usage.completion_tokens
+    options = {"include_usage": True}
+    chunks = list(
+        openai_client.chat.completions.create(**_fields(stream=True, stream_options=options))
+    )
+    deltas = [chunk.choices[0].delta for chunk in chunks[:-1]]
+    thought = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+    assert thought == message.reasoning_content
+    assert "".join(delta.content or "" for delta in deltas) == _ANSWER
+    assert chunks[-1].usage.completion_tokens_details == details
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+
+
+def test_a_responses_log_probabilities_are_those_of_its_text(openai_client: OpenAI) -> None:
+    fields: dict[str, Any] = {"model": TINY, "input": "Where is it?", "extra_body": _FORCED}
+    fields |= {"include": ["message.output_text.logprobs"], "top_logprobs": 1}
+    whole = openai_client.responses.create(**fields)
+    thought, message = whole.output
+    assert thought.content[0].text.strip() == _THOUGHT
+    [part] = message.content
+    assert part.text == whole.output_text == _ANSWER
+    # The tag's end and the first word may share a token.
+    told = b"".join(bytes(entry.bytes) for entry in part.logprobs).decode()
+    assert told.endswith(_ANSWER)
+    assert told.strip() == _ANSWER
+    events = list(openai_client.responses.create(**fields, stream=True))
+    deltas = [event for event in events if event.type == "response.output_text.delta"]
+    pieces = [entry.token for event in deltas for entry in event.logprobs]
+    assert pieces == [entry.token for entry in part.logprobs]
+    assert whole.usage.output_tokens_details.reasoning_tokens > 0
+
+
+def test_anthropics_client_gets_a_block_of_thoughts(server: ServerProcess) -> None:
+    base_url = f"http://127.0.0.1:{server.port}"
+    with Anthropic(base_url=base_url, api_key="any", max_retries=0) as client:
+        whole = client.messages.create(**_fields(max_tokens=200))
+        with client.messages.stream(**_fields(max_tokens=200)) as stream:
+            streamed = stream.get_final_message()
+    for message in (whole, streamed):
+        thought, text = message.content
+        assert (thought.type, thought.thinking.strip()) == ("thinking", _THOUGHT)
+        assert (text.type, text.text) == ("text", _ANSWER)
+        assert message.stop_reason == "end_turn"
+
+
+def test_ollamas_client_gets_thoughts_apart_from_the_answer(server: ServerProcess) -> None:
+    fields: dict[str, Any] = {"model": TINY, "messages": [_QUESTION], "options": _FORCED}
+    with ollama.Client(host=f"http://127.0.0.1:{server.port}") as client:
+        whole = client.chat(**fields, think=True).message
+        lines = [line.message for line in client.chat(**fields, think=True, stream=True)]
+        assert "thinking" in (client.show(TINY).capabilities or [])
+    assert (str(whole.thinking).strip(), whole.content) == (_THOUGHT, _ANSWER)
+    assert "".join(line.thinking or "" for line in lines) == whole.thinking
+    assert "".join(line.content or "" for line in lines) == _ANSWER
+
+
+def test_a_thought_ends_after_its_budget(openai_client: OpenAI, server: ServerProcess) -> None:
+    grammar = f'root ::= "<think>\\n" [a-z ]+ "</think>\\n\\n" "{_ANSWER}"'
+
+    def think(**budget: Any) -> Any:
+        body = {"grammar": grammar, "temperature": 0, **budget}
+        fields = _fields(extra_body=body, max_tokens=60)
+        return openai_client.chat.completions.create(**fields).choices[0].message
+
+    long = think().reasoning_content.strip()
+    short = think(reasoning_budget_tokens=4)
+    assert short.content == _ANSWER
+    assert long.startswith(short.reasoning_content.strip())
+    assert 0 < len(short.reasoning_content.strip()) < len(long)
+    warned = think(thinking_budget_tokens=4, reasoning_budget_message=" enough")
+    assert warned.reasoning_content.strip() == f"{short.reasoning_content.strip()} enough"
+    assert warned.content == _ANSWER
+    with Anthropic(
+        base_url=f"http://127.0.0.1:{server.port}", api_key="any", max_retries=0
+    ) as client:
+        message = client.messages.create(
+            **_fields(extra_body={"grammar": grammar, "temperature": 0}, max_tokens=60),
+            thinking={"type": "enabled", "budget_tokens": 4},
+        )
+    thought, text = message.content
+    assert (thought.thinking, text.text) == (short.reasoning_content, _ANSWER)
+
+
+def test_a_schema_beside_tools_is_a_400_that_names_it(server: ServerProcess) -> None:
+    function = {"name": "f", "parameters": {"type": "object"}}
+    body = {
+        "model": TINY,
+        "messages": [_QUESTION],
+        "tools": [{"type": "function", "function": function}],
+        "response_format": {"type": "json_object"},
+    }
+    status, document = server.request("POST", "/v1/chat/completions", body)
+    assert status == 400
+    assert document["error"]["param"] == "json_schema"
+    assert "response_format" in document["error"]["message"]

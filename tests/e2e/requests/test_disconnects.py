@@ -1,0 +1,136 @@
+"""A client that leaves stops costing, in every phase of its request, streamed or not."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import pytest
+
+from tests.support.server_process import TINY, Figures, ServerProcess, next_event, until
+
+pytestmark = pytest.mark.e2e
+
+_CHAT = f"/api/v2/chat/{TINY}"
+_PATHS = pytest.mark.parametrize("path", [_CHAT, f"{_CHAT}/stream"])
+_ENDLESS = {
+    "messages": [{"role": "user", "content": "Tell me a story"}],
+    "ignore_eos": True,
+    "n_predict": 30_000,
+}
+# Some seconds of computing: nobody sees its end here.
+_LONG_PROMPT = {"messages": [{"role": "user", "content": "a b c d " * 7_000}], "n_predict": 1}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("models")
+    pings = ("--header-hold-seconds", "0.1", "--ping-seconds", "0.1")
+    with ServerProcess(folder, *pings) as process:
+        yield process
+
+
+def _load(server: ServerProcess) -> None:
+    """One request at a time, with room for long ones."""
+    settings = {"n_ctx": 32_768, "n_parallel": 1, "n_batch": 256, "threads": 1}
+    server.post(f"/api/v2/models/{TINY}/load", settings)
+
+
+def _is_cancelled(server: ServerProcess, before: Figures) -> bool:
+    """Whether exactly one request more was cancelled since, and nothing is left of it."""
+    engine = server.engine()
+    now = server.metrics()
+    return (
+        now.sum("llamabind_requests_total", outcome="cancelled")
+        == before.sum("llamabind_requests_total", outcome="cancelled") + 1
+        and engine["waiting"] == 0
+    )
+
+
+@contextmanager
+def _frozen_load(server: ServerProcess) -> Iterator[None]:
+    """The model's process stands still while it loads."""
+    known = server.workers()
+    with server.send_only(f"/api/v2/models/{TINY}/load", {"threads": 1}):
+        until(lambda: bool(server.workers() - known), "the load begins")
+        (worker,) = server.workers() - known
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        until(lambda: _status(server) == "loaded", "the load has ended")
+
+
+def _status(server: ServerProcess) -> str:
+    return str(server.get(f"/api/v2/models/{TINY}")["status"])
+
+
+@_PATHS
+def test_while_the_model_loads(server: ServerProcess, path: str) -> None:
+    if _status(server) == "loaded":
+        server.post(f"/api/v2/models/{TINY}/unload")
+    before = server.metrics()
+    with _frozen_load(server):
+        with server.send_only(path, _ENDLESS):
+            until(lambda: server.metrics().sum("llamabind_requests_in_progress") == 1, "it waits")
+        until(lambda: server.metrics().sum("llamabind_requests_in_progress") == 0, "it has gone")
+    until(lambda: _is_cancelled(server, before), "nothing is left")
+    assert server.engine()["running"] == 0
+    generated = "llamabind_generated_tokens_total"
+    assert server.metrics().sum(generated) == before.sum(generated)
+
+
+@_PATHS
+def test_while_it_waits_behind_another_request(server: ServerProcess, path: str) -> None:
+    _load(server)
+    before = server.metrics()
+    with server.open(f"{_CHAT}/stream", _ENDLESS) as first:
+        next_event(first)
+        with server.send_only(path, _ENDLESS):
+            until(lambda: server.engine()["waiting"] == 1, "it waits")
+        until(lambda: _is_cancelled(server, before), "it has gone")
+        assert server.engine()["running"] == 1, "the other one goes on"
+        assert next_event(first) is not None
+    until(lambda: server.engine()["running"] == 0, "nothing runs")
+
+
+@_PATHS
+def test_while_its_prompt_is_computed(server: ServerProcess, path: str) -> None:
+    _load(server)
+    before = server.metrics()
+    with server.send_only(path, _LONG_PROMPT):
+        until(lambda: server.engine()["running"] == 1, "its prompt is computed")
+    until(lambda: server.engine()["running"] == 0, "nothing runs")
+    until(lambda: _is_cancelled(server, before), "it is counted")
+    prompts = "llamabind_prompt_tokens_total"
+    assert server.metrics().sum(prompts) == before.sum(prompts), "the prompt was never complete"
+
+
+@_PATHS
+def test_while_it_is_answered(server: ServerProcess, path: str) -> None:
+    _load(server)
+    before = server.metrics()
+    generated = "llamabind_generated_tokens_total"
+    with server.send_only(path, _ENDLESS):
+        until(lambda: server.metrics().sum(generated) > before.sum(generated), "it is answered")
+    until(lambda: server.engine()["running"] == 0, "nothing runs")
+    until(lambda: _is_cancelled(server, before), "it is counted")
+
+
+@pytest.mark.parametrize("phase", ["loading", "queued", "prompt"])
+def test_a_stream_is_kept_alive_while_nothing_comes(server: ServerProcess, phase: str) -> None:
+    if _status(server) == "loaded":
+        server.post(f"/api/v2/models/{TINY}/unload")
+    stream = f"{_CHAT}/stream"
+    if phase == "loading":
+        with _frozen_load(server), server.open(stream, _ENDLESS) as response:
+            assert [response.readline() for _ in range(4)] == [b":\n", b"\n"] * 2
+        return
+    _load(server)
+    behind = server.open(stream, _ENDLESS) if phase == "queued" else nullcontext()
+    with behind:
+        body = _ENDLESS if phase == "queued" else _LONG_PROMPT
+        with server.open(stream, body) as response:
+            assert response.readline() == b":\n"
+    until(lambda: server.engine()["running"] == 0, "nothing runs")

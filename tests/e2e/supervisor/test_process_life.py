@@ -1,0 +1,178 @@
+"""What happens to workers and clients when processes die, clients leave, and the server stops."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.paths import ROOT
+from tests.support.server_process import TINY, ServerProcess, all_events, is_gone, next_event, until
+
+pytestmark = pytest.mark.e2e
+
+_CHAT = f"/api/v2/chat/{TINY}"
+_STREAM = f"{_CHAT}/stream"
+# Long enough that nothing here ends by itself while a test looks on.
+_ENDLESS = {
+    "messages": [{"role": "user", "content": "Tell me a story"}],
+    "ignore_eos": True,
+    "n_predict": 30_000,
+}
+_SHORT = {"messages": [{"role": "user", "content": "Hello"}], "n_predict": 4}
+
+
+def _load(server: ServerProcess) -> int:
+    """Load the bundled model with room for an endless answer; the worker's process id."""
+    server.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 32_768, "threads": 1})
+    return int(server.engine()["pid"])
+
+
+def _hold_up_load(server: ServerProcess) -> int:
+    """Wait for a load to begin and stop its process, so that it does not end; its process id."""
+    worker = _loading_worker(server)
+    worker.suspend()
+    assert server.get(f"/api/v2/models/{TINY}")["status"] == "loading"
+    return worker.pid
+
+
+def _loading_worker(server: ServerProcess) -> psutil.Process:
+    until(lambda: server.get(f"/api/v2/models/{TINY}")["status"] == "loading", "the load has begun")
+    until(lambda: bool(server.workers()), "a worker has started")
+    (worker,) = server.workers()
+    return psutil.Process(worker)
+
+
+def test_kill_9_of_the_worker_in_mid_stream(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        worker = _load(server)
+        with server.open(_STREAM, _ENDLESS) as response:
+            assert next_event(response)["choices"][0]["delta"]["role"] == "assistant"
+            os.kill(worker, signal.SIGKILL)
+            last = all_events(response)[-1]
+        assert last["error"]["code"] == "worker_crashed"
+        assert "SIGKILL" in last["error"]["message"]
+        health = server.get("/api/v2/health")
+        assert health["status"] == "healthy"
+        assert TINY in health["last_error"]
+        assert server.get(f"/api/v2/models/{TINY}")["status"] == "failed"
+        assert server.post(_CHAT, _SHORT)["choices"][0]["message"]["role"] == "assistant"
+        assert server.engine()["pid"] != worker
+
+
+@pytest.mark.parametrize("path", [_CHAT, _STREAM])
+def test_a_client_that_leaves_frees_its_sequence(tmp_path: Path, path: str) -> None:
+    with ServerProcess(tmp_path) as server:
+        _load(server)
+        with server.send_only(path, _ENDLESS):
+            until(lambda: server.engine()["running"] == 1, "the request runs")
+        until(lambda: server.engine()["running"] == 0, "the sequence is free")
+        performance = server.get(f"/api/v2/models/{TINY}")["performance"]
+        assert performance["tokens_processed"] < 30_000
+
+
+def test_sigterm_exits_0_and_leaves_no_worker(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        worker = _load(server)
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert is_gone(worker)
+
+
+def test_ctrl_c_in_a_terminal_exits_0_and_lets_a_running_answer_finish(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        worker = _load(server)
+        with server.open(_STREAM, _ENDLESS | {"n_predict": 400}) as response:
+            next_event(response)
+            server.signal(signal.SIGINT, group=True)
+            assert all_events(response)[-1] == "[DONE]"
+        assert server.wait() == 0
+        assert is_gone(worker)
+
+
+def test_an_answer_over_the_drain_limit_is_cut_at_the_end(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, "--drain-seconds", "0.2") as server:
+        worker = _load(server)
+        with server.open(_STREAM, _ENDLESS) as response:
+            next_event(response)
+            server.signal(signal.SIGTERM)
+            assert all_events(response)[-1]["error"]["code"] == "model_unloaded"
+        assert server.wait() == 0
+        assert is_gone(worker)
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_kill_9_of_the_server_leaves_no_worker(tmp_path: Path, is_busy: bool) -> None:
+    with ServerProcess(tmp_path) as server:
+        worker = _load(server)
+        if is_busy:
+            with server.send_only(_STREAM, _ENDLESS):
+                until(lambda: server.engine()["running"] == 1, "the request runs")
+                server.signal(signal.SIGKILL)
+        else:
+            server.signal(signal.SIGKILL)
+        assert server.wait() == -signal.SIGKILL
+        until(lambda: is_gone(worker), "the worker has left")
+
+
+def test_sigterm_in_the_middle_of_a_load_tells_who_waits_and_exits_0(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server, ThreadPoolExecutor() as pool:
+        load = pool.submit(server.request, "POST", f"/api/v2/models/{TINY}/load", {})
+        chat = pool.submit(server.request, "POST", _CHAT, _SHORT)
+        worker = _hold_up_load(server)
+        server.signal(signal.SIGTERM)
+        for answer in (load, chat):
+            status, document = answer.result()
+            assert status == 503, document
+            assert "shutting down" in document["error"]["message"]
+        assert server.wait() == 0
+        assert is_gone(worker)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    with ServerProcess(tmp_path) as server:
+        worker = _load(server)
+        with server.open(_STREAM, _ENDLESS) as response:
+            next_event(response)
+            server.signal(number)
+            until(lambda: server.request("GET", "/ready")[0] == 503, "it is leaving")
+            server.signal(number)
+            assert server.wait() == 128 + number
+        until(lambda: is_gone(worker), "the worker has left")
+
+
+def test_kill_9_of_the_server_in_the_middle_of_a_load_leaves_no_worker(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        with server.send_only(f"/api/v2/models/{TINY}/load", {}):
+            worker = _loading_worker(server).pid
+            server.signal(signal.SIGKILL)
+        assert server.wait() == -signal.SIGKILL
+        until(lambda: is_gone(worker), "the worker has left")
+
+
+def test_a_worker_that_was_stopped_by_a_debugger_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        worker = _load(server)
+        os.kill(worker, signal.SIGSTOP)
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert is_gone(worker)
+
+
+def test_a_port_in_use_is_a_sentence_and_exit_1(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        second = subprocess.run(
+            [sys.executable, "-m", "server", "--port", str(server.port)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert second.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{server.port}" in second.stderr
+    assert "Traceback" not in second.stderr

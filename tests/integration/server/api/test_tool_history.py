@@ -1,0 +1,87 @@
+"""A result of a tool belongs to a call before it, in every dialect of chats."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_aiohttp.plugin import AiohttpClient
+
+from tests.support.gguf_files import write_gguf
+from tests.support.server_app import Client, make_app
+
+_USER = {"role": "user", "content": "echo: a"}
+
+
+@pytest.fixture
+async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
+    write_gguf(tmp_path / "m.gguf")
+    return await aiohttp_client(make_app(tmp_path))
+
+
+def _calls(*ids: str | None) -> dict[str, Any]:
+    calls = [{"id": one, "type": "function", "function": {"name": "f"}} for one in ids]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def _result(call_id: str | None) -> dict[str, Any]:
+    return {"role": "tool", "content": "42"} | ({"tool_call_id": call_id} if call_id else {})
+
+
+def _uses(*ids: str) -> dict[str, Any]:
+    blocks = [{"type": "tool_use", "id": one, "name": "f", "input": {}} for one in ids]
+    return {"role": "assistant", "content": blocks}
+
+
+def _results(*ids: str) -> dict[str, Any]:
+    blocks = [{"type": "tool_result", "tool_use_id": one, "content": "42"} for one in ids]
+    return {"role": "user", "content": blocks}
+
+
+async def _param(client: Client, path: str, messages: list[dict[str, Any]]) -> str | None:
+    body = {"model": "m.gguf", "max_tokens": 9, "messages": messages}
+    response = await client.post(path, json=body)
+    document = await response.json()
+    assert response.status == (400 if "error" in document else 200)
+    if response.status == 200:
+        return None
+    error = document["error"]
+    return error.get("param") or error["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/v2/chat/m.gguf"])
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([_USER, _result("zzz")], "messages[1].tool_call_id"),
+        ([_USER, _calls("a"), _result("zzz")], "messages[2].tool_call_id"),
+        ([_result("a"), _USER], "messages[0].tool_call_id"),
+        ([_USER, _result("a"), _calls("a")], "messages[1].tool_call_id"),
+        ([_USER, _calls("a", "a"), _result("a")], "messages[1].tool_calls[1].id"),
+        ([_calls("a", "b"), _result("b"), _result("a"), _USER], None),
+        ([_calls("a"), _result("a"), _calls("a"), _result("a"), _USER], None),
+        ([_calls("a", "b"), _result("b"), _USER], None),
+        ([_calls(None, None), _result(None), _USER], None),
+    ],
+)
+async def test_of_openais_messages(
+    client: Client, path: str, messages: list[dict[str, Any]], param: str | None
+) -> None:
+    assert await _param(client, path, messages) == param
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([_USER, _results("zzz")], "messages[1].content[0].tool_use_id"),
+        ([_USER, _uses("a"), _results("a", "zzz")], "messages[2].content[1].tool_use_id"),
+        ([_results("a"), _USER], "messages[0].content[0].tool_use_id"),
+        ([_USER, _uses("a", "a"), _results("a")], "messages[1].content[1].id"),
+        ([_uses("a", "b"), _results("b", "a"), _USER], None),
+        ([_uses("a", "b"), _results("b"), _USER], None),
+    ],
+)
+async def test_of_anthropics_blocks(
+    client: Client, messages: list[dict[str, Any]], param: str | None
+) -> None:
+    told = await _param(client, "/v1/messages", messages)
+    assert told == param if param is None else param in (told or "")

@@ -1,0 +1,118 @@
+"""429: too many requests for one model, running or waiting for its load."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientResponse
+from pytest_aiohttp.plugin import AiohttpClient
+
+from server.metrics import ServerMetrics
+from server.models.admission import ModelTraffic, Traffic
+from server.streams.token_stream import TokenStream
+from tests.support.gguf_files import write_gguf
+from tests.support.prometheus_text import scrape
+from tests.support.server_app import Client, chat_body, make_app
+
+_N_PARALLEL = 4
+_STREAM = "/api/v2/chat/m.gguf/stream"
+
+
+@pytest.fixture
+async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
+    write_gguf(tmp_path / "m.gguf")
+    write_gguf(tmp_path / "slow.gguf", "SLOW")
+    return await aiohttp_client(make_app(tmp_path, max_queue=1))
+
+
+@asynccontextmanager
+async def _streams(client: Client, count: int) -> AsyncIterator[None]:
+    """So many endless streams, all of them begun."""
+    responses = [await client.post(_STREAM, json=chat_body("forever")) for _ in range(count)]
+    for response in responses:
+        assert response.status == 200
+    try:
+        yield
+    finally:
+        for response in responses:
+            response.close()
+
+
+async def _refusal(response: ClientResponse) -> dict[str, object]:
+    assert response.status == 429
+    assert response.content_type == "application/json"
+    error: dict[str, object] = (await response.json())["error"]
+    assert response.headers["Retry-After"] == str(error["retry_after"])
+    return error
+
+
+@pytest.mark.parametrize("path", [_STREAM, "/api/v2/chat/m.gguf"])
+async def test_a_full_queue_is_a_429_with_its_length(client: Client, path: str) -> None:
+    await client.post("/api/v2/models/m.gguf/load")
+    async with _streams(client, _N_PARALLEL + 1):
+        error = await _refusal(await client.post(path, json=chat_body("echo: a")))
+    assert error["type"] == "rate_limit_error"
+    assert error["code"] == "queue_full"
+    assert (error["queue_length"], error["queue_position"], error["max_queue"]) == (1, 2, 1)
+    seen = await scrape(client)
+    assert seen.value("llamabind_requests_refused_total", reason="queue_full") == 1
+    assert seen.value("llamabind_requests_received_total") == _N_PARALLEL + 2
+
+
+async def test_a_place_that_falls_free_is_given_to_the_next(client: Client) -> None:
+    await client.post("/api/v2/models/m.gguf/load")
+    async with _streams(client, _N_PARALLEL + 1):
+        pass
+    async with asyncio.timeout(20):
+        while (await client.post(_STREAM, json=chat_body("echo: a"))).status == 429:
+            pass
+
+
+async def test_waiting_for_a_load_is_bounded_too(client: Client) -> None:
+    first = asyncio.ensure_future(client.post("/api/v2/chat/slow.gguf", json=chat_body("x")))
+    async with asyncio.timeout(20):
+        while not (await scrape(client)).value("llamabind_requests_in_progress", model="slow.gguf"):
+            pass
+    error = await _refusal(await client.post("/api/v2/chat/slow.gguf", json=chat_body("x")))
+    assert error["queue_length"] == 1
+    seen = await scrape(client)
+    assert seen.value("llamabind_requests_refused_total", reason="load_queue_full") == 1
+    first.cancel()
+
+
+async def test_other_models_are_not_concerned(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    write_gguf(tmp_path / "n.gguf")
+    client = await aiohttp_client(make_app(tmp_path, max_queue=0))
+    await client.post("/api/v2/models/m.gguf/load")
+    async with _streams(client, _N_PARALLEL):
+        refused = await client.post(_STREAM, json=chat_body("echo: a"))
+        served = await client.post("/api/v2/chat/n.gguf", json=chat_body("echo: a"))
+    assert (refused.status, served.status) == (429, 200)
+
+
+def test_the_first_request_for_a_model_always_begins_its_load() -> None:
+    traffic = Traffic(ServerMetrics(), max_queue=0)
+    with traffic.request("m", None, TokenStream("1")):
+        assert traffic.n_requests("m") == 1
+    assert traffic.n_requests("m") == 0
+
+
+def test_retry_after_follows_the_rate_at_which_requests_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("server.models.admission.time.monotonic", lambda: now)
+    traffic = ModelTraffic()
+    assert traffic.seconds_for(3) == 5, "nothing is known yet"
+    for _ in range(5):
+        traffic.leave()
+        now += 2.0
+    assert traffic.seconds_for(3) == 6
+    assert traffic.seconds_for(1000) == 120
+    now += 100.0
+    assert traffic.seconds_for(3) == 5, "that was long ago"

@@ -1,0 +1,83 @@
+"""Loads of a loaded model with other settings, and what becomes of those who wait meanwhile."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from pytest_aiohttp.plugin import AiohttpClient
+
+from tests.support.fake_worker import BUGGY_N_CTX
+from tests.support.gguf_files import write_gguf
+from tests.support.prometheus_text import scrape
+from tests.support.server_app import Client, chat_body, make_app
+from tests.support.v2_requests import get, post, state, until_state
+
+_FORTY_WORDS = "echo: " + " ".join(["word"] * 40)
+
+
+@pytest.fixture
+async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
+    write_gguf(tmp_path / "m.gguf")
+    return await aiohttp_client(make_app(tmp_path))
+
+
+async def _until_running(client: Client) -> None:
+    async with asyncio.timeout(20):
+        while (await get(client, "models/m.gguf"))["engine"]["running"] != 1:
+            pass
+
+
+async def _until_received(client: Client, n: int) -> None:
+    async with asyncio.timeout(20):
+        while (await scrape(client)).value("llamabind_requests_received_total") != n:
+            pass
+
+
+async def test_a_reload_that_fails_brings_back_the_model_as_it_was(client: Client) -> None:
+    await post(client, "models/m.gguf/load", {"n_ctx": 48, "pinned": True})
+    answer = await post(client, "models/m.gguf/load", {"n_ctx": BUGGY_N_CTX}, status=500)
+    assert answer["error"]["restoring"] is True
+    assert answer["error"]["message"].endswith("it is being loaded again with the settings it had")
+    # Nobody asks for it, and it comes all the same.
+    await until_state(client, "m.gguf", "loaded")
+    document = await get(client, "models/m.gguf")
+    assert document["settings"]["requested"] == {"n_ctx": 48, "pinned": True}
+
+
+async def test_a_first_load_that_fails_owes_nobody_a_model(client: Client) -> None:
+    answer = await post(client, "models/m.gguf/load", {"n_ctx": BUGGY_N_CTX}, status=500)
+    assert "restoring" not in answer["error"]
+    assert await state(client, "m.gguf") == "failed"
+
+
+@pytest.mark.parametrize("autoload", [True, False])
+async def test_chats_that_wait_for_a_reload_that_fails_are_answered(
+    aiohttp_client: AiohttpClient, tmp_path: Path, autoload: bool
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    client = await aiohttp_client(make_app(tmp_path, models_autoload=autoload))
+    await post(client, "models/m.gguf/load", {"n_ctx": 48})
+    long = asyncio.ensure_future(post(client, "chat/m.gguf", chat_body(_FORTY_WORDS)))
+    await _until_running(client)
+    load = client.post("/api/v2/models/m.gguf/load", json={"n_ctx": BUGGY_N_CTX})
+    reload = asyncio.ensure_future(load)
+    await until_state(client, "m.gguf", "draining")
+    chats = [post(client, "chat/m.gguf", chat_body(f"echo: {n}")) for n in range(3)]
+    answers = await asyncio.gather(long, *chats)
+    assert [answer["choices"][0]["message"]["content"] for answer in answers[1:]] == list("012")
+    assert (await reload).status == 500
+
+
+async def test_an_unload_in_the_middle_of_a_reload_is_the_last_word(client: Client) -> None:
+    await post(client, "models/m.gguf/load", {"n_ctx": 48})
+    long = asyncio.ensure_future(post(client, "chat/m.gguf", chat_body(_FORTY_WORDS)))
+    await _until_running(client)
+    reload = asyncio.ensure_future(post(client, "models/m.gguf/load", {"n_ctx": 64}, status=503))
+    await until_state(client, "m.gguf", "draining")
+    waiting = asyncio.ensure_future(post(client, "chat/m.gguf", chat_body("echo: x"), status=503))
+    await _until_received(client, 2)
+    await post(client, "models/m.gguf/unload")
+    assert (await reload)["error"]["code"] == "load_cancelled"
+    assert (await waiting)["error"]["code"] == "load_cancelled"
+    assert (await long)["choices"][0]["finish_reason"] == "stop"
+    assert await state(client, "m.gguf") == "unloaded"

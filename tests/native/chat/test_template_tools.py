@@ -1,0 +1,203 @@
+"""Tools in every template of the pinned source: told, called as the history has it, read back."""
+
+import json
+from itertools import takewhile
+from typing import Any
+
+import pytest
+
+from llamabind.chat.output_parser import OutputParser
+from llamabind.chat.template import ChatTemplate, RenderedPrompt
+from llamabind.errors import InvalidParameterError
+from tests.support.chat_parsing import check_every_way
+from tests.support.chat_samples import (
+    ORDER,
+    ORDER_TOOL,
+    TOOLS,
+    USER,
+    calls,
+    template_text,
+    templates,
+)
+
+pytestmark = pytest.mark.native
+
+# What ends a turn: a token that ends generation, so that no parser sees its text.
+ENDS_OF_TURN = (
+    "<|end|>",
+    "<|calls|>",
+    "<|eom_id|>",
+    "<|START_OF_TURN_TOKEN|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "[e~[",
+    "<SPECIAL_12>",
+    "<|im_end|>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    "<\uff5chy_eos:opensource\uff5c>",
+)
+Calls = tuple[tuple[str, dict[str, Any]], ...]
+PLAIN = {"role": "assistant", "content": "hello"}
+
+WEATHER = ("get_weather", {"city": "Paris"})
+# What is asked for: one call with a text, one with all that must be escaped, two calls at once.
+ONE = (WEATHER,)
+ESCAPED = (("place_order", ORDER),)
+TWO = (WEATHER, ("get_weather", {"city": "Rome"}))
+
+# Reviewed: what the template writes for a call in the history is not what llama.cpp reads.
+# The grammar has the model write calls as they are read.
+KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
+    "one": {},
+    "escaped": {
+        "ByteDance-Seed-OSS": "the history has an object as Python prints it",
+        "LFM2.5-8B-A1B": "the history has a line break within quotes",
+        "openbmb-MiniCPM5-1B": "the history leaves out an object",
+    },
+    "two": {
+        "MiniMax-M1": "lines in the history, llama.cpp reads a comma between calls",
+        "MiniMax-M2": "lines in the history, llama.cpp reads a comma between calls",
+        "meetkai-functionary-medium-v3.2": "marks in the history, llama.cpp reads none",
+    },
+}
+
+
+def _names(*, calls: bool) -> list[str]:
+    names = []
+    for name in templates():
+        with ChatTemplate(None, template_text(name)) as template:
+            if template.capabilities.supports_tool_calls is calls:
+                names.append(name)
+    return names
+
+
+def _written(
+    template: ChatTemplate, asked: RenderedPrompt, options: dict[str, Any], made: Calls
+) -> str:
+    """What the history has for these calls, from where the model would begin to write."""
+    history = {**options, "add_generation_prompt": False}
+    called = template.render([USER, calls(*made)], **history).prompt
+    plain = template.render([USER, PLAIN], **history).prompt
+    text = called[_begin(asked, called) :]
+    end = plain.rpartition("hello")[2].strip()
+    if end and end in text:
+        text = text[: text.rindex(end)]
+    for mark in ENDS_OF_TURN:
+        text = text.partition(mark)[0]
+    return text
+
+
+def _begin(asked: RenderedPrompt, called: str) -> int:
+    letters = zip(asked.prompt, called, strict=False)
+    begin = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], letters))
+    turn = called.find(asked.generation_prompt, max(0, begin - len(asked.generation_prompt)))
+    if turn >= 0:
+        return turn + len(asked.generation_prompt)
+    # A prompt that opens a thought, where the history has none: back to before the tag, of which
+    # the call's own mark may share the first letters.
+    return called.rfind("<", 0, begin) if _is_within_tag(called[:begin]) else begin
+
+
+def _is_within_tag(text: str) -> bool:
+    return text.rfind("<") > text.rfind(">")
+
+
+def _ways(asked: RenderedPrompt, text: str) -> list[str]:
+    """The call as it is, and after the end of the thought that the prompt opens."""
+    return [text, text.strip(), *(tag + text.strip() for tag in asked.thinking_end_tags)]
+
+
+def _read(asked: RenderedPrompt, text: str) -> list[tuple[str, Any]]:
+    """The calls that come of a text; none if it does not fit the format."""
+    with OutputParser(asked.parser_spec) as parser:
+        message = parser.parse(text)
+    if message.is_fallback:
+        return []
+    try:
+        return [(call.name, json.loads(call.arguments)) for call in message.tool_calls]
+    except ValueError:
+        return []
+
+
+def _difference(name: str, made: Calls) -> str:
+    """Why the calls do not come back, or ""; what comes back is cut at every byte."""
+    for enable_thinking in (False, True):
+        with ChatTemplate(None, template_text(name)) as template:
+            options = {
+                "tools": [*TOOLS, ORDER_TOOL],
+                "enable_thinking": enable_thinking,
+                "parallel_tool_calls": len(made) > 1,
+            }
+            asked = template.render([USER], **options)
+            text = _written(template, asked, options, made)
+        for way in _ways(asked, text):
+            if _read(asked, way) == list(made):
+                check_every_way(asked, way)
+                return ""
+    return f"{text!r} does not follow {asked.prompt[-40:]!r}"
+
+
+@pytest.mark.parametrize(("kind", "made"), [("one", ONE), ("escaped", ESCAPED)])
+def test_a_call_comes_back_from_the_history_of_every_template(kind: str, made: Calls) -> None:
+    names = _names(calls=True)
+    assert len(names) >= 60
+    differences = {name: why for name in names if (why := _difference(name, made))}
+    print(f"{len(names)} templates; not parsed back: {differences}")
+    assert differences.keys() == KNOWN_DIFFERENCES[kind].keys()
+
+
+def test_two_calls_come_back_from_the_history_of_every_template_that_has_several() -> None:
+    names = []
+    for name in _names(calls=True):
+        with ChatTemplate(None, template_text(name)) as template:
+            if template.capabilities.supports_parallel_tool_calls:
+                names.append(name)
+    assert len(names) >= 50
+    differences = {name: why for name in names if (why := _difference(name, TWO))}
+    print(f"{len(names)} templates; not parsed back: {differences}")
+    assert differences.keys() == KNOWN_DIFFERENCES["two"].keys()
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_tools_are_told_by_every_template_or_refused(choice: str) -> None:
+    for name in templates():
+        with ChatTemplate(None, template_text(name)) as template:
+            try:
+                rendered = template.render([USER], tools=TOOLS, tool_choice=choice)
+            except InvalidParameterError as error:
+                refusal = str(error)
+                print(f"{name}: refused, {refusal}")
+                assert "the chat template given has no tool-call format" in refusal
+                assert not template.capabilities.supports_tool_calls
+                continue
+        assert "get_weather" in rendered.prompt, name
+        assert "Tells the weather in a city." in rendered.prompt, name
+        if choice == "required" or not template.capabilities.supports_tool_calls:
+            assert rendered.grammar, name
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        [],
+        [{"role": "system", "content": "Be brief."}],
+        [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}],
+    ],
+)
+def test_a_template_without_a_place_for_tools_has_them_in_its_system_message(
+    system: list[dict[str, Any]],
+) -> None:
+    with ChatTemplate(None, template_text("deepseek-ai-DeepSeek-V3.1")) as template:
+        rendered = template.render([*system, USER], tools=TOOLS)
+        silent = template.render([*system, USER], tools=TOOLS, tool_choice="none")
+    told = "### get_weather\nDescription: Tells the weather in a city.\nParameters: {"
+    assert told in rendered.prompt
+    assert rendered.prompt.count("Be brief.") == len(system)
+    assert rendered.prompt.index(told) < rendered.prompt.index(USER["content"])
+    assert "get_weather" not in silent.prompt
+
+
+def test_calls_of_solar_open_have_ids_of_their_own() -> None:
+    with ChatTemplate(None, template_text("upstage-Solar-Open-100B")) as template:
+        rendered = template.render([USER], tools=TOOLS, tool_choice="required")
+    assert "call00001" not in rendered.grammar
+    assert '[a-zA-Z0-9_-]{1,64} "<|tool_call:name|>"' in rendered.grammar

@@ -1,0 +1,249 @@
+"""Loads as the worker does them: what settings come to, and that estimates are what is taken."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import msgspec
+import pytest
+from make_random_model import random_model
+
+from llamabind import Batch, estimate_memory, load_engine
+from llamabind.context.params import KV_CACHE_TYPES
+from llamabind.errors import (
+    AdapterError,
+    ChatTemplateError,
+    ContextCreateError,
+    InvalidParameterError,
+    ModelLoadError,
+    ProjectorError,
+)
+from llamabind.system.host_memory import host_memory
+from server.protocol.job import Job, TextPrompt
+from server.protocol.load_settings import LoadSettings, LoraChoice
+from server.protocol.messages import Estimate, Load, LoadedModel, LoadFiles
+from server.worker.engines.engine_interface import EngineEvents
+from server.worker.loading import estimate
+from server.worker.loading.estimate import require_memory, settle
+from server.worker.loading.load import load_worker_engine
+from tests.support.paths import ROOT
+from tests.support.random_architectures import write_random_architecture
+from tests.support.random_gguf import LlamaShape, write_random_llama, write_random_lora
+
+pytestmark = pytest.mark.native
+BUNDLED = ROOT / "llamabind" / "models" / "tiny-chat.gguf"
+# Heads of 32, as quantised caches need.
+SHAPE = LlamaShape(n_embd=128)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, vocab_dir) -> Path:
+    path = tmp_path_factory.mktemp("loads") / "random.gguf"
+    return write_random_llama(path, vocab_dir / "ggml-vocab-llama-spm.gguf", SHAPE)
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory) -> Path:
+    return write_random_lora(tmp_path_factory.mktemp("adapters") / "lora.gguf", SHAPE)
+
+
+def _load(path: Path, files: LoadFiles | None = None, **settings) -> LoadedModel:
+    settings.setdefault("threads", 1)
+    events = EngineEvents(lambda _: None, lambda _: None, lambda _: None)
+    load = Load(str(path), LoadSettings(**settings), files or LoadFiles())
+    engine = load_worker_engine(load, events)
+    engine.close()
+    return engine.describe()
+
+
+@pytest.mark.parametrize("cache_type", KV_CACHE_TYPES)
+def test_every_cache_type_loads_and_takes_what_was_estimated(model, cache_type):
+    settings = {"cache_type_k": cache_type, "cache_type_v": cache_type, "n_ctx": 512}
+    loaded = _load(model, **settings)
+    assert loaded.effective["cache_type_k"] == loaded.effective["cache_type_v"] == cache_type
+    estimate = settle(Estimate(str(model), LoadSettings(**settings)))
+    assert [device.used_bytes for device in estimate.devices] == [
+        device.used_bytes for device in loaded.devices
+    ]
+
+
+def test_a_smaller_cache_type_takes_less(model):
+    sizes = {
+        kind: _load(model, cache_type_k=kind, cache_type_v=kind, n_ctx=512).devices[0].context_bytes
+        for kind in ("f32", "f16", "q8_0", "q4_0")
+    }
+    assert sizes["f32"] == 2 * sizes["f16"] > sizes["f16"] > sizes["q8_0"] > sizes["q4_0"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "effective"),
+    [
+        ({"flash_attn": "on"}, "on"),
+        ({"flash_attn": "off"}, "off"),
+        ({"flash_attn": "auto"}, "on"),
+        ({"flash_attn": "auto", "cache_type_v": "q8_0"}, "on"),
+    ],
+)
+def test_what_flash_attention_came_to_is_told(model, settings, effective):
+    assert _load(model, n_ctx=256, **settings).effective["flash_attn"] == effective
+
+
+@pytest.mark.parametrize("mode", ["none", "mmap", "dio"])
+def test_weights_come_into_memory_as_they_were_asked_to(model, mode):
+    effective = _load(model, n_ctx=256, load_mode=mode).effective
+    assert (effective["load_mode"], effective["use_mlock"]) == (mode, False)
+
+
+@pytest.mark.parametrize(
+    ("mode", "has_pages", "free", "expected"),
+    [
+        ("auto", True, 2.0, "none"),
+        ("auto", True, 1.9, "auto"),
+        ("auto", False, 2.0, "auto"),
+        ("mmap", True, 2.0, "mmap"),
+    ],
+)
+def test_weights_are_read_into_huge_pages_where_memory_is_ample(
+    model, monkeypatch, mode, has_pages, free, expected
+):
+    measure = estimate.device_memory
+
+    def device_memory(*arguments):
+        host, *others = measure(*arguments)
+        return (msgspec.structs.replace(host, free_bytes=int(free * host.used_bytes) + 1), *others)
+
+    monkeypatch.setattr(estimate, "device_memory", device_memory)
+    monkeypatch.setattr(estimate, "has_huge_pages", lambda: has_pages)
+    settings = LoadSettings(n_ctx=256, load_mode=mode, cache_ram=0)
+    assert settle(Estimate(str(model), settings)).plan.model_params.load_mode == expected
+
+
+def test_weights_in_huge_pages_leave_room_for_the_host_cache(model, monkeypatch):
+    monkeypatch.setattr(estimate, "has_huge_pages", lambda: True)
+    modes = [
+        settle(
+            Estimate(str(model), LoadSettings(n_ctx=256, cache_ram=cache))
+        ).plan.model_params.load_mode
+        for cache in (1, host_memory().total >> 20)
+    ]
+    assert modes == ["none", "auto"]
+
+
+def test_weights_that_are_not_mapped_must_fit_into_memory(model):
+    for mode, refused in (("mmap", False), ("none", True)):
+        settled = settle(Estimate(str(model), LoadSettings(n_ctx=256, load_mode=mode)))
+        host = settled.devices[0]
+        little = host.context_bytes + host.compute_bytes + 1
+        device = msgspec.structs.replace(host, free_bytes=little)
+        with pytest.raises(ModelLoadError) if refused else contextlib.nullcontext():
+            require_memory(dataclasses.replace(settled, devices=(device,)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rope_scaling": "linear", "rope_freq_scale": 0.5},
+        {"rope_scaling": "yarn", "rope_freq_scale": 0.25, "yarn_orig_ctx": 2048},
+        {"rope_freq_base": 500_000.0},
+        {"yarn_ext_factor": 1.0, "yarn_attn_factor": 0.9, "yarn_beta_fast": 16.0},
+    ],
+)
+def test_scaled_positions_are_applied(model, settings):
+    effective = _load(model, n_ctx=256, **settings).effective
+    assert {name: effective[name] for name in settings} == pytest.approx(settings)
+
+
+def test_streams_divide_the_context(model):
+    effective = _load(model, n_ctx=1024, n_parallel=4, kv_unified=False).effective
+    assert (effective["n_ctx"], effective["n_ctx_seq"]) == (1024, 256)
+    assert effective["layout"] == "streams"
+
+
+def test_an_adapter_is_applied_and_counted(model, adapter):
+    plain = _load(model, n_ctx=256)
+    files = LoadFiles(lora=((str(adapter), 0.5),))
+    chosen = (LoraChoice(id="lora.gguf", scale=0.5),)
+    loaded = _load(model, files, n_ctx=256, lora=chosen)
+    assert loaded.effective["lora"] == [{"file": "lora.gguf", "scale": 0.5}]
+    assert loaded.memory_bytes - plain.memory_bytes == adapter.stat().st_size
+
+
+def test_an_engine_answers_with_its_adapters(model, adapter):
+    def logits(**more):
+        with load_engine(model, **more) as engine:
+            batch = Batch(3)
+            batch.extend([1, 450, 4996], 0, 0, output_last=True)
+            engine.context.decode(batch)
+            batch.close()
+            return engine.context.logits(-1).copy()
+
+    assert abs(logits() - logits(lora=[(adapter, 1.0)])).max() > 0.01
+
+
+def test_a_model_for_embeddings_says_so_and_does_not_chat(model):
+    events = EngineEvents(lambda _: None, lambda _: None, lambda _: None)
+    settings = LoadSettings(embedding=True, pooling="mean", n_ctx=256, threads=1)
+    engine = load_worker_engine(Load(str(model), settings), events)
+    try:
+        loaded = engine.describe()
+        assert loaded.effective["embedding"] is True
+        assert loaded.effective["pooling"] == "mean"
+        estimate = settle(Estimate(str(model), settings))
+        assert estimate.devices[0].used_bytes == loaded.devices[0].used_bytes
+        with pytest.raises(InvalidParameterError, match="embeddings"):
+            engine.prepare(Job(prompt=TextPrompt(content="a")))
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("path", [BUNDLED, None], ids=["bundled", "random-135m"])
+def test_the_estimate_is_the_measured_memory(path):
+    path = path or random_model("135m")
+    estimate = estimate_memory(path)
+    with load_engine(path) as engine:
+        assert engine.memory.total == pytest.approx(estimate.report.total, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("settings", "files", "error"),
+    [
+        ({"lora": (LoraChoice(id="x.gguf"),)}, {"lora": ((str(BUNDLED), 1.0),)}, AdapterError),
+        ({"mmproj": "x.gguf"}, {"mmproj": str(BUNDLED)}, ProjectorError),
+        ({"chat_template": "{% if %}"}, {}, ChatTemplateError),
+    ],
+)
+def test_wrong_companions_are_refused(model, settings, files, error):
+    with pytest.raises(error):
+        _load(model, LoadFiles(**files), n_ctx=256, **settings)
+
+
+def test_a_cache_type_that_the_heads_do_not_divide_is_a_wrong_setting(random_llama_path):
+    with pytest.raises(ContextCreateError, match="does not divide") as caught:
+        _load(random_llama_path, cache_type_k="q8_0")
+    assert caught.value.reason == "invalid_parameter"
+
+
+def test_a_context_beyond_all_memory_fails_before_it_is_allocated(model):
+    with pytest.raises(ModelLoadError) as caught:
+        _load(model, n_ctx=1 << 24, cache_type_k="f32", cache_type_v="f32", n_parallel=256)
+    assert caught.value.reason == "out_of_memory"
+
+
+def test_a_draft_model_is_loaded_and_estimated(model):
+    files = LoadFiles(draft_model=str(model))
+    settings = {"n_ctx": 512, "draft_model": "d.gguf", "draft_max": 5}
+    effective = _load(model, files, **settings).effective
+    assert (effective["speculative"], effective["draft_max"]) == ("draft", 5)
+    alone = settle(Estimate(str(model), LoadSettings(n_ctx=512)))
+    both = settle(Estimate(str(model), LoadSettings(**settings), files))
+    assert both.devices[0].model_bytes == 2 * alone.devices[0].model_bytes
+    assert both.devices[0].context_bytes == 2 * alone.devices[0].context_bytes
+
+
+def test_speculation_that_a_model_does_not_allow_is_off_and_said(tmp_path, vocab_dir):
+    path = write_random_architecture(
+        tmp_path / "mamba.gguf", vocab_dir / "ggml-vocab-llama-spm.gguf", "mamba"
+    )
+    loaded = _load(path, n_ctx=256, speculative="ngram")
+    assert loaded.effective["speculative"] == "off"
+    assert any("speculative decoding is off" in warning for warning in loaded.warnings)

@@ -1,0 +1,231 @@
+"""The cache of native builds: equal requests share a build, and half a build is never used."""
+
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import native_build
+import pytest
+from llama_source import LlamaSource
+from native_build import (
+    CMake,
+    NativeBuildError,
+    check_backends,
+    check_definitions,
+    describe,
+    is_on,
+)
+
+CMAKE_LISTS = """
+option(GGML_CUDA "ggml: use CUDA" OFF)
+option(GGML_CUDA_GRAPHS "" OFF)
+llama_option_depr(WARNING LLAMA_CUDA GGML_CUDA)
+set(MTMD_VIDEO ON CACHE BOOL "")
+target_compile_definitions(ggml PUBLIC GGML_USE_CUDA)
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> LlamaSource:
+    tree = tmp_path / "source"
+    for folder in ("common", "ggml/src/ggml-cuda", "src", "tools/mtmd", "vendor", "cmake"):
+        (tree / folder).mkdir(parents=True)
+    (tree / "CMakeLists.txt").write_text("project(llama)\n")
+    (tree / "ggml" / "CMakeLists.txt").write_text(CMAKE_LISTS)
+    return LlamaSource(tree, "c" * 40, is_pinned=True)
+
+
+@pytest.fixture
+def cache(source: LlamaSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LLAMABIND_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("LLAMABIND_NATIVE_CACHE", raising=False)
+    monkeypatch.setattr(native_build, "_source", lambda work: source)
+    return tmp_path / "cache"
+
+
+@dataclass(frozen=True, slots=True)
+class FakeCMake(CMake):
+    """Makes a lib/ folder instead of building; fails at the step named `fails`."""
+
+    fails: str = ""
+    steps: list[str] = field(default_factory=list)
+
+    def configure(self, build: Path, definitions: dict[str, str]) -> bool:
+        build.mkdir(parents=True, exist_ok=True)
+        return self._step("configure")
+
+    def build(self, build: Path) -> bool:
+        (build / "objects").touch()
+        return self._step("build")
+
+    def install(self, build: Path, prefix: Path) -> bool:
+        (prefix / "lib").mkdir(parents=True)
+        (prefix / "lib" / "libllama.so").write_text("library")
+        return self._step("install")
+
+    def _step(self, name: str) -> bool:
+        self.steps.append(name)
+        return name != self.fails
+
+
+def _build(tmp_path: Path, cmake: CMake, **definitions: str) -> native_build.NativeBuild:
+    return native_build.native_build(definitions, work=tmp_path / "work", cmake=cmake)
+
+
+def test_the_same_request_is_built_once(cache: Path, tmp_path: Path) -> None:
+    cmake = FakeCMake()
+    first = _build(tmp_path, cmake, GGML_CUDA_GRAPHS="ON")
+    again = _build(tmp_path, cmake, GGML_CUDA_GRAPHS="ON")
+    assert cmake.steps == ["configure", "build", "install"]
+    assert first == again
+    assert first.is_cached
+    assert (first.prefix / "lib" / "libllama.so").is_file()
+    assert first.prefix.parent == cache / "native"
+
+
+def test_two_at_once_build_once(cache: Path, tmp_path: Path) -> None:
+    cmake = FakeCMake()
+    found: list[native_build.NativeBuild] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(_build(tmp_path, cmake))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cmake.steps == ["configure", "build", "install"]
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("step", ["configure", "build", "install"])
+def test_a_failed_build_leaves_nothing_to_be_used(cache: Path, tmp_path: Path, step: str) -> None:
+    with pytest.raises(NativeBuildError):
+        _build(tmp_path, FakeCMake(fails=step))
+    cmake = FakeCMake()
+    _build(tmp_path, cmake)
+    assert cmake.steps == ["configure", "build", "install"]
+
+
+def test_an_interrupted_build_keeps_its_objects_for_the_next_try(
+    cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(NativeBuildError, match="does not compile with no options"):
+        _build(tmp_path, FakeCMake(fails="build"))
+    assert [path.name for path in (cache / "native").glob("*.build/*")] == ["objects"]
+    _build(tmp_path, FakeCMake())
+    assert list((cache / "native").glob("*.build")) == []
+
+
+def test_an_entry_without_its_last_file_is_made_again(cache: Path, tmp_path: Path) -> None:
+    built = _build(tmp_path, FakeCMake())
+    (built.prefix / "facts.json").unlink()
+    cmake = FakeCMake()
+    assert _build(tmp_path, cmake) == built
+    assert cmake.steps == ["configure", "build", "install"]
+
+
+def test_the_cache_can_be_switched_off(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLAMABIND_NATIVE_CACHE", "off")
+    built = _build(tmp_path, FakeCMake())
+    assert not built.is_cached
+    assert tmp_path / "work" in built.prefix.parents
+    assert not (cache / "native").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_not_needed(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache.write_text("in the way")
+    built = _build(tmp_path, FakeCMake())
+    assert not built.is_cached
+    assert "cannot be written to" in capsys.readouterr().err
+
+
+def test_a_source_that_is_not_the_pinned_one_is_not_cached(
+    cache: Path, tmp_path: Path, source: LlamaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = LlamaSource(source.path, "d" * 40, is_pinned=False)
+    monkeypatch.setattr(native_build, "_source", lambda work: other)
+    assert not _build(tmp_path, FakeCMake()).is_cached
+
+
+def test_builds_that_nobody_asks_for_are_removed(cache: Path, tmp_path: Path) -> None:
+    old = _build(tmp_path, FakeCMake()).prefix
+    os.utime(old, (0, 0))
+    new = _build(tmp_path, FakeCMake(), GGML_CUDA_GRAPHS="ON").prefix
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_facts_differ_with_whatever_changes_the_result(
+    source: LlamaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CC", "CXX", "CXXFLAGS"):
+        monkeypatch.delenv(name, raising=False)
+    plain = describe({}, source)
+    assert describe({}, source) == plain
+    assert describe({"GGML_LTO": "ON"}, source) != plain
+    assert describe({}, LlamaSource(source.path, "d" * 40, is_pinned=True)) != plain
+    monkeypatch.setenv("CXXFLAGS", "-O1")
+    assert describe({}, source) != plain
+    monkeypatch.delenv("CXXFLAGS")
+    monkeypatch.setenv("CC", "no-such-compiler --flag")
+    assert "no-such-compiler --flag: not found" in describe({}, source)["compilers"]
+
+
+def test_only_a_native_build_depends_on_the_processor(
+    source: LlamaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portable = describe({"GGML_NATIVE": "OFF"}, source)
+    native = describe({}, source)
+    monkeypatch.setattr(native_build, "_processor", lambda: "another processor")
+    assert describe({"GGML_NATIVE": "OFF"}, source) == portable
+    assert describe({}, source) != native
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("GGML_CUDDA", "GGML_CUDDA is an option .* did you mean GGML_CUDA"),
+        ("GGML_USE_CUDA", "did you mean .*GGML_CUDA"),
+        ("LLAMA_NO_SUCH_THING_AT_ALL", r"this llama\.cpp does not have \("),
+        ("LLAMABIND_BUILD_PEER", "did you mean LLAMABIND_BUILD_PEERS"),
+        ("BUILD_SHARED_LIBS", "is decided by llamabind's own build"),
+        ("LLAMA_BUILD_SERVER", "is decided by llamabind's own build"),
+    ],
+)
+def test_an_option_that_would_do_nothing_stops_the_build(
+    source: LlamaSource, name: str, sentence: str
+) -> None:
+    with pytest.raises(NativeBuildError, match=sentence):
+        check_definitions({name: "ON"}, source.path)
+
+
+def test_llama_cpps_options_and_cmakes_own_pass(source: LlamaSource) -> None:
+    known = ("GGML_CUDA", "LLAMA_CUDA", "MTMD_VIDEO", "LLAMABIND_BUILD_PEERS", "CMAKE_BUILD_TYPE")
+    check_definitions(dict.fromkeys(known, "ON"), source.path)
+
+
+def test_a_backend_that_was_asked_for_must_be_in_the_result(
+    source: LlamaSource, tmp_path: Path
+) -> None:
+    lib = tmp_path / "lib"
+    lib.mkdir()
+    check_backends({"GGML_CUDA": "OFF", "GGML_CUDA_GRAPHS": "ON"}, source.path, lib)
+    with pytest.raises(NativeBuildError, match="GGML_CUDA=ON was asked for, but no ggml-cuda"):
+        check_backends({"GGML_CUDA": "ON"}, source.path, lib)
+    (lib / "libggml-cuda.so").touch()
+    check_backends({"GGML_CUDA": "ON"}, source.path, lib)
+
+
+@pytest.mark.parametrize("value", ["", "0", "off", "No", "FALSE", "n", "ignore", "X-NOTFOUND"])
+def test_cmakes_false_words_are_off(value: str) -> None:
+    assert not is_on(value)
+
+
+@pytest.mark.parametrize("value", ["1", "on", "YES", "TRUE", "y", "2"])
+def test_cmakes_true_words_are_on(value: str) -> None:
+    assert is_on(value)

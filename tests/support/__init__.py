@@ -1,0 +1,1 @@
+"""What tests share: fakes, files made on the fly, servers to start."""

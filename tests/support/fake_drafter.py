@@ -1,0 +1,44 @@
+"""Drafters that know the fake model, and are wrong as often as a test wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llamabind.scheduling.sequence import Sequence
+from tests.support.fake_runner import N_VOCAB, next_token
+
+
+class FakeDrafter:
+    """Guesses what the model will say; `is_wrong` tells at which text lengths it errs."""
+
+    def __init__(
+        self,
+        is_wrong: Callable[[int], bool] = lambda n: False,
+        model: Callable[[list[int]], int] = next_token,
+        *,
+        is_free: bool = False,
+    ) -> None:
+        self.is_free = is_free
+        self.seconds_per_token = 0.0
+        self.is_wrong = is_wrong
+        self.wishes: list[list[int]] = []
+        self.known: set[Sequence] = set()
+        self._model = model
+
+    def draft(self, wishes: list[tuple[Sequence, int]]) -> list[list[int]]:
+        self.wishes.append([n for _, n in wishes])
+        return [self._guess(sequence, n) for sequence, n in wishes]
+
+    def forget(self, sequence: Sequence) -> None:
+        self.known.discard(sequence)
+
+    def close(self) -> None:
+        self.known.clear()
+
+    def _guess(self, sequence: Sequence, n: int) -> list[int]:
+        self.known.add(sequence)
+        tokens = sequence.tokens.tolist()
+        for _ in range(n):
+            token = self._model(tokens)
+            tokens.append((token + 1) % N_VOCAB if self.is_wrong(len(tokens)) else token)
+        return tokens[len(sequence.tokens) :]

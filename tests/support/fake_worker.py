@@ -1,0 +1,405 @@
+"""A worker process with a scripted engine: the real session, intake and sender, no native code.
+
+What it does depends on the file it loads and on the last user message:
+  a file whose content starts with "FAIL:word"  the load fails with that reason
+  "SLOW" / "DIE" / "BUG"                        the load never ends / kills the process / is a bug
+  "echo: a b c"                                 answers with the words, one per step
+  "forever" / "flood"                           one word per step / a long one, until cancelled
+  "long N"                                      a prompt of N tokens
+  "echo: <r> hm </r> a"                         with reasoning, and tool calls as <name> {} </name>
+  "die" / "break" / "refuse" / "bug"            SIGKILL after some words / the engine fails /
+                                                a bad template / an unexpected exception
+  "stuck"                                       its prompt is never ready
+"""
+
+import argparse
+import itertools
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from llamabind.chat.output_parser import MessageDelta, ToolCallDelta
+from llamabind.errors import (
+    InvalidParameterError,
+    ModelLoadError,
+    PromptTooLongError,
+    SlotBusyError,
+    StateError,
+    TemplateRefusedError,
+)
+from llamabind.generation.prompter import PromptRequests
+from llamabind.request import (
+    FinishReason,
+    GenerationRequest,
+    RequestOutput,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+from server.protocol.job import ChatPrompt, Job, TextPrompt
+from server.protocol.messages import DeviceMemory, Estimate, Estimated, Load, LoadedModel, Stats
+from server.protocol.tasks import (
+    AdapterInfo,
+    AdapterList,
+    Detokenize,
+    Embed,
+    EraseSlot,
+    ListAdapters,
+    ListSlots,
+    Rank,
+    Render,
+    Rendered,
+    RestoreSlot,
+    SaveSlot,
+    Scores,
+    SetAdapters,
+    SlotInfo,
+    SlotList,
+    SlotMoved,
+    SlotRequest,
+    Task,
+    TaskResult,
+    Text,
+    Tokenize,
+    Tokens,
+    Vectors,
+)
+from server.worker.engines.engine_interface import EngineEvents
+from server.worker.session.session import serve
+
+_MIB = 1 << 20
+_DEVICES = (DeviceMemory("CPU", "host", 10 * _MIB, 2 * _MIB, _MIB, 1 << 40, 2 << 40),)
+N_CTX = 64
+BUGGY_N_CTX = 7
+STEP_SECONDS = 0.002
+
+
+class ScriptedParser:
+    """Reads "<r>" as reasoning until "</r>", and "<f>" as a call of a function `f` until "</f>"."""
+
+    def __init__(self) -> None:
+        self._kind = "content"
+        self._n_calls = 0
+
+    def feed(self, text: str, *, final: bool = False) -> tuple[MessageDelta, ...]:
+        return tuple(delta for word in text.split() if (delta := self._word(word)) is not None)
+
+    def close(self) -> None:
+        pass
+
+    def _word(self, word: str) -> MessageDelta | None:
+        if word.startswith("</"):
+            self._kind = "content"
+            return None
+        if word.startswith("<"):
+            self._kind = word.strip("<>")
+            if self._kind == "r":
+                return None
+            self._n_calls += 1
+            call_id = f"call{self._n_calls}"
+            return MessageDelta(tool_call=ToolCallDelta(self._n_calls - 1, call_id, self._kind, ""))
+        if self._kind == "content":
+            return MessageDelta(content=word)
+        if self._kind == "r":
+            return MessageDelta(reasoning_content=word)
+        return MessageDelta(tool_call=ToolCallDelta(self._n_calls - 1, None, None, word))
+
+
+class ScriptedEngine:
+    def __init__(self, events: EngineEvents) -> None:
+        self._events = events
+        self._texts: dict[str, str] = {}
+        self._cancelled: dict[str, threading.Event] = {}
+        self._served = 0
+        self._ids = itertools.count()
+        self._scales = [1.0, 0.5]
+        self._words: dict[int, bytes] = {}
+
+    def describe(self) -> LoadedModel:
+        return LoadedModel(
+            n_ctx=N_CTX,
+            n_batch=32,
+            n_parallel=4,
+            threads=1,
+            memory_bytes=13 << 20,
+            devices=_DEVICES,
+            effective={"n_ctx": N_CTX, "n_parallel": 4, "cache_type_k": "f16"},
+            description="scripted",
+            fingerprint="b1-fake",
+            bos_token="<s>",
+            eos_token="</s>",
+            template_capabilities={"supports_tools": True},
+        )
+
+    def prepare(self, job: Job) -> PromptRequests:
+        text = _text(job.prompt)
+        if text == "refuse":
+            raise TemplateRefusedError("roles must alternate")
+        if text == "bug":
+            raise KeyError("bug")
+        if text.startswith("stuck"):
+            threading.Event().wait()
+        n_prompt = int(text.split()[1]) if text.startswith("long") else 5
+        return PromptRequests(
+            tuple(
+                GenerationRequest(
+                    request_id=self._new_id(text),
+                    prompt_tokens=(1,) * n_prompt,
+                    sampling=job.sampling,
+                    max_tokens=job.max_tokens,
+                    stop=job.stop,
+                    logprobs=job.logprobs,
+                    prompt_logprobs=job.prompt_logprobs,
+                    timings_per_token=job.timings_per_token,
+                )
+                for _ in range(job.n)
+            ),
+            ScriptedParser if "<" in text else None,
+        )
+
+    def piece(self, token: int, *, special: bool = True) -> bytes:
+        """By its number; as a part of the text the word that it stood for last."""
+        return b"<%d>" % token if special else self._words[token]
+
+    def submit(self, request: GenerationRequest) -> None:
+        if len(request.prompt_tokens) >= N_CTX:
+            raise PromptTooLongError(len(request.prompt_tokens), N_CTX)
+        cancelled = self._cancelled[request.request_id] = threading.Event()
+        threading.Thread(target=self._answer, args=(request, cancelled), daemon=True).start()
+
+    def perform(self, task: Task) -> TaskResult:
+        match task:
+            case Tokenize(content=content) if content == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case Tokenize(content=content):
+                words = str(content).split()
+                pieces = tuple(word.encode() for word in words) if task.with_pieces else ()
+                return Tokens(tokens=tuple(range(len(words))), pieces=pieces)
+            case ListAdapters() | SetAdapters():
+                return self._adapters(task)
+            case Render(job):
+                text = job.prompt.messages[-1]["content"]
+                return Rendered(prompt=f"<{text}>", n_tokens=len(text.split()))
+        if isinstance(task, ListSlots):
+            return SlotList(tuple(self._slots()))
+        if isinstance(task, Detokenize):
+            return Text(" ".join(map(str, task.tokens)))
+        return _vectors(task) if isinstance(task, Embed | Rank) else _move(task)
+
+    def _adapters(self, task: ListAdapters | SetAdapters) -> AdapterList:
+        if isinstance(task, SetAdapters):
+            if any(number > 1 for number in task.scales):
+                raise InvalidParameterError("id", "there is no adapter 2")
+            self._scales = [task.scales.get(number, 0.0) for number in range(2)]
+        pairs = zip(("a.gguf", "b.gguf"), self._scales, strict=True)
+        return AdapterList(tuple(AdapterInfo(name, scale, "task", "") for name, scale in pairs))
+
+    def _slots(self) -> Iterator[SlotInfo]:
+        """One with what runs, one with what is kept."""
+        running = next(iter(self._cancelled), None)
+        request = SlotRequest(
+            id=int(running or 0),
+            n_prompt=5,
+            n_computed=5,
+            n_cached=2,
+            n_generated=3,
+            n_remain=7,
+            settings={"temperature": 0.5},
+        )
+        yield SlotInfo(0, 8, None if running is None else request)
+        yield SlotInfo(1, 20)
+
+    def cancel(self, request_id: str) -> None:
+        if event := self._cancelled.get(request_id):
+            event.set()
+
+    def stats(self) -> Stats:
+        return Stats(
+            running=len(self._cancelled),
+            waiting=0,
+            kv_cells_used=0,
+            n_ctx=N_CTX,
+            prompt_tokens_total=0,
+            generated_tokens_total=self._served,
+            kv_cells_total=N_CTX,
+            steps_total=self._served,
+            longest_sequence=8,
+            drafts_total=5,
+            draft_tokens_total=20,
+            step_seconds=0.25,
+            prompt_tokens_per_second=640.0,
+            generated_tokens_per_second=12.0,
+            accepted_tokens_total=9,
+            accepted_per_position=(5, 4),
+        )
+
+    def close(self) -> None:
+        pass
+
+    def _new_id(self, text: str) -> str:
+        request_id = str(next(self._ids))
+        self._texts[request_id] = text
+        return request_id
+
+    def _answer(self, request: GenerationRequest, cancelled: threading.Event) -> None:
+        text = self._texts.pop(request.request_id)
+        words = text.removeprefix("echo: ").split(" ") if text.startswith("echo: ") else ["word"]
+        if text == "flood":
+            words = ["x" * 100_000]
+        endless = text in ("forever", "flood", "die", "break")
+        limit = request.max_tokens
+        index = 0
+        reason = FinishReason.LENGTH if limit == 0 else None
+        while reason is None:
+            if cancelled.wait(STEP_SECONDS):
+                reason = FinishReason.ABORT
+                break
+            index += 1
+            word = ("" if index == 1 else " ") + words[(index - 1) % len(words)]
+            if limit is not None and index >= limit:
+                # As in life: what is cut off ends with its last token, an answer with one more.
+                self._cancelled.pop(request.request_id, None)
+                self._emit(request, word, index, FinishReason.LENGTH)
+                return
+            self._emit(request, word, index)
+            # Some steps later than the first word, so that this has surely been sent.
+            if text == "die" and index == 10:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if text == "break":
+                self._events.on_failure(RuntimeError("scripted failure"))
+                return
+            if not endless and index >= len(words):
+                reason = FinishReason.STOP
+        self._cancelled.pop(request.request_id, None)
+        self._emit(request, "", index, reason)
+
+    def _emit(
+        self,
+        request: GenerationRequest,
+        text: str,
+        n_generated: int,
+        reason: FinishReason | None = None,
+    ) -> None:
+        self._served += 1
+        usage = Usage(len(request.prompt_tokens), n_generated, 2)
+        timings = Timings(1.0, 10.0, 20.0) if reason else None
+        # A token of its own for each text; the one that ends an answer has none.
+        tokens = (n_generated,) if text else ()
+        self._words[n_generated] = text.encode()
+        logprobs = tuple(
+            TokenLogprob(token, -0.5, ((token, -0.5), (99, -1.5))[: request.logprobs])
+            for token in tokens
+            if request.logprobs is not None
+        )
+        if request.timings_per_token:
+            timings = Timings(1.0, 10.0, 5.0)
+        prompt_logprobs: tuple[TokenLogprob, ...] = ()
+        if request.prompt_logprobs is not None and n_generated == 1 and text:
+            prompt_logprobs = tuple(TokenLogprob(token, -2.0, ((7, -1.0),)) for token in (3, 4))
+        output = RequestOutput(
+            request.request_id,
+            text,
+            tokens,
+            usage,
+            reason,
+            timings,
+            logprobs=logprobs,
+            prompt_logprobs=prompt_logprobs,
+            seq_id=6 if reason else None,
+        )
+        self._events.on_step([output])
+
+
+def _text(prompt: ChatPrompt | TextPrompt) -> str:
+    """The last message, or the whole text; tokens by their numbers."""
+    if isinstance(prompt, ChatPrompt):
+        content = prompt.messages[-1]["content"]
+        return content if isinstance(content, str) else " ".join(map(_part_text, content))
+    content = prompt.content
+    return content if isinstance(content, str) else " ".join(map(str, content))
+
+
+def _part_text(part: dict[str, Any]) -> str:
+    """A text, or how long a picture's file is and which field it came in."""
+    if part["type"] == "text":
+        return part["text"]
+    return f"{part['type']}:{len(part['data'])}:{part['param']}"
+
+
+def _move(task: Task) -> SlotMoved:
+    """Slot 7 is busy, 9 is not there."""
+    assert isinstance(task, SaveSlot | RestoreSlot | EraseSlot)
+    if task.slot == 7:
+        raise SlotBusyError("slot 7 is computing")
+    if task.slot == 9:
+        raise InvalidParameterError("id_slot", "slot 9 is not in 0..8")
+    if isinstance(task, EraseSlot):
+        return SlotMoved(84)
+    path = Path(task.path)
+    if path.name == "full":
+        raise StateError("the slot file cannot be written: no space left")
+    if isinstance(task, SaveSlot):
+        path.write_text(f"slot {task.slot}")
+    if not path.exists():
+        raise StateError("the slot file cannot be read")
+    return SlotMoved(84, path.stat().st_size, 2.5)
+
+
+def _vectors(task: Task) -> TaskResult:
+    """A vector for each input, and scores, that show its length."""
+    match task:
+        case Embed(inputs=inputs):
+            if "" in inputs:
+                raise InvalidParameterError("input", "input 0 has no tokens")
+            vectors = tuple(struct.pack("<4f", len(item), 0, 4, 3) for item in inputs)
+            return Vectors(vectors=vectors, n_tokens=tuple(map(len, inputs)))
+        case Rank(documents=documents):
+            lengths = tuple(map(len, documents))
+            return Scores(scores=tuple(map(float, lengths)), n_tokens=sum(lengths))
+    raise InvalidParameterError("model", f"no {type(task).__name__}")
+
+
+def scripted_estimate(message: Estimate) -> Estimated:
+    tail = Path(message.path).read_bytes()[-64:].split(b"\n")[-1].decode(errors="replace")
+    if tail.startswith("FAIL:"):
+        raise ModelLoadError(tail.removeprefix("FAIL:"), "scripted failure")
+    if tail == "ESTIMATE DIES":
+        os.abort()
+    if tail == "ESTIMATE BUG":
+        raise KeyError("bug")
+    if tail == "ESTIMATE SLOW":
+        threading.Event().wait()
+    # One more start of a process is one more line, for tests that count them.
+    with Path(message.path).with_suffix(".estimates").open("a") as log:
+        log.write("estimate\n")
+    return Estimated(devices=_DEVICES, n_ctx=message.settings.n_ctx or N_CTX, n_gpu_layers=0)
+
+
+def load_scripted_engine(load: Load, events: EngineEvents) -> ScriptedEngine:
+    tail = Path(load.path).read_bytes()[-64:].split(b"\n")[-1].decode(errors="replace")
+    print(f"loading {Path(load.path).name}", flush=True)
+    if tail.startswith("FAIL:"):
+        raise ModelLoadError(tail.removeprefix("FAIL:"), "scripted failure")
+    if tail == "DIE":
+        print("GGML_ASSERT(scripted) failed", flush=True)
+        if "GGML_NO_BACKTRACE" not in os.environ:
+            print("#0 what a debugger sees, as ggml_abort prints it", flush=True)
+        os.abort()
+    if tail == "BUG" or load.settings.n_ctx == BUGGY_N_CTX:
+        raise KeyError("bug")
+    events.on_progress(0.5)
+    if tail == "SLOW":
+        threading.Event().wait()
+    events.on_progress(1.0)
+    return ScriptedEngine(events)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    serve(socket.socket(fileno=parser.parse_args().fd), load_scripted_engine, scripted_estimate)

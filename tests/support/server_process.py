@@ -1,0 +1,189 @@
+"""A server as a user starts it, and the least of an HTTP client to talk to it."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.paths import ROOT
+
+TINY = "tiny-chat.gguf"
+_POLL_SECONDS = 0.01
+_DEADLINE_SECONDS = 60.0
+
+
+class Figures:
+    """The samples of one GET /metrics."""
+
+    def __init__(self, text: str) -> None:
+        families = text_string_to_metric_families(text)
+        self._samples = [sample for family in families for sample in family.samples]
+
+    def sum(self, name: str, **labels: str) -> float:
+        """The sum of the samples that have these labels; 0 without any."""
+        return sum(
+            sample.value
+            for sample in self._samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+class ServerProcess:
+    """`python -m server` on a free port, in a process group of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.log = folder / "server.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    *("-m", "server", "--port", "0", "--models-dir", str(folder)),
+                    *arguments,
+                ],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+        assert self.process.stdout is not None
+        # One line is printed, when the server is ready; an end instead of it is a failed start.
+        line = self.process.stdout.readline()
+        assert "http://" in line, self.log.read_text()
+        self.port = int(line.split("http://")[1].split()[0].rsplit(":", 1)[1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process.wait(_DEADLINE_SECONDS)
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Send one request; the status and the JSON of the answer. Bytes are sent as they are."""
+        with closing(self._connect()) as connection:
+            connection.request(method, path, body=_encode(body))
+            response = connection.getresponse()
+            assert response.headers.get_content_type() == "application/json"
+            return response.status, json.loads(response.read())
+
+    def get(self, path: str) -> Any:
+        """GET what must succeed."""
+        status, document = self.request("GET", path)
+        assert status == 200, document
+        return document
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """POST what must succeed."""
+        status, document = self.request("POST", path, body)
+        assert status == 200, document
+        return document
+
+    def workers(self) -> set[int]:
+        """The ids of the worker processes. A child is a copy of the server at first, which waits
+        for it to become a worker: stopped before that, it would stop the server.
+        """
+        found = set()
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if "server.worker" in child.cmdline():
+                    found.add(child.pid)
+        return found
+
+    def metrics(self) -> Figures:
+        """GET /metrics."""
+        with closing(self._connect()) as connection:
+            connection.request("GET", "/metrics")
+            return Figures(connection.getresponse().read().decode())
+
+    @contextmanager
+    def open(self, path: str, body: Any) -> Iterator[http.client.HTTPResponse]:
+        """POST and read the response as it comes; leaving closes the connection at once."""
+        with closing(self._connect()) as connection:
+            connection.request("POST", path, body=_encode(body))
+            response = connection.getresponse()
+            assert response.status == 200, response.read()
+            assert response.headers.get_content_type() == "text/event-stream"
+            with closing(response):
+                yield response
+
+    @contextmanager
+    def send_only(self, path: str, body: Any) -> Iterator[None]:
+        """POST and do not wait for the answer; leaving closes the connection."""
+        with closing(self._connect()) as connection:
+            connection.request("POST", path, body=_encode(body))
+            yield
+
+    def engine(self) -> dict[str, Any]:
+        """The engine's figures for the bundled model, which must be loaded."""
+        figures: dict[str, Any] = self.get(f"/api/v2/models/{TINY}")["engine"]
+        return figures
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """Signal the server, or its whole group as a terminal does."""
+        if group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit status."""
+        return self.process.wait(_DEADLINE_SECONDS)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=_DEADLINE_SECONDS)
+
+
+def next_event(response: http.client.HTTPResponse) -> Any:
+    """The next event's data: a document, "[DONE]", or None at the end of the stream."""
+    while line := response.readline():
+        if line.startswith(b"data: "):
+            data = line.removeprefix(b"data: ").strip()
+            return "[DONE]" if data == b"[DONE]" else json.loads(data)
+    return None
+
+
+def all_events(response: http.client.HTTPResponse) -> list[Any]:
+    """Every event up to the end of the stream."""
+    return list(iter(lambda: next_event(response), None))
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Poll until `condition` holds."""
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(_POLL_SECONDS)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _encode(body: Any) -> bytes | None:
+    if body is None or isinstance(body, bytes):
+        return body
+    return json.dumps(body).encode()

@@ -1,0 +1,41 @@
+"""The documents keep up with the code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from server.api.openai.chat import ChatCompletionBody
+from server.api.v2.schema import ChatBody
+from tests.support.paths import ROOT
+
+
+@pytest.mark.parametrize("package", ["llamabind", "server"])
+def test_the_architecture_has_a_line_for_every_folder(package):
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    section = text[text.index(f"## The folders of {package}") :].split("\n## ")[0]
+    described = set(re.findall(r"`([\w/]+)/`|`(worker/\w+)`|`(api/\w+)`", section))
+    described = {name for names in described for name in names if name}
+    root = ROOT / package
+    folders = {path.parent.relative_to(root).as_posix() for path in root.rglob("*.py")}
+    assert folders - {"."} - described == set()
+
+
+def test_every_document_links_to_files_that_exist():
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    links = [
+        (document, target)
+        for document in documents
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text())
+        if "://" not in target
+    ]
+    assert len(links) > 5
+    missing = [target for document, target in links if not (document.parent / target).exists()]
+    assert missing == []
+
+
+def test_every_field_of_a_chat_request_is_described():
+    text = (ROOT / "docs" / "api.md").read_text()
+    fields = {*ChatBody.__struct_fields__, *ChatCompletionBody.__struct_fields__}
+    assert {field for field in fields if f"`{field}`" not in text} == set()

@@ -1,0 +1,60 @@
+"""How soon a model that crashed is started again."""
+
+from server.models.crash_guard import CrashGuard
+from tests.support.manual_clock import HandClock
+
+
+def test_the_first_crash_costs_no_delay_and_the_next_ones_more_and_more() -> None:
+    clock = HandClock()
+    guard = CrashGuard(clock)
+    delays = []
+    for _ in range(4):
+        guard.record_crash()
+        delays.append(guard.wait_seconds)
+        clock.advance(guard.wait_seconds)
+    assert delays == [0, 1, 2, 4]
+    assert guard.wait_seconds == 0
+
+
+def test_the_delay_runs_down_with_the_clock() -> None:
+    clock = HandClock()
+    guard = CrashGuard(clock)
+    for _ in range(3):
+        guard.record_crash()
+    clock.advance(0.5)
+    assert guard.wait_seconds == 1.5
+
+
+def test_five_in_a_row_are_a_loop_that_only_a_reset_ends() -> None:
+    clock = HandClock()
+    guard = CrashGuard(clock)
+    for _ in range(5):
+        assert not guard.is_looping
+        clock.advance(10)
+        guard.record_crash()
+    assert guard.is_looping
+    assert guard.span_seconds == 40
+    clock.advance(100_000)
+    assert guard.is_looping
+    guard.reset()
+    assert not guard.is_looping
+    assert guard.wait_seconds == 0
+
+
+def test_a_complete_answer_ends_the_row() -> None:
+    guard = CrashGuard(HandClock())
+    for _ in range(20):
+        guard.record_crash()
+        guard.record_answer()
+    assert not guard.is_looping
+    assert guard.wait_seconds == 0
+
+
+def test_crashes_far_apart_are_no_loop() -> None:
+    clock = HandClock()
+    guard = CrashGuard(clock)
+    for _ in range(20):
+        guard.record_crash()
+        clock.advance(301)
+    assert not guard.is_looping
+    assert guard.crashes == 1
