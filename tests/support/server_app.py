@@ -1,5 +1,6 @@
 """The real application over real worker processes with a scripted engine (fake_worker.py)."""
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from server.supervisor.estimator import WorkerEstimator
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 Client = TestClient[web.Request, web.Application]
+_POLL_SECONDS = 0.01
 
 
 def make_app(models_dir: Path, **settings: Any) -> web.Application:
@@ -32,6 +34,11 @@ def make_app(models_dir: Path, **settings: Any) -> web.Application:
 def chat_body(text: str, **more: Any) -> dict[str, Any]:
     """A request with one user message."""
     return {"messages": [{"role": "user", "content": text}], **more}
+
+
+async def pause() -> None:
+    """Wait between two looks at a server's state: a loop without a pause keeps a core busy."""
+    await asyncio.sleep(_POLL_SECONDS)
 
 
 async def events(response: ClientResponse) -> list[Any]:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from tests.support.server_app import Client
+from tests.support.server_app import Client, pause
 
 
 async def get(client: Client, path: str, status: int = 200) -> Any:
@@ -28,4 +28,4 @@ async def state(client: Client, model_id: str) -> str:
 async def until_state(client: Client, model_id: str, wanted: str) -> None:
     async with asyncio.timeout(60):
         while await state(client, model_id) != wanted:
-            pass
+            await pause()

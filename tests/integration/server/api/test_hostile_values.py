@@ -12,7 +12,7 @@ from server.http.app_keys import REGISTRY
 from server.protocol import framing
 from server.supervisor.client import WorkerClient
 from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, chat_body, events, make_app
+from tests.support.server_app import Client, chat_body, events, make_app, pause
 
 WIDE = 1 << 64
 DIGITS = 10**400
@@ -44,7 +44,7 @@ async def _until_at_rest(client: Client) -> None:
     assert isinstance(entry.worker, WorkerClient)
     async with asyncio.timeout(20):
         while entry.worker.is_busy or not entry.is_idle:
-            await client.get("/live")
+            await pause()
 
 
 @pytest.mark.parametrize("path", ["/api/v2/chat/m.gguf", "/api/v2/chat/m.gguf/stream"])

@@ -13,7 +13,7 @@ from server.catalogue.catalogue import Catalogue
 from server.http.app_keys import STATUS
 from server.supervisor.watchdog import SignsOfLife
 from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, chat_body, make_app
+from tests.support.server_app import Client, chat_body, make_app, pause
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ async def test_a_model_that_loads_is_not_ready_and_health_tells_how_far_it_is(
         while (await _get(client, "/health"))[1]["models"].get("slow.gguf", {}).get(
             "progress"
         ) != 0.5:
-            pass
+            await pause()
     response = await client.get("/ready?model=slow.gguf")
     assert response.status == 503
     assert int(response.headers["Retry-After"]) > 0
@@ -137,7 +137,7 @@ async def test_models_are_known_to_probes_soon_after_the_start(
     client = await aiohttp_client(make_app(tmp_path))
     async with asyncio.timeout(20):
         while "model_status" not in (await _get(client, "/ready?model=m.gguf"))[1]["error"]:
-            pass
+            await pause()
 
 
 async def test_a_server_that_leaves_is_not_ready(client: Client) -> None:
@@ -161,7 +161,7 @@ async def test_a_frozen_worker_is_noticed_and_forgiven(
     await _until(client, "/ready?model=m.gguf", 503)
     async with asyncio.timeout(60):
         while not (await _get(client, "/health"))[1]["models"]["m.gguf"]["stalled"]:
-            pass
+            await pause()
     assert await _get(client, "/live") == (200, {"status": "ok"}), "only the model is stuck"
     os.kill(model["engine"]["pid"], signal.SIGCONT)
     await _until(client, "/ready?model=m.gguf", 200)
@@ -187,7 +187,7 @@ async def test_without_a_key_no_probe_names_a_model(
 async def _until(client: Client, path: str, status: int) -> None:
     async with asyncio.timeout(60):
         while (await _get(client, path))[0] != status:
-            pass
+            await pause()
 
 
 def test_an_engine_with_work_that_makes_no_step_is_stalled() -> None:

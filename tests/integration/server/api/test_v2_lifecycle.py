@@ -11,7 +11,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from tests.support.fake_worker import BUGGY_N_CTX
 from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, chat_body, events, make_app
+from tests.support.server_app import Client, chat_body, events, make_app, pause
 from tests.support.v2_requests import get, post, state, until_state
 
 
@@ -91,11 +91,11 @@ async def test_a_client_that_leaves_frees_the_sequence(client: Client) -> None:
         task = asyncio.ensure_future(_read_first(client, path))
         async with asyncio.timeout(20):
             while (await get(client, "models/m.gguf"))["engine"]["running"] != 1:
-                pass
+                await pause()
         task.cancel()
         async with asyncio.timeout(20):
             while (await get(client, "models/m.gguf"))["engine"]["running"] != 0:
-                pass
+                await pause()
 
 
 async def _read_first(client: Client, path: str) -> None:
@@ -154,18 +154,19 @@ async def test_a_client_that_leaves_does_not_stop_a_load(client: Client) -> None
 
 
 async def test_unload_lets_running_answers_finish(client: Client) -> None:
-    text = "echo: " + " ".join(["word"] * 40)
     await post(client, "models/m.gguf/load", {})
-    answer = asyncio.ensure_future(post(client, "chat/m.gguf", chat_body(text)))
+    # Takes two seconds or more, so that the states meanwhile can be seen.
+    body = chat_body("forever", max_tokens=1000)
+    answer = asyncio.ensure_future(post(client, "chat/m.gguf", body))
     async with asyncio.timeout(20):
         while (await get(client, "models/m.gguf"))["engine"]["running"] != 1:
-            pass
+            await pause()
     unloading = asyncio.ensure_future(post(client, "models/m.gguf/unload"))
     await until_state(client, "m.gguf", "draining")
     refused = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: x"))
     assert refused.status == 503
     assert refused.headers["Retry-After"]
-    assert (await answer)["choices"][0]["finish_reason"] == "stop"
+    assert (await answer)["choices"][0]["finish_reason"] == "length"
     await unloading
 
 

@@ -14,7 +14,7 @@ from server.http.ndjson import NdjsonWriter
 from server.http.sse import SseWriter
 from tests.support.gguf_files import write_gguf
 from tests.support.prometheus_text import scrape
-from tests.support.server_app import Client, chat_body, make_app
+from tests.support.server_app import Client, chat_body, make_app, pause
 
 _REQUEST = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -76,4 +76,4 @@ async def test_an_answer_that_nobody_reads_is_not_computed_further(
 async def _until_running(client: Client, n: int) -> None:
     async with asyncio.timeout(60):
         while (await (await client.get("/api/v2/models/m.gguf")).json())["engine"]["running"] != n:
-            pass
+            await pause()

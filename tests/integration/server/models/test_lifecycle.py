@@ -16,7 +16,7 @@ from server.http.app_keys import REGISTRY
 from server.http.sse import SseWriter
 from tests.support.gguf_files import write_gguf
 from tests.support.prometheus_text import scrape
-from tests.support.server_app import Client, chat_body, make_app
+from tests.support.server_app import Client, chat_body, make_app, pause
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ async def test_who_waits_for_a_load_when_the_server_leaves_is_told_to_come_back(
     chat = asyncio.ensure_future(client.post(f"/api/v2/{path}", json=chat_body("hi")))
     async with asyncio.timeout(60):
         while (await _state(client, "slow.gguf"))["status"] != "loading":
-            pass
+            await pause()
     await client.app[REGISTRY].close()
     answer = await chat
     assert answer.status == 503
@@ -312,7 +312,7 @@ async def test_who_joins_a_load_that_says_nothing_gets_comments_until_it_ends(
     first = asyncio.ensure_future(client.post(url))
     async with asyncio.timeout(20):
         while (await _state(client, "slow.gguf")).get("progress") != 0.5:
-            pass
+            await pause()
     async with asyncio.timeout(20):
         joining = await client.post(url, params={"stream": "true"})
         assert await joining.content.readuntil(b"\n\n") == b":\n\n"

@@ -8,7 +8,7 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, chat_body, make_app
+from tests.support.server_app import Client, chat_body, make_app, pause
 
 
 async def _client(aiohttp_client: AiohttpClient, folder: Path, **settings: Any) -> Client:
@@ -57,7 +57,7 @@ async def test_a_busy_model_is_waited_for(aiohttp_client: AiohttpClient, tmp_pat
     )
     async with asyncio.timeout(20):
         while (await _states(client))["b.gguf"] != "queued":
-            pass
+            await pause()
     assert (await _states(client))["a.gguf"] == "loaded"
     stream.close()
     response = await waiting

@@ -14,7 +14,7 @@ from server.models.admission import ModelTraffic, Traffic
 from server.streams.token_stream import TokenStream
 from tests.support.gguf_files import write_gguf
 from tests.support.prometheus_text import scrape
-from tests.support.server_app import Client, chat_body, make_app
+from tests.support.server_app import Client, chat_body, make_app, pause
 
 _N_PARALLEL = 4
 _STREAM = "/api/v2/chat/m.gguf/stream"
@@ -67,14 +67,14 @@ async def test_a_place_that_falls_free_is_given_to_the_next(client: Client) -> N
         pass
     async with asyncio.timeout(20):
         while (await client.post(_STREAM, json=chat_body("echo: a"))).status == 429:
-            pass
+            await pause()
 
 
 async def test_waiting_for_a_load_is_bounded_too(client: Client) -> None:
     first = asyncio.ensure_future(client.post("/api/v2/chat/slow.gguf", json=chat_body("x")))
     async with asyncio.timeout(20):
         while not (await scrape(client)).value("llamabind_requests_in_progress", model="slow.gguf"):
-            pass
+            await pause()
     error = await _refusal(await client.post("/api/v2/chat/slow.gguf", json=chat_body("x")))
     assert error["queue_length"] == 1
     seen = await scrape(client)

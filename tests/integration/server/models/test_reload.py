@@ -9,10 +9,11 @@ from pytest_aiohttp.plugin import AiohttpClient
 from tests.support.fake_worker import BUGGY_N_CTX
 from tests.support.gguf_files import write_gguf
 from tests.support.prometheus_text import scrape
-from tests.support.server_app import Client, chat_body, make_app
+from tests.support.server_app import Client, chat_body, make_app, pause
 from tests.support.v2_requests import get, post, state, until_state
 
-_FORTY_WORDS = "echo: " + " ".join(["word"] * 40)
+# Takes two seconds or more, so that the states meanwhile can be seen.
+_LONG = chat_body("forever", max_tokens=1000)
 
 
 @pytest.fixture
@@ -24,13 +25,13 @@ async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
 async def _until_running(client: Client) -> None:
     async with asyncio.timeout(20):
         while (await get(client, "models/m.gguf"))["engine"]["running"] != 1:
-            pass
+            await pause()
 
 
 async def _until_received(client: Client, n: int) -> None:
     async with asyncio.timeout(20):
         while (await scrape(client)).value("llamabind_requests_received_total") != n:
-            pass
+            await pause()
 
 
 async def test_a_reload_that_fails_brings_back_the_model_as_it_was(client: Client) -> None:
@@ -57,20 +58,23 @@ async def test_chats_that_wait_for_a_reload_that_fails_are_answered(
     write_gguf(tmp_path / "m.gguf")
     client = await aiohttp_client(make_app(tmp_path, models_autoload=autoload))
     await post(client, "models/m.gguf/load", {"n_ctx": 48})
-    long = asyncio.ensure_future(post(client, "chat/m.gguf", chat_body(_FORTY_WORDS)))
+    stream = await client.post("/api/v2/chat/m.gguf/stream", json=chat_body("forever"))
     await _until_running(client)
     load = client.post("/api/v2/models/m.gguf/load", json={"n_ctx": BUGGY_N_CTX})
     reload = asyncio.ensure_future(load)
     await until_state(client, "m.gguf", "draining")
-    chats = [post(client, "chat/m.gguf", chat_body(f"echo: {n}")) for n in range(3)]
-    answers = await asyncio.gather(long, *chats)
-    assert [answer["choices"][0]["message"]["content"] for answer in answers[1:]] == list("012")
+    bodies = [chat_body(f"echo: {n}") for n in range(3)]
+    chats = [asyncio.ensure_future(post(client, "chat/m.gguf", body)) for body in bodies]
+    await _until_received(client, 1 + len(chats))
+    stream.close()
+    answers = await asyncio.gather(*chats)
+    assert [answer["choices"][0]["message"]["content"] for answer in answers] == list("012")
     assert (await reload).status == 500
 
 
 async def test_an_unload_in_the_middle_of_a_reload_is_the_last_word(client: Client) -> None:
     await post(client, "models/m.gguf/load", {"n_ctx": 48})
-    long = asyncio.ensure_future(post(client, "chat/m.gguf", chat_body(_FORTY_WORDS)))
+    long = asyncio.ensure_future(post(client, "chat/m.gguf", _LONG))
     await _until_running(client)
     reload = asyncio.ensure_future(post(client, "models/m.gguf/load", {"n_ctx": 64}, status=503))
     await until_state(client, "m.gguf", "draining")
@@ -79,5 +83,5 @@ async def test_an_unload_in_the_middle_of_a_reload_is_the_last_word(client: Clie
     await post(client, "models/m.gguf/unload")
     assert (await reload)["error"]["code"] == "load_cancelled"
     assert (await waiting)["error"]["code"] == "load_cancelled"
-    assert (await long)["choices"][0]["finish_reason"] == "stop"
+    assert (await long)["choices"][0]["finish_reason"] == "length"
     assert await state(client, "m.gguf") == "unloaded"

@@ -11,7 +11,7 @@ from server.monitoring.gpu import GpuDevice, GpuMemory
 from server.monitoring.system_metrics import SystemMetrics
 from tests.support.gguf_files import write_gguf
 from tests.support.prometheus_text import Scrape, scrape
-from tests.support.server_app import Client, chat_body, events, make_app
+from tests.support.server_app import Client, chat_body, events, make_app, pause
 
 _CHAT = "/api/v2/chat/m.gguf"
 
@@ -26,7 +26,7 @@ async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
 async def _until(client: Client, name: str, value: float, **labels: str) -> Scrape:
     async with asyncio.timeout(20):
         while (seen := await scrape(client)).value(name, **labels) != value:
-            pass
+            await pause()
     return seen
 
 

@@ -29,6 +29,7 @@ from server.supervisor.interface import LoadFailedError
 from server.supervisor.process import WorkerExit, WorkerProcess
 from tests.support.fake_worker import N_CTX
 from tests.support.gguf_files import write_gguf
+from tests.support.server_app import pause
 
 _COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 
@@ -58,10 +59,8 @@ async def _text(stream: TokenStream) -> str:
 
 async def _until_idle(client: WorkerClient) -> None:
     async with asyncio.timeout(10):
-        running = True
-        while running:
-            stats = await client.stats()
-            running = stats is None or stats.running > 0
+        while (stats := await client.stats()) is None or stats.running > 0:
+            await pause()
 
 
 async def test_a_worker_that_talks_nonsense_and_reads_nothing_is_ended() -> None:
