@@ -4,6 +4,7 @@ LlamaError
 ├── LibraryError                the native libraries cannot be used
 │   ├── LibraryNotFoundError    no library at the expected path
 │   ├── LibraryMismatchError    a library of another llama.cpp build
+│   ├── UnsupportedCpuError     this CPU lacks instructions that the libraries were built with
 │   └── SymbolMissingError      the library lacks a function (also AttributeError)
 ├── HandleClosedError           an object was used after close()
 ├── InvalidParameterError       a value out of range; names the field (also ValueError)
@@ -30,6 +31,16 @@ LlamaError
 └── QueueFullError              too many requests wait already; try again later
 """
 
+from typing import Final
+
+OTHER_BUILD: Final = (
+    "build llamabind on this machine (in its checkout: pip install --force-reinstall --no-deps .), "
+    "or install the wheel for all CPUs that scripts/build_wheel makes"
+)
+"""What helps where the libraries were built for another CPU."""
+
+_MAX_NAMED: Final = 4
+
 
 class LlamaError(Exception):
     """Base of all llamabind exceptions."""
@@ -45,6 +56,26 @@ class LibraryNotFoundError(LibraryError):
 
 class LibraryMismatchError(LibraryError):
     """The library was built from another llama.cpp than these bindings describe."""
+
+
+class UnsupportedCpuError(LibraryError):
+    """This CPU lacks instructions that the libraries were built with; none of them was opened.
+
+    `missing` names the instruction sets, `reason` is "unsupported_cpu".
+    """
+
+    reason: Final = "unsupported_cpu"
+
+    def __init__(self, built_for: str, cpu: str, missing: tuple[str, ...]) -> None:
+        named = ", ".join(missing[:_MAX_NAMED])
+        if len(missing) > _MAX_NAMED:
+            named += f" and {len(missing) - _MAX_NAMED} more instruction sets"
+        this = f"this one ({cpu})" if cpu else "this one"
+        super().__init__(
+            f"the native libraries were built for a CPU with {built_for}, and {this} lacks "
+            f"{named}; {OTHER_BUILD}"
+        )
+        self.missing = missing
 
 
 class SymbolMissingError(LibraryError, AttributeError):

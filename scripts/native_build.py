@@ -10,6 +10,7 @@ cache folder that cannot be written to.
 
 import argparse
 import contextlib
+import ctypes
 import difflib
 import hashlib
 import json
@@ -37,6 +38,7 @@ from llama_source import (
 )
 
 PROJECT = ROOT / "vendor"
+CSRC = ROOT / "llamabind" / "csrc"
 KEEP_UNUSED_SECONDS = 60 * 24 * 3600
 OFF_VALUES = {"", "0", "OFF", "NO", "FALSE", "N", "IGNORE", "NOTFOUND"}  # CMake's own list
 
@@ -186,21 +188,29 @@ def describe(definitions: dict[str, str], source: LlamaSource) -> dict[str, obje
     """All that a build's content depends on, as JSON; equal facts mean an equal build."""
     facts: dict[str, object] = {
         "llama.cpp": source.commit,
-        "project": [_digest(PROJECT / "CMakeLists.txt")],
+        "project": _project_files(definitions),
         "definitions": definitions,
         "environment": {k: v for k, v in os.environ.items() if ENVIRONMENT.fullmatch(k)},
         "compilers": _compilers(definitions),
         "system": [platform.system(), platform.machine(), platform.mac_ver()[0]],
         "libc": platform.libc_ver(),
     }
-    if is_on(definitions.get("LLAMABIND_BUILD_PEERS", "")):
-        facts["project"] = [_digest(PROJECT / name) for name in ("CMakeLists.txt", "peers.cmake")]
     if is_on(definitions.get("GGML_NATIVE", "ON")):
         facts["processor"] = _processor()
+        facts["kernel grants AMX"] = _kernel_grants_amx()
         if is_on(definitions.get("GGML_CUDA", "")):
             query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
             facts["gpu"] = _output_of(query)
     return facts
+
+
+def _project_files(definitions: dict[str, str]) -> dict[str, str]:
+    """What vendor/CMakeLists.txt consists of, by content."""
+    files = {PROJECT / "CMakeLists.txt", *PROJECT.glob("*.cmake"), *PROJECT.glob("*_*.cpp")}
+    if not is_on(definitions.get("LLAMABIND_BUILD_PEERS", "")):
+        files.discard(PROJECT / "peers.cmake")
+    files |= {CSRC / "cpu_features.h", CSRC / "cpu_features_probe.cpp"}
+    return {path.name: _digest(path) for path in sorted(files)}
 
 
 def _digest(path: Path) -> str:
@@ -235,6 +245,22 @@ def _processor() -> str:
         r"model name|cpu family|model|flags|Features|CPU (part|implementer|variant)"
     )
     return "\n".join(line for line in lines if wanted.fullmatch(line.split(":")[0].strip()))
+
+
+def _kernel_grants_amx() -> bool | None:
+    """Whether a process may ask for AMX's tiles: what the build's run check of AMX depends on.
+
+    None where the question does not arise. (ARCH_GET_XCOMP_SUPP of Linux's asm/prctl.h)
+    """
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return None
+    arch_prctl, get_supported, tile_data = 158, 0x1021, 1 << 18
+    supported = ctypes.c_uint64()
+    try:
+        failed = ctypes.CDLL(None).syscall(arch_prctl, get_supported, ctypes.byref(supported))
+    except OSError:
+        return None
+    return not failed and bool(supported.value & tile_data)
 
 
 def _output_of(command: list[str]) -> str:

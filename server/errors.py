@@ -10,7 +10,7 @@ ApiError
 ├── StateConflictError       409  the model is not in a state that allows it
 ├── QueueFullError           429  too many requests wait already; says when to come back
 ├── EngineFailedError        500  the engine failed while it computed the answer
-├── NotSupportedError        501  switched off, or not possible with this model
+├── NotSupportedError        501  switched off, or not possible with this model or this CPU
 ├── UnavailableError         503  not now: draining, shutting down
 │   └── WorkerCrashedError   503  the model's process died; the next request starts it again
 ├── LoadTimeoutError         504  a load took too long
@@ -202,6 +202,8 @@ def load_error(reason: str, message: str, param: str | None = None) -> ApiError:
             error = UnusableModelError(message, param="model_id", code=reason)
         case "invalid_parameter":
             error = InvalidRequestError(message, param=param, code=reason)
+        case "unsupported_cpu":
+            error = NotSupportedError(message, code=reason)
         case "crashed":
             error = WorkerCrashedError(message)
         case "crash_loop":

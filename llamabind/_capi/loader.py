@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
-from llamabind._capi import stamp
+from llamabind._capi import cpu_features, stamp
 from llamabind._capi.annotations import CType, signature_of
 from llamabind.errors import LibraryError, LibraryNotFoundError, SymbolMissingError
 
@@ -139,14 +139,20 @@ def library_directory() -> Path:
     return llama.parent
 
 
+def cpu_library() -> Path:
+    """Where libllamabind-cpu is, or would be, which runs on every CPU: see cpu_features."""
+    return library_directory() / library_file("llamabind-cpu")
+
+
 def open_library(library: str) -> ctypes.CDLL | None:
     """Opens a library after those it links to; None only for one that this build lacks on purpose.
 
-    The first call of all checks the stamp.
+    The first call of all checks first the CPU, then the stamp.
     """
     global _is_checked
     with _lock:
         if not _is_checked:
+            cpu_features.check_cpu(cpu_library())
             stamp.check_stamp(_open_if_present)
             _is_checked = True
         opened = _open_if_present(library)

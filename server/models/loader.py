@@ -125,7 +125,7 @@ class ModelLoader:
         end = future.result()
         if end.expected or not entry.is_held_by(worker):
             return
-        self._fail(entry, "crashed", f"the worker process {end.description}", end.log_tail)
+        self._fail(entry, end.reason, f"the worker process {end.description}", end.log_tail)
 
     def _fail(
         self,
@@ -175,6 +175,14 @@ def crash_loop_error(entry: ModelEntry) -> ApiError:
         f"model {entry.id!r} is not started any more: {detail}; "
         f"POST /api/v2/models/{entry.id}/load tries again",
     )
+
+
+def unsupported_cpu_error(entry: ModelEntry) -> ApiError | None:
+    """The answer for a model that failed because of this CPU: to start it again changes nothing."""
+    failure = entry.failure
+    if failure is None or failure.reason != "unsupported_cpu":
+        return None
+    return _api_error(entry, failure)
 
 
 def _loop_detail(entry: ModelEntry, last: str) -> str:

@@ -14,7 +14,7 @@ from server.errors import ApiError, StateConflictError, UnavailableError, load_e
 from server.models.admission import Traffic
 from server.models.entry import LoadOrder, ModelEntry
 from server.models.index import ModelShelf
-from server.models.loader import ModelLoader, crash_loop_error
+from server.models.loader import ModelLoader, crash_loop_error, unsupported_cpu_error
 from server.models.memory_budget import RoomPlan
 from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
@@ -263,6 +263,8 @@ class ModelRegistry:
     def _require_startable(self, entry: ModelEntry) -> None:
         """Whether a request may start the model by itself."""
         has_crashed = entry.failure is not None and entry.failure.reason == "crashed"
+        if error := unsupported_cpu_error(entry):
+            raise error
         if entry.guard.is_looping:
             raise crash_loop_error(entry)
         if entry.guard.wait_seconds > _BACK_OFF_PATIENCE_SECONDS:

@@ -21,6 +21,7 @@ from server.errors import (
     InvalidRequestError,
     UnavailableError,
     WorkerCrashedError,
+    load_error,
 )
 from server.protocol.framing import FrameReader, FramingError, UnframeableError, encode_frame
 from server.protocol.load_settings import LoadSettings
@@ -217,7 +218,7 @@ class WorkerClient:
         """The process is gone: answer everybody who waits for it."""
         if not self.exited.done():
             self.exited.set_result(exit_)
-        self._fail_load(LoadFailedError("crashed", self._death(), exit_.log_tail))
+        self._fail_load(LoadFailedError(exit_.reason, self._death(), exit_.log_tail))
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.lose_worker(self._crash())
@@ -235,6 +236,8 @@ class WorkerClient:
         if self._stopping:
             text = "the model was unloaded before the answer was complete"
             return UnavailableError(text, code="model_unloaded", retry_after=1)
+        if self.exited.done() and self.exited.result().reason == "unsupported_cpu":
+            return load_error("unsupported_cpu", self._death())
         return WorkerCrashedError(f"{self._death()}; the next request loads the model again")
 
     def _death(self) -> str:

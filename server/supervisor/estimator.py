@@ -125,7 +125,7 @@ async def _ask(process: WorkerProcess, message: Estimate) -> Estimated:
     if not answer.done():
         end = await process.stop()
         detail = f"the worker process {end.description} while it read the file"
-        raise LoadFailedError("crashed", detail, end.log_tail)
+        raise LoadFailedError(end.reason, detail, end.log_tail)
     match answer.result():
         case Estimated() as estimated:
             return estimated

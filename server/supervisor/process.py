@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from llamabind.errors import OTHER_BUILD
 from server.supervisor.connection import WorkerConnection
 
 logger = logging.getLogger("server.worker")
@@ -22,6 +23,10 @@ _ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "GGML_NO_BACKTRACE": "1"}
 # Weights and KV cache in pages of 2 MiB, where Linux has some to give: every token reads all
 # weights, and with pages of 4 KiB the processor looks up where each of them lies.
 _HUGE_PAGES = "glibc.malloc.hugetlb"
+_HINTS = {
+    "SIGKILL": " (out of memory, or killed by hand)",
+    "SIGILL": f": the native libraries use instructions that this CPU lacks; {OTHER_BUILD}",
+}
 # What faulthandler begins with: the interpreter's threads follow, and say nothing of the cause.
 _DUMP_BEGINS = "Fatal Python error"
 # After the socket is closed a worker leaves by itself within milliseconds.
@@ -49,8 +54,12 @@ class WorkerExit:
             name = signal.Signals(-self.returncode).name
         except ValueError:
             name = f"signal {-self.returncode}"
-        hint = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
-        return f"was killed by {name}{hint}"
+        return f"was killed by {name}{_HINTS.get(name, '')}"
+
+    @property
+    def reason(self) -> str:
+        """The word for programs: see docs/models.md."""
+        return "unsupported_cpu" if self.returncode == -signal.SIGILL else "crashed"
 
 
 class WorkerProcess:

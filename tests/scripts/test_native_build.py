@@ -1,6 +1,8 @@
 """The cache of native builds: equal requests share a build, and half a build is never used."""
 
 import os
+import platform
+import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,6 +186,43 @@ def test_only_a_native_build_depends_on_the_processor(
     monkeypatch.setattr(native_build, "_processor", lambda: "another processor")
     assert describe({"GGML_NATIVE": "OFF"}, source) == portable
     assert describe({}, source) != native
+
+
+def test_only_a_native_build_depends_on_what_the_kernel_grants(
+    source: LlamaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same CPU has AMX under one kernel and none under another: see vendor/amx_run.cpp."""
+    facts = []
+    for granted in (False, True):
+        monkeypatch.setattr(native_build, "_kernel_grants_amx", lambda granted=granted: granted)
+        facts.append((describe({"GGML_NATIVE": "OFF"}, source), describe({}, source)))
+    (portable, native), (portable_again, native_with_amx) = facts
+    assert portable == portable_again
+    assert native != native_with_amx
+
+
+def test_the_kernel_is_asked_for_amx_only_where_there_is_such_a_thing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    if platform.machine() == "x86_64" and "amx_tile" not in listed:
+        assert native_build._kernel_grants_amx() is False
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert native_build._kernel_grants_amx() is None
+
+
+def test_every_file_that_vendors_build_reads_is_part_of_the_key(source: LlamaSource) -> None:
+    """A file that is included, compiled or run there, but not in the key, would change nothing."""
+    project = describe({"LLAMABIND_BUILD_PEERS": "ON"}, source)["project"]
+    assert isinstance(project, dict)
+    vendor = native_build.PROJECT
+    texts = [path.read_text(encoding="utf-8") for path in vendor.glob("*.cmake")]
+    texts.append((vendor / "CMakeLists.txt").read_text(encoding="utf-8"))
+    code = re.sub(r"#.*", "", "\n".join(texts))
+    named = set(re.findall(r"[\w-]+\.(?:cmake|cpp|h)\b", code))
+    ours = {*vendor.iterdir(), *native_build.CSRC.iterdir()}
+    assert {path.name for path in ours if path.name in named and path.is_file()} <= set(project)
+    assert {"amx.cmake", "amx_probe.cpp", "amx_run.cpp", "cpu_features_probe.cpp"} <= set(project)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from llamabind.errors import (
     LlamaError,
     ModelLoadError,
     ProjectorError,
+    UnsupportedCpuError,
 )
 from server.protocol.messages import LoadFailed
 
@@ -18,10 +19,10 @@ _SETTINGS = {AdapterError: "lora", ProjectorError: "mmproj", ChatTemplateError: 
 def load_failure(error: Exception) -> LoadFailed:
     """The message for an exception, a bug of ours included."""
     match error:
-        case ModelLoadError():
-            return LoadFailed(error.reason, error.detail)
-        case ContextCreateError():
-            return LoadFailed(error.reason, str(error))
+        case ModelLoadError(reason=reason, detail=detail):
+            return LoadFailed(reason, detail)
+        case ContextCreateError(reason=reason) | UnsupportedCpuError(reason=reason):
+            return LoadFailed(reason, str(error))
         case InvalidParameterError():
             return LoadFailed(_WRONG, str(error), error.field)
         case MemoryError():

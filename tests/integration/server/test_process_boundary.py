@@ -1,11 +1,15 @@
 """What the HTTP process may load, and how it is configured."""
 
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from llamabind.errors import UnsupportedCpuError
+from server.protocol.messages import LoadFailed
 from server.supervisor.process import WorkerExit
+from server.worker.session.load_failure import load_failure
 from tests.support.paths import ROOT
 
 
@@ -31,7 +35,26 @@ def test_the_worker_process_does_without_http() -> None:
 
 @pytest.mark.parametrize(
     ("returncode", "words"),
-    [(3, "status 3"), (-9, "SIGKILL (out of memory"), (-6, "SIGABRT"), (-120, "signal 120")],
+    [
+        (3, "status 3"),
+        (-9, "SIGKILL (out of memory"),
+        (-6, "SIGABRT"),
+        (-120, "signal 120"),
+        (-4, "SIGILL: the native libraries use instructions that this CPU lacks; build llamabind"),
+    ],
 )
 def test_the_end_of_a_worker_reads_well(returncode: int, words: str) -> None:
     assert words in WorkerExit(returncode).description
+
+
+@pytest.mark.parametrize(
+    ("returncode", "reason"),
+    [(0, "crashed"), (-signal.SIGSEGV, "crashed"), (-signal.SIGILL, "unsupported_cpu")],
+)
+def test_only_an_illegal_instruction_is_the_cpus_fault(returncode: int, reason: str) -> None:
+    assert WorkerExit(returncode).reason == reason
+
+
+def test_a_cpu_that_cannot_run_the_libraries_fails_a_load_by_its_own_reason() -> None:
+    error = UnsupportedCpuError("AVX-512", "Some CPU", ("avx512f",))
+    assert load_failure(error) == LoadFailed("unsupported_cpu", str(error))

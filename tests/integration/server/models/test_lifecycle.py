@@ -288,6 +288,22 @@ async def test_a_crash_loop_is_told_until_somebody_loads_the_model(
     assert (await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: a"))).status == 200
 
 
+async def test_a_model_that_died_of_the_cpu_is_started_again_only_by_a_load(client: Client) -> None:
+    await client.post("/api/v2/models/m.gguf/load")
+    watching = await client.get("/api/v2/events")
+    os.kill((await _state(client, "m.gguf"))["engine"]["pid"], signal.SIGILL)
+    await _read_until(watching, type="state", status="failed", reason="unsupported_cpu")
+    for _ in range(2):
+        refused = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: a"))
+        error = (await refused.json())["error"]
+        assert (refused.status, error["code"]) == (501, "unsupported_cpu")
+        assert "that this CPU lacks; build llamabind on this machine" in error["message"]
+    assert (await _state(client, "m.gguf"))["failure"]["reason"] == "unsupported_cpu"
+    assert "unsupported_cpu" in (await (await client.get("/api/v2/health")).json())["last_error"]
+    assert (await client.post("/api/v2/models/m.gguf/load")).status == 200
+    assert (await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: a"))).status == 200
+
+
 @pytest.mark.parametrize("is_followed", [True, False])
 async def test_links_out_of_the_folder_are_models_only_where_that_was_asked_for(
     aiohttp_client: AiohttpClient, tmp_path: Path, is_followed: bool

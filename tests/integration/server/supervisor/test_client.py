@@ -17,6 +17,7 @@ from server.errors import (
     ContextOverflowError,
     EngineFailedError,
     InvalidRequestError,
+    NotSupportedError,
     UnavailableError,
     WorkerCrashedError,
 )
@@ -171,6 +172,19 @@ async def test_kill_9_fails_every_open_stream_and_names_the_signal(tmp_path: Pat
         assert "loading m.gguf" in end.log_tail
         with pytest.raises(WorkerCrashedError):
             await _submit(client, "echo: x").next()
+
+
+async def test_an_illegal_instruction_is_the_cpus_fault_and_is_not_tried_again(
+    tmp_path: Path,
+) -> None:
+    async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
+        stream = _submit(client, "forever")
+        stream.may_restart = True
+        os.kill(client.pid, signal.SIGILL)
+        with pytest.raises(NotSupportedError, match="SIGILL: the native libraries use") as caught:
+            await _text(stream)
+        assert caught.value.code == "unsupported_cpu"
+        assert not stream.restart()
 
 
 async def test_an_engine_failure_ends_the_process_with_its_reason(tmp_path: Path) -> None:

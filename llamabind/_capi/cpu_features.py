@@ -1,0 +1,92 @@
+"""What the native libraries were compiled for, and what this CPU offers: refuses before a SIGILL.
+
+libllamabind-cpu knows both (csrc/cpu_features.cpp). It is compiled for the oldest CPU of its kind
+and opened before every other library, since those may run newer instructions as soon as they are
+opened.
+"""
+
+import ctypes
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from llamabind.errors import LibraryError, UnsupportedCpuError
+
+_TEXT_BYTES: Final = 1024
+# The sets that stand for a generation of CPUs, the newest first.
+_GENERATIONS: Final = {
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+    "avx": "AVX",
+    "sse4_2": "SSE4.2",
+    "sme": "SME",
+    "sve2": "SVE2",
+    "sve": "SVE",
+    "i8mm": "int8 matrix products",
+    "dotprod": "dot products",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CpuReport:
+    """Names of instruction sets: `needed` by the libraries, used if they may (`optional`), `found`.
+
+    `found` holds only sets that the check knows. Where it knows none for the platform, all three
+    are empty. `cpu` is what the CPU calls itself.
+    """
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    found: tuple[str, ...]
+    cpu: str
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What this CPU lacks and the libraries need; what stands for a generation comes first."""
+        missing = (name for name in self.needed if name not in self.found)
+        return tuple(sorted(missing, key=lambda name: name not in _GENERATIONS))
+
+    @property
+    def built_for(self) -> str:
+        """The newest instruction sets of the build in few words, such as "AVX-512 and AMX"."""
+        names = [text for name, text in _GENERATIONS.items() if name in self.needed][:1]
+        if any(name.startswith("amx") for name in self.optional):
+            names.append("AMX")
+        return " and ".join(names) or "any CPU of its kind"
+
+
+def read_cpu_report(library: Path) -> CpuReport | None:
+    """Ask libllamabind-cpu; None where there is no such file, as in another project's build."""
+    if not library.is_file():
+        return None
+    try:
+        opened = ctypes.CDLL(str(library))
+        return CpuReport(
+            needed=_constant(opened, "lb_cpu_needed"),
+            optional=_constant(opened, "lb_cpu_optional"),
+            found=tuple(_filled(opened, "lb_cpu_found").split()),
+            cpu=" ".join(_filled(opened, "lb_cpu_name").split()),
+        )
+    except (OSError, AttributeError) as error:
+        raise LibraryError(
+            f"{library} cannot be used: {error}. the libraries of one folder must come from one "
+            "build for this machine; reinstall llamabind"
+        ) from error
+
+
+def check_cpu(library: Path) -> None:
+    """Raises UnsupportedCpuError where the other libraries could end the process by SIGILL."""
+    report = read_cpu_report(library)
+    if report is not None and report.missing:
+        raise UnsupportedCpuError(report.built_for, report.cpu, report.missing)
+
+
+def _constant(library: ctypes.CDLL, name: str) -> tuple[str, ...]:
+    text: bytes = ctypes.CFUNCTYPE(ctypes.c_char_p)((name, library))()
+    return tuple(text.decode().split())
+
+
+def _filled(library: ctypes.CDLL, name: str) -> str:
+    memory = ctypes.create_string_buffer(_TEXT_BYTES)
+    ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_size_t)((name, library))(memory, len(memory))
+    return memory.value.decode("utf-8", "replace")

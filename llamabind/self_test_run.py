@@ -1,0 +1,244 @@
+"""The process that self_test starts: computes the bundled model and prints what came out, as JSON.
+
+One batch of 64 prompt tokens and then tokens one by one, since the two take different kernels.
+What must come out is in models/tiny-chat.known.json (scripts/make_known_answers). CPUs and devices
+differ in the last bits of a logit, so only those positions count whose best token is ahead of the
+second by `_SURE`: no rounding moves a logit that far, and a kernel that computes wrong does not hit
+all of them.
+"""
+
+import argparse
+import atexit
+import ctypes
+import hashlib
+import json
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from llamabind._capi import ggml, llama, shim, types
+from llamabind._capi.loader import load_backend_modules
+from llamabind.errors import LibraryError, LlamaError, UnsupportedCpuError
+from llamabind.self_test import FAILED, OK, UNTESTABLE, DeviceSpeed, SelfTestResult
+
+MODEL: Final = Path(__file__).parent / "models" / "tiny-chat.gguf"
+KNOWN: Final = MODEL.with_suffix(".known.json")
+
+_SURE: Final = 1.0
+_N_CTX: Final = 256
+_TIMED_TOKENS: Final = 64
+# They come with a driver, which a machine that only builds does not have.
+_DRIVER: Final = re.compile(
+    r"(lib(?:cuda|nvidia-ml|amdhip64|hsa-runtime64|ze_loader|OpenCL|vulkan|musa|ascendcl)\.so[\w.]*)"
+    r": cannot open shared object file"
+)
+_GPUS: Final = (1, 2)  # GPU and IGPU of enum ggml_backend_dev_type
+_ERROR: Final = 4  # GGML_LOG_LEVEL_ERROR
+
+
+class Known(NamedTuple):
+    """The prompt, the best token after each of its tokens and how far it is ahead, the answer."""
+
+    model_sha256: str
+    prompt: list[int]
+    best: list[int]
+    margins: list[float]
+    answer: list[int]
+    answer_text: str
+
+
+class WrongAnswerError(Exception):
+    """A device computes what it should not; the message follows "the self test"."""
+
+
+class NoAnswerError(Exception):
+    """A device cannot compute at all, which may be no fault of the build (a GPU that is in use)."""
+
+
+def read_known(path: Path) -> Known:
+    """Read the file of known answers."""
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    return Known(**{name: fields[name] for name in Known._fields})
+
+
+def check_everything(model: Path, known: Known) -> SelfTestResult:
+    """Compute on the CPU, then on every GPU."""
+    if hashlib.sha256(model.read_bytes()).hexdigest() != known.model_sha256:
+        return SelfTestResult(
+            UNTESTABLE, f"the known answers are those of another file than {model}"
+        )
+    try:
+        gpus = _start()
+    except LibraryError as error:
+        return _unloadable(error)
+    speeds = []
+    problems = []
+    for name in ("CPU", *gpus):
+        try:
+            speeds.append(_check_device(model, known, name))
+        except WrongAnswerError as error:
+            return SelfTestResult(FAILED, f"computes wrong on {name}: {error}")
+        except (NoAnswerError, LlamaError) as error:
+            if name == "CPU":
+                return SelfTestResult(FAILED, f"does not compute on the CPU: {error}")
+            problems.append(f"{name} was not tested: {error}")
+    return SelfTestResult(OK, "; ".join(problems), tuple(speeds))
+
+
+def _start() -> list[str]:
+    """Start llama.cpp, of whose log only errors are printed; the names of the GPUs."""
+    llama.llama_log_set(_on_log_line, None)
+    atexit.register(
+        lambda: llama.llama_log_set(types.ggml_log_callback(), None)
+    )  # Python's part of it ends before C's
+    load_backend_modules()
+    llama.llama_backend_init()
+    devices = map(ggml.ggml_backend_dev_get, range(ggml.ggml_backend_dev_count()))
+    found = [device for device in devices if int(ggml.ggml_backend_dev_type(device)) in _GPUS]
+    return [ggml.ggml_backend_dev_name(device).decode() for device in found]
+
+
+@types.ggml_log_callback
+def _on_log_line(level: int, text: bytes | None, _user_data: int | None) -> None:
+    if level == _ERROR and text:
+        sys.stderr.write(text.decode(errors="replace"))
+
+
+def _unloadable(error: LibraryError) -> SelfTestResult:
+    driver = _DRIVER.search(str(error))
+    if isinstance(error, UnsupportedCpuError):
+        return SelfTestResult(UNTESTABLE, str(error))
+    if driver:
+        missing = f"{driver[1]}, which comes with a GPU's driver, is not on this machine"
+        return SelfTestResult(UNTESTABLE, f"the libraries cannot be loaded: {missing}")
+    return SelfTestResult(FAILED, f"cannot load them: {error}")
+
+
+def _check_device(model: Path, known: Known, device: str) -> DeviceSpeed:
+    with loaded(model, device) as (context, n_vocab):
+        began = time.perf_counter()
+        decode(context, known.prompt, 0)
+        prompt_seconds = time.perf_counter() - began
+        _compare_prompt(context, n_vocab, known)
+        token = _best(context, len(known.prompt) - 1, n_vocab)
+        answer = [token]
+        position = len(known.prompt)
+        while len(answer) < len(known.answer):
+            decode(context, [token], position)
+            token = _best(context, 0, n_vocab)
+            answer.append(token)
+            position += 1
+        if answer != known.answer:
+            raise WrongAnswerError(
+                f"the answer is made of the tokens {answer}, where {known.answer} "
+                f'("{known.answer_text}") is right'
+            )
+        began = time.perf_counter()
+        for offset in range(_TIMED_TOKENS):
+            decode(context, [known.answer[0]], position + offset)
+        seconds = time.perf_counter() - began
+    return DeviceSpeed(
+        device,
+        round(len(known.prompt) / max(prompt_seconds, 1e-9), 1),
+        round(_TIMED_TOKENS / max(seconds, 1e-9), 1),
+    )
+
+
+def _compare_prompt(context: types.ContextHandle, n_vocab: int, known: Known) -> None:
+    for index, (best, margin) in enumerate(zip(known.best, known.margins, strict=True)):
+        if margin < _SURE:
+            continue
+        found = _best(context, index, n_vocab)
+        if found != best:
+            raise WrongAnswerError(
+                f"the most likely token after token {index} of {len(known.prompt)} is {found}, "
+                f"where {best} is right"
+            )
+
+
+def _best(context: types.ContextHandle, index: int, n_vocab: int) -> int:
+    row = logits(context, index, n_vocab)
+    return max(range(n_vocab), key=row.__getitem__)
+
+
+def logits(context: types.ContextHandle, index: int, n_vocab: int) -> list[float]:
+    """The logits after the token at `index` of the last batch."""
+    row = llama.llama_get_logits_ith(context, index)
+    if ctypes.cast(row, ctypes.c_void_p).value is None:
+        raise WrongAnswerError(f"there are no logits of token {index}")
+    values: list[float] = row[:n_vocab]
+    if not all(map(math.isfinite, values)):
+        raise WrongAnswerError(f"the logits of token {index} are not numbers")
+    return values
+
+
+@contextmanager
+def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]]:
+    """A context that computes on the device, with the attention that the engine takes there."""
+    is_cpu = device == "CPU"
+    devices = (ctypes.c_void_p * 2)(
+        None if is_cpu else ggml.ggml_backend_dev_by_name(device.encode()), None
+    )
+    model_params = llama.llama_model_default_params()
+    model_params.n_gpu_layers = 0 if is_cpu else 999
+    model_params.devices = ctypes.cast(devices, ctypes.POINTER(ctypes.c_void_p))
+    model_handle = llama.llama_model_load_from_file(os.fsencode(model), model_params)
+    if not model_handle:
+        raise NoAnswerError(f"{model.name} cannot be loaded")
+    try:
+        params = llama.llama_context_default_params()
+        params.n_ctx = params.n_batch = params.n_ubatch = _N_CTX
+        # ggml's threads wait for each other in loops: on a machine that is busy compiling, two of
+        # them take a hundred times as long as one.
+        params.n_threads = params.n_threads_batch = 1
+        if is_cpu and not llama.llama_supports_gpu_offload():
+            shim.lb_use_attention(ctypes.byref(params))
+        context = llama.llama_init_from_model(model_handle, params)
+        if not context:
+            raise NoAnswerError("no context can be made, which is mostly a lack of memory")
+        try:
+            yield context, llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model_handle))
+        finally:
+            llama.llama_free(context)
+    finally:
+        llama.llama_model_free(model_handle)
+
+
+def decode(context: types.ContextHandle, tokens: Sequence[int], first: int) -> None:
+    """Compute tokens at the positions from `first` on, with logits for all of them."""
+    count = len(tokens)
+    batch = llama.llama_batch_init(count, 0, 1)
+    try:
+        batch.n_tokens = count
+        for index, token in enumerate(tokens):
+            batch.token[index] = token
+            batch.pos[index] = first + index
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = 0
+            batch.logits[index] = 1
+        code = llama.llama_decode(context, batch)
+    finally:
+        llama.llama_batch_free(batch)
+    if code != 0:
+        raise NoAnswerError(f"llama_decode returns {code} for {count} tokens")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print one JSON document; the exit status says only whether it could be made."""
+    parser = argparse.ArgumentParser(prog="python -m llamabind.self_test_run")
+    parser.add_argument("--known", type=Path, default=KNOWN, help="file of known answers")
+    options = parser.parse_args(arguments)
+    answer: dict[str, Any] = asdict(check_everything(MODEL, read_known(options.known)))
+    print(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
