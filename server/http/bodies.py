@@ -1,4 +1,4 @@
-"""Request bodies: read whole before a handler runs, within a size and a time."""
+"""Request bodies: read whole before a handler runs, and unpacked, within a size and a time."""
 
 import asyncio
 
@@ -7,36 +7,77 @@ from aiohttp.typedefs import Handler, Middleware
 
 from server.config import ServerConfig
 from server.errors import InvalidRequestError
+from server.http.json_body import UNPACKED
+from server.http.unpacking import UnpackedTooLargeError, UnpackError, encodings, is_known, unpack
 
 
 def read_bodies(config: ServerConfig) -> Middleware:
-    """Has every body read; handlers find it kept. One that trickles in must not hold a handler."""
+    """Has every body read; handlers find it kept. One that trickles in must not hold a handler.
+
+    A compressed body is unpacked only here, after the checks of host, origin and key: aiohttp's own
+    unpacking is off (connections.py), since it also unpacks what nobody reads.
+    """
+    limit = config.max_body_mb << 20
+    # One at a time: each may take as much memory as the limit says.
+    unpacking = asyncio.Lock()
 
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.body_exists:
             return await handler(request)
+        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity") and not is_known(encoding):
+            raise _unknown(encoding)
         try:
             async with asyncio.timeout(config.client_seconds):
-                await request.read()
+                raw = await request.read()
+            if is_known(encoding):
+                async with unpacking:
+                    request[UNPACKED] = await _unpacked(raw, encoding, limit)
         except TimeoutError:
             late = InvalidRequestError(
                 f"the body did not arrive within {config.client_seconds:g} s", code="body_too_slow"
             )
             late.status = 408
             raise _closing(late) from None
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, UnpackError):
             text = "the body's chunks or encoding are damaged"
             raise _closing(InvalidRequestError(text, code="bad_body")) from None
-        except web.HTTPRequestEntityTooLarge:
+        except (web.HTTPRequestEntityTooLarge, UnpackedTooLargeError) as error:
+            when = " when unpacked" if isinstance(error, UnpackedTooLargeError) else ""
             large = InvalidRequestError(
-                f"the request body is larger than {config.max_body_mb} MB", code="request_too_large"
+                f"the request body is larger than {config.max_body_mb} MB{when}; "
+                "the limit is --max-body-mb",
+                code="request_too_large",
             )
             large.status = 413
             raise _closing(large) from None
         return await handler(request)
 
     return read
+
+
+async def _unpacked(raw: bytes, encoding: str, limit: int) -> bytearray:
+    body = bytearray()
+    try:
+        for piece in unpack(raw, encoding, limit):
+            body += piece
+            await asyncio.sleep(0)  # other requests go on in between
+    except BaseException:
+        body.clear()  # the exception's traceback would keep it until the error is written
+        raise
+    return body
+
+
+def _unknown(encoding: str) -> InvalidRequestError:
+    error = InvalidRequestError(
+        f"the body's Content-Encoding {encoding[:40]!r} is not supported; send it uncompressed, "
+        f"or as {' or '.join(encodings())}",
+        code="unsupported_encoding",
+    )
+    error.status = 415
+    error.headers["Accept-Encoding"] = ", ".join(encodings())
+    return _closing(error)
 
 
 def _closing(error: InvalidRequestError) -> InvalidRequestError:

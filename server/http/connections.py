@@ -92,6 +92,9 @@ class ConnectionServer(web.Server):
             "keepalive_timeout": config.keepalive_seconds,
             "access_log": logging.getLogger("server.http.access") if config.access_log else None,
             "access_log_class": AccessLogger,
+            # aiohttp would unpack on the event loop, without a limit, also what is only read to
+            # its end after a refusal; bodies.py does it instead.
+            "auto_decompress": False,
         }
 
     def __call__(self) -> RequestHandler:

@@ -26,6 +26,9 @@ _STEP = re.compile(r"\w+|\[[^\]]*\]")
 
 T = TypeVar("T")
 
+UNPACKED: web.RequestKey[bytearray] = web.RequestKey("UNPACKED", bytearray)
+"""The body of a request whose client compressed it."""
+
 
 def json_reply(
     document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
@@ -41,7 +44,7 @@ def json_reply(
 
 async def read_body(request: web.Request, kind: type[T], *, empty: T | None = None) -> T:
     """The JSON body as `kind`; `empty` for none at all. Raises InvalidRequestError."""
-    raw = await request.read()
+    raw = request[UNPACKED] if UNPACKED in request else await request.read()
     if empty is not None and not raw.strip():
         return empty
     try:
@@ -60,7 +63,7 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
     return body
 
 
-def _log_unknown(raw: bytes, body: Any) -> None:
+def _log_unknown(raw: bytes | bytearray, body: Any) -> None:
     """Tell whoever looks for it which fields of a body nobody reads, those inside it too."""
     if not logger.isEnabledFor(logging.DEBUG):
         return

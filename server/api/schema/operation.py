@@ -12,10 +12,10 @@ TEXT: Final = "text/plain"
 HTML: Final = "text/html"
 
 # What any path may answer: hosts, keys and bodies, needed or not, are looked at before the handler.
-_ALWAYS = (400, 401, 403, 408, 413)
+_ALWAYS = (400, 401, 403, 408, 413, 415)
 MODEL = (400, 404)
 # A body over the limit, too slow, or in an encoding nobody knows.
-BODY = (408, 413)
+BODY = (408, 413, 415)
 BUSY = (429, 500, 501, 503, 504, 507)
 
 CHUNKS = (ChunkDocument, ErrorDocument)

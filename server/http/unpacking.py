@@ -1,0 +1,124 @@
+"""unpack: the bodies that clients compress, in slices and never beyond a limit."""
+
+import importlib
+import zlib
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Final, Protocol
+
+_SLICE_BYTES: Final = 1 << 18
+"""Unpacked at a time: a millisecond or less, after which others have the event loop."""
+
+_INPUT_BYTES: Final = 1 << 16
+"""Given to zlib at a time, which copies what it has not got to yet."""
+
+_ZSTD_WINDOW_LOG: Final = 23
+"""A decoder needs 2 to this power of bytes; RFC 9659 lets HTTP use no more."""
+
+
+class UnpackError(Exception):
+    """The bytes are damaged, or end too early."""
+
+
+class UnpackedTooLargeError(Exception):
+    """More comes out than may."""
+
+
+class _Decompressor(Protocol):
+    """zlib's and zstd's decompressors, seen alike."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Zlib:
+    """zlib hands back the input that it did not get to; here it is kept for the next call."""
+
+    def __init__(self, window_bits: int) -> None:
+        self._decompressor = zlib.decompressobj(window_bits)
+
+    @property
+    def eof(self) -> bool:
+        return self._decompressor.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decompressor.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._decompressor.decompress(data or self._decompressor.unconsumed_tail, max_length)
+
+
+def encodings() -> tuple[str, ...]:
+    """The names of the encodings that can be unpacked here."""
+    return ("gzip", "deflate", *(["zstd"] if _zstd() is not None else []))
+
+
+def is_known(encoding: str) -> bool:
+    """Whether bodies of this Content-Encoding can be unpacked."""
+    return encoding.removeprefix("x-") in encodings()
+
+
+def unpack(data: bytes, encoding: str, limit: int) -> Iterator[bytes]:
+    """Yield what `data` unpacks to, in slices that each take about a millisecond.
+
+    Raises UnpackedTooLargeError before it yields more than `limit` bytes, and UnpackError.
+    """
+    decompressor = _decompressor(encoding.removeprefix("x-"), data)
+    n_bytes = 0
+    try:
+        for piece in _pieces(decompressor, data):
+            n_bytes += len(piece)
+            if n_bytes > limit:
+                raise UnpackedTooLargeError
+            yield piece
+    except _errors() as error:
+        raise UnpackError(str(error)) from error
+    if not decompressor.eof or decompressor.unused_data:
+        raise UnpackError("the compressed data do not end where the body does")
+
+
+def _pieces(decompressor: _Decompressor, data: bytes) -> Iterator[bytes]:
+    for begin in range(0, len(data), _INPUT_BYTES):
+        piece = decompressor.decompress(data[begin : begin + _INPUT_BYTES], _SLICE_BYTES)
+        while piece:
+            yield piece
+            piece = b"" if decompressor.eof else decompressor.decompress(b"", _SLICE_BYTES)
+        is_last = begin + _INPUT_BYTES >= len(data)
+        if decompressor.eof and not is_last:
+            raise UnpackError("the compressed data end before the body does")
+
+
+def _decompressor(encoding: str, data: bytes) -> _Decompressor:
+    if encoding == "gzip":
+        return _Zlib(zlib.MAX_WBITS | 16)
+    if encoding == "deflate":
+        # By the standard it has zlib's head; some clients leave that out, and it is told by a sum.
+        has_head = len(data) >= 2 and data[0] & 15 == 8 and int.from_bytes(data[:2]) % 31 == 0
+        return _Zlib(zlib.MAX_WBITS if has_head else -zlib.MAX_WBITS)
+    zstd = _zstd()
+    assert zstd is not None, "asked for after is_known"
+    limit = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+    decompressor: _Decompressor = zstd.ZstdDecompressor(options=limit)
+    return decompressor
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    zstd = _zstd()
+    return (zlib.error,) if zstd is None else (zlib.error, zstd.ZstdError)
+
+
+@cache
+def _zstd() -> Any:
+    """Python's own module from 3.14 on, or its backport where that is installed."""
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    return None
