@@ -111,9 +111,9 @@ class ChatTemplate(Handle[ChatHandle]):
 
         `options` are tool_choice, parallel_tool_calls, add_generation_prompt (True),
         continue_final_message, json_schema, grammar, reasoning_format, reasoning_effort,
-        enable_thinking, chat_template_kwargs, force_pure_content and now, as lb_chat_render of
-        csrc/llamabind.h describes them. InvalidParameterError names the field (in messages and
-        tools with the index), TemplateRefusedError has the template's own words,
+        enable_thinking, chat_template_kwargs, force_pure_content, shown_tools and now, as
+        lb_chat_render of csrc/llamabind.h describes them. InvalidParameterError names the field
+        (in messages and tools with the index), TemplateRefusedError has the template's own words,
         ChatTemplateError means that the template itself fails.
         """
         unknown = options.keys() - _OPTIONS
@@ -134,6 +134,9 @@ class ChatTemplate(Handle[ChatHandle]):
             answer["grammar"] = without_talk(answer["grammar"])
         if options.get("json_schema") is not None:
             answer["grammar"] = with_ended_thought(answer["grammar"])
+        if not self.is_explicit:
+            # To the vocabulary it may be a text like any other, which no token ends.
+            answer["additional_stops"].append(_CHATML_END)
         if not options.get("grammar"):
             answer["grammar"] = mended(answer["grammar"])
             answer["grammar"], answer["parser"] = with_any_call_id(
@@ -160,6 +163,7 @@ def _name(model: "Model | None", override: str | None) -> str:
     return "the chat template given" if file is None else f"the chat template given for {file}"
 
 
+_CHATML_END = "<|im_end|>"
 _OPTIONAL_CALLS = (None, "auto", "none")
 _OPTIONS = frozenset(
     {
@@ -168,6 +172,7 @@ _OPTIONS = frozenset(
         "add_generation_prompt",
         "continue_final_message",
         "json_schema",
+        "shown_tools",
         "grammar",
         "reasoning_format",
         "reasoning_effort",

@@ -178,6 +178,7 @@ json render(const common_chat_templates * templates, const char * request_json) 
         forget_tools(templates, request.inputs, params);
     }
     complete_constraints(request, params, is_prefilled);
+    lb::show_tools(templates, request, params);
     json result;
     result["prompt"]             = params.prompt;
     result["format"]             = common_chat_format_name(params.format);

@@ -134,7 +134,7 @@ void read_messages(const json & request, common_chat_templates_inputs & inputs) 
     }
 }
 
-common_chat_tool read_tool(const json & tool, const std::string & where) {
+common_chat_tool read_tool(const json & tool, const std::string & where, bool has_grammar) {
     if (!tool.is_object() || get_string(tool, "type", "function") != "function" || !tool.contains("function") ||
         !tool.at("function").is_object()) {
         invalid(where + ": must be an object {\"type\": \"function\", \"function\": {...}}");
@@ -150,50 +150,62 @@ common_chat_tool read_tool(const json & tool, const std::string & where) {
     if (!parameters.is_object()) {
         invalid(where + ".function.parameters: must be a JSON schema object");
     }
-    lb::schema_to_grammar(parameters, where + ".function.parameters");
+    if (has_grammar) {
+        lb::schema_to_grammar(parameters, where + ".function.parameters");
+    }
     result.parameters = parameters.dump();
     return result;
 }
 
-void read_tools(const json & request, common_chat_templates_inputs & inputs) {
-    if (!request.contains("tools") || request.at("tools").is_null()) {
-        return;
+std::vector<common_chat_tool> read_tools(const json & request, const char * key, bool have_grammar) {
+    std::vector<common_chat_tool> result;
+    if (!request.contains(key) || request.at(key).is_null()) {
+        return result;
     }
-    const json & tools = request.at("tools");
+    const json & tools = request.at(key);
     if (!tools.is_array()) {
-        invalid("tools: must be an array");
+        invalid(std::string(key) + ": must be an array");
     }
     std::set<std::string> names;
     for (size_t i = 0; i < tools.size(); i++) {
-        const auto where = "tools[" + std::to_string(i) + "]";
-        auto       tool  = inside(where, [&] { return read_tool(tools.at(i), where); });
+        const auto where = std::string(key) + "[" + std::to_string(i) + "]";
+        auto       tool  = inside(where, [&] { return read_tool(tools.at(i), where, have_grammar); });
         if (!names.insert(tool.name).second) {
             invalid(where + ".function.name: \"" + tool.name + "\" is there twice");
         }
-        inputs.tools.push_back(std::move(tool));
+        result.push_back(std::move(tool));
     }
+    return result;
+}
+
+bool keep_only(const std::string & name, std::vector<common_chat_tool> & tools) {
+    for (const auto & tool : tools) {
+        if (tool.name == name) {
+            tools = { common_chat_tool(tool) };
+            return true;
+        }
+    }
+    return false;
 }
 
 // A named function is forced by offering only that one and requiring a call.
-void force_function(const std::string & name, common_chat_templates_inputs & inputs) {
-    for (const auto & tool : inputs.tools) {
-        if (tool.name == name) {
-            inputs.tools       = { common_chat_tool(tool) };
-            inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
-            return;
-        }
+void force_function(const std::string & name, lb::chat_request & result) {
+    if (!keep_only(name, result.inputs.tools)) {
+        invalid("tool_choice: \"" + lb::shorten(name, 100) + "\" is not among the tools");
     }
-    invalid("tool_choice: \"" + lb::shorten(name, 100) + "\" is not among the tools");
+    result.inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+    keep_only(name, result.shown_tools);
 }
 
-void read_tool_choice(const json & request, common_chat_templates_inputs & inputs) {
+void read_tool_choice(const json & request, lb::chat_request & result) {
+    auto & inputs = result.inputs;
     if (!request.contains("tool_choice") || request.at("tool_choice").is_null()) {
         return;
     }
     const json & choice = request.at("tool_choice");
     if (choice.is_object()) {
         const bool nested = choice.contains("function") && choice.at("function").is_object();
-        force_function(get_string(nested ? choice.at("function") : choice, "name"), inputs);
+        force_function(get_string(nested ? choice.at("function") : choice, "name"), result);
     } else if (choice.is_string() && (choice == "auto" || choice == "none" || choice == "required")) {
         inputs.tool_choice = common_chat_tool_choice_parse_oaicompat(choice.get<std::string>());
     } else {
@@ -334,8 +346,9 @@ chat_request read_chat_request(const json & request, const common_chat_templates
     chat_request result;
     auto &       inputs = result.inputs;
     read_messages(request, inputs);
-    read_tools(request, inputs);
-    read_tool_choice(request, inputs);
+    inputs.tools       = read_tools(request, "tools", true);
+    result.shown_tools = read_tools(request, "shown_tools", false);
+    read_tool_choice(request, result);
     read_constraints(request, result);
     read_prompt_end(request, inputs);
     read_reasoning(request, inputs);
@@ -343,7 +356,7 @@ chat_request read_chat_request(const json & request, const common_chat_templates
     auto caps                  = common_chat_templates_get_caps(templates);
     inputs.parallel_tool_calls = get_bool(request, "parallel_tool_calls", caps["supports_parallel_tool_calls"]);
     inputs.force_pure_content  = get_bool(request, "force_pure_content", false);
-    tell_tools(inputs, caps["supports_tools"]);
+    tell_tools(result, caps["supports_tools"]);
     return result;
 }
 

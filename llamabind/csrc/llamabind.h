@@ -78,7 +78,8 @@ LB_API char * lb_chat_describe(const struct lb_chat * chat);
 // Render a conversation. In (only `messages` is required; others as in OpenAI's or llama-server's request body):
 //   messages, tools, tool_choice, parallel_tool_calls, add_generation_prompt, continue_final_message, json_schema,
 //   grammar, reasoning_format, reasoning_effort, enable_thinking, chat_template_kwargs, force_pure_content,
-//   now (seconds since the epoch, for templates that print `date_string` or `datetime`)
+//   now (seconds since the epoch, for templates that print `date_string` or `datetime`), shown_tools (as `tools`, with
+//   the schemas that the model is to read, where those of `tools` were changed so that they have a grammar)
 // Out: prompt, format, grammar, grammar_lazy, grammar_triggers [{type, value, token}], grammar_prefill,
 //   generation_prompt, preserved_tokens, additional_stops, supports_thinking, thinking_start_tag,
 //   thinking_end_tags, message_delimiters, parser (what lb_parser_init takes)

@@ -24,6 +24,7 @@ from llamabind.kv_cache.host_cache import StateSize
 from llamabind.media.positions import newest_position
 from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
+from llamabind.sampling.sampler import check_grammar
 from llamabind.scheduling.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 from llamabind.speculation.model_drafter import ModelDrafter
 from llamabind.system.closing import Closing
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from llamabind.context.params import ContextParams
     from llamabind.native.model_params import ModelParams
+    from llamabind.sampling.params import SamplingParams
     from llamabind.speculation.planner import Speculation
 
 DEBUG_VARIABLE = "LLAMABIND_DEBUG"
@@ -87,6 +89,10 @@ class Engine(EngineCore, Closing):
                 self.memory = self.memory.plus(MemoryReport.of(speculation.drafter.context))
             self._resources.callback(speculation.close)
         super().__init__(runner, model.tokenizer, shape, speculation=speculation)
+
+    def check_grammar(self, params: SamplingParams) -> None:
+        """Raise GrammarError if sampling with these parameters would be refused. Any thread."""
+        check_grammar(self.model, params)
 
     def close(self) -> None:
         """Free the samplers, the context and the model, in this order; a second call does nothing.
@@ -281,7 +287,6 @@ def _decode_and_forget(context: Context, batch: Batch) -> None:
     context.memory_clear()
 
 
-def _make_template(model: Model, override: str | None) -> ChatTemplate | None:
-    if override is None and model.chat_template_source is None:
-        return None
+def _make_template(model: Model, override: str | None) -> ChatTemplate:
+    """The model's template; one without any gets ChatML (ChatTemplate.is_explicit is False)."""
     return ChatTemplate(model, override)

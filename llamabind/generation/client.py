@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from llamabind.engine.thread import EngineThread
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from llamabind.request import GenerationRequest
     from llamabind.sampling.params import SamplingParams
 
+logger = logging.getLogger(__name__)
+
 
 class GenerationClient:
     """Starts requests and routes their outputs. Owns the engine; any thread may call it."""
@@ -26,7 +29,9 @@ class GenerationClient:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._gate = Gate("LLM")
-        self._prompter = Prompter(engine.tokenizer, engine.chat_template, engine.shape.n_ctx)
+        self._prompter = Prompter(
+            engine.tokenizer, engine.chat_template, engine.shape.n_ctx, engine.check_grammar
+        )
         # Enough that seats are refilled at once, and few enough samplers.
         self.window = 2 * engine.shape.n_parallel
         self._router = OutputRouter()
@@ -43,9 +48,12 @@ class GenerationClient:
         params: SamplingParams | None,
         options: Mapping[str, Any],
     ) -> PromptRequests:
-        """Return the requests for a prompt. See Prompter.prepare."""
+        """Return the requests for a prompt, and log their warnings. See Prompter.prepare."""
         with self._gate.entered():
-            return self._prompter.prepare(prompt, params, options)
+            requests = self._prompter.prepare(prompt, params, options)
+        for warning in requests.warnings:
+            logger.warning("%s", warning)
+        return requests
 
     def start(self, request: GenerationRequest, sink: Sink) -> None:
         """Start a request; `sink` is called on the engine's thread and must not block.

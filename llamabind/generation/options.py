@@ -30,12 +30,17 @@ class GenerationOptions(TypedDict, total=False):
 
 
 class TemplateOptions(TypedDict, total=False):
-    """Options of ChatTemplate.render."""
+    """Options of ChatTemplate.render.
+
+    With `lenient_schema` what of `json_schema` has no grammar is left out with a warning, as it is
+    for tools that are not `strict`; else it is an error.
+    """
 
     tools: Sequence[Mapping[str, Any]] | None
     tool_choice: str | Mapping[str, Any]
     parallel_tool_calls: bool
     json_schema: Mapping[str, Any]
+    lenient_schema: bool
     reasoning_format: str
     reasoning_effort: str
     enable_thinking: bool

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from llamabind.chat.control_tokens import SpecialTextGuard
 from llamabind.chat.media_markers import mark_media, split_at_marks
 from llamabind.checks import check_int
-from llamabind.errors import ChatTemplateError, InvalidParameterError, PromptTooLongError
+from llamabind.errors import (
+    ChatTemplateError,
+    GrammarError,
+    InvalidParameterError,
+    PromptTooLongError,
+)
 from llamabind.generation.options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
 from llamabind.media.medium import lay_out
 from llamabind.request import GenerationRequest
 from llamabind.sampling.params import RANDOM_SEED, SamplingParams
-from llamabind.schema.check import check_schema
-from llamabind.schema.workarounds import completed
+from llamabind.schema.fitting import FittedSchemas, KnownFits, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +36,10 @@ Prompt = str | Sequence[int] | Sequence[int | str]
 
 MAX_ANSWERS = 128
 
+NO_TEMPLATE = (
+    "the model has no chat template, so conversations are written as ChatML, which it may not know"
+)
+
 _MEDIUM_TEXT = "<__media__>"
 """What llama.cpp's tools write where a picture or sound is."""
 
@@ -43,10 +51,14 @@ of the vocabulary must be read, which takes as long as tokenising a long prompt.
 
 @dataclass(frozen=True, slots=True)
 class PromptRequests:
-    """The requests of one prompt, one for each answer, and how a chat's answers are read."""
+    """The requests of one prompt, one for each answer, and how a chat's answers are read.
+
+    `warnings` say what of the request is not done, such as keywords of schemas without a grammar.
+    """
 
     requests: tuple[GenerationRequest, ...]
     make_parser: Callable[[], OutputParser] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def request(self) -> GenerationRequest:
@@ -67,15 +79,34 @@ class RenderedText:
 
     text: str
     tokens: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendering:
+    """A rendered prompt, cut where media are and where control tokens are only text."""
+
+    rendered: RenderedPrompt
+    parts: list[str | EncodedMedium]
+    warnings: tuple[str, ...]
 
 
 class Prompter:
     """Renders, tokenises, and gives out request ids. Any thread."""
 
-    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, n_ctx: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: ChatTemplate | None,
+        n_ctx: int,
+        check_grammar: Callable[[SamplingParams], None] | None = None,
+    ) -> None:
+        """`check_grammar` raises GrammarError for a grammar that a sampler would refuse."""
         self._tokenizer = tokenizer
         self._template = template
         self.n_ctx = n_ctx
+        self._check_grammar = check_grammar
+        self._fits = KnownFits()
         self._ids = count(1)
         self._guard: SpecialTextGuard | None = None
 
@@ -119,29 +150,62 @@ class Prompter:
         template = self._require_template()
         if params.grammar:
             render_options = {**render_options, "grammar": params.grammar}
-        render_options = _checked_schemas(render_options)
-        rendered, parts = self._render(messages, render_options)
-        tokens, options["media"] = self._lay_out(parts)
+        rendering = self._render_fitted(messages, render_options, params)
+        rendered = rendering.rendered
+        tokens, options["media"] = self._lay_out(rendering.parts)
         options["stop"] = (*_stops(options), *rendered.stops)
         options["preserved_tokens"] = self._preserved(rendered)
         requests = self._requests(tokens, _as_rendered(params, rendered), options, n)
-        return PromptRequests(requests, lambda: template.parser(rendered))
+        return PromptRequests(requests, lambda: template.parser(rendered), rendering.warnings)
 
     def render(self, messages: Conversation, render_options: Mapping[str, Any]) -> RenderedText:
         """Return the prompt that a conversation becomes, however long it is.
 
         Raises ChatTemplateError, and PromptTooLongError where the text alone tells.
         """
-        _, parts = self._render(messages, render_options)
+        rendering = self._render_fitted(messages, render_options, None)
+        parts = rendering.parts
         text = "".join(part if isinstance(part, str) else _MEDIUM_TEXT for part in parts)
-        return RenderedText(text, self._lay_out(parts)[0])
+        return RenderedText(text, self._lay_out(parts)[0], rendering.warnings)
+
+    def check_grammar(self, params: SamplingParams) -> None:
+        """Raise GrammarError if a sampler would refuse the grammar of these parameters."""
+        if self._check_grammar is not None and params.grammar:
+            self._check_grammar(params)
+
+    def _render_fitted(
+        self,
+        messages: Conversation,
+        render_options: Mapping[str, Any],
+        params: SamplingParams | None,
+    ) -> _Rendering:
+        """Render, with schemas that may be cut down cut down until their grammar can be built.
+
+        Without `params` nothing will be generated, and the grammar does not matter.
+        """
+        key = key_of(render_options)
+        levels = self._fits.find(key)
+        schemas = FittedSchemas(render_options, levels or ())
+        while True:
+            try:
+                rendered, parts = self._render(messages, schemas.options)
+                if params is not None and schemas.is_lenient and levels is None:
+                    self.check_grammar(_as_rendered(params, rendered))
+                    self._fits.keep(key, schemas.levels)
+            except (InvalidParameterError, GrammarError) as error:
+                if not schemas.weaken(error):
+                    raise
+                levels = None
+            else:
+                return _Rendering(rendered, parts, self._warnings(schemas))
+
+    def _warnings(self, schemas: FittedSchemas) -> tuple[str, ...]:
+        template = self._require_template()
+        return schemas.warnings if template.is_explicit else (*schemas.warnings, NO_TEMPLATE)
 
     def _render(
         self, messages: Conversation, render_options: Mapping[str, Any]
     ) -> tuple[RenderedPrompt, list[str | EncodedMedium]]:
-        """Return the rendered prompt, and its text cut where media are, and where control tokens
-        are only text.
-        """
         marked, media = mark_media(messages)
         guarded, mark = self._guarded(marked)
         rendered = self._require_template().render(guarded, **render_options)
@@ -155,7 +219,7 @@ class Prompter:
 
     def _require_template(self) -> ChatTemplate:
         if self._template is None:
-            raise ChatTemplateError("the model has no chat template: give one, or use generate()")
+            raise ChatTemplateError("conversations need a model that generates text")
         return self._template
 
     def _requests(
@@ -234,28 +298,6 @@ def is_conversation(prompt: object) -> TypeGuard[Conversation]:
     if isinstance(prompt, str) or not isinstance(prompt, Sequence):
         return False
     return len(prompt) > 0 and isinstance(prompt[0], Mapping)
-
-
-def _checked_schemas(render_options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Complete and check the schemas that must be honoured: that of the answer, strict tools'."""
-    schema = render_options.get("json_schema")
-    if isinstance(schema, Mapping):
-        schema = completed(schema)
-        check_schema(schema)
-        render_options = {**render_options, "json_schema": schema}
-    if tools := render_options.get("tools"):
-        checked = [_checked_tool(tool, f"tools[{i}]") for i, tool in enumerate(tools)]
-        render_options = {**render_options, "tools": checked}
-    return render_options
-
-
-def _checked_tool(tool: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    function = tool.get("function") or {}
-    if not (function.get("strict") and isinstance(function.get("parameters"), Mapping)):
-        return tool
-    parameters = completed(function["parameters"], 1)  # the arguments are not the whole
-    check_schema(parameters, f"{where}.function.parameters")
-    return {**tool, "function": {**function, "parameters": parameters}}
 
 
 def _stops(options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -174,6 +174,11 @@ def _make_grammar(model: "Model", params: SamplingParams) -> GrammarHandle | Non
     return grammar
 
 
+def check_grammar(model: "Model", params: SamplingParams) -> None:
+    """Raise GrammarError if a sampler with these parameters would refuse their grammar."""
+    shim.lb_grammar_free(_make_grammar(model, params))
+
+
 def _trigger(trigger: GrammarTrigger) -> dict[str, str | int]:
     if trigger.token is None:
         return {"type": trigger.kind, "value": trigger.value}

@@ -7,26 +7,28 @@ error; the grammar of an accepted schema allows nothing that the schema forbids.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from llamabind.errors import InvalidParameterError
 from llamabind.schema.alternatives import may_overlap, type_of
 from llamabind.schema.keywords import ALL, OF_ANY, OF_TYPE, is_idle
+from llamabind.schema.nodes import (
+    FORMATS,
+    Resolver,
+    Schema,
+    implied_type,
+    is_of_types,
+    types_of,
+    unclear_name,
+)
 from llamabind.schema.pattern import why_not_honoured
 from llamabind.schema.workarounds import is_open_wrongly, limits
-
-Schema = Mapping[str, Any]
 
 MAX_REPEATS: Final = 2000
 """More of anything is the same as no limit (MAX_REPETITION_THRESHOLD of src/llama-grammar.cpp)."""
 
-_MAX_DEPTH: Final = 100
-_MAX_REF_CHAIN: Final = 32
-_FORMATS: Final = frozenset(
-    {"date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5"}
-)
+MAX_DEPTH: Final = 100
 
 
 def check_schema(schema: Schema, where: str = "json_schema") -> None:
@@ -44,9 +46,8 @@ def check_schema(schema: Schema, where: str = "json_schema") -> None:
 
 class _Checker:
     def __init__(self, root: Schema) -> None:
-        self._root = root
+        self._resolver = Resolver(root)
         self._seen: set[int] = set()
-        self._rules: dict[str, str] = {}
         self._kinds: dict[str, Callable[[Schema, str, int], None]] = {
             "object": self._object,
             "array": self._array,
@@ -61,14 +62,14 @@ class _Checker:
         """Check a node and all that it is made of."""
         if not isinstance(node, Mapping) or id(node) in self._seen:
             return
-        if depth > _MAX_DEPTH:
-            raise InvalidParameterError(path, f"is nested deeper than {_MAX_DEPTH} levels")
+        if depth > MAX_DEPTH:
+            raise InvalidParameterError(path, f"is nested deeper than {MAX_DEPTH} levels")
         self._seen.add(id(node))
         if "$ref" in node:
             _refuse_all(node, path, ALL - {"$ref"}, "has no effect beside $ref")
             self._check_type_beside(node, "$ref", [node], path)
             self._check_reference(node["$ref"], path)
-            self.check(self.resolve(node), f"{path}/$ref", depth + 1)
+            self.check(self._resolver.resolve(node), f"{path}/$ref", depth + 1)
         elif "oneOf" in node or "anyOf" in node:
             self._alternatives(node, path, depth)
         elif "const" in node or "enum" in node:
@@ -77,22 +78,8 @@ class _Checker:
             self._typed(node, path, depth)
 
     def _check_reference(self, ref: Any, path: str) -> None:
-        """The converter reads no escapes, and knows a reference by the letters of its rule."""
-        if not isinstance(ref, str):
-            return
-        if "~" in ref or "%" in ref:
-            raise InvalidParameterError(f"{path}/$ref", f"{ref!r} has escapes, which are not read")
-        other = self._rules.setdefault(re.sub("[^a-zA-Z0-9-]+", "-", ref), ref)
-        if other != ref:
-            raise InvalidParameterError(f"{path}/$ref", f"{ref!r} is taken for {other!r}")
-
-    def resolve(self, node: Any) -> Any:
-        """What a chain of references leads to; None if it leads nowhere."""
-        for _ in range(_MAX_REF_CHAIN):
-            if not isinstance(node, Mapping) or "$ref" not in node:
-                return node
-            node = _follow(self._root, node["$ref"])
-        return None
+        if isinstance(ref, str) and (reason := self._resolver.why_misread(ref)):
+            raise InvalidParameterError(f"{path}/$ref", reason)
 
     def _alternatives(self, node: Schema, path: str, depth: int) -> None:
         key = "oneOf" if "oneOf" in node else "anyOf"
@@ -100,18 +87,18 @@ class _Checker:
         self._check_type_beside(node, key, list(node[key]), path)
         for index, child in _children(node[key]):
             self.check(child, f"{path}/{key}/{index}", depth + 1)
-        if key == "oneOf" and may_overlap(list(node[key]), self.resolve):
+        if key == "oneOf" and may_overlap(list(node[key]), self._resolver.resolve):
             raise InvalidParameterError(
                 f"{path}/oneOf", "two of the alternatives may hold at once: use anyOf"
             )
 
     def _check_type_beside(self, node: Schema, key: str, children: list[Any], path: str) -> None:
         """A type beside alternatives is of no effect: they must be of it by themselves."""
-        kinds = _types(node)
+        kinds = types_of(node)
         for child in children if kinds else ():
-            target = self.resolve(child)
+            target = self._resolver.resolve(child)
             kind = type_of(target) if isinstance(target, Mapping) else None
-            if not _is_of(kind, kinds):
+            if not is_of_types(kind, kinds):
                 raise InvalidParameterError(f"{path}/type", f"has no effect beside {key}")
 
     def _typed(self, node: Schema, path: str, depth: int) -> None:
@@ -121,7 +108,7 @@ class _Checker:
                 self._of_kind(str(kind), node, path, depth)
         elif isinstance(kinds, str):
             self._of_kind(kinds, node, path, depth)
-        elif (implied := _implied_type(node)) is not None:
+        elif (implied := implied_type(node)) is not None:
             self._of_kind(implied, node, path, depth)
         elif "allOf" in node:
             self._all_of(node, path, depth)
@@ -172,7 +159,7 @@ class _Checker:
                 raise InvalidParameterError(f"{path}/pattern", reason)
         elif "format" in node:
             _only(node, path, "string", ("format",), "has no effect beside format")
-            if node["format"] not in _FORMATS:
+            if node["format"] not in FORMATS:
                 raise InvalidParameterError(
                     f"{path}/format",
                     f"{node['format']!r} cannot be enforced; known are date, time, date-time, uuid",
@@ -203,7 +190,7 @@ class _Checker:
         for index, child in _children(node["allOf"]):
             place = f"{path}/allOf/{index}"
             self.check(child, place, depth + 1)
-            part = self.resolve(child)
+            part = self._resolver.resolve(child)
             if not isinstance(part, Mapping) or type_of(part) != "object" or "allOf" in part:
                 raise InvalidParameterError(place, "only objects with properties can be merged")
             if not is_idle("additionalProperties", part.get("additionalProperties", True)):
@@ -215,18 +202,6 @@ class _Checker:
             if shared := names & set(part.get("properties", {})):
                 raise InvalidParameterError(place, f"describes {min(shared)!r} once more")
             names |= set(part.get("properties", {}))
-
-
-def _implied_type(node: Schema) -> str | None:
-    """The type that llama.cpp takes a schema without one for."""
-    if "properties" in node or node.get("additionalProperties", True) is not True:
-        return "object"
-    if "allOf" in node:
-        return None
-    if "items" in node or "prefixItems" in node:
-        return "array"
-    is_text = any(key in node for key in ("pattern", "minLength", "maxLength"))
-    return "string" if is_text or node.get("format") in _FORMATS else None
 
 
 def _only(
@@ -255,21 +230,12 @@ def _check_values(node: Schema, path: str) -> None:
     key = "const" if "const" in node else "enum"
     _refuse_all(node, path, ALL - {"const", "enum"}, f"has no effect beside {key}")
     values = [node["const"]] if key == "const" else node["enum"]
-    kinds = _types(node)
+    kinds = types_of(node)
     for value in values if isinstance(values, list) else ():
-        if kinds and not _is_of(type_of({"const": value}), kinds):
+        if kinds and not is_of_types(type_of({"const": value}), kinds):
             raise InvalidParameterError(f"{path}/{key}", f"{value!r} is not of the given type")
         if key == "const" and value not in node.get("enum", [value]):
             raise InvalidParameterError(f"{path}/const", f"{value!r} is not in enum")
-
-
-def _types(node: Schema) -> list[str]:
-    kinds = node.get("type", ())
-    return [kinds] if isinstance(kinds, str) else list(kinds)
-
-
-def _is_of(kind: str | None, kinds: list[str]) -> bool:
-    return kind in kinds or (kind == "integer" and "number" in kinds)
 
 
 def _check_counts(node: Schema, path: str, *keys: str) -> None:
@@ -296,12 +262,11 @@ def _refuse_empty_name(properties: Any, path: str) -> None:
 
 
 def _check_names(properties: Any, path: str) -> None:
-    """Names that the grammar of all other names, a class of characters, cannot leave out."""
-    for name, _ in _members(properties):
-        if name in ("", "*") or any(letter in '"\\]^\x7f' or letter < " " for letter in name):
-            raise InvalidParameterError(
-                f"{path}/{name}", "cannot be told from other names: forbid additionalProperties"
-            )
+    name = unclear_name(properties)
+    if name is not None:
+        raise InvalidParameterError(
+            f"{path}/{name}", "cannot be told from other names: forbid additionalProperties"
+        )
 
 
 def _children(children: Any) -> Iterator[tuple[int, Any]]:
@@ -310,18 +275,3 @@ def _children(children: Any) -> Iterator[tuple[int, Any]]:
 
 def _members(members: Any) -> Iterator[tuple[str, Any]]:
     return iter(members.items() if isinstance(members, Mapping) else ())
-
-
-def _follow(root: Any, ref: Any) -> Any:
-    """A JSON pointer as llama.cpp reads it: without escapes."""
-    if not isinstance(ref, str) or not ref.startswith("#/"):
-        return None
-    target = root
-    for key in ref[2:].split("/"):
-        if isinstance(target, Mapping):
-            target = target.get(key)
-        elif isinstance(target, list) and key.isdigit() and int(key) < len(target):
-            target = target[int(key)]
-        else:
-            return None
-    return target

@@ -17,6 +17,15 @@ _ITEM: Final = re.compile(rf"{_ESCAPE}|.", re.DOTALL)
 _TOKEN: Final = re.compile(rf"{_ESCAPE}|\[(?:\\.|[^\]\\])*\]|\{{[^}}]*\}}|.", re.DOTALL)
 _COUNT: Final = re.compile(r"\{\d+(?:,\d*)?\}")
 _NO_LETTERS: Final = frozenset("|.()[]{}*+?^$")
+# What the converter has a grammar for (common/json-schema-to-grammar.cpp, _pattern_to_rule).
+_GBNF_ESCAPE: Final = r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[trn\\\"\[\]-])"
+_KNOWN: Final = re.compile(
+    rf"(?:{_GBNF_ESCAPE}|\\[\^$.()|{{}}*+?]|\[(?:{_GBNF_ESCAPE}|[^\]\\])+\]"
+    r"|\{[^}]*\}|\((?:\?:|(?!\?))|[^\\\[\]{}(^$])*",
+    re.DOTALL,
+)
+_MAX_BYTES: Final = 2048
+_MAX_GROUPS: Final = 100
 _CONTROLS: Final = {"t": "\t", "r": "\r", "n": "\n"}
 
 
@@ -29,6 +38,24 @@ def why_not_honoured(pattern: str) -> str:
     reasons = (_why_not(token) for token in tokens)
     repeated = map(_why_not_repeated, ["^", *tokens], tokens, tokens[1:])
     return next(filter(None, chain(reasons, repeated)), "")
+
+
+def why_no_grammar(pattern: str) -> str:
+    """Return why a pattern has no grammar, or not that of its own strings; "" if it has one."""
+    if len(pattern.encode(errors="replace")) > _MAX_BYTES:
+        return f"it is longer than {_MAX_BYTES} bytes"
+    if not (len(pattern) > 2 and pattern.startswith("^") and pattern.endswith("$")):
+        return "it does not begin with ^ and end with $"
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"it is no regular expression: {error}"
+    inside = pattern[1:-1]
+    match = _KNOWN.match(inside)
+    end = match.end() if match else 0
+    if end < len(inside) or inside.count("(") > _MAX_GROUPS:
+        return f"{inside[end : end + 10]!r} in it has no grammar"
+    return why_not_honoured(pattern)
 
 
 def _why_not_repeated(before: str, token: str, following: str) -> str:

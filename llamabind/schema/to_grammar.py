@@ -1,7 +1,7 @@
 """JSON schema to grammar, by llama.cpp's converter."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llamabind._capi import shim
@@ -11,6 +11,7 @@ from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.native import backend
 from llamabind.schema.check import check_schema
 from llamabind.schema.errors import conversion_error
+from llamabind.schema.fitting import FittedSchemas
 from llamabind.schema.workarounds import completed, mended
 
 
@@ -42,3 +43,22 @@ def grammar_of_field(schema: Mapping[str, Any]) -> str:
     if shim.lb_last_status() == lb_status.LB_INVALID:
         raise conversion_error(last_error())
     raise GrammarError(last_error())
+
+
+def lenient_grammar(
+    schema: Mapping[str, Any], check: Callable[[str], None]
+) -> tuple[str, tuple[str, ...]]:
+    """Return the grammar of what of a schema has one, and what is left out.
+
+    `check` raises GrammarError for a grammar that is too large.
+    """
+    fitted = FittedSchemas({"json_schema": schema, "lenient_schema": True})
+    while True:
+        try:
+            grammar = grammar_of_field(fitted.options["json_schema"])
+            check(grammar)
+        except (InvalidParameterError, GrammarError) as error:
+            if not fitted.weaken(error):
+                raise
+        else:
+            return grammar, fitted.warnings

@@ -17,7 +17,6 @@ import pytest
 from llamabind.embedding.config import EmbeddingConfig
 from llamabind.engine.config import EngineConfig
 from llamabind.errors import (
-    ChatTemplateError,
     GrammarError,
     HandleClosedError,
     InvalidParameterError,
@@ -295,11 +294,13 @@ def test_the_same_model_embeds(llm):
         llm.rerank("a", ["b"])
 
 
-def test_a_model_without_a_template_chats_by_a_given_one_only(random_llama_path):
+def test_a_model_without_a_template_chats_in_chatml_or_by_a_given_one(random_llama_path):
     with LLM(random_llama_path, config=_config()) as bare:
-        assert bare.chat_template is None
-        with pytest.raises(ChatTemplateError, match="has no chat template"):
-            bare.chat(FRANCE)
+        assert not bare.chat_template.is_explicit
+        result = bare.chat(FRANCE, GREEDY, max_tokens=3)
+        prompt = bare.tokenizer.decode(result.prompt_tokens, unparse_special=True)
+        assert f"<|im_start|>user\n{FRANCE[0]['content']}<|im_end|>" in prompt
+        assert prompt.strip().endswith("<|im_start|>assistant")
     template = "{% for message in messages %}{{ message.content }}{% endfor %}"
     with LLM(random_llama_path, config=_config(), chat_template=template) as given:
         result = given.chat(FRANCE, GREEDY, max_tokens=3)

@@ -1,0 +1,100 @@
+"""What llama.cpp takes a node of a JSON schema for, and where references lead; pure Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+Schema = Mapping[str, Any]
+
+FORMATS: Final = frozenset(
+    {"date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5"}
+)
+_MAX_REF_CHAIN: Final = 32
+
+
+class Resolver:
+    """Follows the references of one schema, as llama.cpp does."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._rules: dict[str, str] = {}
+
+    def resolve(self, node: Any) -> Any:
+        """What a chain of references leads to; None if it leads nowhere."""
+        for _ in range(_MAX_REF_CHAIN):
+            if not isinstance(node, Mapping) or "$ref" not in node:
+                return node
+            node = _follow(self._root, node["$ref"])
+        return None
+
+    def why_misread(self, ref: str) -> str:
+        """Why the converter takes a reference for another one; "" if it does not.
+
+        It reads no escapes, and knows a reference by the letters of its rule.
+        """
+        if "~" in ref or "%" in ref:
+            return f"{ref!r} has escapes, which are not read"
+        other = self._rules.setdefault(re.sub("[^a-zA-Z0-9-]+", "-", ref), ref)
+        return "" if other == ref else f"{ref!r} is taken for {other!r}"
+
+    def why_not_followed(self, ref: Any) -> str:
+        """Why a reference has no grammar; "" if it has one."""
+        if not isinstance(ref, str):
+            return "it is no text"
+        if not ref.startswith("#/"):
+            return f"{ref[:60]!r} does not lead to a part of the schema, as '#/...' does"
+        if reason := self.why_misread(ref):
+            return reason
+        target = self.resolve({"$ref": ref})
+        is_found = target is True or isinstance(target, Mapping)
+        return "" if is_found else f"{ref[:60]!r} leads nowhere"
+
+
+def types_of(node: Schema) -> list[str]:
+    """The types that a node names."""
+    kinds = node.get("type", ())
+    return [kinds] if isinstance(kinds, str) else list(kinds)
+
+
+def is_of_types(kind: str | None, kinds: list[str]) -> bool:
+    """Whether values of a type are of one of these types."""
+    return kind in kinds or (kind == "integer" and "number" in kinds)
+
+
+def implied_type(node: Schema) -> str | None:
+    """The type that llama.cpp takes a schema without one for."""
+    if "properties" in node or node.get("additionalProperties", True) is not True:
+        return "object"
+    if "allOf" in node:
+        return None
+    if "items" in node or "prefixItems" in node:
+        return "array"
+    is_text = any(key in node for key in ("pattern", "minLength", "maxLength"))
+    form = node.get("format")
+    is_text = is_text or (isinstance(form, str) and form in FORMATS)
+    return "string" if is_text else None
+
+
+def unclear_name(properties: Any) -> str | None:
+    """A name that the grammar of all other names, a class of characters, cannot leave out."""
+    for name in properties if isinstance(properties, Mapping) else ():
+        if name in ("", "*") or any(letter in '"\\]^\x7f' or letter < " " for letter in name):
+            return str(name)
+    return None
+
+
+def _follow(root: Any, ref: Any) -> Any:
+    """A JSON pointer as llama.cpp reads it: without escapes."""
+    if not isinstance(ref, str) or not ref.startswith("#/"):
+        return None
+    target = root
+    for key in ref[2:].split("/"):
+        if isinstance(target, Mapping):
+            target = target.get(key)
+        elif isinstance(target, list) and re.fullmatch("[0-9]{1,9}", key):
+            target = target[int(key)] if int(key) < len(target) else None
+        else:
+            return None
+    return target

@@ -1,0 +1,252 @@
+"""KindRelaxer: what relaxed keeps of objects, arrays, strings and numbers; pure Python."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from llamabind.schema.check import MAX_REPEATS
+from llamabind.schema.keywords import OF_ANY, OF_TYPE, is_idle
+from llamabind.schema.nodes import FORMATS, unclear_name
+from llamabind.schema.pattern import why_no_grammar
+from llamabind.schema.workarounds import MAX_INTEGER, limits
+
+Node = dict[str, Any]
+
+_MAX_PROPERTIES: Final = 256
+_LOW: Final = ("minimum", "exclusiveMinimum")
+_HIGH: Final = ("maximum", "exclusiveMaximum")
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaWarning:
+    """What is not enforced: `path` ends with the keyword, as that of an error does."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is not enforced: {self.reason}"
+
+
+class KindRelaxer(ABC):
+    """The rules of each type. Methods take a copy of a node, and change it."""
+
+    def __init__(self, *, has_nameless: bool) -> None:
+        self.warnings: list[SchemaWarning] = []
+        self._has_nameless = has_nameless
+
+    @abstractmethod
+    def node(self, value: Any, path: str, depth: int) -> Node:
+        """Any node, relaxed."""
+
+    def is_nameless(self, properties: Mapping[str, Any], depth: int) -> bool:
+        """Whether one of the outermost properties has no name, and therefore no grammar."""
+        return depth == 0 and "" in properties and not self._has_nameless
+
+    def of_kind(self, kind: str, node: Node, path: str, depth: int) -> None:
+        """Relax what a node says of values of one type."""
+        match kind:
+            case "object":
+                self._object(node, path, depth)
+            case "array":
+                self._array(node, path, depth)
+            case "string":
+                self._string(node, path)
+            case "integer":
+                self._integer(node, path)
+            case _:
+                self._keep(node, path, kind, ())
+
+    def _object(self, node: Node, path: str, depth: int) -> None:
+        if "properties" in node:
+            self._properties(node, path, depth)
+        names = node.get("properties", {})
+        if "required" in node:
+            self._required(node, names, path)
+        if node.get("additionalProperties", False) is not False:
+            additional = node["additionalProperties"]
+            name = unclear_name(names)
+            if name is not None:
+                self.warn(
+                    f"{path}/additionalProperties", f"other names cannot be told from {name!r}"
+                )
+                del node["additionalProperties"]
+            elif additional is not True:
+                place = f"{path}/additionalProperties"
+                node["additionalProperties"] = self.node(additional, place, depth + 1)
+        if "properties" in node and "additionalProperties" not in node:
+            # The grammar of such an object has no other properties.
+            _forget(node, "unevaluatedProperties", False)
+        if node.get("propertyNames") in ({}, True, {"type": "string"}):
+            del node["propertyNames"]  # all names are texts
+        self._keep(node, path, "object", ("properties", "required", "additionalProperties"))
+
+    def _properties(self, node: Node, path: str, depth: int) -> None:
+        properties = node["properties"]
+        if not isinstance(properties, Mapping) or len(properties) > _MAX_PROPERTIES:
+            reason = "it is no object of schemas"
+            if isinstance(properties, Mapping):
+                reason = f"it has more than {_MAX_PROPERTIES} members"
+            self.warn(f"{path}/properties", reason)
+            del node["properties"]
+            return
+        allowed = {name: child for name, child in properties.items() if child is not False}
+        if self.is_nameless(allowed, depth):
+            self.warn(f"{path}/properties/", "a property without a name has no grammar here")
+            del allowed[""]
+        node["properties"] = self.members(allowed, f"{path}/properties", depth)
+
+    def members(self, members: Mapping[str, Any], path: str, depth: int) -> Node:
+        """The nodes of an object of schemas, relaxed."""
+        return {
+            name: self.node(child, f"{path}/{name}", depth + 1) for name, child in members.items()
+        }
+
+    def _required(self, node: Node, names: Iterable[str], path: str) -> None:
+        required = node["required"]
+        if not isinstance(required, list):
+            self.warn(f"{path}/required", "it is no list of names")
+            del node["required"]
+            return
+        node["required"] = [name for name in required if isinstance(name, str) and name in names]
+        if missing := [name for name in required if name not in node["required"]]:
+            self.warn(f"{path}/required", f"{shown(missing[0])} is not in properties")
+
+    def _array(self, node: Node, path: str, depth: int) -> None:
+        if "items" in node and "prefixItems" in node:
+            if node["items"] is not False:
+                self.warn(f"{path}/items", "it has no effect beside prefixItems")
+            del node["items"]
+        if node.get("items", True) is False:
+            node |= {"items": {}, "minItems": 0, "maxItems": 0}
+        key = "items" if "items" in node else "prefixItems"
+        items = node.get(key)
+        if isinstance(items, list):
+            self._tuple(node, key, path, depth)
+        elif key == "prefixItems" and key in node:
+            self.warn(f"{path}/{key}", "it is no list of schemas")
+            del node[key]
+        elif key in node:
+            node[key] = self.node(items, f"{path}/{key}", depth + 1)
+        if not isinstance(items, list):
+            self._counts(node, path, "minItems", "maxItems")
+        self._keep(node, path, "array", (key, "minItems", "maxItems"))
+
+    def _tuple(self, node: Node, key: str, path: str, depth: int) -> None:
+        """The grammar of a tuple has just its items."""
+        _forget(node, "additionalItems", False)
+        _forget(node, "unevaluatedItems", False)
+        items = [child for child in node[key] if child is not False]
+        if not items:
+            self.warn(f"{path}/{key}", "it lists no items")
+            del node[key]
+            return
+        node[key] = [
+            self.node(child, f"{path}/{key}/{index}", depth + 1)
+            for index, child in enumerate(items)
+        ]
+        self._counts(node, path, "minItems", "maxItems")
+        for name, is_met in (
+            ("minItems", node.get("minItems", 0) <= len(items)),
+            ("maxItems", len(items) <= node.get("maxItems", len(items))),
+        ):
+            if not is_met:
+                self.warn(f"{path}/{name}", f"arrays have just the {len(items)} items of {key}")
+                del node[name]
+
+    def _string(self, node: Node, path: str) -> None:
+        if "pattern" in node:
+            pattern = node["pattern"]
+            reason = why_no_grammar(pattern) if isinstance(pattern, str) else "it is no text"
+            if not reason:
+                self._keep(node, path, "string", ("pattern",), "it has no effect beside pattern")
+                return
+            self.warn(f"{path}/pattern", reason)
+            del node["pattern"]
+        if "format" in node:
+            if isinstance(node["format"], str) and node["format"] in FORMATS:
+                self._keep(node, path, "string", ("format",), "it has no effect beside format")
+                return
+            self.warn(f"{path}/format", f"{shown(node['format'])} has no grammar")
+            del node["format"]
+        self._counts(node, path, "minLength", "maxLength")
+        self._keep(node, path, "string", ("minLength", "maxLength"))
+
+    def _integer(self, node: Node, path: str) -> None:
+        for pair in (_LOW, _HIGH):
+            for key in pair:
+                if key in node and not _is_bound(node[key]):
+                    reason = f"{shown(node[key])} is no number from -(2^53 - 1) to 2^53 - 1"
+                    self.warn(f"{path}/{key}", reason)
+                    del node[key]
+            if pair[0] in node and pair[1] in node:
+                self.warn(f"{path}/{pair[1]}", f"it has no effect beside {pair[0]}")
+                del node[pair[1]]
+        low, high = limits(node)
+        if low is not None and high is not None and low > high:
+            self.drop(node, path, frozenset({*_LOW, *_HIGH}), "the bounds leave no integer")
+        honoured = (*_LOW, *_HIGH, *(("multipleOf",) if node.get("multipleOf") == 1 else ()))
+        self._keep(node, path, "number", honoured)
+
+    def _counts(self, node: Node, path: str, low: str, high: str) -> None:
+        for key in (low, high):
+            if key not in node:
+                continue
+            value = node[key]
+            if isinstance(value, float) and value.is_integer():
+                value = node[key] = int(value)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                reason = f"{shown(value)} is no count"
+            elif value > MAX_REPEATS:
+                reason = f"{value} is above {MAX_REPEATS}, up to which a grammar counts"
+            else:
+                continue
+            self.warn(f"{path}/{key}", reason)
+            del node[key]
+        if node.get(low, 0) > node.get(high, MAX_REPEATS):
+            self.drop(node, path, frozenset({low, high}), f"{low} is above {high}")
+
+    # -- dropping
+
+    def _keep(
+        self,
+        node: Node,
+        path: str,
+        kind: str,
+        honoured: tuple[str, ...],
+        reason: str = "it has no grammar",
+    ) -> None:
+        """Drop what constrains values of a type beyond the keywords that are honoured."""
+        self.drop(node, path, (OF_TYPE[kind] | OF_ANY).difference(honoured), reason)
+
+    def drop(self, node: Node, path: str, keywords: frozenset[str], reason: str) -> None:
+        """Remove keywords from a node, with a warning for those that constrain."""
+        for key in [key for key in node if key in keywords]:
+            if not is_idle(key, node[key]):
+                self.warn(f"{path}/{key}", reason)
+            del node[key]
+
+    def warn(self, path: str, reason: str) -> None:
+        """Note that the keyword at `path` is left out, or a part of it."""
+        self.warnings.append(SchemaWarning(path, reason))
+
+
+def _is_bound(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and -MAX_INTEGER <= value <= MAX_INTEGER
+
+
+def _forget(node: Node, key: str, value: object) -> None:
+    if node.get(key) is value:
+        del node[key]
+
+
+def shown(value: Any) -> str:
+    """A value as a warning shows it, whatever its size."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = repr(value[:60] if isinstance(value, str) else value)
+    return text if len(text) <= 62 else text[:57] + "..."
