@@ -19,6 +19,7 @@ from server.http.bodies import read_bodies
 from server.http.cors import require_origin, send_cors_headers
 from server.http.host_check import require_host
 from server.http.middleware import answer_errors, identify, send_request_id
+from server.http.warnings_header import send_warnings
 from server.metrics import ServerMetrics
 from server.models.admission import Traffic
 from server.models.clock import LoopClock
@@ -85,6 +86,7 @@ def create_app(
     )
     metrics.registry.register(SnapshotCollector(metrics, app[REGISTRY], traffic, app[SYSTEM]))
     app.on_response_prepare.append(send_request_id)
+    app.on_response_prepare.append(send_warnings)
     app.on_response_prepare.append(send_cors_headers)
     app.cleanup_ctx.append(_sample_system)
     app.cleanup_ctx.append(_begin)

@@ -12,7 +12,7 @@ from server.listening import is_loopback
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _PREFLIGHT_SECONDS = "600"
-_EXPOSED = "X-Request-Id, Retry-After"
+_EXPOSED = "X-Request-Id, Retry-After, X-Llamabind-Warnings"
 
 
 def require_origin(config: ServerConfig) -> Middleware:

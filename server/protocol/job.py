@@ -12,7 +12,8 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
     A content may be a list of parts: {"type": "text", "text"}, and {"type": "media", "data",
     "param"} with a file of a picture or sound, and the field it came in. The other fields are
-    options of llamabind's ChatTemplate.render; None is the template's default.
+    options of llamabind's ChatTemplate.render; None is the template's default. `warnings` say what
+    of the request was left out, such as tools that are not functions.
     """
 
     messages: list[dict[str, Any]]
@@ -20,16 +21,21 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     json_schema: dict[str, Any] | None = None
+    lenient_schema: bool | None = None
     reasoning_format: str | None = None
     reasoning_effort: str | None = None
     enable_thinking: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class TextPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
-    """A text to continue as it is, or token ids, or pieces of both; `echo` repeats it first."""
+    """A text to continue as it is, or token ids, or pieces of both; `echo` repeats it first.
+
+    What of `json_schema` has no grammar is left out with a warning.
+    """
 
     content: str | tuple[int | str, ...]
     json_schema: dict[str, Any] | None = None
@@ -79,6 +85,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     caller: str = ""
     priority: int = 0
     max_queue_seconds: float | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the request was left out before it became a job."""
+        return self.prompt.warnings if isinstance(self.prompt, ChatPrompt) else ()
 
     @property
     def grammar_param(self) -> str:

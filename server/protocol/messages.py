@@ -3,9 +3,10 @@
 The server speaks first with Load, then any number of Submit, Ask, Cancel and GetStats. (Or with
 Estimate, which has one answer and ends the worker.) The worker greets
 with Hello, reports Progress, then Loaded or LoadFailed; afterwards Refused for a Submit that cannot
-start, Answered or Refused once per Ask, and a Step after each engine step with what is new of all
-answers. Closing the socket is the end of everything: the worker leaves at once, whatever it is
-doing. That is also how a load is cancelled, and why no worker outlives its server.
+start, Warned before the first output of one that is not done in every word, Answered or Refused
+once per Ask, and a Step after each engine step with what is new of all answers. Closing the socket
+is the end of everything: the worker leaves at once, whatever it is doing. That is also how a load
+is cancelled, and why no worker outlives its server.
 """
 
 from enum import StrEnum
@@ -178,6 +179,13 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     param: str | None = None
 
 
+class Warned(msgspec.Struct, frozen=True, tag="warned"):
+    """What of a request is not done, such as keywords of a schema; before its first output."""
+
+    request_id: str
+    warnings: tuple[str, ...]
+
+
 class Refused(msgspec.Struct, frozen=True, tag="refused", kw_only=True):
     """The request never started."""
 
@@ -310,5 +318,14 @@ class EngineDown(msgspec.Struct, frozen=True, tag="engine_down"):
 
 FromEstimator: TypeAlias = Hello | Estimated | LoadFailed
 FromWorker: TypeAlias = (
-    Hello | Progress | LoadedModel | LoadFailed | Answered | Refused | Step | Stats | EngineDown
+    Hello
+    | Progress
+    | LoadedModel
+    | LoadFailed
+    | Answered
+    | Refused
+    | Warned
+    | Step
+    | Stats
+    | EngineDown
 )

@@ -109,10 +109,11 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True, tag="rendered"):
-    """Answers Render."""
+    """Answers Render; `warnings` as in protocol.Warned."""
 
     prompt: str
     n_tokens: int
+    warnings: tuple[str, ...] = ()
 
 
 class Vectors(msgspec.Struct, frozen=True, kw_only=True, tag="vectors"):

@@ -60,6 +60,11 @@ class Generation:
         """The llama.cpp build that answers; known from the first piece on."""
         return self.stream.model.fingerprint if self.stream.model else ""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the request is not done; all of it is known from the first piece on."""
+        return (*self._job.warnings, *self.stream.warnings)
+
     async def collect(self) -> Answer:
         """All answers, whole. Raises ApiError."""
         return await collect(self.stream)

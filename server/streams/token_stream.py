@@ -72,6 +72,8 @@ class TokenStream:
         self.request_id = request_id
         self.observer: StreamObserver | None = None
         self.model: LoadedModel | None = None
+        # What of the request the worker does not do; known before the first output.
+        self.warnings: tuple[str, ...] = ()
         self.created_at = time.monotonic()
         self.first_token_at: float | None = None
         self.last_token_at: float | None = None

@@ -44,6 +44,7 @@ from server.protocol.messages import (
     Stats,
     Step,
     Submit,
+    Warned,
 )
 from server.streams.token_stream import TokenStream
 from server.supervisor.interface import LoadFailedError, ProgressCallback
@@ -176,6 +177,9 @@ class WorkerClient:
                     stream.settle(result)
             case Stats():
                 self._take_stats(message)
+            case Warned(request_id, warnings):
+                if (warned := self._streams.get(request_id)) is not None:
+                    warned.warnings = warnings
             case _:
                 self._receive_state(message)
 

@@ -10,6 +10,7 @@ What it does depends on the file it loads and on the last user message:
   "die" / "break" / "refuse" / "bug"            SIGKILL after some words / the engine fails /
                                                 a bad template / an unexpected exception
   "stuck"                                       its prompt is never ready
+  "echo: warn"                                  with a warning that its schema is not enforced
 """
 
 import argparse
@@ -160,6 +161,7 @@ class ScriptedEngine:
                 for _ in range(job.n)
             ),
             ScriptedParser if "<" in text else None,
+            ("json_schema/format is not enforced",) if "warn" in text else (),
         )
 
     def piece(self, token: int, *, special: bool = True) -> bytes:

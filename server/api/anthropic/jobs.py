@@ -21,6 +21,7 @@ from server.api.anthropic.schema import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import (
     ChatMessage,
     FunctionCall,
@@ -29,7 +30,7 @@ from server.api.schema.messages import (
     ToolCall,
     wire_tools,
 )
-from server.api.schema.tool_choice import WireChoice, must_call
+from server.api.schema.tool_choice import WireChoice, must_call, names_of, with_mode
 from server.api.schema.tool_history import CallHistory
 from server.errors import InvalidRequestError
 from server.protocol.job import ChatPrompt, Job
@@ -79,15 +80,19 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
         messages += _openai_messages(message, place)
     _check_results(body.messages)
     choice = body.tool_choice
+    left_out = LeftOut()
+    tools = _tools(body, left_out)
     output = body.output_config or OutputConfig()
     return ChatPrompt(
         messages=messages,
-        tools=wire_tools(_tools(body)),
-        tool_choice=_choice(choice),
+        tools=wire_tools(tools),
+        tool_choice=_choice(choice, tools, left_out),
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
         json_schema=output.format.schema if output.format else None,
+        lenient_schema=True,
         reasoning_effort=output.effort,
         enable_thinking=None if body.thinking is None else body.thinking.type != "disabled",
+        warnings=left_out.warnings,
     )
 
 
@@ -174,20 +179,32 @@ def _assistant(message: Message) -> ChatMessage:
     )
 
 
-def _tools(body: Conversation) -> list[Tool]:
-    return [
-        Tool(FunctionDefinition(tool.name, tool.description, tool.input_schema, tool.strict))
-        for tool in body.tools or ()
-    ]
+def _tools(body: Conversation, left_out: LeftOut) -> list[Tool]:
+    tools = []
+    for index, tool in enumerate(body.tools or ()):
+        place = f"tools[{index}]"
+        if tool.type not in ("custom", None):
+            left_out.add(place, tool.type, tool.name, "tools of this type run at Anthropic only")
+        elif tool.name is None:
+            raise InvalidRequestError(f"field '{place}.name' is required", param=f"{place}.name")
+        elif tool.input_schema is None:
+            left_out.add(place, "custom", tool.name, "it has no input_schema")
+        else:
+            function = FunctionDefinition(
+                tool.name, tool.description, tool.input_schema, tool.strict
+            )
+            tools.append(Tool(function))
+    return tools
 
 
-def _choice(choice: ToolChoice | None) -> WireChoice:
+def _choice(choice: ToolChoice | None, tools: list[Tool], left_out: LeftOut) -> WireChoice:
     if choice is None:
         return None
     if choice.type != "tool":
-        return _CHOICES[choice.type]
+        return with_mode(tools, _CHOICES[choice.type], left_out)[1]
     if choice.name is None:
         raise InvalidRequestError("field 'tool_choice.name' is required", param="tool_choice.name")
+    left_out.check_choice("tool_choice.name", choice.name, names_of(tools))
     return must_call(choice.name)
 
 

@@ -75,12 +75,16 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class AnthropicTool(msgspec.Struct, frozen=True):
-    """A tool that the model may call; `input_schema` is a JSON schema."""
+    """A tool that the model may call; `input_schema` is a JSON schema.
 
-    name: FunctionName
-    input_schema: dict[str, Any]
+    Tools that run at Anthropic have another type than "custom", and those that are loaded later no
+    schema; they are left out.
+    """
+
+    name: FunctionName | None = None
+    input_schema: dict[str, Any] | None = None
     description: str | None = None
-    type: Literal["custom"] | None = None
+    type: str | None = None
     strict: bool | None = None
 
 

@@ -3,9 +3,17 @@
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from server.api.ollama.schema import Asking, GenerateBody, OllamaChatBody, OllamaMessage, Options
-from server.api.schema.messages import ChatMessage, FunctionCall, ToolCall, wire_tools
+from server.api.schema.left_out import LeftOut
+from server.api.schema.messages import (
+    ChatMessage,
+    FunctionCall,
+    ToolCall,
+    functions_of,
+    wire_tools,
+)
 from server.errors import InvalidRequestError
 from server.protocol.job import ChatPrompt, Job, TextPrompt
 from server.requests.media_parts import part_of_base64, part_of_text
@@ -14,7 +22,9 @@ from server.requests.media_parts import part_of_base64, part_of_text
 def chat_job(body: OllamaChatBody, caller: str) -> Job:
     """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
     messages = [_wire(message, index) for index, message in enumerate(body.messages or ())]
-    prompt = _chat_prompt(body, messages, wire_tools(body.tools))
+    left_out = LeftOut()
+    tools = wire_tools(functions_of(body.tools, left_out))
+    prompt = replace(_chat_prompt(body, messages, tools), warnings=left_out.warnings)
     return Job(prompt=prompt, caller=caller, **_fields(body))
 
 
@@ -44,6 +54,7 @@ def _chat_prompt(
         messages=messages,
         tools=tools,
         json_schema=body.json_schema,
+        lenient_schema=True,
         enable_thinking=None if body.think is None else bool(body.think),
         reasoning_effort=body.think if isinstance(body.think, str) else None,
     )

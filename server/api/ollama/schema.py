@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from server.api.ollama.keep_alive import KeepAlive, keep_seconds
-from server.api.schema.messages import FunctionName, Tool
+from server.api.schema.messages import FunctionName, ToolEntry
 from server.api.schema.sampling import LogprobCount, SamplingFields
 
 ModelName = Annotated[str, Meta(min_length=1)]
@@ -97,7 +97,7 @@ class OllamaChatBody(Asking, frozen=True, kw_only=True):
     """The body of POST /api/chat; without messages the model is only loaded, or unloaded."""
 
     messages: list[OllamaMessage] | None = None
-    tools: list[Tool] | None = None
+    tools: list[ToolEntry] | None = None
 
 
 class GenerateBody(Asking, frozen=True, kw_only=True):

@@ -2,26 +2,17 @@
 
 import time
 import uuid
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec.structs import replace
 
 from server.api.responses.items import CallItem, Event, MessageItem, OutputItem, ReasoningItem
-from server.api.responses.schema import (
-    AllowedTools,
-    ResponsesBody,
-    ToolChoice,
-    ToolDefinition,
-    ToolName,
-)
+from server.api.responses.schema import ChosenTools, ResponsesBody, ToolChoice, ToolDefinition
 from server.api.shared.answer_documents import logprobs_document
 from server.errors import ApiError
 from server.protocol.job import Job
 from server.protocol.messages import SequenceOutput, ToolCallPiece
 from server.streams.token_stream import TokenUsage
-
-Tool = TypeVar("Tool", ToolDefinition, ToolName)
 
 
 class ResponseEvents:
@@ -147,21 +138,24 @@ def _echo(body: ResponsesBody, job: Job) -> dict[str, Any]:
         "temperature": job.sampling.temperature,
         "text": {"format": form or {"type": "text"}},
         "tool_choice": _typed_choice(body.tool_choice),
-        "tools": _typed(body.tools),
+        "tools": _functions(body),
         "top_logprobs": body.top_logprobs or 0,
         "top_p": job.sampling.top_p,
         "truncation": "disabled",
     }
 
 
-def _typed(tools: Sequence[Tool] | None) -> list[Tool]:
-    """The tools with their type, which is "function" where it was not said."""
-    return [replace(tool, type=tool.type or "function") for tool in tools or ()]
+def _functions(body: ResponsesBody) -> list[ToolDefinition]:
+    """The tools that were not left out, with their type."""
+    tools = [tool for tool in body.tools or () if tool.type in ("function", None)]
+    return [replace(tool, type="function") for tool in tools]
 
 
 def _typed_choice(choice: ToolChoice | None) -> ToolChoice:
-    if isinstance(choice, AllowedTools):
-        return replace(choice, tools=_typed(choice.tools))
+    if isinstance(choice, ChosenTools) and choice.tools is not None:
+        return replace(
+            choice, tools=[replace(tool, type=tool.type or "function") for tool in choice.tools]
+        )
     return choice or "auto"
 
 

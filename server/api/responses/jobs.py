@@ -3,15 +3,17 @@
 from typing import Any
 
 from server.api.responses.conversation import wire_messages
-from server.api.responses.schema import (
-    AllowedTools,
-    NamedToolChoice,
-    ResponsesBody,
-    ResponsesInput,
-    ToolDefinition,
-)
+from server.api.responses.schema import ChosenTools, ResponsesBody, ResponsesInput, ToolChoice
+from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import FunctionDefinition, Tool, wire_tools
-from server.api.schema.tool_choice import WireChoice, must_call, only_allowed
+from server.api.schema.tool_choice import (
+    WireChoice,
+    must_call,
+    names_of,
+    no_function,
+    only_allowed,
+    with_mode,
+)
 from server.errors import InvalidRequestError
 from server.protocol.job import ChatPrompt, Job
 
@@ -39,40 +41,56 @@ def chat_prompt(body: ResponsesInput) -> ChatPrompt:
             raise _refused(name, _NOT_STORED)
     if body.prompt is not None:
         raise _refused("prompt", "prompts are not stored here; send instructions and input")
-    tools = [_function(tool, f"tools[{place}]") for place, tool in enumerate(body.tools or ())]
-    tools, choice = _chosen(tools, body)
+    left_out = LeftOut()
+    tools, choice = _chosen(_functions(body, left_out), body.tool_choice, left_out)
     return ChatPrompt(
         messages=wire_messages(body.instructions, body.input),
         tools=wire_tools(tools),
         tool_choice=choice,
         parallel_tool_calls=body.parallel_tool_calls,
         json_schema=_schema(body),
+        lenient_schema=not (body.text and body.text.format and body.text.format.strict),
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
         chat_template_kwargs=body.chat_template_kwargs,
+        warnings=left_out.warnings,
     )
 
 
-def _function(tool: ToolDefinition, place: str) -> Tool:
-    if tool.type not in ("function", None):
-        raise _refused(
-            f"{place}.type", f"{tool.type!r} tools do not run here; only 'function' is possible"
-        )
-    if tool.name is None:
-        raise _refused(f"{place}.name", "is required")
-    return Tool(FunctionDefinition(tool.name, tool.description, tool.parameters, tool.strict))
+def _functions(body: ResponsesInput, left_out: LeftOut) -> list[Tool]:
+    tools = []
+    for index, tool in enumerate(body.tools or ()):
+        place = f"tools[{index}]"
+        if tool.type not in ("function", None):
+            left_out.add(place, tool.type, tool.name)
+        elif tool.name is None:
+            raise _refused(f"{place}.name", "is required")
+        else:
+            function = FunctionDefinition(tool.name, tool.description, tool.parameters, tool.strict)
+            tools.append(Tool(function))
+    return tools
 
 
-def _chosen(tools: list[Tool], body: ResponsesInput) -> tuple[list[Tool], WireChoice]:
+def _chosen(
+    tools: list[Tool], choice: ToolChoice | None, left_out: LeftOut
+) -> tuple[list[Tool], WireChoice]:
     """The tools that may be called, and whether one must."""
-    match body.tool_choice:
-        case NamedToolChoice(name=name):
-            only_allowed(tools, [name], "tool_choice.name")
-            return tools, must_call(name)
-        case AllowedTools(mode=mode, tools=allowed):
-            names = [tool.name for tool in allowed]
-            return only_allowed(tools, names, "tool_choice.tools"), mode
-        case choice:
-            return tools, choice
+    if not isinstance(choice, ChosenTools):
+        return with_mode(tools, choice, left_out)
+    if choice.type == "function":
+        if choice.name is None:
+            raise _refused("tool_choice.name", "is required")
+        left_out.check_choice("tool_choice.name", choice.name, names_of(tools))
+        only_allowed(tools, [choice.name], "tool_choice.name")
+        return tools, must_call(choice.name)
+    if choice.type != "allowed_tools":
+        raise no_function("tool_choice.type", choice.type)
+    for name in ("mode", "tools"):
+        if getattr(choice, name) is None:
+            raise _refused(f"tool_choice.{name}", "is required")
+    param = "tool_choice.tools"
+    named = [one.name or one.type or "" for one in choice.tools or ()]
+    names = left_out.without(named, param, names_of(tools))
+    return with_mode(only_allowed(tools, names, param), choice.mode, left_out)
 
 
 def _schema(body: ResponsesInput) -> dict[str, Any] | None:

@@ -81,7 +81,10 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that the model may call. Only functions can be; `parameters` is a JSON schema."""
+    """A tool that the model may call; `parameters` is a JSON schema.
+
+    Only functions can be called; tools of other types are left out.
+    """
 
     type: str | None = "function"
     name: FunctionName | None = None
@@ -90,31 +93,32 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool | None = None
 
 
-class ToolName(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the tools of the request."""
+class ToolName(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of the tools of the request; without a name one of another type than "function"."""
 
-    type: Literal["function"] | None = "function"
-    name: FunctionName
-
-
-class NamedToolChoice(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
-    """The one tool that must be called."""
-
-    name: FunctionName
+    type: str | None = None
+    name: FunctionName | None = None
 
 
-class AllowedTools(msgspec.Struct, frozen=True, tag_field="type", tag="allowed_tools"):
-    """The tools of the request that may, or must be called now."""
+class ChosenTools(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The one function that must be called, by its name; or with the type "allowed_tools" those of
+    the request that may, or must be called now.
+    """
 
-    mode: Literal["auto", "required"]
-    tools: list[ToolName]
+    type: str
+    name: FunctionName | None = None
+    mode: Literal["auto", "required"] | None = None
+    tools: list[ToolName] | None = None
 
 
-ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice | AllowedTools
+ToolChoice = Literal["none", "auto", "required"] | ChosenTools
 
 
 class TextFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the answer must look like; a schema is always followed."""
+    """What the answer must look like.
+
+    With `strict` a keyword of the schema that cannot be enforced is an error, else a warning.
+    """
 
     type: Literal["text", "json_object", "json_schema"]
     name: str | None = None

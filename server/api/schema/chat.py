@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from server.api.schema.messages import ChatMessage, Tool, wire_tools
+from server.api.schema.left_out import LeftOut
+from server.api.schema.messages import ChatMessage, ToolEntry, functions_of, wire_tools
 from server.api.schema.sampling import LogprobCount, SamplingFields
 from server.api.schema.tool_choice import ToolChoice, choose
 from server.api.schema.tool_history import CallHistory
@@ -18,7 +19,10 @@ Continuation = bool | Literal["content", "reasoning_content"]
 
 
 class NamedSchema(msgspec.Struct, frozen=True):
-    """OpenAI's wrapping of a JSON schema; output always follows it, `strict` or not."""
+    """OpenAI's wrapping of a JSON schema, which the answer follows.
+
+    With `strict` a keyword that cannot be enforced is an error, else it is left out with a warning.
+    """
 
     schema: dict[str, Any]
     name: str | None = None
@@ -32,6 +36,11 @@ class ResponseFormat(msgspec.Struct, frozen=True):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None
     schema: dict[str, Any] | None = None
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether every word of the schema must be honoured."""
+        return bool(self.json_schema and self.json_schema.strict)
 
     def to_schema(self) -> dict[str, Any] | None:
         """The JSON schema to follow, if any. Raises InvalidRequestError."""
@@ -49,7 +58,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
     """Fields of a chat request."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1)]
-    tools: list[Tool] | None = None
+    tools: list[ToolEntry] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
@@ -70,7 +79,9 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
         )
 
     def _prompt(self) -> ChatPrompt:
-        tools, choice = choose(self.tools or [], self.tool_choice)
+        left_out = LeftOut()
+        functions = functions_of(self.tools, left_out)
+        tools, choice = choose(functions, self.tool_choice, left_out)
         _check_results(self.messages)
         return ChatPrompt(
             messages=[
@@ -80,12 +91,14 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
             tool_choice=choice,
             parallel_tool_calls=self.parallel_tool_calls,
             json_schema=self._schema(),
+            lenient_schema=not (self.response_format and self.response_format.is_strict),
             reasoning_format=self.reasoning_format,
             reasoning_effort=self.reasoning_effort,
             enable_thinking=self.enable_thinking,
             chat_template_kwargs=self.chat_template_kwargs,
             add_generation_prompt=self.add_generation_prompt,
             continue_final_message=self.continue_final_message,
+            warnings=left_out.warnings,
         )
 
     def _schema(self) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from server.api.schema.left_out import LeftOut
 from server.errors import InvalidRequestError
 from server.requests.media_parts import part_of_base64, part_of_text, part_of_url
 
@@ -137,10 +138,32 @@ class FunctionDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool of the model."""
+    """A function that the model may call."""
 
     function: FunctionDefinition
-    type: Literal["function"] | None = None
+
+
+class ToolEntry(msgspec.Struct, frozen=True):
+    """One of a request's tools. Those of other types than "function" are left out."""
+
+    type: str | None = None
+    function: FunctionDefinition | None = None
+    name: str | None = None
+
+
+def functions_of(entries: "list[ToolEntry] | None", left_out: LeftOut) -> list[Tool]:
+    """The tools that are functions; the others go to `left_out`. Raises InvalidRequestError."""
+    tools = []
+    for index, entry in enumerate(entries or ()):
+        place = f"tools[{index}]"
+        if entry.type not in ("function", None):
+            left_out.add(place, entry.type, entry.name)
+        elif entry.function is None:
+            param = f"{place}.function"
+            raise InvalidRequestError(f"field '{param}' is required", param=param)
+        else:
+            tools.append(Tool(entry.function))
+    return tools
 
 
 def wire_tools(tools: list[Tool] | None) -> list[dict[str, Any]] | None:

@@ -218,7 +218,7 @@ class TokenCounts(msgspec.Struct):
 
 
 class ChatDocument(msgspec.Struct):
-    """A whole answer."""
+    """A whole answer. On /api/v2 `warnings` say what of the request was left out, if anything."""
 
     id: str
     object: Literal["chat.completion"]
@@ -226,6 +226,7 @@ class ChatDocument(msgspec.Struct):
     model: str
     choices: list[AnswerChoice]
     usage: TokenCounts
+    warnings: list[str] | UnsetType = UNSET
 
 
 class ChunkDelta(msgspec.Struct):
@@ -248,7 +249,8 @@ class ChunkChoice(msgspec.Struct):
 
 class ChunkDocument(msgspec.Struct):
     """One event of a streamed answer; the last one of all is the text [DONE]. An error in
-    mid-stream is an event with `error`, and no [DONE] follows.
+    mid-stream is an event with `error`, and no [DONE] follows. On /api/v2 the first has `warnings`
+    where something of the request was left out.
     """
 
     id: str
@@ -259,6 +261,7 @@ class ChunkDocument(msgspec.Struct):
     usage: TokenCounts | UnsetType | None = UNSET
     timings: dict[str, float] | UnsetType = UNSET
     prompt_progress: dict[str, float] | UnsetType = UNSET
+    warnings: list[str] | UnsetType = UNSET
 
 
 class HealthDocument(msgspec.Struct):

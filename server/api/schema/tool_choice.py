@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import FunctionName, Tool
 from server.errors import InvalidRequestError
 
@@ -21,8 +22,13 @@ class NamedFunction(msgspec.Struct, frozen=True):
 class NamedTool(msgspec.Struct, frozen=True):
     """One of the request's tools."""
 
-    function: NamedFunction
-    type: Literal["function"] | None = None
+    type: str | None = None
+    function: NamedFunction | None = None
+
+    @property
+    def name(self) -> str:
+        """The function's name, or the type of another tool."""
+        return self.function.name if self.function else self.type or ""
 
 
 class AllowedChatTools(msgspec.Struct, frozen=True):
@@ -35,7 +41,7 @@ class AllowedChatTools(msgspec.Struct, frozen=True):
 class ChosenTools(msgspec.Struct, frozen=True):
     """The one function that must be called, or the tools that are allowed; `type` says which."""
 
-    type: Literal["function", "allowed_tools"] | None = None
+    type: str | None = None
     function: NamedFunction | None = None
     allowed_tools: AllowedChatTools | None = None
 
@@ -43,22 +49,49 @@ class ChosenTools(msgspec.Struct, frozen=True):
 ToolChoice: TypeAlias = Literal["none", "auto", "required"] | ChosenTools
 
 
-def choose(tools: list[Tool], choice: ToolChoice | None) -> tuple[list[Tool], WireChoice]:
+def choose(
+    tools: list[Tool], choice: ToolChoice | None, left_out: LeftOut
+) -> tuple[list[Tool], WireChoice]:
     """The tools that the model gets to see, and the choice. Raises InvalidRequestError."""
-    if not isinstance(choice, ChosenTools):
-        return tools, choice
     match choice:
         case ChosenTools(
             type="allowed_tools", allowed_tools=AllowedChatTools(mode=mode, tools=named)
         ):
-            names = [tool.function.name for tool in named]
-            return only_allowed(tools, names, "tool_choice.allowed_tools.tools"), mode
+            param = "tool_choice.allowed_tools.tools"
+            names = left_out.without([tool.name for tool in named], param, names_of(tools))
+            return with_mode(only_allowed(tools, names, param), mode, left_out)
         case ChosenTools(type="function" | None, function=NamedFunction(name=name)):
+            left_out.check_choice("tool_choice.function.name", name, names_of(tools))
             return tools, must_call(name)
-        case _:
-            pass
-    param = f"tool_choice.{choice.type or 'function'}"
-    raise InvalidRequestError(f"field '{param}' is required", param=param)
+        case ChosenTools(type="allowed_tools" | "function" | None):
+            param = f"tool_choice.{choice.type or 'function'}"
+            raise InvalidRequestError(f"field '{param}' is required", param=param)
+        case ChosenTools(type=kind):
+            raise no_function("tool_choice.type", str(kind))
+        case mode:
+            return with_mode(tools, mode, left_out)
+
+
+def with_mode(
+    tools: list[Tool], mode: str | None, left_out: LeftOut
+) -> tuple[list[Tool], WireChoice]:
+    """The tools and the choice of any of them; without any left a request is one without tools."""
+    if mode == "required":
+        left_out.check_required("tool_choice", len(tools))
+    return tools, mode
+
+
+def no_function(param: str, kind: str) -> InvalidRequestError:
+    """The error for a choice of a tool of another kind."""
+    return InvalidRequestError(
+        f"field '{param}': {kind!r} tools are left out of requests; only a function can be chosen",
+        param=param,
+    )
+
+
+def names_of(tools: list[Tool]) -> set[str]:
+    """The names of the functions."""
+    return {tool.function.name for tool in tools}
 
 
 def must_call(name: str) -> WireChoice:
@@ -68,7 +101,7 @@ def must_call(name: str) -> WireChoice:
 
 def only_allowed(tools: list[Tool], names: Collection[str], param: str) -> list[Tool]:
     """The tools of these names. Raises InvalidRequestError naming `param` for one that is none."""
-    known = {tool.function.name for tool in tools}
+    known = names_of(tools)
     for name in names:
         if name not in known:
             raise InvalidRequestError(

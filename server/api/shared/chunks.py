@@ -70,11 +70,20 @@ class V2Chunks:
     """/api/v2: the first chunk has the role and the first text, the last has a finish_reason.
 
     Both have a content, possibly "". An output makes one chunk, or none while nothing is new. Only
-    news of a prompt come before the first, if they were asked for; the last has timings.
+    news of a prompt come before the first, if they were asked for; the last has timings. The
+    stream's first chunk has the `warnings`, which are asked for once there is an output.
     """
 
-    def __init__(self, tag: AnswerTag, *, include_usage: bool, with_logprobs: bool = False) -> None:
+    def __init__(
+        self,
+        tag: AnswerTag,
+        warnings: Callable[[], Sequence[str]] = tuple,
+        *,
+        include_usage: bool,
+        with_logprobs: bool = False,
+    ) -> None:
         self._tag = tag
+        self._warnings: Callable[[], Sequence[str]] | None = warnings
         self._include_usage = include_usage
         self._with_logprobs = with_logprobs
         self._begun: set[int] = set()
@@ -82,6 +91,14 @@ class V2Chunks:
 
     def chunks(self, output: SequenceOutput) -> Sequence[Any]:
         """The documents for one output; none for text that is held back still."""
+        chunks = self._chunks(output)
+        if chunks and self._warnings is not None:
+            if warnings := self._warnings():
+                chunks[0]["warnings"] = warnings
+            self._warnings = None
+        return chunks
+
+    def _chunks(self, output: SequenceOutput) -> Sequence[Any]:
         if output.index in self._begun and TextChunks.fits(output):
             return [self._texts.encode(output, self._chunk)]
         if output.progress is not None:

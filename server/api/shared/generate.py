@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from llamabind import SamplingParams
 from server.config import ServerConfig
-from server.http.app_keys import CONFIG, GENERATION, MEDIA, REGISTRY
+from server.http.app_keys import CONFIG, GENERATION, MEDIA, REGISTRY, WARNINGS
 from server.protocol.job import ChatPrompt, Job
 from server.protocol.tasks import Render, Rendered
 from server.requests.dispatch import ask
@@ -27,6 +27,7 @@ async def render(request: web.Request, model_id: str, job: Job) -> Rendered:
     job = with_defaults(job, request.app[CONFIG])
     result = await ask(request.app[REGISTRY], model_id, Render(job), request.app[MEDIA])
     assert isinstance(result, Rendered)
+    request[WARNINGS] = (*job.warnings, *result.warnings)
     return result
 
 

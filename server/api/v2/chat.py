@@ -32,16 +32,21 @@ async def _answer(request: web.Request, body: ChatBody) -> web.Response:
         for choice in answer.choices
     ]
     tag = AnswerTag("chat", model_id)
-    return json_reply(tag.document("chat.completion", choices, usage=Usage.of(answer.usage)))
+    document = tag.document("chat.completion", choices, usage=Usage.of(answer.usage))
+    if generation.warnings:
+        document["warnings"] = generation.warnings
+    return json_reply(document)
 
 
 async def _stream(request: web.Request, body: ChatBody) -> web.StreamResponse:
     model_id = request.match_info["model_id"]
     job = body.to_job(request[CALLER].name)
+    generation = begin_generation(request, model_id, job)
     form = V2Chunks(
         AnswerTag("chat", model_id),
+        lambda: generation.warnings,
         include_usage=body.include_usage,
         with_logprobs=job.logprobs is not None,
     )
-    async with begin_generation(request, model_id, job) as generation:
+    async with generation:
         return await stream_answer(request, generation.stream, form, body.sse_ping_interval)

@@ -43,7 +43,9 @@ class LlamaEngine:
         self._engine = engine
         self._loaded = loaded
         self.projector = projector
-        prompter = Prompter(engine.tokenizer, engine.chat_template, engine.shape.n_ctx)
+        prompter = Prompter(
+            engine.tokenizer, engine.chat_template, engine.shape.n_ctx, engine.check_grammar
+        )
         media = MediaEncoder(projector, n_ctx=engine.shape.n_ctx, n_ubatch=engine.context.n_ubatch)
         self._requests = RequestMaker(prompter, engine.tokenizer, media)
         self._texts = TextTasks(engine.tokenizer, self._requests.render)

@@ -8,7 +8,7 @@ from llamabind.generation.infill import Gap, Infiller
 from llamabind.generation.prompter import Prompter, PromptRequests, RenderedText
 from llamabind.native.tokenizer import Tokenizer
 from llamabind.sampling.params import SamplingParams
-from llamabind.schema.to_grammar import grammar_of_field
+from llamabind.schema.to_grammar import lenient_grammar
 from server.protocol.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
 from server.worker.engines.media_encoder import MediaEncoder
 
@@ -48,14 +48,14 @@ class RequestMaker:
                 options |= _render_options(job.prompt)
                 return self._prompter.prepare(self._media.encode(messages), sampling, options)
             case TextPrompt(content=content, json_schema=schema):
-                if schema is not None:
-                    sampling = replace(sampling, grammar=_grammar(schema, sampling))
-                return self._prompter.prepare(content, sampling, options)
+                sampling, warnings = self._with_grammar(schema, sampling)
+                requests = self._prompter.prepare(content, sampling, options)
+                return replace(requests, warnings=warnings)
             case InfillPrompt(json_schema=schema):
-                if schema is not None:
-                    sampling = replace(sampling, grammar=_grammar(schema, sampling))
+                sampling, warnings = self._with_grammar(schema, sampling)
                 tokens = self._infiller.tokens(_gap(job.prompt), job.max_tokens)
-                return self._prompter.prepare(tokens, sampling, options)
+                requests = self._prompter.prepare(tokens, sampling, options)
+                return replace(requests, warnings=warnings)
 
     def render(self, job: Job) -> RenderedText:
         """Return the prompt of a job's conversation. Raises what Prompter.render does."""
@@ -63,6 +63,21 @@ class RequestMaker:
             raise InvalidParameterError("messages", "a conversation is required")
         messages = self._media.encode(job.prompt.messages)
         return self._prompter.render(messages, _render_options(job.prompt))
+
+    def _with_grammar(
+        self, schema: dict[str, Any] | None, sampling: SamplingParams
+    ) -> tuple[SamplingParams, tuple[str, ...]]:
+        """The parameters with the grammar of a schema, and what of it is not enforced."""
+        if schema is None:
+            return sampling, ()
+        if sampling.grammar:
+            raise InvalidParameterError("grammar", "cannot be used together with json_schema")
+
+        def check(grammar: str) -> None:
+            self._prompter.check_grammar(replace(sampling, grammar=grammar))
+
+        grammar, warnings = lenient_grammar(schema, check)
+        return replace(sampling, grammar=grammar), warnings
 
     def _logit_bias(self, job: Job) -> tuple[tuple[int, float], ...]:
         biases = list(job.sampling.logit_bias)
@@ -94,13 +109,7 @@ def _parts(text: str | tuple[int | str, ...]) -> tuple[int | str, ...]:
     return (text,) if isinstance(text, str) else text
 
 
-def _grammar(schema: dict[str, Any], sampling: SamplingParams) -> str:
-    if sampling.grammar:
-        raise InvalidParameterError("grammar", "cannot be used together with json_schema")
-    return grammar_of_field(schema)
-
-
 def _render_options(prompt: ChatPrompt) -> dict[str, Any]:
-    fields = (name for name in prompt.__struct_fields__ if name != "messages")
+    fields = (name for name in prompt.__struct_fields__ if name not in ("messages", "warnings"))
     values = {name: getattr(prompt, name) for name in fields}
     return {name: value for name, value in values.items() if value is not None}

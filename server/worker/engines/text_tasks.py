@@ -24,7 +24,11 @@ class TextTasks:
                 return Text(self._tokenizer.decode(tokens, unparse_special=True))
             case Render(job):
                 rendered = self._render(job)
-                return Rendered(prompt=rendered.text, n_tokens=len(rendered.tokens))
+                return Rendered(
+                    prompt=rendered.text,
+                    n_tokens=len(rendered.tokens),
+                    warnings=rendered.warnings,
+                )
 
     def _tokenize(self, task: Tokenize) -> Tokens:
         parts = (task.content,) if isinstance(task.content, str) else task.content

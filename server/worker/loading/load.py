@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from llamabind import (
 )
 from llamabind.bug_report import make_bug_report
 from llamabind.context.memory_report import MemoryReport
+from llamabind.generation.prompter import NO_TEMPLATE
 from llamabind.system.host_memory import host_memory
 from server.protocol.messages import Load, LoadedModel
 from server.worker.engines.embedding_engine import EmbeddingWorker
@@ -33,6 +35,8 @@ from server.worker.loading.estimate import Settled, require_memory, settle
 from server.worker.loading.plan import size_warnings
 
 # A large model reports progress thousands of times.
+logger = logging.getLogger(__name__)
+
 _PROGRESS_STEP = 0.01
 
 
@@ -68,8 +72,11 @@ def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> Llam
         load, settled, engine.memory, engine.model, effective | _modalities(projector), warnings
     )
     template = engine.chat_template
-    capabilities = asdict(template.capabilities) if template is not None else {}
-    loaded = replace(loaded, template_capabilities=capabilities)
+    if template is not None:
+        loaded = replace(loaded, template_capabilities=asdict(template.capabilities))
+    if template is not None and not template.is_explicit:
+        logger.warning("%s: %s", Path(load.path).name, NO_TEMPLATE)
+        loaded = replace(loaded, warnings=(*loaded.warnings, f"chat_template: {NO_TEMPLATE}"))
     return LlamaEngine(engine, events, loaded, projector)
 
 

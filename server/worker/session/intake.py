@@ -18,6 +18,7 @@ from server.protocol.messages import (
     Load,
     LoadFailed,
     Submit,
+    Warned,
 )
 from server.protocol.tasks import RestoreSlot, SaveSlot, TaskResult
 from server.worker.engines.engine_interface import EngineLoader, EstimateMaker, WorkerEngine
@@ -139,6 +140,9 @@ class Intake:
         assert self.engine is not None, "the server submits after the load"
         try:
             prompt = self.engine.prepare(message.job)
+            if prompt.warnings:
+                # Before the engine has it: its first output may be sent at any time after that.
+                self._sender.send(Warned(message.request_id, prompt.warnings))
             if self._is_waiting(message.request_id):
                 self._start(message, prompt, self.engine)
         except LlamaError as error:

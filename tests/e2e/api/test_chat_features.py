@@ -146,10 +146,10 @@ def test_a_grammar_that_is_too_much_is_told_by_the_field_it_was_made_of(
     lists: dict[str, Any] = {"type": "array", "maxItems": 2000}
     much = {"type": "object", "properties": {"a": lists | {"items": lists | {"items": {}}}}}
     banned = {"json_schema": {"enum": ["yes"]}, "logit_bias": _ban_all_of('"yes"')}
-    tool = {"type": "function", "function": {"name": "f", "parameters": much}}
-    wrapped = {"type": "json_schema", "json_schema": {"schema": much}}
+    function = {"name": "f", "parameters": much, "strict": True}
+    tool = {"type": "function", "function": function}
+    wrapped = {"type": "json_schema", "json_schema": {"schema": much, "strict": True}}
     cases: list[tuple[str, dict[str, Any]]] = [
-        ("json_schema", {"json_schema": much}),
         ("json_schema", {"response_format": wrapped}),
         ("json_schema", banned),
         ("tools", {"tools": [tool]}),
@@ -159,8 +159,29 @@ def test_a_grammar_that_is_too_much_is_told_by_the_field_it_was_made_of(
         error = _refusal(server, **fields)
         assert error["param"] == param, error
         assert error["message"].startswith(f"{param}: ")
-    error = _refusal(server, "/v1/completions", prompt="a", json_schema=much)
-    assert error["param"] == "json_schema"
+
+
+def test_a_grammar_that_is_too_much_is_made_without_its_counts_where_nothing_is_strict(
+    server: ServerProcess,
+) -> None:
+    lists: dict[str, Any] = {"type": "array", "maxItems": 2000}
+    much = {"type": "object", "properties": {"a": lists | {"items": lists | {"items": {}}}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": much}}
+    for where, fields in (
+        ("json_schema", {"json_schema": much}),
+        (
+            "json_schema",
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": much}}},
+        ),
+        ("tools[0].function.parameters", {"tools": [tool]}),
+    ):
+        body = {"messages": [_ask("hi")], "max_tokens": 1, **fields}
+        [warning] = server.post(_CHAT, body)["warnings"]
+        assert warning.startswith(f"{where} is not enforced: the grammar is too large")
+    answer = server.post(
+        "/v1/completions", {"model": TINY, "prompt": "a", "max_tokens": 1, "json_schema": much}
+    )
+    assert answer["choices"][0]["finish_reason"] == "length"
 
 
 def _ban_all_of(word: str) -> list[list[Any]]:

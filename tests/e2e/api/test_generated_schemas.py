@@ -73,7 +73,7 @@ def _ask_once(
 ) -> tuple[str, str]:
     body: dict[str, Any] = {"model": _MODEL, "logit_bias": _ENDS, **settings}
     if path == _CHAT:
-        wanted = {"name": "made", "schema": schema}
+        wanted = {"name": "made", "schema": schema, "strict": True}
         body["messages"] = [{"role": "user", "content": "Say something."}]
         body["response_format"] = {"type": "json_schema", "json_schema": wanted}
     else:
@@ -123,8 +123,10 @@ def test_what_a_babbling_model_says_validates_or_its_schema_was_refused(tmp_path
     for schema, (outcome, text) in zip(schemas, outcomes, strict=True):
         _assert_kept(schema, outcome, text)
     for index, (outcome, text) in outcomes_of_texts.items():
-        assert (outcome == "refused") == (outcomes[index][0] == "refused"), schemas[index]
-        _assert_kept(schemas[index], outcome, text)
+        # Nothing is strict there: of what a chat refuses the keywords are left out.
+        assert outcome != "refused", schemas[index]
+        if outcomes[index][0] != "refused":
+            _assert_kept(schemas[index], outcome, text)
     # One leaf in 27 is made to be refused, and names and limits are as unlikely as they come.
     assert counts["refused"] <= _COUNT // 4
 

@@ -101,7 +101,6 @@ async def test_every_name_of_the_limit_works(client: Client, field: str) -> None
     ("more", "param"),
     [
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
-        ({"tools": [{"type": "search", "function": {"name": "f"}}]}, "tools[0].type"),
         ({"tool_choice": "maybe"}, "tool_choice"),
         ({"n": 0}, "n"),
         ({"n": 129}, "n"),

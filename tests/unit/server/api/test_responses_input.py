@@ -124,7 +124,6 @@ def test_limits_and_effort_are_passed_on() -> None:
         ({"prompt": {"id": "p"}}, "prompt"),
         ({"background": True}, "background"),
         ({"n": 2}, "n"),
-        ({"tools": [_TOOL, {"type": "web_search"}]}, "tools[1].type"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [_TOOL], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice.name"),
         ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice.name"),

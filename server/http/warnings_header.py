@@ -1,0 +1,46 @@
+"""What of a request is not done, in a header of its answer and in the log."""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+from server.http.app_keys import GENERATION, REQUEST_ID, WARNINGS
+
+logger = logging.getLogger("server.warnings")
+HEADER: Final = "X-Llamabind-Warnings"
+_MAX_LENGTH: Final = 1000
+# Names and values of the client's are in it: a header, and a line of our log, take no others.
+_NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
+
+
+async def send_warnings(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal on_response_prepare: tell the client and the log what the answer leaves out."""
+    if warnings := warnings_of(request):
+        text = header_text(warnings)
+        response.headers[HEADER] = text
+        logger.warning("request %s: %s", request[REQUEST_ID], text)
+
+
+def warnings_of(request: web.Request) -> tuple[str, ...]:
+    """What is known so far; all of it once the first piece of an answer is there."""
+    generation = request.get(GENERATION)
+    return (*request.get(WARNINGS, ()), *(generation.warnings if generation else ()))
+
+
+def header_text(warnings: Sequence[str]) -> str:
+    """The warnings in one line of ASCII; those that have no room are counted."""
+    lines = [_NOT_PRINTABLE.sub("?", warning) for warning in warnings]
+    taken: list[str] = []
+    n_characters = 0
+    for line in lines:
+        n_characters += len(line) + len("; ")
+        if n_characters > _MAX_LENGTH - len("; and 1000000 more"):
+            break
+        taken.append(line)
+    if not taken:
+        taken = [lines[0][: _MAX_LENGTH // 2] + "..."]
+    left = len(lines) - len(taken)
+    return "; ".join([*taken, *([f"and {left} more"] if left else [])])
