@@ -196,7 +196,8 @@ def test_only_strict_makes_the_schema_of_an_answer_strict(
 @pytest.fixture
 async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
     write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
+    # On a busy machine a worker may take longer to start than headers wait for it.
+    return await aiohttp_client(make_app(tmp_path, header_hold_seconds=60))
 
 
 _WEB = {"type": "web_search"}
