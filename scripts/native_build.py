@@ -207,8 +207,9 @@ def describe(definitions: dict[str, str], source: LlamaSource) -> dict[str, obje
 def _project_files(definitions: dict[str, str]) -> dict[str, str]:
     """What vendor/CMakeLists.txt consists of, by content."""
     files = {PROJECT / "CMakeLists.txt", *PROJECT.glob("*.cmake"), *PROJECT.glob("*_*.cpp")}
-    if not is_on(definitions.get("LLAMABIND_BUILD_PEERS", "")):
-        files.discard(PROJECT / "peers.cmake")
+    for option, name in (("LLAMABIND_BUILD_PEERS", "peers.cmake"), ("GGML_CUDA", "cuda.cmake")):
+        if not is_on(definitions.get(option, "")):
+            files.discard(PROJECT / name)
     files |= {CSRC / "cpu_features.h", CSRC / "cpu_features_probe.cpp"}
     return {path.name: _digest(path) for path in sorted(files)}
 

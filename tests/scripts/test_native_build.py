@@ -213,7 +213,7 @@ def test_the_kernel_is_asked_for_amx_only_where_there_is_such_a_thing(
 
 def test_every_file_that_vendors_build_reads_is_part_of_the_key(source: LlamaSource) -> None:
     """A file that is included, compiled or run there, but not in the key, would change nothing."""
-    project = describe({"LLAMABIND_BUILD_PEERS": "ON"}, source)["project"]
+    project = describe({"LLAMABIND_BUILD_PEERS": "ON", "GGML_CUDA": "ON"}, source)["project"]
     assert isinstance(project, dict)
     vendor = native_build.PROJECT
     texts = [path.read_text(encoding="utf-8") for path in vendor.glob("*.cmake")]
@@ -223,6 +223,18 @@ def test_every_file_that_vendors_build_reads_is_part_of_the_key(source: LlamaSou
     ours = {*vendor.iterdir(), *native_build.CSRC.iterdir()}
     assert {path.name for path in ours if path.name in named and path.is_file()} <= set(project)
     assert {"amx.cmake", "amx_probe.cpp", "amx_run.cpp", "cpu_features_probe.cpp"} <= set(project)
+
+
+def test_a_build_depends_on_optional_files_only_where_it_includes_them(source: LlamaSource) -> None:
+    def names(**definitions: str) -> set[str]:
+        project = describe(definitions, source)["project"]
+        assert isinstance(project, dict)
+        return set(project)
+
+    plain = names(GGML_CUDA="OFF", LLAMABIND_BUILD_PEERS="OFF")
+    assert names() == plain
+    assert names(GGML_CUDA="ON") == plain | {"cuda.cmake"}
+    assert names(LLAMABIND_BUILD_PEERS="ON") == plain | {"peers.cmake"}
 
 
 @pytest.mark.parametrize(
