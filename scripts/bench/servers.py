@@ -47,13 +47,19 @@ class ServerSettings:
 
 
 @contextmanager
-def our_server(model: Path, settings: ServerSettings, log: Path) -> Iterator[Endpoint]:
-    """This checkout's server with the model loaded."""
+def our_server(
+    model: Path,
+    settings: ServerSettings,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Endpoint]:
+    """This checkout's server with the model loaded; `environment` is added to this process's."""
     command = [
         *(sys.executable, "-m", "server", "--host", "127.0.0.1", "--port", "0"),
         *("--models-dir", str(model.parent), "--no-bundled-model", "--log-level", "warning"),
     ]
-    with _process(command, log, cwd=ROOT, stdout=subprocess.PIPE) as process:
+    variables = {**os.environ, **(environment or {})}
+    with _process(command, log, cwd=ROOT, env=variables, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode()
         if "http://" not in line:

@@ -77,6 +77,13 @@ def test_groups_name_scenarios_and_each_is_found_once():
     assert names == ["distinct-1", "distinct-4", "distinct-16", "single"]
 
 
+def test_the_gpu_group_has_cells_for_its_long_prompt_in_every_layout():
+    assert "gpu-stall" in GROUPS["gpu"]
+    scenario = SCENARIOS["gpu-stall"]
+    needed = max(len(_text(shot).split()) + shot.max_tokens for shot in scenario.shots(0))
+    assert needed < scenario.settings.n_ctx / scenario.settings.n_parallel
+
+
 def test_the_pressure_scenario_has_cells_for_about_half_of_what_is_needed():
     scenario = SCENARIOS["pressure"]
     needed = sum(len(_text(shot).split()) + shot.max_tokens for shot in scenario.shots(0))
