@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from llamabind import __version__
 from llamabind._capi import ggml, llama, shim
 from llamabind._capi.loader import library_directory
-from llamabind.errors import LibraryError
+from llamabind.context.attention import attention_in_use
+from llamabind.errors import ContextCreateError, LibraryError
 from llamabind.native import backend
 from llamabind.native.backend import Device
 
@@ -16,7 +17,8 @@ from llamabind.native.backend import Device
 class NativeReport:
     """What the native libraries say of themselves, after they were loaded and started.
 
-    `features` holds for each backend what it was built with or has found, such as AVX2.
+    `features` holds for each backend what it was built with or has found, such as AVX2;
+    `attention` is the kernel that contexts on the CPU use.
     """
 
     library_path: str
@@ -27,6 +29,7 @@ class NativeReport:
     backends: tuple[str, ...]
     devices: tuple[Device, ...]
     features: dict[str, dict[str, str]]
+    attention: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,15 @@ def _ask_native() -> NativeReport:
         backends=backend.backends(),
         devices=backend.devices(),
         features=backend.features(),
+        attention=_attention(),
     )
+
+
+def _attention() -> str:
+    try:
+        return attention_in_use()
+    except ContextCreateError as error:
+        return str(error)
 
 
 def _settings() -> dict[str, str]:
@@ -109,6 +120,7 @@ def _native_lines(native: NativeReport) -> list[tuple[str, str]]:
     for name, features in native.features.items():
         found = (k if v == "1" else f"{k}={v}" for k, v in features.items() if v != "0")
         lines.append((f"{name} features", ", ".join(found)))
+    lines.append(("attention", native.attention))
     for device in native.devices:
         lines.append((f"device {device.name}", _device_text(device)))
     return lines

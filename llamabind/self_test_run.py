@@ -199,7 +199,7 @@ def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]
         # them take a hundred times as long as one.
         params.n_threads = params.n_threads_batch = 1
         if is_cpu and not llama.llama_supports_gpu_offload():
-            shim.lb_use_attention(ctypes.byref(params))
+            shim.lb_use_attention(ctypes.byref(params), None)
         context = llama.llama_init_from_model(model_handle, params)
         if not context:
             raise NoAnswerError("no context can be made, which is mostly a lack of memory")

@@ -1,8 +1,8 @@
 """What our attention on CPUs saves against ggml's: `python scripts/measure_attention.py`.
 
-On a bare context of the random 135M shape (`--model FILE` is another), both in turns: steps of
-streams that share a prefix of 1,250 tokens, of streams with cells of their own, and of prompts.
-Medians in milliseconds; nothing else should run.
+On a bare context of the random 135M shape (`--model FILE` is another), ggml's and each kernel of
+this CPU in turns: steps of streams that share a prefix of 1,250 tokens, of streams with cells of
+their own, and of prompts. Medians in milliseconds; nothing else should run.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from make_random_model import random_model
 from measure_layouts import N_STREAMS, REPEATS, Bench, Chunk, open_bench
 
 from llamabind import Model
-from llamabind.context.creation import ATTENTION_VARIABLE
+from llamabind.context.attention import ATTENTION_VARIABLE, attention_variants
 
 N_SHARED = 1250
 N_OWN = 400
@@ -64,20 +64,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    variants = tuple(reversed(attention_variants()))
     found: dict[str, dict[str, list[float]]] = {}
     with Model(arguments.model or random_model("135m")) as model:
         for _ in range(arguments.rounds):
-            for attention in ("ggml", "ours"):
+            for attention in variants:
                 os.environ[ATTENTION_VARIABLE] = attention
                 for fill in (shared_steps, distinct_steps):
                     with open_bench(model, arguments.threads, kv_unified=True) as bench:
                         for name, chunks in fill(bench).items():
                             times = found.setdefault(name, {}).setdefault(attention, [])
                             times.append(_median(bench, chunks))
-    print("| step | ggml | ours |\n| --- | --- | --- |")
+    print(f"| step | {' | '.join(variants)} |\n| --- |{' --- |' * len(variants)}")
     for name, times in found.items():
-        theirs, ours = (statistics.median(times[which]) for which in ("ggml", "ours"))
-        print(f"| {name} | {theirs:.0f} | {ours:.0f} |")
+        medians = (f"{statistics.median(times[which]):.0f}" for which in variants)
+        print(f"| {name} | {' | '.join(medians)} |")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,17 @@
 """Makes a native context from ContextParams, after the checks that native code aborts on."""
 
-import ctypes
 import logging
-import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from llamabind._capi import enums, llama, shim, types
+from llamabind._capi import enums, llama, types
+from llamabind.context.attention import take_attention
 from llamabind.context.params import ContextParams
 from llamabind.errors import ContextCreateError
 from llamabind.native.log import native_log
 
 if TYPE_CHECKING:
     from llamabind.native.model import Model
-
-ATTENTION_VARIABLE: Final = "LLAMABIND_ATTENTION"
-"""Set to "ggml" it leaves the attention to ggml, to compare."""
 
 _FLASH_ATTN: Final = {
     "auto": enums.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_AUTO,
@@ -50,8 +46,7 @@ def create_context(model: "Model", params: ContextParams) -> tuple[types.Context
     _check(model, params)
     position = native_log.position()
     c_params = c_context_params(params)
-    if _has_own_attention():
-        shim.lb_use_attention(ctypes.byref(c_params))
+    take_attention(c_params)
     handle = llama.llama_init_from_model(model.ptr, c_params)
     if not handle:
         text = "\n".join(native_log.lines_since(position)[-5:])
@@ -82,17 +77,6 @@ def c_context_params(params: ContextParams) -> types.llama_context_params:
         _member("ROPE_SCALING", params.rope.rope_scaling)
     ]
     return c_params
-
-
-def _has_own_attention() -> bool:
-    """Whether contexts take our attention (csrc/attention.cpp) where it knows how.
-
-    Not where a GPU may compute: an evaluation callback makes the host wait for every part of a
-    graph.
-    """
-    if os.environ.get(ATTENTION_VARIABLE, "") == "ggml":
-        return False
-    return not llama.llama_supports_gpu_offload()
 
 
 def _check(model: "Model", params: ContextParams) -> None:

@@ -177,9 +177,13 @@ LB_API int32_t lb_top_logprobs(const float * const * logits, int32_t n, int32_t 
 
 // ---- attention ------------------------------------------------------------------------------------------------
 
-// Have a context that computes on the CPU compute the attention faster than ggml does, and a little more exactly; takes
-// cb_eval. False where that is not possible: without AVX2, and in builds for any CPU.
-LB_API bool lb_use_attention(struct llama_context_params * cparams);
+// Have a context compute its attention on the CPU with our own kernel, which is faster than ggml's and a little more
+// exact; takes cb_eval. `name` is "avx512", "avx2" (both give the same bits) or "ggml", which changes nothing; NULL is
+// the best that this CPU has. False if the library or the CPU does not have the named one.
+LB_API bool lb_use_attention(struct llama_context_params * cparams, const char * name);
+
+// The name that NULL stands for on this CPU.
+LB_API const char * lb_attention_name(void);
 
 // ---- memory ---------------------------------------------------------------------------------------------------
 

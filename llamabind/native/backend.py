@@ -57,6 +57,16 @@ def devices() -> tuple[Device, ...]:
     return tuple(_describe(_device_handle(index)) for index in range(count))
 
 
+def has_gpu() -> bool:
+    """Whether a GPU is there, on this machine or behind RPC.
+
+    llama_supports_gpu_offload is true without one, too, in a build that only has the RPC backend.
+    """
+    init()
+    handles = (_device_handle(index) for index in range(ggml.ggml_backend_dev_count()))
+    return any(_kind(handle) in ("gpu", "igpu") for handle in handles)
+
+
 def device_handle(name: str) -> types.DeviceHandle | None:
     """Return the native device of that name, or None."""
     init()
@@ -110,11 +120,15 @@ def _describe(device: types.DeviceHandle) -> Device:
     return Device(
         name=_text(ggml.ggml_backend_dev_name(device)),
         description=_text(ggml.ggml_backend_dev_description(device)).strip(),
-        kind=_DEVICE_KINDS.get(int(ggml.ggml_backend_dev_type(device)), "unknown"),
+        kind=_kind(device),
         backend=_text(ggml.ggml_backend_reg_name(backend)) if backend else "",
         memory_total=total.value,
         memory_free=free.value,
     )
+
+
+def _kind(device: types.DeviceHandle) -> str:
+    return _DEVICE_KINDS.get(int(ggml.ggml_backend_dev_type(device)), "unknown")
 
 
 def _device_handle(index: int) -> types.DeviceHandle:

@@ -24,6 +24,7 @@ NATIVE = NativeReport(
     backends=("CUDA", "CPU"),
     devices=(Device("CUDA0", "NVIDIA H100", "gpu", "CUDA", 80 * 2**30, 79 * 2**30),),
     features={"CPU": {"AVX2": "1", "SVE_CNT": "16", "AVX512": "0"}},
+    attention="avx2",
 )
 
 
@@ -50,6 +51,7 @@ def test_the_text_names_library_backends_devices_and_features() -> None:
     assert values["libraries"] == "/site/llamabind/lib"
     assert values["backends"] == "CUDA, CPU"
     assert values["CPU features"] == "AVX2, SVE_CNT=16"
+    assert values["attention"] == "avx2"
     assert values["device CUDA0"] == "NVIDIA H100 (gpu, 79.0 of 80.0 GiB free)"
 
 

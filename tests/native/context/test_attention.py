@@ -1,6 +1,5 @@
 """Our attention on CPUs (csrc/attention.cpp) against ggml's, through whole contexts."""
 
-import ctypes
 import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,25 +10,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llamabind._capi import llama, shim
+from llamabind.context.attention import ATTENTION_VARIABLE, attention_in_use, attention_variants
 from llamabind.context.batch import Batch
 from llamabind.context.context import Context
-from llamabind.context.creation import ATTENTION_VARIABLE
 from llamabind.context.params import ContextParams
+from llamabind.errors import ContextCreateError
 from llamabind.native.model import Model
 from tests.support.random_architectures import write_random_architecture
 from tests.support.random_gguf import LlamaShape, write_random_llama
 
-
-def _is_there() -> bool:
-    params = llama.llama_context_default_params()
-    return shim.lb_use_attention(ctypes.byref(params))
-
-
 pytestmark = [
     pytest.mark.native,
     pytest.mark.skipif(
-        not _is_there() or llama.llama_supports_gpu_offload(), reason="needs AVX2 and no GPU"
+        attention_in_use() == "ggml", reason="no kernel of ours for this CPU, or a GPU"
     ),
 ]
 
@@ -111,6 +104,38 @@ def test_it_says_what_ggml_says(model: Model, run: Callable[..., Logits], kv_uni
     _assert_close(ours, theirs)
     # ggml sums values up in half precision where there are few tokens: equal bits would be its own.
     assert not np.array_equal(ours[3], theirs[3])
+
+
+@pytest.mark.parametrize("kv_unified", [True, False], ids=["unified", "split"])
+def test_all_kernels_of_this_cpu_give_the_same_bits(
+    model: Model, run: Callable[..., Logits], kv_unified: bool
+) -> None:
+    """One with shorter vectors answers as the best does: no answer depends on the kind of CPU."""
+    *kernels, _ = attention_variants()
+    # A single kernel is compared with itself: it must not depend on which thread takes what.
+    runs = [
+        run(model, name, _STEPS, kv_unified=kv_unified, n_ctx=1024 if kv_unified else 2048)
+        for name in (kernels if len(kernels) > 1 else kernels * 2)
+    ]
+    for others in runs[1:]:
+        for mine, other in zip(runs[0], others, strict=True):
+            np.testing.assert_array_equal(mine.view(np.uint32), other.view(np.uint32))
+
+
+def test_the_best_kernel_is_used_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    has_avx512 = all(f" avx512{part} " in flags for part in ("f", "bw", "dq", "vl"))
+    monkeypatch.setenv(ATTENTION_VARIABLE, "")
+    assert attention_in_use() == ("avx512" if has_avx512 else "avx2")
+    for name in attention_variants():
+        monkeypatch.setenv(ATTENTION_VARIABLE, name)
+        assert attention_in_use() == name
+
+
+def test_an_unknown_name_is_refused(random_llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ATTENTION_VARIABLE, "neon")
+    with pytest.raises(ContextCreateError, match=r"'neon'.*has only: .*avx2, ggml"):
+        Context(random_llama, ContextParams(n_ctx=256))
 
 
 def test_any_number_of_threads_shares_the_work(model: Model, run: Callable[..., Logits]) -> None:

@@ -1,0 +1,46 @@
+"""Which attention the contexts on a CPU use: our kernel (csrc/attention.cpp) or ggml's."""
+
+import ctypes
+import os
+from typing import Final
+
+from llamabind._capi import llama, shim, types
+from llamabind.errors import ContextCreateError
+from llamabind.native import backend
+
+ATTENTION_VARIABLE: Final = "LLAMABIND_ATTENTION"
+"""Names the attention to use, such as "ggml", to compare; empty or unset: the best of this CPU."""
+
+_NAMES: Final = ("avx512", "avx2", "ggml")
+
+
+def attention_variants() -> tuple[str, ...]:
+    """Return what this library and this CPU have, the fastest first; the last one is "ggml"."""
+    params = llama.llama_context_default_params()
+    return tuple(
+        name for name in _NAMES if shim.lb_use_attention(ctypes.byref(params), name.encode())
+    )
+
+
+def attention_in_use() -> str:
+    """Return the name of the attention that new contexts get on the CPU.
+
+    ContextCreateError if the environment names one that is not there.
+    """
+    wanted = os.environ.get(ATTENTION_VARIABLE, "")
+    variants = attention_variants()
+    if wanted and wanted not in variants:
+        raise ContextCreateError(
+            f"{ATTENTION_VARIABLE} is {wanted!r}, but this library on this CPU has only: "
+            f"{', '.join(variants)}. unset it, or set it to one of these",
+            "invalid_parameter",
+        )
+    # An evaluation callback would make the host wait for every part of a graph that a GPU computes.
+    if backend.has_gpu():
+        return "ggml"
+    return wanted or shim.lb_attention_name().decode()
+
+
+def take_attention(c_params: types.llama_context_params) -> None:
+    """Have a context of these parameters use the attention in use."""
+    shim.lb_use_attention(ctypes.byref(c_params), attention_in_use().encode())

@@ -1,0 +1,48 @@
+// What attention.cpp, which is compiled for every CPU, shares with the kernels, which are compiled for some.
+//
+// A kernel's object must define no function that the linker could choose for other code (a weak symbol, such as an
+// instance of a standard template): on a CPU without the kernel's instructions that code would end in SIGILL.
+// Hence nothing here or in attention_kernel.h uses the C++ library, and check_kernel_symbols.cmake looks.
+
+#pragma once
+
+#include "ggml.h"
+
+#include <stdint.h>
+
+namespace lb {
+
+constexpr int ATTENTION_TILE     = 64;   // cells that are read together
+constexpr int ATTENTION_MAX_ROWS = 64;   // query vectors that read them together
+constexpr int ATTENTION_MAX_HEAD = 256;  // floats in a query vector
+
+// One thread's scratch memory: query vectors, scores, sums of values, and a tile of keys (transposed) and of values.
+struct alignas(64) attention_workspace {
+    float queries[ATTENTION_MAX_ROWS][ATTENTION_MAX_HEAD];
+    float sums[ATTENTION_MAX_ROWS][ATTENTION_MAX_HEAD];
+    float scores[ATTENTION_MAX_ROWS][ATTENTION_TILE];
+    float keys[ATTENTION_MAX_HEAD * ATTENTION_TILE];
+    float values[ATTENTION_TILE * ATTENTION_MAX_HEAD];
+    float mask[ATTENTION_MAX_ROWS][ATTENTION_TILE];
+    float highest[ATTENTION_MAX_ROWS];
+    float total[ATTENTION_MAX_ROWS];
+};
+
+// A block: the tokens [first, first + n_tokens) of one sequence, or of several that share a KV cache, and the query
+// heads of one key head. n_tokens times the query heads of a key head is at most ATTENTION_MAX_ROWS.
+struct attention_block {
+    ggml_tensor * op;
+    float         scale;
+    int64_t       stream;
+    int64_t       key_head;
+    int64_t       first;
+    int           n_tokens;
+};
+
+// Computes one block into its part of the operation's result. All kernels give the same bits.
+using attention_kernel = void (*)(const attention_block & block, attention_workspace & w);
+
+void attention_avx2(const attention_block & block, attention_workspace & w);
+void attention_avx512(const attention_block & block, attention_workspace & w);
+
+}  // namespace lb

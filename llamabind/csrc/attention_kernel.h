@@ -1,0 +1,371 @@
+// The attention of one block in vector instructions; included once by each file that compiles it for some kind of CPU,
+// which defines LB_ATTENTION_KERNEL, the name of the function.
+//
+// The kernels must give the same bits: products are summed up by fused multiply-adds in the order of the cells, which
+// does not depend on the width of a vector, every other sum has 8 lanes, and the files are compiled with
+// -ffp-contract=off, since a compiler may fuse in one kernel what it does not fuse in the other.
+// No function of the C++ library here: attention.h says why.
+
+#include "attention.h"
+
+#include <immintrin.h>
+#include <math.h>
+
+namespace {
+
+constexpr int TILE     = lb::ATTENTION_TILE;
+constexpr int MAX_ROWS = lb::ATTENTION_MAX_ROWS;
+
+// ---- vectors of 8 floats --------------------------------------------------------------------------------------
+
+__m256 load_half(const ggml_fp16_t * from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+}
+
+// e^x for x <= 0 with a relative error of about 1e-7; 0 below -87, NaN for NaN.
+__m256 exp_of(__m256 x) {
+    const __m256 low     = _mm256_set1_ps(-87.0F);
+    const __m256 is_zero = _mm256_cmp_ps(x, low, _CMP_LT_OQ);
+    x                    = _mm256_max_ps(low, x);  // gives the second operand if one is NaN
+    const __m256 n       = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504F)),
+                                           _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    // ln 2 in two parts, so that r is exact.
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375F), x);
+    r        = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4F), r);
+    __m256 p = _mm256_set1_ps(1.0F / 720);
+    p        = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F / 120));
+    p        = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F / 24));
+    p        = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F / 6));
+    p        = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5F));
+    p        = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F));
+    p        = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F));
+    const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    return _mm256_andnot_ps(is_zero, _mm256_mul_ps(p, _mm256_castsi256_ps(power)));
+}
+
+float max_of(__m256 v) {
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    m        = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+float sum_of(__m256 v) {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s        = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+void transpose(__m256 v[8]) {
+    __m256 a[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i]     = _mm256_unpacklo_ps(v[i], v[i + 1]);
+        a[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+    }
+    __m256 b[8];
+    for (int i = 0; i < 8; i += 4) {
+        b[i]     = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
+        b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xEE);
+        b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+        b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xEE);
+    }
+    for (int i = 0; i < 4; i++) {
+        v[i]     = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        v[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
+}
+
+// ---- products -------------------------------------------------------------------------------------------------
+
+#if defined(__AVX512F__)
+
+using wide = __m512;
+constexpr int WIDTH     = 16;
+constexpr int MOST_ROWS = 8;  // of a product at once: 16 of the 32 registers hold sums
+
+wide load(const float * from) { return _mm512_loadu_ps(from); }
+void store(float * to, wide v) { _mm512_storeu_ps(to, v); }
+wide zero() { return _mm512_setzero_ps(); }
+wide spread(const float * from) { return _mm512_set1_ps(*from); }
+wide multiply_add(wide a, wide b, wide c) { return _mm512_fmadd_ps(a, b, c); }
+
+#else
+
+using wide = __m256;
+constexpr int WIDTH     = 8;
+constexpr int MOST_ROWS = 4;  // of a product at once: 8 of the 16 registers hold sums
+
+wide load(const float * from) { return _mm256_loadu_ps(from); }
+void store(float * to, wide v) { _mm256_storeu_ps(to, v); }
+wide zero() { return _mm256_setzero_ps(); }
+wide spread(const float * from) { return _mm256_broadcast_ss(from); }
+wide multiply_add(wide a, wide b, wide c) { return _mm256_fmadd_ps(a, b, c); }
+
+#endif
+
+// The loops over rows and columns are unrolled by name: else GCC 12 keeps the sums in memory, at half the speed.
+// Columns [j, j + C * WIDTH) of c[r] (+)= sum over k of a[r][k] * b[k * n + ...], for R rows.
+template <int R, int C>
+void multiply_columns(const float * const * a, const float * b, int n_k, int n, float * const * c, bool adds, int j) {
+    wide sums[R][C];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+        for (int i = 0; i < C; i++) {
+            sums[r][i] = adds ? load(c[r] + j + i * WIDTH) : zero();
+        }
+    }
+    for (int k = 0; k < n_k; k++) {
+        wide factors[C];
+#pragma GCC unroll 8
+        for (int i = 0; i < C; i++) {
+            factors[i] = load(b + k * n + j + i * WIDTH);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            const wide factor = spread(a[r] + k);
+#pragma GCC unroll 8
+            for (int i = 0; i < C; i++) {
+                sums[r][i] = multiply_add(factor, factors[i], sums[r][i]);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+        for (int i = 0; i < C; i++) {
+            store(c[r] + j + i * WIDTH, sums[r][i]);
+        }
+    }
+}
+
+// All n columns, a multiple of 16. Few rows take more columns at once: an addition waits for the one before it, and only
+// other sums can be computed meanwhile.
+template <int R>
+void multiply(const float * const * a, const float * b, int n_k, int n, float * const * c, bool adds) {
+    constexpr int MOST = R <= 2 ? 4 : 2;
+    int           j    = 0;
+    for (; j + MOST * WIDTH <= n; j += MOST * WIDTH) {
+        multiply_columns<R, MOST>(a, b, n_k, n, c, adds, j);
+    }
+    for (; j + 2 * WIDTH <= n; j += 2 * WIDTH) {
+        multiply_columns<R, 2>(a, b, n_k, n, c, adds, j);
+    }
+    if (j < n) {
+        multiply_columns<R, 1>(a, b, n_k, n, c, adds, j);
+    }
+}
+
+void multiply_rows(const float * const * a, const float * b, int n_k, int n, float * const * c, int n_rows, bool adds) {
+    int r = 0;
+    for (; r + MOST_ROWS <= n_rows; r += MOST_ROWS) {
+        multiply<MOST_ROWS>(a + r, b, n_k, n, c + r, adds);
+    }
+    if (MOST_ROWS > 4 && r + 4 <= n_rows) {
+        multiply<4>(a + r, b, n_k, n, c + r, adds);
+        r += 4;
+    }
+    switch (n_rows - r) {
+        case 3: multiply<3>(a + r, b, n_k, n, c + r, adds); break;
+        case 2: multiply<2>(a + r, b, n_k, n, c + r, adds); break;
+        case 1: multiply<1>(a + r, b, n_k, n, c + r, adds); break;
+        default: break;
+    }
+}
+
+// ---- a block -----------------------------------------------------------------------------------------------------
+
+template <typename T> const T * at(const ggml_tensor * t, int64_t i1, int64_t i2, int64_t i3) {
+    return reinterpret_cast<const T *>(static_cast<const char *>(t->data) + i1 * t->nb[1] + i2 * t->nb[2] +
+                                       i3 * t->nb[3]);
+}
+
+class computation {
+  public:
+    computation(const lb::attention_block & block, lb::attention_workspace & w) :
+        op(block.op), q(op->src[0]), k(op->src[1]), v(op->src[2]), mask(op->src[3]), w(w), scale(block.scale),
+        stream(block.stream), key_head(block.key_head), first(block.first), n_tokens(block.n_tokens),
+        n_group(static_cast<int>(q->ne[2] / k->ne[2])), n_head(static_cast<int>(q->ne[0])) {}
+
+    void run() {
+        load_queries();
+        for (int64_t cell = 0; cell < k->ne[1]; cell += TILE) {
+            if (see(cell)) {
+                load_cells(cell);
+                attend();
+            }
+        }
+        store_result();
+    }
+
+  private:
+    ggml_tensor *             op;
+    const ggml_tensor *       q;
+    const ggml_tensor *       k;
+    const ggml_tensor *       v;
+    const ggml_tensor *       mask;
+    lb::attention_workspace & w;
+    float                     scale;
+    int64_t                   stream;
+    int64_t                   key_head;
+    int64_t                   first;
+    int                       n_tokens;
+    int                       n_group;  // query heads of a key head
+    int                       n_head;   // floats in a head
+    // The tokens that see at least one cell of the tile.
+    int  n_seeing = 0;
+    int  seeing[MAX_ROWS];
+    bool are_finite = true;  // all values of the tile
+
+    void load_queries() {
+        const __m256 scale8 = _mm256_set1_ps(scale);
+        for (int row = 0; row < n_tokens * n_group; row++) {
+            const float * from = at<float>(q, first + row / n_group, key_head * n_group + row % n_group, stream);
+            for (int i = 0; i < n_head; i += 8) {
+                _mm256_storeu_ps(w.queries[row] + i, _mm256_mul_ps(scale8, _mm256_loadu_ps(from + i)));
+            }
+            for (int i = 0; i < n_head; i += 8) {
+                _mm256_storeu_ps(w.sums[row] + i, _mm256_setzero_ps());
+            }
+            w.highest[row] = -INFINITY;
+            w.total[row]   = 0;
+        }
+    }
+
+    // Finds the tokens that see any of the tile at `cell`, and loads their masks.
+    bool see(int64_t cell) {
+        n_seeing = 0;
+        const __m256i hidden = _mm256_set1_epi16(static_cast<int16_t>(0xFC00));  // -infinity
+        for (int token = 0; token < n_tokens; token++) {
+            const ggml_fp16_t * row = at<ggml_fp16_t>(mask, first + token, 0, stream % mask->ne[3]) + cell;
+            __m256i             all = _mm256_set1_epi16(-1);
+            for (int i = 0; i < TILE; i += 16) {
+                const __m256i part = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(row + i));
+                all                = _mm256_and_si256(all, _mm256_cmpeq_epi16(part, hidden));
+            }
+            if (_mm256_movemask_epi8(all) != -1) {
+                for (int i = 0; i < TILE; i += 8) {
+                    _mm256_storeu_ps(w.mask[n_seeing] + i, load_half(row + i));
+                }
+                seeing[n_seeing++] = token;
+            }
+        }
+        return n_seeing > 0;
+    }
+
+    void load_cells(int64_t cell) {
+        for (int c = 0; c < TILE; c += 8) {
+            const ggml_fp16_t * rows[8];
+            for (int i = 0; i < 8; i++) {
+                rows[i] = at<ggml_fp16_t>(k, cell + c + i, key_head, stream);
+            }
+            for (int d = 0; d < n_head; d += 8) {
+                __m256 part[8];
+                for (int i = 0; i < 8; i++) {
+                    part[i] = load_half(rows[i] + d);
+                }
+                transpose(part);
+                for (int i = 0; i < 8; i++) {
+                    _mm256_storeu_ps(w.keys + (d + i) * TILE + c, part[i]);
+                }
+            }
+        }
+        __m256 zero = _mm256_setzero_ps();
+        for (int c = 0; c < TILE; c++) {
+            const ggml_fp16_t * row = at<ggml_fp16_t>(v, cell + c, key_head, stream);
+            for (int d = 0; d < n_head; d += 8) {
+                const __m256 part = load_half(row + d);
+                _mm256_storeu_ps(w.values + c * n_head + d, part);
+                zero = _mm256_fmadd_ps(part, _mm256_setzero_ps(), zero);
+            }
+        }
+        // Infinity and NaN times 0 are NaN, which is equal to nothing.
+        are_finite = _mm256_movemask_ps(_mm256_cmp_ps(zero, zero, _CMP_EQ_OQ)) == 0xFF;
+    }
+
+    void attend() {
+        const float * queries[MAX_ROWS];
+        const float * weights[MAX_ROWS];
+        float *       scores[MAX_ROWS];
+        float *       sums[MAX_ROWS];
+        const int     n_rows = n_seeing * n_group;
+        for (int i = 0; i < n_rows; i++) {
+            const int row = seeing[i / n_group] * n_group + i % n_group;
+            queries[i]    = w.queries[row];
+            weights[i] = scores[i] = w.scores[i];
+            sums[i]                = w.sums[row];
+        }
+        multiply_rows(queries, w.keys, n_head, TILE, scores, n_rows, false);
+        for (int i = 0; i < n_rows; i++) {
+            weigh(scores[i], w.mask[i / n_group], seeing[i / n_group] * n_group + i % n_group);
+        }
+        if (are_finite) {
+            multiply_rows(weights, w.values, TILE, n_head, sums, n_rows, true);
+        } else {
+            add_seen_values(weights, sums, n_rows);
+        }
+    }
+
+    // The same sums, in the same order, without the hidden cells: 0 times infinity is NaN, so sequences that share a
+    // cache would get each other's infinities.
+    void add_seen_values(const float * const * weights, float * const * sums, int n_rows) {
+        for (int row = 0; row < n_rows; row++) {
+            for (int c = 0; c < TILE; c++) {
+                for (int d = 0; d < n_head && weights[row][c] != 0; d++) {
+                    sums[row][d] = fmaf(weights[row][c], w.values[c * n_head + d], sums[row][d]);
+                }
+            }
+        }
+    }
+
+    // Turns scores into weights relative to the row's highest score; earlier sums are scaled when that one grows.
+    void weigh(float * scores, const float * mask_row, int row) {
+        __m256 best = _mm256_set1_ps(-INFINITY);
+        for (int i = 0; i < TILE; i += 8) {
+            const __m256 hiding = _mm256_loadu_ps(mask_row + i);
+            const __m256 none   = _mm256_set1_ps(-INFINITY);
+            // A hidden cell's score does not matter, not even if it is NaN.
+            const __m256 score = _mm256_blendv_ps(_mm256_add_ps(_mm256_loadu_ps(scores + i), hiding), none,
+                                                  _mm256_cmp_ps(hiding, none, _CMP_EQ_OQ));
+            _mm256_storeu_ps(scores + i, score);
+            best = _mm256_max_ps(best, score);
+        }
+        const float new_best = max_of(best);
+        const float highest  = w.highest[row] < new_best ? new_best : w.highest[row];
+        if (highest > w.highest[row] && w.total[row] > 0) {
+            const float  factor  = expf(w.highest[row] - highest);
+            const __m256 factors = _mm256_set1_ps(factor);
+            for (int i = 0; i < n_head; i += 8) {
+                _mm256_storeu_ps(w.sums[row] + i, _mm256_mul_ps(factors, _mm256_loadu_ps(w.sums[row] + i)));
+            }
+            w.total[row] *= factor;
+        }
+        w.highest[row]        = highest;
+        __m256       total    = _mm256_setzero_ps();
+        const __m256 highest8 = _mm256_set1_ps(highest);
+        for (int i = 0; i < TILE; i += 8) {
+            const __m256 weight = exp_of(_mm256_sub_ps(_mm256_loadu_ps(scores + i), highest8));
+            _mm256_storeu_ps(scores + i, weight);
+            total = _mm256_add_ps(total, weight);
+        }
+        w.total[row] += sum_of(total);
+    }
+
+    void store_result() {
+        for (int row = 0; row < n_tokens * n_group; row++) {
+            const int64_t head   = key_head * n_group + row % n_group;
+            const int64_t token  = first + row / n_group;
+            const float   factor = w.total[row] > 0 ? 1 / w.total[row] : 0;
+            // Heads are the second dimension of the result, and tokens the third.
+            float * to = const_cast<float *>(at<float>(op, head, token, stream));
+            for (int i = 0; i < n_head; i += 8) {
+                _mm256_storeu_ps(to + i, _mm256_mul_ps(_mm256_set1_ps(factor), _mm256_loadu_ps(w.sums[row] + i)));
+            }
+        }
+    }
+};
+
+}  // namespace
+
+void lb::LB_ATTENTION_KERNEL(const attention_block & block, attention_workspace & w) {
+    computation(block, w).run();
+}
