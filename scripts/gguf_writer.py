@@ -14,8 +14,22 @@ _SCALAR_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 1
 Q8_0_BLOCK = np.dtype([("scale", "<f2"), ("quants", "i1", (32,))])
 """block_q8_0 of ggml-common.h; an array of it has 1/32 of the columns."""
 
+Q4_0_BLOCK = np.dtype([("scale", "<f2"), ("quants", "u1", (16,))])
+"""block_q4_0: 1/32 of the columns."""
+
+Q4_K_BLOCK = np.dtype(
+    [("scale", "<f2"), ("minimum", "<f2"), ("scales", "u1", (12,)), ("quants", "u1", (128,))]
+)
+"""block_q4_K: 1/256 of the columns."""
+
 # ggml_type, and how many weights an element holds.
-_GGML_TYPES = {np.dtype(np.float32): (0, 1), np.dtype(np.float16): (1, 1), Q8_0_BLOCK: (8, 32)}
+_GGML_TYPES = {
+    np.dtype(np.float32): (0, 1),
+    np.dtype(np.float16): (1, 1),
+    Q8_0_BLOCK: (8, 32),
+    Q4_0_BLOCK: (2, 32),
+    Q4_K_BLOCK: (12, 256),
+}
 
 Value = bool | int | float | str
 

@@ -78,7 +78,9 @@ def assert_same(model: Model, prompt: list[int], got: list[int], expected: list[
     assert len(got) == len(expected)
 
 
-def assert_right(model: Model, prompt: list[int], outputs: list[RequestOutput]) -> None:
+def assert_right(
+    model: Model, prompt: list[int], outputs: list[RequestOutput], rounding: float = ROUNDING
+) -> None:
     """Each token's log-probabilities are a softmax over the raw logits of an unshared run."""
     got = tokens_of(outputs)
     logprobs = [logprob for output in outputs for logprob in output.logprobs]
@@ -87,10 +89,29 @@ def assert_right(model: Model, prompt: list[int], outputs: list[RequestOutput]) 
     for position, (logprob, row) in enumerate(zip(logprobs, expected, strict=False)):
         best = np.sort(row)[::-1][: len(logprob.top)]
         told = [logprob.logprob, *(value for _, value in logprob.top)]
-        assert told == pytest.approx([row[logprob.token], *best], abs=ROUNDING), position
+        assert told == pytest.approx([row[logprob.token], *best], abs=rounding), position
         # Near-ties may stand in another order: each has its own value all the same.
         of_each = [row[token] for token, _ in logprob.top]
-        assert told[1:] == pytest.approx(of_each, abs=ROUNDING), position
+        assert told[1:] == pytest.approx(of_each, abs=rounding), position
+
+
+class Reference:
+    """What a model says alone, in a context of its own."""
+
+    def __init__(
+        self, model: Model, rounding: float = ROUNDING, near_tie: float = NEAR_TIE
+    ) -> None:
+        self._model = model
+        self._rounding, self._near_tie = rounding, near_tie
+
+    def check(self, prompt: list[int], outputs: list[RequestOutput]) -> None:
+        """Every token is the most likely one, or as good as, and has its own log-probability."""
+        assert_right(self._model, prompt, outputs, self._rounding)
+        got = tokens_of(outputs)
+        expected = raw_logprobs(self._model, [*prompt, *got])[len(prompt) - 1 :]
+        expected[:, list(self._model.tokenizer.eog_tokens)] = -np.inf
+        for position, (token, row) in enumerate(zip(got, expected, strict=False)):
+            assert row.max() - row[token] < self._near_tie, f"another token at {position}"
 
 
 def raw_logprobs(model: Model, tokens: list[int]) -> np.ndarray:

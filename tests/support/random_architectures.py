@@ -8,21 +8,53 @@ from pathlib import Path
 import numpy as np
 from gguf_writer import Value, encode_entries, encode_string, tokenizer_entries, write_gguf
 
-N_EMBD, N_FF, N_LAYER, N_HEAD, N_HEAD_KV = 64, 128, 4, 4, 2
-HEAD_SIZE = N_EMBD // N_HEAD
-N_KV = HEAD_SIZE * N_HEAD_KV
+from tests.support.weight_types import in_type
+
+N_LAYER, N_HEAD, N_HEAD_KV = 4, 4, 2
 N_EXPERT, N_EXPERT_USED = 4, 2
 WINDOW = 16
-D_INNER, D_STATE, D_CONV, DT_RANK = 2 * N_EMBD, 16, 4, 4
+D_STATE, D_CONV, DT_RANK = 16, 4, 4
 DELTA_HEADS, DELTA_KEY_HEADS = 4, 2
 
 Tensors = dict[str, np.ndarray]
 
 
-class Weights:
-    """Makes random tensors; equal seeds make equal ones."""
+class Sizes:
+    """The widths of a model of 64 or of 256: quantised rows are whole blocks of 32 or of 256."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, n_embd: int) -> None:
+        self.n_embd = n_embd
+
+    @property
+    def n_ff(self) -> int:
+        return 2 * self.n_embd
+
+    @property
+    def head(self) -> int:
+        return self.n_embd // N_HEAD
+
+    @property
+    def n_kv(self) -> int:
+        return self.head * N_HEAD_KV
+
+    @property
+    def d_inner(self) -> int:
+        return 2 * self.n_embd
+
+    @property
+    def delta_state(self) -> int:
+        return self.n_embd // DELTA_HEADS
+
+    @property
+    def rope_sections(self) -> list[int]:
+        return [share * self.head // 16 for share in (2, 3, 3, 0)]
+
+
+class Weights(Sizes):
+    """Makes random tensors of these widths; equal seeds make equal ones."""
+
+    def __init__(self, n_embd: int, seed: int) -> None:
+        super().__init__(n_embd)
         self._random = np.random.default_rng(seed)
 
     def matrix(self, *shape: int, dtype: type = np.float16) -> np.ndarray:
@@ -32,32 +64,33 @@ class Weights:
     def vector(self, n: int) -> np.ndarray:
         return (self._random.standard_normal(n) * 0.1).astype(np.float32)
 
-    def norm(self, n: int = N_EMBD) -> np.ndarray:
-        return 1 + self.vector(n)
+    def norm(self, n: int = 0) -> np.ndarray:
+        """As wide as the model by default."""
+        return 1 + self.vector(n or self.n_embd)
 
 
 def _attention(weights: Weights) -> Tensors:
     return {
-        "attn_q.weight": weights.matrix(N_EMBD, N_EMBD),
-        "attn_k.weight": weights.matrix(N_KV, N_EMBD),
-        "attn_v.weight": weights.matrix(N_KV, N_EMBD),
-        "attn_output.weight": weights.matrix(N_EMBD, N_EMBD),
+        "attn_q.weight": weights.matrix(weights.n_embd, weights.n_embd),
+        "attn_k.weight": weights.matrix(weights.n_kv, weights.n_embd),
+        "attn_v.weight": weights.matrix(weights.n_kv, weights.n_embd),
+        "attn_output.weight": weights.matrix(weights.n_embd, weights.n_embd),
     }
 
 
 def _head_norms(weights: Weights) -> Tensors:
     return {
-        "attn_q_norm.weight": weights.norm(HEAD_SIZE),
-        "attn_k_norm.weight": weights.norm(HEAD_SIZE),
+        "attn_q_norm.weight": weights.norm(weights.head),
+        "attn_k_norm.weight": weights.norm(weights.head),
     }
 
 
 def _feed_forward(weights: Weights) -> Tensors:
     return {
         "ffn_norm.weight": weights.norm(),
-        "ffn_gate.weight": weights.matrix(N_FF, N_EMBD),
-        "ffn_up.weight": weights.matrix(N_FF, N_EMBD),
-        "ffn_down.weight": weights.matrix(N_EMBD, N_FF),
+        "ffn_gate.weight": weights.matrix(weights.n_ff, weights.n_embd),
+        "ffn_up.weight": weights.matrix(weights.n_ff, weights.n_embd),
+        "ffn_down.weight": weights.matrix(weights.n_embd, weights.n_ff),
     }
 
 
@@ -67,9 +100,9 @@ def _llama(weights: Weights, layer: int) -> Tensors:
 
 def _qwen2(weights: Weights, layer: int) -> Tensors:
     biases = {
-        "attn_q.bias": weights.vector(N_EMBD),
-        "attn_k.bias": weights.vector(N_KV),
-        "attn_v.bias": weights.vector(N_KV),
+        "attn_q.bias": weights.vector(weights.n_embd),
+        "attn_k.bias": weights.vector(weights.n_kv),
+        "attn_v.bias": weights.vector(weights.n_kv),
     }
     return _llama(weights, layer) | biases
 
@@ -83,10 +116,10 @@ def _qwen3moe(weights: Weights, layer: int) -> Tensors:
         **_attention(weights),
         **_head_norms(weights),
         "ffn_norm.weight": weights.norm(),
-        "ffn_gate_inp.weight": weights.matrix(N_EXPERT, N_EMBD, dtype=np.float32),
-        "ffn_gate_exps.weight": _experts(weights, N_FF, N_EMBD),
-        "ffn_up_exps.weight": _experts(weights, N_FF, N_EMBD),
-        "ffn_down_exps.weight": _experts(weights, N_EMBD, N_FF),
+        "ffn_gate_inp.weight": weights.matrix(N_EXPERT, weights.n_embd, dtype=np.float32),
+        "ffn_gate_exps.weight": _experts(weights, weights.n_ff, weights.n_embd),
+        "ffn_up_exps.weight": _experts(weights, weights.n_ff, weights.n_embd),
+        "ffn_down_exps.weight": _experts(weights, weights.n_embd, weights.n_ff),
     }
 
 
@@ -108,15 +141,15 @@ def _gemma3(weights: Weights, layer: int) -> Tensors:
 
 def _mamba(weights: Weights, layer: int) -> Tensors:
     return {
-        "ssm_in.weight": weights.matrix(2 * D_INNER, N_EMBD),
-        "ssm_conv1d.weight": weights.matrix(D_INNER, D_CONV, dtype=np.float32),
-        "ssm_conv1d.bias": weights.vector(D_INNER),
-        "ssm_x.weight": weights.matrix(DT_RANK + 2 * D_STATE, D_INNER),
-        "ssm_dt.weight": weights.matrix(D_INNER, DT_RANK),
-        "ssm_dt.bias": weights.vector(D_INNER),
-        "ssm_a": -np.exp(weights.matrix(D_INNER, D_STATE, dtype=np.float32)),
-        "ssm_d": weights.norm(D_INNER),
-        "ssm_out.weight": weights.matrix(N_EMBD, D_INNER),
+        "ssm_in.weight": weights.matrix(2 * weights.d_inner, weights.n_embd),
+        "ssm_conv1d.weight": weights.matrix(weights.d_inner, D_CONV, dtype=np.float32),
+        "ssm_conv1d.bias": weights.vector(weights.d_inner),
+        "ssm_x.weight": weights.matrix(DT_RANK + 2 * D_STATE, weights.d_inner),
+        "ssm_dt.weight": weights.matrix(weights.d_inner, DT_RANK),
+        "ssm_dt.bias": weights.vector(weights.d_inner),
+        "ssm_a": -np.exp(weights.matrix(weights.d_inner, D_STATE, dtype=np.float32)),
+        "ssm_d": weights.norm(weights.d_inner),
+        "ssm_out.weight": weights.matrix(weights.n_embd, weights.d_inner),
     }
 
 
@@ -125,9 +158,9 @@ def _lfm2(weights: Weights, layer: int) -> Tensors:
         return _qwen3(weights, layer)
     return {
         **_feed_forward(weights),
-        "shortconv.conv.weight": weights.matrix(N_EMBD, 3, dtype=np.float32),
-        "shortconv.in_proj.weight": weights.matrix(3 * N_EMBD, N_EMBD),
-        "shortconv.out_proj.weight": weights.matrix(N_EMBD, N_EMBD),
+        "shortconv.conv.weight": weights.matrix(weights.n_embd, 3, dtype=np.float32),
+        "shortconv.in_proj.weight": weights.matrix(3 * weights.n_embd, weights.n_embd),
+        "shortconv.out_proj.weight": weights.matrix(weights.n_embd, weights.n_embd),
     }
 
 
@@ -135,25 +168,28 @@ def _qwen35(weights: Weights, layer: int) -> Tensors:
     """A gated delta net, and attention with a gate in each second layer."""
     block = {
         "post_attention_norm.weight": weights.norm(),
-        "ffn_gate.weight": weights.matrix(N_FF, N_EMBD),
-        "ffn_up.weight": weights.matrix(N_FF, N_EMBD),
-        "ffn_down.weight": weights.matrix(N_EMBD, N_FF),
+        "ffn_gate.weight": weights.matrix(weights.n_ff, weights.n_embd),
+        "ffn_up.weight": weights.matrix(weights.n_ff, weights.n_embd),
+        "ffn_down.weight": weights.matrix(weights.n_embd, weights.n_ff),
     }
     if layer % 2:
-        gated = {"attn_q.weight": weights.matrix(2 * N_EMBD, N_EMBD)}
+        gated = {"attn_q.weight": weights.matrix(2 * weights.n_embd, weights.n_embd)}
         return block | _attention(weights) | _head_norms(weights) | gated
-    n_key, n_value = DELTA_KEY_HEADS * D_STATE, DELTA_HEADS * D_STATE
+    n_key, n_value = (
+        DELTA_KEY_HEADS * weights.delta_state,
+        DELTA_HEADS * weights.delta_state,
+    )
     return {
         **block,
-        "attn_qkv.weight": weights.matrix(2 * n_key + n_value, N_EMBD),
-        "attn_gate.weight": weights.matrix(n_value, N_EMBD),
+        "attn_qkv.weight": weights.matrix(2 * n_key + n_value, weights.n_embd),
+        "attn_gate.weight": weights.matrix(n_value, weights.n_embd),
         "ssm_conv1d.weight": weights.matrix(2 * n_key + n_value, D_CONV, dtype=np.float32),
         "ssm_dt.bias": weights.vector(DELTA_HEADS),
         "ssm_a": -np.exp(weights.vector(DELTA_HEADS)),
-        "ssm_beta.weight": weights.matrix(DELTA_HEADS, N_EMBD),
-        "ssm_alpha.weight": weights.matrix(DELTA_HEADS, N_EMBD),
-        "ssm_norm.weight": weights.norm(D_STATE),
-        "ssm_out.weight": weights.matrix(N_EMBD, n_value),
+        "ssm_beta.weight": weights.matrix(DELTA_HEADS, weights.n_embd),
+        "ssm_alpha.weight": weights.matrix(DELTA_HEADS, weights.n_embd),
+        "ssm_norm.weight": weights.norm(weights.delta_state),
+        "ssm_out.weight": weights.matrix(weights.n_embd, n_value),
     }
 
 
@@ -167,27 +203,27 @@ class Architecture:
 
     name: str
     block: Callable[[Weights, int], Tensors]
-    metadata: dict[str, Value | list[int]]
+    metadata: Callable[[Sizes], dict[str, Value | list[int]]]
     can_be_cut: bool = True
 
 
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
-        Architecture("llama", _llama, {}),
-        Architecture("qwen2", _qwen2, {}),
+        Architecture("llama", _llama, lambda _: {}),
+        Architecture("qwen2", _qwen2, lambda _: {}),
         # Its positions have several dimensions (M-RoPE), and each of them turns well.
         Architecture(
             "qwen2vl",
             _qwen2,
-            {"rope.dimension_sections": [2, 3, 3, 0], "rope.freq_base": 20.0},
+            lambda sizes: {"rope.dimension_sections": sizes.rope_sections, "rope.freq_base": 20.0},
         ),
         # A picture's vectors are wider than tokens': they have parts for deeper layers.
         Architecture(
             "qwen3vl",
             _qwen3,
-            {
-                "rope.dimension_sections": [2, 3, 3, 0],
+            lambda sizes: {
+                "rope.dimension_sections": sizes.rope_sections,
                 "rope.freq_base": 20.0,
                 "n_deepstack_layers": 1,
             },
@@ -195,40 +231,43 @@ ARCHITECTURES = {
         Architecture(
             "qwen35",
             _qwen35,
-            {
-                "rope.dimension_sections": [2, 3, 3, 0],
+            lambda sizes: {
+                "rope.dimension_sections": sizes.rope_sections,
                 "rope.freq_base": 20.0,
                 "ssm.conv_kernel": D_CONV,
-                "ssm.inner_size": DELTA_HEADS * D_STATE,
-                "ssm.state_size": D_STATE,
+                "ssm.inner_size": DELTA_HEADS * sizes.delta_state,
+                "ssm.state_size": sizes.delta_state,
                 "ssm.time_step_rank": DELTA_HEADS,
                 "ssm.group_count": DELTA_KEY_HEADS,
                 "full_attention_interval": 2,
             },
             can_be_cut=False,
         ),
-        Architecture("qwen3", _qwen3, {}),
+        Architecture("qwen3", _qwen3, lambda _: {}),
         Architecture(
             "qwen3moe",
             _qwen3moe,
-            {
+            lambda sizes: {
                 "expert_count": N_EXPERT,
                 "expert_used_count": N_EXPERT_USED,
-                "expert_feed_forward_length": N_FF,
+                "expert_feed_forward_length": sizes.n_ff,
             },
         ),
         Architecture(
             "gemma3",
             _gemma3,
-            {"attention.sliding_window": WINDOW, "attention.sliding_window_pattern": 2},
+            lambda sizes: {
+                "attention.sliding_window": WINDOW,
+                "attention.sliding_window_pattern": 2,
+            },
             can_be_cut=False,
         ),
         Architecture(
             "mamba",
             _mamba,
-            {
+            lambda sizes: {
                 "ssm.conv_kernel": D_CONV,
-                "ssm.inner_size": D_INNER,
+                "ssm.inner_size": sizes.d_inner,
                 "ssm.state_size": D_STATE,
                 "ssm.time_step_rank": DT_RANK,
                 "attention.head_count": 0,
@@ -239,7 +278,7 @@ ARCHITECTURES = {
         Architecture(
             "lfm2",
             _lfm2,
-            {
+            lambda sizes: {
                 "shortconv.l_cache": 3,
                 "attention.head_count_kv": [0, N_HEAD_KV] * (N_LAYER // 2),
             },
@@ -249,23 +288,29 @@ ARCHITECTURES = {
 }
 
 
-def write_random_architecture(path: Path, vocab_file: Path, name: str, seed: int = 5) -> Path:
-    """A model of that architecture with the vocabulary of `vocab_file`."""
+def write_random_architecture(
+    path: Path, vocab_file: Path, name: str, seed: int = 5, weight_type: str = "f16"
+) -> Path:
+    """A model of that architecture with the vocabulary of `vocab_file`.
+
+    Its matrices are of `weight_type` (weight_types.py) where their rows are whole blocks of it.
+    """
     architecture = ARCHITECTURES[name]
+    weights = Weights(256 if weight_type == "q4_k" else 64, seed)
     vocabulary, n_vocab = tokenizer_entries(vocab_file)
     sizes: dict[str, Value | list[int]] = {
         "context_length": 2048,
-        "embedding_length": N_EMBD,
+        "embedding_length": weights.n_embd,
         "block_count": N_LAYER,
-        "feed_forward_length": N_FF,
+        "feed_forward_length": weights.n_ff,
         "attention.head_count": N_HEAD,
         "attention.head_count_kv": N_HEAD_KV,
         "attention.layer_norm_rms_epsilon": 1e-5,
-        "attention.key_length": HEAD_SIZE,
-        "attention.value_length": HEAD_SIZE,
-        "rope.dimension_count": HEAD_SIZE,
+        "attention.key_length": weights.head,
+        "attention.value_length": weights.head,
+        "rope.dimension_count": weights.head,
         "vocab_size": n_vocab,
-        **architecture.metadata,
+        **architecture.metadata(weights),
     }
     entries = encode_entries({"general.architecture": name, "general.name": f"random {name}"})
     for key, value in sizes.items():
@@ -273,17 +318,17 @@ def write_random_architecture(path: Path, vocab_file: Path, name: str, seed: int
             entries.append(_encode_integers(f"{name}.{key}", value))
         else:
             entries += encode_entries({f"{name}.{key}": value})
-    weights = Weights(seed)
     norm_name = "token_embd_norm" if name == "lfm2" else "output_norm"
     tensors = {
-        "token_embd.weight": weights.matrix(n_vocab, N_EMBD),
+        "token_embd.weight": weights.matrix(n_vocab, weights.n_embd),
         f"{norm_name}.weight": weights.norm(),
-        "output.weight": weights.matrix(n_vocab, N_EMBD),
+        "output.weight": weights.matrix(n_vocab, weights.n_embd),
     }
     for layer in range(N_LAYER):
         block = {"attn_norm.weight": weights.norm(), **architecture.block(weights, layer)}
         tensors |= {f"blk.{layer}.{part}": tensor for part, tensor in block.items()}
-    return write_gguf(path, entries + vocabulary, tensors)
+    stored = {key: in_type(tensor, weight_type) for key, tensor in tensors.items()}
+    return write_gguf(path, entries + vocabulary, stored)
 
 
 def _encode_integers(key: str, values: list[int]) -> bytes:

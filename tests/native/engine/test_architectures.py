@@ -12,7 +12,7 @@ from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.native.model import Model
 from llamabind.request import GenerationRequest, RequestOutput
-from tests.support.engine_runs import ENDLESS, NEAR_TIE, assert_right, raw_logprobs
+from tests.support.engine_runs import ENDLESS, Reference
 from tests.support.random_architectures import (
     ARCHITECTURES,
     Architecture,
@@ -22,22 +22,6 @@ from tests.support.random_architectures import (
 pytestmark = pytest.mark.native
 
 N_TOKENS = 12
-
-
-class Reference:
-    """What a model says alone, in a context of its own."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def check(self, prompt: list[int], outputs: list[RequestOutput]) -> None:
-        """Every token is the most likely one, or as good as, and has its own log-probability."""
-        assert_right(self._model, prompt, outputs)
-        got = _tokens(outputs)
-        expected = raw_logprobs(self._model, [*prompt, *got])[len(prompt) - 1 :]
-        expected[:, list(self._model.tokenizer.eog_tokens)] = -np.inf
-        for position, (token, row) in enumerate(zip(got, expected, strict=False)):
-            assert row.max() - row[token] < NEAR_TIE, f"another token at {position}"
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
