@@ -234,6 +234,12 @@ def lb_memory_estimate(
 
 
 @c_function("llamabind")
+def lb_count_misused_weights(
+    ctx: ContextPtr, buffer_type: bytes, out_n: Ptr[ctypes.c_int32]
+) -> i32: ...
+
+
+@c_function("llamabind")
 def lb_fit_params(
     path: bytes,
     mparams: Ptr[llama_model_params],

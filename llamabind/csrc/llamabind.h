@@ -188,13 +188,18 @@ LB_API const char * lb_attention_name(void);
 // ---- memory ---------------------------------------------------------------------------------------------------
 
 // What a context really uses: {"devices": [{"name", "description", "type", "model", "context", "compute"}],
-// "host": {"model", "context", "compute"}}, bytes.
+// "host": {"model", "context", "compute"}}, bytes. Of a mapped file only the weights that are used from there count.
 LB_API char * lb_memory_breakdown(const struct llama_context * ctx);
 
 // The same, with "total" and "free" of each device and "n_layer", "n_ctx_train", "n_expert", for a model that is
 // not loaded (it loads the file without allocating). Replaces the log callback while it runs: one call at a time.
 LB_API char * lb_memory_estimate(const char * path, const struct llama_model_params * mparams,
                                  const struct llama_context_params * cparams);
+
+// How often ctx's graph for several sequences uses a weight in a buffer of that type ("AMX") for anything but the
+// product of one matrix with one matrix: such a weight is of three dimensions, a part of it is used, or its input has
+// a dimension for the sequences. `ctx` needs n_seq_max of 2 or more; its graph is laid out anew.
+LB_API int32_t lb_count_misused_weights(struct llama_context * ctx, const char * buffer_type, int32_t * out_n);
 
 // common_fit_params: change mparams and cparams so that the model fits the devices' free memory (host memory counts
 // as endless). tensor_split needs llama_max_devices() floats, buft_overrides llama_max_tensor_buft_overrides()

@@ -5,10 +5,16 @@
 #include "fit.h"
 #include "llama-ext.h"
 
+#include <algorithm>
 #include <map>
+#include <string>
+#include <utility>
 #include <vector>
 
 using lb::json;
+
+// llama-model.h: every tensor of the model, with its buffer.
+const std::vector<std::pair<std::string, ggml_tensor *>> & llama_internal_get_tensor_map(const llama_model * model);
 
 namespace {
 
@@ -44,10 +50,26 @@ json device_to_json(ggml_backend_dev_t device, const figures & used) {
     return result;
 }
 
+// The size of all weights in each buffer type, as they are allocated there.
+std::map<ggml_backend_buffer_type_t, size_t> weights(const llama_model * model) {
+    std::map<ggml_backend_buffer_type_t, size_t> sizes;
+    for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
+        if (tensor->buffer != nullptr) {
+            auto * type = ggml_backend_buffer_get_type(tensor->buffer);
+            sizes[type] += GGML_PAD(ggml_backend_buft_get_alloc_size(type, tensor), ggml_backend_buft_get_alignment(type));
+        }
+    }
+    return sizes;
+}
+
 json breakdown(const llama_context * ctx) {
     std::map<ggml_backend_dev_t, figures> devices;
     figures                               host;
-    for (const auto & [buffer_type, used] : llama_get_memory_breakdown(ctx)) {
+    auto                                  in_use = weights(llama_get_model(ctx));
+    for (auto [buffer_type, used] : llama_get_memory_breakdown(ctx)) {
+        // A mapping reaches from the first weight that is used from the file to the last. Between them lie those that
+        // were copied elsewhere (repacked, or to a GPU): pages that nothing reads again, and counted where the copy is.
+        used.model = std::min(used.model, in_use[buffer_type]);
         auto *    device = ggml_backend_buft_get_device(buffer_type);
         // A CPU's repacked weights are in a buffer type that is not "host", yet in host memory.
         const bool is_host = ggml_backend_buft_is_host(buffer_type) || device == nullptr ||

@@ -1,6 +1,7 @@
 """Model: owns a loaded model file; its metadata, sizes and tokenizer."""
 
 import ctypes
+import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -12,7 +13,7 @@ from llamabind._capi import llama
 from llamabind._capi.enums import llama_rope_type
 from llamabind._capi.types import ModelHandle
 from llamabind.errors import LoadCancelledError
-from llamabind.native import backend
+from llamabind.native import backend, extra_buffers
 from llamabind.native.handle import Handle
 from llamabind.native.load_failure import load_error, missing_file, shards
 from llamabind.native.log import native_log
@@ -21,6 +22,8 @@ from llamabind.native.model_params import ModelParams
 from llamabind.native.tokenizer import Tokenizer
 
 ProgressCallback = Callable[[float], bool]
+
+logger = logging.getLogger(__name__)
 
 # Their graphs look positions up in a table of n_ctx_train rows (llama.cpp's src/models; mpt may).
 _LEARNED_POSITIONS: Final = frozenset({"bert", "gpt2", "mpt", "starcoder"})
@@ -205,10 +208,12 @@ def _load(path: Path, params: ModelParams, progress: ProgressCallback | None) ->
     error = missing_file(path)
     if error is not None:
         raise error
+    left_out = _left_out(path, params)
     load = ModelLoad(params, progress)
     position = native_log.position()
-    # llama.cpp wants the first shard of a split model.
-    handle = llama.llama_model_load_from_file(os.fsencode(shards(path)[0]), load.c_params)
+    with extra_buffers.offered_without(left_out):
+        # llama.cpp wants the first shard of a split model.
+        handle = llama.llama_model_load_from_file(os.fsencode(shards(path)[0]), load.c_params)
     if handle:
         if load.error is None:
             return handle
@@ -218,3 +223,25 @@ def _load(path: Path, params: ModelParams, progress: ProgressCallback | None) ->
     if load.is_cancelled:
         raise LoadCancelledError(f"the load of {path} was cancelled")
     raise load_error(path, native_log.lines_since(position))
+
+
+def _left_out(path: Path, params: ModelParams) -> frozenset[str]:
+    """The CPU's buffer types that must not hold weights of this model."""
+    unfit = extra_buffers.unfit_types(path, params)
+    if not unfit:
+        return unfit
+    types = ", ".join(sorted(unfit))
+    if params.use_extra_bufts:
+        logger.warning(
+            "%s: use_extra_bufts is on, but the kernels of %s compute this model wrong with "
+            "several sequences in a batch; leave it unset to have other kernels",
+            path.name,
+            types,
+        )
+        return frozenset()
+    logger.info(
+        "%s: not using %s: its kernels cannot compute this model's products over several sequences",
+        path.name,
+        types,
+    )
+    return unfit

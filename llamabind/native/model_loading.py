@@ -49,8 +49,9 @@ class ModelLoad:
         c_params.split_mode = _SPLIT_MODES[params.split_mode]
         c_params.load_mode = _LOAD_MODES[params.load_mode]
         c_params.main_gpu = params.main_gpu
-        for name in ("vocab_only", "check_tensors", "use_extra_bufts", "no_host", "no_alloc"):
+        for name in ("vocab_only", "check_tensors", "no_host", "no_alloc"):
             setattr(c_params, name, getattr(params, name))
+        c_params.use_extra_bufts = params.use_extra_bufts is not False
         c_params.progress_callback = self._callback
         if self._devices is not None:
             c_params.devices = ctypes.cast(self._devices, ctypes.POINTER(ctypes.c_void_p))

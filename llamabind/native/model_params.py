@@ -22,7 +22,7 @@ _MAX_OVERRIDE_BYTES: Final = 127
 _MAX_DEVICES: Final = 16
 # llama_max_tensor_buft_overrides() is this, with the end of the list.
 _MAX_TENSOR_BUFFERS: Final = 4095
-_BOOLEANS: Final = ("vocab_only", "check_tensors", "use_extra_bufts", "no_host", "no_alloc")
+_BOOLEANS: Final = ("vocab_only", "check_tensors", "no_host", "no_alloc")
 
 OverrideValue = bool | int | float | str
 
@@ -35,7 +35,9 @@ class ModelParams:
     names are those of llamabind.native.backend.devices(). `load_mode` takes llama-server's words.
     `kv_overrides` are (metadata key, value) pairs that replace the file's metadata.
     `tensor_buffers` are (regular expression, buffer type) pairs: tensors whose name it finds go
-    there, such as "CPU" or "CUDA0" (llama-server's --override-tensor).
+    there, such as "CPU" or "CUDA0" (llama-server's --override-tensor). `use_extra_bufts` False
+    keeps weights as the file has them; None repacks them for the CPU where that computes the model
+    right; True also where llama.cpp's kernels are known to be wrong, with a warning.
     """
 
     n_gpu_layers: int | None = None
@@ -48,7 +50,7 @@ class ModelParams:
     check_tensors: bool = False
     kv_overrides: tuple[tuple[str, OverrideValue], ...] = ()
     tensor_buffers: tuple[tuple[str, str], ...] = ()
-    use_extra_bufts: bool = True
+    use_extra_bufts: bool | None = None
     no_host: bool = False
     no_alloc: bool = False
 
@@ -60,6 +62,8 @@ class ModelParams:
         check_int("main_gpu", self.main_gpu, -1, _MAX_DEVICES - 1)
         for name in _BOOLEANS:
             check_bool(name, getattr(self, name))
+        if self.use_extra_bufts is not None:
+            check_bool("use_extra_bufts", self.use_extra_bufts)
         self._check_devices()
         self._check_overrides()
 
