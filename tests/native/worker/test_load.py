@@ -204,6 +204,21 @@ def test_the_estimate_is_the_measured_memory(path):
         assert engine.memory.total == pytest.approx(estimate.report.total, rel=0.03)
 
 
+@pytest.mark.parametrize("weight_type", ["f16", "q8_0", "q4_0"])
+@pytest.mark.parametrize("mode", ["mmap", "none"])
+def test_repacked_weights_are_counted_once_and_as_large_as_they_become(
+    tmp_path, vocab_dir, weight_type, mode
+):
+    """Their pages in a mapped file are not counted beside them."""
+    vocab_file = vocab_dir / "ggml-vocab-llama-spm.gguf"
+    path = tmp_path / "model.gguf"
+    write_random_architecture(path, vocab_file, "llama", weight_type=weight_type)
+    estimated = settle(Estimate(str(path), LoadSettings(n_ctx=256, load_mode=mode, threads=1)))
+    loaded = _load(path, n_ctx=256, load_mode=mode)
+    assert loaded.devices[0].model_bytes == estimated.devices[0].model_bytes
+    assert loaded.devices[0].model_bytes < 1.5 * path.stat().st_size
+
+
 @pytest.mark.parametrize(
     ("settings", "files", "error"),
     [
