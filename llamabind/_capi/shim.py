@@ -228,12 +228,6 @@ def lb_attention_name() -> bytes: ...
 
 
 @c_function("llamabind")
-def lb_memory_estimate(
-    path: bytes, mparams: Ptr[llama_model_params], cparams: Ptr[llama_context_params]
-) -> CText | None: ...
-
-
-@c_function("llamabind")
 def lb_count_misused_weights(
     ctx: ContextPtr, buffer_type: bytes, out_n: Ptr[ctypes.c_int32]
 ) -> i32: ...

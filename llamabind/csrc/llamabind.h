@@ -187,14 +187,10 @@ LB_API const char * lb_attention_name(void);
 
 // ---- memory ---------------------------------------------------------------------------------------------------
 
-// What a context really uses: {"devices": [{"name", "description", "type", "model", "context", "compute"}],
-// "host": {"model", "context", "compute"}}, bytes. Of a mapped file only the weights that are used from there count.
+// What a context uses, or would use if its model is laid out without memory (no_alloc): {"devices": [{"name",
+// "description", "type", "model", "context", "compute"}], "host": {"model", "context", "compute"}}, bytes. Of a mapped
+// file only the weights that are used from there count.
 LB_API char * lb_memory_breakdown(const struct llama_context * ctx);
-
-// The same, with "total" and "free" of each device and "n_layer", "n_ctx_train", "n_expert", for a model that is
-// not loaded (it loads the file without allocating). Replaces the log callback while it runs: one call at a time.
-LB_API char * lb_memory_estimate(const char * path, const struct llama_model_params * mparams,
-                                 const struct llama_context_params * cparams);
 
 // How often ctx's graph for several sequences uses a weight in a buffer of that type ("AMX") for anything but the
 // product of one matrix with one matrix: such a weight is of three dimensions, a part of it is used, or its input has

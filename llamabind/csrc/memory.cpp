@@ -1,4 +1,4 @@
-// Memory figures: what a context uses, and what a model that is not loaded would.
+// Memory figures: what a context uses, and how much of a model fits the devices.
 
 #include "internal.h"
 
@@ -89,33 +89,6 @@ json breakdown(const llama_context * ctx) {
     return result;
 }
 
-json estimate(const char * path, const llama_model_params * mparams, const llama_context_params * cparams) {
-    std::vector<ggml_backend_dev_t> devices;
-    uint32_t                        n_layer = 0, n_ctx_train = 0, n_expert = 0;
-    const auto data = common_get_device_memory_data(path, mparams, cparams, devices, n_layer, n_ctx_train, n_expert,
-                                                    GGML_LOG_LEVEL_ERROR);
-    json list = json::array();
-    json host;
-    for (size_t i = 0; i < data.size(); i++) {
-        const figures used{ data[i].model, data[i].context, data[i].compute };
-        json          item = i < devices.size() ? device_to_json(devices[i], used) : used.to_json();
-        item["total"]      = data[i].total;
-        item["free"]       = data[i].free;
-        if (i < devices.size()) {
-            list.push_back(item);
-        } else {
-            host = item;  // the last entry is the host's
-        }
-    }
-    json result;
-    result["devices"]     = list;
-    result["host"]        = host;
-    result["n_layer"]     = n_layer;
-    result["n_ctx_train"] = n_ctx_train;
-    result["n_expert"]    = n_expert;
-    return result;
-}
-
 int32_t fit(const char * path, llama_model_params * mparams, llama_context_params * cparams, float * tensor_split,
             llama_model_tensor_buft_override * buft_overrides, size_t * margins, uint32_t n_ctx_min) {
     std::vector<size_t> default_margins(std::max<size_t>(1, llama_max_devices()), 1024 * lb::MiB);
@@ -136,11 +109,6 @@ int32_t fit(const char * path, llama_model_params * mparams, llama_context_param
 
 char * lb_memory_breakdown(const llama_context * ctx) {
     return lb::guard_pointer([&] { return lb::copy_string(breakdown(ctx).dump_safe()); });
-}
-
-char * lb_memory_estimate(const char * path, const llama_model_params * mparams,
-                          const llama_context_params * cparams) {
-    return lb::guard_pointer([&] { return lb::copy_string(estimate(path, mparams, cparams).dump_safe()); });
 }
 
 int32_t lb_fit_params(const char * path, llama_model_params * mparams, llama_context_params * cparams,

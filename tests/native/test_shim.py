@@ -140,33 +140,6 @@ def _params(n_ctx: int) -> tuple[types.llama_model_params, types.llama_context_p
     return mparams, cparams
 
 
-def _estimate(path: bytes, n_ctx: int) -> dict[str, Any]:
-    mparams, cparams = _params(n_ctx)
-    text = shim.lb_memory_estimate(path, ctypes.byref(mparams), ctypes.byref(cparams))
-    assert text, last_error()
-    answer: dict[str, Any] = json.loads(take_text(text))
-    return answer
-
-
-def test_memory_is_estimated_without_loading(random_llama: Model, random_llama_path):
-    small, large = (_estimate(bytes(random_llama_path), n_ctx) for n_ctx in (512, 4096))
-    assert small["n_layer"] == random_llama.n_layer
-    assert small["n_ctx_train"] == random_llama.n_ctx_train
-    assert small["host"]["total"] > 0
-    assert 0 < small["host"]["context"] < large["host"]["context"]
-    assert abs(small["host"]["model"] - random_llama.size_bytes) < random_llama.size_bytes // 10
-
-
-def test_the_estimate_of_no_model_is_an_error(tmp_path):
-    path = tmp_path / "none.gguf"
-    path.write_bytes(b"GGUF")
-    mparams, cparams = _params(512)
-    arguments = bytes(path), ctypes.byref(mparams), ctypes.byref(cparams)
-    assert shim.lb_memory_estimate(*arguments) is None
-    assert shim.lb_last_status() == lb_status.LB_ERROR
-    assert "failed to load model" in last_error()
-
-
 def test_a_model_is_fitted_to_the_devices(random_llama_path):
     mparams, cparams = _params(0)
     mparams.n_gpu_layers = llama.llama_model_default_params().n_gpu_layers
