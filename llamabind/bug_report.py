@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from llamabind import __version__
 from llamabind._capi import ggml, llama, shim
-from llamabind._capi.loader import library_directory
+from llamabind._capi.cpu_features import CpuReport, read_cpu_report
+from llamabind._capi.loader import cpu_library, library_directory
 from llamabind.context.attention import attention_in_use
 from llamabind.errors import ContextCreateError, LibraryError
 from llamabind.native import backend
@@ -34,7 +35,11 @@ class NativeReport:
 
 @dataclass(frozen=True, slots=True)
 class BugReport:
-    """The whole report; without usable libraries `native` is None and `problem` says why."""
+    """The whole report; without usable libraries `native` is None and `problem` says why.
+
+    `cpu` is what the libraries need and the CPU has, known also where the two do not go together;
+    None where the libraries do not say what they need.
+    """
 
     llamabind_version: str
     python_version: str
@@ -42,6 +47,7 @@ class BugReport:
     native: NativeReport | None
     problem: str | None
     environment: dict[str, str] = field(default_factory=dict)
+    cpu: CpuReport | None = None
 
 
 def make_bug_report() -> BugReport:
@@ -58,7 +64,15 @@ def make_bug_report() -> BugReport:
         native=native,
         problem=problem,
         environment=_settings(),
+        cpu=_ask_cpu(),
     )
+
+
+def _ask_cpu() -> CpuReport | None:
+    try:
+        return read_cpu_report(cpu_library())
+    except LibraryError:
+        return None
 
 
 def _ask_native() -> NativeReport:

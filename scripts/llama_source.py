@@ -9,6 +9,7 @@ LLAMABIND_CACHE_DIR           the cache folder instead of $XDG_CACHE_HOME or ~/.
 LLAMABIND_ALLOW_OTHER_COMMIT  1 accepts a submodule at another commit than the pinned one
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -202,7 +203,9 @@ def _members_below(tar: tarfile.TarFile, inner: PurePosixPath) -> Iterator[tarfi
         parts = PurePosixPath(member.name).parts
         # The sdist was made from a submodule; its .git file points nowhere and confuses git.
         if parts[1:depth] == inner.parts and len(parts) > depth and parts[depth] != ".git":
-            yield member.replace(name="/".join(parts[depth:]), deep=False)
+            renamed = copy.copy(member)  # TarInfo.replace() came with 3.11.4; Debian 12 has 3.11.2
+            renamed.name = "/".join(parts[depth:])
+            yield renamed
 
 
 def _publish(tree: Path, entry: Path, pin: Pin) -> None:

@@ -118,6 +118,15 @@ def test_the_sdist_gives_only_llama_cpps_own_tree(sdist: Path, cache: Path, abse
     assert list(absent.iterdir()) == []
 
 
+def test_the_oldest_python_unpacks_it_too(
+    sdist: Path, cache: Path, absent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Debian 12's Python is 3.11.2; these came with 3.11.4.
+    monkeypatch.delattr(tarfile.TarInfo, "replace", raising=False)
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    test_the_sdist_gives_only_llama_cpps_own_tree(sdist, cache, absent)
+
+
 def test_a_complete_cache_is_used_without_a_download(
     sdist: Path, cache: Path, absent: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from llamabind import __version__, bug_report
 from llamabind.__main__ import main
+from llamabind._capi.cpu_features import CpuReport
 from llamabind.bug_report import BugReport, NativeReport, format_report, make_bug_report
 from llamabind.errors import LibraryNotFoundError
 from llamabind.native.backend import Device
@@ -87,6 +88,22 @@ def test_json_without_libraries_is_still_json(capsys: pytest.CaptureFixture[str]
     printed = json.loads(capsys.readouterr().out)
     assert printed["native"] is None
     assert printed["llamabind_version"] == __version__
+
+
+@pytest.mark.usefixtures("broken")
+def test_the_cpu_is_described_where_the_libraries_refuse_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = CpuReport(("avx2", "avx512f"), ("amx_int8",), ("avx2",), "Old Xeon")
+    monkeypatch.setattr(bug_report, "cpu_library", lambda: Path("/lib/libllamabind-cpu.so"))
+    monkeypatch.setattr(bug_report, "read_cpu_report", lambda _: report)
+    assert main(["--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["cpu"] == {
+        "cpu": "Old Xeon",
+        "needed": ["avx2", "avx512f"],
+        "optional": ["amx_int8"],
+        "found": ["avx2"],
+    }
 
 
 @pytest.mark.usefixtures("working")

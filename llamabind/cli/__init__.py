@@ -1,0 +1,51 @@
+"""The command `llamabind`, which is `python -m llamabind` too: one module for each subcommand.
+
+A subcommand is a module of this folder with `main(arguments) -> exit status`, and a line of
+COMMANDS. Only the module of the command that was given is imported, so that --help is quick and
+needs no native library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from llamabind import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS: Final = {
+    "doctor": "check this installation and machine, and say what to do",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the subcommand, or print the bug report where there is none; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in COMMANDS:
+        return int(import_module(f"llamabind.cli.{words[0]}").main(words[1:]))
+    options = _parser().parse_args(words)
+    from llamabind.cli import report
+
+    return report.print_report(as_json=options.json, devices_only=options.devices)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="llamabind",
+        description="Without a command: print versions, native libraries and devices, as needed "
+        "for a bug report.",
+        epilog="`llamabind COMMAND --help` shows the flags of a command; the server's are those of "
+        "`python -m server --help`.",
+    )
+    parser.add_argument("--version", action="version", version=f"llamabind {__version__}")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--devices", action="store_true", help="print the devices only")
+    # Listed in the help and in the error for a mistyped name; main() has taken the known ones.
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, help_text in COMMANDS.items():
+        commands.add_parser(name, help=help_text, add_help=False)
+    return parser

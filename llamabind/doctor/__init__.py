@@ -1,0 +1,6 @@
+"""The checks of `llamabind doctor`. Native code runs in child processes only: it may kill them."""
+
+from llamabind.doctor.examination import examine
+from llamabind.doctor.finding import Finding, format_findings, to_json
+
+__all__ = ["Finding", "examine", "format_findings", "to_json"]

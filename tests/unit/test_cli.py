@@ -1,0 +1,83 @@
+"""The command `llamabind`: quick, and one module per subcommand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from llamabind import __version__, cli
+from llamabind.cli import COMMANDS, main
+from llamabind.cli.doctor import DEFAULT_PORT
+from server.config import ServerConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["doctor", "--help"]])
+def test_help_and_version_load_no_native_code_and_no_numpy(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from llamabind.__main__ import main\n"
+        "try:\n"
+        f"    main({arguments!r})\n"
+        "except SystemExit as end:\n"
+        "    assert end.code == 0\n"
+        "names = ('ctypes', 'numpy', 'llamabind._capi', 'llamabind.bug_report', 'asyncio')\n"
+        "print([name for name in names if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_a_module_and_is_listed(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(import_module(f"llamabind.cli.{name}").main)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert f"    {name} " in capsys.readouterr().out
+
+
+def test_a_command_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[list[str]] = []
+
+    class Fake:
+        @staticmethod
+        def main(arguments: list[str]) -> int:
+            taken.append(arguments)
+            return 3
+
+    monkeypatch.setattr(cli, "import_module", lambda name: Fake)
+    assert main(["doctor", "--json"]) == 3
+    assert taken == [["--json"]]
+
+
+def test_a_mistyped_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["docter"])
+    assert ended.value.code == 2
+    assert "doctor" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"llamabind {__version__}\n"
+
+
+def test_the_package_installs_the_command() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"llamabind": "llamabind.__main__:main"}
+    assert project["version"] == __version__
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_doctor_checks_the_servers_own_port() -> None:
+    assert ServerConfig().port == DEFAULT_PORT
