@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from abi_probe import SHIM_HEADERS
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from llama_source import llama_cpp_source
+
+from tests.support.abi_probe import SHIM_HEADERS
 
 pytestmark = [
     pytest.mark.abi,

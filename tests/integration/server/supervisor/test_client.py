@@ -30,15 +30,13 @@ from server.supervisor.interface import LoadFailedError
 from server.supervisor.process import WorkerExit, WorkerProcess
 from tests.support.fake_worker import N_CTX
 from tests.support.gguf_files import write_gguf
-from tests.support.server_app import pause
-
-_COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+from tests.support.server_app import COMMAND, pause
 
 
 @asynccontextmanager
 async def _worker(path: Path, progress: list[float] | None = None) -> AsyncIterator[WorkerClient]:
     seen = progress if progress is not None else []
-    launcher = WorkerLauncher(_COMMAND, load_timeout=30, files=CompanionFiles(()))
+    launcher = WorkerLauncher(COMMAND, load_timeout=30, files=CompanionFiles(()))
     client = await launcher("m", path, LoadSettings(), seen.append)
     try:
         yield client
@@ -242,7 +240,7 @@ async def test_a_bug_while_loading_is_a_failed_load(tmp_path: Path) -> None:
 
 async def test_a_cancelled_load_ends_the_process(tmp_path: Path) -> None:
     loading = asyncio.Event()
-    launcher = WorkerLauncher(_COMMAND, load_timeout=30, files=CompanionFiles(()))
+    launcher = WorkerLauncher(COMMAND, load_timeout=30, files=CompanionFiles(()))
     path = write_gguf(tmp_path / "m.gguf", "SLOW")
     task = asyncio.ensure_future(launcher("m", path, LoadSettings(), lambda _: loading.set()))
     await loading.wait()
@@ -252,7 +250,7 @@ async def test_a_cancelled_load_ends_the_process(tmp_path: Path) -> None:
 
 
 async def test_a_load_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    launcher = WorkerLauncher(_COMMAND, load_timeout=0.5, files=CompanionFiles(()))
+    launcher = WorkerLauncher(COMMAND, load_timeout=0.5, files=CompanionFiles(()))
     path = write_gguf(tmp_path / "m.gguf", "SLOW")
     with pytest.raises(LoadFailedError, match=r"longer than 0\.5 seconds"):
         await launcher("m", path, LoadSettings(), lambda _: None)

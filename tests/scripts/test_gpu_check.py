@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 from bench.servers import ServerFailedError
 from gpucheck import __main__ as command_line
 from gpucheck.answers import TOLERANCE, Comparison, Token, compare, read_tokens

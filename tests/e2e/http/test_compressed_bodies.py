@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from server_process import ServerProcess
+
+from tests.support.server_process import ServerProcess
 
 pytestmark = pytest.mark.e2e
 

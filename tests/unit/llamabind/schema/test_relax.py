@@ -4,11 +4,11 @@ import copy
 from typing import Any
 
 import pytest
-from made_bad_schemas import bad_schemas
 
 from llamabind.schema.check import check_schema
 from llamabind.schema.relax import relaxed, without_repetitions, without_schema
 from llamabind.schema.workarounds import completed
+from tests.support.made_bad_schemas import bad_schemas
 
 _STRING = {"type": "string"}
 

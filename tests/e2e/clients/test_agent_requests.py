@@ -1,6 +1,6 @@
 """What coding agents send at their defaults is answered: recorded requests, texts replaced.
 
-tests/e2e/requests/ has them as they were recorded, keys, schemas and order, but for the texts: they
+tests/e2e/clients/requests/ has them as they were recorded, keys, schemas and order, but for the texts: they
 are filler, cut to 80 characters. Only the length of the answer is bounded here.
 """
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_process import TINY, ServerProcess
+
+from tests.support.server_process import TINY, ServerProcess
 
 pytestmark = pytest.mark.e2e
 

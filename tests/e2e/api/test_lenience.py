@@ -4,15 +4,16 @@ import http.client
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
-from server_process import TINY, ServerProcess, all_events
+
+from tests.support.paths import ROOT
+from tests.support.server_process import TINY, ServerProcess, all_events
 
 pytestmark = pytest.mark.e2e
 
-_BUNDLED = Path(__file__).parents[2] / "llamabind" / "models" / TINY
+_BUNDLED = ROOT / "llamabind" / "models" / TINY
 _BARE = "bare.gguf"
 _HEADER = "X-Llamabind-Warnings"
 _HI = [{"role": "user", "content": "hi"}]

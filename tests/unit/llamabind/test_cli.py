@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tomllib
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,7 @@ from llamabind import __version__, cli
 from llamabind.cli import COMMANDS, main
 from llamabind.cli.doctor import DEFAULT_PORT
 from server.config import ServerConfig
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["doctor", "--help"]])

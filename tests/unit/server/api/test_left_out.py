@@ -5,9 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from gguf_files import write_gguf
 from pytest_aiohttp.plugin import AiohttpClient
-from server_app import Client, chat_body, events, make_app
 
 from server.api.anthropic.jobs import messages_job
 from server.api.anthropic.schema import MessagesBody
@@ -19,6 +17,8 @@ from server.api.responses.schema import ResponsesBody
 from server.errors import InvalidRequestError
 from server.http.warnings_header import HEADER, header_text
 from server.protocol.job import ChatPrompt, Job
+from tests.support.gguf_files import write_gguf
+from tests.support.server_app import Client, chat_body, events, make_app
 
 _SCHEMA = {"type": "object", "properties": {}}
 _MESSAGES = [{"role": "user", "content": "hi"}]

@@ -1,12 +1,10 @@
 """What of a tool's schema has no grammar does not keep it from being offered, whatever it is."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_samples import USER, template_text
 
 from llamabind.chat.template import ChatTemplate
 from llamabind.errors import GrammarError
@@ -17,9 +15,8 @@ from llamabind.sampling.sampler import check_grammar
 from llamabind.schema.pattern import why_no_grammar
 from llamabind.schema.relax import relaxed
 from llamabind.schema.to_grammar import json_schema_to_grammar, lenient_grammar
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from made_bad_schemas import _PATTERNS, bad_schemas
+from tests.support.chat_samples import USER, template_text
+from tests.support.made_bad_schemas import _PATTERNS, bad_schemas
 
 pytestmark = pytest.mark.native
 
