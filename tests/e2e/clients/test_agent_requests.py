@@ -1,7 +1,7 @@
 """What coding agents send at their defaults is answered: recorded requests, texts replaced.
 
-tests/e2e/clients/requests/ has them as they were recorded, keys, schemas and order, but for the texts: they
-are filler, cut to 80 characters. Only the length of the answer is bounded here.
+The folder requests/ has them as they were recorded, keys, schemas and order; their texts are
+filler, cut to 80 characters. Only the length of the answer is bounded here.
 """
 
 import http.client

@@ -6,10 +6,10 @@ import zlib
 from pathlib import Path
 
 import pytest
-from test_server_hostile import exchange, running
 
 from server.http import bodies
 from server.http.unpacking import UnpackedTooLargeError, UnpackError, encodings, is_known, unpack
+from tests.support.raw_http import exchange, running
 from tests.support.server_app import chat_body
 
 _TEXT = json.dumps(chat_body("hi there", max_tokens=2)).encode()
