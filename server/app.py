@@ -21,19 +21,19 @@ from server.http.host_check import require_host
 from server.http.middleware import answer_errors, identify, send_request_id
 from server.http.warnings_header import send_warnings
 from server.metrics import ServerMetrics
-from server.models.admission import Traffic
+from server.models.admission import Admission
 from server.models.clock import LoopClock
 from server.models.entry import ModelEntry
 from server.models.event_bus import EventBus
 from server.models.idle_unloader import IdleUnloader
-from server.models.index import ModelShelf
+from server.models.index import ModelIndex
 from server.models.loader import ModelLoader
 from server.models.memory_budget import MemoryBudget
-from server.models.memory_reserver import RoomMaker
+from server.models.memory_reserver import MemoryReserver
 from server.models.registry import ModelRegistry
 from server.models.unloader import ModelUnloader
-from server.monitoring.collector import SnapshotCollector
-from server.monitoring.model_meter import LifeMeter
+from server.monitoring.collector import MetricsCollector
+from server.monitoring.model_meter import ModelMeter
 from server.monitoring.system_metrics import SystemMetrics
 from server.requests.remote_media import MediaFetcher
 from server.status import ServerStatus
@@ -71,8 +71,8 @@ def create_app(
     app[BUS] = EventBus()
     app[MEDIA] = MediaFetcher(config.media_hosts)
     metrics = app[METRICS] = ServerMetrics()
-    app[BUS].listen(LifeMeter(metrics).on_event)
-    traffic = Traffic(metrics, config.max_queue)
+    app[BUS].listen(ModelMeter(metrics).on_event)
+    admission = Admission(metrics, config.max_queue)
     app[COMPANIONS] = CompanionFiles(config.model_directories, config.companions)
     command, files, budgets = config.worker_command, app[COMPANIONS], config.device_budget_bytes
     app[REGISTRY] = _make_registry(
@@ -80,11 +80,11 @@ def create_app(
         start_worker or WorkerLauncher(command, config.load_timeout, files, budgets),
         app[STATUS],
         app[BUS],
-        traffic,
+        admission,
         estimate
         or WorkerEstimator(command, files, min(config.load_timeout, _ESTIMATE_SECONDS), budgets),
     )
-    metrics.registry.register(SnapshotCollector(metrics, app[REGISTRY], traffic, app[SYSTEM]))
+    metrics.registry.register(MetricsCollector(metrics, app[REGISTRY], admission, app[SYSTEM]))
     app.on_response_prepare.append(send_request_id)
     app.on_response_prepare.append(send_warnings)
     app.on_response_prepare.append(send_cors_headers)
@@ -101,12 +101,12 @@ def _make_registry(
     start_worker: WorkerStarter,
     status: ServerStatus,
     bus: EventBus,
-    traffic: Traffic,
+    admission: Admission,
     estimate: Estimator,
 ) -> ModelRegistry:
     clock = LoopClock()
     known = config.model_settings or ModelSettings()
-    shelf = ModelShelf(
+    index = ModelIndex(
         _catalogue(config),
         lambda file: ModelEntry(
             file,
@@ -118,17 +118,17 @@ def _make_registry(
         _aliases(config, known),
     )
     unloader = ModelUnloader(config.drain_seconds)
-    IdleUnloader(shelf, unloader, bus, clock)
+    IdleUnloader(index, unloader, bus, clock)
     budget = MemoryBudget(
         config.memory_budget_mb << 20,
         config.device_budget_bytes,
         config.models_max,
     )
-    room = RoomMaker(
-        shelf, unloader, estimate, budget, bus, clock, wait_seconds=config.load_timeout
+    room = MemoryReserver(
+        index, unloader, estimate, budget, bus, clock, wait_seconds=config.load_timeout
     )
     loader = ModelLoader(start_worker, room, status, bus, clock)
-    return ModelRegistry(shelf, loader, unloader, traffic, autoload=config.models_autoload)
+    return ModelRegistry(index, loader, unloader, admission, autoload=config.models_autoload)
 
 
 def _catalogue(config: ServerConfig) -> Catalogue:

@@ -1,4 +1,4 @@
-"""SpecialTextGuard: keeps what people write in a chat from being read as control tokens."""
+"""ControlTokenGuard: keeps what people write in a chat from being read as control tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _MARK_DIGITS = 24
 
 
-class SpecialTextGuard:
+class ControlTokenGuard:
     """Breaks up control tokens ("<|im_end|>") in messages by a mark that the template passes on.
 
     The prompt is cut at the marks and its parts are tokenised one by one, so that neither part has

@@ -40,7 +40,7 @@ def without_talk(grammar: str) -> str:
     return _with_root(grammar, lambda root: _TALK.sub(" ", root))
 
 
-def with_ended_thought(grammar: str) -> str:
+def with_ended_reasoning(grammar: str) -> str:
     """Return the grammar of an answer that follows a schema, in which a thought ends by its tag.
 
     Without the tag all of the answer would be read as a thought.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llamabind._capi import shim
 from llamabind._capi.shim import ChatHandle, TextHandle, lb_status
 from llamabind._capi.shim_text import last_error, take_text
-from llamabind.chat.grammar_fixes import with_any_call_id, with_ended_thought, without_talk
+from llamabind.chat.grammar_fixes import with_any_call_id, with_ended_reasoning, without_talk
 from llamabind.chat.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.errors import (
     ChatTemplateError,
@@ -133,7 +133,7 @@ class ChatTemplate(Handle[ChatHandle]):
         if options.get("tool_choice") not in _OPTIONAL_CALLS:
             answer["grammar"] = without_talk(answer["grammar"])
         if options.get("json_schema") is not None:
-            answer["grammar"] = with_ended_thought(answer["grammar"])
+            answer["grammar"] = with_ended_reasoning(answer["grammar"])
         if not self.is_explicit:
             # To the vocabulary it may be a text like any other, which no token ends.
             answer["additional_stops"].append(_CHATML_END)

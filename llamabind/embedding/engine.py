@@ -19,7 +19,7 @@ from llamabind.embedding.runner import EmbeddingRunner
 from llamabind.embedding.thread import EmbeddingThread
 from llamabind.errors import InvalidParameterError
 from llamabind.native.model import Model
-from llamabind.system.close_guard import Gate
+from llamabind.system.close_guard import CloseGuard
 from llamabind.system.closing import Closing
 from llamabind.system.cpus import usable_cores
 
@@ -61,8 +61,8 @@ class EmbeddingEngine(Closing):
             undo.callback(self._runner.close)
             self._thread = EmbeddingThread(self._runner, self.shape, config.max_waiting)
             undo.callback(self._thread.close)
-            self._gate = Gate("EmbeddingEngine")
-            undo.callback(self._gate.close)
+            self._close_guard = CloseGuard("EmbeddingEngine")
+            undo.callback(self._close_guard.close)
             self._resources = undo.pop_all()
         model.adopt(self)
         self._rerank_prompt = RerankPrompt(model)
@@ -74,7 +74,7 @@ class EmbeddingEngine(Closing):
 
     def tokenize(self, inputs: Sequence[str | Sequence[int]]) -> list[list[int]]:
         """Return the tokens of each input; those given as tokens stay as they are."""
-        with self._gate.entered():
+        with self._close_guard.entered():
             return [self._tokens(item) for item in inputs]
 
     def submit(
@@ -132,7 +132,7 @@ class EmbeddingEngine(Closing):
 
     def rerank_inputs(self, query: str, documents: Sequence[str]) -> list[list[int]]:
         """Return the tokens that rerank() computes for each document."""
-        with self._gate.entered():
+        with self._close_guard.entered():
             return [self._rerank_prompt.encode(query, document) for document in documents]
 
     def stacked(

@@ -14,10 +14,10 @@ from llamabind.errors import (
     PromptTooLongError,
     QueueFullError,
 )
-from llamabind.kv_cache.checkpoint_pool import CheckpointSlotPool
+from llamabind.kv_cache.checkpoint_pool import CheckpointPool
 from llamabind.kv_cache.host_cache import HostCache
 from llamabind.kv_cache.slot_pool import SlotPool
-from llamabind.kv_cache.split_pool import StreamSlotPool
+from llamabind.kv_cache.split_pool import SplitSlotPool
 from llamabind.media.medium import text_tokens
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduling.scheduler import Scheduler
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llamabind.engine.slot_reports import SlotReport
     from llamabind.scheduling.sampled import SampledRun
     from llamabind.scheduling.step_plan import StepPlan, StepResult
-    from llamabind.speculation.planner import Speculation
+    from llamabind.speculation.planner import SpeculationPlanner
 
 
 class Runner(Protocol):
@@ -63,7 +63,7 @@ class EngineCore:
         vocabulary: Vocabulary,
         shape: EngineShape,
         clock: Callable[[], float] = time.perf_counter,
-        speculation: Speculation | None = None,
+        speculation: SpeculationPlanner | None = None,
     ) -> None:
         self.shape = shape
         self.slots = _make_slots(shape)
@@ -294,7 +294,7 @@ def _make_slots(shape: EngineShape) -> SlotPool:
     host = HostCache(shape.cache_ram_bytes, shape.state_size, is_cuttable=shape.is_cuttable)
     if not shape.is_cuttable:
         is_partial = shape.is_checkpoint_partial
-        return CheckpointSlotPool(shape.n_slots, shape.n_cells, host, is_partial=is_partial)
+        return CheckpointPool(shape.n_slots, shape.n_cells, host, is_partial=is_partial)
     if shape.kv_unified:
         return SlotPool(shape.n_slots, shape.n_cells, host)
-    return StreamSlotPool(shape.n_slots, shape.n_ctx, host)
+    return SplitSlotPool(shape.n_slots, shape.n_ctx, host)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from llamabind.context.params import ContextParams
     from llamabind.native.model_params import ModelParams
     from llamabind.sampling.params import SamplingParams
-    from llamabind.speculation.planner import Speculation
+    from llamabind.speculation.planner import SpeculationPlanner
 
 DEBUG_VARIABLE = "LLAMABIND_DEBUG"
 """Set to anything, engines check their books whenever nothing runs, and fail if they are wrong."""
@@ -66,7 +66,7 @@ class Engine(EngineCore, Closing):
         threads: ComputeThreads,
         template: ChatTemplate | None,
         shape: EngineShape,
-        speculation: Speculation | None = None,
+        speculation: SpeculationPlanner | None = None,
     ) -> None:
         self.model = model
         self.context = context

@@ -13,7 +13,7 @@ from llamabind.context.batch import Batch
 from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine.logprobs import top_logprobs
 from llamabind.errors import InvalidParameterError, LlamaError
-from llamabind.kv_cache.executor import SequenceMemory
+from llamabind.kv_cache.executor import MemoryExecutor
 from llamabind.sampling.sampler import Sampler, sample_many
 from llamabind.scheduling.sampled import SampledRun, SampledToken
 from llamabind.scheduling.step_plan import StepResult
@@ -41,7 +41,7 @@ class ModelRunner:
         self._model = model
         self._context = context
         self._threads = threads
-        self._memory = SequenceMemory(context)
+        self._memory = MemoryExecutor(context)
         self._batch = Batch(context.n_batch)
         self._eog_tokens = list(model.tokenizer.eog_tokens)
         self._samplers: dict[str, Sampler] = {}

@@ -15,7 +15,7 @@ from llamabind.native.model import Model
 from llamabind.speculation.draft_vocabulary import check_draft_vocabulary
 from llamabind.speculation.model_drafter import ModelDrafter
 from llamabind.speculation.ngram_drafter import NgramDrafter
-from llamabind.speculation.planner import Speculation
+from llamabind.speculation.planner import SpeculationPlanner
 from llamabind.system.cpus import usable_cores
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 def make_speculation(
     model: Model, shape: EngineShape, config: EngineConfig, threads: ComputeThreads
-) -> Speculation | None:
+) -> SpeculationPlanner | None:
     """Return what guesses for the engine of `model`, or None where nothing is to be guessed.
 
     `threads` are the engine's. Raises what loading the draft model does, and InvalidParameterError
@@ -49,7 +49,7 @@ def make_speculation(
         drafter = NgramDrafter(config.ngram_size)
     else:
         drafter = _load_drafter(config.draft_model, model, shape, config, threads)
-    return Speculation(drafter, n_max=config.max_draft, n_min=config.draft_min)
+    return SpeculationPlanner(drafter, n_max=config.max_draft, n_min=config.draft_min)
 
 
 def _load_drafter(

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from llamabind.errors import EngineStoppedError, HandleClosedError
-from llamabind.system.close_guard import Gate
+from llamabind.system.close_guard import CloseGuard
 from llamabind.system.command_thread import CommandThread, StopThread
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class EngineThread(CommandThread[EngineT]):
         self, engine: EngineT, on_step: OnStep, on_failure: OnFailure | None = None
     ) -> None:
         self._engine = engine
-        self._gate = Gate("engine")
+        self._close_guard = CloseGuard("engine")
         super().__init__("engine", partial(_run, engine, on_step, on_failure), _CLOSED)
 
     @property
@@ -56,7 +56,7 @@ class EngineThread(CommandThread[EngineT]):
         """
         try:
             # The engine may be freed once close() has returned: it waits for who prepares.
-            with self._gate.entered():
+            with self._close_guard.entered():
                 self._engine.prepare(request)
                 self._send(lambda engine: engine.add(request))
         except HandleClosedError:
@@ -79,7 +79,7 @@ class EngineThread(CommandThread[EngineT]):
         """Cancel what runs, deliver the last outputs and join the thread; False if it did not end
         in `timeout`.
         """
-        self._gate.close()
+        self._close_guard.close()
         return super().close(timeout)
 
 

@@ -10,7 +10,7 @@ from llamabind.engine.thread import EngineThread
 from llamabind.errors import EngineStoppedError, LlamaError
 from llamabind.generation.output_router import OutputRouter, Sink
 from llamabind.generation.prompter import Conversation, Prompt, Prompter, PromptRequests
-from llamabind.system.close_guard import Gate
+from llamabind.system.close_guard import CloseGuard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ class GenerationClient:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._gate = Gate("LLM")
+        self._close_guard = CloseGuard("LLM")
         self._prompter = Prompter(
             engine.tokenizer, engine.chat_template, engine.shape.n_ctx, engine.check_grammar
         )
@@ -49,7 +49,7 @@ class GenerationClient:
         options: Mapping[str, Any],
     ) -> PromptRequests:
         """Return the requests for a prompt, and log their warnings. See Prompter.prepare."""
-        with self._gate.entered():
+        with self._close_guard.entered():
             requests = self._prompter.prepare(prompt, params, options)
         for warning in requests.warnings:
             logger.warning("%s", warning)
@@ -64,7 +64,7 @@ class GenerationClient:
         self.check_thread()
         self._router.open(request.request_id, sink)
         try:
-            with self._gate.entered():
+            with self._close_guard.entered():
                 self._thread.submit(request)
         except BaseException:
             self._router.close(request.request_id)
@@ -84,6 +84,6 @@ class GenerationClient:
 
     def close(self) -> None:
         """Cancel what runs, tell whoever waits for it, and free the engine."""
-        self._gate.close()
+        self._close_guard.close()
         self._thread.close()
         self.engine.close()

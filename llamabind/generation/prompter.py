@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from llamabind.chat.control_tokens import SpecialTextGuard
+from llamabind.chat.control_tokens import ControlTokenGuard
 from llamabind.chat.media_markers import mark_media, split_at_marks
 from llamabind.checks import check_int
 from llamabind.errors import (
@@ -108,7 +108,7 @@ class Prompter:
         self._check_grammar = check_grammar
         self._fits = KnownFits()
         self._ids = count(1)
-        self._guard: SpecialTextGuard | None = None
+        self._guard: ControlTokenGuard | None = None
 
     def prepare(
         self,
@@ -120,7 +120,7 @@ class Prompter:
 
         A text gets the special tokens the vocabulary adds, and special tokens written in it count
         as such, as in llama-server's completions; a sequence may mix texts and token ids. In a
-        conversation only the template's own special tokens count: see SpecialTextGuard. Contents
+        conversation only the template's own special tokens count: see ControlTokenGuard. Contents
         may have parts of type "media" whose `medium` is an EncodedMedium of the model's projector;
         `param` names the part in errors. Raises
         PromptTooLongError, InvalidParameterError, TokenizeError, ChatTemplateError.
@@ -247,7 +247,7 @@ class Prompter:
             and message.get("role") != "assistant"  # templates may drop what it thought
         )
         if self._guard is None:
-            self._guard = SpecialTextGuard(self._tokenizer.control_texts)
+            self._guard = ControlTokenGuard(self._tokenizer.control_texts)
         return self._guard.guard(messages)
 
     def _encode(self, parts: Sequence[int | str]) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llamabind.kv_cache.host_cache import HostCache
 
 
-class CheckpointSlotPool(SlotPool):
+class CheckpointPool(SlotPool):
     """A SlotPool where a prefix can only end where somebody's memory ends or was saved.
 
     A recurrent state has its newest position only, a sliding window of its own size the newest few

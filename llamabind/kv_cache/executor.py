@@ -1,4 +1,4 @@
-"""SequenceMemory: carries out memory operations on a context and holds the saved states."""
+"""MemoryExecutor: carries out memory operations on a context and holds the saved states."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEPT_FREE = 0.05
 """Of the machine's memory. Whoever takes the rest ends processes; a lost state costs time only."""
 
 
-class SequenceMemory:
+class MemoryExecutor:
     """The runner's half of the host cache. Used on the engine thread alone."""
 
     def __init__(self, context: Context) -> None:

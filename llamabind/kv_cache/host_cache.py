@@ -51,7 +51,7 @@ class StoredState:
 class HostCache:
     """Which states are in host memory: at most `limit` bytes, the least recently used go first.
 
-    Pure policy; the runner holds the bytes (SequenceMemory). A state is good for one model and
+    Pure policy; the runner holds the bytes (MemoryExecutor). A state is good for one model and
     context, which never change while an engine lives, and for exactly its tokens. With `limit` 0
     nothing is kept. `is_cuttable` says that a restored state can be cut to any shorter prefix, so
     that one which is a prefix of another is of no use beside it.

@@ -30,7 +30,7 @@ class SlotPool:
     What is evicted moves to the host cache. Every change to llama.cpp's memory is noted in
     `operations`, which the runner carries out, in order, before the next decode. Unless
     `is_cuttable` a sequence's memory is only good for all of its tokens, or for as many as a
-    checkpoint says; see CheckpointSlotPool.
+    checkpoint says; see CheckpointPool.
     """
 
     is_cuttable = True

@@ -17,7 +17,7 @@ MIN_COPIED_PREFIX = 32
 """Copying costs a whole stream, used or not: a shorter prefix is computed again."""
 
 
-class StreamSlotPool(SlotPool):
+class SplitSlotPool(SlotPool):
     """A SlotPool whose slots have `n_ctx_seq` cells each and share none.
 
     Attention walks a sequence's own cells only, but a retained prefix occupies a stream, and a copy

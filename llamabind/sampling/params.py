@@ -185,10 +185,10 @@ class SamplingParams:
         _check_breakers(self.dry_sequence_breakers)
         _check_logit_bias(self.logit_bias)
         self._check_grammar()
-        self._check_thoughts()
+        self._check_reasoning()
 
     @property
-    def follows_thoughts(self) -> bool:
+    def follows_reasoning(self) -> bool:
         """Whether something depends on where thoughts begin and end, which the tags tell."""
         has_tags = self.reasoning_budget_start_tag != "" and bool(self.reasoning_budget_end_tags)
         return has_tags and (self.grammar != "" or self.reasoning_budget_tokens >= 0)
@@ -224,7 +224,7 @@ class SamplingParams:
         if self.grammar_lazy and self.grammar and not self.grammar_triggers:
             raise InvalidParameterError("grammar_triggers", "no triggers set for a lazy grammar")
 
-    def _check_thoughts(self) -> None:
+    def _check_reasoning(self) -> None:
         check_text("generation_prompt", self.generation_prompt)
         _check_length("reasoning_budget_message", self.reasoning_budget_message, MAX_BUDGET_MESSAGE)
         _check_length(

@@ -139,12 +139,12 @@ def _make(model: "Model", params: SamplingParams, n_history: int) -> GuardedSamp
         llama.llama_sampler_free(chain)
         shim.lb_grammar_free(grammar)
         raise
-    if params.follows_thoughts:
-        _follow_thoughts(handle, params)
+    if params.follows_reasoning:
+        _follow_reasoning(handle, params)
     return handle
 
 
-def _follow_thoughts(handle: GuardedSamplerHandle, params: SamplingParams) -> None:
+def _follow_reasoning(handle: GuardedSamplerHandle, params: SamplingParams) -> None:
     spec = {
         "start": params.reasoning_budget_start_tag,
         "ends": params.reasoning_budget_end_tags,

@@ -18,7 +18,7 @@ longer.
 """
 
 
-class AwaitedPrefixes:
+class PrefixWaits:
     """Remembers for whom each sequence waits, until that one has got so far or is gone."""
 
     def __init__(self, slots: SlotPool) -> None:

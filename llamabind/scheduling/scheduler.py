@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from llamabind.kv_cache.checkpoint_pool import CheckpointSlotPool
+from llamabind.kv_cache.checkpoint_pool import CheckpointPool
 from llamabind.kv_cache.slot import Prefix
 from llamabind.scheduling.checkpoint_planner import CheckpointPlanner
-from llamabind.scheduling.prefix_waits import AwaitedPrefixes
+from llamabind.scheduling.prefix_waits import PrefixWaits
 from llamabind.scheduling.step_budget import share_budget, whole_tiles
 from llamabind.scheduling.step_plan import ScheduledChunk, StepPlan
 from llamabind.scheduling.waiting_queue import WaitingQueue
@@ -77,7 +77,7 @@ class Scheduler:
         self._speculation = speculation if slots.is_cuttable else None
         self.holds_newcomers = False
         self._drafts_fit = True
-        self._awaited = AwaitedPrefixes(slots)
+        self._awaited = PrefixWaits(slots)
         self._checkpoints = CheckpointPlanner()
 
     @property
@@ -255,7 +255,7 @@ class Scheduler:
         return self._checkpoints.next_position(sequence, self.waiting)
 
     def _plan_checkpoint(self, plan: StepPlan, sequence: Sequence, position: int) -> None:
-        assert isinstance(self.slots, CheckpointSlotPool), "only what cannot be cut has checkpoints"
+        assert isinstance(self.slots, CheckpointPool), "only what cannot be cut has checkpoints"
         assert sequence.slot is not None, "a chunk without a slot"
         self._checkpoints.reached(sequence, position)
         save = self.slots.checkpoint(sequence.slot, sequence.tokens[:position])

@@ -11,7 +11,7 @@ import numpy as np
 
 from llamabind.context.batch import Batch
 from llamabind.errors import DecodeError
-from llamabind.kv_cache.executor import SequenceMemory
+from llamabind.kv_cache.executor import MemoryExecutor
 from llamabind.kv_cache.host_cache import HostCache, StateSize
 from llamabind.kv_cache.slot_pool import SlotPool
 from llamabind.speculation.step_cost import StepCost
@@ -74,7 +74,7 @@ class ModelDrafter:
         self._p_min = p_min
         self._n_vocab = min(n_target_vocab, context.model.n_vocab)
         self._pool = SlotPool(context.n_seq_max, context.n_ctx, HostCache(0, StateSize()))
-        self._memory = SequenceMemory(context)
+        self._memory = MemoryExecutor(context)
         self._slots: dict[Sequence, Slot] = {}
         self._batch = Batch(context.n_batch)
         self._cost = StepCost()

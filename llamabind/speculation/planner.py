@@ -72,7 +72,7 @@ class _Stream:
     patience: int = _PROBE_EVERY
 
 
-class Speculation:
+class SpeculationPlanner:
     """Asks a drafter for what pays. Pure policy, used only on the engine thread.
 
     Measured step times and each stream's rate of right guesses decide the lengths: long drafts for

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Gate:
+class CloseGuard:
     """Open until close(), which waits for whoever is inside. Any thread.
 
     Native code that is given a freed object ends the process; so whatever uses an object that

@@ -6,12 +6,12 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
-from server.http.stream_writer import PatientWriter
+from server.http.stream_writer import StreamWriter
 
 _HEADERS = {"Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
 
 
-class NdjsonWriter(PatientWriter):
+class NdjsonWriter(StreamWriter):
     """Writes lines to a client."""
 
     @classmethod

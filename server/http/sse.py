@@ -6,7 +6,7 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
-from server.http.stream_writer import PatientWriter
+from server.http.stream_writer import StreamWriter
 
 _HEADERS = {
     "Content-Type": "text/event-stream",
@@ -16,7 +16,7 @@ _HEADERS = {
 }
 
 
-class SseWriter(PatientWriter):
+class SseWriter(StreamWriter):
     """Writes events to a client.
 
     `named` events have the `type` of their document as their name;

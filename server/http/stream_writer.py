@@ -1,4 +1,4 @@
-"""PatientWriter: writes to a client that reads slowly, up to a limit."""
+"""StreamWriter: writes to a client that reads slowly, up to a limit."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ many where it had stopped, and stops at four times as many.
 """
 
 
-class PatientWriter:
+class StreamWriter:
     """One streamed response. A write waits while the client is slow; loop only.
 
     A client that takes nothing for the configured time is cut off, or its connection and all that

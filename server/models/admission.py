@@ -17,7 +17,7 @@ _DEFAULT_RETRY_SECONDS = 5
 _MAX_RETRY_SECONDS = 120
 
 
-class ModelTraffic:
+class ModelAdmission:
     """The requests of one model: how many there are, and how fast they leave. Loop only."""
 
     def __init__(self) -> None:
@@ -38,18 +38,18 @@ class ModelTraffic:
         return max(1, min(math.ceil(seconds), _MAX_RETRY_SECONDS))
 
 
-class Traffic:
+class Admission:
     """Lets requests in, at most `max_queue` more per model than it computes at once. Loop only."""
 
     def __init__(self, metrics: ServerMetrics, max_queue: int) -> None:
         self._metrics = metrics
         self._max_queue = max_queue
-        self._models: dict[str, ModelTraffic] = {}
+        self._models: dict[str, ModelAdmission] = {}
 
     def n_requests(self, model_id: str) -> int:
         """Requests of a model that are waiting or running now, for its load too."""
-        traffic = self._models.get(model_id)
-        return traffic.n_requests if traffic else 0
+        admission = self._models.get(model_id)
+        return admission.n_requests if admission else 0
 
     @contextmanager
     def request(self, model_id: str, n_parallel: int | None, stream: TokenStream) -> Iterator[None]:
@@ -57,11 +57,11 @@ class Traffic:
 
         `n_parallel` is how many the model computes at once, None while it is not loaded.
         """
-        traffic = self._models.setdefault(model_id, ModelTraffic())
+        admission = self._models.setdefault(model_id, ModelAdmission())
         self._metrics.received.labels(model_id).inc()
-        self._require_place(model_id, traffic, n_parallel)
+        self._require_queue_room(model_id, admission, n_parallel)
         meter = RequestMeter(self._metrics.model(model_id), stream)
-        traffic.n_requests += 1
+        admission.n_requests += 1
         failure: BaseException | None = None
         try:
             yield
@@ -69,17 +69,19 @@ class Traffic:
             failure = error
             raise
         finally:
-            traffic.leave()
+            admission.leave()
             self._metrics.requests.labels(model_id, meter.end(failure)).inc()
 
-    def _require_place(self, model_id: str, traffic: ModelTraffic, n_parallel: int | None) -> None:
+    def _require_queue_room(
+        self, model_id: str, admission: ModelAdmission, n_parallel: int | None
+    ) -> None:
         # Somebody has to wait for the load, or it would never begin.
         places = max(1, self._max_queue) if n_parallel is None else n_parallel + self._max_queue
-        if traffic.n_requests < places:
+        if admission.n_requests < places:
             return
-        n_waiting = traffic.n_requests - (n_parallel or 0)
+        n_waiting = admission.n_requests - (n_parallel or 0)
         reason = "load_queue_full" if n_parallel is None else "queue_full"
         self._metrics.refused.labels(model_id, reason).inc()
         raise QueueFullError(
-            model_id, n_waiting, self._max_queue, traffic.seconds_for(max(1, n_waiting))
+            model_id, n_waiting, self._max_queue, admission.seconds_for(max(1, n_waiting))
         )

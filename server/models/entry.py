@@ -76,7 +76,7 @@ class ModelEntry:
         # How often somebody wished it gone: what waited for it before does not bring it back.
         self.unload_orders = 0
         # Whether it has its place among the others: from then on it counts, whatever it takes.
-        self.has_room = False
+        self.has_reservation = False
         self.reserved: tuple[DeviceMemory, ...] = ()
         self.last_used = clock.now()
         self._clock = clock
@@ -249,12 +249,12 @@ class ModelEntry:
 
     def reserve(self, devices: tuple[DeviceMemory, ...]) -> None:
         """It has its place; `devices` is what it will take, as far as that is known."""
-        self.has_room = True
+        self.has_reservation = True
         self.reserved = devices
 
-    def give_room_back(self) -> None:
+    def release_reservation(self) -> None:
         """What was reserved is in use now, or is not needed any more."""
-        self.has_room = False
+        self.has_reservation = False
         self.reserved = ()
 
     def start_loading(self) -> None:
@@ -272,7 +272,7 @@ class ModelEntry:
         self._worker = worker
         self._proven_order = self.order
         self.is_owed = False
-        self.give_room_back()
+        self.release_reservation()
         self.progress = 1.0
         self.loaded_at = utc_now()
         self.last_used = self._clock.now()
@@ -303,7 +303,7 @@ class ModelEntry:
     def _forget_worker(self) -> None:
         self._worker = None
         self._stay_seconds = None
-        self.give_room_back()
+        self.release_reservation()
         self.loaded_at = None
         self.load_seconds = None
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from server.models.events import Lagged, LoadProgress, ModelEvent, PublicEvent, UseChanged
-from server.streams.wakeup import Bell
+from server.streams.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 _MAX_WAITING = 256
@@ -28,7 +28,7 @@ class Subscription:
         self._waiting: deque[ModelEvent] = deque()
         self._missed = 0
         self._closed = False
-        self._bell = Bell()
+        self._wakeup = Wakeup()
 
     def offer(self, event: ModelEvent) -> None:
         """Take an event, if it is one for this reader."""
@@ -40,12 +40,12 @@ class Subscription:
             self._waiting.popleft()
             self._missed += 1
         self._waiting.append(event)
-        self._bell.ring()
+        self._wakeup.ring()
 
     def end(self) -> None:
         """Nothing more will come."""
         self._closed = True
-        self._bell.ring()
+        self._wakeup.ring()
 
     @property
     def has_ended(self) -> bool:
@@ -55,7 +55,7 @@ class Subscription:
     async def next(self, patience: float | None = None) -> PublicEvent | None:
         """The next event; None when `patience` seconds brought nothing, or at the end."""
         while not self._waiting and not self._closed:
-            if not await self._bell.wait(patience):
+            if not await self._wakeup.wait(patience):
                 return None
         if self._missed:
             missed, self._missed = self._missed, 0

@@ -6,7 +6,7 @@ from server.models.clock import Clock, Timer
 from server.models.entry import ModelEntry
 from server.models.event_bus import EventBus
 from server.models.events import ModelEvent, StateChanged, UseChanged
-from server.models.index import ModelShelf
+from server.models.index import ModelIndex
 from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
 
@@ -19,12 +19,12 @@ class IdleUnloader:
 
     def __init__(
         self,
-        shelf: ModelShelf,
+        index: ModelIndex,
         unloader: ModelUnloader,
         bus: EventBus,
         clock: Clock,
     ) -> None:
-        self._shelf = shelf
+        self._index = index
         self._unloader = unloader
         self._clock = clock
         self._timers: dict[str, Timer] = {}
@@ -38,7 +38,7 @@ class IdleUnloader:
         timer = self._timers.pop(model_id, None)
         if timer is not None:
             timer.cancel()
-        entry = self._shelf.get(model_id)
+        entry = self._index.get(model_id)
         if entry is not None and (ttl := self._ttl_of(entry)) is not None:
             self._timers[model_id] = self._clock.call_later(ttl, lambda: self._expire(entry))
 

@@ -1,4 +1,4 @@
-"""ModelShelf: every model the server knows, by id or alias, as the directories have it now."""
+"""ModelIndex: every model the server knows, by id or alias, as the directories have it now."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +10,7 @@ from server.models.entry import ModelEntry
 NewEntry = Callable[[ModelFile], ModelEntry]
 
 
-class ModelShelf:
+class ModelIndex:
     """Looks models up, reading the directories anew. Loop only."""
 
     def __init__(

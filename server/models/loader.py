@@ -10,9 +10,9 @@ from server.models.clock import Clock
 from server.models.entry import LoadOrder, ModelEntry
 from server.models.event_bus import EventBus
 from server.models.events import WorkerCrashed
-from server.models.memory_budget import RoomPlan
-from server.models.memory_reserver import RoomMaker
-from server.models.redaction import public_detail, public_log
+from server.models.memory_budget import EvictionPlan
+from server.models.memory_reserver import MemoryReserver
+from server.models.redaction import redact_detail, redact_log
 from server.models.state import Failure, UnloadReason
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Estimated
@@ -31,13 +31,13 @@ class ModelLoader:
     def __init__(
         self,
         start_worker: WorkerStarter,
-        room: RoomMaker,
+        reserver: MemoryReserver,
         status: ServerStatus,
         bus: EventBus,
         clock: Clock,
     ) -> None:
         self._start_worker = start_worker
-        self._room = room
+        self._reserver = reserver
         self._status = status
         self._bus = bus
         self._clock = clock
@@ -56,14 +56,14 @@ class ModelLoader:
     async def check(self, entry: ModelEntry, settings: LoadSettings) -> None:
         """Raise ApiError where a load with `settings` cannot succeed; the model stays as it is."""
         with _load_failures_as_answers(entry):
-            await self._room.check(entry, settings)
+            await self._reserver.check(entry, settings)
 
-    async def foresee(
+    async def preview(
         self, entry: ModelEntry, settings: LoadSettings
-    ) -> tuple[Estimated, RoomPlan]:
+    ) -> tuple[Estimated, EvictionPlan]:
         """What a load would take, and who would have to go for it. Raises ApiError."""
         with _load_failures_as_answers(entry):
-            return await self._room.foresee(entry, settings)
+            return await self._reserver.preview(entry, settings)
 
     async def join(self, entry: ModelEntry) -> None:
         """Wait for the load that runs; leaving does not stop it. Raises ApiError."""
@@ -81,7 +81,7 @@ class ModelLoader:
         """The one load of an entry: its own task, whoever waits for it. Raises ApiError."""
         try:
             await self._clock.sleep(entry.guard.wait_seconds)
-            await self._room.make(entry)
+            await self._reserver.make(entry)
             worker = await self._bring_in(entry)
         except LoadFailedError as error:
             failure = self._fail(entry, error.reason, error.detail, error.log_tail, error.param)
@@ -140,8 +140,8 @@ class ModelLoader:
         for line in log_tail[-_LOGGED_LINES:]:
             logger.error("model %s: | %s", entry.id, line)
         path = entry.file.path
-        detail = public_detail(detail, path, entry.id)
-        log = public_log(log_tail, path, entry.id)
+        detail = redact_detail(detail, path, entry.id)
+        log = redact_log(log_tail, path, entry.id)
         if reason == "crashed":
             self._bus.publish(WorkerCrashed(model=entry.id, detail=detail, log=log))
             entry.guard.record_crash()
@@ -162,8 +162,8 @@ def _load_failures_as_answers(entry: ModelEntry) -> Iterator[None]:
         yield
     except LoadFailedError as error:
         path = entry.file.path
-        detail = public_detail(error.detail, path, entry.id)
-        log = public_log(error.log_tail, path, entry.id)
+        detail = redact_detail(error.detail, path, entry.id)
+        log = redact_log(error.log_tail, path, entry.id)
         raise _api_error(entry, Failure(error.reason, detail, log, error.param)) from error
 
 

@@ -38,7 +38,7 @@ class Shortage:
 
 
 @dataclass(frozen=True, slots=True)
-class RoomPlan:
+class EvictionPlan:
     """What to do for a model: unload `evict` now; or wait until `wait_for` are idle; or give up
     because of `missing`. With nothing of that it fits as it is.
     """
@@ -57,7 +57,7 @@ class MemoryBudget:
         limits = {HOST: host_bytes, MODELS: max_models, **(device_bytes or {})}
         self._limits = {name: limit for name, limit in limits.items() if limit > 0}
 
-    def plan(self, need: Amounts, free: Amounts, holders: Sequence[Holder]) -> RoomPlan:
+    def plan(self, need: Amounts, free: Amounts, holders: Sequence[Holder]) -> EvictionPlan:
         """How to make room for `need`, where the system says that `free` is free."""
         headroom = {name: self._headroom(name, free, holders) for name in need}
         short = {
@@ -66,24 +66,24 @@ class MemoryBudget:
             if (room := headroom[name]) is not None and room < amount
         }
         if not short:
-            return RoomPlan()
+            return EvictionPlan()
         movable = sorted(
             (holder for holder in holders if not holder.is_pinned), key=lambda item: item.last_used
         )
         idle = _choose(short, [holder for holder in movable if holder.is_idle])
         if idle is not None:
-            return RoomPlan(evict=idle)
+            return EvictionPlan(evict=idle)
         # The idle ones first here too: they shorten the list of those that are waited for.
         later = _choose(short, sorted(movable, key=lambda item: not item.is_idle))
         if later is not None:
-            return RoomPlan(wait_for=later)
+            return EvictionPlan(wait_for=later)
         missing = {}
         for name in short:
             room = headroom[name] or 0
             at_best = room + sum(holder.amounts.get(name, 0) for holder in movable)
             if at_best < need[name]:
                 missing[name] = Shortage(need[name], max(room, 0), max(at_best, 0))
-        return RoomPlan(missing=missing)
+        return EvictionPlan(missing=missing)
 
     def _headroom(self, name: str, free: Amounts, holders: Iterable[Holder]) -> int | None:
         """How much more there may be of one thing; None is any amount."""

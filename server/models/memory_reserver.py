@@ -1,4 +1,4 @@
-"""RoomMaker: sees to it that a model fits before it is loaded; what is not used has to go."""
+"""MemoryReserver: sees to it that a model fits before it is loaded; what is not used has to go."""
 
 import asyncio
 import contextlib
@@ -12,13 +12,13 @@ from server.models.clock import Clock
 from server.models.entry import ModelEntry
 from server.models.event_bus import EventBus
 from server.models.events import ModelEvent, ModelEvicted, StateChanged, UseChanged
-from server.models.index import ModelShelf
+from server.models.index import ModelIndex
 from server.models.memory_budget import (
     HOST,
     MODELS,
+    EvictionPlan,
     Holder,
     MemoryBudget,
-    RoomPlan,
     Shortage,
     amounts_of,
     free_of,
@@ -39,7 +39,7 @@ _RECHECK_SECONDS = 1.0
 _PATIENCE_SECONDS = 5.0
 
 
-class RoomMaker:
+class MemoryReserver:
     """Reserves memory for loads: evicts idle models, the longest unused first, or waits. Loop only.
 
     Models that could go but are busy are waited for. After some seconds they take no new requests,
@@ -48,7 +48,7 @@ class RoomMaker:
 
     def __init__(  # noqa: PLR0913 - the wiring of create_app
         self,
-        shelf: ModelShelf,
+        index: ModelIndex,
         unloader: ModelUnloader,
         estimate: Estimator,
         budget: MemoryBudget,
@@ -58,7 +58,7 @@ class RoomMaker:
         wait_seconds: float,
         patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
-        self._shelf = shelf
+        self._index = index
         self._unloader = unloader
         self._estimate = estimate
         self._budget = budget
@@ -78,7 +78,7 @@ class RoomMaker:
             change = self._change
             plan = self._plan(entry, estimated)
             if plan.missing:
-                raise _no_room(entry, plan.missing)
+                raise _out_of_memory(entry, plan.missing)
             if not plan.evict and not plan.wait_for:
                 # No await since the look: nobody else can have taken it.
                 entry.reserve(estimated.devices if estimated else ())
@@ -103,18 +103,18 @@ class RoomMaker:
         estimated = await self._ask(entry, settings)
         plan = self._plan_anew(entry, estimated)
         if plan.missing:
-            raise _no_room(entry, plan.missing)
+            raise _out_of_memory(entry, plan.missing)
 
-    async def foresee(
+    async def preview(
         self, entry: ModelEntry, settings: LoadSettings
-    ) -> tuple[Estimated, RoomPlan]:
+    ) -> tuple[Estimated, EvictionPlan]:
         """What a load with `settings` would take, and who would have to go for it; nothing is
         changed. Raises LoadFailedError.
         """
         estimated = await self._estimate(entry.id, entry.file.path, settings)
         return estimated, self._plan_anew(entry, estimated)
 
-    def _plan_anew(self, entry: ModelEntry, estimated: Estimated | None) -> RoomPlan:
+    def _plan_anew(self, entry: ModelEntry, estimated: Estimated | None) -> EvictionPlan:
         """As if the model had given back what it has in memory now."""
         given_back = amounts_of(entry.memory) if entry.is_in_memory else {}
         return self._plan(entry, estimated, given_back)
@@ -136,7 +136,7 @@ class RoomMaker:
         entry: ModelEntry,
         estimated: Estimated | None,
         given_back: Mapping[str, int] = MappingProxyType({}),
-    ) -> RoomPlan:
+    ) -> EvictionPlan:
         devices = estimated.devices if estimated else ()
         holders = [
             Holder(
@@ -147,8 +147,8 @@ class RoomMaker:
                 is_pinned=other.is_pinned,
                 is_loading=not other.is_in_memory,
             )
-            for other in self._shelf.entries
-            if other is not entry and (other.is_in_memory or other.has_room)
+            for other in self._index.entries
+            if other is not entry and (other.is_in_memory or other.has_reservation)
         ]
         free = {name: n + given_back.get(name, 0) for name, n in free_of(devices).items()}
         return self._budget.plan(amounts_of(devices), free, holders)
@@ -161,7 +161,7 @@ class RoomMaker:
     def _begin_drains(self, entry: ModelEntry, names: tuple[str, ...]) -> set[asyncio.Task[None]]:
         drains = set()
         for name in names:
-            other = self._shelf.get(name)
+            other = self._index.get(name)
             if other is not None and other.state is ModelState.LOADED:
                 logger.info("model %s: has to make room for %s", name, entry.id)
                 self._bus.publish(ModelEvicted(model=name, for_model=entry.id))
@@ -182,7 +182,7 @@ async def _wait(change: asyncio.Event) -> bool:
     return change.is_set()
 
 
-def _no_room(entry: ModelEntry, missing: Mapping[str, Shortage]) -> ApiError:
+def _out_of_memory(entry: ModelEntry, missing: Mapping[str, Shortage]) -> ApiError:
     if MODELS in missing:
         error: ApiError = UnavailableError(
             f"model {entry.id!r} would be one too many: all models in memory are pinned",

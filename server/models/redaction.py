@@ -16,7 +16,7 @@ _CHATTER = ("INFO ", "DEBUG ")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-def public_line(text: str, path: Path, model_id: str, limit: int = _MAX_LINE) -> str:
+def redact_line(text: str, path: Path, model_id: str, limit: int = _MAX_LINE) -> str:
     """`text` on one line, with the model's id for its path and bare names for other paths."""
     text = text.replace(str(path), model_id)
     # Shards lie beside the first file and are told by their names.
@@ -25,12 +25,12 @@ def public_line(text: str, path: Path, model_id: str, limit: int = _MAX_LINE) ->
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def public_detail(text: str, path: Path, model_id: str) -> str:
+def redact_detail(text: str, path: Path, model_id: str) -> str:
     """A failure's sentence."""
-    return public_line(text, path, model_id, _MAX_DETAIL)
+    return redact_line(text, path, model_id, _MAX_DETAIL)
 
 
-def public_log(lines: Iterable[str], path: Path, model_id: str) -> tuple[str, ...]:
+def redact_log(lines: Iterable[str], path: Path, model_id: str) -> tuple[str, ...]:
     """The last complaints of a log: warnings, errors, and what native code printed."""
     complaints = [line for line in lines if not line.startswith(_CHATTER)]
-    return tuple(public_line(line, path, model_id) for line in complaints[-MAX_LOG_LINES:])
+    return tuple(redact_line(line, path, model_id) for line in complaints[-MAX_LOG_LINES:])

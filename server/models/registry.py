@@ -1,6 +1,6 @@
 """ModelRegistry: which models there are, and who may use them when.
 
-Policy only: files come from the ModelShelf, loads from the ModelLoader, drains from the
+Policy only: files come from the ModelIndex, loads from the ModelLoader, drains from the
 ModelUnloader.
 """
 
@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from server.errors import ApiError, StateConflictError, UnavailableError, load_error
-from server.models.admission import Traffic
+from server.models.admission import Admission
 from server.models.entry import LoadOrder, ModelEntry
-from server.models.index import ModelShelf
+from server.models.index import ModelIndex
 from server.models.loader import ModelLoader, crash_loop_error, unsupported_cpu_error
-from server.models.memory_budget import RoomPlan
+from server.models.memory_budget import EvictionPlan
 from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
 from server.protocol.load_settings import LoadSettings
@@ -30,13 +30,13 @@ _OUT = (ModelState.UNLOADED, ModelState.FAILED, ModelState.BROKEN)
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class LoadPreview:
     """What a load that asks for `settings` would take, and what becomes of the other models."""
 
     model_id: str
     settings: LoadSettings
     estimated: Estimated
-    plan: RoomPlan
+    plan: EvictionPlan
 
 
 class ModelRegistry:
@@ -44,17 +44,17 @@ class ModelRegistry:
 
     def __init__(
         self,
-        shelf: ModelShelf,
+        index: ModelIndex,
         loader: ModelLoader,
         unloader: ModelUnloader,
-        traffic: Traffic,
+        admission: Admission,
         *,
         autoload: bool = True,
     ) -> None:
-        self._shelf = shelf
+        self._index = index
         self._loader = loader
         self._unloader = unloader
-        self._traffic = traffic
+        self._admission = admission
         self._autoload = autoload
         self._closing = False
 
@@ -63,26 +63,26 @@ class ModelRegistry:
     @property
     def entries(self) -> tuple[ModelEntry, ...]:
         """Every model as it was last seen, by id; reads no disk."""
-        return tuple(self._shelf.entries)
+        return tuple(self._index.entries)
 
     async def list(self) -> list[ModelEntry]:
         """Every model on disk or in memory, by id."""
-        return await self._shelf.list()
+        return await self._index.list()
 
     async def find(self, model_id: str) -> ModelEntry:
         """The model of that id or alias. Raises ModelNotFoundError."""
-        return await self._shelf.find(model_id)
+        return await self._index.find(model_id)
 
     def seen(self, model_id: str) -> ModelEntry:
         """The model of that id or alias as it was last seen; reads no disk.
 
         Raises ModelNotFoundError, or UnavailableError before anything was seen.
         """
-        return self._shelf.seen(model_id)
+        return self._index.seen(model_id)
 
     def aliases_of(self, model_id: str) -> tuple[str, ...]:
         """The other names of a model."""
-        return self._shelf.aliases_of(model_id)
+        return self._index.aliases_of(model_id)
 
     # -- life
 
@@ -121,13 +121,13 @@ class ModelRegistry:
                     entry.keep(wanted)
                     return entry
 
-    async def estimate(self, model_id: str, settings: LoadSettings) -> Forecast:
+    async def estimate(self, model_id: str, settings: LoadSettings) -> LoadPreview:
         """What a load with these settings would take now; changes nothing. Raises ApiError."""
         entry = await self.find(model_id)
         wanted = entry.order_of(settings)
         self._require_usable(entry)
-        estimated, plan = await self._loader.foresee(entry, wanted.settings)
-        return Forecast(entry.id, wanted.requested, estimated, plan)
+        estimated, plan = await self._loader.preview(entry, wanted.settings)
+        return LoadPreview(entry.id, wanted.requested, estimated, plan)
 
     async def unload(self, model_id: str, *, force: bool = False) -> None:
         """Take the model out of memory: running answers finish, within the limit or not at all.
@@ -155,7 +155,7 @@ class ModelRegistry:
         """
         entry = await self.find(model_id)
         n_parallel = entry.worker.model.n_parallel if entry.is_in_memory else None
-        with self._traffic.request(entry.id, n_parallel, stream):
+        with self._admission.request(entry.id, n_parallel, stream):
             yield entry
 
     @asynccontextmanager
@@ -177,7 +177,7 @@ class ModelRegistry:
     async def close(self) -> None:
         """Take no new requests, let running answers finish within the limit, stop every worker."""
         self._closing = True
-        entries = list(self._shelf.entries)
+        entries = list(self._index.entries)
         for entry in entries:
             entry.order_unload()
         loads = [entry.loading for entry in entries if entry.loading is not None]

@@ -1,4 +1,4 @@
-"""SnapshotCollector: what /metrics reads off the server's parts, without asking any worker."""
+"""MetricsCollector: what /metrics reads off the server's parts, without asking any worker."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from server.metrics import ServerMetrics
-from server.models.admission import Traffic
+from server.models.admission import Admission
 from server.models.entry import ModelEntry
 from server.models.registry import ModelRegistry
 from server.models.state import ModelState
@@ -17,7 +17,7 @@ from server.protocol.messages import Stats
 _MB = 1 << 20
 
 
-class SnapshotCollector(Collector):
+class MetricsCollector(Collector):
     """Gauges of models, processes and GPUs, and llama-server's names for what it has too.
 
     Workers report their figures about once a second by themselves, so a scrape waits for nobody and
@@ -28,12 +28,12 @@ class SnapshotCollector(Collector):
         self,
         metrics: ServerMetrics,
         registry: ModelRegistry,
-        traffic: Traffic,
+        admission: Admission,
         system: SystemMetrics,
     ) -> None:
         self._metrics = metrics
         self._registry = registry
-        self._traffic = traffic
+        self._admission = admission
         self._system = system
 
     def collect(self) -> Iterable[Metric]:
@@ -62,7 +62,7 @@ class SnapshotCollector(Collector):
         memory = _gauge("model_memory_bytes", "Memory a model takes: weights, KV cache, buffers")
         stalled = _gauge("engine_stalled_seconds", "Time without a sign of life from a busy engine")
         for entry in entries:
-            inside.add_metric((entry.id,), self._traffic.n_requests(entry.id))
+            inside.add_metric((entry.id,), self._admission.n_requests(entry.id))
             for each in ModelState:
                 state.add_metric((entry.id, each.value), float(entry.state is each))
         for entry in loaded:

@@ -1,4 +1,4 @@
-"""LifeMeter: what happens to models, counted for /metrics."""
+"""ModelMeter: what happens to models, counted for /metrics."""
 
 from server.metrics import ServerMetrics
 from server.models.events import ModelEvent, StateChanged, WorkerCrashed
@@ -8,7 +8,7 @@ _ON_THE_WAY = (ModelState.QUEUED, ModelState.LOADING)
 _IN_MEMORY = (ModelState.LOADED, ModelState.DRAINING)
 
 
-class LifeMeter:
+class ModelMeter:
     """Listens to the event bus. Loop only."""
 
     def __init__(self, metrics: ServerMetrics) -> None:

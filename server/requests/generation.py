@@ -12,7 +12,7 @@ from server.requests.dispatch import submit
 from server.requests.remote_media import MediaFetcher
 from server.streams.answer import Answer, collect
 from server.streams.token_stream import TokenStream
-from server.streams.wakeup import Bell
+from server.streams.wakeup import Wakeup
 
 
 class Generation:
@@ -30,10 +30,10 @@ class Generation:
         job: Job,
         media: MediaFetcher | None = None,
         *,
-        bell: Bell | None = None,
+        wakeup: Wakeup | None = None,
     ) -> None:
         """`bell` rings too when the stream has something to read; several may share one."""
-        self.stream = TokenStream(uuid.uuid4().hex, job.n, bell)
+        self.stream = TokenStream(uuid.uuid4().hex, job.n, wakeup)
         self._registry = registry
         self.model_id = model_id
         self._job = job

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from server.protocol.messages import SequenceOutput
 from server.streams.token_stream import TokenStream, TokenUsage
-from server.streams.wakeup import Bell
+from server.streams.wakeup import Wakeup
 
 
 class MergedStream:
@@ -16,10 +16,10 @@ class MergedStream:
     s * n + i. What fails one of them fails all.
     """
 
-    def __init__(self, streams: Sequence[TokenStream], n: int, bell: Bell) -> None:
+    def __init__(self, streams: Sequence[TokenStream], n: int, wakeup: Wakeup) -> None:
         self._streams = tuple(streams)
         self._n = n
-        self._bell = bell
+        self._wakeup = wakeup
         self._turn = 0
 
     @property
@@ -43,7 +43,7 @@ class MergedStream:
         Raises what a stream was failed with. Not to be called when `is_done`.
         """
         while (output := self._take()) is None:
-            if not await self._bell.wait(patience):
+            if not await self._wakeup.wait(patience):
                 return None
         return output
 

@@ -19,7 +19,7 @@ from server.errors import (
 )
 from server.protocol.messages import LoadedModel, SequenceOutput
 from server.protocol.tasks import Scores, TaskResult, Vectors
-from server.streams.wakeup import Bell
+from server.streams.wakeup import Wakeup
 
 _JOIN_OVER = 32
 
@@ -67,7 +67,7 @@ class TokenStream:
     time.monotonic(); each is None before there is one.
     """
 
-    def __init__(self, request_id: str, n: int = 1, bell: Bell | None = None) -> None:
+    def __init__(self, request_id: str, n: int = 1, wakeup: Wakeup | None = None) -> None:
         """`bell` rings too whenever there is something to read; several streams may share one."""
         self.request_id = request_id
         self.observer: StreamObserver | None = None
@@ -87,7 +87,7 @@ class TokenStream:
         self.may_restart = False
         self._is_lost = False
         self._ended = asyncio.Event()
-        self._bell = Bell(bell)
+        self._wakeup = Wakeup(wakeup)
 
     @property
     def usage(self) -> TokenUsage:
@@ -134,14 +134,14 @@ class TokenStream:
             if self._n_unfinished == 0:
                 self._ended.set()
         self._outputs.append(output)
-        self._bell.ring()
+        self._wakeup.ring()
 
     def settle(self, result: TaskResult) -> None:
         """End the stream of a task with its result."""
         if not self.has_ended:
             self._result = result
             self._ended.set()
-            self._bell.ring()
+            self._wakeup.ring()
 
     def fail(self, error: BaseException) -> None:
         """End the stream with an error, which the reader gets after what was delivered before."""
@@ -150,7 +150,7 @@ class TokenStream:
             if self.observer is not None:
                 self.observer.on_failure(error)
             self._ended.set()
-            self._bell.ring()
+            self._wakeup.ring()
 
     def lose_worker(self, error: ApiError) -> None:
         """The worker is gone. An end with `error`, unless it is worth to try another one."""
@@ -202,7 +202,7 @@ class TokenStream:
         Raises what the stream was failed with. Not to be called when `is_done`.
         """
         while (output := self.take()) is None:
-            if not await self._bell.wait(patience):
+            if not await self._wakeup.wait(patience):
                 return None
         return output
 

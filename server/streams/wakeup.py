@@ -8,14 +8,14 @@ is not to be kept for as long as its reader would have waited.
 """
 
 
-class Bell:
+class Wakeup:
     """Rings are remembered until the reader waits; any number of them is one. Loop only.
 
     A reader waits once per token, so a wait makes no timer of its own: one timer is set for the
     first wait that could end, and when it goes off it is set anew for the wait of that moment.
     """
 
-    def __init__(self, other: "Bell | None" = None) -> None:
+    def __init__(self, other: "Wakeup | None" = None) -> None:
         """`other` rings whenever this one does: its reader waits for several."""
         self._other = other
         self._has_rung = False

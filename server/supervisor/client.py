@@ -49,7 +49,7 @@ from server.protocol.messages import (
 from server.streams.token_stream import TokenStream
 from server.supervisor.interface import LoadFailedError, ProgressCallback
 from server.supervisor.process import WorkerExit, WorkerProcess
-from server.supervisor.watchdog import SignsOfLife
+from server.supervisor.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 _STATS_SECONDS = 2.0
@@ -71,7 +71,7 @@ class WorkerClient:
         self._streams: dict[str, TokenStream] = {}
         self._stats_waiters: list[asyncio.Future[Stats | None]] = []
         self.snapshot: Stats | None = None
-        self._life = SignsOfLife(loop.time)
+        self._watchdog = Watchdog(loop.time)
         self._last_words = ""
         self._stopping = False
         self._frames: FrameReader[FromWorker] = FrameReader(FromWorker)
@@ -96,7 +96,7 @@ class WorkerClient:
     @property
     def stalled_seconds(self) -> float:
         """For how long an engine that has work made no step, or the process said nothing."""
-        return self._life.stalled_seconds(is_busy=self.is_busy)
+        return self._watchdog.stalled_seconds(is_busy=self.is_busy)
 
     async def load(self, message: Load) -> None:
         """Have the model loaded. Raises LoadFailedError."""
@@ -113,7 +113,7 @@ class WorkerClient:
             return
         frame = _frame(message)
         if not self._streams:
-            self._life.note_progress()
+            self._watchdog.note_progress()
         self._streams[message.request_id] = stream
         self._process.connection.write(frame)
 
@@ -163,7 +163,7 @@ class WorkerClient:
     def _receive(self, message: FromWorker) -> None:
         match message:
             case Step(outputs):
-                self._life.note_progress()
+                self._watchdog.note_progress()
                 for output in outputs:
                     self._deliver(output)
             case Refused():
@@ -171,7 +171,7 @@ class WorkerClient:
                 if stream is not None:
                     stream.fail(_refusal(message))
             case Answered(request_id, result):
-                self._life.note_progress()
+                self._watchdog.note_progress()
                 stream = self._streams.pop(request_id, None)
                 if stream is not None:
                     stream.settle(result)
@@ -184,7 +184,7 @@ class WorkerClient:
                 self._receive_state(message)
 
     def _take_stats(self, stats: Stats) -> None:
-        self._life.note_report(stats.steps_total)
+        self._watchdog.note_report(stats.steps_total)
         if stats.is_report:
             self.snapshot = stats
         elif self._stats_waiters:
@@ -197,7 +197,7 @@ class WorkerClient:
             case Progress(fraction):
                 self._progress(fraction)
             case LoadedModel():
-                self._life.note_report(0)
+                self._watchdog.note_report(0)
                 _resolve(self._loaded, message)
             case LoadFailed(reason, detail, param):
                 self._fail_load(LoadFailedError(reason, detail, self._process.log_tail, param))

@@ -1,9 +1,9 @@
-"""SignsOfLife: whether a worker still works, from what it sends and when. No timers."""
+"""Watchdog: whether a worker still works, from what it sends and when. No timers."""
 
 from collections.abc import Callable
 
 
-class SignsOfLife:
+class Watchdog:
     """When a worker last reported, and when its engine last made a step. Loop only."""
 
     def __init__(self, now: Callable[[], float]) -> None:

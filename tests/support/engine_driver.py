@@ -6,12 +6,12 @@ from llamabind.engine.core import EngineCore
 from llamabind.engine.shape import EngineShape
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
-from llamabind.speculation.planner import Speculation
+from llamabind.speculation.planner import SpeculationPlanner
 from tests.support.fake_runner import EOG, N_VOCAB, FakeRunner, FakeVocabulary, next_token
 
 
 def make_engine(
-    n_ctx: int = 64, clock=lambda: 0.0, speculation: Speculation | None = None, **fields
+    n_ctx: int = 64, clock=lambda: 0.0, speculation: SpeculationPlanner | None = None, **fields
 ) -> tuple[EngineCore, FakeRunner]:
     """An engine whose saved states take a byte for each token; `n_slots` counts unified only."""
     fields = {"n_parallel": 4, "n_slots": 8, "n_batch": 16, **fields}

@@ -13,7 +13,7 @@ from llamabind.kv_cache import slot_pool, split_pool
 from llamabind.request import ErrorCode, FinishReason, RequestOutput
 from llamabind.scheduling import checkpoint_planner, prefix_waits
 from llamabind.scheduling.step_plan import StepPlan, StepResult
-from llamabind.speculation.planner import Speculation
+from llamabind.speculation.planner import SpeculationPlanner
 from tests.support.engine_driver import (
     expected_answer,
     make_engine,
@@ -172,7 +172,7 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
     speculation = None
     wrong_every = sizes.wrong_every
     if wrong_every is not None:
-        speculation = Speculation(FakeDrafter(lambda n: n % wrong_every == 0), n_max=8)
+        speculation = SpeculationPlanner(FakeDrafter(lambda n: n % wrong_every == 0), n_max=8)
     clock = StepClock(sizes.seconds_per_token)
     engine, runner = make_engine(
         sizes.n_ctx,

@@ -7,7 +7,7 @@ from aiohttp import web
 from server.api.anthropic.documents import AnthropicEvents, message_document
 from server.api.anthropic.jobs import chat_prompt, messages_job
 from server.api.anthropic.schema import CountBody, CountDocument, MessagesBody
-from server.api.shared.generate import begin_generation, render
+from server.api.shared.generate import render, start_generation
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
 from server.http.app_keys import CALLER
@@ -22,7 +22,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
     job = messages_job(body, request[CALLER].name)
     model_id = served_model(request, body.model)
     model = body.model or model_id
-    async with begin_generation(request, model_id, job) as generation:
+    async with start_generation(request, model_id, job) as generation:
         if body.stream:
             return await stream_answer(
                 request,

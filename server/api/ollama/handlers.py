@@ -24,7 +24,7 @@ from server.api.ollama.schema import (
     OllamaVectors,
     Using,
 )
-from server.api.shared.generate import begin_generation
+from server.api.shared.generate import start_generation
 from server.api.shared.model_documents import template_of
 from server.api.shared.streaming import stream_answer
 from server.api.shared.vectors import read_vectors
@@ -85,7 +85,7 @@ async def _answer(request: web.Request, body: Asking, job: Job, piece: Piece) ->
         text = f"field 'think': {body.model!r} does not support thinking"
         raise InvalidRequestError(text, param="think")
     with _keeping(request, entry, body):
-        async with begin_generation(request, entry.id, job) as generation:
+        async with start_generation(request, entry.id, job) as generation:
             if body.streams:
                 lines = OllamaLines(body.model, piece)
                 return await stream_answer(

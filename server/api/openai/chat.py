@@ -10,7 +10,7 @@ from server.api.schema.chat import ChatFields
 from server.api.schema.replies import InputTokens
 from server.api.shared.answer_documents import choice_document, timings_document, usage_document
 from server.api.shared.chunks import AnswerTag, OpenAIChunks
-from server.api.shared.generate import begin_generation, render
+from server.api.shared.generate import render, start_generation
 from server.api.shared.modalities import modalities
 from server.api.shared.model_documents import model_document
 from server.api.shared.served_model import served_model
@@ -57,7 +57,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     model_id = served_model(request, body.model)
     tag = AnswerTag("chatcmpl", body.model or model_id)
     with_logprobs = job.logprobs is not None
-    async with begin_generation(request, model_id, job) as generation:
+    async with start_generation(request, model_id, job) as generation:
         if body.stream:
             form = OpenAIChunks(
                 tag,

@@ -8,7 +8,7 @@ from server.api.responses.documents import ResponseEvents
 from server.api.responses.jobs import chat_prompt, responses_job
 from server.api.responses.schema import InputTokensBody, ResponsesBody
 from server.api.schema.replies import InputTokens
-from server.api.shared.generate import begin_generation, render
+from server.api.shared.generate import render, start_generation
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
 from server.http.app_keys import CALLER
@@ -23,7 +23,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     job = responses_job(body, request[CALLER].name)
     model_id = served_model(request, body.model)
     form = ResponseEvents(body.model or model_id, body, job)
-    async with begin_generation(request, model_id, job) as generation:
+    async with start_generation(request, model_id, job) as generation:
         if body.stream:
             return await stream_answer(
                 request,

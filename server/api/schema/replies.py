@@ -164,7 +164,7 @@ class LoadDocument(msgspec.Struct):
     warnings: list[str]
 
 
-class ForeseenSettings(msgspec.Struct):
+class EstimatedSettings(msgspec.Struct):
     """What was asked for, and the sizes that would come of it."""
 
     requested: LoadSettings
@@ -180,7 +180,7 @@ class EstimateDocument(msgspec.Struct):
     waits_for: list[str]
     memory_needed: ByteSize
     memory: list[DeviceDocument]
-    settings: ForeseenSettings
+    settings: EstimatedSettings
     warnings: list[str]
 
 

@@ -14,7 +14,7 @@ from server.requests.dispatch import ask
 from server.requests.generation import Generation
 
 
-def begin_generation(request: web.Request, model_id: str, job: Job) -> Generation:
+def start_generation(request: web.Request, model_id: str, job: Job) -> Generation:
     """The generation of this request, which its log line tells of; `async with` it."""
     job = with_defaults(job, request.app[CONFIG])
     generation = Generation(request.app[REGISTRY], model_id, job, request.app[MEDIA])

@@ -13,7 +13,7 @@ from server.protocol.job import Job
 from server.requests.generation import Generation
 from server.streams.answer import Answer
 from server.streams.merged_stream import MergedStream
-from server.streams.wakeup import Bell
+from server.streams.wakeup import Wakeup
 
 
 class PromptGroup:
@@ -23,13 +23,13 @@ class PromptGroup:
     """
 
     def __init__(self, request: web.Request, model_id: str, jobs: Sequence[Job]) -> None:
-        bell = Bell()
+        wakeup = Wakeup()
         registry = request.app[REGISTRY]
-        self._generations = [Generation(registry, model_id, job, bell=bell) for job in jobs]
+        self._generations = [Generation(registry, model_id, job, wakeup=wakeup) for job in jobs]
         # The request's log line tells of the first.
         request[GENERATION] = self._generations[0]
         streams = [generation.stream for generation in self._generations]
-        self.stream = MergedStream(streams, jobs[0].n, bell)
+        self.stream = MergedStream(streams, jobs[0].n, wakeup)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from server.api.shared.answer_documents import choice_document
 from server.api.shared.chunks import AnswerTag, V2Chunks
-from server.api.shared.generate import begin_generation
+from server.api.shared.generate import start_generation
 from server.api.shared.streaming import stream_answer
 from server.api.v2.schema import ChatBody, Usage
 from server.http.app_keys import CALLER
@@ -25,7 +25,7 @@ async def chat_stream(request: web.Request) -> web.StreamResponse:
 async def _answer(request: web.Request, body: ChatBody) -> web.Response:
     model_id = request.match_info["model_id"]
     job = body.to_job(request[CALLER].name)
-    async with begin_generation(request, model_id, job) as generation:
+    async with start_generation(request, model_id, job) as generation:
         answer = await generation.collect()
     choices = [
         choice_document(choice, content_may_be_null=False, with_logprobs=job.logprobs is not None)
@@ -41,7 +41,7 @@ async def _answer(request: web.Request, body: ChatBody) -> web.Response:
 async def _stream(request: web.Request, body: ChatBody) -> web.StreamResponse:
     model_id = request.match_info["model_id"]
     job = body.to_job(request[CALLER].name)
-    generation = begin_generation(request, model_id, job)
+    generation = start_generation(request, model_id, job)
     form = V2Chunks(
         AnswerTag("chat", model_id),
         lambda: generation.warnings,

@@ -8,7 +8,7 @@ import msgspec
 
 from server.formats import byte_size, iso_time
 from server.models.entry import ModelEntry
-from server.models.registry import Forecast
+from server.models.registry import LoadPreview
 from server.protocol.messages import DeviceMemory
 
 
@@ -44,7 +44,7 @@ def life(entry: ModelEntry) -> dict[str, Any]:
     return {"ttl": ttl, "pinned": entry.is_pinned}
 
 
-def estimate_reply(forecast: Forecast) -> dict[str, Any]:
+def estimate_reply(forecast: LoadPreview) -> dict[str, Any]:
     """POST /api/v2/models/{model_id}/estimate."""
     estimated, plan = forecast.estimated, forecast.plan
     return {

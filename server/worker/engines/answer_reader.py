@@ -22,7 +22,7 @@ from server.protocol.messages import (
     WireTimings,
     WireUsage,
 )
-from server.worker.engines.logprob_alignment import LogprobShelf
+from server.worker.engines.logprob_alignment import LogprobAlignment
 
 AnswerId: TypeAlias = tuple[str, int]
 """A request's id, and which of its answers."""
@@ -72,7 +72,7 @@ class AnswerReader:
         self._echo = _echo(job.prompt, piece)
         self._unparsed = ""
         self._n_parsed = 0
-        self._shelf = None if job.logprobs is None else LogprobShelf()
+        self._alignment = None if job.logprobs is None else LogprobAlignment()
         self._preserved_tokens = request.preserved_tokens
         self._has_called_tools = False
 
@@ -87,7 +87,7 @@ class AnswerReader:
         reasoning = "".join(delta.reasoning_content or "" for delta in deltas)
         calls = _tool_calls(deltas)
         self._has_called_tools |= bool(calls)
-        logprobs = self._logprobs(self._shelf, output, deltas) if self._shelf else ()
+        logprobs = self._logprobs(self._alignment, output, deltas) if self._alignment else ()
         prompt_logprobs = self._of_prompt(output, echo)
         has_news = bool(text or reasoning or calls or prompt_logprobs)
         if not has_news and output.finish_reason is None and not output.token_ids:
@@ -117,18 +117,18 @@ class AnswerReader:
             self._parser.close()
 
     def _logprobs(
-        self, shelf: LogprobShelf, output: RequestOutput, deltas: Sequence[MessageDelta]
+        self, alignment: LogprobAlignment, output: RequestOutput, deltas: Sequence[MessageDelta]
     ) -> tuple[LogprobEntry, ...]:
         """Those of the tokens that came out as `deltas`, and at the end of what is left."""
         for logprob in _logprobs_of_text(output):
             token = logprob.token
-            shelf.put(
+            alignment.put(
                 self._entry(logprob), self._piece(token, special=token in self._preserved_tokens)
             )
-        shelf.say(output.text)
-        taken = shelf.take(deltas)
+        alignment.say(output.text)
+        taken = alignment.take(deltas)
         if output.finish_reason is not None:
-            taken += shelf.take_rest(is_cut=output.stop_string is not None)
+            taken += alignment.take_rest(is_cut=output.stop_string is not None)
         return tuple(taken)
 
     def _of_prompt(self, output: RequestOutput, echo: str) -> tuple[LogprobEntry, ...]:
@@ -180,7 +180,7 @@ class AnswerReader:
         return LogprobEntry(logprob.token, self._piece(logprob.token), logprob.logprob, top)
 
 
-class AnswerDesk:
+class AnswerReaders:
     """Knows which engine request is which answer. `read` on one thread, the rest on any."""
 
     def __init__(self) -> None:

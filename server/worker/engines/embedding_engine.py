@@ -1,4 +1,4 @@
-"""EmbeddingWorker: a model loaded for embeddings, as the worker uses it."""
+"""EmbeddingWorkerEngine: a model loaded for embeddings, as the worker uses it."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -23,7 +23,7 @@ from server.protocol.tasks import (
 from server.worker.engines.text_tasks import TextTasks
 
 
-class EmbeddingWorker:
+class EmbeddingWorkerEngine:
     """Holds an EmbeddingEngine. It does not chat, and says so; any thread."""
 
     def __init__(self, engine: EmbeddingEngine, loaded: LoadedModel) -> None:

@@ -1,4 +1,4 @@
-"""LogprobShelf: log-probabilities of tokens wait for the text that their tokens came out as."""
+"""LogprobAlignment: log-probabilities of tokens wait for the text that their tokens came out as."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class _Waiting:
     end: int
 
 
-class LogprobShelf:
+class LogprobAlignment:
     """Of one answer; positions are those of characters in what the model wrote, markup included.
 
     Text is held back while it may begin a stop string or a tag, and then its tokens' entries are

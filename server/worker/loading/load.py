@@ -23,7 +23,7 @@ from llamabind.context.memory_report import MemoryReport
 from llamabind.generation.prompter import NO_TEMPLATE
 from llamabind.system.host_memory import host_memory
 from server.protocol.messages import Load, LoadedModel
-from server.worker.engines.embedding_engine import EmbeddingWorker
+from server.worker.engines.embedding_engine import EmbeddingWorkerEngine
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.engines.llama_engine import LlamaEngine
 from server.worker.loading.device_memory import count_gpus, device_memory, limit_memory
@@ -98,7 +98,7 @@ def _modalities(projector: Projector | None) -> dict[str, Any]:
     }
 
 
-def _load_embedding(load: Load, settled: Settled, events: EngineEvents) -> EmbeddingWorker:
+def _load_embedding(load: Load, settled: Settled, events: EngineEvents) -> EmbeddingWorkerEngine:
     plan = settled.plan
     assert isinstance(plan.config, EmbeddingConfig), "planned for embeddings"
     with _native_warnings() as warnings:
@@ -107,7 +107,7 @@ def _load_embedding(load: Load, settled: Settled, events: EngineEvents) -> Embed
         load, settled, engine, is_locked=_is_locked(load, warnings)
     )
     loaded = _describe(load, settled, engine.memory, engine.model, effective, warnings)
-    return EmbeddingWorker(engine, loaded)
+    return EmbeddingWorkerEngine(engine, loaded)
 
 
 def _describe(

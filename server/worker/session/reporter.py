@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llamabind import RequestOutput
 from server.protocol.messages import EngineDown, Progress
-from server.worker.engines.answer_reader import AnswerDesk
+from server.worker.engines.answer_reader import AnswerReaders
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.session.sender import FrameSender
 
@@ -20,7 +20,7 @@ class EngineReporter:
     """
 
     def __init__(self, sender: FrameSender) -> None:
-        self.answers = AnswerDesk()
+        self.answers = AnswerReaders()
         self._sender = sender
         self._engine: WorkerEngine | None = None
 

@@ -11,7 +11,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from server.catalogue.catalogue import Catalogue
 from server.http.app_keys import STATUS
-from server.supervisor.watchdog import SignsOfLife
+from server.supervisor.watchdog import Watchdog
 from tests.support.gguf_files import write_gguf
 from tests.support.server_app import Client, chat_body, make_app, pause
 
@@ -192,7 +192,7 @@ async def _until(client: Client, path: str, status: int) -> None:
 
 def test_an_engine_with_work_that_makes_no_step_is_stalled() -> None:
     now = 0.0
-    life = SignsOfLife(lambda: now)
+    life = Watchdog(lambda: now)
     life.note_report(1)
     now = 50.0
     life.note_report(1)
@@ -204,7 +204,7 @@ def test_an_engine_with_work_that_makes_no_step_is_stalled() -> None:
 
 def test_a_worker_that_says_nothing_is_stalled_busy_or_not() -> None:
     now = 0.0
-    life = SignsOfLife(lambda: now)
+    life = Watchdog(lambda: now)
     now = 500.0
     assert life.stalled_seconds(is_busy=False) == 0.0, "a load has limits of its own"
     life.note_report(0)

@@ -10,7 +10,7 @@ from aiohttp import ClientResponse
 from pytest_aiohttp.plugin import AiohttpClient
 
 from server.metrics import ServerMetrics
-from server.models.admission import ModelTraffic, Traffic
+from server.models.admission import Admission, ModelAdmission
 from server.streams.token_stream import TokenStream
 from tests.support.gguf_files import write_gguf
 from tests.support.prometheus_text import scrape
@@ -96,10 +96,10 @@ async def test_other_models_are_not_concerned(
 
 
 def test_the_first_request_for_a_model_always_begins_its_load() -> None:
-    traffic = Traffic(ServerMetrics(), max_queue=0)
-    with traffic.request("m", None, TokenStream("1")):
-        assert traffic.n_requests("m") == 1
-    assert traffic.n_requests("m") == 0
+    admission = Admission(ServerMetrics(), max_queue=0)
+    with admission.request("m", None, TokenStream("1")):
+        assert admission.n_requests("m") == 1
+    assert admission.n_requests("m") == 0
 
 
 def test_retry_after_follows_the_rate_at_which_requests_leave(
@@ -107,12 +107,12 @@ def test_retry_after_follows_the_rate_at_which_requests_leave(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr("server.models.admission.time.monotonic", lambda: now)
-    traffic = ModelTraffic()
-    assert traffic.seconds_for(3) == 5, "nothing is known yet"
+    admission = ModelAdmission()
+    assert admission.seconds_for(3) == 5, "nothing is known yet"
     for _ in range(5):
-        traffic.leave()
+        admission.leave()
         now += 2.0
-    assert traffic.seconds_for(3) == 6
-    assert traffic.seconds_for(1000) == 120
+    assert admission.seconds_for(3) == 6
+    assert admission.seconds_for(1000) == 120
     now += 100.0
-    assert traffic.seconds_for(3) == 5, "that was long ago"
+    assert admission.seconds_for(3) == 5, "that was long ago"

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from llamabind.chat.control_tokens import SpecialTextGuard
+from llamabind.chat.control_tokens import ControlTokenGuard
 
 TOKENS = ("<|im_end|>", "<s>", "<|a|>", "|>b<|", "x")
 
 
 def _guard(*messages: dict[str, Any]) -> tuple[list[Any], str]:
-    return SpecialTextGuard(TOKENS).guard(messages)
+    return ControlTokenGuard(TOKENS).guard(messages)
 
 
 def _user(text: str) -> dict[str, Any]:
@@ -57,4 +57,4 @@ def test_every_mark_is_another() -> None:
 
 
 def test_a_vocabulary_without_control_tokens_guards_nothing() -> None:
-    assert SpecialTextGuard(()).guard([_user("<s>")]) == ([_user("<s>")], "")
+    assert ControlTokenGuard(()).guard([_user("<s>")]) == ([_user("<s>")], "")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llamabind.chat.grammar_fixes import with_ended_thought, without_talk
+from llamabind.chat.grammar_fixes import with_ended_reasoning, without_talk
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_only_text_ahead_of_the_call_goes(root: str, expected: str) -> None:
 )
 def test_a_thought_before_an_answer_ends(root: str, expected: str) -> None:
     rest = 'a ::= ("b" | )\n'
-    assert with_ended_thought(f"root ::= {root}\n{rest}") == f"root ::= {expected}\n{rest}"
+    assert with_ended_reasoning(f"root ::= {root}\n{rest}") == f"root ::= {expected}\n{rest}"

@@ -7,7 +7,7 @@ from llamabind.errors import InvalidParameterError
 from llamabind.media.medium import EncodedMedium, MediaVectors, Medium, lay_out, pseudo_tokens
 from llamabind.request import GenerationRequest
 from llamabind.speculation.ngram_drafter import NgramDrafter
-from llamabind.speculation.planner import Speculation
+from llamabind.speculation.planner import SpeculationPlanner
 from tests.support.engine_driver import expected_answer, make_engine, run, submit, tokens_of
 
 CAT, DOG = b"cat", b"dog"
@@ -184,7 +184,7 @@ def test_a_batch_without_room_after_a_picture_begins_anew() -> None:
 
 
 def test_nobody_guesses_what_follows_a_picture() -> None:
-    speculation = Speculation(NgramDrafter(1), n_max=4)
+    speculation = SpeculationPlanner(NgramDrafter(1), n_max=4)
     engine, _ = make_engine(n_ctx=256, speculation=speculation)
     submit(engine, request_of("cat", [1, 1, 1, 1], picture(CAT), [1, 1, 1, 1], max_tokens=40))
     run(engine)

@@ -8,7 +8,7 @@ from llamabind.engine.core import EngineCore
 from llamabind.engine.shape import EngineShape
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 from llamabind.speculation.ngram_drafter import NgramDrafter
-from llamabind.speculation.planner import Drafter, Speculation
+from llamabind.speculation.planner import Drafter, SpeculationPlanner
 from tests.support.fake_drafter import FakeDrafter
 from tests.support.fake_runner import EOG, N_VOCAB, FakeRunner, FakeVocabulary, next_token
 
@@ -50,7 +50,7 @@ def _make(
     shape = EngineShape(
         n_ctx=n_ctx, n_cells=n_cells, n_batch=n_batch, n_slots=8, n_parallel=4, n_vocab=N_VOCAB
     )
-    speculation = Speculation(drafter, n_max=n_max, n_min=n_min)
+    speculation = SpeculationPlanner(drafter, n_max=n_max, n_min=n_min)
     engine = EngineCore(
         runner, FakeVocabulary(), shape, clock=lambda: machine.now, speculation=speculation
     )

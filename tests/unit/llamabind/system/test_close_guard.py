@@ -7,18 +7,18 @@ import threading
 import pytest
 
 from llamabind.errors import HandleClosedError
-from llamabind.system.close_guard import Gate
+from llamabind.system.close_guard import CloseGuard
 
 
 def test_closing_waits_until_the_last_has_left():
-    gate, closed = Gate("door"), threading.Event()
+    guard, closed = CloseGuard("door"), threading.Event()
 
     def close() -> None:
-        gate.close()
+        guard.close()
         closed.set()
 
     closer = threading.Thread(target=close)
-    with gate.entered(), gate.entered():
+    with guard.entered(), guard.entered():
         closer.start()
         assert not closed.wait(0.01)
     assert closed.wait(20)
@@ -26,15 +26,15 @@ def test_closing_waits_until_the_last_has_left():
 
 
 def test_nobody_enters_a_closed_gate():
-    gate = Gate("door")
-    gate.close()
-    gate.close()
-    with pytest.raises(HandleClosedError, match="the door is closed"), gate.entered():
+    guard = CloseGuard("door")
+    guard.close()
+    guard.close()
+    with pytest.raises(HandleClosedError, match="the door is closed"), guard.entered():
         pass
 
 
 def test_an_exception_inside_leaves_too():
-    gate = Gate("door")
-    with pytest.raises(ValueError, match="no"), gate.entered():
+    guard = CloseGuard("door")
+    with pytest.raises(ValueError, match="no"), guard.entered():
         raise ValueError("no")
-    gate.close()
+    guard.close()

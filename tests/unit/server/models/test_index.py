@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from server.catalogue.catalogue import Catalogue, ModelFile
 from server.models.entry import ModelEntry
-from server.models.index import ModelShelf
+from server.models.index import ModelIndex
 from tests.support.gguf_files import write_gguf
 
 
@@ -23,9 +23,9 @@ class _Entry:
         pass
 
 
-def _make_shelf(folder: Path) -> ModelShelf:
+def _make_shelf(folder: Path) -> ModelIndex:
     new_entry = cast("Any", _Entry)
-    return ModelShelf(Catalogue([folder]), new_entry)
+    return ModelIndex(Catalogue([folder]), new_entry)
 
 
 async def test_who_asks_in_the_round_in_which_a_scan_ends_sees_what_it_found(
@@ -33,10 +33,10 @@ async def test_who_asks_in_the_round_in_which_a_scan_ends_sees_what_it_found(
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
     for _ in range(20):
-        shelf = _make_shelf(tmp_path)
-        asked: list[asyncio.Task[list[ModelEntry]]] = [asyncio.create_task(shelf.list())]
+        index = _make_shelf(tmp_path)
+        asked: list[asyncio.Task[list[ModelEntry]]] = [asyncio.create_task(index.list())]
         while not asked[0].done():
-            asked.append(asyncio.create_task(shelf.list()))
+            asked.append(asyncio.create_task(index.list()))
             await asyncio.sleep(0)
         for answer in await asyncio.gather(*asked):
             assert [entry.id for entry in answer] == ["m.gguf"]

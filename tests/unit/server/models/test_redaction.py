@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.models.redaction import public_detail, public_line, public_log
+from server.models.redaction import redact_detail, redact_line, redact_log
 
 _PATH = Path("/srv/my models/org/m.gguf")
 
@@ -26,15 +26,15 @@ _PATH = Path("/srv/my models/org/m.gguf")
     ],
 )
 def test_paths_become_names_and_everything_one_line(text: str, public: str) -> None:
-    assert public_line(text, _PATH, "org/m.gguf") == public
+    assert redact_line(text, _PATH, "org/m.gguf") == public
 
 
 def test_long_text_is_cut() -> None:
-    assert len(public_detail("x" * 10_000, _PATH, "m")) == 500
-    log = public_log(["y" * 10_000] * 50, _PATH, "m")
+    assert len(redact_detail("x" * 10_000, _PATH, "m")) == 500
+    log = redact_log(["y" * 10_000] * 50, _PATH, "m")
     assert [len(line) for line in log] == [300] * 10
 
 
 def test_a_log_for_clients_holds_complaints_only() -> None:
     lines = ["INFO llamabind: 4 layers", "ERROR llamabind: bad tensor", "GGML_ASSERT(x) failed"]
-    assert public_log(lines, _PATH, "m") == ("ERROR llamabind: bad tensor", "GGML_ASSERT(x) failed")
+    assert redact_log(lines, _PATH, "m") == ("ERROR llamabind: bad tensor", "GGML_ASSERT(x) failed")

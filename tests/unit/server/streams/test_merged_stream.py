@@ -8,7 +8,7 @@ from server.errors import InvalidRequestError
 from server.protocol.messages import SequenceOutput, WireUsage
 from server.streams.merged_stream import MergedStream
 from server.streams.token_stream import TokenStream, TokenUsage
-from server.streams.wakeup import Bell
+from server.streams.wakeup import Wakeup
 
 
 def _output(index: int, text: str, reason: str | None = None) -> SequenceOutput:
@@ -16,9 +16,9 @@ def _output(index: int, text: str, reason: str | None = None) -> SequenceOutput:
 
 
 def _make(n: int = 1) -> tuple[list[TokenStream], MergedStream]:
-    bell = Bell()
-    streams = [TokenStream(str(number), n, bell) for number in range(2)]
-    return streams, MergedStream(streams, n, bell)
+    wakeup = Wakeup()
+    streams = [TokenStream(str(number), n, wakeup) for number in range(2)]
+    return streams, MergedStream(streams, n, wakeup)
 
 
 async def test_answers_of_all_streams_are_read_in_turn_with_indices_of_their_own() -> None:

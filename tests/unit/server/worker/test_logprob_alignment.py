@@ -2,7 +2,7 @@
 
 from llamabind.chat.output_parser import MessageDelta, ToolCallDelta
 from server.protocol.messages import LogprobEntry
-from server.worker.engines.logprob_alignment import LogprobShelf
+from server.worker.engines.logprob_alignment import LogprobAlignment
 
 _CALL = MessageDelta(tool_call=ToolCallDelta(0, "1", "f", "{}"))
 
@@ -19,18 +19,18 @@ class Answer:
     """A shelf that gets tokens by their pieces, and gives them back with a "~" if no content."""
 
     def __init__(self) -> None:
-        self._shelf = LogprobShelf()
+        self._alignment = LogprobAlignment()
 
     def step(self, pieces: list[str | bytes], text: str, *deltas: MessageDelta) -> list[str]:
         """Tokens were sampled, the engine let go of `text`, and the parser said `deltas`."""
         for piece in pieces:
             raw = piece.encode() if isinstance(piece, str) else piece
-            self._shelf.put(LogprobEntry(0, raw, -1.0), raw)
-        self._shelf.say(text)
-        return _names(self._shelf.take(deltas))
+            self._alignment.put(LogprobEntry(0, raw, -1.0), raw)
+        self._alignment.say(text)
+        return _names(self._alignment.take(deltas))
 
     def rest(self, *, is_cut: bool) -> list[str]:
-        return _names(self._shelf.take_rest(is_cut=is_cut))
+        return _names(self._alignment.take_rest(is_cut=is_cut))
 
 
 def _names(entries: list[LogprobEntry]) -> list[str]:
