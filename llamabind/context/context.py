@@ -56,9 +56,9 @@ class Context(ContextMemory):
         is_split = self.is_causal and self.has_memory
         self.n_batch = llama.llama_n_batch(self.ptr) if is_split else self.n_ubatch
         self.pooling_type = POOLING_TYPES[llama.llama_pooling_type(self.ptr)]
-        self._has_streams = not self.params.kv_unified and self.n_seq_max > 1
+        self._is_split = not self.params.kv_unified and self.n_seq_max > 1
         self._copies_only_whole = model.architecture == "deepseek4" or (
-            self._has_streams and not model.is_recurrent
+            self._is_split and not model.is_recurrent
         )
         self.copies_prefixes = not self._copies_only_whole and not model.is_recurrent
         self._n_vocab = model.n_vocab
@@ -259,7 +259,7 @@ class Context(ContextMemory):
         if self._n_positions is not None and highest >= self._n_positions:
             last = self._n_positions - 1
             raise InvalidBatchError(-1, f"the model has no position beyond {last}")
-        if self._has_streams and batch.has_shared_token:
+        if self._is_split and batch.has_shared_token:
             # llama.cpp would say "no KV slot" (llama_batch_allocr::split_equal).
             raise InvalidBatchError(-1, "a token of several sequences needs a unified KV cache")
         if self.params.embeddings:

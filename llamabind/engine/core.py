@@ -213,7 +213,7 @@ class EngineCore:
             self._end(sequence, output)
 
     def _run(self, plan: StepPlan) -> None:
-        n_streamed, n_tokens = plan.n_decoding + plan.n_drafted, plan.n_tokens
+        n_decoding, n_tokens = plan.n_decoding + plan.n_drafted, plan.n_tokens
         started = self._clock()
         try:
             result = self._runner.run(plan)
@@ -222,7 +222,7 @@ class EngineCore:
             return
         seconds = self._clock() - started
         if not result.is_trial:
-            self._scheduler.budget.observe(n_streamed, n_tokens - n_streamed, seconds)
+            self._scheduler.budget.observe(n_decoding, n_tokens - n_decoding, seconds)
             if self._speculation is not None:
                 self._speculation.observe_step(n_tokens, seconds)
         last = [chunk for chunk in plan.chunks if chunk.is_last]

@@ -88,7 +88,7 @@ class Scheduler:
     @property
     def has_begun(self) -> bool:
         """True while any sequence runs or has run; only newcomers wait otherwise."""
-        return bool(self.running) or self.waiting.has_parked
+        return bool(self.running) or self.waiting.has_preempted
 
     def add(self, sequence: Sequence) -> None:
         """Queue a new sequence."""
@@ -121,7 +121,7 @@ class Scheduler:
             self._plan_prompts(plan)
         while not plan.chunks and self.running:
             # Several unfinished prompts share all cells and none can go on: the youngest gives way.
-            self._park(self._youngest())
+            self._preempt(self._youngest())
             self._plan_prompts(plan)
         if self._speculation is not None and self._drafts_fit:
             self._plan_drafts(plan, self._speculation)
@@ -174,10 +174,10 @@ class Scheduler:
         if len(self.running) > 1:
             for chunk in media:
                 self.slots.discard(chunk.slot)
-                self._park(chunk.sequence)
+                self._preempt(chunk.sequence)
         self.slots.evict_until(self.slots.cells.n_cells)
         if len(self.running) > 1 and not media:
-            self._park(self._youngest())
+            self._preempt(self._youngest())
 
     def _plan_decoding(self, plan: StepPlan) -> None:
         planned = {chunk.sequence for chunk in plan.chunks}
@@ -190,15 +190,15 @@ class Scheduler:
             streams = sorted(streams, key=lambda stream: stream.planned_at)[:n_most]
         for sequence in sorted(streams, key=lambda stream: stream.arrival):
             if sequence in self.running:
-                self._reserve_or_park(sequence)
+                self._reserve_or_preempt(sequence)
                 self._plan_chunk(plan, sequence, 1)
 
-    def _reserve_or_park(self, sequence: Sequence) -> None:
+    def _reserve_or_preempt(self, sequence: Sequence) -> None:
         """Find the next token's cell for a running stream: the youngest make room, at last the
         stream itself.
         """
         while sequence.slot is not None and not self.slots.reserve(sequence.slot, 1):
-            self._park(self._youngest())
+            self._preempt(self._youngest())
 
     def _plan_prompts(self, plan: StepPlan) -> None:
         prompts = [
@@ -208,8 +208,8 @@ class Scheduler:
         ]
         if not prompts:
             return
-        n_streams = sum(running.is_decoding for running in self.running)
-        budget = self.budget.n_prompt_tokens(n_streams, len(prompts))
+        n_decoding = sum(running.is_decoding for running in self.running)
+        budget = self.budget.n_prompt_tokens(n_decoding, len(prompts))
         n_remaining = sum(prompt.n_remaining for prompt in prompts)
         n_wanted = min(budget, n_remaining)
         if plan.chunks and len(plan.chunks) + n_wanted > self._n_shared:
@@ -353,10 +353,10 @@ class Scheduler:
     def _youngest(self) -> Sequence:
         return max(self.running, key=lambda running: running.arrival)
 
-    def _park(self, sequence: Sequence) -> None:
+    def _preempt(self, sequence: Sequence) -> None:
         assert sequence.slot is not None, "only a running sequence can be parked"
         self._checkpoints.forget(sequence)
         self.slots.evict(sequence.slot)
-        sequence.park()
+        sequence.preempt()
         self.running.remove(sequence)
-        self.waiting.park(sequence)
+        self.waiting.preempt(sequence)

@@ -146,7 +146,7 @@ class Sequence:
             self._moments.started = self._clock()
             self.n_cached = n_cached
 
-    def park(self) -> None:
+    def preempt(self) -> None:
         """Lose the slot; everything must be computed again."""
         self.slot = None
         self.n_computed = 0

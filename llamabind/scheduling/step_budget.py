@@ -142,18 +142,18 @@ class StepBudget:
         second.
         """
         least, most = 1 << (size - 1), min((1 << size) - 1, self._n_batch)
-        cost, n_streamed, turn = self._cost(size), n_decoding, 0.0
+        cost, n_decoded, turn = self._cost(size), n_decoding, 0.0
         is_tiled = self.tile is not None and most >= self.tile
         if is_tiled or not self._shares_steps:
-            n_streamed, turn = 0, self._decode_seconds or 0.0
+            n_decoded, turn = 0, self._decode_seconds or 0.0
         n = int((seconds - turn) / cost)
         if is_tiled and self.tile is not None:
             n = _nearest(n, self.tile) if n >= self.tile else n
             most -= most % self.tile
         n = min(n, most)
-        if n < least or n <= n_streamed:
+        if n < least or n <= n_decoded:
             return 0, 0.0
-        return n - n_streamed, (n - n_streamed) / (n * cost + turn)
+        return n - n_decoded, (n - n_decoded) / (n * cost + turn)
 
     def _cost(self, size: int) -> float:
         """Return the seconds per token of steps of `size` bits: as measured, or of the nearest that

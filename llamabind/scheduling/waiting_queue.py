@@ -21,20 +21,20 @@ class WaitingQueue:
 
     def __init__(self) -> None:
         self._rounds: dict[int, OrderedDict[str, deque[Sequence]]] = {}
-        self._parked: list[Sequence] = []
+        self._preempted: list[Sequence] = []
 
     @property
-    def has_parked(self) -> bool:
+    def has_preempted(self) -> bool:
         """True if a sequence waits that was running already."""
-        return bool(self._parked)
+        return bool(self._preempted)
 
     def __len__(self) -> int:
         queues = (queue for callers in self._rounds.values() for queue in callers.values())
-        return len(self._parked) + sum(map(len, queues))
+        return len(self._preempted) + sum(map(len, queues))
 
     def __iter__(self) -> Iterator[Sequence]:
         """Yield all in the order in which they are due; the queue must not change meanwhile."""
-        yield from self._parked
+        yield from self._preempted
         for _, callers in sorted(self._rounds.items()):
             yield from _turn_by_turn([iter(queue) for queue in callers.values()])
 
@@ -44,10 +44,10 @@ class WaitingQueue:
         callers = self._rounds.setdefault(request.priority, OrderedDict())
         callers.setdefault(request.caller, deque()).append(sequence)
 
-    def park(self, sequence: Sequence) -> None:
+    def preempt(self, sequence: Sequence) -> None:
         """Queue a sequence that lost its seat."""
-        self._parked.append(sequence)
-        self._parked.sort(key=lambda parked: parked.arrival)
+        self._preempted.append(sequence)
+        self._preempted.sort(key=lambda preempted: preempted.arrival)
 
     def take(self, sequence: Sequence) -> None:
         """Remove a sequence because it gets a seat: its caller's turn is over."""
@@ -59,8 +59,8 @@ class WaitingQueue:
 
     def remove(self, sequence: Sequence) -> None:
         """Remove a sequence, wherever it waits."""
-        if sequence in self._parked:
-            self._parked.remove(sequence)
+        if sequence in self._preempted:
+            self._preempted.remove(sequence)
             return
         request = sequence.request
         callers = self._rounds[request.priority]

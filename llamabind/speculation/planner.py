@@ -59,7 +59,7 @@ class SpeculationStats:
 
 
 @dataclass(slots=True)
-class _Stream:
+class _DraftProgress:
     """What is known of one sequence's drafts.
 
     A `shadow` is a guess that was only noted, with the position it is for: it costs nothing and
@@ -86,7 +86,7 @@ class SpeculationPlanner:
         self._n_min = max(n_min, 1)
         self._cost = StepCost()
         self._rate = AcceptanceRate(decay=0.99, prior_weight=4.0)
-        self._streams: dict[Sequence, _Stream] = {}
+        self._progress: dict[Sequence, _DraftProgress] = {}
         self._stats = SpeculationStats()
 
     @property
@@ -117,8 +117,8 @@ class SpeculationPlanner:
         self._learn(sequence, n_drafted, n_accepted)
         if n_accepted == n_drafted:
             # Even if it was a probe that did not seem to pay: look again in the next step.
-            stream = self._stream(sequence)
-            stream.n_idle = stream.patience = _PROBE_EVERY
+            progress = self._progress_of(sequence)
+            progress.n_idle = progress.patience = _PROBE_EVERY
         old = self._stats
         per_position = list(old.accepted_per_position)
         per_position += [0] * (n_accepted - len(per_position))
@@ -138,7 +138,7 @@ class SpeculationPlanner:
 
     def forget(self, sequence: Sequence) -> None:
         """A sequence has ended."""
-        self._streams.pop(sequence, None)
+        self._progress.pop(sequence, None)
         self.drafter.forget(sequence)
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class SpeculationPlanner:
         prior = self._rate.estimate(_FIRST_PRIOR)
         offers = [
             DraftOffer(
-                self._stream(sequence).rate.estimate(prior),
+                self._progress_of(sequence).rate.estimate(prior),
                 # The last token of an answer needs no computing, so no guess stands in its place.
                 min(self._n_max, sequence.n_may_generate - 1),
             )
@@ -165,41 +165,41 @@ class SpeculationPlanner:
                 lengths[index] = probe if probe >= self._n_min else 0
                 spare -= lengths[index]
             else:
-                stream = self._stream(sequence)
-                stream.n_idle, stream.patience = 0, _PROBE_EVERY
+                progress = self._progress_of(sequence)
+                progress.n_idle, progress.patience = 0, _PROBE_EVERY
         return lengths
 
     def _probe(self, sequence: Sequence) -> int:
         """Return the length of a draft that does not seem to pay, to find out whether it does."""
-        stream = self._stream(sequence)
-        stream.n_idle += 1
-        if stream.n_idle < stream.patience or self.drafter.is_free:
+        progress = self._progress_of(sequence)
+        progress.n_idle += 1
+        if progress.n_idle < progress.patience or self.drafter.is_free:
             return 0
-        stream.n_idle = 0
-        stream.patience = min(2 * stream.patience, _MAX_PATIENCE)
+        progress.n_idle = 0
+        progress.patience = min(2 * progress.patience, _MAX_PATIENCE)
         return max(_PROBE_LENGTH, self._n_min)
 
     def _note_shadows(self, sequences: list[Sequence]) -> None:
         guesses = self.drafter.draft([(sequence, 1) for sequence in sequences])
         for sequence, guess in zip(sequences, guesses, strict=True):
             if guess:
-                self._stream(sequence).shadow = (len(sequence.tokens), guess[0])
+                self._progress_of(sequence).shadow = (len(sequence.tokens), guess[0])
 
     def _settle_shadow(self, sequence: Sequence) -> None:
-        stream = self._stream(sequence)
-        if stream.shadow is None:
+        progress = self._progress_of(sequence)
+        if progress.shadow is None:
             return
-        position, token = stream.shadow
+        position, token = progress.shadow
         if position < len(sequence.tokens):
             self._learn(sequence, 1, int(sequence.tokens[position] == token))
-            stream.shadow = None
+            progress.shadow = None
 
     def _learn(self, sequence: Sequence, n_drafted: int, n_accepted: int) -> None:
-        self._stream(sequence).rate.observe(n_drafted, n_accepted)
+        self._progress_of(sequence).rate.observe(n_drafted, n_accepted)
         self._rate.observe(n_drafted, n_accepted)
 
-    def _stream(self, sequence: Sequence) -> _Stream:
-        stream = self._streams.get(sequence)
-        if stream is None:
-            stream = self._streams[sequence] = _Stream()
-        return stream
+    def _progress_of(self, sequence: Sequence) -> _DraftProgress:
+        progress = self._progress.get(sequence)
+        if progress is None:
+            progress = self._progress[sequence] = _DraftProgress()
+        return progress

@@ -179,7 +179,7 @@ def test_without_host_memory_everything_is_computed_again(load, reference):
     reference.check(prompts[0], outputs)
 
 
-def test_out_of_cells_parked_requests_go_on_where_they_were(
+def test_out_of_cells_preempted_requests_go_on_where_they_were(
     load, reference, architecture, kv_unified
 ):
     prompts = [_prompt(80 + i, 40) for i in range(4)]

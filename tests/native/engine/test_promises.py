@@ -97,10 +97,10 @@ def test_goal_7_a_greedy_answer_is_the_same_with_a_shared_prefix(engine):
 def test_goal_7_a_greedy_answer_is_the_same_after_parking_and_resuming(
     engine, monkeypatch, cache_ram_mib
 ):
-    parked: list[str] = []
+    preempted: list[str] = []
     restored: list[int] = []
     monkeypatch.setattr(
-        Sequence, "park", _noting(Sequence.park, lambda it: parked.append(it.request_id))
+        Sequence, "park", _noting(Sequence.preempt, lambda it: preempted.append(it.request_id))
     )
     monkeypatch.setattr(
         Context, "state_seq_load", _noting(Context.state_seq_load, lambda it: restored.append(1))
@@ -114,7 +114,7 @@ def test_goal_7_a_greedy_answer_is_the_same_after_parking_and_resuming(
         ]
         assert sum(len(prompt) + n_tokens for prompt in prompts) > small.shape.n_cells
         outputs = run(small, *requests)
-    assert set(parked) == {"r1"}, "the younger makes room"
+    assert set(preempted) == {"r1"}, "the younger makes room"
     assert bool(restored) == (cache_ram_mib > 0)
     for i, prompt in enumerate(prompts):
         got = tokens_of(outputs[f"r{i}"])

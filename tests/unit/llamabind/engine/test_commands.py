@@ -54,7 +54,7 @@ def test_states_in_host_memory_are_forgotten_too():
     engine.check_idle()
 
 
-def test_a_parked_sequence_has_begun_and_ends_before_the_change():
+def test_a_preempted_sequence_has_begun_and_ends_before_the_change():
     # Two streams in too few cells: one of them is parked now and then.
     engine, _ = make_engine(n_ctx=48, n_parallel=2)
     submit(engine, make_request("a", [1] * 16, None), make_request("b", [2] * 16, None))

@@ -142,7 +142,7 @@ def test_cancelling_an_unknown_id_does_nothing():
     assert not engine.has_work
 
 
-def test_out_of_cells_parks_the_youngest_and_all_finish_right():
+def test_out_of_cells_preempts_the_youngest_and_all_finish_right():
     engine, runner = make_engine(n_ctx=64, n_parallel=4)
     requests = [make_request(f"r{i}", [10 + i] * 4, 40) for i in range(4)]
     submit(engine, *requests)

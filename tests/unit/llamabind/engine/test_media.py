@@ -76,7 +76,7 @@ def test_the_same_picture_is_computed_once_and_another_is_not_taken_for_it() -> 
 
 
 @pytest.mark.parametrize("is_cuttable", [True, False])
-def test_a_parked_picture_is_computed_again(is_cuttable: bool) -> None:
+def test_a_preempted_image_is_computed_again(is_cuttable: bool) -> None:
     engine, _ = make_engine(n_ctx=48, n_batch=16, is_cuttable=is_cuttable, cache_ram_bytes=1 << 20)
     requests = [
         request_of(name, [index], picture(CAT, 8, is_causal=False), [2], max_tokens=30)
@@ -113,7 +113,7 @@ def test_text_stands_behind_the_positions_of_a_picture(kind: dict, n_batch: int)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_with_rows_are_shared_parked_and_evicted(kind: dict) -> None:
+def test_images_with_rows_are_shared_preempted_and_evicted(kind: dict) -> None:
     engine, runner = make_engine(n_ctx=96, n_batch=8, cache_ram_bytes=1 << 20, **kind)
     begin = list(range(1, 35))
     requests = [

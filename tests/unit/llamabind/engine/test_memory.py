@@ -88,7 +88,7 @@ def test_a_third_request_knows_where_the_prefix_of_the_first_two_ends(kind):
 
 
 @KINDS
-def test_parked_requests_are_not_computed_again(kind):
+def test_preempted_requests_are_not_computed_again(kind):
     engine, runner = make_engine(120, n_parallel=4, n_slots=4, n_batch=64, **kind)
     prompts = {f"r{i}": _prompt(i, 40) for i in range(4)}
     submit(engine, *(make_request(name, prompt, 40) for name, prompt in prompts.items()))

@@ -61,11 +61,11 @@ def test_timings_tell_queue_prompt_and_decode_apart():
     assert (timings.queue_ms, timings.prompt_ms, timings.decode_ms) == (1000.0, 2000.0, 4000.0)
 
 
-def test_parking_forgets_what_was_computed_but_not_what_was_said():
+def test_preemption_forgets_what_was_computed_but_not_what_was_generated():
     sequence = _make_sequence()
     sequence.start(None, 0)
     sequence.n_computed = 2
     _say(sequence, b"a")
     assert sequence.is_decoding
-    sequence.park()
+    sequence.preempt()
     assert (sequence.n_remaining, sequence.n_generated, sequence.is_decoding) == (3, 1, False)

@@ -172,7 +172,7 @@ def test_the_batch_is_never_larger_than_it_may_be():
     assert max(runner.batch_sizes) <= 6
 
 
-def test_short_of_cells_the_drafts_shrink_and_nobody_is_parked_for_them():
+def test_short_of_cells_the_drafts_shrink_and_no_sequence_is_preempted_for_them():
     engine, runner = _make(FakeDrafter(model=letters), n_ctx=48, model=letters)
     computed_alone = 4 * (6 + 5)
     outputs = _ask(engine, *(_request(f"r{i}", [100 + i] * 6, 6) for i in range(4)))
