@@ -7,7 +7,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from server.api.responses.items import CallItem, Event, MessageItem, OutputItem, ReasoningItem
-from server.api.responses.schema import ChosenTools, ResponsesBody, ToolChoice, ToolDefinition
+from server.api.responses.schema import (
+    ChosenResponseTools,
+    ResponsesBody,
+    ToolChoice,
+    ToolDefinition,
+)
 from server.api.shared.answer_documents import logprobs_document
 from server.errors import ApiError
 from server.protocol.job import Job
@@ -152,7 +157,7 @@ def _functions(body: ResponsesBody) -> list[ToolDefinition]:
 
 
 def _typed_choice(choice: ToolChoice | None) -> ToolChoice:
-    if isinstance(choice, ChosenTools) and choice.tools is not None:
+    if isinstance(choice, ChosenResponseTools) and choice.tools is not None:
         return replace(
             choice, tools=[replace(tool, type=tool.type or "function") for tool in choice.tools]
         )

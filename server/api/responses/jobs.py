@@ -3,7 +3,12 @@
 from typing import Any
 
 from server.api.responses.conversation import wire_messages
-from server.api.responses.schema import ChosenTools, ResponsesBody, ResponsesInput, ToolChoice
+from server.api.responses.schema import (
+    ChosenResponseTools,
+    ResponsesBody,
+    ResponsesInput,
+    ToolChoice,
+)
 from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import FunctionDefinition, Tool, wire_tools
 from server.api.schema.tool_choice import (
@@ -74,7 +79,7 @@ def _chosen(
     tools: list[Tool], choice: ToolChoice | None, left_out: LeftOut
 ) -> tuple[list[Tool], WireChoice]:
     """The tools that may be called, and whether one must."""
-    if not isinstance(choice, ChosenTools):
+    if not isinstance(choice, ChosenResponseTools):
         return with_mode(tools, choice, left_out)
     if choice.type == "function":
         if choice.name is None:

@@ -100,7 +100,7 @@ class ToolName(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: FunctionName | None = None
 
 
-class ChosenTools(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ChosenResponseTools(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The one function that must be called, by its name; or with the type "allowed_tools" those of
     the request that may, or must be called now.
     """
@@ -111,7 +111,7 @@ class ChosenTools(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     tools: list[ToolName] | None = None
 
 
-ToolChoice = Literal["none", "auto", "required"] | ChosenTools
+ToolChoice = Literal["none", "auto", "required"] | ChosenResponseTools
 
 
 class TextFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
