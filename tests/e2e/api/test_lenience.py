@@ -118,7 +118,7 @@ def test_thirty_large_tools_are_offered(server: ServerProcess) -> None:
     counted = {"type": "array", "items": {"type": "string", "maxLength": 900}, "maxItems": 900}
     tools = []
     for index in range(30):
-        tool = _tool({"type": "object", "properties": {f"p{i}": counted for i in range(2)}})
+        tool = _tool({"type": "object", "properties": {f"p{i}": counted for i in range(4)}})
         tool["function"]["name"] = f"f{index}"
         tools.append(tool)
     body = {"messages": _HI, "max_tokens": 4, "tools": tools}
