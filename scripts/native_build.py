@@ -272,6 +272,16 @@ def _output_of(command: list[str]) -> str:
     return result.stdout.strip()
 
 
+def _drop_foreign_tree(tree: Path) -> None:
+    """Removes a half-made tree of another checkout: CMake refuses to go on with it."""
+    try:
+        cache = (tree / "CMakeCache.txt").read_text(encoding="utf-8")
+    except OSError:
+        return
+    if f"CMAKE_HOME_DIRECTORY:INTERNAL={PROJECT}\n" not in cache:
+        shutil.rmtree(tree, ignore_errors=True)
+
+
 def _make(
     entry: Path,
     definitions: dict[str, str],
@@ -291,6 +301,7 @@ def _make(
     }
     _log(f"building llama.cpp {source.commit[:9]} with {asked}; this takes minutes")
     started = time.monotonic()
+    _drop_foreign_tree(tree)
     if not cmake.configure(tree, definitions | ours):
         shutil.rmtree(tree, ignore_errors=True)  # what CMake did not find then is in its cache
         raise NativeBuildError(

@@ -109,12 +109,26 @@ def test_a_failed_build_leaves_nothing_to_be_used(cache: Path, tmp_path: Path, s
     assert cmake.steps == ["configure", "build", "install"]
 
 
+def test_what_another_checkout_left_unfinished_is_built_anew(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(NativeBuildError):
+        _build(tmp_path, FakeCMake(fails="build"))
+    [tree] = (cache / "native").glob("*.build")
+    (tree / "CMakeCache.txt").write_text("CMAKE_HOME_DIRECTORY:INTERNAL=/elsewhere/vendor\n")
+    with pytest.raises(NativeBuildError):
+        _build(tmp_path, FakeCMake(fails="configure"))
+    assert not (tree / "objects").exists()
+
+
 def test_an_interrupted_build_keeps_its_objects_for_the_next_try(
     cache: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(NativeBuildError, match="does not compile with no options"):
         _build(tmp_path, FakeCMake(fails="build"))
-    assert [path.name for path in (cache / "native").glob("*.build/*")] == ["objects"]
+    [tree] = (cache / "native").glob("*.build")
+    (tree / "CMakeCache.txt").write_text(f"CMAKE_HOME_DIRECTORY:INTERNAL={native_build.PROJECT}\n")
+    with pytest.raises(NativeBuildError):
+        _build(tmp_path, FakeCMake(fails="build"))
+    assert (tree / "objects").exists()
     _build(tmp_path, FakeCMake())
     assert list((cache / "native").glob("*.build")) == []
 
