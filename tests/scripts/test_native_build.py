@@ -114,9 +114,10 @@ def test_what_another_checkout_left_unfinished_is_built_anew(cache: Path, tmp_pa
         _build(tmp_path, FakeCMake(fails="build"))
     [tree] = (cache / "native").glob("*.build")
     (tree / "CMakeCache.txt").write_text("CMAKE_HOME_DIRECTORY:INTERNAL=/elsewhere/vendor\n")
+    (tree / "stale").touch()
     with pytest.raises(NativeBuildError):
-        _build(tmp_path, FakeCMake(fails="configure"))
-    assert not (tree / "objects").exists()
+        _build(tmp_path, FakeCMake(fails="build"))
+    assert not (tree / "stale").exists()
 
 
 def test_an_interrupted_build_keeps_its_objects_for_the_next_try(
