@@ -17,7 +17,6 @@ class Heartbeat:
     def __init__(self, engine: WorkerEngine, sender: FrameSender) -> None:
         self._engine = engine
         self._sender = sender
-        self._process = psutil.Process()
         self._never = threading.Event()
 
     def start(self) -> None:
@@ -26,8 +25,14 @@ class Heartbeat:
 
     def _run(self) -> None:
         while True:
-            resident = self._process.memory_info().rss
-            self._sender.send(
-                replace(self._engine.stats(), is_report=True, resident_bytes=resident)
-            )
+            stats = replace(self._engine.stats(), is_report=True, resident_bytes=_resident_bytes())
+            self._sender.send(stats)
             self._never.wait(_PERIOD_SECONDS)
+
+
+def _resident_bytes() -> int:
+    """The process's resident memory; 0 where the system does not tell, as without /proc."""
+    try:
+        return psutil.Process().memory_info().rss
+    except (psutil.Error, OSError):
+        return 0

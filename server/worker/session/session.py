@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,6 +32,7 @@ from server.worker.session.sender import FrameSender
 logger = logging.getLogger(__name__)
 
 EXIT_BAD_PROTOCOL = 5
+EXIT_THREAD_DIED = 6
 _READ_BYTES = 1 << 16
 # Linux's out-of-memory killer takes the process with the most memory and the highest score: let it
 # be the model, never the server.
@@ -51,6 +53,7 @@ def serve(
     # Ctrl-C in a terminal reaches the whole group; the server decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
+    threading.excepthook = _end_with_the_thread
     _set_process_facts()
     status = EXIT_BAD_PROTOCOL
     try:
@@ -63,6 +66,16 @@ def serve(
     finally:
         # Not sys.exit: native threads are in mid-computation, and all is freed anyway.
         os._exit(status)
+
+
+def _end_with_the_thread(failed: threading.ExceptHookArgs) -> None:
+    """A worker that lost one of its threads would keep its clients waiting: the server starts a
+    new one instead.
+    """
+    name = failed.thread.name if failed.thread else "unknown"
+    error = failed.exc_value or failed.exc_type()
+    logger.critical("the thread %s ended by an unexpected error", name, exc_info=error)
+    os._exit(EXIT_THREAD_DIED)
 
 
 def _read(connection: socket.socket, sender: FrameSender, intake: Intake) -> None:

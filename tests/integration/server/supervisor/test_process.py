@@ -2,11 +2,18 @@
 
 import asyncio
 import contextlib
+import socket
+import subprocess
+import sys
 
 import psutil
 import pytest
 
+from server.protocol.framing import encode_frame
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import Load
 from server.supervisor.process import WorkerProcess
+from server.worker.session.session import EXIT_THREAD_DIED
 
 _SLEEPER = ("sh", "-c", "exec sleep 600")
 
@@ -57,3 +64,25 @@ async def test_a_worker_asks_for_huge_pages_unless_the_user_decided_that(
     process = await WorkerProcess.start(("sh", "-c", "echo $GLIBC_TUNABLES"), "test")
     assert (await process.wait()).log_tail == (expected,)
     await process.stop()
+
+
+def test_a_worker_ends_when_one_of_its_threads_dies() -> None:
+    code = (
+        "import socket, sys\n"
+        "from server.worker.session import session\n"
+        "session.Intake._load = lambda self, message: 1 / 0\n"
+        "session.serve(socket.socket(fileno=int(sys.argv[1])), None, None)\n"
+    )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(encode_frame(Load("m.gguf", LoadSettings())))
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == EXIT_THREAD_DIED, done.stderr
+    assert "ZeroDivisionError" in done.stderr
