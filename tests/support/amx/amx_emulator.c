@@ -1,4 +1,4 @@
-// Runs programs that use Intel AMX on a CPU without it, for tests. README.md beside this file says how.
+// Runs programs that use Intel AMX on a CPU without it, for tests. docs/testing.md says how.
 //
 // Loaded by LD_PRELOAD. A CPU without AMX raises SIGILL at every tile instruction; the handler here
 // decodes it, executes it on tiles kept for each thread, and continues behind it. Whatever the hardware

@@ -35,6 +35,48 @@ def test_every_document_links_to_files_that_exist():
     assert missing == []
 
 
+def test_every_path_that_a_document_names_exists():
+    documents = [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "llamabind" / "models" / "README.md",
+    ]
+    paths = {
+        path
+        for document in documents
+        for path in re.findall(
+            r"(?<![\w/.-])(?:llamabind|server|tests|scripts|docs|vendor)/[\w./-]*\w",
+            document.read_text(),
+        )
+    }
+    assert len(paths) > 50
+    made_by_builds = {"llamabind/lib", "vendor/llama.cpp"}
+    missing = {path for path in paths - made_by_builds if not (ROOT / path).exists()}
+    assert missing == set()
+
+
+def test_every_section_that_a_link_names_exists():
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    links = [
+        (document, *match)
+        for document in documents
+        for match in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text())
+    ]
+    assert len(links) > 5
+    missing = [
+        (document.name, target, section)
+        for document, target, section in links
+        if section not in _sections((document.parent / target) if target else document)
+    ]
+    assert missing == []
+
+
+def _sections(document):
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_field_of_a_chat_request_is_described():
     text = (ROOT / "docs" / "api.md").read_text()
     fields = {*ChatBody.__struct_fields__, *ChatCompletionBody.__struct_fields__}
