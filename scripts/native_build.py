@@ -5,7 +5,7 @@ The top-level CMakeLists.txt runs this while it is configured, and scripts/build
 benchmarks' llama-server. A build is found again by all that its content depends on (`describe`). It
 enters the cache in one rename, so a half-written one is never used; an interrupted one goes on
 where it stopped. LLAMABIND_NATIVE_CACHE=off builds in the caller's work folder instead, as does a
-cache folder that cannot be written to.
+cache folder that cannot be written to; LLAMABIND_NATIVE_CACHE=only fails where a build would start.
 """
 
 import argparse
@@ -121,6 +121,11 @@ def native_build(definitions: dict[str, str], *, work: Path, cmake: CMake) -> Na
     entries = _entries_folder(source, work)
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
     entry = entries / key
+    is_made = (entry / "facts.json").is_file()
+    if not is_made and os.environ.get("LLAMABIND_NATIVE_CACHE", "").lower() == "only":
+        raise NativeBuildError(
+            f"{entry} is not in the cache, and LLAMABIND_NATIVE_CACHE=only builds nothing"
+        )
     with _locked(entries / f"{key}.lock"):
         if not (entry / "facts.json").is_file():
             _make(entry, definitions, facts, source=source, cmake=cmake)

@@ -100,6 +100,20 @@ def test_two_at_once_build_once(cache: Path, tmp_path: Path) -> None:
     assert found[0] == found[1] == found[2]
 
 
+def test_only_what_is_cached_on_request(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLAMABIND_NATIVE_CACHE", "only")
+    cmake = FakeCMake()
+    with pytest.raises(NativeBuildError, match="is not in the cache"):
+        _build(tmp_path, cmake)
+    assert cmake.steps == []
+    monkeypatch.delenv("LLAMABIND_NATIVE_CACHE")
+    built = _build(tmp_path, cmake)
+    monkeypatch.setenv("LLAMABIND_NATIVE_CACHE", "only")
+    assert _build(tmp_path, cmake) == built
+
+
 @pytest.mark.parametrize("step", ["configure", "build", "install"])
 def test_a_failed_build_leaves_nothing_to_be_used(cache: Path, tmp_path: Path, step: str) -> None:
     with pytest.raises(NativeBuildError):
