@@ -91,7 +91,7 @@ _CLIENTS: list[tuple[str, str, Any]] = [
     ("Responses by OpenAI", "input[].", ResponseFunctionToolCallParam),
     ("Responses by OpenAI", "input[].", ResponseReasoningItemParam),
     ("Responses by OpenAI", "input[].content[].", ResponseInputImageParam),
-    ("Tokens of a response by OpenAI", "", InputTokenCountParams),
+    ("Token count of a response by OpenAI", "", InputTokenCountParams),
     ("Messages by Anthropic", "", MessageCreateParamsBase),
     ("Messages by Anthropic", "messages[].", AssistantMessageParam),
     ("Messages by Anthropic", "messages[].", SystemMessageParam),
@@ -108,15 +108,15 @@ _CLIENTS: list[tuple[str, str, Any]] = [
     ("Messages by Anthropic", "thinking.", ThinkingConfigEnabledParam),
     ("Messages by Anthropic", "thinking.", ThinkingConfigAdaptiveParam),
     ("Messages by Anthropic", "output_config.", OutputConfigParam),
-    ("Tokens of messages by Anthropic", "", MessageCountTokensParams),
+    ("Token count of messages by Anthropic", "", MessageCountTokensParams),
     ("Chat by Ollama", "", ollama.ChatRequest),
     ("Chat by Ollama", "options.", ollama.Options),
     ("Chat by Ollama", "messages[].", ollama.Message),
     ("Chat by Ollama", "messages[].tool_calls[].", ollama.Message.ToolCall),
     ("Chat by Ollama", "tools[].", ollama.Tool),
-    ("Prompts by Ollama", "", ollama.GenerateRequest),
+    ("Generate by Ollama", "", ollama.GenerateRequest),
     ("Embeddings by Ollama", "", ollama.EmbedRequest),
-    ("One model by Ollama", "", ollama.ShowRequest),
+    ("Model details by Ollama", "", ollama.ShowRequest),
 ]
 
 
