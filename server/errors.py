@@ -1,17 +1,17 @@
-"""Every error a client can be told about; the middleware turns them into JSON.
+"""Every error that a client can receive; the middleware turns them into JSON.
 
 ApiError
 ├── InvalidRequestError      400  the request is wrong; names the field
 │   └── ContextOverflowError 400  the prompt can never fit; carries both numbers
-├── UnusableModelError       400  the file is no model that can be loaded
-├── AuthenticationError      401  no key, or a wrong one
-├── ForbiddenError           403  not with this key, from this page, or by this name
-├── ModelNotFoundError       404  no model of that id
+├── UnusableModelError       400  the model's file cannot be loaded
+├── AuthenticationError      401  the API key is missing or wrong
+├── ForbiddenError           403  refused for this key, this page's origin or this Host header
+├── ModelNotFoundError       404  no model has that id
 ├── StateConflictError       409  the model is not in a state that allows it
-├── QueueFullError           429  too many requests wait already; says when to come back
+├── QueueFullError           429  the model's queue is full; says when to try again
 ├── EngineFailedError        500  the engine failed while it computed the answer
-├── NotSupportedError        501  switched off, or not possible with this model or this CPU
-├── UnavailableError         503  not now: draining, shutting down
+├── NotSupportedError        501  switched off, or impossible with this model or this CPU
+├── UnavailableError         503  temporary: draining, shutting down
 │   └── WorkerCrashedError   503  the model's process died; the next request starts it again
 ├── LoadTimeoutError         504  a load took too long
 └── OutOfMemoryError         507  the model does not fit into memory
@@ -21,15 +21,15 @@ from typing import Any
 
 from llamabind.errors import InvalidParameterError
 
-# Only an explicit load ends a crash loop; how often it is worth to look whether there was one.
+# Retry-After of a model in a crash loop, which only an explicit load ends.
 CRASH_LOOP_RETRY_SECONDS = 60
 
 
 class ApiError(Exception):
-    """An answer other than success, in OpenAI's form.
+    """An error answer in OpenAI's form.
 
-    `status` is the HTTP status; `type`, `code` and `param` are for programs, `message` for people;
-    `extra` adds keys to the error object and `headers` to the response.
+    `status` is the HTTP status; programs read `type`, `code` and `param`, people read `message`;
+    `extra` adds keys to the error object, `headers` adds response headers.
     """
 
     status = 500
@@ -51,7 +51,7 @@ class ApiError(Exception):
 
 
 class InvalidRequestError(ApiError):
-    """The request itself is wrong."""
+    """The request is wrong; `param` names the field where one is at fault."""
 
     status = 400
     type = "invalid_request_error"
@@ -60,7 +60,7 @@ class InvalidRequestError(ApiError):
 class ContextOverflowError(InvalidRequestError):
     """The prompt is longer than the model's context."""
 
-    # llama-server's type and OpenAI's code: clients look for the one or the other.
+    # llama-server's type and OpenAI's code: clients check one or the other.
     type = "exceed_context_size_error"
     code = "context_length_exceeded"
 
@@ -72,35 +72,35 @@ class ContextOverflowError(InvalidRequestError):
 
 
 class UnusableModelError(ApiError):
-    """The model's file is damaged, incomplete, or of a kind that llama.cpp does not know."""
+    """The model's file is damaged, incomplete, or of an architecture that llama.cpp lacks."""
 
     status = 400
     type = "invalid_request_error"
 
 
 class AuthenticationError(ApiError):
-    """The request carries no key, or one that is not ours."""
+    """The request carries no API key, or one that this server does not have."""
 
     status = 401
     type = "authentication_error"
     code = "invalid_api_key"
 
     def __init__(self, *, was_given: bool) -> None:
-        # llama-server's words for both; the rest helps who has forgotten it.
+        # llama-server's message for both cases; the hint helps where the key was forgotten.
         hint = "" if was_given else ": send one as Authorization: Bearer KEY or as X-Api-Key"
         super().__init__(f"Invalid API Key{hint}")
         self.headers["WWW-Authenticate"] = "Bearer"
 
 
 class ForbiddenError(ApiError):
-    """The server knows who asks, and does not do this for them."""
+    """This caller may not do this: the key, the page's origin or the Host header forbids it."""
 
     status = 403
     type = "permission_error"
 
 
 class ModelNotFoundError(ApiError):
-    """No model of that id."""
+    """No model has that id or alias."""
 
     status = 404
     type = "not_found_error"
@@ -108,7 +108,7 @@ class ModelNotFoundError(ApiError):
 
     def __init__(self, model_id: str, param: str = "model_id") -> None:
         super().__init__(
-            f"there is no model {model_id!r}; GET /api/v2/models lists what there is", param=param
+            f"model {model_id!r} does not exist; GET /api/v2/models lists all models", param=param
         )
 
 
@@ -120,7 +120,7 @@ class StateConflictError(ApiError):
 
 
 class QueueFullError(ApiError):
-    """As many requests wait for the model as may."""
+    """The model's queue is full: `n_waiting` requests wait, `max_queue` may."""
 
     status = 429
     type = "rate_limit_error"
@@ -128,8 +128,8 @@ class QueueFullError(ApiError):
 
     def __init__(self, model_id: str, n_waiting: int, max_queue: int, retry_after: int) -> None:
         super().__init__(
-            f"{n_waiting} requests wait for model {model_id!r} already, {max_queue} may;"
-            f" try again in {retry_after} seconds"
+            f"the queue for model {model_id!r} is full ({n_waiting} waiting, limit {max_queue});"
+            f" retry in {retry_after} s"
         )
         self.extra = {
             "queue_length": n_waiting,
@@ -141,20 +141,20 @@ class QueueFullError(ApiError):
 
 
 class EngineFailedError(ApiError):
-    """The engine failed while it worked on this request."""
+    """The engine failed while it computed this request's answer."""
 
     code = "engine_failed"
 
 
 class NotSupportedError(ApiError):
-    """This server does not do that."""
+    """Switched off on this server, or impossible with this model or this CPU."""
 
     status = 501
     type = "not_supported_error"
 
 
 class UnavailableError(ApiError):
-    """Not now; trying again later can help."""
+    """Temporarily impossible; `retry_after` is in seconds and becomes the Retry-After header."""
 
     status = 503
     type = "unavailable_error"
@@ -168,7 +168,7 @@ class UnavailableError(ApiError):
 
 
 class WorkerCrashedError(UnavailableError):
-    """The model's process died."""
+    """The model's worker process died; the next request starts another."""
 
     code = "worker_crashed"
 
@@ -177,7 +177,7 @@ class WorkerCrashedError(UnavailableError):
 
 
 class LoadTimeoutError(ApiError):
-    """The model was not loaded, or looked at, within the time there is for it."""
+    """A load or a memory estimate exceeded its time limit."""
 
     status = 504
     type = "timeout_error"
@@ -185,7 +185,7 @@ class LoadTimeoutError(ApiError):
 
 
 class OutOfMemoryError(ApiError):
-    """The model does not fit into the memory there is."""
+    """The model needs more memory than is available."""
 
     status = 507
     type = "insufficient_memory_error"
@@ -193,7 +193,7 @@ class OutOfMemoryError(ApiError):
 
 
 def load_error(reason: str, message: str, param: str | None = None) -> ApiError:
-    """The error for a failed load, by its machine-readable reason; `param` is the wrong setting."""
+    """The error for a failed load, chosen by its `reason`; `param` names a wrong setting."""
     error: ApiError
     match reason:
         case "out_of_memory":
@@ -219,5 +219,5 @@ def load_error(reason: str, message: str, param: str | None = None) -> ApiError:
 
 
 def invalid_parameter(error: InvalidParameterError) -> InvalidRequestError:
-    """The 400 for a value that llamabind's own checks refused."""
+    """The 400 for a value that llamabind's checks refused."""
     return InvalidRequestError(f"field '{error.field}': {error.message}", param=error.field)

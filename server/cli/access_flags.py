@@ -1,4 +1,4 @@
-"""The flags of where the server listens, and of who may use it."""
+"""Flags for the addresses that the server listens on, and for access to it."""
 
 from server.cli.flag import Flag
 from server.cli.values import integer, key_file, keys, path, prefix, words
@@ -10,8 +10,8 @@ LISTENING_FLAGS = (
         env="LLAMA_ARG_HOST",
         parse=words,
         metavar="ADDRESS,...",
-        help="addresses to listen on, IPv6 too; one with a slash or ending in .sock is the path "
-        "of a Unix socket",
+        help="addresses to listen on, IPv4 or IPv6; an entry that contains a slash or ends in "
+        ".sock is the path of a Unix socket",
     ),
     Flag(
         names=("--port",),
@@ -19,7 +19,7 @@ LISTENING_FLAGS = (
         env="LLAMA_ARG_PORT",
         parse=integer(0, 65_535),
         metavar="N",
-        help="0 is any free port",
+        help="TCP port to listen on; 0 picks a free one",
     ),
     Flag(
         names=("--api-prefix",),
@@ -27,7 +27,7 @@ LISTENING_FLAGS = (
         env="LLAMA_ARG_API_PREFIX",
         parse=prefix,
         metavar="PATH",
-        help="stands before every path, such as /llm",
+        help="prefix of every URL path, such as /llm",
     ),
     Flag(
         names=("--ssl-cert-file",),
@@ -35,7 +35,7 @@ LISTENING_FLAGS = (
         env="LLAMA_ARG_SSL_CERT_FILE",
         parse=path,
         metavar="FILE",
-        help="certificate (PEM, with its chain); HTTPS together with --ssl-key-file",
+        help="TLS certificate (PEM, with its chain); enables HTTPS together with --ssl-key-file",
     ),
     Flag(
         names=("--ssl-key-file",),
@@ -43,7 +43,7 @@ LISTENING_FLAGS = (
         env="LLAMA_ARG_SSL_KEY_FILE",
         parse=path,
         metavar="FILE",
-        help="the certificate's private key (PEM)",
+        help="private key of the certificate (PEM, without a password)",
     ),
 )
 
@@ -55,8 +55,8 @@ ACCESS_FLAGS = (
         parse=keys,
         metavar="KEY,...",
         adds=True,
-        help="keys that a request must carry one of; other users of the machine can see command "
-        "lines, so better in a file",
+        help="API keys; every request but probes must carry one. Other users of the machine can "
+        "read command lines, so prefer --api-key-file",
     ),
     Flag(
         names=("--api-key-file",),
@@ -65,7 +65,7 @@ ACCESS_FLAGS = (
         parse=key_file,
         metavar="FILE",
         adds=True,
-        help="file of such keys, one a line; # begins a comment line",
+        help="file of API keys, one per line; lines that begin with # are comments",
     ),
     Flag(
         names=("--admin-key",),
@@ -73,7 +73,8 @@ ACCESS_FLAGS = (
         parse=keys,
         metavar="KEY,...",
         adds=True,
-        help="keys for loading and unloading too; with one, the others cannot do that",
+        help="keys that may also load and unload models; once one is set, ordinary API keys may "
+        "not",
     ),
     Flag(
         names=("--admin-key-file",),
@@ -81,29 +82,29 @@ ACCESS_FLAGS = (
         parse=key_file,
         metavar="FILE",
         adds=True,
-        help="file of such keys",
+        help="file of admin keys, in the form of --api-key-file",
     ),
     Flag(
         names=("--insecure-no-auth",),
         target="insecure_no_auth",
-        help="listen on other addresses than loopback without any key: whoever reaches the port "
-        "can use the server",
+        help="allow listening on addresses other than loopback without a key: every client that "
+        "reaches the port can use the server",
     ),
     Flag(
         names=("--allowed-hosts",),
         target="allowed_hosts",
         parse=words,
         metavar="NAME,...",
-        help="names that a request's Host header may have besides localhost; checked when only "
-        "loopback is listened on, and wherever this flag is given; * is any",
+        help="names that a request's Host header may contain besides localhost; checked when the "
+        "server listens on loopback only, and always when this flag is given; * allows any name",
     ),
     Flag(
         names=("--media-hosts",),
         target="media_hosts",
         parse=words,
         metavar="NAME,...",
-        help="hosts that pictures and sounds named by http(s) URLs are fetched from, at public "
-        "addresses only; * is any, none is no fetching",
+        help="hosts from which images and audio named by http(s) URLs are fetched, at public "
+        "addresses only; * allows any host; empty disables fetching",
     ),
     Flag(
         names=("--cors-origins",),
@@ -111,8 +112,8 @@ ACCESS_FLAGS = (
         env="LLAMA_ARG_CORS_ORIGINS",
         parse=words,
         metavar="ORIGIN,...",
-        help="web pages that may use the server from a browser; localhost is any page of this "
-        "machine, * any at all",
+        help="origins of web pages that may use the server from a browser; localhost allows all "
+        "pages served by this machine, * allows any page",
     ),
     Flag(
         names=("--cors-methods",),
@@ -120,7 +121,7 @@ ACCESS_FLAGS = (
         env="LLAMA_ARG_CORS_METHODS",
         parse=str,
         metavar="METHODS",
-        help="methods that such pages may use",
+        help="HTTP methods that pages of --cors-origins may use",
     ),
     Flag(
         names=("--cors-headers",),
@@ -128,12 +129,13 @@ ACCESS_FLAGS = (
         env="LLAMA_ARG_CORS_HEADERS",
         parse=str,
         metavar="HEADERS",
-        help="headers that such pages may send; * is those they ask for",
+        help="request headers that pages of --cors-origins may send; * allows all that they "
+        "request",
     ),
     Flag(
         names=("--cors-credentials",),
         target="cors_credentials",
         env="LLAMA_ARG_CORS_CREDENTIALS",
-        help="such pages may send cookies and the like",
+        help="let pages of --cors-origins send credentials, such as cookies",
     ),
 )

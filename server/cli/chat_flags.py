@@ -1,4 +1,4 @@
-"""The flags of what a chat has unless its request says otherwise."""
+"""Flags for the defaults of chat requests."""
 
 from server.cli.flag import Flag
 from server.cli.values import choice, integer, json_object, reasoning_effort, yes_no_or_auto
@@ -10,7 +10,8 @@ CHAT_FLAGS = (
         env="LLAMA_ARG_THINK",
         parse=choice("auto", "none", "deepseek", "deepseek-legacy"),
         metavar="FORMAT",
-        help="how thoughts are split off: auto, deepseek, deepseek-legacy, or none",
+        help="form in which reasoning is separated from the answer: auto, deepseek, "
+        "deepseek-legacy, or none",
     ),
     Flag(
         names=("-rea", "--reasoning"),
@@ -18,7 +19,8 @@ CHAT_FLAGS = (
         env="LLAMA_ARG_REASONING",
         parse=yes_no_or_auto,
         metavar="on|off|auto",
-        help="whether templates that can are asked for thoughts; auto is the template's own way",
+        help="turn reasoning on or off in chat templates that support the switch; auto keeps the "
+        "template's default",
     ),
     Flag(
         names=("--reasoning-effort",),
@@ -26,7 +28,8 @@ CHAT_FLAGS = (
         env="LLAMA_ARG_REASONING_EFFORT",
         parse=reasoning_effort,
         metavar="LEVEL",
-        help="how much is thought, in the template's words: minimal to xhigh, or default",
+        help="amount of reasoning, passed to the chat template: none, minimal, low, medium, high "
+        "or xhigh; default keeps the template's own",
     ),
     Flag(
         names=("--reasoning-budget",),
@@ -34,7 +37,7 @@ CHAT_FLAGS = (
         env="LLAMA_ARG_THINK_BUDGET",
         parse=integer(-1, 2**31 - 1),
         metavar="N",
-        help="tokens that a thought may take; -1 is no limit, 0 ends it at once",
+        help="maximum number of reasoning tokens; -1 is no limit, 0 ends reasoning at once",
     ),
     Flag(
         names=("--reasoning-budget-message",),
@@ -42,7 +45,7 @@ CHAT_FLAGS = (
         env="LLAMA_ARG_THINK_BUDGET_MESSAGE",
         parse=str,
         metavar="TEXT",
-        help="what is written before the end of a thought that took too long",
+        help="text written before reasoning is ended because it used up --reasoning-budget",
     ),
     Flag(
         names=("--chat-template-kwargs",),
@@ -50,6 +53,6 @@ CHAT_FLAGS = (
         env="LLAMA_ARG_CHAT_TEMPLATE_KWARGS",
         parse=json_object,
         metavar="JSON",
-        help='variables for the template, such as {"enable_thinking": false}',
+        help='variables for the chat template, such as {"enable_thinking": false}',
     ),
 )

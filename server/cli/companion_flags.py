@@ -1,4 +1,4 @@
-"""The flags of files beside the model's own, and of what a model is loaded for."""
+"""Flags for files loaded beside the model (projector, adapters, draft model) and for embeddings."""
 
 from server.cli.flag import SETTINGS, Flag
 from server.cli.values import (
@@ -21,7 +21,8 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_MMPROJ",
         parse=companion,
         metavar="FILE",
-        help="projector for images and sound: a file, or its name in the models directory",
+        help="projector for images and audio: a path, or the name of a file in the models "
+        "directory",
     ),
     Flag(
         names=("--lora",),
@@ -29,7 +30,7 @@ COMPANION_FLAGS = (
         parse=companions,
         metavar="FILE,...",
         adds=True,
-        help="adapters that are applied, such as one.gguf,two.gguf",
+        help="LoRA adapters to apply, such as one.gguf,two.gguf",
     ),
     Flag(
         names=("--lora-scaled",),
@@ -37,7 +38,7 @@ COMPANION_FLAGS = (
         parse=scaled_companions,
         metavar="FILE:SCALE,...",
         adds=True,
-        help="the same, each with its strength",
+        help="LoRA adapters to apply, each with its scale, such as one.gguf:0.5",
     ),
     Flag(
         names=(
@@ -49,7 +50,7 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_DRAFT_MODEL",
         parse=companion,
         metavar="FILE",
-        help="small model of the same vocabulary that guesses tokens ahead",
+        help="small model with the same vocabulary that proposes draft tokens",
     ),
     Flag(
         names=("--spec-type",),
@@ -57,14 +58,15 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_TYPE",
         parse=speculation,
         metavar="TYPE",
-        help="how tokens are guessed: auto, off (none), ngram (ngram-simple), draft (draft-simple)",
+        help="source of draft tokens: auto, off (none), ngram (ngram-simple), draft (draft-simple)",
     ),
     Flag(
         names=("--spec-ngram-simple-size-n",),
         target=f"{SETTINGS}ngram_size",
         parse=whole,
         metavar="N",
-        help="tokens that must have occurred before",
+        help="length of the n-gram that must have occurred before for draft tokens to be taken "
+        "from its continuation",
     ),
     Flag(
         names=("--spec-draft-n-max",),
@@ -72,7 +74,7 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_DRAFT_N_MAX",
         parse=whole,
         metavar="N",
-        help="most tokens that are guessed at once",
+        help="maximum number of draft tokens checked at once",
     ),
     Flag(
         names=("--spec-draft-n-min",),
@@ -80,7 +82,7 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_DRAFT_N_MIN",
         parse=whole,
         metavar="N",
-        help="fewest tokens that a guess is worth to be checked",
+        help="minimum number of draft tokens; shorter drafts are discarded",
     ),
     Flag(
         names=(
@@ -91,7 +93,7 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_DRAFT_P_MIN",
         parse=number,
         metavar="P",
-        help="least probability of a guessed token",
+        help="minimum probability of a draft token",
     ),
     Flag(
         names=(
@@ -104,7 +106,7 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_N_GPU_LAYERS_DRAFT",
         parse=gpu_layers,
         metavar="N",
-        help="the draft model's layers on the GPU: a number, all, or auto",
+        help="layers of the draft model on the GPU: a number, all, or auto",
     ),
     Flag(
         names=(
@@ -113,7 +115,7 @@ COMPANION_FLAGS = (
         ),
         target=f"{SETTINGS}embedding",
         env="LLAMA_ARG_EMBEDDINGS",
-        help="models compute vectors or scores, no text",
+        help="load models to compute embeddings or rerank scores instead of text",
     ),
     Flag(
         names=("--pooling",),
@@ -121,12 +123,12 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_POOLING",
         parse=str,
         metavar="TYPE",
-        help="how their vectors are made: none, mean, cls, last or rank",
+        help="pooling of embeddings: none, mean, cls, last or rank",
     ),
     Flag(
         names=("--swa-full",),
         target=f"{SETTINGS}swa_full",
         env="LLAMA_ARG_SWA_FULL",
-        help="a cache of full size also for sliding windows",
+        help="allocate a KV cache of full size for layers with sliding-window attention too",
     ),
 )

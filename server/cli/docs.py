@@ -1,4 +1,4 @@
-"""The table of all flags in docs/running.md: `python -m server.cli.docs` writes it again."""
+"""The table of all flags in docs/running.md; `python -m server.cli.docs` regenerates it."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "running.md"
 
 
 def flag_tables() -> str:
-    """One table a group, in Markdown."""
+    """One Markdown table for each group."""
     parts = []
     for group in GROUPS:
         rows = "\n".join(_row(flag) for flag in group.flags)
@@ -23,7 +23,7 @@ def flag_tables() -> str:
 
 
 def updated(document: str) -> str:
-    """The document with the tables as they are now. Raises ValueError without the marks."""
+    """The document with its tables replaced. Raises ValueError if BEGIN or END is missing."""
     before, rest = document.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n\n{flag_tables()}\n{END}{after}"

@@ -1,4 +1,4 @@
-"""Flag: one thing that can be set from the command line and from the environment."""
+"""Flag: one setting that the command line and the environment can change."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ class Flag:
     """A flag, its environment variable, and the field of ServerConfig that it sets.
 
     A `target` that begins with "settings." is a field of LoadSettings, the server's default for
-    every load. `parse` turns text into the value and raises ValueError with a sentence; without one
-    the flag is a switch, with a --no- form; one that `means` a value of its own sets that, and has
-    no such form. `bare` is the text meant by the flag without a value. A flag that `adds` brings a
-    tuple, and may be given several times.
+    every load. `parse` turns text into the value and raises ValueError with a sentence. A flag
+    without `parse` is a switch: it sets the value `means`, or, if that is None, it sets True and
+    its --no- form sets False. `bare` is the text to parse when the flag is given without a value.
+    With `adds` the value is a tuple, and repeated flags extend it.
     """
 
     names: tuple[str, ...]
@@ -36,18 +36,18 @@ class Flag:
 
     @property
     def variable(self) -> str:
-        """The environment variable: llama-server's, or one of ours."""
+        """The environment variable: llama-server's, or LLAMABIND_ and the flag's name."""
         return self.env or f"LLAMABIND_{self.name.strip('-').replace('-', '_').upper()}"
 
     @property
     def negative_names(self) -> tuple[str, ...]:
-        """What switches it off; nothing for a flag with a value."""
+        """The names that switch it off; () for a flag with a value."""
         if self.parse or self.means is not None:
             return ()
         return (*self.off_names, f"--no-{self.name.removeprefix('--')}")
 
     def read(self, text: str) -> Any:
-        """The value that `text` stands for; None is none. Raises ValueError."""
+        """The value for `text`; None leaves the default. Raises ValueError."""
         if self.means is not None:
             return self.means if boolean(text) else None
         return (self.parse or boolean)(text)
@@ -55,7 +55,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Flags that belong together, under a heading of --help."""
+    """Flags under one heading of --help."""
 
     title: str
     flags: tuple[Flag, ...]
@@ -66,7 +66,7 @@ _FALSE = ("false", "0", "off", "disabled", "no")
 
 
 def boolean(text: str) -> bool:
-    """llama-server's words for yes and no."""
+    """A switch's value, in the words that llama-server accepts. Raises ValueError."""
     word = text.strip().lower()
     if word in _TRUE:
         return True

@@ -1,4 +1,4 @@
-"""The flags of what is answered, of limits, and of logs."""
+"""Flags for optional endpoints, limits and logs."""
 
 from server.cli.flag import Flag
 from server.cli.values import (
@@ -16,27 +16,27 @@ ENDPOINTS_FLAGS = (
         names=("--metrics",),
         target="metrics",
         env="LLAMA_ARG_ENDPOINT_METRICS",
-        help="answer /metrics, for Prometheus",
+        help="serve GET /metrics in Prometheus format",
     ),
     Flag(
         names=("--slots",),
         target="slots",
         env="LLAMA_ARG_ENDPOINT_SLOTS",
-        help="answer /slots",
+        help="serve GET /slots",
     ),
     Flag(
         names=("--props",),
         target="props",
         env="LLAMA_ARG_ENDPOINT_PROPS",
-        help="accept POST /props, which changes nothing yet; GET is always answered",
+        help="accept POST /props, which changes nothing yet; GET /props is always served",
     ),
     Flag(
         names=("--slot-save-path",),
         target="slot_save_path",
         parse=existing_folder,
         metavar="FOLDER",
-        help="where POST /slots/{id_slot}?action=save keeps its files; whoever may write there is "
-        "trusted",
+        help="folder for the files of POST /slots/{id_slot}?action=save; only trusted users may "
+        "have write access to it",
     ),
 )
 
@@ -46,28 +46,29 @@ LIMITS_FLAGS = (
         target="drain_seconds",
         parse=seconds,
         metavar="SECONDS",
-        help="how long running answers may take to finish at an unload or at the end",
+        help="time that running answers get to finish when a model is unloaded or the server stops",
     ),
     Flag(
         names=("--max-queue",),
         target="max_queue",
         parse=integer(0, 65_536),
         metavar="N",
-        help="requests that may wait for one model; more are answered 429",
+        help="maximum number of requests waiting for one model; further requests get 429",
     ),
     Flag(
         names=("--stall-seconds",),
         target="stall_seconds",
         parse=seconds,
         metavar="SECONDS",
-        help="an engine that has work and makes no step for so long is reported as stalled",
+        help="report an engine as stalled when it has work but completes no step for this long",
     ),
     Flag(
         names=("--header-hold-seconds",),
         target="header_hold_seconds",
         parse=seconds,
         metavar="SECONDS",
-        help="a stream's headers wait so long for its first text, so that errors have a status",
+        help="hold a stream's headers at most this long for its first token, so that early errors "
+        "get an HTTP status",
     ),
     Flag(
         names=("--ping-seconds", "--sse-ping-interval"),
@@ -75,7 +76,7 @@ LIMITS_FLAGS = (
         env="LLAMA_ARG_SSE_PING_INTERVAL",
         parse=seconds_or_never,
         metavar="SECONDS",
-        help="a silent stream sends a comment so often; -1 is never",
+        help="send a comment on an idle SSE stream at this interval; -1 disables it",
     ),
     Flag(
         names=("-to", "--timeout"),
@@ -83,35 +84,35 @@ LIMITS_FLAGS = (
         env="LLAMA_ARG_TIMEOUT",
         parse=seconds,
         metavar="SECONDS",
-        help="how long a client may take to send a request's body",
+        help="time limit for receiving a request's body",
     ),
     Flag(
         names=("--write-timeout",),
         target="write_seconds",
         parse=seconds,
         metavar="SECONDS",
-        help="a client that takes nothing of its stream for so long is cut off",
+        help="disconnect a client that reads nothing from its stream for this long",
     ),
     Flag(
         names=("--keepalive-seconds",),
         target="keepalive_seconds",
         parse=seconds,
         metavar="SECONDS",
-        help="a connection that has sent no whole request's head for so long is closed",
+        help="close a connection that does not send complete request headers within this time",
     ),
     Flag(
         names=("--max-connections",),
         target="max_connections",
         parse=integer(1, 1_000_000),
         metavar="N",
-        help="open connections; one more is told 503",
+        help="maximum number of open connections; further ones get 503",
     ),
     Flag(
         names=("--max-body-mb",),
         target="max_body_mb",
         parse=integer(1, 4096),
         metavar="MB",
-        help="largest request body",
+        help="maximum size of a request body, before and after decompression",
     ),
 )
 
@@ -121,7 +122,7 @@ LOGS_FLAGS = (
         target="log_level",
         parse=choice("debug", "info", "warning", "error"),
         metavar="LEVEL",
-        help="debug, info, warning or error",
+        help="lowest level that is logged: debug, info, warning or error",
     ),
     Flag(
         names=("-lv", "--verbosity", "--log-verbosity"),
@@ -129,13 +130,13 @@ LOGS_FLAGS = (
         env="LLAMA_ARG_LOG_VERBOSITY",
         parse=verbosity,
         metavar="N",
-        help="the same as llama-server's number, 0 to 5",
+        help="log level as llama-server's number, 0 to 5",
     ),
     Flag(
         names=("-v", "--verbose", "--log-verbose"),
         target="log_level",
         means="debug",
-        help="all of it, as --log-level debug",
+        help="log everything, like --log-level debug",
     ),
     Flag(
         names=("--log-file",),
@@ -149,11 +150,11 @@ LOGS_FLAGS = (
         names=("--log-jsonl",),
         target="log_jsonl",
         env="LLAMA_ARG_LOG_JSONL",
-        help="one JSON object a line",
+        help="write each log line as a JSON object",
     ),
     Flag(
         names=("--access-log",),
         target="access_log",
-        help="one line a request: no prompts, no answers, no keys",
+        help="log one line per request, without prompts, answers or keys",
     ),
 )

@@ -1,4 +1,4 @@
-"""The flags of a load's settings. LoadSettings itself checks ranges and what goes together."""
+"""Flags for load settings. LoadSettings checks their ranges and combinations."""
 
 from server.cli.flag import SETTINGS, Flag
 from server.cli.values import gpu_layers, inverse, number, numbers, parallel, text_file, whole
@@ -10,7 +10,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_CTX_SIZE",
         parse=whole,
         metavar="N",
-        help="tokens of context; 0 is the model's own",
+        help="context size in tokens, shared by all sequences; 0 is the training context",
     ),
     Flag(
         names=("-np", "--parallel"),
@@ -18,7 +18,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_N_PARALLEL",
         parse=parallel,
         metavar="N",
-        help="requests that run at once, or auto",
+        help="maximum number of sequences that run at once, or auto",
     ),
     Flag(
         names=("-ngl", "--gpu-layers", "--n-gpu-layers"),
@@ -26,7 +26,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_N_GPU_LAYERS",
         parse=gpu_layers,
         metavar="N",
-        help="layers on the GPU: a number, all, or auto for as many as fit",
+        help="number of layers on the GPU: a number, all, or auto for as many as fit",
     ),
     Flag(
         names=("-t", "--threads"),
@@ -34,14 +34,14 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_THREADS",
         parse=whole,
         metavar="N",
-        help="compute threads; -1 is automatic",
+        help="number of compute threads; -1 is automatic",
     ),
     Flag(
         names=("-tb", "--threads-batch"),
         target=f"{SETTINGS}threads_batch",
         parse=whole,
         metavar="N",
-        help="the same for prompts",
+        help="number of compute threads for prompts",
     ),
     Flag(
         names=("-b", "--batch-size"),
@@ -49,7 +49,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_BATCH",
         parse=whole,
         metavar="N",
-        help="tokens of a prompt computed at once",
+        help="maximum number of prompt tokens in one step",
     ),
     Flag(
         names=("-ub", "--ubatch-size"),
@@ -57,7 +57,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_UBATCH",
         parse=whole,
         metavar="N",
-        help="the part of them that the device gets at once",
+        help="maximum number of tokens that a device computes at once (llama.cpp's ubatch)",
     ),
     Flag(
         names=("-fa", "--flash-attn"),
@@ -66,7 +66,7 @@ MODEL_FLAGS = (
         parse=str,
         bare="on",
         metavar="on|off|auto",
-        help="flash attention",
+        help="use flash attention",
     ),
     Flag(
         names=("-ctk", "--cache-type-k"),
@@ -74,7 +74,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_CACHE_TYPE_K",
         parse=str,
         metavar="TYPE",
-        help="type of the cache's keys, such as f16 or q8_0",
+        help="data type of the KV cache's keys, such as f16 or q8_0",
     ),
     Flag(
         names=("-ctv", "--cache-type-v"),
@@ -82,14 +82,14 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_CACHE_TYPE_V",
         parse=str,
         metavar="TYPE",
-        help="type of the cache's values",
+        help="data type of the KV cache's values",
     ),
     Flag(
         names=("-kvu", "--kv-unified"),
         target=f"{SETTINGS}kv_unified",
         env="LLAMA_ARG_KV_UNIFIED",
         off_names=("-no-kvu",),
-        help="one pool of context for all requests, instead of an equal part for each",
+        help="share one KV cache among all sequences, instead of giving each an equal part",
     ),
     Flag(
         names=("-lm", "--load-mode"),
@@ -97,18 +97,18 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_LOAD_MODE",
         parse=str,
         metavar="MODE",
-        help="how weights come into memory: auto, none, mmap, mlock, mmap+mlock or dio",
+        help="way to read the weights into memory: auto, none, mmap, mlock, mmap+mlock or dio",
     ),
     Flag(
         names=("--no-mmap",),
         target=f"{SETTINGS}load_mode",
         means="none",
-        help="weights are read into memory, not mapped",
+        help="read the weights into memory instead of mapping the file",
     ),
     Flag(
         names=("--mlock",),
         target=f"{SETTINGS}use_mlock",
-        help="keep the weights in memory, never in swap",
+        help="lock the weights in memory, so that they are never swapped out",
     ),
     Flag(
         names=("-cram", "--cache-ram"),
@@ -116,7 +116,8 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_CACHE_RAM",
         parse=whole,
         metavar="MIB",
-        help="host memory for prompts that no longer fit the context; -1 is no limit, 0 is off",
+        help="maximum host memory for states of sequences that the KV cache no longer holds; -1 "
+        "is no limit, 0 turns it off",
     ),
     Flag(
         names=("--chat-template",),
@@ -124,7 +125,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_CHAT_TEMPLATE",
         parse=str,
         metavar="JINJA",
-        help="chat template instead of the model's own",
+        help="chat template that replaces the model's own",
     ),
     Flag(
         names=("--chat-template-file",),
@@ -132,7 +133,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_CHAT_TEMPLATE_FILE",
         parse=text_file,
         metavar="FILE",
-        help="the same from a file",
+        help="file with the chat template that replaces the model's own",
     ),
     Flag(
         names=("-sm", "--split-mode"),
@@ -140,7 +141,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_SPLIT_MODE",
         parse=str,
         metavar="MODE",
-        help="how several GPUs share a model: none, layer, row or tensor",
+        help="way to split a model across several GPUs: none, layer, row or tensor",
     ),
     Flag(
         names=("-ts", "--tensor-split"),
@@ -148,7 +149,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_TENSOR_SPLIT",
         parse=numbers,
         metavar="N,...",
-        help="how much of it each GPU gets",
+        help="proportion of the model for each GPU, such as 3,1",
     ),
     Flag(
         names=("-mg", "--main-gpu"),
@@ -156,7 +157,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_MAIN_GPU",
         parse=whole,
         metavar="N",
-        help="the GPU for what is not split",
+        help="number of the GPU for everything that is not split",
     ),
 )
 
@@ -167,7 +168,7 @@ ROPE_FLAGS = (
         env="LLAMA_ARG_ROPE_SCALING_TYPE",
         parse=str,
         metavar="TYPE",
-        help="none, linear, yarn or longrope",
+        help="RoPE scaling: none, linear, yarn or longrope",
     ),
     Flag(
         names=("--rope-scale",),
@@ -175,7 +176,7 @@ ROPE_FLAGS = (
         env="LLAMA_ARG_ROPE_SCALE",
         parse=inverse,
         metavar="N",
-        help="the context is to be so many times longer",
+        help="factor by which RoPE extends the context",
     ),
     Flag(
         names=("--rope-freq-base",),
@@ -183,7 +184,7 @@ ROPE_FLAGS = (
         env="LLAMA_ARG_ROPE_FREQ_BASE",
         parse=number,
         metavar="N",
-        help="base frequency instead of the model's own",
+        help="RoPE base frequency that replaces the model's own",
     ),
     Flag(
         names=("--rope-freq-scale",),
@@ -191,7 +192,7 @@ ROPE_FLAGS = (
         env="LLAMA_ARG_ROPE_FREQ_SCALE",
         parse=number,
         metavar="N",
-        help="1 divided by what --rope-scale takes",
+        help="RoPE frequency scale, 1 divided by the factor of --rope-scale",
     ),
     Flag(
         names=("--yarn-orig-ctx",),
@@ -199,7 +200,7 @@ ROPE_FLAGS = (
         env="LLAMA_ARG_YARN_ORIG_CTX",
         parse=whole,
         metavar="N",
-        help="context that the model was trained with",
+        help="context size that the model was trained with",
     ),
     Flag(
         names=("--yarn-ext-factor",),
@@ -207,7 +208,7 @@ ROPE_FLAGS = (
         env="LLAMA_ARG_YARN_EXT_FACTOR",
         parse=number,
         metavar="N",
-        help="extrapolation mix factor; 0 is full interpolation",
+        help="YaRN extrapolation mix factor; 0 is full interpolation",
     ),
     Flag(
         names=("--yarn-attn-factor",),
@@ -215,7 +216,7 @@ ROPE_FLAGS = (
         env="LLAMA_ARG_YARN_ATTN_FACTOR",
         parse=number,
         metavar="N",
-        help="scale of attention",
+        help="YaRN attention scale",
     ),
     Flag(
         names=("--yarn-beta-slow",),
@@ -223,7 +224,7 @@ ROPE_FLAGS = (
         env="LLAMA_ARG_YARN_BETA_SLOW",
         parse=number,
         metavar="N",
-        help="high correction dimension",
+        help="YaRN high correction dimension",
     ),
     Flag(
         names=("--yarn-beta-fast",),
@@ -231,6 +232,6 @@ ROPE_FLAGS = (
         env="LLAMA_ARG_YARN_BETA_FAST",
         parse=number,
         metavar="N",
-        help="low correction dimension",
+        help="YaRN low correction dimension",
     ),
 )

@@ -1,4 +1,4 @@
-"""The flags of which models there are, and of how many are in memory for how long."""
+"""Flags for the models that are served, and for how many stay in memory and how long."""
 
 from server.cli.flag import Flag
 from server.cli.values import (
@@ -12,14 +12,14 @@ from server.cli.values import (
     words,
 )
 
-SHELF_FLAGS = (
+MODEL_DIR_FLAGS = (
     Flag(
         names=("-m", "--model"),
         target="model_file",
         env="LLAMA_ARG_MODEL",
         parse=path,
         metavar="FILE",
-        help="serve this one GGUF file; requests need not name it then",
+        help="serve this GGUF file only; requests then need no model name",
     ),
     Flag(
         names=("-a", "--alias"),
@@ -27,7 +27,7 @@ SHELF_FLAGS = (
         env="LLAMA_ARG_ALIAS",
         parse=words,
         metavar="NAME,...",
-        help="other names of the model of --model; the first is what /v1 and Ollama list it as",
+        help="other names of the model of --model; /v1 and Ollama list it under the first",
     ),
     Flag(
         names=("--models-dir",),
@@ -35,7 +35,7 @@ SHELF_FLAGS = (
         env="LLAMA_ARG_MODELS_DIR",
         parse=folder,
         metavar="DIR",
-        help="folder of GGUF files, with sub-folders; it may be missing",
+        help="folder of GGUF files, including sub-folders; need not exist",
     ),
     Flag(
         names=("--bundled-model",),
@@ -48,21 +48,21 @@ SHELF_FLAGS = (
         env="LLAMA_ARG_MODELS_MAX",
         parse=integer(0, 1024),
         metavar="N",
-        help="models in memory at once; 0 is as many as fit",
+        help="maximum number of models in memory at once; 0 is as many as fit",
     ),
     Flag(
         names=("--memory-budget-mb",),
         target="memory_budget_mb",
         parse=integer(0, 1 << 30),
         metavar="MB",
-        help="most host memory that all models may take together; 0 is what is free",
+        help="maximum host memory for all models together; 0 is all free memory",
     ),
     Flag(
         names=("--device-budget-mb",),
         target="device_budgets",
         parse=device_budgets,
         metavar="NAME=MB,...",
-        help="the same for devices, such as CUDA0=20000",
+        help="maximum memory of each device for all models together, such as CUDA0=20000",
     ),
     Flag(
         names=("--config",),
@@ -74,7 +74,7 @@ SHELF_FLAGS = (
     Flag(
         names=("--follow-links",),
         target="follow_links",
-        help="follow symbolic links that lead out of the models directory",
+        help="follow symbolic links that point outside the models directory",
     ),
     Flag(
         names=("--models-autoload",),
@@ -87,13 +87,13 @@ SHELF_FLAGS = (
         target="ttl_seconds",
         parse=seconds_or_never,
         metavar="SECONDS",
-        help="unload a model that nobody has used for so long; -1 is never",
+        help="unload a model that has been idle for this long; -1 is never",
     ),
     Flag(
         names=("--load-timeout",),
         target="load_timeout",
         parse=seconds,
         metavar="SECONDS",
-        help="a load that takes longer has failed",
+        help="time limit for loading a model",
     ),
 )

@@ -1,4 +1,4 @@
-"""The command line and the environment to a ServerConfig; what is wrong ends with a message."""
+"""Reads the command line and the environment into a ServerConfig, or exits with a message."""
 
 import argparse
 import difflib
@@ -31,28 +31,28 @@ from server.protocol.load_settings import GENERATION_SIZES, LoadSettings
 FLAGS = tuple(flag for group in GROUPS for flag in group.flags)
 _FIELD = re.compile(r" - at `\$\.(\w+)[^`]*`$")
 _EPILOG = """
-Every flag can be given as an environment variable too, named in brackets; the command line wins.
-Switches have a --no- form; their variables take true, 1 or on, and false, 0 or off.
-docs/running.md says more: keys, TLS, exposing the server, signals, logs.
+Every flag can also be set by the environment variable in brackets; the command line wins.
+Switches have a --no- form; their variables accept true, 1 or on, and false, 0 or off.
+docs/running.md explains keys, TLS, exposing the server, signals and logs.
 """
 
 
 def parse_command_line(
     arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
 ) -> ServerConfig:
-    """The configuration that was asked for; exits with status 2 and a message when it is wrong."""
+    """The configuration from flags and variables; exits with status 2 and a message on an error."""
     parser = make_parser()
     given, extra = parser.parse_known_args(arguments)
     if extra:
         parser.error(_unknown(extra[0], parser))
     values = _read_environment(parser, os.environ if environment is None else environment)
-    # A flag takes the place of every variable for the same thing.
+    # A flag replaces every variable with the same target, of other flags too.
     values |= vars(given)
     return _checked(parser, _config(parser, values))
 
 
 def make_parser() -> "_Parser":
-    """The parser: one group for each of the table, and llama-server's other flags, not listed."""
+    """The parser: the table's groups, and llama-server's other flags, hidden from --help."""
     parser = _Parser(
         prog="python -m server",
         description="Serve GGUF models over HTTP.",
@@ -81,11 +81,11 @@ def make_parser() -> "_Parser":
 
 
 _HIDDEN = argparse.SUPPRESS
-_DEVICES_HELP = "print the devices that models can be computed on, and exit"
+_DEVICES_HELP = "print the devices that can run models, and exit"
 
 
 def default_text(flag: Flag) -> str:
-    """The default as somebody would type it; "" where there is none to speak of."""
+    """The default as text on a command line; "" for an empty one and for load settings."""
     if flag.target.startswith(SETTINGS) or flag.means is not None:
         return ""
     value = getattr(ServerConfig(), flag.target)
@@ -149,9 +149,9 @@ def _read_environment(
 
 
 def _from_environment(flag: Flag, environment: Mapping[str, str]) -> Any:
-    """The value of the flag's variable; None without one. An empty one does not count."""
+    """The value of the flag's variable; None if it is not set or empty."""
     if flag.negative_names:
-        # llama-server's other spelling: whatever it holds, it means no.
+        # llama-server's LLAMA_ARG_NO_ spelling switches the flag off, whatever its value.
         negative = flag.variable.replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
         if negative != flag.variable and negative in environment:
             return False
@@ -178,15 +178,15 @@ def _config(parser: argparse.ArgumentParser, values: dict[str, Any]) -> ServerCo
 
 
 def _drop_what_embeddings_ignore(chosen: dict[str, Any]) -> None:
-    """A body with these would be refused; llama-server's users have them in their command lines."""
+    """Drop settings that a load for embeddings refuses: llama-server's command lines have them."""
     for name in sorted(chosen.keys() & set(GENERATION_SIZES)):
         del chosen[name]
         print(f"{_flag_name(name)} has no effect with --embedding", file=sys.stderr)
 
 
 def _complaint(error: Exception) -> str:
-    """What is wrong with a setting, after the name of its flag."""
-    # msgspec wraps what a struct's own checks raise.
+    """The error's message behind the name of the flag that it concerns."""
+    # msgspec wraps exceptions of a struct's __post_init__ in a ValidationError.
     wrong = error if isinstance(error, InvalidParameterError) else error.__cause__
     if isinstance(wrong, InvalidParameterError):
         return f"{_flag_name(wrong.field)}: {wrong.message}"
@@ -196,25 +196,25 @@ def _complaint(error: Exception) -> str:
 
 
 def _flag_name(setting: str) -> str:
-    """The flags that set a field of LoadSettings, as argparse names them in its own messages."""
+    """The flag that sets a field of LoadSettings, as argparse names it in its own messages."""
     setting = setting.partition("[")[0]
     found = [flag for flag in FLAGS if flag.target == f"{SETTINGS}{setting}"]
     return f"argument {'/'.join(found[0].names)}" if found else setting
 
 
 def _checked(parser: argparse.ArgumentParser, config: ServerConfig) -> ServerConfig:
-    """What no flag can check alone."""
+    """Check what depends on several flags; returns `config`, or exits with a message."""
     if not config.hosts:
-        parser.error("argument --host: no address is left to listen on")
+        parser.error("argument --host: give at least one address to listen on")
     if (config.ssl_cert_file is None) != (config.ssl_key_file is None):
-        parser.error("--ssl-cert-file and --ssl-key-file need each other")
+        parser.error("--ssl-cert-file and --ssl-key-file must be given together")
     if config.admin_keys and not config.api_keys and not config.insecure_no_auth:
         parser.error(
-            "--admin-key without --api-key would leave chats open to everybody; give ordinary "
-            "keys too, or --insecure-no-auth if that is meant"
+            "--admin-key without --api-key leaves chats open to every client; also give "
+            "--api-key-file FILE, or --insecure-no-auth to allow that"
         )
     if set(config.admin_keys) & set(config.api_keys):
-        parser.error("a key is both an ordinary and an admin key; it can be only one of them")
+        parser.error("the same key is given as --api-key and as --admin-key; use different keys")
     try:
         config.default_settings.check_complete()
         CompanionFiles(config.model_directories, config.companions).find(config.default_settings)
@@ -227,7 +227,9 @@ def _checked(parser: argparse.ArgumentParser, config: ServerConfig) -> ServerCon
 
 
 def _wrong_layers(config: ServerConfig) -> str | None:
-    """What a model's own settings lack, all layers together."""
+    """What is missing in the settings of a model in --config, combined with the flags; None if
+    nothing.
+    """
     known = config.model_settings or ModelSettings()
     for model_id in known.models:
         try:
@@ -238,47 +240,49 @@ def _wrong_layers(config: ServerConfig) -> str | None:
 
 
 def _wrong_model(config: ServerConfig) -> str | None:
-    """Why the file of --model can be no model; what is in it shows when it is loaded."""
+    """Why the path of --model cannot be a model file, or None; a load checks its content."""
     file = config.model_file
     if file is None:
         return None
     named = f"argument -m/--model: {file}"
     if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where it may not look
         is_folder = os.path.isdir(file)  # noqa: PTH112
-        return f"{named} is a folder: --models-dir" if is_folder else f"{named}: no such file"
+        if is_folder:
+            return f"{named} is a folder; give it as --models-dir"
+        return f"{named} does not exist"
     if (first := first_shard(file.name)) != file.name:
-        return f"{named} is a part of a split model: name its first file, {first}"
+        return f"{named} is a later part of a split model; give its first file, {first}"
     return None
 
 
 def _unknown(argument: str, parser: "_Parser") -> str:
     name = argument.split("=")[0]
     if not name.startswith("-"):
-        return f"{argument!r} stands alone: every value follows its flag"
+        return f"unexpected argument {argument!r}: every value must follow a flag"
     near = difflib.get_close_matches(name, parser.listed_names(), n=1, cutoff=0.6)
     return f"unknown flag {name}" + (f"; did you mean {near[0]}?" if near else "; see --help")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Shorter errors: the usage line would be a page."""
+    """Errors without the usage text, which would fill a page."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
     def listed_names(self) -> list[str]:
-        """Every long flag that does something."""
+        """The long names of all flags that have an effect."""
         listed = [action for action in self._actions if not isinstance(action, _Foreign)]
         return [name for action in listed for name in action.option_strings if name[:2] == "--"]
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Wider, and the epilog's lines as they are."""
+    """100 columns wide; keeps the line breaks of the epilog."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28, width=100)
 
     def add_usage(self, *_: Any, **__: Any) -> None:
-        """The groups say it all."""
+        """A short usage line: the groups below list all flags."""
         super().add_usage("%(prog)s [flags]", (), ())
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:  # noqa: ARG002
@@ -286,7 +290,7 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class _Foreign(argparse.Action):
-    """A flag of llama-server's that sets nothing here; `const` says why."""
+    """A flag of llama-server that has no effect here; `const` says why."""
 
 
 class _Ignore(_Foreign):
@@ -302,7 +306,7 @@ class _Refuse(_Foreign):
 
 
 class _AllowOne(_Foreign):
-    """A flag of which only one value asks for what is so anyway."""
+    """A flag of llama-server of which one value, this server's fixed behaviour, is accepted."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, _space: Any, value: Any, name: str | None = None
@@ -315,7 +319,7 @@ class _AllowOne(_Foreign):
 
 
 class _ListDevices(argparse.Action):
-    """Asks a process of its own, as for everything that needs native code."""
+    """Prints the devices from a child process: this process loads no native code."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, _space: Any, _values: Any, _: str | None = None

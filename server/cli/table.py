@@ -1,4 +1,4 @@
-"""All flags, by group. llama-server's names and variables wherever they mean the same."""
+"""All flags, by group. Flags and variables of the same meaning have llama-server's names."""
 
 from server.cli.access_flags import ACCESS_FLAGS, LISTENING_FLAGS
 from server.cli.chat_flags import CHAT_FLAGS
@@ -6,16 +6,16 @@ from server.cli.companion_flags import COMPANION_FLAGS
 from server.cli.flag import Group
 from server.cli.limit_flags import ENDPOINTS_FLAGS, LIMITS_FLAGS, LOGS_FLAGS
 from server.cli.load_flags import MODEL_FLAGS, ROPE_FLAGS
-from server.cli.model_dir_flags import SHELF_FLAGS
+from server.cli.model_dir_flags import MODEL_DIR_FLAGS
 
 GROUPS = (
     Group("listening", LISTENING_FLAGS),
     Group("access", ACCESS_FLAGS),
-    Group("models", SHELF_FLAGS),
-    Group("what a load takes unless it or the model's own settings say otherwise", MODEL_FLAGS),
-    Group("other files and other kinds of models, of every load again", COMPANION_FLAGS),
-    Group("positions beyond the training context, of every load again", ROPE_FLAGS),
-    Group("what a chat has unless its request says otherwise", CHAT_FLAGS),
+    Group("models", MODEL_DIR_FLAGS),
+    Group("defaults of a load (a load's own body and --config override them)", MODEL_FLAGS),
+    Group("defaults of a load: projector, adapters, drafts, embeddings", COMPANION_FLAGS),
+    Group("defaults of a load: contexts beyond the training context", ROPE_FLAGS),
+    Group("defaults of a chat (a request's own fields override them)", CHAT_FLAGS),
     Group("endpoints", ENDPOINTS_FLAGS),
     Group("limits", LIMITS_FLAGS),
     Group("logs", LOGS_FLAGS),

@@ -1,13 +1,13 @@
-"""llama-server's flags that this server does not have: what to say to somebody who uses one."""
+"""llama-server's flags that have no effect here or are refused, each with its reason."""
 
 from collections.abc import Mapping
 
-_PROJECTOR = "a projector is used only where a load names it"
-_CHECKPOINTS = "checkpoints are made where they are worth it, as --cache-ram has room"
-_DRAFT = "the draft model computes and samples as its model does"
+_PROJECTOR = "a projector is loaded only where --mmproj or the load's mmproj names it"
+_CHECKPOINTS = "checkpoints are made when worthwhile, within --cache-ram"
+_DRAFT = "the draft model has the same threads and samples as the main model"
 
-# Accepted, so that a command line can stay as it is: what they ask for is so anyway, or decides
-# nothing here. Those in the second group take a value.
+# Accepted with a note, so that llama-server's command lines work unchanged: they request what this
+# server always does, or choose something that it does not have. NO_EFFECT_OPTIONS take a value.
 NO_EFFECT_SWITCHES: Mapping[str, str] = {
     name: why
     for names, why in (
@@ -15,35 +15,35 @@ NO_EFFECT_SWITCHES: Mapping[str, str] = {
         (("-cb", "--cont-batching"), "batching is always continuous"),
         (("--cache-prompt",), "prompts are always reused"),
         (("--warmup",), "a loaded model is always warmed up"),
-        (("--mmap",), "weights are mapped where nothing else is asked for"),
-        (("--perf", "--no-perf"), "there are metrics instead"),
+        (("--mmap",), "weights are mapped unless --load-mode says otherwise"),
+        (("--perf", "--no-perf"), "timings are always measured; see /metrics"),
         (("--offline",), "this server never downloads anything"),
-        (("--no-ui", "--no-webui"), "there is no web interface"),
+        (("--no-ui", "--no-webui"), "this server has no web interface"),
         (("--no-context-shift",), "no prompt or answer is ever shortened"),
         (("--mmproj-auto", "--no-mmproj", "--no-mmproj-auto"), _PROJECTOR),
-        (("-e", "--escape", "--no-escape"), "no prompt is given on the command line"),
-        (("--cache-idle-slots",), "what is idle is kept where there is room"),
-        (("-bs", "--backend-sampling"), "tokens are chosen on the CPU"),
+        (("-e", "--escape", "--no-escape"), "prompts come in requests, not on the command line"),
+        (("--cache-idle-slots",), "idle prompts are always kept while memory allows"),
+        (("-bs", "--backend-sampling"), "tokens are always sampled on the CPU"),
         (("--spec-draft-backend-sampling", "--no-spec-draft-backend-sampling"), _DRAFT),
-        (("--repack", "--op-offload", "--mmproj-offload"), "it is so anyway"),
-        (("--reasoning-preserve",), "the template decides, with all that a request brings"),
-        (("--no-skip-chat-parsing",), "thoughts and calls of tools are always taken out"),
-        (("--no-prefill-assistant",), "an answer is continued only where a request says so"),
+        (("--repack", "--op-offload", "--mmproj-offload"), "this server always does that"),
+        (("--reasoning-preserve",), "the template decides; it gets all reasoning in the request"),
+        (("--no-skip-chat-parsing",), "reasoning and tool calls are always parsed"),
+        (("--no-prefill-assistant",), "answers continue only with continue_final_message"),
         (("-no-ag", "--no-agent"), "this server runs no tools"),
-        (("--no-ui-mcp-proxy", "--no-webui-mcp-proxy"), "there is no web interface"),
-        (("--log-prefix", "--no-log-prefix"), "the log's form is fixed"),
-        (("--log-timestamps", "--no-log-timestamps"), "the log's form is fixed"),
+        (("--no-ui-mcp-proxy", "--no-webui-mcp-proxy"), "this server has no web interface"),
+        (("--log-prefix", "--no-log-prefix"), "the log's format is fixed"),
+        (("--log-timestamps", "--no-log-timestamps"), "the log's format is fixed"),
     )
     for name in names
 }
 NO_EFFECT_OPTIONS: Mapping[str, str] = {
     name: why
     for names, why in (
-        (("--threads-http",), "requests need no threads here"),
+        (("--threads-http",), "requests are handled without threads"),
         (("-sps", "--slot-prompt-similarity"), "the longest common prefix is always reused"),
         (("--cache-reuse",), "the longest common prefix is always reused"),
         (("--log-colors",), "the log has no colours"),
-        (("-dt", "--defrag-thold"), "there is nothing to defragment"),
+        (("-dt", "--defrag-thold"), "the KV cache needs no defragmentation"),
         (("-ctxcp", "--ctx-checkpoints", "--swa-checkpoints"), _CHECKPOINTS),
         (("-cms", "--checkpoint-min-step"), _CHECKPOINTS),
         (("-td", "--threads-draft", "--spec-draft-threads"), _DRAFT),
@@ -52,16 +52,16 @@ NO_EFFECT_OPTIONS: Mapping[str, str] = {
     for name in names
 }
 
-_DOWNLOAD = "this server never downloads models: put the file into --models-dir, or name it with -m"
-_SAMPLING = "sampling is chosen by each request, in its fields of the same name"
-_NO_UI = "there is no web interface"
-_NO_TOOLS = "this server runs no tools: it hands tool calls to the client"
-_ALWAYS = "this server always does that"
-_NO_VIDEO = "videos are not taken"
-_NGRAMS = "n-grams are looked up one way here: --spec-type ngram, --spec-ngram-simple-size-n"
-_REMOVED = "llama-server has removed it: --spec-draft-n-max, --spec-draft-n-min"
-_LORA = "--lora-scaled FILE:0 loads an adapter without applying it, see POST /lora-adapters"
-_NOT_OURS = "this server does not have it"
+_DOWNLOAD = "this server never downloads models; put the file into --models-dir or give it with -m"
+_SAMPLING = "each request sets sampling in its own fields of the same names"
+_NO_UI = "this server has no web interface"
+_NO_TOOLS = "this server runs no tools; it returns tool calls to the client"
+_ALWAYS = "this server always does what the flag would switch off"
+_NO_VIDEO = "this server does not accept videos"
+_NGRAMS = "use --spec-type ngram with --spec-ngram-simple-size-n"
+_REMOVED = "llama-server removed it too; use --spec-draft-n-max and --spec-draft-n-min"
+_LORA = "use --lora-scaled FILE:0, then apply the adapter with POST /lora-adapters"
+_UNAVAILABLE = "this server has no equivalent"
 
 NOT_SUPPORTED: Mapping[str, str] = {
     name: why
@@ -82,36 +82,36 @@ NOT_SUPPORTED: Mapping[str, str] = {
         ("--webui-config-file --ui-mcp-proxy --webui-mcp-proxy", _NO_UI),
         ("--tools --tools-runtime --agent -ag --mcp-servers-config --mcp-servers-json", _NO_TOOLS),
         ("--no-jinja -nocb --no-cont-batching --no-cache-prompt --no-warmup", _ALWAYS),
-        ("--context-shift", "no prompt or answer is ever shortened: an overflow is an error"),
-        ("--models-preset", "settings of single models are in the file of --config"),
-        ("--rerank --reranking --tags", _NOT_OURS),
-        ("--numa -C --cpu-mask -Cr --cpu-range --cpu-strict --prio --poll --rpc", _NOT_OURS),
-        ("-dev --device -ot --override-tensor -cmoe --cpu-moe -ncmoe --n-cpu-moe", _NOT_OURS),
-        ("-kvo --kv-offload -nkvo --no-kv-offload --keep --no-host", _NOT_OURS),
-        ("-lzm --lazy-mode --override-kv --control-vector --check-tensors", _NOT_OURS),
-        ("-fitt --fit-target -fitc --fit-ctx --log-disable --completion-bash", _NOT_OURS),
-        ("--reuse-port --media-path --log-prompts-dir --kv-unified-per-slot", _NOT_OURS),
-        ("-Cb --cpu-mask-batch -Crb --cpu-range-batch --cpu-strict-batch", _NOT_OURS),
-        ("--prio-batch --poll-batch -lcs --lookup-cache-static", _NOT_OURS),
-        ("-lcd --lookup-cache-dynamic --no-cache-idle-slots -sp --special", _NOT_OURS),
-        ("--spm-infill -nr --no-repack --no-op-offload --no-mmproj-offload", _NOT_OURS),
-        ("--image-min-tokens --image-max-tokens --mtmd-batch-max-tokens", _NOT_OURS),
-        ("-ncffn --n-cpu-ffn --control-vector-scaled --control-vector-layer-range", _NOT_OURS),
-        ("--no-reasoning-preserve --skip-chat-parsing", _NOT_OURS),
-        ("--spec-draft-cpu-mask -Cd --cpu-mask-draft --spec-draft-cpu-range -Crd", _NOT_OURS),
-        ("--cpu-range-draft --spec-draft-cpu-strict --cpu-strict-draft", _NOT_OURS),
-        ("--spec-draft-prio --prio-draft --spec-draft-poll --poll-draft", _NOT_OURS),
-        ("--spec-draft-cpu-mask-batch -Cbd --cpu-mask-batch-draft", _NOT_OURS),
-        ("--spec-draft-cpu-strict-batch --cpu-strict-batch-draft", _NOT_OURS),
-        ("--spec-draft-prio-batch --prio-batch-draft --spec-draft-poll-batch", _NOT_OURS),
-        ("--poll-batch-draft --spec-draft-type-k -ctkd --cache-type-k-draft", _NOT_OURS),
-        ("--spec-draft-type-v -ctvd --cache-type-v-draft", _NOT_OURS),
-        ("--spec-draft-override-tensor -otd --override-tensor-draft", _NOT_OURS),
-        ("--spec-draft-cpu-moe -cmoed --cpu-moe-draft --spec-draft-n-cpu-moe", _NOT_OURS),
-        ("--spec-draft-ncmoe -ncmoed --n-cpu-moe-draft --spec-synth-len", _NOT_OURS),
-        ("--spec-synth-rates --spec-draft-p-split --draft-p-split", _NOT_OURS),
-        ("--spec-draft-device -devd --device-draft --spec-default", _NOT_OURS),
-        ("--prefill-assistant", "a request says continue_final_message"),
+        ("--context-shift", "no prompt or answer is ever shortened; an overflow is an error"),
+        ("--models-preset", "use --config FILE for the settings of single models"),
+        ("--rerank --reranking --tags", _UNAVAILABLE),
+        ("--numa -C --cpu-mask -Cr --cpu-range --cpu-strict --prio --poll --rpc", _UNAVAILABLE),
+        ("-dev --device -ot --override-tensor -cmoe --cpu-moe -ncmoe --n-cpu-moe", _UNAVAILABLE),
+        ("-kvo --kv-offload -nkvo --no-kv-offload --keep --no-host", _UNAVAILABLE),
+        ("-lzm --lazy-mode --override-kv --control-vector --check-tensors", _UNAVAILABLE),
+        ("-fitt --fit-target -fitc --fit-ctx --log-disable --completion-bash", _UNAVAILABLE),
+        ("--reuse-port --media-path --log-prompts-dir --kv-unified-per-slot", _UNAVAILABLE),
+        ("-Cb --cpu-mask-batch -Crb --cpu-range-batch --cpu-strict-batch", _UNAVAILABLE),
+        ("--prio-batch --poll-batch -lcs --lookup-cache-static", _UNAVAILABLE),
+        ("-lcd --lookup-cache-dynamic --no-cache-idle-slots -sp --special", _UNAVAILABLE),
+        ("--spm-infill -nr --no-repack --no-op-offload --no-mmproj-offload", _UNAVAILABLE),
+        ("--image-min-tokens --image-max-tokens --mtmd-batch-max-tokens", _UNAVAILABLE),
+        ("-ncffn --n-cpu-ffn --control-vector-scaled --control-vector-layer-range", _UNAVAILABLE),
+        ("--no-reasoning-preserve --skip-chat-parsing", _UNAVAILABLE),
+        ("--spec-draft-cpu-mask -Cd --cpu-mask-draft --spec-draft-cpu-range -Crd", _UNAVAILABLE),
+        ("--cpu-range-draft --spec-draft-cpu-strict --cpu-strict-draft", _UNAVAILABLE),
+        ("--spec-draft-prio --prio-draft --spec-draft-poll --poll-draft", _UNAVAILABLE),
+        ("--spec-draft-cpu-mask-batch -Cbd --cpu-mask-batch-draft", _UNAVAILABLE),
+        ("--spec-draft-cpu-strict-batch --cpu-strict-batch-draft", _UNAVAILABLE),
+        ("--spec-draft-prio-batch --prio-batch-draft --spec-draft-poll-batch", _UNAVAILABLE),
+        ("--poll-batch-draft --spec-draft-type-k -ctkd --cache-type-k-draft", _UNAVAILABLE),
+        ("--spec-draft-type-v -ctvd --cache-type-v-draft", _UNAVAILABLE),
+        ("--spec-draft-override-tensor -otd --override-tensor-draft", _UNAVAILABLE),
+        ("--spec-draft-cpu-moe -cmoed --cpu-moe-draft --spec-draft-n-cpu-moe", _UNAVAILABLE),
+        ("--spec-draft-ncmoe -ncmoed --n-cpu-moe-draft --spec-synth-len", _UNAVAILABLE),
+        ("--spec-synth-rates --spec-draft-p-split --draft-p-split", _UNAVAILABLE),
+        ("--spec-draft-device -devd --device-draft --spec-default", _UNAVAILABLE),
+        ("--prefill-assistant", "use continue_final_message in the request"),
         ("--video-fps --video-timestamp-interval --video-ffmpeg-dir", _NO_VIDEO),
         ("--spec-ngram-mod-n-min --spec-ngram-mod-n-max --spec-ngram-mod-n-match", _NGRAMS),
         ("--spec-ngram-simple-size-m --spec-ngram-simple-min-hits", _NGRAMS),
@@ -129,21 +129,22 @@ NOT_SUPPORTED: Mapping[str, str] = {
     for name in names.split()
 }
 
-# Flags of which one answer is what happens anyway: that one, why, and why no other.
+# Flags of which some values describe what this server always does: those values, the note for
+# them, and the reason why others are refused.
 ONE_CHOICE: Mapping[str, tuple[frozenset[str], str, str]] = {
     name: (frozenset(words.split()), why_so, why_not)
     for names, words, why_so, why_not in (
         (
             "-fit --fit",
             "on true 1 enabled",
-            "a load takes as many layers to the GPU as fit",
-            "--n-gpu-layers and --ctx-size say what a load takes",
+            "a load always puts as many layers on the GPU as fit",
+            "use --n-gpu-layers and --ctx-size to set sizes",
         ),
         (
             "--embd-normalize",
             "2",
-            "vectors are of length 1",
-            "a request of /embedding may say -1, in its field embd_normalize",
+            "embeddings always have length 1",
+            "use the field embd_normalize of /embedding, which accepts -1",
         ),
     )
     for name in names.split()

@@ -1,6 +1,6 @@
-"""What flags take as values: text in, checked value out, or a ValueError with a sentence."""
+"""Parsers of flag values: text in, checked value out, or a ValueError with a sentence."""
 
-# Not Path.is_file and its like: they raise where they may not look.
+# os.path instead of Path.is_file and the like, which raise where access is denied.
 import math
 import os.path
 import re
@@ -26,7 +26,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
         try:
             number = int(text)
         except ValueError:
-            raise ValueError(f"{text!r} is no whole number") from None
+            raise ValueError(f"{text!r} is not a whole number") from None
         if not low <= number <= high:
             raise ValueError(f"{number} is out of range, expected {low} to {high}")
         return number
@@ -39,9 +39,9 @@ def number(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no number") from None
+        raise ValueError(f"{text!r} is not a number") from None
     if not math.isfinite(value):
-        raise ValueError(f"{text!r} is no finite number")
+        raise ValueError(f"{text!r} is not a finite number")
     return value
 
 
@@ -51,7 +51,7 @@ def whole(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """More than nothing and at most a day."""
+    """Seconds, above 0 and at most a day."""
     value = number(text)
     if not 0 < value <= 86_400:
         raise ValueError(f"{text} is out of range, expected above 0 and up to 86400 seconds")
@@ -59,7 +59,7 @@ def seconds(text: str) -> float:
 
 
 def seconds_or_never(text: str) -> float:
-    """Seconds; -1 is never."""
+    """Seconds; -1 is never, as infinity."""
     return math.inf if text.strip() == "-1" else seconds(text)
 
 
@@ -68,27 +68,27 @@ def choice(*words: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if text not in words:
-            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
         return text
 
     return parse
 
 
 def words(text: str) -> tuple[str, ...]:
-    """A comma list; empty entries do not count."""
+    """The entries of a comma-separated list, without empty ones."""
     return tuple(word for part in text.split(",") if (word := part.strip()))
 
 
 def keys(text: str) -> tuple[str, ...]:
-    """A comma list of keys; one at least, or an empty variable would open the server."""
+    """A comma-separated list of at least one key: an empty one would leave the server open."""
     found = words(text)
     if not found:
-        raise ValueError("there is no key in it")
+        raise ValueError("the list contains no key")
     return found
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """A comma list of numbers."""
+    """A comma-separated list of numbers."""
     return tuple(number(word) for word in words(text))
 
 
@@ -100,51 +100,51 @@ def path(text: str) -> Path:
 
 
 def prefix(text: str) -> str:
-    """What stands before every path, such as /llm; "" for nothing."""
+    """The prefix of every URL path, such as /llm; may be empty."""
     text = text.rstrip("/")
     if text and not _PREFIX.fullmatch(text):
-        raise ValueError(f"{text!r} is no path prefix, expected something like /llm")
+        raise ValueError(f"{text!r} is not a path prefix such as /llm")
     return text
 
 
 def verbosity(text: str) -> str:
-    """llama-server's 0 to 5 as a level."""
+    """The log level for llama-server's number, 0 to 5."""
     return _VERBOSITY[integer(0, len(_VERBOSITY) - 1)(text)]
 
 
 def gpu_layers(text: str) -> int | None:
-    """`auto` is as many as fit, `all` is -1."""
+    """Layers on the GPU; `auto` is None, as many as fit, and `all` is -1."""
     return {"auto": None, "all": -1}.get(text, -2) if text in ("auto", "all") else whole(text)
 
 
 def parallel(text: str) -> int | None:
-    """Requests at once; -1 and `auto` leave it to the engine."""
+    """Sequences at once; None for -1 and `auto`, where the engine decides."""
     return None if text in ("auto", "-1") else whole(text)
 
 
 def speculation(text: str) -> str:
-    """Our words, and those of llama-server's that mean the same."""
+    """A kind of speculation, by this server's name or by llama-server's for the same."""
     same = {"none": "off", "draft-simple": "draft", "ngram-simple": "ngram"}
     return choice("auto", "off", "ngram", "draft")(same.get(text, text))
 
 
 def yes_no_or_auto(text: str) -> bool | None:
-    """llama-server's words; None is auto."""
+    """True, False, or None for auto, in the words that llama-server accepts."""
     return None if text.strip().lower() == "auto" else boolean(text)
 
 
 def reasoning_effort(text: str) -> str | None:
-    """A level; None is the template's own."""
+    """A level; None for `default`, the template's own."""
     words = ("default", "none", "minimal", "low", "medium", "high", "xhigh")
     return None if choice(*words)(text) == "default" else text
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """An object."""
+    """A JSON object."""
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise ValueError(f"{text!r} is no JSON object: {error}") from None
+        raise ValueError(f"{text!r} is not a JSON object: {error}") from None
 
 
 def inverse(text: str) -> float:
@@ -156,23 +156,23 @@ def inverse(text: str) -> float:
 
 
 def companion(text: str) -> str:
-    """A file, as its absolute path, or else the name of one in the models directory."""
+    """The absolute path of an existing file, or else the name of one in the models directory."""
     found = path(text)
     return str(found.absolute()) if os.path.isfile(found) else text  # noqa: PTH113
 
 
 def companions(text: str) -> tuple[dict[str, Any], ...]:
-    """Adapters at full strength, as LoraChoice takes them."""
+    """LoRA adapters with scale 1, in the form of LoraChoice."""
     return tuple({"path": companion(word)} for word in words(text))
 
 
 def scaled_companions(text: str) -> tuple[dict[str, Any], ...]:
-    """`FILE:SCALE,...`."""
+    """LoRA adapters from `FILE:SCALE,...`, in the form of LoraChoice."""
     adapters = []
     for word in words(text):
         name, _, scale = word.rpartition(":")
         if not name:
-            raise ValueError(f"{word!r} is not like adapter.gguf:0.5")
+            raise ValueError(f"{word!r} is not of the form adapter.gguf:0.5")
         adapters.append({"path": companion(name), "scale": number(scale)})
     return tuple(adapters)
 
@@ -190,16 +190,16 @@ def text_file(text: str) -> str:
 
 
 def key_file(text: str) -> tuple[str, ...]:
-    """Keys, one a line; empty lines and those that begin with # do not count."""
+    """Keys from a file, one per line; empty lines and lines that begin with # are skipped."""
     lines = [line.strip() for line in text_file(text).splitlines()]
     keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:
-        raise ValueError(f"{text} holds no key")
+        raise ValueError(f"{text} contains no key")
     return keys
 
 
 def folder(text: str) -> Path:
-    """A directory, or nothing yet; a file is a mistake."""
+    """A directory, which need not exist. Raises ValueError for a file."""
     found = path(text)
     if os.path.isfile(found):  # noqa: PTH113
         raise ValueError(f"{text} is a file; --model FILE serves one file")
@@ -207,24 +207,24 @@ def folder(text: str) -> Path:
 
 
 def existing_folder(text: str) -> Path:
-    """A directory that is there."""
+    """The absolute path of an existing directory."""
     found = path(text)
     if not os.path.isdir(found):  # noqa: PTH112
-        raise ValueError(f"{text} is no folder")
+        raise ValueError(f"{text} is not an existing folder")
     return found.absolute()
 
 
 def device_budgets(text: str) -> tuple[tuple[str, int], ...]:
-    """`NAME=MB,...`."""
+    """Memory budgets in MB by device, from `NAME=MB,...`."""
     budgets = []
     for word in words(text):
         name, _, amount = word.partition("=")
         if not name or not amount:
-            raise ValueError(f"{word!r} is not like CUDA0=20000")
+            raise ValueError(f"{word!r} is not of the form CUDA0=20000")
         budgets.append((name, integer(1, 1 << 30)(amount)))
     return tuple(budgets)
 
 
 def model_settings(text: str) -> ModelSettings:
-    """A file of settings for models."""
+    """The settings of models in a TOML file."""
     return ModelSettings.read(path(text))

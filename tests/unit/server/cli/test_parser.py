@@ -180,7 +180,7 @@ def test_an_empty_variable_does_not_count() -> None:
         ("--temp 0.5", ("--temp", "each request")),
         ("--ssl-key-file k.pem", ("--ssl-cert-file",)),
         ("--admin-key a", ("--admin-key",)),
-        ("--admin-key a --api-key a", ("both",)),
+        ("--admin-key a --api-key a", ("the same key", "use different keys")),
         ("--host 0.0.0.0", ("0.0.0.0", "--api-key-file", "--insecure-no-auth")),
         ("--host 127.0.0.1,::", ("::", "--insecure-no-auth")),
         ("--host ,", ("--host",)),
@@ -253,18 +253,18 @@ def test_a_key_file_without_a_key_is_refused(
 ) -> None:
     file = tmp_path / "keys"
     file.write_text("# nothing\n")
-    assert "holds no key" in refusal(capsys, "--api-key-file", str(file))
+    assert "contains no key" in refusal(capsys, "--api-key-file", str(file))
 
 
 def test_the_file_of_a_server_of_one_model_must_be_there(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert "typo.gguf: no such file" in refusal(capsys, "-m", str(tmp_path / "typo.gguf"))
-    assert "is a folder: --models-dir" in refusal(capsys, "-m", str(tmp_path))
+    assert "typo.gguf does not exist" in refusal(capsys, "-m", str(tmp_path / "typo.gguf"))
+    assert "is a folder; give it as --models-dir" in refusal(capsys, "-m", str(tmp_path))
     for number in (1, 2):
         write_gguf(tmp_path / f"big-0000{number}-of-00002.gguf")
-    told = refusal(capsys, "-m", str(tmp_path / "big-00002-of-00002.gguf"))
-    assert "name its first file, big-00001-of-00002.gguf" in told
+    message = refusal(capsys, "-m", str(tmp_path / "big-00002-of-00002.gguf"))
+    assert "give its first file, big-00001-of-00002.gguf" in message
     first = tmp_path / "big-00001-of-00002.gguf"
     assert parse("-m", str(first)).model_file == first
 

@@ -17,17 +17,17 @@ def _refusal(capsys: pytest.CaptureFixture[str], line: str) -> str:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("-ot exps=CPU", "this server does not have it"),
+        ("-ot exps=CPU", "this server has no equivalent"),
         ("-fit off", "--n-gpu-layers"),
         ("--embd-normalize 0", "embd_normalize"),
-        ("--control-vector-layer-range 1 2", "does not have it"),
+        ("--control-vector-layer-range 1 2", "has no equivalent"),
         ("--draft-max 4", "--spec-draft-n-max"),
-        ("--spec-type draft-mtp", "none of auto, off, ngram, draft"),
+        ("--spec-type draft-mtp", "not one of auto, off, ngram, draft"),
         ("--gpt-oss-20b-default", "never downloads"),
         ("--no-mmap --mlock", "argument --mlock: true is not what load_mode none does"),
         ("-lm magic", "load-mode"),
-        ("--chat-template-kwargs [1]", "no JSON object"),
-        ("--reasoning-format magic", "none of auto"),
+        ("--chat-template-kwargs [1]", "not a JSON object"),
+        ("--reasoning-format magic", "not one of auto"),
     ],
 )
 def test_what_means_something_else_is_refused_with_the_reason(
