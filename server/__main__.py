@@ -10,7 +10,7 @@ from server.sockets import ListenError
 
 
 def main() -> int:
-    """Run the server; returns the exit status: 1 when it cannot start, 2 for a wrong flag."""
+    """Run the server; returns the exit status, 1 if it cannot start. A wrong flag exits with 2."""
     config = parse_command_line()
     try:
         start_logging(config)

@@ -1,4 +1,4 @@
-"""create_app: wires the parts together, and nothing else."""
+"""create_app: makes the parts of the server and connects them."""
 
 import asyncio
 import logging
@@ -42,7 +42,7 @@ from server.supervisor.estimator import WorkerEstimator
 from server.supervisor.interface import Estimator, WorkerStarter
 
 logger = logging.getLogger(__name__)
-# A header and a vocabulary are read, no weights: a file that takes longer is not meant well.
+# An estimate reads only header and vocabulary; a slower file is treated as hostile.
 _ESTIMATE_SECONDS = 60.0
 
 
@@ -52,12 +52,12 @@ def create_app(
     start_worker: WorkerStarter | None = None,
     estimate: Estimator | None = None,
 ) -> web.Application:
-    """The application for `config`. `start_worker` and `estimate` are the seams for tests."""
+    """The application for `config`. Tests replace `start_worker` and `estimate`."""
     app = web.Application(
         middlewares=[
             identify,
             answer_errors,
-            # Who may come in, cheapest first; only then is a body read.
+            # Access checks, cheapest first; the body is read only after all of them.
             require_host(config),
             require_origin(config),
             require_key(config),
@@ -89,7 +89,7 @@ def create_app(
     app.on_response_prepare.append(send_warnings)
     app.on_response_prepare.append(send_cors_headers)
     app.cleanup_ctx.append(_sample_system)
-    app.cleanup_ctx.append(_begin)
+    app.cleanup_ctx.append(_start_models)
     app.on_shutdown.append(_close_registry)
     app.on_cleanup.append(_close_fetcher)
     app.add_routes(routes(config.api_prefix))
@@ -124,10 +124,10 @@ def _make_registry(
         config.device_budget_bytes,
         config.models_max,
     )
-    room = MemoryReserver(
+    reserver = MemoryReserver(
         index, unloader, estimate, budget, bus, clock, wait_seconds=config.load_timeout
     )
-    loader = ModelLoader(start_worker, room, status, bus, clock)
+    loader = ModelLoader(start_worker, reserver, status, bus, clock)
     return ModelRegistry(index, loader, unloader, admission, autoload=config.models_autoload)
 
 
@@ -139,12 +139,12 @@ def _catalogue(config: ServerConfig) -> Catalogue:
 
 
 def _aliases(config: ServerConfig, known: ModelSettings) -> dict[str, str]:
-    mine = dict.fromkeys(config.aliases, config.model_file.name) if config.model_file else {}
-    return {**known.aliases, **mine}
+    given = dict.fromkeys(config.aliases, config.model_file.name) if config.model_file else {}
+    return {**known.aliases, **given}
 
 
 async def _close_registry(app: web.Application) -> None:
-    """Before aiohttp ends the handlers: those that wait for an answer get it, or an error."""
+    """Runs before aiohttp cancels the handlers, so that each gets its answer or an error."""
     app[BUS].close()
     await app[REGISTRY].close()
 
@@ -153,12 +153,12 @@ async def _close_fetcher(app: web.Application) -> None:
     await app[MEDIA].close()
 
 
-async def _begin(app: web.Application) -> AsyncIterator[None]:
-    """A server of one file has it ready as soon as it can; until then /health says 503."""
+async def _start_models(app: web.Application) -> AsyncIterator[None]:
+    """With --model, start to load that model; /health answers 503 until it is loaded."""
     file = app[CONFIG].model_file
-    # Before the first request is taken: a probe must not see it ready, and then loading.
+    # Set before the first request: a probe must not see the server ready and later loading.
     app[STATUS].is_starting = file is not None
-    task = asyncio.create_task(_load(app, file.name) if file is not None else _look(app))
+    task = asyncio.create_task(_load(app, file.name) if file is not None else _scan(app))
     yield
     task.cancel()
 
@@ -167,14 +167,14 @@ async def _load(app: web.Application, model_id: str) -> None:
     try:
         await app[REGISTRY].load(model_id)
     except (ApiError, InvalidParameterError) as error:
-        # A request may try again.
-        logger.warning("the model of --model is not loaded: %s", error)
+        # The next request tries again.
+        logger.warning("the model of --model could not be loaded: %s", error)
     finally:
         app[STATUS].is_starting = False
 
 
-async def _look(app: web.Application) -> None:
-    """Read the directories once, so that probes know the models without doing so."""
+async def _scan(app: web.Application) -> None:
+    """Read the model directories once, so that probes need not."""
     await app[REGISTRY].list()
 
 

@@ -1,4 +1,4 @@
-"""ServerConfig: everything about this server that can be set; server.cli.parser reads it."""
+"""ServerConfig: all settings of the server; server.cli.parser makes it from flags."""
 
 import math
 import sys
@@ -16,58 +16,59 @@ _SOURCE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
-    """How this server runs. Times in seconds; docs/running.md explains each by its flag."""
+    """The server's settings. Times are in seconds; docs/running.md explains each by its flag."""
 
-    # Where it listens: addresses, names, or paths of Unix sockets.
+    # Where the server listens: addresses, names, or paths of Unix sockets.
     hosts: tuple[str, ...] = ("127.0.0.1",)
     port: int = 8080
     api_prefix: str = ""
     ssl_cert_file: Path | None = None
     ssl_key_file: Path | None = None
 
-    # Who may use it. Keys never appear in a log: not in this object's repr either.
+    # Access. Keys must never appear in a log, so repr() leaves them out.
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     admin_keys: tuple[str, ...] = field(default=(), repr=False)
     insecure_no_auth: bool = False
     allowed_hosts: tuple[str, ...] = ()
-    # Whom pictures may be fetched from; "*" is everybody on the internet.
+    # Hosts from which images and audio are fetched; "*" allows every public host.
     media_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ("localhost",)
     cors_methods: str = "GET, POST, OPTIONS"
     cors_headers: str = "*"
     cors_credentials: bool = False
 
-    # What it serves.
+    # Models and their settings.
     models_dir: Path = Path("models")
     bundled_model: bool = True
     model_file: Path | None = None
     aliases: tuple[str, ...] = ()
-    # Links that lead out of the models directory are followed only then.
+    # Whether to follow symbolic links that point outside the models directory.
     follow_links: bool = False
     models_max: int = 0
-    # Most that all models together may take; 0 is what is free. Devices by name, as in CUDA0.
+    # Maximum memory of all models together; 0 is all that is free. Devices by name, such as CUDA0.
     memory_budget_mb: int = 0
     device_budgets: tuple[tuple[str, int], ...] = ()
     model_settings: ModelSettings | None = None
     models_autoload: bool = True
     ttl_seconds: float = math.inf
     load_timeout: float = 600.0
-    # What a load takes that says nothing else.
+    # Defaults of every load.
     default_settings: LoadSettings = field(default_factory=LoadSettings)
-    # Files that these name and that lie anywhere; settings have only the last part of their paths.
+    # Paths of files named in default_settings that may lie outside the models directory; the
+    # settings contain only the last part of each path.
     companions: tuple[Path, ...] = ()
-    # What a chat has that says nothing else; None is the template's own.
+    # Defaults of every chat; None keeps the template's own.
     reasoning_format: str | None = None
     enable_thinking: bool | None = None
     reasoning_effort: str | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    # Tokens of a thought; -1 is no limit.
+    # Maximum number of reasoning tokens; -1 is no limit.
     reasoning_budget: int = -1
     reasoning_budget_message: str = ""
     metrics: bool = True
     slots: bool = True
     props: bool = False
-    # Where slots are saved; without it they are not.
+    # Folder for saved slots; None disables saving.
     slot_save_path: Path | None = None
 
     # Limits.
@@ -80,7 +81,7 @@ class ServerConfig:
     write_seconds: float = 60.0
     keepalive_seconds: float = 75.0
     max_connections: int = 4096
-    # Images arrive as data URLs inside the JSON; text alone never comes near this.
+    # Sized for images, which arrive as data URLs inside the JSON; text alone stays far below.
     max_body_mb: int = 32
 
     # Logs.
@@ -91,18 +92,18 @@ class ServerConfig:
 
     @property
     def model_directories(self) -> tuple[Path, ...]:
-        """Where models are looked for; the user's own come first."""
+        """The directories to search for models; the user's own before the bundled one."""
         bundled = Path(str(resources.files("llamabind"))) / "models"
         return (self.models_dir, bundled) if self.bundled_model else (self.models_dir,)
 
     @property
     def device_budget_bytes(self) -> dict[str, int]:
-        """Most that all models together may take of a device, by its name."""
+        """Maximum memory of all models together on each device, by its name."""
         return {name: mb << 20 for name, mb in self.device_budgets}
 
     @property
     def worker_command(self) -> tuple[str, ...]:
         """The command that starts a worker process."""
-        # A server.py in the current folder must not be taken for us, unless we came from there.
+        # -P keeps a server.py in the current folder from being imported in place of this package.
         safe = ("-P",) if sys.flags.safe_path or Path.cwd() != _SOURCE else ()
         return (sys.executable, *safe, "-m", "server.worker")

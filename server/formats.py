@@ -1,4 +1,4 @@
-"""How times, sizes and durations read in the API."""
+"""Text forms of times, sizes and durations in the API."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ _GB = 1 << 30
 
 
 def utc_now() -> datetime:
-    """The time, with its zone."""
+    """The current time in UTC, timezone-aware."""
     return datetime.now(UTC)
 
 
@@ -22,6 +22,6 @@ def byte_size(count: int) -> str:
 
 
 def uptime(seconds: float) -> str:
-    """`2d 3h 45m`, always with all three numbers."""
+    """`2d 3h 45m`, always with all three units."""
     minutes = int(seconds) // 60
     return f"{minutes // 1440}d {minutes // 60 % 24}h {minutes % 60}m"

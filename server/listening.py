@@ -1,4 +1,4 @@
-"""Where a server listens: what an address of --host means, and which need a key."""
+"""Addresses of --host: which are Unix sockets or loopback, and which need an API key."""
 
 import ipaddress
 
@@ -6,12 +6,12 @@ from server.config import ServerConfig
 
 
 def is_unix_socket(host: str) -> bool:
-    """Whether it is the path of a Unix socket."""
+    """Whether `host` is the path of a Unix socket."""
     return "/" in host or host.endswith(".sock")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it; a Unix socket is, too."""
+    """Whether only this machine can reach `host`; True for Unix sockets."""
     if is_unix_socket(host):
         return True
     try:
@@ -26,12 +26,12 @@ def is_loopback_only(config: ServerConfig) -> bool:
 
 
 def why_not_without_key(config: ServerConfig) -> str:
-    """Why the server does not start like this, and what to do; "" when it may."""
+    """Why the server refuses to start without a key, and what to do; "" if it may start."""
     if config.api_keys or config.insecure_no_auth or is_loopback_only(config):
         return ""
     exposed = ", ".join(host for host in config.hosts if not is_loopback(host))
     return (
-        f"not listening on {exposed} without a key: whoever reaches it could use this server. "
-        "Give --api-key-file FILE (or the variable LLAMA_API_KEY), or --insecure-no-auth to do "
-        "it all the same"
+        f"not listening on {exposed} without a key: every client that reaches it could use this "
+        "server. Give --api-key-file FILE (or the variable LLAMA_API_KEY), or --insecure-no-auth "
+        "to allow it"
     )

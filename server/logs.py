@@ -1,4 +1,4 @@
-"""The server's log: lines for people, or one JSON object a line for programs."""
+"""The server's log: plain lines, or one JSON object per line."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def start_logging(config: ServerConfig) -> None:
-    """Send the log where `config` wants it. Raises OSError if its file cannot be opened."""
+    """Log to `config.log_file` or stderr. Raises OSError if the file cannot be opened."""
     handler = (
         logging.FileHandler(config.log_file, encoding="utf-8")
         if config.log_file
@@ -24,10 +24,10 @@ def start_logging(config: ServerConfig) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object: time, level, logger, message, what the record carries as `fields`."""
+    """Formats a record as a JSON object: time, level, logger, message and the record's `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line without its end."""
+        """The line without its line break."""
         document: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

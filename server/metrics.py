@@ -1,7 +1,7 @@
 """ServerMetrics: the counters and histograms of /metrics, in a registry of their own.
 
 Names and units follow Prometheus' conventions; every series of a model has the label `model`.
-Gauges that are read off the server's parts at a scrape are in metrics_snapshot.
+Gauges, which are read at each scrape, are in server.monitoring.collector.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _LOADS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 @dataclass(frozen=True, slots=True)
 class ModelSeries:
-    """The series of one model that change with every token, found once."""
+    """The series of one model that change with every token, looked up once."""
 
     prompt_tokens: Counter
     cached_tokens: Counter
@@ -29,43 +29,47 @@ class ModelSeries:
 
 
 class ServerMetrics:
-    """All that is counted as it happens. Loop only."""
+    """The counters and histograms of the server. Event loop only."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.requests = self._counter(
-            "requests", "Requests that ended, by how they ended", ("outcome",)
-        )
+        self.requests = self._counter("requests", "Requests that ended, by outcome", ("outcome",))
         self.refused = self._counter(
-            "requests_refused", "Requests answered 429, by the queue that was full", ("reason",)
+            "requests_refused", "Requests refused with 429, by the queue that was full", ("reason",)
         )
-        self.received = self._counter("requests_received", "Requests that named a known model")
+        self.received = self._counter("requests_received", "Requests for an existing model")
         self.loads = self._counter(
-            "model_loads", 'Loads that ended: "loaded", or why they failed', ("result",)
+            "model_loads", 'Loads that ended, by result: "loaded", or why they failed', ("result",)
         )
-        self.unloads = self._counter(
-            "model_unloads", "Models that left the memory, by reason", ("reason",)
+        self.unloads = self._counter("model_unloads", "Model unloads, by reason", ("reason",))
+        self.crashes = self._counter("worker_crashes", "Worker processes that died unexpectedly")
+        self.load_seconds = self._histogram("load_seconds", "Duration of a load", _LOADS)
+        self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens computed")
+        self.cached_tokens = self._counter(
+            "cached_tokens", "Prompt tokens reused from the KV cache"
         )
-        self.crashes = self._counter("worker_crashes", "Worker processes that died by themselves")
-        self.load_seconds = self._histogram("load_seconds", "Time a load took", _LOADS)
-        self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens that were computed")
-        self.cached_tokens = self._counter("cached_tokens", "Prompt tokens taken from the KV cache")
         self.generated_tokens = self._counter("generated_tokens", "Tokens generated")
         self._first_token = self._histogram(
-            "time_to_first_token_seconds", "From a request's arrival to its first token", _WAITS
+            "time_to_first_token_seconds",
+            "Time from a request's arrival to its first token",
+            _WAITS,
         )
         self._inter_token = self._histogram(
-            "inter_token_seconds", "Between one token of an answer and the next", _GAPS
+            "inter_token_seconds", "Time between consecutive tokens of an answer", _GAPS
         )
-        self._queue = self._histogram("queue_seconds", "In the engine's queue", _WAITS)
-        self.prompt_seconds = self._histogram("prompt_seconds", "Computing the prompt", _WAITS)
-        self.decode_seconds = self._histogram("decode_seconds", "Generating the answer", _WAITS)
-        self._request = self._histogram("request_seconds", "From arrival to the last token", _WAITS)
+        self._queue = self._histogram("queue_seconds", "Time in the engine's queue", _WAITS)
+        self.prompt_seconds = self._histogram("prompt_seconds", "Time to compute a prompt", _WAITS)
+        self.decode_seconds = self._histogram(
+            "decode_seconds", "Time to generate an answer after its prompt", _WAITS
+        )
+        self._request = self._histogram(
+            "request_seconds", "Time from a request's arrival to its last token", _WAITS
+        )
         self._models: dict[str, ModelSeries] = {}
 
     def model(self, model_id: str) -> ModelSeries:
-        """The series of a model; they begin at zero."""
+        """The series of a model; made with value 0 on the first call."""
         series = self._models.get(model_id)
         if series is None:
             series = self._models[model_id] = self._series(model_id)

@@ -1,4 +1,4 @@
-"""serve: the server's life from listening to leaving in an orderly way."""
+"""serve: runs the server from listening to an orderly shutdown."""
 
 import asyncio
 import logging
@@ -15,21 +15,21 @@ from server.listening import is_loopback_only
 from server.sockets import open_sites, remove_sockets
 
 logger = logging.getLogger("server")
-# What handlers may take to write their last words, once the registry has drained the models.
+# Time that handlers get to write the end of their answers after the models are drained.
 _HANDLER_SECONDS = 2.0
 
 
 async def serve(config: ServerConfig) -> None:
-    """Serve until SIGTERM or SIGINT; running answers finish within the limit, a second signal
-    cuts them. Raises ListenError.
+    """Serve until SIGTERM or SIGINT; then running answers get --drain-seconds to finish, and a
+    second signal ends the process at once. Raises ListenError.
     """
     app = create_app(config)
     runner = ConnectionRunner(app, config, _HANDLER_SECONDS)
-    told = _expect_signals(config)
+    stopping = _handle_signals(config)
     await runner.setup()
     try:
         _announce(await open_sites(runner, config), config)
-        await told.wait()
+        await stopping.wait()
         await _drain(app, config)
     finally:
         await runner.cleanup()
@@ -37,34 +37,36 @@ async def serve(config: ServerConfig) -> None:
 
 
 async def _drain(app: web.Application, config: ServerConfig) -> None:
-    """Still listening, so that new requests and probes are told, until the models are gone."""
+    """Unload all models; keeps listening meanwhile, so that requests and probes get a 503."""
     logger.info(
-        "leaving: running answers get up to %g s; a second signal cuts them", config.drain_seconds
+        "shutting down: running answers get up to %g s; a second signal ends them at once",
+        config.drain_seconds,
     )
-    app[STATUS].is_leaving = True
+    app[STATUS].is_shutting_down = True
     await app[REGISTRY].close()
 
 
 def _announce(urls: list[str], config: ServerConfig) -> None:
-    places = ", ".join(f"{url}{config.api_prefix}" for url in urls)
-    print(f"llamabind serves {places} - models: /api/v2/models", flush=True)
+    addresses = ", ".join(f"{url}{config.api_prefix}" for url in urls)
+    print(f"llamabind serves {addresses} - models: /api/v2/models", flush=True)
     if not config.api_keys and not is_loopback_only(config):
-        logger.warning("no key is set: whoever reaches this server can use it")
+        logger.warning("no API key is set: every client that reaches this server can use it")
 
 
-def _expect_signals(config: ServerConfig) -> asyncio.Event:
+def _handle_signals(config: ServerConfig) -> asyncio.Event:
+    """The event that the first signal sets; a second signal ends the process."""
     loop = asyncio.get_running_loop()
-    told = asyncio.Event()
+    stopping = asyncio.Event()
 
-    def tell(number: signal.Signals) -> None:
-        if not told.is_set():
-            told.set()
+    def stop(number: signal.Signals) -> None:
+        if not stopping.is_set():
+            stopping.set()
             return
-        logger.warning("second %s: leaving at once", number.name)
+        logger.warning("second %s: exiting at once", number.name)
         remove_sockets(config)
-        # Workers see their socket close and leave; nothing that hangs can hold this up.
+        # Skips all cleanup, which could hang; workers exit when their socket closes.
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, tell, number)
-    return told
+        loop.add_signal_handler(number, stop, number)
+    return stopping

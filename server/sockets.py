@@ -1,4 +1,4 @@
-"""The sockets a server listens on: TCP with or without TLS, and Unix sockets."""
+"""The sockets that a server listens on: TCP with or without TLS, and Unix sockets."""
 
 import os
 import socket
@@ -12,12 +12,12 @@ from server.config import ServerConfig
 from server.listening import is_unix_socket
 
 _BACKLOG = 512
-# Its owner and group: who may use the server is then a matter of the file's folder.
+# A Unix socket is open to its owner and group; the folder's permissions decide who reaches it.
 _SOCKET_UMASK = 0o117
 
 
 class ListenError(Exception):
-    """The server cannot listen where it was told to; says where and why."""
+    """The server cannot listen on a configured address; the message names it and the reason."""
 
 
 async def open_sites(runner: web.AppRunner, config: ServerConfig) -> list[str]:
@@ -44,7 +44,7 @@ async def open_sites(runner: web.AppRunner, config: ServerConfig) -> list[str]:
             await site.start()
         except OSError as error:
             raise ListenError(f"cannot listen on {host}:{port}: {error}") from None
-        port = site.port  # of several addresses with port 0, all get the first one's
+        port = site.port  # with port 0, further addresses use the port that the first one got
         urls.append(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
     return urls
 
@@ -62,13 +62,13 @@ async def _open_unix(runner: web.AppRunner, path: Path) -> None:
 
 def _require_free(path: Path) -> None:
     if _is_served(path):
-        raise ListenError(f"cannot listen on {path}: another server listens there")
+        raise ListenError(f"cannot listen on {path}: another server is already listening there")
     if path.exists() and not path.is_socket():
-        raise ListenError(f"cannot listen on {path}: it is there already and is no socket")
+        raise ListenError(f"cannot listen on {path}: the file exists and is not a socket")
 
 
 def _is_served(path: Path) -> bool:
-    """Whether somebody listens there; asyncio would take the file away from under them."""
+    """Whether a server listens there; asyncio would delete its socket's file without a check."""
     with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
         probe.connect(str(path))
         return True
@@ -76,7 +76,7 @@ def _is_served(path: Path) -> bool:
 
 
 def remove_sockets(config: ServerConfig) -> None:
-    """Remove the Unix sockets' files: up to Python 3.12 nobody else does."""
+    """Remove the files of the Unix sockets, which asyncio does only from Python 3.13 on."""
     for host in config.hosts:
         if is_unix_socket(host):
             with suppress(OSError):
@@ -84,9 +84,9 @@ def remove_sockets(config: ServerConfig) -> None:
 
 
 def _make_tls_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
-    """A context for TLS 1.2 and later. Raises OSError with a sentence naming the file."""
+    """A context for TLS 1.2 and later. Raises OSError whose message names the file."""
     for file in (cert_file, key_file):
-        with file.open("rb"):  # load_cert_chain names no file in its errors
+        with file.open("rb"):  # raises an error that names the file; load_cert_chain's does not
             pass
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -94,12 +94,12 @@ def _make_tls_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
         context.load_cert_chain(cert_file, key_file, password=_no_password)
     except ssl.SSLError as error:
         raise OSError(
-            f"{cert_file} and {key_file} are no certificate and key that belong together: "
+            f"{cert_file} and {key_file} are not a certificate and its private key: "
             f"{error.reason or error}"
         ) from None
     return context
 
 
 def _no_password() -> str:
-    """Without this, OpenSSL would ask at the terminal, which a service has not."""
-    raise OSError("the private key is encrypted; this server takes one without a password")
+    """Replaces OpenSSL's password prompt: a service has no terminal."""
+    raise OSError("the private key is encrypted; give one without a password")

@@ -1,4 +1,4 @@
-"""ServerStatus: since when this server runs, its version, and its latest real failure."""
+"""ServerStatus: the server's version, start time, phase and latest failure."""
 
 import time
 
@@ -7,23 +7,23 @@ from server.formats import iso_time, utc_now
 
 
 class ServerStatus:
-    """Facts about the whole server. Loop only."""
+    """State of the whole server. Event loop only."""
 
     def __init__(self) -> None:
         self.version = __version__
         self.last_error: str | None = None
-        # Set once, when the server has been told to leave: not ready for new work any more.
-        self.is_leaving = False
-        # As long as the only model of a server of one file has not been tried for the first time.
+        # Set once, when a signal stops the server: it then accepts no new work.
+        self.is_shutting_down = False
+        # True with --model until the first attempt to load that model has ended.
         self.is_starting = False
         self.started_at = int(time.time())
         self._started = time.monotonic()
 
     @property
     def uptime_seconds(self) -> float:
-        """Seconds since the start."""
+        """Seconds since the server started."""
         return time.monotonic() - self._started
 
     def record_error(self, message: str) -> None:
-        """Keep the latest failure of a model or of our own code (not a client's mistake)."""
+        """Keep `message` as the latest failure, with the time. Not for errors of clients."""
         self.last_error = f"{iso_time(utc_now())} {message}"

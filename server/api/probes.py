@@ -49,7 +49,7 @@ async def ready(request: web.Request) -> web.Response:
 
     About a model it needs a key, where keys are set.
     """
-    if request.app[STATUS].is_leaving:
+    if request.app[STATUS].is_shutting_down:
         raise UnavailableError("the server is shutting down", retry_after=_RETRY_SECONDS)
     model_id = request.query.get("model")
     if model_id is None:

@@ -1,1 +1,1 @@
-"""What every request passes: access, limits, bodies, errors, streams on the wire."""
+"""HTTP parts that all routes share: access, limits, bodies, errors, stream writers."""

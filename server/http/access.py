@@ -1,4 +1,4 @@
-"""Who may do what: API keys, and the admin keys for what changes the models in memory."""
+"""Access checks: API keys for all paths but probes, admin keys for loading and unloading."""
 
 import re
 
@@ -10,8 +10,8 @@ from server.errors import AuthenticationError, ForbiddenError
 from server.http.api_keys import Caller, KeyRing, key_name
 from server.http.app_keys import CALLER, CONFIG
 
-# Patterns as in server.api.routes: what was matched counts, not how the path was spelled.
-# The page is the same everywhere: it asks for a key itself before it can tell anything.
+# Route patterns as in server.api.routes, so that the spelling of a path does not matter.
+# /docs is a static page; it asks for a key before it fetches the description.
 _PUBLIC = frozenset({"/health", "/v1/health", "/live", "/ready", "/docs"})
 _ADMIN = frozenset(
     {
@@ -24,14 +24,14 @@ _ADMIN = frozenset(
         "/models/unload",
     }
 )
-# It goes into our log: nothing in it may look like more than a name.
+# X-Client is written to the log, so it may contain only characters of a plain name.
 _CLIENT = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
 def require_key(config: ServerConfig) -> Middleware:
-    """Refuses a request without a key where keys are set; notes whose it is on the request.
+    """Refuses requests without a valid key where keys are set; stores the Caller in the request.
 
-    Unknown paths are refused too: what there is, is nobody's business without a key.
+    Unknown paths are refused too, so that a client without a key cannot find out which exist.
     """
     ring = KeyRing(config.api_keys, config.admin_keys)
     needs_key = bool(config.api_keys)
@@ -40,8 +40,8 @@ def require_key(config: ServerConfig) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         pattern = _pattern(request, config.api_prefix)
         caller = _caller(request, ring)
-        request[CALLER] = caller or _stranger(request, is_known=not needs_key)
-        # A browser's preflight cannot carry a key.
+        request[CALLER] = caller or _keyless_caller(request, is_known=not needs_key)
+        # A browser's CORS preflight cannot carry a key.
         if pattern not in _PUBLIC and request.method != "OPTIONS":
             require_known(request)
         if pattern in _ADMIN:
@@ -52,22 +52,23 @@ def require_key(config: ServerConfig) -> Middleware:
 
 
 def require_known(request: web.Request) -> None:
-    """Refuse a request without a key of ours, where keys are set."""
+    """Raise AuthenticationError if keys are set and the request carries none of them."""
     if not request[CALLER].is_known:
         raise AuthenticationError(was_given=_key(request) is not None)
 
 
 def require_admin(request: web.Request) -> None:
-    """Refuse what changes the models in memory to whoever is no admin, where there are admins."""
+    """Raise ForbiddenError if admin keys are set and the request carries none of them."""
     if not is_admin(request):
         raise ForbiddenError(
-            "this needs an admin key; an ordinary one is for chats and looking",
+            "this request needs an admin key; an ordinary API key may chat and read, but not "
+            "load or unload models",
             code="admin_key_required",
         )
 
 
 def is_admin(request: web.Request) -> bool:
-    """Whether the caller may change the models in memory: everybody where there are no admins."""
+    """Whether the caller may load and unload models; True for all if no admin keys are set."""
     return not request.app[CONFIG].admin_keys or request[CALLER].is_admin
 
 
@@ -76,9 +77,10 @@ def _caller(request: web.Request, ring: KeyRing) -> Caller | None:
     return ring.find(key) if key else None
 
 
-def _stranger(request: web.Request, *, is_known: bool) -> Caller:
-    """Somebody without a key of ours: told apart for fair turns by what they say they are, or by
-    address. It matters only where no key is needed.
+def _keyless_caller(request: web.Request, *, is_known: bool) -> Caller:
+    """A caller without a valid key, named by the key it sent, its X-Client header or its address.
+
+    The name lets the queue alternate fairly between clients of a server that has no keys.
     """
     if key := _key(request):
         return Caller(key_name(key), is_known=is_known)
@@ -88,7 +90,7 @@ def _stranger(request: web.Request, *, is_known: bool) -> Caller:
 
 
 def _key(request: web.Request) -> str | None:
-    """The key that the request carries, as OpenAI's clients or as Anthropic's send it."""
+    """The request's key: a bearer token as OpenAI's clients send it, or Anthropic's X-Api-Key."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value.strip():
         return value.strip()

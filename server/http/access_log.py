@@ -1,4 +1,4 @@
-"""One line a request: who asked what, how it ended, how long it took. No prompts, no keys."""
+"""The access log: one line per request with caller, path, status and time; no prompts or keys."""
 
 import logging
 from typing import Any
@@ -13,24 +13,24 @@ logger = logging.getLogger("server.http.access")
 _MAX_PATH = 300
 
 CLIENT_CLOSED_REQUEST = 499
-"""nginx's number for a client that did not wait for its answer; it is never sent."""
+"""nginx's status for a client that disconnected before its answer; only logged, never sent."""
 
 
 class AccessLogger(AbstractAccessLogger):
-    """Writes to the logger "server.http.access", the same as text and as fields."""
+    """Writes each line to the logger "server.http.access", as text and as fields for JSON."""
 
     @property
     def enabled(self) -> bool:
-        """Whether anybody would read it."""
+        """Whether the logger's level lets the lines through; aiohttp reads this."""
         return logger.isEnabledFor(logging.INFO)
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """One line; `time` is seconds from the request's head to the answer's end."""
+        """Write the line; `time` is the seconds from the request's headers to the answer's end."""
         _log(request, response.status, time, response.body_length)
 
 
-def log_departure(request: web.Request, time: float) -> None:
-    """One line for a request whose client has left: aiohttp writes none for them."""
+def log_disconnect(request: web.Request, time: float) -> None:
+    """Write the line of a request whose client disconnected: aiohttp writes none for those."""
     if request.app[CONFIG].access_log and logger.isEnabledFor(logging.INFO):
         _log(request, CLIENT_CLOSED_REQUEST, time, None)
 
@@ -44,7 +44,7 @@ def _log(request: web.BaseRequest, status: int, time: float, n_bytes: int | None
 
 
 def _fields(request: web.BaseRequest, time: float, n_bytes: int | None) -> dict[str, Any]:
-    """What else the line says; a field without a value is left out."""
+    """The line's further fields; those without a value are left out."""
     caller = request.get(CALLER)
     fields = {
         "ms": round(time * 1000, 1),
@@ -57,7 +57,7 @@ def _fields(request: web.BaseRequest, time: float, n_bytes: int | None) -> dict[
 
 
 def _generation_fields(generation: Generation | None) -> dict[str, Any]:
-    """What was generated, in numbers; `ttft_ms` is up to the first token, with queue and load."""
+    """Token counts; `ttft_ms` is the time to the first token, including queue and load."""
     if generation is None:
         return {}
     stream = generation.stream
@@ -72,5 +72,5 @@ def _generation_fields(generation: Generation | None) -> dict[str, Any]:
 
 
 def _path(request: web.BaseRequest) -> str:
-    """Without the query, which may hold what is nobody's business; still percent-encoded."""
+    """The percent-encoded path without its query, which may contain private data."""
     return request.rel_url.raw_path[:_MAX_PATH]

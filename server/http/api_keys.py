@@ -1,4 +1,4 @@
-"""KeyRing: who a key belongs to, found in a time that tells nothing about the keys."""
+"""KeyRing: finds the caller of an API key in a time that reveals nothing about the keys."""
 
 import hashlib
 import hmac
@@ -10,9 +10,9 @@ _NAME_DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: a name for the log and for fair turns, never the key itself.
+    """The client of a request. `name` is for the log and the fair queue, never the key itself.
 
-    `is_known` where a key of ours came with the request, or none is needed.
+    `is_known` is True if the request carries a valid key, or none is needed.
     """
 
     name: str
@@ -21,7 +21,7 @@ class Caller:
 
 
 class KeyRing:
-    """The keys of a server, as digests."""
+    """The keys of a server, kept as digests."""
 
     def __init__(self, api_keys: Iterable[str], admin_keys: Iterable[str]) -> None:
         self._callers = [
@@ -30,12 +30,12 @@ class KeyRing:
         ]
 
     def find(self, key: str) -> Caller | None:
-        """The caller with this key; None if it is none of ours."""
-        asked = _digest(key)
+        """The caller with this key; None for an unknown key."""
+        wanted = _digest(key)
         found = None
-        # Every one is compared, equal digests in equal time: how long it takes says nothing.
+        # All digests are compared, each in constant time: the duration depends on no key.
         for digest, caller in self._callers:
-            if hmac.compare_digest(digest, asked):
+            if hmac.compare_digest(digest, wanted):
                 found = caller
         return found
 
@@ -45,5 +45,5 @@ def _digest(key: str) -> bytes:
 
 
 def key_name(key: str, kind: str = "key") -> str:
-    """A name that tells keys apart and gives nothing of them away."""
+    """A name for a key in logs: `kind` and 8 hex digits of its hash."""
     return f"{kind}-{_digest(key).hex()[:_NAME_DIGITS]}"

@@ -1,4 +1,4 @@
-"""Where handlers find what create_app wired: all keys of the application and of a request."""
+"""The keys under which handlers find the parts of the application and the data of a request."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""Request bodies: read whole before a handler runs, and unpacked, within a size and a time."""
+"""Reads and decompresses request bodies before a handler runs, within limits of size and time."""
 
 import asyncio
 
@@ -12,13 +12,13 @@ from server.http.unpacking import UnpackedTooLargeError, UnpackError, encodings,
 
 
 def read_bodies(config: ServerConfig) -> Middleware:
-    """Has every body read; handlers find it kept. One that trickles in must not hold a handler.
+    """Reads every body completely, so that a slow upload cannot keep a handler waiting.
 
-    A compressed body is unpacked only here, after the checks of host, origin and key: aiohttp's own
-    unpacking is off (connections.py), since it also unpacks what nobody reads.
+    Compressed bodies are decompressed only here, after the checks of host, origin and key:
+    aiohttp's own decompression is off (connections.py), since it also expands discarded bodies.
     """
     limit = config.max_body_mb << 20
-    # One at a time: each may take as much memory as the limit says.
+    # One body at a time: each may need memory up to the limit.
     unpacking = asyncio.Lock()
 
     @web.middleware
@@ -36,15 +36,17 @@ def read_bodies(config: ServerConfig) -> Middleware:
                     request[UNPACKED] = await _unpacked(raw, encoding, limit)
         except TimeoutError:
             late = InvalidRequestError(
-                f"the body did not arrive within {config.client_seconds:g} s", code="body_too_slow"
+                f"the request body did not arrive within {config.client_seconds:g} s; the limit is "
+                "--timeout",
+                code="body_too_slow",
             )
             late.status = 408
             raise _closing(late) from None
         except (web.RequestPayloadError, UnpackError):
-            text = "the body's chunks or encoding are damaged"
+            text = "the request body is damaged: its chunks or its Content-Encoding are invalid"
             raise _closing(InvalidRequestError(text, code="bad_body")) from None
         except (web.HTTPRequestEntityTooLarge, UnpackedTooLargeError) as error:
-            when = " when unpacked" if isinstance(error, UnpackedTooLargeError) else ""
+            when = " when decompressed" if isinstance(error, UnpackedTooLargeError) else ""
             large = InvalidRequestError(
                 f"the request body is larger than {config.max_body_mb} MB{when}; "
                 "the limit is --max-body-mb",
@@ -62,16 +64,16 @@ async def _unpacked(raw: bytes, encoding: str, limit: int) -> bytearray:
     try:
         for piece in unpack(raw, encoding, limit):
             body += piece
-            await asyncio.sleep(0)  # other requests go on in between
+            await asyncio.sleep(0)  # let other requests run between slices
     except BaseException:
-        body.clear()  # the exception's traceback would keep it until the error is written
+        body.clear()  # the exception's traceback keeps the object until the error is written
         raise
     return body
 
 
 def _unknown(encoding: str) -> InvalidRequestError:
     error = InvalidRequestError(
-        f"the body's Content-Encoding {encoding[:40]!r} is not supported; send it uncompressed, "
+        f"Content-Encoding {encoding[:40]!r} is not supported; send the body uncompressed, "
         f"or as {' or '.join(encodings())}",
         code="unsupported_encoding",
     )
@@ -81,6 +83,6 @@ def _unknown(encoding: str) -> InvalidRequestError:
 
 
 def _closing(error: InvalidRequestError) -> InvalidRequestError:
-    """Where the next request on this connection would begin is anybody's guess."""
+    """Close the connection after this error: where the next request begins is unknown."""
     error.headers["Connection"] = "close"
     return error

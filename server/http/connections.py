@@ -1,4 +1,4 @@
-"""Connections: how many, and that even what never becomes a request is answered in JSON."""
+"""Connections: limits their number, and answers in JSON even where no request could be parsed."""
 
 import asyncio
 import logging
@@ -15,8 +15,8 @@ from server.http.middleware import error_reply, http_error
 
 logger = logging.getLogger(__name__)
 _FULL_BODY = (
-    b'{"error":{"message":"the server has too many open connections","type":"unavailable_error",'
-    b'"param":null,"code":"too_many_connections"}}'
+    b'{"error":{"message":"the server has too many open connections; retry in 1 s, or raise '
+    b'--max-connections","type":"unavailable_error","param":null,"code":"too_many_connections"}}'
 )
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
@@ -25,15 +25,15 @@ _FULL = (
 
 
 class Connection(RequestHandler):
-    """One client's connection: aiohttp's, with our errors, and a limit to their number."""
+    """One client's connection: aiohttp's, with errors in JSON; the one above the limit gets 503."""
 
     def __init__(self, manager: web.Server, limit: int, **options: Any) -> None:
         super().__init__(manager, **options)
-        self._is_one_too_many = len(manager.connections) >= limit
+        self._is_over_limit = len(manager.connections) >= limit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to serve, or say that it is too much."""
-        if self._is_one_too_many and isinstance(transport, asyncio.WriteTransport):
+        """Serve the connection, or answer 503 and close it if it is above the limit."""
+        if self._is_over_limit and isinstance(transport, asyncio.WriteTransport):
             transport.write(_FULL)
             transport.close()
         else:
@@ -46,22 +46,22 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what aiohttp could not parse, or to a bug outside of every handler."""
+        """The answer to bytes that aiohttp could not parse, or to a bug outside of the handlers."""
         if isinstance(exc, HttpProcessingError):
-            # The message repeats the client's bytes: enough for it, and nothing for our log.
-            logger.debug("no HTTP from %s: %s", request.remote, type(exc).__name__)
+            # The message repeats the client's bytes: it goes to the client, but not into the log.
+            logger.debug("not HTTP from %s: %s", request.remote, type(exc).__name__)
             error = http_error(status, _first_line(message))
         else:
-            logger.error("the connection of %s failed", request.remote, exc_info=exc)
+            logger.error("the connection from %s failed", request.remote, exc_info=exc)
             error = ApiError("internal error, see the server's log")
         if request.writer.output_size > 0:
-            raise ConnectionError("a part of the answer is out already")
+            raise ConnectionError("part of the answer has already been sent")
         response = error_reply(error)
         response.force_close()
         return response
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """What a client sent is no error of ours: it must not be able to fill the log."""
+        """Log malformed requests at debug level only, so that clients cannot fill the log."""
         if isinstance(kw.get("exc_info"), (HttpProcessingError, web.RequestPayloadError)):
             logger.debug(*args)
         else:
@@ -70,30 +70,30 @@ class Connection(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer; one that aiohttp raised before our middlewares ran becomes JSON here."""
+        """Send the answer; HTTP errors that aiohttp raised before the middlewares become JSON."""
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = error_reply(http_error(resp.status, resp.reason))
         return await super().finish_response(request, resp, start_time)
 
 
 class ConnectionServer(web.Server):
-    """Makes a Connection for every client, up to a number."""
+    """Makes a Connection for every client and passes it the limit."""
 
     def __init__(self, inner: web.Server, config: ServerConfig) -> None:
         super().__init__(
             inner.request_handler,
             request_factory=inner.request_factory,
-            # Without it a client that leaves is noticed only at the next write.
+            # Without it a disconnect is noticed only at the next write.
             handler_cancellation=True,
         )
         self._limit = config.max_connections
         self._options: dict[str, Any] = {
-            # Also how long a client may take over the head of its request.
+            # Also the time limit for receiving a request's headers.
             "keepalive_timeout": config.keepalive_seconds,
             "access_log": logging.getLogger("server.http.access") if config.access_log else None,
             "access_log_class": AccessLogger,
-            # aiohttp would unpack on the event loop, without a limit, also what is only read to
-            # its end after a refusal; bodies.py does it instead.
+            # bodies.py decompresses instead: aiohttp would do it on the event loop and without a
+            # limit, even for bodies that are discarded after a refusal.
             "auto_decompress": False,
         }
 
@@ -103,7 +103,7 @@ class ConnectionServer(web.Server):
 
 
 class ConnectionRunner(web.AppRunner):
-    """Runs the application behind our connections."""
+    """An AppRunner whose connections are Connection objects."""
 
     def __init__(self, app: web.Application, config: ServerConfig, shutdown_timeout: float) -> None:
         super().__init__(app, shutdown_timeout=shutdown_timeout)
@@ -114,5 +114,5 @@ class ConnectionRunner(web.AppRunner):
 
 
 def _first_line(message: str | None) -> str:
-    """What was wrong, without the picture of the bytes that aiohttp's parser draws below."""
-    return (message or "this is no HTTP").strip().partition("\n")[0].rstrip(":")
+    """The first line of aiohttp's parser error; further lines repeat the bytes."""
+    return (message or "this is not an HTTP request").strip().partition("\n")[0].rstrip(":")

@@ -1,4 +1,4 @@
-"""Web pages of other origins: which may use the server from a browser (CORS), and which not."""
+"""CORS: which web pages of other origins may use the server from a browser."""
 
 from urllib.parse import urlsplit
 
@@ -16,10 +16,10 @@ _EXPOSED = "X-Request-Id, Retry-After, X-Llamabind-Warnings"
 
 
 def require_origin(config: ServerConfig) -> Middleware:
-    """Answers preflights, and refuses what a foreign page would change.
+    """Answers CORS preflights, and refuses changing requests from pages that are not allowed.
 
-    Without CORS headers a browser keeps answers from a page, but still sends its simple requests:
-    a POST that loads a model must not get through because a page sends it as text/plain.
+    Without CORS headers a browser hides the answers from a page, but still sends its "simple"
+    requests: a page that posts text/plain could otherwise load a model.
     """
 
     @web.middleware
@@ -33,8 +33,8 @@ def require_origin(config: ServerConfig) -> Middleware:
                 return web.Response(status=204, headers=_preflight(request, config))
         elif request.method not in _SAFE_METHODS and not _is_same_origin(request, origin):
             raise ForbiddenError(
-                f"pages of {origin[:200]!r} may not use this server; --cors-origins lists those "
-                "that may",
+                f"web pages of origin {origin[:200]!r} may not use this server; add the origin to "
+                "--cors-origins",
                 code="origin_not_allowed",
             )
         return await handler(request)
@@ -43,7 +43,7 @@ def require_origin(config: ServerConfig) -> Middleware:
 
 
 async def send_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal on_response_prepare: lets an allowed page read the answer, an error too."""
+    """Signal on_response_prepare: lets an allowed page read the answer, errors included."""
     response.headers.add("Vary", "Origin")
     if (origin := request.get(ALLOWED_ORIGIN)) is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
@@ -68,7 +68,7 @@ def _is_loopback_origin(origin: str) -> bool:
 
 
 def _is_same_origin(request: web.Request, origin: str) -> bool:
-    """Whether the page came from this very server, by the name the browser knows."""
+    """Whether the page was served by this server: its origin equals the Host header."""
     try:
         return urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
     except ValueError:

@@ -1,4 +1,4 @@
-"""error_document: an error as the clients of a path expect it."""
+"""error_document: an error in the form that clients of the path's dialect expect."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _OLLAMA_PATHS = tuple(
     f"/api/{name}" for name in ("chat", "generate", "embed", "show", "tags", "ps", "version")
 )
 _RESPONSES_PATHS = tuple(f"/responses{name}" for name in ("", "/input_tokens"))
-# What their job's fields are called in a request for a response.
+# The job's fields by their names in a request to /v1/responses.
 _RESPONSES_PARAMS = {"messages": "input", "max_tokens": "max_output_tokens"}
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -24,10 +24,10 @@ _ANTHROPIC_TYPES = {
 
 
 def error_document(path: str, error: ApiError) -> dict[str, Any]:
-    """The JSON of an error that a request for `path` met.
+    """The JSON document of `error` for a request to `path`.
 
-    Anthropic's form has its own words for the type, Ollama's is the message; our keys
-    stay beside.
+    Anthropic's dialect has its own values of `type`; in Ollama's `error` is the message alone,
+    with `param` and `code` beside it.
     """
     document = error.body()
     if path.endswith(_OLLAMA_PATHS):

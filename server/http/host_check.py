@@ -1,4 +1,4 @@
-"""The Host check: keeps web pages whose name leads to this machine (DNS rebinding) out."""
+"""The Host check against DNS rebinding, where the name of a web page leads to this machine."""
 
 import re
 
@@ -13,10 +13,10 @@ _PORT = re.compile(r":\d*$")
 
 
 def require_host(config: ServerConfig) -> Middleware:
-    """Refuses requests for a name that is not ours.
+    """Refuses requests whose Host header is not a name of this server.
 
-    Checked when only this machine is listened to, where a browser is the one way in for others, and
-    wherever names were configured.
+    Checked when the server listens on loopback only, where a local browser is the only way in for
+    other sites, and whenever --allowed-hosts is given.
     """
     is_checked = bool(config.allowed_hosts) or is_loopback_only(config)
     listened = {host_name(host) for host in config.hosts if not is_unix_socket(host)}
@@ -26,13 +26,18 @@ def require_host(config: ServerConfig) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         hosts = request.headers.getall("Host", [])
         if len(hosts) > 1 or (not hosts and request.version >= (1, 1)):
-            raise InvalidRequestError("a request has one Host header", code="bad_host")
-        # An HTTP/1.0 request may do without; no browser sends such. Nor reaches a Unix socket.
+            raise InvalidRequestError(
+                f"a request must have exactly one Host header, this one has {len(hosts)}",
+                code="bad_host",
+            )
+        # HTTP/1.0 allows requests without one. The check is about browsers, which send no such
+        # requests and cannot connect to Unix sockets.
         if is_checked and hosts and not _came_by_unix_socket(request):
             name = host_name(hosts[0])
             if not (name in allowed or "*" in allowed or is_loopback(name)):
                 raise ForbiddenError(
-                    f"this server is not {name!r}; --allowed-hosts lists its other names",
+                    f"the Host header's {name!r} is not a name of this server; add it to "
+                    "--allowed-hosts",
                     code="host_not_allowed",
                 )
         return await handler(request)
@@ -41,11 +46,11 @@ def require_host(config: ServerConfig) -> Middleware:
 
 
 def host_name(host: str) -> str:
-    """A Host header's name: lower case, without port, brackets and the root's dot."""
+    """The name in a Host header: lower case, without port, brackets and trailing dot."""
     name = host.strip().lower()
     if name.startswith("["):
         return name[1:].partition("]")[0]
-    # More than one colon is an IPv6 address without brackets, as in --host.
+    # With more than one colon it is an IPv6 address without brackets, as in --host.
     return (_PORT.sub("", name) if name.count(":") == 1 else name).removesuffix(".")
 
 

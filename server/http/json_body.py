@@ -1,4 +1,4 @@
-"""JSON in and out: bodies into typed structs, with errors that name the field, and replies."""
+"""JSON bodies to typed structs, with errors that name the field; documents to JSON replies."""
 
 import difflib
 import logging
@@ -16,24 +16,24 @@ from server.errors import InvalidRequestError, invalid_parameter
 
 logger = logging.getLogger(__name__)
 
-# msgspec ends its messages with the place, as in " - at `$.messages[0].role`".
-_PLACE = re.compile(r" - at `(?P<path>[^`]*)`$")
+# msgspec ends its messages with the path, as in " - at `$.messages[0].role`".
+_PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 _UNKNOWN = re.compile(r"contains unknown field `(?P<name>.*)`$", re.DOTALL)
 _SHOWN_CHARACTERS = 64
-# A step of a path, such as "messages" or "[...]".
+# One step of a path: a field such as "messages", or an index such as "[...]".
 _STEP = re.compile(r"\w+|\[[^\]]*\]")
 
 T = TypeVar("T")
 
 UNPACKED: web.RequestKey[bytearray] = web.RequestKey("UNPACKED", bytearray)
-"""The body of a request whose client compressed it."""
+"""The decompressed body of a request that came compressed."""
 
 
 def json_reply(
     document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """A document as a JSON response."""
+    """A JSON response; `document` may be anything that msgspec encodes."""
     return web.Response(
         body=msgspec.json.encode(document),
         status=status,
@@ -43,7 +43,7 @@ def json_reply(
 
 
 async def read_body(request: web.Request, kind: type[T], *, empty: T | None = None) -> T:
-    """The JSON body as `kind`; `empty` for none at all. Raises InvalidRequestError."""
+    """The JSON body as `kind`, or `empty` if the body is empty. Raises InvalidRequestError."""
     raw = request[UNPACKED] if UNPACKED in request else await request.read()
     if empty is not None and not raw.strip():
         return empty
@@ -64,38 +64,38 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
 
 
 def _log_unknown(raw: bytes | bytearray, body: Any) -> None:
-    """Tell whoever looks for it which fields of a body nobody reads, those inside it too."""
+    """Log the fields of a body that no struct has, nested ones included, at debug level."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
-    waiting: list[tuple[str, Any, Any]] = [("", msgspec.json.decode(raw), body)]
-    while waiting:
-        path, sent, taken = waiting.pop()
-        if isinstance(taken, msgspec.Struct) and isinstance(sent, dict):
-            waiting += _fields_inside(path, sent, taken)
-        elif isinstance(taken, list | tuple) and isinstance(sent, list):
-            pairs = enumerate(zip(sent, taken, strict=False))
-            waiting += [(f"{path}[{index}]", *pair) for index, pair in pairs]
+    pending: list[tuple[str, Any, Any]] = [("", msgspec.json.decode(raw), body)]
+    while pending:
+        path, sent, parsed = pending.pop()
+        if isinstance(parsed, msgspec.Struct) and isinstance(sent, dict):
+            pending += _fields_inside(path, sent, parsed)
+        elif isinstance(parsed, list | tuple) and isinstance(sent, list):
+            pairs = enumerate(zip(sent, parsed, strict=False))
+            pending += [(f"{path}[{index}]", *pair) for index, pair in pairs]
 
 
 def _fields_inside(
-    path: str, sent: dict[str, Any], taken: msgspec.Struct
+    path: str, sent: dict[str, Any], parsed: msgspec.Struct
 ) -> Iterator[tuple[str, Any, Any]]:
-    """What was made of each field that is known; the others are told of."""
-    kind = type(taken)
+    """Yield path, sent and parsed value of each known field; log the unknown ones."""
+    kind = type(parsed)
     known = {field.encode_name: field.name for field in msgspec.structs.fields(kind)}
     tag = kind.__struct_config__.tag_field
     for name, value in sent.items():
         inside = f"{path}.{name}" if path else name
         if name in known:
-            yield inside, value, getattr(taken, known[name])
+            yield inside, value, getattr(parsed, known[name])
         elif name != tag:
-            logger.debug("field %r of a %s is not known and ignored", inside, kind.__name__)
+            logger.debug("unknown field %r of a %s is ignored", inside, kind.__name__)
 
 
 def _wrong_field(message: str, kind: type) -> InvalidRequestError:
-    place = _PLACE.search(message)
-    text = message[: place.start()] if place else message
-    param = place["path"].removeprefix("$").removeprefix(".") if place else ""
+    found = _PATH.search(message)
+    text = message[: found.start()] if found else message
+    param = found["path"].removeprefix("$").removeprefix(".") if found else ""
     if missing := _MISSING.search(text):
         param = f"{param}.{missing['name']}" if param else missing["name"]
         return InvalidRequestError(f"field '{param}' is required", param=param)
@@ -103,23 +103,25 @@ def _wrong_field(message: str, kind: type) -> InvalidRequestError:
         return _unknown_field(param, unknown["name"][:_SHOWN_CHARACTERS], kind)
     if text.startswith("Invalid enum value") and (choices := choices_at(kind, param)):
         text = f"{text}, expected one of {', '.join(map(repr, choices))}"
-    where = f"field '{param}': " if param else "the body: "
+    where = f"field '{param}': " if param else "the request body: "
     return InvalidRequestError(where + text[:1].lower() + text[1:], param=param or None)
 
 
 def _unknown_field(path: str, name: str, kind: type) -> InvalidRequestError:
-    """Of a struct that forbids them: one that is dropped would look as if it had been applied."""
+    """The error for an unknown field of a struct that forbids them: a dropped field would look
+    applied.
+    """
     param = f"{path}.{name}" if path else name
     nearest = difflib.get_close_matches(name, fields_at(kind, path), 1, cutoff=0.0)
     hint = f"; the nearest known field is '{nearest[0]}'" if nearest else ""
     return InvalidRequestError(f"field '{param}' is not known{hint}", param=param)
 
 
-# Bounded: paths have the numbers of a client's list elements.
+# Bounded, because paths contain list indices that clients choose.
 @lru_cache(maxsize=256)
 def choices_at(kind: type, path: str) -> tuple[str, ...]:
-    """The words at `path`, such as "messages[...].role", of a document of type `kind`; () where it
-    leads to something else.
+    """The values allowed at `path`, such as "messages[...].role", in a document of type `kind`; ()
+    if the path does not lead to a Literal.
     """
     found = [
         value
@@ -131,7 +133,7 @@ def choices_at(kind: type, path: str) -> tuple[str, ...]:
 
 
 def fields_at(kind: type, path: str) -> tuple[str, ...]:
-    """The fields of the object at `path` of a document of type `kind`; () where there is none."""
+    """The fields of the object at `path` in a document of type `kind`; () for anything else."""
     return tuple(
         field.encode_name
         for leaf in _types_at(kind, path)
@@ -148,7 +150,7 @@ def _types_at(kind: type, path: str) -> Iterator[inspect.Type]:
 
 
 def _flat(types: Iterable[inspect.Type]) -> Iterator[inspect.Type]:
-    """Without unions and notes."""
+    """The types with unions and Annotated resolved."""
     for kind in types:
         if isinstance(kind, inspect.UnionType):
             yield from _flat(kind.types)

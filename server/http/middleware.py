@@ -1,4 +1,4 @@
-"""What surrounds every handler: a request id, and the one place where exceptions become JSON."""
+"""Middlewares around every handler: they set the request id and turn exceptions into JSON."""
 
 import asyncio
 import logging
@@ -11,14 +11,14 @@ from aiohttp.typedefs import Handler
 
 from llamabind.errors import InvalidParameterError
 from server.errors import ApiError, InvalidRequestError, invalid_parameter
-from server.http.access_log import log_departure
+from server.http.access_log import log_disconnect
 from server.http.app_keys import REQUEST_ID, STATUS
 from server.http.error_documents import error_document
 from server.http.json_body import json_reply
 
 logger = logging.getLogger(__name__)
 _ID_HEADER = "X-Request-Id"
-# A client's own id goes into our log: nothing in it may look like more than an id.
+# A client's own id is written to the log, so it may contain only characters of a plain id.
 _CLIENT_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 _TYPES = {404: "not_found_error", 405: "invalid_request_error"}
 _CODES = {404: "unknown_path", 405: "method_not_allowed", 400: "bad_http"}
@@ -26,14 +26,14 @@ _CODES = {404: "unknown_path", 405: "method_not_allowed", 400: "bad_http"}
 
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id: the client's own if it is sane."""
+    """Give the request an id: the client's X-Request-Id if it is well-formed, else a new one."""
     theirs = request.headers.get(_ID_HEADER, "")
     request[REQUEST_ID] = theirs if _CLIENT_ID.fullmatch(theirs) else uuid.uuid4().hex
     started = time.monotonic()
     try:
         return await handler(request)
     except asyncio.CancelledError:
-        log_departure(request, time.monotonic() - started)
+        log_disconnect(request, time.monotonic() - started)
         raise
 
 
@@ -45,7 +45,7 @@ async def send_request_id(request: web.Request, response: web.StreamResponse) ->
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every exception into a JSON error; an unexpected one is a 500 that tells nothing."""
+    """Turn every exception into a JSON error; an unexpected one is a 500 without details."""
     try:
         return await handler(request)
     except ApiError as error:
@@ -62,14 +62,14 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def unexpected_error(request: web.Request, error: Exception) -> ApiError:
-    """Remember a bug of ours, and say no more to the client than where the log has it."""
+    """Record a bug in `last_error`; the client learns only the request id to search the log for."""
     name = f"{type(error).__name__}: {error}"
     request.app[STATUS].record_error(f"{request.method} {request.path}: {name}")
     return ApiError(f"internal error, see the server's log for request {request[REQUEST_ID]}")
 
 
 def error_reply(error: ApiError) -> web.Response:
-    """The response for an error of a request that nobody could read."""
+    """The response for an error before the request's path was known, in OpenAI's form."""
     return json_reply(error.body(), status=error.status, headers=error.headers)
 
 
@@ -84,7 +84,7 @@ def _reply(
 
 
 def http_error(status: int, message: str) -> ApiError:
-    """One of HTTP's own errors, in our form."""
+    """An ApiError for one of HTTP's own statuses."""
     error = InvalidRequestError(message, code=_CODES.get(status))
     error.status = status
     error.type = _TYPES.get(status, "server_error" if status >= 500 else error.type)
@@ -92,10 +92,10 @@ def http_error(status: int, message: str) -> ApiError:
 
 
 def _from_http(request: web.Request, http: web.HTTPException) -> ApiError:
-    """aiohttp's own errors: no such path, wrong method."""
+    """The ApiError for aiohttp's own errors: unknown path, wrong method."""
     messages = {
-        404: f"there is no {request.method} {request.path}",
-        405: f"{request.path} does not take {request.method}",
+        404: f"{request.method} {request.path} does not exist; GET /docs lists all paths",
+        405: f"{request.path} does not support {request.method}",
     }
     return http_error(http.status, messages.get(http.status, http.reason))
 

@@ -1,4 +1,4 @@
-"""NdjsonWriter: JSON documents, one a line, on one response."""
+"""NdjsonWriter: writes JSON documents to one response, one per line."""
 
 from collections.abc import Iterable
 from typing import Any, Self
@@ -12,24 +12,24 @@ _HEADERS = {"Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
 
 
 class NdjsonWriter(StreamWriter):
-    """Writes lines to a client."""
+    """Writes one streamed response in NDJSON, as Ollama's clients expect."""
 
     @classmethod
     async def open(cls, request: web.Request) -> Self:
-        """Send the headers: from here on an error can only be a line."""
+        """Send the headers; errors after this can only be lines of the stream."""
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         return cls(request, response)
 
     async def send(self, documents: Iterable[Any]) -> None:
-        """Each document as one line, all in one write."""
+        """Send each document as one line, all in one write."""
         lines = [msgspec.json.encode(document) + b"\n" for document in documents]
         if lines:
             await self.write(b"".join(lines))
 
     async def ping(self) -> None:
-        """Nothing: a line that is no document would be an error to clients."""
+        """Send nothing: clients would fail on a line that is not a document."""
 
     async def finish(self) -> None:
-        """The end."""
+        """End the response."""
         await self.response.write_eof()

@@ -1,4 +1,4 @@
-"""SseWriter: server-sent events on one response."""
+"""SseWriter: writes server-sent events to one response."""
 
 from collections.abc import Iterable
 from typing import Any, Self
@@ -11,16 +11,16 @@ from server.http.stream_writer import StreamWriter
 _HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache",
-    # nginx would otherwise collect the events before it passes them on.
+    # Keeps nginx from buffering the events.
     "X-Accel-Buffering": "no",
 }
 
 
 class SseWriter(StreamWriter):
-    """Writes events to a client.
+    """Writes one streamed response of server-sent events.
 
-    `named` events have the `type` of their document as their name;
-    `end_mark` is the [DONE] of OpenAI's streams.
+    With `named` each event's name is its document's `type`; with `end_mark` the stream ends with
+    OpenAI's [DONE].
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class SseWriter(StreamWriter):
     async def open(
         cls, request: web.Request, *, named: bool = False, end_mark: bool = True
     ) -> Self:
-        """Send the headers: from here on an error can only be an event."""
+        """Send the headers; errors after this can only be events of the stream."""
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         return cls(request, response, named=named, end_mark=end_mark)
 
     async def send(self, documents: Iterable[Any]) -> None:
-        """Each JSON document as one event, all in one write."""
+        """Send each document as one event, all in one write."""
         events = [
             self._name(document) + b"data: " + msgspec.json.encode(document) + b"\n\n"
             for document in documents
@@ -57,11 +57,11 @@ class SseWriter(StreamWriter):
         return b"event: %s\n" % document["type"].encode() if self._named else b""
 
     async def ping(self) -> None:
-        """A comment that keeps proxies and clients from giving up."""
+        """Send a comment, so that proxies and clients do not time out."""
         await self.write(b":\n\n")
 
     async def finish(self) -> None:
-        """The end."""
+        """End the response."""
         if self._end_mark:
             await self.write(b"data: [DONE]\n\n")
         await self.response.write_eof()

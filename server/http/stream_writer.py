@@ -1,4 +1,4 @@
-"""StreamWriter: writes to a client that reads slowly, up to a limit."""
+"""StreamWriter: writes a streamed response, and disconnects a client that stops reading."""
 
 import asyncio
 
@@ -6,37 +6,37 @@ from aiohttp import web
 
 from server.http.app_keys import CONFIG
 
-_ROOM = 1 << 14
-"""Bytes in the transport's buffer up to which aiohttp's write never waits: asyncio goes on at so
-many where it had stopped, and stops at four times as many.
+_UNPAUSED = 1 << 14
+"""Below this many bytes in the transport's buffer aiohttp's write never waits: asyncio's flow
+control resumes writing at this size, and pauses it at four times this size.
 """
 
 
 class StreamWriter:
-    """One streamed response. A write waits while the client is slow; loop only.
+    """One streamed response. A write waits while the client reads slowly. Event loop only.
 
-    A client that takes nothing for the configured time is cut off, or its connection and all that
-    was computed for it would stay as long as it likes.
+    A client that reads nothing for --write-timeout is disconnected: otherwise it could keep its
+    connection and its sequence's resources for as long as it likes.
     """
 
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self.response = response
         self._request = request
-        self._patience = request.app[CONFIG].write_seconds
+        self._write_seconds = request.app[CONFIG].write_seconds
 
     async def write(self, data: bytes) -> None:
-        """Send `data`. Raises ConnectionResetError when the client has gone, or is given up."""
+        """Send `data`. Raises ConnectionResetError if the client disconnects or times out."""
         transport = self._request.transport
-        if transport is not None and transport.get_write_buffer_size() + len(data) < _ROOM:
-            await self.response.write(data)  # as for nearly every token: no timer is needed
+        if transport is not None and transport.get_write_buffer_size() + len(data) < _UNPAUSED:
+            await self.response.write(data)  # nearly every token comes here, without a timer
             return
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._write_seconds):
                 await self.response.write(data)
         except TimeoutError:
             if transport is not None:
-                # Not closed: what is buffered would be waited for.
+                # close() would wait until the buffered data is sent.
                 transport.abort()
             raise ConnectionResetError(
-                f"the client took nothing for {self._patience:g} seconds"
+                f"the client read nothing for {self._write_seconds:g} s"
             ) from None

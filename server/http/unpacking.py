@@ -1,4 +1,4 @@
-"""unpack: the bodies that clients compress, in slices and never beyond a limit."""
+"""unpack: decompresses a request body in slices, up to a limit."""
 
 import importlib
 import zlib
@@ -7,25 +7,25 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 _SLICE_BYTES: Final = 1 << 18
-"""Unpacked at a time: a millisecond or less, after which others have the event loop."""
+"""Decompressed at a time, in a millisecond or less; then the event loop can run other requests."""
 
 _INPUT_BYTES: Final = 1 << 16
-"""Given to zlib at a time, which copies what it has not got to yet."""
+"""Given to zlib at a time: it copies the input that it has not consumed yet."""
 
 _ZSTD_WINDOW_LOG: Final = 23
-"""A decoder needs 2 to this power of bytes; RFC 9659 lets HTTP use no more."""
+"""Base-2 logarithm of the decoder's window in bytes; RFC 9659 allows no larger one in HTTP."""
 
 
 class UnpackError(Exception):
-    """The bytes are damaged, or end too early."""
+    """The compressed data are damaged, end too early, or are followed by other bytes."""
 
 
 class UnpackedTooLargeError(Exception):
-    """More comes out than may."""
+    """The decompressed data exceed the limit."""
 
 
 class _Decompressor(Protocol):
-    """zlib's and zstd's decompressors, seen alike."""
+    """What zlib's and zstd's decompressors have in common here."""
 
     @property
     def eof(self) -> bool: ...
@@ -37,7 +37,7 @@ class _Decompressor(Protocol):
 
 
 class _Zlib:
-    """zlib hands back the input that it did not get to; here it is kept for the next call."""
+    """zlib's decompressor; passes the input that one call did not consume to the next call."""
 
     def __init__(self, window_bits: int) -> None:
         self._decompressor = zlib.decompressobj(window_bits)
@@ -55,17 +55,17 @@ class _Zlib:
 
 
 def encodings() -> tuple[str, ...]:
-    """The names of the encodings that can be unpacked here."""
+    """The supported values of Content-Encoding; zstd only where its module is installed."""
     return ("gzip", "deflate", *(["zstd"] if _zstd() is not None else []))
 
 
 def is_known(encoding: str) -> bool:
-    """Whether bodies of this Content-Encoding can be unpacked."""
+    """Whether bodies with this Content-Encoding can be decompressed."""
     return encoding.removeprefix("x-") in encodings()
 
 
 def unpack(data: bytes, encoding: str, limit: int) -> Iterator[bytes]:
-    """Yield what `data` unpacks to, in slices that each take about a millisecond.
+    """Yield the decompressed `data` in slices that each take about a millisecond.
 
     Raises UnpackedTooLargeError before it yields more than `limit` bytes, and UnpackError.
     """
@@ -98,11 +98,11 @@ def _decompressor(encoding: str, data: bytes) -> _Decompressor:
     if encoding == "gzip":
         return _Zlib(zlib.MAX_WBITS | 16)
     if encoding == "deflate":
-        # By the standard it has zlib's head; some clients leave that out, and it is told by a sum.
+        # The standard requires zlib's header, but some clients omit it; its checksum shows which.
         has_head = len(data) >= 2 and data[0] & 15 == 8 and int.from_bytes(data[:2]) % 31 == 0
         return _Zlib(zlib.MAX_WBITS if has_head else -zlib.MAX_WBITS)
     zstd = _zstd()
-    assert zstd is not None, "asked for after is_known"
+    assert zstd is not None, "callers check is_known first"
     limit = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
     decompressor: _Decompressor = zstd.ZstdDecompressor(options=limit)
     return decompressor
@@ -115,7 +115,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
 @cache
 def _zstd() -> Any:
-    """Python's own module from 3.14 on, or its backport where that is installed."""
+    """Python's zstd module (3.14 and later), or its backport; None if neither is installed."""
     for name in ("compression.zstd", "backports.zstd"):
         try:
             return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""What of a request is not done, in a header of its answer and in the log."""
+"""Warnings about ignored parts of a request: a header of its answer, and a log line."""
 
 import logging
 import re
@@ -12,12 +12,12 @@ from server.http.app_keys import GENERATION, REQUEST_ID, WARNINGS
 logger = logging.getLogger("server.warnings")
 HEADER: Final = "X-Llamabind-Warnings"
 _MAX_LENGTH: Final = 1000
-# Names and values of the client's are in it: a header, and a line of our log, take no others.
+# Warnings repeat names and values that clients choose; a header and a log line must stay one line.
 _NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
 
 
 async def send_warnings(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal on_response_prepare: tell the client and the log what the answer leaves out."""
+    """Signal on_response_prepare: write the request's warnings to a header and to the log."""
     if warnings := warnings_of(request):
         text = header_text(warnings)
         response.headers[HEADER] = text
@@ -25,13 +25,13 @@ async def send_warnings(request: web.Request, response: web.StreamResponse) -> N
 
 
 def warnings_of(request: web.Request) -> tuple[str, ...]:
-    """What is known so far; all of it once the first piece of an answer is there."""
+    """The warnings known so far; complete once the first output of an answer has arrived."""
     generation = request.get(GENERATION)
     return (*request.get(WARNINGS, ()), *(generation.warnings if generation else ()))
 
 
 def header_text(warnings: Sequence[str]) -> str:
-    """The warnings in one line of ASCII; those that have no room are counted."""
+    """The warnings as one line of ASCII; those that do not fit are only counted."""
     lines = [_NOT_PRINTABLE.sub("?", warning) for warning in warnings]
     taken: list[str] = []
     n_characters = 0

@@ -82,7 +82,7 @@ def test_a_unix_socket_is_served_guarded_and_removed(tmp_path: Path) -> None:
         second = _start(tmp_path, "--host", str(path))
         _, error = second.communicate(timeout=60)
         assert second.returncode == 1
-        assert "another server listens there" in error
+        assert "another server is already listening there" in error
     finally:
         _stop(process)
     assert not path.exists()

@@ -108,7 +108,7 @@ async def test_a_first_load_that_has_ended_well_or_not_is_no_load_any_more(
     for _ in range(10):
         _, document = await _get(client, "/health")
         assert document["models"]["m.gguf"]["status"] == ("failed" if content else "loaded")
-    assert ("the model of --model is not loaded" in caplog.text) == bool(content)
+    assert ("the model of --model could not be loaded" in caplog.text) == bool(content)
 
 
 async def test_no_probe_reads_the_disk(
@@ -142,7 +142,7 @@ async def test_models_are_known_to_probes_soon_after_the_start(
 
 async def test_a_server_that_leaves_is_not_ready(client: Client) -> None:
     assert client.app is not None
-    client.app[STATUS].is_leaving = True
+    client.app[STATUS].is_shutting_down = True
     status, document = await _get(client, "/ready")
     assert (status, document["error"]["type"]) == (503, "unavailable_error")
     assert (await _get(client, "/live"))[0] == 200

@@ -45,11 +45,11 @@ async def _give_up(aiohttp_client: AiohttpClient, kind: type[SseWriter | NdjsonW
 
 
 async def test_who_takes_no_events_is_cut_off(aiohttp_client: AiohttpClient) -> None:
-    assert await _give_up(aiohttp_client, SseWriter) == "the client took nothing for 0.2 seconds"
+    assert await _give_up(aiohttp_client, SseWriter) == "the client read nothing for 0.2 s"
 
 
 async def test_who_takes_no_lines_is_cut_off(aiohttp_client: AiohttpClient) -> None:
-    assert await _give_up(aiohttp_client, NdjsonWriter) == "the client took nothing for 0.2 seconds"
+    assert await _give_up(aiohttp_client, NdjsonWriter) == "the client read nothing for 0.2 s"
 
 
 async def test_an_answer_that_nobody_reads_is_not_computed_further(
