@@ -1,4 +1,4 @@
-"""Traffic: how many requests a model may have at once, and how each of them went."""
+"""Admission control: limits the requests that wait for a model, and counts how each one ended."""
 
 import math
 import time
@@ -11,26 +11,29 @@ from server.metrics import ServerMetrics
 from server.streams.request_meter import RequestMeter
 from server.streams.token_stream import TokenStream
 
-_MEMORY = 64
+_KEPT_ENDS = 64
 _RECENT_SECONDS = 60.0
 _DEFAULT_RETRY_SECONDS = 5
 _MAX_RETRY_SECONDS = 120
 
 
 class ModelAdmission:
-    """The requests of one model: how many there are, and how fast they leave. Loop only."""
+    """One model's requests: their number, and the rate at which they end. Event loop only."""
 
     def __init__(self) -> None:
         self.n_requests = 0
-        self._ends: deque[float] = deque(maxlen=_MEMORY)
+        self._ends: deque[float] = deque(maxlen=_KEPT_ENDS)
 
-    def leave(self) -> None:
-        """One request has ended."""
+    def record_end(self) -> None:
+        """Count a request that has ended."""
         self.n_requests -= 1
         self._ends.append(time.monotonic())
 
     def seconds_for(self, n_requests: int) -> int:
-        """How long so many requests will take, as the latest ones did."""
+        """Seconds until `n_requests` have ended, at the rate of the last minute.
+
+        5 if the rate is unknown; 1 to 120.
+        """
         recent = [end for end in self._ends if end > time.monotonic() - _RECENT_SECONDS]
         if len(recent) < 2 or recent[-1] <= recent[0]:
             return _DEFAULT_RETRY_SECONDS
@@ -39,7 +42,7 @@ class ModelAdmission:
 
 
 class Admission:
-    """Lets requests in, at most `max_queue` more per model than it computes at once. Loop only."""
+    """Admits up to `max_queue` requests per model beyond those it runs at once. Event loop only."""
 
     def __init__(self, metrics: ServerMetrics, max_queue: int) -> None:
         self._metrics = metrics
@@ -47,19 +50,19 @@ class Admission:
         self._models: dict[str, ModelAdmission] = {}
 
     def n_requests(self, model_id: str) -> int:
-        """Requests of a model that are waiting or running now, for its load too."""
+        """Requests for a model that run, are queued, or wait for its load."""
         admission = self._models.get(model_id)
         return admission.n_requests if admission else 0
 
     @contextmanager
     def request(self, model_id: str, n_parallel: int | None, stream: TokenStream) -> Iterator[None]:
-        """Count one request from here to the end. Raises QueueFullError.
+        """Count one request for as long as the context is open. Raises QueueFullError.
 
-        `n_parallel` is how many the model computes at once, None while it is not loaded.
+        `n_parallel` is the number of requests the model runs at once, None while it is not loaded.
         """
         admission = self._models.setdefault(model_id, ModelAdmission())
         self._metrics.received.labels(model_id).inc()
-        self._require_queue_room(model_id, admission, n_parallel)
+        self._require_free_queue(model_id, admission, n_parallel)
         meter = RequestMeter(self._metrics.model(model_id), stream)
         admission.n_requests += 1
         failure: BaseException | None = None
@@ -69,15 +72,15 @@ class Admission:
             failure = error
             raise
         finally:
-            admission.leave()
+            admission.record_end()
             self._metrics.requests.labels(model_id, meter.end(failure)).inc()
 
-    def _require_queue_room(
+    def _require_free_queue(
         self, model_id: str, admission: ModelAdmission, n_parallel: int | None
     ) -> None:
-        # Somebody has to wait for the load, or it would never begin.
-        places = max(1, self._max_queue) if n_parallel is None else n_parallel + self._max_queue
-        if admission.n_requests < places:
+        # Admit one request even with max_queue 0: a request is what starts the load.
+        limit = max(1, self._max_queue) if n_parallel is None else n_parallel + self._max_queue
+        if admission.n_requests < limit:
             return
         n_waiting = admission.n_requests - (n_parallel or 0)
         reason = "load_queue_full" if n_parallel is None else "queue_full"

@@ -1,4 +1,4 @@
-"""Clock: the time that decisions are made by, so that tests can turn it by hand."""
+"""Clock: the time source for timers and delays of models, which tests replace by a manual one."""
 
 import asyncio
 import time
@@ -7,36 +7,36 @@ from typing import Protocol
 
 
 class Timer(Protocol):
-    """Something that was scheduled."""
+    """A scheduled callback."""
 
     def cancel(self) -> None:
-        """Do not do it after all; harmless when it is done."""
+        """Prevent the call; no effect once it was made."""
 
 
 class Clock(Protocol):
-    """Seconds that only go forward, from an arbitrary start."""
+    """Monotonic time in seconds, from an arbitrary start."""
 
     def now(self) -> float:
-        """Seconds."""
+        """The current time in seconds."""
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Have `callback` called on the loop."""
+        """Call `callback` on the event loop after `seconds`."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for `seconds`."""
 
 
 class LoopClock:
-    """The real time of the running event loop."""
+    """Real time; timers run on the running event loop."""
 
     def now(self) -> float:
-        """Seconds."""
+        """The current time in seconds."""
         return time.monotonic()
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Have `callback` called on the loop."""
+        """Call `callback` on the event loop after `seconds`."""
         return asyncio.get_running_loop().call_later(seconds, callback)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for `seconds`."""
         await asyncio.sleep(seconds)

@@ -1,8 +1,8 @@
-"""CrashGuard: how soon a model that crashed may be started again, and when to stop trying."""
+"""CrashGuard: how long to wait before restarting a crashed model, and when to stop restarting."""
 
 from server.models.clock import Clock
 
-# Crashes that lie further apart than this have nothing to do with each other.
+# A crash this long after the previous one starts a new count.
 _WINDOW_SECONDS = 300.0
 _MAX_CRASHES = 5
 _FIRST_DELAY_SECONDS = 1.0
@@ -12,8 +12,8 @@ _MAX_DELAY_SECONDS = 60.0
 class CrashGuard:
     """Counts one model's crashes since its last complete answer. Pure.
 
-    The first crash costs no delay: most have a single request as their cause. From the second on
-    the delay doubles, and after five of them it is a loop that only `reset` ends.
+    The first crash adds no delay, since most crashes are caused by a single request. From the
+    second on the delay doubles (1 s to 60 s); five crashes are a crash loop until `reset`.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -24,29 +24,29 @@ class CrashGuard:
 
     @property
     def crashes(self) -> int:
-        """How many there were in a row."""
+        """Number of crashes since the last complete answer."""
         return self._crashes
 
     @property
     def is_looping(self) -> bool:
-        """Whether starting it again has proved to be of no use."""
+        """Whether the model is in a crash loop: only an explicit load starts it again."""
         return self._crashes >= _MAX_CRASHES
 
     @property
     def span_seconds(self) -> float:
-        """The time from the first crash of the row to the last."""
+        """Seconds from the first counted crash to the last."""
         return self._last_crash - self._first_crash
 
     @property
     def wait_seconds(self) -> float:
-        """How long to wait from now on before the next start."""
+        """Seconds from now until the model may be started again."""
         if self._crashes < 2:
             return 0.0
         delay: float = min(_FIRST_DELAY_SECONDS * 2.0 ** (self._crashes - 2), _MAX_DELAY_SECONDS)
         return max(0.0, self._last_crash + delay - self._clock.now())
 
     def record_crash(self) -> None:
-        """The process died, loading or serving."""
+        """Count a crash of the worker process, during a load or while serving."""
         now = self._clock.now()
         if self._crashes and now - self._last_crash > _WINDOW_SECONDS and not self.is_looping:
             self._crashes = 0
@@ -56,9 +56,9 @@ class CrashGuard:
         self._crashes += 1
 
     def record_answer(self) -> None:
-        """It has answered a request to the end: whatever crashed it, it is usable."""
+        """Forget the crashes: the model completed an answer, so it is usable."""
         self._crashes = 0
 
     def reset(self) -> None:
-        """Somebody asked for it explicitly: begin anew."""
+        """Forget the crashes: a client explicitly requested a load."""
         self._crashes = 0

@@ -1,4 +1,4 @@
-"""ModelEntry: one model, its state, and who uses it. Decides nothing; says what happened."""
+"""ModelEntry: one model, its state and its leases. Makes no decisions; publishes every change."""
 
 import asyncio
 import math
@@ -26,7 +26,7 @@ Publish = Callable[[ModelEvent], None]
 
 @dataclass(slots=True)
 class Drain:
-    """A model on its way out of memory: why, the task that does it, and the order to hurry."""
+    """An unload in progress: its reason, its task, and the event that cuts off running answers."""
 
     reason: UnloadReason
     task: asyncio.Task[None]
@@ -35,17 +35,17 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class LoadOrder:
-    """How a model is to be loaded: what somebody asked for, and that over the model's defaults."""
+    """The settings of a load: as requested, and the same over the model's defaults."""
 
     requested: LoadSettings
     settings: LoadSettings
 
 
 class ModelEntry:
-    """One model as the server knows it. Loop only; changed by the loader, the unloader, leases.
+    """One model as the server knows it. Event loop only; changed by loader, unloader and leases.
 
-    `defaults` are what the server's configuration says about it; a load's own settings go over
-    them. `ttl_seconds` is its time to live where no settings say another one.
+    `defaults` are the settings from the server's configuration; those of a load override them.
+    `ttl_seconds` applies where no settings give a `ttl`.
     """
 
     def __init__(
@@ -60,22 +60,22 @@ class ModelEntry:
         self.file = file
         self.state = ModelState.BROKEN if file.broken else ModelState.UNLOADED
         self.defaults = defaults
-        self.order = self._proven_order = LoadOrder(LoadSettings(), defaults)
+        self.order = self._last_loaded_order = LoadOrder(LoadSettings(), defaults)
         self.progress = 0.0
         self.failure: Failure | None = None
         self.loaded_at: datetime | None = None
         self.load_seconds: float | None = None
         self._n_tokens = 0
         self._ttl_seconds = ttl_seconds
-        self._stay_seconds: float | None = None
+        self._ttl_override: float | None = None
         self.guard = CrashGuard(clock)
         self.loading: asyncio.Task[None] | None = None
         self.draining: Drain | None = None
-        # It was given up for a reload: should that fail, it comes back as it was.
-        self.is_owed = False
-        # How often somebody wished it gone: what waited for it before does not bring it back.
-        self.unload_orders = 0
-        # Whether it has its place among the others: from then on it counts, whatever it takes.
+        # It was unloaded for a reload: if that fails, load it again with its previous settings.
+        self.restore_on_failure = False
+        # Number of unload requests: loads and requests that waited before the latest one give up.
+        self.n_unload_requests = 0
+        # Memory is reserved for its load: it counts for the budget, even if its size is unknown.
         self.has_reservation = False
         self.reserved: tuple[DeviceMemory, ...] = ()
         self.last_used = clock.now()
@@ -97,7 +97,7 @@ class ModelEntry:
 
     @property
     def worker(self) -> Worker:
-        """The process that has the model. Only while it is loaded or draining."""
+        """The process that holds the model. Only while it is loaded or draining."""
         assert self._worker is not None, "a lease keeps the worker"
         return self._worker
 
@@ -107,27 +107,28 @@ class ModelEntry:
         return self._worker is not None
 
     def is_held_by(self, worker: Worker) -> bool:
-        """Whether it is this worker that holds the model."""
+        """Whether `worker` is the process that holds the model."""
         return self._worker is worker
 
     @property
     def n_requests(self) -> int:
-        """Requests that use the model now."""
+        """Number of requests that hold a lease."""
         return len(self._streams)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody uses it, or has waited for it and is just about to."""
+        """True if there are no active requests and no waiters."""
         return not self._streams and not self._claims
 
     @property
     def settings(self) -> LoadSettings:
-        """What it is loaded with, or would be by the next request."""
+        """The settings it is loaded with, or would be loaded with by the next request."""
         return self.order.settings
 
     def order_of(self, requested: LoadSettings | None) -> LoadOrder:
-        """How a load with these settings would be; None is as the last one was. Raises
-        InvalidParameterError where something is missing.
+        """The order for a load with these settings; None repeats the last one.
+
+        Raises InvalidParameterError if a required setting is missing.
         """
         if requested is None:
             return self.order
@@ -137,25 +138,25 @@ class ModelEntry:
 
     @property
     def ttl(self) -> float:
-        """Seconds until it has to go when nobody uses it; inf is for ever."""
-        chosen = self.settings.ttl if self._stay_seconds is None else self._stay_seconds
+        """Idle seconds before it is unloaded; inf is never."""
+        chosen = self.settings.ttl if self._ttl_override is None else self._ttl_override
         if chosen is None:
             return self._ttl_seconds
         return chosen if chosen >= 0 else math.inf
 
     @property
     def idle_seconds(self) -> float:
-        """How long nobody has used it."""
+        """Seconds since its last use; 0 while it is in use."""
         return self._clock.now() - self.last_used if self.is_idle else 0.0
 
     @property
     def is_pinned(self) -> bool:
-        """Whether it stays in memory until somebody unloads it by name."""
+        """Whether it stays in memory until a client unloads it by name."""
         return bool(self.settings.pinned)
 
     @property
     def memory(self) -> tuple[DeviceMemory, ...]:
-        """What it takes by device: measured when loaded, estimated while it loads."""
+        """Memory it takes on each device: measured once loaded, estimated while it loads."""
         if self._worker is None:
             return self.reserved
         model = self._worker.model
@@ -163,19 +164,19 @@ class ModelEntry:
 
     @property
     def tokens_processed(self) -> int:
-        """Of prompts and answers, those of requests that run included."""
+        """Tokens of all prompts and answers, running requests included."""
         return self._n_tokens + sum(stream.usage.total for stream in self._streams)
 
     @property
     def average_speed(self) -> float:
-        """Tokens per second of the time in which at least one request ran."""
+        """Tokens per second, over the time in which at least one request ran."""
         busy = self._busy_seconds
         if self._streams:
             busy += self._clock.now() - self._busy_since
         return round(self.tokens_processed / busy, 1) if busy > 0 else 0.0
 
     def refresh(self, file: ModelFile) -> None:
-        """Take what the disk says now; another file under the same id starts with a clean slate."""
+        """Take the file as the scan found it; if it changed, forget crashes and failures."""
         if file != self.file:
             self.guard.reset()
             if self.state is ModelState.FAILED:
@@ -187,8 +188,9 @@ class ModelEntry:
 
     @contextmanager
     def claim(self) -> Iterator[None]:
-        """Somebody waits for the model: once it is there it must not be taken away again before
-        they had it. A drain does not wait for claims.
+        """Count a waiter, so that the model is not evicted between its load and the lease.
+
+        A drain does not wait for claims.
         """
         self._claims += 1
         try:
@@ -199,7 +201,7 @@ class ModelEntry:
                 self._publish(UseChanged(model=self.id, n_requests=0))
 
     def acquire(self, stream: TokenStream) -> None:
-        """Count one more user."""
+        """Add a request's lease."""
         self._streams.add(stream)
         self.last_used = self._clock.now()
         if len(self._streams) == 1:
@@ -208,7 +210,7 @@ class ModelEntry:
             self._publish(UseChanged(model=self.id, n_requests=1))
 
     def release(self, stream: TokenStream) -> None:
-        """Count one user less, and the tokens it was given."""
+        """Remove a request's lease and add up its tokens."""
         self._streams.remove(stream)
         self._n_tokens += stream.usage.total
         self.last_used = self._clock.now()
@@ -218,60 +220,60 @@ class ModelEntry:
             self._publish(UseChanged(model=self.id, n_requests=0))
 
     async def wait_idle(self) -> None:
-        """Until nobody uses the model."""
+        """Returns when no request holds a lease."""
         await self._idle.wait()
 
-    def order_unload(self) -> None:
-        """Somebody wishes it gone, whatever was asked for before."""
-        self.unload_orders += 1
-        self.is_owed = False
+    def request_unload(self) -> None:
+        """Count a request to unload: earlier waiters give up, a failed reload restores nothing."""
+        self.n_unload_requests += 1
+        self.restore_on_failure = False
 
-    def keep(self, order: LoadOrder) -> None:
-        """Take settings that the loaded engine has already: only how long it stays may differ."""
-        self.order = self._proven_order = order
-        self._stay_seconds = None
+    def keep_loaded(self, order: LoadOrder) -> None:
+        """Take an order that needs no reload: only `ttl` and `pinned` may differ."""
+        self.order = self._last_loaded_order = order
+        self._ttl_override = None
         self.last_used = self._clock.now()
         self._publish(UseChanged(model=self.id, n_requests=self.n_requests))
 
     def stay(self, seconds: float) -> None:
-        """Have another time to live until this stay in memory ends, or a load says another one."""
-        self._stay_seconds = seconds
+        """Override the ttl until the model is unloaded or a load gives new settings."""
+        self._ttl_override = seconds
         self._publish(UseChanged(model=self.id, n_requests=self.n_requests))
 
     # -- transitions
 
     def queue(self, order: LoadOrder) -> None:
-        """A load was asked for."""
+        """A load was requested."""
         self.order = order
         self.progress = 0.0
         self.failure = None
         self._become(ModelState.QUEUED)
 
     def reserve(self, devices: tuple[DeviceMemory, ...]) -> None:
-        """It has its place; `devices` is what it will take, as far as that is known."""
+        """Memory is reserved for the load; `devices` is the estimate, empty if unknown."""
         self.has_reservation = True
         self.reserved = devices
 
     def release_reservation(self) -> None:
-        """What was reserved is in use now, or is not needed any more."""
+        """The reserved memory is in use now, or no longer needed."""
         self.has_reservation = False
         self.reserved = ()
 
     def start_loading(self) -> None:
-        """It has its room and its turn."""
+        """Memory is reserved and a load slot is free: the worker begins to load."""
         self._load_began = self._clock.now()
         self._become(ModelState.LOADING)
 
     def report_progress(self, fraction: float) -> None:
-        """So much of the model is loaded."""
+        """Publish the fraction of the model that is loaded, 0.0 to 1.0."""
         self.progress = fraction
         self._publish(LoadProgress(model=self.id, progress=round(fraction, 3)))
 
     def attach(self, worker: Worker) -> None:
         """The model is loaded."""
         self._worker = worker
-        self._proven_order = self.order
-        self.is_owed = False
+        self._last_loaded_order = self.order
+        self.restore_on_failure = False
         self.release_reservation()
         self.progress = 1.0
         self.loaded_at = utc_now()
@@ -280,29 +282,29 @@ class ModelEntry:
         self._become(ModelState.LOADED)
 
     def drain(self, drain: Drain) -> None:
-        """No new users."""
+        """Give no new leases."""
         self.draining = drain
         self._become(ModelState.DRAINING, reason=drain.reason)
 
     def detach(self, reason: UnloadReason) -> None:
-        """The model is out of memory, as wished."""
+        """The model was unloaded, without a failure."""
         self._forget_worker()
         self._become(ModelState.UNLOADED, reason=reason)
         self.refresh(self.file)
 
     def fail(self, failure: Failure) -> None:
-        """The model is out of memory because of `failure`.
+        """The model is not in memory because of `failure`.
 
-        Settings that a load failed with are forgotten, so that they fail no request but their own.
+        The settings of a failed load are dropped: later requests use the last ones that loaded.
         """
         self._forget_worker()
-        self.order = self._proven_order
+        self.order = self._last_loaded_order
         self.failure = failure
         self._become(ModelState.FAILED, reason=failure.reason, detail=failure.detail)
 
     def _forget_worker(self) -> None:
         self._worker = None
-        self._stay_seconds = None
+        self._ttl_override = None
         self.release_reservation()
         self.loaded_at = None
         self.load_seconds = None

@@ -1,4 +1,4 @@
-"""EventBus: tells listeners and subscribers what happens to models. Never waits for any of them."""
+"""EventBus: passes model events to listeners and subscribers without waiting for any of them."""
 
 import logging
 from collections import deque
@@ -10,69 +10,69 @@ from server.models.events import Lagged, LoadProgress, ModelEvent, PublicEvent, 
 from server.streams.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
-_MAX_WAITING = 256
+_MAX_QUEUED = 256
 
 Listener: TypeAlias = Callable[[ModelEvent], None]
 
 
 class Subscription:
-    """One reader's events, at most `limit` of them. Loop only; one reader.
+    """A queue of events for one reader, at most `limit` long. Event loop only; one reader.
 
-    A reader that falls behind misses the oldest ones and is told how many. Of a load's progress
-    only the newest figure waits.
+    A reader that falls behind loses the oldest events and gets a Lagged with their number. A
+    progress event replaces the one before it.
     """
 
-    def __init__(self, model: str | None = None, limit: int = _MAX_WAITING) -> None:
+    def __init__(self, model: str | None = None, limit: int = _MAX_QUEUED) -> None:
         self._model = model
         self._limit = limit
-        self._waiting: deque[ModelEvent] = deque()
+        self._queue: deque[ModelEvent] = deque()
         self._missed = 0
         self._closed = False
         self._wakeup = Wakeup()
 
     def offer(self, event: ModelEvent) -> None:
-        """Take an event, if it is one for this reader."""
+        """Queue an event, if it is for this reader."""
         if isinstance(event, UseChanged) or self._model not in (None, event.model):
             return
         if isinstance(event, LoadProgress) and self._is_newer_progress(event):
-            self._waiting.pop()
-        elif len(self._waiting) >= self._limit:
-            self._waiting.popleft()
+            self._queue.pop()
+        elif len(self._queue) >= self._limit:
+            self._queue.popleft()
             self._missed += 1
-        self._waiting.append(event)
+        self._queue.append(event)
         self._wakeup.ring()
 
     def end(self) -> None:
-        """Nothing more will come."""
+        """End the subscription; the reader still gets what is queued."""
         self._closed = True
         self._wakeup.ring()
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing waits and nothing more will come."""
-        return self._closed and not self._waiting and not self._missed
+        """Whether the subscription has ended and its queue is empty."""
+        return self._closed and not self._queue and not self._missed
 
     async def next(self, patience: float | None = None) -> PublicEvent | None:
-        """The next event; None when `patience` seconds brought nothing, or at the end."""
-        while not self._waiting and not self._closed:
+        """The next event; None after `patience` seconds without one, or at the end."""
+        while not self._queue and not self._closed:
             if not await self._wakeup.wait(patience):
                 return None
         if self._missed:
             missed, self._missed = self._missed, 0
             return Lagged(missed=missed)
-        if not self._waiting:
+        if not self._queue:
             return None
-        event = self._waiting.popleft()
-        assert not isinstance(event, UseChanged), "offer takes none"
+        event = self._queue.popleft()
+        assert not isinstance(event, UseChanged), "offer() drops them"
         return event
 
     def _is_newer_progress(self, event: LoadProgress) -> bool:
-        last = self._waiting[-1] if self._waiting else None
+        last = self._queue[-1] if self._queue else None
         return isinstance(last, LoadProgress) and last.model == event.model
 
 
 class EventBus:
-    """Passes every event to all listeners at once, and to every subscription. Loop only."""
+    """Calls all listeners with every event, then queues it for subscribers. Event loop only."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
@@ -80,14 +80,14 @@ class EventBus:
         self._closed = False
 
     def listen(self, listener: Listener) -> None:
-        """Have `listener` called with every event, in the order of registration.
+        """Call `listener` with every event; listeners are called in the order of registration.
 
-        It must not wait; an exception of it is logged and harms nobody else.
+        It must not block; its exceptions are logged and do not affect other listeners.
         """
         self._listeners.append(listener)
 
     def publish(self, event: ModelEvent) -> None:
-        """Tell everybody."""
+        """Pass an event to all listeners and subscribers."""
         for listener in self._listeners:
             try:
                 listener(event)
@@ -98,7 +98,7 @@ class EventBus:
 
     @contextmanager
     def subscribe(self, model: str | None = None) -> Iterator[Subscription]:
-        """All events from now on, or those of one model."""
+        """Receive events from now on: all, or those of one model."""
         subscription = Subscription(model)
         if self._closed:
             subscription.end()
@@ -109,7 +109,7 @@ class EventBus:
             self._subscriptions.discard(subscription)
 
     def close(self) -> None:
-        """End every subscription, so that no stream of events outlives the server's work."""
+        """End every subscription, so that event streams end when the server shuts down."""
         self._closed = True
         for subscription in self._subscriptions:
             subscription.end()

@@ -1,6 +1,6 @@
-"""What happens to models: the events that /api/v2/events sends and that the server's parts act on.
+"""Model events: sent to clients by /api/v2/events, and used inside the server.
 
-Each is one JSON object whose `type` says what it is; times are UTC.
+Each is one JSON object with its kind as `type`; times are UTC.
 """
 
 from datetime import datetime
@@ -13,15 +13,15 @@ from server.formats import utc_now
 
 
 def _now() -> datetime:
-    """Whole seconds, as all times of the API."""
+    """The current time in whole seconds, like all times in the API."""
     return utc_now().replace(microsecond=0)
 
 
 class StateChanged(msgspec.Struct, frozen=True, tag="state", kw_only=True):
-    """A model went from one state to another.
+    """A model changed its state.
 
-    `reason` is an UnloadReason for `draining` and `unloaded`, the failure's word for `failed`, else
-    null. `seconds` is how long the load took, with `loaded` only.
+    `reason` is an UnloadReason for `draining` and `unloaded`, the failure's reason for `failed`,
+    otherwise null. `seconds` is the time the load took, with `loaded` only.
     """
 
     model: str
@@ -34,7 +34,7 @@ class StateChanged(msgspec.Struct, frozen=True, tag="state", kw_only=True):
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag="progress", kw_only=True):
-    """So much of a model is loaded, 0.0 to 1.0."""
+    """The fraction of a model that is loaded, 0.0 to 1.0."""
 
     model: str
     progress: float
@@ -42,7 +42,7 @@ class LoadProgress(msgspec.Struct, frozen=True, tag="progress", kw_only=True):
 
 
 class WorkerCrashed(msgspec.Struct, frozen=True, tag="crash", kw_only=True):
-    """A model's process died on its own, with the last lines it wrote. A `state` event follows."""
+    """A model's process crashed; `log` is the end of its output. A `state` event follows."""
 
     model: str
     detail: str
@@ -51,7 +51,7 @@ class WorkerCrashed(msgspec.Struct, frozen=True, tag="crash", kw_only=True):
 
 
 class ModelEvicted(msgspec.Struct, frozen=True, tag="eviction", kw_only=True):
-    """A model has to go because `for_model` needs its memory. `state` events follow."""
+    """A model is unloaded because `for_model` needs its memory. `state` events follow."""
 
     model: str
     for_model: str
@@ -59,21 +59,21 @@ class ModelEvicted(msgspec.Struct, frozen=True, tag="eviction", kw_only=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot", kw_only=True):
-    """How things stood when the subscription began: the first event of every stream."""
+    """All models when the subscription began: the first event of every event stream."""
 
     models: list[dict[str, Any]]
     time: datetime = field(default_factory=_now)
 
 
 class Lagged(msgspec.Struct, frozen=True, tag="lagged", kw_only=True):
-    """The subscriber read too slowly and has missed `missed` events: it should look anew."""
+    """The subscriber read too slowly and lost `missed` events; it should query the state again."""
 
     missed: int
     time: datetime = field(default_factory=_now)
 
 
 class UseChanged(msgspec.Struct, frozen=True, tag="use", kw_only=True):
-    """A model got its first user or lost its last. For the server's own parts, never sent out."""
+    """A model got its first lease or lost its last. Used inside the server only."""
 
     model: str
     n_requests: int

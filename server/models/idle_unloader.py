@@ -1,4 +1,4 @@
-"""IdleUnloader: unloads models that nobody has used for their time to live."""
+"""IdleUnloader: unloads models that have been idle for their ttl."""
 
 import math
 
@@ -12,9 +12,9 @@ from server.models.unloader import ModelUnloader
 
 
 class IdleUnloader:
-    """Sets a timer whenever a model falls idle and stops it at the next use. Loop only.
+    """Starts a timer when a model becomes idle and cancels it at the next use. Event loop only.
 
-    A pinned model stays.
+    Pinned models have no timer.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class IdleUnloader:
             self._timers[model_id] = self._clock.call_later(ttl, lambda: self._expire(entry))
 
     def _ttl_of(self, entry: ModelEntry) -> float | None:
-        """Seconds until an idle model has to go; None while it need not."""
+        """Seconds until an idle model is unloaded; None if it stays loaded."""
         stays = entry.state is not ModelState.LOADED or not entry.is_idle or entry.is_pinned
         return None if stays or entry.ttl == math.inf else entry.ttl
 

@@ -1,4 +1,4 @@
-"""ModelIndex: every model the server knows, by id or alias, as the directories have it now."""
+"""ModelIndex: every model in the model directories or in memory, by id or alias."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ NewEntry = Callable[[ModelFile], ModelEntry]
 
 
 class ModelIndex:
-    """Looks models up, reading the directories anew. Loop only."""
+    """Looks models up, reading the directories again where needed. Event loop only."""
 
     def __init__(
         self, catalogue: Catalogue, new_entry: NewEntry, aliases: Mapping[str, str] | None = None
@@ -25,19 +25,19 @@ class ModelIndex:
 
     @property
     def entries(self) -> Iterable[ModelEntry]:
-        """The models as last seen."""
+        """The models as of the last read."""
         return self._entries.values()
 
     def get(self, model_id: str) -> ModelEntry | None:
-        """The model as last seen, by its id proper."""
+        """The model with this id, as of the last read; aliases are not looked up."""
         return self._entries.get(model_id)
 
     def aliases_of(self, model_id: str) -> tuple[str, ...]:
-        """The other names of a model."""
+        """The aliases of a model."""
         return tuple(alias for alias, owner in self._aliases.items() if owner == model_id)
 
     def seen(self, name: str) -> ModelEntry:
-        """The model of that id or alias as last seen. Raises ModelNotFoundError, or
+        """The model of that id or alias, as of the last read. Raises ModelNotFoundError, or
         UnavailableError before the directories were read for the first time.
         """
         entry = self._lookup(name)
@@ -45,7 +45,9 @@ class ModelIndex:
             return entry
         if not self._has_read:
             raise UnavailableError(
-                "the models are being looked for", code="model_not_ready", retry_after=1
+                "the model directories have not been read yet; retry in 1 s",
+                code="model_not_ready",
+                retry_after=1,
             )
         raise ModelNotFoundError(name)
 
@@ -55,8 +57,8 @@ class ModelIndex:
         return [entry for _, entry in sorted(self._entries.items())]
 
     async def find(self, name: str) -> ModelEntry:
-        """The model of that id or alias; a file wins over an alias. Raises ModelNotFoundError."""
-        # Memory first: a chat with a loaded model does not wait for the disk.
+        """The model of that id or alias; ids win over aliases. Raises ModelNotFoundError."""
+        # A request for a loaded model must not wait for the disk.
         entry = self._lookup(name)
         if entry is None or not entry.is_in_memory:
             await self._refresh()
@@ -69,13 +71,13 @@ class ModelIndex:
         return self._entries.get(name) or self._entries.get(self._aliases.get(name, ""))
 
     async def _refresh(self) -> None:
-        """Read the directories, once for all who ask meanwhile."""
+        """Read the directories; concurrent callers share one read."""
         if self._scan is None:
             self._scan = asyncio.create_task(self._read_directories())
         await asyncio.shield(self._scan)
 
     async def _read_directories(self) -> None:
-        # All in one task: who sees it done must find its models, without a callback to wait for.
+        # The entries are updated in this task too: callers that wait for it find them at once.
         try:
             files = await asyncio.to_thread(self._catalogue.scan)
         finally:

@@ -1,4 +1,4 @@
-"""ModelLoader: brings models into memory, one load per model at a time, and notices their death."""
+"""ModelLoader: loads models, one load per model at a time, and handles the exit of workers."""
 
 import asyncio
 import logging
@@ -20,13 +20,13 @@ from server.status import ServerStatus
 from server.supervisor.interface import LoadFailedError, Worker, WorkerExit, WorkerStarter
 
 logger = logging.getLogger(__name__)
-# Loads compete for disk and memory; more at once only makes each slower.
+# Loads compete for disk and memory; more at once only slow each other down.
 _CONCURRENT_LOADS = 2
 _LOGGED_LINES = 10
 
 
 class ModelLoader:
-    """Loads models in tasks of their own, which go on when whoever asked has left. Loop only."""
+    """Loads models in separate tasks, which outlive the requests for them. Event loop only."""
 
     def __init__(
         self,
@@ -44,33 +44,33 @@ class ModelLoader:
         self._load_slots = asyncio.Semaphore(_CONCURRENT_LOADS)
 
     def start(self, entry: ModelEntry, order: LoadOrder) -> None:
-        """Begin to load a model that is not in memory and not being loaded.
+        """Begin to load a model that is neither in memory nor being loaded.
 
-        Should it fail after it was given up for this load, it is loaded again as it was.
+        If a reload fails, the model is loaded again with its previous settings.
         """
         entry.queue(order)
         entry.loading = asyncio.create_task(self._load(entry))
-        # The first callback: it runs before anybody who waits for the load.
-        entry.loading.add_done_callback(lambda task: self._look_at_outcome(entry, task))
+        # Added first, so that it runs before the callbacks of those that wait for the load.
+        entry.loading.add_done_callback(lambda task: self._on_load_end(entry, task))
 
     async def check(self, entry: ModelEntry, settings: LoadSettings) -> None:
-        """Raise ApiError where a load with `settings` cannot succeed; the model stays as it is."""
-        with _load_failures_as_answers(entry):
+        """Raise ApiError if a load with `settings` cannot succeed; changes nothing."""
+        with _load_failures_as_api_errors(entry):
             await self._reserver.check(entry, settings)
 
     async def preview(
         self, entry: ModelEntry, settings: LoadSettings
     ) -> tuple[Estimated, EvictionPlan]:
-        """What a load would take, and who would have to go for it. Raises ApiError."""
-        with _load_failures_as_answers(entry):
+        """The memory a load would take, and the models to unload for it. Raises ApiError."""
+        with _load_failures_as_api_errors(entry):
             return await self._reserver.preview(entry, settings)
 
     async def join(self, entry: ModelEntry) -> None:
-        """Wait for the load that runs; leaving does not stop it. Raises ApiError."""
+        """Wait for the load in progress; cancelling the wait does not stop it. Raises ApiError."""
         task = entry.loading
         if task is None:
             return
-        # Not awaited itself: a caller that leaves must not cancel it for the others.
+        # Not `await task`: cancelling one caller would cancel the load for all of them.
         await asyncio.wait({task})
         if task.cancelled():
             raise load_error("cancelled", f"the load of {entry.id!r} was cancelled")
@@ -78,11 +78,11 @@ class ModelLoader:
             raise error
 
     async def _load(self, entry: ModelEntry) -> None:
-        """The one load of an entry: its own task, whoever waits for it. Raises ApiError."""
+        """The task of one load, shared by all that wait for it. Raises ApiError."""
         try:
             await self._clock.sleep(entry.guard.wait_seconds)
-            await self._reserver.make(entry)
-            worker = await self._bring_in(entry)
+            await self._reserver.reserve(entry)
+            worker = await self._run_load(entry)
         except LoadFailedError as error:
             failure = self._fail(entry, error.reason, error.detail, error.log_tail, error.param)
             raise _api_error(entry, failure) from error
@@ -93,7 +93,7 @@ class ModelLoader:
             entry.detach(UnloadReason.CANCELLED)
             raise
         except Exception as error:
-            logger.exception("model %s: a bug in its load", entry.id)
+            logger.exception("model %s: internal error while loading", entry.id)
             failure = self._fail(entry, "unknown", f"internal error: {type(error).__name__}")
             raise _api_error(entry, failure) from error
         finally:
@@ -102,21 +102,23 @@ class ModelLoader:
         worker.exited.add_done_callback(lambda future: self._on_exit(entry, worker, future))
         logger.info("model %s: loaded, process %d", entry.id, worker.pid)
 
-    async def _bring_in(self, entry: ModelEntry) -> Worker:
+    async def _run_load(self, entry: ModelEntry) -> Worker:
         async with self._load_slots:
             entry.start_loading()
             return await self._start_worker(
                 entry.id, entry.file.path, entry.settings, entry.report_progress
             )
 
-    def _look_at_outcome(self, entry: ModelEntry, task: asyncio.Task[None]) -> None:
-        # Asked also where nobody waits any more; the entry has it all.
+    def _on_load_end(self, entry: ModelEntry, task: asyncio.Task[None]) -> None:
+        # Without this call asyncio logs an error if no caller is left to receive it.
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, ApiError) and entry.is_owed:
-            entry.is_owed = False
-            logger.info("model %s: loaded again with the settings it had", entry.id)
+        if isinstance(error, ApiError) and entry.restore_on_failure:
+            entry.restore_on_failure = False
+            logger.info(
+                "model %s: its reload failed; loading it with the previous settings", entry.id
+            )
             self.start(entry, entry.order)
-            error.message += "; it is being loaded again with the settings it had"
+            error.message += "; it is being loaded again with its previous settings"
             error.extra["restoring"] = True
 
     def _on_exit(
@@ -135,7 +137,7 @@ class ModelLoader:
         log_tail: tuple[str, ...] = (),
         param: str | None = None,
     ) -> Failure:
-        """Set the model down as failed. Our log gets everything, clients what is fit for them."""
+        """Mark the model as failed. The log gets all details; clients get redacted ones."""
         logger.error("model %s: %s: %s", entry.id, reason, detail)
         for line in log_tail[-_LOGGED_LINES:]:
             logger.error("model %s: | %s", entry.id, line)
@@ -150,14 +152,14 @@ class ModelLoader:
         failure = Failure(reason, detail, log, param)
         entry.fail(failure)
         if param is None and reason != "invalid_parameter":
-            # A client's wrong setting is no failure of ours, and would hide one.
+            # A client's wrong setting must not replace a server failure as `last_error`.
             self._status.record_error(f"model {entry.id}: {reason}: {detail}")
         return failure
 
 
 @contextmanager
-def _load_failures_as_answers(entry: ModelEntry) -> Iterator[None]:
-    """For looks that change nothing: what they find is no failure of the model's."""
+def _load_failures_as_api_errors(entry: ModelEntry) -> Iterator[None]:
+    """Turn LoadFailedError into ApiError without marking the model as failed."""
     try:
         yield
     except LoadFailedError as error:
@@ -168,17 +170,17 @@ def _load_failures_as_answers(entry: ModelEntry) -> Iterator[None]:
 
 
 def crash_loop_error(entry: ModelEntry) -> ApiError:
-    """The answer while a model is not started any more."""
-    detail = entry.failure.detail if entry.failure else "it crashed again and again"
+    """The error for requests to a model in a crash loop."""
+    detail = entry.failure.detail if entry.failure else "it crashed repeatedly"
     return load_error(
         "crash_loop",
-        f"model {entry.id!r} is not started any more: {detail}; "
-        f"POST /api/v2/models/{entry.id}/load tries again",
+        f"model {entry.id!r} is not restarted after repeated crashes: {detail}; "
+        f"to try again, POST /api/v2/models/{entry.id}/load",
     )
 
 
 def unsupported_cpu_error(entry: ModelEntry) -> ApiError | None:
-    """The answer for a model that failed because of this CPU: to start it again changes nothing."""
+    """The error for a model that this CPU cannot run, where a restart would not help; else None."""
     failure = entry.failure
     if failure is None or failure.reason != "unsupported_cpu":
         return None
@@ -189,7 +191,7 @@ def _loop_detail(entry: ModelEntry, last: str) -> str:
     guard = entry.guard
     return (
         f"it crashed {guard.crashes} times within {guard.span_seconds:.0f} s without a complete "
-        f"answer; the last time {last}"
+        f"answer; last crash: {last}"
     )
 
 

@@ -1,4 +1,4 @@
-"""MemoryBudget: whether a model fits beside the others, and which would have to go. Pure policy."""
+"""MemoryBudget: whether a model fits beside the others, and which to unload for it. Pure policy."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ from server.protocol.messages import DeviceMemory
 HOST = "host"
 MODELS = "models"
 Amounts: TypeAlias = Mapping[str, int]
-"""Bytes by device, the host's under HOST; MODELS is a number of models."""
+"""Bytes by device name, host memory as HOST; MODELS is a number of models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A model that holds memory, or is about to.
+    """A model that holds memory or has reserved it.
 
-    `is_loading`: what it holds is not yet missing in what the system calls free. `is_idle`: it can
-    go at once. A pinned one never goes.
+    `is_loading`: the system still reports its memory as free. `is_idle`: it can be unloaded at
+    once. A pinned model is never unloaded.
     """
 
     id: str
@@ -30,7 +30,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Of one device: what is needed, what is free now, and what could be had at best."""
+    """For one device: bytes needed, free now, and free if all unpinned models were unloaded."""
 
     needed: int
     free: int
@@ -39,8 +39,8 @@ class Shortage:
 
 @dataclass(frozen=True, slots=True)
 class EvictionPlan:
-    """What to do for a model: unload `evict` now; or wait until `wait_for` are idle; or give up
-    because of `missing`. With nothing of that it fits as it is.
+    """How to free memory for a model: unload `evict` now; or wait until `wait_for` are idle; or
+    give up because of `missing`. If all are empty, the model fits already.
     """
 
     evict: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class EvictionPlan:
 
 
 class MemoryBudget:
-    """The limits set for the host, for devices by name, and for the number of models; 0 is none."""
+    """Limits for host memory, for devices by name, and for the number of models; 0 is no limit."""
 
     def __init__(
         self, host_bytes: int = 0, device_bytes: Amounts | None = None, max_models: int = 0
@@ -58,12 +58,12 @@ class MemoryBudget:
         self._limits = {name: limit for name, limit in limits.items() if limit > 0}
 
     def plan(self, need: Amounts, free: Amounts, holders: Sequence[Holder]) -> EvictionPlan:
-        """How to make room for `need`, where the system says that `free` is free."""
+        """How to free memory for `need`, where the system reports `free`."""
         headroom = {name: self._headroom(name, free, holders) for name in need}
         short = {
-            name: amount - room
+            name: amount - available
             for name, amount in need.items()
-            if (room := headroom[name]) is not None and room < amount
+            if (available := headroom[name]) is not None and available < amount
         }
         if not short:
             return EvictionPlan()
@@ -73,31 +73,31 @@ class MemoryBudget:
         idle = _choose(short, [holder for holder in movable if holder.is_idle])
         if idle is not None:
             return EvictionPlan(evict=idle)
-        # The idle ones first here too: they shorten the list of those that are waited for.
+        # Idle models first here too, so that fewer busy ones have to be waited for.
         later = _choose(short, sorted(movable, key=lambda item: not item.is_idle))
         if later is not None:
             return EvictionPlan(wait_for=later)
         missing = {}
         for name in short:
-            room = headroom[name] or 0
-            at_best = room + sum(holder.amounts.get(name, 0) for holder in movable)
-            if at_best < need[name]:
-                missing[name] = Shortage(need[name], max(room, 0), max(at_best, 0))
+            available = headroom[name] or 0
+            at_most = available + sum(holder.amounts.get(name, 0) for holder in movable)
+            if at_most < need[name]:
+                missing[name] = Shortage(need[name], max(available, 0), max(at_most, 0))
         return EvictionPlan(missing=missing)
 
     def _headroom(self, name: str, free: Amounts, holders: Iterable[Holder]) -> int | None:
-        """How much more there may be of one thing; None is any amount."""
-        rooms = []
+        """How much more of `name` may be used; None is no limit."""
+        bounds = []
         if name in free:
-            coming = sum(item.amounts.get(name, 0) for item in holders if item.is_loading)
-            rooms.append(free[name] - coming)
+            reserved = sum(item.amounts.get(name, 0) for item in holders if item.is_loading)
+            bounds.append(free[name] - reserved)
         if name in self._limits:
-            rooms.append(self._limits[name] - sum(item.amounts.get(name, 0) for item in holders))
-        return min(rooms, default=None)
+            bounds.append(self._limits[name] - sum(item.amounts.get(name, 0) for item in holders))
+        return min(bounds, default=None)
 
 
 def amounts_of(devices: Iterable[DeviceMemory]) -> dict[str, int]:
-    """What one model takes."""
+    """The amounts that one model with these devices takes."""
     amounts = {MODELS: 1}
     for device in devices:
         name = _name(device)
@@ -106,7 +106,7 @@ def amounts_of(devices: Iterable[DeviceMemory]) -> dict[str, int]:
 
 
 def free_of(devices: Iterable[DeviceMemory]) -> dict[str, int]:
-    """What is free, as far as the system says."""
+    """Free bytes by device, for devices whose free memory is known."""
     return {_name(item): item.free_bytes for item in devices if item.free_bytes is not None}
 
 
@@ -115,7 +115,7 @@ def _name(device: DeviceMemory) -> str:
 
 
 def _choose(short: Amounts, candidates: Sequence[Holder]) -> tuple[str, ...] | None:
-    """The first of `candidates` that together give back what is short; None if all do not."""
+    """The first of `candidates` that together free `short`; None if not even all of them do."""
 
     def covers(holders: Iterable[Holder]) -> bool:
         chosen = list(holders)
@@ -132,7 +132,7 @@ def _choose(short: Amounts, candidates: Sequence[Holder]) -> tuple[str, ...] | N
             chosen.append(candidate)
     if not covers(chosen):
         return None
-    # A big one may have made a smaller one before it needless.
+    # A large model may have made a smaller one chosen before it unnecessary.
     for holder in reversed(chosen.copy()):
         rest = [item for item in chosen if item is not holder]
         if covers(rest):

@@ -1,4 +1,4 @@
-"""MemoryReserver: sees to it that a model fits before it is loaded; what is not used has to go."""
+"""MemoryReserver: makes sure that a model fits before it is loaded, evicting idle models."""
 
 import asyncio
 import contextlib
@@ -31,19 +31,20 @@ from server.supervisor.interface import Estimator, LoadFailedError
 
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 10
-# Somebody has to unload one of them by name.
+# All are pinned: a client must unload one by name.
 _PINNED_RETRY_SECONDS = 60
-# Other programs take and give memory too, and tell nobody.
+# Other programs allocate and free memory too, without an event here.
 _RECHECK_SECONDS = 1.0
-# A busy model goes on taking requests for so long while another waits for its place.
+# How long a busy model still gets new requests while a load waits for its memory.
 _PATIENCE_SECONDS = 5.0
 
 
 class MemoryReserver:
-    """Reserves memory for loads: evicts idle models, the longest unused first, or waits. Loop only.
+    """Reserves memory for loads: evicts idle models, least recently used first. Event loop only.
 
-    Models that could go but are busy are waited for. After some seconds they take no new requests,
-    which wait until they are loaded again: running answers are never cut, and nobody starves.
+    If that does not suffice, it waits for busy models. After `patience_seconds` they are drained:
+    their new requests wait until they are loaded again. So running answers are never cut off, and
+    a load does not starve.
     """
 
     def __init__(  # noqa: PLR0913 - the wiring of create_app
@@ -69,18 +70,21 @@ class MemoryReserver:
         self._change = asyncio.Event()
         bus.listen(self._on_event)
 
-    async def make(self, entry: ModelEntry) -> None:
-        """Returns when the model's memory is reserved. Raises LoadFailedError, ApiError (507)."""
+    async def reserve(self, entry: ModelEntry) -> None:
+        """Returns when the model's memory is reserved.
+
+        Raises LoadFailedError, or ApiError: 507 if it can never fit, 503 if others stay busy.
+        """
         began = self._clock.now()
-        estimated = await self._ask(entry)
+        estimated = await self._estimate_now(entry)
         while True:
-            # Before the look, so that no change after it is missed.
+            # Taken before the plan is made, so that no later change is missed.
             change = self._change
             plan = self._plan(entry, estimated)
             if plan.missing:
                 raise _out_of_memory(entry, plan.missing)
             if not plan.evict and not plan.wait_for:
-                # No await since the look: nobody else can have taken it.
+                # No await since the plan was made: no other load can have taken the memory.
                 entry.reserve(estimated.devices if estimated else ())
                 return
             if plan.evict:
@@ -94,41 +98,43 @@ class MemoryReserver:
                     self._begin_drains(entry, plan.wait_for)
                 changed = await _wait(change)
             if changed:
-                estimated = await self._ask(entry)
+                estimated = await self._estimate_now(entry)
 
     async def check(self, entry: ModelEntry, settings: LoadSettings) -> None:
-        """Raise what would keep `settings` from replacing what the model has in memory now: 507, or
-        LoadFailedError. Nothing is changed, nobody is evicted.
+        """Raise ApiError (507) or LoadFailedError if the model cannot be reloaded with `settings`.
+
+        Changes nothing and evicts no model.
         """
-        estimated = await self._ask(entry, settings)
-        plan = self._plan_anew(entry, estimated)
+        estimated = await self._estimate_now(entry, settings)
+        plan = self._plan_reload(entry, estimated)
         if plan.missing:
             raise _out_of_memory(entry, plan.missing)
 
     async def preview(
         self, entry: ModelEntry, settings: LoadSettings
     ) -> tuple[Estimated, EvictionPlan]:
-        """What a load with `settings` would take, and who would have to go for it; nothing is
-        changed. Raises LoadFailedError.
+        """The memory a load with `settings` would take, and the models to unload for it.
+
+        Changes nothing. Raises LoadFailedError.
         """
         estimated = await self._estimate(entry.id, entry.file.path, settings)
-        return estimated, self._plan_anew(entry, estimated)
+        return estimated, self._plan_reload(entry, estimated)
 
-    def _plan_anew(self, entry: ModelEntry, estimated: Estimated | None) -> EvictionPlan:
-        """As if the model had given back what it has in memory now."""
+    def _plan_reload(self, entry: ModelEntry, estimated: Estimated | None) -> EvictionPlan:
+        """The plan for when the model itself, if it is in memory now, was unloaded first."""
         given_back = amounts_of(entry.memory) if entry.is_in_memory else {}
         return self._plan(entry, estimated, given_back)
 
-    async def _ask(
+    async def _estimate_now(
         self, entry: ModelEntry, settings: LoadSettings | None = None
     ) -> Estimated | None:
-        """The estimate with what is free now; None where there is no telling."""
+        """The estimate, with the memory that is free now; None if it cannot be made."""
         try:
             return await self._estimate(entry.id, entry.file.path, settings or entry.settings)
         except LoadFailedError as error:
             if error.reason != "unknown":
                 raise
-            logger.warning("model %s: no estimate of its memory: %s", entry.id, error.detail)
+            logger.warning("model %s: its memory cannot be estimated: %s", entry.id, error.detail)
             return None
 
     def _plan(
@@ -163,7 +169,7 @@ class MemoryReserver:
         for name in names:
             other = self._index.get(name)
             if other is not None and other.state is ModelState.LOADED:
-                logger.info("model %s: has to make room for %s", name, entry.id)
+                logger.info("model %s: evicted to free memory for %s", name, entry.id)
                 self._bus.publish(ModelEvicted(model=name, for_model=entry.id))
                 drains.add(self._unloader.begin(other, UnloadReason.EVICTED).task)
         return drains
@@ -175,7 +181,7 @@ class MemoryReserver:
 
 
 async def _wait(change: asyncio.Event) -> bool:
-    """Whether something happened, or only time went by."""
+    """True once an event came; False after _RECHECK_SECONDS without one."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_RECHECK_SECONDS):
             await change.wait()
@@ -185,7 +191,8 @@ async def _wait(change: asyncio.Event) -> bool:
 def _out_of_memory(entry: ModelEntry, missing: Mapping[str, Shortage]) -> ApiError:
     if MODELS in missing:
         error: ApiError = UnavailableError(
-            f"model {entry.id!r} would be one too many: all models in memory are pinned",
+            f"model {entry.id!r} cannot be loaded: the limit of loaded models is reached and all "
+            "of them are pinned; unload one first",
             code="too_many_models",
             retry_after=_PINNED_RETRY_SECONDS,
         )
@@ -193,7 +200,8 @@ def _out_of_memory(entry: ModelEntry, missing: Mapping[str, Shortage]) -> ApiErr
         return error
     sentences = [
         f"needs {byte_size(lack.needed)} of {'host memory' if name == HOST else name}, "
-        f"{byte_size(lack.free)} are free and {byte_size(lack.available)} could be at best"
+        f"{byte_size(lack.free)} is free, at most {byte_size(lack.available)} after unloading "
+        "other models"
         for name, lack in missing.items()
     ]
     error = load_error("out_of_memory", f"model {entry.id!r} " + "; ".join(sentences))
@@ -211,7 +219,8 @@ def _out_of_memory(entry: ModelEntry, missing: Mapping[str, Shortage]) -> ApiErr
 
 def _still_busy(entry: ModelEntry, names: tuple[str, ...]) -> ApiError:
     error = UnavailableError(
-        f"model {entry.id!r} has waited too long for {', '.join(names)} to become idle",
+        f"model {entry.id!r} timed out waiting for the memory of busy models "
+        f"({', '.join(names)}); retry in {_RETRY_SECONDS} s",
         code="memory_busy",
         retry_after=_RETRY_SECONDS,
     )

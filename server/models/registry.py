@@ -1,7 +1,6 @@
-"""ModelRegistry: which models there are, and who may use them when.
+"""ModelRegistry: loads, leases and unloads models.
 
-Policy only: files come from the ModelIndex, loads from the ModelLoader, drains from the
-ModelUnloader.
+Policy only: the ModelIndex finds files, the ModelLoader loads, the ModelUnloader drains.
 """
 
 import asyncio
@@ -24,14 +23,14 @@ from server.streams.token_stream import TokenStream
 from server.supervisor.interface import Worker
 
 _RETRY_SECONDS = 5
-# A model that crashed is started again within the request if it may be so soon.
-_BACK_OFF_PATIENCE_SECONDS = 5.0
-_OUT = (ModelState.UNLOADED, ModelState.FAILED, ModelState.BROKEN)
+# A request waits for the restart of a crashed model if the remaining delay is at most this.
+_MAX_BACK_OFF_SECONDS = 5.0
+_NOT_IN_MEMORY = (ModelState.UNLOADED, ModelState.FAILED, ModelState.BROKEN)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPreview:
-    """What a load that asks for `settings` would take, and what becomes of the other models."""
+    """The memory a load with `settings` would take, and the models to unload for it."""
 
     model_id: str
     settings: LoadSettings
@@ -40,7 +39,7 @@ class LoadPreview:
 
 
 class ModelRegistry:
-    """All models and their lives. Loop only; `close` before the loop ends."""
+    """All models. Event loop only; call `close` before the loop ends."""
 
     def __init__(
         self,
@@ -62,7 +61,7 @@ class ModelRegistry:
 
     @property
     def entries(self) -> tuple[ModelEntry, ...]:
-        """Every model as it was last seen, by id; reads no disk."""
+        """Every model as of the last read of the directories; reads no disk."""
         return tuple(self._index.entries)
 
     async def list(self) -> list[ModelEntry]:
@@ -74,43 +73,43 @@ class ModelRegistry:
         return await self._index.find(model_id)
 
     def seen(self, model_id: str) -> ModelEntry:
-        """The model of that id or alias as it was last seen; reads no disk.
+        """The model of that id or alias, as of the last read of the directories; reads no disk.
 
-        Raises ModelNotFoundError, or UnavailableError before anything was seen.
+        Raises ModelNotFoundError, or UnavailableError before the first read.
         """
         return self._index.seen(model_id)
 
     def aliases_of(self, model_id: str) -> tuple[str, ...]:
-        """The other names of a model."""
+        """The aliases of a model."""
         return self._index.aliases_of(model_id)
 
-    # -- life
+    # -- load, lease, unload
 
     async def load(self, model_id: str, settings: LoadSettings | None = None) -> ModelEntry:
-        """Have the model in memory; None means with the last settings.
+        """Load the model; None repeats the last settings.
 
-        Loads at the same time are one load; a model that is loaded with other settings is drained
-        and loaded again. The load goes on when the caller is cancelled. A crash loop is forgotten.
-        Raises ApiError.
+        Concurrent calls share one load; a model that is loaded with other settings is drained and
+        loaded again. The load goes on when the caller is cancelled. Resets a crash loop. Raises
+        ApiError.
         """
         entry = await self.find(model_id)
         wanted = entry.order_of(settings)
-        orders = entry.unload_orders
+        n_unload_requests = entry.n_unload_requests
         entry.guard.reset()
         if entry.state is ModelState.LOADED and entry.settings.engine != wanted.settings.engine:
-            # A model that works is not given up for settings that cannot be.
+            # Check first: a working model must not be unloaded for settings that cannot work.
             await self._loader.check(entry, wanted.settings)
         with entry.claim():
             while True:
                 self._require_usable(entry)
-                self._require_wanted(entry, orders)
+                self._require_not_unloaded(entry, n_unload_requests)
                 if entry.state is ModelState.LOADED:
                     if entry.settings.engine == wanted.settings.engine:
-                        entry.keep(wanted)
+                        entry.keep_loaded(wanted)
                         return entry
-                    # Requests that come meanwhile wait, and load it with these.
+                    # Requests that arrive during the drain wait, then load it with these.
                     entry.order = wanted
-                    entry.is_owed = True
+                    entry.restore_on_failure = True
                     await self._unloader.unload(entry, UnloadReason.RELOAD)
                 elif entry.draining is not None:
                     await asyncio.shield(entry.draining.task)
@@ -118,11 +117,11 @@ class ModelRegistry:
                     await asyncio.wait({entry.loading})
                 else:
                     await self._join(entry, wanted)
-                    entry.keep(wanted)
+                    entry.keep_loaded(wanted)
                     return entry
 
     async def estimate(self, model_id: str, settings: LoadSettings) -> LoadPreview:
-        """What a load with these settings would take now; changes nothing. Raises ApiError."""
+        """Estimate a load with these settings; changes nothing. Raises ApiError."""
         entry = await self.find(model_id)
         wanted = entry.order_of(settings)
         self._require_usable(entry)
@@ -130,26 +129,26 @@ class ModelRegistry:
         return LoadPreview(entry.id, wanted.requested, estimated, plan)
 
     async def unload(self, model_id: str, *, force: bool = False) -> None:
-        """Take the model out of memory: running answers finish, within the limit or not at all.
+        """Unload the model: running answers may finish within the drain limit, not with `force`.
 
-        A load in progress is cancelled, and whoever waited for one is told. Raises
-        StateConflictError if there is nothing to unload.
+        A load in progress is cancelled, and requests that wait for it fail. Raises
+        StateConflictError if the model is neither loaded nor being loaded.
         """
         entry = await self.find(model_id)
         if entry.loading is not None:
-            entry.order_unload()
+            entry.request_unload()
             await self._unloader.cancel_load(entry)
         elif entry.is_in_memory:
-            entry.order_unload()
+            entry.request_unload()
             await self._unloader.unload(entry, UnloadReason.REQUESTED, force=force)
         else:
             raise StateConflictError(
-                f"model {entry.id!r} is not loaded, it is {entry.state}", code="model_not_loaded"
+                f"model {entry.id!r} is not loaded (state: {entry.state})", code="model_not_loaded"
             )
 
     @asynccontextmanager
     async def admit(self, model_id: str, stream: TokenStream) -> AsyncIterator[ModelEntry]:
-        """One request from here to its end, counted once however many leases it takes.
+        """Admit a request until the context ends; it counts once, however many leases it takes.
 
         Raises ModelNotFoundError and QueueFullError.
         """
@@ -160,9 +159,10 @@ class ModelRegistry:
 
     @asynccontextmanager
     async def lease(self, entry: ModelEntry, stream: TokenStream) -> AsyncIterator[Worker]:
-        """The model's worker for an admitted request, loaded first if need be; kept until the end.
+        """Lease the worker of the model to an admitted request, loading the model if needed.
 
-        `stream` tells at the end how many tokens it was. Raises ApiError.
+        The model stays loaded until the context ends. `stream` is the request's: its token counts
+        are added to the model's. Raises ApiError.
         """
         with entry.claim():
             await self._make_ready(entry)
@@ -179,7 +179,7 @@ class ModelRegistry:
         self._closing = True
         entries = list(self._index.entries)
         for entry in entries:
-            entry.order_unload()
+            entry.request_unload()
         loads = [entry.loading for entry in entries if entry.loading is not None]
         for task in loads:
             task.cancel()
@@ -190,48 +190,48 @@ class ModelRegistry:
         if loads:
             await asyncio.wait(loads)
 
-    # -- inside
+    # -- helpers
 
     async def _make_ready(self, entry: ModelEntry) -> None:
-        """Returns when the model is loaded, without having waited since it was seen so."""
-        orders = entry.unload_orders
+        """Returns when the model is loaded, with no await after the check."""
+        n_unload_requests = entry.n_unload_requests
         if entry.is_in_memory and entry.worker.exited.done():
-            # It died in this very round of the loop; the callback that tells the entry is due.
+            # The worker has just exited: let the callback run that updates the entry.
             await asyncio.sleep(0)
         while entry.state is not ModelState.LOADED or self._closing:
             self._require_usable(entry)
-            self._require_wanted(entry, orders)
+            self._require_not_unloaded(entry, n_unload_requests)
             if entry.draining is not None:
-                self._require_return(entry)
+                self._require_reload(entry)
                 await asyncio.shield(entry.draining.task)
             elif entry.loading is None:
                 self._require_startable(entry)
                 await self._join(entry, entry.order)
             else:
-                await self._wait_for_others_load(entry)
+                await self._wait_for_current_load(entry)
 
-    async def _wait_for_others_load(self, entry: ModelEntry) -> None:
+    async def _wait_for_current_load(self, entry: ModelEntry) -> None:
         tried = entry.settings.engine
         try:
             await self._wait_for_load(entry)
         except ApiError:
-            # What somebody else wanted to try fails nobody but them.
+            # Settings of another client's load that failed must fail that client only.
             if entry.settings.engine == tried:
                 raise
 
     async def _join(self, entry: ModelEntry, order: LoadOrder) -> None:
-        """Start a load or join the one that runs; returns when it succeeded."""
+        """Start a load or join the one in progress; returns when it has succeeded."""
         if entry.loading is None:
             self._loader.start(entry, order)
         await self._wait_for_load(entry)
         if not entry.is_in_memory:
-            raise load_error("cancelled", f"model {entry.id!r} was unloaded at once")
+            raise load_error("cancelled", f"model {entry.id!r} was unloaded right after its load")
 
     async def _wait_for_load(self, entry: ModelEntry) -> None:
         try:
             await self._loader.join(entry)
         except ApiError:
-            # It was us who cancelled it: whoever waited should come back to our successor.
+            # If the shutdown cancelled the load, the client should retry at the next server.
             self._require_open()
             raise
 
@@ -239,19 +239,24 @@ class ModelRegistry:
         if self._closing:
             raise UnavailableError("the server is shutting down", retry_after=_RETRY_SECONDS)
 
-    def _require_wanted(self, entry: ModelEntry, orders: int) -> None:
-        """Whether nobody has unloaded the model since there were so many orders to."""
-        if entry.unload_orders != orders:
-            raise load_error("cancelled", f"model {entry.id!r} was unloaded meanwhile")
+    def _require_not_unloaded(self, entry: ModelEntry, n_unload_requests: int) -> None:
+        """Raise if the model was unloaded since `n_unload_requests` were counted."""
+        if entry.n_unload_requests != n_unload_requests:
+            raise load_error(
+                "cancelled", f"model {entry.id!r} was unloaded while this request waited for it"
+            )
 
     def _require_usable(self, entry: ModelEntry) -> None:
         self._require_open()
-        if entry.state in _OUT and entry.file.broken:
+        if entry.state in _NOT_IN_MEMORY and entry.file.broken:
             detail = f"model {entry.id!r}: {entry.file.broken}"
             raise load_error(entry.file.reason or "corrupt_file", detail)
 
-    def _require_return(self, entry: ModelEntry) -> None:
-        """Requests wait for a model that goes only to come back, or to make room."""
+    def _require_reload(self, entry: ModelEntry) -> None:
+        """Raise if a client or the shutdown unloads the model.
+
+        After any other drain (reload, eviction, idle) a waiting request loads it again.
+        """
         drain = entry.draining
         if drain is not None and drain.reason in (UnloadReason.REQUESTED, UnloadReason.SHUTDOWN):
             raise UnavailableError(
@@ -261,22 +266,22 @@ class ModelRegistry:
             )
 
     def _require_startable(self, entry: ModelEntry) -> None:
-        """Whether a request may start the model by itself."""
+        """Raise unless a request may start the load without an explicit one."""
         has_crashed = entry.failure is not None and entry.failure.reason == "crashed"
         if error := unsupported_cpu_error(entry):
             raise error
         if entry.guard.is_looping:
             raise crash_loop_error(entry)
-        if entry.guard.wait_seconds > _BACK_OFF_PATIENCE_SECONDS:
+        if entry.guard.wait_seconds > _MAX_BACK_OFF_SECONDS:
             raise UnavailableError(
-                f"model {entry.id!r} has crashed {entry.guard.crashes} times and is started again "
-                f"only in {entry.guard.wait_seconds:.0f} s",
+                f"model {entry.id!r} has crashed {entry.guard.crashes} times; it can be started "
+                f"again in {entry.guard.wait_seconds:.0f} s",
                 code="crash_back_off",
                 retry_after=math.ceil(entry.guard.wait_seconds),
             )
         if not self._autoload and not has_crashed:
             raise StateConflictError(
-                f"model {entry.id!r} is not loaded, and this server loads models only when told: "
-                f"POST /api/v2/models/{entry.id}/load",
+                f"model {entry.id!r} is not loaded, and requests do not load models on this server "
+                f"(--no-models-autoload); POST /api/v2/models/{entry.id}/load first",
                 code="model_not_loaded",
             )

@@ -1,4 +1,4 @@
-"""Where a model is in its life, why it left memory, and why it failed."""
+"""The states of a model, the reasons for unloading it, and failures."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class ModelState(StrEnum):
-    """Where a model is in its life; the words of the API."""
+    """The state of a model, with the values of the API."""
 
     UNLOADED = "unloaded"
     QUEUED = "queued"
@@ -30,10 +30,10 @@ class UnloadReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a model is not loaded: a word for programs, a sentence, and the last lines of its log.
+    """Why a model is not loaded: a machine-readable reason, a sentence, and its last log lines.
 
-    `param` names the setting, where one is wrong.
-    Clients read all of it: one line of detail, and no paths of this machine (see public_text).
+    `param` names the wrong setting, if there is one. Clients can read all of it, so it must be
+    redacted (see server.models.redaction).
     """
 
     reason: str
@@ -52,4 +52,4 @@ TRANSITIONS: Final = {
     _S.LOADED: {_S.DRAINING, _S.UNLOADED, _S.FAILED},
     _S.DRAINING: {_S.UNLOADED, _S.BROKEN, _S.FAILED},
 }
-"""Which states may follow each; anything else is a bug of ours."""
+"""The states that may follow each state; any other transition is a bug."""

@@ -1,4 +1,4 @@
-"""The life of a model over HTTP: events, streamed loads, cancelling, crashes, idleness."""
+"""States of a model over HTTP: events, streamed loads, cancelling, crashes, idle unloading."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ async def _state(client: Client, model_id: str) -> dict[str, Any]:
     return document
 
 
-async def test_events_begin_with_a_snapshot_and_tell_a_whole_life(client: Client) -> None:
+async def test_events_begin_with_a_snapshot_and_report_every_state(client: Client) -> None:
     watching = await client.get("/api/v2/events")
     assert watching.content_type == "text/event-stream"
     first = await anext(_events(watching))
@@ -76,7 +76,7 @@ async def test_events_begin_with_a_snapshot_and_tell_a_whole_life(client: Client
     assert {event["model"] for event in seen} == {"m.gguf"}
 
 
-async def test_events_of_one_model_tell_its_crash(client: Client) -> None:
+async def test_events_of_one_model_report_its_crash(client: Client) -> None:
     watching = await client.get("/api/v2/events", params={"model": "die.gguf"})
     await client.post("/api/v2/models/m.gguf/load")
     await client.post("/api/v2/models/die.gguf/load")
@@ -94,7 +94,7 @@ async def test_events_of_an_unknown_model_are_a_404(client: Client) -> None:
     assert response.status == 404
 
 
-async def test_streams_of_events_end_with_the_server(
+async def test_event_streams_end_when_the_server_shuts_down(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await aiohttp_client(make_app(tmp_path))
@@ -105,7 +105,7 @@ async def test_streams_of_events_end_with_the_server(
 
 
 @pytest.mark.parametrize("how", ["query", "header"])
-async def test_a_streamed_load_ends_with_the_loads_reply(client: Client, how: str) -> None:
+async def test_a_streamed_load_ends_with_the_reply_of_a_load(client: Client, how: str) -> None:
     params = {"stream": "true"} if how == "query" else {}
     headers = {"Accept": "text/event-stream"} if how == "header" else {}
     url = "/api/v2/models/m.gguf/load"
@@ -127,7 +127,7 @@ async def test_a_streamed_load_that_fails_ends_with_the_error(client: Client) ->
     assert last["error"]["reason"] == "crashed"
 
 
-async def test_a_streamed_load_of_what_is_loaded_is_the_reply_at_once(client: Client) -> None:
+async def test_a_streamed_load_of_a_loaded_model_is_the_reply_at_once(client: Client) -> None:
     await client.post("/api/v2/models/m.gguf/load")
     response = await client.post("/api/v2/models/m.gguf/load", params={"stream": "true"})
     (only,) = (await response.text()).strip().split("\n\n")
@@ -142,7 +142,7 @@ async def test_a_streamed_load_of_what_is_loaded_is_the_reply_at_once(client: Cl
         ("m.gguf", {"stream": "true"}, {"n_ctx": "x"}, 400),
     ],
 )
-async def test_a_wrong_streamed_load_is_a_plain_error(
+async def test_an_invalid_streamed_load_is_a_plain_json_error(
     client: Client, model_id: str, params: dict[str, str], body: Any, status: int
 ) -> None:
     response = await client.post(f"/api/v2/models/{model_id}/load", params=params, json=body)
@@ -150,7 +150,7 @@ async def test_a_wrong_streamed_load_is_a_plain_error(
     assert response.content_type == "application/json"
 
 
-async def test_leaving_a_streamed_load_stops_nothing_and_unload_cancels_it(client: Client) -> None:
+async def test_disconnecting_from_a_load_does_not_stop_it_and_unload_does(client: Client) -> None:
     url = "/api/v2/models/slow.gguf/load"
     staying = await client.post(url, params={"stream": "true"})
     leaving = await client.post(url, params={"stream": "true"})
@@ -170,7 +170,7 @@ async def _to_end(response: ClientResponse) -> AsyncIterator[Any]:
             yield json.loads(block.removeprefix("data: "))
 
 
-async def test_a_chat_right_after_the_death_of_an_idle_worker_succeeds(client: Client) -> None:
+async def test_a_chat_right_after_an_idle_worker_was_killed_succeeds(client: Client) -> None:
     for _ in range(2):
         await client.post("/api/v2/models/m.gguf/load")
         os.kill((await _state(client, "m.gguf"))["engine"]["pid"], signal.SIGKILL)
@@ -182,7 +182,7 @@ async def test_a_chat_right_after_the_death_of_an_idle_worker_succeeds(client: C
     assert seen.value("llamabind_requests_total", model="m.gguf", outcome="stop") == 2
 
 
-async def test_a_request_that_kills_two_workers_is_counted_once(client: Client) -> None:
+async def test_a_request_that_crashes_two_workers_is_counted_once(client: Client) -> None:
     body = {"model": "m.gguf", "content": "die"}
     answer = await client.post("/tokenize", json=body)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
@@ -193,7 +193,7 @@ async def test_a_request_that_kills_two_workers_is_counted_once(client: Client) 
 
 
 @pytest.mark.parametrize("path", ["chat/slow.gguf", "chat/slow.gguf/stream"])
-async def test_who_waits_for_a_load_when_the_server_leaves_is_told_to_come_back(
+async def test_a_request_that_waits_for_a_load_at_shutdown_gets_a_retry_after(
     client: Client, path: str
 ) -> None:
     assert client.app is not None
@@ -208,7 +208,7 @@ async def test_who_waits_for_a_load_when_the_server_leaves_is_told_to_come_back(
     assert "shutting down" in (await answer.json())["error"]["message"]
 
 
-async def test_explicit_loads_of_a_model_that_crashes_are_no_loop(client: Client) -> None:
+async def test_explicit_loads_of_a_model_that_crashes_are_not_a_crash_loop(client: Client) -> None:
     for _ in range(5):
         response = await client.post("/api/v2/models/die.gguf/load")
         assert response.status == 503
@@ -216,7 +216,7 @@ async def test_explicit_loads_of_a_model_that_crashes_are_no_loop(client: Client
 
 
 @pytest.mark.parametrize("how", ["query", "body"])
-async def test_a_forced_unload_cuts_running_answers_at_once(client: Client, how: str) -> None:
+async def test_a_forced_unload_cuts_off_running_answers_at_once(client: Client, how: str) -> None:
     response = await client.post("/api/v2/chat/m.gguf/stream", json=chat_body("forever"))
     assert response.status == 200
     gentle = asyncio.ensure_future(client.post("/api/v2/models/m.gguf/unload"))
@@ -228,13 +228,13 @@ async def test_a_forced_unload_cuts_running_answers_at_once(client: Client, how:
     assert last["error"]["code"] == "model_unloaded"
 
 
-async def test_unloading_what_is_not_loaded_is_a_409(client: Client) -> None:
+async def test_unloading_a_model_that_is_not_loaded_is_a_409(client: Client) -> None:
     response = await client.post("/api/v2/models/m.gguf/unload")
     assert response.status == 409
     assert (await response.json())["error"]["code"] == "model_not_loaded"
 
 
-async def test_a_model_with_a_ttl_of_nothing_goes_after_its_answer(client: Client) -> None:
+async def test_a_model_with_ttl_0_is_unloaded_after_each_answer(client: Client) -> None:
     watching = await client.get("/api/v2/events")
     await client.post("/api/v2/models/m.gguf/load", json={"ttl": 0})
     seen = await _read_until(watching, type="state", status="unloaded")
@@ -245,7 +245,7 @@ async def test_a_model_with_a_ttl_of_nothing_goes_after_its_answer(client: Clien
     assert seen[-1]["reason"] == "idle"
 
 
-async def test_another_ttl_is_no_reason_to_load_again(client: Client) -> None:
+async def test_a_changed_ttl_needs_no_reload(client: Client) -> None:
     await client.post("/api/v2/models/m.gguf/load", json={"pinned": True})
     pid = (await _state(client, "m.gguf"))["engine"]["pid"]
     await client.post("/api/v2/models/m.gguf/load", json={"ttl": 3600})
@@ -254,7 +254,7 @@ async def test_another_ttl_is_no_reason_to_load_again(client: Client) -> None:
     assert document["settings"]["requested"] == {"ttl": 3600}
 
 
-async def test_without_autoload_a_chat_is_told_to_load_first(
+async def test_without_autoload_a_chat_with_an_unloaded_model_is_a_409(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
@@ -268,7 +268,7 @@ async def test_without_autoload_a_chat_is_told_to_load_first(
     assert response.status == 200
 
 
-async def test_a_crash_loop_is_told_until_somebody_loads_the_model(
+async def test_a_crash_loop_is_an_error_until_an_explicit_load(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.models.crash_guard._FIRST_DELAY_SECONDS", 0.0)
@@ -288,7 +288,7 @@ async def test_a_crash_loop_is_told_until_somebody_loads_the_model(
     assert (await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: a"))).status == 200
 
 
-async def test_a_model_that_died_of_the_cpu_is_started_again_only_by_a_load(client: Client) -> None:
+async def test_after_an_unsupported_cpu_only_an_explicit_load_restarts(client: Client) -> None:
     await client.post("/api/v2/models/m.gguf/load")
     watching = await client.get("/api/v2/events")
     os.kill((await _state(client, "m.gguf"))["engine"]["pid"], signal.SIGILL)
@@ -305,7 +305,7 @@ async def test_a_model_that_died_of_the_cpu_is_started_again_only_by_a_load(clie
 
 
 @pytest.mark.parametrize("is_followed", [True, False])
-async def test_links_out_of_the_folder_are_models_only_where_that_was_asked_for(
+async def test_links_out_of_the_folder_are_models_only_with_follow_links(
     aiohttp_client: AiohttpClient, tmp_path: Path, is_followed: bool
 ) -> None:
     outside = write_gguf(tmp_path / "elsewhere" / "real.gguf")
@@ -319,7 +319,7 @@ async def test_links_out_of_the_folder_are_models_only_where_that_was_asked_for(
     assert chat.status == (200 if is_followed else 404)
 
 
-async def test_who_joins_a_load_that_says_nothing_gets_comments_until_it_ends(
+async def test_a_client_that_joins_a_silent_load_gets_sse_comments_until_it_ends(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     write_gguf(tmp_path / "slow.gguf", "SLOW")
@@ -339,7 +339,7 @@ async def test_who_joins_a_load_that_says_nothing_gets_comments_until_it_ends(
     assert (await first).status == 503
 
 
-async def test_a_streamed_load_ends_with_its_reply_also_when_the_model_has_gone_already(
+async def test_a_streamed_load_ends_with_success_even_if_the_model_was_unloaded_meanwhile(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send = SseWriter.send
@@ -358,12 +358,12 @@ async def test_a_streamed_load_ends_with_its_reply_also_when_the_model_has_gone_
 
 
 @pytest.mark.parametrize("path", ["/api/v2/events", "/models/sse"])
-async def test_streams_that_never_end_have_no_head(client: Client, path: str) -> None:
+async def test_head_on_an_endless_event_stream_is_a_405(client: Client, path: str) -> None:
     async with asyncio.timeout(20):
         assert (await client.head(path)).status == 405
 
 
-async def test_another_file_under_the_name_of_a_failed_model_starts_anew(
+async def test_a_replaced_file_clears_the_failure_of_its_model(
     client: Client, tmp_path: Path
 ) -> None:
     await client.post("/api/v2/models/die.gguf/load")

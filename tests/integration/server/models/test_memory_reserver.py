@@ -1,4 +1,4 @@
-"""Models that do not fit beside each other, over HTTP."""
+"""Models that do not fit into memory together, over HTTP."""
 
 import asyncio
 from pathlib import Path
@@ -22,7 +22,7 @@ async def _states(client: Client) -> dict[str, str]:
     return {model["id"]: model["status"] for model in listed["available_models"]}
 
 
-async def test_the_longest_unused_model_makes_room(
+async def test_the_least_recently_used_model_is_evicted(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path, models_max=2)
@@ -32,7 +32,7 @@ async def test_the_longest_unused_model_makes_room(
     assert await _states(client) == {"a.gguf": "loaded", "b.gguf": "unloaded", "c.gguf": "loaded"}
 
 
-async def test_requests_of_models_that_exclude_each_other_all_succeed(
+async def test_requests_for_models_that_do_not_fit_together_all_succeed(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path, models_max=1)
@@ -48,7 +48,7 @@ async def test_requests_of_models_that_exclude_each_other_all_succeed(
     assert answers == [f"{'abc'[number % 3]} {number}" for number in range(12)]
 
 
-async def test_a_busy_model_is_waited_for(aiohttp_client: AiohttpClient, tmp_path: Path) -> None:
+async def test_a_load_waits_for_a_busy_model(aiohttp_client: AiohttpClient, tmp_path: Path) -> None:
     client = await _client(aiohttp_client, tmp_path, models_max=1)
     stream = await client.post("/api/v2/chat/a.gguf/stream", json=chat_body("forever"))
     assert stream.status == 200
@@ -65,7 +65,7 @@ async def test_a_busy_model_is_waited_for(aiohttp_client: AiohttpClient, tmp_pat
     assert (await _states(client))["a.gguf"] == "unloaded"
 
 
-async def test_pinned_models_stay_and_one_too_many_is_refused(
+async def test_pinned_models_are_not_evicted_and_a_model_over_the_limit_is_refused(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path, models_max=1)
@@ -77,7 +77,7 @@ async def test_pinned_models_stay_and_one_too_many_is_refused(
     assert (await _states(client))["a.gguf"] == "loaded"
 
 
-async def test_what_does_not_fit_into_the_budget_is_a_507_with_the_numbers(
+async def test_a_model_larger_than_the_budget_is_a_507_with_the_sizes(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path, memory_budget_mb=1)
@@ -102,7 +102,7 @@ async def _estimate(client: Client, name: str) -> dict[str, Any]:
     }
 
 
-async def test_an_estimate_knows_who_would_have_to_go(
+async def test_an_estimate_lists_the_models_it_would_evict_or_wait_for(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path, models_max=1)
@@ -120,13 +120,15 @@ async def test_an_estimate_knows_who_would_have_to_go(
     }
 
 
-async def test_an_estimate_heeds_the_budget(aiohttp_client: AiohttpClient, tmp_path: Path) -> None:
+async def test_an_estimate_applies_the_budget(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
     client = await _client(aiohttp_client, tmp_path, memory_budget_mb=1)
     assert (await _estimate(client, "a"))["fits"] is False
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-async def test_an_eviction_is_an_event(
+async def test_an_eviction_is_published_as_an_event(
     aiohttp_client: AiohttpClient, tmp_path: Path, name: str
 ) -> None:
     client = await _client(aiohttp_client, tmp_path, models_max=1)
@@ -142,7 +144,7 @@ async def test_an_eviction_is_an_event(
     assert '"reason":"evicted"' in seen
 
 
-async def test_models_whose_memory_nobody_can_tell_are_counted_all_the_same(
+async def test_models_whose_memory_cannot_be_estimated_count_for_models_max(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     for name in "abc":

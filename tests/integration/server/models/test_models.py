@@ -1,4 +1,4 @@
-"""llama-server's /models: lists, loads, unloads, events; and what a served file is called."""
+"""llama-server's /models: lists, loads, unloads, events; and the id of a served file."""
 
 import asyncio
 import json
@@ -43,14 +43,14 @@ async def _next(response: ClientResponse) -> Any:
 
 
 async def _until(response: ClientResponse, status: str) -> Any:
-    """The first event that says so."""
+    """The first event with this status."""
     while True:
         event = await _next(response)
         if event["data"]["status"] == status:
             return event
 
 
-async def test_a_load_begins_is_told_as_events_and_ends(client: Client) -> None:
+async def test_load_and_unload_are_reported_as_events(client: Client) -> None:
     async with client.get("/models/sse") as events:
         assert await _post(client, "/models/load", model="m.gguf") == {"success": True}
         loading = {"model": "m.gguf", "event": "model_status", "data": {"status": "loading"}}
@@ -71,7 +71,7 @@ async def test_progress_has_llama_servers_form(client: Client) -> None:
             event = await _next(events)
         stage = {"stages": ["text_model"], "current": "text_model", "value": 0.5}
         assert event["data"] == {"status": "loading", "progress": stage}
-        # The load never ends; it is not waited for, and unload ends it.
+        # /models/load returned before the load ended; unload cancels it.
         assert (await _model(client, "slow.gguf"))["status"]["value"] == "loading"
         await _post(client, "/models/unload", model="slow.gguf")
         assert (await _until(events, "unloaded"))["data"]["exit_code"] == 0
@@ -86,7 +86,7 @@ async def test_a_load_that_fails_has_an_exit_code_and_a_reason(client: Client) -
     assert status == failed
 
 
-async def test_a_loaded_model_tells_its_context_and_cannot_be_loaded_twice(client: Client) -> None:
+async def test_a_loaded_model_lists_its_context_and_cannot_be_loaded_twice(client: Client) -> None:
     await _post(client, "/v1/chat/completions", model="m.gguf", **chat_body("echo: a"))
     model = await _model(client, "m.gguf")
     assert model["status"] == {"value": "loaded", "state": "loaded"}
@@ -107,14 +107,14 @@ async def test_a_loaded_model_tells_its_context_and_cannot_be_loaded_twice(clien
         ("/models/unload", {"model": "nothing"}, 404, "model_id"),
     ],
 )
-async def test_what_cannot_be_is_refused(
+async def test_invalid_loads_and_unloads_are_refused(
     client: Client, path: str, body: dict[str, Any], status: int, param: str
 ) -> None:
     document = await _post(client, path, status, **body)
     assert document["error"]["param"] == param
 
 
-async def test_models_are_changed_and_watched_by_admins_only(
+async def test_only_admins_may_load_unload_and_read_events(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
@@ -136,7 +136,7 @@ async def test_models_are_changed_and_watched_by_admins_only(
         (None, ["text"]),
     ],
 )
-async def test_a_model_that_is_not_loaded_tells_what_the_projector_of_its_settings_reads(
+async def test_an_unloaded_model_lists_the_modalities_of_the_projector_in_its_settings(
     aiohttp_client: AiohttpClient,
     tmp_path: Path,
     kinds: dict[str, bool] | None,

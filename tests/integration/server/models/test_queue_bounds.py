@@ -1,4 +1,4 @@
-"""429: too many requests for one model, running or waiting for its load."""
+"""429: the queue of a model is full, or the queue for its load."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
 
 @asynccontextmanager
 async def _streams(client: Client, count: int) -> AsyncIterator[None]:
-    """So many endless streams, all of them begun."""
+    """`count` endless SSE streams that have begun."""
     responses = [await client.post(_STREAM, json=chat_body("forever")) for _ in range(count)]
     for response in responses:
         assert response.status == 200
@@ -49,7 +49,7 @@ async def _refusal(response: ClientResponse) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("path", [_STREAM, "/api/v2/chat/m.gguf"])
-async def test_a_full_queue_is_a_429_with_its_length(client: Client, path: str) -> None:
+async def test_a_full_queue_is_a_429_with_the_queue_length(client: Client, path: str) -> None:
     await client.post("/api/v2/models/m.gguf/load")
     async with _streams(client, _N_PARALLEL + 1):
         error = await _refusal(await client.post(path, json=chat_body("echo: a")))
@@ -61,7 +61,7 @@ async def test_a_full_queue_is_a_429_with_its_length(client: Client, path: str) 
     assert seen.value("llamabind_requests_received_total") == _N_PARALLEL + 2
 
 
-async def test_a_place_that_falls_free_is_given_to_the_next(client: Client) -> None:
+async def test_a_request_is_admitted_again_once_others_have_ended(client: Client) -> None:
     await client.post("/api/v2/models/m.gguf/load")
     async with _streams(client, _N_PARALLEL + 1):
         pass
@@ -70,7 +70,7 @@ async def test_a_place_that_falls_free_is_given_to_the_next(client: Client) -> N
             await pause()
 
 
-async def test_waiting_for_a_load_is_bounded_too(client: Client) -> None:
+async def test_the_queue_for_a_load_is_bounded_too(client: Client) -> None:
     first = asyncio.ensure_future(client.post("/api/v2/chat/slow.gguf", json=chat_body("x")))
     async with asyncio.timeout(20):
         while not (await scrape(client)).value("llamabind_requests_in_progress", model="slow.gguf"):
@@ -82,7 +82,7 @@ async def test_waiting_for_a_load_is_bounded_too(client: Client) -> None:
     first.cancel()
 
 
-async def test_other_models_are_not_concerned(
+async def test_a_full_queue_of_one_model_does_not_affect_other_models(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
@@ -95,24 +95,24 @@ async def test_other_models_are_not_concerned(
     assert (refused.status, served.status) == (429, 200)
 
 
-def test_the_first_request_for_a_model_always_begins_its_load() -> None:
+def test_the_first_request_for_a_model_is_admitted_even_with_max_queue_0() -> None:
     admission = Admission(ServerMetrics(), max_queue=0)
     with admission.request("m", None, TokenStream("1")):
         assert admission.n_requests("m") == 1
     assert admission.n_requests("m") == 0
 
 
-def test_retry_after_follows_the_rate_at_which_requests_leave(
+def test_retry_after_follows_the_rate_at_which_requests_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1000.0
     monkeypatch.setattr("server.models.admission.time.monotonic", lambda: now)
     admission = ModelAdmission()
-    assert admission.seconds_for(3) == 5, "nothing is known yet"
+    assert admission.seconds_for(3) == 5, "default while no request has ended"
     for _ in range(5):
-        admission.leave()
+        admission.record_end()
         now += 2.0
     assert admission.seconds_for(3) == 6
     assert admission.seconds_for(1000) == 120
     now += 100.0
-    assert admission.seconds_for(3) == 5, "that was long ago"
+    assert admission.seconds_for(3) == 5, "ends older than a minute do not count"

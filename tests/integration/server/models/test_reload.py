@@ -1,4 +1,4 @@
-"""Loads of a loaded model with other settings, and what becomes of those who wait meanwhile."""
+"""Reloads of a model with other settings, and the requests that wait for them."""
 
 import asyncio
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.support.prometheus_text import scrape
 from tests.support.server_app import Client, chat_body, make_app, pause
 from tests.support.v2_requests import get, post, state, until_state
 
-# Takes two seconds or more, so that the states meanwhile can be seen.
+# Takes two seconds or more, so that a test can observe the states during it.
 _LONG = chat_body("forever", max_tokens=1000)
 
 
@@ -34,25 +34,29 @@ async def _until_received(client: Client, n: int) -> None:
             await pause()
 
 
-async def test_a_reload_that_fails_brings_back_the_model_as_it_was(client: Client) -> None:
+async def test_a_failed_reload_restores_the_model_with_its_previous_settings(
+    client: Client,
+) -> None:
     await post(client, "models/m.gguf/load", {"n_ctx": 48, "pinned": True})
     answer = await post(client, "models/m.gguf/load", {"n_ctx": BUGGY_N_CTX}, status=500)
     assert answer["error"]["restoring"] is True
-    assert answer["error"]["message"].endswith("it is being loaded again with the settings it had")
-    # Nobody asks for it, and it comes all the same.
+    assert answer["error"]["message"].endswith(
+        "it is being loaded again with its previous settings"
+    )
+    # The model is loaded again without a further request.
     await until_state(client, "m.gguf", "loaded")
     document = await get(client, "models/m.gguf")
     assert document["settings"]["requested"] == {"n_ctx": 48, "pinned": True}
 
 
-async def test_a_first_load_that_fails_owes_nobody_a_model(client: Client) -> None:
+async def test_a_failed_first_load_restores_nothing(client: Client) -> None:
     answer = await post(client, "models/m.gguf/load", {"n_ctx": BUGGY_N_CTX}, status=500)
     assert "restoring" not in answer["error"]
     assert await state(client, "m.gguf") == "failed"
 
 
 @pytest.mark.parametrize("autoload", [True, False])
-async def test_chats_that_wait_for_a_reload_that_fails_are_answered(
+async def test_chats_that_wait_for_a_failed_reload_are_answered(
     aiohttp_client: AiohttpClient, tmp_path: Path, autoload: bool
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
@@ -72,7 +76,7 @@ async def test_chats_that_wait_for_a_reload_that_fails_are_answered(
     assert (await reload).status == 500
 
 
-async def test_an_unload_in_the_middle_of_a_reload_is_the_last_word(client: Client) -> None:
+async def test_an_unload_during_a_reload_cancels_the_reload_and_its_waiters(client: Client) -> None:
     await post(client, "models/m.gguf/load", {"n_ctx": 48})
     long = asyncio.ensure_future(post(client, "chat/m.gguf", _LONG))
     await _until_running(client)

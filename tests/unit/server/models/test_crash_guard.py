@@ -1,10 +1,10 @@
-"""How soon a model that crashed is started again."""
+"""CrashGuard: delays before restarts, and crash loops."""
 
 from server.models.crash_guard import CrashGuard
 from tests.support.manual_clock import HandClock
 
 
-def test_the_first_crash_costs_no_delay_and_the_next_ones_more_and_more() -> None:
+def test_the_first_crash_adds_no_delay_and_later_ones_double_it() -> None:
     clock = HandClock()
     guard = CrashGuard(clock)
     delays = []
@@ -16,7 +16,7 @@ def test_the_first_crash_costs_no_delay_and_the_next_ones_more_and_more() -> Non
     assert guard.wait_seconds == 0
 
 
-def test_the_delay_runs_down_with_the_clock() -> None:
+def test_the_remaining_delay_decreases_with_time() -> None:
     clock = HandClock()
     guard = CrashGuard(clock)
     for _ in range(3):
@@ -25,7 +25,7 @@ def test_the_delay_runs_down_with_the_clock() -> None:
     assert guard.wait_seconds == 1.5
 
 
-def test_five_in_a_row_are_a_loop_that_only_a_reset_ends() -> None:
+def test_five_crashes_in_a_row_are_a_loop_until_reset() -> None:
     clock = HandClock()
     guard = CrashGuard(clock)
     for _ in range(5):
@@ -41,7 +41,7 @@ def test_five_in_a_row_are_a_loop_that_only_a_reset_ends() -> None:
     assert guard.wait_seconds == 0
 
 
-def test_a_complete_answer_ends_the_row() -> None:
+def test_a_complete_answer_resets_the_count() -> None:
     guard = CrashGuard(HandClock())
     for _ in range(20):
         guard.record_crash()
@@ -50,7 +50,7 @@ def test_a_complete_answer_ends_the_row() -> None:
     assert guard.wait_seconds == 0
 
 
-def test_crashes_far_apart_are_no_loop() -> None:
+def test_crashes_far_apart_are_not_a_loop() -> None:
     clock = HandClock()
     guard = CrashGuard(clock)
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""Events reach everybody who asked, and nobody who is slow holds up the others."""
+"""Events reach all subscribers, and a slow subscriber delays no other."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ def _state(model: str = "m", status: str = "loaded") -> StateChanged:
     return StateChanged(model=model, status=status, previous="loading")
 
 
-async def test_a_subscriber_gets_what_is_published_in_order() -> None:
+async def test_a_subscriber_gets_published_events_in_order() -> None:
     bus = EventBus()
     bus.publish(_state("before"))
     with bus.subscribe() as events:
@@ -24,7 +24,7 @@ async def test_a_subscriber_gets_what_is_published_in_order() -> None:
         assert [await events.next(), await events.next()] == sent
 
 
-async def test_a_subscriber_of_one_model_hears_of_no_other() -> None:
+async def test_a_subscriber_of_one_model_gets_no_events_of_others() -> None:
     bus = EventBus()
     with bus.subscribe("b") as events:
         bus.publish(_state("a"))
@@ -33,14 +33,14 @@ async def test_a_subscriber_of_one_model_hears_of_no_other() -> None:
         assert await events.next(0) is None
 
 
-async def test_what_is_for_our_own_parts_is_not_sent_out() -> None:
+async def test_internal_events_are_not_sent_to_subscribers() -> None:
     bus = EventBus()
     with bus.subscribe() as events:
         bus.publish(UseChanged(model="m", n_requests=1))
         assert await events.next(0) is None
 
 
-async def test_a_slow_reader_loses_the_oldest_and_is_told_how_many() -> None:
+async def test_a_slow_reader_loses_the_oldest_events_and_gets_their_number() -> None:
     events = Subscription(limit=3)
     for number in range(5):
         events.offer(_state(str(number)))
@@ -50,7 +50,7 @@ async def test_a_slow_reader_loses_the_oldest_and_is_told_how_many() -> None:
     assert [await events.next(0) for _ in range(4)] == [*map(_state, "234"), None]
 
 
-async def test_only_the_newest_progress_waits() -> None:
+async def test_only_the_newest_progress_is_queued() -> None:
     events = Subscription(limit=3)
     for hundredth in range(100):
         events.offer(LoadProgress(model="m", progress=hundredth / 100))
@@ -60,7 +60,7 @@ async def test_only_the_newest_progress_waits() -> None:
     assert await events.next(0) is None
 
 
-async def test_a_reader_that_waits_is_woken_and_one_that_left_costs_nothing() -> None:
+async def test_a_waiting_reader_is_woken_and_an_ended_subscription_gets_nothing() -> None:
     bus = EventBus()
     with bus.subscribe() as events:
         waiting = asyncio.create_task(events.next())
@@ -71,7 +71,7 @@ async def test_a_reader_that_waits_is_woken_and_one_that_left_costs_nothing() ->
     assert await events.next(0) is None
 
 
-async def test_closing_ends_every_stream_after_what_waits() -> None:
+async def test_closing_ends_every_subscription_after_its_queued_events() -> None:
     bus = EventBus()
     with bus.subscribe() as events:
         bus.publish(_state())
@@ -84,7 +84,7 @@ async def test_closing_ends_every_stream_after_what_waits() -> None:
         assert late.has_ended
 
 
-async def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_listener_does_not_affect_others(caplog: pytest.LogCaptureFixture) -> None:
     bus = EventBus()
     seen: list[ModelEvent] = []
 
@@ -98,7 +98,7 @@ async def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixtu
     assert seen == [_state()]
 
 
-def test_an_event_says_what_it_is_and_when_in_utc() -> None:
+def test_an_event_has_its_type_and_a_utc_time() -> None:
     document = msgspec.to_builtins(_state())
     assert document["type"] == "state"
     assert document["time"].endswith("Z")

@@ -1,4 +1,4 @@
-"""The shelf of models, as who asks in unlucky moments sees it."""
+"""ModelIndex: callers that arrive while a scan ends see its result."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.gguf_files import write_gguf
 
 
 class _Entry:
-    """As much of a ModelEntry as a shelf looks at."""
+    """The part of ModelEntry that the index uses."""
 
     is_in_memory = False
     loading = None
@@ -23,17 +23,17 @@ class _Entry:
         pass
 
 
-def _make_shelf(folder: Path) -> ModelIndex:
+def _make_index(folder: Path) -> ModelIndex:
     new_entry = cast("Any", _Entry)
     return ModelIndex(Catalogue([folder]), new_entry)
 
 
-async def test_who_asks_in_the_round_in_which_a_scan_ends_sees_what_it_found(
+async def test_a_caller_that_arrives_as_a_scan_ends_gets_its_models(
     tmp_path: Path,
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
     for _ in range(20):
-        index = _make_shelf(tmp_path)
+        index = _make_index(tmp_path)
         asked: list[asyncio.Task[list[ModelEntry]]] = [asyncio.create_task(index.list())]
         while not asked[0].done():
             asked.append(asyncio.create_task(index.list()))

@@ -1,4 +1,4 @@
-"""Who has to go for a model, and when nothing helps."""
+"""MemoryBudget: which models are evicted for another, and when a model cannot fit."""
 
 from typing import Any
 
@@ -23,46 +23,46 @@ def _holder(name: str, size: int, used: float = 0, **more: Any) -> Holder:
 _NEED = {HOST: 40, MODELS: 1}
 
 
-def test_what_fits_costs_nobody_anything() -> None:
+def test_a_model_that_fits_evicts_nothing() -> None:
     plan = MemoryBudget(100).plan(_NEED, {HOST: 50}, [_holder("a", 60)])
     assert (plan.evict, plan.wait_for, plan.missing) == ((), (), {})
 
 
-def test_without_limits_only_what_is_free_counts() -> None:
+def test_without_limits_only_free_memory_counts() -> None:
     budget = MemoryBudget()
     assert budget.plan(_NEED, {}, [_holder("a", 1000)]).evict == ()
     assert budget.plan(_NEED, {HOST: 39}, [_holder("a", 1000)]).evict == ("a",)
 
 
-def test_the_longest_unused_goes_first() -> None:
+def test_the_least_recently_used_is_evicted_first() -> None:
     holders = [_holder("new", 50, used=9), _holder("old", 50, used=1)]
     assert MemoryBudget(100).plan(_NEED, {}, holders).evict == ("old",)
 
 
-def test_only_as_many_go_as_are_needed() -> None:
+def test_no_more_models_are_evicted_than_needed() -> None:
     holders = [_holder("small", 10, used=1), _holder("big", 50, used=2), _holder("new", 40, used=3)]
     assert MemoryBudget(100).plan(_NEED, {}, holders).evict == ("big",)
 
 
-def test_who_holds_nothing_of_what_is_short_stays() -> None:
+def test_models_on_other_devices_are_not_evicted() -> None:
     on_gpu = Holder("gpu", {"CUDA0": 90}, 0, is_idle=True)
     plan = MemoryBudget(100).plan(_NEED, {}, [on_gpu, _holder("host", 90, used=5)])
     assert plan.evict == ("host",)
 
 
 @pytest.mark.parametrize("guard", [{"is_pinned": True}, {"is_idle": False}], ids=["pinned", "busy"])
-def test_pinned_and_busy_ones_do_not_go(guard: dict[str, bool]) -> None:
+def test_pinned_and_busy_models_are_not_evicted(guard: dict[str, bool]) -> None:
     holders = [_holder("kept", 50, used=1, **guard), _holder("idle", 50, used=2)]
     assert MemoryBudget(100).plan(_NEED, {}, holders).evict == ("idle",)
 
 
-def test_a_busy_one_is_waited_for_when_nothing_else_helps() -> None:
+def test_a_busy_model_is_waited_for_if_evictions_do_not_suffice() -> None:
     holders = [_holder("busy", 50, is_idle=False), _holder("pinned", 50, is_pinned=True)]
     plan = MemoryBudget(100).plan(_NEED, {}, holders)
     assert (plan.evict, plan.wait_for) == ((), ("busy",))
 
 
-def test_what_can_never_fit_says_how_much_is_needed_and_there() -> None:
+def test_a_model_that_can_never_fit_has_needed_free_and_available_bytes() -> None:
     holders = [_holder("pinned", 70, is_pinned=True), _holder("idle", 20)]
     plan = MemoryBudget(100).plan(_NEED, {}, holders)
     assert plan.missing == {HOST: Shortage(needed=40, free=10, available=30)}
@@ -88,7 +88,7 @@ def test_the_number_of_models_is_a_limit_too() -> None:
     assert MemoryBudget(max_models=2).plan(_NEED, {}, holders).evict == ("b",)
 
 
-def test_amounts_are_read_off_devices() -> None:
+def test_amounts_and_free_memory_are_read_from_devices() -> None:
     devices = (
         DeviceMemory("CPU", "host", 1, 2, 3, 100, 200),
         DeviceMemory("CUDA0", "gpu", 10, 20, 30, None, None),

@@ -1,4 +1,4 @@
-"""Clients read no paths of the server's machine."""
+"""Logs and failures for clients contain no paths of the server's machine."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ _PATH = Path("/srv/my models/org/m.gguf")
         ("see https://example.com/a/b for more", "see https://example.com/a/b for more"),
     ],
 )
-def test_paths_become_names_and_everything_one_line(text: str, public: str) -> None:
+def test_paths_become_names_and_text_becomes_one_line(text: str, public: str) -> None:
     assert redact_line(text, _PATH, "org/m.gguf") == public
 
 
@@ -35,6 +35,6 @@ def test_long_text_is_cut() -> None:
     assert [len(line) for line in log] == [300] * 10
 
 
-def test_a_log_for_clients_holds_complaints_only() -> None:
+def test_a_log_for_clients_has_only_warnings_errors_and_native_lines() -> None:
     lines = ["INFO llamabind: 4 layers", "ERROR llamabind: bad tensor", "GGML_ASSERT(x) failed"]
     assert redact_log(lines, _PATH, "m") == ("ERROR llamabind: bad tensor", "GGML_ASSERT(x) failed")
