@@ -54,13 +54,13 @@ from server.supervisor.watchdog import Watchdog
 logger = logging.getLogger(__name__)
 _STATS_SECONDS = 2.0
 
-_OUR_NAMES = re.compile(r"^(task\.)?(job\.)?(prompt\.)?")
+_MESSAGE_NAMES = re.compile(r"^(task\.)?(job\.)?(prompt\.)?")
 
 _T = TypeVar("_T")
 
 
 class WorkerClient:
-    """One running worker: submits requests, routes what comes back to their streams. Loop only."""
+    """One worker process: sends it requests, routes outputs to their streams. Event loop only."""
 
     def __init__(self, process: WorkerProcess, progress: ProgressCallback) -> None:
         loop = asyncio.get_running_loop()
@@ -72,7 +72,7 @@ class WorkerClient:
         self._stats_waiters: list[asyncio.Future[Stats | None]] = []
         self.snapshot: Stats | None = None
         self._watchdog = Watchdog(loop.time)
-        self._last_words = ""
+        self._exit_detail = ""
         self._stopping = False
         self._frames: FrameReader[FromWorker] = FrameReader(FromWorker)
         self._end_task = asyncio.create_task(self._await_end())
@@ -95,21 +95,21 @@ class WorkerClient:
 
     @property
     def stalled_seconds(self) -> float:
-        """For how long an engine that has work made no step, or the process said nothing."""
+        """Seconds without a step of a busy engine, or without a report of the process."""
         return self._watchdog.stalled_seconds(is_busy=self.is_busy)
 
     async def load(self, message: Load) -> None:
-        """Have the model loaded. Raises LoadFailedError."""
+        """Returns once the model is loaded. Raises LoadFailedError."""
         self._send(message)
         await asyncio.shield(self._loaded)
 
     def submit(self, message: Submit | Ask, stream: TokenStream) -> None:
         """Start a request; its outputs, its result or its refusal arrive on `stream`.
 
-        Raises InvalidRequestError for what no frame can carry; then nothing has begun.
+        Raises InvalidRequestError if it cannot be encoded as a frame; then nothing was sent.
         """
         if self.exited.done() or self._stopping:
-            stream.lose_worker(self._crash())
+            stream.lose_worker(self._exit_error())
             return
         frame = _frame(message)
         if not self._streams:
@@ -118,12 +118,12 @@ class WorkerClient:
         self._process.connection.write(frame)
 
     def cancel(self, request_id: str) -> None:
-        """Forget a request; nothing more arrives on its stream."""
+        """End a request; nothing more arrives on its stream."""
         if self._streams.pop(request_id, None) is not None:
             self._send(Cancel(request_id))
 
     async def stats(self) -> Stats | None:
-        """A fresh snapshot of the engine; None if the worker leaves or does not answer in time."""
+        """A new snapshot of the engine; None if the worker exits or does not answer within 2 s."""
         if self._process.connection.is_closing:
             return None
         waiter: asyncio.Future[Stats | None] = asyncio.get_running_loop().create_future()
@@ -139,7 +139,7 @@ class WorkerClient:
                 self._stats_waiters.remove(waiter)
 
     async def stop(self) -> None:
-        """End the process; whoever still waits on a stream is told so."""
+        """End the process; requests in progress fail with `model_unloaded`."""
         self._stopping = True
         await self._process.stop()
         await asyncio.wait({self._end_task})
@@ -152,12 +152,12 @@ class WorkerClient:
             for message in self._frames.feed(data):
                 self._receive(message)
         except FramingError as error:
-            self._last_words = f"sent what is not our protocol: {error}"
+            self._exit_detail = f"it sent invalid protocol data: {error}"
             self._process.connection.close()
 
     async def _await_end(self) -> None:
         await self._process.connection.closed
-        # It is leaving, or must.
+        # The worker exits when its socket closes; if not, stop() ends it.
         self._settle(replace(await self._process.stop(), expected=self._stopping))
 
     def _receive(self, message: FromWorker) -> None:
@@ -202,55 +202,55 @@ class WorkerClient:
             case LoadFailed(reason, detail, param):
                 self._fail_load(LoadFailedError(reason, detail, self._process.log_tail, param))
             case EngineDown(text):
-                self._last_words = text
+                self._exit_detail = text
             case Hello(version, _):
                 if version != PROTOCOL_VERSION:
                     raise FramingError(f"version {version}, expected {PROTOCOL_VERSION}")
 
     def _deliver(self, output: SequenceOutput) -> None:
-        # A request that was cancelled meanwhile has no stream any more.
+        # A cancelled request has no stream any more.
         stream = self._streams.get(output.request_id)
         if stream is not None:
             stream.deliver(output)
             if stream.has_ended:
                 del self._streams[output.request_id]
             if stream.has_failed:
-                # Its other answers are of no use any more.
+                # One failed answer fails the request: cancel its other answers.
                 self._send(Cancel(output.request_id))
 
     def _settle(self, exit_: WorkerExit) -> None:
-        """The process is gone: answer everybody who waits for it."""
+        """The process has ended: end the load, all streams and all calls of stats()."""
         if not self.exited.done():
             self.exited.set_result(exit_)
-        self._fail_load(LoadFailedError(exit_.reason, self._death(), exit_.log_tail))
+        self._fail_load(LoadFailedError(exit_.reason, self._exit_text(), exit_.log_tail))
         streams, self._streams = self._streams, {}
         for stream in streams.values():
-            stream.lose_worker(self._crash())
+            stream.lose_worker(self._exit_error())
         for waiter in self._stats_waiters:
-            # Not cancelled: that would look as if whoever asks had left.
+            # Not cancelled: the caller would take that for its own cancellation.
             _resolve(waiter, None)
 
     def _fail_load(self, error: LoadFailedError) -> None:
         if not self._loaded.done():
             self._loaded.set_exception(error)
-            # Nobody may be waiting any more, when the load was cancelled.
+            # If the load was cancelled, asyncio would log the exception as never retrieved.
             self._loaded.exception()
 
-    def _crash(self) -> ApiError:
+    def _exit_error(self) -> ApiError:
         if self._stopping:
             text = "the model was unloaded before the answer was complete"
             return UnavailableError(text, code="model_unloaded", retry_after=1)
         if self.exited.done() and self.exited.result().reason == "unsupported_cpu":
-            return load_error("unsupported_cpu", self._death())
-        return WorkerCrashedError(f"{self._death()}; the next request loads the model again")
+            return load_error("unsupported_cpu", self._exit_text())
+        return WorkerCrashedError(f"{self._exit_text()}; the next request loads the model again")
 
-    def _death(self) -> str:
-        how = self.exited.result().description if self.exited.done() else "is leaving"
-        return f"the worker process {how}" + (f": {self._last_words}" if self._last_words else "")
+    def _exit_text(self) -> str:
+        how = self.exited.result().description if self.exited.done() else "is exiting"
+        return f"the worker process {how}" + (f": {self._exit_detail}" if self._exit_detail else "")
 
 
 class WorkerLauncher:
-    """Starts worker processes and has them load a model; the real WorkerStarter."""
+    """Starts worker processes that load a model: the WorkerStarter outside of tests."""
 
     def __init__(
         self,
@@ -259,7 +259,7 @@ class WorkerLauncher:
         files: CompanionFiles,
         device_budgets: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """`device_budgets` are the bytes that models may take of a device, by its name."""
+        """`device_budgets`: bytes that models may use of each device, by its name."""
         self._command = tuple(command)
         self._load_timeout = load_timeout
         self._files = files
@@ -268,12 +268,15 @@ class WorkerLauncher:
     async def __call__(
         self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
     ) -> WorkerClient:
-        """Start a process and load the model, or LoadFailedError. Cancelling ends the process."""
+        """Start a process and load the model. Cancelling ends the process.
+
+        Raises LoadFailedError.
+        """
         try:
             files = await asyncio.to_thread(self._files.find, settings)
             process = await WorkerProcess.start(self._command, name)
         except InvalidParameterError as error:
-            raise LoadFailedError.wrong(error) from None
+            raise LoadFailedError.for_setting(error) from None
         except OSError as error:
             raise LoadFailedError(
                 "crashed", f"no worker process can be started: {error}"
@@ -296,8 +299,8 @@ def _frame(message: Submit | Ask) -> bytes:
     try:
         return encode_frame(message)
     except UnframeableError as error:
-        # What a client wrote is in the job's prompt, or is a field of the job or the task.
-        path = _OUR_NAMES.sub("", error.path or "")
+        # Name the client's field: remove the names of the message's own structs from the path.
+        path = _MESSAGE_NAMES.sub("", error.path or "")
         where = f"field '{path}'" if path else "the request"
         raise InvalidRequestError(f"{where}: {error.problem}", param=path or None) from None
 

@@ -1,4 +1,4 @@
-"""WorkerConnection: our end of a worker's socket."""
+"""WorkerConnection: the server's end of a worker's socket."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,12 +8,12 @@ _READ_BYTES = 1 << 16
 
 
 class WorkerConnection(asyncio.BufferedProtocol):
-    """Hands on what comes in the very call in which it came. Loop only.
+    """Passes received bytes to a listener within the callback of the event loop. Event loop only.
 
-    A stream reader would wake a task for each token; here the token is with its request's handler
-    one turn of the loop earlier. What comes before anybody listens is kept. `closed` is done once
-    nothing more will be heard, whatever is still to be written: a worker that reads nothing would
-    hold it up for ever.
+    An asyncio.StreamReader would wake a task for each token; this way the token reaches its
+    handler one iteration of the loop earlier. Bytes that arrive before `listen` are kept. `closed`
+    is done once nothing more will be received, even if there are bytes left to write: a worker
+    that does not read would delay it forever.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class WorkerConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
 
     def listen(self, listener: Callable[[bytes], None]) -> None:
-        """Have `listener` called with all that comes, and now with what came before."""
+        """Call `listener` with all bytes: those that were kept now, later ones as they arrive."""
         self._listener = listener
         early, self._early = self._early, []
         for data in early:
@@ -32,32 +32,32 @@ class WorkerConnection(asyncio.BufferedProtocol):
 
     @property
     def is_closing(self) -> bool:
-        """Whether nothing can be written any more."""
+        """Whether the connection is closed for writing."""
         return self._transport is None or self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Send `data`. A worker that is gone is noticed by `closed`; writing to it is harmless."""
+        """Send `data`; does nothing after the worker's end, which `closed` reports."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def close(self) -> None:
-        """Hear nothing more, and let the worker know."""
+        """Close the socket, which makes the worker exit; nothing more is received."""
         if self._transport is not None:
             self._transport.close()
-        self._hear_no_more()
+        self._end_reading()
 
-    # -- the loop's side
+    # -- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is ours."""
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio asks so
-        """Where the loop puts what comes next."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """The buffer that the loop receives into."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Something came."""
+        """Pass on `nbytes` received bytes."""
         data = bytes(self._buffer[:nbytes])
         if self._listener is None:
             self._early.append(data)
@@ -66,12 +66,12 @@ class WorkerConnection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         """The worker closed its end; the transport closes ours."""
-        self._hear_no_more()
+        self._end_reading()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - it is gone anyway
-        """The worker is gone, or we closed."""
-        self._hear_no_more()
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The worker has exited, or the server closed the socket."""
+        self._end_reading()
 
-    def _hear_no_more(self) -> None:
+    def _end_reading(self) -> None:
         if not self.closed.done():
             self.closed.set_result(None)

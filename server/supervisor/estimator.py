@@ -1,4 +1,4 @@
-"""WorkerEstimator: asks short-lived worker processes what a load would take; the real Estimator."""
+"""WorkerEstimator: estimates the memory of a load, in short-lived worker processes."""
 
 import asyncio
 import logging
@@ -30,13 +30,13 @@ from server.supervisor.process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 _MAX_CACHED = 256
-# Each parses a vocabulary, which may take some hundred MB for a moment.
+# Each parses a vocabulary, which may temporarily take some hundred MB.
 _CONCURRENT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """What an answer depends on: the files as they are on disk, and what the engine is told."""
+class _CacheKey:
+    """What an estimate depends on: path, size and time of each file, and the engine's settings."""
 
     files: tuple[tuple[str, int, int], ...]
     scales: tuple[float, ...]
@@ -44,10 +44,11 @@ class _Question:
 
 
 class WorkerEstimator:
-    """Estimates, remembered by files and settings. Loop only.
+    """The Estimator outside of tests; caches estimates by files and settings. Event loop only.
 
-    Native code parses the file in a process of its own, with a limit of time and of memory. What is
-    free is asked anew each time; a driver knows it of its GPU, so answers with GPUs are not kept.
+    Native code parses the file in a separate process with limits on time and memory. Free memory
+    is not cached: that of the host is read for each call. That of a GPU is known in the process
+    only, so estimates with GPUs are not cached at all.
     """
 
     def __init__(
@@ -57,35 +58,35 @@ class WorkerEstimator:
         timeout_seconds: float,
         device_budgets: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """`device_budgets` are the bytes that models may take of a device, by its name."""
+        """`device_budgets`: bytes that models may use of each device, by its name."""
         self._device_budgets = dict(device_budgets)
         self._command = tuple(command)
         self._files = files
         self._timeout_seconds = timeout_seconds
-        self._answers: OrderedDict[_Question, Estimated] = OrderedDict()
+        self._answers: OrderedDict[_CacheKey, Estimated] = OrderedDict()
         self._slots = asyncio.Semaphore(_CONCURRENT)
 
     async def __call__(self, name: str, path: Path, settings: LoadSettings) -> Estimated:
-        """What the load would take, by device. Raises LoadFailedError."""
+        """The memory of the load, by device. Raises LoadFailedError."""
         try:
             files = await asyncio.to_thread(self._files.find, settings)
         except InvalidParameterError as error:
-            raise LoadFailedError.wrong(error) from None
-        question = await asyncio.to_thread(_question, path, settings, files)
-        known = self._answers.get(question)
+            raise LoadFailedError.for_setting(error) from None
+        key = await asyncio.to_thread(_cache_key, path, settings, files)
+        known = self._answers.get(key)
         if known is not None:
-            self._answers.move_to_end(question)
+            self._answers.move_to_end(key)
             return await asyncio.to_thread(_refreshed, known)
         async with self._slots:
             message = Estimate(str(path), settings, files, self._device_budgets)
-            answer = await self._ask(name, message)
+            answer = await self._run_process(name, message)
         if all(device.kind == "host" for device in answer.devices):
-            self._answers[question] = answer
+            self._answers[key] = answer
             if len(self._answers) > _MAX_CACHED:
                 self._answers.popitem(last=False)
         return answer
 
-    async def _ask(self, name: str, message: Estimate) -> Estimated:
+    async def _run_process(self, name: str, message: Estimate) -> Estimated:
         try:
             process = await WorkerProcess.start(self._command, f"{name} (estimate)")
         except OSError as error:
@@ -93,7 +94,7 @@ class WorkerEstimator:
             raise LoadFailedError("crashed", detail) from error
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await _ask(process, message)
+                return await _exchange(process, message)
         except TimeoutError:
             detail = f"the estimate took longer than {self._timeout_seconds:g} seconds"
             raise LoadFailedError("timeout", detail, process.log_tail) from None
@@ -101,8 +102,8 @@ class WorkerEstimator:
             await process.stop()
 
 
-async def _ask(process: WorkerProcess, message: Estimate) -> Estimated:
-    """The first message that is one; the end of the process instead of it is a crash."""
+async def _exchange(process: WorkerProcess, message: Estimate) -> Estimated:
+    """Send the message and return the reply; LoadFailedError if the process ends without one."""
     frames: FrameReader[FromEstimator] = FrameReader(FromEstimator)
     answer: asyncio.Future[Estimated | LoadFailed] = asyncio.get_running_loop().create_future()
     connection = process.connection
@@ -133,15 +134,15 @@ async def _ask(process: WorkerProcess, message: Estimate) -> Estimated:
             raise LoadFailedError(reason, detail, process.log_tail, param)
 
 
-def _question(path: Path, settings: LoadSettings, files: LoadFiles) -> _Question:
+def _cache_key(path: Path, settings: LoadSettings, files: LoadFiles) -> _CacheKey:
     companions = [*(name for name, _ in files.lora), files.draft_model, files.mmproj]
     paths = [*_shards(path), *(Path(name) for name in companions if name)]
     scales = tuple(scale for _, scale in files.lora)
-    return _Question(tuple(_stamp(item) for item in paths), scales, settings.engine)
+    return _CacheKey(tuple(_stamp(item) for item in paths), scales, settings.engine)
 
 
 def _shards(path: Path) -> list[Path]:
-    """All files of the model: a changed shard is another model."""
+    """All files of the model: a change of any shard changes the estimate."""
     stem, separator, _ = path.name.rpartition("-00001-of-")
     return sorted(path.parent.glob(f"{_escaped(stem)}-?????-of-*")) if separator else [path]
 
@@ -159,7 +160,7 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 
 def _refreshed(answer: Estimated) -> Estimated:
-    """With what is free now."""
+    """The estimate with the host memory that is free now."""
     memory = host_memory()
 
     def refresh(device: DeviceMemory) -> DeviceMemory:

@@ -1,4 +1,4 @@
-"""What the registry and the handlers need of a loaded model's process, and no more."""
+"""The interfaces of worker processes that the registry and the handlers use."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,7 +26,7 @@ ProgressCallback: TypeAlias = Callable[[float], None]
 class LoadFailedError(Exception):
     """A model could not be loaded; `reason` as in llamabind.errors.ModelLoadError, or "crashed".
 
-    `param` names the setting, where one is wrong.
+    `param` names the wrong setting, if there is one.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class LoadFailedError(Exception):
         self.param = param
 
     @classmethod
-    def wrong(cls, error: InvalidParameterError) -> Self:
-        """For a setting that cannot be."""
+    def for_setting(cls, error: InvalidParameterError) -> Self:
+        """The error for an invalid setting."""
         return cls("invalid_parameter", str(error), param=error.field)
 
 
@@ -61,40 +61,43 @@ class Worker(Protocol):
 
     @property
     def exited(self) -> asyncio.Future[WorkerExit]:
-        """Done when the process is gone, for whatever reason."""
+        """Done when the process has ended, expectedly or not."""
 
     @property
     def snapshot(self) -> Stats | None:
-        """The latest report of the engine, about a second old; None before the first."""
+        """The engine's latest report, at most about a second old; None before the first."""
 
     @property
     def stalled_seconds(self) -> float:
-        """For how long an engine that has work made no step, or the process said nothing."""
+        """Seconds without a step of a busy engine, or without a report of the process."""
 
     def submit(self, message: Submit | Ask, stream: TokenStream) -> None:
         """Start a request; its outputs, its result or its refusal arrive on `stream`."""
 
     def cancel(self, request_id: str) -> None:
-        """Forget a request; nothing more arrives on its stream."""
+        """End a request; nothing more arrives on its stream."""
 
     async def stats(self) -> Stats | None:
-        """A fresh snapshot of the engine; None if the worker does not answer in time."""
+        """A new snapshot of the engine; None if the worker does not answer in time."""
 
     async def stop(self) -> None:
         """End the process now."""
 
 
 class WorkerStarter(Protocol):
-    """Makes workers: real processes in life, fakes in tests."""
+    """Starts workers: WorkerLauncher, or a fake in tests."""
 
     async def __call__(
         self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
     ) -> Worker:
-        """Start a process and load the model, or LoadFailedError. Cancelling ends the process."""
+        """Start a process and load the model. Cancelling ends the process.
+
+        Raises LoadFailedError.
+        """
 
 
 class Estimator(Protocol):
-    """Says what a load would take, without loading."""
+    """Estimates the memory of a load, without loading."""
 
     async def __call__(self, name: str, path: Path, settings: LoadSettings) -> Estimated:
         """The memory by device. Raises LoadFailedError."""

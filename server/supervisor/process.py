@@ -1,4 +1,4 @@
-"""WorkerProcess: one child process, its socket, its last words, and its end. Knows no protocol."""
+"""WorkerProcess: a child process with its socket, its output and its exit. Knows no protocol."""
 
 import asyncio
 import contextlib
@@ -18,27 +18,27 @@ logger = logging.getLogger("server.worker")
 _LOG_TAIL_LINES = 60
 _MAX_LINE_BYTES = 4096
 _READ_BYTES = 1 << 16
-# ggml_abort would start a debugger where there is one, and print its stack trace (ggml/src/ggml.c).
+# Otherwise ggml_abort starts a debugger, if installed, for a stack trace (ggml/src/ggml.c).
 _ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "GGML_NO_BACKTRACE": "1"}
-# Weights and KV cache in pages of 2 MiB, where Linux has some to give: every token reads all
-# weights, and with pages of 4 KiB the processor looks up where each of them lies.
+# Put weights and KV cache in pages of 2 MiB, where Linux has some: every token reads all weights,
+# and with pages of 4 KiB the CPU spends time on address translation.
 _HUGE_PAGES = "glibc.malloc.hugetlb"
 _HINTS = {
     "SIGKILL": " (out of memory, or killed by hand)",
     "SIGILL": f": the native libraries use instructions that this CPU lacks; {OTHER_BUILD}",
 }
-# What faulthandler begins with: the interpreter's threads follow, and say nothing of the cause.
+# The first line of a faulthandler dump; the threads that follow say nothing about the cause.
 _DUMP_BEGINS = "Fatal Python error"
-# After the socket is closed a worker leaves by itself within milliseconds.
+# A worker whose socket was closed exits by itself within milliseconds.
 _TERMINATE_AFTER_SECONDS = 2.0
 _KILL_AFTER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerExit:
-    """How a worker ended: its exit status (negative: the signal) and the last lines it wrote.
+    """How a worker ended: its exit status (negative: the signal) and its last lines of output.
 
-    `expected` when the end was wished for.
+    `expected` if the server stopped it.
     """
 
     returncode: int
@@ -47,7 +47,7 @@ class WorkerExit:
 
     @property
     def description(self) -> str:
-        """A few words to follow "the worker process"."""
+        """How it ended, as the predicate of "the worker process"."""
         if self.returncode >= 0:
             return f"exited with status {self.returncode}"
         try:
@@ -58,15 +58,15 @@ class WorkerExit:
 
     @property
     def reason(self) -> str:
-        """The word for programs: see docs/models.md."""
+        """The machine-readable reason of a failure: see docs/models.md."""
         return "unsupported_cpu" if self.returncode == -signal.SIGILL else "crashed"
 
 
 class WorkerProcess:
-    """Owns a child process from start to reaped end. Loop only.
+    """Owns a child process until it has exited and was reaped. Event loop only.
 
-    The child gets one end of a socket pair as `--fd N`; its stdout and stderr, native code's prints
-    included, are kept as a tail of lines and passed on to our log.
+    The child gets one end of a socket pair as `--fd N`. Its stdout and stderr, including prints of
+    native code, are copied to the server's log; the last 60 lines are kept.
     """
 
     def __init__(
@@ -101,13 +101,13 @@ class WorkerProcess:
             ours.close()
             raise
         finally:
-            # Only the child may hold this end: its death must be an end-of-file for us.
+            # Only the child may hold this end: then its exit is an end-of-file for the server.
             theirs.close()
         try:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(WorkerConnection, sock=ours)
         except BaseException:
-            # Cancelled just now: nobody else knows of the child.
+            # Cancelled: nothing else will end the child.
             ours.close()
             process.kill()
             await process.communicate()
@@ -121,11 +121,11 @@ class WorkerProcess:
 
     @property
     def log_tail(self) -> tuple[str, ...]:
-        """The last lines it wrote."""
+        """The last lines of its output."""
         return tuple(self._tail)
 
     async def wait(self) -> WorkerExit:
-        """Its exit status and last words, once it has ended by itself."""
+        """Wait for the process to end; returns its exit status and last lines."""
         returncode = await self._process.wait()
         # A grandchild may hold the pipe open: the exit is what counts, not the end of the output.
         with contextlib.suppress(TimeoutError):
@@ -134,7 +134,7 @@ class WorkerProcess:
         return WorkerExit(returncode, self.log_tail)
 
     async def stop(self) -> WorkerExit:
-        """Close the socket, which is the order to leave; terminate, then kill what stays."""
+        """Close the socket, which makes the worker exit; if it does not, SIGTERM, then SIGKILL."""
         self.connection.close()
         steps = ((_TERMINATE_AFTER_SECONDS, signal.SIGTERM), (_KILL_AFTER_SECONDS, signal.SIGKILL))
         for seconds, number in steps:
@@ -142,13 +142,13 @@ class WorkerProcess:
                 async with asyncio.timeout(seconds):
                     return await self.wait()
             logger.warning(
-                "%s: still there after %g s, sending %s", self.name, seconds, number.name
+                "%s: still running after %g s, sending %s", self.name, seconds, number.name
             )
             self.send_signal(number)
         return await self.wait()
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Signal the child, if it still is."""
+        """Signal the child, if it is still running."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
@@ -171,7 +171,7 @@ class WorkerProcess:
         if not text:
             return
         self._is_dumping = self._is_dumping or text.startswith(_DUMP_BEGINS)
-        # The tail goes to clients: why it died, but no stack trace.
+        # Clients see the tail: it has the cause of a crash, without the stack trace.
         if not self._is_dumping:
             self._tail.append(text)
         level = (

@@ -62,14 +62,14 @@ async def _until_idle(client: WorkerClient) -> None:
             await pause()
 
 
-async def test_a_worker_that_talks_nonsense_and_reads_nothing_is_ended() -> None:
+async def test_a_worker_that_sends_invalid_data_and_reads_nothing_is_killed() -> None:
     script = "import os, sys, time; os.write(int(sys.argv[2]), b'\\xff' * 8); time.sleep(600)"
     process = await WorkerProcess.start((sys.executable, "-c", script), "deaf")
     process.connection.write(bytes(8 << 20))
     client = WorkerClient(process, lambda _: None)
     stream = _submit(client, "echo: is anybody there")
     async with asyncio.timeout(30):
-        with pytest.raises(WorkerCrashedError, match="not our protocol"):
+        with pytest.raises(WorkerCrashedError, match="invalid protocol data"):
             await stream.next()
         assert (await client.exited).returncode < 0
 
@@ -91,7 +91,7 @@ async def test_the_outputs_of_many_requests_reach_their_own_streams(tmp_path: Pa
         assert streams[0].usage.completion == 3
 
 
-async def test_a_piece_is_what_one_step_brought(tmp_path: Path) -> None:
+async def test_each_output_is_that_of_one_step(tmp_path: Path) -> None:
     async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
         stream = _submit(client, "echo: once upon a time")
         await stream.wait_ended()
@@ -102,7 +102,7 @@ async def test_a_piece_is_what_one_step_brought(tmp_path: Path) -> None:
         assert pieces[-1].timings == WireTimings(1.0, 10.0, 20.0)
 
 
-async def test_what_a_slow_reader_left_lying_is_joined(tmp_path: Path) -> None:
+async def test_outputs_that_accumulate_for_a_slow_reader_are_joined(tmp_path: Path) -> None:
     text = " ".join(str(number) for number in range(50))
     async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
         stream = _submit(client, f"echo: {text}")
@@ -112,12 +112,12 @@ async def test_what_a_slow_reader_left_lying_is_joined(tmp_path: Path) -> None:
         assert (piece.text, piece.finish_reason) == (text, "stop")
 
 
-async def test_a_stream_without_news_gives_none_in_time(tmp_path: Path) -> None:
+async def test_a_stream_without_outputs_returns_none_after_the_timeout(tmp_path: Path) -> None:
     stream = TokenStream("quiet")
     assert await stream.next(0.001) is None
 
 
-async def test_cancel_reaches_the_engine_and_silences_the_stream(tmp_path: Path) -> None:
+async def test_cancel_reaches_the_engine_and_frees_it_for_others(tmp_path: Path) -> None:
     async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
         stream = _submit(client, "forever")
         assert await stream.next() is not None
@@ -126,7 +126,7 @@ async def test_cancel_reaches_the_engine_and_silences_the_stream(tmp_path: Path)
         assert await _text(_submit(client, "echo: still here")) == "still here"
 
 
-async def test_a_request_cancelled_at_once_never_stays(tmp_path: Path) -> None:
+async def test_requests_cancelled_at_once_do_not_stay_in_the_engine(tmp_path: Path) -> None:
     async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
         for number in range(50):
             client.cancel(_submit(client, "forever", number).request_id)
@@ -140,7 +140,7 @@ async def test_a_request_cancelled_at_once_never_stays(tmp_path: Path) -> None:
         ("bug", EngineFailedError, "KeyError"),
     ],
 )
-async def test_a_refusal_arrives_as_the_right_error(
+async def test_a_refusal_becomes_the_error_of_its_kind(
     tmp_path: Path, text: str, kind: type[ApiError], message: str
 ) -> None:
     async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
@@ -172,7 +172,7 @@ async def test_kill_9_fails_every_open_stream_and_names_the_signal(tmp_path: Pat
             await _submit(client, "echo: x").next()
 
 
-async def test_an_illegal_instruction_is_the_cpus_fault_and_is_not_tried_again(
+async def test_an_illegal_instruction_is_an_unsupported_cpu_and_is_not_retried(
     tmp_path: Path,
 ) -> None:
     async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
@@ -192,7 +192,7 @@ async def test_an_engine_failure_ends_the_process_with_its_reason(tmp_path: Path
         assert (await client.exited).returncode == 4
 
 
-async def test_who_asks_for_figures_of_a_worker_that_ends_is_told_that_there_are_none(
+async def test_stats_of_a_worker_that_exits_meanwhile_are_none(
     tmp_path: Path,
 ) -> None:
     async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
@@ -205,7 +205,7 @@ async def test_who_asks_for_figures_of_a_worker_that_ends_is_told_that_there_are
         assert await client.stats() is None
 
 
-async def test_stop_is_an_expected_end_and_leaves_no_process(tmp_path: Path) -> None:
+async def test_stop_is_an_expected_exit_and_leaves_no_process(tmp_path: Path) -> None:
     async with _worker(write_gguf(tmp_path / "m.gguf")) as client:
         stream = _submit(client, "forever")
         assert await stream.next() is not None
@@ -249,7 +249,7 @@ async def test_a_cancelled_load_ends_the_process(tmp_path: Path) -> None:
         await task
 
 
-async def test_a_load_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+async def test_a_load_over_its_timeout_fails(tmp_path: Path) -> None:
     launcher = WorkerLauncher(COMMAND, load_timeout=0.5, files=CompanionFiles(()))
     path = write_gguf(tmp_path / "m.gguf", "SLOW")
     with pytest.raises(LoadFailedError, match=r"longer than 0\.5 seconds"):
@@ -262,10 +262,10 @@ async def test_a_command_that_does_not_exist_is_a_failed_load(tmp_path: Path) ->
         await launcher("m", tmp_path, LoadSettings(), lambda _: None)
 
 
-async def test_a_worker_that_talks_nonsense_is_a_failed_load(tmp_path: Path) -> None:
+async def test_a_worker_that_sends_invalid_data_is_a_failed_load(tmp_path: Path) -> None:
     script = "import socket,sys; socket.socket(fileno=int(sys.argv[-1])).sendall(b'\\xff' * 9)"
     launcher = WorkerLauncher(
         [sys.executable, "-c", script], load_timeout=30, files=CompanionFiles(())
     )
-    with pytest.raises(LoadFailedError, match="not our protocol"):
+    with pytest.raises(LoadFailedError, match="invalid protocol data"):
         await launcher("m", tmp_path, LoadSettings(), lambda _: None)

@@ -27,7 +27,7 @@ def _processes(model: Path) -> int:
     return len(model.with_suffix(".estimates").read_text().splitlines())
 
 
-async def test_an_answer_is_remembered_by_settings_but_not_what_is_free(model):
+async def test_estimates_are_cached_by_settings_but_free_memory_is_not(model):
     estimate = _estimator(model)
     first = await estimate("m", model, LoadSettings(n_ctx=32))
     again = await estimate("m", model, LoadSettings(n_ctx=32, ttl=5.0, pinned=True))
@@ -39,7 +39,7 @@ async def test_an_answer_is_remembered_by_settings_but_not_what_is_free(model):
     assert _processes(model) == 2
 
 
-async def test_a_changed_file_is_asked_about_again(model):
+async def test_a_changed_file_is_estimated_again(model):
     estimate = _estimator(model)
     await estimate("m", model, LoadSettings())
     os.utime(model, ns=(1, 1))
@@ -62,20 +62,20 @@ async def test_a_file_that_cannot_be_read_has_a_reason(tmp_path, content, reason
     assert caught.value.reason == reason
 
 
-async def test_a_file_that_takes_for_ever_is_given_up(tmp_path):
+async def test_an_estimate_over_its_timeout_fails(tmp_path):
     write_gguf(tmp_path / "m.gguf", "ESTIMATE SLOW")
     with pytest.raises(LoadFailedError) as caught:
         await _estimator(tmp_path / "m.gguf", 0.5)("m", tmp_path / "m.gguf", LoadSettings())
     assert caught.value.reason == "timeout"
 
 
-async def test_a_wrong_companion_names_its_field(model):
+async def test_an_invalid_companion_file_names_its_field(model):
     with pytest.raises(LoadFailedError) as caught:
         await _estimator(model)("m", model, LoadSettings(mmproj="../x.gguf"))
     assert (caught.value.reason, caught.value.param) == ("invalid_parameter", "mmproj")
 
 
-async def test_no_process_at_all_is_told(model):
+async def test_a_process_that_cannot_be_started_is_a_failed_load(model):
     estimate = WorkerEstimator([str(model.parent / "none")], CompanionFiles(()), 5)
     with pytest.raises(LoadFailedError, match="no worker process can be started"):
         await estimate("m", model, LoadSettings())

@@ -1,4 +1,4 @@
-"""WorkerProcess: whatever happens while it starts, no child stays behind."""
+"""WorkerProcess: a cancelled start leaves no child; huge pages."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ from server.worker.session.session import EXIT_THREAD_DIED
 _SLEEPER = ("sh", "-c", "exec sleep 600")
 
 
-@pytest.mark.parametrize("n_turns", [0, 1, 2, 3, 5, 8])
-async def test_a_start_that_is_cancelled_leaves_no_child(n_turns: int) -> None:
+@pytest.mark.parametrize("n_iterations", [0, 1, 2, 3, 5, 8])
+async def test_a_start_that_is_cancelled_leaves_no_child(n_iterations: int) -> None:
     before = set(psutil.Process().children())
     start = asyncio.create_task(WorkerProcess.start(_SLEEPER, "test"))
-    for _ in range(n_turns):
+    for _ in range(n_iterations):
         await asyncio.sleep(0)
     start.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -30,7 +30,7 @@ async def test_a_start_that_is_cancelled_leaves_no_child(n_turns: int) -> None:
     assert set(psutil.Process().children()) <= before
 
 
-async def test_cancelled_while_it_connects_it_kills_its_child(
+async def test_a_start_cancelled_while_it_connects_kills_its_child(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = set(psutil.Process().children())
@@ -57,7 +57,7 @@ async def test_cancelled_while_it_connects_it_kills_its_child(
         ("glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
     ],
 )
-async def test_a_worker_asks_for_huge_pages_unless_the_user_decided_that(
+async def test_a_worker_requests_huge_pages_unless_the_user_set_them(
     monkeypatch: pytest.MonkeyPatch, given: str, expected: str
 ) -> None:
     monkeypatch.setenv("GLIBC_TUNABLES", given)
