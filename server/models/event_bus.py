@@ -40,12 +40,12 @@ class Subscription:
             self._queue.popleft()
             self._missed += 1
         self._queue.append(event)
-        self._wakeup.ring()
+        self._wakeup.notify()
 
     def end(self) -> None:
         """End the subscription; the reader still gets what is queued."""
         self._closed = True
-        self._wakeup.ring()
+        self._wakeup.notify()
 
     @property
     def has_ended(self) -> bool:

@@ -1,4 +1,4 @@
-"""submit, ask and peek: how a request or a task reaches a model's worker and is answered."""
+"""submit, ask and peek: send a request or a task to a model's worker and wait for its end."""
 
 import asyncio
 import logging
@@ -14,18 +14,19 @@ from server.streams.token_stream import TokenStream
 
 logger = logging.getLogger(__name__)
 
-# A step of the engine is over by then, unless something is wrong.
-_PATIENCE_SECONDS = 15.0
+# Longer than a step of a working engine, between two of which it answers tasks.
+_PEEK_SECONDS = 15.0
 _RETRY_SECONDS = 5
 
 
 async def submit(
     registry: ModelRegistry, entry: ModelEntry, message: Submit | Ask, stream: TokenStream
 ) -> None:
-    """Have the model do one thing for an admitted request, loaded first if need be.
+    """Send an admitted request to the model's worker, loading the model first if needed.
 
-    Returns when the last output, the result or an error is on `stream`. A worker that dies before
-    it brought anything is replaced once. Cancelling cancels the request. Raises ApiError.
+    Returns when the last output, the result or an error is on `stream`. If the worker crashes
+    before the first output, the request is sent once more, to a new worker. Cancelling cancels the
+    request. Raises ApiError.
     """
     stream.may_restart = True
     await _lease_and_send(registry, entry, message, stream)
@@ -37,9 +38,9 @@ async def submit(
 async def ask(
     registry: ModelRegistry, model_id: str, task: Task, media: MediaFetcher | None = None
 ) -> TaskResult:
-    """The result of `task`, once the request is admitted. Raises ApiError.
+    """Admit a request for `task` and return its result. Raises ApiError.
 
-    `media` fetches what the job of a Render names by URLs.
+    `media` fetches the files that the job of a Render names by URLs.
     """
     stream = TokenStream(uuid.uuid4().hex)
     async with registry.admit(model_id, stream) as entry:
@@ -50,20 +51,20 @@ async def ask(
 
 
 async def peek(entry: ModelEntry, task: Task) -> TaskResult:
-    """The result of a task that only looks, of a model in memory.
+    """The result of a read-only task, from a model in memory. Raises ApiError.
 
-    It is no use of the model: it waits in no queue, and does not keep the model from going. Raises
-    ApiError.
+    It takes no lease: it does not wait in the queue, and does not keep the model from being
+    unloaded.
     """
     stream = TokenStream(uuid.uuid4().hex)
     worker = entry.worker
     try:
         worker.submit(Ask(stream.request_id, task), stream)
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_PEEK_SECONDS):
             await stream.wait_ended()
     except TimeoutError:
         raise UnavailableError(
-            f"model {entry.id!r} has not answered for {_PATIENCE_SECONDS:g} s",
+            f"model {entry.id!r} did not answer within {_PEEK_SECONDS:g} s",
             retry_after=_RETRY_SECONDS,
         ) from None
     finally:

@@ -1,4 +1,4 @@
-"""Generation: the life of one request, from its lease to its last output."""
+"""Generation: one request, from its admission to its last output."""
 
 import asyncio
 import uuid
@@ -16,11 +16,11 @@ from server.streams.wakeup import Wakeup
 
 
 class Generation:
-    """One request: lease the model (which may load it), submit, read, release. `media` fetches
-    what the job names by URLs.
+    """Runs one request: admit it, lease the model (loading it if needed), submit, release.
 
-    `async with` it; `stream` brings the outputs and every error. Leaving early, for whatever
-    reason, cancels what goes on: waiting for the load (not the load), the prompt, or the answer.
+    `media` fetches the files that the job names by URLs. Use it with `async with`; `stream` has
+    the outputs and every error. Leaving the context early cancels the request in any phase, but
+    not a load that it waits for.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Generation:
         *,
         wakeup: Wakeup | None = None,
     ) -> None:
-        """`bell` rings too when the stream has something to read; several may share one."""
+        """`wakeup` also wakes whenever the stream has an output; several streams may share one."""
         self.stream = TokenStream(uuid.uuid4().hex, job.n, wakeup)
         self._registry = registry
         self.model_id = model_id
@@ -57,26 +57,26 @@ class Generation:
 
     @property
     def fingerprint(self) -> str:
-        """The llama.cpp build that answers; known from the first piece on."""
+        """The llama.cpp build of the worker; empty before the first output."""
         return self.stream.model.fingerprint if self.stream.model else ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What of the request is not done; all of it is known from the first piece on."""
+        """Parts of the request that are ignored; complete once there is an output."""
         return (*self._job.warnings, *self.stream.warnings)
 
     async def collect(self) -> Answer:
-        """All answers, whole. Raises ApiError."""
+        """All answers, once they are complete. Raises ApiError."""
         return await collect(self.stream)
 
     async def _run(self) -> None:
         stream = self.stream
         async with self._registry.admit(self.model_id, stream) as entry:
-            # Fetched after admission only: not for an unknown model, nor while the queue is full.
+            # Fetched after admission, so not for an unknown model or while the queue is full.
             job = self._job if self._media is None else await self._media.complete(self._job)
             await submit(self._registry, entry, Submit(stream.request_id, job), stream)
 
     def _pass_on_error(self, task: asyncio.Task[None]) -> None:
-        """Whatever ended the task early, the reader must hear of it."""
+        """Fail the stream if the task failed, so that the reader gets the error."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.stream.fail(error)

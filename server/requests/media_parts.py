@@ -1,4 +1,4 @@
-"""Content parts on their way to the worker: texts, and pictures and sounds, which are checked."""
+"""Content parts for the worker: text, and images and audio, whose files are checked here."""
 
 import binascii
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from llamabind.media.file_checks import read_media_file
 from server.errors import InvalidRequestError
 
 MAX_MEDIUM_BYTES = 20 << 20
-# Each is work for the worker, however small its file is.
+# Encoding costs the worker time even if the file is small.
 MAX_MEDIA = 128
 
 
@@ -18,9 +18,9 @@ def part_of_text(text: str) -> dict[str, Any]:
 
 
 def part_of_url(url: str, param: str, kind: str) -> dict[str, Any]:
-    """The content part of a data: URL with a medium of `kind`, "image" or "audio".
+    """The content part of a data: or http(s) URL for a file of `kind`, "image" or "audio".
 
-    That of an http(s) URL has no data yet: MediaFetcher brings it. Raises InvalidRequestError
+    The part of an http(s) URL has no data until MediaFetcher adds it. Raises InvalidRequestError
     naming `param`.
     """
     if url[:8].lower().startswith(("http://", "https://")):
@@ -29,20 +29,20 @@ def part_of_url(url: str, param: str, kind: str) -> dict[str, Any]:
     if not head[:5].lower() == "data:" or not comma:
         raise _invalid(param, "expected a data: URL with base64, or an http(s) URL")
     if not head.lower().endswith(";base64"):
-        raise _invalid(param, "the data: URL is not in base64")
+        raise _invalid(param, "the data: URL is not base64-encoded")
     return part_of_base64(text, param, kind)
 
 
 def part_of_base64(text: str, param: str, kind: str) -> dict[str, Any]:
-    """The content part of a medium in base64. Raises InvalidRequestError naming `param`."""
+    """The content part of a base64 file. Raises InvalidRequestError naming `param`."""
     if len(text) * 3 // 4 > MAX_MEDIUM_BYTES:
         raise _too_large(param)
     data = _decoded(text)
     if data is None:
-        # Some tools break it into lines.
+        # Some tools break base64 into lines.
         data = _decoded("".join(text.split()))
     if data is None:
-        raise _invalid(param, "the base64 is damaged")
+        raise _invalid(param, "invalid base64")
     return part_of_bytes(data, param, kind)
 
 
@@ -55,12 +55,12 @@ def part_of_bytes(data: bytes, param: str, kind: str) -> dict[str, Any]:
         raise _too_large(param)
     file = read_media_file(data, param)
     if file.kind != kind:
-        raise _invalid(param, f"expected {kind}, but this is {file.kind}")
+        raise _invalid(param, f"expected {kind}, got {file.kind}")
     return {"type": "media", "data": data, "param": param}
 
 
 def media_of(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The content parts of all media in a conversation. Raises InvalidRequestError for too many."""
+    """The media parts of a conversation. Raises InvalidRequestError for more than MAX_MEDIA."""
     media = [
         part
         for message in messages
@@ -69,7 +69,7 @@ def media_of(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         if part["type"] == "media"
     ]
     if len(media) > MAX_MEDIA:
-        text = f"a request may have {MAX_MEDIA} pictures and sounds"
+        text = f"the request has {len(media)} images and audio files, limit {MAX_MEDIA}"
         raise _invalid(media[MAX_MEDIA]["param"], text)
     return media
 
@@ -82,7 +82,7 @@ def _decoded(text: str) -> bytes | None:
 
 
 def _too_large(param: str) -> InvalidRequestError:
-    return _invalid(param, f"a picture or sound may have {MAX_MEDIUM_BYTES >> 20} MB at most")
+    return _invalid(param, f"the file is larger than {MAX_MEDIUM_BYTES >> 20} MB")
 
 
 def _invalid(param: str, reason: str) -> InvalidRequestError:

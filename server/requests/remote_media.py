@@ -1,7 +1,7 @@
-"""MediaFetcher: pictures and sounds that a request names by an http(s) address.
+"""MediaFetcher: fetches images and audio that a request names by http(s) URLs.
 
-The server fetches what strangers tell it to, so it never asks its own machine or network: names are
-resolved once, only public addresses are connected to, and a redirect begins anew.
+Clients choose the URLs, so the server must not be led to its own machine or network: each name is
+resolved once, only public addresses are connected to, and a redirect is checked like a new URL.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from server.protocol.job import ChatPrompt, Job
 from server.requests.media_parts import media_of, part_of_bytes
 
 MAX_BYTES = 10 << 20
-# Of one request: files, their bytes together, and the time for all of them.
+# Limits for one request: number of files, their bytes together, seconds for all of them.
 MAX_FILES = 32
 MAX_TOTAL_BYTES = 32 << 20
 _SECONDS = 10.0
@@ -30,14 +30,14 @@ _MAX_FETCHES = 16
 _CHUNK = 1 << 16
 ANY_HOST = "*"
 
-# They stand for IPv4 addresses, which ipaddress does not look at.
+# These IPv6 networks embed IPv4 addresses, which ipaddress does not check.
 _TRANSLATED = tuple(
     ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")
 )
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address belongs to nobody's own machine or network."""
+    """Whether an IP address is public: not of this machine, a private network or multicast."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -51,58 +51,61 @@ def is_public(address: str) -> bool:
 
 
 class _NotPublicError(OSError):
-    """A name leads to an address that is not asked."""
+    """A name resolves to an address that the server does not connect to."""
 
 
 class _PublicResolver(AbstractResolver):
-    """Resolves names; what it returns is what is connected to."""
+    """Resolves names to public addresses; aiohttp connects to exactly these."""
 
-    def __init__(self, may_ask: Callable[[str], bool]) -> None:
+    def __init__(self, may_connect: Callable[[str], bool]) -> None:
         self._inner = ThreadedResolver()
-        self._may_ask = may_ask
+        self._may_connect = may_connect
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The addresses of `host`. Raises OSError if any of them is not public."""
         found = await self._inner.resolve(host, port, family)
-        if not all(self._may_ask(result["host"]) for result in found):
+        if not all(self._may_connect(result["host"]) for result in found):
             raise _NotPublicError("not a public address")
         return found
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Close the inner resolver."""
         await self._inner.close()
 
 
-class _Errand:
-    """What one request may still take: bytes, and time until `deadline` on the loop's clock."""
+class _FetchLimits:
+    """What remains for one request: bytes, and time until `deadline` on the loop's clock."""
 
     def __init__(self) -> None:
         self.deadline = asyncio.get_running_loop().time() + _SECONDS
         self._n_left = MAX_TOTAL_BYTES
 
     def take(self, n_bytes: int, param: str) -> None:
-        """Raises InvalidRequestError if this is more than all files may have."""
+        """Count bytes read. Raises InvalidRequestError if the files together exceed the limit."""
         self._n_left -= n_bytes
         if self._n_left < 0:
             limit = MAX_TOTAL_BYTES >> 20
-            raise _failed(param, f"all files together have more than {limit} MB")
+            raise _failed(param, f"all files together are larger than {limit} MB")
 
 
 class MediaFetcher:
-    """Completes jobs whose content parts have a `url`. `hosts` may be asked, "*" is any.
+    """Completes jobs whose content parts have a `url`. Event loop only.
 
-    `may_ask` tells the addresses that may be connected to; it is the seam for tests.
+    It fetches from `hosts` only; "*" allows any host, none disables fetching. `may_connect` says
+    whether an IP address may be connected to; tests replace it.
     """
 
-    def __init__(self, hosts: Collection[str], may_ask: Callable[[str], bool] = is_public) -> None:
+    def __init__(
+        self, hosts: Collection[str], may_connect: Callable[[str], bool] = is_public
+    ) -> None:
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._may_ask = may_ask
+        self._may_connect = may_connect
         self._session: aiohttp.ClientSession | None = None
 
     async def complete(self, job: Job) -> Job:
-        """Return the job with the files themselves. Raises InvalidRequestError naming the part."""
+        """The job with the contents of its files. Raises InvalidRequestError naming the part."""
         prompt = job.prompt
         if not isinstance(prompt, ChatPrompt):
             return job
@@ -110,7 +113,10 @@ class MediaFetcher:
         if not wanted:
             return job
         if len(wanted) > MAX_FILES:
-            raise _failed(wanted[MAX_FILES]["param"], f"a request may name {MAX_FILES} files")
+            raise _failed(
+                wanted[MAX_FILES]["param"],
+                f"the request names {len(wanted)} files, limit {MAX_FILES}",
+            )
         fetched = iter(await self._fetch_all(wanted))
         messages = [
             {**message, "content": [_completed(part, fetched) for part in message["content"]]}
@@ -127,56 +133,58 @@ class MediaFetcher:
             await self._session.close()
 
     async def _fetch_all(self, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The parts with their files, fetched side by side; the first that fails ends all."""
-        errand = _Errand()
+        """The parts with their files, fetched concurrently; a failure cancels the others."""
+        limits = _FetchLimits()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._complete_part(part, errand)) for part in wanted]
+                tasks = [group.create_task(self._complete_part(part, limits)) for part in wanted]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _complete_part(self, part: dict[str, Any], errand: _Errand) -> dict[str, Any]:
+    async def _complete_part(self, part: dict[str, Any], limits: _FetchLimits) -> dict[str, Any]:
         param = part["param"]
         try:
-            async with asyncio.timeout_at(errand.deadline):
-                data = await self._fetch(part["url"], param, errand)
+            async with asyncio.timeout_at(limits.deadline):
+                data = await self._fetch(part["url"], param, limits)
         except TimeoutError:
-            raise _failed(param, f"it did not come within {_SECONDS:g} s") from None
+            raise _failed(param, f"timed out after {_SECONDS:g} s") from None
         except _NotPublicError:
             raise _failed(param, "its address is not public") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(error.__cause__, _NotPublicError):
                 raise _failed(param, "its address is not public") from None
-            # The error's own words may tell of the network here.
+            # The error's own text may contain details of the server's network.
             raise _failed(param, type(error).__name__) from None
         return part_of_bytes(data, param, part["kind"])
 
-    async def _fetch(self, address: str, param: str, errand: _Errand) -> bytes:
+    async def _fetch(self, address: str, param: str, limits: _FetchLimits) -> bytes:
         url = URL(address)
         for _ in range(_MAX_REDIRECTS + 1):
             self._check(url, param)
-            # A name and a password in it would be sent.
+            # Do not send a user name and password that are part of the URL.
             bare = url.with_user(None)
             async with self._open().get(bare, allow_redirects=False) as response:
                 if response.status in (301, 302, 303, 307, 308):
                     url = url.join(URL(response.headers.get("Location", "")))
                     continue
                 if response.status != 200:
-                    raise _failed(param, f"the other server answered {response.status}")
-                return await _read(response, param, errand)
+                    raise _failed(param, f"its server answered {response.status}")
+                return await _read(response, param, limits)
         raise _failed(param, f"more than {_MAX_REDIRECTS} redirects")
 
     def _check(self, url: URL, param: str) -> None:
         if not self._hosts:
-            raise _failed(param, "this server fetches none (--media-hosts): send a data: URL")
+            raise _failed(
+                param, "fetching is disabled on this server (--media-hosts); send a data: URL"
+            )
         if url.scheme not in ("http", "https") or not url.host:
-            raise _failed(param, "only http and https are fetched")
+            raise _failed(param, "only http and https URLs are fetched")
         if ANY_HOST not in self._hosts and url.host.lower() not in self._hosts:
-            raise _failed(param, f"{url.host} is none of the hosts that may be asked")
-        # aiohttp resolves names only, and the system takes "127.1" and "2130706433" for addresses.
+            raise _failed(param, f"host {url.host} is not allowed (--media-hosts)")
+        # The resolver is not called for addresses, and "127.1" or "2130706433" would be one too.
         is_address = ":" in url.host or url.host.replace(".", "").isdigit()
-        if is_address and not self._may_ask(url.host):
+        if is_address and not self._may_connect(url.host):
             raise _NotPublicError("not a public address")
 
     def _open(self) -> aiohttp.ClientSession:
@@ -184,12 +192,12 @@ class MediaFetcher:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=_MAX_FETCHES,
-                    resolver=_PublicResolver(self._may_ask),
+                    resolver=_PublicResolver(self._may_connect),
                     use_dns_cache=False,
                     force_close=True,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                # What unpacks to a multiple of its size is not asked for.
+                # Accept no compression: a small response could unpack to a huge one.
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,
                 trust_env=False,
@@ -206,13 +214,13 @@ def _completed(part: dict[str, Any], fetched: Iterator[dict[str, Any]]) -> dict[
     return next(fetched) if "url" in part else part
 
 
-async def _read(response: aiohttp.ClientResponse, param: str, errand: _Errand) -> bytes:
+async def _read(response: aiohttp.ClientResponse, param: str, limits: _FetchLimits) -> bytes:
     data = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK):
-        errand.take(len(chunk), param)
+        limits.take(len(chunk), param)
         data += chunk
         if len(data) > MAX_BYTES:
-            raise _failed(param, f"it has more than {MAX_BYTES >> 20} MB")
+            raise _failed(param, f"it is larger than {MAX_BYTES >> 20} MB")
     return bytes(data)
 
 

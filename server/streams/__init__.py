@@ -1,1 +1,1 @@
-"""Outputs on their way from a worker to a handler."""
+"""Outputs of a request between its worker and its handler."""

@@ -1,4 +1,4 @@
-"""Answer: everything that came of one request, put together for a reply in one piece."""
+"""Answer: all outputs of one request, joined for a reply in one piece."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ NO_TIMINGS = Timings(0.0, 0.0, 0.0)
 
 @dataclass(slots=True)
 class CalledTool:
-    """A whole tool call; `arguments` is JSON text."""
+    """A complete tool call; `arguments` is JSON text."""
 
     id: str
     name: str
@@ -39,7 +39,7 @@ class Choice:
     timings: Timings = NO_TIMINGS
 
     def add(self, output: SequenceOutput) -> None:
-        """Take what is new of this answer."""
+        """Append the next output of this answer."""
         self.text += output.text
         self.reasoning += output.reasoning
         for piece in output.tool_calls:
@@ -66,16 +66,16 @@ class Answer:
 
     @property
     def timings(self) -> Timings:
-        """Those of the first choice, which computed the prompt; `decode_ms` of the slowest."""
+        """Those of the first choice, which computed the prompt, with the longest `decode_ms`."""
         slowest = max(choice.timings.decode_ms for choice in self.choices)
         return replace(self.choices[0].timings, decode_ms=slowest)
 
 
 async def collect(stream: TokenStream) -> Answer:
-    """Read a stream to its end. Raises what it was failed with."""
+    """Read a stream to its end. Raises the error that the stream ended with."""
     choices: dict[int, Choice] = {}
     async for output in stream:
         choices.setdefault(output.index, Choice(output.index)).add(output)
     if not choices:
-        raise ApiError("the answer has no end")
+        raise ApiError("the request ended without an output")
     return Answer(tuple(choices[index] for index in sorted(choices)), stream.usage)

@@ -1,4 +1,4 @@
-"""MergedStream: the answers to several requests of one client, as if they were one request's."""
+"""MergedStream: reads the answers to several requests of one client like those of one request."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,21 @@ from server.streams.wakeup import Wakeup
 
 
 class MergedStream:
-    """Reads streams of `n` answers each in turn. Loop only; one reader.
+    """Reads several streams of `n` answers each, round robin. Event loop only; one reader.
 
-    All of them ring `bell` when there is something to read. Answer `i` of stream `s` gets the index
-    s * n + i. What fails one of them fails all.
+    All of them notify `wakeup` when there is an output. Answer `i` of stream `s` gets the index
+    s * n + i. An error of one stream is raised to the reader of all.
     """
 
     def __init__(self, streams: Sequence[TokenStream], n: int, wakeup: Wakeup) -> None:
         self._streams = tuple(streams)
         self._n = n
         self._wakeup = wakeup
-        self._turn = 0
+        self._next_stream = 0
 
     @property
     def usage(self) -> TokenUsage:
-        """The counts of all together."""
+        """The sums over all streams."""
         counts = [stream.usage for stream in self._streams]
         return TokenUsage(
             sum(usage.prompt for usage in counts),
@@ -34,13 +34,13 @@ class MergedStream:
 
     @property
     def is_done(self) -> bool:
-        """Whether the reader has got everything."""
+        """Whether the reader has all outputs of all streams."""
         return all(stream.is_done for stream in self._streams)
 
     async def next(self, patience: float | None = None) -> SequenceOutput | None:
-        """What is new of one answer; None when `patience` seconds brought nothing.
+        """The next output of any answer; None after `patience` seconds without one.
 
-        Raises what a stream was failed with. Not to be called when `is_done`.
+        Raises the error that a stream ended with. Must not be called when `is_done`.
         """
         while (output := self._take()) is None:
             if not await self._wakeup.wait(patience):
@@ -49,9 +49,9 @@ class MergedStream:
 
     def _take(self) -> SequenceOutput | None:
         for _ in self._streams:
-            place = self._turn
-            self._turn = (place + 1) % len(self._streams)
-            output = self._streams[place].take()
+            number = self._next_stream
+            self._next_stream = (number + 1) % len(self._streams)
+            output = self._streams[number].take()
             if output is not None:
-                return replace(output, index=place * self._n + output.index)
+                return replace(output, index=number * self._n + output.index)
         return None

@@ -1,4 +1,4 @@
-"""RequestMeter: what one request adds to the metrics, from its arrival to its end."""
+"""RequestMeter: counts one request in the metrics, from its arrival to its end."""
 
 import time
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from server.metrics import ModelSeries
 from server.protocol.messages import SequenceOutput
 from server.streams.token_stream import TokenStream
 
-_NOTED = 32
-_NOTED_SECONDS = 1.0
-"""Tokens that are noted before they are counted, and for how long: a series' lock and checks cost
-as much as the rest of what is done for a token.
+_BATCH_TOKENS = 32
+_BATCH_SECONDS = 1.0
+"""Tokens are added to the metrics in batches of this size, or after this time: the lock and checks
+of a series cost as much as all other work in this process for a token.
 """
 
 
 @dataclass(slots=True)
 class _Answer:
-    """How far one of a request's answers is."""
+    """The progress of one answer of a request."""
 
     n_tokens: int = 0
     last_token_at: float = 0.0
 
 
 class RequestMeter:
-    """Watches one request's TokenStream, with all its answers. Loop only."""
+    """Observes one request's TokenStream, with all its answers. Event loop only."""
 
     def __init__(self, series: ModelSeries, stream: TokenStream) -> None:
         self._series = series
@@ -39,7 +39,7 @@ class RequestMeter:
         stream.observer = self
 
     def on_output(self, output: SequenceOutput) -> None:
-        """Count what one step brought."""
+        """Count the output of one step."""
         answer = self._answers.get(output.index)
         n_new = output.usage.completion_tokens - (answer.n_tokens if answer else 0)
         if n_new > 0:
@@ -50,18 +50,19 @@ class RequestMeter:
             self._count_times(output.timings)
 
     def on_failure(self, error: BaseException) -> None:
-        """Note why the stream ended early."""
+        """Remember the error that ended the stream."""
         self._error = error
 
     def end(self, error: BaseException | None) -> str:
-        """The request is over, with `error` if its handler left with one; how, in one word.
+        """Count the end of the request; `error` is the handler's, if any. Returns the outcome.
 
-        "stop", "length" and the like, "done" for what generates nothing, "invalid" for a client's
-        mistake, "error" for our failure, "cancelled" where nobody waited for the end.
+        The outcome is a finish reason such as "stop" or "length"; "done" for a task, which
+        generates nothing; "invalid" for an error below 500; "error" for a server failure;
+        "cancelled" if the client disconnected.
         """
-        self._count_noted()
+        self._add_batch()
         if self._stream.has_result:
-            # Counted only: how long vectors take says nothing of answers.
+            # Not in the histogram of request times: embeddings would distort those of answers.
             self._series.prompt_tokens.inc(self._stream.usage.prompt)
             return "done"
         if self._stream.has_ended and not self._stream.has_failed:
@@ -82,15 +83,15 @@ class RequestMeter:
         if answer is None:
             answer = self._answers[output.index] = _Answer()
         else:
-            # A step may bring several tokens: their share of the gap, each.
+            # A step may have several tokens: each gets an equal share of the gap.
             self._gaps += [(now - answer.last_token_at) / n_new] * n_new
         answer.n_tokens, answer.last_token_at = output.usage.completion_tokens, now
         self._n_uncounted += n_new
-        if self._n_uncounted >= _NOTED or now - self._counted_at >= _NOTED_SECONDS:
-            self._count_noted()
+        if self._n_uncounted >= _BATCH_TOKENS or now - self._counted_at >= _BATCH_SECONDS:
+            self._add_batch()
             self._counted_at = now
 
-    def _count_noted(self) -> None:
+    def _add_batch(self) -> None:
         for gap in self._gaps:
             self._series.inter_token.observe(gap)
         self._series.generated_tokens.inc(self._n_uncounted)

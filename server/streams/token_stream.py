@@ -1,4 +1,4 @@
-"""TokenStream: the answers to one request on their way from a worker process to a handler."""
+"""TokenStream: the outputs of one request, passed from a worker process to a handler."""
 
 import asyncio
 import time
@@ -21,13 +21,13 @@ from server.protocol.messages import LoadedModel, SequenceOutput
 from server.protocol.tasks import Scores, TaskResult, Vectors
 from server.streams.wakeup import Wakeup
 
-_JOIN_OVER = 32
+_MAX_OUTPUTS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Token counts of one request so far; `cached` of the prompt's tokens were not computed, and
-    `reasoning` of the generated ones were thoughts.
+    """Token counts of one request until now: `cached` of the prompt tokens were not computed, and
+    `reasoning` of the generated ones are reasoning.
     """
 
     prompt: int = 0
@@ -37,61 +37,61 @@ class TokenUsage:
 
     @classmethod
     def of(cls, usage: Usage) -> Self:
-        """The engine's counts of one answer."""
+        """Convert the engine's counts of one answer."""
         return cls(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
 
     @property
     def total(self) -> int:
-        """Of the prompt, computed or not, and generated."""
+        """Prompt tokens, computed or cached, plus generated tokens."""
         return self.prompt + self.completion
 
 
 class StreamObserver(Protocol):
-    """Who wants to know how a request goes, besides its reader. Must not wait."""
+    """Gets the outputs of a request besides its reader, before it. Must not block."""
 
     def on_output(self, output: SequenceOutput) -> None:
-        """A step brought this."""
+        """A step had this output for the request."""
 
     def on_failure(self, error: BaseException) -> None:
-        """The stream ended early."""
+        """The stream ended with this error."""
 
 
 class TokenStream:
-    """What comes of one request that asked for `n` answers. Loop only; one reader.
+    """The outputs of one request for `n` answers. Event loop only; one reader.
 
-    Delivery never waits for the reader. An output is what one step brought; when a slow client has
-    let many of them pile up they are joined, so that it can catch up.
+    Delivery never waits for the reader. Each output is that of one step; if a slow reader lets more
+    than 32 accumulate, they are joined to one for each answer, so that it can catch up.
 
-    With `may_restart`, a crash of the worker before any output is no failure: see `restart`.
-    `model` is the one that works on it, `first_token_at` and `last_token_at` are moments of
-    time.monotonic(); each is None before there is one.
+    With `may_restart`, a crash of the worker before any output does not end it: see `restart`.
+    `model` is the model in the worker; `first_token_at` and `last_token_at` are times of
+    time.monotonic(). All three are None at first.
     """
 
     def __init__(self, request_id: str, n: int = 1, wakeup: Wakeup | None = None) -> None:
-        """`bell` rings too whenever there is something to read; several streams may share one."""
+        """`wakeup` is notified of every output too; several streams may share one."""
         self.request_id = request_id
         self.observer: StreamObserver | None = None
         self.model: LoadedModel | None = None
-        # What of the request the worker does not do; known before the first output.
+        # Parts of the request that the worker ignores; complete before the first output.
         self.warnings: tuple[str, ...] = ()
         self.created_at = time.monotonic()
         self.first_token_at: float | None = None
         self.last_token_at: float | None = None
         self._n_unfinished = n
         self._latest: dict[int, SequenceOutput] = {}
-        # Of each answer, how many tokens there were when the latest thought came.
+        # For each answer, the number of tokens when its latest reasoning text arrived.
         self._n_reasoning: dict[int, int] = {}
         self._outputs: deque[SequenceOutput] = deque()
         self._error: BaseException | None = None
         self._result: TaskResult | None = None
         self.may_restart = False
-        self._is_lost = False
+        self._needs_restart = False
         self._ended = asyncio.Event()
         self._wakeup = Wakeup(wakeup)
 
     @property
     def usage(self) -> TokenUsage:
-        """The counts so far; all answers share one prompt, which the first of them computed."""
+        """The counts until now; all answers share one prompt, which the first of them computed."""
         if self._result is not None:
             return TokenUsage(_computed_tokens(self._result))
         if not self._latest:
@@ -115,7 +115,7 @@ class TokenStream:
         return self._error is not None
 
     def deliver(self, output: SequenceOutput) -> None:
-        """Add what one step brought."""
+        """Add the output of one step."""
         if self.has_ended:
             return
         self._latest[output.index] = output
@@ -134,53 +134,53 @@ class TokenStream:
             if self._n_unfinished == 0:
                 self._ended.set()
         self._outputs.append(output)
-        self._wakeup.ring()
+        self._wakeup.notify()
 
     def settle(self, result: TaskResult) -> None:
-        """End the stream of a task with its result."""
+        """End the stream of a task with the result."""
         if not self.has_ended:
             self._result = result
             self._ended.set()
-            self._wakeup.ring()
+            self._wakeup.notify()
 
     def fail(self, error: BaseException) -> None:
-        """End the stream with an error, which the reader gets after what was delivered before."""
+        """End the stream with an error, which the reader gets after the outputs before it."""
         if not self.has_ended:
             self._error = error
             if self.observer is not None:
                 self.observer.on_failure(error)
             self._ended.set()
-            self._wakeup.ring()
+            self._wakeup.notify()
 
     def lose_worker(self, error: ApiError) -> None:
-        """The worker is gone. An end with `error`, unless it is worth to try another one."""
+        """The worker has exited: end with `error`, or prepare a restart if that is allowed."""
         if isinstance(error, WorkerCrashedError) and self.may_restart and not self._latest:
-            self._is_lost = True
+            self._needs_restart = True
             self._ended.set()
         else:
             self.fail(error)
 
     def restart(self) -> bool:
-        """Whether the request is to be submitted again, to another worker; the reader waits on."""
-        if not self._is_lost:
+        """Whether to submit the request again, to another worker; if so, reopens the stream."""
+        if not self._needs_restart:
             return False
-        self._is_lost = self.may_restart = False
+        self._needs_restart = self.may_restart = False
         self._ended.clear()
         return True
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer has ended as it should."""
-        return self.has_ended and not self.has_failed and not self._is_lost
+        """Whether the request has ended without an error."""
+        return self.has_ended and not self.has_failed and not self._needs_restart
 
     async def wait_ended(self) -> None:
-        """Until the last output or an error is there, read or not."""
+        """Wait until the last output or an error was delivered, read or not."""
         await self._ended.wait()
 
     # -- the reader's side
 
     def require_result(self) -> TaskResult:
-        """What a task that has ended came to. Raises what the stream was failed with."""
+        """The result of a task that has ended. Raises the error that the stream ended with."""
         if self._error is not None:
             raise self._error
         assert self._result is not None, "the worker answers a task with its result or an error"
@@ -188,18 +188,18 @@ class TokenStream:
 
     @property
     def has_result(self) -> bool:
-        """Whether it was a task's, which has ended."""
+        """Whether it has ended with the result of a task."""
         return self._result is not None
 
     @property
     def is_done(self) -> bool:
-        """Whether the reader has got everything: all answers, each with its finish_reason."""
+        """Whether the reader has all outputs of all answers, each with its finish_reason."""
         return self.is_complete and not self._outputs
 
     async def next(self, patience: float | None = None) -> SequenceOutput | None:
-        """What is new of one answer; None when `patience` seconds brought nothing.
+        """The next output of any answer; None after `patience` seconds without one.
 
-        Raises what the stream was failed with. Not to be called when `is_done`.
+        Raises the error that the stream ended with. Must not be called when `is_done`.
         """
         while (output := self.take()) is None:
             if not await self._wakeup.wait(patience):
@@ -207,12 +207,12 @@ class TokenStream:
         return output
 
     def take(self) -> SequenceOutput | None:
-        """What is new of one answer, if anything is. Raises what the stream was failed with."""
+        """The next output, or None. Raises the error that the stream ended with."""
         if not self._outputs:
             if self._error is not None:
                 raise self._error
             return None
-        if len(self._outputs) > _JOIN_OVER:
+        if len(self._outputs) > _MAX_OUTPUTS:
             self._outputs = _joined(self._outputs)
         return self._outputs.popleft()
 
@@ -224,7 +224,7 @@ class TokenStream:
 
 
 def _computed_tokens(result: TaskResult) -> int:
-    """How many tokens the model computed for a result; most need none."""
+    """Number of tokens the model computed for a result; 0 for most tasks."""
     match result:
         case Vectors(n_tokens=counts):
             return sum(counts)
@@ -235,7 +235,7 @@ def _computed_tokens(result: TaskResult) -> int:
 
 
 def _joined(outputs: Iterable[SequenceOutput]) -> deque[SequenceOutput]:
-    """One output for each answer, all that is new of it."""
+    """The outputs, joined to one for each answer."""
     by_index: dict[int, list[SequenceOutput]] = {}
     for output in outputs:
         by_index.setdefault(output.index, []).append(output)
@@ -243,7 +243,7 @@ def _joined(outputs: Iterable[SequenceOutput]) -> deque[SequenceOutput]:
 
 
 def _join(parts: list[SequenceOutput]) -> SequenceOutput:
-    """The latest output with what is new of all."""
+    """The latest output, with the texts, tool calls and tokens of all."""
     return replace(
         parts[-1],
         text="".join(part.text for part in parts),

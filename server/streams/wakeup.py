@@ -1,50 +1,50 @@
-"""Bell: tells one reader that there is something to read."""
+"""Wakeup: notifies one reader that there is something to read."""
 
 import asyncio
 
 _LONGEST_TIMER = 60.0
-"""Seconds after which a timer looks whether anybody waits still: the bell of an answer that is over
-is not to be kept for as long as its reader would have waited.
+"""The longest delay of a timer in seconds. A timer holds a reference to its Wakeup, so this bounds
+how long one is kept after its reader has stopped waiting.
 """
 
 
 class Wakeup:
-    """Rings are remembered until the reader waits; any number of them is one. Loop only.
+    """Wakes one reader. Notifications before a wait are remembered as one. Event loop only.
 
-    A reader waits once per token, so a wait makes no timer of its own: one timer is set for the
-    first wait that could end, and when it goes off it is set anew for the wait of that moment.
+    The reader waits once per token, so waits share one timer: it is set for the earliest time at
+    which a wait may end, and when it fires, it is set again for the current wait.
     """
 
     def __init__(self, other: "Wakeup | None" = None) -> None:
-        """`other` rings whenever this one does: its reader waits for several."""
+        """`other` is notified whenever this one is, so that its reader can wait for several."""
         self._other = other
-        self._has_rung = False
+        self._is_set = False
         self._waiter: asyncio.Future[None] | None = None
         self._due: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def ring(self) -> None:
-        """There is something to read."""
-        self._has_rung = True
+    def notify(self) -> None:
+        """Wake the reader, now or at its next wait."""
+        self._is_set = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         if self._other is not None:
-            self._other.ring()
+            self._other.notify()
 
     async def wait(self, patience: float | None = None) -> bool:
-        """Until it rings, or has rung since the last wait; False after `patience` seconds."""
-        if not self._has_rung:
+        """True once notified, also before this call; False after `patience` seconds."""
+        if not self._is_set:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
-            self._expect(loop, patience)
+            self._arm_timer(loop, patience)
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-        has_rung, self._has_rung = self._has_rung, False
-        return has_rung
+        was_set, self._is_set = self._is_set, False
+        return was_set
 
-    def _expect(self, loop: asyncio.AbstractEventLoop, patience: float | None) -> None:
+    def _arm_timer(self, loop: asyncio.AbstractEventLoop, patience: float | None) -> None:
         if patience is None:
             self._due = None
             return
@@ -57,9 +57,9 @@ class Wakeup:
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         when = min(due, loop.time() + _LONGEST_TIMER)
-        self._timer = loop.call_at(when, self._go_off, loop)
+        self._timer = loop.call_at(when, self._on_timer, loop)
 
-    def _go_off(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _on_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         if self._waiter is None or self._waiter.done() or self._due is None:
             return

@@ -1,4 +1,4 @@
-"""Pictures and sounds in requests: which are taken, and how the others are refused."""
+"""Images and audio in requests: which are accepted, and how the others are refused."""
 
 import asyncio
 import base64
@@ -81,33 +81,33 @@ async def _refusal(client: Client, document: dict[str, Any]) -> dict[str, Any]:
         (sound(base64_of(WAV)), f"media:{len(WAV)}:{PART}.input_audio"),
     ],
 )
-async def test_the_model_gets_the_files_bytes_and_the_name_of_the_field(
+async def test_the_worker_gets_the_bytes_of_the_file_and_its_field(
     client: Client, part: dict[str, Any], expected: str
 ) -> None:
     assert await _answer(client, part) == expected
 
 
-async def test_texts_in_parts_are_still_one_text(client: Client) -> None:
+async def test_text_parts_are_joined_to_one_text(client: Client) -> None:
     assert await _answer(client, {"type": "text", "text": "a"}) == "a"
 
 
 @pytest.mark.parametrize(
     ("part", "reason"),
     [
-        (image("data:image/png,abc"), "not in base64"),
-        (image("data:image/png;base64,ab!c"), "base64 is damaged"),
-        (image("data:image/png;base64,abc"), "base64 is damaged"),
+        (image("data:image/png,abc"), "not base64-encoded"),
+        (image("data:image/png;base64,ab!c"), "invalid base64"),
+        (image("data:image/png;base64,abc"), "invalid base64"),
         (image("file:///etc/passwd"), "expected a data: URL"),
         (image("data:"), "expected a data: URL"),
         (image(""), "expected a data: URL"),
         (image(data_url(b"<svg/>")), "expected a PNG"),
         (image(data_url(HUGE)), "9999 x 9999"),
         (image(data_url(PNG[:20])), "cut off"),
-        (image(data_url(WAV)), "expected image, but this is audio"),
+        (image(data_url(WAV)), "expected image, got audio"),
     ],
     ids=range(10),
 )
-async def test_what_is_no_picture_is_a_400_that_names_the_field(
+async def test_an_invalid_image_is_a_400_that_names_the_field(
     client: Client, part: dict[str, Any], reason: str
 ) -> None:
     error = await _refusal(client, body(part))
@@ -115,30 +115,30 @@ async def test_what_is_no_picture_is_a_400_that_names_the_field(
     assert reason in error["message"]
 
 
-async def test_a_picture_of_more_than_20_mb_is_refused(client: Client) -> None:
+async def test_an_image_larger_than_20_mb_is_refused(client: Client) -> None:
     document = json.dumps(body(image(data_url(bytes((20 << 20) + 1)))))
     response = await client.post(
         "/v1/chat/completions", data=io.BytesIO(document.encode()), headers=_JSON
     )
     assert response.status == 400
-    assert "may have 20 MB at most" in (await response.json())["error"]["message"]
+    assert "larger than 20 MB" in (await response.json())["error"]["message"]
 
 
-async def test_a_request_may_have_so_many_pictures(client: Client) -> None:
-    pictures = [image(data_url(PNG))] * (MAX_MEDIA + 1)
-    error = await _refusal(client, body(*pictures))
+async def test_a_request_with_more_than_128_images_is_refused(client: Client) -> None:
+    images = [image(data_url(PNG))] * (MAX_MEDIA + 1)
+    error = await _refusal(client, body(*images))
     assert error["param"] == f"messages[0].content[{MAX_MEDIA + 1}].image_url"
-    assert f"may have {MAX_MEDIA} pictures" in error["message"]
-    assert (await _answer(client, *pictures[1:])).count("media:") == MAX_MEDIA
+    assert f"{MAX_MEDIA + 1} images and audio files, limit {MAX_MEDIA}" in error["message"]
+    assert (await _answer(client, *images[1:])).count("media:") == MAX_MEDIA
 
 
-async def test_what_is_no_sound_is_a_400_that_names_the_field(client: Client) -> None:
+async def test_invalid_audio_is_a_400_that_names_the_field(client: Client) -> None:
     error = await _refusal(client, body(sound(base64_of(PNG))))
     assert error["param"] == f"{PART}.input_audio"
-    assert "expected audio, but this is image" in error["message"]
+    assert "expected audio, got image" in error["message"]
 
 
-async def test_the_model_itself_makes_no_pictures(client: Client) -> None:
+async def test_an_assistant_message_with_an_image_is_refused(client: Client) -> None:
     error = await _refusal(client, body(image(data_url(PNG)), role="assistant"))
     assert error["param"] == "messages[0].content"
     assert "text only" in error["message"]
@@ -174,7 +174,7 @@ _RESULT = {
         ),
     ],
 )
-async def test_anthropics_blocks_are_pictures_too(
+async def test_image_blocks_of_anthropic_are_accepted(
     client: Client, messages: Any, param: str
 ) -> None:
     document = {"model": "m.gguf", "max_tokens": 9, "messages": messages}
@@ -193,7 +193,7 @@ async def test_anthropics_blocks_are_pictures_too(
         ({"type": "url", "url": "file:///etc/passwd"}, "url"),
     ],
 )
-async def test_a_source_without_a_picture_is_named(
+async def test_a_source_without_an_image_is_a_400_that_names_the_field(
     client: Client, source: dict[str, Any], param: str
 ) -> None:
     block = {"type": "image", "source": source}
@@ -203,7 +203,7 @@ async def test_a_source_without_a_picture_is_named(
     assert f"messages[0].content[1].source.{param}" in error["message"]
 
 
-async def test_ollamas_images_come_before_the_text(client: Client) -> None:
+async def test_images_of_ollama_are_accepted(client: Client) -> None:
     message = {"role": "user", "content": "and what?", "images": [base64_of(PNG)]}
     body = {"model": "m.gguf", "stream": False}
     chat = await client.post("/api/chat", json={**body, "messages": [message]})
@@ -248,7 +248,7 @@ async def test_ollamas_images_come_before_the_text(client: Client) -> None:
         ),
     ],
 )
-async def test_a_wrong_picture_of_any_dialect_is_named(
+async def test_an_invalid_image_is_named_in_every_dialect(
     client: Client, path: str, document: dict[str, Any], param: str
 ) -> None:
     response = await client.post(path, json={"model": "m.gguf", **document})
@@ -258,7 +258,7 @@ async def test_a_wrong_picture_of_any_dialect_is_named(
     assert found == param
 
 
-async def test_a_picture_of_a_response_keeps_its_place(client: Client) -> None:
+async def test_an_image_of_the_responses_api_keeps_its_position(client: Client) -> None:
     items = [
         {"role": "system", "content": "a"},
         {
@@ -276,7 +276,7 @@ async def test_a_picture_of_a_response_keeps_its_place(client: Client) -> None:
     assert text == f"media:{len(PNG)}:input[1].content[1].image_url"
 
 
-async def test_texts_do_not_wait_for_pictures_that_are_encoded(client: Client) -> None:
+async def test_text_requests_do_not_wait_for_images_being_encoded(client: Client) -> None:
     stuck = body(image(data_url(PNG)))
     stuck["messages"][0]["content"][0]["text"] = "stuck"
     waiting = asyncio.create_task(client.post("/v1/chat/completions", json=stuck))

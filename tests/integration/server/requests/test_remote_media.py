@@ -1,4 +1,4 @@
-"""Pictures named by URLs: whom the server asks for them, how much it takes, and what it refuses."""
+"""Images named by URLs: which hosts the server fetches from, its limits, and what it refuses."""
 
 import asyncio
 import time
@@ -49,7 +49,7 @@ from tests.support.server_app import Client, make_app
         ("no address", False),
     ],
 )
-def test_only_public_addresses_are_asked(address: str, expected: bool) -> None:
+def test_only_public_addresses_count_as_public(address: str, expected: bool) -> None:
     assert is_public(address) is expected
 
 
@@ -85,18 +85,18 @@ async def refusal(fetcher: MediaFetcher, *urls: str) -> str:
         "http://user:word@127.0.0.1/",
     ],
 )
-async def test_this_machine_and_its_network_are_never_asked(url: str) -> None:
+async def test_this_machine_and_its_network_are_never_connected_to(url: str) -> None:
     assert "its address is not public" in await refusal(MediaFetcher((ANY_HOST,)), url)
 
 
-async def test_a_server_that_fetches_nothing_says_so() -> None:
+async def test_disabled_fetching_is_a_refusal_that_names_the_flag() -> None:
     message = await refusal(MediaFetcher(()), "https://example.com/a.png")
     assert "--media-hosts" in message
 
 
-async def test_only_the_hosts_that_are_listed_are_asked() -> None:
+async def test_only_listed_hosts_are_fetched_from() -> None:
     message = await refusal(MediaFetcher(("example.com",)), "https://example.org/a.png")
-    assert "example.org is none of the hosts" in message
+    assert "host example.org is not allowed" in message
 
 
 _FILES = {"/cat.png": PNG, "/large": bytes(MAX_BYTES + 1), "/text": b"no picture"}
@@ -109,13 +109,13 @@ _REDIRECTS = {
 
 
 class Site:
-    """A web site on this machine, which counts who asks for what."""
+    """A web site on this machine, which records the paths that are requested."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request.path)
+        self.requested.append(request.path)
         assert "gzip" not in request.headers["Accept-Encoding"]
         assert "Authorization" not in request.headers
         if request.path == "/slow":
@@ -141,27 +141,27 @@ async def address(site: Site) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def fetcher() -> AsyncIterator[MediaFetcher]:
-    """It may ask this machine, as no server may."""
-    fetcher = MediaFetcher((ANY_HOST,), may_ask=lambda address: address == "127.0.0.1")
+    """A fetcher that may connect to this machine, unlike that of a server."""
+    fetcher = MediaFetcher((ANY_HOST,), may_connect=lambda address: address == "127.0.0.1")
     yield fetcher
     await fetcher.close()
 
 
-async def test_pictures_are_fetched_and_keep_their_places(
+async def test_images_are_fetched_and_keep_their_positions(
     fetcher: MediaFetcher, address: str
 ) -> None:
     named = address.replace("127.0.0.1", "user:word@localhost")
     job = await fetcher.complete(job_of(f"{address}cat.png", f"{named}there"))
     assert isinstance(job.prompt, ChatPrompt)
     assert job.prompt.messages[0]["content"] == "a"
-    text, *pictures = job.prompt.messages[1]["content"]
+    text, *images = job.prompt.messages[1]["content"]
     assert text == {"type": "text", "text": "What is this?"}
-    assert pictures == [
+    assert images == [
         {"type": "media", "data": PNG, "param": f"image {index}"} for index in range(2)
     ]
 
 
-async def test_a_job_without_urls_is_left_as_it_is(fetcher: MediaFetcher) -> None:
+async def test_a_job_without_urls_is_unchanged(fetcher: MediaFetcher) -> None:
     job = Job(prompt=ChatPrompt(messages=[{"role": "user", "content": "http://127.0.0.1/"}]))
     assert await fetcher.complete(job) is job
 
@@ -173,38 +173,40 @@ async def test_a_job_without_urls_is_left_as_it_is(fetcher: MediaFetcher) -> Non
         ("round", "more than 3 redirects"),
         ("file", "only http and https"),
         ("away", "its address is not public"),
-        ("large", "more than 10 MB"),
+        ("large", "larger than 10 MB"),
     ],
 )
-async def test_what_cannot_be_fetched_is_a_400_that_names_the_part(
+async def test_a_failed_fetch_is_a_400_that_names_the_part(
     fetcher: MediaFetcher, address: str, path: str, reason: str
 ) -> None:
     assert reason in await refusal(fetcher, f"{address}cat.png", f"{address}{path}")
 
 
-async def test_what_is_fetched_is_checked_like_any_file(
+async def test_a_fetched_file_is_checked_like_any_other(
     fetcher: MediaFetcher, address: str
 ) -> None:
     with pytest.raises(ValueError, match="image 0: expected a PNG"):
         await fetcher.complete(job_of(f"{address}text"))
 
 
-async def test_a_site_that_does_not_answer_is_not_waited_for(
+async def test_a_site_that_does_not_answer_is_a_timeout(
     fetcher: MediaFetcher, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote_media, "_SECONDS", 0.05)
-    assert "did not come within" in await refusal(fetcher, f"{address}slow")
+    assert "timed out after 0.05 s" in await refusal(fetcher, f"{address}slow")
 
 
-async def test_a_request_may_name_so_many_files(fetcher: MediaFetcher, address: str) -> None:
+async def test_a_request_that_names_more_than_32_files_is_refused(
+    fetcher: MediaFetcher, address: str
+) -> None:
     urls = [f"{address}cat.png"] * (MAX_FILES + 1)
-    assert "may name 32 files" in await refusal(fetcher, *urls)
+    assert "names 33 files, limit 32" in await refusal(fetcher, *urls)
     job = await fetcher.complete(job_of(*urls[1:]))
     assert isinstance(job.prompt, ChatPrompt)
     assert len(job.prompt.messages[1]["content"]) == MAX_FILES + 1
 
 
-async def test_the_files_of_a_request_have_a_size_together(
+async def test_the_files_of_a_request_share_one_size_limit(
     fetcher: MediaFetcher, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote_media, "MAX_TOTAL_BYTES", 3 * len(PNG))
@@ -215,17 +217,17 @@ async def test_the_files_of_a_request_have_a_size_together(
     assert str(refused.value.param).startswith("image ")
 
 
-async def test_the_files_of_a_request_have_one_time_together(
+async def test_the_files_of_a_request_share_one_time_limit(
     fetcher: MediaFetcher, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote_media, "_SECONDS", 0.3)
     started = time.monotonic()
-    with pytest.raises(InvalidRequestError, match="did not come within"):
+    with pytest.raises(InvalidRequestError, match=r"timed out after 0\.3 s"):
         await fetcher.complete(job_of(*[f"{address}slow"] * 8))
     assert time.monotonic() - started < 8 * 0.3
 
 
-async def test_nobody_is_asked_unless_the_server_was_told_so(
+async def test_no_host_is_contacted_unless_the_server_allows_it(
     tmp_path: Path, site: Site, address: str
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
@@ -239,7 +241,7 @@ async def test_nobody_is_asked_unless_the_server_was_told_so(
                 error = (await response.json())["error"]
                 assert error["param"] == "messages[0].content[0].image_url"
                 assert reason in error["message"]
-    assert site.asked == []
+    assert site.requested == []
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -252,7 +254,7 @@ async def test_a_request_is_answered_or_refused_after_the_fetch(
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
     app = make_app(tmp_path)
-    app[MEDIA] = MediaFetcher((ANY_HOST,), may_ask=lambda address: address == "127.0.0.1")
+    app[MEDIA] = MediaFetcher((ANY_HOST,), may_connect=lambda address: address == "127.0.0.1")
     parts = [
         {"type": "text", "text": "echo: "},
         {"type": "image_url", "image_url": {"url": f"{address}{name}"}},

@@ -1,4 +1,4 @@
-"""Tasks: asked of a worker process, answered once."""
+"""Tasks: sent to a worker process, answered once."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[ModelRegistry]:
     await runner.cleanup()
 
 
-async def test_a_task_loads_the_model_and_brings_its_result(registry: ModelRegistry) -> None:
+async def test_a_task_loads_the_model_and_returns_its_result(registry: ModelRegistry) -> None:
     result = await ask(registry, "m.gguf", Tokenize(content="a b", with_pieces=True))
     assert result == Tokens(tokens=(0, 1), pieces=(b"a", b"b"))
     assert await ask(registry, "m.gguf", Detokenize((3, 4))) == Text("3 4")
@@ -37,13 +37,13 @@ async def test_a_task_loads_the_model_and_brings_its_result(registry: ModelRegis
     assert rendered == Rendered(prompt="<one two>", n_tokens=2)
 
 
-async def test_a_task_that_cannot_be_done_is_the_clients_error(registry: ModelRegistry) -> None:
+async def test_an_invalid_task_is_a_client_error(registry: ModelRegistry) -> None:
     with pytest.raises(InvalidRequestError, match="no tokens") as failure:
         await ask(registry, "m.gguf", Embed(inputs=("",)))
     assert failure.value.param == "input"
 
 
-async def test_a_task_that_kills_two_workers_is_an_error_and_the_next_one_is_answered(
+async def test_a_task_that_crashes_two_workers_fails_and_the_next_one_succeeds(
     registry: ModelRegistry,
 ) -> None:
     with pytest.raises(WorkerCrashedError):
@@ -51,7 +51,7 @@ async def test_a_task_that_kills_two_workers_is_an_error_and_the_next_one_is_ans
     assert await ask(registry, "m.gguf", Detokenize((1,))) == Text("1")
 
 
-async def test_a_worker_seen_dead_before_its_entry_knows_is_replaced(
+async def test_a_worker_that_exited_before_its_entry_was_updated_is_replaced(
     registry: ModelRegistry,
 ) -> None:
     await ask(registry, "m.gguf", Tokenize(content="a"))
@@ -59,9 +59,9 @@ async def test_a_worker_seen_dead_before_its_entry_knows_is_replaced(
     worker = entry.worker
     os.kill(worker.pid, signal.SIGKILL)
     async with asyncio.timeout(20):
-        while not worker.exited.done():  # noqa: ASYNC110 - to be here in the round in which it ends
+        while not worker.exited.done():  # noqa: ASYNC110 - continue in the loop iteration in which it ends
             await asyncio.sleep(0)
-    # Here we are ahead of the callback that tells the entry.
+    # The callback that updates the entry has not run yet.
     assert entry.is_held_by(worker)
     assert await ask(registry, "m.gguf", Tokenize(content="a b")) is not None
     assert not entry.is_held_by(worker)

@@ -1,4 +1,4 @@
-"""Several streams of one client are read as one."""
+"""MergedStream: the answers to several requests are read as one."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ def _make(n: int = 1) -> tuple[list[TokenStream], MergedStream]:
     return streams, MergedStream(streams, n, wakeup)
 
 
-async def test_answers_of_all_streams_are_read_in_turn_with_indices_of_their_own() -> None:
+async def test_outputs_are_read_round_robin_with_distinct_indices() -> None:
     (first, second), merged = _make(n=2)
     for text in "ab":
         first.deliver(_output(1, text))
@@ -31,7 +31,7 @@ async def test_answers_of_all_streams_are_read_in_turn_with_indices_of_their_own
     assert merged.usage == TokenUsage(10, 2, 4)
 
 
-async def test_a_reader_that_waits_is_woken_by_any_stream() -> None:
+async def test_a_waiting_reader_is_woken_by_any_stream() -> None:
     (first, second), merged = _make()
     reader = asyncio.create_task(merged.next())
     await asyncio.sleep(0)
@@ -45,7 +45,7 @@ async def test_a_reader_that_waits_is_woken_by_any_stream() -> None:
     assert merged.is_done
 
 
-async def test_patience_ends_and_failures_are_passed_on() -> None:
+async def test_a_wait_times_out_and_errors_are_raised() -> None:
     (_, second), merged = _make()
     assert await merged.next(patience=0.001) is None
     second.fail(InvalidRequestError("no"))

@@ -1,4 +1,4 @@
-"""Bell: who waits hears every ring, and no longer waits than it has patience."""
+"""Wakeup: a reader gets every notification and waits no longer than its timeout."""
 
 import asyncio
 import weakref
@@ -8,26 +8,26 @@ import pytest
 from server.streams.wakeup import Wakeup
 
 
-async def test_a_ring_before_the_wait_is_heard_once() -> None:
+async def test_a_notification_before_the_wait_counts_once() -> None:
     wakeup = Wakeup()
-    wakeup.ring()
-    wakeup.ring()
+    wakeup.notify()
+    wakeup.notify()
     assert await wakeup.wait()
     assert not await wakeup.wait(0.001)
 
 
-async def test_a_ring_ends_a_wait_with_and_without_patience() -> None:
+async def test_a_notification_ends_a_wait_with_and_without_timeout() -> None:
     wakeup = Wakeup()
     for patience in (None, 60.0):
         waiting = asyncio.create_task(wakeup.wait(patience))
         await asyncio.sleep(0)
-        wakeup.ring()
-        wakeup.ring()
+        wakeup.notify()
+        wakeup.notify()
         assert await waiting
-    assert not await wakeup.wait(0.001), "both rings were for the wait they ended"
+    assert not await wakeup.wait(0.001), "both notifications were for the wait that they ended"
 
 
-async def test_each_wait_has_the_patience_it_was_given() -> None:
+async def test_each_wait_has_its_own_timeout() -> None:
     wakeup = Wakeup()
     loop = asyncio.get_running_loop()
     for patience in (0.05, 0.01, 0.08):
@@ -38,44 +38,44 @@ async def test_each_wait_has_the_patience_it_was_given() -> None:
 
 async def test_a_later_wait_is_not_cut_short_by_the_timer_of_an_earlier_one() -> None:
     wakeup = Wakeup()
-    wakeup.ring()
+    wakeup.notify()
     loop = asyncio.get_running_loop()
     earlier = asyncio.create_task(wakeup.wait(0.03))
     await earlier
     waiting = asyncio.create_task(wakeup.wait(0.03))
     await asyncio.sleep(0.02)
-    wakeup.ring()
+    wakeup.notify()
     assert await waiting
     begun = loop.time()
     assert not await wakeup.wait(0.05)
     assert loop.time() - begun >= 0.05
 
 
-async def test_a_wait_without_end_outlives_the_timer_of_an_impatient_one() -> None:
+async def test_a_wait_without_timeout_outlives_the_timer_of_an_earlier_wait() -> None:
     wakeup = Wakeup()
-    impatient = asyncio.create_task(wakeup.wait(0.01))
+    earlier = asyncio.create_task(wakeup.wait(0.01))
     await asyncio.sleep(0)
-    wakeup.ring()
-    assert await impatient
+    wakeup.notify()
+    assert await earlier
     endless = asyncio.create_task(wakeup.wait())
     await asyncio.sleep(0.03)
     assert not endless.done()
-    wakeup.ring()
+    wakeup.notify()
     assert await endless
 
 
-async def test_a_reader_that_leaves_loses_no_ring() -> None:
+async def test_a_cancelled_wait_loses_no_notification() -> None:
     wakeup = Wakeup()
     waiting = asyncio.create_task(wakeup.wait(60))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    wakeup.ring()
+    wakeup.notify()
     assert await wakeup.wait()
 
 
-async def test_a_bell_is_not_kept_for_as_long_as_its_reader_would_have_waited(
+async def test_a_timer_does_not_keep_a_wakeup_for_the_whole_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wakeup = Wakeup()
@@ -84,28 +84,26 @@ async def test_a_bell_is_not_kept_for_as_long_as_its_reader_would_have_waited(
     waiting = asyncio.create_task(wakeup.wait(1e6))
     await asyncio.sleep(0.03)
     assert not waiting.done()
-    wakeup.ring()
+    wakeup.notify()
     assert await waiting
     del wakeup, waiting
     await asyncio.sleep(0.03)
     assert kept() is None
 
 
-async def test_who_waits_for_several_bells_hears_each_and_takes_nothing_from_their_readers() -> (
-    None
-):
+async def test_a_shared_wakeup_gets_the_notifications_of_each_of_its_wakeups() -> None:
     shared = Wakeup()
     first, second = Wakeup(shared), Wakeup(shared)
     for wakeup in (first, second):
         waiting = asyncio.create_task(shared.wait(60))
         await asyncio.sleep(0)
-        wakeup.ring()
+        wakeup.notify()
         assert await waiting
         assert await wakeup.wait()
     assert not await first.wait(0.001)
 
 
-async def test_a_token_costs_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waits_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     wakeup = Wakeup()
     loop = asyncio.get_running_loop()
     made: list[float] = []
@@ -119,6 +117,6 @@ async def test_a_token_costs_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(100):
         waiting = asyncio.create_task(wakeup.wait(60))
         await asyncio.sleep(0)
-        wakeup.ring()
+        wakeup.notify()
         assert await waiting
     assert len(made) == 1
