@@ -1,1 +1,1 @@
-"""What the server and its worker processes say to each other."""
+"""The messages between the server and its worker processes."""

@@ -1,6 +1,6 @@
 """Length-prefixed msgpack frames: 4 bytes of length, big-endian, then one message.
 
-Knows no sockets: asyncio and plain threads feed it the bytes they got.
+Independent of sockets: asyncio and plain threads pass in the bytes that they received.
 """
 
 import struct
@@ -11,7 +11,7 @@ import msgspec
 
 MAX_FRAME_BYTES = 128 << 20
 
-# What msgpack has a form for.
+# The range of integers that msgpack can encode.
 _LEAST, _MOST = -(1 << 63), (1 << 64) - 1
 _LENGTH = struct.Struct(">I")
 _ENCODER = msgspec.msgpack.Encoder()
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 class FramingError(Exception):
-    """The bytes are no frames of this protocol; the connection is of no more use."""
+    """The bytes are not frames of this protocol; the connection must be closed."""
 
 
 class UnframeableError(ValueError):
-    """A message that makes no frame, and nothing was sent: why, and what of it, as in `tools[0].x`.
+    """A message cannot be encoded as a frame; nothing was sent.
 
-    `path` is None where it is the message as a whole.
+    `path` is the field at fault, such as `tools[0].x`; None if it is the message as a whole.
     """
 
     def __init__(self, problem: str, path: str | None = None) -> None:
@@ -36,7 +36,7 @@ class UnframeableError(ValueError):
 
 
 def encode_frame(message: msgspec.Struct) -> bytes:
-    """One message as the bytes of one frame. Raises UnframeableError."""
+    """Encode one message as one frame. Raises UnframeableError."""
     try:
         payload = _ENCODER.encode(message)
     except OverflowError:
@@ -44,22 +44,22 @@ def encode_frame(message: msgspec.Struct) -> bytes:
         problem = f"an integer is out of range, expected {_LEAST} to {_MOST}"
         raise UnframeableError(problem, path) from None
     except RecursionError:
-        raise UnframeableError("it is nested too deeply") from None
+        raise UnframeableError("nested too deeply") from None
     if len(payload) > MAX_FRAME_BYTES:
-        problem = f"it is {len(payload)} bytes, over the limit of {MAX_FRAME_BYTES}"
+        problem = f"{len(payload)} bytes are over the limit of {MAX_FRAME_BYTES} bytes"
         raise UnframeableError(problem)
     return _LENGTH.pack(len(payload)) + payload
 
 
 class FrameReader(Generic[T]):
-    """Cuts a stream of bytes into messages. One per connection and direction; one thread only."""
+    """Decodes received bytes into messages. One per connection and direction; one thread only."""
 
-    def __init__(self, message_type: Any) -> None:  # a union of Structs is no type[T] for mypy
+    def __init__(self, message_type: Any) -> None:  # mypy: a union is not a type[T]
         self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(message_type)
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[T]:
-        """Every message that `data` completes. Raises FramingError."""
+        """Yield the messages that `data` completes. Raises FramingError."""
         self._buffer += data
         while (payload := self._take_payload()) is not None:
             try:
@@ -82,7 +82,7 @@ class FrameReader(Generic[T]):
 
 
 def _path_of_wide_number(document: Any) -> str | None:
-    """Where in a document of JSON's types the first integer is that msgpack has no form for."""
+    """Path of the first integer that msgpack cannot encode, in a document of JSON types."""
     waiting = [("", document)]
     while waiting:
         path, value = waiting.pop()

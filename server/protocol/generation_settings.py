@@ -1,4 +1,4 @@
-"""generation_settings: how a text is generated, in llama-server's names."""
+"""generation_settings: the parameters of a generation, with llama-server's names."""
 
 import math
 from typing import Any, Final
@@ -8,7 +8,7 @@ import msgspec
 from llamabind.sampling.params import RANDOM_SEED, SamplingParams
 from server.protocol.job import Job
 
-# Texts, and what is a list in llama-server's form: told to whoever asked for it only.
+# Texts, and lists in llama-server's form: shown to the request's own client only.
 _DETAILS: Final = frozenset(
     {
         "dry_sequence_breakers",
@@ -27,7 +27,7 @@ _DETAILS: Final = frozenset(
 
 
 def brief_settings(sampling: SamplingParams, max_tokens: int | None = None) -> dict[str, Any]:
-    """What /props and /slots tell: nothing that shows what a request is about."""
+    """The settings in /props and /slots, without those that reveal the content of a request."""
     values = {
         name: value for name, value in msgspec.to_builtins(sampling).items() if name not in _DETAILS
     }
@@ -37,7 +37,7 @@ def brief_settings(sampling: SamplingParams, max_tokens: int | None = None) -> d
 
 
 def full_settings(job: Job, *, stream: bool) -> dict[str, Any]:
-    """What /completion answers beside a text."""
+    """The settings in the reply of /completion."""
     sampling = job.sampling
     return brief_settings(sampling, job.max_tokens) | {
         "dry_sequence_breakers": list(sampling.dry_sequence_breakers),
@@ -51,5 +51,5 @@ def full_settings(job: Job, *, stream: bool) -> dict[str, Any]:
 
 
 def _number(bias: float) -> float | bool:
-    """JSON has no infinity: false is a ban in llama-server's words."""
+    """llama-server's form of a bias: false for infinity, which JSON lacks; it bans the token."""
     return bias if math.isfinite(bias) else False

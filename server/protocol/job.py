@@ -1,4 +1,4 @@
-"""Job: a request without its dialect, and without a model; what every handler makes of a body."""
+"""Job: a request independent of dialect and model; every handler converts its body to one."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """A conversation in OpenAI's form of messages and tools.
 
     A content may be a list of parts: {"type": "text", "text"}, and {"type": "media", "data",
-    "param"} with a file of a picture or sound, and the field it came in. The other fields are
-    options of llamabind's ChatTemplate.render; None is the template's default. `warnings` say what
-    of the request was left out, such as tools that are not functions.
+    "param"} with the bytes of an image or audio file, and the request's field that it is from. The
+    other fields are options of llamabind's ChatTemplate.render; None is the template's default.
+    `warnings` name parts of the request that are ignored, such as tools that are not functions.
     """
 
     messages: list[dict[str, Any]]
@@ -32,9 +32,9 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class TextPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
-    """A text to continue as it is, or token ids, or pieces of both; `echo` repeats it first.
+    """A text to continue, or token ids, or a mix of both; with `echo` the answer begins with it.
 
-    What of `json_schema` has no grammar is left out with a warning.
+    Parts of `json_schema` that have no grammar are ignored with a warning.
     """
 
     content: str | tuple[int | str, ...]
@@ -43,14 +43,14 @@ class TextPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class InfillExtra(msgspec.Struct, frozen=True, kw_only=True):
-    """Another file of the project; `filename` is told to models that have a token for it."""
+    """Another file of the project; models with a token for it get the `filename` too."""
 
     text: str
     filename: str | None = None
 
 
 class InfillPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="infill"):
-    """A gap between `prefix` and `suffix`; what fills it begins with `content`."""
+    """Text to fill in between `prefix` and `suffix`; it begins with `content`."""
 
     prefix: str | tuple[int | str, ...]
     suffix: str | tuple[int | str, ...]
@@ -60,11 +60,11 @@ class InfillPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to answer, and how.
+    """A prompt and the parameters of its answers.
 
-    Fields that llamabind's GenerationRequest has too mean the same. `logit_bias` may name tokens by
-    their text, which are as many as it takes. `n` answers share one prompt. `return_progress` asks
-    for outputs while the prompt is computed, `return_tokens` for the ids of what is generated.
+    Fields of llamabind's GenerationRequest have the same meaning here. `logit_bias` may name tokens
+    by a text, which applies to all tokens of the text. The `n` answers share one prompt.
+    `return_progress` requests outputs during prefill, `return_tokens` the ids of generated tokens.
     """
 
     prompt: ChatPrompt | TextPrompt | InfillPrompt
@@ -88,12 +88,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What of the request was left out before it became a job."""
+        """Parts of the request that were ignored when the job was made."""
         return self.prompt.warnings if isinstance(self.prompt, ChatPrompt) else ()
 
     @property
     def grammar_param(self) -> str:
-        """The field that the grammar of its answers comes from."""
+        """The request's field that the grammar of the answers is made from."""
         prompt = self.prompt
         if self.sampling.grammar:
             return "grammar"

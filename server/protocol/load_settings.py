@@ -1,4 +1,4 @@
-"""LoadSettings: what a client may choose when it loads a model; the worker applies it."""
+"""LoadSettings: the settings of a load, as clients send them and workers apply them."""
 
 import contextlib
 from typing import Annotated, Literal
@@ -36,23 +36,23 @@ FilePath = Annotated[
     Meta(min_length=1, max_length=1024, description="file inside the models directories"),
 ]
 AdapterScale = Annotated[float, Meta(ge=-1e4, le=1e4, description="strength of an adapter")]
-DraftTokens = Annotated[int, Meta(ge=0, le=MAX_DRAFT, description="tokens guessed at once")]
+DraftTokens = Annotated[int, Meta(ge=0, le=MAX_DRAFT, description="draft tokens per step")]
 Template = Annotated[
     str, Meta(min_length=1, max_length=_MAX_TEMPLATE, description='Jinja source, or "chatml"')
 ]
 CacheRam = Annotated[int, Meta(ge=-1, le=1 << 24, description="MiB; -1 is no limit, 0 is off")]
 
-# What --flash-attn off cannot read: llama.cpp transposes V then, and quantised blocks cannot be.
+# Without flash attention llama.cpp transposes V, which is impossible for quantised types.
 _PLAIN_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
-# About the life of the model in the server: the engine is the same whatever they are.
-_LIFE = ("ttl", "pinned")
-# Sizes and figures that do no harm where nothing is generated.
+# When the server unloads the model; without effect on the engine.
+_UNLOADING = ("ttl", "pinned")
+# Sizes that have no meaning for embeddings: dropped from defaults, refused in requests.
 GENERATION_SIZES = ("cache_ram", "swa_full", "kv_unified", "n_batch", "threads_batch")
 _GENERATION_FILES = ("lora", "draft_model", "speculative", "mmproj", "chat_template")
 
 
 class LoraChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An adapter to apply: a file inside the models directories by `path` or `id`, and how much."""
+    """A LoRA adapter: a file inside the models directories by `path` or `id`, and its scale."""
 
     path: FilePath | None = None
     id: FilePath | None = None
@@ -60,28 +60,28 @@ class LoraChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.id is None):
-            raise InvalidParameterError("lora", "every adapter has either a path or an id")
+            raise InvalidParameterError("lora", "every adapter needs either a path or an id")
 
     @property
     def file(self) -> str:
-        """Whichever of the two names was given."""
+        """The path or id of the adapter."""
         return self.path or self.id or ""
 
     @property
     def factor(self) -> float:
-        """How much of it is applied."""
+        """The scale, 1.0 by default."""
         return 1.0 if self.scale is None else self.scale
 
 
 class LoadSettings(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """The body of a load. None is the engine's default, which fits the model and the machine.
+    """The body of a load. None is the engine's default, which depends on model and machine.
 
-    The first six are the API reference's, the others llama-server's in the same words. `f16_kv` is
-    a short form of both cache types. docs/loading.md has a table of all. Raises
-    InvalidParameterError for settings that contradict each other; what is missing is seen by
-    `check_complete` only, since these may be laid over others.
+    The first six fields are from the API reference, the others from llama-server, with the same
+    names. `f16_kv` sets both cache types. docs/loading.md describes all fields. Raises
+    InvalidParameterError for settings that contradict each other; only `check_complete` finds
+    missing ones, since these settings may be merged over others.
     """
 
     n_gpu_layers: Layers | None = None
@@ -135,12 +135,12 @@ class LoadSettings(
         self._check_embedding()
 
     def over(self, base: "LoadSettings") -> "LoadSettings":
-        """These settings, and those of `base` where these say nothing.
+        """These settings, completed by those of `base`.
 
-        What a client never sent cannot be its mistake: of `base` what contradicts these settings is
-        left out, one by one, for all contradictions are between two fields.
+        Settings of `base` that contradict these are dropped, since a client cannot be blamed for
+        what it did not send. They are tried one by one: every contradiction is between two fields.
         """
-        result = self._without_sizes() if base.embedding and self._leaves_embedding else self
+        result = self._without_sizes() if base.embedding and self._leaves_embedding_open else self
         if self.cache_type_k or self.cache_type_v:
             base = base._long_form()
         for name, value in msgspec.structs.asdict(base).items():
@@ -152,25 +152,25 @@ class LoadSettings(
         return result
 
     def check_complete(self) -> None:
-        """Raise InvalidParameterError where a setting needs one that is not there."""
+        """Raise InvalidParameterError if a setting requires another one that is missing."""
         if self.speculative == "draft" and self.draft_model is None:
-            raise InvalidParameterError("draft_model", 'speculative "draft" needs a draft_model')
+            raise InvalidParameterError("draft_model", 'required for speculative "draft"')
         if self.pooling is not None and not self.embedding:
-            raise InvalidParameterError("pooling", "it is for a load with embedding: true")
+            raise InvalidParameterError("pooling", "requires embedding: true")
 
     @property
     def names_files(self) -> bool:
-        """Whether other files than the model's are needed."""
+        """Whether the load needs files besides those of the model."""
         return bool(self.lora or self.draft_model or self.mmproj)
 
     @property
     def engine(self) -> "LoadSettings":
-        """The same without what does not change the engine: equal ones need no new load."""
-        return msgspec.structs.replace(self, **dict.fromkeys(_LIFE))
+        """The settings that affect the engine: if they are equal, no reload is needed."""
+        return msgspec.structs.replace(self, **dict.fromkeys(_UNLOADING))
 
     @property
-    def _leaves_embedding(self) -> bool:
-        """Whether nothing here says what the model is loaded for."""
+    def _leaves_embedding_open(self) -> bool:
+        """Whether `embedding` may come from a base: nothing here is for generation only."""
         names = ("embedding", *_GENERATION_FILES)
         return all(getattr(self, name) is None for name in names)
 
@@ -178,7 +178,7 @@ class LoadSettings(
         return msgspec.structs.replace(self, **dict.fromkeys(GENERATION_SIZES))
 
     def _long_form(self) -> "LoadSettings":
-        """The same without f16_kv: somebody chooses one of the two types that it means."""
+        """The same with f16_kv replaced by the two cache types that it stands for."""
         if self.f16_kv is None:
             return self
         meant: CacheType = "f16" if self.f16_kv else "f32"
@@ -190,34 +190,35 @@ class LoadSettings(
             meant = "f16" if self.f16_kv else "f32"
             for name, value in types.items():
                 if value not in (None, meant):
-                    said = "true" if self.f16_kv else "false"
+                    sent = "true" if self.f16_kv else "false"
                     raise InvalidParameterError(
-                        name, f"f16_kv: {said} means {meant}, but {name} is {value}: give one"
+                        name,
+                        f"{value} contradicts f16_kv: {sent}, which means {meant}; set only one",
                     )
         if self.flash_attn == "off" and self.cache_type_v not in (None, *_PLAIN_CACHE_TYPES):
             raise InvalidParameterError(
-                "cache_type_v", f"{self.cache_type_v} needs flash_attn, which is off"
+                "cache_type_v", f"{self.cache_type_v} requires flash_attn, which is off"
             )
 
     def _check_load_mode(self) -> None:
         if self.load_mode in (None, "auto") or self.use_mlock is None:
             return
         if self.use_mlock != (self.load_mode in ("mlock", "mmap+mlock")):
-            said = "true" if self.use_mlock else "false"
+            sent = "true" if self.use_mlock else "false"
             raise InvalidParameterError(
-                "use_mlock", f"{said} is not what load_mode {self.load_mode} does: give one"
+                "use_mlock", f"{sent} contradicts load_mode {self.load_mode}; set only one"
             )
 
     @property
     def weights_mode(self) -> LoadMode:
-        """How the weights come into memory."""
+        """How the weights are read into memory."""
         if self.load_mode in (None, "auto"):
             return "mmap+mlock" if self.use_mlock else "auto"
         return self.load_mode
 
     @property
     def locks(self) -> bool:
-        """Whether the weights are to stay in memory."""
+        """Whether the weights are locked in memory."""
         return self.weights_mode in ("mlock", "mmap+mlock")
 
     def _check_devices(self) -> None:
@@ -229,7 +230,7 @@ class LoadSettings(
                     "tensor_split", 'split_mode "none" puts everything on main_gpu'
                 )
         if self.split_mode == "tensor" and self.flash_attn == "off":
-            raise InvalidParameterError("split_mode", '"tensor" needs flash_attn, which is off')
+            raise InvalidParameterError("split_mode", '"tensor" requires flash_attn, which is off')
 
     def _check_template(self) -> None:
         text = self.chat_template
@@ -237,16 +238,16 @@ class LoadSettings(
             return
         if "\0" in text:
             raise InvalidParameterError("chat_template", "a NUL character is not allowed")
-        # Anything else would be a template that ignores the conversation.
+        # Text without Jinja tags would be a template that ignores the conversation.
         if text != "chatml" and "{{" not in text and "{%" not in text:
             raise InvalidParameterError(
-                "chat_template", 'this is no Jinja source; the only built-in name is "chatml"'
+                "chat_template", 'expected Jinja source, or the built-in name "chatml"'
             )
 
     def _check_speculation(self) -> None:
         if self.speculative in ("off", "ngram") and self.draft_model is not None:
             raise InvalidParameterError(
-                "draft_model", f'speculative "{self.speculative}" uses no draft_model'
+                "draft_model", f'cannot be used with speculative "{self.speculative}"'
             )
         if (self.draft_min or 0) > (MAX_DRAFT if self.draft_max is None else self.draft_max):
             raise InvalidParameterError(
@@ -255,9 +256,9 @@ class LoadSettings(
 
     def _check_embedding(self) -> None:
         if self.embedding is False and self.pooling is not None:
-            raise InvalidParameterError("pooling", "it is for a load with embedding: true")
+            raise InvalidParameterError("pooling", "requires embedding: true")
         if not self.embedding:
             return
         for name in (*_GENERATION_FILES, *GENERATION_SIZES):
             if getattr(self, name) is not None:
-                raise InvalidParameterError(name, "a model loaded with embedding: true has none")
+                raise InvalidParameterError(name, "cannot be used with embedding: true")

@@ -1,12 +1,11 @@
-"""What the server and a worker process say to each other, one msgpack message per frame.
+"""The messages between the server and a worker process, one msgpack message per frame.
 
-The server speaks first with Load, then any number of Submit, Ask, Cancel and GetStats. (Or with
-Estimate, which has one answer and ends the worker.) The worker greets
-with Hello, reports Progress, then Loaded or LoadFailed; afterwards Refused for a Submit that cannot
-start, Warned before the first output of one that is not done in every word, Answered or Refused
-once per Ask, and a Step after each engine step with what is new of all answers. Closing the socket
-is the end of everything: the worker leaves at once, whatever it is doing. That is also how a load
-is cancelled, and why no worker outlives its server.
+The server sends one Load, then any number of Submit, Ask, Cancel and GetStats; or one Estimate,
+which has one reply and ends the worker. The worker sends Hello, then Progress, then LoadedModel or
+LoadFailed. After that it sends, for a Submit, Refused if it cannot start, or Warned before the
+first output if parts of it are ignored; for an Ask, one Answered or Refused; and after each engine
+step one Step with the new outputs of all requests. When the server closes the socket, the worker
+exits at once. That is how a load is cancelled, and why no worker outlives its server.
 """
 
 from enum import StrEnum
@@ -26,17 +25,17 @@ class RefusalKind(StrEnum):
     """Why a Submit was not accepted."""
 
     INVALID = "invalid"
-    """The request is wrong (template, grammar, a value out of range)."""
+    """The request is invalid (template, grammar, a value out of range)."""
     CONTEXT_OVERFLOW = "context_overflow"
     """The prompt can never fit; both numbers are given."""
     BUSY = "busy"
-    """Not now; trying again later can help."""
+    """Not possible now; a later retry may succeed."""
     FAILED = "failed"
-    """The engine cannot take requests any more, or a bug of ours."""
+    """The engine has stopped, or the worker has a bug."""
 
 
 class DeviceMemory(msgspec.Struct, frozen=True):
-    """What a model takes on one device, in bytes, and how much that device has."""
+    """Memory of a model on one device, and of the device, in bytes; None where unknown."""
 
     name: str
     kind: Literal["host", "gpu"]
@@ -53,7 +52,7 @@ class DeviceMemory(msgspec.Struct, frozen=True):
 
     @classmethod
     def on_host(cls, model_bytes: int) -> Self:
-        """So much in the host's memory, where nothing finer is known."""
+        """All bytes as host memory, where the distribution is unknown."""
         return cls("CPU", "host", model_bytes, 0, 0, None, None)
 
 
@@ -74,7 +73,7 @@ class LoadFiles(msgspec.Struct, frozen=True, kw_only=True):
 class Load(msgspec.Struct, frozen=True, tag="load"):
     """Load the model. The first message, sent once.
 
-    `device_budgets` are the bytes that models may take of a device, by its name.
+    `device_budgets`: bytes that models may use of each device, by its name.
     """
 
     path: str
@@ -84,7 +83,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 
 
 class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
-    """Say what a load would take, instead of loading: Estimated or LoadFailed, then the end."""
+    """Estimate a load instead of loading; the reply is Estimated or LoadFailed, then an exit."""
 
     path: str
     settings: LoadSettings
@@ -93,27 +92,27 @@ class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
-    """Render, tokenise and answer."""
+    """Generate the answers to a job."""
 
     request_id: str
     job: Job
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
-    """Do a task; its result comes in one piece."""
+    """Perform a task, with one Answered or Refused as the reply."""
 
     request_id: str
     task: Task
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
-    """Nobody waits for this request any more."""
+    """Stop working on a request."""
 
     request_id: str
 
 
 class GetStats(msgspec.Struct, frozen=True, tag="get_stats"):
-    """Ask for one Stats."""
+    """Request one Stats."""
 
 
 ToWorker: TypeAlias = Load | Estimate | Submit | Ask | Cancel | GetStats
@@ -123,25 +122,25 @@ ToWorker: TypeAlias = Load | Estimate | Submit | Ask | Cancel | GetStats
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """The worker is up."""
+    """The worker process has started."""
 
     protocol_version: int
     pid: int
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """How much of the model is loaded, 0.0 to 1.0."""
+    """The fraction of the model that is loaded, 0.0 to 1.0."""
 
     fraction: float
 
 
 class LoadedModel(msgspec.Struct, frozen=True, tag="loaded", kw_only=True):
-    """The model is ready. What was asked for is one thing, these are the effective values.
+    """The model is ready; these are its effective settings, which may differ from the requested.
 
-    `n_ctx` is the most one request may use; `memory_bytes` is weights, KV cache and buffers,
-    `devices` says where they are; `effective` has every setting of a load by its name;
-    `fingerprint` names the llama.cpp build; `template_capabilities` is what llama.cpp found out
-    about the chat template, empty without one.
+    `n_ctx` is the most tokens one request may use; `memory_bytes` is weights, KV cache and buffers,
+    on `devices`; `effective` has every setting of a load by its name; `fingerprint` is the
+    llama.cpp build; `template_capabilities` are llama.cpp's for the chat template, empty without
+    one.
     """
 
     n_ctx: int
@@ -160,7 +159,7 @@ class LoadedModel(msgspec.Struct, frozen=True, tag="loaded", kw_only=True):
 
 
 class Estimated(msgspec.Struct, frozen=True, tag="estimated", kw_only=True):
-    """What the load would take, by device, and what would be effective."""
+    """The memory of the load by device, and its effective settings."""
 
     devices: tuple[DeviceMemory, ...]
     n_ctx: int
@@ -171,7 +170,7 @@ class Estimated(msgspec.Struct, frozen=True, tag="estimated", kw_only=True):
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     """The model was not loaded; `reason` as in llamabind.errors.ModelLoadError.
 
-    `param` names the setting, where one is wrong.
+    `param` names the wrong setting, if there is one.
     """
 
     reason: str
@@ -180,7 +179,7 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
 
 
 class Warned(msgspec.Struct, frozen=True, tag="warned"):
-    """What of a request is not done, such as keywords of a schema; before its first output."""
+    """Parts of a request that are ignored, such as schema keywords; before its first output."""
 
     request_id: str
     warnings: tuple[str, ...]
@@ -198,14 +197,14 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", kw_only=True):
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
-    """What came of an Ask."""
+    """The result of an Ask."""
 
     request_id: str
     result: TaskResult
 
 
 class ToolCallPiece(msgspec.Struct, frozen=True, array_like=True):
-    """News of the tool call `index`: id and name the first time, then pieces of the arguments."""
+    """A piece of the tool call `index`: first its id and name, then parts of its arguments."""
 
     index: int
     id: str | None
@@ -214,9 +213,9 @@ class ToolCallPiece(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LogprobEntry(msgspec.Struct, frozen=True, array_like=True):
-    """A generated token, its bytes and log-probability, and the same of the likeliest ones.
+    """A generated token, its bytes and log-probability, and the same for the likeliest tokens.
 
-    `is_content` unless it belongs to thoughts, calls of tools, or what marks them.
+    `is_content` is False for tokens of reasoning, of tool calls and of their markup.
     """
 
     token: int
@@ -227,7 +226,7 @@ class LogprobEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
-    """How far a prompt is: of `total` tokens `processed` are there, `cached` of them reused."""
+    """Prefill of a prompt: `processed` of `total` tokens are done, `cached` of them reused."""
 
     total: int
     cached: int
@@ -236,22 +235,22 @@ class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WireUsage(Usage, frozen=True, array_like=True):
-    """llamabind's token counts, of one answer; an array, since there are many of them."""
+    """llamabind's token counts of one answer, encoded as an array to keep frames small."""
 
 
 class WireTimings(Timings, frozen=True, array_like=True):
-    """llamabind's times in milliseconds, of one answer."""
+    """llamabind's times of one answer, in milliseconds."""
 
 
 class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
-    """What was added to the answer `index` of a request; an array, since there are many of them.
+    """New output of the answer `index` of a request, encoded as an array to keep frames small.
 
-    `text` is content, `reasoning` and `tool_calls` are taken out of it. `finish_reason` is one of
-    llamabind.request.FinishReason, or "tool_calls" where the model has ended its answer by calling
-    tools; `stop_string` is what ended it, if one of the request's own did. With the last output
-    come `timings`, and `seq_id`, whose memory it leaves behind.
-    `prompt_logprobs` begin with the prompt's first token, which nothing predicts: its number is 0.
-    `error_code` is for programs, `error` for people; `error_param` is the field at fault, if any.
+    `text` is content, without `reasoning` and `tool_calls`. `finish_reason` is a value of
+    llamabind.request.FinishReason, or "tool_calls" if the model ended its answer with tool calls;
+    `stop_string` is the request's stop string that ended it, if one did. The last output has
+    `timings` and `seq_id`, the sequence id in whose KV cache the answer remains. `prompt_logprobs`
+    begin with the prompt's first token, which has no prediction: its log-probability is 0.
+    `error_code` is machine-readable, `error` a sentence, `error_param` the field at fault, if any.
     """
 
     request_id: str
@@ -274,17 +273,17 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
-    """What one engine step added to all answers."""
+    """The new outputs of all answers after one engine step."""
 
     outputs: list[SequenceOutput]
 
 
 class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
-    """A snapshot of the engine: the answer to GetStats, or with `is_report` sent unasked.
+    """A snapshot of the engine: the reply to GetStats, or with `is_report` a periodic report.
 
-    `sequence_steps_total` is the sum over all steps of the sequences computed in them. The rates
-    are averages over the latest steps (llamabind.engine.step_meter.StepRates). Drafts are
-    those of speculative decoding; `accepted_per_position` counts for each position of a draft.
+    `sequence_steps_total` is the sum over all steps of the number of sequences in the step. The
+    rates are averages over the latest steps (llamabind.engine.step_meter.StepRates). Drafts are
+    those of speculative decoding; `accepted_per_position` counts each position in a draft.
     """
 
     running: int
@@ -311,7 +310,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
 
 
 class EngineDown(msgspec.Struct, frozen=True, tag="engine_down"):
-    """The engine failed and the worker is leaving; why, in one sentence."""
+    """The engine failed and the worker is about to exit; `message` is the reason."""
 
     message: str
 

@@ -1,4 +1,4 @@
-"""Task: what a model does for a request besides generating, each answered once and whole."""
+"""Task: requests to a model other than generation, each with one result."""
 
 from typing import Any, TypeAlias
 
@@ -8,10 +8,10 @@ from server.protocol.job import Job
 
 
 class Tokenize(msgspec.Struct, frozen=True, kw_only=True, tag="tokenize"):
-    """Tell the tokens of `content`: a text, or pieces that are texts or tokens already.
+    """Tokenise `content`: a text, or a mix of texts and tokens.
 
-    `add_special` adds BOS and its like where the model has it so; `parse_special` reads control
-    tokens written in the text; `with_pieces` asks for each token's bytes.
+    `add_special` adds BOS and the like if the model uses them; `parse_special` parses control
+    tokens that are written in the text; `with_pieces` requests the bytes of each token.
     """
 
     content: str | tuple[int | str, ...]
@@ -21,19 +21,19 @@ class Tokenize(msgspec.Struct, frozen=True, kw_only=True, tag="tokenize"):
 
 
 class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
-    """Tell the text of tokens, special ones written out."""
+    """Convert tokens to text, with special tokens written out."""
 
     tokens: tuple[int, ...]
 
 
 class Render(msgspec.Struct, frozen=True, tag="render"):
-    """Tell the prompt that a job's conversation becomes, and its length; nothing is generated."""
+    """Render a job's conversation to a prompt and count its tokens; generates nothing."""
 
     job: Job
 
 
 class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
-    """Compute a vector for each input, a text or token ids; `normalize` makes it of length 1."""
+    """Compute a vector for each input, a text or token ids; `normalize` scales it to length 1."""
 
     inputs: tuple[str | tuple[int, ...], ...]
     normalize: bool = True
@@ -47,35 +47,35 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True, tag="rank"):
 
 
 class ListSlots(msgspec.Struct, frozen=True, tag="list_slots"):
-    """Tell what every sequence id holds and what runs in it."""
+    """List the slots: the tokens and the running request of each sequence id."""
 
 
 class ListAdapters(msgspec.Struct, frozen=True, tag="list_adapters"):
-    """Tell the LoRA adapters and their scales."""
+    """List the LoRA adapters and their scales."""
 
 
 class SetAdapters(msgspec.Struct, frozen=True, tag="set_adapters"):
-    """Apply the adapters with these scales, by their place; those that are not named get 0."""
+    """Apply adapters with these scales, by their index; adapters that are not named get 0."""
 
     scales: dict[int, float]
 
 
 class SaveSlot(msgspec.Struct, frozen=True, tag="save_slot"):
-    """Write what a sequence id keeps into the file `path`, which whoever sends this has checked."""
+    """Save the state of a slot to the file `path`, which the sender has checked."""
 
     slot: int
     path: str
 
 
 class RestoreSlot(msgspec.Struct, frozen=True, tag="restore_slot"):
-    """Have a sequence id keep what the file `path` has."""
+    """Restore the state of a slot from the file `path`."""
 
     slot: int
     path: str
 
 
 class EraseSlot(msgspec.Struct, frozen=True, tag="erase_slot"):
-    """Forget what a sequence id keeps."""
+    """Drop the state of a slot."""
 
     slot: int
 
@@ -96,20 +96,20 @@ Task: TypeAlias = (
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):
-    """Answers Tokenize; `pieces` only if they were asked for."""
+    """The result of Tokenize; `pieces` only with `with_pieces`."""
 
     tokens: tuple[int, ...]
     pieces: tuple[bytes, ...] = ()
 
 
 class Text(msgspec.Struct, frozen=True, tag="text"):
-    """Answers Detokenize; bytes that are no UTF-8 are U+FFFD."""
+    """The result of Detokenize; invalid UTF-8 becomes U+FFFD."""
 
     text: str
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True, tag="rendered"):
-    """Answers Render; `warnings` as in protocol.Warned."""
+    """The result of Render; `warnings` as in Warned."""
 
     prompt: str
     n_tokens: int
@@ -117,22 +117,22 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True, tag="rendered"):
 
 
 class Vectors(msgspec.Struct, frozen=True, kw_only=True, tag="vectors"):
-    """Answers Embed: each vector as 32-bit floats, little endian; and each input's tokens."""
+    """The result of Embed: each vector as little-endian 32-bit floats; tokens of each input."""
 
     vectors: tuple[bytes, ...]
     n_tokens: tuple[int, ...]
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True, tag="scores"):
-    """Answers Rank: higher is more relevant; `n_tokens` of all pairs together."""
+    """The result of Rank: higher is more relevant; `n_tokens` of all pairs together."""
 
     scores: tuple[float, ...]
     n_tokens: int
 
 
 class SlotRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs in a slot. Tokens: of the prompt `n_computed` are there, `n_cached` of them reused;
-    `n_remain` may be generated still. `settings` are those of generation_settings.
+    """The request that runs in a slot: `n_computed` tokens of its prompt are in the KV cache,
+    `n_cached` of them reused; `n_remain` more may be generated. `settings` are brief_settings.
     """
 
     id: int
@@ -145,7 +145,7 @@ class SlotRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SlotInfo(msgspec.Struct, frozen=True):
-    """A sequence id: how many tokens it holds, and what runs in it."""
+    """A slot: its sequence id, the number of tokens it holds, and the request that runs in it."""
 
     id: int
     n_tokens: int
@@ -153,13 +153,13 @@ class SlotInfo(msgspec.Struct, frozen=True):
 
 
 class SlotList(msgspec.Struct, frozen=True, tag="slots"):
-    """Answers ListSlots."""
+    """The result of ListSlots."""
 
     slots: tuple[SlotInfo, ...]
 
 
 class AdapterInfo(msgspec.Struct, frozen=True):
-    """An adapter's file, how much of it is applied, and what the file says it is for."""
+    """An adapter's file name, its scale, and the task name and prompt prefix from the file."""
 
     name: str
     scale: float
@@ -168,13 +168,13 @@ class AdapterInfo(msgspec.Struct, frozen=True):
 
 
 class AdapterList(msgspec.Struct, frozen=True, tag="adapters"):
-    """Answers ListAdapters and SetAdapters."""
+    """The result of ListAdapters and SetAdapters."""
 
     adapters: tuple[AdapterInfo, ...]
 
 
 class SlotMoved(msgspec.Struct, frozen=True, tag="slot_moved"):
-    """Answers SaveSlot, RestoreSlot and EraseSlot; the file's bytes, if there is one."""
+    """The result of SaveSlot, RestoreSlot and EraseSlot; `n_bytes` is the size of the file."""
 
     n_tokens: int
     n_bytes: int = 0

@@ -275,6 +275,6 @@ def test_a_models_own_settings_are_checked_with_all_that_lies_below(
     file = tmp_path / "models.toml"
     file.write_text('[models."m.gguf"]\npooling = "mean"\n')
     told = refusal(capsys, "--config", str(file))
-    assert '[models."m.gguf"] pooling: it is for a load with embedding: true' in told
+    assert '[models."m.gguf"] pooling: requires embedding: true' in told
     config = parse("--config", str(file), "--embedding")
     assert config.model_settings is not None

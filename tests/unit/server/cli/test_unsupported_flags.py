@@ -24,7 +24,7 @@ def _refusal(capsys: pytest.CaptureFixture[str], line: str) -> str:
         ("--draft-max 4", "--spec-draft-n-max"),
         ("--spec-type draft-mtp", "not one of auto, off, ngram, draft"),
         ("--gpt-oss-20b-default", "never downloads"),
-        ("--no-mmap --mlock", "argument --mlock: true is not what load_mode none does"),
+        ("--no-mmap --mlock", "argument --mlock: true contradicts load_mode none"),
         ("-lm magic", "load-mode"),
         ("--chat-template-kwargs [1]", "not a JSON object"),
         ("--reasoning-format magic", "not one of auto"),

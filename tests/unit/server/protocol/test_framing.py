@@ -1,4 +1,4 @@
-"""Frames between server and worker: whole, in pieces, too long, and nonsense."""
+"""Frames between server and worker: whole, in pieces, too long, and invalid."""
 
 import msgspec
 import pytest
@@ -31,16 +31,16 @@ def _to_worker() -> FrameReader[ToWorker]:
     return FrameReader(ToWorker)
 
 
-def test_messages_survive_any_cut_of_the_stream() -> None:
+def test_messages_are_decoded_from_pieces_of_any_size() -> None:
     messages = [Load("/a/ü.gguf", LoadSettings(n_ctx=512, use_mlock=True)), Cancel("x")]
-    stream = b"".join(encode_frame(message) for message in messages)
-    for size in (1, 2, 3, 7, len(stream)):
+    data = b"".join(encode_frame(message) for message in messages)
+    for size in (1, 2, 3, 7, len(data)):
         reader = _to_worker()
-        cut = [stream[start : start + size] for start in range(0, len(stream), size)]
+        cut = [data[start : start + size] for start in range(0, len(data), size)]
         assert [message for piece in cut for message in reader.feed(piece)] == messages
 
 
-def test_sampling_params_arrive_as_they_were_sent() -> None:
+def test_sampling_params_are_decoded_as_they_were_encoded() -> None:
     sampling = SamplingParams(
         seed=7,
         temperature=0.0,
@@ -84,18 +84,18 @@ def test_a_step_of_many_sequences_is_small() -> None:
     ],
     ids=["huge", "over the limit", "no msgpack", "cut msgpack", "no tag"],
 )
-def test_nonsense_is_a_framing_error(data: bytes) -> None:
+def test_invalid_bytes_are_a_framing_error(data: bytes) -> None:
     with pytest.raises(FramingError):
         list(_to_worker().feed(data))
 
 
-def test_a_message_over_the_limit_is_refused_by_the_sender() -> None:
+def test_a_message_over_the_size_limit_is_not_encoded() -> None:
     with pytest.raises(UnframeableError, match="over the limit"):
         encode_frame(Cancel("x" * (MAX_FRAME_BYTES + 1)))
 
 
 @pytest.mark.parametrize("number", [1 << 64, -(1 << 63) - 1, 10**500])
-def test_a_number_that_has_no_form_is_named_by_its_place(number: int) -> None:
+def test_an_integer_out_of_range_is_named_by_its_path(number: int) -> None:
     tools = [{"a": {"b": [0, (1 << 64) - 1]}}, {"a": {"b": [-(1 << 63), number]}}]
     job = Job(prompt=ChatPrompt(messages=[], tools=tools), stop=("a",))
     with pytest.raises(UnframeableError, match="out of range") as caught:
@@ -103,7 +103,7 @@ def test_a_number_that_has_no_form_is_named_by_its_place(number: int) -> None:
     assert caught.value.path == "job.prompt.tools[1].a.b[1]"
 
 
-def test_a_key_that_has_no_form_is_named_by_what_holds_it() -> None:
+def test_a_key_out_of_range_is_named_by_the_path_of_its_dict() -> None:
     with pytest.raises(UnframeableError) as caught:
         encode_frame(Ask("1", SetAdapters({1: 1.0, 1 << 64: 0.5})))
     assert caught.value.path == "task.scales"

@@ -1,4 +1,4 @@
-"""LoadSettings: what a load refuses, and which field it names."""
+"""LoadSettings: which settings are refused, and the field that the error names."""
 
 import msgspec
 import pytest
@@ -42,7 +42,7 @@ def test_settings_that_contradict_each_other_are_refused_by_name(settings, field
         {"embedding": True, "pooling": "rank"},
     ],
 )
-def test_settings_that_agree_are_taken(settings):
+def test_consistent_settings_are_accepted(settings):
     assert msgspec.to_builtins(LoadSettings(**settings)) == settings
 
 
@@ -73,7 +73,7 @@ def test_an_adapter_is_named_by_path_or_id():
     assert LoraChoice(id="b.gguf", scale=0.5).file == "b.gguf"
 
 
-def test_what_is_about_the_models_life_makes_no_other_engine():
+def test_ttl_and_pinned_do_not_affect_the_engine():
     settings = LoadSettings(n_ctx=512, ttl=60.0, pinned=True)
     assert settings.engine == LoadSettings(n_ctx=512)
     assert hash(settings) != hash(settings.engine)
