@@ -1,8 +1,8 @@
-"""The model files on disk: what there is, by id, read from the directories each time it is asked.
+"""Catalogue: the model files in the models directories, by id, read again for each scan.
 
-An id is a path relative to its directory, with slashes. Ids are only ever looked up among those
-that a walk found, so no spelling of an id can name a file outside. Symbolic links that leave the
-directory are not followed.
+An id is a path relative to its directory, with slashes. Ids are looked up only among those that a
+scan found, so no id can name a file outside the directories. Symbolic links that lead out of a
+directory are followed only if `follow_links` is set.
 """
 
 import logging
@@ -21,17 +21,18 @@ logger = logging.getLogger(__name__)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 _MAX_SHARDS = 1000
 _EPOCH = datetime.fromtimestamp(0, UTC)
-# Files of a model that are none themselves; general.type, or an architecture only projectors have.
+# Files that belong to a model: by general.type, or by the architecture of projectors.
 _OTHER_KINDS = frozenset({"adapter", "mmproj", "imatrix"})
 _PROJECTOR_ARCHITECTURE = "clip"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One model on disk; a split model is one, with the id and path of its first file.
+    """One model on disk; a split model has the id and path of its first file.
 
-    `size` is the sum of its files, `parameter_count` too. `broken` says in a sentence why it cannot
-    be loaded; then `header` may be missing. `reason` is the machine-readable word for it.
+    `size` (bytes) and `parameter_count` are sums over its files. `broken` is a sentence that says
+    why the model cannot be loaded, and `reason` the machine-readable form; `header` may then be
+    None.
     """
 
     id: str
@@ -46,7 +47,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What one file gave, and when it was like that."""
+    """The header of one file, or the error, with the file's size and time when it was read."""
 
     stamp: tuple[int, int]
     header: GgufHeader | None
@@ -54,7 +55,7 @@ class _Reading:
 
 
 class Catalogue:
-    """Reads directories of models; earlier ones win where ids are equal. Blocking: use a thread."""
+    """Scans models directories; for equal ids the first directory wins. Blocking: use a thread."""
 
     def __init__(
         self,
@@ -63,14 +64,14 @@ class Catalogue:
         only: str | None = None,
         follow_links: bool = False,
     ) -> None:
-        """With `only`, the one model of that file name; `follow_links` also out of a directory."""
+        """`only`: list just the model of this file. `follow_links`: even out of a directory."""
         self._directories = tuple(directories)
         self._only = only
         self._follow_links = follow_links
         self._readings: dict[Path, _Reading] = {}
 
     def scan(self) -> Mapping[str, ModelFile]:
-        """Every model by id, sorted. Headers are read again only for files that changed."""
+        """All models by id, sorted. Headers are read again only for changed files."""
         found: dict[str, ModelFile] = {}
         seen: set[Path] = set()
         for directory in self._directories:
@@ -97,7 +98,7 @@ class Catalogue:
                 yield path
 
     def _describe(self, model_id: str, paths: list[Path]) -> ModelFile | None:
-        """The model in `paths`; None if it is no model, or has just gone."""
+        """The model in `paths`; None if they belong to another model, or were just deleted."""
         try:
             stats = [path.stat() for path in paths]
         except (FileNotFoundError, NotADirectoryError):
@@ -134,13 +135,13 @@ class Catalogue:
 
 
 def _walk(directory: Path, follow_links: bool) -> Iterator[Path]:
-    """The .gguf files under `directory`, in order, without hidden ones and links that leave it."""
+    """The .gguf files under `directory`, sorted, without hidden ones and links out of it."""
     # Not Path.resolve: it raises on a link that leads to itself.
     root = Path(os.path.realpath(directory))
     seen: set[str] = set()
     for folder, folders, names in os.walk(directory, followlinks=follow_links):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        # A link to a folder above would be walked for ever.
+        # A link to a parent folder would be walked forever.
         real = os.path.realpath(folder)
         if real in seen:
             folders[:] = []
@@ -151,13 +152,15 @@ def _walk(directory: Path, follow_links: bool) -> Iterator[Path]:
             if not _is_model_name(name):
                 continue
             if not follow_links and not Path(os.path.realpath(path)).is_relative_to(root):
-                logger.debug("%s leads out of the models directory and is not listed", path)
+                logger.debug(
+                    "%s is not listed: it links to a file outside the models directory", path
+                )
             elif _may_be_file(path):
                 yield path
 
 
 def _may_be_file(path: Path) -> bool:
-    """Whether it is a file; also where that cannot be known, so that it is listed with a reason."""
+    """Whether it is a file. True if that cannot be read, so that it is listed with the error."""
     try:
         return path.is_file()
     except OSError:
@@ -165,14 +168,14 @@ def _may_be_file(path: Path) -> bool:
 
 
 def _is_model_name(name: str) -> bool:
-    """Whether a file of this name may be a model, and the name can be told in JSON and logs."""
+    """Whether the name may be a model's, and can be written in JSON and logs."""
     if name.startswith((".", "mmproj")) or not name.lower().endswith(".gguf"):
         return False
     return name.isprintable() and name.encode(errors="ignore").decode() == name
 
 
 def _group(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, list[Path]]]:
-    """(id, files): the shards of a split model together, in order, under the first one's id."""
+    """(id, files) pairs; all shards of a split model, in order, under the id of the first."""
     groups: dict[str, list[Path]] = {}
     for path in paths:
         model_id = path.relative_to(directory).with_name(first_shard(path.name)).as_posix()
@@ -181,7 +184,7 @@ def _group(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, list[P
 
 
 def first_shard(name: str) -> str:
-    """The name of a split model's first file, by the name of any; other names are their own."""
+    """The name of a split model's first file, given that of any; other names are unchanged."""
     shard = _shard(name)
     return name if shard is None else f"{shard['stem']}-{1:05}-of-{shard['count']}{name[-5:]}"
 
@@ -191,7 +194,7 @@ def _is_companion(header: GgufHeader) -> bool:
 
 
 def _diagnose(paths: list[Path], readings: list[_Reading]) -> tuple[str | None, str | None]:
-    """Why the model cannot be loaded, as a sentence and as a word; twice None if it looks good."""
+    """Why the model cannot be loaded: a sentence and the reason; both None if it seems fine."""
     if missing := _missing_shard(paths):
         return f"the file {missing} of this split model is missing", "missing_shard"
     for path, reading in zip(paths, readings, strict=True):
@@ -200,21 +203,21 @@ def _diagnose(paths: list[Path], readings: list[_Reading]) -> tuple[str | None, 
             return where + reading.problem, "corrupt_file"
     header = readings[0].header
     if header is not None and header.architecture is None:
-        return "the header does not say which architecture the model has", "corrupt_file"
+        return "the header does not name the model's architecture", "corrupt_file"
     if header is not None and (header.context_length or 0) > MAX_CONTEXT:
         problem = f"the header claims a context of {header.context_length} tokens"
-        return f"{problem}, more than the {MAX_CONTEXT} that are believed", "corrupt_file"
+        return f"{problem}, over the limit of {MAX_CONTEXT}", "corrupt_file"
     return None, None
 
 
 def _out_of_reach(model_id: str, path: Path, error: OSError) -> ModelFile:
-    """A file of which nothing is known but its name."""
+    """A file that cannot be read."""
     problem = f"the file cannot be read: {error.strerror or type(error).__name__}"
     return ModelFile(model_id, path, 0, _EPOCH, None, broken=problem, reason="corrupt_file")
 
 
 def _time(seconds: float) -> datetime:
-    """A file's time; what no calendar has, as some file systems tell it, is the epoch."""
+    """A file's time; the epoch if it is out of range, which some file systems report."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
@@ -222,7 +225,7 @@ def _time(seconds: float) -> datetime:
 
 
 def _shard(name: str) -> re.Match[str] | None:
-    """The parts of a shard's file name; None also where the numbers cannot be."""
+    """The parts of a shard's file name; None if it is not one, or its number is out of range."""
     shard = _SHARD.fullmatch(name)
     if shard is None or not 1 <= int(shard["number"]) <= int(shard["count"]):
         return None

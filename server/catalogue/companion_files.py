@@ -1,7 +1,7 @@
 """CompanionFiles: the files that a load's settings name, found inside the models directories.
 
-Whatever a name says, nothing outside can be reached: it is resolved, links included, and what is
-not below one of the directories then is refused.
+A name cannot reach a file outside: it is resolved, including links, and refused if the result is
+not below one of the directories.
 """
 
 import os
@@ -18,10 +18,10 @@ _MAX_NAME_BYTES = 255
 
 
 class CompanionFiles:
-    """Looks names up in directories; earlier ones win. Blocking: use a thread.
+    """Looks names up in directories; the first directory wins. Blocking: use a thread.
 
-    `named` are files that whoever started the server named by their paths: they may lie anywhere,
-    and go by their names alone.
+    `named` are files that the server's command line names by path: they may be anywhere, and are
+    looked up by file name alone.
     """
 
     def __init__(self, directories: Iterable[Path], named: Iterable[Path] = ()) -> None:
@@ -29,7 +29,7 @@ class CompanionFiles:
         self._named = {path.name: path for path in named}
 
     def find(self, settings: LoadSettings) -> LoadFiles:
-        """The absolute paths. Raises InvalidParameterError with the name of the field."""
+        """The absolute paths of the files. Raises InvalidParameterError naming the field."""
         adapters = settings.lora or ()
         return LoadFiles(
             lora=tuple(
@@ -51,18 +51,19 @@ class CompanionFiles:
             # Not Path.resolve: it raises on a link that leads to itself.
             root = Path(os.path.realpath(directory))
             path = Path(os.path.realpath(root / name))
-            # Nor Path.is_file, which raises on a folder that may not be entered.
+            # Nor Path.is_file: it raises on a folder without permission.
             if path.is_relative_to(root) and os.path.isfile(path):  # noqa: PTH113
                 return str(path)
         raise InvalidParameterError(
-            field, f"there is no file {name!r} in the models directory or below it"
+            field, f"file {name!r} was not found in the models directory or below it"
         )
 
 
 def without_paths(settings: LoadSettings) -> tuple[LoadSettings, tuple[Path, ...]]:
-    """The settings with bare names for absolute paths, which no client is to read; and the paths.
+    """The settings with absolute paths replaced by file names, and the paths.
 
-    Raises InvalidParameterError for two files of one name.
+    Clients can read settings, but must not see paths. Raises InvalidParameterError for two
+    different files of the same name.
     """
     paths: dict[str, Path] = {}
 
@@ -71,7 +72,7 @@ def without_paths(settings: LoadSettings) -> tuple[LoadSettings, tuple[Path, ...
             return name
         path = Path(name)
         if paths.setdefault(path.name, path) != path:
-            raise InvalidParameterError(field, f"another file is called {path.name!r} too")
+            raise InvalidParameterError(field, f"another file is named {path.name!r} too")
         return path.name
 
     adapters = tuple(
@@ -89,8 +90,10 @@ def without_paths(settings: LoadSettings) -> tuple[LoadSettings, tuple[Path, ...
 
 def _check_name(field: str, name: str) -> None:
     if not name.isprintable() or name.encode(errors="ignore").decode() != name:
-        raise InvalidParameterError(field, f"{name!r} is no file name")
+        raise InvalidParameterError(field, f"{name!r} is not a valid file name")
     if any(len(part.encode()) > _MAX_NAME_BYTES for part in name.split("/")):
-        raise InvalidParameterError(field, "a part of the file name is too long")
+        raise InvalidParameterError(
+            field, f"a part of the file name is longer than {_MAX_NAME_BYTES} bytes"
+        )
     if not name.lower().endswith(".gguf"):
         raise InvalidParameterError(field, f"{name!r} does not end in .gguf")

@@ -1,4 +1,4 @@
-"""ModelSettings: what one TOML file says about models: how to load them, and their other names."""
+"""ModelSettings: load settings and aliases of models, read from a TOML file."""
 
 import difflib
 import re
@@ -20,37 +20,37 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """Load settings for all models and for each, and which alias means which model."""
+    """Default load settings, load settings by model, and the model id of each alias."""
 
     defaults: LoadSettings = field(default_factory=LoadSettings)
     models: Mapping[str, LoadSettings] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, model_id: str, base: LoadSettings) -> LoadSettings:
-        """A model's own settings over those of all models over `base`."""
+        """The model's own settings, over the defaults for all models, over `base`."""
         own = self.models.get(model_id, LoadSettings())
         return own.over(self.defaults.over(base))
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a file. Raises ValueError that says where in it what is wrong."""
+        """Read a file. Raises ValueError with the line and key of a mistake."""
         try:
             with path.open("rb") as file:
                 raw = file.read(_MAX_BYTES + 1)
             if len(raw) > _MAX_BYTES:
-                raise ValueError(f"{path}: it is over the limit of {_MAX_BYTES} bytes")
+                raise ValueError(f"{path}: larger than the limit of {_MAX_BYTES} bytes")
             text = raw.decode()
             document = tomllib.loads(text)
         except OSError as error:
             raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError:
-            raise ValueError(f"{path}: it is not valid UTF-8") from None
+            raise ValueError(f"{path}: not valid UTF-8") from None
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path}: {error}") from None
         try:
             return cls._from(document)
         except _EntryError as error:
-            raise ValueError(f"{path}{error.place(text)}: {error}") from None
+            raise ValueError(f"{path}{error.line_in(text)}: {error}") from None
 
     @classmethod
     def _from(cls, document: dict[str, Any]) -> Self:
@@ -64,21 +64,23 @@ class ModelSettings:
             _check_table(where, table)
             for alias in _take_aliases(where, table):
                 if aliases.setdefault(alias, model_id) != model_id:
-                    raise _EntryError(where, "aliases", f"{alias!r} is {aliases[alias]!r} already")
+                    raise _EntryError(
+                        where, "aliases", f"{alias!r} is already an alias of {aliases[alias]!r}"
+                    )
             models[model_id] = _settings(where, table, *_ALIAS_KEYS)
         return cls(_settings("defaults", document.get("defaults", {})), models, aliases)
 
 
 class _EntryError(ValueError):
-    """What is wrong with a key of a table."""
+    """A mistake at a key of a table."""
 
     def __init__(self, table: str, key: str, problem: str) -> None:
         super().__init__(f"[{table}] {key}: {problem}" if table else f"{key}: {problem}")
         self._table = table
         self._key = key
 
-    def place(self, text: str) -> str:
-        """`, line N` where the key is written as one would write it, else nothing."""
+    def line_in(self, text: str) -> str:
+        """`, line N` if the key is found in the text in its usual form, else an empty string."""
         table = ""
         for number, line in enumerate(text.splitlines(), 1):
             if header := re.match(r"\s*\[\s*(.+?)\s*\]\s*(#.*)?$", line):
@@ -100,7 +102,7 @@ def _settings(where: str, table: dict[str, Any], *also: str) -> LoadSettings:
         except msgspec.ValidationError as error:
             raise _EntryError(where, key, str(error).partition(" - at ")[0]) from None
         except InvalidParameterError:
-            break  # it takes two to contradict each other
+            break  # contradictions involve two keys: report them for the whole table below
     try:
         return msgspec.convert(values, LoadSettings)
     except InvalidParameterError as error:
@@ -124,11 +126,11 @@ def _is_name(name: Any) -> bool:
 
 def _check_table(name: str, table: Any) -> None:
     if not isinstance(table, dict):
-        raise _EntryError("", name, "this is no table")
+        raise _EntryError("", name, "expected a table")
 
 
 def _check_key(where: str, key: str, known: tuple[str, ...]) -> None:
     if key not in known:
         close = difflib.get_close_matches(key, known, 1)
         hint = f", did you mean {close[0]!r}?" if close else ""
-        raise _EntryError(where, key, f"there is no such key{hint}")
+        raise _EntryError(where, key, f"unknown key{hint}")

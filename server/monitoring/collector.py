@@ -1,4 +1,4 @@
-"""MetricsCollector: what /metrics reads off the server's parts, without asking any worker."""
+"""MetricsCollector: the gauges of /metrics, read at a scrape without messages to workers."""
 
 from collections.abc import Iterable
 
@@ -18,10 +18,9 @@ _MB = 1 << 20
 
 
 class MetricsCollector(Collector):
-    """Gauges of models, processes and GPUs, and llama-server's names for what it has too.
+    """Gauges of models, processes and GPUs; also under llama-server's names where it has them.
 
-    Workers report their figures about once a second by themselves, so a scrape waits for nobody and
-    wakes nobody.
+    Workers report their figures about once a second, so a scrape neither wakes them nor waits.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class MetricsCollector(Collector):
         self._system = system
 
     def collect(self) -> Iterable[Metric]:
-        """Everything, as it is now."""
+        """All metrics with their current values."""
         entries = self._registry.entries
         loaded = [entry for entry in entries if entry.is_in_memory]
         figures = [(entry.id, entry.worker.snapshot) for entry in loaded]
@@ -57,10 +56,10 @@ class MetricsCollector(Collector):
             "llamabind_model_state", "1 for the state a model is in", labels=("model", "state")
         )
         inside = _gauge(
-            "requests_in_progress", "Requests of a model: waiting, for a load too, or running"
+            "requests_in_progress", "Requests of a model that run, are queued, or wait for its load"
         )
-        memory = _gauge("model_memory_bytes", "Memory a model takes: weights, KV cache, buffers")
-        stalled = _gauge("engine_stalled_seconds", "Time without a sign of life from a busy engine")
+        memory = _gauge("model_memory_bytes", "Memory of a model: weights, KV cache, buffers")
+        stalled = _gauge("engine_stalled_seconds", "Seconds without a step or report of a worker")
         for entry in entries:
             inside.add_metric((entry.id,), self._admission.n_requests(entry.id))
             for each in ModelState:
@@ -90,8 +89,12 @@ class MetricsCollector(Collector):
     def _gpus(self) -> Iterable[Metric]:
         labels = ("gpu", "name")
         total = GaugeMetricFamily("llamabind_gpu_memory_bytes", "Memory of a GPU", labels=labels)
-        used = GaugeMetricFamily("llamabind_gpu_memory_used_bytes", "Used of it", labels=labels)
-        load = GaugeMetricFamily("llamabind_gpu_utilization_percent", "Its load", labels=labels)
+        used = GaugeMetricFamily(
+            "llamabind_gpu_memory_used_bytes", "Used memory of a GPU", labels=labels
+        )
+        load = GaugeMetricFamily(
+            "llamabind_gpu_utilization_percent", "Utilization of a GPU", labels=labels
+        )
         for gpu in self._system.gpus:
             values = (str(gpu.index), gpu.name)
             total.add_metric(values, gpu.memory.total_mb * _MB)
@@ -102,11 +105,11 @@ class MetricsCollector(Collector):
 
 
 def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
-    running = _gauge("requests_running", "Requests an engine computes")
+    running = _gauge("requests_running", "Requests running in an engine")
     waiting = _gauge("requests_waiting", "Requests in an engine's queue")
-    used = _gauge("kv_cells_used", "KV cells that hold something, for reuse too")
-    cells = _gauge("kv_cells", "KV cells there are")
-    kept = _gauge("cache_ram_bytes", "Host memory that holds KV of conversations to return to")
+    used = _gauge("kv_cells_used", "KV cells in use, including retained prefixes")
+    cells = _gauge("kv_cells", "KV cells of an engine")
+    kept = _gauge("cache_ram_bytes", "Host memory used by saved KV states (cache_ram)")
     resident = _gauge("worker_resident_bytes", "Resident memory of a model's process")
     steps = CounterMetricFamily(
         "llamabind_engine_steps", "Steps of an engine since its load", labels=("model",)
@@ -123,10 +126,14 @@ def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
 
 
 def _rates(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
-    """Averages over an engine's latest ten seconds of computing; a pause does not change them."""
-    step = _gauge("engine_step_seconds", "Time of a step, lately")
-    prompt = _gauge("engine_prompt_tokens_per_second", "Prompt tokens computed, lately")
-    generated = _gauge("engine_generated_tokens_per_second", "Tokens generated, lately")
+    """Averages over an engine's latest ten seconds of computing; idle time does not count."""
+    step = _gauge("engine_step_seconds", "Mean time of recent steps")
+    prompt = _gauge(
+        "engine_prompt_tokens_per_second", "Prompt tokens computed per second, recently"
+    )
+    generated = _gauge(
+        "engine_generated_tokens_per_second", "Tokens generated per second, recently"
+    )
     for model, stats in reports:
         step.add_metric((model,), stats.step_seconds)
         prompt.add_metric((model,), stats.prompt_tokens_per_second)
@@ -141,10 +148,12 @@ def _llama_server_engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metr
     )
     deferred = GaugeMetricFamily("llamacpp:requests_deferred", "Requests waiting", labels=labels)
     busy = GaugeMetricFamily(
-        "llamacpp:n_busy_slots_per_decode", "Sequences per step, on average", labels=labels
+        "llamacpp:n_busy_slots_per_decode", "Mean number of sequences per step", labels=labels
     )
     longest = GaugeMetricFamily(
-        "llamacpp:n_tokens_max", "Longest sequence so far, prompt and answer", labels=labels
+        "llamacpp:n_tokens_max",
+        "Tokens of the longest sequence since the load, prompt and answer",
+        labels=labels,
     )
     steps = CounterMetricFamily("llamacpp:n_decode", "Steps of an engine", labels=labels)
     for model, stats in reports:
@@ -157,14 +166,16 @@ def _llama_server_engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metr
 
 
 def _drafts(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
-    """Speculative decoding, in llama-server's words: 0 where it is off."""
+    """Speculative decoding, with llama-server's names; 0 if it is off."""
     name, labels = "llamacpp:spec_decode_num", ("model",)
     drafts = CounterMetricFamily(f"{name}_drafts", "Drafts that were verified", labels=labels)
     drafted = CounterMetricFamily(f"{name}_draft_tokens", "Tokens drafted", labels=labels)
-    accepted = CounterMetricFamily(f"{name}_accepted_tokens", "Of them accepted", labels=labels)
+    accepted = CounterMetricFamily(
+        f"{name}_accepted_tokens", "Draft tokens that were accepted", labels=labels
+    )
     by_position = CounterMetricFamily(
         f"{name}_accepted_tokens_per_pos",
-        "Accepted, by position in the draft",
+        "Draft tokens that were accepted, by position in the draft",
         labels=("model", "position"),
     )
     for model, stats in reports:
@@ -177,7 +188,10 @@ def _drafts(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
 
 
 def _rate(name: str, tokens: Counter, seconds: Histogram) -> Metric:
-    """Tokens per second since the start: llama-server's since the last scrape is one reader's."""
+    """Mean tokens per second since the start.
+
+    llama-server averages since the last scrape, which is right for a single scraper only.
+    """
     family = GaugeMetricFamily(f"llamacpp:{name}", "Mean tokens per second", labels=("model",))
     times = dict(_values(seconds))
     for model, value in _values(tokens):
@@ -191,7 +205,7 @@ def _gauge(name: str, text: str) -> GaugeMetricFamily:
 
 
 def _values(series: Counter | Histogram) -> list[tuple[str, float]]:
-    """(model, value) of what has no other label; a histogram's is its sum."""
+    """(model, value) pairs of a counter, or of the sum of a histogram."""
     return [
         (sample.labels["model"], sample.value)
         for metric in series.collect()

@@ -1,4 +1,4 @@
-"""GpuReader: what NVIDIA's driver says about the GPUs; no driver, or a broken one, is no GPU."""
+"""GpuReader: reads NVIDIA GPUs through NVML; without a working driver the list is empty."""
 
 import logging
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ class GpuMemory(msgspec.Struct, frozen=True):
 
 
 class GpuDevice(msgspec.Struct, frozen=True):
-    """One GPU. `utilization` in percent; null where the driver does not tell."""
+    """One GPU. `utilization` in percent; null if the driver does not report it."""
 
     index: int
     name: str
@@ -28,7 +28,7 @@ class GpuDevice(msgspec.Struct, frozen=True):
 
 
 class Nvml(Protocol):
-    """What is used of the module `pynvml`; a fake stands in for it in tests."""
+    """The functions of `pynvml` that are used here; tests replace them with a fake."""
 
     NVMLError: type[Exception]
 
@@ -41,9 +41,9 @@ class Nvml(Protocol):
 
 
 class GpuReader:
-    """Reads all GPUs. Blocking, and with a broken driver perhaps for long: one thread of its own.
+    """Reads all GPUs. Blocks, with a broken driver possibly for long: use a dedicated thread.
 
-    A driver that cannot be opened is asked again at each reading: it may be installed meanwhile.
+    If the driver cannot be opened, each reading tries again, since it may be installed later.
     """
 
     def __init__(self, nvml: Nvml = pynvml) -> None:
@@ -52,7 +52,7 @@ class GpuReader:
         self._last_problem = ""
 
     def read(self) -> tuple[GpuDevice, ...]:
-        """Every GPU, in NVML's order; empty if there is none or the driver fails."""
+        """Every GPU, in NVML's order; empty without a GPU or if the driver fails."""
         try:
             if not self._is_open:
                 self._nvml.nvmlInit()
@@ -66,7 +66,7 @@ class GpuReader:
         return tuple(device for device in devices if device is not None)
 
     def _read_one(self, index: int) -> GpuDevice | None:
-        """One GPU; None if it has fallen off the bus. Figures it does not have are zero or null."""
+        """One GPU; None if it does not respond. Unknown figures are zero or null."""
         nvml = self._nvml
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
@@ -80,7 +80,7 @@ class GpuReader:
     def _memory(self, handle: Any) -> GpuMemory:
         try:
             memory = self._nvml.nvmlDeviceGetMemoryInfo(handle)
-        except self._nvml.NVMLError:  # GPUs that share the host's memory have no figures
+        except self._nvml.NVMLError:  # not reported for GPUs that share the host's memory
             return GpuMemory()
         percent = 100.0 * memory.used / memory.total if memory.total else 0.0
         return GpuMemory(memory.total // _MB, memory.used // _MB, round(percent, 1))

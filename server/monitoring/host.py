@@ -1,4 +1,4 @@
-"""HostReader: load, frequency and memory of the machine."""
+"""HostReader: utilization, frequency and memory of the machine."""
 
 import os
 from typing import Any
@@ -10,14 +10,14 @@ _MB = 1 << 20
 
 
 class CpuCores(msgspec.Struct, frozen=True):
-    """How many cores the machine has."""
+    """Number of cores of the machine."""
 
     physical: int
     logical: int
 
 
 class CpuFrequency(msgspec.Struct, frozen=True):
-    """In MHz; 0 where the system does not tell."""
+    """In MHz; 0 if the system does not report it."""
 
     current: int = 0
     min: int = 0
@@ -25,7 +25,7 @@ class CpuFrequency(msgspec.Struct, frozen=True):
 
 
 class CpuMetrics(msgspec.Struct, frozen=True):
-    """The CPUs; `utilization` in percent of all of them."""
+    """All CPUs together; `utilization` in percent."""
 
     utilization: float
     cores: CpuCores
@@ -33,7 +33,7 @@ class CpuMetrics(msgspec.Struct, frozen=True):
 
 
 class MemoryMetrics(msgspec.Struct, frozen=True):
-    """The host's memory; used is what is not available."""
+    """Host memory; used is total minus available."""
 
     total_mb: int
     available_mb: int
@@ -42,20 +42,20 @@ class MemoryMetrics(msgspec.Struct, frozen=True):
 
 
 class HostReader:
-    """Reads the host. Utilization is the mean since the reading before. One thread only."""
+    """Reads the host. Utilization is the mean since the previous reading. One thread only."""
 
     def __init__(self) -> None:
         logical = psutil.cpu_count() or os.cpu_count() or 1
         self._cores = CpuCores(psutil.cpu_count(logical=False) or logical, logical)
-        # psutil's first answer is meaningless: it has nothing to compare with.
+        # psutil compares with the previous call, so its first result is meaningless.
         psutil.cpu_percent(interval=None)
 
     def read_cpu(self) -> CpuMetrics:
-        """The CPUs now; takes no time itself."""
+        """Read the CPUs; does not block."""
         return CpuMetrics(psutil.cpu_percent(interval=None), self._cores, _frequency())
 
     def read_memory(self) -> MemoryMetrics:
-        """The memory now."""
+        """Read the memory."""
         memory = psutil.virtual_memory()
         used = memory.total - memory.available
         return MemoryMetrics(
@@ -68,7 +68,7 @@ class HostReader:
 
 def _frequency() -> CpuFrequency:
     try:
-        # None on machines without figures, whatever the stubs say.
+        # Can be None, although the type stubs exclude it.
         frequency: Any = psutil.cpu_freq()
     except (OSError, NotImplementedError, RuntimeError):
         return CpuFrequency()

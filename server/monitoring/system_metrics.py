@@ -1,4 +1,4 @@
-"""SystemMetrics: figures of CPUs, memory and GPUs, sampled on threads and read without waiting."""
+"""SystemMetrics: CPUs, memory and GPUs, sampled on threads so that reading never blocks."""
 
 import logging
 import threading
@@ -12,12 +12,12 @@ from server.monitoring.host import CpuMetrics, HostReader, MemoryMetrics
 
 logger = logging.getLogger(__name__)
 _PERIOD_SECONDS = 1.0
-# NVML needs about a second for its first answer; a driver that hangs does not hold up the start.
+# NVML needs about a second for its first result; a hanging driver must not delay the start.
 _FIRST_READING_SECONDS = 2.0
 
 
 class GpuMetrics(msgspec.Struct, frozen=True):
-    """The first GPU under the reference's keys; zeros and null without one."""
+    """The first GPU, with the API reference's keys; zeros and null without a GPU."""
 
     available: bool
     name: str | None
@@ -25,7 +25,7 @@ class GpuMetrics(msgspec.Struct, frozen=True):
 
 
 class SystemDocument(msgspec.Struct, frozen=True):
-    """GET /api/v2/metrics. `gpus` is every GPU, the first included; `timestamp` of the sample."""
+    """GET /api/v2/metrics. `gpus` has every GPU, also the first; `timestamp` is the sample's."""
 
     cpu: CpuMetrics
     memory: MemoryMetrics
@@ -35,9 +35,9 @@ class SystemDocument(msgspec.Struct, frozen=True):
 
 
 class SystemMetrics:
-    """Samples while it is started. `document` and `gpus` can be read at any time, on any thread.
+    """Samples once a second between `start` and `stop`. `document` and `gpus`: any thread.
 
-    GPUs are read on a thread of their own: a driver that hangs must not stop the other figures.
+    GPUs are read on a separate thread, so that a hanging driver does not stop the other figures.
     """
 
     def __init__(self, gpu_reader: GpuReader | None = None) -> None:
@@ -65,14 +65,14 @@ class SystemMetrics:
         return self._gpus
 
     def start(self) -> None:
-        """Begin to sample; returns when GPUs were read once, or do not answer in time. Blocking."""
+        """Begin to sample; blocks until GPUs were read once, for at most 2 s."""
         for name, read in (("cpu-metrics", self._read_host), ("gpu-metrics", self._read_gpus)):
-            # Daemons: a thread that hangs in a driver must not keep the server from leaving.
+            # Daemons: a thread that hangs in a driver must not keep the process from exiting.
             threading.Thread(target=self._sample, args=(read,), name=name, daemon=True).start()
         self._gpus_were_read.wait(_FIRST_READING_SECONDS)
 
     def stop(self) -> None:
-        """Take no more samples."""
+        """Stop sampling."""
         self._stop.set()
 
     def _sample(self, read: Callable[[], None]) -> None:
@@ -82,7 +82,7 @@ class SystemMetrics:
                 read()
                 is_failing = False
             except Exception:
-                # Old figures are better than none, and one line in the log better than thousands.
+                # Keep the old figures, and log only the first of consecutive failures.
                 if not is_failing:
                     logger.exception("system metrics cannot be read")
                 is_failing = True

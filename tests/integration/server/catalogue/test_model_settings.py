@@ -1,4 +1,4 @@
-"""The settings file: what it may say, and that mistakes are told with their place."""
+"""The settings file: its contents, and that errors name the line and key."""
 
 from pathlib import Path
 
@@ -31,7 +31,9 @@ def _write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_models_own_settings_go_over_those_of_all_over_the_servers(tmp_path: Path) -> None:
+def test_settings_of_a_model_override_the_defaults_which_override_the_servers(
+    tmp_path: Path,
+) -> None:
     known = ModelSettings.read(_write(tmp_path, _GOOD))
     base = LoadSettings(n_ctx=1, n_batch=7)
     own = known.of("org/m.gguf", base)
@@ -41,31 +43,31 @@ def test_a_models_own_settings_go_over_those_of_all_over_the_servers(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[defaults]\nn_ctxx = 1", r"line 2: \[defaults\] n_ctxx: .*did you mean 'n_ctx'"),
         ('[models."m.gguf"]\n\nwrong = 1', r"line 3: \[models.\"m.gguf\"\] wrong"),
         ('[models."m.gguf"]\nn_ctx = "many"', r"line 2: .*n_ctx: .*`int"),
         ('[models."m.gguf"]\nn_ctx = -5', r"line 2: .*n_ctx: .*>= 0"),
-        ("[model.x]\nn_ctx = 1", "model: there is no such key, did you mean 'models'"),
-        ("models = 3", "models: this is no table"),
+        ("[model.x]\nn_ctx = 1", "model: unknown key, did you mean 'models'"),
+        ("models = 3", "models: expected a table"),
         ("[defaults]\naliases = ['x']", "aliases"),
         ("[models.a]\naliases = 3", "aliases: expected a name"),
-        ('[models.a]\nalias = "x"\n[models.b]\nalias = "x"', "'x' is 'a' already"),
+        ('[models.a]\nalias = "x"\n[models.b]\nalias = "x"', "'x' is already an alias of 'a'"),
         ("[defaults\n", "line 1"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_error_names_line_and_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         ModelSettings.read(_write(tmp_path, text))
 
 
-def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_readable_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read: No such file"):
         ModelSettings.read(tmp_path / "none.toml")
 
 
-async def test_aliases_and_settings_hold_wherever_an_id_is_taken(
+async def test_aliases_are_accepted_wherever_an_id_is(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     write_gguf(tmp_path / "org" / "m.gguf")
@@ -100,7 +102,7 @@ async def test_one_file_is_served_under_its_name_and_aliases(
     assert (await client.get("/api/v2/models/two.gguf")).status == 404
 
 
-async def test_a_server_of_one_file_loads_it_at_once_and_answers_to_any_name(
+async def test_a_server_of_one_file_loads_it_at_start_and_accepts_any_model_name(
     tmp_path: Path, aiohttp_client: AiohttpClient
 ) -> None:
     file = write_gguf(tmp_path / "only.gguf")

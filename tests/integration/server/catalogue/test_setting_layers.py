@@ -1,4 +1,4 @@
-"""Settings of a load over the server's own: what a request never said cannot be its mistake."""
+"""Settings of a load over the server's: a request is not refused for settings it did not send."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from tests.support.gguf_files import write_gguf
 from tests.support.server_app import Client, make_app
 from tests.support.v2_requests import get, post
 
-# The API reference's own.
+# The example of the API reference.
 _REFERENCE = {
     "n_gpu_layers": 32,
     "n_ctx": 2048,
@@ -57,25 +57,27 @@ _REFERENCE = {
         ({"chat_template": "chatml"}, {"embedding": True, "pooling": "mean"}, {}),
     ],
 )
-def test_what_contradicts_a_request_is_left_out(
+def test_base_settings_that_contradict_the_request_are_dropped(
     own: dict[str, Any], base: dict[str, Any], both: dict[str, Any]
 ) -> None:
-    laid = LoadSettings(**own).over(LoadSettings(**base))
-    laid.check_complete()
-    assert both.items() <= msgspec.structs.asdict(laid).items()
-    kept = set(msgspec.to_builtins(laid)) - set(own)
+    merged = LoadSettings(**own).over(LoadSettings(**base))
+    merged.check_complete()
+    assert both.items() <= msgspec.structs.asdict(merged).items()
+    kept = set(msgspec.to_builtins(merged)) - set(own)
     assert kept <= set(base) | {"cache_type_v"}
-    # What was left out did contradict: with it the whole would have been refused.
+    # Every dropped setting contradicts: with it the result is refused.
     for name in base.keys() - own.keys() - kept - {"f16_kv", "pooling"}:
         with pytest.raises(InvalidParameterError):
-            msgspec.structs.replace(laid, **{name: base[name]})
+            msgspec.structs.replace(merged, **{name: base[name]})
 
 
 @pytest.mark.parametrize(
     ("settings", "field"),
     [({"speculative": "draft"}, "draft_model"), ({"pooling": "mean"}, "pooling")],
 )
-def test_what_no_layer_has_is_missed(settings: dict[str, Any], field: str) -> None:
+def test_a_required_setting_that_no_layer_has_is_refused(
+    settings: dict[str, Any], field: str
+) -> None:
     with pytest.raises(InvalidParameterError) as caught:
         LoadSettings(**settings).over(LoadSettings(n_ctx=64)).check_complete()
     assert caught.value.field == field
@@ -99,7 +101,7 @@ async def _client(aiohttp_client: AiohttpClient, folder: Path, **settings: Any) 
         ({"embedding": True}, {"pooling": "cls"}),
     ],
 )
-async def test_the_servers_own_settings_make_no_request_wrong(
+async def test_the_servers_settings_never_make_a_request_invalid(
     aiohttp_client: AiohttpClient,
     tmp_path: Path,
     defaults: dict[str, Any],
@@ -114,7 +116,7 @@ async def test_the_servers_own_settings_make_no_request_wrong(
 
 
 @pytest.mark.parametrize("path", ["load", "load?stream=true", "estimate"])
-async def test_what_is_missing_is_a_400_that_names_it(
+async def test_a_missing_setting_is_a_400_that_names_it(
     aiohttp_client: AiohttpClient, tmp_path: Path, path: str
 ) -> None:
     client = await _client(aiohttp_client, tmp_path)
@@ -122,7 +124,7 @@ async def test_what_is_missing_is_a_400_that_names_it(
     assert answer["error"]["param"] == "pooling"
 
 
-async def test_what_was_asked_for_is_told_apart_from_what_holds_anyway(
+async def test_requested_default_and_effective_settings_are_reported_separately(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
@@ -147,13 +149,13 @@ async def test_what_was_asked_for_is_told_apart_from_what_holds_anyway(
     assert (listed["ttl"], listed["pinned"]) == (-1, True)
 
 
-async def test_a_model_whose_settings_say_nothing_goes_by_the_servers_time(
+async def test_a_model_without_a_ttl_uses_the_servers_ttl(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
     client = await aiohttp_client(make_app(tmp_path, ttl_seconds=90.0))
     settings = (await post(client, "models/m.gguf/load"))["settings"]
     assert settings["effective"]["ttl"] == 90
-    # A request of Ollama's may say another time, until the model is loaded anew.
+    # Ollama's keep_alive overrides it until the model is loaded again.
     await client.post("/api/generate", json={"model": "m.gguf", "keep_alive": "2m"})
     assert (await get(client, "models"))["loaded_models"]["m.gguf"]["ttl"] == 120

@@ -1,4 +1,4 @@
-"""/metrics: what requests add to it, and that a scrape disturbs nobody."""
+"""/metrics: what requests add to it, and that a scrape loads no model."""
 
 import asyncio
 import time
@@ -52,7 +52,7 @@ async def test_an_answer_is_counted_with_its_tokens_and_times(client: Client) ->
     assert seen.value("llamabind_decode_seconds_sum") == pytest.approx(0.020)
 
 
-async def test_llama_servers_names_have_the_same_figures(client: Client) -> None:
+async def test_metrics_under_llama_servers_names_have_the_same_figures(client: Client) -> None:
     await client.post(_CHAT, json=chat_body("echo: a b c"))
     seen = await _until(client, "llamacpp:n_tokens_max", 8)
     assert seen.value("llamabind_engine_step_seconds", model="m.gguf") == 0.25
@@ -75,7 +75,7 @@ async def test_llama_servers_names_have_the_same_figures(client: Client) -> None
 @pytest.mark.parametrize(
     ("text", "outcome"), [("refuse", "invalid"), ("bug", "error"), ("die", "error")]
 )
-async def test_a_request_that_fails_is_counted_by_whose_fault_it_was(
+async def test_a_failed_request_is_counted_as_invalid_or_error(
     client: Client, text: str, outcome: str
 ) -> None:
     await client.post(_CHAT, json=chat_body(text))
@@ -83,7 +83,7 @@ async def test_a_request_that_fails_is_counted_by_whose_fault_it_was(
     assert seen.value("llamabind_requests_total", outcome=outcome) == 1
 
 
-async def test_a_client_that_leaves_is_counted_as_cancelled(client: Client) -> None:
+async def test_a_client_that_disconnects_is_counted_as_cancelled(client: Client) -> None:
     async with client.post(f"{_CHAT}/stream", json=chat_body("forever")) as response:
         await response.content.readline()
         assert (await scrape(client)).value("llamabind_requests_in_progress") == 1
@@ -104,14 +104,14 @@ async def test_a_scrape_loads_nothing_and_has_llama_servers_header(client: Clien
     assert seen.value("process_resident_memory_bytes") > 0
 
 
-async def test_switched_off_it_is_a_501(aiohttp_client: AiohttpClient, tmp_path: Path) -> None:
+async def test_disabled_metrics_are_a_501(aiohttp_client: AiohttpClient, tmp_path: Path) -> None:
     client = await aiohttp_client(make_app(tmp_path, metrics=False))
     response = await client.get("/metrics")
     assert response.status == 501
     assert (await response.json())["error"]["type"] == "not_supported_error"
 
 
-async def test_workers_report_their_figures_by_themselves(client: Client) -> None:
+async def test_workers_report_their_figures_without_a_request(client: Client) -> None:
     await client.post("/api/v2/models/m.gguf/load")
     seen = await _until(client, "llamabind_kv_cells", 64, model="m.gguf")
     assert seen.value("llamabind_worker_resident_bytes", model="m.gguf") > 1 << 20
@@ -141,7 +141,7 @@ async def test_gpus_have_gauges(client: Client, monkeypatch: pytest.MonkeyPatch)
     assert seen.value("llamabind_gpu_utilization_percent", gpu="0", name="RTX") == 50
 
 
-async def test_a_streamed_answer_and_a_whole_one_count_alike(client: Client) -> None:
+async def test_a_streamed_answer_counts_like_a_whole_one(client: Client) -> None:
     async with client.post(f"{_CHAT}/stream", json=chat_body("echo: a b c")) as response:
         await events(response)
     seen = await _until(client, "llamabind_requests_in_progress", 0)
@@ -159,7 +159,7 @@ async def test_a_streamed_answer_and_a_whole_one_count_alike(client: Client) -> 
         ("/v1/rerank", {"query": "a", "documents": ["abc", "de"]}, 5),
     ],
 )
-async def test_what_generates_nothing_is_done_and_no_answer(
+async def test_a_task_counts_as_done_and_not_as_an_answer(
     client: Client, path: str, body: dict[str, object], n_tokens: int
 ) -> None:
     assert (await client.post(path, json=body | {"model": "m.gguf"})).status == 200
@@ -171,12 +171,12 @@ async def test_what_generates_nothing_is_done_and_no_answer(
     assert model["performance"]["tokens_processed"] == n_tokens
 
 
-async def test_the_tokens_of_a_request_that_runs_are_counted_already(client: Client) -> None:
+async def test_the_tokens_of_a_running_request_are_counted(client: Client) -> None:
     response = await client.post("/api/v2/chat/m.gguf/stream", json=chat_body("forever"))
     for _ in range(5):
         await response.content.readuntil(b"\n\n")
     performance = (await (await client.get("/api/v2/models/m.gguf")).json())["performance"]
     assert performance["tokens_processed"] >= 5 + 5
-    # A speed that only grows at the ends of requests would be none of these tokens in this time.
+    # 0 if tokens and time were added only when a request ends.
     assert performance["average_speed"] > 0
     response.close()

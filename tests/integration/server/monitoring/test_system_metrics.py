@@ -88,26 +88,26 @@ def test_the_first_gpu_has_the_references_keys_and_all_are_listed() -> None:
 
 
 @pytest.mark.parametrize("nvml", [FakeNvml(), FakeNvml(init_error="Driver Not Loaded")])
-def test_no_gpu_and_no_driver_are_no_error(nvml: FakeNvml) -> None:
+def test_a_machine_without_gpu_or_driver_is_not_an_error(nvml: FakeNvml) -> None:
     document = _document(nvml)
     memory = {"total_mb": 0, "used_mb": 0, "percent": 0.0}
     assert document["gpu"] == {"available": False, "name": None, "memory": memory}
     assert document["gpus"] == ()
 
 
-def test_a_gpu_without_figures_of_its_own_is_listed_all_the_same() -> None:
-    shy = Figures("Orin", 1, 2, missing=frozenset({"memory", "utilization"}))
-    (gpu,) = GpuReader(FakeNvml([shy])).read()
+def test_a_gpu_without_memory_and_utilization_figures_is_listed() -> None:
+    device = Figures("Orin", 1, 2, missing=frozenset({"memory", "utilization"}))
+    (gpu,) = GpuReader(FakeNvml([device])).read()
     assert (gpu.name, gpu.memory.total_mb, gpu.utilization) == ("Orin", 0, None)
 
 
-def test_a_gpu_that_fell_off_the_bus_does_not_hide_the_others() -> None:
+def test_a_gpu_that_does_not_respond_does_not_hide_the_others() -> None:
     lost = Figures("lost", 1, 2, missing=frozenset({"handle"}))
     (gpu,) = GpuReader(FakeNvml([lost, RTX])).read()
     assert gpu.index == 1
 
 
-def test_a_driver_that_comes_later_is_found() -> None:
+def test_a_driver_installed_later_is_found() -> None:
     nvml = FakeNvml([RTX], init_error="Driver Not Loaded")
     reader = GpuReader(nvml)
     assert reader.read() == ()
@@ -115,7 +115,7 @@ def test_a_driver_that_comes_later_is_found() -> None:
     assert len(reader.read()) == 1
 
 
-def test_a_driver_that_hangs_does_not_keep_cpu_figures_from_coming(
+def test_a_hanging_driver_does_not_delay_cpu_figures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("server.monitoring.system_metrics._FIRST_READING_SECONDS", 0.0)
@@ -133,7 +133,7 @@ def test_a_driver_that_hangs_does_not_keep_cpu_figures_from_coming(
     release.set()
 
 
-def test_cpu_utilization_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_cpu_utilization_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
     intervals: list[float | None] = []
 
     def cpu_percent(interval: float | None = None) -> float:

@@ -1,4 +1,4 @@
-"""What is listed of a models directory, and what is not."""
+"""Catalogue: which files of a models directory are listed."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ def test_the_first_directory_wins_where_ids_are_equal(tmp_path: Path) -> None:
     assert files["m.gguf"].path == tmp_path / "mine" / "m.gguf"
 
 
-def test_projectors_adapters_and_hidden_files_are_no_models(tmp_path: Path) -> None:
+def test_projectors_adapters_and_hidden_files_are_not_listed(tmp_path: Path) -> None:
     write_gguf(tmp_path / "mmproj-x.gguf")
     write_gguf(tmp_path / "lora.gguf", general__type="adapter")
     write_gguf(tmp_path / ".hidden.gguf")
@@ -78,14 +78,14 @@ def test_a_missing_shard_is_named(tmp_path: Path, missing: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["a-00000-of-00000.gguf", "a-00003-of-00002.gguf"])
-def test_impossible_shard_numbers_are_a_model_of_that_name(tmp_path: Path, name: str) -> None:
+def test_a_name_with_invalid_shard_numbers_is_a_model_of_its_own(tmp_path: Path, name: str) -> None:
     path = write_gguf(tmp_path / name)
     file = _scan(tmp_path)[name]
     assert file.broken is None
     assert shards(path) == [path]
 
 
-def test_links_out_of_the_directory_are_refused_and_links_inside_work(tmp_path: Path) -> None:
+def test_links_out_of_the_directory_are_not_listed_and_links_inside_are(tmp_path: Path) -> None:
     outside = write_gguf(tmp_path / "outside" / "secret.gguf")
     models = tmp_path / "models"
     inside = write_gguf(models / "real.gguf")
@@ -97,13 +97,13 @@ def test_links_out_of_the_directory_are_refused_and_links_inside_work(tmp_path: 
     assert list(_scan(models)) == ["alias.gguf", "real.gguf"]
 
 
-def test_a_models_directory_that_is_a_link_itself_works(tmp_path: Path) -> None:
+def test_a_models_directory_may_be_a_link(tmp_path: Path) -> None:
     write_gguf(tmp_path / "real" / "m.gguf")
     (tmp_path / "models").symlink_to(tmp_path / "real")
     assert list(_scan(tmp_path / "models")) == ["m.gguf"]
 
 
-def test_pipes_folders_and_unspeakable_names_do_no_harm(tmp_path: Path) -> None:
+def test_pipes_folders_and_unprintable_names_are_not_listed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.gguf")
     (tmp_path / "folder.gguf").mkdir()
     write_gguf(tmp_path / "line\nbreak.gguf")
@@ -133,7 +133,7 @@ def test_headers_are_read_again_only_when_the_file_changed(
 
 
 @pytest.mark.parametrize("only", [None, "locked.gguf"])
-def test_a_file_of_which_nothing_can_be_known_is_listed_with_the_reason(
+def test_an_unreadable_file_is_listed_with_the_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only: str | None
 ) -> None:
     for name in ("locked.gguf", "m.gguf"):
@@ -154,7 +154,7 @@ def test_a_file_of_which_nothing_can_be_known_is_listed_with_the_reason(
     assert all(not file.broken for file in files.values() if file is not locked)
 
 
-def test_a_file_of_a_time_that_no_calendar_has_is_listed(
+def test_a_file_with_a_time_out_of_range_is_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_gguf(tmp_path / "m.gguf")

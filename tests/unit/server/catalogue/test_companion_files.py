@@ -1,4 +1,4 @@
-"""CompanionFiles: nothing outside the models directories can be named."""
+"""CompanionFiles: names cannot reach files outside the models directories."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_names_are_found_relative_and_absolute(root):
     )
 
 
-def test_a_second_directory_is_looked_into(root, tmp_path):
+def test_files_are_found_in_a_second_directory(root, tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "c.gguf").write_bytes(b"x")
     files = CompanionFiles([root, tmp_path / "more"]).find(LoadSettings(mmproj="c.gguf"))
@@ -59,20 +59,20 @@ def test_a_second_directory_is_looked_into(root, tmp_path):
         "x" * 300 + ".gguf",
     ],
 )
-def test_everything_else_is_refused_by_field(root, name):
+def test_other_names_are_refused_with_the_field(root, name):
     with pytest.raises(InvalidParameterError) as caught:
         CompanionFiles([root]).find(LoadSettings(mmproj=name))
     assert caught.value.field == "mmproj"
 
 
-def test_the_number_of_a_wrong_adapter_is_told(root):
+def test_the_error_names_the_index_of_the_adapter(root):
     settings = LoadSettings(lora=(LoraChoice(id="a.gguf"), LoraChoice(id="../secret.gguf")))
     with pytest.raises(InvalidParameterError) as caught:
         CompanionFiles([root]).find(settings)
     assert caught.value.field == "lora[1]"
 
 
-def test_a_file_that_a_flag_names_may_lie_anywhere_and_goes_by_its_name(tmp_path: Path) -> None:
+def test_a_file_named_by_a_flag_may_be_anywhere_and_is_found_by_its_name(tmp_path: Path) -> None:
     draft = write_gguf(tmp_path / "elsewhere" / "draft.gguf")
     adapter = write_gguf(tmp_path / "elsewhere" / "lora.gguf")
     root = tmp_path / "models"
@@ -88,7 +88,7 @@ def test_a_file_that_a_flag_names_may_lie_anywhere_and_goes_by_its_name(tmp_path
     assert (found.draft_model, found.lora) == (str(draft), ((str(adapter), 0.5),))
 
 
-def test_two_files_of_one_name_cannot_be_told_apart(
+def test_two_files_of_the_same_name_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two = (write_gguf(tmp_path / name / "same.gguf") for name in ("a", "b"))
