@@ -18,7 +18,7 @@ Endpoint = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: what it is about, what we do with it, what llama-server does."""
+    """One row: its fields or endpoints, what this server does, what llama-server does."""
 
     names: tuple[str, ...]
     here: str
@@ -26,13 +26,13 @@ class Row:
 
     @property
     def word(self) -> str:
-        """yes, checked, refused or ignored."""
+        """The first word of the second column: yes, checked, refused or ignored."""
         return re.split(r"[^a-z]", self.here, maxsplit=1)[0]
 
 
 @dataclass(slots=True)
 class Section:
-    """What stands under one heading."""
+    """The text and the rows below one heading."""
 
     title: str
     prose: str = ""
@@ -40,12 +40,12 @@ class Section:
 
     @property
     def endpoints(self) -> list[Endpoint]:
-        """Those whose fields it tells, named in its first line."""
+        """The endpoints whose fields it describes: those named in its first paragraph."""
         first = self.prose.strip().split("\n\n")[0]
         return [as_endpoint(name) for name in _ENDPOINT.findall(first)]
 
     def names(self, *words: str) -> set[str]:
-        """The fields that have one of these words, or any."""
+        """The fields of the rows with one of these words; of all rows without any."""
         rows = (row for row in self.rows if not words or row.word in words)
         return {name for row in rows for name in row.names}
 
@@ -57,7 +57,7 @@ def as_endpoint(text: str) -> Endpoint:
 
 
 def read_sections() -> dict[str, Section]:
-    """The document by its headings."""
+    """The sections of the document by heading."""
     sections: dict[str, Section] = {}
     for block in DOCUMENT.read_text().split("\n## ")[1:]:
         title, _, body = block.partition("\n")
@@ -73,8 +73,8 @@ def read_sections() -> dict[str, Section]:
 
 
 def paths_of(kind: type[msgspec.Struct], without: Iterable[type] = ()) -> set[str]:
-    """Every field of a struct and of those inside it, as messages[].content; none that it has
-    from one of `without`.
+    """The paths of all fields of a struct and of those inside it, such as messages[].content,
+    except fields that it inherits from one of `without`.
     """
     return set(_paths(inspect.type_info(kind), "", tuple(without)))
 

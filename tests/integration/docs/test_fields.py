@@ -1,4 +1,4 @@
-"""docs/fields.md tells of every endpoint and field what the parsers do with it."""
+"""docs/fields.md describes every endpoint and field as the parsers treat it."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from tests.support.server_app import make_app
 
 
 def _element(body: Any) -> Any:
-    """What a body is, or what each element is of one that is an array."""
+    """The type of a body, or of the elements of a body that is an array."""
     return body.__args__[0] if getattr(body, "__origin__", None) is list else body
 
 
 _SECTIONS = read_sections()
 _OVERVIEW = _SECTIONS["Endpoints"]
-# Fields that many requests have are told once; docs/loading.md tells those of a load.
+# Fields that many requests share are described once; docs/loading.md describes those of a load.
 _GROUPS: dict[str, type[msgspec.Struct]] = {
     "Sampling fields": SamplingFields,
     "Chat fields": ChatFields,
@@ -33,10 +33,10 @@ _REQUESTS = {
     for endpoint, operation in OPERATIONS.items()
     if operation.body not in (None, LoadSettings)
 }
-_TOLD = [section for section in _SECTIONS.values() if section.endpoints]
+_REQUEST_SECTIONS = [section for section in _SECTIONS.values() if section.endpoints]
 _REFUSED = [
     pytest.param(section.endpoints[0], name, id=f"{section.title}: {name}")
-    for section in _TOLD
+    for section in _REQUEST_SECTIONS
     for name in sorted(section.names("refused"))
 ]
 _EXAMPLES: dict[str, Any] = {
@@ -64,7 +64,7 @@ def test_every_endpoint_is_listed_with_its_query() -> None:
     listed = {
         as_endpoint(name): row.here for row in _OVERVIEW.rows for name in row.names if " " in name
     }
-    served = {endpoint for endpoint, told in listed.items() if not told.startswith("no")}
+    served = {endpoint for endpoint, here in listed.items() if not here.startswith("no")}
     assert served == OPERATIONS.keys()
     for endpoint, operation in OPERATIONS.items():
         for name, _ in operation.query:
@@ -72,28 +72,28 @@ def test_every_endpoint_is_listed_with_its_query() -> None:
 
 
 def test_every_request_has_one_section() -> None:
-    told = [endpoint for section in _TOLD for endpoint in section.endpoints]
-    assert sorted(told) == sorted(_REQUESTS)
+    described = [endpoint for section in _REQUEST_SECTIONS for endpoint in section.endpoints]
+    assert sorted(described) == sorted(_REQUESTS)
 
 
 @pytest.mark.parametrize("title", _GROUPS)
-def test_a_group_tells_of_its_fields(title: str) -> None:
+def test_a_group_describes_all_its_fields(title: str) -> None:
     struct = _GROUPS[title]
     parents = [group for group in _GROUPS.values() if issubclass(struct, group)]
     parents.remove(struct)
-    _assert_told(_SECTIONS[title], paths_of(struct, parents), paths_of(struct))
+    _assert_described(_SECTIONS[title], paths_of(struct, parents), paths_of(struct))
 
 
-@pytest.mark.parametrize("section", _TOLD, ids=lambda section: section.title)
-def test_a_request_is_told_field_by_field(section: Section) -> None:
+@pytest.mark.parametrize("section", _REQUEST_SECTIONS, ids=lambda section: section.title)
+def test_a_section_describes_all_fields_of_its_requests(section: Section) -> None:
     struct = _struct(section)
-    _assert_told(section, paths_of(struct, _GROUPS.values()), paths_of(struct))
+    _assert_described(section, paths_of(struct, _GROUPS.values()), paths_of(struct))
     for title, group in _GROUPS.items():
         link = f"(#{title.lower().replace(' ', '-')})"
-        is_meant = issubclass(struct, group) or any(
+        takes_group = issubclass(struct, group) or any(
             issubclass(inner, group) for inner in _inner_structs(struct)
         )
-        assert (link in section.prose) == is_meant, f"{section.title}: {link}"
+        assert (link in section.prose) == takes_group, f"{section.title}: {link}"
 
 
 def _inner_structs(struct: type[msgspec.Struct]) -> list[type]:
@@ -102,24 +102,26 @@ def _inner_structs(struct: type[msgspec.Struct]) -> list[type]:
     return [part for inner in parts for part in inner if isinstance(part, type)]
 
 
-def _assert_told(section: Section, expected: set[str], known: set[str]) -> None:
+def _assert_described(section: Section, expected: set[str], known: set[str]) -> None:
     assert {row.word for row in section.rows} <= {"yes", "checked", "refused", "ignored"}
     assert all(row.peer for row in section.rows), section.title
     names = [name for row in section.rows for name in row.names]
-    assert len(names) == len(set(names)), f"{section.title}: told twice"
+    assert len(names) == len(set(names)), f"{section.title}: described twice"
     assert expected - set(names) == set(), f"{section.title}: fields without a row"
     invented = section.names("yes", "checked", "refused") - known
     assert invented == set(), f"{section.title}: rows without a field"
-    assert section.names("ignored") & known == set(), f"{section.title}: not ignored, but read"
+    assert section.names("ignored") & known == set(), (
+        f"{section.title}: described as ignored, but parsed"
+    )
 
 
 @pytest.mark.parametrize("struct", set(_REQUESTS.values()), ids=lambda struct: struct.__qualname__)
-def test_fields_that_nobody_knows_are_ignored(struct: type[msgspec.Struct]) -> None:
+def test_unknown_fields_are_ignored(struct: type[msgspec.Struct]) -> None:
     assert not struct.__struct_config__.forbid_unknown_fields
 
 
 @pytest.mark.parametrize(("endpoint", "name"), _REFUSED)
-async def test_what_is_refused_is_a_400_that_names_it(
+async def test_a_refused_field_is_a_400_that_names_it(
     aiohttp_client: AiohttpClient, tmp_path: Path, endpoint: Endpoint, name: str
 ) -> None:
     write_gguf(tmp_path / "m.gguf")

@@ -1,4 +1,4 @@
-"""The examples of the documents run as they are written."""
+"""The Python examples of README.md and docs/library.md run as they are written."""
 
 from __future__ import annotations
 

@@ -62,10 +62,10 @@ _SCHEMA_FIELD = re.compile(r'new field_\w+\("([\w.]+)"|add_alias\("(\w+)"\)')
 _BODY_FIELD = re.compile(r'\b(?:body|data|request)(?:\.at|\.contains|\.count)\("(\w+)"\)')
 _BODY_VALUE = re.compile(r'json_value\((?:body|data|request), *"(\w+)"')
 _HANDLERS = ("server-common.cpp", "server-chat.cpp", "server-context.cpp")
-# What its own parts hand on to each other in what was a body, and a field of
-# /v1/chat/completions/control, which is not here.
+# Entries that its own code adds to a request's body, and a field of
+# /v1/chat/completions/control, which this server does not have.
 _NOT_HERE = {"__metadata_user_id", "message_delimiters", "action"}
-# These name the kind of a struct, which has a row where there is one struct only.
+# These tell which kind of struct an object is; inside other fields they need no row.
 _KINDS = {"type", "role"}
 
 _CLIENTS: list[tuple[str, str, Any]] = [
@@ -120,12 +120,12 @@ _CLIENTS: list[tuple[str, str, Any]] = [
 ]
 
 
-def _told(title: str) -> set[str]:
+def _described(title: str) -> set[str]:
     """The fields with a row in a section, and those of the groups that it names."""
     section = _SECTIONS[title]
     groups = [group for group in _GROUPS if f"[{group.lower()}]" in section.prose.lower()]
     names = section.names().union(*(_SECTIONS[group].names() for group in groups))
-    # Ollama's options are such a group under a name.
+    # Ollama's `options` hold the sampling fields.
     return names | {f"options.{name}" for name in _SECTIONS[_GROUPS[0]].names()}
 
 
@@ -135,15 +135,15 @@ def _told(title: str) -> set[str]:
 def test_every_field_of_a_client_has_a_row(title: str, prefix: str, kind: Any) -> None:
     names = getattr(kind, "model_fields", None) or kind.__annotations__
     paths = {prefix + name.removesuffix("_") for name in names if name not in _KINDS or not prefix}
-    assert paths - _told(title) == set()
+    assert paths - _described(title) == set()
 
 
 def test_every_field_of_llama_servers_schema_has_a_row() -> None:
     source = (llama_cpp_source() / "tools" / "server" / "server-schema.cpp").read_text()
     fields = {name or alias for name, alias in _SCHEMA_FIELD.findall(source)}
     assert len(fields) > 80
-    told = _told("Chat by OpenAI") | _told("Completions by llama-server")
-    assert fields - told - {"include_usage"} == set()
+    described = _described("Chat by OpenAI") | _described("Completions by llama-server")
+    assert fields - described - {"include_usage"} == set()
 
 
 @pytest.mark.parametrize("name", _HANDLERS)
@@ -151,5 +151,5 @@ def test_every_field_that_llama_server_reads_has_a_row(name: str) -> None:
     source = (llama_cpp_source() / "tools" / "server" / name).read_text()
     fields = {*_BODY_FIELD.findall(source), *_BODY_VALUE.findall(source)}
     assert len(fields) > 5
-    told = {path.split(".")[-1] for section in _SECTIONS.values() for path in section.names()}
-    assert fields - told - _NOT_HERE == set()
+    described = {path.split(".")[-1] for section in _SECTIONS.values() for path in section.names()}
+    assert fields - described - _NOT_HERE == set()

@@ -1,4 +1,4 @@
-"""The documents keep up with the code."""
+"""The documents match the code, and their links lead to files."""
 
 from __future__ import annotations
 
