@@ -100,7 +100,7 @@ def test_goal_7_a_greedy_answer_is_the_same_after_parking_and_resuming(
     preempted: list[str] = []
     restored: list[int] = []
     monkeypatch.setattr(
-        Sequence, "park", _noting(Sequence.preempt, lambda it: preempted.append(it.request_id))
+        Sequence, "preempt", _noting(Sequence.preempt, lambda it: preempted.append(it.request_id))
     )
     monkeypatch.setattr(
         Context, "state_seq_load", _noting(Context.state_seq_load, lambda it: restored.append(1))
