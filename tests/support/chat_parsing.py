@@ -1,7 +1,6 @@
 """Parse an answer whole, cut at every byte and streamed by letters, and compare the results."""
 
 from llamabind.chat.output_parser import MessageDelta, OutputParser, ParsedMessage, ToolCall
-from llamabind.chat.template import RenderedPrompt
 
 
 def joined(deltas: list[MessageDelta]) -> ParsedMessage:
@@ -43,9 +42,9 @@ def _assert_begins(begun: ParsedMessage, whole: ParsedMessage, text: str) -> Non
         assert call.arguments.startswith(said.arguments), text
 
 
-def check_every_way(rendered: RenderedPrompt, text: str) -> ParsedMessage:
+def check_every_way(parser_spec: str | None, text: str) -> ParsedMessage:
     """Parse whole, cut at every byte, and streamed by letters; the results must agree."""
-    with OutputParser(rendered.parser_spec) as parser:
+    with OutputParser(parser_spec) as parser:
         data = text.encode()
         whole = parser.parse(text)
         for end in range(len(data)):

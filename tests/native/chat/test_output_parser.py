@@ -41,7 +41,7 @@ def _rendered(name: str, **options) -> tuple[ChatTemplate, RenderedPrompt]:
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_a_tool_call_is_taken_out_of_the_text(name):
     _, rendered = _rendered(name, tools=TOOLS)
-    message = check_every_way(rendered, CALLS[name])
+    message = check_every_way(rendered.parser_spec, CALLS[name])
     [call] = message.tool_calls
     assert call.name == "get_weather"
     assert json.loads(call.arguments) == {"city": "Paris"}
@@ -50,7 +50,7 @@ def test_a_tool_call_is_taken_out_of_the_text(name):
 
 def test_plain_text_is_content():
     _, rendered = _rendered("Qwen-Qwen2.5-7B-Instruct", tools=TOOLS)
-    message = check_every_way(rendered, "Bonjour, ça va? [1] {x} 日本 🙂")
+    message = check_every_way(rendered.parser_spec, "Bonjour, ça va? [1] {x} 日本 🙂")
     assert message == ParsedMessage("Bonjour, ça va? [1] {x} 日本 🙂")
 
 
@@ -61,14 +61,14 @@ def test_a_parser_without_a_format_takes_everything_as_content():
 
 def test_reasoning_is_split_from_the_answer():
     _, rendered = _rendered("Qwen-Qwen3-0.6B")
-    message = check_every_way(rendered, "<think>\nIt is a city.\n</think>\n\nParis.")
+    message = check_every_way(rendered.parser_spec, "<think>\nIt is a city.\n</think>\n\nParis.")
     assert message.reasoning_content.strip() == "It is a city."
     assert message.content.strip() == "Paris."
 
 
 def test_reasoning_stays_in_the_text_when_it_is_not_wanted():
     _, rendered = _rendered("Qwen-Qwen3-0.6B", reasoning_format="none")
-    message = check_every_way(rendered, "<think>hm</think>Paris.")
+    message = check_every_way(rendered.parser_spec, "<think>hm</think>Paris.")
     assert message.reasoning_content == ""
     assert "hm" in message.content
 
@@ -76,7 +76,7 @@ def test_reasoning_stays_in_the_text_when_it_is_not_wanted():
 def test_text_before_a_call_and_two_calls_are_told_apart():
     _, rendered = _rendered("Qwen-Qwen2.5-7B-Instruct", tools=TOOLS, parallel_tool_calls=True)
     second = HERMES.replace("Paris", "Rome")
-    message = check_every_way(rendered, f"I look it up.\n{HERMES}\n{second}")
+    message = check_every_way(rendered.parser_spec, f"I look it up.\n{HERMES}\n{second}")
     assert message.content.strip() == "I look it up."
     assert [json.loads(call.arguments)["city"] for call in message.tool_calls] == ["Paris", "Rome"]
     assert len({call.id for call in message.tool_calls}) == 2
