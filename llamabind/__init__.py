@@ -5,8 +5,8 @@
     with LLM("model.gguf") as llm:
         print(llm.generate("Once upon a time").text)
 
-Names are imported at their first use, so that `import llamabind` costs nothing and pure-Python
-parts can be used by a process that must never load native code.
+Each name is imported at its first use, so `import llamabind` is fast, and a process that must never
+load native code can use the pure-Python parts.
 """
 
 from importlib import import_module
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "Answer": "generation.answer",
     "AsyncLLM": "aio",
     "Batch": "context.batch",
@@ -94,7 +94,7 @@ _HOMES = {
     "read_gguf_header": "gguf.header",
 }
 
-__all__ = [  # noqa: RUF022 - grouped as a reader looks for them
+__all__ = [  # noqa: RUF022 - grouped by purpose
     "__version__",
     # a model in a few lines
     "LLM",
@@ -149,7 +149,7 @@ __all__ = [  # noqa: RUF022 - grouped as a reader looks for them
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module 'llamabind' has no attribute {name!r}")
-    return getattr(import_module(f"llamabind.{home}"), name)
+    return getattr(import_module(f"llamabind.{module}"), name)

@@ -1,4 +1,4 @@
-"""AsyncLLM: the same model from asyncio; the only module of llamabind that knows asyncio."""
+"""AsyncLLM: LLM for asyncio; the only module of llamabind that imports asyncio."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class AsyncLLM:
-    """An LLM for coroutines of any event loop, also of several at once.
+    """An LLM for coroutines, in one event loop or several at once.
 
-    Made from an LLM, which it closes; `await AsyncLLM.load(...)` loads one without blocking the
-    loop. Methods, options and errors are those of LLM. Cancelling a task cancels its requests.
+    It takes an LLM and closes it; `await AsyncLLM.load(...)` loads one without blocking the loop.
+    Methods, options and errors are those of LLM. Cancelling a task cancels its requests.
     """
 
     def __init__(self, llm: LLM) -> None:
@@ -45,7 +45,7 @@ class AsyncLLM:
 
     @classmethod
     async def load(cls, path: str | Path, **options: Any) -> Self:
-        """Load a file on another thread; `options` are those of LLM."""
+        """Load a file on another thread; `options` and errors are those of LLM()."""
         return cls(await asyncio.to_thread(LLM, path, **options))
 
     @overload
@@ -70,10 +70,10 @@ class AsyncLLM:
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Generation | list[Generation]:
-        """Continue one prompt or many. See LLM.generate."""
+        """Continue one prompt or several. See LLM.generate."""
         is_single = isinstance(prompts, str) or (bool(prompts) and isinstance(prompts[0], int))
-        every: Any = [prompts] if is_single else prompts
-        results = await self._run(every, params, options)
+        all_prompts: Any = [prompts] if is_single else prompts
+        results = await self._run(all_prompts, params, options)
         return results[0] if is_single else results
 
     @overload
@@ -98,12 +98,12 @@ class AsyncLLM:
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         **options: Unpack[ChatOptions],
     ) -> Generation | list[Generation]:
-        """Answer one conversation or many. See LLM.chat."""
+        """Answer one conversation or several. See LLM.chat."""
         if not messages:
             raise InvalidParameterError("messages", "must have at least one message")
         is_single = is_conversation(messages)
-        every: Any = [messages] if is_single else messages
-        results = await self._run(every, params, options)
+        all_prompts: Any = [messages] if is_single else messages
+        results = await self._run(all_prompts, params, options)
         return results[0] if is_single else results
 
     def stream(
@@ -114,7 +114,7 @@ class AsyncLLM:
     ) -> AsyncTextStream:
         """Continue a prompt or answer a conversation, piece by piece: `async for piece in ...`.
 
-        The request begins with the first piece that is asked for, and errors are raised there.
+        The request starts when the first piece is awaited, and errors are raised there.
         """
         return AsyncTextStream(self, prompt, params, options)
 
@@ -129,7 +129,7 @@ class AsyncLLM:
         return engine.stacked(vectors, normalize=normalize)
 
     async def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        """Return the relevance of each document, shape (n,). See EmbeddingEngine.rerank."""
+        """Return the relevance score of each document, shape (n,). See EmbeddingEngine.rerank."""
         engine = await asyncio.to_thread(lambda: self.llm.embeddings)
         engine.check_ranks()
         inputs = await asyncio.to_thread(engine.rerank_inputs, query, documents)
@@ -137,7 +137,7 @@ class AsyncLLM:
         return engine.stacked(vectors, normalize=False)[:, 0]
 
     async def close(self) -> None:
-        """Cancel what runs and free everything; again does nothing."""
+        """Cancel all requests and free everything; a second call does nothing."""
         await asyncio.to_thread(self.llm.close)
 
     async def __aenter__(self) -> Self:
@@ -152,7 +152,7 @@ class AsyncLLM:
         await self.close()
 
     def inbox(self) -> _LoopInbox:
-        """Return the running loop's one way in from the engine's thread."""
+        """Return the running loop's inbox, which gets outputs from the engine's thread."""
         loop = asyncio.get_running_loop()
         inbox = self._inboxes.get(loop)
         if inbox is None:
@@ -187,8 +187,8 @@ class AsyncLLM:
 class AsyncTextStream:
     """An asynchronous iterator over the pieces of an answer. Used by one task.
 
-    Whoever leaves it early cancels the request: by aclose(), by the end of an `async with`, by
-    dropping it, as `break` does, or because the task is cancelled.
+    Ending the iteration early cancels the request: by aclose(), by leaving an `async with`, by
+    deleting the last reference (as `break` does), or by cancelling the task.
     """
 
     def __init__(
@@ -218,15 +218,15 @@ class AsyncTextStream:
             while not self._outputs:
                 self._outputs.extend(await self._queue.get())
         except BaseException:
-            self._leave()
+            self._cancel()
             raise
         piece = reader.read(self._outputs.popleft())
         self._is_over = piece.finish_reason is not None
         return piece
 
     async def aclose(self) -> None:
-        """Cancel what is not computed yet; again, or after the end, does nothing."""
-        self._leave()
+        """Cancel the request; does nothing if it has ended or was cancelled."""
+        self._cancel()
 
     async def __aenter__(self) -> Self:
         return self
@@ -237,10 +237,10 @@ class AsyncTextStream:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave()
+        self._cancel()
 
     def __del__(self) -> None:
-        self._leave()
+        self._cancel()
 
     async def _start(self) -> PieceReader:
         client, inbox = self._llm.llm.client, self._llm.inbox()
@@ -251,7 +251,7 @@ class AsyncTextStream:
         await inbox.start(request, self._queue.put_nowait)
         return reader
 
-    def _leave(self) -> None:
+    def _cancel(self) -> None:
         if self._is_over:
             return
         self._is_over = True
@@ -262,13 +262,14 @@ class AsyncTextStream:
 
 
 class _LoopInbox:
-    """Brings outputs from the engine's thread into one loop: one call_soon_threadsafe a step.
+    """Passes outputs from the engine's thread to one event loop, all outputs of a step in one call.
 
-    `start` and `cancel` are for that loop; the object itself is the sink of its requests.
+    `start` and `cancel` are called in that loop; the object itself is the sink of all its requests,
+    so that the engine's thread calls it once a step.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, client: GenerationClient) -> None:
-        # Not to keep the loop alive: AsyncLLM forgets this object with it.
+        # A weak reference, so that AsyncLLM drops this object when the loop is freed.
         self._loop = ref(loop)
         self._client = client
         self._waiters: dict[str, Callable[[list[RequestOutput]], None]] = {}
@@ -276,7 +277,7 @@ class _LoopInbox:
     async def start(
         self, request: GenerationRequest, deliver: Callable[[list[RequestOutput]], None]
     ) -> None:
-        """Start a request; a long grammar is parsed on another thread."""
+        """Start a request on another thread: parsing a long grammar would block the loop."""
         self._waiters[request.request_id] = deliver
         try:
             await asyncio.get_running_loop().run_in_executor(None, self._start, request)
@@ -285,18 +286,18 @@ class _LoopInbox:
             raise
 
     def cancel(self, request_id: str) -> None:
-        """Forget a request and end it in the engine."""
+        """Cancel a request and drop the outputs that are still to come."""
         self._waiters.pop(request_id, None)
         self._client.cancel(request_id)
 
     def __call__(self, outputs: list[RequestOutput]) -> None:
-        """Take a step's outputs. On the engine's thread."""
+        """Pass one step's outputs to the loop. Called on the engine's thread."""
         loop = self._loop()
         with contextlib.suppress(RuntimeError):
             if loop is not None:
                 loop.call_soon_threadsafe(self._deliver, outputs)
                 return
-        # The loop is closed or gone: nobody is left who could want more.
+        # The loop is closed or freed, so its requests have no reader any more.
         for output in outputs:
             self._client.cancel(output.request_id)
 
@@ -312,7 +313,7 @@ class _LoopInbox:
             deliver(its_outputs)
 
     def _start(self, request: GenerationRequest) -> None:
-        """Start a request, on another thread, and end it if its task was cancelled meanwhile."""
+        """Start a request on an executor thread; cancel it if its task was cancelled meanwhile."""
         self._client.start(request, self)
         if request.request_id not in self._waiters:
             self._client.cancel(request.request_id)

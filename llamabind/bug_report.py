@@ -1,4 +1,4 @@
-"""What one needs to know about an installation for a bug report: versions, library, devices."""
+"""The facts about an installation that a bug report needs: versions, libraries, devices."""
 
 import os
 import platform
@@ -16,10 +16,10 @@ from llamabind.native.backend import Device
 
 @dataclass(frozen=True, slots=True)
 class NativeReport:
-    """What the native libraries say of themselves, after they were loaded and started.
+    """What the loaded native libraries report about themselves.
 
-    `features` holds for each backend what it was built with or has found, such as AVX2;
-    `attention` is the kernel that contexts on the CPU use.
+    `features` holds what each backend was built with or has detected, such as AVX2; `attention` is
+    the attention kernel that contexts on the CPU use.
     """
 
     library_path: str
@@ -37,8 +37,8 @@ class NativeReport:
 class BugReport:
     """The whole report; without usable libraries `native` is None and `problem` says why.
 
-    `cpu` is what the libraries need and the CPU has, known also where the two do not go together;
-    None where the libraries do not say what they need.
+    `cpu` lists the instruction sets that the libraries need and those that the CPU has, even if
+    some are missing; None if the libraries do not state what they need.
     """
 
     llamabind_version: str
@@ -51,10 +51,10 @@ class BugReport:
 
 
 def make_bug_report() -> BugReport:
-    """Gathers the report. Starts the native backends; never raises for what is wrong with them."""
+    """Start the native backends and return the report; their errors go into `problem`."""
     native, problem = None, None
     try:
-        native = _ask_native()
+        native = _native_report()
     except LibraryError as error:
         problem = str(error)
     return BugReport(
@@ -64,18 +64,18 @@ def make_bug_report() -> BugReport:
         native=native,
         problem=problem,
         environment=_settings(),
-        cpu=_ask_cpu(),
+        cpu=_cpu_report(),
     )
 
 
-def _ask_cpu() -> CpuReport | None:
+def _cpu_report() -> CpuReport | None:
     try:
         return read_cpu_report(cpu_library())
     except LibraryError:
         return None
 
 
-def _ask_native() -> NativeReport:
+def _native_report() -> NativeReport:
     backend.init()
     return NativeReport(
         library_path=str(library_directory()),
@@ -98,13 +98,13 @@ def _attention() -> str:
 
 
 def _settings() -> dict[str, str]:
-    """The environment that changes what native code does; never anything that may be secret."""
+    """The environment variables that change native code; no other ones, which may be secret."""
     prefixes = ("LLAMABIND_", "GGML_", "CUDA_VISIBLE_", "HIP_VISIBLE_", "OMP_")
     return {k: v for k, v in sorted(os.environ.items()) if k.startswith(prefixes)}
 
 
 def format_report(report: BugReport) -> str:
-    """The report as text for people, a line per fact."""
+    """Return the report as text, one line for each fact."""
     lines = [
         ("llamabind", report.llamabind_version),
         ("python", report.python_version),
@@ -119,7 +119,7 @@ def format_report(report: BugReport) -> str:
 
 
 def format_devices(native: NativeReport) -> str:
-    """The devices that models can be computed on, a line each, as llama-server lists its own."""
+    """Return the devices that can run models, one line each, in llama-server's format."""
     lines = [f"  {device.name}: {_device_text(device)}" for device in native.devices]
     return "\n".join(("Available devices:", *lines))
 

@@ -1,4 +1,7 @@
-"""Checks of single parameter values in llama-server's words; each raises InvalidParameterError."""
+"""Checks of single parameter values; each raises InvalidParameterError.
+
+The messages are worded as llama-server's, so that clients which match them keep working.
+"""
 
 import math
 from collections.abc import Collection
@@ -12,7 +15,7 @@ FLOAT32_MAX: Final = 3.4028234663852886e38
 
 
 def check_int(name: str, value: object, low: int, high: int) -> None:
-    """Accept an int (no bool) of the closed range."""
+    """Accept an int from `low` to `high`, both included; a bool is not an int here."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidParameterError(name, f"expected an integer, but got {value!r}")
     if not low <= value <= high:
@@ -22,10 +25,10 @@ def check_int(name: str, value: object, low: int, high: int) -> None:
 def check_float(
     name: str, value: object, low: float = -FLOAT32_MAX, high: float = FLOAT32_MAX
 ) -> None:
-    """Accept a finite number (no bool) of the closed range."""
+    """Accept a finite number from `low` to `high`, both included; a bool is not a number here."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise InvalidParameterError(name, f"expected a number, but got {value!r}")
-    # NaN compares false with everything, infinity is beyond every upper bound.
+    # NaN compares false with everything, and infinity is above every upper bound.
     if not low <= value <= high:
         if isinstance(value, float) and not math.isfinite(value):
             raise InvalidParameterError(name, f"Value must be finite, but got {value}")
@@ -39,7 +42,7 @@ def check_bool(name: str, value: object) -> None:
 
 
 def check_text(name: str, value: object) -> None:
-    """Accept a string that can be a C string of UTF-8: no NUL, no lone surrogate."""
+    """Accept a string without NUL and lone surrogates, which no UTF-8 C string can hold."""
     if not isinstance(value, str):
         raise InvalidParameterError(name, f"expected a string, but got {value!r}")
     if "\0" in value:
@@ -53,7 +56,7 @@ def check_text(name: str, value: object) -> None:
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    """Accept one of the given words."""
+    """Accept one of the strings in `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise InvalidParameterError(
             name, f"Value must be one of {', '.join(choices)}, but got {value!r}"
@@ -61,5 +64,5 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
 
 
 def out_of_range(low: float, high: float, value: float) -> str:
-    """Return llama-server's sentence for a number beyond its limits."""
+    """Return llama-server's error sentence for a number outside its limits."""
     return f"Value must be between {low} <= value <= {high}, but got {value}"

@@ -4,31 +4,31 @@ LlamaError
 ├── LibraryError                the native libraries cannot be used
 │   ├── LibraryNotFoundError    no library at the expected path
 │   ├── LibraryMismatchError    a library of another llama.cpp build
-│   ├── UnsupportedCpuError     this CPU lacks instructions that the libraries were built with
+│   ├── UnsupportedCpuError     this CPU lacks instructions that the libraries need
 │   └── SymbolMissingError      the library lacks a function (also AttributeError)
 ├── HandleClosedError           an object was used after close()
 ├── InvalidParameterError       a value out of range; names the field (also ValueError)
-├── GgufError                   a file is no GGUF that can be read, or is damaged
+├── GgufError                   a file is damaged or not a GGUF file
 ├── ModelLoadError              a model file could not be loaded; carries a machine-readable reason
-│   └── LoadCancelledError      the progress callback asked to stop
+│   └── LoadCancelledError      the progress callback returned False
 ├── ContextCreateError          a context could not be made from a loaded model
 ├── AdapterError                a LoRA adapter could not be loaded or applied
 ├── ProjectorError              the projector of a multimodal model could not be loaded
-├── TokenizeError               text or tokens that the vocabulary cannot take
-├── DecodeError                 llama_decode or llama_encode did not succeed
-│   ├── NoKvSlotError           1: no room in the KV cache; memory unchanged
-│   ├── DecodeAbortedError      2: aborted; processed ubatches stay in memory
-│   ├── InvalidBatchError       -1: the batch was refused; memory unchanged
-│   └── DecodeFailedError       < -1: fatal; processed ubatches stay in memory
+├── TokenizeError               text or token ids that the vocabulary cannot convert
+├── DecodeError                 llama_decode or llama_encode returned an error code:
+│   ├── NoKvSlotError           1: too few free KV cells for the batch; memory unchanged
+│   ├── DecodeAbortedError      2: aborted; computed ubatches stay in memory
+│   ├── InvalidBatchError       -1: the batch is invalid; memory unchanged
+│   └── DecodeFailedError       below -1: fatal; computed ubatches stay in memory
 ├── StateError                  a saved state could not be written or restored
-├── GrammarError                a grammar, trigger pattern or JSON schema that llama.cpp refuses
-├── ChatTemplateError           a chat template that cannot be parsed or rendered
+├── GrammarError                llama.cpp refuses a grammar, trigger pattern or JSON schema
+├── ChatTemplateError           a chat template cannot be parsed or rendered
 │   └── TemplateRefusedError    the template itself called raise_exception
-├── PromptTooLongError          a prompt that can never fit the context; carries both numbers
-│   └── InputTooLongError       the same for an input that is to be embedded
-├── EngineStoppedError          the engine was closed or has failed and takes no more requests
-├── SlotBusyError               a sequence id is computing for a request: wait for its end
-└── QueueFullError              too many requests wait already; try again later
+├── PromptTooLongError          a prompt is longer than the context; has both numbers
+│   └── InputTooLongError       an input to embed is longer than n_ubatch or n_ctx
+├── EngineStoppedError          the engine was closed or has failed and accepts no requests
+├── SlotBusyError               a slot is in use by a running request; try again later
+└── QueueFullError              the queue has reached its limit: try again later
 """
 
 from typing import Final
@@ -37,7 +37,7 @@ OTHER_BUILD: Final = (
     "build llamabind on this machine (in its checkout: pip install --force-reinstall --no-deps .), "
     "or install the wheel for all CPUs that scripts/build_wheel makes"
 )
-"""What helps where the libraries were built for another CPU."""
+"""What to do when the libraries were built for another CPU: the end of an error message."""
 
 _MAX_NAMED: Final = 4
 
@@ -99,14 +99,14 @@ class InvalidParameterError(LlamaError, ValueError):
 
 
 class GgufError(LlamaError):
-    """A file is no GGUF that can be read, or is damaged; the message is a sentence for users."""
+    """A file is not a readable GGUF file, or is damaged; the message says so in plain words."""
 
 
 class ModelLoadError(LlamaError):
     """A model file could not be loaded.
 
-    `reason` is one of the words of docs/architecture.md: out_of_memory, unsupported_architecture,
-    corrupt_file, missing_shard, missing_file, cancelled, unknown.
+    `reason` is out_of_memory, unsupported_architecture, corrupt_file, missing_shard, missing_file,
+    cancelled or unknown (see docs/architecture.md).
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -125,7 +125,7 @@ class LoadCancelledError(ModelLoadError):
 class ContextCreateError(LlamaError):
     """A context could not be made from a loaded model.
 
-    `reason` is out_of_memory, or invalid_parameter where settings and model do not go together.
+    `reason` is out_of_memory, or invalid_parameter when the model does not support the settings.
     """
 
     def __init__(self, message: str, reason: str = "invalid_parameter") -> None:
@@ -142,7 +142,7 @@ class ProjectorError(LlamaError):
 
 
 class TokenizeError(LlamaError):
-    """Text or tokens that the vocabulary cannot take."""
+    """The vocabulary cannot convert a text to tokens, or token ids to text."""
 
 
 class DecodeError(LlamaError):
@@ -154,19 +154,19 @@ class DecodeError(LlamaError):
 
 
 class NoKvSlotError(DecodeError):
-    """No room in the KV cache for this batch; the memory is unchanged."""
+    """The KV cache has too few free cells for this batch; the memory is unchanged."""
 
 
 class DecodeAbortedError(DecodeError):
-    """The abort callback stopped the decode; processed ubatches remain in memory."""
+    """The abort callback stopped the decode; computed ubatches remain in memory."""
 
 
 class InvalidBatchError(DecodeError):
-    """The batch was refused; the memory is unchanged."""
+    """llama.cpp rejected the batch as invalid; the memory is unchanged."""
 
 
 class DecodeFailedError(DecodeError):
-    """A fatal error; processed ubatches remain in memory."""
+    """A fatal error; computed ubatches remain in memory."""
 
 
 class StateError(LlamaError):
@@ -174,11 +174,11 @@ class StateError(LlamaError):
 
 
 class GrammarError(LlamaError):
-    """A grammar, trigger pattern or JSON schema that llama.cpp refuses, or that cannot go on."""
+    """llama.cpp refuses a grammar, trigger pattern or JSON schema, or no token can continue it."""
 
 
 class ChatTemplateError(LlamaError):
-    """A chat template that cannot be parsed or rendered."""
+    """A chat template cannot be parsed or rendered."""
 
 
 class TemplateRefusedError(ChatTemplateError):
@@ -186,9 +186,9 @@ class TemplateRefusedError(ChatTemplateError):
 
 
 class PromptTooLongError(LlamaError):
-    """A prompt that can never fit the context.
+    """A prompt is longer than the context, so it can never run.
 
-    `is_estimate` says that the text was too long to count: it has at least so many tokens.
+    With `is_estimate` the text was too long to tokenise: `n_prompt_tokens` is a lower bound.
     """
 
     def __init__(self, n_prompt_tokens: int, n_ctx: int, *, is_estimate: bool = False) -> None:
@@ -199,9 +199,10 @@ class PromptTooLongError(LlamaError):
 
 
 class InputTooLongError(PromptTooLongError):
-    """An input for an embedding that can never be computed.
+    """An input to embed is longer than one input may be, so it can never be computed.
 
-    `limit_name` is the limit's parameter, "n_ubatch" or "n_ctx", `n_ctx` its value in tokens.
+    `limit_name` is the parameter that sets the limit, "n_ubatch" or "n_ctx"; the attribute `n_ctx`
+    is its value in tokens in both cases.
     """
 
     def __init__(self, n_prompt_tokens: int, limit: int, limit_name: str) -> None:
@@ -216,17 +217,17 @@ class InputTooLongError(PromptTooLongError):
 
 
 class EngineStoppedError(LlamaError):
-    """The engine thread was closed or has failed and takes no more requests."""
+    """The engine was closed or has failed and accepts no requests."""
 
 
 class SlotBusyError(LlamaError):
-    """A sequence id is computing for a request."""
+    """A slot is in use by a running request, or running requests hold the cells it needs."""
 
 
 class QueueFullError(LlamaError):
-    """Too many requests wait already."""
+    """The queue has reached its limit of waiting requests."""
 
     def __init__(self, n_waiting: int, limit: int) -> None:
-        super().__init__(f"{n_waiting} requests wait already, at most {limit} may")
+        super().__init__(f"the queue is full ({n_waiting} waiting, limit {limit}); try again later")
         self.n_waiting = n_waiting
         self.limit = limit

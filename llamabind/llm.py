@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from llamabind.native.tokenizer import Tokenizer
     from llamabind.request import RequestOutput
 
-# Those without a memory in create_memory of llama-model.cpp, and the encoder half of T5.
+# The architectures for which create_memory of llama-model.cpp makes no KV cache, and T5's encoder.
 EMBEDDING_ARCHITECTURES: Final = frozenset(
     {
         "bert",
@@ -60,11 +60,11 @@ class LLM(Closing):
     """A loaded model that generates, chats and embeds.
 
     Any number of threads may call it: their requests are computed together. Close it, or use
-    `with`. A model that only embeds (BERT and its like) has embed() and rerank() alone. `model` is
-    the loaded file; its metadata and sizes may be read while this is open.
+    `with`. For a model that cannot generate text (BERT and the like) only embed() and rerank()
+    work. `model` is the loaded file; its metadata and sizes may be read until close().
     """
 
-    def __init__(  # noqa: PLR0913 - what a load may be told, by keyword
+    def __init__(  # noqa: PLR0913 - all options of a load, by keyword
         self,
         path: str | Path,
         *,
@@ -77,10 +77,10 @@ class LLM(Closing):
     ) -> None:
         """Load the file; blocks until the model is ready.
 
-        `embedding` is the shape of the context that embed() and rerank() make when they are first
-        called, `chat_template` replaces the file's own. `lora` are adapter files with their scales;
-        answers are computed with all of them, vectors without. `progress` gets 0.0 to 1.0 and
-        cancels by returning False. Raises what load_engine does.
+        `embedding` configures the context that embed() and rerank() make at their first call.
+        `chat_template` replaces the one in the file. `lora` are adapter files with their scales;
+        all of them are applied to generated answers, none to embeddings. `progress` is called with
+        0.0 to 1.0 and cancels the load by returning False. Raises what load_engine raises.
         """
         self._embedding = embedding
         self._embedding_engine: EmbeddingEngine | None = None
@@ -89,7 +89,10 @@ class LLM(Closing):
         self._client: GenerationClient | None = None
         if _only_embeds(path):
             if lora:
-                raise InvalidParameterError("lora", "the model only embeds, which adapters do not")
+                raise InvalidParameterError(
+                    "lora",
+                    "adapters are applied to generated text only, and this model only embeds",
+                )
             self.model = Model(path, model_params, progress)
         else:
             engine = load_engine(path, model_params, config, progress, chat_template, lora)
@@ -98,7 +101,7 @@ class LLM(Closing):
 
     @property
     def client(self) -> GenerationClient:
-        """The engine and its thread. InvalidParameterError for a model that only embeds."""
+        """The engine and its thread. InvalidParameterError if the model cannot generate text."""
         if self._client is None:
             raise InvalidParameterError(
                 "model", f"{self.model.architecture} models do not generate text: use embed()"
@@ -112,12 +115,12 @@ class LLM(Closing):
 
     @property
     def chat_template(self) -> ChatTemplate | None:
-        """The chat template, None for a model without one."""
+        """The chat template; ChatML if the file has none (see ChatTemplate.is_explicit)."""
         return self.client.engine.chat_template
 
     @property
     def stats(self) -> EngineStats:
-        """The engine's snapshot after its latest step."""
+        """The engine's figures after its latest step."""
         return self.client.stats
 
     @overload
@@ -142,16 +145,17 @@ class LLM(Closing):
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Generation | list[Generation]:
-        """Continue one prompt, or many together; results come in the order of the prompts.
+        """Continue one prompt, or several together; results are in the order of the prompts.
 
-        A prompt is a text or token ids. `params` may be one for each prompt. Options are those of
-        GenerationRequest (`max_tokens`, `stop`, `logprobs`, ...), `n` answers for each prompt, and
-        `progress` to show a bar (needs tqdm). Raises PromptTooLongError, InvalidParameterError or
-        GrammarError; an answer that fails later has finish_reason ERROR. KeyboardInterrupt cancels.
+        A prompt is a text or a list of token ids. `params` may be a list with one for each prompt.
+        Options are those of GenerationRequest (`max_tokens`, `stop`, `logprobs`, ...), `n` for the
+        number of answers to each prompt, and `progress` to show a bar (needs tqdm). Raises
+        PromptTooLongError, InvalidParameterError or GrammarError; an answer that fails later has
+        the finish_reason ERROR. KeyboardInterrupt cancels all of them.
         """
         is_single = isinstance(prompts, str) or (bool(prompts) and isinstance(prompts[0], int))
-        every: Any = [prompts] if is_single else prompts
-        results = self._run(every, params, options)
+        all_prompts: Any = [prompts] if is_single else prompts
+        results = self._run(all_prompts, params, options)
         return results[0] if is_single else results
 
     @overload
@@ -176,17 +180,17 @@ class LLM(Closing):
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         **options: Unpack[ChatOptions],
     ) -> Generation | list[Generation]:
-        """Answer one conversation, or many together, in OpenAI's form of messages.
+        """Answer one conversation, or several together, given as OpenAI messages.
 
-        Further options are those of ChatTemplate.render, such as `tools` in OpenAI's form,
-        `json_schema` or `enable_thinking`. The answer is taken apart into `text`, `reasoning` and
-        `tool_calls`. Raises like generate(), and ChatTemplateError.
+        Options are those of generate() and of ChatTemplate.render, such as `tools` (as in OpenAI's
+        API), `json_schema` or `enable_thinking`. The answer is split into `text`, `reasoning` and
+        `tool_calls`. Raises what generate() raises, and ChatTemplateError.
         """
         if not messages:
             raise InvalidParameterError("messages", "must have at least one message")
         is_single = is_conversation(messages)
-        every: Any = [messages] if is_single else messages
-        results = self._run(every, params, options)
+        all_prompts: Any = [messages] if is_single else messages
+        results = self._run(all_prompts, params, options)
         return results[0] if is_single else results
 
     def stream(
@@ -197,8 +201,8 @@ class LLM(Closing):
     ) -> TextStream:
         """Continue a prompt or answer a conversation, piece by piece.
 
-        Options and errors are those of generate() and chat(), but for `n`: a stream is one answer.
-        Leaving the iterator early cancels the request: see TextStream.
+        Options and errors are those of generate() and chat(), without `n`: a stream is one answer.
+        Ending the iteration early cancels the request: see TextStream.
         """
         client = self.client
         return TextStream(client, client.prepare(prompt, params, options))
@@ -214,9 +218,9 @@ class LLM(Closing):
     def embed(
         self, texts: str | Sequence[str | Sequence[int]], *, normalize: bool = True
     ) -> NDArray[np.float32]:
-        """Return vectors of shape (n, n_embd), for a single text (n_embd,).
+        """Return vectors of shape (n, n_embd), or (n_embd,) for a single text.
 
-        See EmbeddingEngine.embed; its context is made by the first call.
+        The first call makes the context. Raises what EmbeddingEngine.embed raises.
         """
         if isinstance(texts, str):
             vector: NDArray[np.float32] = self.embeddings.embed([texts], normalize=normalize)[0]
@@ -224,12 +228,12 @@ class LLM(Closing):
         return self.embeddings.embed(texts, normalize=normalize)
 
     def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        """Return the relevance of each document, shape (n,). See EmbeddingEngine.rerank."""
+        """Return the relevance score of each document, shape (n,). See EmbeddingEngine.rerank."""
         return self.embeddings.rerank(query, documents)
 
     @property
     def embeddings(self) -> EmbeddingEngine:
-        """The embedding engine, made at its first use. Raises ContextCreateError."""
+        """The embedding engine, made at first use. Raises ContextCreateError, HandleClosedError."""
         with self._lock:
             if self._is_closed:
                 raise HandleClosedError("the LLM is closed")
@@ -238,14 +242,14 @@ class LLM(Closing):
             return self._embedding_engine
 
     def close(self) -> None:
-        """Cancel what runs and free everything; again does nothing.
+        """Cancel all requests and free everything; a second call does nothing.
 
         Answers that other threads wait for end with FinishReason.ABORT.
         """
         if self._client is not None:
             self._client.check_thread()
-        # Held to the end: nobody may free the model while another thread's close() still waits for
-        # those who use it, or while embed() makes its context.
+        # Held to the end, so that no thread frees the model while close() on another thread waits
+        # for running calls, or while embed() makes its context.
         with self._lock:
             self._is_closed = True
             if self._embedding_engine is not None:
@@ -275,13 +279,15 @@ def prepare_all(
     params: SamplingParams | Sequence[SamplingParams] | None,
     options: Mapping[str, Any],
 ) -> list[PromptRequests]:
-    """Return the requests of all prompts; `params` may be one for each of them."""
+    """Return the requests of all prompts; `params` may be a list with one for each prompt."""
     if not isinstance(params, SamplingParams) and params is not None:
         each: Sequence[SamplingParams | None] = params
     else:
         each = [params] * len(prompts)
     if len(each) != len(prompts):
-        raise InvalidParameterError("params", f"got {len(each)} for {len(prompts)} prompts")
+        raise InvalidParameterError(
+            "params", f"expected one for each of {len(prompts)} prompts, but got {len(each)}"
+        )
     kept = {key: value for key, value in options.items() if key != "progress"}
     return [
         client.prepare(prompt, its_params, kept)
@@ -302,7 +308,7 @@ def _run_batch(client: GenerationClient, batch: AnswerBatch, bar: ProgressBar) -
             batch.take(queue.get())
             bar.show(batch.n_finished)
     finally:
-        # Whatever ended it, KeyboardInterrupt too: nothing goes on for nobody.
+        # On any exception, KeyboardInterrupt included: the unread answers are not needed any more.
         for request_id in batch.live:
             client.cancel(request_id)
 
@@ -311,5 +317,5 @@ def _only_embeds(path: str | Path) -> bool:
     try:
         return read_gguf_header(path).architecture in EMBEDDING_ARCHITECTURES
     except GgufError:
-        # Loading tells what is wrong with the file, in better words.
+        # Loading the file raises an error that describes the problem better.
         return False

@@ -1,4 +1,4 @@
-"""What a model would take, by device, before it is loaded: llama.cpp lays it out without memory."""
+"""The memory that a model would take on each device, without allocating or loading it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """The memory of a model and its context, and what else only native code knows of the file.
+    """The memory of a model and its context, and other facts that only native code knows.
 
-    `n_ctx` is the size of the context, `n_ctx_train` what the model was trained with,
-    `context_params` what the context would be made with.
+    `n_ctx` is the context size in tokens, `n_ctx_train` the one that the model was trained with,
+    `context_params` the parameters that the context would have.
     """
 
     report: MemoryReport
@@ -40,9 +40,10 @@ def estimate_memory(
     model_params: ModelParams | None = None,
     config: EngineConfig | EmbeddingConfig | None = None,
 ) -> MemoryEstimate:
-    """Lay out a model and the context that `config` would give it; nothing big is allocated.
+    """Return the memory for a model and the context that `config` would give it.
 
-    Reads the header and the vocabulary only. Raises ModelLoadError or ContextCreateError.
+    Reads only the header and the vocabulary, and allocates neither weights nor KV cache. Raises
+    ModelLoadError or ContextCreateError.
     """
     params = replace(model_params or ModelParams(), no_alloc=True, load_mode="none")
     with Model(path, params) as model, _make_context(model, config) as context:

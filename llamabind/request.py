@@ -1,6 +1,7 @@
-"""What goes into the engine and what comes out: plain values that may cross processes.
+"""The engine's input and output: plain values that can be sent to another process.
 
-What is made for each token is a Struct: one costs a tenth of what a frozen dataclass does.
+Objects made for each token are msgspec Structs: making one takes a tenth of the time that a frozen
+dataclass takes.
 """
 
 from __future__ import annotations
@@ -40,13 +41,14 @@ class FinishReason(StrEnum):
     ABORT = "abort"
     """The request was cancelled."""
     ERROR = "error"
-    """The request failed; `RequestOutput.error` tells why."""
+    """The request failed; `RequestOutput.error` says why."""
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
     """The log-probability of a token under the model's raw logits, before any sampler.
 
-    `top` are the most likely tokens at its place with theirs, most likely first.
+    `top` are the most likely tokens at this position with their log-probabilities, the likeliest
+    first.
     """
 
     token: int
@@ -55,13 +57,13 @@ class TokenLogprob(msgspec.Struct, frozen=True):
 
 
 class LogitsProcessor(Protocol):
-    """Changes the logits of one request before its samplers see them."""
+    """A callable that changes the logits of one request before its samplers read them."""
 
     def __call__(self, tokens: Sequence[int], logits: NDArray[np.float32], /) -> None:
         """Change `logits`, shape (n_vocab,), in place; `tokens` are prompt and answer so far.
 
-        Called on the engine's thread: everybody waits for it. An exception ends the request with
-        FinishReason.ERROR. `logits` is a view that must not be kept.
+        Called on the engine's thread, so all requests wait until it returns. An exception ends this
+        request with FinishReason.ERROR. `logits` is a view that is valid only in the call.
         """
 
 
@@ -69,24 +71,27 @@ class LogitsProcessor(Protocol):
 class GenerationRequest:
     """One prompt and how to continue it. Raises InvalidParameterError.
 
-    `prompt_tokens` are token ids, at least one. `max_tokens` counts generated tokens, the one that
-    ends the answer included; None means until the model ends its answer or the context is full. No
-    token ends it before `min_tokens`. `stop` strings end the answer and are not part of it.
-    `preserved_tokens` are control tokens that appear in the text all the same (tool-call markers).
+    `prompt_tokens` are token ids, at least one. `max_tokens` limits the generated tokens, including
+    the one that ends the answer; with None the answer goes on until the model ends it or the
+    context is full. No token can end it before it has `min_tokens`. `stop` strings end the answer
+    and are not part of it. `preserved_tokens` are control tokens that are written into the text
+    (tool-call markers); other control tokens are not.
 
-    `logprobs` n brings each token's log-probability and those of the n most likely ones;
-    `prompt_logprobs` does so for the prompt, which is then computed without reuse. A `caller` with
-    many requests does not keep others waiting; a lower `priority` goes first; a request that waits
-    longer than `max_queue_seconds` for its first step ends with FinishReason.ERROR.
-    `return_progress` brings an output without text after each part of the prompt, and
-    `timings_per_token` the timings with every output. Without `cache_prompt` nothing of the prompt
-    is taken from what others computed. `id_slot` is the sequence id to run in, if nobody runs there
-    when it starts, whatever it holds; ids beyond the last begin anew. Once the answer has a new
-    line it ends `t_max_predict_ms` after its first token.
+    `logprobs` n returns each token's log-probability and those of the n most likely tokens;
+    `prompt_logprobs` does so for the prompt, which is then computed without a cached prefix.
+    Waiting requests are started in turn between different `caller` values, so one caller with many
+    requests does not delay the others; a lower `priority` starts first. A request that has not
+    started after `max_queue_seconds` ends with FinishReason.ERROR. `return_progress` returns an
+    output without text after each computed part of the prompt, `timings_per_token` the timings with
+    every output. With `cache_prompt` False no cached prefix is used. `id_slot` is the sequence id
+    to run in, modulo the number of slots: what it retains is evicted, but if another request is
+    running in it the engine chooses another slot. Once the answer contains a newline, it ends
+    `t_max_predict_ms` milliseconds after its first token.
 
-    `media` are images and audio: their vectors are computed in place of the pseudo-tokens, ids
-    below 0, that `prompt_tokens` have there; llamabind.media.medium.lay_out makes both. Such a
-    prompt ends in text and has no `prompt_logprobs`; `logits_processors` see the pseudo-tokens.
+    `media` are images and audio: their vectors are computed in place of the pseudo-tokens (ids
+    below 0) that stand for them in `prompt_tokens`; llamabind.media.medium.lay_out makes both. Such
+    a prompt must end in text and cannot have `prompt_logprobs`; `logits_processors` see the
+    pseudo-tokens.
     """
 
     request_id: str
@@ -133,14 +138,14 @@ class GenerationRequest:
             raise InvalidParameterError("prompt", "must have at least one token")
         tokens: tuple[object, ...] = self.prompt_tokens
         for token in tokens:
-            if not isinstance(token, Integral):  # numpy's integers are some too
+            if not isinstance(token, Integral):  # includes numpy's integers
                 raise InvalidParameterError("prompt", f"expected token ids, but got {token!r}")
 
     def _check_media(self) -> None:
         check_media(self.prompt_tokens, self.media)
         if self.prompt_logprobs is not None:
             raise InvalidParameterError(
-                "prompt_logprobs", "cannot be had for a prompt with pictures or sounds"
+                "prompt_logprobs", "not available for a prompt with images or audio"
             )
 
     def _check_stop(self) -> None:
@@ -158,7 +163,7 @@ class GenerationRequest:
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Token counts of one request. `cached_tokens` of the prompt were reused, not computed."""
+    """Token counts of one request; `cached_tokens` of the prompt came from a cached prefix."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -166,9 +171,9 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Where a request's time went, in milliseconds: waiting, prompt, answer.
+    """Milliseconds that a request spent in the queue, in its prompt and in its answer.
 
-    Of `draft_n` guessed tokens (speculative decoding) `draft_n_accepted` were right.
+    `draft_n` counts its draft tokens (speculative decoding), `draft_n_accepted` the accepted ones.
     """
 
     queue_ms: float
@@ -179,30 +184,30 @@ class Timings(msgspec.Struct, frozen=True):
 
 
 class PromptProgress(msgspec.Struct, frozen=True):
-    """How much of a prompt is computed, the reused part included, and for how long it has run."""
+    """Prompt tokens in the KV cache, cached ones included, and milliseconds since the start."""
 
     n_processed: int
     time_ms: float
 
 
 class ErrorCode(StrEnum):
-    """What programs need to know of why a request failed."""
+    """The kinds of failure that programs need to tell apart."""
 
     GRAMMAR_DEAD_END = "grammar_dead_end"
-    """No token can continue what the grammar wants."""
+    """The grammar allows no token as the next one."""
     QUEUE_TIMEOUT = "queue_timeout"
-    """It waited longer than `max_queue_seconds`."""
+    """The request waited longer than `max_queue_seconds` for a slot."""
 
 
 class RequestOutput(msgspec.Struct, frozen=True):
     """What one step added to one request.
 
-    `text`, `token_ids` and `logprobs` (where asked for, one for each token) are new since the last
+    `text`, `token_ids` and `logprobs` (if requested, one for each token) are new since the previous
     output; concatenated they are the whole answer. `prompt_logprobs` come with the first output,
-    one for each prompt token but the first, which nothing predicts. With the last output, the one
-    that has a `finish_reason`, come `timings`, `seq_id`, the sequence id whose memory the request
-    leaves behind, and `stop_string` if it was one that ended the answer; `error`, and `error_code`
-    for some kinds, with FinishReason.ERROR.
+    one for each prompt token but the first, which has no token before it that predicts it. The last
+    output has a `finish_reason`, `timings`, `seq_id` (the sequence id whose KV cells the request
+    leaves as a retained prefix) and, if a stop string ended the answer, `stop_string`. With
+    FinishReason.ERROR it has an `error` and, for some kinds of failure, an `error_code`.
     """
 
     request_id: str

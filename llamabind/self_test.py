@@ -1,9 +1,9 @@
-"""run_self_test: whether the native libraries compute right, found out in another process.
+"""run_self_test: check in a child process whether the native libraries compute correctly.
 
     python -m llamabind.self_test [--json]
 
-The process that computes is llamabind.self_test_run; it may die of what it tests. Used as the last
-step of every native build, so only the standard library and _capi are there.
+The child process is llamabind.self_test_run, since a faulty library may crash it. Every native
+build ends with this test, when only the standard library and _capi can be imported.
 """
 
 import argparse
@@ -36,9 +36,9 @@ _PORTABLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpeed:
-    """A device that computed right, and how fast it computed the bundled model.
+    """A device that passed, with its speed on the bundled model in tokens per second.
 
-    In tokens a second, on the CPU with one thread.
+    The CPU is measured with one thread.
     """
 
     name: str
@@ -48,7 +48,10 @@ class DeviceSpeed:
 
 @dataclass(frozen=True, slots=True)
 class SelfTestResult:
-    """`status` is "ok", "failed" or "untestable"; `detail` is a sentence, empty for "ok"."""
+    """`status` is "ok", "failed" or "untestable"; `detail` says why.
+
+    With "ok" it says which GPUs could not be tested, or is empty.
+    """
 
     status: str
     detail: str = ""
@@ -58,7 +61,7 @@ class SelfTestResult:
 def run_self_test(
     *, time_limit: float = _TIME_LIMIT, command: Sequence[str] = _COMMAND
 ) -> SelfTestResult:
-    """Have the bundled model computed on every device, in a process of its own."""
+    """Compute the bundled model on every device in a child process, for `time_limit` s at most."""
     try:
         done = subprocess.run(
             command,
@@ -72,7 +75,7 @@ def run_self_test(
     except subprocess.TimeoutExpired:
         return _failed(f"gave no result within {time_limit:g} s")
     except OSError as error:
-        return SelfTestResult(UNTESTABLE, f"no process for the self test can be started: {error}")
+        return SelfTestResult(UNTESTABLE, f"the self test process cannot be started: {error}")
     if done.returncode < 0:
         return _failed(f"was killed by {_signal_name(-done.returncode)}", _last_line(done.stderr))
     try:
@@ -89,11 +92,11 @@ def _result(answer: dict[str, Any]) -> SelfTestResult:
 
 
 def _failed(what: str, last_line: str = "") -> SelfTestResult:
-    said = f" ({last_line})" if last_line else ""
+    reason = f" ({last_line})" if last_line else ""
     return SelfTestResult(
         FAILED,
         f"the self test of the native libraries, which were built for {_built_for()}, "
-        f"{what}{said}; a build for every CPU may work: {_PORTABLE}",
+        f"{what}{reason}; a build for all CPUs may work: {_PORTABLE}",
     )
 
 
@@ -118,17 +121,17 @@ def _last_line(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the result; exit status 0 ok, 1 failed, 3 untestable."""
+    """Print the result and return the exit status: 0 ok, 1 failed, 3 untestable."""
     parser = argparse.ArgumentParser(
         prog="python -m llamabind.self_test",
-        description="Load the bundled model, compute, and compare with known answers.",
+        description="Load the bundled model, compute with it, and compare with known answers.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--lib-dir", type=Path, help="folder of the native libraries (default: the package's own)"
     )
     parser.add_argument(
-        "--time-limit", type=float, default=_TIME_LIMIT, help="seconds until it counts as failed"
+        "--time-limit", type=float, default=_TIME_LIMIT, help="seconds after which the test fails"
     )
     options = parser.parse_args(arguments)
     if options.lib_dir:
@@ -149,7 +152,7 @@ def _text(result: SelfTestResult) -> str:
         f"{device.tokens_per_second:.0f} tokens/s"
         for device in result.devices
     )
-    return f"the native libraries in {library_directory()} compute right: {'; '.join(speeds)}"
+    return f"the native libraries in {library_directory()} compute correctly: {'; '.join(speeds)}"
 
 
 if __name__ == "__main__":

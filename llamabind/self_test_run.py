@@ -1,10 +1,10 @@
-"""The process that self_test starts: computes the bundled model and prints what came out, as JSON.
+"""The process that self_test starts: it computes the bundled model and prints the result as JSON.
 
-One batch of 64 prompt tokens and then tokens one by one, since the two take different kernels.
-What must come out is in models/tiny-chat.known.json (scripts/make_known_answers). CPUs and devices
-differ in the last bits of a logit, so only those positions count whose best token is ahead of the
-second by `_SURE`: no rounding moves a logit that far, and a kernel that computes wrong does not hit
-all of them.
+It computes one batch of 64 prompt tokens and then single tokens, since the two use different
+kernels. The correct result is in models/tiny-chat.known.json (scripts/make_known_answers). CPUs and
+devices differ in the last bits of a logit, so only positions count whose best token leads the
+second by `_MIN_MARGIN`: rounding cannot move a logit that far, and a wrong kernel is unlikely to
+get all of these positions right.
 """
 
 import argparse
@@ -31,10 +31,10 @@ from llamabind.self_test import FAILED, OK, UNTESTABLE, DeviceSpeed, SelfTestRes
 MODEL: Final = Path(__file__).parent / "models" / "tiny-chat.gguf"
 KNOWN: Final = MODEL.with_suffix(".known.json")
 
-_SURE: Final = 1.0
+_MIN_MARGIN: Final = 1.0
 _N_CTX: Final = 256
 _TIMED_TOKENS: Final = 64
-# They come with a driver, which a machine that only builds does not have.
+# Libraries of GPU drivers, which a machine that only builds may lack.
 _DRIVER: Final = re.compile(
     r"(lib(?:cuda|nvidia-ml|amdhip64|hsa-runtime64|ze_loader|OpenCL|vulkan|musa|ascendcl)\.so[\w.]*)"
     r": cannot open shared object file"
@@ -44,7 +44,10 @@ _ERROR: Final = 4  # GGML_LOG_LEVEL_ERROR
 
 
 class Known(NamedTuple):
-    """The prompt, the best token after each of its tokens and how far it is ahead, the answer."""
+    """The known answers: the prompt, the best token after each of its tokens, and the whole answer.
+
+    `margins` are the differences between the logits of the best and the second-best token.
+    """
 
     model_sha256: str
     prompt: list[int]
@@ -55,11 +58,11 @@ class Known(NamedTuple):
 
 
 class WrongAnswerError(Exception):
-    """A device computes what it should not; the message follows "the self test"."""
+    """A device computed a wrong result; the message says which token is wrong."""
 
 
 class NoAnswerError(Exception):
-    """A device cannot compute at all, which may be no fault of the build (a GPU that is in use)."""
+    """A device cannot compute at all; the build may still be correct (a GPU that is in use)."""
 
 
 def read_known(path: Path) -> Known:
@@ -69,10 +72,10 @@ def read_known(path: Path) -> Known:
 
 
 def check_everything(model: Path, known: Known) -> SelfTestResult:
-    """Compute on the CPU, then on every GPU."""
+    """Compute the model on the CPU, then on every GPU, and compare with the known answers."""
     if hashlib.sha256(model.read_bytes()).hexdigest() != known.model_sha256:
         return SelfTestResult(
-            UNTESTABLE, f"the known answers are those of another file than {model}"
+            UNTESTABLE, f"the known answers were made with a different file than {model}"
         )
     try:
         gpus = _start()
@@ -84,7 +87,7 @@ def check_everything(model: Path, known: Known) -> SelfTestResult:
         try:
             speeds.append(_check_device(model, known, name))
         except WrongAnswerError as error:
-            return SelfTestResult(FAILED, f"computes wrong on {name}: {error}")
+            return SelfTestResult(FAILED, f"computes wrong results on {name}: {error}")
         except (NoAnswerError, LlamaError) as error:
             if name == "CPU":
                 return SelfTestResult(FAILED, f"does not compute on the CPU: {error}")
@@ -93,11 +96,11 @@ def check_everything(model: Path, known: Known) -> SelfTestResult:
 
 
 def _start() -> list[str]:
-    """Start llama.cpp, of whose log only errors are printed; the names of the GPUs."""
+    """Start llama.cpp with a log of errors only, and return the names of the GPUs."""
     llama.llama_log_set(_on_log_line, None)
     atexit.register(
         lambda: llama.llama_log_set(types.ggml_log_callback(), None)
-    )  # Python's part of it ends before C's
+    )  # the callback is freed with the interpreter, before llama.cpp ends
     load_backend_modules()
     llama.llama_backend_init()
     devices = map(ggml.ggml_backend_dev_get, range(ggml.ggml_backend_dev_count()))
@@ -116,9 +119,9 @@ def _unloadable(error: LibraryError) -> SelfTestResult:
     if isinstance(error, UnsupportedCpuError):
         return SelfTestResult(UNTESTABLE, str(error))
     if driver:
-        missing = f"{driver[1]}, which comes with a GPU's driver, is not on this machine"
+        missing = f"{driver[1]}, which is part of a GPU driver, is not on this machine"
         return SelfTestResult(UNTESTABLE, f"the libraries cannot be loaded: {missing}")
-    return SelfTestResult(FAILED, f"cannot load them: {error}")
+    return SelfTestResult(FAILED, f"cannot load the libraries: {error}")
 
 
 def _check_device(model: Path, known: Known, device: str) -> DeviceSpeed:
@@ -137,8 +140,8 @@ def _check_device(model: Path, known: Known, device: str) -> DeviceSpeed:
             position += 1
         if answer != known.answer:
             raise WrongAnswerError(
-                f"the answer is made of the tokens {answer}, where {known.answer} "
-                f'("{known.answer_text}") is right'
+                f"the answer has the tokens {answer}; correct is {known.answer} "
+                f'("{known.answer_text}")'
             )
         began = time.perf_counter()
         for offset in range(_TIMED_TOKENS):
@@ -153,13 +156,13 @@ def _check_device(model: Path, known: Known, device: str) -> DeviceSpeed:
 
 def _compare_prompt(context: types.ContextHandle, n_vocab: int, known: Known) -> None:
     for index, (best, margin) in enumerate(zip(known.best, known.margins, strict=True)):
-        if margin < _SURE:
+        if margin < _MIN_MARGIN:
             continue
         found = _best(context, index, n_vocab)
         if found != best:
             raise WrongAnswerError(
-                f"the most likely token after token {index} of {len(known.prompt)} is {found}, "
-                f"where {best} is right"
+                f"the most likely token after token {index} of {len(known.prompt)} is {found}; "
+                f"correct is {best}"
             )
 
 
@@ -169,19 +172,19 @@ def _best(context: types.ContextHandle, index: int, n_vocab: int) -> int:
 
 
 def logits(context: types.ContextHandle, index: int, n_vocab: int) -> list[float]:
-    """The logits after the token at `index` of the last batch."""
+    """Return the n_vocab logits after the token at `index` of the last batch."""
     row = llama.llama_get_logits_ith(context, index)
     if ctypes.cast(row, ctypes.c_void_p).value is None:
-        raise WrongAnswerError(f"there are no logits of token {index}")
+        raise WrongAnswerError(f"llama.cpp returned no logits for token {index}")
     values: list[float] = row[:n_vocab]
     if not all(map(math.isfinite, values)):
-        raise WrongAnswerError(f"the logits of token {index} are not numbers")
+        raise WrongAnswerError(f"the logits of token {index} are not all finite")
     return values
 
 
 @contextmanager
 def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]]:
-    """A context that computes on the device, with the attention that the engine takes there."""
+    """Yield n_vocab and a context on the device, with the attention that the engine uses there."""
     is_cpu = device == "CPU"
     devices = (ctypes.c_void_p * 2)(
         None if is_cpu else ggml.ggml_backend_dev_by_name(device.encode()), None
@@ -195,14 +198,14 @@ def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]
     try:
         params = llama.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = _N_CTX
-        # ggml's threads wait for each other in loops: on a machine that is busy compiling, two of
-        # them take a hundred times as long as one.
+        # ggml's threads busy-wait for each other: on a machine that is busy compiling, two threads
+        # take a hundred times as long as one.
         params.n_threads = params.n_threads_batch = 1
         if is_cpu and not llama.llama_supports_gpu_offload():
             shim.lb_use_attention(ctypes.byref(params), None)
         context = llama.llama_init_from_model(model_handle, params)
         if not context:
-            raise NoAnswerError("no context can be made, which is mostly a lack of memory")
+            raise NoAnswerError("the context cannot be made; the usual cause is too little memory")
         try:
             yield context, llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model_handle))
         finally:
@@ -212,7 +215,7 @@ def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]
 
 
 def decode(context: types.ContextHandle, tokens: Sequence[int], first: int) -> None:
-    """Compute tokens at the positions from `first` on, with logits for all of them."""
+    """Compute tokens at the positions `first`, `first` + 1, ..., with logits for all of them."""
     count = len(tokens)
     batch = llama.llama_batch_init(count, 0, 1)
     try:
@@ -231,7 +234,7 @@ def decode(context: types.ContextHandle, tokens: Sequence[int], first: int) -> N
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one JSON document; the exit status says only whether it could be made."""
+    """Print the result as one JSON document; exit with 0 whatever the result is."""
     parser = argparse.ArgumentParser(prog="python -m llamabind.self_test_run")
     parser.add_argument("--known", type=Path, default=KNOWN, help="file of known answers")
     options = parser.parse_args(arguments)

@@ -1,1 +1,1 @@
-"""Vectors and rerank scores: queue, batches and the loop that computes them."""
+"""Embeddings and rerank scores: the queue of inputs, its batches, and the thread that computes."""

@@ -1,4 +1,4 @@
-"""EmbeddingConfig: the shape of an embedding engine; pure Python."""
+"""EmbeddingConfig: the settings of an embedding engine, and its sizes for a model; pure Python."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from llamabind.system.cpus import MAX_THREADS, usable_cores
 
 # llama.cpp's own default of n_ubatch.
 _SMALL_UBATCH: Final = 512
-# Every token of a batch has n_vocab logits in the output buffer, wanted or not
-# (llama_context::output_reserve): 512 MiB of them for what is chosen unasked.
+# llama_context::output_reserve allocates n_vocab logits for each token of a batch, used or not: the
+# default n_ubatch is chosen so that they take at most 512 MiB.
 _OUTPUT_BYTES: Final = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingTraits:
-    """What decides the shape of a model's context for embeddings.
+    """The properties of a model that its context for embeddings depends on.
 
-    `pooling` is the model's own, "none" where it names none. `is_split` says that an input may be
-    computed in several parts: there is a memory, and attention looks back only.
+    `pooling` is the model's own pooling type, "none" if the file does not name one. With `is_split`
+    an input may be computed in several parts: the context has a KV cache and attention is causal.
     """
 
     n_ctx_train: int
@@ -43,9 +43,9 @@ class EmbeddingTraits:
 class EmbeddingShape:
     """The effective sizes of an embedding engine.
 
-    One decode takes `n_batch` tokens of at most `n_seq_max` inputs; one input has at most
-    `n_input_max` tokens, a limit that comes from the parameter `limit_name`. `n_cells` is the
-    memory all inputs of a decode share. `can_split` says that an input may spread over decodes.
+    One decode computes up to `n_batch` tokens of up to `n_seq_max` inputs. An input may have up to
+    `n_input_max` tokens; `limit_name` is the parameter that sets this limit. All inputs of a decode
+    share `n_cells` KV cells. With `can_split` an input may be computed over several decodes.
     """
 
     n_batch: int
@@ -59,15 +59,16 @@ class EmbeddingShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingConfig:
-    """The shape of an embedding engine. Raises InvalidParameterError.
+    """The settings of an embedding engine. Raises InvalidParameterError.
 
-    `n_ctx` None takes the model's training context, at most 8,192 tokens; more than the training
-    context is never used. `n_ubatch` tokens are computed at once; an encoder, or any model with
-    pooling "mean" or "cls", takes no longer input. None takes as much as an input may have, within
-    reason. `n_parallel` inputs share a decode at most. `pooling` None takes the model's, else
-    "last" for a causal model and "mean" for others; "none" is one vector a token, "rank" a score.
-    With `max_waiting` inputs waiting no more are taken. Threads None tunes their number while it
-    computes, up to one per usable core.
+    `n_ctx` in tokens is never more than the training context; None is the training context, at most
+    8,192. `n_ubatch` tokens are computed at once; it is also the longest input of an encoder, and
+    of any model with pooling "mean" or "cls". None is the longest input (`n_ctx`), as far as the
+    output buffer stays below 512 MiB but at least 512, and 512 if inputs can be split. A decode has
+    at most `n_parallel` inputs. `pooling` "none" gives one vector for each token, "rank" a score;
+    None is the model's own, or else "last" for a causal model and "mean" for others. While
+    `max_waiting` inputs wait, more are refused with QueueFullError. `n_threads` None tunes the
+    number while computing, up to one for each usable core.
     """
 
     n_ctx: int | None = None
@@ -97,7 +98,7 @@ class EmbeddingConfig:
         check_bool("offload_kqv", self.offload_kqv)
 
     def pooling_for(self, traits: EmbeddingTraits) -> str:
-        """Return the pooling type that is used."""
+        """Return the effective pooling type: the setting, the model's own, or the default."""
         if self.pooling is not None:
             return self.pooling
         if traits.pooling != "none":
@@ -105,9 +106,10 @@ class EmbeddingConfig:
         return "last" if traits.is_causal else "mean"
 
     def context_params(self, traits: EmbeddingTraits) -> ContextParams:
-        """Return the context for a model; n_batch and n_ubatch are one, so a decode is one graph.
+        """Return the context parameters for a model.
 
-        A pooled vector is that of the last graph its input was in (llama_context::decode).
+        n_batch equals n_ubatch, so that a decode is one graph: with several graphs the pooled
+        vector of an input would be computed from the last one alone (llama_context::decode).
         """
         n_ctx = self._n_ctx(traits)
         n_ubatch = min(self.n_ubatch or self._default_ubatch(traits), n_ctx)
@@ -130,11 +132,11 @@ class EmbeddingConfig:
         )
 
     def shape(self, traits: EmbeddingTraits, n_ubatch: int, n_seq_max: int) -> EmbeddingShape:
-        """Return what a context for context_params() holds; `n_ubatch` is the effective one."""
+        """Return the sizes of a context made with context_params(); sizes given are effective."""
         n_ctx = self._n_ctx(traits)
         can_split = self._can_split(traits)
-        # Learned positions end with the training context (ggml_get_rows aborts beyond), and
-        # llama.cpp rounds n_ctx up: so this limit is ours.
+        # llama.cpp rounds n_ctx up, but learned positions end at the training context, beyond which
+        # ggml_get_rows aborts: so the limit is checked here.
         is_whole = not can_split and n_ubatch < n_ctx
         return EmbeddingShape(
             n_batch=min(n_ubatch, n_ctx),
@@ -150,7 +152,7 @@ class EmbeddingConfig:
         return min(self.n_ctx or DEFAULT_MAX_CTX, traits.n_ctx_train)
 
     def _can_split(self, traits: EmbeddingTraits) -> bool:
-        """Tell whether the last part of an input gives the vector of the whole.
+        """True if the vector of an input's last part is the vector of the whole input.
 
         With pooling "rank" a causal model reads the last token (llm_graph_input_cls).
         """

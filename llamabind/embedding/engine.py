@@ -1,4 +1,4 @@
-"""EmbeddingEngine: vectors and relevance scores for many callers at once."""
+"""EmbeddingEngine: embeddings and rerank scores for many callers at once."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 class EmbeddingEngine(Closing):
     """Computes embeddings with a loaded model, in a context and on a thread of its own.
 
-    Any number of threads may call it; their inputs share decodes. Texts are tokenised with the
-    special tokens the vocabulary adds, and special tokens written in them count as such. Closing
-    the model closes it first. `context_params`, `flash_attn` and `memory` say what it came to.
+    Any number of threads may call it; their inputs are packed into shared decodes. Texts are
+    tokenised with the special tokens that the vocabulary adds, and special tokens spelled out in
+    them become special tokens. Closing the model closes the engine first. `context_params`,
+    `flash_attn` and `memory` are the effective settings and sizes of its context.
     """
 
     def __init__(self, model: Model, config: EmbeddingConfig | None = None) -> None:
-        """Raises ContextCreateError when there is no memory for the context."""
+        """Raises ContextCreateError if the context cannot be made, such as for lack of memory."""
         config = config or EmbeddingConfig()
         self.model = model
         self._closing = threading.RLock()
@@ -69,23 +70,23 @@ class EmbeddingEngine(Closing):
 
     @property
     def n_embd(self) -> int:
-        """The length of a vector; with pooling "rank" the number of scores."""
+        """The length of a vector; with pooling "rank" the number of scores for an input."""
         return self.model.n_cls_out if self.pooling == "rank" else self.model.n_embd_out
 
     def tokenize(self, inputs: Sequence[str | Sequence[int]]) -> list[list[int]]:
-        """Return the tokens of each input; those given as tokens stay as they are."""
+        """Return the token ids of each input; inputs that are token ids are returned unchanged."""
         with self._close_guard.entered():
             return [self._tokens(item) for item in inputs]
 
     def submit(
         self, inputs: Sequence[Sequence[int]], caller: Hashable | None = None
     ) -> Future[list[NDArray[np.float32]]]:
-        """Start computing tokenised inputs; the future gets an array for each, not normalised.
+        """Start computing tokenised inputs; the future's result is an array for each, unnormalised.
 
-        Shape (n_embd,), with pooling "none" (n_tokens, n_embd). Cancelling the future drops what is
-        not yet computed. Inputs of different `caller` keys take turns; without a key a call is a
-        caller of its own. Raises InputTooLongError with both numbers, InvalidParameterError,
-        QueueFullError or EngineStoppedError; nothing was started then.
+        The shape is (n_embd,), with pooling "none" (n_tokens, n_embd). Cancelling the future drops
+        inputs that are not computed yet. Inputs of different `caller` keys are computed in turn;
+        each call with None counts as a different caller. Raises InputTooLongError,
+        InvalidParameterError, QueueFullError or EngineStoppedError before anything is queued.
         """
         request = EmbeddingRequest(inputs, caller)
         self._thread.submit(request)
@@ -94,10 +95,10 @@ class EmbeddingEngine(Closing):
     def embed(
         self, inputs: Sequence[str | Sequence[int]], *, normalize: bool = True
     ) -> NDArray[np.float32]:
-        """Return a pooled vector for each input, shape (n, n_embd), in their order.
+        """Return a pooled vector for each input, shape (n, n_embd), in the order of the inputs.
 
-        `normalize` makes every vector one of length 1, a zero vector stays zero. Raises like
-        submit(), and InvalidParameterError with pooling "none" or "rank".
+        `normalize` scales every vector to length 1; a zero vector stays zero. Raises what submit()
+        raises, and InvalidParameterError with pooling "none" or "rank".
         """
         self.check_embeds()
         return self.stacked(_wait(self.submit(self.tokenize(inputs))), normalize=normalize)
@@ -105,18 +106,18 @@ class EmbeddingEngine(Closing):
     def embed_tokens(
         self, inputs: Sequence[str | Sequence[int]], *, normalize: bool = False
     ) -> list[NDArray[np.float32]]:
-        """Return for each input a vector for each of its tokens, shape (n_tokens, n_embd).
+        """Return an array for each input, with a vector for each token: shape (n_tokens, n_embd).
 
-        Needs pooling "none". Raises like submit().
+        Needs pooling "none". Raises what submit() raises.
         """
         self._check_pooling("none")
         vectors = _wait(self.submit(self.tokenize(inputs)))
         return [normalized(rows) for rows in vectors] if normalize else vectors
 
     def score(self, inputs: Sequence[str | Sequence[int]]) -> NDArray[np.float32]:
-        """Return what the model's classifier says of each input, shape (n, n_cls_out).
+        """Return the outputs of the model's classifier for each input, shape (n, n_cls_out).
 
-        Needs pooling "rank". Raises like submit().
+        Needs pooling "rank". Raises what submit() raises.
         """
         self.check_ranks()
         return self.stacked(_wait(self.submit(self.tokenize(inputs))))
@@ -124,8 +125,8 @@ class EmbeddingEngine(Closing):
     def rerank(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         """Return the relevance of each document to the query, shape (n,); higher is better.
 
-        Scores are the model's own, most often logits: they order documents and mean nothing else.
-        Needs pooling "rank". Raises like submit().
+        Scores are the model's own, usually logits: use them only to order documents. Needs pooling
+        "rank". Raises what submit() raises.
         """
         self.check_ranks()
         return self.stacked(_wait(self.submit(self.rerank_inputs(query, documents))))[:, 0]
@@ -138,25 +139,26 @@ class EmbeddingEngine(Closing):
     def stacked(
         self, vectors: Sequence[NDArray[np.float32]], *, normalize: bool = False
     ) -> NDArray[np.float32]:
-        """Return the answer of submit() as one array, shape (n, n_embd)."""
+        """Return the vectors from submit() as one array, shape (n, n_embd)."""
         stacked = np.stack(vectors) if vectors else np.empty((0, self.n_embd), np.float32)
         return normalized(stacked) if normalize else stacked
 
     def check_embeds(self) -> None:
-        """Raise InvalidParameterError unless there is one vector for each input."""
+        """Raise InvalidParameterError unless pooling gives one vector for each input."""
         if self.pooling in ("none", "rank"):
             instead = "embed_tokens" if self.pooling == "none" else "rerank or score"
             raise InvalidParameterError(
-                "pooling", f'"{self.pooling}" gives no vector for an input: use {instead}'
+                "pooling", f'"{self.pooling}" gives no single vector for an input: use {instead}'
             )
 
     def check_ranks(self) -> None:
-        """Raise InvalidParameterError unless inputs get scores."""
+        """Raise InvalidParameterError unless pooling is "rank"."""
         self._check_pooling("rank")
 
     def close(self) -> None:
-        """Answer what waits with EngineStoppedError and free the context; again does nothing."""
-        # Two threads in one ExitStack would free the context while its thread still computes.
+        """End waiting calls with EngineStoppedError and free the context; idempotent."""
+        # If two threads closed the ExitStack at once, one could free the context while the engine's
+        # thread still computes.
         with self._closing:
             self._resources.close()
 
@@ -168,12 +170,12 @@ class EmbeddingEngine(Closing):
     def _check_pooling(self, needed: str) -> None:
         if self.pooling != needed:
             raise InvalidParameterError(
-                "pooling", f'this needs "{needed}", but the engine was made with "{self.pooling}"'
+                "pooling", f'this call needs "{needed}", but the engine has "{self.pooling}"'
             )
 
 
 class _LoadedEmbeddingEngine(EmbeddingEngine):
-    """An engine that closes its model too."""
+    """An EmbeddingEngine whose close() also closes the model."""
 
     def close(self) -> None:
         super().close()
@@ -186,10 +188,10 @@ def load_embedding_engine(
     config: EmbeddingConfig | None = None,
     progress: Callable[[float], bool] | None = None,
 ) -> EmbeddingEngine:
-    """Load a GGUF file and make an embedding engine that also closes the model.
+    """Load a GGUF file and make an embedding engine whose close() also closes the model.
 
-    `progress` gets 0.0 to 1.0 and cancels the load by returning False. Raises ModelLoadError or
-    ContextCreateError.
+    `progress` is called with 0.0 to 1.0 and cancels the load by returning False. Raises
+    ModelLoadError or ContextCreateError.
     """
     with ExitStack() as undo:
         model = undo.enter_context(Model(path, model_params, progress))
@@ -199,14 +201,14 @@ def load_embedding_engine(
 
 
 def normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return vectors of length 1 in the same directions; a zero vector stays zero."""
-    # Sums in double, as common_embd_normalize of common/common.cpp.
+    """Return the vectors scaled to length 1; a zero vector stays zero."""
+    # Summed in double precision, as in common_embd_normalize of common/common.cpp.
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
     return (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
 
 
 def embedding_traits(model: Model) -> EmbeddingTraits:
-    """Ask a tiny context what only a context knows (llama_pooling_type, llama_get_causal_attn)."""
+    """Return a model's traits; pooling and causal attention are read from a small context."""
     params = ContextParams(n_ctx=256, n_batch=1, n_ubatch=1, embeddings=True)
     with Context(model, params) as probe:
         return EmbeddingTraits(
@@ -222,5 +224,5 @@ def _wait(future: Future[list[NDArray[np.float32]]]) -> list[NDArray[np.float32]
     try:
         return future.result()
     finally:
-        # Whoever stops waiting (KeyboardInterrupt) wants no answer; after an answer it is nothing.
+        # After KeyboardInterrupt the result is not needed; on a finished future this does nothing.
         future.cancel()

@@ -1,4 +1,4 @@
-"""EmbeddingQueue: which inputs the next decode computes; pure Python."""
+"""EmbeddingQueue: chooses the inputs of the next decode; pure Python."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
 
     from llamabind.embedding.config import EmbeddingShape
 
-# How many inputs of one caller are looked at for one that fits the rest of a batch.
+# The number of a caller's oldest inputs among which one is searched that fits into the batch.
 _LOOK_AHEAD: Final = 32
 
 
 class EmbeddingRequest:
     """The inputs of one call, and the future that gets one array for each, in their order.
 
-    Until it is answered the future can be cancelled: inputs that still wait are never computed.
+    Cancelling the future drops the inputs that are still waiting.
     """
 
     def __init__(self, inputs: Sequence[Sequence[int]], caller: Hashable | None = None) -> None:
         self.inputs = inputs
-        # Without a key a call is a caller of its own.
+        # With caller=None each request counts as a different caller.
         self.caller: Hashable = self if caller is None else caller
         self.future: Future[list[NDArray[np.float32]]] = Future()
         self._vectors: list[NDArray[np.float32] | None] = [None] * len(inputs)
         self._n_missing = len(inputs)
 
     def put(self, index: int, vector: NDArray[np.float32]) -> None:
-        """Take the array of input `index`; the last one answers the future."""
+        """Store the result of input `index`; the last missing one completes the future."""
         self._vectors[index] = vector
         self._n_missing -= 1
-        if self._n_missing == 0 and self._is_wanted():
+        if self._n_missing == 0 and self._may_complete():
             self.future.set_result([vector for vector in self._vectors if vector is not None])
 
     def fail(self, error: BaseException) -> None:
-        """Answer the future with an error, unless it was cancelled or answered."""
-        if self._is_wanted():
+        """Complete the future with an error, unless it is cancelled or done."""
+        if self._may_complete():
             self.future.set_exception(error)
 
-    def _is_wanted(self) -> bool:
+    def _may_complete(self) -> bool:
         return not self.future.done() and self.future.set_running_or_notify_cancel()
 
 
@@ -74,15 +74,16 @@ class EmbeddingChunk:
 
     @property
     def is_last(self) -> bool:
-        """Whether the item is complete after this chunk."""
+        """True if the chunk ends its item."""
         return self.end == len(self.item.tokens)
 
 
 class EmbeddingQueue:
-    """Packs waiting inputs into batches: turn by turn between callers, and into gaps what fits.
+    """Packs waiting inputs into batches, one from each caller in turn.
 
-    Whoever was passed over because its input did not fit goes first in the next batch, so nothing
-    waits for ever. At most one input is unfinished between two batches (EmbeddingShape.can_split).
+    An input that does not fit the rest of a batch is passed over for a smaller one, but is the
+    first in the next batch, so that none waits for ever. If inputs can be split (EmbeddingShape),
+    at most one is unfinished between two batches.
     """
 
     def __init__(self, shape: EmbeddingShape) -> None:
@@ -93,7 +94,7 @@ class EmbeddingQueue:
 
     @property
     def has_work(self) -> bool:
-        """True while anything is to be computed."""
+        """True while inputs are waiting or one is unfinished."""
         return self.n_waiting > 0 or self._unfinished is not None
 
     def add(self, request: EmbeddingRequest) -> None:
@@ -103,7 +104,7 @@ class EmbeddingQueue:
         self.n_waiting += len(items)
 
     def drop(self, request: EmbeddingRequest) -> None:
-        """Forget what is not yet computed of a request."""
+        """Remove the inputs of a request that are not computed yet."""
         items = self._waiting.pop(request.caller, None)
         if items is not None:
             kept = deque(item for item in items if item.request is not request)
@@ -114,54 +115,58 @@ class EmbeddingQueue:
             self._unfinished = None
 
     def next_batch(self) -> list[EmbeddingChunk]:
-        """Take out the inputs of the next decode; an unfinished one comes first."""
+        """Remove and return the inputs of the next decode; an unfinished one comes first."""
         chunks: list[EmbeddingChunk] = []
-        room, cells = self._shape.n_batch, self._shape.n_cells
+        n_left, cells = self._shape.n_batch, self._shape.n_cells
         seq_ids = iter(range(self._shape.n_seq_max))
         unfinished, self._unfinished = self._unfinished, None
         if unfinished is not None:
-            chunks.append(self._cut(unfinished.item, unfinished.end, room, unfinished.seq_id))
+            chunks.append(self._cut(unfinished.item, unfinished.end, n_left, unfinished.seq_id))
             seq_ids = iter(set(seq_ids) - {unfinished.seq_id})
             cells -= len(unfinished.item.tokens)
-            room -= chunks[0].end - chunks[0].start
-        while room > 0 and (item := self._take(room, cells)) is not None:
+            n_left -= chunks[0].end - chunks[0].start
+        while n_left > 0 and (item := self._take(n_left, cells)) is not None:
             seq_id = next(seq_ids)
-            chunks.append(self._cut(item, 0, room, seq_id))
+            chunks.append(self._cut(item, 0, n_left, seq_id))
             cells -= len(item.tokens)
-            room -= chunks[-1].end
+            n_left -= chunks[-1].end
             if len(chunks) == self._shape.n_seq_max:
                 break
         return chunks
 
     def all_requests(self) -> list[EmbeddingRequest]:
-        """Return every request that is not answered, each once."""
+        """Return every unfinished request once."""
         items = [item for queue in self._waiting.values() for item in queue]
         if self._unfinished is not None:
             items.append(self._unfinished.item)
         return list(dict.fromkeys(item.request for item in items))
 
-    def _cut(self, item: EmbeddingItem, start: int, room: int, seq_id: int) -> EmbeddingChunk:
-        chunk = EmbeddingChunk(item, start, min(len(item.tokens), start + room), seq_id)
+    def _cut(self, item: EmbeddingItem, start: int, n_most: int, seq_id: int) -> EmbeddingChunk:
+        chunk = EmbeddingChunk(item, start, min(len(item.tokens), start + n_most), seq_id)
         if not chunk.is_last:
             self._unfinished = chunk
         return chunk
 
-    def _take(self, room: int, cells: int) -> EmbeddingItem | None:
-        """Remove and return the next input that fits; its caller's turn is over."""
+    def _take(self, n_left: int, cells: int) -> EmbeddingItem | None:
+        """Remove and return the next input that fits `n_left` batch tokens and `cells` KV cells.
+
+        Its caller goes to the end of the queue of callers.
+        """
         callers = list(self._waiting.values())
-        largest, look_ahead = room, _LOOK_AHEAD
+        largest, look_ahead = n_left, _LOOK_AHEAD
         if self._shape.can_split:
-            # Any room will do for a beginning, but nobody overtakes the one that waits for cells.
+            # A first part fits into any batch, so only cells limit the input. The first caller's
+            # oldest input is not passed over, or it might never get enough cells.
             callers, largest, look_ahead = callers[:1], cells, 1
         for items in callers:
             for position, item in enumerate(islice(items, look_ahead)):
                 if len(item.tokens) <= largest:
                     del items[position]
-                    self._end_turn(item)
+                    self._move_caller_to_end(item)
                     return item
         return None
 
-    def _end_turn(self, item: EmbeddingItem) -> None:
+    def _move_caller_to_end(self, item: EmbeddingItem) -> None:
         self.n_waiting -= 1
         caller = item.request.caller
         if self._waiting[caller]:

@@ -1,4 +1,4 @@
-"""RerankPrompt: a query and a document as one input of a reranker, as llama-server forms it."""
+"""RerankPrompt: a query and a document as one reranker input, formatted as in llama-server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLACEHOLDER = re.compile(r"\{(query|document)\}")
 
 
 class RerankPrompt:
-    """Makes inputs by the model's "rerank" template, or by special tokens where it has none.
+    """Makes inputs with the model's "rerank" template, or with special tokens if it has none.
 
     Follows format_prompt_rerank of tools/server/server-common.cpp. Any thread.
     """
@@ -25,10 +25,10 @@ class RerankPrompt:
         self._template = None if template is None else template.decode(errors="replace")
 
     def encode(self, query: str, document: str) -> list[int]:
-        """Return the tokens of one pair. Raises TokenizeError."""
+        """Return the token ids of one pair. Raises TokenizeError."""
         if self._template is not None:
             texts = {"query": query, "document": document}
-            # In one pass: a query that holds "{document}" stays what it is.
+            # One pass, so that a query which contains "{document}" is not changed.
             text = _PLACEHOLDER.sub(lambda match: texts[match[1]], self._template)
             return self._tokenizer.encode(text, add_special=False, parse_special=True)
         encode, special = self._tokenizer.encode, self._tokenizer.special

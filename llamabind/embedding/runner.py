@@ -1,4 +1,4 @@
-"""EmbeddingRunner: the only place that computes embeddings."""
+"""EmbeddingRunner: computes batches of embeddings with llama.cpp."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class EmbeddingRunner:
-    """Computes chunks on a context for embeddings. Used on one thread."""
+    """Computes chunks in a context for embeddings. Used on one thread."""
 
     def __init__(self, context: Context, threads: ComputeThreads) -> None:
         self._context = context
         self._threads = threads
         self._batch = Batch(context.n_batch)
         self._is_pooled = context.pooling_type != "none"
-        # What an unfinished input has so far, with pooling "none".
+        # With pooling "none", the vectors of an unfinished input so far.
         self._token_rows: list[NDArray[np.float32]] = []
 
     def run(self, chunks: Sequence[EmbeddingChunk]) -> list[NDArray[np.float32]]:
         """Decode all chunks at once and return one array for each that completes its input.
 
-        Shape (n_embd_out,), with pooling "rank" (n_cls_out,), with "none" (n_tokens, n_embd_out).
-        Raises a DecodeError; nothing is remembered then.
+        The shape is (n_embd_out,), with pooling "rank" (n_cls_out,), with "none" (n_tokens,
+        n_embd_out). After a DecodeError the KV cache and all partial results are empty.
         """
         firsts = self._fill_batch(chunks)
         try:
@@ -52,7 +52,7 @@ class EmbeddingRunner:
         ]
 
     def close(self) -> None:
-        """Give the batch back; the context belongs to who made it."""
+        """Free the batch; the caller closes the context."""
         self._batch.close()
 
     def _fill_batch(self, chunks: Sequence[EmbeddingChunk]) -> list[int]:

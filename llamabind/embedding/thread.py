@@ -30,16 +30,16 @@ logger = logging.getLogger(__name__)
 
 
 class VectorRunner(Protocol):
-    """What computes: llama.cpp in life, a fake in tests."""
+    """Computes batches: EmbeddingRunner with llama.cpp, or a fake in tests."""
 
     def run(self, chunks: Sequence[EmbeddingChunk]) -> list[NDArray[np.float32]]:
         """Return an array for each chunk that completes its input. Raises LlamaError."""
 
 
 class EmbeddingThread(CommandThread[EmbeddingQueue]):
-    """Computes the inputs of all requests, packed together. All methods may come from any thread.
+    """Computes the inputs of all requests in shared batches. Methods may be called from any thread.
 
-    A computation that fails answers the requests that were in it; the thread goes on.
+    If a batch fails, the requests in it end with its error; the thread goes on with the others.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class EmbeddingThread(CommandThread[EmbeddingQueue]):
         )
 
     def submit(self, request: EmbeddingRequest) -> None:
-        """Start a request; its future is answered on the thread.
+        """Queue a request; its future is completed on the engine's thread.
 
-        Raises InputTooLongError (with both numbers), InvalidParameterError for an empty input or a
-        token that does not exist, QueueFullError and EngineStoppedError.
+        Raises InputTooLongError, InvalidParameterError for an empty input or an unknown token id,
+        QueueFullError and EngineStoppedError.
         """
         for index, tokens in enumerate(request.inputs):
             self._check(index, tokens)
@@ -77,7 +77,7 @@ class EmbeddingThread(CommandThread[EmbeddingQueue]):
         last = self._shape.n_vocab - 1
         if min(tokens) < 0 or max(tokens) > last:
             raise InvalidParameterError(
-                "input", f"input {index} has a token that is not in 0..{last}"
+                "input", f"input {index} has a token id outside of 0 to {last}"
             )
 
     def _drop_cancelled(self, request: EmbeddingRequest) -> None:
@@ -91,7 +91,7 @@ def _run(
     commands: Commands[EmbeddingQueue],
     mark_stopped: Callable[[], None],
 ) -> None:
-    """Compute until stopped, then answer what waits with EngineStoppedError."""
+    """Compute until stopped, then end the waiting requests with EngineStoppedError."""
     error: BaseException = EngineStoppedError("the embedding engine was closed")
     try:
         while True:
@@ -103,7 +103,7 @@ def _run(
     except BaseException as failure:
         logger.exception("the embedding thread failed")
         error = failure
-    # Nobody is queued after this, so that everybody is answered.
+    # No request can be queued after this, so the loop below ends all of them.
     mark_stopped()
     with contextlib.suppress(StopThread):
         while not commands.empty():
@@ -117,7 +117,7 @@ def _compute(queue: EmbeddingQueue, runner: VectorRunner) -> None:
     try:
         vectors = runner.run(chunks)
     except Exception as error:
-        # Whatever broke, those who wait for it must hear of it.
+        # Whatever the error is, the requests of this batch must end.
         if not isinstance(error, LlamaError):
             logger.exception("a computation of embeddings failed")
         for request in {chunk.item.request for chunk in chunks}:

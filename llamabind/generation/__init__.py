@@ -1,1 +1,1 @@
-"""Prompts in, answers out: what LLM, AsyncLLM and the engine's clients share."""
+"""From prompt to answer: what LLM, AsyncLLM and other users of the engine share."""

@@ -1,4 +1,4 @@
-"""What generate() and chat() return, and how it is put together from the engine's outputs."""
+"""What generate(), chat() and stream() return, and how it is built from the engine's outputs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Answer:
     """One answer to a prompt.
 
-    In a chat `text` is the content of the message, without the `reasoning` before it and the
-    `tool_calls`; `token_ids` are all that was generated. `logprobs` has one entry for each token,
-    where asked for. `error` tells why `finish_reason` is ERROR.
+    In a chat `text` is the content of the message, without its `reasoning` and `tool_calls`;
+    `token_ids` are all generated tokens. `logprobs`, if requested, has one entry for each token.
+    `error` says why `finish_reason` is ERROR.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Answer:
 class Generation:
     """All answers to one prompt; the properties are those of the first.
 
-    `prompt_logprobs`, where asked for, has one entry for each prompt token but the first.
+    `prompt_logprobs`, if requested, has one entry for each prompt token but the first.
     """
 
     prompt_tokens: tuple[int, ...]
@@ -67,27 +67,27 @@ class Generation:
 
     @property
     def timings(self) -> Timings | None:
-        """Where the answer's time went."""
+        """How long the answer took, in milliseconds."""
         return self.answers[0].timings
 
     @property
     def logprobs(self) -> tuple[TokenLogprob, ...]:
-        """The log-probabilities of the generated tokens, where asked for."""
+        """The log-probabilities of the generated tokens, if requested."""
         return self.answers[0].logprobs
 
     @property
     def reasoning(self) -> str:
-        """What the model thought before a chat's answer."""
+        """The model's reasoning before its answer, in a chat."""
         return self.answers[0].reasoning
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The calls the model made in a chat."""
+        """The tool calls of a chat's answer."""
         return self.answers[0].tool_calls
 
     @property
     def error(self) -> str | None:
-        """Why the answer failed, with FinishReason.ERROR."""
+        """Why the answer failed, if finish_reason is ERROR."""
         return self.answers[0].error
 
 
@@ -95,7 +95,7 @@ class Generation:
 class StreamPiece:
     """What one step added to an answer; the last piece has a `finish_reason` and `timings`.
 
-    In a chat `text` is content, while `reasoning` and `tool_calls` bring the rest of the message.
+    In a chat `text` is new content; `reasoning` and `tool_calls` are the rest of the message.
     """
 
     text: str
@@ -111,17 +111,17 @@ class StreamPiece:
 
 
 class PieceReader:
-    """Turns the outputs of one request into pieces; a parser takes a chat's message apart."""
+    """Turns the outputs of one request into pieces; for a chat, `parser` splits the message."""
 
     def __init__(self, parser: OutputParser | None) -> None:
         self._parser = parser
 
     def read(self, output: RequestOutput) -> StreamPiece:
-        """Return the piece of an output; after the last one the reader is closed."""
+        """Return the piece for an output; the last output closes the reader."""
         text, reasoning, tool_calls = output.text, "", []
         is_last = output.finish_reason is not None
         if self._parser is not None:
-            # Text that was cut off anywhere must not be taken for a whole message.
+            # The parser must not complete a message that was cut off (max_tokens, cancel).
             is_whole = output.finish_reason is FinishReason.STOP
             deltas = self._parser.feed(output.text, final=is_whole)
             text = "".join(delta.content or "" for delta in deltas)
@@ -143,13 +143,13 @@ class PieceReader:
         )
 
     def close(self) -> None:
-        """Free the parser; again does nothing."""
+        """Free the parser; a second call does nothing."""
         if self._parser is not None:
             self._parser.close()
 
 
 class AnswerBuilder:
-    """Collects the outputs of one request until the answer is whole."""
+    """Collects the outputs of one request and builds the answer from them."""
 
     def __init__(self, make_parser: Callable[[], OutputParser] | None = None) -> None:
         self._make_parser = make_parser
@@ -157,11 +157,11 @@ class AnswerBuilder:
 
     @property
     def prompt_logprobs(self) -> tuple[TokenLogprob, ...]:
-        """Those of all outputs so far."""
+        """The prompt's log-probabilities from all outputs so far."""
         return tuple(entry for output in self._outputs for entry in output.prompt_logprobs)
 
     def add(self, output: RequestOutput) -> Answer | None:
-        """Take an output; the last one gives the answer."""
+        """Take an output; return the answer if it was the last one, else None."""
         self._outputs.append(output)
         if output.finish_reason is None:
             return None

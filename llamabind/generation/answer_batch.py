@@ -1,4 +1,4 @@
-"""AnswerBatch: the answers to many prompts, a few of which run at a time; pure Python."""
+"""AnswerBatch: collects the answers to many prompts, a few at a time; pure Python."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class AnswerBatch:
-    """Says which request to start next and puts the answers in the order of their prompts.
+    """Chooses which request to start next and returns the answers in the order of their prompts.
 
-    At most `window` requests are live at once: enough to keep the engine busy, while a sampler is
-    made for each.
+    At most `window` requests are live (started and not ended) at once: enough to keep the engine
+    busy, and not one sampler in memory for each of thousands of prompts.
     """
 
     def __init__(self, prompts: Sequence[PromptRequests], window: int) -> None:
@@ -35,26 +35,26 @@ class AnswerBatch:
 
     @property
     def is_done(self) -> bool:
-        """Whether all answers are there."""
+        """True once all answers are complete."""
         return self.n_finished == self.n_answers
 
     @property
     def live(self) -> list[str]:
-        """The ids of the requests that run, to be cancelled when nobody wants them any more."""
+        """The ids of the started, unfinished requests: those to cancel if the caller gives up."""
         return list(self._live)
 
     @property
     def n_answers(self) -> int:
-        """How many answers there will be."""
+        """How many answers there will be in the end."""
         return len(self._builders)
 
     @property
     def n_finished(self) -> int:
-        """How many answers are there."""
+        """How many answers are complete."""
         return len(self._answers)
 
     def next_request(self) -> GenerationRequest | None:
-        """Return the request to start now; None while enough are live."""
+        """Return the request to start now; None if `window` are live or all were started."""
         if not self._waiting or len(self._live) >= self._window:
             return None
         request = self._waiting.popleft()
@@ -62,8 +62,9 @@ class AnswerBatch:
         return request
 
     def postpone(self, request: GenerationRequest) -> bool:
-        """Put back a request that a full queue refused; False when no other one is live, so that
-        nothing would ever tell when to try again.
+        """Put back a request that a full queue refused, to start it when another one ends.
+
+        False if no other request of this batch is live: then nothing triggers the next attempt.
         """
         del self._live[request.request_id]
         self._waiting.appendleft(request)
@@ -71,7 +72,7 @@ class AnswerBatch:
         return self._window > 0
 
     def take(self, outputs: Sequence[RequestOutput]) -> None:
-        """Take what the engine computed for these requests."""
+        """Add the engine's outputs for requests of this batch."""
         for output in outputs:
             builder = self._live[output.request_id]
             answer = builder.add(output)
@@ -80,7 +81,7 @@ class AnswerBatch:
                 del self._live[output.request_id]
 
     def results(self) -> list[Generation]:
-        """Return the answers of each prompt, in order."""
+        """Return all answers, in the order of the prompts; call it when `is_done`."""
         return [
             Generation(
                 prompt_tokens=prompt.request.prompt_tokens,

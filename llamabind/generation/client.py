@@ -1,4 +1,4 @@
-"""GenerationClient: an engine on its thread, and the way from and to many callers."""
+"""GenerationClient: an engine on its thread, shared by many callers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class GenerationClient:
-    """Starts requests and routes their outputs. Owns the engine; any thread may call it."""
+    """Starts requests and routes their outputs to the callers. Owns the engine; any thread."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -32,14 +32,14 @@ class GenerationClient:
         self._prompter = Prompter(
             engine.tokenizer, engine.chat_template, engine.shape.n_ctx, engine.check_grammar
         )
-        # Enough that seats are refilled at once, and few enough samplers.
+        # Twice the slots: a free slot is refilled at once, and few samplers are held in memory.
         self.window = 2 * engine.shape.n_parallel
         self._router = OutputRouter()
         self._thread = EngineThread(engine, self._router.deliver)
 
     @property
     def stats(self) -> EngineStats:
-        """The engine's snapshot after the latest step."""
+        """The engine's figures after its latest step."""
         return self._thread.stats
 
     def prepare(
@@ -58,8 +58,8 @@ class GenerationClient:
     def start(self, request: GenerationRequest, sink: Sink) -> None:
         """Start a request; `sink` is called on the engine's thread and must not block.
 
-        Raises what EngineThread.submit does, HandleClosedError, and LlamaError on the engine's
-        thread.
+        Raises what EngineThread.submit raises, HandleClosedError, and LlamaError if called on the
+        engine's thread.
         """
         self.check_thread()
         self._router.open(request.request_id, sink)
@@ -71,19 +71,21 @@ class GenerationClient:
             raise
 
     def cancel(self, request_id: str) -> None:
-        """End a request whose outputs nobody wants any more; unknown ids are ignored."""
+        """Cancel a request and drop the outputs that are still to come; unknown ids are ignored."""
         self._router.close(request_id)
-        # A stopped engine has ended all its requests.
+        # A stopped engine has already ended all its requests.
         with contextlib.suppress(EngineStoppedError):
             self._thread.cancel(request_id)
 
     def check_thread(self) -> None:
-        """Raise LlamaError on the engine's own thread: what waits for the engine there, hangs."""
+        """Raise LlamaError on the engine's thread, where waiting for the engine would never end."""
         if self._thread.is_current:
-            raise LlamaError("a logits processor cannot wait for the engine that waits for it")
+            raise LlamaError(
+                "a logits processor cannot wait for the engine: the engine waits for it"
+            )
 
     def close(self) -> None:
-        """Cancel what runs, tell whoever waits for it, and free the engine."""
+        """Cancel all requests, deliver their last outputs, and free the engine."""
         self._close_guard.close()
         self._thread.close()
         self.engine.close()

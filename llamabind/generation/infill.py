@@ -1,4 +1,4 @@
-"""Infiller: prompts for filling a gap in a text, for models that were trained to."""
+"""Infiller: fill-in-the-middle prompts, for models with the tokens for it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 _REPOSITORY: Final = "myproject\n"
 _FILE: Final = "filename\n"
 _SNIPPET: Final = "\n\n--- snippet ---\n\n"
-_ROOM_FOR_ANSWER: Final = 256
+_DEFAULT_ANSWER_TOKENS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What stands before and behind a gap, texts and token ids mixed; `begun` is how it begins.
+    """The text before and after a gap, as strings and token ids; `begun` is how the gap begins.
 
-    `files` are (name, text) of other files of the project, the most important last.
+    `files` are the names and texts of other files of the project, the most important last.
     """
 
     prefix: tuple[int | str, ...]
@@ -30,10 +30,11 @@ class Gap:
 
 
 class Infiller:
-    """Puts a gap's surroundings into the order that models learn it in (arXiv:2409.12186).
+    """Builds the prompt for a gap in the order that models are trained with (arXiv:2409.12186).
 
-    As llama-server: repository, other files, then prefix, suffix, middle. The other files take what
-    room the rest leaves, their ends first; prefix and suffix are never shortened.
+    As in llama-server: repository, other files, then prefix, suffix, middle. If the whole does not
+    fit the context, tokens at the start of the repository part are left out; prefix and suffix are
+    never shortened.
     """
 
     def __init__(self, tokenizer: Tokenizer, n_ctx: int) -> None:
@@ -41,9 +42,10 @@ class Infiller:
         self._n_ctx = n_ctx
 
     def tokens(self, gap: Gap, max_tokens: int | None) -> tuple[int, ...]:
-        """Return the prompt, with room for `max_tokens`.
+        """Return the prompt, which leaves `max_tokens` (None: 256) of the context for the answer.
 
-        Raises InvalidParameterError for a model without the tokens, PromptTooLongError.
+        Raises InvalidParameterError for a model without fill-in-the-middle tokens, and
+        PromptTooLongError.
         """
         before, behind, middle = self._markers()
         prompt = [before, *self._encode(gap.prefix), *self._encode((gap.begun,))]
@@ -52,10 +54,10 @@ class Infiller:
             prompt.insert(0, self._tokenizer.bos)
         if len(prompt) >= self._n_ctx:
             raise PromptTooLongError(len(prompt), self._n_ctx)
-        n_answer = _ROOM_FOR_ANSWER if max_tokens is None else max_tokens
-        room = max(0, self._n_ctx - len(prompt) - n_answer - 1)
-        extra = self._project(gap) if room else []
-        return (*extra[max(0, len(extra) - room) :], *prompt)
+        n_answer = _DEFAULT_ANSWER_TOKENS if max_tokens is None else max_tokens
+        n_left = max(0, self._n_ctx - len(prompt) - n_answer - 1)
+        extra = self._project(gap) if n_left else []
+        return (*extra[max(0, len(extra) - n_left) :], *prompt)
 
     def _markers(self) -> tuple[int, int, int]:
         special = self._tokenizer.special
@@ -63,7 +65,7 @@ class Infiller:
         missing = [name for name, token in found.items() if token is None]
         if missing:
             raise InvalidParameterError(
-                "model", f"it cannot fill gaps: its vocabulary has no token for {_listed(missing)}"
+                "model", f"cannot fill gaps: its vocabulary has no token for {_listed(missing)}"
             )
         assert special.fim_pre is not None
         assert special.fim_suf is not None
@@ -91,7 +93,7 @@ class Infiller:
             if isinstance(part, int):
                 tokens.append(part)
             elif part:
-                # Code may look like a control token; here it is text.
+                # Text that is spelled like a control token stays text.
                 tokens += self._tokenizer.encode(part, add_special=False, parse_special=False)
         return tokens
 

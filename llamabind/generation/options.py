@@ -1,4 +1,4 @@
-"""What generate(), chat() and stream() take by keyword, beside SamplingParams; pure Python."""
+"""Keyword options of generate(), chat() and stream() beside SamplingParams; pure Python."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class GenerationOptions(TypedDict, total=False):
 class TemplateOptions(TypedDict, total=False):
     """Options of ChatTemplate.render.
 
-    With `lenient_schema` what of `json_schema` has no grammar is left out with a warning, as it is
-    for tools that are not `strict`; else it is an error.
+    With `lenient_schema`, keywords of `json_schema` that no grammar can express are left out with a
+    warning, as for tools that are not `strict`; otherwise they are an error.
     """
 
     tools: Sequence[Mapping[str, Any]] | None
@@ -57,7 +57,7 @@ class GenerateOptions(GenerationOptions, total=False):
 
 
 class StreamOptions(GenerationOptions, TemplateOptions, total=False):
-    """Options of stream(); those of templates for conversations only."""
+    """Options of stream(); those of TemplateOptions for conversations only."""
 
 
 class ChatOptions(GenerateOptions, TemplateOptions, total=False):

@@ -1,4 +1,4 @@
-"""OutputRouter: brings what a step computed to those who asked; pure Python."""
+"""OutputRouter: passes the outputs of a step to the callers of its requests; pure Python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Sink = Callable[[list["RequestOutput"]], object]
 
 
 class OutputRouter:
-    """Knows who waits for which request. All methods may be called from any thread."""
+    """Maps request ids to the sinks of their outputs. All methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -25,7 +25,7 @@ class OutputRouter:
             self._sinks[request_id] = sink
 
     def close(self, request_id: str) -> None:
-        """Drop what still comes for a request; unknown ids are ignored."""
+        """Drop the outputs of a request from now on; unknown ids are ignored."""
         with self._lock:
             self._sinks.pop(request_id, None)
 

@@ -1,4 +1,4 @@
-"""Prompter: prompts and conversations to requests that an engine can run."""
+"""Prompter: turns prompts and conversations into requests that an engine can run."""
 
 from __future__ import annotations
 
@@ -37,23 +37,25 @@ Prompt = str | Sequence[int] | Sequence[int | str]
 MAX_ANSWERS = 128
 
 NO_TEMPLATE = (
-    "the model has no chat template, so conversations are written as ChatML, which it may not know"
+    "the model has no chat template, so conversations are written as ChatML, "
+    "which the model may not understand"
 )
 
 _MEDIUM_TEXT = "<__media__>"
-"""What llama.cpp's tools write where a picture or sound is."""
+"""The marker that llama.cpp's tools write in place of an image or audio."""
 
-_WORTH_A_TRY = 16
-"""Characters a token up to which a text is simply tokenised: to know the longest token, all pieces
-of the vocabulary must be read, which takes as long as tokenising a long prompt.
+_CHARACTERS_PER_TOKEN = 16
+"""Texts with at most this many characters for each token of the context are tokenised without a
+check of their length. The check needs the longest piece of the vocabulary, and finding it takes as
+long as tokenising a long prompt.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PromptRequests:
-    """The requests of one prompt, one for each answer, and how a chat's answers are read.
+    """The requests of one prompt, one for each answer, and the parser for a chat's answers.
 
-    `warnings` say what of the request is not done, such as keywords of schemas without a grammar.
+    `warnings` name what is ignored, such as schema keywords that no grammar can express.
     """
 
     requests: tuple[GenerationRequest, ...]
@@ -67,15 +69,15 @@ class PromptRequests:
 
     @property
     def only_request(self) -> GenerationRequest:
-        """The request of a prompt that is to have one answer, or InvalidParameterError."""
+        """The request of a prompt with one answer; InvalidParameterError if it has several."""
         if len(self.requests) > 1:
-            raise InvalidParameterError("n", "a stream has one answer; start several, or generate")
+            raise InvalidParameterError("n", "a stream has one answer; start several streams")
         return self.requests[0]
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedText:
-    """A conversation as the model reads it."""
+    """A conversation as the prompt that the model gets."""
 
     text: str
     tokens: tuple[int, ...]
@@ -84,7 +86,7 @@ class RenderedText:
 
 @dataclass(frozen=True, slots=True)
 class _Rendering:
-    """A rendered prompt, cut where media are and where control tokens are only text."""
+    """A rendered prompt, split at media and inside texts that only look like control tokens."""
 
     rendered: RenderedPrompt
     parts: list[str | EncodedMedium]
@@ -92,7 +94,7 @@ class _Rendering:
 
 
 class Prompter:
-    """Renders, tokenises, and gives out request ids. Any thread."""
+    """Renders and tokenises prompts, and numbers the requests. Any thread."""
 
     def __init__(
         self,
@@ -118,12 +120,13 @@ class Prompter:
     ) -> PromptRequests:
         """Return the requests for a prompt or a conversation.
 
-        A text gets the special tokens the vocabulary adds, and special tokens written in it count
-        as such, as in llama-server's completions; a sequence may mix texts and token ids. In a
-        conversation only the template's own special tokens count: see ControlTokenGuard. Contents
-        may have parts of type "media" whose `medium` is an EncodedMedium of the model's projector;
-        `param` names the part in errors. Raises
-        PromptTooLongError, InvalidParameterError, TokenizeError, ChatTemplateError.
+        A text gets the special tokens that the vocabulary adds (BOS), and special tokens spelled
+        out in it become special tokens, as in llama-server's completions; a prompt may also be a
+        list of texts and token ids. In a conversation only special tokens of the template count,
+        not those in messages: see ControlTokenGuard. Contents may have parts of type "media", whose
+        `medium` is an EncodedMedium of the model's projector and whose `param` names the part in
+        errors. Raises PromptTooLongError, InvalidParameterError, TokenizeError or
+        ChatTemplateError.
         """
         params = params or SamplingParams()
         options = dict(options)
@@ -131,11 +134,11 @@ class Prompter:
         check_int("n", n, 1, MAX_ANSWERS)
         render_options = {key: options.pop(key) for key in TEMPLATE_OPTIONS & options.keys()}
         for unknown in sorted(options.keys() - REQUEST_OPTIONS):
-            raise InvalidParameterError(unknown, "is no option of a request")
+            raise InvalidParameterError(unknown, "unknown option")
         if is_conversation(prompt):
             return self._prepare_chat(prompt, params, options, n, render_options)
         for unknown in sorted(render_options):
-            raise InvalidParameterError(unknown, "is an option of conversations only")
+            raise InvalidParameterError(unknown, "only conversations have this option, not prompts")
         parts: Any = [prompt] if isinstance(prompt, str) else prompt
         return PromptRequests(self._requests(self._encode(parts), params, options, n))
 
@@ -159,9 +162,9 @@ class Prompter:
         return PromptRequests(requests, lambda: template.parser(rendered), rendering.warnings)
 
     def render(self, messages: Conversation, render_options: Mapping[str, Any]) -> RenderedText:
-        """Return the prompt that a conversation becomes, however long it is.
+        """Return the prompt for a conversation, even if its tokens do not fit the context.
 
-        Raises ChatTemplateError, and PromptTooLongError where the text alone tells.
+        Raises ChatTemplateError, and PromptTooLongError if the text is too long to tokenise.
         """
         rendering = self._render_fitted(messages, render_options, None)
         parts = rendering.parts
@@ -179,9 +182,9 @@ class Prompter:
         render_options: Mapping[str, Any],
         params: SamplingParams | None,
     ) -> _Rendering:
-        """Render, with schemas that may be cut down cut down until their grammar can be built.
+        """Render; weaken lenient schemas step by step until a grammar can be built for them.
 
-        Without `params` nothing will be generated, and the grammar does not matter.
+        With `params` None nothing will be generated, so the grammar is not checked.
         """
         key = key_of(render_options)
         levels = self._fits.find(key)
@@ -244,14 +247,14 @@ class Prompter:
             len(content)
             for message in messages
             if isinstance(content := message.get("content"), str)
-            and message.get("role") != "assistant"  # templates may drop what it thought
+            and message.get("role") != "assistant"  # templates may drop its reasoning
         )
         if self._guard is None:
             self._guard = ControlTokenGuard(self._tokenizer.control_texts)
         return self._guard.guard(messages)
 
     def _encode(self, parts: Sequence[int | str]) -> tuple[int, ...]:
-        """Return the tokens of texts and token ids in a row; the first gets what all texts get."""
+        """Return the concatenated tokens; only a text at the start gets the vocabulary's BOS."""
         self._check_size(len(part) for part in parts if isinstance(part, str))
         tokens: list[int] = []
         for index, part in enumerate(parts):
@@ -264,9 +267,9 @@ class Prompter:
     def _lay_out(
         self, parts: Sequence[str | EncodedMedium]
     ) -> tuple[tuple[int, ...], tuple[Medium, ...]]:
-        """Return the tokens of texts and media in a row, and the media; a text comes first."""
+        """Return the concatenated tokens of texts and media, and the media; a text comes first."""
         self._check_size(len(part) for part in parts if isinstance(part, str))
-        # A rendered prompt has no BOS of its own where the vocabulary adds one (common/chat.cpp).
+        # If the vocabulary adds a BOS, common/chat.cpp has removed it from the rendered prompt.
         return lay_out(
             self._tokenizer.encode(part, add_special=index == 0, parse_special=True)
             if isinstance(part, str)
@@ -275,9 +278,9 @@ class Prompter:
         )
 
     def _check_size(self, lengths: Iterable[int]) -> None:
-        """Refuse texts that cannot fit before work is spent on them."""
+        """Refuse texts that cannot fit the context before time is spent on tokenising them."""
         n_characters = sum(lengths)
-        if n_characters <= _WORTH_A_TRY * self.n_ctx:
+        if n_characters <= _CHARACTERS_PER_TOKEN * self.n_ctx:
             return
         longest = self._tokenizer.longest_piece
         if longest is not None and n_characters > longest * self.n_ctx:
@@ -285,7 +288,7 @@ class Prompter:
             raise PromptTooLongError(n_tokens, self.n_ctx, is_estimate=True)
 
     def _preserved(self, rendered: RenderedPrompt) -> frozenset[int]:
-        """Return the markers that are one token each; others appear in the text by themselves."""
+        """Return the markers that are one control token; longer markers are plain text already."""
         encoded = [
             self._tokenizer.encode(text, add_special=False, parse_special=True)
             for text in rendered.preserved_tokens
@@ -294,7 +297,7 @@ class Prompter:
 
 
 def is_conversation(prompt: object) -> TypeGuard[Conversation]:
-    """Tell messages from a text, token ids, or several of any of them."""
+    """True for a list of messages; False for a text, token ids, or a list of prompts."""
     if isinstance(prompt, str) or not isinstance(prompt, Sequence):
         return False
     return len(prompt) > 0 and isinstance(prompt[0], Mapping)
@@ -306,8 +309,9 @@ def _stops(options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _as_rendered(params: SamplingParams, rendered: RenderedPrompt) -> SamplingParams:
-    """Return `params` with the tags of the template's thoughts, and with the grammar that it wants
-    (tools, a schema, or theirs).
+    """Return `params` with the template's reasoning tags and the grammar of the rendered prompt.
+
+    That grammar comes from tools, a schema, or the caller's own grammar.
     """
     params = replace(params, generation_prompt=rendered.generation_prompt)
     if rendered.thinking_start_tag and rendered.thinking_end_tags:
@@ -328,7 +332,7 @@ def _as_rendered(params: SamplingParams, rendered: RenderedPrompt) -> SamplingPa
 
 
 def _nth_seed(params: SamplingParams, index: int) -> SamplingParams:
-    """Give each answer of one prompt a seed of its own, or all would be one."""
+    """Give each answer of one prompt its own seed: with one seed all answers would be equal."""
     if index == 0 or params.seed is None or params.seed == RANDOM_SEED:
         return params
     return replace(params, seed=(params.seed + index) % RANDOM_SEED)

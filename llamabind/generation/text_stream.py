@@ -1,4 +1,4 @@
-"""TextStream: one answer, piece by piece, as it is computed."""
+"""TextStream: the pieces of one answer as they are computed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 class TextStream(Closing):
     """An iterator over the pieces of an answer. Used by one thread.
 
-    It begins when it is made. Whoever leaves it early cancels the request: by close(), by the end
-    of a `with`, or by dropping it, as `break` in `for piece in llm.stream(...)` does.
+    The request starts when the object is made. Ending the iteration early cancels it: by close(),
+    by leaving a `with`, or by deleting the last reference, as `break` in
+    `for piece in llm.stream(...)` does.
     """
 
     def __init__(self, client: GenerationClient, prompt: PromptRequests) -> None:
-        """Start the request; raises what GenerationClient.start does."""
+        """Start the request; raises what GenerationClient.start raises."""
         self._client = client
         self.request = prompt.only_request
         self._outputs: deque[RequestOutput] = deque()
@@ -52,7 +53,7 @@ class TextStream(Closing):
         return piece
 
     def close(self) -> None:
-        """Cancel what is not computed yet; again, or after the end, does nothing."""
+        """Cancel the request; does nothing if it has ended or was cancelled."""
         reader, self._reader = getattr(self, "_reader", None), None
         if reader is not None:
             reader.close()
@@ -62,7 +63,7 @@ class TextStream(Closing):
         try:
             return self._queue.get()
         except BaseException:
-            # KeyboardInterrupt: a traceback may keep this object for long.
+            # KeyboardInterrupt: a traceback may keep this object alive, so __del__ is too late.
             self.close()
             raise
 

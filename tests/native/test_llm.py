@@ -87,7 +87,7 @@ def test_params_may_differ_by_prompt(llm):
     params = [SamplingParams(temperature=0, grammar=f'root ::= "{word}"') for word in ("yes", "no")]
     results = llm.generate(["a", "b"], params, max_tokens=5)
     assert [result.text for result in results] == ["yes", "no"]
-    with pytest.raises(InvalidParameterError, match="got 2 for 3 prompts"):
+    with pytest.raises(InvalidParameterError, match="each of 3 prompts, but got 2"):
         llm.generate(["a", "b", "c"], params)
 
 

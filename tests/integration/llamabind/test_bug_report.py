@@ -31,7 +31,7 @@ NATIVE = NativeReport(
 
 @pytest.fixture
 def working(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bug_report, "_ask_native", lambda: NATIVE)
+    monkeypatch.setattr(bug_report, "_native_report", lambda: NATIVE)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse() -> NativeReport:
         raise LibraryNotFoundError("no native library at /site/llamabind/lib/libllama.so")
 
-    monkeypatch.setattr(bug_report, "_ask_native", refuse)
+    monkeypatch.setattr(bug_report, "_native_report", refuse)
     return
 
 

@@ -14,7 +14,7 @@ def test_every_public_name_resolves():
 
 
 def test_all_lists_exactly_the_lazy_names():
-    assert set(llamabind.__all__) == {*llamabind._HOMES, "__version__"}
+    assert set(llamabind.__all__) == {*llamabind._MODULES, "__version__"}
 
 
 def test_importing_the_pure_parts_loads_neither_ctypes_nor_numpy():

@@ -70,7 +70,7 @@ def test_a_process_that_hangs_is_ended_and_counts_as_failed() -> None:
 def test_a_process_that_cannot_be_started_says_nothing_of_the_build() -> None:
     result = run_self_test(command=("/no/such/program",))
     assert result.status == "untestable"
-    assert "can be started" in result.detail
+    assert "cannot be started" in result.detail
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_nobody_guesses_what_follows_a_picture() -> None:
     ("parts", "fields", "message"),
     [
         (([1], picture(CAT)), {}, "must end in text"),
-        (([1], picture(CAT), [2]), {"prompt_logprobs": 1}, "prompt_logprobs: cannot be had"),
+        (([1], picture(CAT), [2]), {"prompt_logprobs": 1}, "prompt_logprobs: not available"),
     ],
 )
 def test_what_cannot_be_computed_is_refused(parts: tuple, fields: dict, message: str) -> None:
