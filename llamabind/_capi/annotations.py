@@ -103,7 +103,7 @@ def resolve(annotation: Any) -> CType:
         return CType(ctypes.c_int, enum_type=annotation)
     if isinstance(annotation, type) and issubclass(annotation, _AGGREGATES):
         return CType(annotation)
-    raise TypeError(f"{annotation!r} does not say which C type it is")
+    raise TypeError(f"{annotation!r} is not an annotation of a C type")
 
 
 def signature_of(declaration: Any) -> tuple[list[CType], CType]:

@@ -101,16 +101,16 @@ def contradictions(stamp: Stamp) -> Iterator[str]:
     yield from _compare_commit("libggml", stamp.ggml_commit)
     yield from _compare_commit("libllamabind", stamp.shim_commit)
     if stamp.has_shim and not stamp.struct_sizes:
-        yield "libllamabind does not tell the sizes of structs"
+        yield "libllamabind does not report the sizes of structs"
     for name, size in stamp.struct_sizes.items():
         declared = ctypes.sizeof(MAIN_STRUCTS[name])
         if size not in (0, declared):
-            yield f"struct {name} has {size} bytes, declared are {declared}"
+            yield f"struct {name} has {size} bytes, but {declared} are declared"
 
 
 def _compare_version(library: str, found: str | None, expected: str) -> Iterator[str]:
     if found != expected:
-        yield f"{library} says version {found or 'nothing'}, expected {expected}"
+        yield f"{library} reports version {found or 'nothing'}, expected {expected}"
 
 
 def _compare_commit(library: str, found: str | None) -> Iterator[str]:

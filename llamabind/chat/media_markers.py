@@ -65,7 +65,7 @@ def split_at_marks(prompt: str, media: Mapping[str, MarkedMedium]) -> list[str |
         return [prompt]
     for mark, marked in media.items():
         if mark not in prompt:
-            raise InvalidParameterError(marked.param, "the chat template leaves this part out")
+            raise InvalidParameterError(marked.param, "the chat template does not render this part")
     pieces = re.split(f"({'|'.join(media)})", prompt)
     return [media[piece].medium if piece in media else piece for piece in pieces]
 

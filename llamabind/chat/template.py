@@ -87,7 +87,7 @@ class ChatTemplate(Handle[ChatHandle]):
         backend.init()
         text = None if override is None else override.encode(errors="replace")
         if text is not None and b"\0" in text:
-            raise ChatTemplateError("the template contains a NUL character, where C would cut it")
+            raise ChatTemplateError("the template contains a NUL character")
         handle = shim.lb_chat_init(None if model is None else model.ptr, text)
         if not handle:
             raise ChatTemplateError(last_error())
@@ -118,7 +118,7 @@ class ChatTemplate(Handle[ChatHandle]):
         """
         unknown = options.keys() - _OPTIONS
         if unknown:
-            raise InvalidParameterError(min(unknown), "is no option of a chat template")
+            raise InvalidParameterError(min(unknown), "is not an option of a chat template")
         if tools and options.get("tool_choice") not in _OPTIONAL_CALLS:
             # A call must come, so there is no answer that the schema could be of.
             options.pop("json_schema", None)

@@ -41,10 +41,12 @@ def _parser() -> argparse.ArgumentParser:
         "--port",
         type=_port,
         default=DEFAULT_PORT,
-        help="port that the server is to listen on (default %(default)s)",
+        help="port to check for the server (default %(default)s)",
     )
     parser.add_argument(
-        "--no-self-test", action="store_true", help="do not compute with the bundled model"
+        "--no-self-test",
+        action="store_true",
+        help="skip the test that computes with the bundled model",
     )
     return parser
 

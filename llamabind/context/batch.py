@@ -197,7 +197,7 @@ class Batch(Closing):
         if not 1 <= len(unique) <= self.n_seq_max:
             raise InvalidParameterError(
                 "seq_id",
-                f"a token of this batch has 1 to {self.n_seq_max} sequences, got {len(unique)}",
+                f"a token may belong to 1 to {self.n_seq_max} sequences, but got {len(unique)}",
             )
         for slot, seq_id in enumerate(unique):
             self._check_seq_id(seq_id)

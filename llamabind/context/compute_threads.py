@@ -98,6 +98,6 @@ class ComputeThreads:
         if pool is None:
             params = ggml.ggml_threadpool_params_default(n_threads)
             pool = ggml.ggml_threadpool_new(ctypes.byref(params))
-            assert pool, "a thread pool is made of memory and threads; llama.cpp aborts without"
+            assert pool, "llama.cpp aborts where a thread pool cannot be made"
             self._pools[n_threads] = pool
         return pool

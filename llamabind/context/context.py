@@ -261,21 +261,23 @@ class Context(ContextMemory):
             raise InvalidBatchError(-1, f"the model has no position beyond {last}")
         if self._is_split and batch.has_shared_token:
             # llama.cpp would say "no KV slot" (llama_batch_allocr::split_equal).
-            raise InvalidBatchError(-1, "a token of several sequences needs a unified KV cache")
+            raise InvalidBatchError(-1, "a token of several sequences needs kv_unified")
         if self.params.embeddings:
             batch.outputs[:] = 1
 
     def _check_vectors(self, batch: VectorBatch, *, is_causal: bool) -> None:
         width, wanted = batch.embeddings.shape[1], self.model.n_embd_inp
         if self.model.params.no_alloc or not (self.is_causal and self.has_memory):
-            raise InvalidBatchError(-1, "only a context that generates text takes vectors")
+            raise InvalidBatchError(-1, "only a causal context with memory accepts vectors")
         n_positions, n_taken = len(batch.positions), 4 if self.model.uses_mrope else 1
         if n_positions != n_taken:
             raise InvalidBatchError(
-                -1, f"vectors have {n_positions} positions, the model takes {n_taken} for each"
+                -1, f"each vector has {n_positions} positions, but the model expects {n_taken}"
             )
         if width != wanted:
-            raise InvalidBatchError(-1, f"vectors have {width} numbers, the model takes {wanted}")
+            raise InvalidBatchError(
+                -1, f"vectors have {width} numbers, but the model expects {wanted}"
+            )
         limit = self.n_batch if is_causal else self.n_ubatch
         if len(batch) > limit:
             raise _too_long(len(batch), limit)
@@ -291,7 +293,7 @@ class Context(ContextMemory):
         # A debug build of llama.cpp aborts on an index without output.
         outputs = self._outputs
         if outputs is None:
-            raise InvalidParameterError("index", "there is no output: nothing was decoded")
+            raise InvalidParameterError("index", "there are no outputs: call decode() first")
         if index == -1:
             has_output = 1 in outputs
         else:
@@ -311,7 +313,7 @@ class Context(ContextMemory):
 def decode_error(code: int, native_lines: list[str]) -> DecodeError:
     """Return the exception for a return code of llama_decode or llama_encode that is not 0."""
     kinds: dict[int, tuple[type[DecodeError], str]] = {
-        1: (NoKvSlotError, "no room in the KV cache for this batch"),
+        1: (NoKvSlotError, "the KV cache has too few free cells for this batch"),
         2: (DecodeAbortedError, "the computation was aborted"),
         -1: (InvalidBatchError, "llama.cpp refused the batch"),
     }
@@ -321,7 +323,7 @@ def decode_error(code: int, native_lines: list[str]) -> DecodeError:
 
 
 def _too_long(n_tokens: int, limit: int) -> InvalidBatchError:
-    return InvalidBatchError(-1, f"the batch has {n_tokens} tokens, the context takes {limit}")
+    return InvalidBatchError(-1, f"the batch has {n_tokens} tokens, at most {limit} fit")
 
 
 def _is_null(pointer: Any) -> bool:

@@ -86,8 +86,8 @@ def _check(model: "Model", params: ContextParams) -> None:
     # llama_context reserves one output per sequence, out of min(n_batch, n_ctx), or aborts.
     if params.n_seq_max > min(params.n_batch, n_ctx):
         raise ContextCreateError(
-            f"{params.n_seq_max} sequences need n_batch and n_ctx of at least as many, "
-            f"but they are {params.n_batch} and {n_ctx}"
+            f"n_seq_max is {params.n_seq_max}, but it cannot exceed n_batch ({params.n_batch}) "
+            f"or n_ctx ({n_ctx})"
         )
 
 

@@ -189,7 +189,7 @@ class ContextMemory(Handle[ContextHandle]):
     def _check_no_pending_update(self) -> None:
         if self._has_pending_update:
             raise StateError(
-                "a copy between streams or a shift waits for the next decode: decode first"
+                "a sequence copy or a position shift takes effect in the next decode: decode first"
             )
 
 

@@ -69,7 +69,7 @@ class ContextParams:
         if self.n_seq_max > self.n_batch:
             # llama_context reserves one output per sequence, out of n_batch, or aborts.
             raise InvalidParameterError(
-                "n_seq_max", f"{self.n_seq_max} sequences need n_batch of at least as many"
+                "n_seq_max", f"must not exceed n_batch ({self.n_batch}), but got {self.n_seq_max}"
             )
 
     def _check_threads(self) -> None:

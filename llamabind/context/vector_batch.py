@@ -61,7 +61,7 @@ def _positions(pos: int | NDArray[np.int32], n: int) -> NDArray[np.int32]:
     if pos.dtype != np.int32 or pos.shape != (4, n) or int(pos.min()) < 0:
         raise InvalidParameterError(
             "pos",
-            f"expected int32 positions from 0 on of shape (4, {n}), "
+            f"expected non-negative int32 positions of shape (4, {n}), "
             f"but got {pos.dtype} of shape {pos.shape}",
         )
     return np.ascontiguousarray(pos)

@@ -61,7 +61,7 @@ def failed_child(name: str, answer: ChildAnswer) -> Finding | None:
         detail = "killed by SIGILL: the libraries use instructions that this CPU does not have"
         return Finding(name, "broken", detail, f"{REINSTALL}, which builds them for this CPU")
     if answer.fields is None:
-        return Finding(name, "broken", f"the process for it {answer.problem}", REINSTALL)
+        return Finding(name, "broken", f"the process of this check {answer.problem}", REINSTALL)
     return None
 
 

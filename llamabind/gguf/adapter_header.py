@@ -40,10 +40,10 @@ def check_adapter_shapes(path: Path, model: Shapes) -> None:
         if name.endswith(_IGNORED):
             continue
         if not name.endswith((_A, _B)):
-            raise AdapterError(f"{path}: tensor {name!r} belongs to no LoRA adapter")
+            raise AdapterError(f"{path}: tensor {name!r} is not part of a LoRA adapter")
         base = name[: -len(_A)]
         if f"{base}{_A}" not in adapter or f"{base}{_B}" not in adapter:
-            raise AdapterError(f"{path}: of {base!r} only one half is there")
+            raise AdapterError(f"{path}: {base!r} has only one of {_A!r} and {_B!r}")
         if base not in model:
             raise AdapterError(f"{path}: the model has no tensor {base!r}; wrong base model?")
         _check_pair(path, base, model[base], adapter)
@@ -58,8 +58,8 @@ def _check_pair(path: Path, base: str, model: tuple[int, ...], adapter: Shapes) 
         fits = (a[0], b[1]) == (rows, columns) and a[1] == b[0]
     if not fits:
         raise AdapterError(
-            f"{path}: {base!r} is {rows}x{columns} in the model, the adapter's halves are "
-            f"{a[0]}x{a[1]} and {b[0]}x{b[1]}; wrong base model?"
+            f"{path}: {base!r} is {rows}x{columns} in the model, but the adapter's matrices "
+            f"are {a[0]}x{a[1]} and {b[0]}x{b[1]}; wrong base model?"
         )
 
 

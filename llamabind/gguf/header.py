@@ -211,7 +211,7 @@ class _HeaderParser:
 
     def _read_version(self) -> int:
         if self._reader.size < len(_MAGIC) or self._reader.read(len(_MAGIC)) != _MAGIC:
-            raise GgufError("this is no GGUF file: it does not start with the letters GGUF")
+            raise GgufError("this is not a GGUF file: it does not start with the letters GGUF")
         version = self._reader.number(U32)
         if version not in _VERSIONS:
             swapped = version & 0xFFFF == 0
@@ -230,7 +230,7 @@ class _HeaderParser:
     def _read_entry(self) -> None:
         key = self._reader.text(_MAX_KEY_BYTES, "a metadata key")
         if not key or key in self._metadata or key in self._arrays:
-            raise GgufError(f"metadata key {key!r} is empty or comes twice")
+            raise GgufError(f"metadata key {key!r} is empty or appears twice")
         kind = self._reader.number(U32)
         if kind == _ARRAY:
             self._arrays[key] = self._skip_array(key)
@@ -250,7 +250,9 @@ class _HeaderParser:
         count = self._reader.number(U64)
         if kind == _STRING:
             if count > self._strings_left or count * U64.size > self._reader.remaining:
-                raise GgufError(f"array {key!r} claims {count} strings, more than is possible")
+                raise GgufError(
+                    f"array {key!r} claims {count} strings, more than the limit or the file allows"
+                )
             self._strings_left -= count
             self._reader.skip_strings(count)
             return GgufArray("str", count)
@@ -273,7 +275,7 @@ class _HeaderParser:
         for _ in range(count):
             name = self._reader.text(_MAX_TENSOR_NAME_BYTES, "a tensor name")
             if name in self.shapes:
-                raise GgufError(f"tensor {name!r} comes twice")
+                raise GgufError(f"tensor {name!r} appears twice")
             elements, size = self._read_shape(name)
             parameters += elements
             end = max(end, self._reader.number(U64) + size)
@@ -293,7 +295,9 @@ class _HeaderParser:
         self.shapes[name] = tuple(shape)
         block_elements, block_bytes = BLOCK_SIZES.get(self._reader.number(U32), (1, 0))
         if (shape[0] if shape else 1) % block_elements:
-            raise GgufError(f"a row of tensor {name!r} is no multiple of {block_elements} elements")
+            raise GgufError(
+                f"a row of tensor {name!r} is not a multiple of {block_elements} elements"
+            )
         return elements, elements // block_elements * block_bytes
 
     def _require_data(self, end: int) -> None:

@@ -41,18 +41,18 @@ def read_media_file(data: bytes, field: str = "media") -> MediaFile:
     try:
         found = _read_image(data)
     except (struct.error, IndexError):
-        raise InvalidParameterError(field, "the picture is cut off or damaged") from None
+        raise InvalidParameterError(field, "the image is truncated or damaged") from None
     if found is None:
         raise InvalidParameterError(
-            field, "expected a PNG, JPEG, GIF or BMP picture, or a WAV, MP3 or FLAC sound"
+            field, "expected a PNG, JPEG, GIF or BMP image, or WAV, MP3 or FLAC audio"
         )
     if not found.width or not found.height:
-        raise InvalidParameterError(field, "the picture has no pixels")
+        raise InvalidParameterError(field, "the image has no pixels")
     if max(found.width, found.height) > MAX_SIDE or found.width * found.height > MAX_PIXELS:
         raise InvalidParameterError(
             field,
-            f"a picture may have {MAX_SIDE} pixels a side and {MAX_PIXELS} in all, "
-            f"but this is {found.width} x {found.height}",
+            f"expected an image of at most {MAX_SIDE} pixels per side and {MAX_PIXELS} in total, "
+            f"but got {found.width} x {found.height}",
         )
     return found
 
@@ -120,9 +120,11 @@ def _check_png_size(data: bytes, png: MediaFile, field: str) -> None:
                 n_unpacked += len(inflater.decompress(part, _SLACK))
                 part = inflater.unconsumed_tail
     except zlib.error:
-        raise InvalidParameterError(field, "the picture is damaged") from None
+        raise InvalidParameterError(field, "the image is damaged") from None
     if n_unpacked > expected:
-        raise InvalidParameterError(field, "the picture unpacks to more than its pixels")
+        raise InvalidParameterError(
+            field, "the PNG file decompresses to more data than its pixels need"
+        )
 
 
 def _png_data(data: bytes) -> Iterator[bytes]:

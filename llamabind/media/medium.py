@@ -171,24 +171,30 @@ def check_media(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> None:
                 f"but got {medium.embeddings.dtype} of shape {shape}",
             )
         if medium.start < end:
-            raise InvalidParameterError("media", f"the one at {medium.start} overlaps another")
+            raise InvalidParameterError(
+                "media", f"the one at {medium.start} overlaps the one before"
+            )
         end = medium.end
         _check_places(prompt_tokens[medium.start : end], medium)
     if end >= len(prompt_tokens):
         raise InvalidParameterError(
             "prompt",
-            "must end in text, not in a picture or sound: the answer follows its last token",
+            "must end with text, not with an image or audio: the answer follows its last token",
         )
 
 
 def _check_places(tokens: Sequence[int], medium: Medium) -> None:
     n, grid = len(medium.embeddings), medium.grid
     if grid is not None and (min(grid) < 1 or grid[0] * grid[1] != n):
-        raise InvalidParameterError("media", f"{n} vectors are no grid of {grid[0]} x {grid[1]}")
+        raise InvalidParameterError(
+            "media", f"{n} vectors do not form a grid of {grid[0]} x {grid[1]}"
+        )
     n_positions = None if grid is None else max(grid)
     marks = [mark_of(pseudo_token(0, place, n_positions)) for place in range(len(tokens))]
     if any(token >= 0 for token in tokens) or [mark_of(token) for token in tokens] != marks:
-        raise InvalidParameterError("media", "their places must hold pseudo-tokens of their own")
+        raise InvalidParameterError(
+            "media", f"prompt tokens {medium.start} to {medium.end - 1} are not its pseudo-tokens"
+        )
 
 
 def text_tokens(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> tuple[int, ...]:

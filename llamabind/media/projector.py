@@ -92,9 +92,9 @@ class Projector(Handle[MtmdHandle]):
         """
         file = read_media_file(data, field)
         if file.kind == "audio":
-            self._require(self.has_audio, field, "sounds")
+            self._require(self.has_audio, field, "audio")
         else:
-            self._require(self.has_vision, field, "pictures")
+            self._require(self.has_vision, field, "images")
         match file.format:
             case "wav":
                 samples = read_wave(data, self.audio_sample_rate or 0, field)
@@ -132,7 +132,7 @@ class Projector(Handle[MtmdHandle]):
     def _check_length(self, n_samples: int, field: str) -> None:
         # Native code aborts for the shortest.
         if n_samples * _SHORTEST < (self.audio_sample_rate or 0):
-            raise InvalidParameterError(field, f"must last 1/{_SHORTEST} second at least")
+            raise InvalidParameterError(field, f"must last at least 1/{_SHORTEST} second")
 
     def encode_image(self, pixels: NDArray[np.uint8]) -> EncodedMedium:
         """Return what the text model reads of a picture.
@@ -146,7 +146,7 @@ class Projector(Handle[MtmdHandle]):
                 "expected uint8 pixels of shape (height, width, 3), "
                 f"but got {pixels.dtype} of shape {pixels.shape}",
             )
-        self._require(self.has_vision, "image", "pictures")
+        self._require(self.has_vision, "image", "images")
         height, width, _ = pixels.shape
         data = pixels.tobytes()
         bitmap = mtmd.mtmd_bitmap_init(width, height, data)
@@ -162,10 +162,10 @@ class Projector(Handle[MtmdHandle]):
                 "expected float32 samples of shape (n,), "
                 f"but got {samples.dtype} of shape {samples.shape}",
             )
-        self._require(self.has_audio, field, "sounds")
+        self._require(self.has_audio, field, "audio")
         self._check_length(len(samples), field)
         if not np.isfinite(samples).all():
-            raise InvalidParameterError(field, "has samples that are no finite numbers")
+            raise InvalidParameterError(field, "has samples that are not finite numbers")
         samples = np.ascontiguousarray(samples)
         pointer = samples.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         bitmap = mtmd.mtmd_bitmap_init_from_audio(len(samples), pointer)
@@ -173,12 +173,12 @@ class Projector(Handle[MtmdHandle]):
 
     def _require(self, can: bool, field: str, kind: str) -> None:
         if not can:
-            raise InvalidParameterError(field, f"the model's projector takes no {kind}")
+            raise InvalidParameterError(field, f"the model's projector does not accept {kind}")
 
     def _encode(self, bitmap: BitmapPtr | None, digest: bytes, field: str) -> EncodedMedium:
         """Cut a bitmap into pieces as libmtmd does, encode them, and free it."""
         if not bitmap:
-            raise ProjectorError("libmtmd had no memory for the medium")
+            raise ProjectorError("libmtmd could not allocate memory for the medium")
         with ExitStack() as undo:
             undo.callback(mtmd.mtmd_bitmap_free, bitmap)
             chunks = mtmd.mtmd_input_chunks_init()
@@ -189,7 +189,7 @@ class Projector(Handle[MtmdHandle]):
             position = native_log.position()
             code = mtmd.mtmd_tokenize(self.ptr, chunks, ctypes.byref(text), bitmaps, 1)
             if code != 0:
-                raise _failure("take", code, position)
+                raise _failure("tokenize", code, position)
             found = [
                 mtmd.mtmd_input_chunks_get(chunks, index)
                 for index in range(mtmd.mtmd_input_chunks_size(chunks))
@@ -229,7 +229,7 @@ class Projector(Handle[MtmdHandle]):
         is_grid = [[place.t, place.y, place.x, place.z] for place in places] == expected
         if not is_grid or mtmd.mtmd_image_tokens_get_n_pos(image) != medium.n_positions:
             raise InvalidParameterError(
-                field, "pictures with the positions of this projector are not supported"
+                field, "images whose positions do not form a grid are not supported"
             )
         return grid
 

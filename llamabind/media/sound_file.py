@@ -52,7 +52,7 @@ def clean_mp3(data: bytes, field: str = "audio") -> bytes:
             frames.append(part)
             n_samples += frame.n_samples
     if not frames:
-        raise InvalidParameterError(field, "the sound is damaged: it has no MP3 frames")
+        raise InvalidParameterError(field, "the audio is damaged: it has no MP3 frames")
     _check_length(n_samples, rate, field)
     return b"".join(frames)
 
@@ -64,22 +64,22 @@ def check_flac(data: bytes, field: str = "audio") -> None:
     """
     # "fLaC", then the block STREAMINFO, which is always first and has 34 bytes.
     if len(data) < 42 or data[4] & 0x7F or int.from_bytes(data[5:8], "big") != 34:
-        raise InvalidParameterError(field, "the sound is cut off or damaged")
+        raise InvalidParameterError(field, "the audio is truncated or damaged")
     facts = int.from_bytes(data[18:26], "big")
     rate, n_samples = facts >> 44, facts & ((1 << 36) - 1)
     if not MIN_RATE <= rate <= MAX_RATE:
         raise InvalidParameterError(
-            field, f"expected {MIN_RATE} to {MAX_RATE} samples a second, but got {rate}"
+            field, f"expected {MIN_RATE} to {MAX_RATE} samples per second, but got {rate}"
         )
     if not n_samples:
-        raise InvalidParameterError(field, "the sound does not say how long it is")
+        raise InvalidParameterError(field, "the FLAC header does not state the length")
     _check_length(n_samples, rate, field)
 
 
 def _check_length(n_samples: int, rate: int, field: str) -> None:
     if n_samples > MAX_SECONDS * rate:
         raise InvalidParameterError(
-            field, f"at most {MAX_SECONDS} seconds of sound, but got {n_samples // rate}"
+            field, f"expected at most {MAX_SECONDS} seconds, but got {n_samples // rate}"
         )
 
 

@@ -32,22 +32,22 @@ def read_wave(data: bytes, rate: int, field: str = "audio") -> NDArray[np.float3
             )
             frames = file.readframes(file.getnframes())
     except (wave.Error, EOFError, ValueError) as error:
-        raise InvalidParameterError(field, f"no WAV file of PCM samples: {error}") from None
+        raise InvalidParameterError(field, f"not a WAV file with PCM samples: {error}") from None
     if not 1 <= n_channels <= _MAX_CHANNELS or not MIN_RATE <= own_rate <= MAX_RATE:
         raise InvalidParameterError(
             field,
-            f"expected 1 to {_MAX_CHANNELS} channels of {MIN_RATE} to {MAX_RATE} samples a "
+            f"expected 1 to {_MAX_CHANNELS} channels of {MIN_RATE} to {MAX_RATE} samples per "
             f"second, but got {n_channels} of {own_rate}",
         )
     frame = n_channels * width
     samples = _to_float(frames[: len(frames) // frame * frame], width, field)
     mixed = samples.reshape(-1, n_channels).mean(axis=1, dtype=np.float32)
     if not len(mixed):
-        raise InvalidParameterError(field, "the sound has no samples")
+        raise InvalidParameterError(field, "the audio has no samples")
     if len(mixed) > MAX_SECONDS * own_rate:
         seconds = len(mixed) // own_rate
         raise InvalidParameterError(
-            field, f"at most {MAX_SECONDS} seconds of sound, but got {seconds}"
+            field, f"expected at most {MAX_SECONDS} seconds, but got {seconds}"
         )
     return _resample(mixed, own_rate, rate)
 

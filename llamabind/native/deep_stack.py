@@ -31,7 +31,7 @@ def call_with_stack(n_bytes: int, function: Callable[[], _Result]) -> _Result:
         try:
             thread.start()
         except RuntimeError as error:
-            raise MemoryError(f"no room for a stack of {n_bytes} bytes") from error
+            raise MemoryError(f"a stack of {n_bytes} bytes cannot be allocated") from error
         finally:
             threading.stack_size(previous)
     thread.join()

@@ -233,8 +233,8 @@ def _left_out(path: Path, params: ModelParams) -> frozenset[str]:
     types = ", ".join(sorted(unfit))
     if params.use_extra_bufts:
         logger.warning(
-            "%s: use_extra_bufts is on, but the kernels of %s compute this model wrong with "
-            "several sequences in a batch; leave it unset to have other kernels",
+            "%s: use_extra_bufts is on, but with several sequences in a batch the kernels of %s "
+            "compute wrong results for this model; leave it unset to use other kernels",
             path.name,
             types,
         )

@@ -110,7 +110,9 @@ class Tokenizer:
                 _stack_bytes(raw), lambda: _tokenize(vocab, raw, add_special, parse_special)
             )
         except MemoryError as error:
-            raise TokenizeError(f"a text of {len(raw)} bytes cannot be split: {error}") from None
+            raise TokenizeError(
+                f"a text of {len(raw)} bytes cannot be tokenised: {error}"
+            ) from None
 
     def decode(
         self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False
@@ -140,7 +142,7 @@ class Tokenizer:
             if n >= 0:
                 return buffer.raw[:n]
             size = -n
-        raise TokenizeError(f"{len(tokens)} tokens have a text too long to hold")
+        raise TokenizeError(f"the text of {len(tokens)} tokens could not be read")
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """Return the bytes of one token, maybe only a part of a character; kept once computed.
@@ -250,7 +252,7 @@ def _tokenize(vocab: VocabHandle, raw: bytes, add_special: bool, parse_special: 
         if n == _OVERFLOW:
             break
         size = -n
-    raise TokenizeError(f"a text of {len(raw)} bytes has more tokens than can be counted")
+    raise TokenizeError(f"a text of {len(raw)} bytes has more than {INT32_MAX} tokens")
 
 
 def _stack_bytes(raw: bytes) -> int:
@@ -265,7 +267,10 @@ def _stack_bytes(raw: bytes) -> int:
         return needed
     longest = max(match.end() - match.start() for match in _RUNS.finditer(raw))
     if _FIRST_STACK_BYTES + _STACK_PER_BYTE * longest > _MAX_STACK_BYTES:
-        raise TokenizeError(f"the text has {longest} bytes in a row without a change of spacing")
+        raise TokenizeError(
+            f"the text has a run of {longest} bytes with nothing but spaces or without any space, "
+            f"the limit is {(_MAX_STACK_BYTES - _FIRST_STACK_BYTES) // _STACK_PER_BYTE}"
+        )
     return _MAX_STACK_BYTES
 
 
@@ -279,7 +284,7 @@ def _utf8(text: str | bytes) -> bytes:
             f"the text is not valid Unicode: lone surrogate at position {error.start}"
         ) from None
     except UnicodeDecodeError as error:
-        raise TokenizeError(f"the bytes are not UTF-8: see byte {error.start}") from None
+        raise TokenizeError(f"the bytes are not UTF-8: invalid at byte {error.start}") from None
     if len(raw) > INT32_MAX:
         raise TokenizeError(f"a text of {len(raw)} bytes is longer than {INT32_MAX}")
     return raw

@@ -222,7 +222,9 @@ class SamplingParams:
             raise InvalidParameterError("grammar_root", "the name of the root rule is empty")
         _check_triggers(self.grammar_triggers)
         if self.grammar_lazy and self.grammar and not self.grammar_triggers:
-            raise InvalidParameterError("grammar_triggers", "no triggers set for a lazy grammar")
+            raise InvalidParameterError(
+                "grammar_triggers", "a lazy grammar needs at least one trigger"
+            )
 
     def _check_reasoning(self) -> None:
         check_text("generation_prompt", self.generation_prompt)

@@ -53,7 +53,7 @@ class Sampler(Handle[GuardedSamplerHandle]):
         the vocabulary can continue the grammar.
         """
         if context.model is not self.model:
-            raise InvalidParameterError("context", "its model is not the sampler's")
+            raise InvalidParameterError("context", "it belongs to another model than the sampler")
         [token] = sample_many([self], [context.logits_ptr(index)], accept=accept)
         if isinstance(token, LlamaError):
             raise token

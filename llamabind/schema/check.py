@@ -41,7 +41,7 @@ def check_schema(schema: Schema, where: str = "json_schema") -> None:
     except InvalidParameterError:
         raise
     except (TypeError, ValueError, AttributeError, KeyError) as error:
-        raise InvalidParameterError(where, f"is no valid JSON schema: {error}") from error
+        raise InvalidParameterError(where, f"is not a valid JSON schema: {error}") from error
 
 
 class _Checker:
@@ -89,7 +89,7 @@ class _Checker:
             self.check(child, f"{path}/{key}/{index}", depth + 1)
         if key == "oneOf" and may_overlap(list(node[key]), self._resolver.resolve):
             raise InvalidParameterError(
-                f"{path}/oneOf", "two of the alternatives may hold at once: use anyOf"
+                f"{path}/oneOf", "two alternatives can match the same value: use anyOf"
             )
 
     def _check_type_beside(self, node: Schema, key: str, children: list[Any], path: str) -> None:
@@ -146,7 +146,8 @@ class _Checker:
             return
         if not node.get("minItems", 0) <= len(items) <= node.get("maxItems", len(items)):
             raise InvalidParameterError(
-                f"{path}/{key}", f"gives arrays of just {len(items)} items, which the limits forbid"
+                f"{path}/{key}",
+                f"allows just {len(items)} items, which minItems or maxItems forbids",
             )
         for index, child in enumerate(items):
             self.check(child, f"{path}/{key}/{index}", depth + 1)
@@ -162,7 +163,7 @@ class _Checker:
             if node["format"] not in FORMATS:
                 raise InvalidParameterError(
                     f"{path}/format",
-                    f"{node['format']!r} cannot be enforced; known are date, time, date-time, uuid",
+                    f"{node['format']!r} cannot be enforced; use date, time, date-time or uuid",
                 )
         else:
             _only(node, path, "string", ("minLength", "maxLength"))
@@ -178,10 +179,12 @@ class _Checker:
                 )
         low, high = limits(node)
         if low is not None and high is not None and low > high:
-            raise InvalidParameterError(f"{path}/{_key_of_low(node)}", "leaves no integer")
+            raise InvalidParameterError(
+                f"{path}/{_key_of_low(node)}", "is above the highest integer allowed"
+            )
         if is_open_wrongly(low, high):
             key = _key_of_low(node) if high is None else _key_of_high(node)
-            raise InvalidParameterError(f"{path}/{key}", "needs a limit on the other side too")
+            raise InvalidParameterError(f"{path}/{key}", "needs both a minimum and a maximum")
 
     def _all_of(self, node: Schema, path: str, depth: int) -> None:
         """llama.cpp merges the properties of objects, and leaves out all else."""
@@ -200,7 +203,7 @@ class _Checker:
             if depth == 0:
                 _refuse_empty_name(part.get("properties", {}), place)
             if shared := names & set(part.get("properties", {})):
-                raise InvalidParameterError(place, f"describes {min(shared)!r} once more")
+                raise InvalidParameterError(place, f"repeats property {min(shared)!r}")
             names |= set(part.get("properties", {}))
 
 
@@ -243,7 +246,7 @@ def _check_counts(node: Schema, path: str, *keys: str) -> None:
         value = node.get(key)
         if isinstance(value, int) and value > MAX_REPEATS:
             raise InvalidParameterError(
-                f"{path}/{key}", f"is above {MAX_REPEATS}, beyond which nothing is counted"
+                f"{path}/{key}", f"is above {MAX_REPEATS}, the most that a grammar can count"
             )
 
 
@@ -258,14 +261,16 @@ def _key_of_high(node: Schema) -> str:
 def _refuse_empty_name(properties: Any, path: str) -> None:
     """The rule of such a member of the whole is named "root", and taken for that of the whole."""
     if "" in properties:
-        raise InvalidParameterError(f"{path}/properties/", "the empty name cannot be told here")
+        raise InvalidParameterError(
+            f"{path}/properties/", "an empty property name is not supported here"
+        )
 
 
 def _check_names(properties: Any, path: str) -> None:
     name = unclear_name(properties)
     if name is not None:
         raise InvalidParameterError(
-            f"{path}/{name}", "cannot be told from other names: forbid additionalProperties"
+            f"{path}/{name}", "cannot be told apart from additional properties: forbid those"
         )
 
 

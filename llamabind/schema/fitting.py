@@ -54,7 +54,7 @@ class _LenientSchema:
                 warnings = (*warnings, SchemaWarning(self.where, text))
         elif self.level == _WITHOUT_SCHEMA:
             schema = without_schema(schema)
-            text = "the grammar is too large; only the type of the whole is"
+            text = "the grammar is too large, so only the top-level type is enforced"
             warnings = (SchemaWarning(self.where, text),)
         self.fitted = completed(schema, self.depth)
         self.warnings = warnings

@@ -35,21 +35,25 @@ class Resolver:
         It reads no escapes, and knows a reference by the letters of its rule.
         """
         if "~" in ref or "%" in ref:
-            return f"{ref!r} has escapes, which are not read"
+            return f"{ref!r} contains escapes, which are not supported"
         other = self._rules.setdefault(re.sub("[^a-zA-Z0-9-]+", "-", ref), ref)
-        return "" if other == ref else f"{ref!r} is taken for {other!r}"
+        return (
+            ""
+            if other == ref
+            else f"{ref!r} is confused with {other!r}, which differs in punctuation only"
+        )
 
     def why_not_followed(self, ref: Any) -> str:
         """Why a reference has no grammar; "" if it has one."""
         if not isinstance(ref, str):
-            return "it is no text"
+            return "it is not a string"
         if not ref.startswith("#/"):
-            return f"{ref[:60]!r} does not lead to a part of the schema, as '#/...' does"
+            return f"{ref[:60]!r} does not point into the schema, as '#/...' does"
         if reason := self.why_misread(ref):
             return reason
         target = self.resolve({"$ref": ref})
         is_found = target is True or isinstance(target, Mapping)
-        return "" if is_found else f"{ref[:60]!r} leads nowhere"
+        return "" if is_found else f"{ref[:60]!r} points to nothing"
 
 
 def types_of(node: Schema) -> list[str]:

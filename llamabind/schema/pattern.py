@@ -49,12 +49,12 @@ def why_no_grammar(pattern: str) -> str:
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
-        return f"it is no regular expression: {error}"
+        return f"it is not a regular expression: {error}"
     inside = pattern[1:-1]
     match = _KNOWN.match(inside)
     end = match.end() if match else 0
     if end < len(inside) or inside.count("(") > _MAX_GROUPS:
-        return f"{inside[end : end + 10]!r} in it has no grammar"
+        return f"it contains {inside[end : end + 10]!r}, which a grammar cannot express"
     return why_not_honoured(pattern)
 
 
@@ -63,9 +63,11 @@ def _why_not_repeated(before: str, token: str, following: str) -> str:
     is_taken_apart = len(token) == 1 and not token.isascii()
     is_escape = token[0] == "\\" and before[0] not in _NO_LETTERS
     if following[0] in "*+?{" and (is_taken_apart or is_escape):
-        return f"'{token}{following[0]}' repeats more than it says: put '{token}' in brackets"
+        return (
+            f"'{token}{following[0]}' would repeat more than '{token}': put '{token}' in brackets"
+        )
     if following[0] == "{" and not _COUNT.fullmatch(following):
-        return f"'{following}' is no count: write {{1}}, {{1,}} or {{1,2}}"
+        return f"'{following}' is not a count: write {{1}}, {{1,}} or {{1,2}}"
     return ""
 
 
@@ -76,9 +78,13 @@ def _why_not(token: str) -> str:
         return _why_not_class(token[1:-1])
     if token[0] == "{" and len(token) > 1:
         is_huge = any(int(count) > _MAX_REPEATS for count in re.findall(r"\d+", token))
-        return f"repeats more than {_MAX_REPEATS} times, beyond which nothing is counted" * is_huge
+        return (
+            f"repeats more than {_MAX_REPEATS} times, the most that a grammar can count" * is_huge
+        )
     if ord(_character(token)) in _FORBIDDEN:
-        return "matches a quote, a backslash or a control character, which cannot be written"
+        return (
+            "matches a quote, a backslash or a control character, which would break the JSON string"
+        )
     return ""
 
 

@@ -85,7 +85,7 @@ class _Relaxer(KindRelaxer):
         if value is True:
             return {}
         if not isinstance(value, Mapping):
-            self.warn(path, f"{shown(value)} is no schema")
+            self.warn(path, f"{shown(value)} is not a schema")
             return {}
         if depth > MAX_DEPTH:
             self.warn(path, f"it is nested deeper than {MAX_DEPTH} levels")
@@ -131,7 +131,7 @@ class _Relaxer(KindRelaxer):
             if len(set(known)) < len(known):
                 node["type"] = list(dict.fromkeys(known))
             return
-        self.warn(f"{path}/type", f"{shown(kind)} is no type of JSON")
+        self.warn(f"{path}/type", f"{shown(kind)} is not a JSON type")
         del node["type"]
         if known:
             node["type"] = list(dict.fromkeys(known))
@@ -171,7 +171,7 @@ class _Relaxer(KindRelaxer):
                 continue
             children = node[key]
             if not isinstance(children, list) or not any(child is not False for child in children):
-                self.warn(f"{path}/{key}", "it is no list of schemas")
+                self.warn(f"{path}/{key}", "it is not a list of schemas")
                 del node[key]
                 continue
             if self._says_more(node, key, children):
@@ -203,7 +203,9 @@ class _Relaxer(KindRelaxer):
         node[key] = children
         self._check_type_beside(node, key, children, path)
         if key == "oneOf" and may_overlap(children, self._resolver.resolve):
-            self.warn(f"{path}/oneOf", "more than one alternative may hold; it is taken as anyOf")
+            self.warn(
+                f"{path}/oneOf", "more than one alternative can match; it is treated as anyOf"
+            )
             node["anyOf"] = node.pop("oneOf")
 
     # -- fixed values
@@ -214,21 +216,21 @@ class _Relaxer(KindRelaxer):
         if "enum" in node:
             values = node["enum"]
             if not isinstance(values, list) or not values:
-                self.warn(f"{path}/enum", f"{shown(values)} is no list of values")
+                self.warn(f"{path}/enum", f"{shown(values)} is not a list of values")
                 del node["enum"]
             else:
                 fitting = [value for value in values if _fits(value, kinds)]
                 if fitting:
                     node["enum"] = fitting
                 else:
-                    self.warn(f"{path}/enum", "no value of it is of the given type")
+                    self.warn(f"{path}/enum", "none of its values has the given type")
                     del node["enum"]
         if "const" in node:
             if not _fits(node["const"], kinds):
                 self.warn(f"{path}/type", "const is of another type")
                 del node["type"]
             if node["const"] not in node.get("enum", [node["const"]]):
-                self.warn(f"{path}/enum", "const is not in it")
+                self.warn(f"{path}/enum", "const is not one of its values")
                 del node["enum"]
         key = "const" if "const" in node else "enum"
         if key not in node:
@@ -244,7 +246,7 @@ class _Relaxer(KindRelaxer):
             return False
         parts = node["allOf"]
         if not isinstance(parts, list) or not parts:
-            self.warn(f"{path}/allOf", "it is no list of schemas")
+            self.warn(f"{path}/allOf", "it is not a list of schemas")
             del node["allOf"]
             return False
         others = [key for key in node if key in ALL - {"allOf"} and not is_idle(key, node[key])]

@@ -70,9 +70,8 @@ class KindRelaxer(ABC):
             additional = node["additionalProperties"]
             name = unclear_name(names)
             if name is not None:
-                self.warn(
-                    f"{path}/additionalProperties", f"other names cannot be told from {name!r}"
-                )
+                reason = f"additional properties cannot be told apart from {name!r}"
+                self.warn(f"{path}/additionalProperties", reason)
                 del node["additionalProperties"]
             elif additional is not True:
                 place = f"{path}/additionalProperties"
@@ -87,7 +86,7 @@ class KindRelaxer(ABC):
     def _properties(self, node: Node, path: str, depth: int) -> None:
         properties = node["properties"]
         if not isinstance(properties, Mapping) or len(properties) > _MAX_PROPERTIES:
-            reason = "it is no object of schemas"
+            reason = "it is not an object of schemas"
             if isinstance(properties, Mapping):
                 reason = f"it has more than {_MAX_PROPERTIES} members"
             self.warn(f"{path}/properties", reason)
@@ -95,7 +94,7 @@ class KindRelaxer(ABC):
             return
         allowed = {name: child for name, child in properties.items() if child is not False}
         if self.is_nameless(allowed, depth):
-            self.warn(f"{path}/properties/", "a property without a name has no grammar here")
+            self.warn(f"{path}/properties/", "an empty property name is not supported here")
             del allowed[""]
         node["properties"] = self.members(allowed, f"{path}/properties", depth)
 
@@ -108,7 +107,7 @@ class KindRelaxer(ABC):
     def _required(self, node: Node, names: Iterable[str], path: str) -> None:
         required = node["required"]
         if not isinstance(required, list):
-            self.warn(f"{path}/required", "it is no list of names")
+            self.warn(f"{path}/required", "it is not a list of names")
             del node["required"]
             return
         node["required"] = [name for name in required if isinstance(name, str) and name in names]
@@ -127,7 +126,7 @@ class KindRelaxer(ABC):
         if isinstance(items, list):
             self._tuple(node, key, path, depth)
         elif key == "prefixItems" and key in node:
-            self.warn(f"{path}/{key}", "it is no list of schemas")
+            self.warn(f"{path}/{key}", "it is not a list of schemas")
             del node[key]
         elif key in node:
             node[key] = self.node(items, f"{path}/{key}", depth + 1)
@@ -141,7 +140,7 @@ class KindRelaxer(ABC):
         _forget(node, "unevaluatedItems", False)
         items = [child for child in node[key] if child is not False]
         if not items:
-            self.warn(f"{path}/{key}", "it lists no items")
+            self.warn(f"{path}/{key}", "it has no items")
             del node[key]
             return
         node[key] = [
@@ -154,13 +153,13 @@ class KindRelaxer(ABC):
             ("maxItems", len(items) <= node.get("maxItems", len(items))),
         ):
             if not is_met:
-                self.warn(f"{path}/{name}", f"arrays have just the {len(items)} items of {key}")
+                self.warn(f"{path}/{name}", f"arrays have exactly the {len(items)} items of {key}")
                 del node[name]
 
     def _string(self, node: Node, path: str) -> None:
         if "pattern" in node:
             pattern = node["pattern"]
-            reason = why_no_grammar(pattern) if isinstance(pattern, str) else "it is no text"
+            reason = why_no_grammar(pattern) if isinstance(pattern, str) else "it is not a string"
             if not reason:
                 self._keep(node, path, "string", ("pattern",), "it has no effect beside pattern")
                 return
@@ -170,7 +169,7 @@ class KindRelaxer(ABC):
             if isinstance(node["format"], str) and node["format"] in FORMATS:
                 self._keep(node, path, "string", ("format",), "it has no effect beside format")
                 return
-            self.warn(f"{path}/format", f"{shown(node['format'])} has no grammar")
+            self.warn(f"{path}/format", f"a grammar cannot express {shown(node['format'])}")
             del node["format"]
         self._counts(node, path, "minLength", "maxLength")
         self._keep(node, path, "string", ("minLength", "maxLength"))
@@ -179,7 +178,7 @@ class KindRelaxer(ABC):
         for pair in (_LOW, _HIGH):
             for key in pair:
                 if key in node and not _is_bound(node[key]):
-                    reason = f"{shown(node[key])} is no number from -(2^53 - 1) to 2^53 - 1"
+                    reason = f"{shown(node[key])} is not a number from -(2^53 - 1) to 2^53 - 1"
                     self.warn(f"{path}/{key}", reason)
                     del node[key]
             if pair[0] in node and pair[1] in node:
@@ -187,7 +186,7 @@ class KindRelaxer(ABC):
                 del node[pair[1]]
         low, high = limits(node)
         if low is not None and high is not None and low > high:
-            self.drop(node, path, frozenset({*_LOW, *_HIGH}), "the bounds leave no integer")
+            self.drop(node, path, frozenset({*_LOW, *_HIGH}), "no integer is within the bounds")
         honoured = (*_LOW, *_HIGH, *(("multipleOf",) if node.get("multipleOf") == 1 else ()))
         self._keep(node, path, "number", honoured)
 
@@ -199,9 +198,9 @@ class KindRelaxer(ABC):
             if isinstance(value, float) and value.is_integer():
                 value = node[key] = int(value)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                reason = f"{shown(value)} is no count"
+                reason = f"{shown(value)} is not a count"
             elif value > MAX_REPEATS:
-                reason = f"{value} is above {MAX_REPEATS}, up to which a grammar counts"
+                reason = f"{value} is above {MAX_REPEATS}, the most that a grammar can count"
             else:
                 continue
             self.warn(f"{path}/{key}", reason)
@@ -217,7 +216,7 @@ class KindRelaxer(ABC):
         path: str,
         kind: str,
         honoured: tuple[str, ...],
-        reason: str = "it has no grammar",
+        reason: str = "a grammar cannot express it",
     ) -> None:
         """Drop what constrains values of a type beyond the keywords that are honoured."""
         self.drop(node, path, (OF_TYPE[kind] | OF_ANY).difference(honoured), reason)

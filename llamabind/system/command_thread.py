@@ -63,7 +63,9 @@ class CommandThread(Generic[StateT]):
     def _send(self, command: Callable[[StateT], None]) -> None:
         """Queue a command; raises EngineStoppedError."""
         if os.getpid() != self._pid:
-            raise EngineStoppedError("a forked process has no engine: load the model in it")
+            raise EngineStoppedError(
+                "the engine does not run in a forked process: load the model there"
+            )
         if not self._send_if_open(command):
             raise EngineStoppedError(self._closed)
 

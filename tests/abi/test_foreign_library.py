@@ -68,12 +68,12 @@ def _run(folder: Path, code: str, **environment: str) -> str:
 def test_another_version_is_refused_before_the_first_call(tmp_path: Path) -> None:
     said = _run(_build(tmp_path, version="9.9.9"), "print(llama.llama_max_devices())")
     assert "LibraryMismatchError: the native libraries do not fit these bindings" in said
-    assert "libggml says version 9.9.9, expected 0.25.3" in said
+    assert "libggml reports version 9.9.9, expected 0.25.3" in said
 
 
 def test_a_grown_struct_is_refused_before_the_first_call(tmp_path: Path) -> None:
     said = _run(_build(tmp_path, size=64), "print(llama.llama_max_devices())")
-    assert "struct llama_batch has 64 bytes, declared are 56" in said
+    assert "struct llama_batch has 64 bytes, but 56 are declared" in said
 
 
 def test_a_missing_symbol_names_itself_its_library_and_what_was_expected(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_sounds_are_heard_where_the_projector_takes_them(tmp_path: Path):
         status, document = server.request("POST", CHAT, question(image(1)))
         assert status == 400
         assert document["error"]["param"] == "messages[0].content[1].image_url"
-        assert "takes no pictures" in document["error"]["message"]
+        assert "does not accept images" in document["error"]["message"]
 
 
 def test_a_model_without_a_projector_refuses_pictures_by_their_part(tmp_path: Path):

@@ -81,5 +81,5 @@ def test_importing_all_bindings_opens_no_library(tmp_path: Path) -> None:
 def test_a_function_may_not_be_declared_without_the_width_of_an_int() -> None:
     def llama_nonsense(n: int) -> None: ...
 
-    with pytest.raises(TypeError, match="does not say which C type it is"):
+    with pytest.raises(TypeError, match="is not an annotation of a C type"):
         loader.Declaration("llama_nonsense", "llama", llama_nonsense).signature()

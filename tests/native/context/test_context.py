@@ -99,12 +99,12 @@ def test_a_token_without_output_has_no_logits(context, index):
 
 
 def test_there_are_no_logits_before_a_decode_or_after_a_failed_one(context):
-    with pytest.raises(InvalidParameterError, match="nothing was decoded"):
+    with pytest.raises(InvalidParameterError, match=r"call decode\(\) first"):
         context.logits(-1)
     _decode(context, TOKENS)
     with pytest.raises(InvalidBatchError):
         _decode(context, TOKENS, pos=100)
-    with pytest.raises(InvalidParameterError, match="nothing was decoded"):
+    with pytest.raises(InvalidParameterError, match=r"call decode\(\) first"):
         context.logits_ptr(-1)
 
 
@@ -112,7 +112,7 @@ def test_there_are_no_logits_before_a_decode_or_after_a_failed_one(context):
     ("fill", "message"),
     [
         (lambda batch: None, "the batch is empty"),
-        (lambda batch: batch.extend([1] * 129, 0, 0), "has 129 tokens, the context takes 128"),
+        (lambda batch: batch.extend([1] * 129, 0, 0), "has 129 tokens, at most 128 fit"),
         (lambda batch: batch.add(1, 0, 4), r"sequence 4 is not in 0\.\.3"),
         (lambda batch: batch.add(32_000, 0, 0), r"a token is not in 0\.\.31999"),
         (lambda batch: batch.add(-1, 0, 0), r"a token is not in 0\.\.31999"),
@@ -175,14 +175,14 @@ def test_a_token_of_two_sequences_is_remembered_by_both(context):
 def test_a_token_of_two_sequences_is_refused_in_streams(streams):
     batch = Batch(8, 2)
     batch.add(1, 0, [0, 1])
-    with pytest.raises(InvalidBatchError, match="needs a unified KV cache"):
+    with pytest.raises(InvalidBatchError, match="needs kv_unified"):
         streams.decode(batch)
 
 
 def test_non_causal_attention_takes_what_fits_one_ubatch(random_llama):
     with _make(random_llama, attention_type="non_causal", n_ubatch=16) as context:
         assert context.n_batch == 16
-        with pytest.raises(InvalidBatchError, match="the context takes 16"):
+        with pytest.raises(InvalidBatchError, match="at most 16 fit"):
             _decode(context, [1] * 17)
         _decode(context, [1] * 16)
 
@@ -419,7 +419,7 @@ def test_parameters_that_cannot_be_are_refused(values):
 
 
 def test_more_sequences_than_tokens_are_refused_not_aborted(random_llama):
-    with pytest.raises(ContextCreateError, match="8 sequences need"):
+    with pytest.raises(ContextCreateError, match="n_seq_max is 8"):
         _make(random_llama, n_ctx=4, n_seq_max=8)
 
 

@@ -178,5 +178,5 @@ def test_a_picture_with_rows_is_refused_where_positions_have_one_dimension(
     request = GenerationRequest(request_id="1", prompt_tokens=tokens, media=media)
     with pytest.raises(InvalidParameterError, match="only a model with M-RoPE"):
         engine.prepare(request)
-    with pytest.raises(InvalidBatchError, match="takes 1 for each"):
+    with pytest.raises(InvalidBatchError, match="model expects 1"):
         engine.context.decode_vectors(VectorBatch(vectors, np.zeros((4, 4), np.int32), 0))

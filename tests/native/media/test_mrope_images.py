@@ -330,7 +330,7 @@ def test_vectors_need_as_many_positions_as_the_model_has(path: Path, model: Mode
     params = ContextParams(n_ctx=64, n_threads=1, n_threads_batch=1)
     with (
         Context(model, params) as context,
-        pytest.raises(InvalidBatchError, match="takes 4 for each"),
+        pytest.raises(InvalidBatchError, match="model expects 4"),
     ):
         context.decode_vectors(VectorBatch(vectors, 0, 0))
     for places in (np.zeros((3, 2), np.int32), np.full((4, 2), -1, np.int32), np.zeros((4, 2))):

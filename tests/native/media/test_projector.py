@@ -119,12 +119,12 @@ def test_a_picture_with_any_byte_wrong_is_read_or_refused(projector: Projector) 
 
 @pytest.mark.parametrize("damage", [slice(0, 60), slice(0, 20)])
 def test_a_damaged_picture_is_refused(projector: Projector, damage: slice) -> None:
-    with pytest.raises(InvalidParameterError, match=r"messages\[0\]: the (file|picture)"):
+    with pytest.raises(InvalidParameterError, match=r"messages\[0\]: the (file|image)"):
         projector.encode_file(png(picture(1))[damage], "messages[0]")
 
 
 def test_a_sound_is_refused_by_a_projector_of_pictures(projector: Projector) -> None:
-    with pytest.raises(InvalidParameterError, match="takes no sounds"):
+    with pytest.raises(InvalidParameterError, match="does not accept audio"):
         projector.encode_file(b"RIFF\0\0\0\0WAVEfmt ")
 
 

@@ -152,6 +152,6 @@ def test_a_logits_processor_that_exits_ends_only_its_request(random_llama_path):
 
 
 def test_a_sampler_of_another_model_is_refused(context, random_llama_path):
-    refused = pytest.raises(LlamaError, match="its model is not the sampler's")
+    refused = pytest.raises(LlamaError, match="it belongs to another model")
     with Model(random_llama_path) as other, Sampler(other) as sampler, refused:
         sampler.sample(context)

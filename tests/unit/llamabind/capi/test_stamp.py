@@ -49,15 +49,18 @@ def test_a_struct_the_shim_does_not_know_fits() -> None:
 @pytest.mark.parametrize(
     ("found", "clause"),
     [
-        (replace(GOOD, ggml_version="0.26.0"), "libggml says version 0.26.0, expected 0.25.3"),
-        (replace(GOOD, ggml_version=None), "libggml says version nothing, expected 0.25.3"),
-        (replace(GOOD, llama_version="0.6.0"), "libllama says version 0.6.0, expected 0.5.0-dev"),
+        (replace(GOOD, ggml_version="0.26.0"), "libggml reports version 0.26.0, expected 0.25.3"),
+        (replace(GOOD, ggml_version=None), "libggml reports version nothing, expected 0.25.3"),
+        (
+            replace(GOOD, llama_version="0.6.0"),
+            "libllama reports version 0.6.0, expected 0.5.0-dev",
+        ),
         (replace(GOOD, ggml_commit="deadbeef1"), "libggml is built from commit deadbeef1"),
         (replace(GOOD, shim_commit="deadbeef1"), "libllamabind is built from commit deadbeef1"),
-        (replace(GOOD, struct_sizes={}), "libllamabind does not tell the sizes of structs"),
+        (replace(GOOD, struct_sizes={}), "libllamabind does not report the sizes of structs"),
         (
             replace(GOOD, struct_sizes={"llama_batch": 64}),
-            "struct llama_batch has 64 bytes, declared are 56",
+            "struct llama_batch has 64 bytes, but 56 are declared",
         ),
     ],
 )
@@ -69,7 +72,7 @@ def test_libraries_that_say_nothing_are_refused_with_a_sentence() -> None:
     with pytest.raises(LibraryMismatchError) as refused:
         check_stamp(lambda library: None)
     message = str(refused.value)
-    assert "which describe llama.cpp b11312 (0c1e57098): libggml says version nothing" in message
+    assert "which describe llama.cpp b11312 (0c1e57098): libggml reports version nothing" in message
     assert "LLAMABIND_LIB_DIR" in message
     assert "LLAMABIND_SKIP_STAMP=1" in message
 

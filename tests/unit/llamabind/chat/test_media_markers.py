@@ -45,5 +45,7 @@ def test_a_prompt_that_begins_with_a_picture_has_an_empty_text_before_it() -> No
 
 def test_a_picture_that_the_template_leaves_out_is_named() -> None:
     _, found = mark_media([{"role": "user", "content": [media(CAT)]}])
-    with pytest.raises(InvalidParameterError, match="the cat: the chat template leaves this"):
+    with pytest.raises(
+        InvalidParameterError, match="the cat: the chat template does not render this"
+    ):
         split_at_marks("a prompt without it", found)

@@ -194,7 +194,7 @@ def test_nobody_guesses_what_follows_a_picture() -> None:
 @pytest.mark.parametrize(
     ("parts", "fields", "message"),
     [
-        (([1], picture(CAT)), {}, "must end in text"),
+        (([1], picture(CAT)), {}, "must end with text"),
         (([1], picture(CAT), [2]), {"prompt_logprobs": 1}, "prompt_logprobs: not available"),
     ],
 )

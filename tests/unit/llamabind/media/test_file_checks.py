@@ -64,10 +64,10 @@ def test_a_file_tells_what_it_is(data: bytes, expected: MediaFile) -> None:
         (b"RIFF\0\0\0\0WEBPVP8 ", "expected a PNG"),
         (b"<svg/>", "expected a PNG"),
         (png(0, 5), "no pixels"),
-        (png(16_385, 1), "16384 pixels a side"),
-        (png(10_000, 10_000), "but this is 10000 x 10000"),
-        (png(30, 20)[:20], "cut off"),
-        (jpeg(30, 20)[:10], "cut off"),
+        (png(16_385, 1), "16384 pixels per side"),
+        (png(10_000, 10_000), "but got 10000 x 10000"),
+        (png(30, 20)[:20], "truncated"),
+        (jpeg(30, 20)[:10], "truncated"),
         (jpeg(30, 20)[:8] + bytes(20), "no pixels"),
     ],
 )
@@ -80,7 +80,7 @@ def test_what_cannot_be_a_picture_is_refused_with_its_field(data: bytes, message
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (png(1, 1, bytes(1 << 22)), "unpacks to more than its pixels"),
+        (png(1, 1, bytes(1 << 22)), "decompresses to more data than its pixels need"),
         (png(1, 1, bytes(1 << 22)).replace(b"IDAT", b"IDAT!!"), "damaged"),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_sound_is_mixed_and_brought_to_the_wanted_rate(
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"RIFF\0\0\0\0WAVE", "no WAV file of PCM"),
+        (b"RIFF\0\0\0\0WAVE", "not a WAV file with PCM"),
         (sound(16_000, 0.1)[:40], "no"),
         (sound(1_000, 0.1), "of 1000"),
         (sound(16_000, 0), "no samples"),

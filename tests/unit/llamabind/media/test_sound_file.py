@@ -67,11 +67,11 @@ def test_a_flac_file_tells_how_long_it_is() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"fLaC", "cut off"),
-        (streaminfo(16_000, 5)[:-1], "cut off"),
-        (b"fLaC\x81" + streaminfo(16_000, 5)[5:], "cut off"),
-        (streaminfo(1_000, 5), "samples a second, but got 1000"),
-        (streaminfo(16_000, 0), "does not say how long"),
+        (b"fLaC", "truncated"),
+        (streaminfo(16_000, 5)[:-1], "truncated"),
+        (b"fLaC\x81" + streaminfo(16_000, 5)[5:], "truncated"),
+        (streaminfo(1_000, 5), "samples per second, but got 1000"),
+        (streaminfo(16_000, 0), "does not state the length"),
         (streaminfo(16_000, (1 << 36) - 1), "at most 600 seconds"),
     ],
 )

@@ -124,7 +124,7 @@ def test_infill_over_too_many_candidates_is_refused(top_k):
 
 
 def test_a_lazy_grammar_needs_a_trigger():
-    with pytest.raises(InvalidParameterError, match="no triggers set"):
+    with pytest.raises(InvalidParameterError, match="needs at least one trigger"):
         SamplingParams(grammar='root ::= "a"', grammar_lazy=True)
     assert SamplingParams(
         grammar='root ::= "a"',

@@ -54,7 +54,7 @@ def test_a_broken_file_is_listed_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "empty.gguf").touch()
     files = _scan(tmp_path)
     assert [file.reason for file in files.values()] == ["corrupt_file"] * 3
-    assert "no GGUF file" in (files["bad.gguf"].broken or "")
+    assert "not a GGUF file" in (files["bad.gguf"].broken or "")
 
 
 def test_a_split_model_is_one_model_with_the_size_of_all_its_files(tmp_path: Path) -> None:
