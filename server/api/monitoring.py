@@ -1,4 +1,4 @@
-"""The state of the server in figures. Nothing here wakes a model or waits for one."""
+"""Metrics and health of the server. Nothing here loads a model or waits for one."""
 
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -10,7 +10,7 @@ from server.http.json_body import json_reply
 
 
 async def health(request: web.Request) -> web.Response:
-    """GET /api/v2/health: healthy as long as the server serves; a crash only sets last_error."""
+    """GET /api/v2/health: always "healthy"; a crash of a worker only sets last_error."""
     status = request.app[STATUS]
     return json_reply(
         {
@@ -23,20 +23,20 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def system_metrics(request: web.Request) -> web.Response:
-    """GET /api/v2/metrics: the machine, as it was sampled within the last second."""
+    """GET /api/v2/metrics: CPU, memory and GPUs, sampled within the last second."""
     return json_reply(request.app[SYSTEM].document)
 
 
 async def prometheus(request: web.Request) -> web.Response:
-    """GET /metrics, in Prometheus' text format; no worker is asked."""
+    """GET /metrics, in Prometheus' text format; does not wait for workers."""
     if not request.app[CONFIG].metrics:
         raise NotSupportedError("/metrics is switched off; start the server with --metrics")
     body = generate_latest(request.app[METRICS].registry)
-    # llama-server's header: a dashboard sees from it when counters began anew.
+    # llama-server's header, from which dashboards see when the counters were reset.
     started = {"Process-Start-Time-Unix": str(request.app[STATUS].started_at)}
     return web.Response(body=body, headers=started | {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
 async def only_post(request: web.Request) -> web.Response:
-    """Any other method where a model's id could swallow the path's last part."""
+    """405 for other methods: without this route the path's last part would match as a model id."""
     raise web.HTTPMethodNotAllowed(request.method, ["POST"])

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description, made of the routes and the structs that parse their requests."""
+"""The OpenAPI 3.1 description, built from the routes and the structs that parse their requests."""
 
 import inspect
 import re
@@ -23,12 +23,12 @@ from server.http.json_body import json_reply
 _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(?P<name>\w+)[^}]*\}")
 _PARAMETERS = {
-    "model_id": "the model's id: its file, in sub-folders with slashes or %2F",
-    "id_slot": "a sequence id, from 0",
+    "model_id": "id of the model: its file name, or its path with slashes or %2F in sub-folders",
+    "id_slot": "number of the slot (llama.cpp's sequence id), from 0",
 }
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
-_STREAM_TEXT = "server-sent events; each has `data:` with one JSON document, or a comment"
-# The page asks for the description, and for nothing else.
+_STREAM_TEXT = "server-sent events: each has `data:` with one JSON document, or is a comment"
+# The page may fetch only the description.
 _PAGE_POLICY: Final = (
     "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
@@ -48,7 +48,7 @@ async def openapi(request: web.Request) -> web.Response:
 
 
 async def page(_request: web.Request) -> web.Response:
-    """GET /docs: the description to read; needs no network beyond this server."""
+    """GET /docs: the description as a web page; loads nothing from other hosts."""
     text = resources.files("server.api").joinpath("docs.html").read_text("utf-8")
     return web.Response(
         text=text, content_type=HTML, headers={"Content-Security-Policy": _PAGE_POLICY}
@@ -57,7 +57,7 @@ async def page(_request: web.Request) -> web.Response:
 
 @cache
 def describe(routes: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """The description of these (method, path) pairs; those without an Operation are left out."""
+    """The description of these (method, path) pairs; pairs without an Operation are left out."""
     known = {
         (method, path): OPERATIONS[method, path]
         for method, path in ((method, plain_path(path)) for method, path in routes)
@@ -72,8 +72,8 @@ def describe(routes: tuple[tuple[str, str], ...]) -> dict[str, Any]:
         "info": {
             "title": "llamabind server",
             "version": __version__,
-            "description": "Chat with GGUF models, and manage them. Fields that a request does "
-            "not know are ignored, except in a load; null is as good as absent.",
+            "description": "Chat with GGUF models, and manage them. Unknown fields of a request "
+            "are ignored, except in a load, which refuses them; null means absent.",
         },
         "paths": paths,
         "components": {
@@ -83,18 +83,18 @@ def describe(routes: tuple[tuple[str, str], ...]) -> dict[str, Any]:
                 "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
             },
         },
-        # Only servers that were started with keys ask for one.
+        # A key is needed only on servers that were started with keys.
         "security": [{}, {"bearer": []}, {"key": []}],
     }
 
 
 def plain_path(path: str) -> str:
-    """A path of aiohttp without the patterns of its parameters."""
+    """An aiohttp path without the patterns of its parameters."""
     return _PARAMETER.sub(lambda match: f"{{{match['name']}}}", path)
 
 
 def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Any], dict[str, Any]]:
-    """References by type, and the components they refer to."""
+    """Schema references by type, and the components that they refer to."""
     types: list[Any] = []
     for operation in operations:
         kinds = (operation.body, operation.reply, operation.error, *operation.events)
@@ -112,7 +112,7 @@ def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Any], dict[str,
 
 
 def _bound(properties: dict[str, Any]) -> None:
-    """Write the ranges of sampling into the fields' schemas: llamabind checks them, no struct."""
+    """Add the ranges of sampling fields, which llamabind checks instead of the structs."""
     for name, (low, high) in RANGES.items():
         for schema in properties.get(name, {}).get("anyOf", ()):
             if schema.get("type") in ("integer", "number"):
@@ -170,7 +170,7 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     for status in operation.all_errors:
         error = schemas[operation.error]
         if status == HTTPStatus.SERVICE_UNAVAILABLE and operation.tag == "Operation":
-            # A probe's own document says more than an error would.
+            # A probe may also answer 503 with its own document.
             error = {"anyOf": [error, schemas[operation.reply]]}
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase.lower(),
@@ -180,7 +180,7 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _events(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
-    """One event of a stream, and what its data are."""
+    """The schema of one event of a stream."""
     event: dict[str, Any] = {"description": _STREAM_TEXT}
     if not operation.events:
         return event

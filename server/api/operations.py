@@ -1,4 +1,4 @@
-"""What every route does, for the OpenAPI description. A route that is missing fails a test."""
+"""An Operation for every route, for the OpenAPI description. A test fails if a route has none."""
 
 from typing import Any, Final
 
@@ -25,11 +25,13 @@ from server.protocol.load_settings import LoadSettings
 
 _FLAG = {"type": "boolean"}
 _EVENTS: Final = (StateChanged, LoadProgress, WorkerCrashed, ModelEvicted, Lagged)
-_LIST = Operation(tag="OpenAI", summary="All models in OpenAI's form", reply=replies.OpenAIModels)
+_LIST = Operation(
+    tag="OpenAI", summary="List all models in OpenAI's form", reply=replies.OpenAIModels
+)
 
 _CHAT: Final = Operation(
     tag="OpenAI",
-    summary="Answer a conversation in OpenAI's form, whole or as events",
+    summary="Answer a conversation in OpenAI's form, whole or as server-sent events",
     body=ChatCompletionBody,
     needs_body=True,
     reply=replies.ChatDocument,
@@ -39,7 +41,7 @@ _CHAT: Final = Operation(
 )
 _CHAT_TOKENS: Final = Operation(
     tag="OpenAI",
-    summary="The tokens of a conversation; nothing is generated",
+    summary="Count the tokens of a conversation without generating an answer",
     body=ChatCompletionBody,
     needs_body=True,
     reply=replies.InputTokens,
@@ -49,18 +51,18 @@ _CHAT_TOKENS: Final = Operation(
 _OWN: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/api/v2/models"): Operation(
         tag="Models",
-        summary="All models on disk, and those in memory",
+        summary="List all models on disk, and those in memory",
         reply=replies.ModelsDocument,
     ),
     ("GET", "/api/v2/models/{model_id}"): Operation(
         tag="Models",
-        summary="One model: its file, its state, how it has done; never loads it",
+        summary="Show a model: its file, state, settings and performance; never loads it",
         reply=replies.ModelDocument,
         errors=MODEL,
     ),
     ("POST", "/api/v2/models/{model_id}/load"): Operation(
         tag="Models",
-        summary="Load a model, or load it again with other settings; without a body the defaults",
+        summary="Load a model, or reload it with other settings; without a body with the defaults",
         body=LoadSettings,
         reply=replies.LoadDocument,
         streams=True,
@@ -70,7 +72,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/api/v2/models/{model_id}/unload"): Operation(
         tag="Models",
-        summary="Unload a model; running answers finish, within a limit",
+        summary="Unload a model; running answers get --drain-seconds to finish",
         body=UnloadBody,
         reply=replies.UnloadDocument,
         errors=(*MODEL, *BODY, 409, 503),
@@ -78,14 +80,14 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/api/v2/models/{model_id}/estimate"): Operation(
         tag="Models",
-        summary="The memory that a load would take, without one",
+        summary="Estimate the memory that a load would take, without loading",
         body=LoadSettings,
         reply=replies.EstimateDocument,
         errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("POST", "/api/v2/chat/{model_id}"): Operation(
         tag="Chat",
-        summary="Answer a conversation, whole or with stream as events",
+        summary="Answer a conversation, whole, or with `stream` as server-sent events",
         body=ChatBody,
         needs_body=True,
         reply=replies.ChatDocument,
@@ -95,7 +97,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/api/v2/chat/{model_id}/stream"): Operation(
         tag="Chat",
-        summary="Answer a conversation as it comes, as server-sent events that end with [DONE]",
+        summary="Stream the answer to a conversation, as server-sent events that end with [DONE]",
         body=ChatBody,
         needs_body=True,
         streams=True,
@@ -103,30 +105,32 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("GET", "/api/v2/metrics"): Operation(
-        tag="System", summary="CPU, memory and GPUs of the machine", reply=SystemDocument
+        tag="System", summary="Show CPU, memory and GPUs of the machine", reply=SystemDocument
     ),
     ("GET", "/api/v2/health"): Operation(
         tag="System",
-        summary="Whether the server serves, since when, and its latest failure",
+        summary="Show the server's version, uptime and latest failure",
         reply=replies.HealthDocument,
     ),
     ("GET", "/api/v2/events"): Operation(
         tag="System",
-        summary="What happens to models, as server-sent events",
+        summary="Watch loads, unloads and crashes of models, as server-sent events",
         streams=True,
         events=(*_EVENTS, Snapshot),
         errors=(400, 404, 503),
         query=(("model", {"type": "string"}),),
     ),
     ("GET", "/api/v2/openapi.json"): Operation(
-        tag="System", summary="This description", reply=dict[str, Any]
+        tag="System", summary="Get this description as JSON", reply=dict[str, Any]
     ),
-    ("GET", "/docs"): Operation(tag="System", summary="This description, to read", text=HTML),
+    ("GET", "/docs"): Operation(
+        tag="System", summary="Show this description as a web page", text=HTML
+    ),
     ("GET", "/v1/models"): _LIST,
     ("GET", "/models"): _LIST,
     ("GET", "/v1/models/{model_id}"): Operation(
         tag="OpenAI",
-        summary="One model in OpenAI's form",
+        summary="Show a model in OpenAI's form",
         reply=replies.OpenAIModel,
         errors=MODEL,
     ),
@@ -136,27 +140,27 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/chat/completions/input_tokens"): _CHAT_TOKENS,
     ("GET", "/live"): Operation(
         tag="Operation",
-        summary="Whether the server's own process works",
+        summary="Liveness probe: 200 while the server's own process answers",
         reply=replies.ProbeDocument,
     ),
     ("GET", "/health"): Operation(
         tag="Operation",
-        summary="llama-server's health, and the state of every model that is more than a file",
+        summary="llama-server's health check, with the state of all models in use or failed",
         reply=replies.ProbeDocument,
         errors=(503,),
     ),
     ("GET", "/v1/health"): Operation(
-        tag="Operation", summary="The same", reply=replies.ProbeDocument, errors=(503,)
+        tag="Operation", summary="Same as /health", reply=replies.ProbeDocument, errors=(503,)
     ),
     ("GET", "/ready"): Operation(
         tag="Operation",
-        summary="Whether requests are taken; with a model, whether it answers without a load",
+        summary="Readiness probe: of the server, or with ?model of a loaded model",
         reply=replies.ProbeDocument,
         errors=(401, 404, 503),
         query=(("model", {"type": "string"}),),
     ),
     ("GET", "/metrics"): Operation(
-        tag="Operation", summary="Figures for Prometheus", text=TEXT, errors=(501,)
+        tag="Operation", summary="Metrics in Prometheus format", text=TEXT, errors=(501,)
     ),
 }
 

@@ -1,6 +1,6 @@
-"""What probes and load balancers ask: /live, /health, /ready.
+"""Endpoints for probes and load balancers: /live, /health, /ready.
 
-They read what is in memory only: no disk, no worker, no lock; none of them wakes a model.
+They read only this process's memory: no disk, no worker, no lock; they never load a model.
 """
 
 from typing import Any
@@ -15,39 +15,40 @@ from server.models.entry import ModelEntry
 from server.models.state import ModelState
 
 _RETRY_SECONDS = 2
-# A model that is only a file has nothing to tell.
-_QUIET = (ModelState.UNLOADED, ModelState.BROKEN)
+# Models in these states are not listed: they are only files on disk.
+_UNLISTED = (ModelState.UNLOADED, ModelState.BROKEN)
 
 
 async def live(_: web.Request) -> web.Response:
-    """GET /live: 200 as long as this process answers at all.
+    """GET /live: 200 while this process answers.
 
-    What hangs in a model's own process is told by /health and /ready: to restart the server for it
-    would take the other models down too.
+    /health and /ready report a worker process that hangs: restarting the whole server for it would
+    take the other models down too.
     """
     return json_reply({"status": "ok"})
 
 
 async def health(request: web.Request) -> web.Response:
-    """GET /health and /v1/health: llama-server's form, and the models that are not just files.
+    """GET /health and /v1/health: llama-server's form, with all models in use or failed.
 
-    Their names are for whoever has a key, where keys are set. Where one model is served (--model)
-    it is 503 while that loads, as llama-server's is.
+    If keys are set, only requests with a key see the models. With --model it is a 503 while that
+    model loads, as in llama-server.
     """
     entries = request.app[REGISTRY].entries
-    is_loading = request.app[STATUS].is_starting or any(map(_is_on_its_way, entries))
+    is_loading = request.app[STATUS].is_starting or any(map(_is_loading, entries))
     if request.app[CONFIG].model_file is not None and is_loading:
         raise UnavailableError("Loading model", retry_after=_RETRY_SECONDS)
     if not request[CALLER].is_known:
         return json_reply({"status": "ok"})
-    models = {entry.id: _describe(request, entry) for entry in entries if entry.state not in _QUIET}
+    listed = [entry for entry in entries if entry.state not in _UNLISTED]
+    models = {entry.id: _describe(request, entry) for entry in listed}
     return json_reply({"status": "ok", "models": models})
 
 
 async def ready(request: web.Request) -> web.Response:
-    """GET /ready: whether requests are taken; with ?model=x, whether x answers without a load.
+    """GET /ready: 200 if the server accepts requests; with ?model=x, if x is loaded and computes.
 
-    About a model it needs a key, where keys are set.
+    With ?model it needs a key, if keys are set.
     """
     if request.app[STATUS].is_shutting_down:
         raise UnavailableError("the server is shutting down", retry_after=_RETRY_SECONDS)
@@ -80,7 +81,7 @@ def _describe(request: web.Request, entry: ModelEntry) -> dict[str, Any]:
     return document
 
 
-def _is_on_its_way(entry: ModelEntry) -> bool:
+def _is_loading(entry: ModelEntry) -> bool:
     return entry.state in (ModelState.QUEUED, ModelState.LOADING)
 
 

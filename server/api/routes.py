@@ -1,8 +1,8 @@
-"""The one table of URLs.
+"""The table of all URLs.
 
-Ids may hold slashes, plain or as %2F. Every id ends in .gguf, so the longer paths below cannot be
-mistaken for one; the order within a method still matters. A HEAD of a stream that never ends would
-never end either.
+Model ids may contain slashes, plain or as %2F. Every id ends in .gguf, so no path below that goes
+on after the id can be mistaken for an id; the order within a method still matters. Endless streams
+have no HEAD, which would never end either.
 """
 
 from aiohttp import web
@@ -26,7 +26,7 @@ _RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
 
 
 def routes(prefix: str = "") -> list[web.RouteDef]:
-    """Every route of the server, each behind `prefix`."""
+    """Every route of the server, each with `prefix` in front of its path."""
     return [
         web.RouteDef(route.method, f"{prefix}{route.path}", route.handler, route.kwargs)
         for route in _table()

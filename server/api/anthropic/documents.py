@@ -1,4 +1,4 @@
-"""Anthropic's answers, whole and as events."""
+"""Anthropic's answers: whole documents and stream events."""
 
 import uuid
 from typing import Any
@@ -12,7 +12,7 @@ _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool
 
 
 def message_document(model: str, answer: Answer) -> dict[str, Any]:
-    """A whole answer."""
+    """A whole answer in Anthropic's form."""
     choice = answer.choices[0]
     content: list[dict[str, Any]] = []
     if choice.reasoning:
@@ -29,12 +29,12 @@ def message_document(model: str, answer: Answer) -> dict[str, Any]:
 
 
 class AnthropicEvents:
-    """The events of a stream: blocks that begin, grow and end, one after the other."""
+    """The events of an output stream: content blocks that start, grow and stop, one at a time."""
 
     def __init__(self, model: str) -> None:
         self._model = model
         self._has_begun = False
-        # The open block: what it holds (a kind, or a call's number), and its place.
+        # The open block: its kind, or the number of its tool call; None if no block is open.
         self._open: str | int | None = None
         self._n_blocks = 0
         self._end: dict[str, Any] = {}
@@ -63,7 +63,7 @@ class AnthropicEvents:
         return events
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
-        """The end of the open block, and of the message with the counts."""
+        """The events that end the open block and the message, with the token counts."""
         delta = {"type": "message_delta", "delta": self._end, "usage": _usage(usage)}
         return [*self._close(), delta, {"type": "message_stop"}]
 
@@ -74,8 +74,8 @@ class AnthropicEvents:
         if self._open != kind:
             events += self._close()
             self._open = kind
-            place = self._n_blocks
-            events.append({"type": "content_block_start", "index": place, "content_block": start})
+            index = self._n_blocks
+            events.append({"type": "content_block_start", "index": index, "content_block": start})
         return [*events, {"type": "content_block_delta", "index": self._n_blocks, "delta": delta}]
 
     def _close(self) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def _message(model: str, content: list[dict[str, Any]], usage: TokenUsage) -> di
 
 
 def _usage(usage: TokenUsage) -> dict[str, int]:
-    """Anthropic counts what came from a cache apart."""
+    """Anthropic's token counts; `input_tokens` excludes cached ones."""
     return {
         "input_tokens": usage.prompt - usage.cached,
         "cache_read_input_tokens": usage.cached,
@@ -111,7 +111,7 @@ def _usage(usage: TokenUsage) -> dict[str, int]:
 
 
 def _end(finish_reason: str, stop_string: str | None) -> dict[str, Any]:
-    # A call is what the client must act on, whatever ended the answer behind it.
+    # Tool calls take precedence over a stop string: the client must act on them.
     if stop_string is not None and finish_reason != "tool_calls":
         return {"stop_reason": "stop_sequence", "stop_sequence": stop_string}
     return {"stop_reason": _STOP_REASONS[finish_reason], "stop_sequence": None}

@@ -36,7 +36,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
 
 
 async def count_tokens(request: web.Request) -> web.Response:
-    """POST /v1/messages/count_tokens: how long a prompt is; nothing is generated."""
+    """POST /v1/messages/count_tokens: counts the prompt's tokens without generating."""
     body = await read_body(request, CountBody)
     rendered = await render(
         request, served_model(request, body.model), Job(prompt=chat_prompt(body))

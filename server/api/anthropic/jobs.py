@@ -1,4 +1,4 @@
-"""Anthropic's requests as jobs: its blocks become OpenAI's messages."""
+"""Converts Anthropic's requests to jobs: content blocks become messages in OpenAI's form."""
 
 import dataclasses
 from typing import Any, TypeVar
@@ -48,10 +48,10 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 def messages_job(body: MessagesBody, caller: str) -> Job:
-    """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
+    """The request as a Job. Raises InvalidRequestError, InvalidParameterError."""
     body.refuse_several()
     fields = body.job_fields()
-    # They are the same limit here, and this one is required.
+    # Anthropic's required max_tokens overrides llama-server's fields for the same limit.
     fields["max_tokens"] = body.max_tokens
     fields["sampling"] = _with_budget(fields["sampling"], body.thinking)
     fields["stop"] += body.stop_sequences or ()
@@ -62,7 +62,7 @@ def messages_job(body: MessagesBody, caller: str) -> Job:
 
 
 def _with_budget(sampling: SamplingParams, thinking: Thinking | None) -> SamplingParams:
-    """llama-server's name of the budget goes first."""
+    """The sampling with Anthropic's budget, unless llama-server's field sets one."""
     budget = thinking.budget_tokens if thinking and thinking.type == "enabled" else None
     if budget is None or sampling.reasoning_budget_tokens >= 0:
         return sampling
@@ -97,27 +97,29 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
 
 
 def _openai_messages(message: Message, place: str) -> list[dict[str, Any]]:
-    """One message, or several: every result of a tool is one of its own."""
+    """The message in OpenAI's form; several if it has tool results, which are messages there."""
     if isinstance(message.content, str):
         return [ChatMessage(role=message.role, content=message.content).to_wire(place)]
     blocks = _placed(message.content, place)
     for param, block in blocks:
         if not isinstance(block, (TextBlock, *_BLOCKS[message.role])):
-            text = f"field '{param}': no block of a message of the {message.role}"
+            text = f"field '{param}': {message.role} messages cannot contain this type of block"
             raise InvalidRequestError(text, param=param)
     if message.role == "assistant":
         return [_assistant(message).to_wire(place)]
     results = [
         _result(param, block) for param, block in blocks if isinstance(block, ToolResultBlock)
     ]
-    said = [(param, block) for param, block in blocks if isinstance(block, TextBlock | ImageBlock)]
-    if said or not results:
-        results.append(_say(ChatMessage(role=message.role), said, place))
+    others = [
+        (param, block) for param, block in blocks if isinstance(block, TextBlock | ImageBlock)
+    ]
+    if others or not results:
+        results.append(_with_content(ChatMessage(role=message.role), others, place))
     return results
 
 
 def _check_results(messages: list[Message]) -> None:
-    """Raise InvalidRequestError for a result of a tool without its call."""
+    """Raise InvalidRequestError for a tool result whose call is missing."""
     history = CallHistory()
     for index, message in enumerate(messages):
         if isinstance(message.content, str):
@@ -137,13 +139,13 @@ def _result(place: str, block: ToolResultBlock) -> dict[str, Any]:
     blocks: list[TextBlock | ImageBlock] = (
         [TextBlock(content)] if isinstance(content, str) else content
     )
-    return _say(message, _placed(blocks, place), place)
+    return _with_content(message, _placed(blocks, place), place)
 
 
-def _say(
+def _with_content(
     message: ChatMessage, blocks: "list[tuple[str, TextBlock | ImageBlock]]", place: str
 ) -> dict[str, Any]:
-    """The message with these blocks as its content; only pictures make a list of it."""
+    """The message with these blocks as its content: one text, or with images a list of parts."""
     texts = [block for _, block in blocks if isinstance(block, TextBlock)]
     parts = None
     if len(texts) < len(blocks):
@@ -164,7 +166,7 @@ def _part(place: str, block: TextBlock | ImageBlock) -> dict[str, Any]:
 
 def _assistant(message: Message) -> ChatMessage:
     blocks = [block for block in message.content if not isinstance(block, str)]
-    thoughts = [block.thinking for block in blocks if isinstance(block, ThinkingBlock)]
+    reasoning = [block.thinking for block in blocks if isinstance(block, ThinkingBlock)]
     calls = [
         ToolCall(FunctionCall(block.name, msgspec.json.encode(block.input).decode()), block.id)
         for block in blocks
@@ -174,7 +176,7 @@ def _assistant(message: Message) -> ChatMessage:
     return ChatMessage(
         role="assistant",
         content=_joined(texts) if texts or not calls else None,
-        reasoning_content="\n".join(thoughts) or None,
+        reasoning_content="\n".join(reasoning) or None,
         tool_calls=calls or None,
     )
 
@@ -184,7 +186,7 @@ def _tools(body: Conversation, left_out: LeftOut) -> list[Tool]:
     for index, tool in enumerate(body.tools or ()):
         place = f"tools[{index}]"
         if tool.type not in ("custom", None):
-            left_out.add(place, tool.type, tool.name, "tools of this type run at Anthropic only")
+            left_out.add(place, tool.type, tool.name, "Anthropic's server tools are not supported")
         elif tool.name is None:
             raise InvalidRequestError(f"field '{place}.name' is required", param=f"{place}.name")
         elif tool.input_schema is None:
@@ -209,7 +211,7 @@ def _choice(choice: ToolChoice | None, tools: list[Tool], left_out: LeftOut) -> 
 
 
 def _placed(blocks: list[AnyBlock], place: str) -> list[tuple[str, AnyBlock]]:
-    """The blocks with the names of their fields."""
+    """The blocks, each with the name of its field."""
     return [(f"{place}.content[{index}]", block) for index, block in enumerate(blocks)]
 
 

@@ -1,4 +1,4 @@
-"""What the routes of Anthropic's dialect do, for the OpenAPI description."""
+"""The routes of Anthropic's dialect, for the OpenAPI description."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ _ERRORS = (*MODEL, *BODY, *BUSY, 409)
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/v1/messages"): Operation(
         tag="Anthropic",
-        summary="Answer a conversation in Anthropic's form, whole or as events",
+        summary="Answer a conversation in Anthropic's form, whole or as server-sent events",
         body=schema.MessagesBody,
         needs_body=True,
         reply=schema.MessageDocument,
@@ -19,7 +19,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/v1/messages/count_tokens"): Operation(
         tag="Anthropic",
-        summary="The tokens of a conversation; nothing is generated",
+        summary="Count the tokens of a conversation without generating an answer",
         body=schema.CountBody,
         needs_body=True,
         reply=schema.CountDocument,

@@ -1,4 +1,4 @@
-"""The documents of Anthropic's Messages API."""
+"""Requests and answers of Anthropic's Messages API."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ class TextBlock(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
 
 
 class ImageSource(msgspec.Struct, frozen=True):
-    """Where a picture is; its kind is seen in the file."""
+    """An image in base64 or by URL; its type is detected from the file, not `media_type`."""
 
     type: Literal["base64", "url"]
     data: str | None = None
@@ -28,26 +28,26 @@ class ImageSource(msgspec.Struct, frozen=True):
 
 
 class ImageBlock(msgspec.Struct, frozen=True, tag_field="type", tag="image"):
-    """A picture, for models with a projector."""
+    """An image, for models with a projector."""
 
     source: ImageSource
 
 
 class ThinkingBlock(msgspec.Struct, frozen=True, tag_field="type", tag="thinking"):
-    """What the assistant thought; `signature` is empty here, and not looked at."""
+    """The assistant's reasoning; `signature` is empty in answers and ignored in requests."""
 
     thinking: str
     signature: str | None = None
 
 
 class HiddenThinkingBlock(msgspec.Struct, frozen=True, tag_field="type", tag="redacted_thinking"):
-    """Thoughts that only Anthropic can read; they are left out."""
+    """Reasoning that only Anthropic can read; it is ignored."""
 
     data: str | None = None
 
 
 class ToolUseBlock(msgspec.Struct, frozen=True, tag_field="type", tag="tool_use"):
-    """A call of a tool by the assistant."""
+    """A tool call by the assistant."""
 
     id: str
     name: FunctionName
@@ -55,7 +55,7 @@ class ToolUseBlock(msgspec.Struct, frozen=True, tag_field="type", tag="tool_use"
 
 
 class ToolResultBlock(msgspec.Struct, frozen=True, tag_field="type", tag="tool_result"):
-    """What a tool answered."""
+    """The result of a tool call."""
 
     tool_use_id: str
     content: str | list[TextBlock | ImageBlock] | None = None
@@ -68,7 +68,7 @@ Block = (
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message of a conversation; one of the system has text only."""
+    """One message of a conversation; a system message may contain text only."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[Block]
@@ -77,8 +77,8 @@ class Message(msgspec.Struct, frozen=True):
 class AnthropicTool(msgspec.Struct, frozen=True):
     """A tool that the model may call; `input_schema` is a JSON schema.
 
-    Tools that run at Anthropic have another type than "custom", and those that are loaded later no
-    schema; they are left out.
+    Tools of other types than "custom", which run on Anthropic's servers, and tools without a schema
+    are left out.
     """
 
     name: FunctionName | None = None
@@ -89,7 +89,7 @@ class AnthropicTool(msgspec.Struct, frozen=True):
 
 
 class ToolChoice(msgspec.Struct, frozen=True):
-    """Whether a tool may, must or must not be called; `name` goes with type tool."""
+    """Whether a tool may, must or must not be called; `name` belongs to type "tool"."""
 
     type: Literal["auto", "any", "tool", "none"]
     name: FunctionName | None = None
@@ -97,30 +97,30 @@ class ToolChoice(msgspec.Struct, frozen=True):
 
 
 class Thinking(msgspec.Struct, frozen=True):
-    """Whether the model thinks first, and how long at most."""
+    """Whether the model reasons before its answer, and the maximum number of reasoning tokens."""
 
     type: Literal["enabled", "disabled", "adaptive"]
     budget_tokens: Count | None = None
 
 
 class OutputFormat(msgspec.Struct, frozen=True):
-    """A JSON schema that the answer follows."""
+    """A JSON schema that the answer must follow."""
 
     type: Literal["json_schema"]
     schema: dict[str, Any]
 
 
 class OutputConfig(msgspec.Struct, frozen=True):
-    """What the answer must look like, and how much thinking it may take."""
+    """The format of the answer, and the amount of reasoning before it."""
 
     format: OutputFormat | None = None
     effort: ReasoningEffort | None = None
 
 
 class Conversation(SamplingFields, frozen=True, kw_only=True):
-    """What is said before the answer, and what may be called in it.
+    """The conversation, its tools, and settings of the answer.
 
-    llama-server's sampling fields work too.
+    llama-server's sampling fields are supported too.
     """
 
     messages: Annotated[list[Message], Meta(min_length=1)]

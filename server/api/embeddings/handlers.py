@@ -1,4 +1,4 @@
-"""Embeddings and reranking, in OpenAI's, llama-server's and Jina's forms."""
+"""Embeddings and reranking in the forms of OpenAI, llama-server, Jina and TEI."""
 
 import base64
 
@@ -50,7 +50,7 @@ async def embeddings(request: web.Request) -> web.Response:
 
 
 async def native_embedding(request: web.Request) -> web.Response:
-    """POST /embedding: llama-server's older form."""
+    """POST /embedding and /embeddings: llama-server's form."""
     body = await read_body(request, EmbeddingBody)
     param = "content" if body.input is None else "input"
     value = body.content if body.input is None else body.input

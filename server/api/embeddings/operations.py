@@ -1,4 +1,4 @@
-"""What the routes of embeddings and reranking do, for the OpenAPI description."""
+"""The routes of embeddings and reranking, for the OpenAPI description."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from server.api.schema.operation import BODY, BUSY, MODEL, Operation
 _ERRORS = (*MODEL, *BODY, *BUSY, 409)
 _NATIVE = Operation(
     tag="Embeddings",
-    summary="Vectors in llama-server's older form",
+    summary="Compute embeddings in llama-server's form",
     body=schema.EmbeddingBody,
     needs_body=True,
     reply=list[schema.NativeEmbedding],
@@ -16,7 +16,7 @@ _NATIVE = Operation(
 )
 _RERANK = Operation(
     tag="Embeddings",
-    summary="How relevant documents are to a query, the most relevant first",
+    summary="Score documents by relevance to a query, the most relevant first",
     body=schema.RerankBody,
     needs_body=True,
     reply=schema.RerankDocument | list[schema.RankedByScore],
@@ -26,7 +26,7 @@ _RERANK = Operation(
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/v1/embeddings"): Operation(
         tag="Embeddings",
-        summary="A vector for each text, in OpenAI's form",
+        summary="Compute an embedding for each input, in OpenAI's form",
         body=schema.EmbeddingsBody,
         needs_body=True,
         reply=schema.EmbeddingsDocument,

@@ -1,4 +1,4 @@
-"""The documents of embeddings and reranking: OpenAI's, llama-server's, Jina's."""
+"""Requests and answers of embeddings and reranking: OpenAI's, llama-server's, Jina's, TEI's."""
 
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ Texts = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
 class EmbeddingsBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST /v1/embeddings; `input` is one text or token list, or several."""
+    """The body of POST /v1/embeddings; `input` is one text or list of token ids, or several."""
 
     input: Input
     model: ModelName | None = None
@@ -33,8 +33,8 @@ class EmbeddingBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RerankBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST /v1/rerank. With `texts` the answer has the form of TEI (Hugging Face's
-    text-embeddings-inference), which `return_text` belongs to.
+    """The body of POST /v1/rerank. `texts` and `return_text` are the request form of TEI (Hugging
+    Face's text-embeddings-inference); with `texts` the answer has TEI's form too.
     """
 
     query: Annotated[str, Meta(min_length=1)]
@@ -54,7 +54,7 @@ class InputCounts(msgspec.Struct, frozen=True):
 
 
 class EmbeddingItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One vector: numbers, or base64 of 32-bit floats, little endian."""
+    """One embedding: a list of numbers, or base64 of little-endian 32-bit floats."""
 
     object: Literal["embedding"] = "embedding"
     index: Count
@@ -71,20 +71,20 @@ class EmbeddingsDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NativeEmbedding(msgspec.Struct, frozen=True):
-    """One element of the answer of POST /embedding: a list of one vector."""
+    """One element of the answer of POST /embedding; `embedding` is a list of one vector."""
 
     index: Count
     embedding: list[list[float]]
 
 
 class RankedText(msgspec.Struct, frozen=True):
-    """A document as it was sent."""
+    """The text of a document in the request."""
 
     text: str
 
 
 class Ranked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A document's place among `documents`, and its score: the higher, the more relevant."""
+    """A document's index in `documents`, and its score; higher is more relevant."""
 
     index: Count
     relevance_score: float
@@ -92,7 +92,7 @@ class Ranked(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RankedByScore(msgspec.Struct, frozen=True, omit_defaults=True):
-    """TEI's form of the same."""
+    """A document's index in `texts`, and its score, in TEI's form."""
 
     index: Count
     score: float
@@ -109,7 +109,7 @@ class RerankDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def inputs_of(value: Input, param: str) -> tuple[str | tuple[int, ...], ...]:
-    """The inputs one by one; a list of token ids is one input. Raises InvalidRequestError."""
+    """The inputs as a list; a list of token ids is one input. Raises InvalidRequestError."""
     if isinstance(value, str):
         return (value,)
     if not value:
@@ -119,6 +119,6 @@ def inputs_of(value: Input, param: str) -> tuple[str | tuple[int, ...], ...]:
         return tuple(item for item in value if not isinstance(item, int))
     if len(tokens) < len(value):
         raise InvalidRequestError(
-            f"field '{param}': a list of token ids holds nothing else", param=param
+            f"field '{param}': a list with token ids must contain nothing else", param=param
         )
     return (tuple(tokens),)

@@ -1,11 +1,11 @@
-"""llama-server's /lora-adapters: how much of each adapter is applied."""
+"""llama-server's /lora-adapters: the scale of each LoRA adapter of a model."""
 
 from collections.abc import Iterable
 from pathlib import PurePath
 
 from aiohttp import web
 
-from server.api.llama_server.asked_model import asked_entry
+from server.api.llama_server.requested_model import requested_entry
 from server.api.llama_server.schema_adapters import AdapterChoice, AdapterDocument
 from server.errors import InvalidRequestError
 from server.http.access import require_admin
@@ -16,28 +16,29 @@ from server.requests.dispatch import ask, peek
 
 
 async def list_adapters(request: web.Request) -> web.Response:
-    """GET /lora-adapters; of a model that is not loaded as it would be."""
-    entry = await asked_entry(request)
-    asked = entry.settings.lora or ()
-    if entry.is_in_memory and asked:
+    """GET /lora-adapters; for a model that is not loaded the adapters in its settings."""
+    entry = await requested_entry(request)
+    configured = entry.settings.lora or ()
+    if entry.is_in_memory and configured:
         result = await peek(entry, ListAdapters())
         assert isinstance(result, AdapterList)
         return json_reply(_documents(result.adapters))
-    files = [AdapterInfo(PurePath(one.file).name, one.factor, "", "") for one in asked]
+    files = [AdapterInfo(PurePath(one.file).name, one.factor, "", "") for one in configured]
     return json_reply(_documents(files))
 
 
 async def set_adapters(request: web.Request) -> web.Response:
-    """POST /lora-adapters: answered when it is so, after the answers that run now.
+    """POST /lora-adapters: sets the scales once all running answers have ended, then answers.
 
-    Good until the model is loaded again. It is for all requests, so it needs the admin key.
+    The scales hold until the model is loaded again. They affect all requests, so an admin key is
+    needed.
     """
     require_admin(request)
     body = await read_body(request, list[AdapterChoice])
-    entry = await asked_entry(request)
+    entry = await requested_entry(request)
     scales = {choice.id: choice.scale for choice in body}
     if len(scales) < len(body):
-        raise InvalidRequestError("field 'id': an adapter is named twice", param="id")
+        raise InvalidRequestError("field 'id': each adapter may be listed only once", param="id")
     result = await ask(request.app[REGISTRY], entry.id, SetAdapters(scales))
     assert isinstance(result, AdapterList)
     return json_reply(_documents(result.adapters))

@@ -44,8 +44,8 @@ async def _answer(
         collected = await group.collect()
     documents = [
         chosen(document, fields)
-        for place, answer in enumerate(collected)
-        for document in answers.whole(place, answer)
+        for prompt_index, answer in enumerate(collected)
+        for document in answers.whole(prompt_index, answer)
     ]
-    # llama-server's list is for several answers only.
+    # As in llama-server, a single answer is not wrapped in a list.
     return json_reply(documents[0] if len(documents) == 1 else documents)

@@ -1,4 +1,4 @@
-"""What llama-server's completions say, whole and in pieces."""
+"""Answers of llama-server's /completion and /infill: whole documents and stream events."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,19 +22,19 @@ from server.streams.token_stream import TokenUsage
 
 
 class NativeAnswers:
-    """Answers to the prompts of one request, `n` to each."""
+    """The answers to the prompts of one request, `n` for each prompt."""
 
     def __init__(self, model: str, jobs: Sequence[Job], *, stream: bool) -> None:
         self._model = model
         self._jobs = jobs
         self._settings = full_settings(jobs[0], stream=stream)
 
-    def whole(self, place: int, answer: Answer) -> list[NativeCompletion]:
-        """All answers to the prompt at `place`."""
-        return [self._whole(place, answer, choice) for choice in answer.choices]
+    def whole(self, prompt_index: int, answer: Answer) -> list[NativeCompletion]:
+        """All answers to the prompt `prompt_index`, from 0."""
+        return [self._whole(prompt_index, answer, choice) for choice in answer.choices]
 
     def end(self, choice: Choice, index: int, usage: TokenUsage) -> NativeCompletion:
-        """What there is to say of an answer that has ended."""
+        """The document of an answer that has ended; in a stream without its text."""
         job = self._jobs[index // self._jobs[0].n]
         is_limit = choice.finish_reason == "length"
         return NativeCompletion(
@@ -56,9 +56,9 @@ class NativeAnswers:
             timings=timings_document(usage, choice.timings),
         )
 
-    def _whole(self, place: int, answer: Answer, choice: Choice) -> NativeCompletion:
+    def _whole(self, prompt_index: int, answer: Answer, choice: Choice) -> NativeCompletion:
         usage = TokenUsage(answer.usage.prompt, choice.n_tokens, answer.usage.cached)
-        index = place * self._jobs[0].n + choice.index
+        index = prompt_index * self._jobs[0].n + choice.index
         document = self.end(choice, index, usage)
         if choice.prompt_logprobs:
             document = replace(document, prompt_logprobs=prompt_logprobs_document(choice))
@@ -69,9 +69,10 @@ class NativeAnswers:
 
 
 class NativeChunks:
-    """A stream: pieces with `stop: false`, then for each answer one without text that is its end.
+    """The events of a stream: pieces with `stop: false`, and for each answer a last event without
+    text that has `stop: true`.
 
-    With `fields` the ends are only those parts of what they would be.
+    With `fields` the last events contain only those fields.
     """
 
     def __init__(self, model: str, answers: NativeAnswers, fields: Sequence[str]) -> None:
@@ -96,8 +97,8 @@ class NativeChunks:
             documents.append(chosen(end, self._fields))
         return documents
 
-    def ending(self, usage: TokenUsage) -> list[Any]:  # noqa: ARG002 - told already
-        """Nothing: the last document of each answer had it all."""
+    def ending(self, usage: TokenUsage) -> list[Any]:  # noqa: ARG002 - in the last events
+        """Nothing: the last event of each answer has the counts."""
         return []
 
     def _piece(self, output: SequenceOutput, usage: TokenUsage) -> NativePiece:
@@ -118,7 +119,7 @@ class NativeChunks:
 
 
 def chosen(document: NativeCompletion, fields: Sequence[str]) -> Any:
-    """The parts of a document that `fields` name, by their paths; all of it without any."""
+    """The fields of a document with these slash-separated paths; without `fields` all of it."""
     if not fields:
         return document
     whole = msgspec.to_builtins(document)
@@ -135,6 +136,6 @@ def _at(value: Any, keys: Sequence[str]) -> Any:
 
 
 def _prompt(prompt: Any) -> str | list[int | str]:
-    """As it was sent; of a gap what was begun."""
-    assert isinstance(prompt, TextPrompt | InfillPrompt), "a chat is no completion"
+    """The prompt as it was sent; of an infill its field `prompt`."""
+    assert isinstance(prompt, TextPrompt | InfillPrompt), "completions have no chat prompts"
     return prompt.content if isinstance(prompt.content, str) else list(prompt.content)

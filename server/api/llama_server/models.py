@@ -1,4 +1,4 @@
-"""llama-server's /models/load, /models/unload and /models/sse: what its router mode has."""
+"""llama-server's /models/load, /models/unload and /models/sse, the routes of its router mode."""
 
 import asyncio
 import contextlib
@@ -21,13 +21,13 @@ from server.models.registry import ModelRegistry
 from server.models.state import ModelState
 
 logger = logging.getLogger(__name__)
-# One file is read, whatever it brings with it.
+# llama-server has a stage of progress for each file; here the whole load is one.
 _STAGE = "text_model"
 _FAILED_EXIT_CODE = 1
 
 
 async def load_model(request: web.Request) -> web.Response:
-    """POST /models/load: the load begins, and the answer does not wait for its end."""
+    """POST /models/load: answers when the load has started, without waiting for its end."""
     body = await read_body(request, ModelBody)
     registry = request.app[REGISTRY]
     entry = await registry.find(body.model)
@@ -38,7 +38,7 @@ async def load_model(request: web.Request) -> web.Response:
 
 
 async def unload_model(request: web.Request) -> web.Response:
-    """POST /models/unload: answered when the model is out of memory; running answers finish."""
+    """POST /models/unload: lets running answers finish, and answers when the model is unloaded."""
     body = await read_body(request, ModelBody)
     registry = request.app[REGISTRY]
     entry = await registry.find(body.model)
@@ -49,13 +49,13 @@ async def unload_model(request: web.Request) -> web.Response:
 
 
 async def watch_models(request: web.Request) -> web.StreamResponse:
-    """GET /models/sse: what happens to models, in llama-server's words, until the client leaves."""
+    """GET /models/sse: events of all models in llama-server's form, without an end."""
     with request.app[BUS].subscribe() as events:
         sse = await SseWriter.open(request)
         try:
-            await _pass_on(request.app, sse, events)
+            await _forward(request.app, sse, events)
         except ConnectionResetError:
-            logger.debug("request %s: the client has gone", request[REQUEST_ID])
+            logger.debug("request %s: the client disconnected", request[REQUEST_ID])
         return sse.response
 
 
@@ -64,7 +64,7 @@ async def _begin_load(
     subscription: contextlib.AbstractContextManager[Subscription],
     entry: ModelEntry,
 ) -> None:
-    """Returns when the load runs, however long it will. Raises ApiError if it cannot begin."""
+    """Start a load, and return when it runs. Raises ApiError if it fails before that."""
     with subscription as events:
         load = asyncio.ensure_future(registry.load(entry.id))
         load.add_done_callback(lambda _: events.end())
@@ -73,11 +73,11 @@ async def _begin_load(
     if load.done():
         await load
     else:
-        # A load goes on without whoever asked for it.
+        # Cancels only the wait: the load itself goes on.
         load.cancel()
 
 
-async def _pass_on(app: web.Application, sse: SseWriter, events: Subscription) -> None:
+async def _forward(app: web.Application, sse: SseWriter, events: Subscription) -> None:
     while not events.has_ended:
         event = await events.next(app[CONFIG].ping_seconds)
         if event is not None:
@@ -87,7 +87,7 @@ async def _pass_on(app: web.Application, sse: SseWriter, events: Subscription) -
 
 
 def _documents(app: web.Application, event: PublicEvent) -> list[dict[str, Any]]:
-    """The event as llama-server says it; nothing for what it has no word for."""
+    """The event in llama-server's form; empty for events that llama-server does not have."""
     match event:
         case StateChanged():
             return [_state_document(app, event)]

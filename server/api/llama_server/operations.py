@@ -1,4 +1,4 @@
-"""What llama-server's own routes do, for the OpenAPI description."""
+"""The routes of llama-server's dialect, for the OpenAPI description."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ _MODEL = (("model", {"type": "string"}),)
 _ANSWER = schema_completion.NativeCompletion
 _COMPLETION = Operation(
     tag="llama-server",
-    summary="Continue a text, or each of several, whole or as events without an end mark",
+    summary="Continue one text or several, whole or as server-sent events without [DONE]",
     body=schema_completion.NativeCompletionBody,
     needs_body=True,
     reply=_ANSWER | list[_ANSWER],
@@ -28,7 +28,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/completions"): _COMPLETION,
     ("POST", "/infill"): Operation(
         tag="llama-server",
-        summary="Fill a gap in a text, with a model that was trained to",
+        summary="Fill a gap in a text, with a model trained for it",
         body=schema_completion.InfillBody,
         needs_body=True,
         reply=_ANSWER | list[_ANSWER],
@@ -37,7 +37,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/tokenize"): Operation(
         tag="llama-server",
-        summary="The tokens of a text",
+        summary="Convert a text to tokens",
         body=schema_text.TokenizeBody,
         needs_body=True,
         reply=schema_text.TokensDocument,
@@ -45,7 +45,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/detokenize"): Operation(
         tag="llama-server",
-        summary="The text of tokens",
+        summary="Convert tokens to text",
         body=schema_text.DetokenizeBody,
         needs_body=True,
         reply=schema_text.TextDocument,
@@ -53,7 +53,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/apply-template"): Operation(
         tag="llama-server",
-        summary="The prompt that a chat becomes; nothing is generated",
+        summary="Render a conversation to its prompt without generating an answer",
         body=schema_text.ApplyTemplateBody,
         needs_body=True,
         reply=schema_text.PromptDocument,
@@ -61,34 +61,34 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("GET", "/props"): Operation(
         tag="llama-server",
-        summary="What a model is, and how it answers; never loads it",
+        summary="Show the properties of the server or of a model; never loads it",
         reply=schema_state.PropsDocument,
         errors=MODEL,
         query=_MODEL,
     ),
     ("POST", "/props"): Operation(
         tag="llama-server",
-        summary="Accepted where --props is set; there is nothing that it changes",
+        summary="Accepted with --props; changes nothing yet",
         reply=schema_models.SuccessDocument,
         errors=(501,),
     ),
     ("GET", "/slots"): Operation(
         tag="llama-server",
-        summary="What each sequence id of a loaded model holds and computes",
+        summary="List the slots of a loaded model, with the request that each one computes",
         reply=list[schema_state.SlotDocument],
         errors=(*MODEL, 409, 429, 500, 501, 503),
         query=(*_MODEL, ("fail_on_no_slot", {"type": "string"})),
     ),
     ("GET", "/lora-adapters"): Operation(
         tag="llama-server",
-        summary="The LoRA adapters of a model, and their scales",
+        summary="List the LoRA adapters of a model and their scales",
         reply=list[schema_adapters.AdapterDocument],
         errors=(*MODEL, 429, 500, 503),
         query=_MODEL,
     ),
     ("POST", "/lora-adapters"): Operation(
         tag="llama-server",
-        summary="Change the scales of a model's adapters, once the answers that run have ended",
+        summary="Set the scales of a model's LoRA adapters, once all running answers have ended",
         body=list[schema_adapters.AdapterChoice],
         needs_body=True,
         reply=list[schema_adapters.AdapterDocument],
@@ -97,7 +97,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/slots/{id_slot}"): Operation(
         tag="llama-server",
-        summary="Save what a sequence id keeps to a file, restore it, or forget it",
+        summary="Save the prefix retained in a slot to a file, restore it, or erase it",
         body=schema_state.SlotFileBody,
         reply=schema_state.SlotMovedDocument,
         errors=(*MODEL, *BODY, *BUSY, 409),
@@ -105,7 +105,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/models/load"): Operation(
         tag="llama-server",
-        summary="Begin to load a model; does not wait for the end",
+        summary="Start to load a model, without waiting for the end",
         body=schema_models.ModelBody,
         needs_body=True,
         reply=schema_models.SuccessDocument,
@@ -113,7 +113,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/models/unload"): Operation(
         tag="llama-server",
-        summary="Unload a model; running answers finish, within a limit",
+        summary="Unload a model; running answers get --drain-seconds to finish",
         body=schema_models.ModelBody,
         needs_body=True,
         reply=schema_models.SuccessDocument,
@@ -121,7 +121,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("GET", "/models/sse"): Operation(
         tag="llama-server",
-        summary="What happens to models, as server-sent events in llama-server's words",
+        summary="Watch events of models, as server-sent events in llama-server's form",
         streams=True,
         errors=(503,),
     ),

@@ -1,9 +1,9 @@
-"""llama-server's /props: what a model is and how it answers. Never loads one."""
+"""llama-server's /props: properties of a model or of the server. Never loads a model."""
 
 from aiohttp import web
 
 from llamabind import SamplingParams, __version__
-from server.api.llama_server.asked_model import asked_entry
+from server.api.llama_server.requested_model import requested_entry
 from server.api.llama_server.schema_models import SuccessDocument
 from server.api.llama_server.schema_state import DefaultSettings, PropsDocument
 from server.api.shared.model_documents import listed_name
@@ -19,16 +19,16 @@ _OWN_BUILD = f"llamabind {__version__}"
 
 
 async def show_props(request: web.Request) -> web.Response:
-    """GET /props, ?model=ID; without one, where there are several, what the server is."""
+    """GET /props?model=ID; without ?model and --model, the properties of the server."""
     config = request.app[CONFIG]
     if config.model_file is None and "model" not in request.query:
         return json_reply(_server_props(config))
-    entry = await asked_entry(request)
+    entry = await requested_entry(request)
     return json_reply(_model_props(config, entry, listed_name(request.app, entry)))
 
 
 async def change_props(request: web.Request) -> web.Response:
-    """POST /props: as in llama-server there is nothing that it changes yet."""
+    """POST /props: as in llama-server it changes nothing yet."""
     if not request.app[CONFIG].props:
         raise NotSupportedError("POST /props is switched off; start the server with --props")
     require_admin(request)
@@ -60,7 +60,7 @@ def _model_props(config: ServerConfig, entry: ModelEntry, name: str) -> PropsDoc
         default_generation_settings=DefaultSettings(brief_settings(SamplingParams()), n_ctx),
         total_slots=model.n_parallel if model else None,
         model_alias=name,
-        # Where the file lies is told to nobody.
+        # Clients must not learn the path of the file.
         model_path=entry.id,
         model_ftype=header.file_type_name if header else None,
         modalities={

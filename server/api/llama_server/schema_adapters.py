@@ -1,4 +1,4 @@
-"""The documents of llama-server's /lora-adapters."""
+"""Requests and answers of llama-server's /lora-adapters."""
 
 from typing import Annotated
 
@@ -9,14 +9,14 @@ from server.protocol.load_settings import AdapterScale
 
 
 class AdapterChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """One element of the body of POST /lora-adapters: `id` is the place in the list of GET."""
+    """One element of the body of POST /lora-adapters; `id` is the one in the answer of GET."""
 
     id: Annotated[int, Meta(ge=0, le=1024)]
     scale: AdapterScale
 
 
 class AdapterDocument(msgspec.Struct, frozen=True):
-    """An adapter that a model was loaded with; `path` is the name of its file."""
+    """A LoRA adapter of a model; `path` is the name of its file."""
 
     id: int
     path: str

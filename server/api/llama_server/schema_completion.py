@@ -1,4 +1,4 @@
-"""The documents of llama-server's /completion and /infill."""
+"""Requests and answers of llama-server's /completion and /infill."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,9 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class NativeFields(SamplingFields, frozen=True, kw_only=True):
-    """What both take; `response_fields` are paths with slashes, of what the last document says."""
+    """Fields that both share. `response_fields` are the fields to return in the last document, as
+    slash-separated paths.
+    """
 
     model: ModelName | None = None
     stream: bool | None = None
@@ -23,7 +25,7 @@ class NativeFields(SamplingFields, frozen=True, kw_only=True):
     response_fields: tuple[str, ...] | None = None
 
     def to_job(self, prompt: TextPrompt | InfillPrompt, caller: str) -> Job:
-        """The request for one prompt without its dialect. Raises InvalidRequestError."""
+        """The Job for one prompt. Raises InvalidRequestError."""
         return Job(
             prompt=prompt,
             logprobs=(self.logprobs if self.n_probs is None else self.n_probs) or None,
@@ -39,14 +41,14 @@ class NativeCompletionBody(NativeFields, frozen=True, kw_only=True):
     prompt: Prompt
 
     def to_jobs(self, caller: str) -> list[Job]:
-        """A request for each prompt. Raises InvalidRequestError."""
+        """A Job for each prompt. Raises InvalidRequestError."""
         prompts = prompt_list(self.prompt)
         texts = [TextPrompt(content=item, json_schema=self.json_schema) for item in prompts]
         return [self.to_job(text, caller) for text in texts]
 
 
 class InfillBody(NativeFields, frozen=True, kw_only=True):
-    """The body of POST /infill; `prompt` is how the gap begins."""
+    """The body of POST /infill; `prompt` is the beginning of the text in the gap."""
 
     input_prefix: MixedText
     input_suffix: MixedText
@@ -54,7 +56,7 @@ class InfillBody(NativeFields, frozen=True, kw_only=True):
     prompt: str | None = None
 
     def to_jobs(self, caller: str) -> list[Job]:
-        """The one request. Raises InvalidRequestError."""
+        """The only Job, as a list. Raises InvalidRequestError."""
         gap = InfillPrompt(
             prefix=self.input_prefix,
             suffix=self.input_suffix,
@@ -66,7 +68,7 @@ class InfillBody(NativeFields, frozen=True, kw_only=True):
 
 
 class NativePiece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An event of a stream before its last."""
+    """An event of a stream, except the last of each answer."""
 
     index: Count
     content: str
@@ -81,10 +83,10 @@ class NativePiece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class NativeCompletion(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of POST /completion and /infill, and the last event of a stream.
+    """The answer of POST /completion and /infill, and the last event of each answer in a stream.
 
-    `index` counts answers, n for each prompt; `id_slot` is the sequence id that keeps its memory,
-    -1 where none did.
+    `index` counts answers, n for each prompt; `id_slot` is the slot that retains the sequence, or
+    -1.
     """
 
     index: Count

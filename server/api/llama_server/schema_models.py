@@ -1,4 +1,4 @@
-"""The documents of llama-server's /models."""
+"""Requests and answers of llama-server's /models."""
 
 from typing import Annotated
 
@@ -13,6 +13,6 @@ class ModelBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SuccessDocument(msgspec.Struct, frozen=True):
-    """What llama-server says when something was done."""
+    """llama-server's answer to an action that succeeded."""
 
     success: bool = True

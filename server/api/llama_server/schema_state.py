@@ -1,4 +1,4 @@
-"""The documents of llama-server's /props and /slots."""
+"""Requests and answers of llama-server's /props and /slots."""
 
 from typing import Annotated, Any
 
@@ -9,16 +9,16 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class DefaultSettings(msgspec.Struct, frozen=True):
-    """What a request gets that says nothing, and how many tokens it may use."""
+    """The sampling defaults of a request, and the most tokens that it may use."""
 
     params: dict[str, Any]
     n_ctx: Count
 
 
 class PropsDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of GET /props; what is known of a loaded model only is null until then.
+    """The answer of GET /props; values that only a load reveals are null until then.
 
-    Without a model, where there are several, it tells of the server: `role` and what follows it.
+    Without ?model and --model it describes the server, in `role` and the fields after it.
     """
 
     default_generation_settings: DefaultSettings
@@ -42,7 +42,7 @@ class PropsDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NextToken(msgspec.Struct, frozen=True):
-    """How far an answer is."""
+    """The progress of an answer, in tokens."""
 
     has_next_token: bool
     n_remain: Count
@@ -50,7 +50,7 @@ class NextToken(msgspec.Struct, frozen=True):
 
 
 class SlotDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One sequence id; the fields after `n_prompt_tokens` are of the request that runs in it."""
+    """One slot; the fields after `n_prompt_tokens` describe the request that it computes."""
 
     id: Count
     n_ctx: Count
@@ -65,14 +65,14 @@ class SlotDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class SlotFileBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST /slots/{id_slot}; erasing needs none."""
+    """The body of POST /slots/{id_slot}; not needed to erase."""
 
     filename: str | None = None
     model: Annotated[str, Meta(min_length=1)] | None = None
 
 
 class SlotMovedDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of POST /slots/{id_slot}: tokens and bytes that were saved, restored or erased."""
+    """The answer of POST /slots/{id_slot}: tokens and bytes saved, restored or erased."""
 
     id_slot: Count
     filename: str | UnsetType = UNSET

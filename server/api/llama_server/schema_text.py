@@ -1,4 +1,4 @@
-"""The documents of llama-server's endpoints for tokens and prompts."""
+"""Requests and answers of llama-server's endpoints for tokens and prompts."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
 class TokenizeBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST /tokenize; `content` is a text, or texts and token ids mixed."""
+    """The body of POST /tokenize; `content` is a text, or a list of texts and token ids."""
 
     content: str | tuple[TokenId | str, ...]
     model: ModelName | None = None
@@ -29,13 +29,13 @@ class DetokenizeBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApplyTemplateBody(ChatFields, frozen=True, kw_only=True):
-    """The body of POST /apply-template: that of a chat."""
+    """The body of POST /apply-template: the fields of a chat request."""
 
     model: ModelName | None = None
 
 
 class TokenPiece(msgspec.Struct, frozen=True):
-    """A token and its text; its bytes as numbers where they are no whole characters."""
+    """A token and its text; or its bytes as numbers, where they are not valid UTF-8."""
 
     id: int
     piece: str | list[int]

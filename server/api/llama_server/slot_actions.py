@@ -1,4 +1,4 @@
-"""llama-server's POST /slots/{id_slot}: what a slot keeps is saved, restored or erased."""
+"""llama-server's POST /slots/{id_slot}: saves, restores or erases a slot's retained prefix."""
 
 import re
 from pathlib import Path
@@ -18,15 +18,17 @@ _ACTIONS = ("save", "restore", "erase")
 _MAX_SLOT = 1 << 16
 _SLOT = re.compile("[0-9]{1,16}")
 _MAX_NAME_BYTES = 255
-# No separator of any system, nothing that a shell, a Windows share or a terminal would take ill.
+# Path separators and reserved characters of any system, control characters, and U+FFFD.
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\ufffd]')
 
 
 async def act_on_slot(request: web.Request) -> web.Response:
-    """POST /slots/{id_slot}?action=save, restore or erase; files are in --slot-save-path."""
+    """POST /slots/{id_slot}?action=save, restore or erase; the files are in --slot-save-path."""
     folder = request.app[CONFIG].slot_save_path
     if folder is None:
-        raise NotSupportedError("slots are kept in no folder; start with --slot-save-path FOLDER")
+        raise NotSupportedError(
+            "saving slots is switched off; start the server with --slot-save-path FOLDER"
+        )
     require_admin(request)
     slot, action = _slot(request), request.query.get("action", "")
     if action not in _ACTIONS:
@@ -38,7 +40,8 @@ async def act_on_slot(request: web.Request) -> web.Response:
     entry = await request.app[REGISTRY].find(name)
     if action != "restore" and not entry.is_in_memory:
         raise StateConflictError(
-            f"model {entry.id!r} is not loaded, so it keeps nothing", code="model_not_loaded"
+            f"model {entry.id!r} is not loaded, so it has no slots to {action}; load it first",
+            code="model_not_loaded",
         )
     task = _task(action, slot, folder, body.filename)
     moved = await ask(request.app[REGISTRY], entry.id, task)
@@ -48,7 +51,7 @@ async def act_on_slot(request: web.Request) -> web.Response:
 
 def _slot(request: web.Request) -> int:
     text = request.match_info["id_slot"]
-    # Python refuses to read thousands of digits, with an error of its own.
+    # The pattern limits the digits: int() raises an error of its own for thousands of them.
     if not _SLOT.fullmatch(text) or int(text) > _MAX_SLOT:
         raise InvalidRequestError(
             f"'id_slot' is {text[:32]!r}, expected a number from 0 to {_MAX_SLOT}", param="id_slot"
@@ -93,7 +96,7 @@ def _document(
 
 
 def _check_file_name(field: str, name: str) -> None:
-    """Refuse what is more than a plain name. Raises InvalidRequestError that names `field`."""
+    """Raise InvalidRequestError naming `field` if `name` is not a plain file name."""
     problem = _name_problem(name)
     if problem:
         raise InvalidRequestError(f"field '{field}': {problem}", param=field)
@@ -103,15 +106,15 @@ def _name_problem(name: str) -> str | None:
     if not name:
         return "must not be empty"
     if name.startswith(".") or name != name.strip() or name.endswith("."):
-        return f"{name!r} begins or ends with a dot or a space"
+        return f"{name!r} must not begin or end with a dot or a space"
     if _FORBIDDEN.search(name) or not name.isprintable():
-        return f"{name!r} has characters that no file name may have; it is a name, not a path"
+        return f"{name!r} has characters that are not allowed in a file name; give no path"
     try:
         n_bytes = len(name.encode())
     except UnicodeEncodeError:
-        return "it is no text"
+        return "the name is not valid Unicode"
     return (
-        f"{n_bytes} bytes are too many, at most {_MAX_NAME_BYTES}"
+        f"the name has {n_bytes} bytes, at most {_MAX_NAME_BYTES} are allowed"
         if n_bytes > _MAX_NAME_BYTES
         else None
     )

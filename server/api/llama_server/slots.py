@@ -1,8 +1,8 @@
-"""llama-server's /slots: what each sequence id of a loaded model holds and computes."""
+"""llama-server's GET /slots: what each slot of a loaded model holds and computes."""
 
 from aiohttp import web
 
-from server.api.llama_server.asked_model import loaded_entry
+from server.api.llama_server.requested_model import loaded_entry
 from server.api.llama_server.schema_state import NextToken, SlotDocument
 from server.errors import NotSupportedError, UnavailableError
 from server.http.app_keys import CONFIG
@@ -15,7 +15,7 @@ _RETRY_SECONDS = 1
 
 
 async def list_slots(request: web.Request) -> web.Response:
-    """GET /slots; with ?fail_on_no_slot=1 it is a 503 while no seat is free."""
+    """GET /slots; with ?fail_on_no_slot=1 it is a 503 while no slot is free."""
     if not request.app[CONFIG].slots:
         raise NotSupportedError("/slots is switched off; start the server with --slots")
     entry = await loaded_entry(request)

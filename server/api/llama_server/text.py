@@ -20,7 +20,7 @@ from server.requests.dispatch import ask
 
 
 async def tokenize(request: web.Request) -> web.Response:
-    """POST /tokenize: the tokens of a text, with their pieces where asked for."""
+    """POST /tokenize: the tokens of a text, with `with_pieces` also their texts."""
     body = await read_body(request, TokenizeBody)
     task = Tokenize(
         content=body.content,
@@ -46,7 +46,7 @@ async def detokenize(request: web.Request) -> web.Response:
 
 
 async def apply_template(request: web.Request) -> web.Response:
-    """POST /apply-template: the prompt that a chat becomes."""
+    """POST /apply-template: the conversation rendered to its prompt."""
     body = await read_body(request, ApplyTemplateBody)
     rendered = await render(
         request, served_model(request, body.model), body.to_job(request[CALLER].name)

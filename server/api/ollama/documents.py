@@ -1,4 +1,4 @@
-"""Ollama's answers, whole and line by line."""
+"""Ollama's answers: whole documents and lines of a stream."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,13 +11,13 @@ from server.protocol.messages import LogprobEntry, SequenceOutput
 from server.streams.answer import NO_TIMINGS, Answer, CalledTool
 from server.streams.token_stream import TokenUsage
 
-# A call with its arguments.
 Called = tuple[CalledTool, dict[str, Any]]
+"""A tool call with its parsed arguments."""
 Piece = Callable[[str, str, list[Called]], dict[str, Any]]
 
 
 def chat_piece(text: str, thinking: str, calls: list[Called]) -> dict[str, Any]:
-    """What /api/chat has: a message."""
+    """The content of an answer of /api/chat: a message."""
     message: dict[str, Any] = {"role": "assistant", "content": text}
     if thinking:
         message["thinking"] = thinking
@@ -29,13 +29,13 @@ def chat_piece(text: str, thinking: str, calls: list[Called]) -> dict[str, Any]:
     return {"message": message}
 
 
-def generate_piece(text: str, thinking: str, calls: list[Called]) -> dict[str, Any]:  # noqa: ARG001 - it has no tools
-    """What /api/generate has: a text."""
+def generate_piece(text: str, thinking: str, calls: list[Called]) -> dict[str, Any]:  # noqa: ARG001 - no tools here
+    """The content of an answer of /api/generate: a text."""
     return {"response": text} | ({"thinking": thinking} if thinking else {})
 
 
 class OllamaLines:
-    """The lines of a stream. A call of a tool comes whole, when the answer has ended."""
+    """The lines of a stream. Tool calls are sent whole, when the answer has ended."""
 
     def __init__(self, model: str, piece: Piece) -> None:
         self._model = model
@@ -63,8 +63,8 @@ class OllamaLines:
             self._last = self._line("", "", []) | end
         return lines
 
-    def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:  # noqa: ARG002 - counted already
-        """The line that says how it ended."""
+    def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:  # noqa: ARG002 - in the last line
+        """The last line, with finish reason, counts and durations."""
         return [self._last]
 
     def _line(self, text: str, thinking: str, calls: list[Called]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class OllamaLines:
 
 
 def answer_document(model: str, piece: Piece, answer: Answer, seconds: float) -> dict[str, Any]:
-    """A whole answer, which took `seconds`."""
+    """A whole answer; `seconds` is the time since the request arrived."""
     choice = answer.choices[0]
     calls = called_with(choice.tool_calls, is_cut_off=choice.finish_reason == "length")
     head = _head(model, done=True) | piece(choice.text, choice.reasoning, calls)
@@ -81,7 +81,7 @@ def answer_document(model: str, piece: Piece, answer: Answer, seconds: float) ->
 
 
 def idle_document(model: str, piece: Piece, reason: str) -> dict[str, Any]:
-    """The answer to a request that had nothing to say."""
+    """The answer to a request without a prompt, which only loads or unloads the model."""
     return _head(model, done=True) | piece("", "", []) | {"done_reason": reason}
 
 
@@ -90,12 +90,12 @@ def _head(model: str, *, done: bool) -> dict[str, Any]:
 
 
 def _logprobs(entries: Sequence[LogprobEntry]) -> dict[str, Any]:
-    """Beside the text, with the keys that OpenAI's have too; nothing where none were asked for."""
+    """Log-probabilities with OpenAI's keys; empty if none were requested."""
     return {"logprobs": logprobs_document(entries)["content"]} if entries else {}
 
 
 def _end(finish_reason: str, usage: TokenUsage, timings: Timings, seconds: float) -> dict[str, Any]:
-    """Durations in nanoseconds; what is no computing counts as waiting for the load."""
+    """Durations in nanoseconds; all time that is not computation counts as `load_duration`."""
     return {
         "done": True,
         "done_reason": "length" if finish_reason == "length" else "stop",

@@ -17,12 +17,12 @@ from server.api.ollama.documents import (
 from server.api.ollama.jobs import chat_job, generate_job
 from server.api.ollama.models import find_model
 from server.api.ollama.schema import (
-    Asking,
+    AnswerRequest,
     EmbedBody,
     GenerateBody,
+    ModelRequest,
     OllamaChatBody,
     OllamaVectors,
-    Using,
 )
 from server.api.shared.generate import start_generation
 from server.api.shared.model_documents import template_of
@@ -78,7 +78,9 @@ async def embed(request: web.Request) -> web.Response:
     )
 
 
-async def _answer(request: web.Request, body: Asking, job: Job, piece: Piece) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, body: AnswerRequest, job: Job, piece: Piece
+) -> web.StreamResponse:
     started = time.monotonic()
     entry = await find_model(request, body.model)
     if body.think and not renders_thinking(template_of(entry)):
@@ -95,8 +97,8 @@ async def _answer(request: web.Request, body: Asking, job: Job, piece: Piece) ->
     return json_reply(answer_document(body.model, piece, answer, time.monotonic() - started))
 
 
-async def _load_or_unload(request: web.Request, body: Asking, piece: Piece) -> web.Response:
-    """Ollama's clients load a model by asking nothing, and unload it by keeping it for no time."""
+async def _load_or_unload(request: web.Request, body: AnswerRequest, piece: Piece) -> web.Response:
+    """A request without a prompt: it loads the model, or with keep_alive 0 unloads it."""
     require_admin(request)
     entry = await find_model(request, body.model)
     registry = request.app[REGISTRY]
@@ -110,10 +112,10 @@ async def _load_or_unload(request: web.Request, body: Asking, piece: Piece) -> w
 
 
 @contextmanager
-def _keeping(request: web.Request, entry: ModelEntry, body: Using) -> Iterator[None]:
-    """However the request ends, its model stays as long as it says from then on.
+def _keeping(request: web.Request, entry: ModelEntry, body: ModelRequest) -> Iterator[None]:
+    """When the request ends, apply its keep_alive to the model, whatever its outcome.
 
-    Clients send it with every request, so it is no error where only admins may say so.
+    Clients send keep_alive with every request, so without admin rights it is ignored, not refused.
     """
     try:
         yield

@@ -1,11 +1,17 @@
-"""Ollama's requests as jobs."""
+"""Converts Ollama's requests to jobs."""
 
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from server.api.ollama.schema import Asking, GenerateBody, OllamaChatBody, OllamaMessage, Options
+from server.api.ollama.schema import (
+    AnswerRequest,
+    GenerateBody,
+    OllamaChatBody,
+    OllamaMessage,
+    Options,
+)
 from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import (
     ChatMessage,
@@ -20,7 +26,7 @@ from server.requests.media_parts import part_of_base64, part_of_text
 
 
 def chat_job(body: OllamaChatBody, caller: str) -> Job:
-    """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
+    """The request as a Job. Raises InvalidRequestError, InvalidParameterError."""
     messages = [_wire(message, index) for index, message in enumerate(body.messages or ())]
     left_out = LeftOut()
     tools = wire_tools(functions_of(body.tools, left_out))
@@ -29,13 +35,15 @@ def chat_job(body: OllamaChatBody, caller: str) -> Job:
 
 
 def generate_job(body: GenerateBody, caller: str) -> Job:
-    """The same for a prompt; `raw` is continued as it is, others are a user's message."""
+    """The Job of /api/generate: with `raw` the prompt is continued as it is, otherwise it is a
+    user message of a chat. Raises InvalidRequestError, InvalidParameterError.
+    """
     for name in ("suffix", "template"):
         if getattr(body, name):
-            raise InvalidRequestError(f"field '{name}': is not supported", param=name)
+            raise InvalidRequestError(f"field '{name}' is not supported", param=name)
     text = body.prompt or ""
     if body.raw and body.images:
-        raise InvalidRequestError("field 'images': not together with raw", param="images")
+        raise InvalidRequestError("field 'images' cannot be used together with raw", param="images")
     if body.raw:
         prompt: ChatPrompt | TextPrompt = TextPrompt(content=text, json_schema=body.json_schema)
     else:
@@ -48,7 +56,7 @@ def generate_job(body: GenerateBody, caller: str) -> Job:
 
 
 def _chat_prompt(
-    body: Asking, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+    body: AnswerRequest, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
 ) -> ChatPrompt:
     return ChatPrompt(
         messages=messages,
@@ -60,7 +68,7 @@ def _chat_prompt(
     )
 
 
-def _fields(body: Asking) -> dict[str, Any]:
+def _fields(body: AnswerRequest) -> dict[str, Any]:
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
     return (body.options or Options()).fields() | {"logprobs": logprobs}
 
@@ -70,7 +78,7 @@ def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
     if message.images and message.role == "assistant":
         param = f"{place}.images"
         raise InvalidRequestError(
-            f"field '{param}': messages of the assistant have text only", param=param
+            f"field '{param}': assistant messages may contain text only", param=param
         )
     text = message.content or ""
     calls = [
@@ -91,10 +99,10 @@ def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
 
 
 def _parts(text: str, images: list[str] | None, param: str) -> list[dict[str, Any]] | None:
-    """Pictures and then the text, as Ollama has it; None without pictures."""
+    """The images followed by the text, in Ollama's order; None without images."""
     if not images:
         return None
-    pictures = [
+    image_parts = [
         part_of_base64(image, f"{param}[{index}]", "image") for index, image in enumerate(images)
     ]
-    return [*pictures, part_of_text(text)]
+    return [*image_parts, part_of_text(text)]

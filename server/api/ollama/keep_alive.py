@@ -1,4 +1,4 @@
-"""keep_alive: how long a model stays in memory after a request."""
+"""keep_alive: how long an idle model stays in memory after a request."""
 
 import math
 import re
@@ -17,16 +17,17 @@ _PART: Final = re.compile(rf"({_NUMBER})({_UNIT})?")
 
 
 def keep_seconds(value: KeepAlive) -> float:
-    """The seconds of a number, or of a duration such as "5m" or "1h30m"; less than 0 is for ever.
+    """The seconds of a number, or of a duration such as "5m" or "1h30m"; below 0 is infinity.
 
     Raises InvalidParameterError.
     """
     if not isinstance(value, str):
-        # float() fails for integers of some hundred digits; so long is for ever.
+        # float() fails for integers of several hundred digits; such a time counts as infinity.
         return float(value) if 0 <= value < _FOR_EVER else math.inf
     if _DURATION.fullmatch(value) is None:
         raise InvalidParameterError(
-            "keep_alive", f'{value!r} is no duration: give seconds, or one such as "5m" or "-1"'
+            "keep_alive",
+            f'{value!r} is not a duration: give a number of seconds, or a duration such as "5m"',
         )
     if value.startswith("-"):
         return math.inf

@@ -25,7 +25,7 @@ _FOREVER = timedelta(days=36_500)
 
 
 async def find_model(request: web.Request, name: str) -> ModelEntry:
-    """The model of a name as Ollama's clients write it: without .gguf, and with a tag."""
+    """The model for a name in Ollama's form: without .gguf, and with the tag :latest."""
     registry = request.app[REGISTRY]
     only = request.app[CONFIG].model_file
     if only is not None:
@@ -38,7 +38,7 @@ async def find_model(request: web.Request, name: str) -> ModelEntry:
 
 
 async def tags(request: web.Request) -> web.Response:
-    """GET /api/tags: all models that can be loaded."""
+    """GET /api/tags: all models on disk, except broken files."""
     app = request.app
     entries = [entry for entry in await app[REGISTRY].list() if not entry.file.broken]
     return json_reply(OllamaModels([_model(app, entry) for entry in entries]))
@@ -52,7 +52,7 @@ async def processes(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """POST /api/show: one model."""
+    """POST /api/show: template, details, header and capabilities of a model."""
     body = await read_body(request, ShowBody)
     entry = await find_model(request, body.model)
     header = entry.file.header
@@ -98,7 +98,7 @@ def _process(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
 
 
 def _expiry(entry: ModelEntry) -> str:
-    """When an idle model goes, as far as it is known now; Ollama's "for ever" is far away too."""
+    """When the model would be unloaded if it stays idle; "never" is 100 years, as in Ollama."""
     stays = entry.is_pinned or entry.ttl >= _FOREVER.total_seconds()
     left = _FOREVER if stays else timedelta(seconds=max(0.0, entry.ttl - entry.idle_seconds))
     return iso_time(utc_now() + left)

@@ -1,4 +1,4 @@
-"""What the routes of Ollama's dialect do, for the OpenAPI description."""
+"""The routes of Ollama's dialect, for the OpenAPI description."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ _ERRORS = (*MODEL, *BODY, *BUSY, 409)
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/api/chat"): Operation(
         tag="Ollama",
-        summary="Answer a conversation, line by line unless stream is false",
+        summary="Answer a conversation, streamed line by line unless `stream` is false",
         body=schema.OllamaChatBody,
         needs_body=True,
         reply=schema.OllamaAnswer,
@@ -20,7 +20,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/api/generate"): Operation(
         tag="Ollama",
-        summary="Answer a prompt, line by line unless stream is false",
+        summary="Answer a prompt, streamed line by line unless `stream` is false",
         body=schema.GenerateBody,
         needs_body=True,
         reply=schema.OllamaAnswer,
@@ -30,7 +30,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/api/embed"): Operation(
         tag="Ollama",
-        summary="A vector for each text",
+        summary="Compute an embedding for each text",
         body=schema.EmbedBody,
         needs_body=True,
         reply=schema.OllamaVectors,
@@ -39,7 +39,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/api/show"): Operation(
         tag="Ollama",
-        summary="One model",
+        summary="Show a model",
         body=schema.ShowBody,
         needs_body=True,
         reply=schema.OllamaModel,
@@ -48,19 +48,19 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("GET", "/api/tags"): Operation(
         tag="Ollama",
-        summary="All models on disk",
+        summary="List all models on disk",
         reply=schema.OllamaModels,
         error=schema.OllamaError,
     ),
     ("GET", "/api/ps"): Operation(
         tag="Ollama",
-        summary="The models in memory",
+        summary="List the models in memory",
         reply=schema.OllamaModels,
         error=schema.OllamaError,
     ),
     ("GET", "/api/version"): Operation(
         tag="Ollama",
-        summary="The server's version",
+        summary="Show the server's version",
         reply=schema.VersionDocument,
         error=schema.OllamaError,
     ),

@@ -1,4 +1,4 @@
-"""The documents of Ollama's API."""
+"""Requests and answers of Ollama's API."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ Think = bool | Literal["low", "medium", "high", "max"]
 
 
 class Options(SamplingFields, frozen=True, kw_only=True):
-    """Sampling and limits; what belongs to a load, such as num_ctx, is ignored."""
+    """Sampling and limits; settings of a load, such as num_ctx, are ignored."""
 
     num_predict: Annotated[int, Meta(ge=-2, le=2**31 - 1)] | None = None
 
@@ -30,14 +30,14 @@ class Options(SamplingFields, frozen=True, kw_only=True):
 
 
 class CalledFunction(msgspec.Struct, frozen=True):
-    """A function with its arguments as an object."""
+    """A called function with its arguments as an object."""
 
     name: FunctionName
     arguments: dict[str, Any]
 
 
 class CalledTool(msgspec.Struct, frozen=True):
-    """A call that the assistant made."""
+    """A tool call by the assistant."""
 
     function: CalledFunction
     id: str | None = None
@@ -55,23 +55,25 @@ class OllamaMessage(msgspec.Struct, frozen=True):
     tool_call_id: str | None = None
 
 
-class Using(msgspec.Struct, frozen=True, kw_only=True):
-    """What all requests that use a model have in common."""
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Fields that all requests for a model share."""
 
     model: ModelName
     keep_alive: KeepAlive | None = None
 
     def __post_init__(self) -> None:
-        self.keep_seconds  # noqa: B018 - a wrong one is an error before anything is computed
+        self.keep_seconds  # noqa: B018 - raises for a wrong value while the body is parsed
 
     @property
     def keep_seconds(self) -> float | None:
-        """How long the model stays from now on; None does not say. Raises InvalidParameterError."""
+        """Seconds that the idle model stays in memory; None if not given. Raises
+        InvalidParameterError.
+        """
         return None if self.keep_alive is None else keep_seconds(self.keep_alive)
 
 
-class Asking(Using, frozen=True, kw_only=True):
-    """What chat and generate have in common; streamed unless `stream` is false."""
+class AnswerRequest(ModelRequest, frozen=True, kw_only=True):
+    """Fields that chat and generate share; the answer is streamed unless `stream` is false."""
 
     stream: bool | None = None
     format: Format | None = None
@@ -82,25 +84,25 @@ class Asking(Using, frozen=True, kw_only=True):
 
     @property
     def streams(self) -> bool:
-        """Whether the answer comes in pieces."""
+        """Whether the answer is streamed."""
         return self.stream is not False
 
     @property
     def json_schema(self) -> dict[str, Any] | None:
-        """What the answer must follow."""
+        """The JSON schema that the answer must follow, or None."""
         if self.format == "json":
             return {"type": "object"}
         return self.format if isinstance(self.format, dict) else None
 
 
-class OllamaChatBody(Asking, frozen=True, kw_only=True):
+class OllamaChatBody(AnswerRequest, frozen=True, kw_only=True):
     """The body of POST /api/chat; without messages the model is only loaded, or unloaded."""
 
     messages: list[OllamaMessage] | None = None
     tools: list[ToolEntry] | None = None
 
 
-class GenerateBody(Asking, frozen=True, kw_only=True):
+class GenerateBody(AnswerRequest, frozen=True, kw_only=True):
     """The body of POST /api/generate; without a prompt the model is only loaded, or unloaded."""
 
     prompt: str | None = None
@@ -111,7 +113,7 @@ class GenerateBody(Asking, frozen=True, kw_only=True):
     raw: bool | None = None
 
 
-class EmbedBody(Using, frozen=True, kw_only=True):
+class EmbedBody(ModelRequest, frozen=True, kw_only=True):
     """The body of POST /api/embed."""
 
     input: str | list[str]
@@ -125,7 +127,7 @@ class ShowBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OllamaAnswer(msgspec.Struct):
-    """An answer, or the end of a stream; durations are nanoseconds."""
+    """A whole answer, or the last line of a stream; durations are in nanoseconds."""
 
     model: str
     created_at: str
@@ -139,7 +141,7 @@ class OllamaModels(msgspec.Struct):
 
 
 class OllamaModel(msgspec.Struct):
-    """One model; `model_info` is its GGUF header."""
+    """A model; `model_info` has the metadata of its GGUF header."""
 
     modified_at: str
     template: str
@@ -149,7 +151,7 @@ class OllamaModel(msgspec.Struct):
 
 
 class OllamaVectors(msgspec.Struct):
-    """A vector for each input."""
+    """An embedding for each input."""
 
     model: str
     embeddings: list[list[float]]
@@ -164,7 +166,7 @@ class VersionDocument(msgspec.Struct):
 
 
 class OllamaError(msgspec.Struct):
-    """Every answer that is not a success; `param` names the field."""
+    """The body of every error answer; `param` names the field at fault."""
 
     error: str
     param: str | None

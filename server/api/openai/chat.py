@@ -27,7 +27,7 @@ class ChatCompletionBody(ChatFields, frozen=True, kw_only=True):
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """GET /v1/models and /models: every model on disk; the folders are read each time."""
+    """GET /v1/models and /models: every model on disk; reads the folders each time."""
     entries = await request.app[REGISTRY].list()
     kinds = await asyncio.gather(*(modalities(request.app, entry) for entry in entries))
     data = [
@@ -44,7 +44,7 @@ async def show_model(request: web.Request) -> web.Response:
 
 
 async def count_tokens(request: web.Request) -> web.Response:
-    """POST /v1/chat/completions/input_tokens: how long a prompt is; nothing is generated."""
+    """POST /v1/chat/completions/input_tokens: counts the prompt's tokens without generating."""
     body = await read_body(request, ChatCompletionBody)
     rendered = await render(request, served_model(request, body.model), body.to_job())
     return json_reply(InputTokens(input_tokens=rendered.n_tokens))

@@ -1,4 +1,4 @@
-"""What completions say, whole and in pieces."""
+"""Answers of /v1/completions: whole documents and stream chunks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,18 +23,18 @@ _KIND = "text_completion"
 
 
 def completion_document(tag: AnswerTag, answers: Sequence[Answer], body: CompletionBody) -> Any:
-    """The answers to all prompts in OpenAI's form, with the token counts of all together."""
+    """The answers to all prompts in OpenAI's form, with the sums of their token counts."""
     choices = [
         CompletionChoice(
-            index=place * len(answer.choices) + choice.index,
+            index=prompt_index * len(answer.choices) + choice.index,
             text=choice.text,
             finish_reason=_finish_reason(choice.finish_reason),
             logprobs=_legacy(choice, _Offsets(), echo=body.echo is True)
             if body.logprobs is not None
             else None,
-            prompt_logprobs=_told(body, choice),
+            prompt_logprobs=_prompt_logprobs(body, choice),
         )
-        for place, answer in enumerate(answers)
+        for prompt_index, answer in enumerate(answers)
         for choice in answer.choices
     ]
     usage = TokenUsage(
@@ -49,7 +49,7 @@ def completion_document(tag: AnswerTag, answers: Sequence[Answer], body: Complet
 
 
 class CompletionChunks:
-    """/v1/completions: every chunk has text, the last of an answer its finish_reason."""
+    """/v1/completions: every chunk has text, the last one of an answer a finish_reason."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class CompletionChunks:
             text=output.text,
             finish_reason=_finish_reason(output.finish_reason),
             logprobs=self._logprobs(output),
-            prompt_logprobs=_told(self._body, output),
+            prompt_logprobs=_prompt_logprobs(self._body, output),
         )
         chunk = self._chunk([choice])
         if self._body.include_usage:
@@ -81,7 +81,7 @@ class CompletionChunks:
         return [chunk]
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
-        """The token counts, where asked for."""
+        """The chunk of token counts, with `include_usage`."""
         if not self._body.include_usage:
             return []
         return [self._chunk([]) | {"usage": usage_document(usage)}]
@@ -97,8 +97,8 @@ class CompletionChunks:
 
 
 class _Offsets:
-    """Where the tokens of an answer begin in its text, in characters; those of one character share
-    its place.
+    """Offsets of an answer's tokens in its text, in characters. Tokens that together form one
+    character have the same offset.
     """
 
     def __init__(self) -> None:
@@ -106,15 +106,15 @@ class _Offsets:
         self._detokenizer = Detokenizer()
 
     def take(self, pieces: Sequence[bytes]) -> list[int]:
-        """The places of the next tokens."""
-        places = []
+        """The offsets of the next tokens."""
+        offsets = []
         for piece in pieces:
-            places.append(self._n)
+            offsets.append(self._n)
             self._n += len(self._detokenizer.feed(piece))
-        return places
+        return offsets
 
     def end_prompt(self) -> None:
-        """What is generated does not complete a character of the echoed prompt."""
+        """End the echoed prompt: the answer cannot complete its last character."""
         self._n += len(self._detokenizer.finish())
 
 
@@ -122,7 +122,7 @@ def _finish_reason(reason: str | None) -> Any:
     return reason or None
 
 
-def _told(
+def _prompt_logprobs(
     body: CompletionBody, source: Choice | SequenceOutput
 ) -> list[dict[str, Any] | None] | UnsetType:
     if body.prompt_logprobs is None or not source.prompt_logprobs:
@@ -131,24 +131,24 @@ def _told(
 
 
 def _legacy(source: Choice | SequenceOutput, offsets: _Offsets, *, echo: bool) -> LegacyLogprobs:
-    """The tokens, those of an echoed prompt first."""
+    """OpenAI's older form of log-probabilities; an echoed prompt's tokens come first."""
     entries: list[LogprobEntry] = list(source.logprobs)
     pieces: list[bytes] = []
-    places: list[int] = []
-    nothing: list[None] = []
+    text_offset: list[int] = []
+    unpredicted: list[None] = []
     if echo and source.prompt_logprobs:
-        # Nothing came before the first token to predict it from.
+        # Nothing predicts the first token of the prompt.
         entries = [*source.prompt_logprobs[1:], *entries]
         pieces = [entry.piece for entry in source.prompt_logprobs]
-        places = offsets.take(pieces)
+        text_offset = offsets.take(pieces)
         offsets.end_prompt()
-        nothing = [None]
-    said = [entry.piece for entry in source.logprobs]
+        unpredicted = [None]
+    generated = [entry.piece for entry in source.logprobs]
     return LegacyLogprobs(
-        tokens=[_text(piece) for piece in (*pieces, *said)],
-        token_logprobs=[*nothing, *(finite(entry.logprob) for entry in entries)],
-        top_logprobs=[*nothing, *(_top(entry) for entry in entries)],
-        text_offset=[*places, *offsets.take(said)],
+        tokens=[_text(piece) for piece in (*pieces, *generated)],
+        token_logprobs=[*unpredicted, *(finite(entry.logprob) for entry in entries)],
+        top_logprobs=[*unpredicted, *(_top(entry) for entry in entries)],
+        text_offset=[*text_offset, *offsets.take(generated)],
     )
 
 

@@ -1,4 +1,4 @@
-"""The documents of OpenAI's /v1/completions."""
+"""Requests and answers of OpenAI's /v1/completions."""
 
 from typing import Annotated, Any, Literal
 
@@ -25,11 +25,11 @@ class CompletionBody(SamplingFields, frozen=True, kw_only=True):
     best_of: Annotated[int, Meta(ge=1)] | None = None
 
     def to_jobs(self, caller: str) -> list[Job]:
-        """A request without its dialect for each prompt. Raises InvalidRequestError."""
-        self._refuse_what_cannot_be()
+        """A Job for each prompt. Raises InvalidRequestError."""
+        self._refuse_unsupported()
         prompts = prompt_list(self.prompt)
         fields = self.job_fields()
-        # An echoed prompt has log-probabilities as what follows it has.
+        # With echo and logprobs the prompt's tokens have log-probabilities too.
         if self.echo and self.logprobs is not None:
             fields["prompt_logprobs"] = max(self.logprobs, self.prompt_logprobs or 0)
         return [
@@ -44,9 +44,9 @@ class CompletionBody(SamplingFields, frozen=True, kw_only=True):
             for prompt in prompts
         ]
 
-    def _refuse_what_cannot_be(self) -> None:
+    def _refuse_unsupported(self) -> None:
         refused = (
-            ("suffix", bool(self.suffix), "models fill in text by /infill only"),
+            ("suffix", bool(self.suffix), "not supported; use POST /infill to fill a gap"),
             ("best_of", (self.best_of or 1) > self.n_answers, "must not be more than n"),
         )
         for name, is_refused, reason in refused:
@@ -55,8 +55,8 @@ class CompletionBody(SamplingFields, frozen=True, kw_only=True):
 
 
 class LegacyLogprobs(msgspec.Struct, frozen=True):
-    """OpenAI's older form of log-probabilities: an element for each token; null where nothing
-    predicts it.
+    """OpenAI's older form of log-probabilities: an element for each token, null for the first token
+    of an echoed prompt.
     """
 
     tokens: list[str]
@@ -76,7 +76,7 @@ class CompletionChoice(msgspec.Struct, frozen=True):
 
 
 class CompletionDocument(msgspec.Struct):
-    """The answer of POST /v1/completions; a chunk of its stream looks the same."""
+    """The answer of POST /v1/completions; chunks of its stream have the same form."""
 
     id: str
     object: Literal["text_completion"]

@@ -13,7 +13,7 @@ from server.http.json_body import json_reply, read_body
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
-    """POST /v1/completions: continue a text, or each of several."""
+    """POST /v1/completions: continues one text or several."""
     body = await read_body(request, CompletionBody)
     jobs = body.to_jobs(request[CALLER].name)
     model_id = served_model(request, body.model)

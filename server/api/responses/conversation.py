@@ -1,4 +1,4 @@
-"""Items of a Responses conversation as the messages of a chat."""
+"""Converts the items of a Responses conversation to the messages of a chat."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
@@ -14,12 +14,12 @@ Parts: TypeAlias = list[dict[str, Any]] | None
 
 
 def wire_messages(instructions: str | None, items: str | Sequence[InputItem]) -> list[Any]:
-    """The conversation as the chat template gets it. Raises InvalidRequestError naming the item."""
+    """The messages for the chat template. Raises InvalidRequestError naming the item."""
     conversation = _Conversation()
     if instructions:
-        conversation.say("system", instructions)
+        conversation.add_text("system", instructions)
     if isinstance(items, str):
-        conversation.say("user", items)
+        conversation.add_text("user", items)
     else:
         for index, item in enumerate(items):
             conversation.add(item, f"input[{index}]")
@@ -27,17 +27,17 @@ def wire_messages(instructions: str | None, items: str | Sequence[InputItem]) ->
 
 
 class _Conversation:
-    """Messages that grow: what a model did in one turn are several items, but one message."""
+    """Collects messages: consecutive items of the model become one assistant message."""
 
     def __init__(self) -> None:
         self._messages: list[ChatMessage] = []
-        # The contents of messages with pictures, by their places.
+        # The contents of messages with images, by the index of the message.
         self._parts: dict[int, list[dict[str, Any]]] = {}
-        self._turn = _Turn()
-        self._called: set[str] = set()
+        self._pending = _AssistantItems()
+        self._call_ids: set[str] = set()
 
     def add(self, item: InputItem, place: str) -> None:
-        """Take the next item."""
+        """Add the next item."""
         match item.type:
             case "message" | None:
                 self._add_message(item, place)
@@ -46,25 +46,26 @@ class _Conversation:
             case "function_call_output":
                 self._add_result(item, place)
             case "reasoning":
-                # Thoughts that only OpenAI can read have neither.
-                self._turn.thoughts += _texts(item.content or item.summary or ())
+                # Encrypted reasoning, which only OpenAI can read, has neither.
+                self._pending.reasoning += _texts(item.content or item.summary or ())
 
-    def say(self, role: Role, text: str, parts: Parts = None) -> None:
-        """Somebody other than the model says something; `parts` is all of it, with pictures."""
-        self._end_turn()
+    def add_text(self, role: Role, text: str, parts: Parts = None) -> None:
+        """Add a message of another role than assistant; with images `parts` is its content."""
+        self._add_pending()
         last = self._messages[-1] if self._messages else None
-        has_pictures = parts or len(self._messages) - 1 in self._parts
-        if role == "system" and last is not None and last.role == "system" and not has_pictures:
-            # Many templates take one system message only; clients send instructions and another.
+        has_images = parts or len(self._messages) - 1 in self._parts
+        if role == "system" and last is not None and last.role == "system" and not has_images:
+            # Merged, because many templates accept one system message only, and clients send both
+            # instructions and a system message.
             self._messages.pop()
             text = f"{last.content}\n\n{text}"
         self._add(ChatMessage(role=role, content=text), parts)
 
     def to_wire(self) -> list[Any]:
-        """All messages."""
-        self._end_turn()
+        """All messages. Raises InvalidRequestError if there are none."""
+        self._add_pending()
         if not self._messages:
-            raise InvalidRequestError("field 'input': nothing is said in it", param="input")
+            raise InvalidRequestError("field 'input' contains no message", param="input")
         return [
             message.to_wire("input", self._parts.get(index))
             for index, message in enumerate(self._messages)
@@ -78,22 +79,23 @@ class _Conversation:
         texts = _texts(item.content)
         parts = _parts(item.content, f"{place}.content")
         if item.role != "assistant":
-            self.say("system" if item.role == "developer" else item.role, "\n".join(texts), parts)
+            role: Role = "system" if item.role == "developer" else item.role
+            self.add_text(role, "\n".join(texts), parts)
         elif parts:
             param = f"{place}.content"
             raise InvalidRequestError(
-                f"field '{param}': messages of the assistant have text only", param=param
+                f"field '{param}': assistant messages may contain text only", param=param
             )
         else:
-            self._turn.texts += texts
+            self._pending.texts += texts
 
     def _add_call(self, item: InputItem, place: str) -> None:
         if item.call_id is None:
             raise _required(f"{place}.call_id")
         if item.name is None:
             raise _required(f"{place}.name")
-        self._called.add(item.call_id)
-        self._turn.calls.append(
+        self._call_ids.add(item.call_id)
+        self._pending.calls.append(
             ToolCall(FunctionCall(item.name, _arguments(item, place)), item.call_id)
         )
 
@@ -102,13 +104,13 @@ class _Conversation:
             raise _required(f"{place}.call_id")
         if item.output is None:
             raise _required(f"{place}.output")
-        if item.call_id not in self._called:
+        if item.call_id not in self._call_ids:
             param = f"{place}.call_id"
             raise InvalidRequestError(
-                f"field '{param}': no function_call before it has the id {item.call_id!r}",
+                f"field '{param}': no earlier function_call has the id {item.call_id!r}",
                 param=param,
             )
-        self._end_turn()
+        self._add_pending()
         text = "\n".join(_texts(item.output))
         message = ChatMessage(role="tool", content=text, tool_call_id=item.call_id)
         self._add(message, _parts(item.output, f"{place}.output"))
@@ -118,26 +120,26 @@ class _Conversation:
             self._parts[len(self._messages)] = parts
         self._messages.append(message)
 
-    def _end_turn(self) -> None:
-        turn, self._turn = self._turn, _Turn()
-        if turn.texts or turn.thoughts or turn.calls:
-            self._messages.append(turn.message())
+    def _add_pending(self) -> None:
+        pending, self._pending = self._pending, _AssistantItems()
+        if pending.texts or pending.reasoning or pending.calls:
+            self._messages.append(pending.message())
 
 
-class _Turn:
-    """What the model thought, said and called before somebody else had the word."""
+class _AssistantItems:
+    """Consecutive items of the model: reasoning, texts and calls of one assistant message."""
 
     def __init__(self) -> None:
-        self.thoughts: list[str] = []
+        self.reasoning: list[str] = []
         self.texts: list[str] = []
         self.calls: list[ToolCall] = []
 
     def message(self) -> ChatMessage:
-        """All of it."""
+        """The items as one message."""
         return ChatMessage(
             role="assistant",
             content="\n".join(self.texts) if self.texts or not self.calls else None,
-            reasoning_content="\n".join(self.thoughts) or None,
+            reasoning_content="\n".join(self.reasoning) or None,
             tool_calls=self.calls or None,
         )
 
@@ -149,7 +151,7 @@ def _texts(content: str | Iterable[TextPart | SummaryText | InputImage]) -> list
 
 
 def _parts(content: str | Iterable[TextPart | InputImage], place: str) -> Parts:
-    """The content with its pictures; None if it has none."""
+    """The content as a list of parts if it has images, else None."""
     if isinstance(content, str) or not any(isinstance(part, InputImage) for part in content):
         return None
     return [
@@ -165,7 +167,7 @@ def _required(param: str) -> InvalidRequestError:
 
 
 def _arguments(item: InputItem, place: str) -> str:
-    """What was called with; JSON, or the worker would name it by the place it gets in a chat."""
+    """The arguments, checked to be JSON here: the worker's error would name a field of a chat."""
     arguments = item.arguments or "{}"
     try:
         msgspec.json.decode(arguments)

@@ -1,4 +1,4 @@
-"""Responses, whole and as events: an event's response is the whole one, as far as it is."""
+"""Responses: whole documents and stream events, which contain the response so far."""
 
 import time
 import uuid
@@ -21,9 +21,9 @@ from server.streams.token_stream import TokenUsage
 
 
 class ResponseEvents:
-    """Takes the outputs of one request, and makes the events of its response.
+    """Turns the outputs of one request into the events of its response.
 
-    `response` is the document of it all; after `ending`, that of the whole answer.
+    `response` is the document of the response so far; complete after `ending`.
     """
 
     def __init__(self, model: str, body: ResponsesBody, job: Job) -> None:
@@ -41,7 +41,7 @@ class ResponseEvents:
         self._n_events = 0
         self._n_items = 0
         self._open: OutputItem | None = None
-        # The open call's number in the model's answer.
+        # Index of the open tool call among the calls of the answer.
         self._call = -1
         self._is_cut_off = False
 
@@ -49,18 +49,18 @@ class ResponseEvents:
         """The events for one output."""
         events = self._beginning()
         if output.reasoning:
-            events += self._think(output.reasoning)
+            events += self._add_reasoning(output.reasoning)
         if output.text:
-            # Those of thoughts and calls have no place.
+            # The document has no field for the log-probabilities of reasoning and tool calls.
             entries = [entry for entry in output.logprobs if entry.is_content]
-            events += self._say(output.text, logprobs_document(entries)["content"])
+            events += self._add_text(output.text, logprobs_document(entries)["content"])
         for piece in output.tool_calls:
-            events += self._call_function(piece)
+            events += self._add_call(piece)
         self._is_cut_off = output.finish_reason == "length"
         return self._numbered(events)
 
     def ending(self, usage: TokenUsage) -> list[Event]:
-        """The end of the open item, and of the response."""
+        """The events that end the open item and the response."""
         status = "incomplete" if self._is_cut_off else "completed"
         events = self._close(status)
         self.response |= {"status": status, "usage": _usage(usage)}
@@ -71,7 +71,7 @@ class ResponseEvents:
         return self._numbered([*events, self._state(status)])
 
     def failure(self, error: ApiError) -> list[Event]:
-        """The end of a response that met an error."""
+        """The events that end the response with an error."""
         events = self._beginning()
         self._close("incomplete")
         detail = {"code": error.code or error.type, "message": error.message}
@@ -84,21 +84,21 @@ class ResponseEvents:
     def _state(self, name: str) -> Event:
         return {"type": f"response.{name}", "response": self.response | {}}
 
-    def _think(self, text: str) -> list[Event]:
+    def _add_reasoning(self, text: str) -> list[Event]:
         item, events = self._open, []
         if not isinstance(item, ReasoningItem):
             item = ReasoningItem(self._n_items)
             events = self._begin(item)
         return [*events, item.grow(text)]
 
-    def _say(self, text: str, logprobs: list[Any]) -> list[Event]:
+    def _add_text(self, text: str, logprobs: list[Any]) -> list[Event]:
         item, events = self._open, []
         if not isinstance(item, MessageItem):
             item = MessageItem(self._n_items)
             events = self._begin(item)
         return [*events, item.grow(text, logprobs)]
 
-    def _call_function(self, piece: ToolCallPiece) -> list[Event]:
+    def _add_call(self, piece: ToolCallPiece) -> list[Event]:
         item, events = self._open, []
         if not isinstance(item, CallItem) or piece.index != self._call:
             item = CallItem(self._n_items, piece.id or "", piece.name or "")
@@ -116,7 +116,7 @@ class ResponseEvents:
         item, self._open = self._open, None
         if item is None:
             return []
-        # Events of the past keep their list.
+        # A new list: events that were already made refer to the old one.
         self.response["output"] = [*self.response["output"], item.document(status)]
         return item.end(status)
 
@@ -128,7 +128,7 @@ class ResponseEvents:
 
 
 def _echo(body: ResponsesBody, job: Job) -> dict[str, Any]:
-    """What the request said, in the words it may be looked for."""
+    """The request's settings, which OpenAI's response documents repeat."""
     form = body.text.format if body.text else None
     effort = body.reasoning.effort if body.reasoning else None
     return {
@@ -151,7 +151,7 @@ def _echo(body: ResponsesBody, job: Job) -> dict[str, Any]:
 
 
 def _functions(body: ResponsesBody) -> list[ToolDefinition]:
-    """The tools that were not left out, with their type."""
+    """The tools that were not left out, each with its type."""
     tools = [tool for tool in body.tools or () if tool.type in ("function", None)]
     return [replace(tool, type="function") for tool in tools]
 

@@ -18,7 +18,7 @@ from server.protocol.job import Job
 
 
 async def create(request: web.Request) -> web.StreamResponse:
-    """POST /v1/responses. A whole response is the one that its events end with."""
+    """POST /v1/responses. Without `stream` the answer is the response of the last event."""
     body = await read_body(request, ResponsesBody)
     job = responses_job(body, request[CALLER].name)
     model_id = served_model(request, body.model)
@@ -40,7 +40,7 @@ async def create(request: web.Request) -> web.StreamResponse:
 
 
 async def count_tokens(request: web.Request) -> web.Response:
-    """POST /v1/responses/input_tokens: how long a prompt is; nothing is generated."""
+    """POST /v1/responses/input_tokens: counts the prompt's tokens without generating."""
     body = await read_body(request, InputTokensBody)
     rendered = await render(
         request, served_model(request, body.model), Job(prompt=chat_prompt(body))

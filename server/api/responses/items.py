@@ -1,4 +1,4 @@
-"""The items of a response, as they grow: thoughts, a text, calls of functions."""
+"""The output items of a response while they are streamed: reasoning, message, function calls."""
 
 import uuid
 from abc import ABC, abstractmethod
@@ -8,34 +8,34 @@ Event = dict[str, Any]
 
 
 class OutputItem(ABC):
-    """One item of the output, at a place of its own. Its events have no sequence numbers yet."""
+    """One item of the output, at `index`. Its events do not have sequence numbers yet."""
 
     _prefix: ClassVar[str]
 
-    def __init__(self, place: int) -> None:
-        self._place = place
-        # Joined at the end: a text that grows by itself is copied with every piece.
+    def __init__(self, index: int) -> None:
+        self._index = index
+        # Joined at the end: appending to a string would copy it for every piece.
         self._pieces: list[str] = []
         self._id = f"{self._prefix}_{uuid.uuid4().hex}"
 
     def document(self, status: str) -> Event:
-        """All of the item so far."""
+        """The item so far."""
         return {"id": self._id, "status": status} | self._fields(status)
 
     def begin(self) -> list[Event]:
-        """The events of its beginning, while it is empty."""
+        """The events that start the item, while it is empty."""
         return [self._whole("added", "in_progress"), *self._opening()]
 
     def end(self, status: str) -> list[Event]:
-        """The events of its end."""
+        """The events that end the item."""
         return [*self._closing(), self._whole("done", status)]
 
     def _whole(self, what: str, status: str) -> Event:
         kind = f"response.output_item.{what}"
-        return {"type": kind, "output_index": self._place, "item": self.document(status)}
+        return {"type": kind, "output_index": self._index, "item": self.document(status)}
 
     def _event(self, kind: str, **fields: Any) -> Event:
-        head = {"type": f"response.{kind}", "item_id": self._id, "output_index": self._place}
+        head = {"type": f"response.{kind}", "item_id": self._id, "output_index": self._index}
         return head | fields
 
     @abstractmethod
@@ -49,7 +49,7 @@ class OutputItem(ABC):
 
 
 class _TextItem(OutputItem):
-    """An item whose one part is a text."""
+    """An item with one part, a text."""
 
     _kind: ClassVar[str]
 
@@ -57,7 +57,7 @@ class _TextItem(OutputItem):
         return {"type": self._kind, "text": "".join(self._pieces)} | self._extras()
 
     def _extras(self) -> Event:
-        """What the part has beside its text."""
+        """Further fields of the part."""
         return {}
 
     def _fields(self, status: str) -> Event:
@@ -76,13 +76,13 @@ class _TextItem(OutputItem):
 
 
 class ReasoningItem(_TextItem):
-    """What the model thought."""
+    """The model's reasoning."""
 
     _prefix = "rs"
     _kind = "reasoning_text"
 
     def grow(self, text: str) -> Event:
-        """The event of more text."""
+        """Add text; returns its event."""
         self._pieces.append(text)
         return self._event("reasoning_text.delta", content_index=0, delta=text)
 
@@ -91,23 +91,23 @@ class ReasoningItem(_TextItem):
 
 
 class MessageItem(_TextItem):
-    """What the model said, and the log-probabilities of it as documents."""
+    """The model's text, with the documents of its log-probabilities."""
 
     _prefix = "msg"
     _kind = "output_text"
 
-    def __init__(self, place: int) -> None:
-        super().__init__(place)
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
         self._logprobs: list[Any] = []
 
     def grow(self, text: str, logprobs: list[Any]) -> Event:
-        """The event of more text."""
+        """Add text with its log-probabilities; returns its event."""
         self._pieces.append(text)
         self._logprobs += logprobs
         return self._event("output_text.delta", content_index=0, delta=text, logprobs=logprobs)
 
     def _extras(self) -> Event:
-        # A copy: the list goes on growing.
+        # A copy, because the list keeps growing.
         return {"annotations": [], "logprobs": list(self._logprobs)}
 
     def _fields(self, status: str) -> Event:
@@ -115,20 +115,20 @@ class MessageItem(_TextItem):
 
 
 class CallItem(OutputItem):
-    """A call of a function; the arguments of one that was cut off are as far as they came."""
+    """A function call; if the token limit cuts it off, its arguments are incomplete."""
 
     _prefix = "fc"
 
-    def __init__(self, place: int, call_id: str, name: str) -> None:
-        super().__init__(place)
+    def __init__(self, index: int, call_id: str, name: str) -> None:
+        super().__init__(index)
         self._call = {"type": "function_call", "call_id": call_id, "name": name}
 
     def grow(self, arguments: str) -> Event:
-        """The event of more arguments."""
+        """Add a piece of the arguments; returns its event."""
         self._pieces.append(arguments)
         return self._event("function_call_arguments.delta", delta=arguments)
 
-    def _fields(self, status: str) -> Event:  # noqa: ARG002 - it has nothing that comes at the end
+    def _fields(self, status: str) -> Event:  # noqa: ARG002 - the same for every status
         return self._call | {"arguments": "".join(self._pieces)}
 
     def _opening(self) -> list[Event]:

@@ -1,4 +1,4 @@
-"""Requests for responses as jobs: items become the messages of a chat."""
+"""Converts requests for responses to jobs: items become the messages of a chat."""
 
 from typing import Any
 
@@ -23,11 +23,11 @@ from server.errors import InvalidRequestError
 from server.protocol.job import ChatPrompt, Job
 
 LOGPROBS = "message.output_text.logprobs"
-_NOT_STORED = "responses are not stored here; send the whole conversation as input"
+_NOT_STORED = "this server stores no responses; send the whole conversation as input"
 
 
 def responses_job(body: ResponsesBody, caller: str) -> Job:
-    """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
+    """The request as a Job. Raises InvalidRequestError, InvalidParameterError."""
     if body.background:
         raise _refused("background", _NOT_STORED)
     body.refuse_several()
@@ -40,12 +40,12 @@ def responses_job(body: ResponsesBody, caller: str) -> Job:
 
 
 def chat_prompt(body: ResponsesInput) -> ChatPrompt:
-    """The conversation in the form of chats. Raises InvalidRequestError naming the item."""
+    """The conversation as a chat. Raises InvalidRequestError naming the item."""
     for name in ("previous_response_id", "conversation"):
         if getattr(body, name) is not None:
             raise _refused(name, _NOT_STORED)
     if body.prompt is not None:
-        raise _refused("prompt", "prompts are not stored here; send instructions and input")
+        raise _refused("prompt", "this server stores no prompts; send instructions and input")
     left_out = LeftOut()
     tools, choice = _chosen(_functions(body, left_out), body.tool_choice, left_out)
     return ChatPrompt(
@@ -78,7 +78,7 @@ def _functions(body: ResponsesInput, left_out: LeftOut) -> list[Tool]:
 def _chosen(
     tools: list[Tool], choice: ToolChoice | None, left_out: LeftOut
 ) -> tuple[list[Tool], WireChoice]:
-    """The tools that may be called, and whether one must."""
+    """The tools that may be called, and the choice. Raises InvalidRequestError."""
     if not isinstance(choice, ChosenResponseTools):
         return with_mode(tools, choice, left_out)
     if choice.type == "function":

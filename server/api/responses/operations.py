@@ -1,4 +1,4 @@
-"""What the routes of the Responses API do, for the OpenAPI description."""
+"""The routes of the Responses API, for the OpenAPI description."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from server.api.schema.replies import InputTokens
 _ERRORS = (*MODEL, *BODY, *BUSY, 409)
 _CREATE = Operation(
     tag="OpenAI",
-    summary="Answer a conversation as a response, whole or as events; nothing is stored",
+    summary="Answer a conversation as a response, whole or as server-sent events; stores nothing",
     body=schema.ResponsesBody,
     needs_body=True,
     reply=schema.ResponseDocument,
@@ -18,7 +18,7 @@ _CREATE = Operation(
 )
 _COUNT = Operation(
     tag="OpenAI",
-    summary="The tokens that a response would begin with; nothing is generated",
+    summary="Count the prompt tokens of a request without generating an answer",
     body=schema.InputTokensBody,
     needs_body=True,
     reply=InputTokens,

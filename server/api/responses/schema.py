@@ -1,4 +1,4 @@
-"""The documents of OpenAI's Responses API."""
+"""Requests and answers of OpenAI's Responses API."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,48 +14,48 @@ ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 
 class InputText(msgspec.Struct, frozen=True, tag_field="type", tag="input_text"):
-    """Text that somebody gave."""
+    """Text from the user, the system or a tool."""
 
     text: str
 
 
 class OutputText(msgspec.Struct, frozen=True, tag_field="type", tag="output_text"):
-    """Text that the model gave earlier."""
+    """Text from the model, earlier in the conversation."""
 
     text: str
 
 
 class PlainText(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    """Text, as it is named in chats."""
+    """Text, with the type that chats use."""
 
     text: str
 
 
 class Refusal(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
-    """What the model refused with; it is text like any other."""
+    """A refusal of the model; treated like any other text."""
 
     refusal: str
 
     @property
     def text(self) -> str:
-        """What was said."""
+        """The refusal."""
         return self.refusal
 
 
 class ReasoningText(msgspec.Struct, frozen=True, tag_field="type", tag="reasoning_text"):
-    """What the model thought."""
+    """The model's reasoning."""
 
     text: str
 
 
 class SummaryText(msgspec.Struct, frozen=True, tag_field="type", tag="summary_text"):
-    """The short of what a model thought."""
+    """A summary of a model's reasoning."""
 
     text: str
 
 
 class InputImage(msgspec.Struct, frozen=True, tag_field="type", tag="input_image"):
-    """A picture, for models with a projector; `detail` is taken and makes no difference."""
+    """An image, for models with a projector; `detail` is accepted and has no effect."""
 
     image_url: str
     detail: str | None = None
@@ -66,8 +66,10 @@ Part = InputText | OutputText | PlainText | Refusal | ReasoningText | InputImage
 
 
 class InputItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One item of a conversation. Without a type it is a message; which fields count depends on it:
-    role and content; call_id, name and arguments; call_id and output; content or summary.
+    """One item of a conversation; without a type it is a message.
+
+    Fields by type: a message has role and content; a function_call has call_id, name and arguments;
+    a function_call_output has call_id and output; reasoning has content or summary.
     """
 
     type: Literal["message", "function_call", "function_call_output", "reasoning"] | None = None
@@ -83,7 +85,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True):
 class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that the model may call; `parameters` is a JSON schema.
 
-    Only functions can be called; tools of other types are left out.
+    Tools of other types than "function" are left out.
     """
 
     type: str | None = "function"
@@ -94,15 +96,15 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolName(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One of the tools of the request; without a name one of another type than "function"."""
+    """A tool of the request, by its name; a tool that is not a function by its type."""
 
     type: str | None = None
     name: FunctionName | None = None
 
 
 class ChosenResponseTools(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The one function that must be called, by its name; or with the type "allowed_tools" those of
-    the request that may, or must be called now.
+    """With type "function" the function `name`, which must be called. With type "allowed_tools" the
+    tools that may, or with mode "required" must, be called.
     """
 
     type: str
@@ -115,9 +117,9 @@ ToolChoice = Literal["none", "auto", "required"] | ChosenResponseTools
 
 
 class TextFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the answer must look like.
+    """The format of the answer.
 
-    With `strict` a keyword of the schema that cannot be enforced is an error, else a warning.
+    A keyword of the schema that cannot be enforced is an error with `strict`, otherwise a warning.
     """
 
     type: Literal["text", "json_object", "json_schema"]
@@ -128,21 +130,21 @@ class TextFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TextConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The form of the answer; a verbosity is ignored."""
+    """The format of the answer; a `verbosity` is ignored."""
 
     format: TextFormat | None = None
 
 
 class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
-    """How much the model thinks first. There are no summaries: the thoughts come whole."""
+    """The amount of reasoning before the answer. It is returned whole, without summaries."""
 
     effort: ReasoningEffort | None = None
 
 
 class ResponsesInput(SamplingFields, frozen=True, kw_only=True):
-    """What is said before the answer, and what may be called in it.
+    """The conversation, its tools, and settings of the answer.
 
-    llama-server's sampling fields work too. Fields that ask for stored responses are an error.
+    llama-server's sampling fields are supported too. Fields that need stored responses are errors.
     """
 
     input: str | Annotated[list[InputItem], Meta(min_length=1)]
@@ -175,7 +177,7 @@ class ResponsesBody(ResponsesInput, frozen=True, kw_only=True):
 
 
 class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Token counts; those that came from a cache and those of thoughts are in the totals."""
+    """Token counts; the totals include cached and reasoning tokens."""
 
     input_tokens: Count
     input_tokens_details: dict[str, Count]
@@ -185,13 +187,13 @@ class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IncompleteDetails(msgspec.Struct, frozen=True):
-    """Why a response has no proper end."""
+    """The reason why a response is incomplete."""
 
     reason: Literal["max_output_tokens"]
 
 
 class ResponseDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A response. What the request said is repeated in more keys than these."""
+    """A response. Further keys repeat settings of the request."""
 
     id: str
     object: Literal["response"]

@@ -1,4 +1,4 @@
-"""What every chat request has, whatever its dialect."""
+"""Fields that chat requests of all OpenAI-like dialects share."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,9 +19,9 @@ Continuation = bool | Literal["content", "reasoning_content"]
 
 
 class NamedSchema(msgspec.Struct, frozen=True):
-    """OpenAI's wrapping of a JSON schema, which the answer follows.
+    """A JSON schema that the answer must follow, in OpenAI's wrapping.
 
-    With `strict` a keyword that cannot be enforced is an error, else it is left out with a warning.
+    A keyword that cannot be enforced is an error with `strict`, otherwise ignored with a warning.
     """
 
     schema: dict[str, Any]
@@ -31,7 +31,7 @@ class NamedSchema(msgspec.Struct, frozen=True):
 
 
 class ResponseFormat(msgspec.Struct, frozen=True):
-    """What an answer must look like; `schema` beside json_object is llama-server's form."""
+    """The format of the answer; `schema` beside `json_object` is llama-server's form."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None
@@ -39,11 +39,11 @@ class ResponseFormat(msgspec.Struct, frozen=True):
 
     @property
     def is_strict(self) -> bool:
-        """Whether every word of the schema must be honoured."""
+        """Whether a keyword that cannot be enforced is an error."""
         return bool(self.json_schema and self.json_schema.strict)
 
     def to_schema(self) -> dict[str, Any] | None:
-        """The JSON schema to follow, if any. Raises InvalidRequestError."""
+        """The JSON schema that the answer must follow, if any. Raises InvalidRequestError."""
         if self.type == "text":
             return None
         if self.type == "json_object":
@@ -73,7 +73,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
     n_probs: LogprobCount | None = None
 
     def to_job(self, caller: str = "") -> Job:
-        """The request without its dialect. Raises InvalidRequestError, InvalidParameterError."""
+        """The request as a Job. Raises InvalidRequestError, InvalidParameterError."""
         return Job(
             prompt=self._prompt(), logprobs=self._n_logprobs(), caller=caller, **self.job_fields()
         )
@@ -111,10 +111,10 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
         return self.json_schema if schema is None else schema
 
     def _n_logprobs(self) -> int | None:
-        """How many of the likeliest tokens to tell beside each; None for no log-probabilities."""
+        """How many likeliest tokens to return beside each token; None for no log-probabilities."""
         if self.top_logprobs is not None and not self.logprobs:
             raise InvalidRequestError(
-                "field 'top_logprobs': needs logprobs to be true", param="top_logprobs"
+                "field 'top_logprobs': requires logprobs: true", param="top_logprobs"
             )
         if self.logprobs:
             return self.top_logprobs or self.n_probs or 0
@@ -122,7 +122,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
 
 
 def _check_results(messages: list[ChatMessage]) -> None:
-    """Raise InvalidRequestError for a result of a tool without its call."""
+    """Raise InvalidRequestError for a tool result whose call is missing."""
     history = CallHistory()
     for index, message in enumerate(messages):
         place = f"messages[{index}]"

@@ -1,4 +1,4 @@
-"""Messages and tools of a conversation, in OpenAI's form."""
+"""Messages and tools of a conversation in OpenAI's form."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -14,45 +14,45 @@ FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    """A text."""
+    """Text."""
 
     text: str
 
 
 class ImageUrl(msgspec.Struct, frozen=True):
-    """Where a picture is; `detail` is taken and makes no difference."""
+    """The http(s) or data URL of an image; `detail` is accepted and has no effect."""
 
     url: str
     detail: str | None = None
 
 
 class ImagePart(msgspec.Struct, frozen=True, tag_field="type", tag="image_url"):
-    """A picture, for models with a projector."""
+    """An image, for models with a projector."""
 
     image_url: ImageUrl | str
 
 
 class Sound(msgspec.Struct, frozen=True):
-    """A sound file in base64."""
+    """An audio file in base64."""
 
     data: str
     format: Literal["wav", "mp3"] | None = None
 
 
 class SoundPart(msgspec.Struct, frozen=True, tag_field="type", tag="input_audio"):
-    """A sound, for models with a projector that takes some."""
+    """Audio, for models whose projector supports it."""
 
     input_audio: Sound
 
 
 class RefusalPart(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
-    """What the assistant refused with; it is text like any other."""
+    """A refusal of the assistant; treated like any other text."""
 
     refusal: str
 
     @property
     def text(self) -> str:
-        """What was said."""
+        """The refusal."""
         return self.refusal
 
 
@@ -60,7 +60,7 @@ ContentPart: TypeAlias = TextPart | RefusalPart | ImagePart | SoundPart
 
 
 class FunctionCall(msgspec.Struct, frozen=True):
-    """A called function; `arguments` is a JSON object, or text that holds one."""
+    """A called function; `arguments` is a JSON object, or a string that contains one."""
 
     name: FunctionName
     arguments: str | dict[str, Any] | None = None
@@ -75,7 +75,7 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One message of a conversation. `content` may be null beside tool calls or reasoning only."""
+    """One message of a conversation. `content` may be null only beside tool calls or reasoning."""
 
     role: Role
     content: str | list[ContentPart] | None = None
@@ -87,7 +87,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     def to_wire(self, place: str, parts: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """The message as the chat template gets it. Raises InvalidRequestError naming `place`.
 
-        `parts` take the place of the content, where another dialect has pictures.
+        `parts`, if given, replace the content: other dialects have their own form of images.
         """
         may_be_empty = self.role == "assistant" and (self.tool_calls or self.reasoning_content)
         if self.content is None and not may_be_empty:
@@ -96,11 +96,11 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.tool_calls and self.role != "assistant":
             param = f"{place}.tool_calls"
             raise InvalidRequestError(
-                f"field '{param}': only a message of the assistant has tool calls", param=param
+                f"field '{param}': only assistant messages may have tool calls", param=param
             )
-        # Its pictures need not be copied.
+        # content=None avoids a copy of its images.
         wire: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, content=None))
-        # Templates know no developers; OpenAI's newer name for the same thing.
+        # "developer" is OpenAI's newer name for "system"; chat templates know only the latter.
         wire["role"] = "system" if self.role == "developer" else self.role
         wire["content"] = parts or self._wire_content(f"{place}.content")
         for call in wire.get("tool_calls") or ():
@@ -110,7 +110,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         return wire
 
     def _wire_content(self, place: str) -> str | list[dict[str, Any]] | None:
-        """The content; only media make a list of it."""
+        """The content as one text, or with media as a list of parts."""
         content = self.content
         if not isinstance(content, list):
             return content
@@ -120,7 +120,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
             return "\n".join(texts)
         if self.role == "assistant":
             raise InvalidRequestError(
-                f"field '{place}': messages of the assistant have text only", param=place
+                f"field '{place}': assistant messages may contain text only", param=place
             )
         return parts
 
@@ -128,7 +128,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 class FunctionDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     """A function that the model may call; `parameters` is a JSON schema.
 
-    With `strict` a schema that llama.cpp cannot honour in every word is an error.
+    With `strict` a keyword of the schema that cannot be enforced is an error.
     """
 
     name: FunctionName
@@ -144,7 +144,7 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class ToolEntry(msgspec.Struct, frozen=True):
-    """One of a request's tools. Those of other types than "function" are left out."""
+    """A tool of the request. Tools of other types than "function" are left out."""
 
     type: str | None = None
     function: FunctionDefinition | None = None
@@ -152,7 +152,7 @@ class ToolEntry(msgspec.Struct, frozen=True):
 
 
 def functions_of(entries: "list[ToolEntry] | None", left_out: LeftOut) -> list[Tool]:
-    """The tools that are functions; the others go to `left_out`. Raises InvalidRequestError."""
+    """The tools that are functions; others are added to `left_out`. Raises InvalidRequestError."""
     tools = []
     for index, entry in enumerate(entries or ()):
         place = f"tools[{index}]"
@@ -167,7 +167,7 @@ def functions_of(entries: "list[ToolEntry] | None", left_out: LeftOut) -> list[T
 
 
 def wire_tools(tools: list[Tool] | None) -> list[dict[str, Any]] | None:
-    """The tools as the chat template gets them; None for none."""
+    """The tools as the chat template gets them; None if there are none."""
     if not tools:
         return None
     return [{"type": "function", "function": msgspec.to_builtins(tool.function)} for tool in tools]

@@ -1,4 +1,4 @@
-"""Operation: what one route does, for the OpenAPI description."""
+"""Operation: one route of the OpenAPI description."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,10 +11,10 @@ EVENTS: Final = "text/event-stream"
 TEXT: Final = "text/plain"
 HTML: Final = "text/html"
 
-# What any path may answer: hosts, keys and bodies, needed or not, are looked at before the handler.
+# Errors of every path: hosts, keys and bodies are checked before the handler runs.
 _ALWAYS = (400, 401, 403, 408, 413, 415)
 MODEL = (400, 404)
-# A body over the limit, too slow, or in an encoding nobody knows.
+# A body that is too slow, too large, or in an unsupported encoding.
 BODY = (408, 413, 415)
 BUSY = (429, 500, 501, 503, 504, 507)
 
@@ -23,10 +23,11 @@ CHUNKS = (ChunkDocument, ErrorDocument)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One route. `reply` is the struct of a 200 in JSON; `streams` adds server-sent events, which
-    are `events`, `lines` JSON documents line by line; `error` is the struct of every other answer.
+    """One route.
 
-    `body` is the very type that parses the request; `query` maps parameters to their schemas.
+    `reply` is the type of a 200 in JSON. `streams` adds server-sent events of the types `events`,
+    `lines` adds JSON documents line by line, and `error` is the type of every error answer. `body`
+    is the type that parses the request; `query` maps parameters to their schemas.
     """
 
     tag: str
@@ -44,5 +45,5 @@ class Operation:
 
     @property
     def all_errors(self) -> tuple[int, ...]:
-        """Every status but 200 that it may answer with."""
+        """All error statuses of the route."""
         return tuple(sorted({*_ALWAYS, *self.errors}))

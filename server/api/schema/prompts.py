@@ -1,4 +1,4 @@
-"""The forms that a prompt may have where it is no conversation."""
+"""The forms of a prompt that is not a conversation."""
 
 from typing import Annotated, Any
 
@@ -13,29 +13,31 @@ MixedText = str | tuple[str | TokenId, ...]
 
 
 class PromptObject(msgspec.Struct, frozen=True):
-    """llama-server's longest form of a prompt; media belong into chats here."""
+    """llama-server's object form of a prompt; media are supported in chats only."""
 
     prompt_string: MixedText
     multimodal_data: list[Any] | None = None
 
     def text(self) -> str | tuple[int | str, ...]:
-        """The prompt. Raises InvalidRequestError if it has media."""
+        """The prompt's text or tokens. Raises InvalidRequestError if it has media."""
         if self.multimodal_data:
             param = "prompt.multimodal_data"
             raise InvalidRequestError(
-                f"field '{param}': pictures and sounds are read in chats only", param=param
+                f"field '{param}': images and audio are supported in chats only", param=param
             )
         return self.prompt_string
 
 
-# A text, token ids, texts and ids mixed, an object; or several of them.
+# A text, a list of token ids, a list of texts and ids mixed, or an object; or a list of these.
 Prompt = str | PromptObject | tuple[str | TokenId | tuple[str | TokenId, ...] | PromptObject, ...]
 
 _MAX_PROMPTS = 128
 
 
 def prompt_list(prompt: Prompt) -> list[str | tuple[int | str, ...]]:
-    """The prompts one by one: texts or lists in a list are several, ids make it one."""
+    """The prompts as a list: a list of texts, lists or objects is several prompts, a list with
+    token ids is one.
+    """
     if isinstance(prompt, str):
         return [prompt]
     if isinstance(prompt, PromptObject):
@@ -46,12 +48,14 @@ def prompt_list(prompt: Prompt) -> list[str | tuple[int | str, ...]]:
     if any(isinstance(item, int) for item in flat):
         if len(flat) < len(prompt):
             raise InvalidRequestError(
-                "field 'prompt': token ids and lists of them are mixed", param="prompt"
+                "field 'prompt': a list with token ids must not contain lists or objects",
+                param="prompt",
             )
         return [tuple(flat)]
     if len(prompt) > _MAX_PROMPTS:
         raise InvalidRequestError(
-            f"field 'prompt': {len(prompt)} prompts, at most {_MAX_PROMPTS} in one request",
+            f"field 'prompt': {len(prompt)} prompts are too many, at most {_MAX_PROMPTS} are "
+            "allowed in one request",
             param="prompt",
         )
     return [

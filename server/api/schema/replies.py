@@ -1,6 +1,6 @@
-"""What answers look like, for the OpenAPI description; tests hold real answers against it.
+"""The types of answers for the OpenAPI description; tests compare real answers with them.
 
-Documents may have keys beyond these. Requests are described by the structs that parse them.
+Documents may have further keys. Requests are described by the structs that parse them.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,15 +14,15 @@ UtcTime = Annotated[
     str,
     Meta(
         pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
-        description="UTC, as 2024-01-15T12:00:00Z",
+        description="UTC, such as 2024-01-15T12:00:00Z",
     ),
 ]
 ByteSize = Annotated[
-    str, Meta(pattern=r"^\d+\.\d(MB|GB)$", description="1024-based, as 4.5GB or 12.4MB")
+    str, Meta(pattern=r"^\d+\.\d(MB|GB)$", description="1024-based, such as 4.5GB or 12.4MB")
 ]
-Uptime = Annotated[str, Meta(pattern=r"^\d+d \d+h \d+m$", description="as 2d 3h 45m")]
+Uptime = Annotated[str, Meta(pattern=r"^\d+d \d+h \d+m$", description="such as 2d 3h 45m")]
 Ttl = Annotated[
-    float, Meta(ge=-1, description="seconds that it stays when nobody uses it; -1 is for ever")
+    float, Meta(ge=-1, description="seconds of idleness after which it is unloaded; -1 is never")
 ]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
@@ -30,7 +30,9 @@ Status = Literal["unloaded", "queued", "loading", "loaded", "draining", "failed"
 
 
 class ErrorDetail(msgspec.Struct):
-    """`type` and `code` are for programs, `param` names the field. Some errors have more keys."""
+    """`type` and `code` are for programs, `param` names the field at fault. Some errors have
+    further keys.
+    """
 
     message: str
     type: str
@@ -39,13 +41,13 @@ class ErrorDetail(msgspec.Struct):
 
 
 class ErrorDocument(msgspec.Struct):
-    """Every answer that is not a success."""
+    """The body of every error answer."""
 
     error: ErrorDetail
 
 
 class ModelParameters(msgspec.Struct):
-    """From the GGUF header; null where it does not say."""
+    """Values from the GGUF header; null where it has none."""
 
     context_length: Count | None
     embedding_length: Count | None
@@ -53,7 +55,7 @@ class ModelParameters(msgspec.Struct):
 
 
 class ModelMetadata(msgspec.Struct):
-    """From the GGUF header, for models that are not loaded too."""
+    """Values from the GGUF header, which is read without loading the model."""
 
     model_type: str | None
     parameters: ModelParameters
@@ -63,7 +65,7 @@ class ModelMetadata(msgspec.Struct):
 
 
 class ModelFailure(msgspec.Struct):
-    """Why a model is `failed` or `broken`, and the last lines of its log."""
+    """The reason why a model is `failed` or `broken`, and the last lines of its log."""
 
     reason: str | None
     detail: str
@@ -71,7 +73,7 @@ class ModelFailure(msgspec.Struct):
 
 
 class AvailableModel(msgspec.Struct):
-    """A model on disk; nothing is known but its name where `size` is 0 and it is `broken`."""
+    """A model on disk. If it is `broken` with a `size` of 0, only its name is known."""
 
     id: str
     size: Count
@@ -98,7 +100,7 @@ class ModelsDocument(msgspec.Struct):
 
 
 class DeviceDocument(msgspec.Struct):
-    """A device, in bytes; null where its driver does not say."""
+    """The memory of a device in bytes; null where its driver does not report it."""
 
     device: str
     kind: Literal["host", "gpu"]
@@ -111,8 +113,8 @@ class DeviceDocument(msgspec.Struct):
 
 
 class SettingsDocument(msgspec.Struct):
-    """What was asked for, what holds where nothing was, and what came of it, by the names of
-    settings and some more; null while the model is not in memory.
+    """The settings that the load requested, the defaults for all others, and the effective values,
+    which include some further ones and are null while the model is not in memory.
     """
 
     requested: LoadSettings
@@ -121,7 +123,7 @@ class SettingsDocument(msgspec.Struct):
 
 
 class EngineDocument(msgspec.Struct):
-    """The model's process and what it does; nulls where it did not say in time."""
+    """The model's worker process and its load; null where the worker did not answer in time."""
 
     pid: int
     running: Count | None
@@ -134,7 +136,7 @@ class EngineDocument(msgspec.Struct):
 
 
 class Performance(msgspec.Struct):
-    """`average_speed` is tokens per second; the counters live as long as the server."""
+    """`average_speed` is in tokens per second; the counters start with the server."""
 
     load_time: UtcTime | None
     tokens_processed: Count
@@ -153,7 +155,7 @@ class ModelDocument(AvailableModel, kw_only=True):
 
 
 class LoadDocument(msgspec.Struct):
-    """A model is loaded."""
+    """The answer to a load: the model is in memory."""
 
     status: Literal["success"]
     message: str
@@ -165,14 +167,16 @@ class LoadDocument(msgspec.Struct):
 
 
 class EstimatedSettings(msgspec.Struct):
-    """What was asked for, and the sizes that would come of it."""
+    """The requested settings, and the sizes that they would result in."""
 
     requested: LoadSettings
     effective: dict[str, int]
 
 
 class EstimateDocument(msgspec.Struct):
-    """What a load would take now; `evicts` would go for it, `waits_for` are busy with requests."""
+    """The memory that a load would need now. `evicts` lists the models that it would unload,
+    `waits_for` those that it would wait for because they have active requests.
+    """
 
     id: str
     fits: bool
@@ -185,7 +189,7 @@ class EstimateDocument(msgspec.Struct):
 
 
 class UnloadDocument(msgspec.Struct):
-    """A model is unloaded."""
+    """The answer to an unload: the model is no longer in memory."""
 
     status: Literal["success"]
     message: str
@@ -193,7 +197,7 @@ class UnloadDocument(msgspec.Struct):
 
 
 class AnswerMessage(msgspec.Struct):
-    """What the model said; `content` may be null beside tool calls in the OpenAI dialect."""
+    """The model's message; `content` may be null beside tool calls in the OpenAI dialect."""
 
     role: Literal["assistant"]
     content: str | None
@@ -210,7 +214,7 @@ class AnswerChoice(msgspec.Struct):
 
 
 class TokenCounts(msgspec.Struct):
-    """Tokens of prompt and answer."""
+    """Token counts of prompt and answer."""
 
     prompt_tokens: Count
     completion_tokens: Count
@@ -218,7 +222,7 @@ class TokenCounts(msgspec.Struct):
 
 
 class ChatDocument(msgspec.Struct):
-    """A whole answer. On /api/v2 `warnings` say what of the request was left out, if anything."""
+    """A whole answer. On /api/v2 `warnings` lists the parts of the request that were ignored."""
 
     id: str
     object: Literal["chat.completion"]
@@ -230,7 +234,7 @@ class ChatDocument(msgspec.Struct):
 
 
 class ChunkDelta(msgspec.Struct):
-    """What is new of an answer; the role comes once. On /api/v2 a content is never null."""
+    """New content of an answer; the role comes once. On /api/v2 `content` is never null."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
@@ -239,7 +243,7 @@ class ChunkDelta(msgspec.Struct):
 
 
 class ChunkChoice(msgspec.Struct):
-    """News of the answer `index`; only its last chunk has a finish_reason."""
+    """New content of the answer `index`; only its last chunk has a finish_reason."""
 
     index: Count
     delta: ChunkDelta
@@ -248,9 +252,9 @@ class ChunkChoice(msgspec.Struct):
 
 
 class ChunkDocument(msgspec.Struct):
-    """One event of a streamed answer; the last one of all is the text [DONE]. An error in
-    mid-stream is an event with `error`, and no [DONE] follows. On /api/v2 the first has `warnings`
-    where something of the request was left out.
+    """One event of a streamed answer; the last event is the text [DONE]. An error in mid-stream is
+    an event with `error`, without a [DONE] after it. On /api/v2 the first has `warnings` if parts
+    of the request were ignored.
     """
 
     id: str
@@ -274,7 +278,7 @@ class HealthDocument(msgspec.Struct):
 
 
 class ProbedModel(msgspec.Struct):
-    """A model that is more than a file; `stalled` has work and makes no step."""
+    """A model in use or failed. `stalled` means that it has work but completes no step."""
 
     status: Status
     progress: Fraction | UnsetType = UNSET
@@ -285,7 +289,7 @@ class ProbedModel(msgspec.Struct):
 
 
 class ProbeDocument(msgspec.Struct):
-    """What probes read; /health has `models` by id too, where the caller may know them."""
+    """The answer to a probe; /health has `models` by id for callers with a key."""
 
     status: Literal["ok", "ready"]
     models: dict[str, ProbedModel] | UnsetType = UNSET
@@ -293,7 +297,7 @@ class ProbeDocument(msgspec.Struct):
 
 
 class ModelStatus(msgspec.Struct):
-    """`value` is llama-server's word, `state` ours; `reason` says why a load failed."""
+    """`value` is llama-server's status, `state` this server's; `reason` says why a load failed."""
 
     value: Literal["unloaded", "loading", "loaded"]
     state: Status
@@ -303,7 +307,7 @@ class ModelStatus(msgspec.Struct):
 
 
 class ModelMeta(msgspec.Struct):
-    """Of the GGUF header; `n_ctx` is what one request may use, when the model is loaded."""
+    """Values from the GGUF header; `n_ctx` of a loaded model is the most one request may use."""
 
     vocab_type: int | None
     n_vocab: Count | None
@@ -316,7 +320,7 @@ class ModelMeta(msgspec.Struct):
 
 
 class OpenAIModel(msgspec.Struct):
-    """A model in OpenAI's form, with the keys that clients of peers read."""
+    """A model in OpenAI's form, with keys that clients of llama-server and vLLM read."""
 
     id: str
     object: Literal["model"]
@@ -338,7 +342,7 @@ class OpenAIModels(msgspec.Struct):
 
 
 class InputTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of POST /v1/responses/input_tokens."""
+    """The number of prompt tokens of a request."""
 
     object: Literal["response.input_tokens"] = "response.input_tokens"
     input_tokens: Count

@@ -1,4 +1,4 @@
-"""What every request for text has, whatever it continues: sampling fields, limits, stop strings."""
+"""Fields that all requests for text share: sampling, limits, stop strings."""
 
 import math
 from typing import Annotated, Any
@@ -17,22 +17,22 @@ AnswerCount = Annotated[int, Meta(ge=1, le=MAX_ANSWERS)]
 LogprobCount = Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _YEAR_SECONDS = 31_536_000
-# Those of the largest token id.
+# Digits of the largest token id.
 _MAX_DIGITS = 10
-# A number, or llama-server's false, which bans the token.
+# A number, or as in llama-server false, which bans the token.
 Bias = float | bool
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
-    """OpenAI's options of a stream."""
+    """OpenAI's options of a streamed answer."""
 
     include_usage: bool | None = None
 
 
 class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
-    """Fields of a request in llama-server's names. None (or null) is the default.
+    """Fields of a request by llama-server's names. None (or null) is the default.
 
-    Names that SamplingParams has too are passed on to it as they are.
+    Fields that SamplingParams has under the same name are passed to it unchanged.
     """
 
     temperature: Annotated[float, Meta(ge=0.0)] | None = None
@@ -95,26 +95,30 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def include_usage(self) -> bool:
-        """Whether a stream ends with a chunk of token counts."""
+        """Whether the output stream ends with a chunk of token counts."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
     @property
     def n_answers(self) -> int:
-        """How many answers are asked for; llama-server's name for it goes first, as there."""
+        """The number of answers; as in llama-server its `n_cmpl` takes precedence over `n`."""
         return self.n_cmpl or self.n or 1
 
     def refuse_several(self, prefix: str = "") -> None:
-        """For dialects whose documents have one answer. Raises InvalidRequestError."""
+        """Raise InvalidRequestError for n > 1, in dialects whose documents have one answer."""
         if self.n_answers > 1:
             param = prefix + ("n_cmpl" if self.n_cmpl else "n")
-            raise InvalidRequestError(f"field '{param}': there is one answer", param=param)
+            raise InvalidRequestError(
+                f"field '{param}': {self.n_answers} answers were requested, but this endpoint "
+                "returns one",
+                param=param,
+            )
 
     def job_fields(self) -> dict[str, Any]:
-        """The fields of a Job that do not depend on what is continued.
+        """The fields of a Job that do not depend on the kind of prompt.
 
         Raises InvalidRequestError or InvalidParameterError naming the field.
         """
-        self._refuse_what_is_not_done()
+        self._refuse_unsupported()
         return {
             "sampling": self._sampling_params(),
             "n": self.n_answers,
@@ -125,7 +129,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             "prompt_logprobs": self.prompt_logprobs,
             "return_progress": bool(self.return_progress),
             "timings_per_token": bool(self.timings_per_token),
-            # llama-server's 0 and below are no limit.
+            # As in llama-server, 0 and below mean no limit.
             "t_max_predict_ms": self.t_max_predict_ms if (self.t_max_predict_ms or 0) > 0 else None,
             "cache_prompt": self.cache_prompt is not False,
             "id_slot": None if self.id_slot == -1 else self.id_slot,
@@ -133,10 +137,14 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             "max_queue_seconds": self.max_queue_seconds,
         }
 
-    def _refuse_what_is_not_done(self) -> None:
+    def _refuse_unsupported(self) -> None:
         refused = (
-            ("lora", self.lora, "scales are those of the whole model: POST /lora-adapters"),
-            ("post_sampling_probs", self.post_sampling_probs, "only the model's own are told"),
+            ("lora", self.lora, "not supported; POST /lora-adapters sets scales for the model"),
+            (
+                "post_sampling_probs",
+                self.post_sampling_probs,
+                "not supported; only the model's own probabilities are returned",
+            ),
         )
         for name, value, reason in refused:
             if value:
@@ -152,19 +160,19 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             chosen["samplers"] = sampler_names(self.samplers)
         if self.reasoning_budget_tokens is None and self.thinking_budget_tokens is not None:
             chosen["reasoning_budget_tokens"] = self.thinking_budget_tokens
-        if self.seed == -1:  # llama-server's way to say random
+        if self.seed == -1:  # llama-server's value for a random seed
             chosen["seed"] = RANDOM_SEED
         return SamplingParams(**chosen)
 
     def _token_limit(self) -> int | None:
-        """The most tokens to generate; None is until the model ends or the context does."""
+        """The maximum number of tokens to generate; None is limited by the context only."""
         for limit in (self.n_predict, self.max_completion_tokens, self.max_tokens):
             if limit is not None:
                 return None if limit == -1 else limit
         return None
 
     def _stop_strings(self) -> tuple[str, ...]:
-        """Some clients send an empty one for none."""
+        """The stop strings without empty ones, which some clients send for none."""
         stops = (self.stop,) if isinstance(self.stop, str) else self.stop or ()
         return tuple(filter(None, stops))
 
@@ -177,7 +185,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _token(key: str) -> int | str:
-    """A token id written as a string, as JSON's keys must be, or a text."""
+    """The token id in a key of `logit_bias`, or the key itself if it is a text."""
     if not (key.isascii() and key.isdigit()):
         return key
     if len(key) > _MAX_DIGITS:

@@ -1,4 +1,4 @@
-"""Which of its tools a model may or must call, in the forms of OpenAI's chats."""
+"""tool_choice: which tools a model may or must call, in OpenAI's forms."""
 
 from collections.abc import Collection
 from typing import Any, Literal, TypeAlias
@@ -10,7 +10,7 @@ from server.api.schema.messages import FunctionName, Tool
 from server.errors import InvalidRequestError
 
 WireChoice: TypeAlias = str | dict[str, Any] | None
-"""A choice as the chat template gets it."""
+"""A tool_choice as the chat template gets it."""
 
 
 class NamedFunction(msgspec.Struct, frozen=True):
@@ -27,19 +27,19 @@ class NamedTool(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The function's name, or the type of another tool."""
+        """The function's name, or the type of a tool that is not a function."""
         return self.function.name if self.function else self.type or ""
 
 
 class AllowedChatTools(msgspec.Struct, frozen=True):
-    """The tools that may, or with "required" must be called now; the others are not shown."""
+    """The tools that may, or with "required" must, be called; others are not in the prompt."""
 
     mode: Literal["auto", "required"]
     tools: list[NamedTool]
 
 
 class ChosenTools(msgspec.Struct, frozen=True):
-    """The one function that must be called, or the tools that are allowed; `type` says which."""
+    """The function that must be called, or the tools that are allowed, depending on `type`."""
 
     type: str | None = None
     function: NamedFunction | None = None
@@ -52,7 +52,7 @@ ToolChoice: TypeAlias = Literal["none", "auto", "required"] | ChosenTools
 def choose(
     tools: list[Tool], choice: ToolChoice | None, left_out: LeftOut
 ) -> tuple[list[Tool], WireChoice]:
-    """The tools that the model gets to see, and the choice. Raises InvalidRequestError."""
+    """The tools for the prompt, and the choice. Raises InvalidRequestError."""
     match choice:
         case ChosenTools(
             type="allowed_tools", allowed_tools=AllowedChatTools(mode=mode, tools=named)
@@ -75,36 +75,38 @@ def choose(
 def with_mode(
     tools: list[Tool], mode: str | None, left_out: LeftOut
 ) -> tuple[list[Tool], WireChoice]:
-    """The tools and the choice of any of them; without any left a request is one without tools."""
+    """The tools, and the choice of any of them. Raises InvalidRequestError if a call is required
+    but all tools were left out.
+    """
     if mode == "required":
         left_out.check_required("tool_choice", len(tools))
     return tools, mode
 
 
 def no_function(param: str, kind: str) -> InvalidRequestError:
-    """The error for a choice of a tool of another kind."""
+    """The error for a tool_choice of type `kind`, which is not a function."""
     return InvalidRequestError(
-        f"field '{param}': {kind!r} tools are left out of requests; only a function can be chosen",
+        f"field '{param}': a tool of type {kind!r} cannot be chosen, only a function",
         param=param,
     )
 
 
 def names_of(tools: list[Tool]) -> set[str]:
-    """The names of the functions."""
+    """The names of the functions in `tools`."""
     return {tool.function.name for tool in tools}
 
 
 def must_call(name: str) -> WireChoice:
-    """The choice of one function."""
+    """The choice that requires a call of one function."""
     return {"type": "function", "function": {"name": name}}
 
 
 def only_allowed(tools: list[Tool], names: Collection[str], param: str) -> list[Tool]:
-    """The tools of these names. Raises InvalidRequestError naming `param` for one that is none."""
+    """The tools with these names. Raises InvalidRequestError naming `param` for an unknown name."""
     known = names_of(tools)
     for name in names:
         if name not in known:
             raise InvalidRequestError(
-                f"field '{param}': {name!r} is none of the request's tools", param=param
+                f"field '{param}': {name!r} is not one of the request's tools", param=param
             )
     return [tool for tool in tools if tool.function.name in names]

@@ -1,1 +1,1 @@
-"""What the handlers of all dialects do: find the model, start the answer, write it."""
+"""What the handlers of all dialects share: find the model, start the generation, write it."""

@@ -1,4 +1,4 @@
-"""The parts of an answer that all dialects with OpenAI's documents share."""
+"""Parts of an answer that all dialects with OpenAI's documents share."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def usage_document(usage: TokenUsage) -> dict[str, Any]:
 
 
 def timings_document(usage: TokenUsage, timings: Timings) -> dict[str, Any]:
-    """llama-server's timings; its predicted rate leaves out the first token, and is never null."""
+    """llama-server's timings; the predicted rate excludes the first token. Rates are never null."""
     prompt_n = usage.prompt - usage.cached
     return {
         "cache_n": usage.cached,
@@ -37,7 +37,7 @@ def timings_document(usage: TokenUsage, timings: Timings) -> dict[str, Any]:
 
 
 def progress_document(progress: PromptProgress) -> dict[str, Any]:
-    """llama-server's news of a prompt that is being computed."""
+    """llama-server's progress of a prompt that is being computed."""
     return {
         "total": progress.total,
         "cache": progress.cached,
@@ -47,7 +47,7 @@ def progress_document(progress: PromptProgress) -> dict[str, Any]:
 
 
 def choice_document(choice: Choice, *, content_may_be_null: bool, with_logprobs: bool) -> Any:
-    """One element of `choices`; beside tool calls OpenAI's content is null, never empty."""
+    """One element of `choices`; OpenAI's content is null, never "", in an answer of tool calls."""
     message: dict[str, Any] = {"role": "assistant", "content": choice.text}
     if choice.reasoning:
         message["reasoning_content"] = choice.reasoning
@@ -71,7 +71,7 @@ def choice_document(choice: Choice, *, content_may_be_null: bool, with_logprobs:
 
 
 def tool_call_delta(piece: ToolCallPiece) -> dict[str, Any]:
-    """News of a tool call: id and name the first time, then pieces of its arguments."""
+    """A delta of a tool call: id and name in the first one, then pieces of its arguments."""
     if piece.name is None:
         return {"index": piece.index, "function": {"arguments": piece.arguments}}
     return {
@@ -85,10 +85,11 @@ def tool_call_delta(piece: ToolCallPiece) -> dict[str, Any]:
 def called_with(
     calls: Iterable[CalledTool], *, is_cut_off: bool
 ) -> list[tuple[CalledTool, dict[str, Any]]]:
-    """The calls with their arguments as objects, for dialects that have no text of them.
+    """The calls with their arguments parsed, for dialects that send arguments as objects.
 
-    A call that was cut off is left out: the half of its arguments is no object, and none or some of
-    them would be a call that the model did not make. How the answer ended tells that it was long.
+    A call that the token limit cut off is left out: half of its JSON cannot be parsed, and without
+    arguments, or with some of them, it would be a call that the model did not make. The finish
+    reason shows the limit.
     """
     whole = []
     for call in calls:
@@ -112,8 +113,8 @@ def logprobs_document(entries: Sequence[LogprobEntry]) -> dict[str, Any]:
 
 
 def prompt_logprobs_document(source: Choice | SequenceOutput) -> list[dict[str, Any] | None]:
-    """vLLM's form: for each token of the prompt what was said of it and of the likeliest ones, by
-    their ids; null for the first, which nothing predicts.
+    """vLLM's form: for each prompt token a map from token id to log-probability, of that token and
+    of the likeliest ones; null for the first token, which nothing predicts.
     """
     return [None, *map(_candidates, source.prompt_logprobs[1:])]
 
@@ -131,7 +132,7 @@ def _candidates(entry: LogprobEntry) -> dict[str, Any]:
 
 
 def finite(logprob: float) -> float:
-    """JSON has no infinity; -9999.0 is what OpenAI says for "very unlikely"."""
+    """The log-probability, at least -9999.0: JSON has no infinity, and OpenAI uses this value."""
     return max(logprob, -9999.0)
 
 

@@ -1,4 +1,4 @@
-"""The chunks of a streamed chat answer, in the two forms that clients expect."""
+"""The chunks of a streamed chat answer: the forms of /api/v2 and of OpenAI."""
 
 import time
 import uuid
@@ -22,17 +22,17 @@ _NO_CONTENT = b'"content":""'
 
 
 class ChunkForm(Protocol):
-    """Turns the outputs of one request into the documents of its stream."""
+    """Turns the outputs of one request into the documents of its output stream."""
 
     def chunks(self, output: SequenceOutput) -> Sequence[Any]:
-        """The documents for one output, which may be none."""
+        """The documents for one output; may be empty."""
 
     def ending(self, usage: TokenUsage) -> Sequence[Any]:
         """The documents after the last output."""
 
 
 class AnswerTag:
-    """What all documents of one answer have in common: id, time, model."""
+    """The fields that all documents of one answer share: id, time, model."""
 
     def __init__(self, prefix: str, model_id: str) -> None:
         self.id = f"{prefix}-{uuid.uuid4().hex[:24]}"
@@ -40,7 +40,7 @@ class AnswerTag:
         self.model = model_id
 
     def document(self, kind: str, choices: list[Any], **more: Any) -> dict[str, Any]:
-        """An answer or a chunk of one."""
+        """A whole answer or a chunk of one; `kind` is the value of `object`."""
         head = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
         return head | {"choices": choices} | more
 
@@ -52,13 +52,13 @@ class AnswerTag:
         return self.document("chat.completion.chunk", [choice])
 
     def usage_chunk(self, usage: TokenUsage) -> dict[str, Any]:
-        """The chunk without choices that closes a stream with `include_usage`."""
+        """The last chunk of a stream with `include_usage`, which has no choices."""
         return self.document("chat.completion.chunk", [], usage=usage_document(usage))
 
     def progress_chunk(self, output: SequenceOutput, delta: dict[str, Any]) -> dict[str, Any]:
-        """llama-server's news of a prompt that is being computed, with a delta of no content.
+        """llama-server's progress of a prompt that is being computed, with an empty `delta`.
 
-        Its own have the role each time, which OpenAI's client would put together to one word.
+        llama-server repeats the role in each one; OpenAI's client would concatenate them.
         """
         chunk = self.chunk(output.index, delta)
         assert output.progress is not None
@@ -67,11 +67,11 @@ class AnswerTag:
 
 
 class V2Chunks:
-    """/api/v2: the first chunk has the role and the first text, the last has a finish_reason.
+    """/api/v2: an answer's first chunk has the role and the first text, its last a finish_reason.
 
-    Both have a content, possibly "". An output makes one chunk, or none while nothing is new. Only
-    news of a prompt come before the first, if they were asked for; the last has timings. The
-    stream's first chunk has the `warnings`, which are asked for once there is an output.
+    Both have a `content`, possibly "". An output becomes one chunk, or none if it brings nothing
+    new. Progress of the prompt may precede the first chunk, if requested; the last has timings.
+    The stream's first chunk has the `warnings`, which are read when there is an output.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class V2Chunks:
         self._warnings: Callable[[], Sequence[str]] | None = warnings
         self._include_usage = include_usage
         self._with_logprobs = with_logprobs
-        self._begun: set[int] = set()
+        self._started: set[int] = set()
         self._texts = TextChunks()
 
     def chunks(self, output: SequenceOutput) -> Sequence[Any]:
-        """The documents for one output; none for text that is held back still."""
+        """The documents for one output; empty while its text is held back."""
         chunks = self._chunks(output)
         if chunks and self._warnings is not None:
             if warnings := self._warnings():
@@ -99,7 +99,7 @@ class V2Chunks:
         return chunks
 
     def _chunks(self, output: SequenceOutput) -> Sequence[Any]:
-        if output.index in self._begun and TextChunks.fits(output):
+        if output.index in self._started and TextChunks.fits(output):
             return [self._texts.encode(output, self._chunk)]
         if output.progress is not None:
             return [self._tag.progress_chunk(output, {"content": ""})]
@@ -109,8 +109,8 @@ class V2Chunks:
             return []
         if is_last:
             delta = {"content": ""} | delta
-        if output.index not in self._begun:
-            self._begun.add(output.index)
+        if output.index not in self._started:
+            self._started.add(output.index)
             delta = {"role": "assistant", "content": ""} | delta
         chunk = self._chunk(output.index, delta, output)
         if output.timings is not None:
@@ -118,7 +118,7 @@ class V2Chunks:
         return _with_prompt([chunk], output)
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
-        """The token counts, where asked for."""
+        """The chunk of token counts, with `include_usage`."""
         return [self._tag.usage_chunk(usage)] if self._include_usage else []
 
     def _chunk(
@@ -132,9 +132,9 @@ class V2Chunks:
 
 
 class OpenAIChunks:
-    """/v1: a first delta with the role, deltas with news, a last one that is empty.
+    """/v1: a first chunk with the role, chunks with content, a last one with an empty delta.
 
-    `fingerprint` is asked once there is an output.
+    `fingerprint` is called when there is an output.
     """
 
     def __init__(
@@ -149,22 +149,22 @@ class OpenAIChunks:
         self._fingerprint = fingerprint
         self._include_usage = include_usage
         self._with_logprobs = with_logprobs
-        self._begun: set[int] = set()
+        self._started: set[int] = set()
         self._texts = TextChunks()
 
     def chunks(self, output: SequenceOutput) -> Sequence[Any]:
         """The documents for one output."""
-        if output.index in self._begun and TextChunks.fits(output):
+        if output.index in self._started and TextChunks.fits(output):
             return [self._texts.encode(output, self._signed_chunk)]
         documents = []
         if output.progress is not None:
-            delta = {"role": "assistant"} if output.index not in self._begun else {}
-            self._begun.add(output.index)
+            delta = {"role": "assistant"} if output.index not in self._started else {}
+            self._started.add(output.index)
             documents.append(self._tag.progress_chunk(output, delta | {"content": None}))
-        elif output.index not in self._begun:
-            self._begun.add(output.index)
+        elif output.index not in self._started:
+            self._started.add(output.index)
             documents.append(self._tag.chunk(output.index, {"role": "assistant", "content": None}))
-        documents += self._news(output)
+        documents += self._content_chunks(output)
         if output.finish_reason is not None:
             documents.append(self._tag.chunk(output.index, {}, output.finish_reason))
         if output.timings is not None and documents:
@@ -174,11 +174,11 @@ class OpenAIChunks:
         return self._signed(documents)
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
-        """The token counts, where asked for."""
+        """The chunk of token counts, with `include_usage`."""
         return self._signed([self._tag.usage_chunk(usage)] if self._include_usage else [])
 
-    def _news(self, output: SequenceOutput) -> list[dict[str, Any]]:
-        """A chunk for each kind of news; log-probabilities go with the first of them."""
+    def _content_chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
+        """A chunk for each kind of content; log-probabilities go into the first of them."""
         delta = _delta(output)
         calls = delta.pop("tool_calls", [])
         deltas = [{key: value} for key, value in delta.items()]
@@ -186,8 +186,8 @@ class OpenAIChunks:
         if output.logprobs and not deltas:
             deltas = [{"content": ""}]
         return [
-            self._chunk(output.index, news, output.logprobs if position == 0 else ())
-            for position, news in enumerate(deltas)
+            self._chunk(output.index, part, output.logprobs if position == 0 else ())
+            for position, part in enumerate(deltas)
         ]
 
     def _chunk(
@@ -205,13 +205,13 @@ class OpenAIChunks:
         for document in documents:
             document["system_fingerprint"] = self._fingerprint()
             if self._include_usage:
-                # OpenAI's chunks have the key from the first on.
+                # With include_usage all of OpenAI's chunks have the key, null before the last.
                 document.setdefault("usage", None)
         return documents
 
 
 def _with_prompt(documents: list[dict[str, Any]], output: SequenceOutput) -> list[dict[str, Any]]:
-    """The chunks of an output, the first of them with what was said of the prompt."""
+    """The chunks of an output; the first gets the log-probabilities of the prompt, if any."""
     if output.prompt_logprobs and documents:
         documents[0]["choices"][0]["prompt_logprobs"] = prompt_logprobs_document(output)
     return documents
@@ -229,9 +229,9 @@ def _delta(output: SequenceOutput) -> dict[str, Any]:
 
 
 class TextChunks:
-    """The chunks of an answer that bring nothing but a piece of text, as JSON.
+    """Encodes chunks that contain nothing but a piece of text.
 
-    They differ in nothing else, and there is one for each token: so the rest is encoded once.
+    There is one for each token, and only the text differs, so everything else is encoded once.
     """
 
     def __init__(self) -> None:
@@ -240,18 +240,18 @@ class TextChunks:
     def encode(
         self, output: SequenceOutput, make: Callable[[int, dict[str, Any]], Any]
     ) -> msgspec.Raw:
-        """The chunk for `output`; `make` makes one of an index and a delta."""
+        """The JSON of the chunk for `output`; `make` builds a chunk from an index and a delta."""
         frame = self._frames.get(output.index)
         if frame is None:
             whole = msgspec.json.encode(make(output.index, {"content": ""}))
-            # Inside of a string the quotes would be escaped: there is no other place like it.
+            # Occurs once: inside a string the quotes would be escaped.
             before, after = whole.split(_NO_CONTENT)
             frame = self._frames[output.index] = before + _NO_CONTENT[:-2], after
         return msgspec.Raw(frame[0] + msgspec.json.encode(output.text) + frame[1])
 
     @staticmethod
     def fits(output: SequenceOutput) -> bool:
-        """Whether text is all that is new."""
+        """Whether the output contains text and nothing else."""
         return bool(output.text) and not (
             output.reasoning
             or output.tool_calls

@@ -1,4 +1,4 @@
-"""What handlers of all dialects have a model do with a job."""
+"""start_generation and render: what handlers of all dialects do with a job."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from server.requests.generation import Generation
 
 
 def start_generation(request: web.Request, model_id: str, job: Job) -> Generation:
-    """The generation of this request, which its log line tells of; `async with` it."""
+    """The generation of this request, for `async with`; the access log reads its counts."""
     job = with_defaults(job, request.app[CONFIG])
     generation = Generation(request.app[REGISTRY], model_id, job, request.app[MEDIA])
     request[GENERATION] = generation
@@ -23,7 +23,7 @@ def start_generation(request: web.Request, model_id: str, job: Job) -> Generatio
 
 
 async def render(request: web.Request, model_id: str, job: Job) -> Rendered:
-    """The prompt that the job's conversation becomes; nothing is generated. Raises ApiError."""
+    """The job's conversation as a prompt, without generating an answer. Raises ApiError."""
     job = with_defaults(job, request.app[CONFIG])
     result = await ask(request.app[REGISTRY], model_id, Render(job), request.app[MEDIA])
     assert isinstance(result, Rendered)
@@ -32,7 +32,7 @@ async def render(request: web.Request, model_id: str, job: Job) -> Rendered:
 
 
 def with_defaults(job: Job, config: ServerConfig) -> Job:
-    """A conversation with what the server was started with, where its request says nothing."""
+    """The job with the server's chat defaults for all that its request leaves open."""
     prompt = job.prompt
     if not isinstance(prompt, ChatPrompt):
         return job
@@ -49,7 +49,7 @@ def with_defaults(job: Job, config: ServerConfig) -> Job:
 
 
 def _with_budget(sampling: SamplingParams, config: ServerConfig) -> SamplingParams:
-    """As llama-server has it, -1 says nothing: it is the server's budget too."""
+    """The sampling with the server's reasoning budget if its own is -1 (unset, as llama-server)."""
     if sampling.reasoning_budget_tokens == -1:
         sampling = dataclasses.replace(sampling, reasoning_budget_tokens=config.reasoning_budget)
     message = sampling.reasoning_budget_message or config.reasoning_budget_message

@@ -1,4 +1,4 @@
-"""What a model reads besides text: as it was loaded, or as its settings would have it loaded."""
+"""The input modalities of a model: as it was loaded, or as its settings would load it."""
 
 import asyncio
 from typing import Final
@@ -13,7 +13,7 @@ from server.models.entry import ModelEntry
 from server.protocol.load_settings import LoadSettings
 
 _TEXT: Final = "text"
-# Our words, those of `effective`, and what a projector's header says.
+# The name in the API, the key in `effective`, and the key in a projector's header.
 _KINDS: Final = (
     ("image", "vision", "clip.has_vision_encoder"),
     ("audio", "audio", "clip.has_audio_encoder"),
@@ -21,20 +21,20 @@ _KINDS: Final = (
 
 
 def loaded_modalities(entry: ModelEntry) -> list[str]:
-    """Those of a model in memory; text for any other."""
+    """The modalities of a model in memory; only text for a model that is not."""
     effective = entry.worker.model.effective if entry.is_in_memory else {}
     return [_TEXT, *(kind for kind, word, _ in _KINDS if effective.get(word))]
 
 
 async def modalities(app: web.Application, entry: ModelEntry) -> list[str]:
-    """Those of a model, in memory or not; a projector is used only where settings name it."""
+    """The modalities of a model, loaded or not; without a projector in its settings only text."""
     if entry.is_in_memory or entry.settings.mmproj is None:
         return loaded_modalities(entry)
     return await asyncio.to_thread(_of_settings, app[COMPANIONS], entry.settings)
 
 
 def _of_settings(files: CompanionFiles, settings: LoadSettings) -> list[str]:
-    """What the header of the projector says; a load says what is wrong with one that has none."""
+    """From the projector's header; an unreadable one counts as text only: a load reports it."""
     try:
         projector = files.find(settings).mmproj
         metadata = read_gguf_header(projector).metadata if projector else {}

@@ -1,4 +1,4 @@
-"""model_document: a model as /v1/models lists it, in OpenAI's form with the keys of its peers."""
+"""model_document: a model as in /v1/models, in OpenAI's form with keys that other servers add."""
 
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from server.http.app_keys import CONFIG, REGISTRY
 from server.models.entry import ModelEntry
 from server.models.state import ModelState
 
-# llama-server knows fewer states; our own word stands beside.
+# llama-server has fewer states; `state` beside it has this server's own.
 STATUS_WORDS: Final = {
     ModelState.UNLOADED: "unloaded",
     ModelState.QUEUED: "loading",
@@ -22,7 +22,7 @@ STATUS_WORDS: Final = {
 
 
 def listed_name(app: web.Application, entry: ModelEntry) -> str:
-    """What lists call a model: the first alias where one file is served (--model), else its id."""
+    """A model's name in lists: its id, or the first alias of the model of --model."""
     config = app[CONFIG]
     return config.aliases[0] if config.model_file is not None and config.aliases else entry.id
 
@@ -30,7 +30,7 @@ def listed_name(app: web.Application, entry: ModelEntry) -> str:
 def model_document(
     app: web.Application, entry: ModelEntry, modalities: list[str]
 ) -> dict[str, Any]:
-    """One element of /v1/models; what is not known without a load is null until then."""
+    """One element of /v1/models; values that only a load reveals are null until then."""
     file, header = entry.file, entry.file.header
     name = listed_name(app, entry)
     n_ctx_train = header.context_length if header else None
@@ -63,13 +63,13 @@ def model_document(
 
 
 def template_of(entry: ModelEntry) -> str:
-    """The source of the chat template that is used, or would be; "" for none."""
+    """The source of the chat template that the model uses or would use; "" for none."""
     header = entry.file.header
     return entry.settings.chat_template or (header.chat_template if header else None) or ""
 
 
 def is_failed(state: ModelState) -> bool:
-    """Whether a model is out of memory because something went wrong."""
+    """Whether the model is not in memory because of an error."""
     return state in (ModelState.FAILED, ModelState.BROKEN)
 
 
@@ -89,7 +89,7 @@ def _status(entry: ModelEntry) -> dict[str, Any]:
 
 
 def capabilities(entry: ModelEntry, modalities: list[str]) -> list[str]:
-    """What the model is for, in the words of llama-server and Ollama."""
+    """What the model can do, in the terms of llama-server and Ollama."""
     if entry.settings.embedding:
         return ["rerank" if entry.settings.pooling == "rank" else "embedding"]
     also = (

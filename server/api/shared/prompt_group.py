@@ -1,4 +1,4 @@
-"""PromptGroup: the generations for several prompts of one request."""
+"""PromptGroup: the generations for all prompts of one request."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from server.streams.wakeup import Wakeup
 
 
 class PromptGroup:
-    """One generation for each job, all with as many answers. `async with` it.
+    """One generation for each job, for `async with`. All jobs have the same `n`.
 
-    Leaving early, for whatever reason, cancels all of them.
+    Leaving the block early, for any reason, cancels all of them.
     """
 
     def __init__(self, request: web.Request, model_id: str, jobs: Sequence[Job]) -> None:
         wakeup = Wakeup()
         registry = request.app[REGISTRY]
         self._generations = [Generation(registry, model_id, job, wakeup=wakeup) for job in jobs]
-        # The request's log line tells of the first.
+        # The access log reports the first one only.
         request[GENERATION] = self._generations[0]
         streams = [generation.stream for generation in self._generations]
         self.stream = MergedStream(streams, jobs[0].n, wakeup)
@@ -47,9 +47,9 @@ class PromptGroup:
 
     @property
     def fingerprint(self) -> str:
-        """The llama.cpp build that answers; known from the first piece on."""
+        """The llama.cpp build of the worker; known from the first output on."""
         return self._generations[0].fingerprint
 
     async def collect(self) -> list[Answer]:
-        """The answers of each job, whole; one that fails ends the others. Raises ApiError."""
+        """The complete answers of all jobs; one that fails ends the others. Raises ApiError."""
         return await asyncio.gather(*(one.collect() for one in self._generations))

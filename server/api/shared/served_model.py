@@ -1,4 +1,4 @@
-"""served_model: which model a request of a dialect means."""
+"""served_model: the model that a request addresses."""
 
 from aiohttp import web
 
@@ -6,14 +6,16 @@ from server.errors import InvalidRequestError
 from server.http.app_keys import CONFIG
 
 
-def served_model(request: web.Request, asked: str | None) -> str:
-    """The model to use. A server of one file answers to any name and to none, as llama-server; to
-    none with its first alias, if it has one.
+def served_model(request: web.Request, name: str | None) -> str:
+    """The id or alias of the model that `name` means. Raises InvalidRequestError if it is missing.
+
+    With --model any name, and none, means that model, as in llama-server; for none the result is
+    its first alias, if it has one.
     """
     config = request.app[CONFIG]
     if config.model_file is not None:
-        is_anonymous = asked is None and config.aliases
-        return config.aliases[0] if is_anonymous else config.model_file.name
-    if asked is None:
+        use_alias = name is None and config.aliases
+        return config.aliases[0] if use_alias else config.model_file.name
+    if name is None:
         raise InvalidRequestError("field 'model' is required", param="model")
-    return asked
+    return name

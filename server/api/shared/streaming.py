@@ -1,4 +1,4 @@
-"""Writing one generation as it comes, for every dialect."""
+"""stream_answer: writes one generation to the client as it is computed, in any dialect."""
 
 import contextlib
 import logging
@@ -21,35 +21,35 @@ logger = logging.getLogger(__name__)
 
 
 class AnswerWriter(Protocol):
-    """Writes documents to a client, in a dialect's way."""
+    """Writes documents to a client: an SseWriter or an NdjsonWriter."""
 
     @property
     def response(self) -> web.StreamResponse:
-        """What is written to."""
+        """The response that is being written."""
 
     async def send(self, documents: Iterable[Any]) -> None:
         """Write documents."""
 
     async def ping(self) -> None:
-        """Show that the server is there still."""
+        """Send a sign of life that clients ignore."""
 
     async def finish(self) -> None:
-        """The end of a whole answer."""
+        """End the stream of a complete answer."""
 
 
 class AnswerStream(Protocol):
-    """Brings answers as they come: a TokenStream, or a MergedStream."""
+    """Yields outputs as they are computed: a TokenStream or a MergedStream."""
 
     @property
     def usage(self) -> TokenUsage:
-        """The counts so far."""
+        """The token counts so far."""
 
     @property
     def is_done(self) -> bool:
-        """Whether the reader has got everything."""
+        """Whether all outputs have been read."""
 
     async def next(self, patience: float | None = None) -> SequenceOutput | None:
-        """What is new of one answer; None when `patience` seconds brought nothing."""
+        """The next output of one answer; None if there is none within `patience` seconds."""
 
 
 OpenWriter: TypeAlias = Callable[[web.Request], Awaitable[AnswerWriter]]
@@ -67,14 +67,13 @@ async def stream_answer(
 ) -> web.StreamResponse:
     """Write `stream` to the client as it comes, and return the finished response.
 
-    The headers are held back until the first text is there, so that an error before it is a plain
-    JSON answer with its status; not longer than the configured time, though. After that an error is
-    an event, or what `failure` makes of it, and the stream ends without [DONE]. While nothing
-    comes, a comment is written every `ping_interval` seconds; None is the configured time, less
-    than 1 is never.
+    The headers are held for the first output, at most --header-hold-seconds, so that an earlier
+    error is a plain JSON answer with its status. A later error is an event, or the documents that
+    `failure` makes of it, and the stream ends without [DONE]. While there is no output, a comment
+    is sent every `ping_interval` seconds; None means --ping-seconds, less than 1 disables it.
     """
     config = request.app[CONFIG]
-    tell = failure or partial(_error_event, request)
+    failure_form = failure or partial(_error_event, request)
     first = await stream.next(config.header_hold_seconds)
     writer = await open_writer(request)
     try:
@@ -82,16 +81,16 @@ async def stream_answer(
         await _write(writer, stream, form, first, ping_seconds)
         await writer.finish()
     except ConnectionResetError:
-        logger.debug("request %s: the client has gone", request[REQUEST_ID])
+        logger.debug("request %s: the client disconnected", request[REQUEST_ID])
     except ApiError as error:
-        await _tell(writer, tell, error)
+        await _send_failure(writer, failure_form, error)
     except Exception as error:
         logger.exception("request %s failed in mid-stream", request[REQUEST_ID])
-        await _tell(writer, tell, unexpected_error(request, error))
+        await _send_failure(writer, failure_form, unexpected_error(request, error))
     return writer.response
 
 
-async def _tell(writer: AnswerWriter, failure: FailureForm, error: ApiError) -> None:
+async def _send_failure(writer: AnswerWriter, failure: FailureForm, error: ApiError) -> None:
     with contextlib.suppress(ConnectionResetError):
         await writer.send(failure(error))
 
@@ -118,7 +117,7 @@ async def _write(
         output = await stream.next(ping_seconds)
 
 
-def _ping_seconds(asked: int | None, configured: float) -> float | None:
-    if asked is None:
+def _ping_seconds(requested: int | None, configured: float) -> float | None:
+    if requested is None:
         return configured
-    return asked if asked > 0 else None
+    return requested if requested > 0 else None

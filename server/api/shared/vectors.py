@@ -1,4 +1,4 @@
-"""read_vectors: a worker's embeddings as arrays, with as many numbers as a request wants."""
+"""read_vectors: a worker's embeddings as arrays, cut to the dimensions that a request wants."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +10,18 @@ Vector = NDArray[np.float32]
 
 
 def read_vectors(result: Vectors, dimensions: int | None) -> list[Vector]:
-    """One for each input. Raises InvalidRequestError that names `dimensions`."""
+    """One float32 vector per input. Raises InvalidRequestError if `dimensions` is too large."""
     return [_shortened(np.frombuffer(raw, "<f4"), dimensions) for raw in result.vectors]
 
 
 def _shortened(vector: Vector, dimensions: int | None) -> Vector:
-    """The first `dimensions` numbers, of length 1 again, as OpenAI does it."""
+    """The first `dimensions` numbers, normalised to length 1 again, as OpenAI does."""
     if dimensions is None:
         return vector
     if dimensions > len(vector):
         raise InvalidRequestError(
-            f"field 'dimensions': the model's vectors have {len(vector)} numbers, "
-            f"{dimensions} were asked for",
+            f"field 'dimensions': {dimensions} is more than the {len(vector)} dimensions of the "
+            "model's embeddings",
             param="dimensions",
         )
     head = vector[:dimensions].astype(np.float64)

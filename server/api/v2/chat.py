@@ -1,4 +1,4 @@
-"""/api/v2/chat: an answer in one piece or as a stream."""
+"""/api/v2/chat: whole and streamed answers."""
 
 from aiohttp import web
 
@@ -12,7 +12,7 @@ from server.http.json_body import json_reply, read_body
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
-    """POST /api/v2/chat/{model_id}; "stream": true, as elsewhere, is the stream's path."""
+    """POST /api/v2/chat/{model_id}; with `stream` the same as .../stream."""
     body = await read_body(request, ChatBody)
     return await (_stream(request, body) if body.stream else _answer(request, body))
 

@@ -1,4 +1,4 @@
-"""/api/v2/events, and loads that tell their progress: what happens to models, as it happens."""
+"""/api/v2/events and streamed loads: state changes and load progress as server-sent events."""
 
 import asyncio
 import logging
@@ -25,9 +25,10 @@ _NO = ("false", "0", "off", "disabled", "")
 
 
 async def watch_models(request: web.Request) -> web.StreamResponse:
-    """GET /api/v2/events, ?model=ID for one model's: a snapshot, then every event until you leave.
+    """GET /api/v2/events, with ?model=ID for one model: a snapshot, then every event, without an
+    end.
 
-    Never loads a model. Silence is broken by a comment each --ping-seconds.
+    Never loads a model. While nothing happens it sends a comment every --ping-seconds.
     """
     registry, bus = request.app[REGISTRY], request.app[BUS]
     model_id = request.query.get("model")
@@ -36,26 +37,26 @@ async def watch_models(request: web.Request) -> web.StreamResponse:
         model_id = entries[0].id
     else:
         entries = await registry.list()
-    # Subscribed in the same turn of the loop: nothing can happen between snapshot and first event.
+    # No await between here and the snapshot, so no event can be missed between the two.
     with bus.subscribe(model_id) as events:
         snapshot = Snapshot(models=[_snapshot_of(entry) for entry in entries])
         sse = await SseWriter.open(request)
         try:
             await sse.send([snapshot])
-            await _pass_on(sse, events, request.app[CONFIG].ping_seconds)
+            await _forward(sse, events, request.app[CONFIG].ping_seconds)
         except ConnectionResetError:
-            logger.debug("request %s: the client has gone", request[REQUEST_ID])
+            logger.debug("request %s: the client disconnected", request[REQUEST_ID])
         return sse.response
 
 
 def wants_events(request: web.Request) -> bool:
-    """Whether a load is to be answered as a stream. Raises InvalidRequestError."""
+    """Whether the client requests the events of its load. Raises InvalidRequestError."""
     accepts = request.headers.get("Accept", "").lower()
     return query_flag(request, "stream") or "text/event-stream" in accepts
 
 
 def query_flag(request: web.Request, name: str) -> bool:
-    """A yes or no of the query string; absent is no. Raises InvalidRequestError."""
+    """A boolean of the query string; False if it is absent. Raises InvalidRequestError."""
     value = request.query.get(name, "").lower()
     if value in _YES:
         return True
@@ -65,20 +66,20 @@ def query_flag(request: web.Request, name: str) -> bool:
 
 
 async def stream_load(request: web.Request, settings: LoadSettings) -> web.StreamResponse:
-    """The load of a model with its events, then load's reply or {"error": ...} as the last event.
+    """Load a model and send its events; the last event is the load's reply or {"error": ...}.
 
-    What is wrong with the request itself is a plain JSON error, unless it shows only after the time
-    for which headers are held back. A client that leaves does not stop the load, others may wait
-    for it: that is what unload is for.
+    An error in the request itself is a plain JSON error, unless it is found only after
+    --header-hold-seconds. A client that disconnects does not stop the load, as other requests may
+    wait for it; an unload does.
     """
     registry, bus, config = request.app[REGISTRY], request.app[BUS], request.app[CONFIG]
     entry = await registry.find(request.match_info["model_id"])
     load = asyncio.ensure_future(_load(registry, entry.id, settings))
-    load.add_done_callback(_look_at_outcome)
+    load.add_done_callback(_retrieve_exception)
     with bus.subscribe(entry.id) as events:
         load.add_done_callback(lambda _: events.end())
         first = await events.next(config.header_hold_seconds)
-        # Refused without an event: nothing was started, so the answer can have its status.
+        # Failed before the first event: the headers are not sent, so the error gets its status.
         if first is None and load.done() and load.exception() is not None:
             await load
         sse = await SseWriter.open(request)
@@ -87,15 +88,15 @@ async def stream_load(request: web.Request, settings: LoadSettings) -> web.Strea
                 await sse.send([first])
             elif not events.has_ended:
                 await sse.ping()
-            await _pass_on(sse, events, config.ping_seconds)
+            await _forward(sse, events, config.ping_seconds)
             await sse.send([await _outcome(request, load)])
             await sse.response.write_eof()
         except ConnectionResetError:
-            logger.debug("request %s: the client has gone", request[REQUEST_ID])
+            logger.debug("request %s: the client disconnected", request[REQUEST_ID])
         return sse.response
 
 
-async def _pass_on(sse: SseWriter, events: Subscription, ping_seconds: float) -> None:
+async def _forward(sse: SseWriter, events: Subscription, ping_seconds: float) -> None:
     while not events.has_ended:
         event = await events.next(ping_seconds)
         if event is not None:
@@ -105,7 +106,7 @@ async def _pass_on(sse: SseWriter, events: Subscription, ping_seconds: float) ->
 
 
 async def _load(registry: ModelRegistry, model_id: str, settings: LoadSettings) -> dict[str, Any]:
-    # The reply is made in the round in which the model is there: soon it may have gone again.
+    # No await between the load and its reply: the model may be unloaded again soon.
     return load_reply(await registry.load(model_id, settings))
 
 
@@ -131,7 +132,10 @@ def _snapshot_of(entry: ModelEntry) -> dict[str, Any]:
     }
 
 
-def _look_at_outcome(load: "asyncio.Future[dict[str, Any]]") -> None:
-    """The client may have gone; the model's state has it all."""
+def _retrieve_exception(load: "asyncio.Future[dict[str, Any]]") -> None:
+    """Mark the exception as retrieved: if the client disconnects, nothing else awaits the load.
+
+    The model's state keeps the failure.
+    """
     if not load.cancelled():
         load.exception()

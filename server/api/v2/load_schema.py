@@ -1,4 +1,4 @@
-"""The documents about loading a model: what was asked for, what it came to, what it takes."""
+"""Documents of loads and estimates: requested and effective settings, and memory."""
 
 import math
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from server.protocol.messages import DeviceMemory
 
 
 def load_reply(entry: ModelEntry) -> dict[str, Any]:
-    """POST /api/v2/models/{model_id}/load."""
+    """The answer of POST /api/v2/models/{model_id}/load."""
     model = entry.worker.model
     return {
         "status": "success",
@@ -27,10 +27,10 @@ def load_reply(entry: ModelEntry) -> dict[str, Any]:
 
 
 def load_settings(entry: ModelEntry) -> dict[str, Any]:
-    """What was asked for, what holds where nothing was, and what it became (null while the model is
+    """Requested settings, defaults for all others, and effective settings (None while the model is
     not in memory).
     """
-    effective = entry.worker.model.effective | life(entry) if entry.is_in_memory else None
+    effective = entry.worker.model.effective | retention(entry) if entry.is_in_memory else None
     return {
         "requested": msgspec.to_builtins(entry.order.requested),
         "defaults": msgspec.to_builtins(entry.defaults),
@@ -38,24 +38,24 @@ def load_settings(entry: ModelEntry) -> dict[str, Any]:
     }
 
 
-def life(entry: ModelEntry) -> dict[str, Any]:
-    """How long a model stays when nobody uses it: `ttl` in seconds, -1 for ever."""
+def retention(entry: ModelEntry) -> dict[str, Any]:
+    """How long an idle model stays in memory: `ttl` in seconds, -1 for ever; `pinned`."""
     ttl = -1 if entry.ttl == math.inf else entry.ttl
     return {"ttl": ttl, "pinned": entry.is_pinned}
 
 
-def estimate_reply(forecast: LoadPreview) -> dict[str, Any]:
-    """POST /api/v2/models/{model_id}/estimate."""
-    estimated, plan = forecast.estimated, forecast.plan
+def estimate_reply(preview: LoadPreview) -> dict[str, Any]:
+    """The answer of POST /api/v2/models/{model_id}/estimate."""
+    estimated, plan = preview.estimated, preview.plan
     return {
-        "id": forecast.model_id,
+        "id": preview.model_id,
         "fits": not plan.missing,
         "evicts": list(plan.evict),
         "waits_for": list(plan.wait_for),
         "memory_needed": byte_size(sum(device.used_bytes for device in estimated.devices)),
         "memory": memory_documents(estimated.devices),
         "settings": {
-            "requested": msgspec.to_builtins(forecast.settings),
+            "requested": msgspec.to_builtins(preview.settings),
             "effective": {"n_ctx": estimated.n_ctx, "n_gpu_layers": estimated.n_gpu_layers},
         },
         "warnings": list(estimated.warnings),
@@ -63,7 +63,7 @@ def estimate_reply(forecast: LoadPreview) -> dict[str, Any]:
 
 
 def memory_documents(devices: Iterable[DeviceMemory]) -> list[dict[str, Any]]:
-    """One for each device, in bytes; null where a device does not say."""
+    """The memory of each device in bytes; None where a device does not report it."""
     return [
         {
             "device": device.name,

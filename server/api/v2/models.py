@@ -1,4 +1,4 @@
-"""/api/v2/models: list, look, estimate, load, unload."""
+"""/api/v2/models: list, show, estimate, load, unload."""
 
 import asyncio
 
@@ -34,7 +34,9 @@ async def show_model(request: web.Request) -> web.Response:
 
 
 async def load_model(request: web.Request) -> web.StreamResponse:
-    """POST /api/v2/models/{model_id}/load; no body means defaults, ?stream=true tells progress."""
+    """POST /api/v2/models/{model_id}/load; without a body with the defaults, with ?stream=true as
+    events.
+    """
     settings = await _read_settings(request)
     if wants_events(request):
         return await stream_load(request, settings)
@@ -43,14 +45,14 @@ async def load_model(request: web.Request) -> web.StreamResponse:
 
 
 async def estimate_model(request: web.Request) -> web.Response:
-    """POST /api/v2/models/{model_id}/estimate; the body of a load, and nothing is loaded."""
+    """POST /api/v2/models/{model_id}/estimate; takes the body of a load, but loads nothing."""
     settings = await _read_settings(request)
-    forecast = await request.app[REGISTRY].estimate(request.match_info["model_id"], settings)
-    return json_reply(estimate_reply(forecast))
+    preview = await request.app[REGISTRY].estimate(request.match_info["model_id"], settings)
+    return json_reply(estimate_reply(preview))
 
 
 async def _read_settings(request: web.Request) -> LoadSettings:
-    """Refused here, a wrong file costs no loaded model its place."""
+    """The settings in the body. Files are checked here, before a load can evict other models."""
     settings = await read_body(request, LoadSettings, empty=LoadSettings())
     if settings.names_files:
         await asyncio.to_thread(request.app[COMPANIONS].find, settings)
@@ -58,7 +60,7 @@ async def _read_settings(request: web.Request) -> LoadSettings:
 
 
 async def unload_model(request: web.Request) -> web.Response:
-    """POST /api/v2/models/{model_id}/unload; waits for running answers, unless forced."""
+    """POST /api/v2/models/{model_id}/unload; waits for running answers, unless `force` is set."""
     body = await read_body(request, UnloadBody, empty=UnloadBody())
     force = body.force or query_flag(request, "force")
     await request.app[REGISTRY].unload(request.match_info["model_id"], force=force)

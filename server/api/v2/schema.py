@@ -1,4 +1,4 @@
-"""The documents of /api/v2, as the API reference has them."""
+"""Requests and answers of /api/v2, as in docs/api.md."""
 
 from typing import Annotated, Any
 
@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from server.api.schema.chat import ChatFields
-from server.api.v2.load_schema import life, load_settings, memory_documents
+from server.api.v2.load_schema import load_settings, memory_documents, retention
 from server.formats import iso_time
 from server.models.entry import ModelEntry
 from server.models.state import ModelState
@@ -30,12 +30,12 @@ class Usage(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, usage: TokenUsage) -> "Usage":
-        """From the counts of a stream."""
+        """From the counts of a TokenStream."""
         return cls(usage.prompt, usage.completion, usage.prompt + usage.completion)
 
 
 class UnloadBody(msgspec.Struct, frozen=True):
-    """The body of POST /api/v2/models/{model_id}/unload, which may be missing."""
+    """The body of POST /api/v2/models/{model_id}/unload, which is optional."""
 
     force: bool | None = None
 
@@ -57,11 +57,11 @@ def model_summary(entry: ModelEntry) -> dict[str, Any]:
 
 def loaded_model(entry: ModelEntry) -> dict[str, Any]:
     """One value of `loaded_models`."""
-    return {"status": entry.state.value, "load_time": _load_time(entry)} | life(entry)
+    return {"status": entry.state.value, "load_time": _load_time(entry)} | retention(entry)
 
 
 def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
-    """GET /api/v2/models/{model_id}. `stats` is a snapshot of the engine, if there is one."""
+    """The answer of GET /api/v2/models/{model_id}. `stats` is None without an engine's answer."""
     detail = model_summary(entry) | {
         "performance": {
             "load_time": _load_time(entry),
@@ -79,7 +79,7 @@ def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
 
 
 def _engine(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
-    """The process, and what it is doing; nulls when it did not say in time."""
+    """The worker process and its load; None where it did not answer in time."""
     return {
         "pid": entry.worker.pid,
         "running": stats.running if stats else None,
