@@ -245,7 +245,7 @@ def _wrong_model(config: ServerConfig) -> str | None:
     if file is None:
         return None
     named = f"argument -m/--model: {file}"
-    if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where it may not look
+    if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where access is denied
         is_folder = os.path.isdir(file)  # noqa: PTH112
         if is_folder:
             return f"{named} is a folder; give it as --models-dir"

@@ -76,8 +76,8 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
         system = ChatMessage(role="system", content=_joined(body.system))
         messages.append(system.to_wire("system"))
     for index, message in enumerate(body.messages):
-        place = f"messages[{index}]"
-        messages += _openai_messages(message, place)
+        path = f"messages[{index}]"
+        messages += _openai_messages(message, path)
     _check_results(body.messages)
     choice = body.tool_choice
     left_out = LeftOut()
@@ -96,17 +96,17 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
     )
 
 
-def _openai_messages(message: Message, place: str) -> list[dict[str, Any]]:
+def _openai_messages(message: Message, path: str) -> list[dict[str, Any]]:
     """The message in OpenAI's form; several if it has tool results, which are messages there."""
     if isinstance(message.content, str):
-        return [ChatMessage(role=message.role, content=message.content).to_wire(place)]
-    blocks = _placed(message.content, place)
+        return [ChatMessage(role=message.role, content=message.content).to_wire(path)]
+    blocks = _with_paths(message.content, path)
     for param, block in blocks:
         if not isinstance(block, (TextBlock, *_BLOCKS[message.role])):
             text = f"field '{param}': {message.role} messages cannot contain this type of block"
             raise InvalidRequestError(text, param=param)
     if message.role == "assistant":
-        return [_assistant(message).to_wire(place)]
+        return [_assistant(message).to_wire(path)]
     results = [
         _result(param, block) for param, block in blocks if isinstance(block, ToolResultBlock)
     ]
@@ -114,7 +114,7 @@ def _openai_messages(message: Message, place: str) -> list[dict[str, Any]]:
         (param, block) for param, block in blocks if isinstance(block, TextBlock | ImageBlock)
     ]
     if others or not results:
-        results.append(_with_content(ChatMessage(role=message.role), others, place))
+        results.append(_with_content(ChatMessage(role=message.role), others, path))
     return results
 
 
@@ -124,7 +124,7 @@ def _check_results(messages: list[Message]) -> None:
     for index, message in enumerate(messages):
         if isinstance(message.content, str):
             continue
-        blocks = _placed(message.content, f"messages[{index}]")
+        blocks = _with_paths(message.content, f"messages[{index}]")
         history.add_calls(
             (f"{param}.id", block.id) for param, block in blocks if isinstance(block, ToolUseBlock)
         )
@@ -133,30 +133,30 @@ def _check_results(messages: list[Message]) -> None:
                 history.check_result(f"{param}.tool_use_id", block.tool_use_id)
 
 
-def _result(place: str, block: ToolResultBlock) -> dict[str, Any]:
+def _result(path: str, block: ToolResultBlock) -> dict[str, Any]:
     message = ChatMessage(role="tool", tool_call_id=block.tool_use_id)
     content = block.content or []
     blocks: list[TextBlock | ImageBlock] = (
         [TextBlock(content)] if isinstance(content, str) else content
     )
-    return _with_content(message, _placed(blocks, place), place)
+    return _with_content(message, _with_paths(blocks, path), path)
 
 
 def _with_content(
-    message: ChatMessage, blocks: "list[tuple[str, TextBlock | ImageBlock]]", place: str
+    message: ChatMessage, blocks: "list[tuple[str, TextBlock | ImageBlock]]", path: str
 ) -> dict[str, Any]:
     """The message with these blocks as its content: one text, or with images a list of parts."""
     texts = [block for _, block in blocks if isinstance(block, TextBlock)]
     parts = None
     if len(texts) < len(blocks):
         parts = [_part(param, block) for param, block in blocks]
-    return replace(message, content=_joined(texts)).to_wire(place, parts)
+    return replace(message, content=_joined(texts)).to_wire(path, parts)
 
 
-def _part(place: str, block: TextBlock | ImageBlock) -> dict[str, Any]:
+def _part(path: str, block: TextBlock | ImageBlock) -> dict[str, Any]:
     if isinstance(block, TextBlock):
         return part_of_text(block.text)
-    source, param = block.source, f"{place}.source.{_SOURCE_FIELDS[block.source.type]}"
+    source, param = block.source, f"{path}.source.{_SOURCE_FIELDS[block.source.type]}"
     if source.type == "base64" and source.data is not None:
         return part_of_base64(source.data, param, "image")
     if source.type == "url" and source.url is not None:
@@ -184,13 +184,13 @@ def _assistant(message: Message) -> ChatMessage:
 def _tools(body: Conversation, left_out: LeftOut) -> list[Tool]:
     tools = []
     for index, tool in enumerate(body.tools or ()):
-        place = f"tools[{index}]"
+        path = f"tools[{index}]"
         if tool.type not in ("custom", None):
-            left_out.add(place, tool.type, tool.name, "Anthropic's server tools are not supported")
+            left_out.add(path, tool.type, tool.name, "Anthropic's server tools are not supported")
         elif tool.name is None:
-            raise InvalidRequestError(f"field '{place}.name' is required", param=f"{place}.name")
+            raise InvalidRequestError(f"field '{path}.name' is required", param=f"{path}.name")
         elif tool.input_schema is None:
-            left_out.add(place, "custom", tool.name, "it has no input_schema")
+            left_out.add(path, "custom", tool.name, "it has no input_schema")
         else:
             function = FunctionDefinition(
                 tool.name, tool.description, tool.input_schema, tool.strict
@@ -210,9 +210,9 @@ def _choice(choice: ToolChoice | None, tools: list[Tool], left_out: LeftOut) -> 
     return must_call(choice.name)
 
 
-def _placed(blocks: list[AnyBlock], place: str) -> list[tuple[str, AnyBlock]]:
+def _with_paths(blocks: list[AnyBlock], path: str) -> list[tuple[str, AnyBlock]]:
     """The blocks, each with the name of its field."""
-    return [(f"{place}.content[{index}]", block) for index, block in enumerate(blocks)]
+    return [(f"{path}.content[{index}]", block) for index, block in enumerate(blocks)]
 
 
 def _joined(content: "str | list[TextBlock]") -> str:

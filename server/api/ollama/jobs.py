@@ -74,9 +74,9 @@ def _fields(body: AnswerRequest) -> dict[str, Any]:
 
 
 def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
-    place = f"messages[{index}]"
+    path = f"messages[{index}]"
     if message.images and message.role == "assistant":
-        param = f"{place}.images"
+        param = f"{path}.images"
         raise InvalidRequestError(
             f"field '{param}': assistant messages may contain text only", param=param
         )
@@ -95,7 +95,7 @@ def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
         tool_call_id=message.tool_call_id,
         reasoning_content=message.thinking,
         tool_calls=calls or None,
-    ).to_wire(place, _parts(text, message.images, f"{place}.images"))
+    ).to_wire(path, _parts(text, message.images, f"{path}.images"))
 
 
 def _parts(text: str, images: list[str] | None, param: str) -> list[dict[str, Any]] | None:

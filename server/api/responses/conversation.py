@@ -36,15 +36,15 @@ class _Conversation:
         self._pending = _AssistantItems()
         self._call_ids: set[str] = set()
 
-    def add(self, item: InputItem, place: str) -> None:
+    def add(self, item: InputItem, path: str) -> None:
         """Add the next item."""
         match item.type:
             case "message" | None:
-                self._add_message(item, place)
+                self._add_message(item, path)
             case "function_call":
-                self._add_call(item, place)
+                self._add_call(item, path)
             case "function_call_output":
-                self._add_result(item, place)
+                self._add_result(item, path)
             case "reasoning":
                 # Encrypted reasoning, which only OpenAI can read, has neither.
                 self._pending.reasoning += _texts(item.content or item.summary or ())
@@ -71,41 +71,41 @@ class _Conversation:
             for index, message in enumerate(self._messages)
         ]
 
-    def _add_message(self, item: InputItem, place: str) -> None:
+    def _add_message(self, item: InputItem, path: str) -> None:
         if item.role is None:
-            raise _required(f"{place}.role")
+            raise _required(f"{path}.role")
         if item.content is None:
-            raise _required(f"{place}.content")
+            raise _required(f"{path}.content")
         texts = _texts(item.content)
-        parts = _parts(item.content, f"{place}.content")
+        parts = _parts(item.content, f"{path}.content")
         if item.role != "assistant":
             role: Role = "system" if item.role == "developer" else item.role
             self.add_text(role, "\n".join(texts), parts)
         elif parts:
-            param = f"{place}.content"
+            param = f"{path}.content"
             raise InvalidRequestError(
                 f"field '{param}': assistant messages may contain text only", param=param
             )
         else:
             self._pending.texts += texts
 
-    def _add_call(self, item: InputItem, place: str) -> None:
+    def _add_call(self, item: InputItem, path: str) -> None:
         if item.call_id is None:
-            raise _required(f"{place}.call_id")
+            raise _required(f"{path}.call_id")
         if item.name is None:
-            raise _required(f"{place}.name")
+            raise _required(f"{path}.name")
         self._call_ids.add(item.call_id)
         self._pending.calls.append(
-            ToolCall(FunctionCall(item.name, _arguments(item, place)), item.call_id)
+            ToolCall(FunctionCall(item.name, _arguments(item, path)), item.call_id)
         )
 
-    def _add_result(self, item: InputItem, place: str) -> None:
+    def _add_result(self, item: InputItem, path: str) -> None:
         if item.call_id is None:
-            raise _required(f"{place}.call_id")
+            raise _required(f"{path}.call_id")
         if item.output is None:
-            raise _required(f"{place}.output")
+            raise _required(f"{path}.output")
         if item.call_id not in self._call_ids:
-            param = f"{place}.call_id"
+            param = f"{path}.call_id"
             raise InvalidRequestError(
                 f"field '{param}': no earlier function_call has the id {item.call_id!r}",
                 param=param,
@@ -113,7 +113,7 @@ class _Conversation:
         self._add_pending()
         text = "\n".join(_texts(item.output))
         message = ChatMessage(role="tool", content=text, tool_call_id=item.call_id)
-        self._add(message, _parts(item.output, f"{place}.output"))
+        self._add(message, _parts(item.output, f"{path}.output"))
 
     def _add(self, message: ChatMessage, parts: Parts) -> None:
         if parts:
@@ -150,12 +150,12 @@ def _texts(content: str | Iterable[TextPart | SummaryText | InputImage]) -> list
     return [part.text for part in content if not isinstance(part, InputImage)]
 
 
-def _parts(content: str | Iterable[TextPart | InputImage], place: str) -> Parts:
+def _parts(content: str | Iterable[TextPart | InputImage], path: str) -> Parts:
     """The content as a list of parts if it has images, else None."""
     if isinstance(content, str) or not any(isinstance(part, InputImage) for part in content):
         return None
     return [
-        part_of_url(part.image_url, f"{place}[{index}].image_url", "image")
+        part_of_url(part.image_url, f"{path}[{index}].image_url", "image")
         if isinstance(part, InputImage)
         else part_of_text(part.text)
         for index, part in enumerate(content)
@@ -166,13 +166,13 @@ def _required(param: str) -> InvalidRequestError:
     return InvalidRequestError(f"field '{param}' is required", param=param)
 
 
-def _arguments(item: InputItem, place: str) -> str:
+def _arguments(item: InputItem, path: str) -> str:
     """The arguments, checked to be JSON here: the worker's error would name a field of a chat."""
     arguments = item.arguments or "{}"
     try:
         msgspec.json.decode(arguments)
     except (msgspec.DecodeError, RecursionError) as error:
-        param = f"{place}.arguments"
+        param = f"{path}.arguments"
         raise InvalidRequestError(
             f"field '{param}': not valid JSON: {error}", param=param
         ) from None

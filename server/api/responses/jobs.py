@@ -64,11 +64,11 @@ def chat_prompt(body: ResponsesInput) -> ChatPrompt:
 def _functions(body: ResponsesInput, left_out: LeftOut) -> list[Tool]:
     tools = []
     for index, tool in enumerate(body.tools or ()):
-        place = f"tools[{index}]"
+        path = f"tools[{index}]"
         if tool.type not in ("function", None):
-            left_out.add(place, tool.type, tool.name)
+            left_out.add(path, tool.type, tool.name)
         elif tool.name is None:
-            raise _refused(f"{place}.name", "is required")
+            raise _refused(f"{path}.name", "is required")
         else:
             function = FunctionDefinition(tool.name, tool.description, tool.parameters, tool.strict)
             tools.append(Tool(function))

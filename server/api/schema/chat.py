@@ -125,10 +125,10 @@ def _check_results(messages: list[ChatMessage]) -> None:
     """Raise InvalidRequestError for a tool result whose call is missing."""
     history = CallHistory()
     for index, message in enumerate(messages):
-        place = f"messages[{index}]"
+        path = f"messages[{index}]"
         history.add_calls(
-            (f"{place}.tool_calls[{number}].id", call.id)
+            (f"{path}.tool_calls[{number}].id", call.id)
             for number, call in enumerate(message.tool_calls or ())
         )
         if message.role == "tool":
-            history.check_result(f"{place}.tool_call_id", message.tool_call_id)
+            history.check_result(f"{path}.tool_call_id", message.tool_call_id)

@@ -19,12 +19,12 @@ class LeftOut:
         """The warnings, one for each left-out tool or choice."""
         return tuple(self._warnings)
 
-    def add(self, place: str, kind: str, name: str | None, reason: str = "") -> None:
-        """Leave out the tool at field `place`."""
+    def add(self, path: str, kind: str, name: str | None, reason: str = "") -> None:
+        """Leave out the tool at field `path`."""
         self._names |= {kind, *([name] if name else [])}
         what = f"{kind!r}" + (f" {name!r}" if name and name != kind else "")
         reason = reason or _ONLY_FUNCTIONS
-        self._warnings.append(f"{place} {what} is left out: {reason}")
+        self._warnings.append(f"{path} {what} is left out: {reason}")
 
     def check_choice(self, param: str, name: str, functions: Collection[str]) -> None:
         """Raise InvalidRequestError if the tool that must be called was left out."""

@@ -84,17 +84,17 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_call_id: str | None = None
     tool_calls: list[ToolCall] | None = None
 
-    def to_wire(self, place: str, parts: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-        """The message as the chat template gets it. Raises InvalidRequestError naming `place`.
+    def to_wire(self, path: str, parts: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """The message as the chat template gets it. Raises InvalidRequestError naming `path`.
 
         `parts`, if given, replace the content: other dialects have their own form of images.
         """
         may_be_empty = self.role == "assistant" and (self.tool_calls or self.reasoning_content)
         if self.content is None and not may_be_empty:
-            param = f"{place}.content"
+            param = f"{path}.content"
             raise InvalidRequestError(f"field '{param}' is required", param=param)
         if self.tool_calls and self.role != "assistant":
-            param = f"{place}.tool_calls"
+            param = f"{path}.tool_calls"
             raise InvalidRequestError(
                 f"field '{param}': only assistant messages may have tool calls", param=param
             )
@@ -102,25 +102,25 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         wire: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, content=None))
         # "developer" is OpenAI's newer name for "system"; chat templates know only the latter.
         wire["role"] = "system" if self.role == "developer" else self.role
-        wire["content"] = parts or self._wire_content(f"{place}.content")
+        wire["content"] = parts or self._wire_content(f"{path}.content")
         for call in wire.get("tool_calls") or ():
             call["type"] = "function"
             if call["function"]["arguments"] is None:
                 call["function"]["arguments"] = ""
         return wire
 
-    def _wire_content(self, place: str) -> str | list[dict[str, Any]] | None:
+    def _wire_content(self, path: str) -> str | list[dict[str, Any]] | None:
         """The content as one text, or with media as a list of parts."""
         content = self.content
         if not isinstance(content, list):
             return content
-        parts = [_wire_part(part, f"{place}[{index}]") for index, part in enumerate(content)]
+        parts = [_wire_part(part, f"{path}[{index}]") for index, part in enumerate(content)]
         texts = [part.text for part in content if isinstance(part, TextPart | RefusalPart)]
         if len(texts) == len(parts):
             return "\n".join(texts)
         if self.role == "assistant":
             raise InvalidRequestError(
-                f"field '{place}': assistant messages may contain text only", param=place
+                f"field '{path}': assistant messages may contain text only", param=path
             )
         return parts
 
@@ -155,11 +155,11 @@ def functions_of(entries: "list[ToolEntry] | None", left_out: LeftOut) -> list[T
     """The tools that are functions; others are added to `left_out`. Raises InvalidRequestError."""
     tools = []
     for index, entry in enumerate(entries or ()):
-        place = f"tools[{index}]"
+        path = f"tools[{index}]"
         if entry.type not in ("function", None):
-            left_out.add(place, entry.type, entry.name)
+            left_out.add(path, entry.type, entry.name)
         elif entry.function is None:
-            param = f"{place}.function"
+            param = f"{path}.function"
             raise InvalidRequestError(f"field '{param}' is required", param=param)
         else:
             tools.append(Tool(entry.function))
@@ -173,12 +173,12 @@ def wire_tools(tools: list[Tool] | None) -> list[dict[str, Any]] | None:
     return [{"type": "function", "function": msgspec.to_builtins(tool.function)} for tool in tools]
 
 
-def _wire_part(part: ContentPart, place: str) -> dict[str, Any]:
+def _wire_part(part: ContentPart, path: str) -> dict[str, Any]:
     match part:
         case TextPart(text=text) | RefusalPart(refusal=text):
             return part_of_text(text)
         case ImagePart(image_url=image):
             url = image if isinstance(image, str) else image.url
-            return part_of_url(url, f"{place}.image_url", "image")
+            return part_of_url(url, f"{path}.image_url", "image")
         case SoundPart(input_audio=sound):
-            return part_of_base64(sound.data, f"{place}.input_audio", "audio")
+            return part_of_base64(sound.data, f"{path}.input_audio", "audio")
