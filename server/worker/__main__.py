@@ -1,4 +1,4 @@
-"""`python -m server.worker --fd N`: started by the server, never by hand."""
+"""`python -m server.worker --fd N`: started by the server, not by users."""
 
 import argparse
 import logging
@@ -12,11 +12,11 @@ from server.worker.session.session import serve
 
 
 def main() -> NoReturn:
-    """Serve one model on an inherited socket."""
+    """Serve one model over an inherited socket until the server closes it."""
     parser = argparse.ArgumentParser(prog="python -m server.worker")
     parser.add_argument("--fd", type=int, required=True, help="inherited socket to the server")
     arguments = parser.parse_args()
-    # The server keeps the last lines for a failure report and passes warnings on to its own log.
+    # The server reads this output: it logs warnings, and keeps the last lines for failure reports.
     logging.basicConfig(
         level=logging.INFO,
         format="%(levelname)s %(name)s: %(message)s",

@@ -1,1 +1,1 @@
-"""Requests and answers between the protocol and llamabind's engines."""
+"""Converts requests and outputs between the protocol and llamabind's engines."""

@@ -1,4 +1,4 @@
-"""What the engine says, as the server wants it: parsed into messages, tokens with their text."""
+"""Converts engine outputs to the server's: parsed into messages, with text for tokens."""
 
 import threading
 from collections.abc import Iterable, Sequence
@@ -25,33 +25,33 @@ from server.protocol.messages import (
 from server.worker.engines.logprob_alignment import LogprobAlignment
 
 AnswerId: TypeAlias = tuple[str, int]
-"""A request's id, and which of its answers."""
+"""A request's id and the index of one of its answers."""
 
-# A parse reads the whole answer again. It happens when the answer has grown by this part of it, so
-# that the work for one of n characters grows with n, not with its square: a piece is a token until
-# an answer has some thousand characters.
+# Every parse reads the whole answer again. So parse only when the answer has grown by this
+# fraction: then the total work grows with the answer's length, not with its square. Up to about a
+# thousand characters every token is still parsed at once.
 _PARSE_GROWTH = 1 / 1024
 
 
 class TokenPiece(Protocol):
-    """Gives the bytes of a token (llamabind's Tokenizer.piece)."""
+    """The bytes of a token (llamabind's Tokenizer.piece)."""
 
     def __call__(self, token: int, *, special: bool = True) -> bytes:
-        """Control tokens as they are written, or without `special` as nothing."""
+        """Control tokens are written out, or empty without `special`."""
 
 
 class Parser(Protocol):
-    """Takes an answer apart (llamabind's OutputParser)."""
+    """Splits an answer into content, reasoning and tool calls (llamabind's OutputParser)."""
 
     def feed(self, text: str, *, final: bool = False) -> tuple[MessageDelta, ...]:
-        """Add a piece of text and return what is new."""
+        """Add a piece of text and return the new deltas."""
 
     def close(self) -> None:
-        """Free it."""
+        """Free native memory."""
 
 
 class AnswerReader:
-    """Turns the outputs of one engine request into those of an answer. One thread."""
+    """Converts the outputs of one engine request to those of one answer. One thread."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class AnswerReader:
         piece: TokenPiece,
         request: GenerationRequest,
     ) -> None:
-        """The answer of `request`, one of those that `job` became."""
+        """`request` is the engine request for this answer, one of those made from `job`."""
         self.request_id, self.index = answer
         self._first_token = None if job.prompt_logprobs is None else request.prompt_tokens[0]
         self._parser = parser
@@ -77,7 +77,7 @@ class AnswerReader:
         self._has_called_tools = False
 
     def read(self, output: RequestOutput) -> SequenceOutput | None:
-        """Return what is new; None while all of it is held back."""
+        """Return the new output; None if there is none yet."""
         if output.progress is not None:
             return self._progress(output, output.progress)
         deltas = self._parse(output)
@@ -89,8 +89,8 @@ class AnswerReader:
         self._has_called_tools |= bool(calls)
         logprobs = self._logprobs(self._alignment, output, deltas) if self._alignment else ()
         prompt_logprobs = self._of_prompt(output, echo)
-        has_news = bool(text or reasoning or calls or prompt_logprobs)
-        if not has_news and output.finish_reason is None and not output.token_ids:
+        has_output = bool(text or reasoning or calls or prompt_logprobs)
+        if not has_output and output.finish_reason is None and not output.token_ids:
             return None
         return SequenceOutput(
             request_id=self.request_id,
@@ -119,25 +119,25 @@ class AnswerReader:
     def _logprobs(
         self, alignment: LogprobAlignment, output: RequestOutput, deltas: Sequence[MessageDelta]
     ) -> tuple[LogprobEntry, ...]:
-        """Those of the tokens that came out as `deltas`, and at the end of what is left."""
+        """The entries of tokens whose text is in `deltas`; at the end also the remaining ones."""
         for logprob in _logprobs_of_text(output):
             token = logprob.token
             alignment.put(
                 self._entry(logprob), self._piece(token, special=token in self._preserved_tokens)
             )
-        alignment.say(output.text)
+        alignment.add_text(output.text)
         taken = alignment.take(deltas)
         if output.finish_reason is not None:
             taken += alignment.take_rest(is_cut=output.stop_string is not None)
         return tuple(taken)
 
     def _of_prompt(self, output: RequestOutput, echo: str) -> tuple[LogprobEntry, ...]:
-        """With the first output, where it was asked for: what is told of the prompt's tokens."""
+        """The entries of the prompt's tokens, if requested; with the first output only."""
         if self._first_token is None:
             return ()
         token, self._first_token = self._first_token, None
         piece = self._piece(token)
-        # One that was put before an echoed text is no part of it.
+        # A token that was added before an echoed text, such as BOS, is not part of the text.
         is_in_text = not echo or echo.encode().startswith((piece, piece.lstrip()))
         first = LogprobEntry(token, piece if is_in_text else b"", 0.0)
         return (first, *map(self._entry, output.prompt_logprobs))
@@ -163,7 +163,7 @@ class AnswerReader:
             return ()
         text, self._unparsed = self._unparsed, ""
         self._n_parsed += len(text)
-        # Text that was cut off anywhere must not be taken for a whole message.
+        # Only a complete answer is parsed as final: one that was cut off is a partial message.
         return self._parser.feed(text, final=output.finish_reason is FinishReason.STOP)
 
     def _finish_reason(self, output: RequestOutput) -> str | None:
@@ -181,7 +181,7 @@ class AnswerReader:
 
 
 class AnswerReaders:
-    """Knows which engine request is which answer. `read` on one thread, the rest on any."""
+    """Maps engine requests to answers. Call `read` on one thread, the others on any."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -189,7 +189,7 @@ class AnswerReaders:
         self._engine_ids: dict[str, set[str]] = {}
 
     def open(self, message: Submit, prompt: PromptRequests, piece: TokenPiece) -> None:
-        """Expect the outputs of a request that is about to start."""
+        """Prepare for the outputs of a request, before it starts."""
         request_id, job, make = message.request_id, message.job, prompt.make_parser
         readers = {
             request.request_id: AnswerReader(
@@ -206,27 +206,27 @@ class AnswerReaders:
             self._engine_ids[request_id] = set(readers)
 
     def engine_ids(self, request_id: str) -> Sequence[str]:
-        """The engine requests of a request that have not ended."""
+        """The ids of a request's engine requests that have not ended."""
         with self._lock:
             return tuple(self._engine_ids.get(request_id, ()))
 
     def drop(self, engine_ids: Iterable[str]) -> None:
-        """Forget engine requests that were never started."""
+        """Remove engine requests that were not started."""
         for engine_id in engine_ids:
             self._close(engine_id)
 
     def read(self, outputs: Sequence[RequestOutput]) -> Step | None:
-        """What an engine step has to tell the server."""
-        news = []
+        """The Step message for the outputs of an engine step; None if it would be empty."""
+        converted = []
         for output in outputs:
             reader = self._readers.get(output.request_id)
             if reader is None:
                 continue
             if (item := reader.read(output)) is not None:
-                news.append(item)
+                converted.append(item)
             if output.finish_reason is not None:
                 self._close(output.request_id)
-        return Step(news) if news else None
+        return Step(converted) if converted else None
 
     def _close(self, engine_id: str) -> None:
         with self._lock:
@@ -241,7 +241,7 @@ class AnswerReaders:
 
 
 def _echo(prompt: ChatPrompt | TextPrompt | InfillPrompt, piece: TokenPiece) -> str:
-    """The text of a prompt that an answer is to begin with."""
+    """The text of the prompt if the answer must begin with it, else an empty string."""
     if not isinstance(prompt, TextPrompt) or not prompt.echo:
         return ""
     parts = [prompt.content] if isinstance(prompt.content, str) else prompt.content
@@ -250,7 +250,7 @@ def _echo(prompt: ChatPrompt | TextPrompt | InfillPrompt, piece: TokenPiece) -> 
 
 
 def _logprobs_of_text(output: RequestOutput) -> Sequence[TokenLogprob]:
-    """Those of all tokens but the one that ends an answer, which is no part of it."""
+    """The entries of all tokens except an end-of-generation token, which has no text."""
     ended_by_token = output.finish_reason is FinishReason.STOP and output.stop_string is None
     return output.logprobs[:-1] if ended_by_token else output.logprobs
 

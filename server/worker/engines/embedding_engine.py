@@ -1,4 +1,4 @@
-"""EmbeddingWorkerEngine: a model loaded for embeddings, as the worker uses it."""
+"""EmbeddingWorkerEngine: a WorkerEngine for a model loaded for embeddings."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -24,7 +24,7 @@ from server.worker.engines.text_tasks import TextTasks
 
 
 class EmbeddingWorkerEngine:
-    """Holds an EmbeddingEngine. It does not chat, and says so; any thread."""
+    """Owns an EmbeddingEngine; refuses to generate text. Any thread."""
 
     def __init__(self, engine: EmbeddingEngine, loaded: LoadedModel) -> None:
         self._engine = engine
@@ -35,20 +35,20 @@ class EmbeddingWorkerEngine:
         """The effective settings and sizes."""
         return self._loaded
 
-    def prepare(self, job: Job) -> PromptRequests:  # noqa: ARG002 - no job can be taken
-        """Refuse: raises InvalidParameterError."""
+    def prepare(self, job: Job) -> PromptRequests:  # noqa: ARG002 - every job is refused
+        """Raises InvalidParameterError."""
         raise _no_text()
 
     def piece(self, token: int, *, special: bool = True) -> bytes:
-        """The bytes of a token, special ones as they are written."""
+        """The bytes of a token, special ones as they are written if `special` is set."""
         return self._engine.model.tokenizer.piece(token, special=special)
 
     def submit(self, request: GenerationRequest) -> None:
-        """Refuse: raises InvalidParameterError; no request was prepared."""
+        """Raises InvalidParameterError, since no request can have been prepared."""
         raise InvalidParameterError("model", f"{request.request_id} was not prepared by this model")
 
     def perform(self, task: Task) -> TaskResult | Future[TaskResult]:
-        """Compute vectors or scores, together with those of others. Raises LlamaError."""
+        """Perform a task; inputs of concurrent tasks share batches. Raises LlamaError."""
         match task:
             case Embed():
                 return self._embed(task)
@@ -60,10 +60,10 @@ class EmbeddingWorkerEngine:
                 raise _no_text()
 
     def cancel(self, request_id: str) -> None:
-        """Nothing that can be cancelled runs."""
+        """Does nothing: embeddings cannot be cancelled."""
 
     def stats(self) -> Stats:
-        """A snapshot: nothing is generated."""
+        """A snapshot; counts of generation are 0."""
         return Stats(
             running=0,
             waiting=0,
@@ -101,26 +101,27 @@ class EmbeddingWorkerEngine:
         return _then(self._engine.submit(inputs), answer)
 
 
-def _refuse(job: Job) -> RenderedText:  # noqa: ARG001 - no job can be taken
+def _refuse(job: Job) -> RenderedText:  # noqa: ARG001 - every job is refused
     raise _no_text()
 
 
 def _no_text() -> InvalidParameterError:
     return InvalidParameterError(
-        "model", "it is loaded for embeddings and generates no text; load it without embedding"
+        "model",
+        "it is loaded for embeddings and cannot generate text; load it with embedding: false",
     )
 
 
 def _then(
     computed: Future[list[Any]], answer: Callable[[list[Any]], TaskResult]
 ) -> Future[TaskResult]:
-    """The future of an answer that is made as soon as `computed` is there."""
+    """A future with the `answer` for the result of `computed`."""
     result: Future[TaskResult] = Future()
 
     def pass_on(done: Future[list[Any]]) -> None:
         try:
             result.set_result(answer(done.result()))
-        except Exception as error:  # noqa: BLE001 - whoever waits for the future gets it
+        except Exception as error:  # noqa: BLE001 - passed on to the future
             result.set_exception(error)
 
     computed.add_done_callback(pass_on)

@@ -1,4 +1,4 @@
-"""What the worker needs of an engine: llamabind in life, a scripted one in tests."""
+"""The interface of the worker's engine: llamabind's, or a scripted one in tests."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -17,7 +17,7 @@ OnFailure: TypeAlias = Callable[[BaseException], None]
 
 @dataclass(frozen=True, slots=True)
 class EngineEvents:
-    """What an engine reports, from threads of its own; none of the callbacks blocks."""
+    """Callbacks of an engine, called on its threads; none of them blocks."""
 
     on_progress: Callable[[float], None]
     on_step: OnStep
@@ -25,7 +25,7 @@ class EngineEvents:
 
 
 class WorkerEngine(Protocol):
-    """A loaded model that answers requests on a thread of its own. Methods come from any thread."""
+    """A loaded model that answers requests on a separate thread. Methods: any thread."""
 
     def describe(self) -> LoadedModel:
         """The effective settings and sizes."""
@@ -34,13 +34,13 @@ class WorkerEngine(Protocol):
         """Render and tokenise. Raises LlamaError."""
 
     def piece(self, token: int, *, special: bool = True) -> bytes:
-        """The bytes of a token, special ones as they are written, or as nothing."""
+        """The bytes of a token; special ones as they are written, or empty without `special`."""
 
     def submit(self, request: GenerationRequest) -> None:
         """Start a request; its outputs come through `on_step`. Raises LlamaError."""
 
     def perform(self, task: Task) -> TaskResult | Future[TaskResult]:
-        """Do a task; one that computes on a thread of its own gives a future. Raises LlamaError."""
+        """Perform a task; a future if it is computed on the engine's thread. Raises LlamaError."""
 
     def cancel(self, request_id: str) -> None:
         """End a request at the next step."""
@@ -49,7 +49,7 @@ class WorkerEngine(Protocol):
         """A snapshot."""
 
     def close(self) -> None:
-        """Cancel what runs, deliver the last outputs, end the thread and free the model."""
+        """Cancel all requests, deliver the last outputs, end the thread and free the model."""
 
 
 class EngineLoader(Protocol):
@@ -60,7 +60,7 @@ class EngineLoader(Protocol):
 
 
 class EstimateMaker(Protocol):
-    """Says what a load would take."""
+    """Estimates the memory of a load."""
 
     def __call__(self, message: Estimate) -> Estimated:
-        """Returns when it is known; loads nothing. Raises LlamaError."""
+        """The estimate, without loading weights. Raises LlamaError."""

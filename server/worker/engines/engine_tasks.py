@@ -1,4 +1,4 @@
-"""EngineTasks: what only the engine's own thread can tell or do."""
+"""EngineTasks: tasks that run on the engine's thread."""
 
 from concurrent.futures import Future
 from functools import partial
@@ -21,13 +21,13 @@ from server.protocol.tasks import (
 
 
 class EngineTasks:
-    """Asks the engine between two of its steps. Any thread."""
+    """Performs tasks between two steps of the engine. Any thread."""
 
     def __init__(self, thread: EngineThread[Engine]) -> None:
         self._thread = thread
 
     def perform(self, task: ListSlots | ListAdapters | SetAdapters) -> Future[TaskResult]:
-        """Begin; raises EngineStoppedError."""
+        """Start a task. Raises EngineStoppedError."""
         match task:
             case ListSlots():
                 return self._thread.call(_list_slots)
@@ -37,12 +37,12 @@ class EngineTasks:
                 return self._set_adapters(scales)
 
     def _set_adapters(self, scales: dict[int, float]) -> Future[TaskResult]:
-        """Done when what runs has ended."""
+        """A future that is done once the running requests have ended and the scales apply."""
         answer: Future[TaskResult] = Future()
 
         def begin(engine: Engine) -> None:
             wanted = _all_scales(scales, len(engine.adapters))
-            engine.set_adapter_scales(wanted, partial(_tell_adapters, engine, answer))
+            engine.set_adapter_scales(wanted, partial(_resolve, engine, answer))
 
         begun = self._thread.call(begin)
         begun.add_done_callback(partial(_pass_on_error, answer))
@@ -53,12 +53,12 @@ def _all_scales(scales: dict[int, float], n_adapters: int) -> tuple[float, ...]:
     for number in scales:
         if number >= n_adapters:
             raise InvalidParameterError(
-                "id", f"there is no adapter {number}: the model was loaded with {n_adapters}"
+                "id", f"adapter {number} does not exist: the model has {n_adapters} adapters"
             )
     return tuple(scales.get(number, 0.0) for number in range(n_adapters))
 
 
-def _tell_adapters(engine: Engine, answer: Future[TaskResult], error: Exception | None) -> None:
+def _resolve(engine: Engine, answer: Future[TaskResult], error: Exception | None) -> None:
     if error is None:
         answer.set_result(_list_adapters(engine))
     else:

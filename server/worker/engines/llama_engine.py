@@ -1,4 +1,4 @@
-"""LlamaEngine: a loaded model that generates text, as the worker uses it."""
+"""LlamaEngine: a WorkerEngine for a model that generates text."""
 
 from concurrent.futures import Future
 
@@ -30,7 +30,7 @@ from server.worker.engines.text_tasks import TextTasks
 class LlamaEngine:
     """A loaded model with its engine thread. Any thread.
 
-    `projector` is what reads images and sound, if the model was loaded with one.
+    `projector` encodes images and audio, if the model was loaded with one.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LlamaEngine:
         return self._requests.make(job)
 
     def piece(self, token: int, *, special: bool = True) -> bytes:
-        """The bytes of a token, special ones as they are written, or as nothing."""
+        """The bytes of a token; special ones as they are written, or empty without `special`."""
         return self._engine.tokenizer.piece(token, special=special)
 
     def submit(self, request: GenerationRequest) -> None:
@@ -70,7 +70,7 @@ class LlamaEngine:
         self._thread.submit(request)
 
     def perform(self, task: Task) -> TaskResult | Future[TaskResult]:
-        """Do a task, on the engine's thread if need be. Raises LlamaError."""
+        """Perform a task, on the engine's thread if it needs that. Raises LlamaError."""
         match task:
             case Tokenize() | Detokenize() | Render():
                 return self._texts.perform(task)
@@ -113,6 +113,6 @@ class LlamaEngine:
         )
 
     def close(self) -> None:
-        """Cancel what runs, deliver the last outputs, end the thread and free the model."""
+        """Cancel all requests, deliver the last outputs, end the thread and free the model."""
         self._thread.close()
         self._engine.close()

@@ -1,4 +1,4 @@
-"""LogprobAlignment: log-probabilities of tokens wait for the text that their tokens came out as."""
+"""LogprobAlignment: holds log-probabilities back until the text of their tokens is output."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from server.protocol.messages import LogprobEntry
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """An entry, and the characters of the answer that its token has a part in."""
+    """An entry, and the range of the answer's characters that its token contributes to."""
 
     entry: LogprobEntry
     start: int
@@ -21,32 +21,32 @@ class _Waiting:
 
 
 class LogprobAlignment:
-    """Of one answer; positions are those of characters in what the model wrote, markup included.
+    """The entries of one answer. Positions count characters of the raw answer, with markup.
 
-    Text is held back while it may begin a stop string or a tag, and then its tokens' entries are
-    too: they come with the text, or not at all where a stop string was in its place.
+    The engine and the parser hold text back while it may begin a stop string or a tag. The entries
+    of its tokens are output together with the text, or dropped if it was a stop string.
     """
 
     def __init__(self) -> None:
         self._detokenizer = Detokenizer()
         self._waiting: deque[_Waiting] = deque()
         self._n_decoded = 0
-        # Text of the engine whose kind is not known yet, and where it begins.
+        # Text from the engine that was not in a delta yet, and its position.
         self._text = ""
         self._text_start = 0
 
     def put(self, entry: LogprobEntry, piece: bytes) -> None:
-        """Keep an entry; its token adds `piece` to the text, maybe a part of a character only."""
+        """Queue an entry; its token adds `piece` to the text, possibly only part of a character."""
         start = self._n_decoded
         self._n_decoded += len(self._detokenizer.feed(piece))
         self._waiting.append(_Waiting(entry, start, max(self._n_decoded, start + 1)))
 
-    def say(self, text: str) -> None:
-        """The engine has let go of this text."""
+    def add_text(self, text: str) -> None:
+        """Add text that the engine no longer holds back."""
         self._text += text
 
     def take(self, deltas: Sequence[MessageDelta]) -> list[LogprobEntry]:
-        """The entries of the text that came out as `deltas`, and of the markup before it."""
+        """The entries of the text in `deltas`, and of the markup before it."""
         spans, end = _content_spans(self._text, deltas)
         begin = self._text_start
         self._text, self._text_start = self._text[end:], begin + end
@@ -54,7 +54,7 @@ class LogprobAlignment:
         return self._release(self._text_start, contents)
 
     def take_rest(self, *, is_cut: bool) -> list[LogprobEntry]:
-        """At the end of the answer all that are left; with `is_cut` those of shown text only."""
+        """The remaining entries at the end; with `is_cut` only those of text that was output."""
         n_shown = self._text_start + len(self._text)
         return self._release(n_shown if is_cut else self._n_decoded + 1, [])
 
@@ -69,23 +69,23 @@ class LogprobAlignment:
 
 
 def _content_spans(text: str, deltas: Sequence[MessageDelta]) -> tuple[list[tuple[int, int]], int]:
-    """Where in `text` contents are, and where the last of the deltas ends.
+    """The ranges of content in `text`, and the end of the last delta.
 
-    Deltas have the words of the text but not its tags; behind the last one is what is held back,
-    so that the way from the end finds them.
+    Deltas have the words of `text` without its tags. After the last delta there may be text that
+    is held back; so the deltas are searched from the end of `text`.
     """
     spans: list[tuple[int, int]] = []
     end = len(text)
     known = end if deltas else 0
-    for place, delta in reversed(list(enumerate(deltas))):
+    for position, delta in reversed(list(enumerate(deltas))):
         words = delta.content or delta.reasoning_content
         if not words:
             continue
         start = text.rfind(words, 0, end)
         if start < 0:
-            # A parser may mend what it reads.
+            # A parser may correct the text that it reads.
             return ([(0, end)] if delta.content else []) + spans, known
-        if place == len(deltas) - 1:
+        if position == len(deltas) - 1:
             known = start + len(words)
         if delta.content:
             spans.append((start, start + len(words)))

@@ -1,4 +1,4 @@
-"""MediaEncoder: a conversation's pictures and sounds as the model reads them."""
+"""MediaEncoder: encodes the images and audio of a conversation for the model."""
 
 import hashlib
 import threading
@@ -13,15 +13,15 @@ from llamabind.media.medium import EncodedMedium
 if TYPE_CHECKING:
     from llamabind import Projector
 
-# A conversation comes back with all its pictures at every turn.
+# Clients send all images of a conversation again with every message.
 _CACHE_BYTES = 64 << 20
 
 
 class MediaEncoder:
-    """Encodes, and remembers the latest results. Any thread, one after the other.
+    """Encodes media and caches the latest results. Any thread; calls are serialised.
 
-    `projector` is None for a model that only reads text. `n_ctx` is the most a prompt may have,
-    `n_ubatch` what a medium may that is not causal.
+    `projector` is None for a model that reads only text. `n_ctx` is the limit of a prompt's tokens,
+    `n_ubatch` that of a medium whose attention is not causal.
     """
 
     def __init__(self, projector: "Projector | None", *, n_ctx: int, n_ubatch: int) -> None:
@@ -48,7 +48,7 @@ class MediaEncoder:
                 parts = [self._encode_part(part) if is_medium(part) else part for part in content]
             n_tokens += sum(part["medium"].n_tokens for part in parts if is_medium(part))
             if n_tokens >= self._n_ctx:
-                # Before more work is spent on it.
+                # Refuse before encoding the rest.
                 raise PromptTooLongError(n_tokens, self._n_ctx, is_estimate=True)
             encoded.append({**message, "content": parts})
         return encoded
@@ -74,8 +74,8 @@ class MediaEncoder:
         if medium.n_at_once > self._n_ubatch:
             raise InvalidParameterError(
                 param,
-                f"takes {medium.n_at_once} tokens at once, more than n_ubatch, {self._n_ubatch}: "
-                "load the model with a larger one",
+                f"needs {medium.n_at_once} tokens in one batch, over n_ubatch {self._n_ubatch}; "
+                "load the model with a larger n_ubatch",
             )
 
     def _remember(self, key: bytes, medium: EncodedMedium) -> None:

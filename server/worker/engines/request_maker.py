@@ -1,4 +1,4 @@
-"""RequestMaker: jobs to engine requests, by llamabind's own Prompter."""
+"""RequestMaker: converts jobs to engine requests with llamabind's Prompter."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,7 @@ _REQUEST_FIELDS = (
 
 
 class RequestMaker:
-    """Renders and tokenises what a job asks for. Any thread."""
+    """Renders and tokenises jobs. Any thread."""
 
     def __init__(self, prompter: Prompter, tokenizer: Tokenizer, media: MediaEncoder) -> None:
         self._prompter = prompter
@@ -40,7 +40,7 @@ class RequestMaker:
         self._infiller = Infiller(tokenizer, prompter.n_ctx)
 
     def make(self, job: Job) -> PromptRequests:
-        """Return the requests of a job. Raises what Prompter.prepare does."""
+        """The engine requests of a job. Raises the errors of Prompter.prepare."""
         sampling = replace(job.sampling, logit_bias=self._logit_bias(job))
         options = {name: getattr(job, name) for name in _REQUEST_FIELDS}
         match job.prompt:
@@ -58,7 +58,7 @@ class RequestMaker:
                 return replace(requests, warnings=warnings)
 
     def render(self, job: Job) -> RenderedText:
-        """Return the prompt of a job's conversation. Raises what Prompter.render does."""
+        """The prompt of a job's conversation. Raises the errors of Prompter.render."""
         if not isinstance(job.prompt, ChatPrompt):
             raise InvalidParameterError("messages", "a conversation is required")
         messages = self._media.encode(job.prompt.messages)
@@ -67,7 +67,7 @@ class RequestMaker:
     def _with_grammar(
         self, schema: dict[str, Any] | None, sampling: SamplingParams
     ) -> tuple[SamplingParams, tuple[str, ...]]:
-        """The parameters with the grammar of a schema, and what of it is not enforced."""
+        """The parameters with the grammar of a schema, and warnings for what is not enforced."""
         if schema is None:
             return sampling, ()
         if sampling.grammar:
@@ -82,7 +82,7 @@ class RequestMaker:
     def _logit_bias(self, job: Job) -> tuple[tuple[int, float], ...]:
         biases = list(job.sampling.logit_bias)
         for token, bias in job.logit_bias:
-            # A text is as many tokens as it takes, and each gets the bias (llama-server).
+            # Each token of a text gets the bias, as in llama-server.
             tokens = [token] if isinstance(token, int) else self._encode(token)
             biases.extend((one, bias) for one in tokens)
         return tuple(biases)
@@ -101,7 +101,7 @@ def _gap(prompt: InfillPrompt) -> Gap:
 
 
 def _file_name(extra: InfillExtra) -> str:
-    """What the model is told; llama-server's word where there is none."""
+    """The file name for the model; llama-server's default without one."""
     return "tmp" if extra.filename is None else extra.filename
 
 

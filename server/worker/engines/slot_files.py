@@ -1,4 +1,4 @@
-"""SlotFiles: what sequence ids keep, to files and back. Blocking: not for the engine's thread."""
+"""SlotFiles: saves slot states to files and restores them. Blocks: not on the engine's thread."""
 
 import time
 from pathlib import Path
@@ -11,9 +11,9 @@ from server.protocol.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
 
 
 class SlotFiles:
-    """Moves states between an engine and the disk. Any thread but the engine's.
+    """Moves slot states between an engine and the disk. Any thread but the engine's.
 
-    The engine's thread only copies memory; files are read and written by the caller's.
+    The engine's thread only copies memory; the caller's thread reads and writes files.
     """
 
     def __init__(self, engine: Engine, thread: EngineThread[Engine]) -> None:
@@ -21,12 +21,12 @@ class SlotFiles:
         self._exchange = SlotExchange(engine)
 
     def perform(self, task: SaveSlot | RestoreSlot | EraseSlot) -> SlotMoved:
-        """Return what was moved. Raises LlamaError."""
+        """Perform the task; returns counts and time. Raises LlamaError."""
         started = time.perf_counter()
         try:
             n_tokens, n_bytes = self._move(task)
         except MemoryError:
-            raise StateError("there is no memory for a copy of what the slot keeps") from None
+            raise StateError("not enough host memory for a copy of the slot's state") from None
         return SlotMoved(n_tokens, n_bytes, 1e3 * (time.perf_counter() - started))
 
     def _move(self, task: SaveSlot | RestoreSlot | EraseSlot) -> tuple[int, int]:

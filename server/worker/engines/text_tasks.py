@@ -1,4 +1,4 @@
-"""TextTasks: what a loaded model's vocabulary and template can answer by themselves."""
+"""TextTasks: tasks that need only a model's vocabulary and chat template."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from server.protocol.tasks import Detokenize, Render, Rendered, Text, Tokenize, 
 
 
 class TextTasks:
-    """Tokens, texts and prompts; any thread. `render` makes the prompt of a job."""
+    """Tokenises, detokenises and renders. Any thread. `render` makes the prompt of a job."""
 
     def __init__(self, tokenizer: Tokenizer, render: Callable[[Job], RenderedText]) -> None:
         self._tokenizer = tokenizer
@@ -43,5 +43,5 @@ class TextTasks:
             else:
                 tokens.append(part)
         pieces = [self._tokenizer.piece(token, special=True) for token in tokens]
-        # The pieces are made in any case: they refuse a token that is none.
+        # Pieces are made in any case: that refuses tokens outside the vocabulary.
         return Tokens(tokens=tuple(tokens), pieces=tuple(pieces) if task.with_pieces else ())

@@ -1,1 +1,1 @@
-"""A load in the worker: plan, estimate, effective settings."""
+"""Loads in the worker: plan, estimate, effective settings."""

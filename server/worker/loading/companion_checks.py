@@ -1,6 +1,6 @@
-"""check_companions: what is wrong with a template and with the files beside a model, before a load.
+"""check_companions: checks the chat template and the files beside a model before a load.
 
-So that a model that works is not given up for them, and that the right field is blamed.
+So a working model is not unloaded for invalid ones, and the error names the right field.
 """
 
 from collections.abc import Iterator
@@ -18,24 +18,24 @@ from server.protocol.messages import Estimate
 
 
 def check_companions(message: Estimate) -> None:
-    """Raise InvalidParameterError, which names the field; nothing is loaded but vocabularies."""
+    """Raise InvalidParameterError naming the field; loads only vocabularies."""
     template, files = message.settings.chat_template, message.files
     if template is not None:
-        with blamed_on("chat_template"):
+        with errors_of_field("chat_template"):
             ChatTemplate(None, template).close()
     if files.lora:
         _check_adapters(message)
     if files.draft_model is not None:
-        with blamed_on("draft_model"):
+        with errors_of_field("draft_model"):
             _check_draft(message.path, files.draft_model)
     if files.mmproj is not None:
-        with blamed_on("mmproj"):
+        with errors_of_field("mmproj"):
             check_projector(Path(files.mmproj))
 
 
 @contextmanager
-def blamed_on(field: str) -> Iterator[None]:
-    """Turn what llamabind raises about a file or text into an error of the field that named it."""
+def errors_of_field(field: str) -> Iterator[None]:
+    """Turn llamabind's errors about a file or text into errors of the field that named it."""
     try:
         yield
     except InvalidParameterError:
@@ -50,7 +50,7 @@ def _check_adapters(message: Estimate) -> None:
     for shard in shards(Path(message.path)):
         model.update(read_gguf_shapes(shard))
     for index, (name, _) in enumerate(message.files.lora):
-        with blamed_on(f"lora[{index}]"):
+        with errors_of_field(f"lora[{index}]"):
             check_adapter_header(Path(name), architecture)
             check_adapter_shapes(Path(name), model)
 

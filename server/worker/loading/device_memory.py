@@ -1,4 +1,4 @@
-"""What a model takes of each device, and what there is: DeviceMemory from llamabind's figures."""
+"""The memory a model takes on each device: DeviceMemory from llamabind's reports."""
 
 import resource
 from collections.abc import Iterable, Mapping
@@ -28,29 +28,29 @@ class _Sum:
 
 
 def count_gpus() -> int:
-    """How many GPUs llama.cpp can use."""
+    """Number of GPUs that llama.cpp can use."""
     return sum(device.kind in _GPU_KINDS for device in devices())
 
 
 def device_memory(reports: Iterable[MemoryReport], files: LoadFiles) -> tuple[DeviceMemory, ...]:
     """The sum of `reports` and of the files loaded beside a model, by device; the host is first.
 
-    Adapters and the projector are counted on the first GPU where there is one: that is where most
-    of them goes.
+    Adapters and the projector are counted on the first GPU, if there is one, since most of their
+    data is placed there.
     """
     gpus = {device.name: device for device in devices() if device.kind in _GPU_KINDS}
     sums = {name: _Sum() for name in (HOST, *gpus)}
     for report in reports:
         sums[HOST].add(report.host)
         for use in report.devices:
-            # An accelerator without memory of its own, such as BLAS, works in the host's.
+            # An accelerator without its own memory, such as BLAS, uses the host's.
             sums[use.name if use.name in gpus else HOST].add(use)
     sums[next(iter(gpus), HOST)].model += companion_bytes(files)
     free, total = host_memory()
     host = sums.pop(HOST)
     found = [DeviceMemory(HOST, "host", host.model, host.context, host.compute, free, total)]
     for name, gpu in sums.items():
-        # Some drivers do not say: 0 is no answer.
+        # Some drivers do not report memory: a total of 0 means unknown.
         known = gpus[name].memory_total > 0
         found.append(
             DeviceMemory(
@@ -79,33 +79,33 @@ def fit_margins(
     budgets: Mapping[str, int],
     free: Mapping[str, int],
 ) -> list[int]:
-    """What must stay free on each of the model's devices, in their order: a GiB, or what is beyond
-    the device's budget, and the room of whatever else the load brings.
+    """Bytes to leave free on each of the model's devices, in their order.
 
-    `free` is known of devices whose drivers tell it.
+    A GiB, or free memory beyond the device's budget if that is more; plus the memory of adapters,
+    projector and draft model. `free` has only devices whose drivers report it.
     """
-    beside = dict.fromkeys((use.name for use in main.devices if use.type != "accel"), 0)
-    if beside:
-        beside[next(iter(beside))] += companion_bytes(files)
+    companions = dict.fromkeys((use.name for use in main.devices if use.type != "accel"), 0)
+    if companions:
+        companions[next(iter(companions))] += companion_bytes(files)
     for use in draft.devices if draft else ():
-        if use.name in beside:
-            beside[use.name] += use.total
+        if use.name in companions:
+            companions[use.name] += use.total
     return [
         max(FIT_MARGIN, free.get(name, 0) - budgets[name] if name in budgets else 0) + n_bytes
-        for name, n_bytes in beside.items()
+        for name, n_bytes in companions.items()
     ]
 
 
 def free_on_devices() -> dict[str, int]:
-    """Bytes that are free on each GPU, by name, where its driver says so."""
+    """Free bytes on each GPU, by name, if its driver reports them."""
     gpus = (device for device in devices() if device.kind in _GPU_KINDS)
     return {gpu.name: gpu.memory_free for gpu in gpus if gpu.memory_total > 0}
 
 
 def limit_memory(n_bytes: int) -> None:
-    """Let this process have so much data at most; what it asks for beyond that fails.
+    """Limit the data segment of this process: allocations beyond `n_bytes` fail.
 
-    Data only, not address space: a mapped file and what GPU drivers reserve do not count.
+    Data, not address space: mapped files and reservations of GPU drivers do not count.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = n_bytes if hard == resource.RLIM_INFINITY else min(n_bytes, hard)

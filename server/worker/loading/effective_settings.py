@@ -1,4 +1,4 @@
-"""What every setting of a load came to, by the name it is asked for with."""
+"""The effective value of every setting of a load, by its name in LoadSettings."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from server.worker.loading.estimate import Settled
 def effective_settings(
     load: Load, settled: Settled, engine: Engine, *, is_locked: bool
 ) -> dict[str, Any]:
-    """The settings of an engine that answers. Before its thread starts: it asks the context."""
+    """The settings of an Engine. Call before its thread starts: this reads the context."""
     config = settled.plan.config
     assert isinstance(config, EngineConfig), "an Engine is made from an EngineConfig"
     context, shape = engine.context, engine.shape
@@ -43,7 +43,7 @@ def effective_settings(
 def effective_embedding_settings(
     load: Load, settled: Settled, engine: EmbeddingEngine, *, is_locked: bool
 ) -> dict[str, Any]:
-    """The settings of an engine for embeddings."""
+    """The settings of an EmbeddingEngine."""
     params, shape = engine.context_params, engine.shape
     return {
         "n_ctx": shape.n_cells,

@@ -1,4 +1,4 @@
-"""estimate_load: what a load would take; and settle, which decides what was left open."""
+"""estimate_load: the memory of a load; settle: chooses the settings that were left open."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from llamabind.system.cpus import usable_cpus
 from llamabind.system.host_memory import has_huge_pages
 from server.formats import byte_size
 from server.protocol.messages import DeviceMemory, Estimate, Estimated, Load
-from server.worker.loading.companion_checks import blamed_on, check_companions
+from server.worker.loading.companion_checks import check_companions, errors_of_field
 from server.worker.loading.device_memory import (
     count_gpus,
     device_memory,
@@ -28,17 +28,17 @@ from server.worker.loading.plan import (
     size_warnings,
 )
 
-# What a header and a vocabulary may take; a file that lies about its counts meets this limit.
+# Enough for a header and a vocabulary; stops files whose headers claim huge counts.
 _MEMORY_LIMIT = 4 << 30
-# llama-server's --fit-ctx: less than this is not chosen for anybody.
-_LEAST_CTX = 4096
-# Load modes whose weights are in memory of the process, not in the system's cache of files.
-_READ_WHOLE = ("none", "mlock", "dio")
+# llama-server's --fit-ctx: a smaller context is never chosen automatically.
+_MIN_CTX = 4096
+# Load modes that read weights into process memory instead of mapping the file.
+_UNMAPPED_MODES = ("none", "mlock", "dio")
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A plan whose memory is known; `devices` includes the draft model, adapters and projector."""
+    """A plan with its memory; `devices` includes the draft model, adapters and projector."""
 
     plan: LoadPlan
     estimate: MemoryEstimate
@@ -47,9 +47,9 @@ class Settled:
 
 
 def estimate_load(message: Estimate) -> Estimated:
-    """What the load would take, without loading. Raises LlamaError.
+    """Estimate a load without loading weights. Raises LlamaError.
 
-    For a process of its own: native code parses a file that nobody has vouched for.
+    Limits the memory of the process, so use a separate one: native code parses an untrusted file.
     """
     limit_memory(_MEMORY_LIMIT)
     check_companions(message)
@@ -67,33 +67,33 @@ def estimate_load(message: Estimate) -> Estimated:
 
 
 def settle(load: Load | Estimate) -> Settled:
-    """Plan a load and lay it out. Raises LlamaError.
+    """Plan a load and compute its memory. Raises LlamaError.
 
-    A context nobody asked for is halved, once, where 8,192 tokens do not fit the host's memory.
+    If `n_ctx` was not set and 8,192 tokens do not fit into host memory, 4,096 are used.
     """
     settled = _settle(load, None)
     is_open = load.settings.n_ctx is None and not load.settings.embedding
     if is_open and settled.estimate.n_ctx == DEFAULT_MAX_CTX and not _fits(settled.devices[0]):
-        settled = _settle(load, _LEAST_CTX)
+        settled = _settle(load, _MIN_CTX)
     return replace(settled, plan=_with_load_mode(settled))
 
 
 def require_memory(settled: Settled) -> None:
-    """Raise ModelLoadError where cache and buffers alone are more than the host has.
+    """Raise ModelLoadError if cache and buffers alone exceed the free host memory.
 
-    Weights are counted where they are not mapped: pages of a file can be given back. Without this
-    check the system would grant the memory and kill the process when it is written to.
+    Weights count only if they are not mapped, since the system can drop pages of a mapped file.
+    Without this check Linux would grant the memory and kill the process once it is written to.
     """
     host = settled.devices[0]
     needed, free = host.context_bytes + host.compute_bytes, host.free_bytes or 0
     what = "cache and buffers"
-    if settled.plan.model_params.load_mode in _READ_WHOLE:
+    if settled.plan.model_params.load_mode in _UNMAPPED_MODES:
         needed, what = host.used_bytes, "weights, cache and buffers"
     if needed > free:
         raise ModelLoadError(
             "out_of_memory",
-            f"{what} for n_ctx {settled.estimate.n_ctx} need {byte_size(needed)}, "
-            f"but {byte_size(free)} of memory are free",
+            f"{what} for n_ctx {settled.estimate.n_ctx} need {byte_size(needed)} of host memory; "
+            f"{byte_size(free)} is free",
         )
 
 
@@ -103,7 +103,7 @@ def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
     estimate = estimate_memory(load.path, plan.model_params, plan.config)
     draft = _draft_report(load, plan.config, estimate)
     if machine.n_gpus and is_placement_open(load.settings):
-        # The whole model was laid out on the GPUs just now, whether it fits there or not.
+        # The estimate put the whole model on the GPUs, whether it fits there or not.
         budgets = load.device_budgets
         margins = fit_margins(estimate.report, draft, load.files, budgets, free_on_devices())
         fitted = _fit(load.path, plan, estimate, margins)
@@ -116,11 +116,11 @@ def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
 
 
 def _with_load_mode(settled: Settled) -> LoadPlan:
-    """Have weights that nobody said how to load read into huge pages, not mapped from the file in
-    small ones, where the CPU computes and memory is ample: twice what the load takes, beside
-    `cache_ram`.
+    """Choose load mode "none" if none was set, there is no GPU, and memory is ample.
 
-    Where there is a GPU llama.cpp would take memory that is locked for its transfers.
+    Then weights are read into huge pages, instead of mapped in small ones. Ample is twice the
+    memory of the load, plus `cache_ram`. With a GPU, llama.cpp would allocate locked memory for
+    transfers.
     """
     plan, (host, *gpus) = settled.plan, settled.devices
     is_open = plan.model_params.load_mode == "auto" and not gpus
@@ -144,23 +144,23 @@ def _fit(path: str, plan: LoadPlan, estimate: MemoryEstimate, margins: list[int]
 def _draft_report(
     load: Load | Estimate, config: EngineConfig | EmbeddingConfig, main: MemoryEstimate
 ) -> MemoryReport | None:
-    """The draft model in a context as llamabind gives it: as many cells as the engine has."""
+    """The memory of the draft model; its context has as many cells as the engine's."""
     draft = load.files.draft_model
     if draft is None or not isinstance(config, EngineConfig):
         return None
     sizes = replace(config, n_ctx=main.n_ctx, kv_unified=True, speculative="off", draft_model=None)
     params = ModelParams(n_gpu_layers=load.settings.draft_gpu_layers)
-    with blamed_on("draft_model"):
+    with errors_of_field("draft_model"):
         return estimate_memory(draft, params, sizes).report
 
 
 def _gpu_layers(params: ModelParams, machine: Machine, estimate: MemoryEstimate) -> int:
-    """How many layers are on GPUs; the output counts as one more, as in llama.cpp."""
+    """Number of layers on GPUs; the output layer counts as one, as in llama.cpp."""
     if machine.n_gpus == 0:
         return 0
-    asked = params.n_gpu_layers
+    requested = params.n_gpu_layers
     everything = estimate.n_layer + 1
-    return everything if asked is None or asked < 0 else min(asked, everything)
+    return everything if requested is None or requested < 0 else min(requested, everything)
 
 
 def _fits(device: DeviceMemory) -> bool:

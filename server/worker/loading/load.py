@@ -1,4 +1,4 @@
-"""load_worker_engine: from the server's Load to an engine that is ready."""
+"""load_worker_engine: loads the model of a Load message into an engine."""
 
 import logging
 from collections.abc import Iterator
@@ -34,15 +34,15 @@ from server.worker.loading.effective_settings import (
 from server.worker.loading.estimate import Settled, require_memory, settle
 from server.worker.loading.plan import size_warnings
 
-# A large model reports progress thousands of times.
 logger = logging.getLogger(__name__)
 
+# A large model reports progress thousands of times.
 _PROGRESS_STEP = 0.01
 
 
 def load_worker_engine(load: Load, events: EngineEvents) -> WorkerEngine:
     """Load what `load` names; returns when it is ready. Raises LlamaError."""
-    # All that is free now: whatever goes wrong, this process fails and not another.
+    # Limited to the free memory: if the load needs more, it fails instead of another process.
     limit_memory(host_memory().free)
     settled = settle(load)
     require_memory(settled)
@@ -53,7 +53,7 @@ def load_worker_engine(load: Load, events: EngineEvents) -> WorkerEngine:
 
 def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> LlamaEngine:
     plan = settled.plan
-    assert isinstance(plan.config, EngineConfig), "not planned for embeddings"
+    assert isinstance(plan.config, EngineConfig), "planned without `embedding`"
     with _native_warnings() as warnings, ExitStack() as undo:
         engine = undo.enter_context(
             load_engine(
@@ -100,7 +100,7 @@ def _modalities(projector: Projector | None) -> dict[str, Any]:
 
 def _load_embedding(load: Load, settled: Settled, events: EngineEvents) -> EmbeddingWorkerEngine:
     plan = settled.plan
-    assert isinstance(plan.config, EmbeddingConfig), "planned for embeddings"
+    assert isinstance(plan.config, EmbeddingConfig), "planned with `embedding`"
     with _native_warnings() as warnings:
         engine = load_embedding_engine(load.path, plan.model_params, plan.config, _Progress(events))
     effective = effective_embedding_settings(
@@ -126,7 +126,7 @@ def _describe(
         threads=effective["threads"],
         memory_bytes=sum(device.used_bytes for device in devices),
         devices=devices,
-        # Every name there is: null is what has no meaning for this load.
+        # Every setting; null for those without meaning for this load.
         effective=dict.fromkeys(load.settings.__struct_fields__) | effective,
         description=model.description,
         fingerprint=_fingerprint(),
@@ -153,7 +153,7 @@ def _fingerprint() -> str:
 
 
 class _Progress:
-    """Passes on progress in steps worth a message; never cancels, since leaving does."""
+    """Reports progress in steps of 1 %; never cancels: a cancelled load ends the process."""
 
     def __init__(self, events: EngineEvents) -> None:
         self._events = events
@@ -177,7 +177,7 @@ class _Collector(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage().strip()
-        # What was asked for and not done; other warnings are about the file, and in the log.
+        # Only warnings about requested settings; the others are about the file and stay in the log.
         if "mlock" in text.lower():
             self.lines.append(f"use_mlock: {text.removeprefix('warning: ')}")
         elif text.startswith("speculative decoding is off"):
@@ -186,7 +186,7 @@ class _Collector(logging.Handler):
 
 @contextmanager
 def _native_warnings() -> Iterator[list[str]]:
-    """Collect what llamabind and native code say about settings that they could not honour."""
+    """Collect warnings of llamabind and native code about settings that could not be applied."""
     llamabind = logging.getLogger("llamabind")
     collector = _Collector()
     llamabind.addHandler(collector)

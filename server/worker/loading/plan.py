@@ -1,4 +1,4 @@
-"""LoadPlan: what a client asked for, in llamabind's terms for this machine. Pure Python."""
+"""LoadPlan: the settings of a load as llamabind's parameters for this machine. Pure Python."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ _SPECULATION = (
     "draft_gpu_layers",
     "ngram_size",
 )
-# What each kind of speculation makes use of.
+# The settings that each kind of speculation uses.
 _USED_BY = {
     "off": frozenset[str](),
     "ngram": frozenset({"draft_max", "draft_min", "ngram_size"}),
@@ -31,7 +31,7 @@ _EMBEDDING = ("n_ctx", "n_ubatch", "n_parallel", "n_threads", "type_k", "type_v"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the settings meet: the CPUs this process may use, and how many GPUs there are."""
+    """The number of CPUs that this process may use, and of GPUs."""
 
     n_cpus: int
     n_gpus: int
@@ -39,7 +39,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """How to load a model; `warnings` say what will not be as it was asked for."""
+    """How to load a model; `warnings` name settings that will not apply as requested."""
 
     model_params: ModelParams
     config: EngineConfig | EmbeddingConfig
@@ -49,9 +49,9 @@ class LoadPlan:
 def plan_load(
     path: str, settings: LoadSettings, files: LoadFiles, machine: Machine, n_ctx: int | None = None
 ) -> LoadPlan:
-    """Translate settings; `n_ctx` is what to take when they leave it open.
+    """Convert settings; `n_ctx` applies if they do not set it.
 
-    Raises InvalidParameterError for a device that is not there.
+    Raises InvalidParameterError for a device that does not exist.
     """
     _check_devices(settings, machine)
     n_ctx_train = _training_context(path)
@@ -69,38 +69,38 @@ def plan_load(
 
 
 def is_placement_open(settings: LoadSettings) -> bool:
-    """Whether nobody said where layers go, so that as many as fit go onto GPUs.
+    """Whether no setting places the layers, so that as many as fit are put on GPUs.
 
-    llama.cpp divides no rows or tensors by free memory.
+    With split modes "row" and "tensor" llama.cpp does not distribute by free memory.
     """
-    is_said = settings.n_gpu_layers is not None or settings.tensor_split is not None
-    return not is_said and settings.split_mode in (None, "none", "layer")
+    is_set = settings.n_gpu_layers is not None or settings.tensor_split is not None
+    return not is_set and settings.split_mode in (None, "none", "layer")
 
 
 def size_warnings(settings: LoadSettings, effective: Mapping[str, Any]) -> Iterator[str]:
-    """Sizes that are not as they were asked for; `effective` may have some of them only.
+    """Warnings for sizes that differ from the requested ones; `effective` may lack some.
 
-    llama.cpp takes contexts of whole 256 tokens, and no more requests or batch than fit into one.
+    llama.cpp rounds contexts up to 256 tokens, and limits n_parallel and n_batch by the context.
     """
-    # Embeddings have no pool: their sizes follow from the longest input.
+    # For embeddings the sizes follow from the longest input.
     if settings.embedding:
         return
     for name in ("n_ctx", "n_batch", "n_parallel"):
         asked, used = getattr(settings, name), effective.get(name)
         if asked and used is not None and asked != used:
-            yield f"{name}: {asked} was asked for, {used} is used"
+            yield f"{name}: {asked} was requested, {used} is used"
 
 
 def _training_context(path: str) -> int | None:
     try:
         return read_gguf_header(path).context_length
     except GgufError:
-        # llama.cpp will say what is wrong with the file.
+        # llama.cpp reports what is wrong with the file.
         return None
 
 
 def _model_params(settings: LoadSettings, machine: Machine) -> ModelParams:
-    # Without a GPU there is nothing to split, and llama.cpp refuses "tensor" then.
+    # Without a GPU there is nothing to split, and llama.cpp refuses "tensor".
     split_mode = settings.split_mode if machine.n_gpus else None
     return ModelParams(
         n_gpu_layers=settings.n_gpu_layers,
@@ -114,7 +114,7 @@ def _model_params(settings: LoadSettings, machine: Machine) -> ModelParams:
 def _engine_fields(
     settings: LoadSettings, machine: Machine, n_ctx_train: int | None, n_ctx: int | None
 ) -> dict[str, Any]:
-    """The fields of EngineConfig that are not left at its defaults."""
+    """The fields of EngineConfig that differ from its defaults."""
     if settings.n_ctx is not None:
         n_ctx = settings.n_ctx or n_ctx_train
     cache_type = "f32" if settings.f16_kv is False else "f16"
@@ -138,17 +138,21 @@ def _given(settings: LoadSettings, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _threads(asked: int | None, machine: Machine) -> int | None:
-    """0 and -1 are llama-server's words for "find out". No more than there are CPUs: compute
-    threads wait for each other spinning, so one too many makes all of them slow.
+    """The number of compute threads; None is automatic, as are llama-server's 0 and -1.
+
+    At most the number of CPUs: compute threads wait for each other by spinning, so one too many
+    slows down all of them.
     """
     return min(asked, machine.n_cpus) if asked and asked > 0 else None
 
 
 def _check_devices(settings: LoadSettings, machine: Machine) -> None:
     there_are = f"there are {machine.n_gpus} GPUs" if machine.n_gpus != 1 else "there is one GPU"
-    # 0 is everybody's default, so a machine without GPUs takes it.
+    # 0 is the default, so it is accepted without a GPU.
     if settings.main_gpu and settings.main_gpu >= machine.n_gpus:
-        raise InvalidParameterError("main_gpu", f"no GPU {settings.main_gpu}: {there_are}")
+        raise InvalidParameterError(
+            "main_gpu", f"GPU {settings.main_gpu} does not exist: {there_are}"
+        )
     shares = settings.tensor_split or ()
     if len(shares) > machine.n_gpus:
         raise InvalidParameterError("tensor_split", f"{len(shares)} shares, but {there_are}")
@@ -179,16 +183,16 @@ def _speculation_warnings(settings: LoadSettings) -> Iterator[str]:
         kind = "draft"
     for name in _given(settings, _SPECULATION[1:]):
         if name not in _USED_BY[kind]:
-            yield f"{name}: speculative is {kind}, which makes no use of it"
+            yield f"{name}: not used with speculative {kind}"
 
 
 def _context_warnings(settings: LoadSettings, n_ctx_train: int | None) -> Iterator[str]:
     if not n_ctx_train or not settings.n_ctx or settings.n_ctx <= n_ctx_train:
         return
     if settings.embedding:
-        yield f"n_ctx: the model was trained with {n_ctx_train}, no more is used for embeddings"
+        yield f"n_ctx: embeddings use at most the {n_ctx_train} tokens the model was trained with"
     elif not _given(settings, _ROPE):
         yield (
             f"n_ctx: {settings.n_ctx} is more than the {n_ctx_train} tokens the model was trained "
-            "with; answers get worse beyond, unless positions are scaled (rope_scaling)"
+            "with; answers get worse beyond that unless positions are scaled (rope_scaling)"
         )

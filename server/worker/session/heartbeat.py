@@ -1,4 +1,4 @@
-"""Heartbeat: tells the server how the engine is, unasked, so that nobody has to wait for it."""
+"""Heartbeat: sends the engine's figures to the server, so that readers there do not wait."""
 
 import threading
 
@@ -12,7 +12,7 @@ _PERIOD_SECONDS = 1.0
 
 
 class Heartbeat:
-    """Sends a Stats about once a second, on a thread of its own that ends with the process."""
+    """Sends a Stats about once a second, on a separate thread that ends with the process."""
 
     def __init__(self, engine: WorkerEngine, sender: FrameSender) -> None:
         self._engine = engine
@@ -20,7 +20,7 @@ class Heartbeat:
         self._never = threading.Event()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def _run(self) -> None:

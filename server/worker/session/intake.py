@@ -1,4 +1,4 @@
-"""Intake: the threads that load the model, then turn conversations into engine requests."""
+"""Intake: the threads that load the model, then convert messages to engine requests."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ from server.protocol.tasks import RestoreSlot, SaveSlot, TaskResult
 from server.worker.engines.engine_interface import EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.session.heartbeat import Heartbeat
 from server.worker.session.load_failure import load_failure
-from server.worker.session.refusals import bug, prompt_param, refusal, text_param
+from server.worker.session.refusals import internal_error, prompt_param, refusal, text_param
 from server.worker.session.reporter import EngineReporter
 from server.worker.session.sender import FrameSender
 from server.worker.session.workload import has_media, n_characters
@@ -38,11 +38,11 @@ Message: TypeAlias = Load | Estimate | Submit | Ask
 
 
 class Intake:
-    """Takes what the reader thread got from the server, one after the other, on its own thread.
+    """Processes messages that the reader thread received, in order, on three threads.
 
-    Long texts and slot files have a thread where they hold up nobody but each other, and so have
-    pictures and sounds, which take seconds to encode. `cancel` and
-    `engine` are for the reader thread, which must not wait for a long prompt.
+    Long texts and slot files have a separate thread, so that they do not delay short requests; so
+    have images and audio, which take seconds to encode. `put`, `cancel` and `engine` are for the
+    reader thread, which must not wait for a long prompt.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Intake:
         load_engine: EngineLoader,
         estimate: EstimateMaker,
     ) -> None:
-        """`reporter` gets what the engine reports; requests and their answers meet in it."""
+        """`reporter` gets the engine's events; its `answers` map outputs to requests."""
         self.engine: WorkerEngine | None = None
         self._sender = sender
         self._reporter = reporter
@@ -62,7 +62,7 @@ class Intake:
         self._queue: SimpleQueue[Message] = SimpleQueue()
         self._long_queue: SimpleQueue[Message] = SimpleQueue()
         self._media_queue: SimpleQueue[Message] = SimpleQueue()
-        # Requests between the reader and the engine; a cancel meets them here or there.
+        # Requests that were not passed to the engine yet; cancelling one removes it from here.
         self._waiting: set[str] = set()
         self._lock = threading.Lock()
         queues = {
@@ -74,7 +74,7 @@ class Intake:
             threading.Thread(target=self._run, args=(queue,), name=name, daemon=True).start()
 
     def put(self, message: Message) -> None:
-        """Take a message from the server."""
+        """Queue a message from the server."""
         if isinstance(message, Submit | Ask):
             with self._lock:
                 self._waiting.add(message.request_id)
@@ -86,7 +86,7 @@ class Intake:
             self._queue.put(message)
 
     def cancel(self, request_id: str) -> None:
-        """Forget a request, wherever it is."""
+        """Cancel a request, whether it is waiting here or in the engine."""
         with self._lock:
             if request_id in self._waiting:
                 self._waiting.remove(request_id)
@@ -111,9 +111,9 @@ class Intake:
         try:
             self.engine = self._load_engine(load, self._reporter.events)
         except Exception as error:
-            # A bug of ours, too: the server waits for an answer, and a load holds up others.
+            # Bugs too: the server waits for a reply, and other loads wait for this one.
             if not isinstance(error, LlamaError):
-                logger.exception("the load failed unexpectedly")
+                logger.exception("internal error while loading")
             self._sender.send(load_failure(error))
             self._sender.close()
             os._exit(EXIT_LOAD_FAILED)
@@ -126,7 +126,7 @@ class Intake:
             answer: Estimated | LoadFailed = self._estimate(message)
         except Exception as error:
             if not isinstance(error, LlamaError):
-                logger.exception("the estimate failed unexpectedly")
+                logger.exception("internal error while estimating")
             answer = load_failure(error)
         self._sender.send(answer)
         self._sender.close()
@@ -137,11 +137,11 @@ class Intake:
     def _take(self, message: Submit) -> None:
         if not self._is_waiting(message.request_id):
             return
-        assert self.engine is not None, "the server submits after the load"
+        assert self.engine is not None, "the server sends Submit after the load only"
         try:
             prompt = self.engine.prepare(message.job)
             if prompt.warnings:
-                # Before the engine has it: its first output may be sent at any time after that.
+                # Before the engine gets the request, since its first output may follow at once.
                 self._sender.send(Warned(message.request_id, prompt.warnings))
             if self._is_waiting(message.request_id):
                 self._start(message, prompt, self.engine)
@@ -151,9 +151,9 @@ class Intake:
                 refusal(message.request_id, error, prompt_param(job), job.grammar_param)
             )
         except Exception as error:
-            # The server waits for outputs or a refusal, also when the bug is ours.
-            logger.exception("request %s: the intake failed", message.request_id)
-            self._sender.send(bug(message.request_id, error))
+            # Bugs too: the server waits for outputs or a refusal.
+            logger.exception("request %s: internal error before its start", message.request_id)
+            self._sender.send(internal_error(message.request_id, error))
         self._stop_waiting(message.request_id)
 
     def _start(self, message: Submit, prompt: PromptRequests, engine: WorkerEngine) -> None:
@@ -171,14 +171,14 @@ class Intake:
         request_id = message.request_id
         if not self._is_waiting(request_id):
             return
-        assert self.engine is not None, "the server asks after the load"
+        assert self.engine is not None, "the server sends Ask after the load only"
         try:
             result = self.engine.perform(message.task)
         except LlamaError as error:
             self._sender.send(refusal(request_id, error, text_param(message.task)))
         except Exception as error:
             logger.exception("request %s: the task failed", request_id)
-            self._sender.send(bug(request_id, error))
+            self._sender.send(internal_error(request_id, error))
         else:
             if isinstance(result, Future):
                 result.add_done_callback(lambda done: self._answer_later(request_id, done))
@@ -195,14 +195,14 @@ class Intake:
             self._sender.send(refusal(request_id, error))
         else:
             logger.error("request %s: the task failed", request_id, exc_info=error)
-            self._sender.send(bug(request_id, error))
+            self._sender.send(internal_error(request_id, error))
 
     def _is_waiting(self, request_id: str) -> bool:
         with self._lock:
             return request_id in self._waiting
 
     def _stop_waiting(self, request_id: str) -> None:
-        """From here on a cancel goes to the engine; one that came before has yet to."""
+        """From now on a cancel goes to the engine; pass on one that arrived before."""
         with self._lock:
             was_cancelled = request_id not in self._waiting
             self._waiting.discard(request_id)

@@ -1,4 +1,4 @@
-"""load_failure: why a load or an estimate failed, as the server is told."""
+"""load_failure: converts the exception of a load or estimate to LoadFailed."""
 
 from llamabind.errors import (
     AdapterError,
@@ -17,7 +17,7 @@ _SETTINGS = {AdapterError: "lora", ProjectorError: "mmproj", ChatTemplateError: 
 
 
 def load_failure(error: Exception) -> LoadFailed:
-    """The message for an exception, a bug of ours included."""
+    """The message for an exception, including bugs."""
     match error:
         case ModelLoadError(reason=reason, detail=detail):
             return LoadFailed(reason, detail)
@@ -33,4 +33,5 @@ def load_failure(error: Exception) -> LoadFailed:
         if isinstance(error, kind):
             return LoadFailed(_WRONG, str(error), setting)
     is_ours = isinstance(error, LlamaError)
-    return LoadFailed("unknown", str(error) if is_ours else f"{type(error).__name__}: {error}")
+    text = str(error) if is_ours else f"internal error: {type(error).__name__}: {error}"
+    return LoadFailed("unknown", text)

@@ -1,4 +1,4 @@
-"""What the worker says when it does not take a request."""
+"""Refusals: converts exceptions to Refused messages."""
 
 from collections.abc import Mapping
 
@@ -33,9 +33,9 @@ def refusal(
     text_param: str = "messages",
     grammar_param: str = "grammar",
 ) -> Refused:
-    """The answer to a request that the model cannot take.
+    """The refusal of a request for an error of llamabind.
 
-    `text_param` names where a text was, `grammar_param` what the grammar was made of.
+    `text_param` is the request's field with the text, `grammar_param` that of the grammar.
     """
     kind, param, message = RefusalKind.INVALID, None, str(error)
     match error:
@@ -66,14 +66,14 @@ def refusal(
     return Refused(request_id=request_id, kind=kind, message=message, param=param)
 
 
-def bug(request_id: str, error: BaseException) -> Refused:
-    """The answer where the fault is ours."""
-    text = f"{type(error).__name__}: {error}"
+def internal_error(request_id: str, error: BaseException) -> Refused:
+    """The refusal of a request for a bug of the worker."""
+    text = f"internal error in the worker: {type(error).__name__}: {error}"
     return Refused(request_id=request_id, kind=RefusalKind.FAILED, message=text)
 
 
 def prompt_param(job: Job) -> str:
-    """Name the field that a job's prompt came in."""
+    """The request's field with the prompt of a job."""
     match job.prompt:
         case ChatPrompt():
             return "messages"
@@ -84,5 +84,5 @@ def prompt_param(job: Job) -> str:
 
 
 def text_param(task: Task) -> str:
-    """Name the field that a task's texts, tokens or file came in."""
+    """The request's field with the texts, tokens or file of a task."""
     return _PARAMS.get(type(task), "model")

@@ -1,4 +1,4 @@
-"""EngineReporter: sends the server what the engine reports, from the load to its failure."""
+"""EngineReporter: sends the engine's progress, outputs and failure to the server."""
 
 import os
 import threading
@@ -14,9 +14,9 @@ EXIT_ENGINE_FAILED = 4
 
 
 class EngineReporter:
-    """The engine's callbacks. They come on the engine's threads and only queue messages.
+    """The engine's callbacks. They run on the engine's threads and only queue messages.
 
-    `answers` turns the engine's outputs into those of the requests that were opened there.
+    `answers` maps the engine's outputs to requests, which must be opened there first.
     """
 
     def __init__(self, sender: FrameSender) -> None:
@@ -26,11 +26,11 @@ class EngineReporter:
 
     @property
     def events(self) -> EngineEvents:
-        """What an engine is loaded with."""
-        return EngineEvents(self._send_progress, self._send_step, self._leave_failed)
+        """The callbacks to load an engine with."""
+        return EngineEvents(self._send_progress, self._send_step, self._exit_failed)
 
     def attach(self, engine: WorkerEngine) -> None:
-        """Remember the loaded engine: it is closed if it fails."""
+        """Set the loaded engine, which is closed if it fails."""
         self._engine = engine
 
     def _send_progress(self, fraction: float) -> None:
@@ -40,12 +40,12 @@ class EngineReporter:
         # Parsing on the engine's thread would delay its next step.
         self._sender.send(lambda: self.answers.read(outputs))
 
-    def _leave_failed(self, error: BaseException) -> None:
-        """Leave on another thread: the engine delivers its last outputs after this call."""
+    def _exit_failed(self, error: BaseException) -> None:
+        """Exit on another thread, since the engine delivers its last outputs after this call."""
         self._sender.send(EngineDown(f"the engine failed: {type(error).__name__}: {error}"))
-        threading.Thread(target=self._leave, name="leave").start()
+        threading.Thread(target=self._exit, name="exit").start()
 
-    def _leave(self) -> None:
+    def _exit(self) -> None:
         if self._engine is not None:
             self._engine.close()
         self._sender.close()

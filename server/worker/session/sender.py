@@ -1,4 +1,4 @@
-"""FrameSender: writes frames to the server on a thread of its own."""
+"""FrameSender: writes frames to the server on a separate thread."""
 
 import os
 import socket
@@ -16,9 +16,9 @@ MakeMessage: TypeAlias = Callable[[], msgspec.Struct | None]
 
 
 class FrameSender:
-    """Any thread may send; making, encoding and writing messages never hold up the engine.
+    """Makes, encodes and writes messages without delaying the engine. `send` on any thread.
 
-    When the server is gone, so is the reason to be here: the process leaves.
+    If the server has closed the socket, the process exits.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -28,11 +28,11 @@ class FrameSender:
         self._thread.start()
 
     def send(self, message: msgspec.Struct | MakeMessage) -> None:
-        """Queue a message, or what makes it on the sender's thread (None is nothing to send)."""
+        """Queue a message, or a function that makes one on the sender's thread, or None."""
         self._queue.put(message)
 
     def close(self) -> None:
-        """Return when everything sent so far is written."""
+        """Stop the thread once all queued messages are written."""
         self._queue.put(None)
         self._thread.join()
 
@@ -50,13 +50,13 @@ class FrameSender:
 
 
 def _frame(message: msgspec.Struct) -> bytes:
-    """A message as bytes; a result that is too large is a refusal, so that nobody waits for it."""
+    """A message as bytes; a result that cannot be encoded is replaced by a refusal."""
     try:
         return encode_frame(message)
     except UnframeableError as error:
         if not isinstance(message, Answered):
             raise
-        text = f"the result cannot be sent: {error.problem}; ask for less at once"
+        text = f"the result cannot be sent: {error.problem}; request less at once"
         return encode_frame(
             Refused(request_id=message.request_id, kind=RefusalKind.INVALID, message=text)
         )

@@ -1,4 +1,4 @@
-"""serve: the life of a worker process, from its greeting to its end."""
+"""serve: runs a worker process from its Hello to its exit."""
 
 import contextlib
 import ctypes  # noqa: TID251 - prctl, which Python does not offer
@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 EXIT_BAD_PROTOCOL = 5
 EXIT_THREAD_DIED = 6
 _READ_BYTES = 1 << 16
-# Linux's out-of-memory killer takes the process with the most memory and the highest score: let it
-# be the model, never the server.
+# Linux's out-of-memory killer ends the process with the highest score: make that a worker, not the
+# server.
 _OOM_SCORE = "500"
 _TITLE_LENGTH = 15
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -44,13 +44,13 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def serve(
     connection: socket.socket, load_engine: EngineLoader, estimate: EstimateMaker
 ) -> NoReturn:
-    """Read the server's messages on this thread until the server is gone, then leave at once.
+    """Read the server's messages on this thread until the socket is closed, then exit at once.
 
-    The reader does nothing that can take long, so that the end is noticed whatever the other
-    threads are doing, native code included.
+    The reader does nothing that takes long, so that it notices the end of the server even while
+    other threads run native code.
     """
     connection.set_inheritable(False)
-    # Ctrl-C in a terminal reaches the whole group; the server decides what it means.
+    # Ctrl-C in a terminal reaches the whole process group; only the server handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     threading.excepthook = _end_with_the_thread
@@ -62,9 +62,9 @@ def serve(
         _read(connection, sender, intake)
         status = 0
     except FramingError:
-        logger.exception("the server speaks another protocol")
+        logger.exception("the server sent invalid protocol data")
     finally:
-        # Not sys.exit: native threads are in mid-computation, and all is freed anyway.
+        # Not sys.exit: native threads may be computing, and the system frees all memory anyway.
         os._exit(status)
 
 
@@ -108,20 +108,21 @@ def _receive(connection: socket.socket) -> bytes:
 
 
 def _set_process_facts() -> None:
-    _die_with_the_server()
+    _exit_with_the_server()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
 
 
-def _die_with_the_server() -> None:
-    """The end of the socket tells it too, but only who runs can read: one that a debugger or a
-    SIGSTOP holds would stay for ever. Linux only.
+def _exit_with_the_server() -> None:
+    """Have the kernel kill this process when the server ends. Linux only.
+
+    The closed socket ends it too, but not while a debugger or SIGSTOP holds the process.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _set_title(name: str) -> None:
-    """Show the model's name in ps and top, where that is cheap (Linux)."""
+    """Show the model's name in ps and top. Linux only."""
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(f"llb {name}"[:_TITLE_LENGTH])

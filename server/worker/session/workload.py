@@ -1,4 +1,4 @@
-"""What a message brings to work on: how much text to tokenise, and whether media to encode."""
+"""The work that a message causes: characters to tokenise, and whether media to encode."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -11,7 +11,7 @@ from server.protocol.tasks import Detokenize, Embed, Rank, Render, Task, Tokeniz
 
 
 def n_characters(message: object) -> int:
-    """About how much there is to tokenise."""
+    """About the number of characters to tokenise."""
     match message:
         case Submit(job=job):
             return _n_of_job(job)
@@ -22,7 +22,7 @@ def n_characters(message: object) -> int:
 
 
 def has_media(message: object) -> bool:
-    """Whether there are pictures or sounds to encode."""
+    """Whether there are images or audio to encode."""
     match message:
         case Submit(job=Job(prompt=ChatPrompt(messages=messages))):
             pass

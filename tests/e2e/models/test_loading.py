@@ -168,7 +168,7 @@ def test_an_absurd_training_context_is_refused_or_loaded_and_hurts_nobody(
 
 def test_a_context_that_is_rounded_is_told_so_before_and_after(server):
     asked = {"n_ctx": 300, "n_batch": 64}
-    sentence = "n_ctx: 300 was asked for, 512 is used"
+    sentence = "n_ctx: 300 was requested, 512 is used"
     assert server.post(ESTIMATE, asked)["warnings"] == [sentence]
     reply = server.post(LOAD, asked)
     assert reply["warnings"] == [sentence]

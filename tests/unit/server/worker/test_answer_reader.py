@@ -1,4 +1,4 @@
-"""AnswerReader: an engine's outputs as those of an answer."""
+"""AnswerReader: converts an engine's outputs to those of an answer."""
 
 from typing import Any
 
@@ -39,18 +39,18 @@ def _end(text: str, tokens: list[int], stop: str) -> RequestOutput:
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"), [(("<end>",), "<end>"), (("other",), None), ((), None)]
+    ("requested", "expected"), [(("<end>",), "<end>"), (("other",), None), ((), None)]
 )
-def test_only_a_stop_string_of_the_request_is_told(
-    asked: tuple[str, ...], expected: str | None
+def test_only_stop_strings_of_the_request_are_reported(
+    requested: tuple[str, ...], expected: str | None
 ) -> None:
-    news = _reader(stop=asked).read(_end("one", [0, 2, 3, 4], "<end>"))
-    assert news is not None
-    assert news.stop_string == expected
-    assert news.finish_reason == "stop"
+    read = _reader(stop=requested).read(_end("one", [0, 2, 3, 4], "<end>"))
+    assert read is not None
+    assert read.stop_string == expected
+    assert read.finish_reason == "stop"
 
 
-def test_log_probabilities_are_those_of_the_text_that_a_stop_string_left() -> None:
+def test_log_probabilities_cover_only_the_text_before_a_stop_string() -> None:
     reader = _reader(stop=("<end>",), logprobs=0)
     outputs = [
         _output("one", [0]),
@@ -58,19 +58,19 @@ def test_log_probabilities_are_those_of_the_text_that_a_stop_string_left() -> No
         _output("", [3]),
         _end("", [4], "<end>"),
     ]
-    news = [item for item in map(reader.read, outputs) if item is not None]
-    assert _told(news) == "".join(item.text for item in news) == "one two"
-    assert news[0].finish_reason is None
+    read = [item for item in map(reader.read, outputs) if item is not None]
+    assert _logprob_text(read) == "".join(item.text for item in read) == "one two"
+    assert read[0].finish_reason is None
 
 
-def _told(news: list[SequenceOutput]) -> str:
-    return b"".join(entry.piece for item in news for entry in item.logprobs).decode()
+def _logprob_text(read: list[SequenceOutput]) -> str:
+    return b"".join(entry.piece for item in read for entry in item.logprobs).decode()
 
 
-def test_log_probabilities_that_nobody_asked_for_are_not_kept() -> None:
-    news = _reader().read(_output("one", [0]))
-    assert news is not None
-    assert news.logprobs == ()
+def test_log_probabilities_are_not_kept_unless_requested() -> None:
+    read = _reader().read(_output("one", [0]))
+    assert read is not None
+    assert read.logprobs == ()
 
 
 _TOOLS = [{"type": "function", "function": {"name": "f"}}]
@@ -97,7 +97,7 @@ _SCHEMA = {"type": "object"}
         ),
     ],
 )
-def test_a_grammar_that_cannot_go_on_is_told_by_what_it_was_made_of(
+def test_a_dead_end_of_a_grammar_names_the_field_of_the_grammar(
     prompt: TextPrompt | ChatPrompt, grammar: str, param: str
 ) -> None:
     job = Job(prompt=prompt, sampling=SamplingParams(grammar=grammar))
@@ -107,10 +107,10 @@ def test_a_grammar_that_cannot_go_on_is_told_by_what_it_was_made_of(
     other = reader.read(failed)
     assert other is not None
     assert other.error_param is None
-    news = reader.read(msgspec.structs.replace(failed, error_code=ErrorCode.GRAMMAR_DEAD_END))
-    assert news is not None
+    read = reader.read(msgspec.structs.replace(failed, error_code=ErrorCode.GRAMMAR_DEAD_END))
+    assert read is not None
     stream = TokenStream("r")
-    stream.deliver(news)
+    stream.deliver(read)
     with pytest.raises(InvalidRequestError, match=f"^{param}: no way$") as caught:
         stream.take()
     assert (caught.value.param, caught.value.code) == (param, "grammar_dead_end")

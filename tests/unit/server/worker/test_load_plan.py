@@ -1,4 +1,4 @@
-"""plan_load: from a client's words to llamabind's parameters."""
+"""plan_load: converts the settings of a load to llamabind's parameters."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def _plan(model, machine=LAPTOP, files=None, **settings) -> LoadPlan:
     return plan_load(model, LoadSettings(**settings), files or LoadFiles(), machine)
 
 
-def test_nothing_asked_for_is_the_engines_default(model):
+def test_without_settings_the_engines_defaults_apply(model):
     plan = _plan(model)
     assert plan.config == EngineConfig()
     assert plan.model_params.load_mode == "auto"
@@ -80,13 +80,13 @@ def test_every_setting_reaches_the_model(model, settings, field, value):
     assert plan.warnings == ()
 
 
-def test_a_draft_model_is_the_file_that_was_found(model):
+def test_the_draft_model_is_the_resolved_file(model):
     plan = _plan(model, files=LoadFiles(draft_model="/models/d.gguf"), draft_model="d.gguf")
     assert plan.config.draft_model == "/models/d.gguf"
     assert plan.config.speculation == "draft"
 
 
-def test_an_embedding_model_has_a_config_of_its_own(model):
+def test_a_load_for_embeddings_has_an_embedding_config(model):
     plan = _plan(model, embedding=True, pooling="cls", n_ubatch=64, threads=2)
     assert plan.config == EmbeddingConfig(pooling="cls", n_ubatch=64, n_threads=2)
 
@@ -100,7 +100,7 @@ def test_an_embedding_model_has_a_config_of_its_own(model):
         ({"tensor_split": (1.0,)}, LAPTOP, "tensor_split"),
     ],
 )
-def test_devices_that_are_not_there_are_refused(model, settings, machine, field):
+def test_devices_that_do_not_exist_are_refused(model, settings, machine, field):
     with pytest.raises(InvalidParameterError) as caught:
         _plan(model, machine, **settings)
     assert caught.value.field == field
@@ -113,34 +113,37 @@ def test_devices_that_are_not_there_are_refused(model, settings, machine, field)
         ({"n_gpu_layers": 1}, "n_gpu_layers: there is no GPU"),
         ({"split_mode": "row"}, "split_mode: there is no GPU"),
         ({"n_batch": 64, "n_ubatch": 65}, "n_ubatch: 65 is more than n_batch, 64 is used"),
-        ({"draft_max": 4}, "draft_max: speculative is off"),
-        ({"speculative": "ngram", "draft_p_min": 0.5}, "draft_p_min: speculative is ngram"),
-        ({"draft_model": "d.gguf", "ngram_size": 2}, "ngram_size: speculative is draft"),
+        ({"draft_max": 4}, "draft_max: not used with speculative off"),
+        (
+            {"speculative": "ngram", "draft_p_min": 0.5},
+            "draft_p_min: not used with speculative ngram",
+        ),
+        ({"draft_model": "d.gguf", "ngram_size": 2}, "ngram_size: not used with speculative draft"),
         ({"n_ctx": 1 << 20}, "n_ctx: 1048576 is more than"),
-        ({"n_ctx": 1 << 20, "embedding": True}, "n_ctx: the model was trained with"),
+        ({"n_ctx": 1 << 20, "embedding": True}, "n_ctx: embeddings use at most the 2048 tokens"),
     ],
 )
-def test_what_will_not_be_as_asked_is_told(model, settings, beginning):
+def test_settings_that_will_not_apply_as_requested_have_a_warning(model, settings, beginning):
     (warning,) = _plan(model, **settings).warnings
     assert warning.startswith(beginning)
 
 
-def test_sizes_that_are_not_as_asked_are_told():
-    asked = LoadSettings(n_ctx=300, n_batch=512, n_parallel=4)
+def test_sizes_that_differ_from_the_requested_have_a_warning():
+    requested = LoadSettings(n_ctx=300, n_batch=512, n_parallel=4)
     effective = {"n_ctx": 512, "n_batch": 300, "n_parallel": 4, "n_ubatch": 300}
-    assert list(size_warnings(asked, effective)) == [
-        "n_ctx: 300 was asked for, 512 is used",
-        "n_batch: 512 was asked for, 300 is used",
+    assert list(size_warnings(requested, effective)) == [
+        "n_ctx: 300 was requested, 512 is used",
+        "n_batch: 512 was requested, 300 is used",
     ]
 
 
-def test_sizes_nobody_asked_for_need_no_warning():
+def test_sizes_that_were_not_requested_have_no_warning():
     sizes = {"n_ctx": 2048, "n_batch": 2048, "n_parallel": 16}
     assert list(size_warnings(LoadSettings(n_ctx=0), sizes)) == []
     assert list(size_warnings(LoadSettings(n_ctx=300, embedding=True), sizes)) == []
 
 
-def test_a_longer_context_with_scaled_positions_needs_no_warning(model):
+def test_a_longer_context_with_scaled_positions_has_no_warning(model):
     assert _plan(model, n_ctx=1 << 20, rope_scaling="yarn").warnings == ()
 
 
@@ -154,7 +157,7 @@ def _report(**used) -> MemoryReport:
     )
 
 
-def test_what_comes_beside_a_model_and_a_budget_leave_less_for_its_layers(tmp_path):
+def test_companion_files_and_budgets_leave_less_memory_for_layers(tmp_path):
     adapter = tmp_path / "a.gguf"
     adapter.write_bytes(bytes(1000))
     files = LoadFiles(lora=((str(adapter), 1.0),))
@@ -168,15 +171,15 @@ def test_what_comes_beside_a_model_and_a_budget_leave_less_for_its_layers(tmp_pa
     assert fit_margins(main, None, files, budgets, free) == [12 * gib + 1000, gib]
 
 
-def test_how_weights_come_into_memory(model):
-    asked = {
+def test_load_modes_follow_load_mode_and_use_mlock(model):
+    modes = {
         "auto": {},
         "none": {"load_mode": "none"},
         "mlock": {"load_mode": "mlock", "use_mlock": True},
         "mmap+mlock": {"use_mlock": True, "load_mode": "auto"},
         "mmap": {"load_mode": "mmap", "use_mlock": False},
     }
-    for mode, settings in asked.items():
+    for mode, settings in modes.items():
         assert _plan(model, **settings).model_params.load_mode == mode
     with pytest.raises(InvalidParameterError):
         LoadSettings(load_mode="none", use_mlock=True)

@@ -1,4 +1,4 @@
-"""The worker encodes what conversations bring, once, and names what it cannot."""
+"""MediaEncoder: encodes each file once, and names the part of one that it cannot encode."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def messages(*files: bytes) -> list[dict[str, Any]]:
     return [{"role": "system", "content": "a"}, {"role": "user", "content": parts}]
 
 
-def test_files_become_media_at_their_places() -> None:
+def test_files_are_replaced_by_media_at_their_positions() -> None:
     system, user = make(FakeProjector()).encode(messages(b"cat", b"dog"))
     assert system == {"role": "system", "content": "a"}
     text, cat, dog = user["content"]
@@ -45,7 +45,7 @@ def test_files_become_media_at_their_places() -> None:
     assert (dog["medium"].digest, dog["medium"].n_tokens) == (b"dog", 4)
 
 
-def test_a_conversation_that_comes_back_is_not_encoded_again(
+def test_files_of_an_earlier_conversation_are_not_encoded_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(media_encoder, "_CACHE_BYTES", 100)
@@ -53,11 +53,11 @@ def test_a_conversation_that_comes_back_is_not_encoded_again(
     encoder = make(projector)
     for files in ((b"cat",), (b"cat", b"dog"), (b"bear",), (b"dog",), (b"cat",)):
         encoder.encode(messages(*files))
-    # 48 bytes each, 64 for the bear, which takes the place of both others.
+    # 48 bytes each, 64 for the bear, which evicts both others.
     assert projector.encoded == [b"cat", b"dog", b"bear", b"dog", b"cat"]
     encoder.encode(messages(b"dog"))
     assert projector.encoded[5:] == []
-    encoder.encode(messages(b"a giant of a picture, in fact"))
+    encoder.encode(messages(b"a giant of an image, in fact"))
     encoder.encode(messages(b"cat"))
     assert len(projector.encoded) == 6
 
@@ -69,7 +69,7 @@ def test_a_model_without_a_projector_names_the_part() -> None:
     assert make().encode(messages()[:1]) == messages()[:1]
 
 
-def test_more_than_the_context_holds_is_refused_before_all_is_encoded() -> None:
+def test_media_over_the_context_are_refused_before_all_are_encoded() -> None:
     projector = FakeProjector()
     turns = messages(b"x" * 30) + messages(b"y" * 40) + messages(b"z" * 30)
     with pytest.raises(PromptTooLongError) as caught:
@@ -78,8 +78,8 @@ def test_more_than_the_context_holds_is_refused_before_all_is_encoded() -> None:
     assert len(projector.encoded) == 2
 
 
-def test_what_must_be_computed_at_once_and_is_too_large_is_named() -> None:
+def test_a_non_causal_medium_over_n_ubatch_is_refused() -> None:
     encoder = make(FakeProjector())
     encoder.encode(messages(b"both way"))
-    with pytest.raises(InvalidParameterError, match="9 tokens at once, more than n_ubatch, 8"):
+    with pytest.raises(InvalidParameterError, match="9 tokens in one batch, over n_ubatch 8"):
         encoder.encode(messages(b"both ways"))

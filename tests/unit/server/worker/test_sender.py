@@ -1,4 +1,4 @@
-"""What a worker sends, and what it says instead of what it cannot send."""
+"""FrameSender: a result that cannot be sent is replaced by a refusal."""
 
 import socket
 
