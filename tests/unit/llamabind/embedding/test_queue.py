@@ -219,7 +219,7 @@ def test_what_can_never_be_computed_is_refused_with_both_numbers(thread):
     assert isinstance(caught.value, PromptTooLongError)
 
 
-@pytest.mark.parametrize(("tokens", "says"), [([], "no tokens"), ([100], "0..99"), ([-1], "0..99")])
+@pytest.mark.parametrize(("tokens", "says"), [([], "no tokens"), ([100], "0 to 99"), ([-1], "0 to 99")])
 def test_input_without_meaning_is_refused(thread, tokens, says):
     with pytest.raises(InvalidParameterError, match=says):
         thread.submit(EmbeddingRequest([[1], tokens]))

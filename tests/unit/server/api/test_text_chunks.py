@@ -48,7 +48,7 @@ def test_what_is_encoded_once_is_what_would_be_encoded_each_time(
         quick = [_documents(form, output) for output in outputs]
         with monkeypatch.context() as general:
             general.setattr(TextChunks, "fits", staticmethod(lambda _: False))
-            form._begun.clear()
+            form._started.clear()
             assert [_documents(form, output) for output in outputs] == quick
         texts = [chunk[-1]["choices"][0]["delta"]["content"] for chunk in quick]
         assert texts == [output.text for output in outputs]
