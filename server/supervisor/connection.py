@@ -65,7 +65,7 @@ class WorkerConnection(asyncio.BufferedProtocol):
             self._listener(data)
 
     def eof_received(self) -> None:
-        """The worker closed its end; the transport closes ours."""
+        """The worker closed its end; the transport then closes this one."""
         self._end_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
