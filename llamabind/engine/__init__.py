@@ -1,1 +1,1 @@
-"""The step loop over a loaded model: schedule, decode, sample, report."""
+"""The engine: a thread that repeats steps (schedule, decode, sample, output) on a loaded model."""

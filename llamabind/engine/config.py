@@ -1,4 +1,4 @@
-"""EngineConfig: how many requests share one context, and of what size; pure Python."""
+"""EngineConfig: the settings of an engine and its context; pure Python."""
 
 from __future__ import annotations
 
@@ -20,43 +20,45 @@ from llamabind.system.host_memory import host_memory
 SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft")
 
 MAX_DRAFT = 64
-"""Each drafted token needs a row of logits: 64 rows of a large vocabulary are 40 MB."""
+"""Each draft token needs a row of logits; 64 rows of a large vocabulary are 40 MB."""
 
 DEFAULT_MAX_CTX = 8192
-"""The largest pool that is taken unasked: a 128k context would fill a laptop with KV cache."""
+"""The largest default for n_ctx: the KV cache of a 128k context would fill a laptop's memory."""
 
 _MIB = 1 << 20
 
 DEFAULT_MAX_CACHE_RAM_MIB = 8192
-"""llama-server's default (cache_ram); a smaller machine gives a quarter of what it has free."""
+"""llama-server's default for cache_ram; if a quarter of the free memory is less, that is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """The shape of an engine. Raises InvalidParameterError.
+    """The settings of an engine. Raises InvalidParameterError.
 
-    `n_ctx` is the pool of KV cells all requests share and the most one request may use; None takes
-    the model's training context, at most 8,192. `n_parallel` requests run at once, the others wait.
-    With `kv_unified` off each of them has its n_parallel-th part of `n_ctx` for itself: faster
-    where prompts have little in common, but one request cannot use the whole. `n_batch` tokens are
-    computed per step at most, `n_ubatch` per graph. Threads None tunes their number while serving,
-    up to one per physical core this process may use (see usable_cores). With `max_waiting` requests
-    waiting no more are taken. None takes all: whoever submits holds the prompts already, and a
-    program that gathers thousands of coroutines means them all; a server bounds what strangers send
-    (server.config: max_queue).
+    `n_ctx` is the number of KV cells that all requests share, and the most that one request may
+    use; None is the model's training context, at most 8,192. Up to `n_parallel` requests run at
+    once, the others wait. With `kv_unified` False the cache is split: each running request has
+    n_ctx / n_parallel cells of its own, which is faster if prompts have little in common, but no
+    request can use more than its part. A step computes at most `n_batch` tokens, a graph at most
+    `n_ubatch`. Thread counts None are tuned while serving, up to one for each physical core that
+    this process may use (see usable_cores). While `max_waiting` requests wait, more are refused
+    with QueueFullError. None sets no limit: the caller holds the prompts in memory anyway, and a
+    program that starts thousands of coroutines wants all of them answered. The server sets a limit
+    for its clients (server.config: max_queue).
 
-    Conversations that the KV cache has no room for are kept in up to `cache_ram_mib` of host memory
-    and come back without computing; 0 turns that off, None takes a quarter of what is free now, at
-    most 8,192. `swa_full` gives the layers of a sliding window a cache of full size, which can be
-    cut at any position; off, it is as small as the window, and prefixes are found at checkpoints
-    only. None chooses by size, and the full one for speculative decoding.
+    Retained prefixes that are evicted from the KV cache are saved in up to `cache_ram_mib` MiB of
+    host memory and restored when a prompt begins with them; 0 disables that, None is a quarter of
+    the memory that is free now, at most 8,192. `swa_full` gives sliding-window layers a cache of
+    full size, which can be cut at any position; without it the cache is as small as the window, and
+    a prefix can be reused only up to a checkpoint. None chooses by size, and the full size for
+    speculative decoding.
 
-    `speculative` "ngram" guesses the next tokens from what the request's own text repeats, "draft"
-    has the small model `draft_model` guess them; answers stay the same. "auto" is "draft" where a
-    `draft_model` is given, else "off". At most `draft_max` tokens are guessed at a time (None is
-    48 for n-grams and 3 for a model, llama-server's defaults), fewer where they do not pay; less
-    than `draft_min` are not worth it, and a draft model stops where it is less sure than
-    `draft_p_min`. An n-gram guess needs the last `ngram_size` tokens to have occurred before.
+    `speculative` "ngram" drafts the next tokens from repetitions in the request's own text, "draft"
+    with the small model `draft_model`; answers stay the same. "auto" is "draft" if `draft_model` is
+    set, else "off". A draft has at most `draft_max` tokens (None: 48 for n-grams and 3 for a model,
+    llama-server's defaults), and fewer if more would slow decoding down. Drafts of fewer than
+    `draft_min` tokens are not used, and a draft model ends its draft at a token whose probability
+    is below `draft_p_min`. "ngram" drafts only if the last `ngram_size` tokens occurred before.
     """
 
     n_ctx: int | None = None
@@ -106,36 +108,37 @@ class EngineConfig:
 
     @property
     def speculation(self) -> str:
-        """What `speculative` comes to: "off", "ngram" or "draft"."""
+        """The effective kind of speculative decoding: "off", "ngram" or "draft"."""
         if self.speculative != "auto":
             return self.speculative
         return "off" if self.draft_model is None else "draft"
 
     @property
     def max_draft(self) -> int:
-        """What `draft_max` comes to."""
+        """The effective `draft_max`, in tokens."""
         if self.draft_max is not None:
             return self.draft_max
         return 48 if self.speculation == "ngram" else 3
 
     @property
     def cache_ram_bytes(self) -> int:
-        """The limit of the host cache; the default depends on what is free now."""
+        """The limit of the host cache in bytes; the default depends on the memory free now."""
         mib = self.cache_ram_mib
         if mib is None:
             mib = min(DEFAULT_MAX_CACHE_RAM_MIB, host_memory().free // _MIB // 4)
         return mib * _MIB
 
     def takes_swa_full(self, n_swa: int, n_ctx_train: int) -> bool:
-        """Tell whether the cache of a window of `n_swa` tokens should have the full size.
+        """True if the cache of layers with a window of `n_swa` tokens should have the full size.
 
-        A small one has a window for each sequence and one n_ubatch (llama-kv-cache-iswa.cpp). It is
-        worth its coarser prefixes if it takes at most half the cells of a full one.
+        A small cache holds a window for each sequence and one n_ubatch (llama-kv-cache-iswa.cpp).
+        Its prefixes can only be reused up to a checkpoint, so it is chosen only if it has at most
+        half the cells of a full one.
         """
         if self.swa_full is not None:
             return self.swa_full
         if self.speculation != "off":
-            return True  # a wrong guess must be cut off
+            return True  # rejected draft tokens must be removed from the cache
         n_windows = self.n_parallel if self.kv_unified else 1
         n_ctx_seq = self._n_ctx(n_ctx_train) // (1 if self.kv_unified else self.n_parallel)
         saves_half = 2 * (n_swa * n_windows + self.n_ubatch) <= n_ctx_seq
@@ -144,13 +147,14 @@ class EngineConfig:
     def context_params(
         self, n_ctx_train: int, *, retains: bool, swa_full: bool = True
     ) -> ContextParams:
-        """Return the context for a model trained on `n_ctx_train` tokens.
+        """Return the context parameters for a model trained on `n_ctx_train` tokens.
 
-        With `retains` there are as many sequence ids again for prefixes that wait to be reused; in
-        streams each would take its part of the context from the others.
+        With `retains` there are twice as many sequence ids, the second half for retained prefixes.
+        A split cache has none of these: each would take cells away from the running requests.
         """
         n_ctx = self._n_ctx(n_ctx_train)
-        # llama.cpp reserves an output per sequence out of n_batch and n_ctx: both bound the ids.
+        # llama.cpp needs one output for each sequence, so n_batch and n_ctx limit the number of
+        # ids.
         retains = retains and self.kv_unified
         n_seq_max = self.n_parallel * 2 if retains else self.n_parallel
         n_seq_max = min(n_seq_max, MAX_SEQUENCES, n_ctx, self.n_batch)

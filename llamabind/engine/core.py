@@ -1,4 +1,4 @@
-"""The engine without its native half: requests in, steps, outputs out."""
+"""EngineCore: the engine without native code, driven by a Runner that computes its steps."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ if TYPE_CHECKING:
 
 
 class Runner(Protocol):
-    """What computes: llama.cpp in life, a fake in tests."""
+    """Computes the steps: ModelRunner with llama.cpp, or a fake in tests."""
 
     def prepare(self, request: GenerationRequest) -> None:
-        """Make what sampling `request` needs. Any thread; raises GrammarError or
-        InvalidParameterError.
+        """Make the sampler of `request`. Any thread.
+
+        Raises GrammarError or InvalidParameterError.
         """
 
     def release(self, request_id: str) -> None:
         """Free what `prepare` made; unknown ids are ignored."""
 
     def run(self, plan: StepPlan) -> StepResult:
-        """Carry out the memory operations, decode, and sample where a token follows."""
+        """Carry out the memory operations, decode, and sample after each chunk with `is_last`."""
 
 
 class EngineCore:
-    """Runs requests step by step. One thread uses everything but `prepare` and `stats`.
+    """Runs requests step by step. Only `prepare` and `stats` may be used on other threads.
 
-    `slots` are what each sequence id holds; only the scheduler and a SlotExchange change them.
-
-    A request that failed or was cancelled gets a last output like any other: every request that was
-    added ends with exactly one output that has a finish_reason.
+    `slots` has the tokens that each sequence id holds; only the scheduler and a SlotExchange change
+    them. Every added request ends with exactly one output that has a finish_reason, also if it
+    fails or is cancelled.
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class EngineCore:
 
     @property
     def has_work(self) -> bool:
-        """True while a step has anything to do or to tell."""
+        """True while a step has something to compute, to change or to output."""
         return bool(self._outputs or self._changes) or self._scheduler.has_work
 
     def prepare(self, request: GenerationRequest) -> None:
-        """Check that `request` can run and make its sampler, on whatever thread brought it.
+        """Check that `request` can run, and make its sampler. Any thread.
 
         Raises PromptTooLongError, InvalidParameterError, GrammarError or QueueFullError. A prepared
-        request must be added.
+        request must be added with `add`, which frees its sampler at the end.
         """
         n_prompt = len(request.prompt_tokens)
         if n_prompt >= self.shape.n_ctx:
@@ -131,14 +131,14 @@ class EngineCore:
             self._scheduler.add(sequence)
 
     def cancel(self, request_id: str) -> None:
-        """End a request now, wherever it is; ids that are not live are ignored."""
+        """End a waiting or running request now; unknown and ended ids are ignored."""
         sequence = self._live.get(request_id)
         if sequence is not None and sequence.finish_reason is None:
             self._scheduler.remove(sequence)
             self._end(sequence, sequence.finish(FinishReason.ABORT))
 
     def step(self) -> list[RequestOutput]:
-        """Compute one batch and return what it added to each request."""
+        """Compute one batch and return its outputs, and those of requests that ended before it."""
         self._drop_overdue()
         self._make_changes()
         plan = self._scheduler.schedule()
@@ -151,44 +151,48 @@ class EngineCore:
             self.check_idle()
         return outputs
 
-    def change_when_quiet(self, change: Callable[[], None]) -> None:
-        """Have `change` made at the first step in which nothing runs: what was begun ends first,
-        newcomers wait, and what is kept of prompts is forgotten, since it was computed otherwise.
+    def change_when_idle(self, change: Callable[[], None]) -> None:
+        """Call `change` at the first step in which no request is running.
+
+        Requests that have started end first; new ones wait until then. All retained prefixes are
+        dropped, since they were computed before the change.
         """
         self._changes.append(change)
-        self._scheduler.holds_newcomers = True
+        self._scheduler.starts_new_requests = False
 
     def abort_all(self) -> list[RequestOutput]:
-        """Cancel every live request and return what is left to tell."""
+        """Cancel every live request and return the last outputs."""
         for request_id in list(self._live):
             self.cancel(request_id)
         return self._take_outputs()
 
     def fail_all(self, error: str) -> list[RequestOutput]:
-        """End every live request with `error`; the engine is of no use afterwards."""
+        """End every live request with `error` after a failed step; no other step may follow."""
         for sequence in list(self._live.values()):
             self._end(sequence, sequence.finish(FinishReason.ERROR, error=error))
         return self._take_outputs()
 
-    def expect_prompts(self, n_tokens: int, seconds: float) -> None:
-        """Begin with what a step of `n_tokens` was measured to take: the first prompt of a slow
-        model must not be one step of minutes, in which nobody is heard.
+    def learn_prompt_speed(self, n_tokens: int, seconds: float) -> None:
+        """Tell the step budget how long a prompt step of `n_tokens` took during warm-up.
+
+        Without it the first prompt of a slow model could be one step of minutes, in which the
+        engine carries out no command.
         """
         self._scheduler.budget.observe(0, n_tokens, seconds)
 
     def report_slots(self) -> tuple[SlotReport, ...]:
-        """Describe what every sequence id holds and who runs in it."""
+        """Describe every slot: the tokens that it holds and the request that runs in it."""
         return report_slots(self.slots, self._scheduler.running)
 
     def check_idle(self) -> None:
-        """Assert that nothing is lost between requests (debug mode, tests)."""
+        """Assert that slots, cells and requests are accounted for (debug mode, tests)."""
         self._scheduler.check()
         if not self._scheduler.has_work:
             assert not self._live, "a request was lost"
 
     def _check_queue(self) -> None:
-        # Those on their way from prepare to add are not counted: the bound is for memory and
-        # patience, not exact.
+        # Requests between prepare() and add() are not counted: the limit bounds memory and waiting
+        # time, so it need not be exact.
         limit, n_waiting = self.shape.max_waiting, len(self._live) - self.stats.running
         if limit is not None and n_waiting >= limit:
             raise QueueFullError(n_waiting, limit)
@@ -200,7 +204,7 @@ class EngineCore:
         changes, self._changes = self._changes, []
         for change in changes:
             change()
-        self._scheduler.holds_newcomers = False
+        self._scheduler.starts_new_requests = True
 
     def _drop_overdue(self) -> None:
         if not self._has_deadlines:
@@ -208,7 +212,7 @@ class EngineCore:
         for sequence in [waiting for waiting in self._scheduler.waiting if waiting.is_overdue]:
             limit = sequence.request.max_queue_seconds
             self._scheduler.remove(sequence)
-            error = f"waited longer than {limit} seconds for a seat"
+            error = f"timed out after {limit} s in the queue (max_queue_seconds)"
             output = sequence.finish(FinishReason.ERROR, error, ErrorCode.QUEUE_TIMEOUT)
             self._end(sequence, output)
 
@@ -218,7 +222,7 @@ class EngineCore:
         try:
             result = self._runner.run(plan)
         except NoKvSlotError:
-            self._recover_room(plan)
+            self._recover_from_full_cache(plan)
             return
         seconds = self._clock() - started
         if not result.is_trial:
@@ -249,8 +253,11 @@ class EngineCore:
             self._scheduler.remove(sequence)
             self._end(sequence, output)
 
-    def _recover_room(self, plan: StepPlan) -> None:
-        """llama.cpp found no room where we counted some: give up cache and seats, not requests."""
+    def _recover_from_full_cache(self, plan: StepPlan) -> None:
+        """Free KV cells when llama.cpp finds fewer free ones than we counted.
+
+        Retained prefixes and slots are given up; the request fails only if it ran alone.
+        """
         alone = len(self._scheduler.running) == 1
         was_tight = not self.slots.has_retained and plan.n_drafted == 0
         self._scheduler.confirm_saved({})
@@ -258,7 +265,7 @@ class EngineCore:
         if alone and was_tight:
             sequence = self._scheduler.running[0]
             self._scheduler.remove(sequence)
-            error = f"the KV cache has no room for {len(sequence.tokens)} tokens"
+            error = f"the KV cache has too few free cells for {len(sequence.tokens)} tokens"
             self._end(sequence, sequence.finish(FinishReason.ERROR, error=error))
 
     def _end(self, sequence: Sequence, output: RequestOutput) -> None:

@@ -1,4 +1,4 @@
-"""Engine: a loaded model that answers many requests at once."""
+"""Engine: a loaded model that answers many requests at once, and how it is loaded."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from llamabind.speculation.planner import SpeculationPlanner
 
 DEBUG_VARIABLE = "LLAMABIND_DEBUG"
-"""Set to anything, engines check their books whenever nothing runs, and fail if they are wrong."""
+"""If this environment variable is set, engines check that no cell or request is lost when idle."""
 
 _WARM_UP_PROMPT = 64
 
@@ -54,9 +54,8 @@ _CALIBRATION_SECONDS = 0.5
 class Engine(EngineCore, Closing):
     """An EngineCore over a model and a context of its own; close() frees all of it.
 
-    `tokenizer` and `chat_template` may be used on any thread while the engine is open;
-    `chat_template` is None for a model without a template that can be used. `memory` is what it
-    takes, by device; `adapter_scales` are those of `adapters`.
+    `tokenizer` and `chat_template` may be used on any thread while the engine is open. `memory` is
+    the memory in use on each device; `adapter_scales` has one scale for each of `adapters`.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Engine(EngineCore, Closing):
         self.tokenizer = model.tokenizer
         self.chat_template = template
         self.memory = MemoryReport.of(context)
-        # The model closes them, for which they have to live as long.
+        # Kept here because the model, which closes them, must outlive them.
         self.adapters: tuple[LoraAdapter, ...] = ()
         self.adapter_scales: tuple[float, ...] = ()
         runner = self._model_runner = ModelRunner(model, context, threads)
@@ -91,33 +90,34 @@ class Engine(EngineCore, Closing):
         super().__init__(runner, model.tokenizer, shape, speculation=speculation)
 
     def check_grammar(self, params: SamplingParams) -> None:
-        """Raise GrammarError if sampling with these parameters would be refused. Any thread."""
+        """Raise GrammarError if no sampler can be made for the grammar of `params`. Any thread."""
         check_grammar(self.model, params)
 
     def close(self) -> None:
         """Free the samplers, the context and the model, in this order; a second call does nothing.
 
-        The engine must not be stepping; see EngineThread.close.
+        No step may be running: EngineThread.close must return first.
         """
         self._resources.close()
 
     def set_adapter_scales(
         self, scales: Sequence[float], done: Callable[[Exception | None], None]
     ) -> None:
-        """Apply the adapters with these scales, one for each, once what runs has ended.
+        """Apply the adapters with these scales, one for each, once the running requests have ended.
 
-        `done` is called then, with the error if there was one. Raises InvalidParameterError.
+        Then `done` is called with None, or with the error. Raises InvalidParameterError.
         """
         if len(scales) != len(self.adapters):
             raise InvalidParameterError(
-                "lora", f"{len(scales)} scales, but the model has {len(self.adapters)} adapters"
+                "lora",
+                f"expected scales for {len(self.adapters)} adapters, but got {len(scales)}",
             )
         for scale in scales:
             check_float("scale", scale)
         if tuple(scales) == self.adapter_scales and not self._changes:
             done(None)
         else:
-            self.change_when_quiet(partial(self._apply_scales, tuple(scales), done))
+            self.change_when_idle(partial(self._apply_scales, tuple(scales), done))
 
     def _apply_scales(
         self, scales: tuple[float, ...], done: Callable[[Exception | None], None]
@@ -132,20 +132,20 @@ class Engine(EngineCore, Closing):
         done(None)
 
     def flush_memory(self) -> None:
-        """Have llama.cpp's memory be what the books say, which else the next step sees to."""
+        """Carry out the pending memory operations now instead of before the next decode."""
         sizes = self._model_runner.carry_out(self.slots.take_operations())
         self._scheduler.confirm_saved(sizes)
 
     def check_idle(self) -> None:
-        """As EngineCore.check_idle; llama.cpp's memory must hold what our books say, too."""
+        """As EngineCore.check_idle; llama.cpp's sequences must also end where our slots end."""
         super().check_idle()
         if self.slots.operations:
-            return  # the next step carries them out first
+            return  # pending operations: llama.cpp's memory may differ until the next step
         for slot in self.slots:
             last = self.context.memory_seq_pos_max(slot.seq_id)
             expected = newest_position(slot.tokens)
             assert last == expected, (
-                f"sequence {slot.seq_id} ends at position {last}, it should at {expected}"
+                f"sequence {slot.seq_id} ends at position {last}, expected {expected}"
             )
 
 
@@ -159,10 +159,10 @@ def load_engine(
 ) -> Engine:
     """Load a GGUF file and make an engine that is ready to step.
 
-    `progress` gets 0.0 to 1.0 and cancels the load by returning False. `chat_template` replaces the
-    file's own. `lora` are files of adapters with their scales. Raises ModelLoadError,
-    ContextCreateError (no memory for the context), AdapterError, or ChatTemplateError (only for a
-    template given here: a broken one in the file leaves the engine without a template).
+    `progress` is called with 0.0 to 1.0 and cancels the load by returning False. `chat_template`
+    replaces the one in the file. `lora` are adapter files with their scales. Raises ModelLoadError,
+    ContextCreateError (such as for lack of memory), AdapterError, or ChatTemplateError (a template,
+    given here or in the file, that cannot be parsed).
     """
     config = config or EngineConfig()
     with ExitStack() as undo:
@@ -180,7 +180,7 @@ def load_engine(
         shape = _shape(model, context, config)
         speculation = make_speculation(model, shape, config, threads)
         engine = Engine(model, context, threads, template, shape, speculation)
-        engine.expect_prompts(n_warm, seconds)
+        engine.learn_prompt_speed(n_warm, seconds)
         engine.adapters = tuple(adapter for adapter, _ in adapters)
         engine.adapter_scales = tuple(scale for _, scale in adapters)
         undo.pop_all()
@@ -188,10 +188,10 @@ def load_engine(
 
 
 def make_context(model: Model, config: EngineConfig) -> Context:
-    """Return the context that an engine of `config` gives a model."""
+    """Return a context for `model` as an engine with `config` makes it."""
     swa_full = config.takes_swa_full(model.n_swa, model.n_ctx_train)
-    # Sequence ids of their own for what is retained: a window or a recurrent state for each of them
-    # would cost more than restoring a checkpoint.
+    # Extra sequence ids for retained prefixes only pay if the memory can be cut: otherwise each id
+    # would hold a window or a recurrent state, which costs more than restoring a checkpoint.
     retains = _is_cuttable(model, swa_full=swa_full)
     return Context(
         model, config.context_params(model.n_ctx_train, retains=retains, swa_full=swa_full)
@@ -203,7 +203,7 @@ def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
     is_cuttable = _is_cuttable(model, swa_full=context.params.swa_full)
     return EngineShape(
         n_ctx=min(context.n_ctx_seq, model.n_positions or context.n_ctx_seq),
-        # Recurrent layers have no cells: nobody's length takes room from others.
+        # Recurrent layers have no cells, so a long sequence takes nothing from the others.
         n_cells=context.n_ctx_seq * context.n_seq_max if model.is_recurrent else context.n_ctx,
         n_batch=context.n_batch,
         n_ubatch=context.n_ubatch,
@@ -223,23 +223,23 @@ def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
 
 
 def _attention_tile(params: ContextParams) -> int | None:
-    """See EngineShape. Only flash attention has tiles, and not over a quantised cache."""
+    """Return EngineShape.attention_tile: flash attention over f16 or f32 has tiles."""
     is_float = params.type_k == params.type_v and params.type_k in ("f16", "f32")
     is_tiled = params.flash_attn != "off" and is_float
     return CPU_ATTENTION_TILE if is_tiled else None
 
 
 def _is_cuttable(model: Model, *, swa_full: bool) -> bool:
-    """Tell whether the memory of a sequence can be cut at any position, as prefix sharing needs.
+    """True if a sequence's memory can be cut at any position, as sharing prefixes requires.
 
-    A recurrent state has only its newest position (llama-memory-recurrent.cpp), and a sliding
-    window not of full size only the newest few, though llama_memory_seq_rm says that it was cut.
+    A recurrent state has only its newest position (llama-memory-recurrent.cpp), and a small
+    sliding-window cache only the newest few, although llama_memory_seq_rm reports success.
     """
     return not model.is_recurrent and not model.is_hybrid and (model.n_swa == 0 or swa_full)
 
 
 def _measure_state(context: Context) -> StateSize:
-    """Save a short sequence to know what a long one will take."""
+    """Compute a short sequence and measure its state, to estimate the size of longer ones."""
     n_tokens = min(_STATE_SAMPLE, context.n_batch, context.model.n_positions or _STATE_SAMPLE)
     with closing(Batch(n_tokens)) as batch:
         batch.extend([0] * n_tokens, 0, 0, output_last=True)
@@ -262,8 +262,10 @@ def _check_generates(context: Context) -> None:
 
 
 def _warm_up(context: Context, threads: ComputeThreads) -> tuple[int, float]:
-    """Decode, so that a device that cannot compute fails the load and not a request; and find out
-    how many threads to begin with. Return of how many tokens the last decode was, and its seconds.
+    """Decode 1 and 64 tokens; return the number of tokens of the last decode and its seconds.
+
+    A device that cannot compute thus fails the load and not a request, and the number of threads to
+    start with is found.
     """
     n_tokens, seconds = 0, 0.0
     longest = context.model.n_positions or _WARM_UP_PROMPT
@@ -276,7 +278,7 @@ def _warm_up(context: Context, threads: ComputeThreads) -> tuple[int, float]:
             seconds = time.perf_counter() - started
             threads.calibrate(n_tokens, decode, _CALIBRATION_SECONDS)
         if seconds * _WARM_UP_PROMPT > _CALIBRATION_SECONDS:
-            # A model so slow that trying prompts would make the load much longer.
+            # The model is so slow that decoding a prompt would delay the load too much.
             break
     return n_tokens, seconds
 
@@ -288,5 +290,5 @@ def _decode_and_forget(context: Context, batch: Batch) -> None:
 
 
 def _make_template(model: Model, override: str | None) -> ChatTemplate:
-    """The model's template; one without any gets ChatML (ChatTemplate.is_explicit is False)."""
+    """Return the template; ChatML if the model has none (ChatTemplate.is_explicit is False)."""
     return ChatTemplate(model, override)

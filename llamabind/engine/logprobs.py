@@ -1,4 +1,4 @@
-"""Log-probabilities of tokens under raw logits."""
+"""Log-probabilities of tokens, computed from the raw logits by the shim."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def top_logprobs(
     addresses: Sequence[int], tokens: Sequence[int], n_vocab: int, k: int
 ) -> list[TokenLogprob]:
-    """Return each token's log-softmax and those of the `k` most likely tokens beside it.
+    """Return each token's log-probability and those of the `k` most likely tokens.
 
-    `addresses` point to n_vocab floats each (Context.logits_ptr); equal values are ordered by token
-    id, so the result is the same everywhere (lb_top_logprobs of csrc/llamabind.h).
+    Each of `addresses` points to n_vocab floats (Context.logits_ptr). Equal values are ordered by
+    token id, so the result does not depend on the machine (lb_top_logprobs of csrc/llamabind.h).
     """
     n = len(addresses)
     assert n == len(tokens), "one token for each row of logits"

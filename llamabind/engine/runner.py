@@ -1,4 +1,4 @@
-"""ModelRunner: the only place where the engine decodes and samples."""
+"""ModelRunner: decodes and samples the steps of an engine with llama.cpp."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class ModelRunner:
-    """Carries out step plans on a context; only `prepare` may come from any thread."""
+    """Carries out step plans in a context. Only `prepare` may be called from any thread."""
 
     def __init__(self, model: Model, context: Context, threads: ComputeThreads) -> None:
         self._model = model
@@ -47,31 +47,31 @@ class ModelRunner:
         self._samplers: dict[str, Sampler] = {}
 
     def prepare(self, request: GenerationRequest) -> None:
-        """Make the sampler; parsing a large grammar takes time that the engine thread has not."""
+        """Make the sampler. Not on the engine thread, which parsing a large grammar would block."""
         for medium in request.media:
             self._check_medium(medium)
         sampler = Sampler(self._model, request.sampling, n_ctx=self._context.n_ctx_seq)
         n_prompt = len(request.prompt_tokens)
         n_seen = _penalty_window(request.sampling, n_prompt)
         for token in request.prompt_tokens[n_prompt - n_seen :]:
-            if token >= 0:  # not the place of a picture or sound
+            if token >= 0:  # not the pseudo-token of an image or audio
                 sampler.accept(token, is_generated=False)
         self._samplers[request.request_id] = sampler
 
     def release(self, request_id: str) -> None:
-        """Free the sampler."""
+        """Free the sampler; unknown ids are ignored."""
         sampler = self._samplers.pop(request_id, None)
         if sampler is not None:
             sampler.close()
 
     def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
-        """Change the memory between two steps; return the bytes of each state that was saved."""
+        """Carry out memory operations between two steps; return the bytes of each saved state."""
         return self._memory.carry_out(operations)
 
     def run(self, plan: StepPlan) -> StepResult:
-        """Change the memory, decode all chunks in one batch, sample where a token follows.
+        """Carry out the memory operations, decode all chunks in one batch, and sample.
 
-        Each part of a medium is a decode of its own before the others'.
+        Each chunk of media is decoded by itself before the batch.
         """
         result = StepResult(saved=self._memory.carry_out(plan.operations))
         if not plan.chunks:
@@ -93,7 +93,7 @@ class ModelRunner:
         return result
 
     def _decode(self) -> bool:
-        """Compute the batch; whether with threads whose number was only tried."""
+        """Compute the batch; return True if the number of threads was only tried out."""
         n_tokens = len(self._batch)
         self._threads.prepare(n_tokens)
         is_trial = self._threads.is_trial(n_tokens)
@@ -118,24 +118,22 @@ class ModelRunner:
         n_tokens, width = medium.embeddings.shape
         if medium.grid is not None and not self._model.uses_mrope:
             raise InvalidParameterError(
-                "media", "only a model with M-RoPE knows rows and columns of a picture"
+                "media", "images with rows and columns need a model with M-RoPE"
             )
         if width != self._model.n_embd_inp:
             raise InvalidParameterError(
-                "media", f"vectors have {width} numbers, the model takes {self._model.n_embd_inp}"
+                "media", f"vectors have {width} numbers, the model needs {self._model.n_embd_inp}"
             )
         if not medium.is_causal and n_tokens > self._context.n_ubatch:
-            # llama.cpp computes it in one piece, or aborts.
+            # llama.cpp aborts if non-causal media do not fit one ubatch.
             raise InvalidParameterError(
                 "media",
-                f"a picture of {n_tokens} tokens is more than n_ubatch, {self._context.n_ubatch}: "
-                "load the model with a larger one",
+                f"an image of {n_tokens} tokens does not fit n_ubatch of {self._context.n_ubatch}; "
+                f"load the model with n_ubatch of at least {n_tokens}",
             )
 
     def _fill_batch(self, chunks: list[ScheduledChunk]) -> list[int]:
-        """Return for each chunk the index in the batch that follows its last token: there its
-        draft begins.
-        """
+        """Return for each chunk the batch index after its last token, where its draft begins."""
         batch = self._batch
         batch.clear()
         ends = []
@@ -152,16 +150,16 @@ class ModelRunner:
                     batch.outputs[first:] = 1
             ends.append(len(batch))
             if chunk.draft:
-                behind = position + chunk.end - chunk.start
-                first = batch.extend(chunk.draft, behind, seq_id)
+                draft_position = position + chunk.end - chunk.start
+                first = batch.extend(chunk.draft, draft_position, seq_id)
                 batch.outputs[first:] = 1
         return ends
 
     def _sample_runs(self, last: list[tuple[ScheduledChunk, int]]) -> list[SampledRun]:
-        """Sample what follows each chunk, whose last token has the given index in the batch.
+        """Sample the tokens after each chunk; the index is that of its last token in the batch.
 
-        Position by position, as without drafts: a sampled token that equals the draft's leads on to
-        the logits behind it.
+        Tokens are sampled one position after the other, as without a draft: if the sampled token
+        equals the draft's, the next one is sampled from the logits after it.
         """
         runs = [SampledRun() for _ in last]
         growing = [(chunk, index, run) for (chunk, index), run in zip(last, runs, strict=True)]
@@ -180,11 +178,11 @@ class ModelRunner:
                     run.tokens.append(token)
                 else:
                     run.error = token
-            growing = [entry for entry in growing if self._was_right(entry[0].draft, entry[2])]
+            growing = [entry for entry in growing if self._is_accepted(entry[0].draft, entry[2])]
         return runs
 
-    def _was_right(self, draft: tuple[int, ...], run: SampledRun) -> bool:
-        """Tell whether the newest token is the draft's and lets the answer go on."""
+    def _is_accepted(self, draft: tuple[int, ...], run: SampledRun) -> bool:
+        """True if the newest sampled token equals the draft's and does not end the answer."""
         n = len(run.tokens)
         if run.error is not None or n > len(draft):
             return False
@@ -194,17 +192,17 @@ class ModelRunner:
     def _sample(
         self, last: list[tuple[Sequence, SampledRun, int]]
     ) -> list[SampledToken | LlamaError]:
-        """Sample a token for each sequence, behind its run, from the logits at its address."""
+        """Sample the next token of each run from the logits at the given address."""
         failures: dict[int, LlamaError] = {}
         raw: dict[int, np.ndarray] = {}
         for index, (sequence, run, pointer) in enumerate(last):
-            must_go_on = sequence.must_go_on_after(len(run.tokens))
-            if not (must_go_on or sequence.request.logits_processors):
+            must_continue = sequence.must_continue_after(len(run.tokens))
+            if not (must_continue or sequence.request.logits_processors):
                 continue
             logits = self._context.logits_at(pointer)
             if sequence.request.logprobs is not None:
                 raw[index] = logits.copy()
-            if must_go_on:
+            if must_continue:
                 logits[self._eog_tokens] = -np.inf
             error = self._process_logits(sequence, run, logits)
             if error is not None:
@@ -233,20 +231,22 @@ class ModelRunner:
     def _process_logits(
         self, sequence: Sequence, run: SampledRun, logits: np.ndarray
     ) -> LlamaError | None:
-        """Let the request change its logits; what its code raises ends only the request."""
+        """Call the request's logits processors; an exception is returned and ends this request
+        only.
+        """
         tokens = sequence.tokens
         if run.tokens:
             tokens = tokens + array("i", [sampled.token for sampled in run.tokens])
         try:
             for processor in sequence.request.logits_processors:
                 processor(tokens, logits)
-        except BaseException as error:  # SystemExit would end the engine for everybody
+        except BaseException as error:  # even SystemExit must not end the engine
             logger.exception("request %s: a logits processor failed", sequence.request_id)
             return LlamaError(f"a logits processor failed: {type(error).__name__}: {error}")
         return None
 
     def _prompt_logprobs(self, chunk: ScheduledChunk, end: int) -> list[TokenLogprob]:
-        """Return what the chunk's logits say of the prompt tokens that follow each of its own."""
+        """Return the log-probabilities of the prompt tokens after each token of the chunk."""
         sequence = chunk.sequence
         first = end - (chunk.end - chunk.start)
         followers = sequence.tokens[chunk.start + 1 : min(chunk.end + 1, sequence.n_prompt)]
@@ -263,7 +263,7 @@ class ModelRunner:
 
 
 def _penalty_window(sampling: SamplingParams, n_prompt: int) -> int:
-    """Return how many of the prompt's last tokens the penalty samplers look at."""
+    """Return how many of the prompt's last tokens the penalty samplers read."""
     windows = []
     if sampling.repeat_penalty != 1.0 or sampling.frequency_penalty or sampling.presence_penalty:
         windows.append(sampling.repeat_last_n)

@@ -1,4 +1,4 @@
-"""The effective sizes of an engine, and a snapshot of what it does."""
+"""The effective sizes of an engine, and a snapshot of its figures."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from llamabind.speculation.planner import SpeculationStats
 class EngineShape:
     """The effective sizes of an engine.
 
-    `n_ctx` is the most tokens one request may use, `n_cells` the pool all share, `n_slots` the
-    sequence ids (running and retained), `n_parallel` how many run at once. Unless `kv_unified` each
-    sequence id has `n_ctx` cells of its own. With `max_waiting` requests waiting no more are taken.
-    With `debug` the books of slots and cells are checked whenever nothing runs.
+    `n_ctx` is the most tokens of one request, `n_cells` the number of KV cells of all requests,
+    `n_slots` the number of sequence ids (running and retained), `n_parallel` the most requests that
+    run at once. With `kv_unified` False each sequence id has `n_ctx` cells of its own. While
+    `max_waiting` requests wait, more are refused. With `debug` the accounting of slots and cells is
+    checked whenever the engine is idle.
 
-    `attention_tile` is for devices that compute the attention of so many tokens or more in tiles
-    (ggml's CPU flash attention): a tile walks all cells that any of its tokens sees, so streams
-    would walk each other's. Prompts then have steps of whole tiles. None where they do not.
-    `n_ubatch` tokens are a graph: prompts beside which no stream waits come in steps of so many.
-    `max_gap` is how many seconds a stream's next token may wait for others' prompts.
+    `attention_tile` is set if attention is computed in tiles of that many tokens once a batch has
+    that many (ggml's CPU flash attention). A tile reads all cells that any of its tokens attends
+    to, so the decoding sequences of one tile would read each other's cells. Prompts then get steps
+    of their own, in whole tiles. `n_ubatch` is the size of a graph: while nothing decodes, prompt
+    steps are multiples of it. `max_gap` is how many seconds a step with prompt tokens may delay the
+    next token of the decoding sequences.
 
-    `is_cuttable` is false for models whose memory cannot be cut at any position; there
-    `is_checkpoint_partial` says that a checkpoint is only what cannot be cut. States saved in host
-    memory take up to `cache_ram_bytes`, each about its `state_size`.
+    `is_cuttable` is False for models whose memory cannot be cut at any position; then
+    `is_checkpoint_partial` says that a checkpoint holds only the part that cannot be cut. States
+    saved in host memory take up to `cache_ram_bytes` together; `state_size` estimates each.
     """
 
     n_ctx: int
@@ -51,10 +53,11 @@ class EngineShape:
 
 
 class EngineStats(msgspec.Struct, frozen=True):
-    """A snapshot after a step; read from any thread without asking the engine.
+    """A snapshot after a step; any thread may read it.
 
-    `sequence_steps` is the sum over all steps of the sequences computed in them, `rates` are those
-    of the latest; `speculation` counts drafts since the load, all 0 without speculative decoding.
+    `sequence_steps` adds up the number of sequences computed in each step. `rates` are averages
+    over the latest steps. `speculation` counts drafts since the load; all 0 without speculative
+    decoding.
     """
 
     running: int = 0

@@ -1,4 +1,4 @@
-"""SlotExchange: takes the memory of a sequence id out of an engine, and puts it back."""
+"""SlotExchange: copies the KV state of a slot out of an engine, and puts one back."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ if TYPE_CHECKING:
     from llamabind.kv_cache.slot import Slot
 
 _SPARE_BYTES: Final = 1 << 20
-# What decides the numbers in a KV cell, or how they lie in a state; RopeConfig does too.
+# The settings, beside RopeConfig, that change the values in a KV cell or the layout of a state.
 _CONTEXT_FACTS: Final = ("type_k", "type_v", "kv_unified")
 
 
 class SlotExchange:
-    """Saves, restores and erases what slots keep, between two steps. Engine thread only."""
+    """Saves, restores and erases retained slots between two steps. Engine thread only."""
 
     def __init__(self, engine: Engine) -> None:
-        """Any thread may make it."""
+        """May be called on any thread."""
         self._engine = engine
         self._pool = engine.slots
 
     @property
     def key(self) -> bytes:
-        """What a state is good for: this model, context, adapters, and build of llama.cpp."""
+        """A hash of what a state depends on: model, context, adapters and llama.cpp build; 32
+        bytes.
+        """
         model, context = self._engine.model, self._engine.context
         rope = context.params.rope
         adapters = zip(self._engine.adapters, self._engine.adapter_scales, strict=True)
@@ -50,42 +52,44 @@ class SlotExchange:
 
     @property
     def max_file_bytes(self) -> int:
-        """No slot file of this model is larger."""
+        """An upper bound for the size of a slot file of this model."""
         shape = self._engine.shape
         state = shape.state_size.of(shape.n_ctx, is_partial=False)
         return 2 * state + 4 * shape.n_ctx + _SPARE_BYTES
 
     def take(self, seq_id: int) -> SlotContent:
-        """Return a copy of what a slot keeps.
+        """Return a copy of the tokens and the KV state of a slot.
 
-        Raises InvalidParameterError for one that is not there, keeps nothing, or keeps pictures or
-        sounds; SlotBusyError; StateError.
+        Raises InvalidParameterError for a slot that does not exist, is empty, or holds images or
+        audio; SlotBusyError; StateError.
         """
         slot = self._free_slot(seq_id)
         if not slot.tokens:
-            raise InvalidParameterError("id_slot", f"slot {seq_id} keeps nothing")
+            raise InvalidParameterError("id_slot", f"slot {seq_id} is empty")
         if min(slot.tokens) < 0:
-            # Their pseudo-tokens mean nothing to another process.
-            raise InvalidParameterError("id_slot", f"slot {seq_id} keeps pictures or sounds")
+            # Another process could not tell which image a pseudo-token stands for.
+            raise InvalidParameterError("id_slot", f"slot {seq_id} holds images or audio")
         self._engine.flush_memory()
         state = self._engine.context.state_seq_save(seq_id)
         return SlotContent(self.key, array("i", slot.tokens), state)
 
     def put(self, seq_id: int, content: SlotContent) -> None:
-        """Have a slot keep `content` instead of what it keeps, which goes to the host cache.
+        """Put `content` into a slot; what the slot holds is evicted to the host cache.
 
-        Raises as `take` does, and StateError for a state that does not fit.
+        Raises what `take` raises, and StateError for a state that does not match the engine.
         """
         slot = self._free_slot(seq_id)
         n_tokens, shape = len(content.tokens), self._engine.shape
         if content.key != self.key or not content.state.is_sequence or content.state.flags:
-            raise StateError("the state is not one of this model")
+            raise StateError("the state was saved by another model or with other settings")
         if not 0 < n_tokens <= shape.n_ctx:
-            raise StateError(f"the state has {n_tokens} tokens, a slot takes {shape.n_ctx}")
+            raise StateError(f"the state has {n_tokens} tokens, a slot holds 1 to {shape.n_ctx}")
         if not 0 <= min(content.tokens) <= max(content.tokens) < shape.n_vocab:
-            raise StateError("the state has tokens that are not in the vocabulary")
+            raise StateError("the state has token ids that are not in the vocabulary")
         if not self._pool.adopt(slot, content.tokens):
-            raise SlotBusyError(f"{n_tokens} tokens find no room beside what is running")
+            raise SlotBusyError(
+                f"{n_tokens} tokens do not fit beside the running requests; try again later"
+            )
         self._engine.flush_memory()
         try:
             self._engine.context.state_seq_load(seq_id, content.state)
@@ -96,7 +100,7 @@ class SlotExchange:
             raise
 
     def erase(self, seq_id: int) -> int:
-        """Forget what a slot keeps; return how many tokens that was. Raises as `take` does."""
+        """Empty a slot and return how many tokens it held. Raises what `take` raises."""
         slot = self._free_slot(seq_id)
         n_tokens = len(slot.tokens)
         self._pool.erase(slot)
@@ -106,13 +110,13 @@ class SlotExchange:
     def _check_length(self, seq_id: int, n_tokens: int) -> None:
         last = self._engine.context.memory_seq_pos_max(seq_id)
         if last != n_tokens - 1:
-            raise StateError(f"the state ends at position {last}, it should at {n_tokens - 1}")
+            raise StateError(f"the state ends at position {last}, expected {n_tokens - 1}")
 
     def _free_slot(self, seq_id: int) -> Slot:
         if not 0 <= seq_id < len(self._pool.slots):
             last = len(self._pool.slots) - 1
-            raise InvalidParameterError("id_slot", f"slot {seq_id} is not in 0..{last}")
+            raise InvalidParameterError("id_slot", f"no slot {seq_id}: ids are 0 to {last}")
         slot = self._pool.slots[seq_id]
         if slot.owner is not None:
-            raise SlotBusyError(f"slot {seq_id} is computing an answer: wait for its end")
+            raise SlotBusyError(f"slot {seq_id} is in use by a running request; try again later")
         return slot

@@ -1,4 +1,4 @@
-"""Slot files: the memory of one sequence on disk, with its tokens and what model it is good for."""
+"""Slot files: the KV state of one sequence on disk, with its tokens and the key of its model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAGIC: Final = b"LBSLOT01"
-_HEADER: Final = struct.Struct("<8sII")  # magic, CRC-32 of what follows but the state, n_tokens
+_HEADER: Final = struct.Struct("<8sII")  # magic, CRC-32 of key and tokens, n_tokens
 _KEY_BYTES: Final = 32
 _TOKEN_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class SlotContent:
-    """The KV of exactly `tokens`; `key`, 32 bytes, says which model and settings it is good for."""
+    """The KV state of exactly `tokens`; `key` is that of SlotExchange.key."""
 
     key: bytes
     tokens: array[int]
@@ -33,11 +33,11 @@ class SlotContent:
 
 
 def write_slot_file(path: Path, content: SlotContent) -> int:
-    """Write a file in one go, for its owner only, and return its size. Raises StateError."""
+    """Write a file that only its owner can read; return its size in bytes. Raises StateError."""
     head = content.key + np.asarray(content.tokens, "<i4").tobytes()
     header = _HEADER.pack(_MAGIC, zlib.crc32(head), len(content.tokens))
     parts = (header, head, content.state.to_bytes())
-    # Whoever reads meanwhile gets the old file or the new one, never a part.
+    # Written beside and renamed, so that a reader gets the old file or the new one, never a part.
     part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -52,9 +52,9 @@ def write_slot_file(path: Path, content: SlotContent) -> int:
 
 
 def read_slot_file(path: Path, key: bytes, max_bytes: int) -> tuple[SlotContent, int]:
-    """Return what write_slot_file wrote, and the size of the file.
+    """Return the content of a slot file, and its size in bytes.
 
-    Raises StateError for a file that is missing, damaged, larger than `max_bytes`, or of another
+    Raises StateError for a file that is missing, damaged, larger than `max_bytes`, or has another
     key.
     """
     try:
@@ -70,7 +70,7 @@ def read_slot_file(path: Path, key: bytes, max_bytes: int) -> tuple[SlotContent,
 
 def _parse(raw: bytes, name: str, key: bytes) -> SlotContent:
     if len(raw) < _HEADER.size or not raw.startswith(_MAGIC):
-        raise StateError(f"{name!r} is no slot file of llamabind")
+        raise StateError(f"{name!r} is not a slot file of llamabind")
     _, checksum, n_tokens = _HEADER.unpack_from(raw)
     end = _HEADER.size + _KEY_BYTES + n_tokens * _TOKEN_BYTES
     head = raw[_HEADER.size : end]
@@ -78,7 +78,7 @@ def _parse(raw: bytes, name: str, key: bytes) -> SlotContent:
         raise StateError(f"the slot file {name!r} is damaged")
     if head[:_KEY_BYTES] != key:
         raise StateError(
-            f"the slot file {name!r} was saved by another model, or with other settings of the load"
+            f"the slot file {name!r} was saved by another model or with other load settings"
         )
     tokens = array("i", np.frombuffer(head[_KEY_BYTES:], "<i4").tolist())
     return SlotContent(key, tokens, SavedState.from_bytes(raw[end:]))

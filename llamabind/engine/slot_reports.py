@@ -1,4 +1,4 @@
-"""SlotReport: what a sequence id holds and what is computed in it, for people to look at."""
+"""SlotReport: the tokens that a slot holds and the request that runs in it, for monitoring."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SequenceReport:
-    """A running request: of the prompt `n_computed` tokens are there, `n_cached` of them reused.
+    """A running request: `n_computed` prompt tokens are in the KV cache, `n_cached` of them reused.
 
-    `n_remain` is how many tokens it may generate still.
+    `n_remain` is how many more tokens it may generate.
     """
 
     request: GenerationRequest
@@ -29,7 +29,7 @@ class SequenceReport:
 
 @dataclass(frozen=True, slots=True)
 class SlotReport:
-    """One sequence id: how many tokens its memory holds, and who runs in it, if anybody."""
+    """One slot: how many tokens it holds, and the request that runs in it, if any."""
 
     seq_id: int
     n_tokens: int
@@ -37,9 +37,7 @@ class SlotReport:
 
 
 def report_slots(slots: Iterable[Slot], running: Iterable[Sequence]) -> tuple[SlotReport, ...]:
-    """Describe each slot as it is between two steps, and which of the `running` sequences holds
-    it.
-    """
+    """Describe each slot between two steps; `running` are all running sequences."""
     reports = {sequence.slot: _report(sequence) for sequence in running}
     return tuple(SlotReport(slot.seq_id, len(slot.tokens), reports.get(slot)) for slot in slots)
 

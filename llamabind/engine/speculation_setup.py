@@ -1,4 +1,4 @@
-"""Makes speculative decoding as an EngineConfig asks for it."""
+"""Sets up speculative decoding from an EngineConfig."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 def make_speculation(
     model: Model, shape: EngineShape, config: EngineConfig, threads: ComputeThreads
 ) -> SpeculationPlanner | None:
-    """Return what guesses for the engine of `model`, or None where nothing is to be guessed.
+    """Return the planner of drafts for the engine of `model`, or None without speculative decoding.
 
-    `threads` are the engine's. Raises what loading the draft model does, and InvalidParameterError
-    for one that cannot draft for `model`.
+    `threads` are the engine's. Raises what loading the draft model raises, and
+    InvalidParameterError for one that cannot draft for `model`.
     """
     if config.speculation == "off":
         return None
@@ -64,7 +64,7 @@ def _load_drafter(
         draft = undo.enter_context(Model(path, params))
         _check_drafts(draft)
         check_draft_vocabulary(model, draft)
-        # As many cells as the engine has, so that whatever runs there can be read here.
+        # As many cells as the engine has, so that the draft model can read all running sequences.
         sizes = replace(config, n_ctx=shape.n_cells, kv_unified=True)
         context_params = sizes.context_params(draft.n_ctx_train, retains=True)
         context = undo.enter_context(Context(draft, context_params))
@@ -82,7 +82,7 @@ def _load_drafter(
 def _check_drafts(draft: Model) -> None:
     if not draft.has_decoder or draft.has_encoder or draft.is_recurrent or draft.is_hybrid:
         raise InvalidParameterError(
-            "draft_model", f"{draft.architecture} models cannot draft: wrong guesses must be cut"
+            "draft_model", f"{draft.architecture} models cannot remove rejected draft tokens"
         )
 
 

@@ -1,4 +1,4 @@
-"""How fast an engine computes: moving averages over its latest steps."""
+"""StepMeter: moving averages of an engine's speed over its latest steps."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import msgspec
 
 WINDOW_SECONDS = 10.0
-"""Of computing: what was so long ago has a third of its weight left."""
+"""Seconds of computing after which a step's weight in the averages has fallen to a third (1/e)."""
 
 
 class StepRates(msgspec.Struct, frozen=True):
-    """Averages over the latest steps, all 0 before the first.
+    """Averages over the latest steps; all 0 before the first.
 
-    Tokens per second are those of all requests together, while the engine computes: a pause changes
-    nothing, so that a snapshot that nobody renews does not become wrong.
+    Tokens per second are the sum over all requests, counted only while the engine computes: an idle
+    time does not change them, so a snapshot stays right while the engine is idle.
     """
 
     step_seconds: float = 0.0
@@ -23,7 +23,7 @@ class StepRates(msgspec.Struct, frozen=True):
 
 
 class StepMeter:
-    """Counts steps, tokens and seconds, of which older ones fade."""
+    """Counts steps, tokens and seconds with exponentially decaying weights."""
 
     def __init__(self, window: float = WINDOW_SECONDS) -> None:
         self._window = window
@@ -31,8 +31,9 @@ class StepMeter:
         self._rates = StepRates()
 
     def add(self, seconds: float, n_prompt: int, n_generated: int) -> StepRates:
-        """Return the averages after one more step, which took `seconds`, computed so many prompt
-        tokens and brought so many new ones; one that did neither does not count.
+        """Add a step and return the new averages; a step without any tokens is not counted.
+
+        `n_prompt` prompt tokens were computed and `n_generated` tokens sampled in `seconds`.
         """
         if n_prompt == n_generated == 0:
             return self._rates

@@ -1,4 +1,4 @@
-"""The door to an engine: any thread submits, one thread steps."""
+"""EngineThread: runs an engine on one thread and takes requests from any thread."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _CLOSED = "the engine is closed or has failed"
 
 
 class EngineThread(CommandThread[EngineT]):
-    """Steps an engine on a thread of its own while there is work.
+    """Runs an engine's steps on a thread of its own while there is work.
 
-    `on_step` is called on that thread once per step, with the outputs of all requests; it must not
-    block. If a step raises, every live request gets an output with FinishReason.ERROR, then
-    `on_failure` is called once and the thread ends. All methods may be called from any thread.
+    `on_step` is called on that thread after each step, with the outputs of all requests; it must
+    not block. If a step raises, `on_failure` is called once, every live request gets an output with
+    FinishReason.ERROR, and the thread ends. All methods may be called from any thread.
     """
 
     def __init__(
@@ -45,17 +45,17 @@ class EngineThread(CommandThread[EngineT]):
 
     @property
     def stats(self) -> EngineStats:
-        """The snapshot after the latest step."""
+        """The engine's figures after its latest step."""
         return self._engine.stats
 
     def submit(self, request: GenerationRequest) -> None:
-        """Start a request; its outputs come through `on_step`.
+        """Start a request; `on_step` gets its outputs.
 
         Raises PromptTooLongError, InvalidParameterError or GrammarError before anything is queued,
         and EngineStoppedError.
         """
         try:
-            # The engine may be freed once close() has returned: it waits for who prepares.
+            # The engine may be freed once close() has returned, so close() waits for this block.
             with self._close_guard.entered():
                 self._engine.prepare(request)
                 self._send(lambda engine: engine.add(request))
@@ -67,17 +67,18 @@ class EngineThread(CommandThread[EngineT]):
         self._send(lambda engine: engine.cancel(request_id))
 
     def call(self, work: Callable[[EngineT], ResultT]) -> Future[ResultT]:
-        """Have `work` done on the engine's thread, between two steps; it must not take long.
+        """Call `work` on the engine's thread between two steps; requests wait until it returns.
 
-        What it raises is the future's exception. Raises EngineStoppedError.
+        The future gets its result or its exception. Raises EngineStoppedError.
         """
         future: Future[ResultT] = Future()
         self._send(partial(_settle, future, work))
         return future
 
     def close(self, timeout: float | None = None) -> bool:
-        """Cancel what runs, deliver the last outputs and join the thread; False if it did not end
-        in `timeout`.
+        """Cancel all requests, deliver the last outputs and join the thread.
+
+        False if the thread did not end within `timeout` seconds.
         """
         self._close_guard.close()
         return super().close(timeout)
@@ -86,7 +87,7 @@ class EngineThread(CommandThread[EngineT]):
 def _settle(future: Future[ResultT], work: Callable[[EngineT], ResultT], engine: EngineT) -> None:
     try:
         future.set_result(work(engine))
-    except Exception as error:  # noqa: BLE001 - it belongs to who waits for the future
+    except Exception as error:  # noqa: BLE001 - passed on to the reader of the future
         future.set_exception(error)
 
 
@@ -99,14 +100,14 @@ def _run(
 ) -> None:
     try:
         while True:
-            # Without work wait for a command; with work take what is there and go on.
+            # Without work, wait for a command; with work, run only the commands already queued.
             while not engine.has_work or not commands.empty():
                 commands.get()(engine)
             _deliver(on_step, engine.step())
     except StopThread:
         _deliver(on_step, engine.abort_all())
     except BaseException as error:
-        # Every waiter must be answered, whatever broke.
+        # Whatever the error is, every live request must end.
         logger.exception("the engine failed")
         mark_stopped()
         if on_failure is not None:
@@ -116,7 +117,7 @@ def _run(
 
 
 def _drain(engine: EngineT, commands: Commands[EngineT]) -> None:
-    """Carry out commands that came before the failure, so that their requests are answered too."""
+    """Run the commands that are still queued, so that the requests they add are ended as well."""
     while not commands.empty():
         try:
             commands.get()(engine)

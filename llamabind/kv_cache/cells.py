@@ -1,4 +1,4 @@
-"""Counts the cells of a unified KV cache, shared ones once."""
+"""KvCells: counts the used cells of a unified KV cache, shared cells once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ CellIds: TypeAlias = NDArray[np.int32]
 
 
 class KvCells:
-    """A mirror of llama.cpp's unified KV cache: which cells are taken, and by how many sequences.
+    """A mirror of llama.cpp's unified KV cache: how many sequences hold each cell.
 
-    llama.cpp frees a cell when the last sequence leaves it (llama-kv-cells.h) and has no public
-    count, so we keep our own: `llama_memory_seq_cp` is `share`, `llama_memory_seq_rm` is `drop`.
-    The ids are ours; only their number has to agree with llama.cpp's.
+    llama.cpp frees a cell when no sequence holds it any more (llama-kv-cells.h) but has no public
+    count of free cells, so we count: `share` mirrors `llama_memory_seq_cp`, `drop` mirrors
+    `llama_memory_seq_rm`. The ids are our own; only their number has to agree with llama.cpp's.
     """
 
     def __init__(self, n_cells: int) -> None:
@@ -25,31 +25,31 @@ class KvCells:
 
     @property
     def n_free(self) -> int:
-        """Cells that no sequence holds."""
+        """The number of cells that no sequence holds."""
         return len(self._free)
 
     def take(self, n: int) -> list[int]:
-        """Return `n` free cells, now held once each; there must be enough."""
+        """Return `n` free cells, each now held by one sequence; at least `n` must be free."""
         assert n <= len(self._free), "the scheduler planned more cells than there are"
         if n == 0:
             return []
         taken = self._free[-n:]
         del self._free[-n:]
-        # By a list numpy would make an array of it: dear for the one cell of a token.
+        # Indexing with a list makes an array, which is slow for the single cell of a decoded token.
         self._references[taken if n > 1 else taken[0]] = 1
         return taken
 
     def share(self, cells: CellIds) -> None:
-        """Let one more sequence hold `cells`."""
+        """Count one more sequence that holds `cells`."""
         self._references[cells] += 1
 
     def drop(self, cells: CellIds) -> None:
-        """Let one sequence leave `cells`; those that nobody holds are free again."""
+        """Count one sequence less for `cells`; those that no sequence holds become free."""
         self._references[cells] -= 1
         self._free.extend(cells[self._references[cells] == 0].tolist())
 
     def count_distinct(self, holdings: list[CellIds]) -> int:
-        """Return how many different cells all the `holdings` have together."""
+        """Return the number of different cells in all `holdings`, one array for each sequence."""
         held = np.zeros(self.n_cells, dtype=np.bool_)
         for cells in holdings:
             held[cells] = True

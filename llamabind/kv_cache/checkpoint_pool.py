@@ -1,4 +1,4 @@
-"""Slots for a memory that cannot be cut: recurrent states and sliding windows."""
+"""CheckpointPool: slots for memory that cannot be cut: recurrent states and sliding windows."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class CheckpointPool(SlotPool):
-    """A SlotPool where a prefix can only end where somebody's memory ends or was saved.
+    """A SlotPool in which a prefix can only end where a slot ends or a state was saved.
 
-    A recurrent state has its newest position only, a sliding window of its own size the newest few
-    (llama-memory-recurrent.h, llama-kv-cache-iswa.h). So while a prompt is computed, its state is
-    saved at useful positions (CheckpointPlanner). With `is_partial` such a checkpoint has only what
-    cannot be cut, and the rest comes from a slot or a stored sequence that begins with the same
-    tokens; otherwise it is a whole sequence.
+    A recurrent state has only its newest position, a small sliding-window cache only the newest few
+    (llama-memory-recurrent.h, llama-kv-cache-iswa.h). So a prompt's state is saved at useful
+    positions while it is computed (CheckpointPlanner). With `is_partial` such a checkpoint holds
+    only the part that cannot be cut, and the rest comes from a slot or a saved sequence that begins
+    with the same tokens; otherwise it is a whole state.
     """
 
     is_cuttable = False
@@ -35,14 +35,15 @@ class CheckpointPool(SlotPool):
         self._is_partial = is_partial
 
     def checkpoint(self, slot: Slot, tokens: array[int]) -> SaveState | None:
-        """Return the order to save the state of `slot` when it holds exactly `tokens`, or None if
-        there is no need or no room.
+        """Return the operation that saves the state of `slot` once it holds exactly `tokens`.
+
+        None if the state is saved already or is larger than the host cache.
         """
         state = self.host.save(tokens, is_partial=self._is_partial)
         return None if state is None else SaveState(slot.seq_id, state.state_id, self._is_partial)
 
     def longest_prefix(self, tokens: array[int], *, restores: bool = True) -> Prefix:
-        """As SlotPool's, at the positions where there is a state."""
+        """As SlotPool.longest_prefix, but only at positions where a slot or a saved state ends."""
         limit = len(tokens) - 1
         best = self._longest_in_slots(tokens, limit)
         matches = list(self.host.matches(tokens))
@@ -69,7 +70,9 @@ class CheckpointPool(SlotPool):
         return best
 
     def _longest_in_slots(self, tokens: array[int], limit: int) -> Prefix:
-        """Only a retained slot that is a prefix as a whole can be taken over as it is."""
+        """Return the longest retained slot whose tokens all are a prefix: it is reused without a
+        copy.
+        """
         best = Prefix()
         for slot in self.slots:
             n = common_prefix(slot.tokens, tokens)
@@ -79,9 +82,9 @@ class CheckpointPool(SlotPool):
         return best
 
     def _holder(self, tokens: array[int], n: int) -> Slot | None:
-        """Return a slot that begins with the first `n` of `tokens`, one without an owner if any."""
+        """Return a slot that begins with the first `n` of `tokens`, preferably a retained one."""
         holders = [slot for slot in self.slots if common_prefix(slot.tokens, tokens) >= n]
         return max(holders, key=lambda slot: slot.is_retained, default=None)
 
-    def _is_elsewhere(self, slot: Slot) -> bool:
+    def _is_held_elsewhere(self, slot: Slot) -> bool:
         return any(other is not slot and other.tokens == slot.tokens for other in self.slots)

@@ -1,4 +1,4 @@
-"""MemoryExecutor: carries out memory operations on a context and holds the saved states."""
+"""MemoryExecutor: carries out memory operations in a context and holds the saved states."""
 
 from __future__ import annotations
 
@@ -26,21 +26,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KEPT_FREE = 0.05
-"""Of the machine's memory. Whoever takes the rest ends processes; a lost state costs time only."""
+MIN_FREE_FRACTION = 0.05
+"""Fraction of the machine's memory that saving a state must leave free.
+
+Without free memory a process is OOM-killed; a state that is not saved only costs recomputation.
+"""
 
 
 class MemoryExecutor:
-    """The runner's half of the host cache. Used on the engine thread alone."""
+    """Carries out memory operations; holds the bytes of the host cache. Engine thread only."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._states: dict[int, SavedState] = {}
 
     def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
-        """Do all operations in order; return the bytes of each state that was saved, by its id.
+        """Carry out the operations in order; return the size in bytes of each saved state, by id.
 
-        A state that cannot be saved is left out, with a warning.
+        A state that cannot be saved is left out and logged as a warning.
         """
         saved: dict[int, int] = {}
         for operation in operations:
@@ -67,20 +70,20 @@ class MemoryExecutor:
 
     def _truncate(self, seq_id: int, n: int) -> None:
         if not self._context.memory_seq_rm(seq_id, n, -1):
-            # The pool was told which models can be cut (EngineShape.is_cuttable).
+            # EngineShape.is_cuttable was wrong for this model.
             raise AssertionError(f"sequence {seq_id} cannot be cut at {n}")
 
     def _save(self, operation: SaveState) -> SavedState | None:
         seq_id, partial_only = operation.seq_id, operation.is_partial
         n_bytes = self._context.state_seq_size(seq_id, partial_only=partial_only)
         memory = psutil.virtual_memory()
-        if n_bytes > memory.available - KEPT_FREE * memory.total:
-            logger.warning("a state of %d bytes is not kept: memory is short", n_bytes)
+        if n_bytes > memory.available - MIN_FREE_FRACTION * memory.total:
+            logger.warning("a KV state of %d bytes is not saved: too little free memory", n_bytes)
             return None
         try:
             state = self._context.state_seq_save(seq_id, partial_only=partial_only)
         except (StateError, MemoryError) as error:
-            logger.warning("a state of %d bytes is not kept: %s", n_bytes, error)
+            logger.warning("a KV state of %d bytes is not saved: %s", n_bytes, error)
             return None
         self._states[operation.state_id] = state
         return state

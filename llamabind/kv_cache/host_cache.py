@@ -1,4 +1,4 @@
-"""The second tier of the KV cache: saved states in host memory, and which of them to keep."""
+"""HostCache: which saved states are in host memory, the second tier of the KV cache."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StateSize:
-    """How many bytes a saved state takes, to make room for it in advance.
+    """An estimate of a saved state's bytes, to evict other states before it is saved.
 
-    `fixed` bytes for what cannot be cut, also the size of a partial state, and `per_token` bytes
-    for each token of a full one.
+    `fixed` bytes are the part that cannot be cut, which is all of a partial state; a full state has
+    `per_token` bytes more for each token.
     """
 
     fixed: int = 0
     per_token: int = 0
 
     def of(self, n_tokens: int, *, is_partial: bool) -> int:
-        """Return the bytes for a state of `n_tokens`."""
+        """Return the estimated bytes of a state of `n_tokens`."""
         return self.fixed if is_partial else self.fixed + n_tokens * self.per_token
 
 
 class StoredState:
-    """The KV of exactly `tokens`, in host memory; with `is_partial` only what cannot be cut.
+    """The KV state of exactly `tokens` in host memory; with `is_partial` only what cannot be cut.
 
-    It is of use once `is_stored`: the runner has said that it could be saved.
+    It can be restored once `is_stored`: the runner has confirmed that it was saved.
     """
 
     __slots__ = ("is_partial", "is_stored", "last_used", "n_bytes", "state_id", "tokens")
@@ -49,12 +49,12 @@ class StoredState:
 
 
 class HostCache:
-    """Which states are in host memory: at most `limit` bytes, the least recently used go first.
+    """An index of the states in host memory: at most `limit` bytes, least recently used out first.
 
-    Pure policy; the runner holds the bytes (MemoryExecutor). A state is good for one model and
-    context, which never change while an engine lives, and for exactly its tokens. With `limit` 0
-    nothing is kept. `is_cuttable` says that a restored state can be cut to any shorter prefix, so
-    that one which is a prefix of another is of no use beside it.
+    Pure policy; MemoryExecutor holds the bytes. A state is valid for one model and context, which
+    do not change while an engine exists, and for exactly its tokens. With `limit` 0 nothing is
+    saved. With `is_cuttable` a restored state can be cut to any shorter prefix, so a state that is
+    a prefix of another one is dropped.
     """
 
     def __init__(self, limit: int, size: StateSize, *, is_cuttable: bool = True) -> None:
@@ -71,20 +71,21 @@ class HostCache:
 
     @property
     def n_bytes(self) -> int:
-        """What all states take, those under way included."""
+        """The bytes of all states, those that are still to be saved included."""
         return sum(state.n_bytes for state in self._states.values())
 
     def save(self, tokens: array[int], *, is_partial: bool = False) -> StoredState | None:
-        """Make room for the state of `tokens` and return it, to be saved in this step.
+        """Add a state of `tokens`, which the caller must save in this step, and evict others for
+        it.
 
-        None if it is there already or does not fit.
+        None if the same state is saved already or is larger than the limit.
         """
         n_bytes = self._size.of(len(tokens), is_partial=is_partial)
         if self._is_known(tokens, is_partial) or n_bytes > self.limit or self.limit == 0:
             return None
         if self._is_cuttable:
             self._drop_prefixes_of(tokens)
-        self._make_room(n_bytes)
+        self._evict_for(n_bytes)
         self._clock += 1
         state = StoredState(self._clock, array("i", tokens), n_bytes, is_partial)
         self._states[state.state_id] = state
@@ -92,11 +93,13 @@ class HostCache:
         return state
 
     def confirm(self, sizes: Mapping[int, int]) -> None:
-        """Note the true sizes of the states that were saved; the others under way are lost."""
+        """Note the sizes in bytes of the saved states, by id; pending ones without a size are
+        dropped.
+        """
         for state_id in self._pending:
             state = self._states.get(state_id)
             if state is None:
-                # Dropped in the very step that saved it.
+                # Evicted in the same step that saved it.
                 self._dropped.append(state_id)
             elif state_id in sizes:
                 state.n_bytes = sizes[state_id]
@@ -104,7 +107,7 @@ class HostCache:
             else:
                 self._drop(state)
         self._pending.clear()
-        self._make_room(0)
+        self._evict_for(0)
 
     def matches(self, tokens: array[int]) -> Iterator[tuple[StoredState, int]]:
         """Yield every stored state with the length of the prefix that it and `tokens` share."""
@@ -115,7 +118,7 @@ class HostCache:
                     yield state, n
 
     def touch(self, state: StoredState) -> None:
-        """Note that `state` was of use."""
+        """Note that `state` was used now."""
         self._clock += 1
         state.last_used = self._clock
 
@@ -125,19 +128,21 @@ class HostCache:
             self._drop(state)
 
     def take_drops(self) -> list[MemoryOp]:
-        """Return the orders to free what was dropped since the last call.
+        """Return the operations that free the states dropped since the last call.
 
-        They come after all others of a step: what is dropped to make room may still be restored.
+        They must come last in a step, since the step may restore a state before dropping it.
         """
         dropped, self._dropped = self._dropped, []
         return [DropState(state_id) for state_id in dropped]
 
-    def check(self, ordered: Set[int] = frozenset()) -> None:
-        """Assert that the limit is kept and nothing is under way but the states whose saving is
-        `ordered` for the next step (debug mode, tests).
+    def check(self, planned: Set[int] = frozenset()) -> None:
+        """Assert that the limit holds and no state is pending but `planned` ones (debug mode,
+        tests).
+
+        `planned` are the ids of states that the next step will save.
         """
         assert self.n_bytes <= self.limit, "the host cache is larger than its limit"
-        assert self._pending <= ordered, "a state is neither saved nor lost"
+        assert self._pending <= planned, "a state is neither saved nor lost"
 
     def _is_known(self, tokens: array[int], is_partial: bool) -> bool:
         for state in self._states.values():
@@ -153,7 +158,7 @@ class HostCache:
             if common_prefix(state.tokens, tokens) == len(state.tokens):
                 self._drop(state)
 
-    def _make_room(self, n_bytes: int) -> None:
+    def _evict_for(self, n_bytes: int) -> None:
         n_held = self.n_bytes
         while n_held + n_bytes > self.limit:
             oldest = min(self._states.values(), key=lambda state: state.last_used)

@@ -1,6 +1,7 @@
-"""What a step does to llama.cpp's memory before or after it computes: orders for the runner.
+"""Operations on llama.cpp's memory, which MemoryExecutor carries out before or after a decode.
 
-Lengths are positions, not cells (`positions`): llama.cpp cuts and copies by them.
+Lengths are positions, not cells (llamabind.media.positions), since llama.cpp cuts and copies by
+position.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class CopyPrefix:
-    """`seq_cp` the first `n` positions from one sequence id to another."""
+    """Copy the first `n` positions of one sequence id to another (llama_memory_seq_cp)."""
 
     source: int
     target: int
@@ -20,7 +21,7 @@ class CopyPrefix:
 
 @dataclass(frozen=True, slots=True)
 class CopyAll:
-    """Copy all of one stream over another, which is empty; carried out by the next decode."""
+    """Copy a whole sequence to an empty one of a split cache; the next decode carries it out."""
 
     source: int
     target: int
@@ -28,7 +29,7 @@ class CopyAll:
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """`seq_rm` everything from position `n` on."""
+    """Remove all positions from `n` on (llama_memory_seq_rm)."""
 
     seq_id: int
     n: int
@@ -36,9 +37,9 @@ class Truncate:
 
 @dataclass(frozen=True, slots=True)
 class SaveState:
-    """Copy a sequence's state into host memory under a number of its own.
+    """Save a sequence's state in host memory under the id `state_id`.
 
-    With `is_partial` only what cannot be cut: the sliding window or the recurrent state.
+    With `is_partial` only the part that cannot be cut: the sliding window or the recurrent state.
     """
 
     seq_id: int
@@ -48,7 +49,7 @@ class SaveState:
 
 @dataclass(frozen=True, slots=True)
 class RestoreState:
-    """Replace what a sequence holds, or the part that was saved, by a saved state."""
+    """Replace a sequence's memory by a saved state; a partial one replaces only its part."""
 
     seq_id: int
     state_id: int
@@ -56,7 +57,7 @@ class RestoreState:
 
 @dataclass(frozen=True, slots=True)
 class DropState:
-    """Free a saved state; one that could not be saved is ignored."""
+    """Free a saved state; an id that could not be saved is ignored."""
 
     state_id: int
 

@@ -1,4 +1,4 @@
-"""What two token sequences begin with in common."""
+"""The common prefix of two token sequences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def common_prefix(a: array[int], b: array[int]) -> int:
-    """Return how many tokens `a` and `b` begin with in common."""
+    """Return the length of the common prefix of `a` and `b` in tokens."""
     n = min(len(a), len(b))
     if n == 0 or a[0] != b[0]:
         return 0

@@ -1,4 +1,4 @@
-"""Slot: one sequence id and the tokens it holds; Prefix: what of them a request can reuse."""
+"""Slot: a sequence id and the tokens it holds; Prefix: the tokens that a request can reuse."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Slot:
-    """One llama.cpp sequence id: the tokens its KV cells hold, and whether a sequence uses it.
+    """A llama.cpp sequence id: the tokens in its KV cells, and the sequence that runs in it.
 
-    `owner` is that sequence; the pool only compares it with None. A slot without an owner but with
-    tokens is *retained*: its tokens are a prefix for later requests. While a step is under way
-    `cells` is longer than `tokens`; `SlotPool.commit` closes the gap.
+    `owner` is that sequence; the pool only compares it with None. A slot with tokens but without an
+    owner is *retained*: its tokens are a prefix for later requests. During a step `cells` is longer
+    than `tokens`; `SlotPool.commit` adds the computed tokens.
     """
 
     __slots__ = ("cells", "last_used", "owner", "seq_id", "tokens")
@@ -32,22 +32,22 @@ class Slot:
 
     @property
     def cell_ids(self) -> CellIds:
-        """The cells as a numpy array of its own (a view would forbid the array to grow)."""
+        """A copy of the cells as a numpy array (a view would keep the array from growing)."""
         return np.array(self.cells, dtype=np.int32)
 
     @property
     def is_retained(self) -> bool:
-        """True if only its prefix is of use."""
+        """True if the slot has tokens and no sequence runs in it."""
         return self.owner is None and len(self.cells) > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The first `n` tokens of a request, and how to get them without computing.
+    """The first `n` tokens of a request, and where their KV comes from; `n` 0 means none.
 
-    They are in the cells of `slot`, or in `full`, a whole sequence in host memory that is restored
-    and then cut. Where the memory cannot be cut at `n`, `partial` brings what cannot be cut as it
-    was there. `n` 0 is: compute everything.
+    They are in the cells of `slot`, or in `full`, the state of a whole sequence in host memory,
+    which is restored and then cut to `n` tokens. If the memory cannot be cut at `n`, `partial` is
+    the saved state, at that position, of the part that cannot be cut.
     """
 
     n: int = 0

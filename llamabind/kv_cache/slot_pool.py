@@ -1,4 +1,4 @@
-"""SlotPool: the sequence ids of a context, and the KV cells and host memory behind them."""
+"""SlotPool: the slots (sequence ids) of a context and the KV cells that they hold."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from llamabind.kv_cache.operations import MemoryOp
 
 MIN_SAVED = 32
-"""A shorter sequence is computed again: that costs about as much as saving and restoring it.
+"""Least tokens of a saved state: computing fewer again takes about as long as saving and restoring.
 
-A state in host memory must be longer than what the KV cache has by as much.
+For the same reason a saved state must be this many tokens longer than the best prefix in the KV
+cache to be restored.
 """
 
 
 class SlotPool:
-    """All slots of one context and the cells they share. Used only on the engine thread.
+    """All slots of one context and the cells that they share. Used only on the engine thread.
 
-    What is evicted moves to the host cache. Every change to llama.cpp's memory is noted in
-    `operations`, which the runner carries out, in order, before the next decode. Unless
-    `is_cuttable` a sequence's memory is only good for all of its tokens, or for as many as a
-    checkpoint says; see CheckpointPool.
+    Evicted slots are saved to the host cache. Every change to llama.cpp's memory is recorded in
+    `operations`, which the runner carries out in order before the next decode. If `is_cuttable` is
+    False, a slot can be reused only as a whole or up to a checkpoint; see CheckpointPool.
     """
 
     is_cuttable = True
@@ -47,14 +47,14 @@ class SlotPool:
 
     @property
     def has_retained(self) -> bool:
-        """True if anything could be evicted."""
+        """True if any slot could be evicted."""
         return any(slot.is_retained for slot in self.slots)
 
     def longest_prefix(self, tokens: array[int], *, restores: bool = True) -> Prefix:
-        """Return the longest prefix of `tokens` that need not be computed, the last one excepted:
-        its logits are needed.
+        """Return the longest prefix of `tokens` that is in a slot or a saved state.
 
-        Without `restores` only what is in the KV cache.
+        It never has the last token, whose logits must be computed. With `restores` False only slots
+        are searched.
         """
         limit = len(tokens) - 1
         best = self._longest_in_slots(tokens, limit)
@@ -67,31 +67,34 @@ class SlotPool:
         return best
 
     def longest_common(self, tokens: array[int]) -> int:
-        """Return how many tokens anything here begins with in common, reusable or not."""
+        """Return the longest prefix that any slot or saved state shares with `tokens`, usable or
+        not.
+        """
         in_slots = (common_prefix(slot.tokens, tokens) for slot in self.slots)
         stored = (n for _, n in self.host.matches(tokens))
         return max(max(in_slots, default=0), max(stored, default=0))
 
     def fits(self, prefix: Prefix, n_more: int) -> bool:
-        """Tell whether `prefix` and `n_more` cells have room once all retained are evicted."""
+        """True if `prefix` and `n_more` tokens fit after evicting all other retained slots."""
         held = [slot.cell_ids for slot in self.slots if slot.owner is not None]
         if prefix.slot is not None:
             held.append(prefix.slot.cell_ids[: prefix.n])
         n_free = self.cells.n_cells - self.cells.count_distinct(held)
         if prefix.full is not None:
-            # All of it is restored before it is cut.
+            # The whole state is restored before it is cut.
             return n_free >= max(len(prefix.full.tokens), prefix.n + n_more)
         return n_free >= n_more
 
     def open(self, owner: object, prefix: Prefix, id_slot: int | None = None) -> Slot | None:
-        """Give `owner` a slot that holds `prefix`, or return None if there is none in this step.
+        """Return a slot for `owner` that holds `prefix`, or None if there is none in this step.
 
-        The slot `id_slot` is taken if nobody runs in it. Else a retained source of which nothing
-        would be lost is taken over; so is one when there is no other slot left.
+        The slot `id_slot` is used if no sequence runs in it. Otherwise the slot of the prefix is
+        reused without a copy if it is retained and has no further tokens, or if no other slot is
+        left.
         """
         if prefix.full is not None and not self._can_exchange:
             return None
-        slot = self._asked_for(id_slot, prefix) or self._slot_for(prefix)
+        slot = self._requested_slot(id_slot, prefix) or self._slot_for(prefix)
         if slot is None:
             return None
         if prefix.full is not None:
@@ -109,8 +112,8 @@ class SlotPool:
         return slot
 
     def reserve(self, slot: Slot, n: int) -> bool:
-        """Take `n` more cells for `slot`, evicting retained slots if need be; False if that is not
-        enough.
+        """Take `n` more cells for `slot`, evicting retained slots if needed; False if too few are
+        free.
         """
         if not self.evict_until(n):
             return False
@@ -118,8 +121,9 @@ class SlotPool:
         return True
 
     def commit(self, slot: Slot, tokens: array[int]) -> None:
-        """Note that the reserved cells of `slot` now hold `tokens`; those beyond hold the rest of a
-        draft that was wrong, and are cut off.
+        """Note that the reserved cells of `slot` now hold `tokens`.
+
+        Reserved cells beyond them hold rejected draft tokens and are cut off.
         """
         slot.tokens.extend(tokens)
         n = len(slot.tokens)
@@ -129,25 +133,27 @@ class SlotPool:
             self.operations.append(Truncate(slot.seq_id, count_positions(slot.tokens, n)))
 
     def unreserve(self, slot: Slot) -> None:
-        """Give back the cells of `slot` that were reserved but not computed."""
+        """Free the cells of `slot` that were reserved but not computed."""
         n = len(slot.tokens)
         self.cells.drop(slot.cell_ids[n:])
         del slot.cells[n:]
 
     def release(self, slot: Slot) -> None:
-        """Leave `slot` retained for others to reuse."""
+        """Take the owner off `slot`; its tokens stay as a retained prefix."""
         self.unreserve(slot)
         slot.owner = None
         self._touch(slot)
 
     def evict(self, slot: Slot) -> None:
-        """Free `slot`; what it holds goes to the host cache."""
+        """Empty `slot`; its state is saved to the host cache."""
         self._save(slot)
         slot.owner = None
         self._truncate(slot, 0)
 
     def discard(self, slot: Slot) -> None:
-        """Empty `slot` where llama.cpp's memory may hold more than we know; nothing is saved."""
+        """Empty `slot` without saving it, also of tokens in llama.cpp's memory that we did not
+        count.
+        """
         self._truncate(slot, 0)
         self.operations.append(Truncate(slot.seq_id, 0))
 
@@ -161,8 +167,9 @@ class SlotPool:
         return True
 
     def adopt(self, slot: Slot, tokens: array[int]) -> bool:
-        """Have `slot` hold `tokens`, whose memory is put there from outside, instead of what it
-        holds; False if there is no room. Nobody may be running in it.
+        """Evict `slot` and make it hold `tokens`, whose state the caller then loads into it.
+
+        False if too few cells are free. No sequence may be running in the slot.
         """
         self.evict(slot)
         if not self.evict_until(len(tokens)):
@@ -173,13 +180,13 @@ class SlotPool:
         return True
 
     def erase(self, slot: Slot) -> None:
-        """Forget what `slot` holds. Nobody may be running in it."""
+        """Empty `slot` without saving it. No sequence may be running in it."""
         self._truncate(slot, 0)
 
     def clear(self) -> None:
-        """Forget everything that is kept, in host memory too; nobody may be running."""
+        """Empty all slots and the host cache; no sequence may be running."""
         for slot in self.slots:
-            assert slot.owner is None, "what a sequence is computing cannot be forgotten"
+            assert slot.owner is None, "a slot in which a sequence runs cannot be emptied"
             self._truncate(slot, 0)
         self.host.clear()
 
@@ -195,25 +202,25 @@ class SlotPool:
             assert len(slot.tokens) == len(slot.cells), (
                 "a slot's tokens and cells differ between steps"
             )
-        saves = (order for order in self.operations if isinstance(order, SaveState))
-        self.host.check(ordered={save.state_id for save in saves})
+        saves = (operation for operation in self.operations if isinstance(operation, SaveState))
+        self.host.check(planned={save.state_id for save in saves})
 
     @property
     def _can_exchange(self) -> bool:
-        """Whether states may be saved and restored in this step."""
+        """True if states may be saved and restored in this step."""
         return True
 
     def _longest_in_slots(self, tokens: array[int], limit: int) -> Prefix:
         best = Prefix()
         for slot in self.slots:
-            # A retained slot wins a tie: it can be taken over instead of copied.
+            # Of equally long prefixes prefer a retained slot, which needs no copy.
             n = last_border(tokens, min(common_prefix(slot.tokens, tokens), limit))
             if n > best.n or (n == best.n > 0 and slot.is_retained):
                 best = Prefix(n, slot)
         return best
 
-    def _asked_for(self, id_slot: int | None, prefix: Prefix) -> Slot | None:
-        """Return the slot of that id, emptied unless it holds `prefix`; None if it is not free."""
+    def _requested_slot(self, id_slot: int | None, prefix: Prefix) -> Slot | None:
+        """Return the slot `id_slot`, emptied unless it holds `prefix`; None if it is not usable."""
         slot = None if id_slot is None else self.slots[id_slot % len(self.slots)]
         if slot is None or slot.owner is not None:
             return None
@@ -225,7 +232,7 @@ class SlotPool:
             self._save(slot)
             return slot
         if prefix.slot is not None and prefix.partial is None and not self.is_cuttable:
-            return None  # what cannot be cut is taken over, not copied
+            return None  # memory that cannot be cut is reused in its own slot, not copied
         if slot.cells:
             self.evict(slot)
         return slot
@@ -270,14 +277,14 @@ class SlotPool:
         self.operations.append(RestoreState(slot.seq_id, state.state_id))
 
     def _save(self, slot: Slot) -> None:
-        if len(slot.tokens) < MIN_SAVED or not self._can_exchange or self._is_elsewhere(slot):
+        if len(slot.tokens) < MIN_SAVED or not self._can_exchange or self._is_held_elsewhere(slot):
             return
         state = self.host.save(slot.tokens)
         if state is not None:
             self.operations.append(SaveState(slot.seq_id, state.state_id))
 
-    def _is_elsewhere(self, slot: Slot) -> bool:
-        """Tell whether another slot has all that `slot` has."""
+    def _is_held_elsewhere(self, slot: Slot) -> bool:
+        """True if another slot begins with all tokens of `slot`."""
         n = len(slot.tokens)
         return any(
             other is not slot and common_prefix(other.tokens, slot.tokens) == n

@@ -1,4 +1,4 @@
-"""Slots for a KV cache in streams: each sequence id has cells of its own."""
+"""SplitSlotPool: slots for a split KV cache, in which each sequence id has cells of its own."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ if TYPE_CHECKING:
     from llamabind.kv_cache.host_cache import HostCache
 
 MIN_COPIED_PREFIX = 32
-"""Copying costs a whole stream, used or not: a shorter prefix is computed again."""
+"""Least tokens of a copied prefix: a copy moves the whole part of a sequence, used cells or not."""
 
 
 class SplitSlotPool(SlotPool):
     """A SlotPool whose slots have `n_ctx_seq` cells each and share none.
 
-    Attention walks a sequence's own cells only, but a retained prefix occupies a stream, and a copy
-    between streams is a real one (llama_kv_cache::seq_cp copies whole streams only).
+    Attention reads only a sequence's own cells. But a retained prefix occupies a whole part of the
+    cache, and reusing it in another slot copies that part (llama_kv_cache::seq_cp copies whole
+    parts only, which llama.cpp calls streams).
     """
 
     def __init__(self, n_slots: int, n_ctx_seq: int, host: HostCache) -> None:
         super().__init__(n_slots, n_slots * n_ctx_seq, host)
 
     def fits(self, prefix: Prefix, n_more: int) -> bool:  # noqa: ARG002 - SlotPool's
-        """Any request that fits a stream fits an unused one."""
+        """True: a request that fits one slot's part of the cache fits any empty slot."""
         return True
 
     @property
     def _can_exchange(self) -> bool:
-        # A copy is carried out by the next decode: until then neither of its streams may change
-        # otherwise, and the target's state is not there yet.
+        # The next decode carries out a copy: until then its two slots must not change otherwise,
+        # and the target's state does not exist yet.
         return not any(isinstance(operation, CopyAll) for operation in self.operations)
 
     def _longest_in_slots(self, tokens: array[int], limit: int) -> Prefix:
-        """As SlotPool's; none where a copy would cost more than it saves."""
+        """As SlotPool's, without prefixes whose copy would cost more than it saves."""
         best = super()._longest_in_slots(tokens, limit)
         slot = best.slot
         if slot is None or (slot.is_retained and len(slot.tokens) == best.n):

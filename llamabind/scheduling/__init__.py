@@ -1,1 +1,1 @@
-"""Which sequences run in the next step, and with how many tokens."""
+"""The scheduler: which sequences a step computes, how many tokens of each, and their text."""

@@ -1,4 +1,7 @@
-"""At which positions of a prompt its state is worth saving."""
+"""CheckpointPlanner: the positions of a prompt at which its state is saved.
+
+Only for models whose memory cannot be cut (CheckpointPool).
+"""
 
 from __future__ import annotations
 
@@ -14,47 +17,49 @@ if TYPE_CHECKING:
     from llamabind.scheduling.sequence import Sequence
 
 SPACING = 512
-"""Tokens between the checkpoints of a long prompt: the default n_ubatch, so no graph is cut."""
+"""Tokens between checkpoints of a long prompt. The default n_ubatch, so that no graph is split."""
 
 MIN_SPACING = 32
-"""Checkpoints are at least so far apart: fewer tokens are computed again as fast."""
+"""Least tokens between two checkpoints: computing fewer again is as fast as restoring a state."""
 
 TAIL = 4
-"""The last checkpoint leaves out so many tokens of the prompt.
+"""Tokens between the last checkpoint and the end of the prompt, as in llama-server.
 
-The same prompt needs its last token computed, and the next turn may begin its answer otherwise
-(llama-server leaves out as many).
+If the same prompt comes again, its last token must be computed for its logits; and in the next turn
+of a conversation the template may write the start of the answer differently.
 """
 
 
 @dataclass(slots=True)
 class _Progress:
-    """The last checkpoint of a sequence, and where an earlier prompt went another way."""
+    """The position of a sequence's last checkpoint, and where earlier prompts branch off."""
 
     last: int
     branch: int
 
 
 class CheckpointPlanner:
-    """Chooses the positions: where other requests branch off, the end of the prompt, and steps.
+    """Chooses where other prompts branch off, the end of the prompt, and every 512 tokens.
 
-    A shared system prompt ends where two requests stop having the same tokens, so nobody needs to
-    say how long it is.
+    The end of a shared system prompt is found as the position where two prompts begin to differ, so
+    no client has to give its length.
     """
 
     def __init__(self) -> None:
         self._progress: dict[Sequence, _Progress] = {}
 
     def start(self, sequence: Sequence, n_common: int) -> None:
-        """Begin at `sequence.n_computed`; others that were here share `n_common` tokens with it."""
+        """Start planning; `n_common` is the sequence's longest common prefix with other prompts."""
         self._progress[sequence] = _Progress(sequence.n_computed, n_common)
 
     def forget(self, sequence: Sequence) -> None:
-        """Stop: `sequence` lost its slot."""
+        """Stop planning a sequence that has lost its slot."""
         self._progress.pop(sequence, None)
 
     def next_position(self, sequence: Sequence, waiting: Iterable[Sequence]) -> int | None:
-        """Return the next position at which a chunk of `sequence` should end to be saved."""
+        """Return the position of the next checkpoint, where a chunk must end; None if there is
+        none.
+        """
         progress = self._progress[sequence]
         n_tokens, n_computed = len(sequence.tokens), sequence.n_computed
         branches = [
@@ -63,7 +68,8 @@ class CheckpointPlanner:
         ]
         branches.append(progress.branch)
         step = (n_computed // SPACING + 1) * SPACING
-        # One that nobody asks for must not take the place of one that somebody waits for.
+        # A regular checkpoint shortly before a branch would forbid the one at the branch, which is
+        # known to be useful.
         regular = [
             position
             for position in (n_tokens - TAIL, step)
@@ -75,5 +81,5 @@ class CheckpointPlanner:
         return min(borders, default=None)
 
     def reached(self, sequence: Sequence, position: int) -> None:
-        """Note that the state at `position` was saved."""
+        """Note that the state at `position` is saved in the step being planned."""
         self._progress[sequence].last = position

@@ -1,4 +1,4 @@
-"""Turns the bytes of token pieces into text that never splits a character."""
+"""Detokenizer: turns the bytes of tokens into text without splitting characters."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import codecs
 
 
 class Detokenizer:
-    """Incremental UTF-8: `feed` returns all complete characters, `finish` what was left.
+    """An incremental UTF-8 decoder: `feed` returns complete characters, `finish` the rest.
 
-    Bytes that can never become a character turn into U+FFFD as soon as that is certain, so nothing
-    is held back longer than the at most three bytes of an unfinished character.
+    Invalid bytes become U+FFFD as soon as they are known to be invalid, so at most the three bytes
+    of an unfinished character are held back.
     """
 
     def __init__(self) -> None:

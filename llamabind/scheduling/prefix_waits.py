@@ -1,4 +1,4 @@
-"""Which waiting sequences wait for a prefix that somebody computes right now."""
+"""PrefixWaits: lets a sequence wait until a running one has computed their common prefix."""
 
 from __future__ import annotations
 
@@ -13,26 +13,24 @@ if TYPE_CHECKING:
     from llamabind.scheduling.sequence import Sequence
 
 MIN_SHARED_PREFIX = 32
-"""Waiting for a prefix that somebody computes right now pays only if it is at least this much
-longer.
-"""
+"""Wait only for a prefix that is at least this many tokens longer than the one available now."""
 
 
 class PrefixWaits:
-    """Remembers for whom each sequence waits, until that one has got so far or is gone."""
+    """Remembers which running sequence each waiting one waits for, and for how many tokens."""
 
     def __init__(self, slots: SlotPool) -> None:
         self._slots = slots
         self._awaited: dict[Sequence, tuple[Sequence, int]] = {}
 
     def forget(self, sequence: Sequence) -> None:
-        """`sequence` waits no longer."""
+        """Remove a sequence that has ended or was cancelled."""
         self._awaited.pop(sequence, None)
 
     def is_awaiting(self, sequence: Sequence, running: Collection[Sequence]) -> bool:
-        """Tell whether one of `running` computes a prefix of `sequence` that is worth waiting for.
+        """True while a running sequence is computing a prefix that `sequence` should wait for.
 
-        Asked again and again until it is not.
+        The scheduler calls it in each step; it starts the sequence once this is False.
         """
         awaited = self._awaited.get(sequence)
         if awaited is None:
@@ -49,7 +47,7 @@ class PrefixWaits:
     def _find(
         self, sequence: Sequence, running: Collection[Sequence]
     ) -> tuple[Sequence, int] | None:
-        # Where memory cannot be cut, what another has just computed comes by a checkpoint.
+        # If memory cannot be cut, a prefix can be shared only as a checkpoint in the host cache.
         can_share = self._slots.is_cuttable or self._slots.host.limit > 0
         if not can_share or not sequence.may_reuse:
             return None

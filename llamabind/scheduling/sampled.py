@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SampledToken(msgspec.Struct, frozen=True):
-    """The token that follows a chunk, with its log-probabilities where they were asked for."""
+    """A sampled token, with its log-probabilities if requested."""
 
     token: int
     logprob: TokenLogprob | None = None
@@ -21,10 +21,10 @@ class SampledToken(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class SampledRun:
-    """The tokens that follow a chunk: as much of its draft as is right, then one more.
+    """The tokens sampled after a chunk: the accepted tokens of its draft, then one more.
 
-    Each was sampled from the model's logits at its place, as without a draft. An `error` after them
-    ends the request.
+    Each was sampled from the model's logits at its position, as without a draft. An `error`
+    occurred after them and ends the request.
     """
 
     tokens: list[SampledToken] = field(default_factory=list)
@@ -32,5 +32,5 @@ class SampledRun:
 
     @property
     def n_accepted(self) -> int:
-        """How many tokens of the draft stay: the last token is not computed yet."""
+        """The number of accepted draft tokens: all but the last, which is not computed yet."""
         return max(len(self.tokens) - 1, 0)

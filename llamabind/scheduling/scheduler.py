@@ -1,4 +1,4 @@
-"""Decides what each step computes: who runs, whose prompt goes on, who must wait or be parked."""
+"""Scheduler: decides what each step computes, and which sequences start, wait or are preempted."""
 
 from __future__ import annotations
 
@@ -25,24 +25,26 @@ if TYPE_CHECKING:
     from llamabind.scheduling.step_plan import DraftPlanner, StepResult
 
 MAX_LOGPROB_CHUNK = 64
-"""Prompt tokens per step where each needs its logits: a row of a large vocabulary is 600 kB."""
+"""Most prompt tokens per step with prompt_logprobs: each needs a row of logits, up to 600 kB."""
 
 LOOKAHEAD = 32
-"""Tokens per running sequence that must have room beside a newcomer, so that it is not parked at
-once.
+"""Cells that must be free for each running sequence when a new one starts, so that none of them is
+preempted soon after.
 """
 
 
 class Scheduler:
-    """Plans steps over a pool of slots. Pure policy, used only on the engine thread.
+    """Plans steps over a pool of slots. Pure policy; used only on the engine thread.
 
-    Each step takes one token of every running stream first, then prompt chunks within the step's
-    budget: the oldest prompt has half of it for sure, shorter ones go before longer ones in the
-    rest. A newcomer gets a seat when its prompt has room beside what the others will need soon;
-    what runs out of cells all the same parks the youngest sequence, never fails it.
+    A step computes one token of every decoding sequence, then prompt chunks within its budget. The
+    oldest prompt gets at least half of the budget; in the rest shorter prompts come before longer
+    ones. A waiting sequence starts when its prompt fits into the free cells beside what the running
+    sequences will need soon. If cells run out all the same, the youngest sequence is preempted and
+    recomputed later; it does not fail.
 
-    With a `tile` in the budget, steps of so many tokens are for prompts alone, in turns with steps
-    of fewer tokens for the streams (EngineShape); unless `kv_unified` all steps with prompts are.
+    If the budget has a `tile`, steps with a tile of prompt tokens or more have no decoding
+    sequences; they alternate with steps of fewer tokens that have them (EngineShape). With
+    `kv_unified` False no step mixes the two.
     """
 
     def __init__(
@@ -63,31 +65,31 @@ class Scheduler:
         self._n_batch = n_batch
         self._tile = budget.tile
         self._kv_unified = kv_unified
-        # The most tokens of a step with streams, and of one with streams and prompts.
-        self._n_decoding = self._n_shared = n_batch
+        # The most tokens of a step with decoding sequences, and of one with prompts as well.
+        self._n_decoding = self._n_mixed = n_batch
         if budget.tile is not None and kv_unified:
-            self._n_decoding = self._n_shared = min(n_batch, budget.tile - 1)
+            self._n_decoding = self._n_mixed = min(n_batch, budget.tile - 1)
         elif budget.tile is not None:
-            # llama.cpp would make graphs of their own for them.
-            self._n_shared = 0
-        self._owes_prompts = False
-        self._is_turn_of_shortest = False
+            # With a split cache llama.cpp would compute the two in graphs of their own anyway.
+            self._n_mixed = 0
+        self._starts_with_prompts = False
+        self._prefers_shortest = False
         self._n_planned = 0
-        # What a wrong guess leaves behind must be cut off.
+        # Rejected draft tokens must be cut off the memory.
         self._speculation = speculation if slots.is_cuttable else None
-        self.holds_newcomers = False
+        self.starts_new_requests = True
         self._drafts_fit = True
         self._awaited = PrefixWaits(slots)
         self._checkpoints = CheckpointPlanner()
 
     @property
     def has_work(self) -> bool:
-        """True while any sequence waits or runs."""
+        """True while any sequence is waiting or running."""
         return bool(self.running) or len(self.waiting) > 0
 
     @property
     def has_begun(self) -> bool:
-        """True while any sequence runs or has run; only newcomers wait otherwise."""
+        """True while any sequence is running or preempted; otherwise only new ones are waiting."""
         return bool(self.running) or self.waiting.has_preempted
 
     def add(self, sequence: Sequence) -> None:
@@ -95,7 +97,7 @@ class Scheduler:
         self.waiting.append(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        """Take a finished or cancelled sequence out; the KV it computed stays for reuse."""
+        """Remove a finished or cancelled sequence; its KV cells stay as a retained prefix."""
         self._awaited.forget(sequence)
         if sequence not in self.running:
             self.waiting.remove(sequence)
@@ -107,32 +109,32 @@ class Scheduler:
             sequence.slot = None
 
     def schedule(self) -> StepPlan:
-        """Return the next step; it is empty only if nothing waits or runs."""
+        """Return the plan of the next step. It has chunks if any sequence is running."""
         plan = StepPlan()
-        if self._owes_prompts:
-            self._owes_prompts = False
+        if self._starts_with_prompts:
+            self._starts_with_prompts = False
             self._admit()
             self._plan_prompts(plan)
         if not plan.chunks:
             self._plan_decoding(plan)
             if self._admit():
-                # Of who comes back only the newest token may be left.
+                # A resumed sequence may have only its last token left to compute.
                 self._plan_decoding(plan)
             self._plan_prompts(plan)
         while not plan.chunks and self.running:
-            # Several unfinished prompts share all cells and none can go on: the youngest gives way.
+            # Unfinished prompts hold all cells and none can continue: preempt the youngest.
             self._preempt(self._youngest())
             self._plan_prompts(plan)
         if self._speculation is not None and self._drafts_fit:
             self._plan_drafts(plan, self._speculation)
-        # In streams llama.cpp makes one graph only of sequence ids that follow each other
+        # With a split cache llama.cpp puts only consecutive sequence ids into one graph
         # (llama_batch_allocr::split_equal), and each graph reads all weights.
         plan.chunks.sort(key=lambda chunk: chunk.slot.seq_id)
         plan.operations = self.slots.take_operations()
         return plan
 
     def commit(self, plan: StepPlan, result: StepResult) -> None:
-        """Note that `plan` was computed, before its sequences take their new tokens."""
+        """Note that `plan` was computed; called before its new tokens are added."""
         self._drafts_fit = True
         runs = iter(result.sampled)
         for chunk in plan.chunks:
@@ -147,13 +149,11 @@ class Scheduler:
                 self._speculation.observe(chunk.sequence, len(chunk.draft), n_accepted)
 
     def confirm_saved(self, sizes: Mapping[int, int]) -> None:
-        """Note the true sizes in bytes of the states that were saved, by their id; the others that
-        were ordered are lost.
-        """
+        """Note the bytes of the saved states, by id; states without an entry were not saved."""
         self.slots.host.confirm(sizes)
 
     def clear(self) -> None:
-        """Forget every retained prefix, in host memory too; no sequence may be running."""
+        """Drop every retained prefix, in host memory too; no sequence may be running."""
         self.slots.clear()
 
     def check(self) -> None:
@@ -161,11 +161,12 @@ class Scheduler:
         self.slots.check()
 
     def roll_back(self, plan: StepPlan) -> None:
-        """Undo a plan whose batch found no room although we counted some: drop all cache, park the
-        youngest, and guess nothing in the next.
+        """Undo a plan for which llama.cpp found too few free cells although we counted enough.
 
-        Media are computed before the batch and may be there already: who shares a step with others
-        and had one computed, begins anew.
+        Evict all retained prefixes, preempt the youngest sequence, and draft nothing in the next
+        step. If the step has media, preempt the sequences with media instead and empty their slots:
+        media are computed before the batch, so their cells may be filled already. A sequence that
+        runs alone is not preempted.
         """
         self._drafts_fit = False
         for chunk in plan.chunks:
@@ -181,21 +182,22 @@ class Scheduler:
 
     def _plan_decoding(self, plan: StepPlan) -> None:
         planned = {chunk.sequence for chunk in plan.chunks}
-        streams = [
+        decoding = [
             running for running in self.running if running.is_decoding and running not in planned
         ]
         n_most = self._n_decoding - len(planned)
-        if len(streams) > n_most:
-            # Too many for one step: those whose last token is longest ago.
-            streams = sorted(streams, key=lambda stream: stream.planned_at)[:n_most]
-        for sequence in sorted(streams, key=lambda stream: stream.arrival):
+        if len(decoding) > n_most:
+            # Too many for one step: take those that have waited longest for their next token.
+            decoding = sorted(decoding, key=lambda running: running.planned_at)[:n_most]
+        for sequence in sorted(decoding, key=lambda running: running.arrival):
             if sequence in self.running:
                 self._reserve_or_preempt(sequence)
                 self._plan_chunk(plan, sequence, 1)
 
     def _reserve_or_preempt(self, sequence: Sequence) -> None:
-        """Find the next token's cell for a running stream: the youngest make room, at last the
-        stream itself.
+        """Reserve a cell for the next token of a decoding sequence.
+
+        If none is free, preempt the youngest sequences one by one, which may reach this one.
         """
         while sequence.slot is not None and not self.slots.reserve(sequence.slot, 1):
             self._preempt(self._youngest())
@@ -212,26 +214,26 @@ class Scheduler:
         budget = self.budget.n_prompt_tokens(n_decoding, len(prompts))
         n_remaining = sum(prompt.n_remaining for prompt in prompts)
         n_wanted = min(budget, n_remaining)
-        if plan.chunks and len(plan.chunks) + n_wanted > self._n_shared:
-            self._owes_prompts = n_wanted > 0
+        if plan.chunks and len(plan.chunks) + n_wanted > self._n_mixed:
+            self._starts_with_prompts = n_wanted > 0
             return
         tile = self._tile if self._tile is not None and n_wanted >= self._tile else None
         if tile is not None and self._kv_unified:
             budget, tile = whole_tiles(budget, n_remaining, tile), None
         elif tile is not None and budget < 2 * tile:
-            # One tile cannot be shared: the oldest and the shortest take turns.
-            self._is_turn_of_shortest = not self._is_turn_of_shortest
-            if self._is_turn_of_shortest:
+            # One tile cannot be divided: give it alternately to the oldest and the shortest prompt.
+            self._prefers_shortest = not self._prefers_shortest
+            if self._prefers_shortest:
                 prompts.sort(key=lambda prompt: prompt.n_remaining)
         for sequence, n_most in share_budget(budget, prompts, tile):
             n = min(n_most, budget)
             if tile is not None:
-                # Each stream has tiles of its own.
+                # With a split cache each sequence has tiles of its own.
                 n = whole_tiles(n, sequence.n_remaining, tile)
             budget -= self._plan_prompt(plan, sequence, n)
 
     def _plan_prompt(self, plan: StepPlan, sequence: Sequence, n: int) -> int:
-        """Plan up to `n` tokens of a prompt and return how many they are."""
+        """Plan a chunk of up to `n` prompt tokens and return its length."""
         assert sequence.slot is not None, "a prompt without a slot"
         n = min(n, sequence.n_remaining, self._n_batch - plan.n_tokens)
         if sequence.wants_prompt_logprobs:
@@ -255,7 +257,9 @@ class Scheduler:
         return self._checkpoints.next_position(sequence, self.waiting)
 
     def _plan_checkpoint(self, plan: StepPlan, sequence: Sequence, position: int) -> None:
-        assert isinstance(self.slots, CheckpointPool), "only what cannot be cut has checkpoints"
+        assert isinstance(self.slots, CheckpointPool), (
+            "only memory that cannot be cut has checkpoints"
+        )
         assert sequence.slot is not None, "a chunk without a slot"
         self._checkpoints.reached(sequence, position)
         save = self.slots.checkpoint(sequence.slot, sequence.tokens[:position])
@@ -263,17 +267,17 @@ class Scheduler:
             plan.checkpoints.append(save)
 
     def _plan_drafts(self, plan: StepPlan, speculation: DraftPlanner) -> None:
-        """Let running streams compute guesses in what room is left; nobody is parked for that."""
+        """Add drafts of the decoding sequences to the batch, without preempting any sequence."""
         decoding = [
             chunk.sequence
             for chunk in plan.chunks
-            # A drafter reads the prompt, and pseudo-tokens mean nothing to it.
+            # A drafter reads the prompt and cannot read the pseudo-tokens of media.
             if chunk.sequence.is_decoding and not chunk.sequence.request.media
         ]
         if not decoding:
             return
         n_planned = plan.n_tokens
-        # A medium has a batch of its own, and may be larger than what was left of the step.
+        # A medium has a batch of its own, so n_planned may exceed the limit.
         drafts = speculation.draft(decoding, n_planned, max(0, self._n_decoding - n_planned))
         for index, chunk in enumerate(plan.chunks):
             draft = drafts.get(chunk.sequence, ())
@@ -297,20 +301,20 @@ class Scheduler:
         plan.chunks.append(chunk)
 
     def _admit(self) -> bool:
-        """Give seats to those who wait, in the order in which they are due; whether any got one."""
+        """Start waiting sequences in the queue's order; return True if any was started."""
         n_before = len(self.running)
         if n_before < self._n_parallel and len(self.waiting) > 0:
-            self._admit_those_due()
+            self._start_waiting()
         return len(self.running) > n_before
 
-    def _admit_those_due(self) -> None:
+    def _start_waiting(self) -> None:
         for sequence in list(self.waiting):
-            if self.holds_newcomers and not sequence.has_started:
+            if not self.starts_new_requests and not sequence.has_started:
                 return
             if self._awaited.is_awaiting(sequence, self.running):
                 continue
-            # The first that finds no room ends the round: smaller ones behind it must not starve
-            # it.
+            # The first sequence that does not fit ends the loop: starting smaller ones after it
+            # could delay it for ever.
             if len(self.running) >= self._n_parallel or not self._try_start(sequence):
                 return
 
@@ -318,7 +322,7 @@ class Scheduler:
         prefix = self._find_prefix(sequence)
         if prefix is None:
             return False
-        # Where others' prompts went another way; asked before `open` moves what they hold.
+        # Longest prefix shared with any other prompt; must be read before open() changes the slots.
         n_common = 0 if self.slots.is_cuttable else self.slots.longest_common(sequence.tokens)
         slot = self.slots.open(sequence, prefix, sequence.request.id_slot)
         if slot is None:
@@ -330,7 +334,7 @@ class Scheduler:
         return True
 
     def _find_prefix(self, sequence: Sequence) -> Prefix | None:
-        """Return the longest reusable prefix that has room, or None if there is no room at all."""
+        """Return the longest prefix with which the sequence fits; None if it does not fit now."""
         n_tokens, n_soon = len(sequence.tokens), self._n_needed_soon(sequence)
         if not sequence.may_reuse:
             return Prefix() if self.slots.fits(Prefix(), n_tokens + n_soon) else None
@@ -343,7 +347,10 @@ class Scheduler:
         return None
 
     def _n_needed_soon(self, newcomer: Sequence) -> int:
-        """Return the cells that running sequences will want while the newcomer settles."""
+        """Return the cells that running sequences need soon, and `newcomer` after its prompt.
+
+        For each the rest of its prompt and LOOKAHEAD tokens of its answer.
+        """
         if not self.running:
             return 0
         prompts = sum(running.n_remaining for running in self.running if not running.is_decoding)
@@ -354,7 +361,7 @@ class Scheduler:
         return max(self.running, key=lambda running: running.arrival)
 
     def _preempt(self, sequence: Sequence) -> None:
-        assert sequence.slot is not None, "only a running sequence can be parked"
+        assert sequence.slot is not None, "only a running sequence can be preempted"
         self._checkpoints.forget(sequence)
         self.slots.evict(sequence.slot)
         sequence.preempt()

@@ -1,4 +1,4 @@
-"""One request while it runs: its tokens, what of them is computed, and the text it has said."""
+"""Sequence: one request in the engine, with its tokens, its KV state and the text of its answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class SequenceStatus(Enum):
-    """Where a sequence is in its life; parking leads from RUNNING back to WAITING."""
+    """The state of a sequence. Preemption leads from RUNNING back to WAITING."""
 
     WAITING = auto()
     RUNNING = auto()
@@ -41,18 +41,18 @@ class SequenceStatus(Enum):
 
 
 class Vocabulary(Protocol):
-    """What a sequence needs to know about tokens (Tokenizer has it, tests fake it)."""
+    """The functions of Tokenizer that a sequence needs; tests have a fake."""
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
-        """Return the bytes of a token, control tokens only where `special`."""
+        """Return the bytes of a token; a control token has none unless `special`."""
 
     def is_eog(self, token: int) -> bool:
-        """Tell whether the token ends a generation."""
+        """True if the token ends an answer."""
 
 
 @dataclass(slots=True)
-class Moments:
-    """When things happened to a sequence, in seconds of one monotonic clock."""
+class _Times:
+    """When a sequence arrived, started and got its first token, in seconds of its clock."""
 
     arrived: float
     started: float | None = None
@@ -60,11 +60,11 @@ class Moments:
 
 
 class Sequence:
-    """A request being run. Used only on the engine thread.
+    """A waiting, running or finished request. Used only on the engine thread.
 
-    `tokens` are the prompt and all generated tokens; the first `n_computed` of them have their KV
-    cells in `slot`. The last token of a decoding sequence is always uncomputed: the next step
-    computes it and samples its follower.
+    `tokens` are the prompt and all generated tokens; the first `n_computed` of them have KV cells
+    in `slot`. The last token of a decoding sequence is always uncomputed: the next step computes it
+    and samples the token after it.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Sequence:
         self.n_prompt = len(self.tokens)
         self.n_computed = 0
         self.n_cached = 0
-        self.planned_at = 0  # the scheduler's count of chunks when it had its latest
+        self.planned_at = 0  # the number of chunks planned so far at this sequence's latest one
         self.n_drafted = 0
         self.n_draft_accepted = 0
         self.slot: Slot | None = None
@@ -90,7 +90,7 @@ class Sequence:
         self._vocabulary = vocabulary
         self._n_ctx = n_ctx
         self._clock = clock
-        self._moments = Moments(clock())
+        self._times = _Times(clock())
         self._detokenizer = Detokenizer()
         self._stop = StopMatcher(request.stop)
         self._prompt_logprobs: list[TokenLogprob] = []
@@ -98,85 +98,85 @@ class Sequence:
 
     @property
     def request_id(self) -> str:
-        """The id its outputs carry."""
+        """The request's id, which its outputs have."""
         return self.request.request_id
 
     @property
     def n_generated(self) -> int:
-        """How many tokens were sampled."""
+        """The number of sampled tokens."""
         return len(self.tokens) - self.n_prompt
 
     @property
     def n_remaining(self) -> int:
-        """How many tokens wait to be computed: 1 while it decodes, more in its prompt."""
+        """The number of uncomputed tokens: 1 while decoding, more in the prompt."""
         return len(self.tokens) - self.n_computed
 
     @property
     def is_decoding(self) -> bool:
-        """True once only the newest sampled token is uncomputed."""
+        """True if only the newest sampled token is uncomputed."""
         return self.n_remaining == 1 and self.n_generated > 0
 
     @property
     def n_may_generate(self) -> int:
-        """How many more tokens it may sample at most."""
-        room = self._n_ctx - len(self.tokens)
+        """The most tokens that may still be sampled."""
+        n_left = self._n_ctx - len(self.tokens)
         if self.request.max_tokens is None:
-            return room
-        return min(room, self.request.max_tokens - self.n_generated)
+            return n_left
+        return min(n_left, self.request.max_tokens - self.n_generated)
 
     @property
     def has_started(self) -> bool:
-        """True once it had a seat, parked or not."""
-        return self._moments.started is not None
+        """True once the sequence has had a slot, even if it was preempted since."""
+        return self._times.started is not None
 
     @property
     def is_overdue(self) -> bool:
-        """True if it has waited longer for its first step than its request allows."""
+        """True if the sequence has waited for its first slot longer than `max_queue_seconds`."""
         limit = self.request.max_queue_seconds
-        if limit is None or self._moments.started is not None:
+        if limit is None or self._times.started is not None:
             return False
-        return self._clock() - self._moments.arrived > limit
+        return self._clock() - self._times.arrived > limit
 
     def start(self, slot: Slot, n_cached: int) -> None:
-        """Begin, or resume after parking, with `n_cached` tokens already in `slot`."""
+        """Start, or resume after a preemption, with `n_cached` tokens already in `slot`."""
         self.slot = slot
         self.n_computed = n_cached
         self.status = SequenceStatus.RUNNING
-        if self._moments.started is None:
-            self._moments.started = self._clock()
+        if self._times.started is None:
+            self._times.started = self._clock()
             self.n_cached = n_cached
 
     def preempt(self) -> None:
-        """Lose the slot; everything must be computed again."""
+        """Take the slot away; all tokens must be computed again."""
         self.slot = None
         self.n_computed = 0
         self.status = SequenceStatus.WAITING
 
     def append(self, run: SampledRun) -> RequestOutput:
-        """Take the sampled tokens and return what they add to the answer, finished or not.
+        """Add sampled tokens and return their output, with a finish_reason if they end the answer.
 
-        What was sampled behind the answer's end is not part of it.
+        Tokens that were sampled after the end of the answer are dropped.
         """
         if self.request.max_tokens == 0:
-            # Only its prompt was of interest.
+            # Only prompt_logprobs were requested.
             return self._output("", [], FinishReason.LENGTH)
-        if self._moments.first_token is None and run.tokens:
-            self._moments.first_token = self._clock()
-        said = ""
+        if self._times.first_token is None and run.tokens:
+            self._times.first_token = self._clock()
+        text = ""
         reason: FinishReason | None = None
         taken: list[SampledToken] = []
         for sampled in run.tokens:
             self.tokens.append(sampled.token)
             taken.append(sampled)
-            text, reason = self._say(sampled.token)
-            said += text
+            added, reason = self._take_token(sampled.token)
+            text += added
             if reason is not None:
-                return self._output(said, taken, reason)
+                return self._output(text, taken, reason)
         if run.error is None:
-            return self._output(said, taken, None)
+            return self._output(text, taken, None)
         is_dead_end = isinstance(run.error, GrammarError)
         return replace(
-            self._output(said, taken, FinishReason.ERROR),
+            self._output(text, taken, FinishReason.ERROR),
             error=str(run.error),
             error_code=ErrorCode.GRAMMAR_DEAD_END if is_dead_end else None,
         )
@@ -184,49 +184,52 @@ class Sequence:
     def finish(
         self, reason: FinishReason, error: str | None = None, code: ErrorCode | None = None
     ) -> RequestOutput:
-        """End the sequence from outside."""
+        """End the sequence because it was cancelled, timed out or failed."""
         return replace(self._output("", [], reason), error=error, error_code=code)
 
     def progress(self) -> RequestOutput:
-        """Tell how much of the prompt is computed."""
-        started = self._moments.started or self._clock()
+        """Return an output without text that says how much of the prompt is computed."""
+        started = self._times.started or self._clock()
         progress = PromptProgress(self.n_computed, 1e3 * (self._clock() - started))
         return RequestOutput(self.request_id, "", (), self.usage, progress=progress)
 
     def add_prompt_logprobs(self, start: int, logprobs: list[TokenLogprob]) -> None:
-        """Keep log-probabilities of prompt tokens from index `start` on; parking repeats some."""
+        """Add log-probabilities of the prompt tokens from index `start` on.
+
+        After a preemption some come again; those are dropped.
+        """
         known = len(self._prompt_logprobs) + 1
         self._prompt_logprobs.extend(logprobs[known - start :])
 
     @property
     def may_reuse(self) -> bool:
-        """True if a prefix that somebody computed before may be taken over."""
+        """True if the sequence may use a cached prefix."""
         return self.request.cache_prompt and not self.wants_prompt_logprobs
 
     @property
     def wants_prompt_logprobs(self) -> bool:
-        """True while the prompt must be computed with all its logits."""
+        """True while the prompt is computed with logits for every token."""
         return self.request.prompt_logprobs is not None and self.n_generated == 0
 
     def next_medium(self) -> Medium | None:
-        """Return the medium at or behind the first uncomputed token, if any."""
+        """Return the medium at or after the first uncomputed token, if any."""
         for medium in self.request.media:
             if medium.end > self.n_computed:
                 return medium
         return None
 
     def position(self, index: int) -> int:
-        """Return where the token at `index` stands for the model; it is not inside of a medium.
+        """Return the model's position of the token at `index`, which must not be inside a medium.
 
-        Media with a grid take fewer positions than cells.
+        It differs from the index after media with a grid: they have fewer positions than cells.
         """
         if not self.request.media:
             return index
         before = (medium for medium in self.request.media if medium.end <= index)
         return index - sum(len(medium.embeddings) - medium.n_positions for medium in before)
 
-    def must_go_on_after(self, n_more: int) -> bool:
-        """True while no token may end the answer, were it `n_more` tokens longer."""
+    def must_continue_after(self, n_more: int) -> bool:
+        """True if `min_tokens` forbids the answer to end after `n_more` more tokens."""
         return self.n_generated + n_more < self.request.min_tokens
 
     @property
@@ -234,8 +237,8 @@ class Sequence:
         """The token counts so far."""
         return Usage(self.n_prompt, self.n_generated, self.n_cached)
 
-    def _say(self, token: int) -> tuple[str, FinishReason | None]:
-        """Return the text that `token` adds and whether it ends the answer."""
+    def _take_token(self, token: int) -> tuple[str, FinishReason | None]:
+        """Return the text that `token` adds, and the finish reason if it ends the answer."""
         if self._vocabulary.is_eog(token):
             return "", FinishReason.STOP
         special = token in self.request.preserved_tokens
@@ -249,7 +252,7 @@ class Sequence:
 
     @property
     def _is_out_of_time(self) -> bool:
-        limit, since = self.request.t_max_predict_ms, self._moments.first_token
+        limit, since = self.request.t_max_predict_ms, self._times.first_token
         if not limit or since is None or not self._has_new_line:
             return False
         return 1e3 * (self._clock() - since) > limit
@@ -264,7 +267,7 @@ class Sequence:
         if reason is not None:
             self.status = SequenceStatus.FINISHED
             self.finish_reason = reason
-            # What was held back comes out now.
+            # Unfinished characters and possible beginnings of stop strings are text now.
             text += self._stop.feed(self._detokenizer.finish()) + self._stop.finish()
         if reason is not None or self.request.timings_per_token:
             timings = self._timings()
@@ -283,11 +286,11 @@ class Sequence:
         )
 
     def _timings(self) -> Timings:
-        now, moments = self._clock(), self._moments
-        started = now if moments.started is None else moments.started
-        first_token = now if moments.first_token is None else moments.first_token
+        now, times = self._clock(), self._times
+        started = now if times.started is None else times.started
+        first_token = now if times.first_token is None else times.first_token
         return Timings(
-            queue_ms=1e3 * (started - moments.arrived),
+            queue_ms=1e3 * (started - times.arrived),
             prompt_ms=1e3 * (first_token - started),
             decode_ms=1e3 * (now - first_token),
             draft_n=self.n_drafted,

@@ -1,4 +1,4 @@
-"""How many prompt tokens a step may compute while others wait for their next token."""
+"""StepBudget: how many prompt tokens a step may compute while other sequences decode."""
 
 from __future__ import annotations
 
@@ -10,60 +10,63 @@ if TYPE_CHECKING:
     from llamabind.scheduling.sequence import Sequence
 
 _WEIGHT = 0.3
-"""Of the newest measurement in the moving averages: follows a busy neighbour within some steps."""
+"""Weight of the newest measurement in the moving averages: a changed speed shows in a few steps."""
 
-_FIRST_LOOK = 64
-"""Prompt tokens of the first step beside a stream, when nothing is known of the model's speed."""
+_FIRST_CHUNK = 64
+"""Prompt tokens of the first step beside decoding sequences, when no step has been measured yet."""
 
 _N_MIN = 16
-"""Fewer prompt tokens in a step are not worth their share of the weights' way through memory."""
+"""Least prompt tokens of a step: with fewer it mostly pays for reading the weights."""
 
 LONGEST_GAP = 0.5
 LONGEST_GAP_ON_GPU = 0.08
-"""Seconds that a stream may wait for a step with others' prompts."""
+"""Seconds by which a step with prompt tokens may delay the next token of a decoding sequence."""
 
 _DECODE_STEPS = 40
-"""A gap is a stumble if it is many times the usual: on a fast device the target is shorter."""
+"""The gap is also at most this many decode steps, so fast devices have shorter gaps."""
 
-_CROWD = 2.0
-"""A gap may be so much longer where at least so many times as many wait for their first token as
-for their next one: prompts get done sooner in larger steps, and with them the gaps.
+_MAX_STRETCH = 2.0
+"""Allow a gap up to 2x longer when at least twice as many sequences are prefilling as decoding:
+larger steps finish prefill sooner, and after it there are no more gaps.
 """
 
-_DETOUR = 1.6
-_GAIN = 1.3
-"""A step may be so much longer than the target if prompts then come so much faster: kernels for
-many tokens begin at some size (64 in ggml's CPU flash attention), just below it a step can take
-longer than just above.
+_MAX_OVERRUN = 1.6
+_MIN_SPEEDUP = 1.3
+"""Allow a step up to 1.6x longer than the target if it computes prompts more than 1.3x faster. Some
+kernels are used only from a certain size on (64 tokens in ggml's CPU flash attention), and a step
+just below that size can take longer than one just above.
 """
 
-_FEW_OF_A_TILE = 4
-"""One of so many of a tile's tokens cost about as much as the tile if they are computed one by one,
-as what is smaller than a tile is.
+_BREAK_EVEN = 4
+"""Computing a quarter of a tile token by token costs about as much as the whole tile; batches
+smaller than a tile always run token by token.
 """
 
 _FORGET_AFTER = 16
-"""Steps after which the cost of a size that was not used any more is looked at afresh: it may have
-been measured beside a busy neighbour, or at the beginning of a prompt that is deep by now.
+"""Steps after which the cost of a step size that was not used is forgotten: it may have been
+measured while other programs used the CPU, or early in a prompt that has become long and slower
+since.
 """
 
 _CLOCK_RESOLUTION = 1e-6
 
 _ALONE_SECONDS = 1.5
 _ALONE_MIN = 64
-"""Where no stream waits a step is as large as the batch, but newcomers and cancels are heard."""
+"""While nothing decodes, a step takes about this many seconds but has at least this many tokens, so
+that new requests and cancellations do not wait for long.
+"""
 
 
 class StepBudget:
-    """Keeps the gap between two tokens of running streams small while prompts are computed.
+    """Keeps the gap between two tokens of a decoding sequence short while prompts are computed.
 
-    What a token costs depends on how many share the step, so the cost is learned from measured
-    steps by their size, in powers of two. Among the sizes that keep the gap, the one that gets
-    prompts done soonest is taken. `max_gap` in seconds is the longest gap meant for a slow device;
-    where a step without prompts takes little the target is less.
+    The cost of a token depends on the number of tokens in its step, so it is learned from measured
+    steps, separately for each power of two of their size. Of the sizes that keep the gap, the one
+    with the most prompt tokens per second is chosen. `max_gap` in seconds is the longest gap on a
+    slow device; if a step without prompts is fast, the target is shorter.
 
     Prompts have steps of their own, in whole tiles, from `tile` tokens on (see EngineShape), and
-    always unless it `shares_steps`; then a gap is such a step and one of the streams.
+    always if `shares_steps` is False; the gap then is such a step and a decode step together.
     """
 
     def __init__(
@@ -86,26 +89,27 @@ class StepBudget:
         self._n_observed = 0
 
     def n_prompt_tokens(self, n_decoding: int, n_prompts: int = 1) -> int:
-        """Return how many tokens of `n_prompts` prompts fit beside `n_decoding` sequences' next
-        tokens.
+        """Return how many prompt tokens, of `n_prompts` prompts in all, the next step may have.
+
+        `n_decoding` sequences wait for their next token.
         """
-        room = self._n_batch - n_decoding
+        limit = self._n_batch - n_decoding
         if not self._seconds_per_token:
-            return room if n_decoding == 0 else min(room, _FIRST_LOOK)
+            return limit if n_decoding == 0 else min(limit, _FIRST_CHUNK)
         if n_decoding == 0:
             slowest = self._cost(self._n_batch.bit_length())
             n = max(_ALONE_MIN, int(_ALONE_SECONDS / slowest))
-            return min(room, _nearest(n, self._n_ubatch) or n)
+            return min(limit, _nearest(n, self._n_ubatch) or n)
         gap = self._target()
-        target = gap * min(max(n_prompts / n_decoding, 1.0), _CROWD)
+        target = gap * min(max(n_prompts / n_decoding, 1.0), _MAX_STRETCH)
         n, rate = self._best(n_decoding, target)
-        longer, its_rate = self._best(n_decoding, max(target, gap * _DETOUR))
-        if its_rate > rate * _GAIN or (self.tile and n < self.tile <= longer):
+        longer, its_rate = self._best(n_decoding, max(target, gap * _MAX_OVERRUN))
+        if its_rate > rate * _MIN_SPEEDUP or (self.tile and n < self.tile <= longer):
             n = longer
-        return min(room, max(n, _N_MIN))
+        return min(limit, max(n, _N_MIN))
 
     def observe(self, n_decoding: int, n_prompt: int, seconds: float) -> None:
-        """Learn from one step."""
+        """Learn from a step of `n_decoding` and `n_prompt` tokens that took `seconds`."""
         seconds = max(seconds, _CLOCK_RESOLUTION)
         if n_prompt == 0:
             self._decode_seconds = _blend(self._decode_seconds, seconds)
@@ -128,36 +132,39 @@ class StepBudget:
         )
 
     def _best(self, n_decoding: int, seconds: float) -> tuple[int, float]:
-        """Return the number of prompt tokens that are done soonest with gaps of at most `seconds`,
-        and how many that is per second.
+        """Return the number of prompt tokens that is fastest with gaps of at most `seconds`.
+
+        Also return its speed in prompt tokens per second.
         """
         sizes = range(1, self._n_batch.bit_length() + 1)
         steps = [self._most_of_size(size, n_decoding, seconds) for size in sizes]
-        # What is smaller than a tile is dearer, though it may not be measured yet.
+        # Steps smaller than a tile cost more per token, even if they have not been measured yet.
         tiled = [step for step in steps if self.tile is not None and step[0] >= self.tile]
         return max(tiled or steps, key=lambda step: step[1])
 
     def _most_of_size(self, size: int, n_decoding: int, seconds: float) -> tuple[int, float]:
-        """Return the most prompt tokens of a step of `size` bits, and how many that is per
-        second.
+        """Return the most prompt tokens in a step whose token count has `size` bits.
+
+        Also return its speed in prompt tokens per second. (0, 0.0) if no such step is short enough.
         """
         least, most = 1 << (size - 1), min((1 << size) - 1, self._n_batch)
-        cost, n_decoded, turn = self._cost(size), n_decoding, 0.0
+        cost, n_decoded, decode_seconds = self._cost(size), n_decoding, 0.0
         is_tiled = self.tile is not None and most >= self.tile
         if is_tiled or not self._shares_steps:
-            n_decoded, turn = 0, self._decode_seconds or 0.0
-        n = int((seconds - turn) / cost)
+            n_decoded, decode_seconds = 0, self._decode_seconds or 0.0
+        n = int((seconds - decode_seconds) / cost)
         if is_tiled and self.tile is not None:
             n = _nearest(n, self.tile) if n >= self.tile else n
             most -= most % self.tile
         n = min(n, most)
         if n < least or n <= n_decoded:
             return 0, 0.0
-        return n - n_decoded, (n - n_decoded) / (n * cost + turn)
+        return n - n_decoded, (n - n_decoded) / (n * cost + decode_seconds)
 
     def _cost(self, size: int) -> float:
-        """Return the seconds per token of steps of `size` bits: as measured, or of the nearest that
-        was, the larger of two.
+        """Return the seconds per token of steps whose token count has `size` bits.
+
+        If none was measured, the nearest measured size is taken, of two the larger.
         """
         known = min(self._seconds_per_token, key=lambda other: (abs(other - size), -other))
         return self._seconds_per_token[known]
@@ -166,11 +173,11 @@ class StepBudget:
 def share_budget(
     budget: int, prompts: ListOf[Sequence], tile: int | None = None
 ) -> list[tuple[Sequence, int]]:
-    """Return who of `prompts`, the oldest first, may have how many tokens of a step at most, in the
-    order in which they take them from the budget.
+    """Return the most tokens for each of `prompts`, in the order in which they use up the budget.
 
-    A prompt of thousands of tokens does not hold up those that need few, nor they it: one half is
-    the oldest's, and a whole tile; in the other half shorter ones go first.
+    `prompts` are ordered by age, the oldest first. A long prompt and short ones do not delay each
+    other: the oldest gets at least half of the budget and at least one tile; the others share the
+    rest, the shortest first.
     """
     if not prompts:
         return []
@@ -184,18 +191,17 @@ def share_budget(
 
 
 def whole_tiles(n_most: int, n_remaining: int, tile: int) -> int:
-    """Return of how many tokens, at most `n_most`, a prompt's next chunk should be so that it has
-    as few tiles as possible. 0 if there is no such chunk.
+    """Return the size of a prompt's next chunk, at most `n_most`, for as few tiles as possible.
 
-    A tile costs what it costs however many tokens are in it, and most at the end of a prompt. So
-    what is left beside whole tiles comes first, unless it is so little that it is cheaper without a
-    tile.
+    0 if there is no such chunk. A partly filled tile costs as much as a full one, and tiles at the
+    end of a prompt cost most. So the tokens that do not fill a tile are computed first, unless they
+    are less than a quarter of a tile: then they are cheaper at the end, token by token.
     """
     if n_remaining <= n_most:
         return n_remaining
     odd = n_remaining % tile
-    if odd * _FEW_OF_A_TILE < tile:
-        return (n_most + tile // _FEW_OF_A_TILE) // tile * tile
+    if odd * _BREAK_EVEN < tile:
+        return (n_most + tile // _BREAK_EVEN) // tile * tile
     return max(0, n_most - (n_most - odd) % tile)
 
 

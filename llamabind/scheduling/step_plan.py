@@ -1,4 +1,4 @@
-"""One step of the engine: what is computed, and what comes of it."""
+"""StepPlan and StepResult: what a step computes, and its results."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 class DraftPlanner(Protocol):
-    """What the scheduler needs of speculative decoding; Speculation has it."""
+    """The functions of SpeculationPlanner that the scheduler needs."""
 
     def draft(
-        self, sequences: list[Sequence], n_tokens: int, room: int
+        self, sequences: list[Sequence], n_tokens: int, n_most: int
     ) -> dict[Sequence, tuple[int, ...]]:
-        """Return draft tokens for these decoding sequences, at most `room`.
+        """Return draft tokens for these decoding sequences, at most `n_most` in all.
 
-        `n_tokens` are in the step's batch without them.
+        The step's batch has `n_tokens` without them.
         """
 
     def observe(self, sequence: Sequence, n_drafted: int, n_accepted: int) -> None:
-        """Note that the first `n_accepted` of a draft were right."""
+        """Note that the first `n_accepted` of `n_drafted` draft tokens were accepted."""
 
 
 class ScheduledChunk(msgspec.Struct, frozen=True, eq=False):
-    """Tokens `start` to `end` of one sequence, computed in this step.
+    """The tokens [start, end) of one sequence, computed in this step.
 
-    `draft` are guesses of what follows the last token: they are computed behind it, so that those
-    which prove right need no step of their own. Of a `medium` the vectors are computed.
+    `draft` are draft tokens after the last one, computed in the same batch. If `medium` is set, its
+    vectors are computed in place of the tokens.
     """
 
     sequence: Sequence
@@ -47,25 +47,23 @@ class ScheduledChunk(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def is_last(self) -> bool:
-        """True if the next token is sampled after this chunk."""
+        """True if the chunk has the sequence's last token: the next one is sampled after it."""
         return self.end == len(self.sequence.tokens)
 
     @property
     def n_prompt(self) -> int:
-        """How many of its tokens are prompt."""
+        """The number of prompt tokens in the chunk."""
         return max(0, min(self.end, self.sequence.n_prompt) - self.start)
 
     @property
     def n_tokens(self) -> int:
-        """How many tokens of the batch are its own."""
+        """The number of batch tokens of the chunk, its draft included."""
         return self.end - self.start + len(self.draft)
 
 
 @dataclass(slots=True)
 class StepPlan:
-    """What the runner does in one step: the memory operations, one batch of all chunks, and then
-    the checkpoints.
-    """
+    """One step: memory operations, then one batch of all chunks, then checkpoints."""
 
     operations: list[MemoryOp] = field(default_factory=list)
     chunks: list[ScheduledChunk] = field(default_factory=list)
@@ -73,33 +71,33 @@ class StepPlan:
 
     @property
     def n_decoding(self) -> int:
-        """How many chunks are the next token of a running stream."""
+        """The number of chunks of decoding sequences."""
         return sum(1 for chunk in self.chunks if chunk.sequence.is_decoding)
 
     @property
     def n_tokens(self) -> int:
-        """The size of the batch."""
+        """The number of tokens in the batch."""
         return sum(chunk.n_tokens for chunk in self.chunks)
 
     @property
     def n_prompt(self) -> int:
-        """How many tokens of the batch are prompts."""
+        """The number of prompt tokens in the batch."""
         return sum(chunk.n_prompt for chunk in self.chunks)
 
     @property
     def n_drafted(self) -> int:
-        """How many tokens of the batch are guesses."""
+        """The number of draft tokens in the batch."""
         return sum(len(chunk.draft) for chunk in self.chunks)
 
 
 @dataclass(slots=True)
 class StepResult:
-    """What the runner brings back.
+    """The results of a step.
 
-    `sampled` has one run for each chunk with `is_last`, in order. `prompt_logprobs` are of the
-    tokens after those of a chunk, by request id. `saved` has the size in bytes of each state that
-    was saved, by its id. `is_trial` says that its time is no measure: another number of threads was
-    tried.
+    `sampled` has a run for each chunk with `is_last`, in order. `prompt_logprobs` has, by request
+    id, the log-probabilities of the prompt tokens that follow the tokens of a chunk. `saved` has
+    the size in bytes of each saved state, by state id. With `is_trial` another number of threads
+    was tried out, so the step's time must not be used to predict others.
     """
 
     sampled: list[SampledRun] = field(default_factory=list)

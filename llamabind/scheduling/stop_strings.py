@@ -1,13 +1,13 @@
-"""Finds stop strings in a text that arrives piece by piece."""
+"""StopMatcher: finds stop strings in a text that arrives in pieces."""
 
 from __future__ import annotations
 
 
 class StopMatcher:
-    """Passes text on, but holds back an end that may turn out to begin a stop string.
+    """Passes text on, but holds back an end that may be the beginning of a stop string.
 
     With the stop string "###", the pieces "a#", "#b", "##", "#c" come out as "a", "##b", "" and
-    then the match: "#" and "##" wait until the next piece decides. Text after a match is dropped.
+    then the match: "#" and "##" are held back until the next piece. Text after a match is dropped.
     """
 
     def __init__(self, stops: tuple[str, ...]) -> None:
@@ -17,7 +17,7 @@ class StopMatcher:
         """The stop string that was found, if any."""
 
     def feed(self, text: str) -> str:
-        """Return the text that can be shown now; after a match always an empty string."""
+        """Return the text that is certainly not part of a stop string; "" after a match."""
         if self.matched is not None:
             return ""
         if not self._stops:
@@ -32,13 +32,14 @@ class StopMatcher:
         return text[: len(text) - n_held]
 
     def finish(self) -> str:
-        """Return what was held back: no stop string can follow any more."""
+        """Return the held-back text: at the end of the answer it is no stop string any more."""
         held, self._held = self._held, ""
         return held
 
     def _first_match(self, text: str) -> tuple[int, str | None]:
-        """Return the earliest match; of two at one place the longer, so that no tail of it is
-        shown.
+        """Return the position and the stop string of the earliest match.
+
+        Of two at the same position the longer one counts.
         """
         found = [(text.find(stop), -len(stop), stop) for stop in self._stops if stop in text]
         if not found:

@@ -1,4 +1,4 @@
-"""The sequences that wait for a seat, in the order in which they are due."""
+"""WaitingQueue: the sequences that wait for a slot, in the order in which they start."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class WaitingQueue:
-    """First come, first served for each caller, and turn by turn between callers.
+    """First in, first out for each caller, and round robin between callers.
 
-    One caller's hundred requests do not keep another's single one waiting: whoever was served goes
-    to the end of the round. A lower priority goes before any higher one. Parked sequences come
-    before everybody, the oldest first: they were running already.
+    A caller whose sequence has started goes to the end of the round, so a hundred requests of one
+    caller do not delay the single request of another. Lower `priority` values start first.
+    Preempted sequences start before all others, the oldest first.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class WaitingQueue:
 
     @property
     def has_preempted(self) -> bool:
-        """True if a sequence waits that was running already."""
+        """True if a preempted sequence is waiting."""
         return bool(self._preempted)
 
     def __len__(self) -> int:
@@ -33,24 +33,24 @@ class WaitingQueue:
         return len(self._preempted) + sum(map(len, queues))
 
     def __iter__(self) -> Iterator[Sequence]:
-        """Yield all in the order in which they are due; the queue must not change meanwhile."""
+        """Yield all sequences in starting order; the queue must not change meanwhile."""
         yield from self._preempted
         for _, callers in sorted(self._rounds.items()):
-            yield from _turn_by_turn([iter(queue) for queue in callers.values()])
+            yield from _round_robin([iter(queue) for queue in callers.values()])
 
     def append(self, sequence: Sequence) -> None:
-        """Queue a new sequence behind its caller's others."""
+        """Queue a new sequence after the others of its caller."""
         request = sequence.request
         callers = self._rounds.setdefault(request.priority, OrderedDict())
         callers.setdefault(request.caller, deque()).append(sequence)
 
     def preempt(self, sequence: Sequence) -> None:
-        """Queue a sequence that lost its seat."""
+        """Queue a sequence that has lost its slot."""
         self._preempted.append(sequence)
         self._preempted.sort(key=lambda preempted: preempted.arrival)
 
     def take(self, sequence: Sequence) -> None:
-        """Remove a sequence because it gets a seat: its caller's turn is over."""
+        """Remove a sequence that starts, and move its caller to the end of the round."""
         self.remove(sequence)
         request = sequence.request
         callers = self._rounds.get(request.priority)
@@ -58,7 +58,7 @@ class WaitingQueue:
             callers.move_to_end(request.caller)
 
     def remove(self, sequence: Sequence) -> None:
-        """Remove a sequence, wherever it waits."""
+        """Remove a sequence that was cancelled or timed out; its caller keeps its position."""
         if sequence in self._preempted:
             self._preempted.remove(sequence)
             return
@@ -72,13 +72,13 @@ class WaitingQueue:
             del self._rounds[request.priority]
 
 
-def _turn_by_turn(queues: list[Iterator[Sequence]]) -> Iterator[Sequence]:
-    """Yield one of each in turn until all are empty."""
+def _round_robin(queues: list[Iterator[Sequence]]) -> Iterator[Sequence]:
+    """Yield one sequence from each queue in turn until all are empty."""
     while queues:
-        still: list[Iterator[Sequence]] = []
+        remaining: list[Iterator[Sequence]] = []
         for queue in queues:
             sequence = next(queue, None)
             if sequence is not None:
                 yield sequence
-                still.append(queue)
-        queues = still
+                remaining.append(queue)
+        queues = remaining

@@ -1,4 +1,4 @@
-"""How many tokens to guess for each stream: as many as make tokens come faster."""
+"""The lengths of drafts: as many tokens for each sequence as raise the tokens per second."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from llamabind.speculation.step_cost import StepCost
 
 _HIGHEST_RATE = 0.98
-"""Nobody is always right: it bounds the drafts of a stream that has been so far."""
+"""Upper bound of an estimated rate: a sequence whose drafts were all accepted may not stay so."""
 
 
 class AcceptanceRate:
-    """How likely the next guess is right, from the latest ones; `prior` is what is thought of a
-    stream that nothing is known of.
+    """The probability that a draft token is accepted, estimated from the latest ones.
+
+    `decay` is the weight of older results after each new one. The estimate starts at a `prior`,
+    which counts as `prior_weight` results.
     """
 
     def __init__(self, decay: float = 0.9, prior_weight: float = 2.0) -> None:
@@ -25,12 +27,12 @@ class AcceptanceRate:
         self._tried = 0.0
 
     def estimate(self, prior: float) -> float:
-        """Return a probability."""
+        """Return the probability; it is `prior` while nothing was observed."""
         right = self._right + self._prior_weight * prior
         return min(right / (self._tried + self._prior_weight), _HIGHEST_RATE)
 
     def observe(self, n_drafted: int, n_accepted: int) -> None:
-        """Learn from a draft: behind the first wrong guess nothing was tried."""
+        """Learn from a draft; tokens after the first rejected one were not tested."""
         for _ in range(n_accepted):
             self._add(1.0)
         if n_accepted < n_drafted:
@@ -43,21 +45,21 @@ class AcceptanceRate:
 
 @dataclass(frozen=True, slots=True)
 class DraftOffer:
-    """One stream that could be drafted for: how often guesses are right, and how many fit."""
+    """A sequence that can get a draft: its acceptance rate, and the most tokens it can use."""
 
     rate: float
     limit: int
 
 
 def choose_lengths(
-    offers: list[DraftOffer], n_tokens: int, room: int, cost: StepCost, draft_seconds: float
+    offers: list[DraftOffer], n_tokens: int, n_most: int, cost: StepCost, draft_seconds: float
 ) -> list[int]:
-    """Return how many tokens to guess for each offer, at most `room` together.
+    """Return the number of draft tokens for each offer, at most `n_most` in all.
 
-    The step computes `n_tokens` anyway; each guess adds `draft_seconds` for making it and the price
-    of a token. Guess `i` of a stream counts only if all before it are right: its gain is `rate**i`
-    tokens. The most promising guess comes first, and the last is the one that still brings more
-    tokens per second than the step has without it.
+    The step computes `n_tokens` without drafts; each draft token adds `draft_seconds` for making it
+    and the cost of computing a token. Draft token `i` of a sequence counts only if all before it
+    are accepted, so it adds `rate**i` tokens on average. The tokens with the highest gain are taken
+    first, until the next one would lower the tokens per second of the step.
     """
     lengths = [0] * len(offers)
     each = cost.per_token + draft_seconds
@@ -65,14 +67,14 @@ def choose_lengths(
     tokens = float(n_tokens)
     best = [(-offer.rate, index) for index, offer in enumerate(offers) if offer.limit > 0]
     heapq.heapify(best)
-    while best and room > 0:
+    while best and n_most > 0:
         gain, index = -best[0][0], best[0][1]
         if gain * seconds < tokens * each:
             break
         lengths[index] += 1
         tokens += gain
         seconds += each
-        room -= 1
+        n_most -= 1
         if lengths[index] < offers[index].limit:
             heapq.heapreplace(best, (-gain * offers[index].rate, index))
         else:

@@ -1,4 +1,4 @@
-"""Whether a draft model speaks in the same tokens as the model it drafts for."""
+"""Checks that a draft model has the same vocabulary as the model it drafts for."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from llamabind.native.tokenizer import Tokenizer
 
 _MAX_SIZE_DIFFERENCE = 128
-"""SPEC_VOCAB_MAX_SIZE_DIFFERENCE of common/speculative.cpp: models of one family are padded."""
+"""SPEC_VOCAB_MAX_SIZE_DIFFERENCE of common/speculative.cpp: models of a family pad differently."""
 
 _FIRST_COMPARED = 5
 """SPEC_VOCAB_CHECK_START_TOKEN_ID: the first tokens are special ones whose names differ."""
 
 
 def check_draft_vocabulary(model: Model, draft: Model) -> None:
-    """Compare as common_speculative_are_compatible does.
+    """Compare the vocabularies as common_speculative_are_compatible does.
 
-    Raises InvalidParameterError, which says what differs.
+    Raises InvalidParameterError, which names the difference.
     """
     ours, theirs = model.tokenizer, draft.tokenizer
     if ours.vocab_type != theirs.vocab_type:
-        raise _mismatch(f"its vocabulary is of type {theirs.vocab_type.name}")
+        raise _mismatch(f"its type is {theirs.vocab_type.name} and not {ours.vocab_type.name}")
     for what, a, b in (
         ("begins", _mark(ours.add_bos, ours.bos), _mark(theirs.add_bos, theirs.bos)),
         ("ends", _mark(ours.add_eos, ours.eos), _mark(theirs.add_eos, theirs.eos)),
@@ -50,5 +50,6 @@ def _mark(is_added: bool, token: int | None) -> int | None:
 def _mismatch(what: str) -> InvalidParameterError:
     return InvalidParameterError(
         "draft_model",
-        f"the draft model's vocabulary is not the model's: {what}; use a model of the same family",
+        f"the draft model's vocabulary differs from the model's: {what}; "
+        "use a draft model of the same family",
     )

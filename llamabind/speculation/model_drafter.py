@@ -1,4 +1,4 @@
-"""Guesses from a small model that reads along."""
+"""ModelDrafter: draft tokens from a small model that computes the same sequences."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CATCH_UP_SECONDS = 0.05
-"""What reading a long new text may add to a step: other streams wait for their next token."""
+"""Seconds that computing new tokens in the draft model may add to a step."""
 
 _MIN_CATCH_UP = 64
 _WEIGHT = 0.2
-"""Of the newest call in the average price of a guess."""
+"""Weight of the newest call in the average cost of a draft token."""
 
 
 @dataclass(slots=True)
 class _Reader:
-    """One sequence in one call: `n_new` of its tokens are read, then up to `n_wished` guessed."""
+    """One sequence in one call: `n_new` of its tokens are computed, then up to `n_most` drafted."""
 
     sequence: Sequence
     slot: Slot
     n_new: int
-    n_wished: int
+    n_most: int
     draft: list[int] = field(default_factory=list)
     is_done: bool = False
 
     @property
-    def place(self) -> int:
-        """The position of the next guess that is read."""
+    def position(self) -> int:
+        """The position of the last draft token, which is computed next."""
         return len(self.slot.tokens) + self.n_new + len(self.draft) - 1
 
 
 class ModelDrafter:
     """A Drafter over a model and a context of its own, which it closes. Engine thread only.
 
-    It reads what the requests say, those that share a prefix share it here too, and guesses the
-    likeliest tokens, all sequences in one batch. Guesses are never kept in its memory: what proves
-    right is read again with the next token, in the same decode.
+    It computes the tokens of all drafted sequences and drafts the likeliest next tokens, with all
+    sequences in one batch. Sequences share common prefixes here as in the engine. Draft tokens do
+    not stay in its KV cache: accepted ones are computed again together with the next token.
     """
 
     is_free = False
@@ -80,27 +80,30 @@ class ModelDrafter:
         self._cost = StepCost()
         self._is_broken = False
 
-    def draft(self, wishes: list[tuple[Sequence, int]]) -> list[list[int]]:
-        """Guess what follows each sequence; nothing for one whose text is not read yet."""
-        if self._is_broken or not wishes:
-            return [[] for _ in wishes]
+    def draft(self, wanted: list[tuple[Sequence, int]]) -> list[list[int]]:
+        """Return drafts; empty for a sequence whose tokens are not all computed yet.
+
+        `wanted` has the most draft tokens for each sequence.
+        """
+        if self._is_broken or not wanted:
+            return [[] for _ in wanted]
         started = time.perf_counter()
-        readers = self._plan(wishes)
+        readers = self._plan(wanted)
         try:
-            self._guess([reader for reader in readers.values() if reader.n_new > 0])
+            self._draft_all([reader for reader in readers.values() if reader.n_new > 0])
         except DecodeError:
-            # The answers do not depend on it.
+            # Answers stay the same without drafts, so no request fails.
             logger.exception("the draft model failed: speculative decoding is off")
             self._is_broken = True
-            return [[] for _ in wishes]
-        self._learn_price(list(readers.values()), time.perf_counter() - started)
+            return [[] for _ in wanted]
+        self._learn_cost(list(readers.values()), time.perf_counter() - started)
         for reader in readers.values():
             end = len(reader.slot.tokens) + reader.n_new
             self._pool.commit(reader.slot, reader.sequence.tokens[len(reader.slot.tokens) : end])
-        return [readers[sequence].draft if sequence in readers else [] for sequence, _ in wishes]
+        return [readers[sequence].draft if sequence in readers else [] for sequence, _ in wanted]
 
     def forget(self, sequence: Sequence) -> None:
-        """Keep what was read of an ended sequence only for others that begin like it."""
+        """Release the slot of an ended sequence; its cells stay as a retained prefix."""
         slot = self._slots.pop(sequence, None)
         if slot is not None:
             self._pool.release(slot)
@@ -112,23 +115,23 @@ class ModelDrafter:
         self._threads.close()
         self.model.close()
 
-    def _plan(self, wishes: list[tuple[Sequence, int]]) -> dict[Sequence, _Reader]:
-        """Reserve cells; the least behind come first, long new texts are read in pieces."""
+    def _plan(self, wanted: list[tuple[Sequence, int]]) -> dict[Sequence, _Reader]:
+        """Reserve cells: sequences with few new tokens first, many new tokens in several calls."""
         readers: dict[Sequence, _Reader] = {}
-        opened = [(sequence, self._slot(sequence), n) for sequence, n in wishes]
+        opened = [(sequence, self._slot(sequence), n) for sequence, n in wanted]
         behind = [
             (len(sequence.tokens) - len(slot.tokens), sequence, slot, n)
             for sequence, slot, n in opened
             if slot is not None and self._can_read(sequence, slot)
         ]
-        room = self._catch_up_limit()
-        for n_behind, sequence, slot, n_wished in sorted(behind, key=lambda entry: entry[0]):
-            n_new = min(n_behind, room)
+        n_left = self._catch_up_limit()
+        for n_behind, sequence, slot, n_most in sorted(behind, key=lambda entry: entry[0]):
+            n_new = min(n_behind, n_left)
             is_whole = n_new == n_behind
-            if n_new == 0 or not self._pool.reserve(slot, n_new + (n_wished - 1) * is_whole):
+            if n_new == 0 or not self._pool.reserve(slot, n_new + (n_most - 1) * is_whole):
                 continue
-            room -= n_new
-            readers[sequence] = _Reader(sequence, slot, n_new, n_wished, is_done=not is_whole)
+            n_left -= n_new
+            readers[sequence] = _Reader(sequence, slot, n_new, n_most, is_done=not is_whole)
         self._memory.carry_out(self._pool.take_operations())
         return readers
 
@@ -141,7 +144,7 @@ class ModelDrafter:
         return slot
 
     def _can_read(self, sequence: Sequence, slot: Slot) -> bool:
-        """Tell whether all new tokens are in this model's vocabulary, which may be smaller."""
+        """True if all new tokens are in the draft model's vocabulary, which may be smaller."""
         new = sequence.tokens[len(slot.tokens) :]
         return len(new) > 0 and max(new) < self.model.n_vocab
 
@@ -152,8 +155,8 @@ class ModelDrafter:
         n = int((_CATCH_UP_SECONDS - self._cost.base) / self._cost.per_token)
         return min(max(n, _MIN_CATCH_UP), n_batch)
 
-    def _guess(self, readers: list[_Reader]) -> None:
-        """Read the new tokens of all, then guess by guess for whoever still wants one."""
+    def _draft_all(self, readers: list[_Reader]) -> None:
+        """Compute the new tokens of all readers, then draft one token for each in every decode."""
         if not readers:
             return
         batch = self._batch
@@ -171,16 +174,17 @@ class ModelDrafter:
         while True:
             self._decode()
             for reader, index in active:
-                self._take_guess(reader, self.context.logits(index)[: self._n_vocab])
-            going_on = [reader for reader, _ in active if not reader.is_done]
-            if not going_on:
+                self._take_token(reader, self.context.logits(index)[: self._n_vocab])
+            unfinished = [reader for reader, _ in active if not reader.is_done]
+            if not unfinished:
                 return
             batch.clear()
             active = [
-                (r, batch.add(r.draft[-1], r.place, r.slot.seq_id, output=True)) for r in going_on
+                (r, batch.add(r.draft[-1], r.position, r.slot.seq_id, output=True))
+                for r in unfinished
             ]
 
-    def _take_guess(self, reader: _Reader, logits: np.ndarray) -> None:
+    def _take_token(self, reader: _Reader, logits: np.ndarray) -> None:
         token = int(logits.argmax())
         if self._p_min > 0.0:
             probability = 1.0 / float(np.exp(logits - logits[token]).sum())
@@ -189,7 +193,7 @@ class ModelDrafter:
                 return
         reader.draft.append(token)
         is_end = self.model.tokenizer.is_eog(token)
-        reader.is_done = is_end or len(reader.draft) >= reader.n_wished
+        reader.is_done = is_end or len(reader.draft) >= reader.n_most
 
     def _decode(self) -> None:
         n_tokens = len(self._batch)
@@ -201,11 +205,11 @@ class ModelDrafter:
         self._threads.observe(n_tokens, seconds)
         self._cost.observe(n_tokens, seconds)
 
-    def _learn_price(self, readers: list[_Reader], seconds: float) -> None:
-        n_guessed = sum(len(reader.draft) for reader in readers)
+    def _learn_cost(self, readers: list[_Reader], seconds: float) -> None:
+        n_drafted = sum(len(reader.draft) for reader in readers)
         n_read = sum(reader.n_new for reader in readers)
-        if n_guessed == 0 or n_read >= _MIN_CATCH_UP:
-            return  # mostly reading, which is done once
-        price = seconds / n_guessed
+        if n_drafted == 0 or n_read >= _MIN_CATCH_UP:
+            return  # mostly prompt tokens, which are computed only once
+        cost = seconds / n_drafted
         known = self.seconds_per_token
-        self.seconds_per_token = price if known == 0.0 else known + _WEIGHT * (price - known)
+        self.seconds_per_token = cost if known == 0.0 else known + _WEIGHT * (cost - known)

@@ -1,4 +1,4 @@
-"""Guesses from a request's own text: what followed the last words when they occurred before."""
+"""NgramDrafter: drafts the tokens that followed an earlier occurrence of the last n tokens."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from llamabind.scheduling.sequence import Sequence
 
 _MAX_CANDIDATES = 8
-"""Earlier occurrences that are compared, newest first."""
+"""The number of earlier occurrences that are compared, the newest first."""
 
 _MAX_MATCH = 64
 _MAX_INDEXED = 1024
-"""Tokens indexed per guess, half a millisecond: a long prompt is indexed over several steps."""
+"""Tokens indexed per draft, about 0.5 ms: a long prompt is indexed over several steps."""
 
 
 class NgramIndex:
     """Finds the longest earlier occurrence of the end of one growing token list.
 
     Occurrences of the same `size` tokens are chained from the newest to the oldest, as in LZ77
-    compressors: a token costs one dictionary entry to index, and a guess looks at a few candidates
-    however long the text is.
+    compressors: indexing a token adds one dictionary entry, and a draft compares only a few
+    candidates, however long the text is.
     """
 
     def __init__(self, size: int) -> None:
@@ -29,22 +29,23 @@ class NgramIndex:
         self._newest: dict[int, int] = {}
         self._previous = array("i")
 
-    def guess(self, tokens: array[int], n: int) -> list[int]:
-        """Return up to `n` tokens that may follow `tokens`, the list of the last call and more.
+    def draft(self, tokens: array[int], n: int) -> list[int]:
+        """Return up to `n` tokens that may follow `tokens`, which extends the list of the last
+        call.
 
-        No more than the length of the match: the longer the text repeats, the more is guessed.
+        The draft is at most as long as the repeated text before it.
         """
         self._extend(tokens)
         end, length = self._longest_match(tokens)
         draft: list[int] = []
         for position in range(end, end + min(n, length)):
-            # A text that repeats while it is written runs on into the draft itself.
+            # If the match overlaps the end of the list, the draft continues with its own tokens.
             beyond = position - len(tokens)
             draft.append(tokens[position] if beyond < 0 else draft[beyond])
         return draft
 
     def _extend(self, tokens: array[int]) -> None:
-        """Index the positions that follow `size` tokens, all but the end of the list."""
+        """Index the positions after each `size` tokens, but not the end of the list."""
         first = len(self._previous) + self._size
         for end in range(first, min(len(tokens), first + _MAX_INDEXED)):
             key = self._key(tokens, end)
@@ -52,7 +53,9 @@ class NgramIndex:
             self._newest[key] = end
 
     def _longest_match(self, tokens: array[int]) -> tuple[int, int]:
-        """Return where the best earlier occurrence of the list's end ends, and its length."""
+        """Return the end and the length of the longest earlier occurrence of the list's last
+        tokens.
+        """
         best, best_length = 0, 0
         if len(tokens) <= self._size:
             return best, best_length
@@ -67,7 +70,7 @@ class NgramIndex:
         return best, best_length
 
     def _key(self, tokens: array[int], end: int) -> int:
-        # Only a hash: whoever finds a candidate compares the tokens themselves.
+        # Hashes may collide; _match_length compares the tokens themselves.
         return hash(tokens[end - self._size : end].tobytes())
 
 
@@ -81,7 +84,7 @@ def _match_length(tokens: array[int], end: int) -> int:
 
 
 class NgramDrafter:
-    """A Drafter that looks things up in each request's own tokens and computes nothing."""
+    """A Drafter that searches each request's own tokens, without a model."""
 
     is_free = True
     seconds_per_token = 0.0
@@ -90,9 +93,9 @@ class NgramDrafter:
         self._size = size
         self._indexes: dict[Sequence, NgramIndex] = {}
 
-    def draft(self, wishes: list[tuple[Sequence, int]]) -> list[list[int]]:
-        """Guess what follows each sequence, at most as many tokens as wished."""
-        return [self._index(sequence).guess(sequence.tokens, n) for sequence, n in wishes]
+    def draft(self, wanted: list[tuple[Sequence, int]]) -> list[list[int]]:
+        """Return a draft for each sequence in `wanted`, of at most the given number of tokens."""
+        return [self._index(sequence).draft(sequence.tokens, n) for sequence, n in wanted]
 
     def forget(self, sequence: Sequence) -> None:
         """Free the index of a sequence that has ended."""

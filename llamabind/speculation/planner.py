@@ -1,4 +1,4 @@
-"""Speculative decoding: which streams get guesses of their next tokens, and what became of them."""
+"""SpeculationPlanner: which decoding sequences get drafts, how long ones, and their statistics."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ if TYPE_CHECKING:
     from llamabind.scheduling.sequence import Sequence
 
 MAX_ROWS = 64
-"""Guesses per step: each needs a row of logits, 600 kB of a large vocabulary."""
+"""Draft tokens per step: each needs a row of logits, 600 kB with a large vocabulary."""
 
 _LARGEST_STEP = 128
-"""Larger steps are prompts: their price says nothing about a few tokens more."""
+"""Larger steps compute prompts: their time does not tell the cost of a few tokens more."""
 
 _FIRST_PRIOR = 0.6
 _PROBE_EVERY = 32
-"""Steps without a draft after which one is tried all the same; doubled each time that fails."""
+"""Steps without a draft after which one is tried although it does not seem to pay.
 
-_MAX_PATIENCE = 256
+Doubled after each such try, up to _MAX_PROBE_INTERVAL.
+"""
+
+_MAX_PROBE_INTERVAL = 256
 _PROBE_LENGTH = 2
 
 
 class Drafter(Protocol):
-    """Guesses tokens: from the text itself, or with a small model."""
+    """Drafts tokens: from the text itself (n-grams), or with a small model."""
 
     is_free: bool
-    """True if guessing takes next to no time, whether the guesses are used or not."""
+    """True if drafting takes next to no time, so that unused drafts cost nothing."""
 
     @property
     def seconds_per_token(self) -> float:
-        """What making one guess costs."""
+        """The average seconds for making one draft token."""
 
-    def draft(self, wishes: list[tuple[Sequence, int]]) -> list[list[int]]:
-        """Guess what follows each sequence's tokens, at most as many as wished."""
+    def draft(self, wanted: list[tuple[Sequence, int]]) -> list[list[int]]:
+        """Return a draft for each sequence in `wanted`, of at most the given number of tokens."""
 
     def forget(self, sequence: Sequence) -> None:
-        """Free what is kept of a sequence that has ended."""
+        """Free the data of a sequence that has ended."""
 
     def close(self) -> None:
         """Free everything."""
@@ -47,9 +50,9 @@ class Drafter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SpeculationStats:
-    """What became of all drafts so far, in the words of llama-server's spec_decode metrics.
+    """Counts of all drafts so far, named as in llama-server's spec_decode metrics.
 
-    `accepted_per_position` counts for each position of a draft how often it was right.
+    `accepted_per_position` counts for each position of a draft how often its token was accepted.
     """
 
     drafts: int = 0
@@ -60,24 +63,24 @@ class SpeculationStats:
 
 @dataclass(slots=True)
 class _DraftProgress:
-    """What is known of one sequence's drafts.
+    """The acceptance rate of one sequence, and when to try a draft for it again.
 
-    A `shadow` is a guess that was only noted, with the position it is for: it costs nothing and
-    tells whether guesses would be right again.
+    A `shadow` is a draft token, with its position, that is not computed but only compared with the
+    token that comes: it shows at no cost whether drafts would be accepted again.
     """
 
     rate: AcceptanceRate = field(default_factory=AcceptanceRate)
     shadow: tuple[int, int] | None = None
     n_idle: int = 0
-    patience: int = _PROBE_EVERY
+    probe_interval: int = _PROBE_EVERY
 
 
 class SpeculationPlanner:
-    """Asks a drafter for what pays. Pure policy, used only on the engine thread.
+    """Requests drafts where they raise the tokens per second. Pure policy; engine thread only.
 
-    Measured step times and each stream's rate of right guesses decide the lengths: long drafts for
-    one stream that copies, none where the guesses are wrong or so many streams share a step that
-    its arithmetic is the limit.
+    Measured step times and each sequence's acceptance rate decide the lengths: long drafts for a
+    single sequence that copies text; none if drafts are rejected, or if so many sequences share a
+    step that arithmetic limits its speed.
     """
 
     def __init__(self, drafter: Drafter, *, n_max: int, n_min: int = 0) -> None:
@@ -91,21 +94,21 @@ class SpeculationPlanner:
 
     @property
     def stats(self) -> SpeculationStats:
-        """A snapshot."""
+        """A snapshot of the counts since the load."""
         return self._stats
 
     def draft(
-        self, sequences: list[Sequence], n_tokens: int, room: int
+        self, sequences: list[Sequence], n_tokens: int, n_most: int
     ) -> dict[Sequence, tuple[int, ...]]:
-        """Return the guesses that pay for these decoding sequences, `room` tokens at most.
+        """Return drafts for those of the decoding sequences where they pay, `n_most` tokens in all.
 
-        `n_tokens` are in the step's batch anyway.
+        The step's batch has `n_tokens` without them.
         """
         for sequence in sequences:
             self._settle_shadow(sequence)
-        lengths = self._choose(sequences, n_tokens, min(room, MAX_ROWS))
-        wishes = [(sequence, n) for sequence, n in zip(sequences, lengths, strict=True) if n > 0]
-        drafts = zip(wishes, self.drafter.draft(wishes), strict=True)
+        lengths = self._choose(sequences, n_tokens, min(n_most, MAX_ROWS))
+        wanted = [(sequence, n) for sequence, n in zip(sequences, lengths, strict=True) if n > 0]
+        drafts = zip(wanted, self.drafter.draft(wanted), strict=True)
         if self.drafter.is_free:
             self._note_shadows([s for s, n in zip(sequences, lengths, strict=True) if n == 0])
         return {
@@ -113,12 +116,12 @@ class SpeculationPlanner:
         }
 
     def observe(self, sequence: Sequence, n_drafted: int, n_accepted: int) -> None:
-        """Learn that the first `n_accepted` of a draft were right."""
+        """Learn that the first `n_accepted` of `n_drafted` draft tokens were accepted."""
         self._learn(sequence, n_drafted, n_accepted)
         if n_accepted == n_drafted:
-            # Even if it was a probe that did not seem to pay: look again in the next step.
+            # All accepted, even if it was only a try: try again in the next step.
             progress = self._progress_of(sequence)
-            progress.n_idle = progress.patience = _PROBE_EVERY
+            progress.n_idle = progress.probe_interval = _PROBE_EVERY
         old = self._stats
         per_position = list(old.accepted_per_position)
         per_position += [0] * (n_accepted - len(per_position))
@@ -132,12 +135,12 @@ class SpeculationPlanner:
         )
 
     def observe_step(self, n_tokens: int, seconds: float) -> None:
-        """Learn what a step of `n_tokens` took."""
+        """Learn that a step of `n_tokens` took `seconds`."""
         if n_tokens <= _LARGEST_STEP:
             self._cost.observe(n_tokens, seconds)
 
     def forget(self, sequence: Sequence) -> None:
-        """A sequence has ended."""
+        """Free the data of a sequence that has ended."""
         self._progress.pop(sequence, None)
         self.drafter.forget(sequence)
 
@@ -145,19 +148,19 @@ class SpeculationPlanner:
         """Free the drafter."""
         self.drafter.close()
 
-    def _choose(self, sequences: list[Sequence], n_tokens: int, room: int) -> list[int]:
+    def _choose(self, sequences: list[Sequence], n_tokens: int, n_most: int) -> list[int]:
         prior = self._rate.estimate(_FIRST_PRIOR)
         offers = [
             DraftOffer(
                 self._progress_of(sequence).rate.estimate(prior),
-                # The last token of an answer needs no computing, so no guess stands in its place.
+                # The last token of an answer is never computed, so it cannot be a draft token.
                 min(self._n_max, sequence.n_may_generate - 1),
             )
             for sequence in sequences
         ]
         seconds = self.drafter.seconds_per_token
-        lengths = choose_lengths(offers, n_tokens, room, self._cost, seconds)
-        spare = room - sum(lengths)
+        lengths = choose_lengths(offers, n_tokens, n_most, self._cost, seconds)
+        spare = n_most - sum(lengths)
         for index, sequence in enumerate(sequences):
             if lengths[index] < self._n_min:
                 spare += lengths[index]
@@ -166,24 +169,24 @@ class SpeculationPlanner:
                 spare -= lengths[index]
             else:
                 progress = self._progress_of(sequence)
-                progress.n_idle, progress.patience = 0, _PROBE_EVERY
+                progress.n_idle, progress.probe_interval = 0, _PROBE_EVERY
         return lengths
 
     def _probe(self, sequence: Sequence) -> int:
-        """Return the length of a draft that does not seem to pay, to find out whether it does."""
+        """Return the length of a draft to try although it does not seem to pay; 0 if not now."""
         progress = self._progress_of(sequence)
         progress.n_idle += 1
-        if progress.n_idle < progress.patience or self.drafter.is_free:
+        if progress.n_idle < progress.probe_interval or self.drafter.is_free:
             return 0
         progress.n_idle = 0
-        progress.patience = min(2 * progress.patience, _MAX_PATIENCE)
+        progress.probe_interval = min(2 * progress.probe_interval, _MAX_PROBE_INTERVAL)
         return max(_PROBE_LENGTH, self._n_min)
 
     def _note_shadows(self, sequences: list[Sequence]) -> None:
-        guesses = self.drafter.draft([(sequence, 1) for sequence in sequences])
-        for sequence, guess in zip(sequences, guesses, strict=True):
-            if guess:
-                self._progress_of(sequence).shadow = (len(sequence.tokens), guess[0])
+        drafts = self.drafter.draft([(sequence, 1) for sequence in sequences])
+        for sequence, draft in zip(sequences, drafts, strict=True):
+            if draft:
+                self._progress_of(sequence).shadow = (len(sequence.tokens), draft[0])
 
     def _settle_shadow(self, sequence: Sequence) -> None:
         progress = self._progress_of(sequence)

@@ -1,25 +1,25 @@
-"""What a step costs by the number of its tokens, learned from the steps' own times."""
+"""StepCost: the seconds of a step as a function of its tokens, learned from measured steps."""
 
 from __future__ import annotations
 
 _WEIGHT = 0.05
-"""Of the newest step: what was learned is forgotten within some tens of steps."""
+"""Weight of the newest step in the averages, which forget older ones within some tens of steps."""
 
 _MIN_SPREAD = 0.25
-"""Variance of the step sizes below which they say nothing about the price of one more token."""
+"""Least variance of the step sizes from which the cost of one more token can be derived."""
 
 _FIRST_SLOPE = 0.1
-"""Share of a step that one more token is taken to cost until the first steps have told."""
+"""Assumed cost of one more token, as a share of a step's time, before it can be derived."""
 
 _OUTLIER = 3.0
-"""A step this many times as long as expected says that somebody else wanted the machine."""
+"""A step's time counts at most this many times the expected one: other programs slowed it down."""
 
 
 class StepCost:
-    """A straight line through the latest steps: `base` seconds and `per_token` for each token.
+    """A line fitted to the latest steps: `base` seconds plus `per_token` seconds for each token.
 
-    Reading the weights is the base, arithmetic the rest: on a CPU a second token is nearly free for
-    a large model, the twentieth is not.
+    The base is mostly reading the weights, the rest arithmetic: on a CPU the second token of a
+    large model is nearly free, the twentieth is not.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class StepCost:
         return _FIRST_SLOPE * self._mean_seconds / max(self._mean_n, 1.0)
 
     def observe(self, n_tokens: int, seconds: float) -> None:
-        """Learn from a step of `n_tokens`."""
+        """Learn that a step of `n_tokens` took `seconds`."""
         if self._mean_n == 0.0:
             self._mean_n, self._mean_seconds = float(n_tokens), seconds
             return
@@ -54,6 +54,6 @@ class StepCost:
         self._variance = (1 - _WEIGHT) * (self._variance + _WEIGHT * away * away)
         self._covariance = (1 - _WEIGHT) * (self._covariance + _WEIGHT * away * later)
         if self._variance >= _MIN_SPREAD:
-            # Neither free nor dearer than the whole: noise can suggest both.
-            dearest = self._mean_seconds / self._mean_n
-            self._slope = min(max(self._covariance / self._variance, 0.0), dearest)
+            # Noise could make a token cost less than nothing or more than a whole step.
+            highest = self._mean_seconds / self._mean_n
+            self._slope = min(max(self._covariance / self._variance, 0.0), highest)

@@ -1,4 +1,4 @@
-"""Drafters that know the fake model, and are wrong as often as a test wants."""
+"""A drafter for the fake model that is wrong at the lengths that a test chooses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.fake_runner import N_VOCAB, next_token
 
 
 class FakeDrafter:
-    """Guesses what the model will say; `is_wrong` tells at which text lengths it errs."""
+    """Drafts the fake model's next tokens, a wrong one at text lengths where `is_wrong`."""
 
     def __init__(
         self,
@@ -21,13 +21,13 @@ class FakeDrafter:
         self.is_free = is_free
         self.seconds_per_token = 0.0
         self.is_wrong = is_wrong
-        self.wishes: list[list[int]] = []
+        self.wanted: list[list[int]] = []
         self.known: set[Sequence] = set()
         self._model = model
 
-    def draft(self, wishes: list[tuple[Sequence, int]]) -> list[list[int]]:
-        self.wishes.append([n for _, n in wishes])
-        return [self._guess(sequence, n) for sequence, n in wishes]
+    def draft(self, wanted: list[tuple[Sequence, int]]) -> list[list[int]]:
+        self.wanted.append([n for _, n in wanted])
+        return [self._draft(sequence, n) for sequence, n in wanted]
 
     def forget(self, sequence: Sequence) -> None:
         self.known.discard(sequence)
@@ -35,7 +35,7 @@ class FakeDrafter:
     def close(self) -> None:
         self.known.clear()
 
-    def _guess(self, sequence: Sequence, n: int) -> list[int]:
+    def _draft(self, sequence: Sequence, n: int) -> list[int]:
         self.known.add(sequence)
         tokens = sequence.tokens.tolist()
         for _ in range(n):

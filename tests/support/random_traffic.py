@@ -204,6 +204,6 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
         elif outputs[-1].finish_reason is FinishReason.ERROR:
             # Who finds no room though nobody else runs and nothing is retained is told so.
             assert sizes.no_room_every is not None
-            assert "no room" in (outputs[-1].error or "")
+            assert "too few free cells" in (outputs[-1].error or "")
         else:
             assert_answered(arrival, outputs, sizes.n_ctx)

@@ -1,4 +1,4 @@
-"""Embeddings: the pooling is numpy's, and a batch changes nothing."""
+"""EmbeddingEngine: pooling equals numpy's, and vectors do not depend on the batch."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ POOLED = {
 }
 
 
-def test_compute_threads_stay_between_decodes_and_end_with_the_engine(bert):
+def test_compute_threads_are_kept_between_decodes_and_end_with_the_engine(bert):
     process = psutil.Process()
     n_others = process.num_threads()
     with _make(bert, n_threads=3) as engine:
         for text in TEXTS[:3]:
             engine.embed([text])
-            assert process.num_threads() == n_others + 3, "the engine's own computes too"
+            assert process.num_threads() == n_others + 3, "the engine's own thread computes too"
     assert process.num_threads() == n_others
 
 
@@ -110,7 +110,7 @@ def test_pooling_is_that_of_the_token_vectors(fixture, pooling, request):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
-def test_together_is_as_alone_and_in_order(bert, pooling):
+def test_batched_vectors_equal_those_computed_alone_and_keep_their_order(bert, pooling):
     with _make(bert, pooling=pooling) as engine:
         together = engine.embed(TEXTS)
         alone = np.concatenate([engine.embed([text]) for text in TEXTS])
@@ -134,7 +134,7 @@ def test_several_inputs_share_a_decode(bert, monkeypatch):
     assert sizes == [20]
 
 
-def test_vectors_have_length_one_unless_asked_otherwise(bert):
+def test_vectors_have_length_one_unless_normalize_is_false(bert):
     with _make(bert) as engine:
         vectors = engine.embed(TEXTS)
         raw = engine.embed(TEXTS, normalize=False)
@@ -167,7 +167,7 @@ def test_a_long_input_of_a_causal_model_is_computed_in_parts(random_llama):
     np.testing.assert_allclose(np.stack([row[-1] for row in rows]), whole, atol=1e-2)
 
 
-def test_an_input_that_an_encoder_cannot_take_is_refused_with_both_numbers(bert):
+def test_an_input_too_long_for_an_encoder_is_refused_with_both_numbers(bert):
     with _make(bert, n_ubatch=16) as engine:
         with pytest.raises(InputTooLongError, match="17 tokens does not fit n_ubatch of 16") as e:
             engine.embed([[101] * 16, [101] * 17])
@@ -194,7 +194,7 @@ def test_no_inputs_give_no_vectors(bert):
         assert engine.embed([]).shape == (0, 32)
 
 
-def test_what_the_pooling_cannot_give_names_what_can(bert, reranker_path):
+def test_a_call_that_the_pooling_does_not_allow_names_the_right_one(bert, reranker_path):
     with _make(bert, pooling="none") as engine:
         with pytest.raises(InvalidParameterError, match="embed_tokens"):
             engine.embed(["a"])
@@ -207,7 +207,7 @@ def test_what_the_pooling_cannot_give_names_what_can(bert, reranker_path):
         engine.embed(["a"])
 
 
-def test_callers_of_many_threads_get_their_own_vectors(bert):
+def test_callers_on_many_threads_get_their_own_vectors(bert):
     texts = [f"text number {number} of a caller" for number in range(12)]
     with _make(bert) as engine:
         expected = engine.embed(texts)
@@ -267,7 +267,7 @@ def test_a_rerank_template_is_filled_in_one_pass(bert_dir, bert_vocab):
 def test_closing_the_model_closes_the_engine_first(bert_dir, bert_vocab):
     model = Model(write_random_bert(bert_dir / "closed.gguf", bert_vocab))
     engine = EmbeddingEngine(model, EmbeddingConfig(n_threads=1))
-    assert engine.pooling == "mean", "an encoder whose file names none"
+    assert engine.pooling == "mean", "the default for an encoder whose file names no pooling"
     future = engine.submit([[101] * 100] * 300)
     model.close()
     assert future.done()
@@ -275,6 +275,6 @@ def test_closing_the_model_closes_the_engine_first(bert_dir, bert_vocab):
         engine.submit([[101]])
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path):
+def test_a_file_that_is_not_a_model_is_refused(tmp_path):
     with pytest.raises(ModelLoadError):
         load_embedding_engine(tmp_path / "missing.gguf")

@@ -1,4 +1,4 @@
-"""Scales of LoRA adapters, changed while an engine lives."""
+"""Scales of LoRA adapters, changed while an engine is open."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def _set(engine, *scales: float) -> list[Exception | None]:
     return done
 
 
-def test_an_answer_is_that_of_the_scale_and_of_no_earlier_one(engine):
+def test_an_answer_is_that_of_the_current_scale(engine):
     full = _answer(engine, "full")
     assert _set(engine, 0.0) == [None]
     plain = _answer(engine, "plain")
@@ -44,7 +44,7 @@ def test_an_answer_is_that_of_the_scale_and_of_no_earlier_one(engine):
     engine.check_idle()
 
 
-def test_an_equal_scale_forgets_nothing(engine):
+def test_setting_an_equal_scale_drops_no_prefix(engine):
     _answer(engine, "before")
     kept = [report.n_tokens for report in engine.report_slots()]
     assert max(kept) > 0

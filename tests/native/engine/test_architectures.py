@@ -1,4 +1,4 @@
-"""Answers are those of a bare context, whatever the model's memory is and wherever it has been."""
+"""Answers equal those of a bare context for every kind of memory, also after eviction."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def reference(path: Path) -> Iterator[Reference]:
         yield Reference(model)
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["unified", "streams"])
+@pytest.fixture(scope="module", params=[True, False], ids=["unified", "split"])
 def kv_unified(request: pytest.FixtureRequest) -> bool:
     return request.param
 
@@ -103,13 +103,13 @@ def _cached(outputs: list[RequestOutput]) -> int:
     return outputs[-1].usage.cached_tokens
 
 
-def test_batched_with_others_every_answer_is_its_own(load, reference):
+def test_answers_batched_with_others_equal_those_computed_alone(load, reference):
     prompts = [_prompt(seed, 5 + 9 * seed) for seed in range(4)]
     for prompt, outputs in zip(prompts, _run(load(), *prompts), strict=True):
         reference.check(prompt, outputs)
 
 
-def test_a_prefix_that_several_share_is_computed_once(load, reference):
+def test_a_shared_prefix_is_computed_once(load, reference):
     shared = _prompt(10, 100)
     prompts = [[*shared, *_prompt(11 + i, 6 + i)] for i in range(4)]
     engine = load()
@@ -120,8 +120,8 @@ def test_a_prefix_that_several_share_is_computed_once(load, reference):
         reference.check(prompt, outputs)
 
 
-def test_the_third_request_with_a_prefix_computes_what_follows_it(load, reference):
-    """Where memory cannot be cut, the second shows where the prefix ends."""
+def test_the_third_request_with_a_prefix_computes_only_the_rest(load, reference):
+    """If memory cannot be cut, the second request shows where the prefix ends."""
     shared = _prompt(20, 80)
     prompts = [[*shared, *_prompt(21 + i, 20)] for i in range(3)]
     engine = load()
@@ -131,7 +131,7 @@ def test_the_third_request_with_a_prefix_computes_what_follows_it(load, referenc
         reference.check(prompt, outputs)
 
 
-def test_the_next_turn_of_a_conversation_computes_only_what_is_new(load, reference):
+def test_the_next_turn_of_a_conversation_computes_only_new_tokens(load, reference):
     prompt = _prompt(30, 60)
     engine = load()
     [first] = _run(engine, prompt)
@@ -141,7 +141,7 @@ def test_the_next_turn_of_a_conversation_computes_only_what_is_new(load, referen
     reference.check(second_prompt, second)
 
 
-def test_the_same_prompt_again_computes_its_end_only(load, reference):
+def test_the_same_prompt_again_computes_only_its_end(load, reference):
     prompt = _prompt(40, 90)
     engine = load()
     _run(engine, prompt)
@@ -150,7 +150,7 @@ def test_the_same_prompt_again_computes_its_end_only(load, reference):
     reference.check(prompt, again)
 
 
-def test_an_evicted_conversation_comes_back_from_host_memory(load, reference):
+def test_an_evicted_conversation_is_restored_from_host_memory(load, reference):
     prompts = [_prompt(50 + i, 70) for i in range(5)]
     engine = load(n_parallel=1)
     answers = [_run(engine, prompt)[0] for prompt in prompts]
@@ -161,7 +161,7 @@ def test_an_evicted_conversation_comes_back_from_host_memory(load, reference):
     assert _cached(outputs) == 70 + N_TOKENS - 1
     assert engine.stats.prompt_tokens - before == 11
     reference.check(follow_up, outputs)
-    # And from there to an earlier place: its own beginning, another end.
+    # And up to an earlier position: a prompt with the same beginning and another end.
     branch = [*prompts[1][:66], *_prompt(61, 10)]
     [outputs] = _run(engine, branch)
     assert _cached(outputs) == 66
@@ -179,7 +179,7 @@ def test_without_host_memory_everything_is_computed_again(load, reference):
     reference.check(prompts[0], outputs)
 
 
-def test_out_of_cells_preempted_requests_go_on_where_they_were(
+def test_requests_preempted_for_lack_of_cells_continue_their_answers(
     load, reference, architecture, kv_unified
 ):
     prompts = [_prompt(80 + i, 40) for i in range(4)]
@@ -188,5 +188,5 @@ def test_out_of_cells_preempted_requests_go_on_where_they_were(
         assert outputs[-1].usage.completion_tokens == 60
         reference.check(prompt, outputs)
     assert engine.stats.prompt_tokens == 4 * 40
-    # In streams, and where there are no cells, nobody takes another's room.
+    # With a split cache or without cells, no sequence takes cells from another.
     assert (engine.stats.cache_ram_bytes > 0) == (not architecture.can_be_cut or kv_unified)

@@ -1,4 +1,4 @@
-"""The engine over a real context: answers do not depend on who else is running."""
+"""The engine over a real context: answers do not depend on other requests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _prompt(seed: int, n: int) -> list[int]:
     return np.random.default_rng(seed).integers(300, 30_000, n).tolist()
 
 
-def test_answers_in_a_batch_are_those_given_alone(engine):
+def test_answers_in_a_batch_equal_those_computed_alone(engine):
     prompts = {f"r{i}": _prompt(i, 5 + 3 * i) for i in range(8)}
     alone = {name: run(engine, make_request(name, prompt)) for name, prompt in prompts.items()}
     together = run(engine, *(make_request(name, prompt) for name, prompt in prompts.items()))
@@ -68,7 +68,7 @@ def test_a_shared_prefix_changes_the_work_but_not_the_answer(engine):
             assert_same(engine.model, prompt, tokens_of(together[name]), alone)
 
 
-def test_in_streams_a_shared_prefix_gives_the_same_answers(engine):
+def test_with_a_split_cache_a_shared_prefix_gives_the_same_answers(engine):
     shared = _prompt(400, 150)
     prompts = {f"r{i}": [*shared, *_prompt(500 + i, 4)] for i in range(4)}
     with _load(engine.model.path, n_ctx=2048, n_parallel=4, kv_unified=False) as streams:
@@ -83,7 +83,7 @@ def test_in_streams_a_shared_prefix_gives_the_same_answers(engine):
         assert_same(engine.model, prompt, tokens_of(together[name]), alone)
 
 
-def test_out_of_cells_everybody_still_finishes_with_the_right_answer(random_llama_path):
+def test_when_cells_run_out_every_request_still_finishes_with_its_answer(random_llama_path):
     prompts = {f"r{i}": _prompt(300 + i, 60) for i in range(6)}
     with _load(random_llama_path, n_ctx=256) as engine:
         alone = {
@@ -96,7 +96,7 @@ def test_out_of_cells_everybody_still_finishes_with_the_right_answer(random_llam
             assert_same(engine.model, prompt, tokens_of(together[name]), alone[name])
 
 
-def test_a_seed_reproduces_and_another_differs(engine):
+def test_a_seed_repeats_its_answer_and_another_seed_gives_another(engine):
     def sample(seed: int) -> list[int]:
         sampling = SamplingParams(temperature=1.5, seed=seed)
         return tokens_of(run(engine, make_request("a", _prompt(7, 9), sampling=sampling))["a"])
@@ -105,7 +105,7 @@ def test_a_seed_reproduces_and_another_differs(engine):
     assert sample(1) != sample(2)
 
 
-def test_a_grammar_holds_beside_unconstrained_requests(engine):
+def test_a_grammar_is_followed_beside_unconstrained_requests(engine):
     constrained = SamplingParams(temperature=1.0, seed=3, grammar='root ::= "yes" | "no"')
     outputs = run(
         engine,
@@ -149,7 +149,7 @@ def test_min_tokens_keeps_the_answer_from_ending(engine):
 
 
 def test_logprobs_of_every_token_are_those_of_the_raw_logits(engine):
-    """Of several sequences in one batch, whatever chooses their tokens."""
+    """Of several sequences in one batch, with any way of sampling."""
     bound = SamplingParams(temperature=1.0, seed=1, grammar="root ::= [a-z ]+")
     biased = SamplingParams(temperature=1.0, seed=2, logit_bias=((777, 5.0),), top_k=3)
     penalised = SamplingParams(temperature=1.0, seed=3, repeat_penalty=1.5)
@@ -167,7 +167,7 @@ def test_logprobs_of_every_token_are_those_of_the_raw_logits(engine):
         assert_right(engine.model, prompt, outputs[name])
         with pytest.raises(AssertionError):
             assert_right(engine.model, [prompt[0] + 1, *prompt[1:]], outputs[name])
-    # Once more, behind prefixes that are there.
+    # Once more, with cached prefixes.
     longer = {name: [*prompt, *_prompt(820, 5)] for name, prompt in prompts.items()}
     again = run(engine, *(make_request(name, longer[name], logprobs=4) for name in longer))
     for name, prompt in longer.items():
@@ -193,7 +193,7 @@ def test_prompt_logprobs_are_right_for_every_token_but_the_first(engine):
         assert all(output.prompt_logprobs == () for output in outputs[name][1:])
 
 
-def test_a_logits_processor_steers_its_own_request_only(engine):
+def test_a_logits_processor_changes_only_its_own_request(engine):
     def only_777(tokens, logits):
         logits[:] = -np.inf
         logits[777] = 0.0

@@ -1,4 +1,4 @@
-"""What native code would abort on, or free twice, is refused or put in order before it."""
+"""Input on which native code would abort, or that it would free twice, never reaches it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_model_with_learned_positions_ends_an_answer_at_the_last_of_them(gpt2_
     config = EngineConfig(n_ctx=512, n_parallel=2, n_threads=1)
     with load_engine(gpt2_path, config=config) as engine:
         assert engine.shape.n_ctx == N_CTX_TRAIN
-        assert engine.shape.n_cells == 512, "the pool may be larger: many requests share it"
+        assert engine.shape.n_cells == 512, "the pool may be larger, since requests share it"
         with pytest.raises(PromptTooLongError):
             engine.prepare(make_request("long", range(1, N_CTX_TRAIN + 1)))
         requests = [make_request(f"r{i}", range(1 + i, 41 + i), None) for i in range(4)]
@@ -56,7 +56,7 @@ def test_a_context_refuses_a_position_that_was_not_learned(gpt2_path):
             context.decode(batch)
 
 
-def test_an_embedding_engine_is_closed_once_by_two_threads(tmp_path, vocab_dir):
+def test_two_threads_that_close_an_embedding_engine_free_it_once(tmp_path, vocab_dir):
     path = write_random_bert(tmp_path / "bert.gguf", vocab_dir / "ggml-vocab-bert-bge.gguf")
     for _ in range(5):
         engine = load_embedding_engine(path)

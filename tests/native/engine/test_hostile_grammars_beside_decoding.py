@@ -1,4 +1,4 @@
-"""Hostile grammars, triggers and schemas beside running streams, which do not notice."""
+"""Hostile grammars, triggers and schemas do not delay or change requests that are decoding."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def engine() -> Iterator[Engine]:
         yield engine
 
 
-def _streams(engine: Engine) -> dict[str, GenerationRequest]:
+def _decoding_requests(engine: Engine) -> dict[str, GenerationRequest]:
     questions = ["Tell me a story", "Count to ten", "What is the sky?", "Who are you?"]
     return {
         f"stream{i}": make_request(
@@ -54,7 +54,7 @@ def _streams(engine: Engine) -> dict[str, GenerationRequest]:
 
 
 def _sampling(kind: str, name: str, value: Any) -> SamplingParams:
-    """What a client would send; raises GrammarError or InvalidParameterError."""
+    """The parameters that a client would send; raises GrammarError or InvalidParameterError."""
     if kind == "schema":
         return SamplingParams(temperature=0, grammar=json_schema_to_grammar(value))
     if kind == "pattern":
@@ -117,22 +117,24 @@ class Siege:
         self.n_steps_beside[case] = self.engine.stats.steps - before
 
 
-def test_four_streams_go_on_whatever_the_others_ask_for(engine):
-    requests = _streams(engine)
+def test_four_decoding_sequences_go_on_beside_hostile_requests(engine):
+    requests = _decoding_requests(engine)
     undisturbed = run(engine, *requests.values())
     siege = Siege(engine)
     submit(engine, *requests.values())
     outputs: Outputs = defaultdict(list)
     gaps = _Gaps(list(requests))
     _run_besieged(engine, siege, outputs, gaps)
-    assert not any(outputs[name][-1].finish_reason for name in requests), "the siege was longer"
+    assert not any(outputs[name][-1].finish_reason for name in requests), (
+        "all hostile cases were prepared before a request ended"
+    )
     while engine.has_work:
         for output in engine.step():
             outputs[output.request_id].append(output)
     engine.check_idle()
-    # A prompt's step may come between two tokens of a stream, where attention has tiles.
-    assert gaps.longest <= 2, "a stream was left out of steps"
-    assert siege.n_steps_beside[SLOW] > 3, "the streams waited while a grammar was prepared"
+    # With attention tiles a prompt step may come between two tokens of a decoding sequence.
+    assert gaps.longest <= 2, "a decoding sequence was left out of steps"
+    assert siege.n_steps_beside[SLOW] > 3, "decoding stopped while a grammar was prepared"
     for name, request in requests.items():
         expected = tokens_of(undisturbed[name])
         prompt = list(request.prompt_tokens)
@@ -141,7 +143,7 @@ def test_four_streams_go_on_whatever_the_others_ask_for(engine):
 
 
 class _Gaps:
-    """How many steps there are from one token of a stream to its next, at most."""
+    """The most steps between two tokens of a decoding sequence."""
 
     def __init__(self, names: list[str]) -> None:
         self.longest = 0
@@ -159,7 +161,7 @@ class _Gaps:
 
 
 def _run_besieged(engine: Engine, siege: Siege, outputs: Outputs, gaps: _Gaps) -> None:
-    """Step until every hostile case has had its turn."""
+    """Step until every hostile case was prepared."""
     siege.start()
     running: set[str] = set()
     while running or not siege.is_over:
@@ -190,7 +192,7 @@ def _assert_refused_or_honoured(engine: Engine, siege: Siege, outputs: Outputs) 
 def _assert_honoured(
     engine: Engine, sampling: SamplingParams, outputs: list[RequestOutput]
 ) -> None:
-    """The grammar takes every token, and an answer that ended may end there."""
+    """The grammar allows every token, and the end of an answer that ended."""
     triggers = [{"type": each.kind, "value": each.value} for each in sampling.grammar_triggers]
     spec = {"lazy": sampling.grammar_lazy, "triggers": triggers} if triggers else {}
     tokens = tokens_of(outputs)
@@ -207,7 +209,7 @@ def _assert_honoured(
 
 
 def test_a_grammar_too_ambiguous_to_follow_ends_its_own_request_with_a_grammar_error(engine):
-    """Every character doubles the ways to go on; the work for a token is bounded by count."""
+    """Every character doubles the possible parses; the work for a token is limited by a count."""
     sampling = SamplingParams(temperature=0, grammar=TRIED["a ladder of 64 steps"])
     outputs = run(engine, make_request("ladder", [1, 2, 3], 64, sampling=sampling))
     assert outputs["ladder"][-1].finish_reason is FinishReason.ERROR

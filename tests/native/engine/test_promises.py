@@ -1,4 +1,4 @@
-"""What the engine promises: nobody fails by another's request or gets another answer by it."""
+"""No request fails or gets another answer because of other requests."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _question(engine: Engine, i: int) -> list[int]:
     return engine.tokenizer.encode(text, add_special=True, parse_special=False)
 
 
-def _noting(method: Callable[..., Any], note: Callable[[Any], None]) -> Callable[..., Any]:
-    """The method, which tells of each call before."""
+def _with_note(method: Callable[..., Any], note: Callable[[Any], None]) -> Callable[..., Any]:
+    """The method, with a call of `note` before each call of it."""
 
     def call(self: Any, *arguments: Any) -> Any:
         note(self)
@@ -57,7 +57,7 @@ def _alone(engine: Engine, prompt: list[int], n: int = N_TOKENS) -> list[int]:
     return tokens_of(run(engine, make_request("alone", prompt, n, sampling=ENDLESS))["alone"])
 
 
-def test_goal_4_with_half_the_cells_that_sixteen_requests_need_all_finish_with_their_answer(engine):
+def test_sixteen_requests_with_half_the_cells_they_need_all_finish_with_their_answer(engine):
     prompts = [_question(engine, i) for i in range(N_REQUESTS)]
     n_needed = sum(len(prompt) + N_TOKENS for prompt in prompts)
     with tiny_engine(n_ctx=n_needed // 2 // 256 * 256, n_parallel=N_REQUESTS) as small:
@@ -72,7 +72,7 @@ def test_goal_4_with_half_the_cells_that_sixteen_requests_need_all_finish_with_t
         assert_same(engine.model, prompt, tokens_of(outputs[f"r{i}"]), _alone(engine, prompt))
 
 
-def test_goal_7_a_greedy_answer_is_the_same_alone_and_batched_with_15_others(engine):
+def test_a_greedy_answer_is_the_same_alone_and_batched_with_15_others(engine):
     prompts = [_question(engine, i) for i in range(N_REQUESTS)]
     requests = [
         make_request(f"r{i}", prompt, N_TOKENS, sampling=ENDLESS)
@@ -83,7 +83,7 @@ def test_goal_7_a_greedy_answer_is_the_same_alone_and_batched_with_15_others(eng
         assert_same(engine.model, prompt, tokens_of(outputs[f"r{i}"]), _alone(engine, prompt))
 
 
-def test_goal_7_a_greedy_answer_is_the_same_with_a_shared_prefix(engine):
+def test_a_greedy_answer_is_the_same_with_a_shared_prefix(engine):
     prompt = _question(engine, 1)
     with tiny_engine(n_ctx=2048, n_parallel=2) as fresh:
         first = run(fresh, make_request("first", prompt, N_TOKENS, sampling=ENDLESS))["first"]
@@ -94,16 +94,18 @@ def test_goal_7_a_greedy_answer_is_the_same_with_a_shared_prefix(engine):
 
 
 @pytest.mark.parametrize("cache_ram_mib", [0, 64], ids=["computed again", "restored"])
-def test_goal_7_a_greedy_answer_is_the_same_after_parking_and_resuming(
+def test_a_greedy_answer_is_the_same_after_preemption_and_resuming(
     engine, monkeypatch, cache_ram_mib
 ):
     preempted: list[str] = []
     restored: list[int] = []
     monkeypatch.setattr(
-        Sequence, "preempt", _noting(Sequence.preempt, lambda it: preempted.append(it.request_id))
+        Sequence,
+        "preempt",
+        _with_note(Sequence.preempt, lambda it: preempted.append(it.request_id)),
     )
     monkeypatch.setattr(
-        Context, "state_seq_load", _noting(Context.state_seq_load, lambda it: restored.append(1))
+        Context, "state_seq_load", _with_note(Context.state_seq_load, lambda it: restored.append(1))
     )
     prompts = [_question(engine, i) for i in range(2)]
     n_tokens = 200
@@ -114,14 +116,14 @@ def test_goal_7_a_greedy_answer_is_the_same_after_parking_and_resuming(
         ]
         assert sum(len(prompt) + n_tokens for prompt in prompts) > small.shape.n_cells
         outputs = run(small, *requests)
-    assert set(preempted) == {"r1"}, "the younger makes room"
+    assert set(preempted) == {"r1"}, "only the younger is preempted"
     assert bool(restored) == (cache_ram_mib > 0)
     for i, prompt in enumerate(prompts):
         got = tokens_of(outputs[f"r{i}"])
         assert_same(engine.model, prompt, got, _alone(engine, prompt, n_tokens))
 
 
-def test_goal_7_a_sampled_seed_repeats_its_answer_when_it_runs_alone(engine):
+def test_a_sampled_seed_repeats_its_answer_when_it_runs_alone(engine):
     prompt = _question(engine, 2)
     sampling = SamplingParams(temperature=1.0, seed=42, ignore_eos=True)
     answers = [
@@ -131,7 +133,7 @@ def test_goal_7_a_sampled_seed_repeats_its_answer_when_it_runs_alone(engine):
     assert answers[0] == answers[1]
 
 
-def test_four_answers_to_one_prompt_compute_it_once_also_when_all_arrive_at_once():
+def test_four_answers_to_one_prompt_compute_it_once_even_if_all_arrive_at_once():
     bundled = resources.files("llamabind") / "models" / "tiny-chat.gguf"
     prompt = np.random.default_rng(1).integers(1, 200, 300).tolist()
     config = EngineConfig(n_ctx=2048, n_parallel=4, n_batch=64, n_threads=1)
@@ -148,6 +150,6 @@ def test_in_debug_mode_an_engine_notices_a_lost_cell_when_it_is_idle(monkeypatch
     monkeypatch.setenv(DEBUG_VARIABLE, "1")
     with tiny_engine(n_ctx=512, n_parallel=2) as engine:
         run(engine, make_request("a", [1, 2, 3], 2))
-        engine.slots.cells.take(1)  # nobody holds it
+        engine.slots.cells.take(1)  # held by no slot
         with pytest.raises(AssertionError, match="cell"):
             run(engine, make_request("b", [4, 5, 6], 2))

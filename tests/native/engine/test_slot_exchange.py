@@ -1,4 +1,4 @@
-"""The memory of a slot, to a file and back, in every kind of memory."""
+"""Slots saved to a file and restored, with every kind of memory."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_a_restored_slot_is_reused_and_answers_as_before(engine, tmp_path):
     first = _answer(engine, "first")
     slot = first[-1].seq_id
     content = exchange.take(slot)
-    # The last token was sampled, and nothing followed it that would have computed it.
+    # The last token was sampled but never computed, so it is not in the slot.
     assert len(content.tokens) == len(PROMPT) + len(_tokens(first)) - 1
     path = tmp_path / "a.bin"
     n_bytes = write_slot_file(path, content)
@@ -55,29 +55,29 @@ def test_a_restored_slot_is_reused_and_answers_as_before(engine, tmp_path):
     engine.check_idle()
 
 
-def test_erasing_tells_how_much_it_was_and_is_for_good(engine):
+def test_erase_returns_the_number_of_tokens_and_empties_the_slot(engine):
     slot = _answer(engine, "a")[-1].seq_id
     assert SlotExchange(engine).erase(slot) >= len(PROMPT)
     assert SlotExchange(engine).erase(slot) == 0
     engine.check_idle()
 
 
-def test_a_slot_that_computes_and_one_that_is_not_there_are_refused(engine):
+def test_slots_that_are_in_use_missing_or_empty_are_refused(engine):
     submit(engine, make_request("a", PROMPT, 50))
     engine.step()
     [busy] = [report.seq_id for report in engine.report_slots() if report.running]
     for action in (SlotExchange(engine).take, SlotExchange(engine).erase):
         with pytest.raises(SlotBusyError):
             action(busy)
-        with pytest.raises(InvalidParameterError, match="is not in 0"):
+        with pytest.raises(InvalidParameterError, match="ids are 0 to"):
             action(99)
     engine.abort_all()
     empty = next(r.seq_id for r in engine.report_slots() if r.n_tokens == 0)
-    with pytest.raises(InvalidParameterError, match="keeps nothing"):
+    with pytest.raises(InvalidParameterError, match="is empty"):
         SlotExchange(engine).take(empty)
 
 
-def test_a_content_of_something_else_is_refused_and_nothing_is_left(engine):
+def test_a_state_of_another_model_is_refused_and_leaves_nothing_behind(engine):
     slot = _answer(engine, "a")[-1].seq_id
     good = SlotExchange(engine).take(slot)
     wrong = [
@@ -115,7 +115,7 @@ def test_memory_that_cannot_be_cut_is_restored_whole(name, tmp_path, vocab_dir):
         assert _tokens(again) == _tokens(expected)
 
 
-def test_a_state_is_for_the_positions_it_was_computed_with():
+def test_the_key_of_a_state_depends_on_rope_settings_but_not_on_n_ctx():
     with tiny_engine(n_ctx=512) as engine:
         plain = SlotExchange(engine).key
     with tiny_engine(n_ctx=512, rope=RopeConfig(rope_freq_base=20_000.0)) as engine:

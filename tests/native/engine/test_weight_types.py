@@ -62,7 +62,7 @@ def reference(path: Path) -> Iterator[Reference]:
 
 
 @pytest.mark.parametrize("kv_unified", [True, False], ids=["unified", "split"])
-def test_alone_and_in_company_every_answer_is_the_reference_s(path, reference, kv_unified):
+def test_every_answer_equals_the_references_alone_and_batched(path, reference, kv_unified):
     random = np.random.default_rng(3)
     prompts = [random.integers(300, 30_000, n).tolist() for n in PROMPT_LENGTHS]
     requests = [

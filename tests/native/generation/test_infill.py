@@ -1,4 +1,4 @@
-"""Prompts for filling gaps, with a vocabulary that has tokens for them."""
+"""Infiller, with a vocabulary that has fill-in-the-middle tokens."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def _text(tokenizer: Tokenizer, tokens: tuple[int, ...]) -> str:
     return tokenizer.decode(tokens, unparse_special=True)
 
 
-def test_prefix_suffix_and_middle_come_in_the_order_that_models_learn(tokenizer):
+def test_prefix_suffix_and_middle_are_in_the_order_of_training(tokenizer):
     special = tokenizer.special
     gap = Gap(prefix=("int main() {\n",), suffix=("}\n",), begun="  return")
     tokens = Infiller(tokenizer, 512).tokens(gap, 16)
@@ -46,7 +46,7 @@ def test_control_tokens_written_in_code_are_text(tokenizer):
     assert tokens[-2] == 65
 
 
-def test_other_files_take_the_room_that_is_left_and_lose_their_beginning(tokenizer):
+def test_other_files_fill_the_rest_of_the_context_and_lose_their_beginning(tokenizer):
     files = (("a.h", "first " * 50), ("b.h", "second " * 50))
     gap = Gap(prefix=("p",), suffix=("s",), files=files)
     everything = Infiller(tokenizer, 4096).tokens(gap, 16)
@@ -58,12 +58,12 @@ def test_other_files_take_the_room_that_is_left_and_lose_their_beginning(tokeniz
     assert everything[-len(short) :] == short
 
 
-def test_what_cannot_fit_is_refused(tokenizer):
+def test_a_prefix_and_suffix_longer_than_the_context_are_refused(tokenizer):
     with pytest.raises(PromptTooLongError):
         Infiller(tokenizer, 64).tokens(Gap(prefix=("word " * 100,), suffix=()), 4)
 
 
-def test_a_model_that_cannot_fill_gaps_says_what_it_lacks(vocab_dir):
+def test_a_model_that_cannot_fill_gaps_names_the_missing_tokens(vocab_dir):
     with (
         _load(vocab_dir, "llama-spm") as model,
         pytest.raises(InvalidParameterError, match="no token for prefix, suffix, middle"),

@@ -143,7 +143,7 @@ def test_a_picture_that_native_code_would_abort_for_is_refused_with_both_numbers
 ) -> None:
     vectors = np.zeros((65, engine.model.n_embd_inp), np.float32)
     tokens, media = lay_out([EncodedMedium(b"big", (MediaVectors(vectors, False),)), [5]])
-    with pytest.raises(InvalidParameterError, match="65 tokens is more than n_ubatch, 64"):
+    with pytest.raises(InvalidParameterError, match="65 tokens does not fit n_ubatch of 64"):
         engine.prepare(make_request("q", tokens, media=media))
     with pytest.raises(InvalidBatchError, match="65 tokens, at most 64 fit"):
         engine.context.decode_vectors(VectorBatch(vectors, 0, 0), is_causal=False)

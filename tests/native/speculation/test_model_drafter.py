@@ -1,4 +1,4 @@
-"""A small model that guesses for a larger one."""
+"""ModelDrafter: a small model drafts for a larger one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.native
 
 
 @pytest.fixture(autouse=True)
-def _guesses_always_pay(monkeypatch):
-    """As large as the model itself, the draft model would not pay: pretend that it does."""
+def _drafts_always_pay(monkeypatch):
+    """A draft model as large as the model would not pay, so make drafting look free."""
     monkeypatch.setattr(StepCost, "base", 1e9)
 
 
 @pytest.fixture(scope="module")
 def other_path(tmp_path_factory, vocab_dir) -> Path:
-    """A model with the same vocabulary and other weights: its guesses are wrong."""
+    """A model with the same vocabulary and other weights, so its drafts are wrong."""
     path = tmp_path_factory.mktemp("models") / "other.gguf"
     return write_random_llama(path, vocab_dir / "ggml-vocab-llama-spm.gguf", seed=2)
 
@@ -48,7 +48,9 @@ def _prompts(n: int) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("kv_unified", [True, False])
-def test_the_model_itself_as_draft_is_nearly_always_right(random_llama_path, kv_unified):
+def test_the_model_as_its_own_draft_model_has_nearly_all_drafts_accepted(
+    random_llama_path, kv_unified
+):
     with _load(random_llama_path, kv_unified=kv_unified) as plain:
         expected = _run(plain, _prompts(4))
         n_steps = plain.stats.steps
@@ -63,7 +65,7 @@ def test_the_model_itself_as_draft_is_nearly_always_right(random_llama_path, kv_
     assert stats.steps < n_steps / 2
 
 
-def test_a_draft_model_that_is_wrong_changes_nothing(random_llama_path, other_path):
+def test_a_draft_model_with_rejected_drafts_changes_no_answer(random_llama_path, other_path):
     with _load(random_llama_path) as plain:
         expected = _run(plain, _prompts(1))
     with _load(random_llama_path, draft_model=str(other_path), draft_max=4) as engine:
@@ -86,7 +88,7 @@ def test_a_sampled_answer_is_that_of_its_seed(random_llama_path):
     assert tokens_of(got["r0"]) == tokens_of(expected["r0"])
 
 
-def test_an_unsure_draft_model_guesses_nothing(random_llama_path):
+def test_a_draft_model_below_draft_p_min_drafts_nothing(random_llama_path):
     with _load(random_llama_path, draft_model=random_llama_path, draft_p_min=1.0) as engine:
         outputs = _run(engine, _prompts(1))
         assert engine.stats.speculation.draft_tokens == 0
@@ -95,7 +97,9 @@ def test_an_unsure_draft_model_guesses_nothing(random_llama_path):
 
 def test_a_draft_model_with_another_vocabulary_is_refused(random_llama_path, tmp_path, vocab_dir):
     other = write_random_llama(tmp_path / "gpt2.gguf", vocab_dir / "ggml-vocab-gpt-2.gguf")
-    with pytest.raises(InvalidParameterError, match="vocabulary is not the model's") as caught:
+    with pytest.raises(
+        InvalidParameterError, match="vocabulary differs from the model's"
+    ) as caught:
         _load(random_llama_path, draft_model=other)
     assert caught.value.field == "draft_model"
 
@@ -105,7 +109,7 @@ def test_a_missing_draft_model_is_a_failed_load(random_llama_path, tmp_path):
         _load(random_llama_path, draft_model=tmp_path / "nothing.gguf")
 
 
-def test_the_draft_models_memory_counts(random_llama_path):
+def test_the_memory_of_the_draft_model_is_counted(random_llama_path):
     with _load(random_llama_path) as plain:
         alone = plain.memory
     with _load(random_llama_path, draft_model=random_llama_path) as engine:
@@ -113,7 +117,7 @@ def test_the_draft_models_memory_counts(random_llama_path):
         assert engine.memory.host.context == 2 * alone.host.context
 
 
-def test_requests_come_and_go_and_the_draft_model_is_closed_with_the_engine(random_llama_path):
+def test_requests_start_and_end_and_the_draft_model_is_closed_with_the_engine(random_llama_path):
     with _load(random_llama_path, draft_model=random_llama_path, n_parallel=2) as engine:
         for n in (2, 4, 1):
             _run(engine, _prompts(n))

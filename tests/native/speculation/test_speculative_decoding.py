@@ -1,4 +1,4 @@
-"""Speculative decoding over a real context: the same answers, guesses or not."""
+"""Speculative decoding over a real context: the same answers with and without drafts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ NGRAM = {"speculative": "ngram", "ngram_size": 2, "draft_max": 8}
 
 
 @pytest.fixture(autouse=True)
-def _guesses_always_pay(monkeypatch):
-    """A model this small would not gain from guesses: pretend that more tokens cost nothing."""
+def _drafts_always_pay(monkeypatch):
+    """Drafts would not pay for a model this small, so make computing more tokens look free."""
     monkeypatch.setattr(StepCost, "per_token", 0.0)
 
 
@@ -47,7 +47,7 @@ def _text(outputs: list[RequestOutput]) -> str:
 
 
 def _prompt(engine: Engine, seed: int, n: int = 30) -> list[int]:
-    """Random tokens, the same again, and their beginning: something to copy."""
+    """Random tokens, the same again, and their beginning, so that there is text to copy."""
     last = engine.model.n_vocab
     half = np.random.default_rng(seed).integers(300, last, n).tolist()
     return [*half, *half, *half[:5]]
@@ -56,7 +56,7 @@ def _prompt(engine: Engine, seed: int, n: int = 30) -> list[int]:
 def _compare(
     path: Path, make: Callable[[Engine], list[GenerationRequest]], **fields
 ) -> tuple[Engine, dict[str, list[RequestOutput]], dict[str, list[RequestOutput]]]:
-    """Run the same requests without and with guesses; return the closed engine and both."""
+    """Run the same requests without and with drafts; return the closed engine and both outputs."""
     layout = {name: fields[name] for name in ("kv_unified",) if name in fields}
     with _load(path, **layout) as plain:
         expected = run(plain, *make(plain))
@@ -81,7 +81,7 @@ def test_greedy_answers_are_the_same_alone_and_batched(model_path, kv_unified):
 
 
 def test_a_seed_gives_the_same_sampled_answer(model_path):
-    # A language of five words: guesses are often right and often wrong.
+    # A vocabulary of five words: drafts are often right and often wrong.
     words = tuple((token, 100.0) for token in range(300, 305))
     sampling = SamplingParams(temperature=2.0, seed=1, repeat_penalty=1.1, logit_bias=words)
     with (
@@ -112,7 +112,7 @@ def test_copied_text_needs_fewer_steps_than_tokens(random_llama_path):
         assert timings.draft_n >= timings.draft_n_accepted > 10
 
 
-def test_a_stop_string_and_logprobs_are_those_of_one_by_one():
+def test_a_stop_string_and_logprobs_are_those_without_drafts():
     with _load(TINY) as plain, _load(TINY, **NGRAM) as engine:
         text = "One two three four five. One two three four five. One two three"
         prompt = plain.tokenizer.encode(text)
@@ -130,7 +130,7 @@ def test_a_stop_string_and_logprobs_are_those_of_one_by_one():
         )
 
 
-def test_min_tokens_and_a_grammar_hold_inside_a_run():
+def test_min_tokens_and_a_grammar_hold_inside_a_draft():
     with _load(TINY, **NGRAM) as engine:
         prompt = engine.tokenizer.encode("yes no yes no yes no yes no yes no")
         grammar = SamplingParams(temperature=0, grammar='root ::= (" yes no")+')

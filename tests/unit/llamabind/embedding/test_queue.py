@@ -1,4 +1,4 @@
-"""Packing inputs into decodes, and the thread that computes them: over a fake that sums tokens."""
+"""Packing inputs into decodes, and the embedding thread, over a fake runner that sums tokens."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SPLIT = _shape(n_cells=20, n_input_max=20, limit_name="n_ctx", can_split=True)
 
 
 class SummingRunner:
-    """The vector of an input is the sum of its tokens; checks what it is given."""
+    """Returns the sum of an input's tokens as its vector, and checks the chunks that it gets."""
 
     def __init__(self, shape: EmbeddingShape) -> None:
         self._shape = shape
@@ -57,7 +57,7 @@ class SummingRunner:
         assert sum(len(chunk.item.tokens) for chunk in chunks) <= self._shape.n_cells
         self.batches.append([len(chunk.item.tokens) for chunk in chunks])
         continued = {chunk.seq_id: self._parts.pop(chunk.seq_id) for chunk in chunks if chunk.start}
-        assert not self._parts, "an input was forgotten half-way"
+        assert not self._parts, "an unfinished input was not continued"
         vectors = []
         for chunk in chunks:
             total = continued.get(chunk.seq_id, 0)
@@ -92,7 +92,7 @@ def _sums(request: EmbeddingRequest) -> list[float]:
         max_size=6,
     ),
 )
-def test_every_input_gets_its_own_answer_in_its_place(can_split, calls):
+def test_every_input_gets_its_own_vector_in_the_order_of_inputs(can_split, calls):
     shape = SPLIT if can_split else WHOLE
     queue, runner = EmbeddingQueue(shape), SummingRunner(shape)
     requests = []
@@ -106,14 +106,14 @@ def test_every_input_gets_its_own_answer_in_its_place(can_split, calls):
         assert _sums(request) == [sum(tokens) for tokens in request.inputs]
 
 
-def test_what_fits_fills_the_gap_and_what_was_passed_over_comes_next():
+def test_a_smaller_input_fills_the_batch_and_the_passed_over_one_is_next():
     queue, runner = EmbeddingQueue(WHOLE), SummingRunner(WHOLE)
     queue.add(EmbeddingRequest([[1] * 5, [1] * 6, [1] * 2, [1] * 7]))
     _drain(queue, runner)
     assert runner.batches == [[5, 2], [6], [7]]
 
 
-def test_a_single_input_does_not_wait_for_a_callers_hundred():
+def test_a_single_input_does_not_wait_for_hundred_inputs_of_another_caller():
     queue, runner = EmbeddingQueue(WHOLE), SummingRunner(WHOLE)
     queue.add(EmbeddingRequest([[1] * 4] * 50, "many"))
     queue.add(EmbeddingRequest([[1] * 4] * 50, "many"))
@@ -123,7 +123,7 @@ def test_a_single_input_does_not_wait_for_a_callers_hundred():
     assert len(runner.run(chunks)) == 2
 
 
-def test_a_long_input_is_spread_over_decodes_and_others_fill_the_last():
+def test_a_long_input_is_split_over_decodes_and_others_share_the_last():
     queue, runner = EmbeddingQueue(SPLIT), SummingRunner(SPLIT)
     request = EmbeddingRequest([[1] * 18, [2] * 2, [3] * 4])
     queue.add(request)
@@ -132,7 +132,7 @@ def test_a_long_input_is_spread_over_decodes_and_others_fill_the_last():
     assert _sums(request) == [18, 4, 12]
 
 
-def test_a_dropped_request_leaves_the_others():
+def test_dropping_a_request_keeps_the_others():
     queue, runner = EmbeddingQueue(SPLIT), SummingRunner(SPLIT)
     gone, stays = EmbeddingRequest([[1] * 18, [1]], "a"), EmbeddingRequest([[2]], "a")
     queue.add(gone)
@@ -157,7 +157,7 @@ def thread(runner):
     assert thread.close(timeout=20)
 
 
-def test_callers_of_many_threads_get_their_own_answers(thread):
+def test_callers_on_many_threads_get_their_own_vectors(thread):
     answers = {}
 
     def call(number: int) -> None:
@@ -173,7 +173,7 @@ def test_callers_of_many_threads_get_their_own_answers(thread):
     assert answers == {number: [number + i for i in range(5)] for number in range(8)}
 
 
-def test_inputs_that_wait_for_one_decode_share_the_next(thread, runner):
+def test_inputs_submitted_during_a_decode_share_the_next_one(thread, runner):
     runner.may_go_on.clear()
     requests = [EmbeddingRequest([[i, i]]) for i in range(5)]
     thread.submit(requests[0])
@@ -199,7 +199,7 @@ def test_a_cancelled_input_is_never_computed(thread, runner):
     assert runner.batches == [[1], [1]]
 
 
-def test_a_failed_computation_answers_those_in_it_and_the_thread_goes_on(thread, runner):
+def test_a_failed_batch_fails_its_requests_and_the_thread_goes_on(thread, runner):
     runner.failure = DecodeFailedError(-3, "broken")
     request = EmbeddingRequest([[1] * 8, [1] * 8])
     thread.submit(request)
@@ -211,7 +211,7 @@ def test_a_failed_computation_answers_those_in_it_and_the_thread_goes_on(thread,
     assert _sums(request) == [1, 2]
 
 
-def test_what_can_never_be_computed_is_refused_with_both_numbers(thread):
+def test_an_input_that_is_too_long_is_refused_with_both_numbers(thread):
     with pytest.raises(InputTooLongError, match="9 tokens does not fit n_ubatch of 8") as caught:
         thread.submit(EmbeddingRequest([[1], [1] * 9]))
     assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (9, 8)
@@ -219,8 +219,10 @@ def test_what_can_never_be_computed_is_refused_with_both_numbers(thread):
     assert isinstance(caught.value, PromptTooLongError)
 
 
-@pytest.mark.parametrize(("tokens", "says"), [([], "no tokens"), ([100], "0 to 99"), ([-1], "0 to 99")])
-def test_input_without_meaning_is_refused(thread, tokens, says):
+@pytest.mark.parametrize(
+    ("tokens", "says"), [([], "no tokens"), ([100], "0 to 99"), ([-1], "0 to 99")]
+)
+def test_empty_inputs_and_unknown_token_ids_are_refused(thread, tokens, says):
     with pytest.raises(InvalidParameterError, match=says):
         thread.submit(EmbeddingRequest([[1], tokens]))
 
@@ -230,13 +232,13 @@ def test_a_full_queue_refuses(thread):
         thread.submit(EmbeddingRequest([[1]] * 51))
 
 
-def test_no_inputs_are_answered_at_once(thread):
+def test_a_request_without_inputs_is_answered_at_once(thread):
     request = EmbeddingRequest([])
     thread.submit(request)
     assert request.future.result(0) == []
 
 
-def test_closing_answers_what_waits():
+def test_close_ends_waiting_requests_with_an_error():
     runner = SummingRunner(WHOLE)
     runner.may_go_on.clear()
     thread = EmbeddingThread(runner, WHOLE)
@@ -271,7 +273,7 @@ DECODER = EmbeddingTraits(
         (EmbeddingConfig(pooling="none"), DECODER, "none"),
     ],
 )
-def test_pooling_is_what_was_given_then_the_models_then_what_fits_its_attention(
+def test_pooling_is_the_setting_else_the_models_else_the_default_for_its_attention(
     config, traits, pooling
 ):
     assert config.context_params(traits).pooling_type == pooling
@@ -293,6 +295,6 @@ def test_a_decode_is_always_one_graph():
         (EmbeddingConfig(pooling="mean", n_ubatch=256), DECODER, (256, "n_ubatch")),
     ],
 )
-def test_the_limit_of_an_input_names_its_parameter(config, traits, limit):
+def test_the_limit_of_an_input_has_the_name_of_its_parameter(config, traits, limit):
     shape = config.shape(traits, config.context_params(traits).n_ubatch, 4)
     assert (shape.n_input_max, shape.limit_name) == limit

@@ -1,4 +1,4 @@
-"""EngineConfig: what is refused, and what the defaults come to."""
+"""EngineConfig: refused settings, and the effective values of defaults."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from llamabind.engine.config import EngineConfig
 from llamabind.errors import InvalidParameterError
 
 
-def test_speculation_is_off_unless_asked_for():
+def test_speculation_is_off_by_default():
     assert EngineConfig().speculation == "off"
 
 
-def test_a_draft_model_alone_means_that_it_drafts():
+def test_a_draft_model_alone_turns_on_drafting_with_it():
     assert EngineConfig(draft_model="small.gguf").speculation == "draft"
     assert EngineConfig(draft_model="small.gguf", speculative="off").speculation == "off"
 
@@ -25,7 +25,7 @@ def test_a_draft_model_alone_means_that_it_drafts():
         ({"speculative": "ngram", "draft_max": 5}, 5),
     ],
 )
-def test_the_longest_draft_is_llama_servers_unless_given(fields, n):
+def test_the_default_draft_max_is_llama_servers(fields, n):
     assert EngineConfig(**fields).max_draft == n
 
 
@@ -46,7 +46,7 @@ def test_the_longest_draft_is_llama_servers_unless_given(fields, n):
         ({"ngram_size": 0}, "ngram_size"),
     ],
 )
-def test_wrong_speculation_settings_are_refused_by_name(fields, name):
+def test_wrong_speculation_settings_are_named_in_the_error(fields, name):
     with pytest.raises(InvalidParameterError) as caught:
         EngineConfig(**fields)
     assert caught.value.field == name

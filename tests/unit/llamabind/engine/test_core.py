@@ -1,4 +1,4 @@
-"""The engine's policy, driven by a fake runner that keeps KV as llama.cpp would."""
+"""The engine's policy, over a fake runner that keeps KV as llama.cpp does."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_one_request_gives_the_models_tokens_and_its_counts():
     assert runner.prepared == set()
 
 
-def test_requests_join_and_leave_a_running_batch():
+def test_requests_start_and_end_while_others_are_decoding():
     engine, runner = make_engine()
     submit(engine, make_request("a", [1, 2, 3], 8))
     engine.step()
     submit(engine, make_request("b", [7, 8], 3))
     engine.step()
-    assert runner.batch_sizes[-1] == 3, "one token of a and the two of b's prompt share a batch"
+    assert runner.batch_sizes[-1] == 3, "one token of a and two prompt tokens of b share a batch"
     run(engine)
     engine.check_idle()
 
@@ -68,7 +68,7 @@ def test_the_context_end_finishes_with_length():
     assert outputs[-1].finish_reason is FinishReason.LENGTH
 
 
-def test_a_prompt_that_can_never_fit_is_refused_with_both_numbers():
+def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers():
     engine, runner = make_engine(n_ctx=8)
     with pytest.raises(PromptTooLongError) as caught:
         engine.prepare(make_request("a", [1] * 8))
@@ -107,7 +107,7 @@ def test_the_same_prompt_again_computes_one_token():
     assert runner.n_computed - before == 1
 
 
-def test_a_prefix_under_computation_is_computed_once_for_all():
+def test_requests_wait_for_a_prefix_that_another_one_is_computing():
     engine, runner = make_engine(n_ctx=256, n_parallel=8, n_slots=16, n_batch=32)
     shared = [(7 * i) % 200 + 1 for i in range(100)]
     submit(engine, *(make_request(f"r{i}", [*shared, 210 + i], 3) for i in range(8)))
@@ -119,7 +119,7 @@ def test_a_prefix_under_computation_is_computed_once_for_all():
     )
 
 
-def test_cancel_ends_a_request_wherever_it_is_and_keeps_its_prefix():
+def test_cancel_ends_a_waiting_or_running_request_and_retains_its_prefix():
     engine, runner = make_engine(n_parallel=1)
     prompt = list(range(1, 31))
     submit(engine, make_request("running", prompt, None), make_request("queued", [5, 6], None))
@@ -142,7 +142,7 @@ def test_cancelling_an_unknown_id_does_nothing():
     assert not engine.has_work
 
 
-def test_out_of_cells_preempts_the_youngest_and_all_finish_right():
+def test_when_cells_run_out_the_youngest_is_preempted_and_all_answers_are_right():
     engine, runner = make_engine(n_ctx=64, n_parallel=4)
     requests = [make_request(f"r{i}", [10 + i] * 4, 40) for i in range(4)]
     submit(engine, *requests)
@@ -155,7 +155,7 @@ def test_out_of_cells_preempts_the_youngest_and_all_finish_right():
     engine.check_idle()
 
 
-def test_in_streams_a_shared_prefix_is_copied_and_computed_once():
+def test_with_a_split_cache_a_shared_prefix_is_copied_and_computed_once():
     engine, runner = make_engine(n_ctx=256, kv_unified=False, n_parallel=4, n_batch=32)
     shared = [(7 * i) % 200 + 1 for i in range(100)]
     submit(engine, *(make_request(f"r{i}", [*shared, 210 + i], 3) for i in range(4)))
@@ -166,7 +166,7 @@ def test_in_streams_a_shared_prefix_is_copied_and_computed_once():
     engine.check_idle()
 
 
-def test_in_streams_a_short_prefix_is_not_worth_a_copy():
+def test_with_a_split_cache_a_short_prefix_is_not_copied():
     engine, runner = make_engine(n_ctx=256, kv_unified=False, n_parallel=4, n_batch=32)
     submit(engine, *(make_request(f"r{i}", [*range(1, 11), 210 + i], 1) for i in range(4)))
     outputs = run(engine)
@@ -174,7 +174,7 @@ def test_in_streams_a_short_prefix_is_not_worth_a_copy():
     assert runner.n_computed == 4 * 11
 
 
-def test_many_requests_of_one_caller_do_not_starve_anothers_single_one():
+def test_many_requests_of_one_caller_do_not_delay_the_only_one_of_another():
     engine, _ = make_engine(n_parallel=1, n_slots=2)
     submit(engine, *(make_request(f"many{i}", [20 + i], 1, caller="greedy") for i in range(10)))
     submit(engine, make_request("single", [9], 1, caller="modest"))
@@ -182,14 +182,14 @@ def test_many_requests_of_one_caller_do_not_starve_anothers_single_one():
     assert order.index("single") <= 1
 
 
-def test_a_lower_priority_goes_first():
+def test_lower_priority_values_start_first():
     engine, _ = make_engine(n_parallel=1, n_slots=2)
     submit(engine, *(make_request(f"late{i}", [20 + i], 1, priority=1) for i in range(3)))
     submit(engine, make_request("urgent", [9], 1, priority=-1))
     assert next(iter(run(engine))) == "urgent"
 
 
-def test_a_request_that_waits_too_long_ends_with_an_error():
+def test_a_request_that_exceeds_max_queue_seconds_ends_with_an_error():
     now = [0.0]
     engine, _ = make_engine(n_parallel=1, clock=lambda: now[0])
     submit(engine, make_request("runs", [1], None))
@@ -197,7 +197,7 @@ def test_a_request_that_waits_too_long_ends_with_an_error():
     engine.step()
     now[0] = 10.5
     outputs = run(engine)
-    assert outputs["waits"][-1].error == "waited longer than 10 seconds for a seat"
+    assert outputs["waits"][-1].error == "timed out after 10 s in the queue (max_queue_seconds)"
     assert outputs["waits"][-1].finish_reason is FinishReason.ERROR
     assert outputs["runs"][-1].finish_reason is not FinishReason.ERROR
 
@@ -212,7 +212,7 @@ def test_a_full_queue_refuses_with_both_numbers():
     engine.prepare(make_request("c", [3]))
 
 
-def test_a_refused_batch_costs_cache_but_no_request():
+def test_a_batch_that_finds_no_free_cells_evicts_prefixes_but_fails_no_request():
     engine, runner = make_engine()
     submit(engine, make_request("a", [1, 2, 3], 4), make_request("b", [4, 5, 6], 4))
     engine.step()
@@ -223,7 +223,7 @@ def test_a_refused_batch_costs_cache_but_no_request():
     engine.check_idle()
 
 
-def test_fail_all_answers_every_live_request():
+def test_fail_all_ends_every_live_request():
     engine, runner = make_engine(n_parallel=1)
     submit(engine, make_request("a", [1], None), make_request("b", [2], None))
     engine.step()
@@ -235,7 +235,7 @@ def test_fail_all_answers_every_live_request():
     assert runner.prepared == set()
 
 
-def test_stats_count_what_happened():
+def test_stats_count_steps_tokens_and_cells():
     engine, _ = make_engine()
     submit(engine, make_request("a", list(range(1, 31)), 2))
     run(engine)

@@ -1,4 +1,4 @@
-"""Nobody starves: how many may pass who waits, and how long prompts hold a stream up."""
+"""Fairness: how many requests may start before a waiting one; how long prompts delay decoding."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ CALLERS = "abc"
 
 
 @pytest.fixture
-def begun(monkeypatch) -> list[str]:
-    """The ids of requests in the order in which they get their first seat."""
+def started(monkeypatch) -> list[str]:
+    """The ids of requests in the order in which they get their first slot."""
     order: list[str] = []
     start = Sequence.start
 
-    def noting(self: Sequence, *arguments: Any) -> None:
+    def recording(self: Sequence, *arguments: Any) -> None:
         if not self.has_started:
             order.append(self.request_id)
         start(self, *arguments)
 
-    monkeypatch.setattr(Sequence, "start", noting)
+    monkeypatch.setattr(Sequence, "start", recording)
     return order
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_each_other_caller_passes_a_callers_only_request_once_at_most(seed, begun):
-    """With prompts that have nothing in common, so that nobody waits for another's prefix."""
+def test_at_most_one_request_of_each_other_caller_starts_before_a_callers_only_one(seed, started):
+    """Prompts have nothing in common, so no request waits for the prefix of another."""
     random = Random(seed)
     engine, _ = make_engine(n_ctx=64, n_parallel=random.randint(1, 3), n_batch=16)
     waiting: dict[str, list[str]] = {caller: [] for caller in CALLERS}
@@ -47,18 +47,18 @@ def test_each_other_caller_passes_a_callers_only_request_once_at_most(seed, begu
             prompt = [n_arrived, *(random.randint(1, 255) for _ in range(random.randint(1, 12)))]
             submit(engine, make_request(request_id, prompt, random.randint(1, 6), caller=caller))
         engine.step()
-        for request_id in begun:
+        for request_id in started:
             caller = request_id[0]
             waiting[caller].remove(request_id)
             callers = passed_by.pop(request_id, [])
             assert len(callers) == len(set(callers)), f"{request_id} was passed by {callers}"
             for passed in passed_by.values():
                 passed.append(caller)
-        begun.clear()
+        started.clear()
     assert not any(waiting.values())
 
 
-def test_a_long_prompt_computes_a_bounded_part_between_two_tokens_of_a_stream():
+def test_between_two_tokens_of_a_decoding_sequence_a_long_prompt_computes_a_bounded_part():
     seconds = 0.0
     engine, runner = make_engine(n_ctx=2048, n_parallel=2, n_batch=512, clock=lambda: seconds)
     compute = runner.run
@@ -70,20 +70,20 @@ def test_a_long_prompt_computes_a_bounded_part_between_two_tokens_of_a_stream():
 
     runner.run = run_slowly
     runner.model = lambda tokens: 65
-    submit(engine, make_request("stream", [1, 2, 3], 400))
+    submit(engine, make_request("decoding", [1, 2, 3], 400))
     for _ in range(20):
         engine.step()
     submit(engine, make_request("long", [1 + i % 200 for i in range(1000)], 1))
     at, n_prompt, gaps = seconds, engine.stats.prompt_tokens, []
     while engine.has_work:
         outputs = engine.step()
-        if any(output.request_id == "stream" and output.token_ids for output in outputs):
+        if any(output.request_id == "decoding" and output.token_ids for output in outputs):
             gaps.append((seconds - at, engine.stats.prompt_tokens - n_prompt))
             at, n_prompt = seconds, engine.stats.prompt_tokens
         if any(output.request_id == "long" for output in outputs):
             break
     assert len(gaps) >= 5
-    # 0.5 seconds, the longest gap that is meant, are 245 tokens.
+    # The longest allowed gap, 0.5 seconds, is 245 tokens.
     assert max(n for _, n in gaps) <= 245 + 16
     assert max(gap for gap, _ in gaps) <= 0.55
     run(engine)

@@ -1,4 +1,4 @@
-"""The second tier of the KV cache and checkpoints, driven by a runner that notices every misuse."""
+"""Host cache and checkpoints in the engine, over a fake runner that detects every misuse of KV."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = pytest.mark.parametrize(
         UNCUT,
         {**UNCUT, "kv_unified": False},
     ],
-    ids=["unified", "streams", "partial checkpoints", "whole checkpoints", "uncut streams"],
+    ids=["unified", "split", "partial checkpoints", "whole checkpoints", "uncut split"],
 )
 
 
@@ -48,7 +48,7 @@ def _n_restored(runner: FakeRunner, engine: EngineCore, prompt: list[int]) -> in
 
 
 @KINDS
-def test_an_evicted_conversation_comes_back(kind):
+def test_an_evicted_conversation_is_restored(kind):
     engine, runner = make_engine(128, n_parallel=1, n_slots=1, **kind)
     answer, _ = _ask(engine, _prompt(1, 60))
     for seed in range(2, 5):
@@ -58,7 +58,7 @@ def test_an_evicted_conversation_comes_back(kind):
 
 
 @KINDS
-def test_cached_tokens_count_what_was_restored(kind):
+def test_cached_tokens_count_restored_tokens(kind):
     engine, _ = make_engine(128, n_parallel=1, n_slots=1, **kind)
     answer, cached = _ask(engine, _prompt(1, 60))
     assert cached == 0
@@ -79,7 +79,7 @@ def test_requests_that_share_a_prefix_compute_it_once(kind):
 
 
 @KINDS
-def test_a_third_request_knows_where_the_prefix_of_the_first_two_ends(kind):
+def test_a_third_request_reuses_the_prefix_that_the_first_two_share(kind):
     engine, _ = make_engine(256, n_parallel=2, n_slots=2, **kind)
     shared = _prompt(1, 80)
     for own in (250, 251):
@@ -122,7 +122,7 @@ def test_two_conversations_alternate_on_one_sequence_id(kind):
 
 
 @KINDS
-def test_states_that_cannot_be_saved_cost_time_only(kind):
+def test_a_state_that_cannot_be_saved_is_recomputed(kind):
     engine, runner = make_engine(128, n_parallel=1, n_slots=1, **kind)
     runner.refuse_saves = True
     for seed in (1, 2, 1):
@@ -132,7 +132,7 @@ def test_states_that_cannot_be_saved_cost_time_only(kind):
 
 
 @KINDS
-def test_a_refused_batch_forgets_the_states_of_its_step(kind):
+def test_a_refused_batch_drops_the_states_of_its_step(kind):
     engine, runner = make_engine(128, n_parallel=2, n_slots=2, **kind)
     _ask(engine, _prompt(1, 60))
     submit(engine, make_request("b", _prompt(2, 60), 3))
@@ -140,7 +140,7 @@ def test_a_refused_batch_forgets_the_states_of_its_step(kind):
     outputs = run(engine)["b"]
     assert tokens_of(outputs) == expected_answer(_prompt(2, 60), 3, 128)[0]
     _ask(engine, _prompt(3, 60))
-    assert len(runner.states) <= 4, "none is held that nobody knows of"
+    assert len(runner.states) <= 4, "every state that the runner holds is in the index"
 
 
 @KINDS
@@ -155,14 +155,14 @@ def test_host_memory_is_never_more_than_its_limit(kind, limit):
     assert held <= limit + 64, "what the last step dropped is freed in the next"
 
 
-def test_without_host_memory_what_cannot_be_cut_can_still_be_continued():
+def test_without_host_memory_an_uncuttable_sequence_can_still_be_continued():
     engine, _ = make_engine(128, is_cuttable=False)
     answer, _ = _ask(engine, _prompt(1, 60))
     assert _ask(engine, [*_prompt(1, 60), *answer, 9])[1] == 60 + len(answer) - 1
     assert _ask(engine, _prompt(1, 60))[1] == 0
 
 
-def test_a_state_that_has_no_room_beside_the_running_is_not_waited_for():
+def test_a_state_too_large_to_restore_beside_running_sequences_is_not_waited_for():
     engine, _ = make_engine(128, n_parallel=2, n_slots=2, cache_ram_bytes=10_000)
     for seed in range(1, 4):
         _ask(engine, _prompt(seed, 90))

@@ -1,4 +1,4 @@
-"""id_slot: a request runs in the sequence id it asks for, if that is free."""
+"""id_slot: a request runs in the slot that it requests, if no other request runs there."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def _run(engine, name: str, prompt: list[int], **fields):
 
 
 @pytest.mark.parametrize("kv_unified", [True, False])
-def test_a_request_runs_where_it_asks_to(kv_unified):
+def test_a_request_runs_in_the_slot_that_it_requests(kv_unified):
     engine, _ = make_engine(n_ctx=256, n_parallel=4, kv_unified=kv_unified)
     assert _run(engine, "a", A, id_slot=3).seq_id == 3
-    # Ids begin anew after the last one, as in llama-server.
+    # Ids are taken modulo the number of slots, as in llama-server.
     assert _run(engine, "b", B, id_slot=engine.shape.n_slots + 1).seq_id == 1
 
 
 @pytest.mark.parametrize("kv_unified", [True, False])
-def test_what_the_sequence_id_holds_is_reused_if_it_matches_and_else_overwritten(kv_unified):
+def test_the_requested_slots_prefix_is_reused_if_it_matches_and_replaced_otherwise(kv_unified):
     engine, _ = make_engine(n_ctx=256, n_parallel=4, kv_unified=kv_unified)
     _run(engine, "first", A, id_slot=2)
     again = _run(engine, "again", [*A, 200], id_slot=2)
@@ -42,14 +42,14 @@ def test_what_the_sequence_id_holds_is_reused_if_it_matches_and_else_overwritten
     assert _run(engine, "gone", A).usage.cached_tokens == 0
 
 
-def test_a_prefix_that_is_elsewhere_is_taken_along():
+def test_a_prefix_in_another_slot_is_copied_to_the_requested_one():
     engine, _ = make_engine(n_ctx=256)
     _run(engine, "here", A, id_slot=0)
     there = _run(engine, "there", [*A, 200], id_slot=5)
     assert (there.seq_id, there.usage.cached_tokens) == (5, len(A))
 
 
-def test_what_is_overwritten_comes_back_from_host_memory():
+def test_a_replaced_prefix_is_restored_from_host_memory():
     engine, _ = make_engine(n_ctx=256, cache_ram_bytes=1000)
     _run(engine, "a", A, id_slot=1)
     _run(engine, "b", B, id_slot=1)
@@ -57,7 +57,7 @@ def test_what_is_overwritten_comes_back_from_host_memory():
     assert (back.seq_id, back.usage.cached_tokens) == (1, len(A))
 
 
-def test_who_finds_the_sequence_id_busy_runs_in_another():
+def test_a_request_whose_slot_is_in_use_runs_in_another():
     engine, _ = make_engine(n_ctx=256, n_parallel=3)
     requests = [make_request(f"r{i}", [i + 1, *B], 5, id_slot=2) for i in range(3)]
     submit(engine, *requests)
@@ -71,7 +71,7 @@ def test_who_finds_the_sequence_id_busy_runs_in_another():
 
 
 @pytest.mark.parametrize("kv_unified", [True, False])
-def test_a_step_has_its_sequences_in_the_order_of_their_ids(kv_unified, monkeypatch):
+def test_a_step_has_its_chunks_in_the_order_of_sequence_ids(kv_unified, monkeypatch):
     engine, runner = make_engine(n_ctx=256, n_parallel=4, kv_unified=kv_unified)
     steps: list[list[int]] = []
     compute = runner.run

@@ -1,4 +1,4 @@
-"""Slot files: what was written comes back, and what is damaged or of something else does not."""
+"""Slot files: a written file is read back; damaged files and those of other models are refused."""
 
 from array import array
 from pathlib import Path
@@ -21,7 +21,7 @@ def _write(path: Path) -> SlotContent:
     return content
 
 
-def test_what_was_written_is_read_and_no_part_is_left(tmp_path):
+def test_a_written_file_is_read_back_and_no_partial_file_is_left(tmp_path):
     path = tmp_path / "a.bin"
     written = _write(path)
     read, n_bytes = read_slot_file(path, KEY, _LIMIT)
@@ -37,7 +37,7 @@ def test_a_file_of_another_model_is_refused(tmp_path):
         read_slot_file(tmp_path / "a.bin", bytes(32), _LIMIT)
 
 
-def test_every_cut_and_every_changed_byte_is_noticed(tmp_path):
+def test_every_truncation_and_every_changed_byte_is_refused(tmp_path):
     path = tmp_path / "a.bin"
     _write(path)
     raw = path.read_bytes()
@@ -50,7 +50,7 @@ def test_every_cut_and_every_changed_byte_is_noticed(tmp_path):
             read_slot_file(path, KEY, _LIMIT)
 
 
-def test_missing_links_and_larger_files_are_refused_without_their_folder(tmp_path):
+def test_missing_files_links_and_large_files_are_refused_without_naming_their_folder(tmp_path):
     path = tmp_path / "a.bin"
     _write(path)
     with pytest.raises(StateError, match="larger"):

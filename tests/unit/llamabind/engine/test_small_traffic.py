@@ -1,4 +1,4 @@
-"""Thousands of small cases of random traffic: a few requests, a few tokens, hardly any room."""
+"""Thousands of small cases of random traffic: few requests, few tokens and very few KV cells."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.random_traffic import Arrival, Sizes, check_traffic, short_is
 _N_CASES = 3_000
 _N_PARTS = 6
 _COMMON = [1, 2, 3, 4, 5, 6, 7, 8]
-"""What prompts begin with, as far as they do."""
+"""The tokens that prompts may begin with."""
 
 
 def _sizes(random: Random) -> Sizes:
@@ -49,7 +49,7 @@ def _arrival(random: Random) -> Arrival:
 
 
 @pytest.mark.parametrize("part", range(_N_PARTS))
-def test_thousands_of_small_cases_end_as_they_should(part: int) -> None:
+def test_every_request_of_thousands_of_small_cases_ends_correctly(part: int) -> None:
     seeds = range(part, _N_CASES, _N_PARTS)
     with short_is_long_enough(2):
         for seed in seeds:

@@ -1,4 +1,4 @@
-"""StepMeter: averages that follow what the engine does, and stand still while it rests."""
+"""StepMeter: averages that follow the steps and do not change while the engine is idle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llamabind.engine.step_meter import StepMeter, StepRates
 from tests.support.engine_driver import make_engine, make_request, run, submit
 
 
-def test_a_step_that_computes_nothing_does_not_count():
+def test_a_step_without_tokens_is_not_counted():
     meter = StepMeter()
     assert meter.add(0.5, 0, 0) == StepRates(0.0, 0.0, 0.0)
     rates = meter.add(0.5, 100, 0)
@@ -23,19 +23,19 @@ def test_equal_steps_give_their_own_figures():
     assert rates[-1].generated_tokens_per_second == pytest.approx(8)
 
 
-def test_what_is_long_ago_fades():
+def test_old_steps_lose_their_weight():
     meter = StepMeter(window=10.0)
     for _ in range(100):
         meter.add(1.0, 1000, 0)
     rates = [meter.add(0.1, 0, 1) for _ in range(1000)]
-    # After ten seconds of computing a third is left of what was before.
+    # After ten seconds of computing, older steps have a third of their weight.
     assert rates[99].prompt_tokens_per_second == pytest.approx(1000 / 2.718, rel=0.1)
     assert rates[-1].prompt_tokens_per_second < 1
     assert rates[-1].generated_tokens_per_second == pytest.approx(10, rel=0.01)
     assert rates[-1].step_seconds == pytest.approx(0.1, rel=0.01)
 
 
-def test_a_clock_that_stands_still_divides_by_nothing():
+def test_steps_of_zero_seconds_do_not_divide_by_zero():
     assert StepMeter().add(0.0, 10, 1) == StepRates()
 
 
@@ -52,7 +52,7 @@ def test_an_engines_snapshot_has_the_rates_of_its_steps():
     runner.run = run_slowly
     submit(engine, make_request("a", list(range(1, 21)), max_tokens=4))
     run(engine)
-    # Two steps for the prompt, the second of which brings the first token, and three for the rest.
+    # Two steps for the prompt, the second of which samples the first token, and three for the rest.
     rates = engine.stats.rates
     assert rates.step_seconds == pytest.approx(0.1)
     assert rates.prompt_tokens_per_second == pytest.approx(20 / 0.5, rel=0.05)

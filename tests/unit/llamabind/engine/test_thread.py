@@ -1,4 +1,4 @@
-"""The engine on its thread: submit, cancel, failure, close."""
+"""EngineThread: submit, cancel, failure, close."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHAPE = EngineShape(n_ctx=64, n_cells=64, n_batch=16, n_slots=8, n_parallel=4, n
 
 
 class Collector:
-    """Gathers outputs; `wait` returns when all of the requests have ended."""
+    """Collects outputs; `wait` returns when all of the requests have ended."""
 
     def __init__(self) -> None:
         self.outputs: dict[str, list] = {}
@@ -54,7 +54,7 @@ def collector() -> Collector:
 
 @pytest.fixture
 def runner() -> FakeRunner:
-    # Never ends by itself: the context end does.
+    # The model never ends an answer; it ends at the end of the context.
     return FakeRunner(SHAPE.n_cells, SHAPE.n_batch, model=lambda tokens: 7)
 
 
@@ -73,7 +73,7 @@ def test_submitted_requests_run_to_their_end(engine, collector):
     assert thread.stats.generated_tokens == 6
 
 
-def test_a_bad_request_is_refused_in_the_callers_thread(engine, collector):
+def test_an_invalid_request_raises_on_the_callers_thread(engine, collector):
     thread = EngineThread(engine, collector)
     with pytest.raises(PromptTooLongError):
         thread.submit(GenerationRequest(request_id="a", prompt_tokens=(1,) * 64))
@@ -100,7 +100,7 @@ def test_cancel_ends_a_running_request(runner, engine, collector):
     assert thread.close(timeout=20)
 
 
-def test_close_answers_what_still_runs(runner, engine, collector):
+def test_close_ends_running_requests_with_abort(runner, engine, collector):
     entered, go_on = threading.Event(), threading.Event()
 
     def slow(tokens):
@@ -122,7 +122,9 @@ def test_close_answers_what_still_runs(runner, engine, collector):
         thread.submit(_make_request("b"))
 
 
-def test_a_failing_step_answers_everybody_and_stops(runner, engine, collector):
+def test_a_failing_step_ends_every_request_with_an_error_and_stops_the_thread(
+    runner, engine, collector
+):
     def broken(tokens):
         raise RuntimeError("decode broke")
 
@@ -139,8 +141,8 @@ def test_a_failing_step_answers_everybody_and_stops(runner, engine, collector):
         thread.submit(_make_request("b"))
 
 
-def test_close_waits_for_who_prepares_a_request_and_ends_it(runner, collector):
-    """Freeing the engine right after close() must not pull it from under a prepare()."""
+def test_close_waits_for_a_prepare_on_another_thread_and_ends_its_request(runner, collector):
+    """The engine may be freed right after close(), so no prepare() may still be using it."""
     entered, go_on = threading.Event(), threading.Event()
     prepare = runner.prepare
 
@@ -159,7 +161,7 @@ def test_close_waits_for_who_prepares_a_request_and_ends_it(runner, collector):
     go_on.set()
     closer.join(20)
     submitter.join(20)
-    # Whether it was cut off or had time to end: it is answered, once.
+    # Aborted or finished, it has exactly one last output.
     ends = [output.finish_reason for output in collector.outputs["late"] if output.finish_reason]
     assert len(ends) == 1
     assert ends[0] in (FinishReason.ABORT, FinishReason.LENGTH)
@@ -168,12 +170,12 @@ def test_close_waits_for_who_prepares_a_request_and_ends_it(runner, collector):
         thread.submit(_make_request("too late"))
 
 
-def test_work_is_done_on_the_engines_thread_between_steps(engine, collector):
+def test_call_runs_on_the_engines_thread_between_steps(engine, collector):
     asked = threading.Event()
 
     def deliver(outputs) -> None:
         collector(outputs)
-        assert asked.wait(20)  # else the whole answer may be done before we ask
+        assert asked.wait(20)  # or the whole answer may be done before the call
 
     thread = EngineThread(engine, deliver)
     thread.submit(_make_request("a"))
@@ -189,7 +191,7 @@ def test_work_is_done_on_the_engines_thread_between_steps(engine, collector):
     assert thread.close(timeout=20)
 
 
-def test_what_work_raises_is_told_to_who_asked_and_the_engine_goes_on(engine, collector):
+def test_an_exception_in_call_goes_to_its_future_and_the_engine_goes_on(engine, collector):
     thread = EngineThread(engine, collector)
 
     def fail(_core: EngineCore) -> None:

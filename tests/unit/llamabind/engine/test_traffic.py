@@ -1,4 +1,4 @@
-"""Random traffic, as hypothesis makes it: what fails is made small and told."""
+"""Random traffic made by hypothesis, which reports the smallest failing case."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ _SIZES = st.builds(
     cache_ram_bytes=st.sampled_from([0, 40, 150, 10_000]),
     is_checkpoint_partial=st.booleans(),
     wrong_every=st.one_of(st.none(), st.integers(1, 9)),
-    # Every second time it would always be the streams', where they take turns with prompts.
+    # Odd, or with alternating steps it would always be the decode step that is refused.
     no_room_every=st.sampled_from([None, 3, 5, 7, 9]),
     attention_tile=st.one_of(st.none(), st.integers(2, 12)),
-    # Of the last one so much that a step has room for the fewest prompt tokens only.
+    # With the last one a step takes so long that it gets the fewest prompt tokens.
     seconds_per_token=st.sampled_from([0.0, 0.001, 0.1]),
 )
 
 
 @settings(max_examples=300, deadline=None)
 @given(sizes=_SIZES, arrivals=_ARRIVALS)
-def test_any_traffic_ends_every_request_once_with_its_own_answer(sizes, arrivals):
+def test_random_traffic_ends_every_request_once_with_its_own_answer(sizes, arrivals):
     check_traffic(sizes, arrivals)

@@ -1,4 +1,4 @@
-"""Putting answers together and bringing outputs to those who asked for them."""
+"""AnswerBatch, OutputRouter and Prompter: answers from outputs, outputs to sinks, requests."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_only_a_window_of_requests_is_live():
     assert sorted(batch.live) == ["0", "2"]
 
 
-def test_a_request_that_a_full_queue_refused_comes_again():
+def test_a_request_refused_by_a_full_queue_is_started_later():
     batch = AnswerBatch(_prompts(("a",), ("b",), ("c",)), window=3)
     batch.next_request()
     refused = batch.next_request()
@@ -81,7 +81,7 @@ def test_a_request_that_a_full_queue_refused_comes_again():
     assert batch.next_request().request_id == "b"
 
 
-def test_a_refusal_with_nothing_running_is_not_waited_for():
+def test_a_refusal_is_raised_if_no_other_request_of_the_batch_is_live():
     batch = AnswerBatch(_prompts(("a",)), window=3)
     assert not batch.postpone(batch.next_request())
 
@@ -98,7 +98,7 @@ def test_logprobs_and_errors_are_kept():
     assert (answer.finish_reason, answer.error) == (FinishReason.ERROR, "it broke")
 
 
-def test_a_sink_is_called_once_a_step_with_all_that_is_for_it():
+def test_a_sink_is_called_once_a_step_with_all_its_outputs():
     router, mine, yours = OutputRouter(), [], []
     router.open("a", mine.append)
     router.open("b", mine.append)
@@ -109,7 +109,7 @@ def test_a_sink_is_called_once_a_step_with_all_that_is_for_it():
     assert yours == [[step[1]]]
 
 
-def test_nothing_comes_after_the_last_output_or_a_close():
+def test_a_sink_gets_nothing_after_the_last_output_or_close():
     router, got = OutputRouter(), []
     router.open("a", got.append)
     router.open("b", got.append)
@@ -153,7 +153,7 @@ def test_each_of_n_answers_has_an_id_and_a_seed_of_its_own(prompter):
     ("options", "field"),
     [({"n": 0}, "n"), ({"max_token": 3}, "max_token"), ({"tools": []}, "tools")],
 )
-def test_a_wrong_option_is_named(prompter, options, field):
+def test_an_unknown_or_wrong_option_is_named_in_the_error(prompter, options, field):
     with pytest.raises(InvalidParameterError) as caught:
         prompter.prepare("a", None, options)
     assert caught.value.field == field
@@ -173,7 +173,7 @@ def test_ids_are_unique_among_threads(prompter):
     assert len(set(ids)) == 800
 
 
-def test_a_progress_bar_without_tqdm_says_what_to_install(monkeypatch):
+def test_a_progress_bar_without_tqdm_raises_an_error_that_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
     with pytest.raises(InvalidParameterError, match=r"llamabind\[progress\]"):
         ProgressBar(3, is_shown=True)

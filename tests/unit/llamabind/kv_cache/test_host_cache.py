@@ -1,4 +1,4 @@
-"""Which states stay in host memory."""
+"""HostCache: which states are saved and which are evicted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _found(cache: HostCache, tokens: array[int]) -> list[tuple[int, int]]:
     return sorted((state.state_id, n) for state, n in cache.matches(tokens))
 
 
-def test_a_state_is_found_by_any_prefix_once_it_was_saved():
+def test_a_state_is_found_by_any_prefix_once_it_is_saved():
     cache = _make()
     state = cache.save(_tokens(1, 10))
     assert _found(cache, _tokens(1, 20)) == []
@@ -37,7 +37,7 @@ def test_a_state_is_found_by_any_prefix_once_it_was_saved():
     assert _found(cache, _tokens(2, 4)) == []
 
 
-def test_a_state_that_could_not_be_saved_is_forgotten():
+def test_a_state_that_could_not_be_saved_is_dropped():
     cache = _make()
     cache.save(_tokens(1, 10))
     cache.confirm({})
@@ -45,7 +45,7 @@ def test_a_state_that_could_not_be_saved_is_forgotten():
     cache.check()
 
 
-def test_the_least_recently_used_go_when_there_is_no_room():
+def test_the_least_recently_used_states_are_evicted_first():
     cache = _make(limit=30)
     old, middle, new = (_store(cache, _tokens(100 * i, 10)) for i in range(1, 4))
     cache.touch(old)
@@ -54,18 +54,18 @@ def test_the_least_recently_used_go_when_there_is_no_room():
     assert cache.n_bytes == 25
 
 
-def test_what_is_larger_than_all_of_the_cache_is_not_saved():
+def test_a_state_larger_than_the_limit_is_not_saved():
     cache = _make(limit=30)
     _store(cache, _tokens(1, 20))
     assert cache.save(_tokens(100, 31)) is None
     assert len(cache) == 1
 
 
-def test_a_limit_of_zero_saves_nothing_not_even_what_takes_nothing():
+def test_a_limit_of_zero_saves_nothing_not_even_states_of_zero_bytes():
     assert _make(limit=0, size=StateSize()).save(_tokens(1, 10)) is None
 
 
-def test_true_sizes_count_once_they_are_known():
+def test_measured_sizes_replace_estimated_ones():
     cache = _make(limit=30)
     first = _store(cache, _tokens(1, 10))
     second = cache.save(_tokens(100, 10))
@@ -75,15 +75,15 @@ def test_true_sizes_count_once_they_are_known():
     cache.check()
 
 
-def test_a_longer_conversation_takes_the_place_of_its_beginning():
+def test_a_state_replaces_states_that_are_its_prefixes():
     cache = _make()
     short = _store(cache, _tokens(1, 10))
     _store(cache, _tokens(1, 20))
     assert cache.take_drops() == [DropState(short.state_id)]
-    assert cache.save(_tokens(1, 15)) is None, "the longer one has it"
+    assert cache.save(_tokens(1, 15)) is None, "the longer state has these tokens"
 
 
-def test_where_nothing_can_be_cut_every_length_is_of_its_own_use():
+def test_uncuttable_states_of_every_length_are_kept():
     cache = _make(is_cuttable=False)
     _store(cache, _tokens(1, 10))
     _store(cache, _tokens(1, 20))
@@ -92,13 +92,13 @@ def test_where_nothing_can_be_cut_every_length_is_of_its_own_use():
     assert cache.save(_tokens(1, 15)) is None
 
 
-def test_partial_states_are_of_fixed_size_and_beside_the_full_ones():
+def test_partial_states_have_a_fixed_size_and_are_kept_beside_full_ones():
     cache = _make(is_cuttable=False, size=StateSize(fixed=7, per_token=1))
     assert _store(cache, _tokens(1, 10), is_partial=True).n_bytes == 7
     assert _store(cache, _tokens(1, 10)).n_bytes == 17
 
 
-def test_what_is_dropped_in_the_step_that_saves_it_is_freed_afterwards():
+def test_a_state_evicted_in_the_step_that_saves_it_is_freed_afterwards():
     cache = _make(limit=30)
     first = cache.save(_tokens(1, 20))
     second = cache.save(_tokens(100, 20))

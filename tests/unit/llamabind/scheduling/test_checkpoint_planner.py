@@ -1,4 +1,4 @@
-"""At which positions of a prompt its state is saved."""
+"""CheckpointPlanner: the positions of a prompt at which its state is saved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _sequence(tokens: list[int]) -> Sequence:
 
 
 def _positions(tokens: list[int], *others: list[int], branch: int = 0, start: int = 0) -> list[int]:
-    """All checkpoints of a prompt that is computed from one to the next."""
+    """All checkpoints of a prompt that is computed from each to the next."""
     sequence = _sequence(tokens)
     sequence.n_computed = start
     planner = CheckpointPlanner()
@@ -32,42 +32,42 @@ def _prompt(n: int) -> list[int]:
     return [1 + i % 200 for i in range(n)]
 
 
-def test_a_prompt_has_one_just_before_its_end():
+def test_a_prompt_has_a_checkpoint_just_before_its_end():
     assert _positions(_prompt(100)) == [96]
 
 
-def test_a_long_prompt_has_them_in_steps_too():
+def test_a_long_prompt_has_a_checkpoint_every_512_tokens():
     assert _positions(_prompt(1300)) == [512, 1024, 1296]
 
 
-def test_where_others_branch_off_there_is_one():
+def test_a_checkpoint_is_where_waiting_prompts_branch_off():
     shared = _prompt(300)
     others = ([*shared[:150], 250, 251], [*shared, 250], _prompt(20))
     assert _positions([*shared, *[255] * 100], *others) == [150, 300, 396]
 
 
-def test_one_that_has_the_whole_prompt_computes_its_last_token():
+def test_a_waiting_prompt_with_the_same_tokens_branches_off_before_its_last_token():
     prompt = _prompt(200)
     assert _positions(prompt, prompt[:100]) == [99, 196]
 
 
-def test_where_an_earlier_prompt_went_another_way_there_is_one():
+def test_a_checkpoint_is_where_an_earlier_prompt_branched_off():
     assert _positions(_prompt(200), branch=120) == [120, 196]
 
 
-def test_a_regular_one_gives_way_to_one_that_is_wanted():
+def test_a_regular_checkpoint_shortly_before_a_branch_is_left_out():
     prompt = _prompt(200)
     assert _positions(prompt, [*prompt[:198], 250]) == [198]
     assert _positions(_prompt(600), branch=530) == [530, 596]
 
 
-def test_they_keep_a_distance_and_what_is_restored_counts():
+def test_checkpoints_keep_a_distance_from_each_other_and_from_a_restored_one():
     assert _positions(_prompt(200), branch=190) == [190]
     assert _positions(_prompt(200), branch=120, start=100) == [196]
     assert _positions(_prompt(30)) == []
 
 
-def test_a_sequence_that_lost_its_slot_is_forgotten():
+def test_a_sequence_that_lost_its_slot_is_not_planned():
     sequence = _sequence(_prompt(100))
     planner = CheckpointPlanner()
     planner.start(sequence, 0)

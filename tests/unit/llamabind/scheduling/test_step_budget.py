@@ -1,4 +1,4 @@
-"""The prompt budget of a step, driven by simulated devices."""
+"""StepBudget: the prompt tokens of a step, on simulated devices."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,14 @@ def linear(n_tokens: int) -> float:
 
 
 def stepped(n_tokens: int) -> float:
-    """As ggml's CPU flash attention deep in a prompt: from 64 tokens on each costs half."""
+    """As ggml's CPU flash attention in a long prompt: from 64 tokens on a token costs half."""
     return 0.01 + (0.005 if n_tokens >= 64 else 0.01) * n_tokens
 
 
 def settle(
     budget: StepBudget, device: Device, n_decoding: int = 1, steps: int = 20, n_prompts: int = 1
 ) -> int:
-    """Serve long prompts beside `n_decoding` streams; return the last step's prompt tokens."""
+    """Compute long prompts beside `n_decoding` others; return the last step's prompt tokens."""
     for _ in range(5):
         budget.observe(n_decoding, 0, device(n_decoding))
     n = 0
@@ -30,15 +30,15 @@ def settle(
     return n
 
 
-def test_the_first_step_beside_a_stream_is_careful() -> None:
+def test_the_first_step_beside_a_decoding_sequence_is_small() -> None:
     assert StepBudget(2048).n_prompt_tokens(1) == 64
 
 
-def test_nobody_waits_so_an_unknown_model_gets_the_whole_batch() -> None:
+def test_while_nothing_decodes_an_unmeasured_model_gets_the_whole_batch() -> None:
     assert StepBudget(2048).n_prompt_tokens(0) == 2048
 
 
-def test_alone_a_slow_model_gets_steps_that_a_newcomer_can_wait_for() -> None:
+def test_while_nothing_decodes_a_slow_model_gets_steps_of_bounded_time() -> None:
     budget = StepBudget(2048)
     budget.observe(0, 2048, 6.0)
     assert budget.n_prompt_tokens(0) == 512
@@ -47,13 +47,13 @@ def test_alone_a_slow_model_gets_steps_that_a_newcomer_can_wait_for() -> None:
     assert fast.n_prompt_tokens(0) == 2048
 
 
-def test_steps_keep_to_the_gap_of_a_slow_device() -> None:
+def test_on_a_slow_device_steps_keep_the_longest_gap() -> None:
     budget = StepBudget(2048)
     n = settle(budget, linear)
     assert 0.25 <= linear(1 + n) <= 0.5
 
 
-def test_a_gap_may_be_twice_as_long_where_more_wait_for_their_first_token() -> None:
+def test_a_gap_may_be_twice_as_long_if_more_sequences_prefill_than_decode() -> None:
     alone = settle(StepBudget(2048), linear)
     equal = settle(StepBudget(2048), linear, n_decoding=4, n_prompts=4)
     crowd = settle(StepBudget(2048), linear, n_prompts=3)
@@ -71,18 +71,18 @@ def test_on_a_fast_device_the_gap_is_shorter() -> None:
     assert fast(1 + n) <= 40 * fast(1) < 0.1
 
 
-def test_a_larger_step_is_taken_where_its_tokens_cost_half() -> None:
+def test_a_larger_step_is_taken_if_its_tokens_cost_half() -> None:
     n = settle(StepBudget(2048), stepped)
     assert 1 + n >= 64
     assert stepped(1 + n) <= 0.5 * 1.6
 
 
-def test_many_streams_that_take_long_by_themselves_leave_room_for_prompts() -> None:
+def test_slow_decode_steps_still_leave_tokens_for_prompts() -> None:
     n = settle(StepBudget(2048), lambda n_tokens: 0.05 * n_tokens, n_decoding=16)
     assert n >= 16
 
 
-def test_a_size_that_was_once_slow_gets_another_chance() -> None:
+def test_a_step_size_that_was_once_slow_is_tried_again() -> None:
     budget = StepBudget(2048)
     usual = settle(budget, linear)
     budget.observe(1, usual, 5.0)
@@ -91,12 +91,12 @@ def test_a_size_that_was_once_slow_gets_another_chance() -> None:
 
 
 def tiled(n_tokens: int) -> float:
-    """As ggml's CPU flash attention in a prompt: a tile costs the same however full it is."""
+    """As ggml's CPU flash attention: a tile costs the same however many tokens it has."""
     return 0.01 + 0.15 * -(-n_tokens // 64) if n_tokens >= 64 else 0.01 + 0.005 * n_tokens
 
 
 def settle_apart(budget: StepBudget, decode_seconds: float, n_prompts: int = 1) -> int:
-    """As `settle` where prompts have steps of their own."""
+    """As `settle`, with prompts in steps of their own."""
     budget.observe(4, 0, decode_seconds)
     n = 0
     for _ in range(20):
@@ -105,13 +105,13 @@ def settle_apart(budget: StepBudget, decode_seconds: float, n_prompts: int = 1) 
     return n
 
 
-def test_steps_of_their_own_are_whole_tiles_and_leave_time_for_the_streams_step() -> None:
+def test_separate_prompt_steps_are_whole_tiles_and_leave_time_for_the_decode_step() -> None:
     assert settle_apart(StepBudget(2048, tile=64), 0.03) == 192
     assert settle_apart(StepBudget(2048, tile=64), 0.15) == 128
     assert settle_apart(StepBudget(2048, tile=64), 0.03, n_prompts=8) == 384
 
 
-def test_the_nearest_number_of_tiles_is_taken_and_no_half_tile_for_the_last_of_the_gap() -> None:
+def test_prompt_steps_are_rounded_to_the_nearest_number_of_tiles() -> None:
     budget = StepBudget(2048, max_gap=0.25, tile=64)
     # 96 tokens would fit, 128 take a little longer and 64 would take twice as many steps.
     budget.observe(4, 0, 0.02)
@@ -119,14 +119,14 @@ def test_the_nearest_number_of_tiles_is_taken_and_no_half_tile_for_the_last_of_t
     assert budget.n_prompt_tokens(4) == 128
 
 
-def test_a_device_too_slow_for_a_tile_computes_less_beside_the_streams() -> None:
+def test_a_device_too_slow_for_a_tile_computes_less_beside_decoding_sequences() -> None:
     budget = StepBudget(2048, tile=64)
     budget.observe(4, 0, 0.1)
     budget.observe(0, 64, 6.4)
     assert 0 < budget.n_prompt_tokens(4) < 64
 
 
-def test_a_small_batch_is_whole_tiles_too() -> None:
+def test_a_small_batch_has_whole_tiles() -> None:
     for n_batch, expected in ((64, 64), (100, 64), (128, 128), (256, 256)):
         budget = StepBudget(n_batch, tile=64)
         budget.observe(4, 0, 0.01)
@@ -134,7 +134,7 @@ def test_a_small_batch_is_whole_tiles_too() -> None:
         assert budget.n_prompt_tokens(4) == min(expected, n_batch - 4)
 
 
-def test_where_steps_are_never_shared_the_streams_step_counts_for_small_ones_too() -> None:
+def test_if_steps_are_never_mixed_the_decode_step_counts_for_small_prompt_steps() -> None:
     for shares_steps, expected in ((True, 21), (False, 17)):
         budget = StepBudget(2048, max_gap=0.5, tile=64, shares_steps=shares_steps)
         budget.observe(4, 0, 0.15)
@@ -142,7 +142,7 @@ def test_where_steps_are_never_shared_the_streams_step_counts_for_small_ones_too
         assert budget.n_prompt_tokens(4) == expected
 
 
-def test_alone_steps_are_whole_ubatches() -> None:
+def test_while_nothing_decodes_steps_are_whole_ubatches() -> None:
     budget = StepBudget(2048, n_ubatch=512)
     budget.observe(0, 512, 1.6)
     assert budget.n_prompt_tokens(0) == 512
@@ -154,11 +154,11 @@ def test_alone_steps_are_whole_ubatches() -> None:
     assert slow.n_prompt_tokens(0) == 64
 
 
-def test_chunks_leave_whole_tiles() -> None:
-    # What is left beside whole tiles comes first, where a tile costs least.
+def test_the_tokens_left_after_a_chunk_are_whole_tiles() -> None:
+    # The tokens that do not fill a tile come first, where a tile costs least.
     assert whole_tiles(128, 1064, 64) == 104
     assert whole_tiles(64, 1064, 64) == 40
-    # Few tokens are cheaper without a tile, at the end.
+    # Less than a quarter of a tile is cheaper at the end, token by token.
     assert whole_tiles(128, 1027, 64) == 128
     assert whole_tiles(509, 1027, 64) == 512
     assert whole_tiles(128, 100, 64) == 100

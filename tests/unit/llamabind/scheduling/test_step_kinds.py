@@ -1,4 +1,4 @@
-"""Who shares a step with whom: streams and prompts in turns, short prompts beside long ones."""
+"""Which chunks share a step: prompts and decoding sequences, short prompts and long ones."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ TILE = 6
 
 
 def _watch(runner: FakeRunner) -> list[tuple[int, int]]:
-    """(streams, prompt tokens) of each step from now on."""
+    """The (decoding sequences, prompt tokens) of each step from now on."""
     steps: list[tuple[int, int]] = []
     original = runner.run
 
-    def watched(plan: StepPlan):
-        n_streams = plan.n_decoding
-        steps.append((n_streams, plan.n_tokens - n_streams))
+    def recording(plan: StepPlan):
+        n_decoding = plan.n_decoding
+        steps.append((n_decoding, plan.n_tokens - n_decoding))
         return original(plan)
 
-    runner.run = watched
+    runner.run = recording
     return steps
 
 
@@ -45,27 +45,27 @@ def _step_until_first_token(engine: EngineCore) -> None:
         pass
 
 
-def test_streams_and_prompts_take_turns_where_a_step_has_tiles():
+def test_with_tiles_prompt_steps_and_decode_steps_alternate():
     engine, runner = make_engine(200, n_batch=32, attention_tile=TILE)
-    stream = make_request("stream", _words(1, 4), max_tokens=40)
-    submit(engine, stream)
+    decoding = make_request("decoding", _words(1, 4), max_tokens=40)
+    submit(engine, decoding)
     _step_until_first_token(engine)
     steps = _watch(runner)
     prompt = make_request("prompt", _words(2, 90), max_tokens=1)
     submit(engine, prompt)
     outputs = run(engine)
-    for n_streams, n_prompt in steps:
-        assert n_streams == 0 or n_streams + n_prompt < TILE
-    # Turn by turn: while the prompt lasts there is never a second step without the stream.
+    for n_decoding, n_prompt in steps:
+        assert n_decoding == 0 or n_decoding + n_prompt < TILE
+    # While the prompt lasts, there are never two steps in a row without the decoding sequence.
     with_prompt = steps[: max(i for i, (_, n_prompt) in enumerate(steps) if n_prompt > 1) + 1]
     assert len(with_prompt) >= 4
     assert all(a[0] or b[0] for a, b in itertools.pairwise(with_prompt))
     assert tokens_of(outputs["prompt"]) == expected_answer(list(prompt.prompt_tokens), 1, 200)[0]
 
 
-def test_a_prompt_that_is_short_enough_shares_the_step_of_the_streams():
+def test_a_prompt_smaller_than_a_tile_shares_a_step_with_decoding_sequences():
     engine, runner = make_engine(200, n_batch=32, attention_tile=TILE)
-    submit(engine, make_request("stream", _words(1, 4), max_tokens=20))
+    submit(engine, make_request("decoding", _words(1, 4), max_tokens=20))
     _step_until_first_token(engine)
     steps = _watch(runner)
     submit(engine, make_request("prompt", _words(2, TILE - 2), max_tokens=1))
@@ -73,22 +73,22 @@ def test_a_prompt_that_is_short_enough_shares_the_step_of_the_streams():
     assert steps == [(1, TILE - 2)]
 
 
-def test_in_streams_prompts_never_share_a_step_with_streams():
+def test_split_kv_never_mixes_prefill_and_decode_in_a_step():
     engine, runner = make_engine(400, n_batch=32, attention_tile=TILE, kv_unified=False)
-    submit(engine, make_request("stream", _words(1, 4), max_tokens=40))
+    submit(engine, make_request("decoding", _words(1, 4), max_tokens=40))
     _step_until_first_token(engine)
     steps = _watch(runner)
     prompts = [make_request(f"r{i}", _words(2 + i, 20 + i), max_tokens=3) for i in range(2)]
     submit(engine, *prompts)
     outputs = run(engine)
-    assert all(n_streams == 0 or n_prompt == 0 for n_streams, n_prompt in steps)
+    assert all(n_decoding == 0 or n_prompt == 0 for n_decoding, n_prompt in steps)
     assert sum(n_prompt for _, n_prompt in steps) == 41
     for prompt in prompts:
         answer = expected_answer(list(prompt.prompt_tokens), 3, 100)[0]
         assert tokens_of(outputs[prompt.request_id]) == answer
 
 
-def test_more_streams_than_a_step_takes_get_their_tokens_in_turn():
+def test_more_decoding_sequences_than_fit_a_step_get_tokens_in_turn():
     n = 2 * TILE
     engine, runner = make_engine(
         400, n_batch=32, n_parallel=n, n_slots=n, attention_tile=TILE, cache_ram_bytes=0
@@ -103,15 +103,15 @@ def test_more_streams_than_a_step_takes_get_their_tokens_in_turn():
             counts[output.request_id] += len(output.token_ids)
             if output.finish_reason:
                 ended.add(output.request_id)
-        streams = [counts[name] for name in counts if counts[name] and name not in ended]
-        assert max(streams, default=0) - min(streams, default=0) <= 3
-    assert all(n_streams < TILE for n_streams, _ in steps)
+        decoding = [counts[name] for name in counts if counts[name] and name not in ended]
+        assert max(decoding, default=0) - min(decoding, default=0) <= 3
+    assert all(n_decoding < TILE for n_decoding, _ in steps)
     for request in requests:
         expected, _ = expected_answer(list(request.prompt_tokens), 8, 400)
         assert counts[request.request_id] == len(expected)
 
 
-def test_a_short_prompt_is_done_while_a_long_one_before_it_goes_on():
+def test_a_short_prompt_ends_while_an_older_long_one_continues():
     engine, _ = make_engine(400, n_batch=16)
     submit(
         engine,
@@ -124,12 +124,12 @@ def test_a_short_prompt_is_done_while_a_long_one_before_it_goes_on():
         n_steps += 1
         done |= {output.request_id: n_steps for output in engine.step() if output.token_ids}
     assert done["short"] == 2
-    # The long one had its half all the time.
+    # The long one had half of every step.
     assert done["long"] <= 200 // 16 + 3
 
 
-@pytest.mark.parametrize("kv_unified", [True, False], ids=["unified", "streams"])
-def test_a_short_prompt_does_not_wait_for_a_long_one_where_steps_are_one_tile(kv_unified: bool):
+@pytest.mark.parametrize("kv_unified", [True, False], ids=["unified", "split"])
+def test_a_short_prompt_does_not_wait_for_a_long_one_if_steps_are_one_tile(kv_unified: bool):
     n_ctx = 400 if kv_unified else 1600
     engine, _ = make_engine(n_ctx, n_batch=TILE + 2, attention_tile=TILE, kv_unified=kv_unified)
     submit(
@@ -143,7 +143,7 @@ def test_a_short_prompt_does_not_wait_for_a_long_one_where_steps_are_one_tile(kv
     assert n_steps <= 4
 
 
-def test_prompts_of_one_length_go_one_after_the_other():
+def test_prompts_of_equal_length_are_computed_one_after_the_other():
     engine, _ = make_engine(400, n_batch=16)
     requests = [make_request(f"r{i}", _words(i, 40), max_tokens=1) for i in range(3)]
     submit(engine, *requests)
@@ -151,5 +151,5 @@ def test_prompts_of_one_length_go_one_after_the_other():
     sequences = engine._live.values()
     assert [sequence.n_computed for sequence in sequences] == [16, 0, 0]
     shares = share_budget(16, list(sequences))
-    # What the first still needs is less than what the others do: it goes on.
+    # The first needs fewer tokens than the others, so it gets the whole budget.
     assert shares[0] == (next(iter(sequences)), 16)

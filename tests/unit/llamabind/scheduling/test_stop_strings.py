@@ -1,4 +1,4 @@
-"""Stop strings over piece borders."""
+"""StopMatcher: stop strings that are split over pieces."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def _feed(stops: tuple[str, ...], pieces: list[str]) -> tuple[list[str], StopMat
     return [matcher.feed(piece) for piece in pieces], matcher
 
 
-def test_the_docstrings_example_holds():
+def test_the_example_in_the_docstring_is_right():
     shown, matcher = _feed(("###",), ["a#", "#b", "##", "#c"])
     assert (shown, matcher.matched) == (["a", "##b", "", ""], "###")
 
 
-def test_without_stop_strings_everything_passes():
+def test_without_stop_strings_all_text_passes():
     assert _feed((), ["a", "b"])[0] == ["a", "b"]
 
 
@@ -42,14 +42,14 @@ def test_the_earliest_of_several_matches_wins():
 
 @pytest.mark.parametrize("stops", [("aab",), ("ab", "aab"), ("b", "ab"), ("aaaa", "b")])
 @given(text=st.text("abc", max_size=30), cuts=st.lists(st.integers(0, 30), max_size=8))
-def test_any_cutting_shows_the_text_before_the_earliest_match(stops, text, cuts):
+def test_however_the_text_is_split_all_before_the_earliest_match_is_returned(stops, text, cuts):
     borders = sorted({0, len(text), *(cut for cut in cuts if cut <= len(text))})
     shown, matcher = _feed(stops, [text[a:b] for a, b in pairwise(borders)])
     ends = [text.find(stop) + len(stop) for stop in stops if stop in text]
     if not ends:
         assert "".join(shown) + matcher.finish() == text
         return
-    # Cut after the stop string that is complete first, the text before it is shown.
+    # The match is the stop string that is complete first; the text before it is returned.
     complete = text[: min(ends)]
     assert matcher.matched is not None
     assert complete.startswith("".join(shown))

@@ -1,4 +1,4 @@
-"""Speculative decoding in the engine's policy: the same answers, in fewer steps where it pays."""
+"""Speculative decoding in the engine's policy: the same answers, in fewer steps if drafts pay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.fake_runner import EOG, N_VOCAB, FakeRunner, FakeVocabulary, 
 
 
 class Machine:
-    """A clock that the runner moves: each step costs a base and a price per token."""
+    """A clock that the runner moves: each step costs a base and a time for each token."""
 
     def __init__(self, base: float = 0.0, per_token: float = 0.0) -> None:
         self.now = 0.0
@@ -91,14 +91,14 @@ def letters(tokens: list[int]) -> int:
     return 97 + (tokens[-1] - 96) % 26
 
 
-def test_right_guesses_bring_the_same_answer_in_fewer_steps():
+def test_accepted_drafts_give_the_same_answer_in_fewer_steps():
     engine, _ = _make(FakeDrafter())
     outputs = _ask(engine, _request())["a"]
     assert _tokens(outputs) == _alone([1, 2, 3], 20)
     assert engine.stats.steps < 10
 
 
-def test_wrong_guesses_cost_nothing_but_room_and_are_cut_off():
+def test_rejected_drafts_change_no_answer_and_free_their_cells():
     engine, runner = _make(FakeDrafter(is_wrong=lambda n: True))
     outputs = _ask(engine, _request())["a"]
     assert _tokens(outputs) == _alone([1, 2, 3], 20)
@@ -106,7 +106,7 @@ def test_wrong_guesses_cost_nothing_but_room_and_are_cut_off():
     assert runner.n_cells_used == engine.stats.cells_used
 
 
-def test_the_counters_tell_what_became_of_the_drafts():
+def test_the_counters_count_drafted_and_accepted_tokens():
     engine, _ = _make(FakeDrafter(is_wrong=lambda n: n % 5 == 0), n_max=4)
     outputs = _ask(engine, _request(max_tokens=30))["a"]
     stats, timings = engine.stats.speculation, outputs[-1].timings
@@ -121,7 +121,7 @@ def test_the_counters_tell_what_became_of_the_drafts():
     assert len(_tokens(outputs)) == engine.stats.generated_tokens
 
 
-def test_max_tokens_ends_inside_what_could_have_been_guessed():
+def test_max_tokens_can_end_an_answer_inside_a_draft():
     engine, _ = _make(FakeDrafter(model=letters), model=letters)
     for n in range(1, 14):
         outputs = _ask(engine, _request(f"r{n}", [97], n))[f"r{n}"]
@@ -148,31 +148,31 @@ def test_an_end_token_inside_an_accepted_run_ends_it_there():
     assert outputs[-1].finish_reason is FinishReason.STOP
 
 
-def test_the_context_end_is_never_passed():
+def test_drafts_never_exceed_the_context():
     engine, _ = _make(FakeDrafter(model=letters), n_ctx=24, model=letters)
     outputs = _ask(engine, _request(prompt=[97] * 5, max_tokens=None))["a"]
     assert len(_tokens(outputs)) == 19
     assert outputs[-1].finish_reason is FinishReason.LENGTH
 
 
-def test_several_streams_are_guessed_for_in_one_batch():
+def test_several_sequences_get_drafts_in_one_batch():
     drafter = FakeDrafter(is_wrong=lambda n: n % 4 == 0)
     engine, _ = _make(drafter)
     prompts = {f"r{i}": [20 + i, 7] for i in range(4)}
     outputs = _ask(engine, *(_request(name, prompt) for name, prompt in prompts.items()))
     for name, prompt in prompts.items():
         assert _tokens(outputs[name]) == _alone(prompt, 20)
-    assert any(len(wishes) == 4 for wishes in drafter.wishes)
-    assert drafter.known == set(), "what is kept of a sequence is freed at its end"
+    assert any(len(wanted) == 4 for wanted in drafter.wanted)
+    assert drafter.known == set(), "the data of a sequence is freed at its end"
 
 
-def test_the_batch_is_never_larger_than_it_may_be():
+def test_a_batch_with_drafts_never_exceeds_n_batch():
     engine, runner = _make(FakeDrafter(model=letters), n_batch=6, model=letters)
     _ask(engine, *(_request(f"r{i}", [100 + i]) for i in range(4)))
     assert max(runner.batch_sizes) <= 6
 
 
-def test_short_of_cells_the_drafts_shrink_and_no_sequence_is_preempted_for_them():
+def test_with_few_free_cells_drafts_are_shortened_and_no_sequence_is_preempted_for_them():
     engine, runner = _make(FakeDrafter(model=letters), n_ctx=48, model=letters)
     computed_alone = 4 * (6 + 5)
     outputs = _ask(engine, *(_request(f"r{i}", [100 + i] * 6, 6) for i in range(4)))
@@ -180,7 +180,7 @@ def test_short_of_cells_the_drafts_shrink_and_no_sequence_is_preempted_for_them(
     assert all(len(_tokens(outputs[f"r{i}"])) == 6 for i in range(4))
 
 
-def test_a_refused_batch_is_tried_again_without_guesses():
+def test_a_refused_batch_is_tried_again_without_drafts():
     engine, runner = _make(FakeDrafter(model=letters), model=letters)
     request = _request(prompt=[97], max_tokens=30)
     engine.prepare(request)
@@ -196,31 +196,31 @@ def test_a_refused_batch_is_tried_again_without_guesses():
     assert outputs[-1].finish_reason is FinishReason.LENGTH
 
 
-def test_guesses_that_do_not_pay_stop_and_are_tried_again_now_and_then():
+def test_drafts_that_do_not_pay_stop_and_are_tried_again_from_time_to_time():
     drafter = FakeDrafter(is_wrong=lambda n: n < 150, model=letters)
     engine, runner = _make(drafter, Machine(0.010, 0.008), model=letters)
     _ask(engine, _request(prompt=[97], max_tokens=450))
     sizes = runner.batch_sizes
-    assert sizes[30:130].count(1) > 90, "while they are wrong, hardly any"
-    assert max(sizes[130:]) > 4, "once they are right, many"
+    assert sizes[30:130].count(1) > 90, "while drafts are wrong, few steps have one"
+    assert max(sizes[130:]) > 4, "once drafts are right, they are long"
 
 
-def test_free_guesses_are_watched_without_computing_them():
+def test_free_drafts_are_compared_without_computing_them():
     drafter = FakeDrafter(is_wrong=lambda n: n < 100, model=letters, is_free=True)
     engine, runner = _make(drafter, Machine(0.010, 0.008), model=letters)
     _ask(engine, _request(prompt=[97], max_tokens=200))
     assert runner.batch_sizes[30:90].count(1) == 60
-    assert max(runner.batch_sizes[90:115]) > 1, "a few right ones are enough to begin again"
+    assert max(runner.batch_sizes[90:115]) > 1, "a few right drafts are enough to use them again"
 
 
 @pytest.mark.parametrize("n_min", [1, 4])
-def test_drafts_shorter_than_the_least_are_not_computed(n_min):
+def test_drafts_shorter_than_draft_min_are_not_computed(n_min):
     engine, runner = _make(FakeDrafter(model=letters), n_max=6, n_min=n_min, model=letters)
     _ask(engine, _request(prompt=[97], max_tokens=40))
     assert all(size == 1 or size > n_min for size in runner.batch_sizes)
 
 
-def test_copied_text_is_guessed_from_the_prompt_itself():
+def test_copied_text_is_drafted_from_the_prompt():
     poem = list(b"the quick brown fox jumps over the lazy dog and runs away")
 
     def copies(tokens: list[int]) -> int:
