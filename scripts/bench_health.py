@@ -1,10 +1,10 @@
-"""How long /health takes while the server works, against an idle aiohttp app beside the same load.
+"""Measures how long /health takes while the server works, against an idle aiohttp app.
 
     python scripts/bench_health.py [--seconds 20] [--model FILE]
 
-Two phases: a model is loaded and unloaded without a pause, and 16 streams run. In each, /health and
-the idle app are asked in turns over connections that stay open; what counts is the difference of
-their 99th percentiles. The streams are read in a process of their own.
+Two phases: first a model is loaded and unloaded without a pause, then 16 SSE streams are read by
+another process. In each phase requests to /health and to the idle app alternate, over connections
+that stay open. The result is the difference of their 99th percentiles.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> int:
 
 @contextmanager
 def server(folder: Path):
-    """Our server on a free port, which it prints."""
+    """Run our server; yields its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "server", "--port", "0", "--models-dir", str(folder)],
         cwd=ROOT,
@@ -71,7 +71,7 @@ def server(folder: Path):
 
 @contextmanager
 def idle_app():
-    """An aiohttp app that does nothing else, in a process of its own."""
+    """Run an aiohttp app that only answers /health, in a process of its own; yields its port."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.Process(target=_serve_idle, args=(theirs,), daemon=True)
     process.start()
@@ -100,7 +100,7 @@ def _serve_idle(pipe) -> None:
 
 @contextmanager
 def loads(port: int, model: str):
-    """Load and unload, again and again."""
+    """Load and unload the model in a loop."""
     stop = threading.Event()
 
     def work() -> None:
@@ -119,11 +119,11 @@ def loads(port: int, model: str):
 
 @contextmanager
 def streams(port: int, model: str):
-    """16 answers without an end."""
+    """Read 16 SSE streams; each client starts a new one when its stream ends."""
     post(port, f"/api/v2/models/{model}/load", {"n_ctx": 32_768, "n_parallel": STREAMS})
     process = multiprocessing.Process(target=_read_streams, args=(port, model), daemon=True)
     process.start()
-    # All of them must run before the first probe.
+    # All sequences must run before the first probe.
     while get(port, f"/api/v2/models/{model}")["engine"]["running"] < STREAMS:
         time.sleep(0.05)
     try:
@@ -155,7 +155,7 @@ def _read_stream(port: int, model: str) -> None:
 
 
 def probe(port: int, idle_port: int, seconds: float) -> tuple[list[float], list[float]]:
-    """Milliseconds of each answer: ours, the idle app's."""
+    """Milliseconds that each response took: of our server, of the idle app."""
     connections = [http.client.HTTPConnection("127.0.0.1", each) for each in (port, idle_port)]
     times: tuple[list[float], list[float]] = ([], [])
     deadline = time.monotonic() + seconds
@@ -174,7 +174,7 @@ def probe(port: int, idle_port: int, seconds: float) -> tuple[list[float], list[
 
 
 def report(title: str, ours: list[float], idle: list[float]) -> float:
-    """Print both distributions; the difference of the 99th percentiles."""
+    """Print both distributions; returns the difference of the 99th percentiles in ms."""
     for name, times in (("/health", ours), ("idle app", idle)):
         cuts = statistics.quantiles(times, n=100)
         print(

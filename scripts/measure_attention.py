@@ -1,8 +1,9 @@
-"""What our attention on CPUs saves against ggml's: `python scripts/measure_attention.py`.
+"""Compares our attention kernels for CPUs with ggml's: `python scripts/measure_attention.py`.
 
-On a bare context of the random 135M shape (`--model FILE` is another), ggml's and each kernel of
-this CPU in turns: steps of streams that share a prefix of 1,250 tokens, of streams with cells of
-their own, and of prompts. Medians in milliseconds; nothing else should run.
+On a context without an engine, with random weights in the 135M shape (or `--model FILE`), each
+round times ggml's kernel and each of ours that this CPU supports, in steps of sequences that share
+a prefix of 1,250 tokens, of sequences that share nothing, and of prompts. Prints medians in
+milliseconds; nothing else should run on the machine.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import statistics
 from pathlib import Path
 
 from make_random_model import random_model
-from measure_layouts import N_STREAMS, REPEATS, Bench, Chunk, open_bench
+from measure_layouts import N_SEQUENCES, REPEATS, Bench, Chunk, open_bench
 
 from llamabind import Model
 from llamabind.context.attention import ATTENTION_VARIABLE, attention_variants
@@ -21,30 +22,30 @@ N_OWN = 400
 
 
 def shared_steps(bench: Bench) -> dict[str, list[Chunk]]:
-    """Fill the cache with a prefix that all share; the steps to time."""
+    """Fill the cache with a prefix that all sequences share; returns the steps to time."""
     for start in range(0, N_SHARED, 250):
         bench.decode((0, start, 250))
-    for seq_id in range(1, N_STREAMS):
+    for seq_id in range(1, N_SEQUENCES):
         bench.context.memory_seq_cp(0, seq_id, 0, N_SHARED)
     return {
-        f"{N_STREAMS} streams that share {N_SHARED:,} cells": _next_tokens(N_SHARED),
-        f"64 of a prompt behind {N_SHARED:,}": [(0, N_SHARED, 64)],
-        f"512 of a prompt behind {N_SHARED:,}": [(0, N_SHARED, 512)],
+        f"{N_SEQUENCES} sequences that share {N_SHARED:,} cells": _next_tokens(N_SHARED),
+        f"64 prompt tokens after {N_SHARED:,}": [(0, N_SHARED, 64)],
+        f"512 prompt tokens after {N_SHARED:,}": [(0, N_SHARED, 512)],
     }
 
 
 def distinct_steps(bench: Bench) -> dict[str, list[Chunk]]:
-    """Fill the cache with tokens of each sequence's own; the steps to time."""
-    for seq_id in range(N_STREAMS):
+    """Fill the cache with sequences that share nothing; returns the steps to time."""
+    for seq_id in range(N_SEQUENCES):
         bench.decode((seq_id, 0, N_OWN))
     return {
-        f"{N_STREAMS} streams of {N_OWN} cells each": _next_tokens(N_OWN),
-        f"512 of a prompt beside {N_STREAMS} times {N_OWN} cells": [(0, N_OWN, 512)],
+        f"{N_SEQUENCES} sequences of {N_OWN} cells each": _next_tokens(N_OWN),
+        f"512 prompt tokens, {N_SEQUENCES} sequences of {N_OWN} cells": [(0, N_OWN, 512)],
     }
 
 
 def _next_tokens(position: int) -> list[Chunk]:
-    return [(seq_id, position, 1) for seq_id in range(N_STREAMS)]
+    return [(seq_id, position, 1) for seq_id in range(N_SEQUENCES)]
 
 
 def _median(bench: Bench, chunks: list[Chunk]) -> float:
@@ -60,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--model", type=Path, help="a GGUF; default: a random one, 135M shape")
+    parser.add_argument("--model", type=Path, help="GGUF file; default: random weights, 135M shape")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()

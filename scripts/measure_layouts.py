@@ -1,8 +1,9 @@
-"""What a step costs in each KV layout: `python scripts/measure_layouts.py`.
+"""Measures what a step costs with each KV layout: `python scripts/measure_layouts.py`.
 
-On a bare context of the random 135M shape (`--model FILE` is another): the next tokens of 16
-streams of 100 tokens, prompts beside them in one step or in a step of their own, and one stream
-beside cells that others keep. Medians in milliseconds; nothing else should run.
+On a context without an engine, with random weights in the 135M shape (or `--model FILE`), it times
+the next tokens of 16 sequences of 100 tokens; prompt tokens in the same step or in a step of their
+own; and one sequence while other sequences keep their cells. Prints medians in milliseconds;
+nothing else should run on the machine.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from make_random_model import random_model
 from llamabind import Batch, Context, ContextParams, Model
 from llamabind.context.compute_threads import ComputeThreads
 
-N_STREAMS = 16
+N_SEQUENCES = 16
 N_PROMPT = 100
 REPEATS = 5
 
@@ -46,19 +47,19 @@ class Bench:
         self.context.synchronize()
         return time.perf_counter() - started
 
-    def cut(self, n_streams: int, length: int) -> None:
-        """Take back what the last step added to the first streams, and the last one's prompt."""
-        for seq_id in range(n_streams):
+    def cut(self, n_sequences: int, length: int) -> None:
+        """Cut the first `n_sequences` back to `length` cells and empty the other sequences."""
+        for seq_id in range(n_sequences):
             self.context.memory_seq_rm(seq_id, length, -1)
-        for seq_id in range(n_streams, N_STREAMS):
+        for seq_id in range(n_sequences, N_SEQUENCES):
             self.context.memory_seq_rm(seq_id, -1, -1)
 
-    def median(self, n_streams: int, length: int, *steps: tuple[Chunk, ...]) -> float:
-        """Milliseconds for these steps one after the other, taken back each time."""
+    def median(self, n_sequences: int, length: int, *steps: tuple[Chunk, ...]) -> float:
+        """Milliseconds for these steps in a row; their cells are removed after each repeat."""
         seconds = []
         for _ in range(REPEATS):
             seconds.append(sum(self.decode(*chunks) for chunks in steps))
-            self.cut(n_streams, length)
+            self.cut(n_sequences, length)
         return 1e3 * statistics.median(seconds)
 
 
@@ -67,7 +68,7 @@ def open_bench(model: Model, n_threads: int, *, kv_unified: bool) -> Iterator[Be
     params = ContextParams(
         n_ctx=8192,
         n_batch=2048,
-        n_seq_max=N_STREAMS,
+        n_seq_max=N_SEQUENCES,
         n_threads=n_threads,
         n_threads_batch=n_threads,
         kv_unified=kv_unified,
@@ -80,16 +81,16 @@ def open_bench(model: Model, n_threads: int, *, kv_unified: bool) -> Iterator[Be
 
 
 def report(bench: Bench) -> None:
-    """Print the lines of one layout."""
-    bench.decode(*((seq_id, 0, N_PROMPT) for seq_id in range(N_STREAMS)))
-    streams = tuple((seq_id, N_PROMPT, 1) for seq_id in range(N_STREAMS))
-    print(f"  {N_STREAMS} streams: {bench.median(N_STREAMS, N_PROMPT, streams):.0f}")
+    """Print the results for one layout."""
+    bench.decode(*((seq_id, 0, N_PROMPT) for seq_id in range(N_SEQUENCES)))
+    decoding = tuple((seq_id, N_PROMPT, 1) for seq_id in range(N_SEQUENCES))
+    print(f"  {N_SEQUENCES} sequences: {bench.median(N_SEQUENCES, N_PROMPT, decoding):.0f}")
     for n in (32, 64, 128, 256):
-        prompt = ((N_STREAMS - 1, 0, n),)
-        bench.cut(N_STREAMS - 1, N_PROMPT)
-        together = bench.median(N_STREAMS - 1, N_PROMPT, streams[:-1] + prompt)
-        apart = bench.median(N_STREAMS - 1, N_PROMPT, streams[:-1], prompt)
-        print(f"  15 streams and {n} of a prompt: together {together:.0f}, apart {apart:.0f}")
+        prompt = ((N_SEQUENCES - 1, 0, n),)
+        bench.cut(N_SEQUENCES - 1, N_PROMPT)
+        together = bench.median(N_SEQUENCES - 1, N_PROMPT, decoding[:-1] + prompt)
+        apart = bench.median(N_SEQUENCES - 1, N_PROMPT, decoding[:-1], prompt)
+        print(f"  15 sequences, {n} prompt tokens: one step {together:.0f}, two {apart:.0f}")
     bench.cut(0, 0)
     bench.decode((0, 0, N_PROMPT))
     alone = bench.median(1, N_PROMPT, ((0, N_PROMPT, 1),))
@@ -97,19 +98,19 @@ def report(bench: Bench) -> None:
         bench.decode((seq_id, 0, 480))
     beside = [bench.decode((0, N_PROMPT + i, 1)) for i in range(REPEATS)]
     full = 1e3 * statistics.median(beside)
-    print(f"  1 stream: {alone:.1f}, beside 6,720 cells of others: {full:.1f}")
+    print(f"  1 sequence: {alone:.1f}, with 6,720 cells of others: {full:.1f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--model", type=Path, help="a GGUF; default: a random one, 135M shape")
+    parser.add_argument("--model", type=Path, help="GGUF file; default: random weights, 135M shape")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     with Model(arguments.model or random_model("135m")) as model:
         for kv_unified in (True, False):
-            print("unified:" if kv_unified else "streams:")
+            print("unified:" if kv_unified else "split:")
             with open_bench(model, arguments.threads, kv_unified=kv_unified) as bench:
                 report(bench)
 

@@ -1,9 +1,9 @@
-"""What a token costs each thread of a server: `python scripts/measure_thread_time.py`.
+"""Measures the CPU time of a server's threads per token: `python scripts/measure_thread_time.py`.
 
-Runs scenarios of scripts/benchmark (default: single, distinct-16) on our server, and with
-`--peers DIR` on llama-server, and prints for every thread of theirs, and for the client here, the
-CPU time it used and the time it waited for a core, in milliseconds per token, and how often it was
-given one. Linux only; the compute threads spin, so theirs is about the time of the step.
+Runs scenarios of scripts/benchmark (default: single, distinct-16) on our server and, with
+`--peers DIR`, on llama-server. For every thread of the server and of this client it prints, per
+token, the milliseconds of CPU time, the milliseconds it waited for a core, and how often it was
+scheduled. Linux only. Compute threads spin, so their CPU time is about the time of the step.
 """
 
 import argparse
@@ -26,7 +26,7 @@ _WORTH_A_LINE = 0.02
 
 
 class Spent(NamedTuple):
-    """Of one thread: seconds computed, seconds it could have, and the turns it had."""
+    """One thread: seconds on a core, seconds it waited for one, times it was scheduled."""
 
     ran: float
     waited: float
@@ -34,7 +34,7 @@ class Spent(NamedTuple):
 
 
 def spent() -> dict[tuple[int, str, int], Spent]:
-    """Of every thread of this process and those below it, by process id and name and thread id."""
+    """The threads of this process and its children, by (process id, process name, thread id)."""
     me = psutil.Process()
     return {
         (process.pid, process.name(), thread.id): _read(process.pid, thread.id)
@@ -50,20 +50,20 @@ def _read(pid: int, thread: int) -> Spent:
 
 
 def measure(server: AbstractContextManager[Endpoint], shots: list[Shot]) -> Iterator[str]:
-    """The lines of one run."""
+    """Run the requests; yields a line for each thread."""
     with server as endpoint:
         fire(endpoint, [Shot((user(words(8, "warm")),), 4)])
         before = spent()
         results = fire(endpoint, shots)
         after = spent()
     n_tokens = sum(result.n_tokens for result in results)
-    for place, now in after.items():
-        was = before.get(place, Spent(0.0, 0.0, 0))
+    for key, now in after.items():
+        was = before.get(key, Spent(0.0, 0.0, 0))
         ran, waited = (1e3 * (now[i] - was[i]) / n_tokens for i in (0, 1))
         if ran >= _WORTH_A_LINE:
             turns = (now.turns - was.turns) / n_tokens
-            who = f"{place[1]:15} {place[2]:8}"
-            yield f"  {who}  ran {ran:7.3f}  waited {waited:6.3f}  turns {turns:5.2f}"
+            thread = f"{key[1]:15} {key[2]:8}"
+            yield f"  {thread}  ran {ran:7.3f}  waited {waited:6.3f}  scheduled {turns:5.2f}"
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
     )
     parser.add_argument("scenarios", nargs="*", help="as in scripts/benchmark --help")
     parser.add_argument("--peers", type=Path, metavar="DIR", help="folder of llama-server")
-    parser.add_argument("--layout", choices=("unified", "streams"), default="unified")
+    parser.add_argument("--layout", choices=("unified", "split"), default="unified")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     model = random_model("135m").absolute()

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What it costs when an old conversation returns: `python scripts/returning.py [MODEL]`.
+"""Measures what the next turn of an old conversation costs: `scripts/returning.py [MODEL]`.
 
-Conversations take turns in a KV cache that has room for two of them, with and without host memory.
-Beside the last turns a stream decodes, and its gaps are printed too. Without MODEL a random one in
-the shape of SmolLM2-135M is made (scripts/make_random_model.py).
+Four conversations alternate in a KV cache for three of them, with and without states kept in host
+memory. During the last turns another sequence decodes, and its gaps are printed too. Without MODEL
+the script makes a random one in the shape of SmolLM2-135M (scripts/make_random_model.py).
 """
 
 import argparse
@@ -23,7 +23,7 @@ ANSWER = SamplingParams(temperature=0, ignore_eos=True)
 
 
 class Talks:
-    """Conversations of `n_tokens` at first, each of its own."""
+    """Conversations that share no tokens; each begins with `n_tokens` of them."""
 
     def __init__(self, engine: Engine, n_tokens: int) -> None:
         self.engine = engine
@@ -31,7 +31,7 @@ class Talks:
         self._tokens = [self._words(n_tokens) for _ in range(N_TALKS)]
 
     def turn(self, number: int, gaps: list[float] | None = None) -> RequestOutput:
-        """Ask 20 more tokens of one of them, hear 8, and return the last output."""
+        """Append 20 tokens to one conversation, generate 8, and return the last output."""
         self._tokens[number] += self._words(20)
         self.submit(f"talk {number}", self._tokens[number], 8)
         while True:
@@ -60,7 +60,7 @@ class Talks:
 
 
 def measure(model: Path, n_tokens: int, cache_ram_mib: int | None, kv_unified: bool) -> None:
-    """Print one line of the table."""
+    """Print a row of the table: times in ms, memory in MiB."""
     n_ctx = 3 * (n_tokens + 256)
     if not kv_unified:
         n_ctx = 3 * n_ctx
@@ -71,7 +71,7 @@ def measure(model: Path, n_tokens: int, cache_ram_mib: int | None, kv_unified: b
         talks = Talks(engine, n_tokens)
         first = [talks.turn(number) for number in range(N_TALKS)]
         returned = [talks.turn(number) for number in range(N_TALKS)]
-        talks.submit("stream", [1, 2, 3], None)
+        talks.submit("decoding", [1, 2, 3], None)
         alone: list[float] = []
         for _ in range(20):
             started = time.perf_counter()
@@ -81,9 +81,9 @@ def measure(model: Path, n_tokens: int, cache_ram_mib: int | None, kv_unified: b
         for number in range(N_TALKS):
             talks.turn(number, gaps)
         held = engine.stats.cache_ram_bytes
-        engine.cancel("stream")
+        engine.cancel("decoding")
     print(
-        f"{'unified' if kv_unified else 'streams':8} {cache_ram_mib!s:>9}"
+        f"{'unified' if kv_unified else 'split':8} {cache_ram_mib!s:>9}"
         f" {_prompt_ms(first):12.0f} {_prompt_ms(returned):12.0f}"
         f" {returned[0].usage.cached_tokens:7} {held / 2**20:9.0f}"
         f" {1e3 * statistics.median(alone):10.0f} {1e3 * max(gaps):12.0f}"
@@ -91,7 +91,7 @@ def measure(model: Path, n_tokens: int, cache_ram_mib: int | None, kv_unified: b
 
 
 def measure_states(model: Path, n_tokens: int) -> None:
-    """Print what saving and restoring one sequence takes."""
+    """Print the time that saving and restoring one sequence takes."""
     with load_engine(model, config=EngineConfig(n_ctx=2 * n_tokens + 256, n_parallel=2)) as engine:
         Talks(engine, n_tokens).turn(0)
         context = engine.context
@@ -116,9 +116,11 @@ def _prompt_ms(outputs: list[RequestOutput]) -> float:
 
 
 def main() -> int:
-    """Prints a table; times are medians in milliseconds."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--tokens", type=int, default=1230, help="of each conversation at first")
+    parser.add_argument(
+        "--tokens", type=int, default=1230, help="length of each conversation at its start"
+    )
     parser.add_argument("model", type=Path, nargs="?")
     arguments = parser.parse_args()
     model = arguments.model or random_model("135m")

@@ -1,10 +1,10 @@
 """Random traffic on an engine for a while: `python scripts/soak.py --seconds 600`.
 
-Requests with shared and own prefixes, all kinds of lengths, samplers, grammars and processors come
-and go, more than fit at once, with guesses from their own text; some are cancelled, some wait no
-longer. At the end every request must have ended exactly once, no KV
-cell or sequence may be lost, and memory must not have grown with the number of requests. The test
-run has 30 seconds of it (tests/native/engine/test_soak.py).
+The requests differ in prefix, length, sampler, grammar and logits processors; more arrive than fit
+at once, and n-gram drafts are on. Some requests are cancelled, some time out in the queue. At the
+end every request must have ended exactly once, no KV cell or sequence may be lost, and memory must
+not have grown with the number of requests. The test run includes 30 seconds of it
+(tests/native/engine/test_soak.py).
 """
 
 import argparse
@@ -31,7 +31,7 @@ MAX_LIVE = 48
 
 @dataclass
 class Soak:
-    """Counts of what happened; `live` requests have not ended yet."""
+    """The traffic and its counters; `live` holds the ids of requests that have not ended."""
 
     engine: Engine
     rng: random.Random
@@ -41,17 +41,17 @@ class Soak:
     n_refused: int = 0
 
     def run(self, seconds: float) -> None:
-        """Make traffic for `seconds`, then let everything end."""
+        """Submit requests for `seconds`, then step until all have ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self._arrive()
-            self._leave()
+            self._submit_some()
+            self._cancel_one()
             self._step()
         while self.engine.has_work:
             self._step()
         self.engine.check_idle()
 
-    def _arrive(self) -> None:
+    def _submit_some(self) -> None:
         while len(self.live) < MAX_LIVE and self.rng.random() < 0.5:
             request = self._request(f"r{self.n_started + self.n_refused}")
             try:
@@ -89,7 +89,7 @@ class Soak:
             logits_processors=rng.choice(((), (), (_forbid_odd_tokens,), (_fail_at_times,))),
         )
 
-    def _leave(self) -> None:
+    def _cancel_one(self) -> None:
         if self.live and self.rng.random() < 0.05:
             self.engine.cancel(self.rng.choice(sorted(self.live)))
 
@@ -107,17 +107,21 @@ def _forbid_odd_tokens(_tokens: Sequence[int], logits: NDArray[np.float32]) -> N
 
 def _fail_at_times(tokens: Sequence[int], _logits: NDArray[np.float32]) -> None:
     if len(tokens) % 20 == 0:
-        raise ValueError("a processor of the soak")
+        raise ValueError("raised by the soak's logits processor")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--max-growth", type=float, default=64, help="MB of memory")
+    parser.add_argument("--max-growth", type=float, default=64, help="MB that memory may grow")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--n-ctx", type=int, default=1024)
-    parser.add_argument("--threads", type=int, help="default: tuned while it runs")
-    parser.add_argument("--streams", action="store_true", help="KV in streams, not unified")
+    parser.add_argument(
+        "--threads", type=int, help="compute threads; default: chosen while it runs"
+    )
+    parser.add_argument(
+        "--split", action="store_true", help="split the KV cache (kv_unified: false)"
+    )
     parser.add_argument("--no-drafts", action="store_true", help="no speculative decoding")
     parser.add_argument("model", type=Path, nargs="?", default=BUNDLED)
     arguments = parser.parse_args()
@@ -126,22 +130,22 @@ def main() -> int:
         n_parallel=8,
         n_batch=256,
         n_threads=arguments.threads,
-        kv_unified=not arguments.streams,
+        kv_unified=not arguments.split,
         speculative="off" if arguments.no_drafts else "ngram",
-        # So little that it is full when the memory is measured for the first time.
+        # Small, so that it is full when the memory is measured for the first time.
         cache_ram_mib=8,
     )
     os.environ[DEBUG_VARIABLE] = "1"
     process = psutil.Process()
     with load_engine(arguments.model, config=config) as engine:
         soak = Soak(engine, random.Random(arguments.seed))
-        # A tenth of the time to reach a steady state; from then on memory must not grow.
+        # After a tenth of the time the state is steady; from then on memory must not grow.
         soak.run(arguments.seconds * 0.1)
         before = process.memory_info().rss
         soak.run(arguments.seconds * 0.9)
         grown = process.memory_info().rss - before
     print(f"{soak.n_started} requests: {soak.ended}, {soak.n_refused} refused")
-    print(f"{engine.stats.speculation.draft_tokens} tokens were guessed")
+    print(f"{engine.stats.speculation.draft_tokens} draft tokens")
     print(f"memory grew by {grown / 1e6:.1f} MB")
     lost = soak.n_started - sum(soak.ended.values())
     if lost or soak.live:

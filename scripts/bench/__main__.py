@@ -9,20 +9,20 @@ from pathlib import Path
 
 from make_random_model import SHAPES, random_model
 
-from bench.contest import Contest, Ring
+from bench.contest import Bench, Contest
 from bench.report import contest_lines, is_reached, run_line, write_json
 from bench.scenarios import GROUPS, SCENARIOS, find_scenarios
 from bench.servers import ServerFailedError
 
 
 def main() -> int:
-    """Exit status 1 if a goal is missed, 2 if something does not work."""
+    """Exit status 1 if a goal is missed, 2 if a server fails."""
     arguments = _arguments()
-    # The servers must not outlive us; as an exception it closes them.
+    # SystemExit unwinds the context managers that end the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     model = arguments.model or random_model(arguments.shape)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as logs:
-        ring = Ring(
+        bench = Bench(
             model=model.absolute(),
             binaries=arguments.peers,
             log_folder=Path(logs),
@@ -36,7 +36,7 @@ def main() -> int:
         try:
             for scenario in find_scenarios(arguments.scenarios or ["all"]):
                 contests.append(
-                    ring.hold(scenario, arguments.rounds, lambda run: _say(run_line(run)))
+                    bench.measure(scenario, arguments.rounds, lambda run: _log(run_line(run)))
                 )
                 print("\n".join(contest_lines(contests[-1])), flush=True)
         except ServerFailedError as error:
@@ -53,7 +53,7 @@ def _is_missed(contest: Contest) -> bool:
     return any(is_reached(contest, goal) is False for goal in contest.scenario.goals)
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -64,39 +64,48 @@ def _arguments() -> argparse.Namespace:
         epilog=_scenario_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    # Not `choices`: argparse would hold the empty list against them, too.
+    # Not `choices`: argparse would check an empty list against them and refuse it.
     parser.add_argument(
-        "scenarios", nargs="*", metavar="SCENARIO", help="default: all; see below", type=_scenario
+        "scenarios",
+        nargs="*",
+        metavar="SCENARIO",
+        help="what to run; default: all; see below",
+        type=_scenario,
     )
-    parser.add_argument("--rounds", type=int, default=5, help="of each contestant; default 5")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to it")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="a GGUF with a chat template")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant; default 5")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="GGUF file with a chat template")
     parser.add_argument(
-        "--shape", choices=SHAPES, default="135m", help="of a random model instead; default 135m"
+        "--shape", choices=SHAPES, default="135m", help="random model without --model; default 135m"
     )
     parser.add_argument(
         *("--threads", "-t"),
         type=int,
         default=os.cpu_count(),
-        help="of every contestant; 0 is each one's own choice; default: all cores",
+        help="compute threads of every contestant; 0 lets each choose; default: all cores",
     )
-    parser.add_argument("--gpu-layers", type=int, metavar="N", help="layers on the GPU; -1 is all")
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="per request, not the usual")
+    parser.add_argument("--gpu-layers", type=int, metavar="N", help="layers on the GPU; -1: all")
     parser.add_argument(
-        "--neighbour", action="store_true", help="keep one core half busy beside every run"
-    )
-    parser.add_argument(
-        "--only", nargs="*", default=[], metavar="NAME", help="contestants that take part"
+        "--max-tokens", type=int, metavar="N", help="tokens per request, instead of the scenario's"
     )
     parser.add_argument(
-        "--peers", type=Path, metavar="DIR", help="folder of llama-server; without it only ours"
+        "--neighbour", action="store_true", help="keep one core half busy during every run"
+    )
+    parser.add_argument(
+        "--only", nargs="*", default=[], metavar="NAME", help="run only these contestants"
+    )
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        metavar="DIR",
+        help="folder of llama-server; default: run only our server",
     )
     return parser.parse_args()
 
 
 def _scenario(name: str) -> str:
     if name not in SCENARIOS and name not in GROUPS:
-        raise argparse.ArgumentTypeError(f"{name!r} is none; see --help")
+        raise argparse.ArgumentTypeError(f"unknown scenario {name!r}; see --help")
     return name
 
 

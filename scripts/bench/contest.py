@@ -1,4 +1,4 @@
-"""Runs a scenario: every contestant in turn, round after round, each on a fresh server."""
+"""Runs a scenario: in each round every contestant answers the requests on a new server."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ _BENCH_TOKENS = 192
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One contestant's one round. `value` is the scenario's metric."""
+    """The result of one contestant in one round; `value` is the scenario's metric."""
 
     contestant: str
     round_number: int
@@ -39,7 +39,7 @@ class Run:
 
 @dataclass(slots=True)
 class Contest:
-    """All runs of a scenario, and who could not take part."""
+    """All runs of a scenario; `absent` holds the reason for each contestant that cannot run it."""
 
     scenario: Scenario
     runs: list[Run] = field(default_factory=list)
@@ -53,9 +53,11 @@ class Contest:
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
-    """Where contests take place. `binaries` holds llama-server and llama-bench; None is without
-    them. `only` are the names of those who take part, if not all do.
+class Bench:
+    """What all runs have in common.
+
+    `binaries` is the folder of llama-server and llama-bench; None runs only our server. `only`
+    names the contestants to run; empty runs all.
     """
 
     model: Path
@@ -67,11 +69,11 @@ class Ring:
     has_neighbour: bool = False
     only: frozenset[str] = frozenset()
 
-    def hold(self, scenario: Scenario, n_rounds: int, tell: Callable[[Run], None]) -> Contest:
-        """Measure everybody `n_rounds` times, alternating; `tell` hears of each run."""
+    def measure(self, scenario: Scenario, n_rounds: int, report: Callable[[Run], None]) -> Contest:
+        """Run every contestant `n_rounds` times, alternating; call `report` after each run."""
         contest = Contest(scenario)
         for round_number in range(n_rounds):
-            for contestant in self._present(scenario):
+            for contestant in self._chosen(scenario):
                 if contestant.name in contest.absent:
                     continue
                 try:
@@ -80,10 +82,10 @@ class Ring:
                     contest.absent[contestant.name] = str(error)
                     continue
                 contest.runs.append(run)
-                tell(run)
+                report(run)
         return contest
 
-    def _present(self, scenario: Scenario) -> Iterator[Contestant]:
+    def _chosen(self, scenario: Scenario) -> Iterator[Contestant]:
         for contestant in scenario.contestants:
             is_chosen = not self.only or contestant.name in self.only
             if is_chosen and (contestant.kind == "ours" or self.binaries is not None):
@@ -96,16 +98,16 @@ class Ring:
             threads=None if contestant.chooses_threads else self.threads,
             gpu_layers=self.gpu_layers,
         )
-        is_disturbed = scenario.has_neighbour or self.has_neighbour
+        has_neighbour = scenario.has_neighbour or self.has_neighbour
         if contestant.kind == "llama-bench":
             assert self.binaries is not None
-            with self._neighbour(is_disturbed):
+            with self._neighbour(has_neighbour):
                 rate = llama_bench_rate(self.binaries, self.model, settings, _BENCH_TOKENS)
             return Run(contestant.name, round_number, rate, os.getloadavg()[0])
         shots = self._shots(scenario, round_number)
         with self._server(contestant, settings) as endpoint:
             _warm_up(endpoint)
-            with self._neighbour(is_disturbed):
+            with self._neighbour(has_neighbour):
                 results = fire(endpoint, shots)
         return Run(
             contestant.name,
@@ -133,11 +135,11 @@ class Ring:
 
     @staticmethod
     @contextmanager
-    def _neighbour(is_there: bool) -> Iterator[None]:
-        with half_busy_core() if is_there else nullcontext():
+    def _neighbour(is_wanted: bool) -> Iterator[None]:
+        with half_busy_core() if is_wanted else nullcontext():
             yield
 
 
 def _warm_up(endpoint: Endpoint) -> None:
-    """The first request pays for what is made once; its prompt is nobody's prefix."""
+    """Let a request pay the one-time costs; no measured prompt shares a prefix with its prompt."""
     fire(endpoint, [Shot((user(words(8, "warm-up")),), 4)])

@@ -1,4 +1,4 @@
-"""Sends chat requests at the same time and measures what comes back."""
+"""Sends chat requests at the same time and measures their answers."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ _TIMEOUT_SECONDS = 1800.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a server answers; `notes` are what it did not do as asked."""
+    """The URL of a server; `notes` lists the settings that it did not take over."""
 
     url: str
     model: str
@@ -25,14 +25,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One request. With `after_events` it waits until the first shot's stream has so many."""
+    """One request. It is sent when the first shot's stream has had `after_events` events."""
 
     messages: tuple[dict[str, str], ...]
     max_tokens: int
     after_events: int = 0
 
     def body(self, model: str, seed: int) -> dict[str, Any]:
-        """The request as both servers understand it."""
+        """The request, with only such fields as both servers know."""
         return {
             "model": model,
             "messages": self.messages,
@@ -46,7 +46,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class RequestResult:
-    """What one client saw; times in seconds, `started` and `ended` of one common clock."""
+    """What one client measured, in seconds; `started` and `ended` are from time.perf_counter()."""
 
     started: float
     ended: float
@@ -60,12 +60,12 @@ class RequestResult:
 
     @property
     def ttft(self) -> float | None:
-        """Time to the first text."""
+        """Seconds to the first text; None without any text."""
         return None if self.first_text is None else self.first_text - self.started
 
     @property
     def tokens_per_second(self) -> float:
-        """The rate of all tokens but the first; 0 where it cannot be told."""
+        """The rate of all tokens but the first; 0.0 with fewer than two tokens."""
         if self.first_text is None or self.last_text is None or self.n_tokens < 2:
             return 0.0
         seconds = self.last_text - self.first_text
@@ -94,13 +94,13 @@ class _Volley:
         self._session = session
         self._endpoint = endpoint
         self._shots = shots
-        self._n_events = 0.0  # of the first shot's stream; endless when it has ended
+        self._n_events = 0.0  # of the first shot's stream; infinite when it has ended
         self._progress = asyncio.Condition()
 
     async def send(self, index: int) -> RequestResult:
-        """Send one shot when its time has come."""
+        """Send one shot once the first shot's stream has had `after_events` events."""
         shot = self._shots[index]
-        await self._await_turn(shot)
+        await self._await_first_shot(shot)
         started = time.perf_counter()
         arrivals: list[Arrival] = []
         error = None
@@ -115,7 +115,7 @@ class _Volley:
         return _result(started, time.perf_counter(), reading, error)
 
     async def _record(self, index: int, arrivals: list[Arrival]) -> str | None:
-        """Fill `arrivals`; returns the error of an answer that is no stream."""
+        """Fill `arrivals`; returns the error if the response is not a stream."""
         body = self._shots[index].body(self._endpoint.model, seed=index + 1)
         async with self._session.post(self._endpoint.url, json=body) as response:
             if response.status != 200:
@@ -126,7 +126,7 @@ class _Volley:
                     await self._count(count_events(data))
         return None
 
-    async def _await_turn(self, shot: Shot) -> None:
+    async def _await_first_shot(self, shot: Shot) -> None:
         async with self._progress:
             await self._progress.wait_for(lambda: self._n_events >= shot.after_events)
 
@@ -140,7 +140,9 @@ def _result(
     started: float, ended: float, reading: StreamReading, error: str | None
 ) -> RequestResult:
     times, usage = reading.text_seconds, reading.usage
-    error = error or reading.error or (None if reading.is_done else "the stream broke off")
+    error = (
+        error or reading.error or (None if reading.is_done else "the stream ended without [DONE]")
+    )
     details = usage.get("prompt_tokens_details") or {}
     return RequestResult(
         started=started,
@@ -150,7 +152,7 @@ def _result(
         largest_gap=reading.largest_gap,
         n_prompt=usage.get("prompt_tokens", 0),
         n_cached=details.get("cached_tokens", 0),
-        # A stream that failed brings no counts; its texts are about one token each.
+        # A stream that failed contains no usage; each of its texts is about one token.
         n_tokens=usage.get("completion_tokens", len(times)),
         error=error,
     )

@@ -17,7 +17,7 @@ while True:
 
 @contextmanager
 def half_busy_core() -> Iterator[None]:
-    """It runs while the block does."""
+    """Keep one core busy half of the time while the block runs."""
     process = subprocess.Popen([sys.executable, "-c", _CODE])
     try:
         yield

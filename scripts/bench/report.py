@@ -1,4 +1,4 @@
-"""What was measured, as text for people and as JSON."""
+"""The results as text and as JSON."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from bench.summary import Spread, ratios
 
 
 def run_line(run: Run) -> str:
-    """One line about one run."""
+    """One line for one run."""
     failed = f", {len(run.errors)} failed" if run.errors else ""
     return (
         f"  round {run.round_number + 1} {run.contestant}: {run.value:.4g}{failed}"
@@ -25,7 +25,7 @@ def run_line(run: Run) -> str:
 
 
 def contest_lines(contest: Contest) -> Iterator[str]:
-    """A table of the contestants, then the goals, then what went otherwise than asked."""
+    """A table of the contestants, then the goals, then settings not taken over and errors."""
     scenario, metric = contest.scenario, contest.scenario.metric
     direction = "less is better" if metric.is_better_low else "more is better"
     yield f"{scenario.name}: {scenario.text}"
@@ -38,13 +38,13 @@ def contest_lines(contest: Contest) -> Iterator[str]:
     for goal in scenario.goals:
         yield from _goal_lines(contest, goal)
     for name, reason in contest.absent.items():
-        yield f"  {name} did not take part: {reason}"
+        yield f"  {name} was not run: {reason}"
     for text, count in _remarks(contest.runs).items():
         yield f"  {text}" + (f" ({count} times)" if count > 1 else "")
 
 
 def goal_ratio(contest: Contest, goal: Goal) -> tuple[Contestant, Spread] | None:
-    """Ours over the better of the others, and who that is; None if either is missing."""
+    """The better of the others and the ratio of ours to it; None if either was not measured."""
     ours = contest.values(goal.ours)
     others = [other for other in goal.others if contest.values(other)]
     if not ours or not others:
@@ -56,7 +56,7 @@ def goal_ratio(contest: Contest, goal: Goal) -> tuple[Contestant, Spread] | None
 
 
 def is_reached(contest: Contest, goal: Goal) -> bool | None:
-    """Whether ours finished every request and the goal is reached; None if it cannot be told."""
+    """Whether ours finished every request and reached the goal; None without a comparison."""
     if any(run.errors for run in contest.runs_of(goal.ours)):
         return False
     compared = goal_ratio(contest, goal)
@@ -64,7 +64,7 @@ def is_reached(contest: Contest, goal: Goal) -> bool | None:
 
 
 def write_json(path: Path, contests: Sequence[Contest], facts: dict[str, Any]) -> None:
-    """Everything, every request included."""
+    """Write all results to `path`, with every request."""
     document = {
         "facts": facts | machine_facts(),
         "scenarios": [_contest_document(contest) for contest in contests],
@@ -73,7 +73,7 @@ def write_json(path: Path, contests: Sequence[Contest], facts: dict[str, Any]) -
 
 
 def machine_facts() -> dict[str, Any]:
-    """What a reader of the numbers must know."""
+    """The machine that the numbers are from."""
     return {"cores": os.cpu_count(), "processor": _processor(), "system": platform.platform()}
 
 

@@ -1,4 +1,4 @@
-"""What is measured: the requests, the servers' settings, the number that counts, the goal."""
+"""The scenarios: requests, settings of the servers, metric and goals of each."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +10,10 @@ from bench.servers import ServerSettings
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Who is measured: "ours", "peer" or "llama-bench", in a KV layout (None is its own choice).
+    """A program to measure: `kind` is "ours", "peer" (llama-server) or "llama-bench".
 
-    With `chooses_threads` it is not told how many threads to compute with.
+    `layout` is "unified", "split" or None for the program's default. With `chooses_threads` the
+    program gets no number of compute threads.
     """
 
     name: str
@@ -24,16 +25,16 @@ class Contestant:
 OURS = Contestant("ours", "ours")
 OURS_AUTO = Contestant("ours-auto", "ours", chooses_threads=True)
 OURS_UNIFIED = Contestant("ours-unified", "ours", "unified")
-OURS_STREAMS = Contestant("ours-streams", "ours", "streams")
+OURS_SPLIT = Contestant("ours-split", "ours", "split")
 PEER_UNIFIED = Contestant("peer-unified", "peer", "unified")
-PEER_STREAMS = Contestant("peer-streams", "peer", "streams")
+PEER_SPLIT = Contestant("peer-split", "peer", "split")
 LLAMA_BENCH = Contestant("llama-bench", "llama-bench")
-BOTH_PEERS = (PEER_UNIFIED, PEER_STREAMS)
+BOTH_PEERS = (PEER_UNIFIED, PEER_SPLIT)
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number of a run."""
+    """The number that a scenario compares."""
 
     name: str
     unit: str
@@ -56,8 +57,8 @@ THROUGHPUT = Metric(
 DECODE_RATE = Metric(
     "decode rate", "tokens/s", lambda results: results[0].tokens_per_second, is_better_low=False
 )
-STREAM_GAP = Metric(
-    "largest gap of the stream", "s", lambda results: results[0].largest_gap, is_better_low=True
+DECODE_GAP = Metric(
+    "largest gap between tokens", "s", lambda results: results[0].largest_gap, is_better_low=True
 )
 FINISHED = Metric(
     "finished requests",
@@ -69,7 +70,7 @@ FINISHED = Metric(
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What ours over the better of `others` should be; without a limit it is only shown."""
+    """Limit for the ratio of ours to the better of `others`; without one it is only printed."""
 
     ours: Contestant
     others: tuple[Contestant, ...]
@@ -77,7 +78,7 @@ class Goal:
     at_least: float | None = None
 
     def is_reached(self, ratio: float) -> bool | None:
-        """None where there is no limit."""
+        """None without a limit."""
         if self.at_most is not None:
             return ratio <= self.at_most
         return None if self.at_least is None else ratio >= self.at_least
@@ -85,7 +86,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`shots(round)` makes the requests of a round: the same for all, other ones every round."""
+    """`shots(round)` returns a round's requests: the same for all contestants, new each round."""
 
     name: str
     text: str
@@ -98,7 +99,7 @@ class Scenario:
 
     @property
     def contestants(self) -> list[Contestant]:
-        """Everybody who is named in a goal, ours first."""
+        """All contestants that a goal names, ours first."""
         named = [goal.ours for goal in self.goals]
         named += [other for goal in self.goals for other in goal.others]
         return list(dict.fromkeys(named))
@@ -121,9 +122,9 @@ def _distinct(n: int, n_words: int, max_tokens: int) -> Callable[[int], list[Sho
 
 def _stall(n_words: int) -> Callable[[int], list[Shot]]:
     def shots(round_number: int) -> list[Shot]:
-        stream = Shot((user(words(32, "stream", round_number)),), 512)
+        decoding = Shot((user(words(32, "stream", round_number)),), 512)
         intruder = Shot((user(words(n_words, "long", round_number)),), 16, after_events=16)
-        return [stream, intruder]
+        return [decoding, intruder]
 
     return shots
 
@@ -137,7 +138,7 @@ def _distinct_scenario(n: int) -> Scenario:
         metric=THROUGHPUT,
         goals=(
             Goal(OURS_UNIFIED, (PEER_UNIFIED,), at_least=1.0),
-            Goal(OURS_STREAMS, (PEER_STREAMS,), at_least=1.0),
+            Goal(OURS_SPLIT, (PEER_SPLIT,), at_least=1.0),
             Goal(OURS_UNIFIED, BOTH_PEERS),
         ),
         shots=_distinct(n, 100, 64),
@@ -146,7 +147,7 @@ def _distinct_scenario(n: int) -> Scenario:
 
 _SINGLE = Scenario(
     name="single",
-    text="one stream, a prompt of 32 tokens, 192 tokens",
+    text="one request: a prompt of 32 tokens, 192 tokens",
     settings=ServerSettings(n_ctx=4096, n_parallel=4),
     metric=DECODE_RATE,
     goals=(
@@ -173,7 +174,7 @@ def _all() -> Iterator[Scenario]:
     yield replace(
         _SINGLE,
         name="neighbour",
-        text=f"{_SINGLE.text}, beside a process that keeps a core half busy",
+        text=f"{_SINGLE.text}, while another process keeps a core half busy",
         has_neighbour=True,
     )
     yield Scenario(
@@ -183,14 +184,14 @@ def _all() -> Iterator[Scenario]:
         metric=WALL,
         goals=(
             Goal(OURS_UNIFIED, (PEER_UNIFIED,), at_most=1.0),
-            Goal(OURS_STREAMS, (PEER_STREAMS,), at_most=1.0),
+            Goal(OURS_SPLIT, (PEER_SPLIT,), at_most=1.0),
             Goal(OURS, BOTH_PEERS),
         ),
         shots=_distinct(8, 1000, 32),
     )
     yield Scenario(
         name="pressure",
-        text="16 distinct prompts of 256 tokens, 256 tokens each, in cells for half of them",
+        text="16 distinct prompts of 256 tokens, 256 tokens each, with KV cells for half of them",
         settings=ServerSettings(n_ctx=4096, n_parallel=16),
         metric=FINISHED,
         goals=(Goal(OURS, (PEER_UNIFIED,), at_least=1.0),),
@@ -199,19 +200,19 @@ def _all() -> Iterator[Scenario]:
     )
     yield Scenario(
         name="stall",
-        text="one stream decodes, a prompt of 4,000 tokens arrives; 4 slots of 8,192 tokens",
+        text="a prompt of 4,000 tokens arrives while a sequence decodes; 4 slots of 8,192 tokens",
         settings=ServerSettings(n_ctx=32768, n_parallel=4),
-        metric=STREAM_GAP,
-        goals=(Goal(OURS, (PEER_STREAMS,), at_most=0.2),),
+        metric=DECODE_GAP,
+        goals=(Goal(OURS, (PEER_SPLIT,), at_most=0.2),),
         shots=_stall(4000),
     )
-    # No limits yet: what a gap is worth on a GPU has not been measured.
+    # No limit: nothing has been measured yet that says which gap is good on a GPU.
     yield Scenario(
         name="gpu-stall",
-        text="one stream decodes, a prompt of 16,000 tokens arrives; 4 slots of 20,480 tokens",
+        text="a prompt of 16,000 tokens arrives while a sequence decodes; 4 slots of 20,480 tokens",
         settings=ServerSettings(n_ctx=81920, n_parallel=4),
-        metric=STREAM_GAP,
-        goals=(Goal(OURS, (PEER_UNIFIED, PEER_STREAMS)),),
+        metric=DECODE_GAP,
+        goals=(Goal(OURS, (PEER_UNIFIED, PEER_SPLIT)),),
         shots=_stall(16000),
     )
 
@@ -230,6 +231,6 @@ GROUPS = {
 
 
 def find_scenarios(names: Sequence[str]) -> list[Scenario]:
-    """The scenarios of some names and groups, each once. Raises KeyError."""
+    """The scenarios of these names and groups, each once. Raises KeyError for an unknown name."""
     found = [name for given in names for name in GROUPS.get(given, (given,))]
     return [SCENARIOS[name] for name in dict.fromkeys(found)]

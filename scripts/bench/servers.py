@@ -1,4 +1,4 @@
-"""Starts the servers that are compared: ours, llama-server, and llama-bench beside them."""
+"""Starts the programs that are compared: our server, llama-server and llama-bench."""
 
 import json
 import os
@@ -26,17 +26,17 @@ _LOG_TAIL = 2000
 
 
 class ServerFailedError(Exception):
-    """A server did not start, or cannot be set up as asked; the message says why."""
+    """A server did not start or refused its settings; the message says why."""
 
 
 class LayoutMissingError(ServerFailedError):
-    """The server has another KV layout than the one that was asked for."""
+    """The server did not use the requested KV layout."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """What both servers are told. `layout` is "unified", "streams", or None for the server's own
-    choice; `threads` and `gpu_layers` None are its own choice too.
+    """Settings for either server. `layout` is "unified" or "split"; a setting that is None is left
+    to the server.
     """
 
     n_ctx: int
@@ -53,7 +53,7 @@ def our_server(
     log: Path,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Endpoint]:
-    """This checkout's server with the model loaded; `environment` is added to this process's."""
+    """Start this checkout's server and load the model; `environment` is added to os.environ."""
     command = [
         *(sys.executable, "-m", "server", "--host", "127.0.0.1", "--port", "0"),
         *("--models-dir", str(model.parent), "--no-bundled-model", "--log-level", "warning"),
@@ -73,7 +73,7 @@ def our_server(
 def peer_server(
     binaries: Path, model: Path, settings: ServerSettings, log: Path
 ) -> Iterator[Endpoint]:
-    """llama-server with the model loaded."""
+    """Start llama-server with the model."""
     port = _free_port()
     command = [
         *(str(binaries / "llama-server"), "--model", str(model), "--alias", model.name),
@@ -90,7 +90,7 @@ def peer_server(
 
 
 def llama_bench_rate(binaries: Path, model: Path, settings: ServerSettings, n_tokens: int) -> float:
-    """llama-bench's decode rate in tokens per second over `n_tokens`."""
+    """llama-bench's decode rate in tokens per second, measured over `n_tokens` tokens."""
     command = [
         *(str(binaries / "llama-bench"), "--model", str(model), "-o", "json"),
         *("--n-prompt", "0", "--n-gen", str(n_tokens), "--repetitions", "1"),
@@ -103,7 +103,7 @@ def llama_bench_rate(binaries: Path, model: Path, settings: ServerSettings, n_to
 
 
 def load_body(settings: ServerSettings) -> dict[str, Any]:
-    """The body of our server's load."""
+    """The body of the request that loads the model in our server."""
     chosen = {
         "n_ctx": settings.n_ctx,
         "n_parallel": settings.n_parallel,
@@ -126,15 +126,15 @@ def _common_options(settings: ServerSettings, *, batch_threads: bool = True) -> 
 
 
 def _load(base: str, model_id: str, settings: ServerSettings) -> tuple[str, ...]:
-    """Load the model; returns in words what became otherwise than asked."""
+    """Load the model; returns a note for each setting whose effective value differs."""
     url = f"{base}/api/v2/models/{urllib.parse.quote(model_id)}/load"
     asked = load_body(settings)
     reply = _post(url, asked)["settings"]
     effective: Mapping[str, Any] = reply["requested"] | reply["effective"]
     if asked.get("kv_unified") is False and effective.get("kv_unified", True):
-        raise LayoutMissingError("our server has no KV layout of separate streams")
+        raise LayoutMissingError("our server did not split the KV cache")
     return tuple(
-        f"asked for {name} {value}, got {effective[name]}"
+        f"requested {name} {value}, effective {effective[name]}"
         for name, value in asked.items()
         if name in effective and effective[name] != value
     )
@@ -193,4 +193,4 @@ def _free_port() -> int:
 
 
 def _tail(log: Path) -> str:
-    return log.read_bytes()[-_LOG_TAIL:].decode(errors="replace") or f"nothing in {os.fspath(log)}"
+    return log.read_bytes()[-_LOG_TAIL:].decode(errors="replace") or f"{os.fspath(log)} is empty"

@@ -15,7 +15,7 @@ _EVENT_END = b"\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Bytes from the network, and the time at which they came."""
+    """Bytes from the network and the time at which they arrived."""
 
     seconds: float
     data: bytes
@@ -23,7 +23,7 @@ class Arrival:
 
 @dataclass(slots=True)
 class StreamReading:
-    """What a stream said: when text came, the token counts at its end, or its error."""
+    """The content of a stream: arrival times of its text, token counts at its end, or its error."""
 
     text_seconds: list[float] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)
@@ -33,13 +33,13 @@ class StreamReading:
 
     @property
     def largest_gap(self) -> float:
-        """The longest wait between two texts in seconds; 0 where there are no two."""
+        """The longest time between two texts in seconds; 0.0 with fewer than two texts."""
         times = self.text_seconds
         return max((b - a for a, b in itertools.pairwise(times)), default=0.0)
 
 
 def read_stream(arrivals: Iterable[Arrival]) -> StreamReading:
-    """Read a whole stream; one that broke off is one that is not done."""
+    """Read a whole stream; `is_done` stays False if it ended without [DONE]."""
     reading = StreamReading()
     for seconds, data in _events(arrivals):
         if data == "[DONE]":
@@ -50,12 +50,12 @@ def read_stream(arrivals: Iterable[Arrival]) -> StreamReading:
 
 
 def count_events(data: bytes) -> int:
-    """How many events begin in `data`; cheap enough to be asked while a stream comes."""
+    """The number of events that begin in `data`; cheap enough to call while a stream arrives."""
     return data.count(b"data:")
 
 
 def _events(arrivals: Iterable[Arrival]) -> Iterator[tuple[float, str]]:
-    """The data of each event, at the time at which its last byte came."""
+    """The data of each event and the time at which its last byte arrived."""
     rest = b""
     for arrival in arrivals:
         *events, rest = (rest + arrival.data).replace(b"\r\n", b"\n").split(_EVENT_END)
@@ -77,6 +77,6 @@ def _read_document(document: dict[str, Any], seconds: float, reading: StreamRead
 
 
 def error_text(document: dict[str, Any]) -> str:
-    """The message of an error document, whatever its form."""
+    """The message of an error document of either server."""
     error = document.get("error", document)
     return str(error.get("message", error)) if isinstance(error, dict) else str(error)

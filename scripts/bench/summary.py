@@ -1,4 +1,4 @@
-"""Few numbers for many: spreads and ratios of repeated measurements."""
+"""Spreads and ratios of repeated measurements."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The middle of some measurements and how far they lie apart."""
+    """The median and the range of some measurements."""
 
     smallest: float
     median: float
@@ -16,7 +16,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self | None:
-        """None of no values."""
+        """None for an empty list."""
         return cls(min(values), statistics.median(values), max(values)) if values else None
 
     def text(self, unit: str = "") -> str:
@@ -26,7 +26,7 @@ class Spread:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Ours over theirs, round by round: neighbours in time saw the same machine."""
+    """Ours over theirs, round by round: runs next to each other met the same machine speed."""
     return [a / b for a, b in zip(ours, theirs, strict=False) if b > 0]
 
 

@@ -1,11 +1,11 @@
-"""What a step costs by its number of prompt tokens, and what LONGEST_GAP_ON_GPU should be.
+"""Measures steps by their number of prompt tokens, to choose LONGEST_GAP_ON_GPU.
 
     PYTHONPATH=scripts:. python -m gpucheck.gap --model FILE [--gpu-layers -1]
 
-A step with prompt tokens makes the decoding sequences wait. A longer step computes prompts faster,
-up to some size from which on a device is busy anyway; a longer gap than that size needs gains
+A step with prompt tokens makes the decoding sequences wait. Larger steps compute prompts faster,
+up to the size that keeps the device fully busy; a gap that allows more than this size gains
 nothing. So the constant should be the time of the smallest step that computes prompts at nine
-tenths of the best rate, of the largest model that the device is meant for.
+tenths of the best rate, with the largest model that the device is meant for.
 """
 
 import argparse
@@ -21,7 +21,7 @@ _ROUNDING = 0.005  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of `n_prompt` prompt tokens beside 15 decoding sequences."""
+    """A step of `n_prompt` prompt tokens and the next token of 15 decoding sequences."""
 
     n_prompt: int
     seconds: float
@@ -34,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class GapReport:
-    """One model's steps; `decode_seconds` is a step of 16 sequences without prompt tokens."""
+    """One model's steps; `decode_seconds` is the time of a step of 16 sequences, no prompt."""
 
     model: str
     decode_seconds: float
@@ -56,12 +56,12 @@ class GapReport:
 
 
 def proposal(report: GapReport) -> float:
-    """The constant in seconds that does not slow this model's prompts, rounded up."""
+    """The smallest constant (seconds, rounded up) that does not slow this model's prompts."""
     return round(math.ceil(report.enough.seconds / _ROUNDING - 1e-9) * _ROUNDING, 3)
 
 
 def report_lines(report: GapReport, today: float) -> list[str]:
-    """One model's table, and what today's constant means for it."""
+    """One model's table, and the steps that today's constant (`today`, seconds) allows."""
     decoding = 1e3 * report.decode_seconds
     lines = [
         f"{report.model}: a step of 16 decoding sequences takes {decoding:.2f} ms",
@@ -74,7 +74,7 @@ def report_lines(report: GapReport, today: float) -> list[str]:
         )
     allowed = report.within(today)
     if allowed is None:
-        lines.append(f"  today's {today} s are less than the smallest step takes")
+        lines.append(f"  today's {today} s is less than the time of the smallest step")
     else:
         share = allowed.rate / report.best_rate
         lines.append(
@@ -97,21 +97,21 @@ def from_json(text: str) -> GapReport:
 
 
 def measure(path: Path, gpu_layers: int, n_threads: int) -> GapReport:
-    """Time the steps on a bare context."""
-    # Here, since they load the native library, which the rest of this file does without.
-    from measure_layouts import N_PROMPT, N_STREAMS, open_bench
+    """Time the steps on a context without an engine."""
+    # Imported here because they load the native library; the rest of this file needs none.
+    from measure_layouts import N_PROMPT, N_SEQUENCES, open_bench
 
     from llamabind import Model, ModelParams
 
-    others = N_STREAMS - 1
+    others = N_SEQUENCES - 1
     with (
         Model(path, ModelParams(n_gpu_layers=gpu_layers)) as model,
         open_bench(model, n_threads, kv_unified=True) as bench,
     ):
-        bench.decode(*((seq_id, 0, N_PROMPT) for seq_id in range(N_STREAMS)))
-        decoding = tuple((seq_id, N_PROMPT, 1) for seq_id in range(N_STREAMS))
-        bench.median(N_STREAMS, N_PROMPT, decoding)  # the first use of each kernel is slower
-        decode_seconds = bench.median(N_STREAMS, N_PROMPT, decoding) / 1e3
+        bench.decode(*((seq_id, 0, N_PROMPT) for seq_id in range(N_SEQUENCES)))
+        decoding = tuple((seq_id, N_PROMPT, 1) for seq_id in range(N_SEQUENCES))
+        bench.median(N_SEQUENCES, N_PROMPT, decoding)  # the first use of each kernel is slower
+        decode_seconds = bench.median(N_SEQUENCES, N_PROMPT, decoding) / 1e3
         bench.cut(others, N_PROMPT)
         steps = []
         for n in _SIZES:

@@ -1,4 +1,4 @@
-"""The parts of the benchmarks that measure nothing: prompts, streams, figures, goals."""
+"""The benchmarks without a real server: prompts, reading streams, statistics, goals."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from bench.contest import Contest, Run
 from bench.load import Endpoint, RequestResult, Shot, fire
 from bench.prompts import user, words
 from bench.report import contest_lines, goal_ratio, is_reached, write_json
-from bench.scenarios import GROUPS, OURS, PEER_STREAMS, PEER_UNIFIED, SCENARIOS, find_scenarios
+from bench.scenarios import GROUPS, OURS, PEER_SPLIT, PEER_UNIFIED, SCENARIOS, find_scenarios
 from bench.servers import ServerSettings, load_body
 from bench.sse import Arrival, count_events, read_stream
 from bench.summary import Spread, ratios
@@ -47,14 +47,14 @@ ANSWER = ROLE + _delta("a") + _delta("b") + _delta(None, "length") + _usage(20, 
 # -- prompts
 
 
-def test_a_prompt_has_so_many_words_and_another_seed_gives_another_beginning():
+def test_a_prompt_has_n_words_and_another_seed_changes_its_first_words():
     texts = [words(1000, "long", seed) for seed in range(20)]
     assert all(len(text.split(" ")) == 1000 for text in texts)
     assert len({tuple(text.split(" ")[:4]) for text in texts}) == 20
     assert words(1000, "long", 3) == texts[3]
 
 
-def test_every_round_of_a_scenario_has_new_prompts_that_all_contestants_share():
+def test_each_round_has_new_prompts_and_they_are_equal_for_all_contestants():
     for scenario in SCENARIOS.values():
         assert scenario.shots(0) == scenario.shots(0)
         assert not set(map(_text, scenario.shots(0))) & set(map(_text, scenario.shots(1)))
@@ -77,14 +77,14 @@ def test_groups_name_scenarios_and_each_is_found_once():
     assert names == ["distinct-1", "distinct-4", "distinct-16", "single"]
 
 
-def test_the_gpu_group_has_cells_for_its_long_prompt_in_every_layout():
+def test_the_gpu_groups_long_prompt_fits_one_slot_of_a_split_kv_cache():
     assert "gpu-stall" in GROUPS["gpu"]
     scenario = SCENARIOS["gpu-stall"]
     needed = max(len(_text(shot).split()) + shot.max_tokens for shot in scenario.shots(0))
     assert needed < scenario.settings.n_ctx / scenario.settings.n_parallel
 
 
-def test_the_pressure_scenario_has_cells_for_about_half_of_what_is_needed():
+def test_the_pressure_scenario_has_about_half_of_the_kv_cells_it_needs():
     scenario = SCENARIOS["pressure"]
     needed = sum(len(_text(shot).split()) + shot.max_tokens for shot in scenario.shots(0))
     assert 0.4 * needed < scenario.settings.n_ctx < 0.6 * needed
@@ -93,7 +93,7 @@ def test_the_pressure_scenario_has_cells_for_about_half_of_what_is_needed():
 # -- streams
 
 
-def test_a_stream_is_read_with_the_times_of_its_texts_only():
+def test_only_events_with_text_count_for_a_streams_times():
     arrivals = [
         Arrival(1.0, ROLE),
         Arrival(2.0, _delta("a")),
@@ -111,7 +111,7 @@ def test_a_stream_is_read_with_the_times_of_its_texts_only():
 
 
 @pytest.mark.parametrize("size", [1, 3, 17])
-def test_events_may_be_cut_anywhere_and_count_when_they_are_whole(size: int):
+def test_an_event_cut_into_pieces_counts_when_its_last_byte_arrives(size: int):
     data = ANSWER.replace(b"\n", b"\r\n")
     arrivals = [Arrival(i, data[i : i + size]) for i in range(0, len(data), size)]
     reading = read_stream(arrivals)
@@ -120,20 +120,20 @@ def test_events_may_be_cut_anywhere_and_count_when_they_are_whole(size: int):
     assert reading.is_done
 
 
-def test_comments_are_no_events():
+def test_sse_comments_are_ignored():
     reading = read_stream([Arrival(0.0, b":\n\n" + DONE)])
     assert reading.is_done
     assert reading.text_seconds == []
 
 
-def test_an_error_in_the_stream_is_its_end():
+def test_a_stream_with_an_error_event_is_not_done():
     error = {"error": {"message": "context size exceeded", "code": 500}}
     reading = read_stream([Arrival(0.0, _delta("a") + _event(error))])
     assert reading.error == "context size exceeded"
     assert not reading.is_done
 
 
-def test_events_are_counted_without_reading_them():
+def test_count_events_counts_all_data_lines():
     assert count_events(ANSWER) == 6
 
 
@@ -141,7 +141,7 @@ def test_events_are_counted_without_reading_them():
 
 
 class FakeServer:
-    """Answers like a server; keeps the bodies in the order in which they came."""
+    """Answers like a server; `bodies` holds the requests in the order of arrival."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
@@ -175,7 +175,7 @@ async def _fire(*shots: Shot) -> tuple[list[RequestResult], FakeServer]:
     return results, fake
 
 
-async def test_a_request_is_measured_and_its_tokens_are_counted_by_the_server():
+async def test_token_counts_come_from_the_usage_that_the_server_reports():
     [result], fake = await _fire(Shot((user("hello"),), 7))
     assert (result.n_prompt, result.n_cached, result.n_tokens) == (20, 5, 2)
     assert result.error is None
@@ -187,14 +187,14 @@ async def test_a_request_is_measured_and_its_tokens_are_counted_by_the_server():
     assert body["stream_options"] == {"include_usage": True}
 
 
-async def test_a_refusal_and_a_broken_stream_are_errors_of_their_requests_only():
+async def test_a_refused_request_and_a_broken_stream_leave_other_results_unchanged():
     shots = [Shot((user(text),), 7) for text in ("hello", "refuse", "break off")]
     results, _ = await _fire(*shots)
     errors = [result.error for result in results]
-    assert errors == [None, "HTTP 400: too long", "the stream broke off"]
+    assert errors == [None, "HTTP 400: too long", "the stream ended without [DONE]"]
 
 
-async def test_a_shot_waits_for_the_first_stream_to_be_under_way():
+async def test_a_shot_with_after_events_waits_for_events_of_the_first_stream():
     late = Shot((user("late"),), 7, after_events=2)
     results, fake = await _fire(Shot((user("long"),), 7), late)
     assert [body["messages"][0]["content"] for body in fake.bodies] == ["long", "late"]
@@ -202,42 +202,42 @@ async def test_a_shot_waits_for_the_first_stream_to_be_under_way():
     assert results[1].started >= results[0].first_text
 
 
-async def test_a_shot_that_waits_for_a_failed_stream_is_sent_all_the_same():
+async def test_a_shot_that_waits_is_sent_when_the_first_request_fails():
     late = Shot((user("late"),), 7, after_events=99)
     results, _ = await _fire(Shot((user("refuse"),), 7), late)
     assert [result.error for result in results] == ["HTTP 400: too long", None]
 
 
-async def test_a_server_that_is_not_there_is_an_error_of_the_request():
+async def test_a_refused_connection_is_the_error_of_the_request():
     endpoint = Endpoint("http://127.0.0.1:1/v1/chat/completions", "some.gguf")
     [result] = await asyncio.to_thread(fire, endpoint, [Shot((user("hello"),), 7)])
     assert "ClientConnectorError" in (result.error or "")
 
 
-def test_the_decode_rate_leaves_out_the_first_token():
+def test_the_decode_rate_excludes_the_first_token():
     result = RequestResult(0.0, 4.0, first_text=1.0, last_text=3.0, n_tokens=21)
     assert result.tokens_per_second == 10.0
     assert RequestResult(0.0, 4.0).tokens_per_second == 0.0
 
 
-def test_a_load_says_only_what_was_chosen():
+def test_a_load_contains_only_the_settings_that_are_not_none():
     assert load_body(ServerSettings(4096, 16)) == {"n_ctx": 4096, "n_parallel": 16}
-    chosen = load_body(ServerSettings(4096, 16, layout="streams", threads=2, gpu_layers=-1))
+    chosen = load_body(ServerSettings(4096, 16, layout="split", threads=2, gpu_layers=-1))
     assert chosen["kv_unified"] is False
     assert chosen["threads"] == 2
     assert chosen["n_gpu_layers"] == -1
 
 
-# -- figures
+# -- statistics
 
 
-def test_a_spread_is_the_median_between_the_extremes():
+def test_a_spread_has_smallest_median_and_largest():
     assert Spread.of([3.0, 1.0, 2.0, 10.0]) == Spread(1.0, 2.5, 10.0)
     assert Spread.of([]) is None
     assert Spread(1.0, 2.5, 1000.0).text("s") == "2.5 s (1 to 1000)"
 
 
-def test_ratios_pair_the_rounds():
+def test_ratios_pair_the_rounds_and_skip_zero():
     assert ratios([2.0, 3.0], [4.0, 12.0]) == [0.5, 0.25]
     assert ratios([2.0, 3.0], [0.0, 6.0]) == [0.5]
 
@@ -252,44 +252,44 @@ def _contest(name: str, **values: list[float]) -> Contest:
     return contest
 
 
-def test_ours_is_compared_with_the_better_of_the_peers():
-    contest = _contest("shared-prefix", ours=[6, 7], peer_unified=[90, 91], peer_streams=[48, 70])
+def test_ours_is_compared_with_the_better_peer():
+    contest = _contest("shared-prefix", ours=[6, 7], peer_unified=[90, 91], peer_split=[48, 70])
     [goal] = contest.scenario.goals
-    assert goal.others == (PEER_UNIFIED, PEER_STREAMS)
+    assert goal.others == (PEER_UNIFIED, PEER_SPLIT)
     compared = goal_ratio(contest, goal)
     assert compared is not None
-    assert compared[0] == PEER_STREAMS
+    assert compared[0] == PEER_SPLIT
     assert compared[1].largest == 6 / 48
     assert is_reached(contest, goal) is True
 
 
-def test_more_is_better_where_the_metric_is_a_rate():
+def test_the_larger_value_is_better_if_the_metric_is_a_rate():
     contest = _contest(
-        "distinct-4", ours_unified=[90], ours_streams=[85], peer_unified=[100], peer_streams=[80]
+        "distinct-4", ours_unified=[90], ours_split=[85], peer_unified=[100], peer_split=[80]
     )
     goals = contest.scenario.goals
     assert [is_reached(contest, goal) for goal in goals] == [False, True, None]
     report = "\n".join(contest_lines(contest))
     assert "ours-unified / peer-unified = 0.9" in report
-    assert "ours-streams / peer-streams = 1.06" in report
+    assert "ours-split / peer-split = 1.06" in report
     assert "MISSED" in report
 
 
-def test_a_goal_is_missed_when_a_request_of_ours_failed():
-    contest = _contest("shared-prefix", ours=[1], peer_unified=[90], peer_streams=[48])
+def test_a_goal_is_missed_when_one_of_our_requests_failed():
+    contest = _contest("shared-prefix", ours=[1], peer_unified=[90], peer_split=[48])
     failed = RequestResult(0.0, 1.0, error="it broke")
     contest.runs.append(Run(OURS.name, 1, 1.0, 0.5, (failed,)))
     assert is_reached(contest, contest.scenario.goals[0]) is False
     assert "ours failed: it broke" in "\n".join(contest_lines(contest))
 
 
-def test_without_a_peer_there_is_nothing_to_reach():
+def test_without_a_peer_is_reached_is_none():
     contest = _contest("shared-prefix", ours=[1])
     assert is_reached(contest, contest.scenario.goals[0]) is None
 
 
-def test_the_report_as_json_has_every_request(tmp_path: Path):
-    contest = _contest("shared-prefix", ours=[6], peer_unified=[90], peer_streams=[48])
+def test_the_json_report_has_every_request(tmp_path: Path):
+    contest = _contest("shared-prefix", ours=[6], peer_unified=[90], peer_split=[48])
     write_json(tmp_path / "report.json", [contest], {"model": "some.gguf"})
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["facts"]["model"] == "some.gguf"
@@ -301,7 +301,7 @@ def test_the_report_as_json_has_every_request(tmp_path: Path):
 # -- random models
 
 
-def test_a_tensor_of_q8_0_blocks_has_its_weights_as_columns(tmp_path: Path):
+def test_a_q8_0_tensor_of_two_blocks_a_row_has_64_columns(tmp_path: Path):
     blocks = np.zeros((3, 2), Q8_0_BLOCK)
     path = write_gguf(tmp_path / "blocks.gguf", encode_entries({"a": 1}), {"t": blocks})
     data = path.read_bytes()
@@ -309,7 +309,7 @@ def test_a_tensor_of_q8_0_blocks_has_its_weights_as_columns(tmp_path: Path):
     assert len(data) % 32 == 0
 
 
-def test_a_random_model_is_listed_as_a_llama_of_its_shape(tmp_path: Path):
+def test_a_random_models_header_is_that_of_a_llama_of_its_shape(tmp_path: Path):
     vocab_file = write_gguf(
         tmp_path / "vocab.gguf", encode_entries({"tokenizer.ggml.pre": "x"}), {}
     )

@@ -160,7 +160,7 @@ def test_the_gaps_report_says_what_todays_constant_allows():
     assert "  today's 0.02 s allow steps of 256, 75% of the best rate" in lines
     assert lines[-1] == "  90% need 512: 0.0301 s"
     slow = report_lines(GapReport("m", 0.004, STEPS), today=0.001)
-    assert "  today's 0.001 s are less than the smallest step takes" in slow
+    assert "  today's 0.001 s is less than the time of the smallest step" in slow
 
 
 def test_a_gap_report_survives_its_way_between_processes():
