@@ -31,7 +31,7 @@ class Heartbeat:
 
 
 def _resident_bytes() -> int:
-    """The process's resident memory; 0 where the system does not tell, as without /proc."""
+    """The resident memory of this process; 0 if it cannot be read, as without /proc."""
     try:
         return psutil.Process().memory_info().rss
     except (psutil.Error, OSError):

@@ -53,7 +53,7 @@ def serve(
     # Ctrl-C in a terminal reaches the whole process group; only the server handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    threading.excepthook = _end_with_the_thread
+    threading.excepthook = _exit_after_thread_error
     _set_process_facts()
     status = EXIT_BAD_PROTOCOL
     try:
@@ -68,13 +68,14 @@ def serve(
         os._exit(status)
 
 
-def _end_with_the_thread(failed: threading.ExceptHookArgs) -> None:
-    """A worker that lost one of its threads would keep its clients waiting: the server starts a
-    new one instead.
+def _exit_after_thread_error(failed: threading.ExceptHookArgs) -> None:
+    """Exit the process after an uncaught exception in a thread.
+
+    Without that thread its requests would wait forever; the server starts a new worker instead.
     """
     name = failed.thread.name if failed.thread else "unknown"
     error = failed.exc_value or failed.exc_type()
-    logger.critical("the thread %s ended by an unexpected error", name, exc_info=error)
+    logger.critical("internal error in thread %s", name, exc_info=error)
     os._exit(EXIT_THREAD_DIED)
 
 

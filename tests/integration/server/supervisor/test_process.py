@@ -1,4 +1,4 @@
-"""WorkerProcess: a cancelled start leaves no child; huge pages."""
+"""WorkerProcess: cancelled starts, huge pages, and the exit of a worker with a failed thread."""
 
 import asyncio
 import contextlib
@@ -66,7 +66,7 @@ async def test_a_worker_requests_huge_pages_unless_the_user_set_them(
     await process.stop()
 
 
-def test_a_worker_ends_when_one_of_its_threads_dies() -> None:
+def test_a_worker_exits_after_an_uncaught_exception_in_a_thread() -> None:
     code = (
         "import socket, sys\n"
         "from server.worker.session import session\n"

@@ -1,4 +1,4 @@
-"""Heartbeat: reports go on where the system does not show the process."""
+"""Heartbeat: reports continue if the system has no figures of the process."""
 
 import psutil
 import pytest
