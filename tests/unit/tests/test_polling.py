@@ -1,4 +1,4 @@
-"""Tests that wait for a state look at it from time to time; they do not keep a core busy."""
+"""Tests that wait for a state pause between two looks, so that they do not keep a core busy."""
 
 import ast
 
@@ -7,7 +7,7 @@ from tests.support.paths import ROOT
 _TESTS = ROOT / "tests"
 
 
-def test_no_loop_asks_again_at_once() -> None:
+def test_every_polling_loop_pauses() -> None:
     spinning = [
         f"{file.relative_to(_TESTS)}:{loop.lineno}"
         for file in _TESTS.rglob("*.py")
@@ -17,7 +17,7 @@ def test_no_loop_asks_again_at_once() -> None:
     assert spinning == [], "pause in these loops, as server_app.pause() does"
 
 
-def test_a_loop_that_asks_again_at_once_is_found() -> None:
+def test_a_polling_loop_without_a_pause_is_found() -> None:
     assert _spins(_loop("while (await get(client))['running'] != 1:\n    pass"))
     assert not _spins(_loop("while (await get(client))['running'] != 1:\n    await pause()"))
     assert not _spins(_loop("while line := await response.readline():\n    seen.append(line)"))
@@ -31,7 +31,7 @@ def _loop(source: str) -> ast.While:
 
 
 def _spins(loop: ast.While) -> bool:
-    """Whether it asks a server before each round and does not pause in it. Reading waits."""
+    """Whether a loop asks a server before each round without a pause. Reads wait by themselves."""
     asks = any(isinstance(node, ast.Await) for node in ast.walk(loop.test))
     reads = any(name.startswith("read") for name in _called(loop.test))
     pauses = any({"pause", "sleep"} & set(_called(node)) for node in loop.body)

@@ -1,11 +1,9 @@
 """What of a request is not done: tools that are no functions, and what the worker leaves out."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from pytest_aiohttp.plugin import AiohttpClient
 
 from server.api.anthropic.jobs import messages_job
 from server.api.anthropic.schema import MessagesBody
@@ -15,10 +13,8 @@ from server.api.openai.chat import ChatCompletionBody
 from server.api.responses.jobs import responses_job
 from server.api.responses.schema import ResponsesBody
 from server.errors import InvalidRequestError
-from server.http.warnings_header import HEADER, header_text
+from server.http.warnings_header import header_text
 from server.protocol.job import ChatPrompt, Job
-from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, chat_body, events, make_app
 
 _SCHEMA = {"type": "object", "properties": {}}
 _MESSAGES = [{"role": "user", "content": "hi"}]
@@ -193,68 +189,6 @@ def test_only_strict_makes_the_schema_of_an_answer_strict(
     prompt = _prompt(make(**more))
     assert prompt.json_schema == _SCHEMA
     assert prompt.lenient_schema is is_lenient
-
-
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    # On a busy machine a worker may take longer to start than headers wait for it.
-    return await aiohttp_client(make_app(tmp_path, header_hold_seconds=60))
-
-
-_WEB = {"type": "web_search"}
-_LEFT_OUT = "tools[0] 'web_search' is left out: only tools of type 'function' are supported"
-_NOT_ENFORCED = "json_schema/format is not enforced"
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/v1/chat/completions", chat_body("echo: warn", model="m.gguf")),
-        ("/api/v2/chat/m.gguf", chat_body("echo: warn")),
-        ("/api/chat", chat_body("echo: warn", model="m.gguf")),
-        ("/v1/responses", {"model": "m.gguf", "input": "echo: warn"}),
-    ],
-)
-async def test_warnings_are_in_the_head_of_every_answer_and_in_the_log(
-    client: Client, caplog: pytest.LogCaptureFixture, path: str, body: Any, stream: bool
-) -> None:
-    response = await client.post(path, json=body | {"tools": [_WEB], "stream": stream})
-    assert response.status == 200, await response.text()
-    assert response.headers[HEADER] == f"{_LEFT_OUT}; {_NOT_ENFORCED}"
-    request_id = response.headers["X-Request-Id"]
-    assert f"request {request_id}: {_LEFT_OUT}; {_NOT_ENFORCED}" in caplog.messages
-    if not path.startswith("/api/v2"):
-        return
-    documents = (await events(response))[:-1] if stream else [await response.json()]
-    assert documents[0]["warnings"] == [_LEFT_OUT, _NOT_ENFORCED]
-    assert not any("warnings" in document for document in documents[1:])
-
-
-async def test_an_answer_without_warnings_has_no_word_of_them(client: Client) -> None:
-    for body in (chat_body("echo: a"), chat_body("echo: a", stream=True)):
-        response = await client.post("/api/v2/chat/m.gguf", json=body)
-        assert HEADER not in response.headers
-        assert "warnings" not in await response.text()
-
-
-async def test_counted_tokens_have_their_warnings_too(client: Client) -> None:
-    body = chat_body("echo: a", model="m.gguf", tools=[_WEB])
-    response = await client.post("/v1/chat/completions/input_tokens", json=body)
-    assert response.headers[HEADER] == _LEFT_OUT
-
-
-async def test_a_name_of_the_clients_makes_no_line_in_head_or_log(
-    client: Client, caplog: pytest.LogCaptureFixture
-) -> None:
-    tool = {"type": "custom\r\nX-Evil: 1", "name": "é\u2028\x7f"}
-    body = chat_body("echo: a", model="m.gguf", tools=[tool])
-    response = await client.post("/v1/chat/completions", json=body)
-    assert response.status == 200
-    assert "X-Evil" not in response.headers
-    assert response.headers[HEADER].isascii()
-    assert not any("\n" in message for message in caplog.messages)
 
 
 def test_a_header_is_one_line_of_bounded_length() -> None:
