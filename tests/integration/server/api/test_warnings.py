@@ -19,7 +19,7 @@ async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
 
 
 _WEB = {"type": "web_search"}
-_LEFT_OUT = "tools[0] 'web_search' is left out: only tools of type 'function' can be called here"
+_LEFT_OUT = "tools[0] 'web_search' is left out: only tools of type 'function' are supported"
 _NOT_ENFORCED = "json_schema/format is not enforced"
 
 
