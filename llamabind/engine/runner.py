@@ -122,7 +122,7 @@ class ModelRunner:
             )
         if width != self._model.n_embd_inp:
             raise InvalidParameterError(
-                "media", f"vectors have {width} numbers, the model needs {self._model.n_embd_inp}"
+                "media", f"vectors have {width} numbers, the model takes {self._model.n_embd_inp}"
             )
         if not medium.is_causal and n_tokens > self._context.n_ubatch:
             # llama.cpp aborts if non-causal media do not fit one ubatch.

@@ -346,15 +346,15 @@ class Scheduler:
                 break
         return None
 
-    def _n_needed_soon(self, newcomer: Sequence) -> int:
-        """Return the cells that running sequences need soon, and `newcomer` after its prompt.
+    def _n_needed_soon(self, candidate: Sequence) -> int:
+        """Return the cells that running sequences need soon, and `candidate` after its prompt.
 
         For each the rest of its prompt and LOOKAHEAD tokens of its answer.
         """
         if not self.running:
             return 0
         prompts = sum(running.n_remaining for running in self.running if not running.is_decoding)
-        sequences = [*self.running, newcomer]
+        sequences = [*self.running, candidate]
         return prompts + sum(min(LOOKAHEAD, sequence.n_may_generate) for sequence in sequences)
 
     def _youngest(self) -> Sequence:

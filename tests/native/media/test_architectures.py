@@ -176,7 +176,7 @@ def test_a_picture_with_rows_is_refused_where_positions_have_one_dimension(
     vectors = np.zeros((4, engine.model.n_embd_inp), np.float32)
     tokens, media = lay_out([EncodedMedium(b"grid", (MediaVectors(vectors, grid=(2, 2)),)), [5]])
     request = GenerationRequest(request_id="1", prompt_tokens=tokens, media=media)
-    with pytest.raises(InvalidParameterError, match="only a model with M-RoPE"):
+    with pytest.raises(InvalidParameterError, match="need a model with M-RoPE"):
         engine.prepare(request)
     with pytest.raises(InvalidBatchError, match="model expects 1"):
         engine.context.decode_vectors(VectorBatch(vectors, np.zeros((4, 4), np.int32), 0))
