@@ -1,1 +1,1 @@
-"""Conversations as prompt text, and a model's text as messages and tool calls."""
+"""From a conversation to a prompt, and from a model's text to messages and tool calls."""

@@ -1,7 +1,7 @@
-"""Changes to llama.cpp's grammars and parsers of a template's answers. Pure Python.
+"""Fixes of the grammars and parsers that llama.cpp derives from a chat template. Pure Python.
 
-They keep a model from producing text that the parser would discard: talk before a forced call, an
-answer within reasoning that never ends. And they let a call have any id.
+They stop the model from producing text that the parser would discard (text before a required tool
+call, an answer inside reasoning that never ends), and let a tool call have any id.
 """
 
 import json
@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-# common/chat-auto-parser-generator.cpp writes "any text up to the call's mark" as a rule of this
-# name ahead of the calls. Text that reasons is followed by its end mark instead, and stays.
-_TALK: Final = re.compile(r" until-\d+\?? (?=(?:space )?[\w-]*tool-call)")
-# The formats of Qwen3-Coder and its like let a call end a thought in place of its tag.
-_OPEN_END: Final = re.compile(r'\(("(?:[^"\\]|\\.)*") \| \)')
-# The id in the calls that llama.cpp renders to find out a template's format.
+# common/chat-auto-parser-generator.cpp names the rule "any text up to the call's start tag" like
+# this and puts it before the calls. Reasoning is followed by its end tag instead, so it is kept.
+_TEXT_BEFORE_CALL: Final = re.compile(r" until-\d+\?? (?=(?:space )?[\w-]*tool-call)")
+# Formats like Qwen3-Coder's let a tool call end the reasoning in place of the end tag.
+_OPTIONAL_END_TAG: Final = re.compile(r'\(("(?:[^"\\]|\\.)*") \| \)')
+# The id of the tool calls that llama.cpp renders to detect a template's format.
 _ID: Final = "call00001"
-_MARK: Final = re.compile(rf'"{_ID}(<[^"]*)"')
+_ID_AND_TAG: Final = re.compile(rf'"{_ID}(<[^"]*)"')
 _LETTERS: Final = "[a-zA-Z0-9_-]"
 _ANY_ID: Final = {
     "type": "chars",
@@ -31,30 +31,30 @@ _ANY_ID: Final = {
 
 
 def without_talk(grammar: str) -> str:
-    """Return the grammar of a forced tool call without the free text that may precede the call.
+    """Return the grammar of a required tool call without the free text that may precede the call.
 
-    llama.cpp allows it also where tool_choice is "required", so that a small model may talk until
-    its tokens are spent and never call. All that is left out may be empty: what the result allows,
-    the parser of the answer knows.
+    llama.cpp allows that text even with tool_choice "required", so a small model may write it until
+    max_tokens and never call a tool. The removed rule also matches the empty text, so the parser
+    still accepts every answer that the result allows.
     """
-    return _with_root(grammar, lambda root: _TALK.sub(" ", root))
+    return _with_root(grammar, lambda root: _TEXT_BEFORE_CALL.sub(" ", root))
 
 
 def with_ended_reasoning(grammar: str) -> str:
-    """Return the grammar of an answer that follows a schema, in which a thought ends by its tag.
+    """Return the grammar of an answer that follows a schema, with the reasoning's end tag required.
 
-    Without the tag all of the answer would be read as a thought.
+    Without the tag the parser would take the whole answer for reasoning.
     """
-    return _with_root(grammar, lambda root: _OPEN_END.sub(r"\1", root))
+    return _with_root(grammar, lambda root: _OPTIONAL_END_TAG.sub(r"\1", root))
 
 
 def with_any_call_id(grammar: str, parser_spec: str) -> tuple[str, str]:
-    """Return the grammar and the parser of a format (RenderedPrompt) that take any id of a call.
+    """Return the grammar and the parser of a format (RenderedPrompt) with any tool call id allowed.
 
-    llama.cpp finds out a template's format by rendering calls with an id of its own
-    (common/chat-diff-analyzer.cpp). Where the id comes first in a call (Solar-Open) it takes the id
-    for the beginning of the mark behind it: every call would have this one id, and a call with
-    another id would not be read.
+    llama.cpp detects a template's format by rendering calls with an id of its own
+    (common/chat-diff-analyzer.cpp). Where the id comes first in a call (Solar-Open), it takes the
+    id for the beginning of the tag after it: every call would get this one id, and a call with
+    another id would not be parsed.
     """
     if _ID + "<" not in parser_spec:
         return grammar, parser_spec
@@ -62,11 +62,11 @@ def with_any_call_id(grammar: str, parser_spec: str) -> tuple[str, str]:
     arena = json.loads(spec["parser"])
     _free_ids(arena["parsers"])
     spec["parser"] = json.dumps(arena)
-    return _MARK.sub(rf'{_LETTERS}{{1,64}} "\1"', grammar), json.dumps(spec)
+    return _ID_AND_TAG.sub(rf'{_LETTERS}{{1,64}} "\1"', grammar), json.dumps(spec)
 
 
 def _free_ids(parsers: list[dict[str, Any]]) -> None:
-    """Put an id and the mark, two new parsers, in place of each literal of both."""
+    """Replace each literal of the id and a tag by two new parsers: any id, then the tag."""
     for parser in list(parsers):
         literal = parser.get("literal", "")
         if parser["type"] == "literal" and literal.startswith(_ID + "<"):

@@ -1,4 +1,4 @@
-"""Marks that a chat template carries to where a conversation's pictures and sounds belong."""
+"""Markers that stand for images and audio while a chat template renders a conversation."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MEDIA_TYPE = "media"
 `param` names it in errors.
 """
 
-_MARK_DIGITS = 24
+_MARKER_DIGITS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class MarkedMedium:
-    """A medium, and what its part of the conversation is called."""
+    """A medium, and the name of its content part in errors (`param`)."""
 
     medium: EncodedMedium
     param: str
@@ -35,10 +35,11 @@ class MarkedMedium:
 def mark_media(
     messages: Sequence[Mapping[str, Any]],
 ) -> tuple[Sequence[Mapping[str, Any]], dict[str, MarkedMedium]]:
-    """Return the messages with marks in place of media, and the media by their marks.
+    """Return the messages with markers in place of media, and the media by their markers.
 
-    Contents with media become texts, as llama.cpp joins them: a line for each text, and nothing
-    around media. A mark is random digits: nobody can guess it, and no template changes it.
+    The content parts of a message with media are joined to one text as llama.cpp does: newlines
+    between text parts, nothing around media. A marker is random digits: a client cannot guess it,
+    and no template changes it.
     """
     media: dict[str, MarkedMedium] = {}
     marked: list[Mapping[str, Any]] = []
@@ -52,19 +53,19 @@ def mark_media(
 
 
 def is_medium(part: object) -> bool:
-    """Tell whether a content part is a picture or sound."""
+    """Return whether a content part is an image or audio."""
     return isinstance(part, Mapping) and part.get("type") == MEDIA_TYPE
 
 
 def split_at_marks(prompt: str, media: Mapping[str, MarkedMedium]) -> list[str | EncodedMedium]:
-    """Return the texts of a rendered prompt and the media between them; a text comes first.
+    """Return the texts of a rendered prompt and the media between them; the first item is a text.
 
-    Raises InvalidParameterError for a medium that the template left out.
+    Raises InvalidParameterError for a medium that the template did not render.
     """
     if not media:
         return [prompt]
-    for mark, marked in media.items():
-        if mark not in prompt:
+    for marker, marked in media.items():
+        if marker not in prompt:
             raise InvalidParameterError(marked.param, "the chat template does not render this part")
     pieces = re.split(f"({'|'.join(media)})", prompt)
     return [media[piece].medium if piece in media else piece for piece in pieces]
@@ -75,9 +76,9 @@ def _joined(parts: Iterable[Any], media: dict[str, MarkedMedium]) -> str:
     was_text = False
     for part in parts:
         if is_medium(part):
-            mark = "".join(secrets.choice("0123456789") for _ in range(_MARK_DIGITS))
-            media[mark] = MarkedMedium(part["medium"], part.get("param", "messages"))
-            text += mark
+            marker = "".join(secrets.choice("0123456789") for _ in range(_MARKER_DIGITS))
+            media[marker] = MarkedMedium(part["medium"], part.get("param", "messages"))
+            text += marker
         else:
             text += "\n" * was_text + part["text"]
         was_text = not is_medium(part)

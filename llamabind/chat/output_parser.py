@@ -1,4 +1,4 @@
-"""OutputParser: an answer as a message, reasoning and tool calls taken out of the text."""
+"""OutputParser: splits the text of an answer into content, reasoning and tool calls."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ Part = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call that the model made; `arguments` is JSON as the model wrote it, maybe cut off."""
+    """A tool call; `arguments` is JSON as the model wrote it, possibly truncated."""
 
     id: str
     name: str
@@ -29,8 +29,8 @@ class ToolCall:
 class ParsedMessage:
     """An assistant's message.
 
-    `is_fallback` says that the text did not fit the template's format: all of it is `content`, or
-    in a stream, the message is what was told before it stopped fitting.
+    `is_fallback` means that the text did not match the template's format: all of it is `content`,
+    or, if it was fed in pieces, the message is what feed() returned before the mismatch.
     """
 
     content: str
@@ -41,7 +41,7 @@ class ParsedMessage:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """News of the tool call `index`: id and name the first time, then pieces of arguments."""
+    """New parts of the tool call `index`: first id and name, then pieces of the arguments."""
 
     index: int
     id: str | None
@@ -51,7 +51,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class MessageDelta:
-    """What is new in a message: exactly one of the three is set."""
+    """A new part of a message: exactly one of the three fields is set."""
 
     content: str | None = None
     reasoning_content: str | None = None
@@ -61,13 +61,13 @@ class MessageDelta:
 class OutputParser(Handle[ParserHandle]):
     """Parses one answer in the format of the prompt it answers (lb_parser of csrc/llamabind.h).
 
-    Made by ChatTemplate.parser. One thread at a time. Text that does not fit the format is no
-    error: see ParsedMessage.is_fallback. A stream whose format has content only is not parsed at
-    all: a parse reads the whole answer again, for each token.
+    Made by ChatTemplate.parser. One thread at a time. Text that does not match the format raises
+    no error: see ParsedMessage.is_fallback. In a format that has only content, feed() passes the
+    text through without parsing: each parse reads the whole answer again, once per token.
     """
 
     def __init__(self, spec: str = "") -> None:
-        """`spec` is RenderedPrompt.parser_spec; "" takes all text as content."""
+        """`spec` is RenderedPrompt.parser_spec; with "" all text is content."""
         handle = shim.lb_parser_init(spec.encode())
         if not handle:
             raise ChatTemplateError(last_error())
@@ -75,9 +75,9 @@ class OutputParser(Handle[ParserHandle]):
         self._plain: list[str] | None = [] if is_plain(spec) else None
 
     def parse(self, text: str, *, partial: bool = False) -> ParsedMessage:
-        """Parse the whole answer so far; does not change the parser.
+        """Parse `text`, the answer from its start; does not change the state of feed().
 
-        With `partial` the text may end anywhere, also within a tag or in a tool call's JSON.
+        With `partial` the text may end anywhere, even inside a tag or a tool call's JSON.
         """
         data = text.encode(errors="replace")
         return _message(_take(shim.lb_parser_parse(self.ptr, data, len(data), partial)))
@@ -85,19 +85,20 @@ class OutputParser(Handle[ParserHandle]):
     def feed(self, text: str, *, final: bool = False) -> tuple[MessageDelta, ...]:
         """Add a piece of the answer and return what is new; the deltas add up to `message`.
 
-        Give `final` with the last piece (which may be empty): it ends what could have gone on.
+        Set `final` with the last piece (which may be empty), so that text held back as a possible
+        beginning of a tag is returned.
         """
         data = text.encode(errors="replace")
         if self._plain is not None:
-            _ = self.ptr  # closed is closed
+            _ = self.ptr  # raises if closed
             self._plain.append(data.decode())
             return (MessageDelta(content=self._plain[-1]),) if text else ()
-        news = _take(shim.lb_parser_feed(self.ptr, data, len(data), final))
-        return tuple(_delta(item) for item in news["deltas"])
+        result = _take(shim.lb_parser_feed(self.ptr, data, len(data), final))
+        return tuple(_delta(item) for item in result["deltas"])
 
     @property
     def message(self) -> ParsedMessage:
-        """The message as fed so far."""
+        """The message up to the last fed piece."""
         if self._plain is not None:
             return ParsedMessage("".join(self._plain))
         return _message(_take(shim.lb_parser_message(self.ptr)))
@@ -107,11 +108,11 @@ class OutputParser(Handle[ParserHandle]):
 
 
 def is_plain(spec: str) -> bool:
-    """Tell whether the parser of `spec` (RenderedPrompt.parser_spec) takes any answer for content.
+    """Return whether the parser of `spec` (RenderedPrompt.parser_spec) takes any text as content.
 
     Its grammar (common_peg_arena of llama.cpp's common/peg-parser.h) is then the generation prompt,
-    which is put before the answer, and all that follows: no thoughts, no calls. An answer that
-    continues a text of the client's is none of these, since it begins within a message.
+    which is put before the answer, followed by any text: no reasoning, no tool calls. False for an
+    answer that continues a message of the client, since it begins in the middle of a message.
     """
     if not spec:
         return True
@@ -125,12 +126,12 @@ def is_plain(spec: str) -> bool:
     if kinds != ["literal"] * (len(kinds) - 2) + ["tag", "end"]:
         return False
     *literals, content, _ = leaves
-    said = parsers[content["child"]]
+    text = parsers[content["child"]]
     return (
         "".join(literal["literal"] for literal in literals) == fields.get("generation_prompt", "")
         and content["tag"] == "content"
-        and said["type"] == "until"
-        and not said["delimiters"]
+        and text["type"] == "until"
+        and not text["delimiters"]
     )
 
 
@@ -163,7 +164,7 @@ def _delta(fields: dict[str, Any]) -> MessageDelta:
 
 
 def _leaves(parsers: list[Part], index: int, depth: int = 0) -> Iterator[Part]:
-    """Yield the parts of a sequence of sequences, in order."""
+    """Yield the parts of nested sequences, in order."""
     part = parsers[index]
     if part["type"] != "sequence" or depth > _MAX_DEPTH:
         yield part

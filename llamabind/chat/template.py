@@ -1,4 +1,4 @@
-"""ChatTemplate: conversations to prompts, by llama.cpp's own Jinja engine and format analysis."""
+"""ChatTemplate: renders conversations with llama.cpp's Jinja engine and format detection."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class TemplateCapabilities:
-    """What a template can do, found out by llama.cpp by rendering it (jinja/caps.h)."""
+    """What a template supports, as llama.cpp detects by rendering it (jinja/caps.h)."""
 
     supports_thinking: bool
     supports_tools: bool
@@ -53,12 +53,12 @@ class TemplateCapabilities:
 
 @dataclass(frozen=True, slots=True)
 class RenderedPrompt:
-    """A prompt, and what generating an answer to it needs (struct common_chat_params of chat.h).
+    """A prompt, and the settings for generating its answer (struct common_chat_params of chat.h).
 
-    `grammar` and the three fields after it belong into SamplingParams; `stops` are stop strings,
-    `preserved_tokens` special tokens that must stay visible in the text of the answer, which
-    ChatTemplate.parser then reads. `generation_prompt` is the end of `prompt` that begins the
-    answer.
+    `grammar` and the three fields after it belong in SamplingParams; `stops` are stop strings.
+    `preserved_tokens` are special tokens that must appear in the text of the answer, because
+    ChatTemplate.parser reads them. `generation_prompt` is the end of `prompt` with which the answer
+    begins, such as "<|im_start|>assistant".
     """
 
     prompt: str
@@ -77,12 +77,12 @@ class RenderedPrompt:
 
 
 class ChatTemplate(Handle[ChatHandle]):
-    """A parsed chat template (lb_chat of csrc/llamabind.h). Any number of threads may render."""
+    """A parsed chat template (lb_chat of csrc/llamabind.h). Several threads may render at once."""
 
     def __init__(self, model: "Model | None", override: str | None = None) -> None:
         """Parse the template of `model`, or `override` instead (then `model` may be None).
 
-        A model without a template gets ChatML. ChatTemplateError for one that cannot be parsed.
+        A model without a template gets ChatML. Raises ChatTemplateError if it cannot be parsed.
         """
         backend.init()
         text = None if override is None else override.encode(errors="replace")
@@ -95,7 +95,7 @@ class ChatTemplate(Handle[ChatHandle]):
         self.name = _name(model, override)
         facts = json.loads(_take(shim.lb_chat_describe(handle)))
         self.source: str = facts["source"]
-        self.is_explicit: bool = facts["explicit"]  # not the ChatML of a model without a template
+        self.is_explicit: bool = facts["explicit"]  # false for the ChatML default
         self.capabilities = TemplateCapabilities(
             **{field.name: facts[field.name] for field in fields(TemplateCapabilities)}
         )
@@ -107,20 +107,20 @@ class ChatTemplate(Handle[ChatHandle]):
         tools: Sequence[Mapping[str, Any]] | None = None,
         **options: Any,
     ) -> RenderedPrompt:
-        """Render a conversation in OpenAI's form of messages and tools.
+        """Render a conversation whose messages and tools have OpenAI's format.
 
         `options` are tool_choice, parallel_tool_calls, add_generation_prompt (True),
         continue_final_message, json_schema, grammar, reasoning_format, reasoning_effort,
         enable_thinking, chat_template_kwargs, force_pure_content, shown_tools and now, as
         lb_chat_render of csrc/llamabind.h describes them. InvalidParameterError names the field
-        (in messages and tools with the index), TemplateRefusedError has the template's own words,
-        ChatTemplateError means that the template itself fails.
+        (in messages and tools with the index), TemplateRefusedError has the message that the
+        template raised, ChatTemplateError means that the template itself fails.
         """
         unknown = options.keys() - _OPTIONS
         if unknown:
             raise InvalidParameterError(min(unknown), "is not an option of a chat template")
         if tools and options.get("tool_choice") not in _OPTIONAL_CALLS:
-            # A call must come, so there is no answer that the schema could be of.
+            # The answer must be a tool call, so the schema of a text answer does not apply.
             options.pop("json_schema", None)
         request = {"messages": messages, "tools": tools, **options}
         try:
@@ -135,7 +135,7 @@ class ChatTemplate(Handle[ChatHandle]):
         if options.get("json_schema") is not None:
             answer["grammar"] = with_ended_reasoning(answer["grammar"])
         if not self.is_explicit:
-            # To the vocabulary it may be a text like any other, which no token ends.
+            # The vocabulary may not have it as a token, so generation must stop at its text.
             answer["additional_stops"].append(_CHATML_END)
         if not options.get("grammar"):
             answer["grammar"] = mended(answer["grammar"])

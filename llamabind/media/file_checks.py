@@ -1,4 +1,4 @@
-"""What a picture or sound file says of itself, read before native code sees it; pure Python."""
+"""Type and size of an image or audio file, checked before native code reads it; pure Python."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 MAX_SIDE = 16_384
 MAX_PIXELS = 50_000_000
-"""A picture is 3 bytes a pixel while it is scaled down for its projector."""
+"""An image takes 3 bytes per pixel until it is scaled down for the projector."""
 
-# zlib makes at most about so much of a byte.
+# Upper bound of zlib's output bytes per input byte.
 _DEFLATE_RATIO = 1032
 _SLACK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """A file's `kind`, "image" or "audio", its `format`, and a picture's size in pixels."""
+    """A file's `kind`, "image" or "audio", its `format`, and an image's size in pixels."""
 
     kind: str
     format: str
@@ -32,12 +32,13 @@ class MediaFile:
 
 
 def read_media_file(data: bytes, field: str = "media") -> MediaFile:
-    """Tell what `data` is. Raises InvalidParameterError, naming `field`, for anything but a PNG,
-    JPEG, GIF, BMP, WAV, MP3 or FLAC file, and for a picture over MAX_SIDE or MAX_PIXELS.
+    """Detect the type of `data` by its first bytes. Raises InvalidParameterError, naming `field`,
+    unless it is a PNG, JPEG, GIF, BMP, WAV, MP3 or FLAC file, and for an image over MAX_SIDE or
+    MAX_PIXELS.
     """
-    sound = _sound_format(data)
-    if sound is not None:
-        return MediaFile("audio", sound)
+    audio = _audio_format(data)
+    if audio is not None:
+        return MediaFile("audio", audio)
     try:
         found = _read_image(data)
     except (struct.error, IndexError):
@@ -57,12 +58,12 @@ def read_media_file(data: bytes, field: str = "media") -> MediaFile:
     return found
 
 
-def _sound_format(data: bytes) -> str | None:
+def _audio_format(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         return "wav"
     if data[:4] == b"fLaC":
         return "flac"
-    # A tag, or the first frame of MPEG layer III.
+    # An ID3 tag, or the first frame of MPEG layer III.
     if data[:3] == b"ID3" or (data[:1] == b"\xff" and data[1:2] > b"\xe0" and data[1] & 6 == 2):
         return "mp3"
     return None
@@ -82,7 +83,7 @@ def _read_image(data: bytes) -> MediaFile | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Return the size that the first frame header tells; (0, 0) if there is none."""
+    """Return (width, height) from the first frame header; (0, 0) if there is none."""
     position = 2
     while data[position] == 0xFF:
         marker = data[position + 1]
@@ -90,7 +91,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
             position += 1
             continue
         (length,) = struct.unpack_from(">H", data, position + 2)
-        # SOF0 to SOF15, of which DHT, JPG and DAC have their numbers.
+        # SOF0 to SOF15; three numbers in this range are other markers: DHT, JPG and DAC.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, position + 5)
             return width, height
@@ -99,16 +100,16 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def check_unpacked(data: bytes, file: MediaFile, field: str = "media") -> None:
-    """Refuse a PNG that unpacks to far more than its pixels: native code allocates all of it.
+    """Refuse a PNG that decompresses to far more than its pixels: native code would allocate it.
 
-    Takes as long as unpacking it does. Raises InvalidParameterError, naming `field`.
+    Decompresses the file once. Raises InvalidParameterError, naming `field`.
     """
     if file.format == "png":
         _check_png_size(data, file, field)
 
 
 def _check_png_size(data: bytes, png: MediaFile, field: str) -> None:
-    # 4 channels of 16 bits, a filter byte a row, twice for interlacing.
+    # 4 channels of 16 bits, a filter byte per row, doubled for interlacing.
     expected = 2 * (png.width * 8 + 1) * png.height + _SLACK
     if len(data) * _DEFLATE_RATIO <= expected:
         return

@@ -1,4 +1,4 @@
-"""What stands in a prompt where a picture or a sound is: vectors instead of tokens."""
+"""Images and audio in a prompt: vectors in place of tokens."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Grid: TypeAlias = tuple[int, int]
-"""How many vectors a picture has side by side and in a column, where positions say that (M-RoPE).
+"""Columns and rows of an image's vectors, for models whose positions have both (M-RoPE).
 
-They come row by row. It takes as many positions as its longer side has vectors.
+The vectors are in row-major order. The image takes max(columns, rows) positions.
 """
 
-# Nobody can make a picture whose pseudo-tokens are those of another.
+# Random, so that a client cannot craft an image with the pseudo-tokens of another one.
 _KEY = os.urandom(32)
 _NUMBERS = (1 << HASH_BITS) - 1
 
@@ -31,8 +31,8 @@ _NUMBERS = (1 << HASH_BITS) - 1
 class MediaVectors:
     """Part of an encoded medium: `embeddings`, shape (n_tokens, n_embd_inp of the text model).
 
-    Unless `is_causal` they see each other in both directions and are decoded all at once. Without
-    a `grid` they stand one behind the other as tokens do.
+    Unless `is_causal` they attend to each other in both directions and are decoded in one batch.
+    Without a `grid` their positions are consecutive, as those of tokens.
     """
 
     embeddings: NDArray[np.float32]
@@ -42,9 +42,9 @@ class MediaVectors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedMedium:
-    """What a text model reads of one picture or sound: vectors, and tokens around and between them.
+    """An image or audio as the text model reads it: vectors, with tokens around and between them.
 
-    `digest` is of the medium's own bytes: equal media share their KV.
+    `digest` is the hash of the medium's bytes: equal media share their KV cells.
     """
 
     digest: bytes
@@ -52,7 +52,7 @@ class EncodedMedium:
 
     @property
     def n_tokens(self) -> int:
-        """How many places of a prompt it takes."""
+        """The number of prompt tokens it takes, vectors included."""
         return sum(
             len(piece.embeddings if isinstance(piece, MediaVectors) else piece)
             for piece in self.pieces
@@ -60,7 +60,7 @@ class EncodedMedium:
 
     @property
     def n_at_once(self) -> int:
-        """How many tokens one decode must take: the largest part that is not causal."""
+        """The tokens that one decode must accept: the size of the largest non-causal part."""
         return max(
             (
                 len(piece.embeddings)
@@ -72,7 +72,7 @@ class EncodedMedium:
 
     @property
     def n_bytes(self) -> int:
-        """The size of all its vectors."""
+        """The size of all vectors in bytes."""
         return sum(
             piece.embeddings.nbytes for piece in self.pieces if isinstance(piece, MediaVectors)
         )
@@ -94,28 +94,29 @@ class Medium:
 
     @property
     def n_positions(self) -> int:
-        """How many positions it takes: what follows stands so far behind its first one."""
+        """The distance from its first position to that of the token after it."""
         return len(self.embeddings) if self.grid is None else max(self.grid)
 
     def positions(self, first: int, start: int, end: int) -> NDArray[np.int32]:
-        """Return where the vectors in place of the prompt's tokens `start` to `end` stand with
-        M-RoPE, if the medium begins at position `first`.
+        """Return the M-RoPE positions of the vectors for prompt tokens `start` to `end`, if the
+        medium begins at position `first`.
 
-        Shape (4, end - start): time, row, column, and what libmtmd leaves 0 for pictures.
+        Shape (4, end - start): time, row, column, and a dimension that is 0 for images (libmtmd).
         """
-        import numpy as np  # here: a request without media must not cost it
+        import numpy as np  # here, so that requests without media do not import it
 
-        places = np.arange(start - self.start, end - self.start, dtype=np.int32)
+        offsets = np.arange(start - self.start, end - self.start, dtype=np.int32)
         if self.grid is None:
-            return np.tile(first + places, (4, 1))
+            return np.tile(first + offsets, (4, 1))
         nx, _ = self.grid
-        nothing = np.zeros_like(places)
-        return np.stack((first + nothing, first + places // nx, first + places % nx, nothing))
+        zeros = np.zeros_like(offsets)
+        return np.stack((first + zeros, first + offsets // nx, first + offsets % nx, zeros))
 
     def limit(self, start: int, n: int) -> int:
         """Return how many of the `n` tokens from index `start` on one decode may compute.
 
-        Text ends where the medium begins; one that is not causal is computed whole, `n` or not.
+        A batch holds text or vectors, so text ends where the medium begins. The rest of a
+        non-causal medium is returned whole, even if it is more than `n`.
         """
         if start < self.start:
             return min(n, self.start - start)
@@ -123,24 +124,24 @@ class Medium:
 
 
 def pseudo_tokens(digest: bytes, first: int, n: int, grid: Grid | None = None) -> list[int]:
-    """Return `n` negative numbers for the places of a medium from its `first` one on.
+    """Return `n` negative numbers that stand for a medium's vectors from index `first` on.
 
-    They make prefixes comparable: equal media have equal ones, others differ (by a hash of 29 bits
-    for each place, under a key of this process). Those of a `grid` say how many positions it takes.
+    They make prefixes comparable: equal media have equal numbers, others differ (a hash of 29 bits
+    for each vector, keyed per process). With a `grid` they also encode the number of positions.
     """
     n_positions = None if grid is None else max(grid)
     return [
         pseudo_token(
-            _hash(digest + (first + place).to_bytes(8, "little")) & _NUMBERS, place, n_positions
+            _hash(digest + (first + index).to_bytes(8, "little")) & _NUMBERS, index, n_positions
         )
-        for place in range(n)
+        for index in range(n)
     ]
 
 
 def lay_out(
     parts: Iterable[Sequence[int] | EncodedMedium],
 ) -> tuple[tuple[int, ...], tuple[Medium, ...]]:
-    """Return the `prompt_tokens` and the `media` of a request whose prompt has these parts."""
+    """Return `prompt_tokens` and `media` of a request whose prompt consists of these parts."""
     tokens: list[int] = []
     media: list[Medium] = []
     for part in parts:
@@ -160,7 +161,9 @@ def lay_out(
 
 
 def check_media(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> None:
-    """Refuse media that do not lie in the prompt one behind the other, with a text at its end."""
+    """Raise InvalidParameterError unless the media are in order, do not overlap, lie within the
+    prompt with their own pseudo-tokens, and text follows the last one.
+    """
     end = 0
     for medium in media:
         shape = medium.embeddings.shape
@@ -175,7 +178,7 @@ def check_media(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> None:
                 "media", f"the one at {medium.start} overlaps the one before"
             )
         end = medium.end
-        _check_places(prompt_tokens[medium.start : end], medium)
+        _check_tokens(prompt_tokens[medium.start : end], medium)
     if end >= len(prompt_tokens):
         raise InvalidParameterError(
             "prompt",
@@ -183,14 +186,14 @@ def check_media(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> None:
         )
 
 
-def _check_places(tokens: Sequence[int], medium: Medium) -> None:
+def _check_tokens(tokens: Sequence[int], medium: Medium) -> None:
     n, grid = len(medium.embeddings), medium.grid
     if grid is not None and (min(grid) < 1 or grid[0] * grid[1] != n):
         raise InvalidParameterError(
             "media", f"{n} vectors do not form a grid of {grid[0]} x {grid[1]}"
         )
     n_positions = None if grid is None else max(grid)
-    marks = [mark_of(pseudo_token(0, place, n_positions)) for place in range(len(tokens))]
+    marks = [mark_of(pseudo_token(0, index, n_positions)) for index in range(len(tokens))]
     if any(token >= 0 for token in tokens) or [mark_of(token) for token in tokens] != marks:
         raise InvalidParameterError(
             "media", f"prompt tokens {medium.start} to {medium.end - 1} are not its pseudo-tokens"
@@ -198,7 +201,7 @@ def _check_places(tokens: Sequence[int], medium: Medium) -> None:
 
 
 def text_tokens(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> tuple[int, ...]:
-    """Return the prompt's tokens without the places of media."""
+    """Return the prompt's tokens without the pseudo-tokens of media."""
     tokens: list[int] = []
     start = 0
     for medium in media:

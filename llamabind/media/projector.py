@@ -1,4 +1,4 @@
-"""Projector: owns the part of a multimodal model that turns images and sound into embeddings."""
+"""Projector: owns the part of a multimodal model that turns images and audio into embeddings."""
 
 import ctypes
 import hashlib
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from llamabind.native.model import Model
 
 _ARCHITECTURE = "clip"
-_SHORTEST = 10
-_SOMEWHERE = 1000
+_MIN_LENGTH_DIVISOR = 10  # the shortest audio lasts 1/10 s
+_FIRST_POSITION = 1000  # of a made-up image, to read its positions from libmtmd
 
 
 class Projector(Handle[MtmdHandle]):
     """A loaded mmproj file (mtmd_context of mtmd.h) for one model; closed before the model is.
 
-    `size_bytes` is the size of its file, next to all of which are weights. Functions of libmtmd are
+    `size_bytes` is the size of its file, nearly all of which is weights. Functions of libmtmd are
     not thread-safe: use it on one thread at a time.
     """
 
@@ -55,7 +55,7 @@ class Projector(Handle[MtmdHandle]):
         params = mtmd.mtmd_context_params_default()
         params.use_gpu = use_gpu
         params.print_timings = False
-        # The first image warms up as well; a load is not made longer by it.
+        # The first image warms up too; a warmup here would only make the load longer.
         params.warmup = False
         if n_threads is not None:
             params.n_threads = n_threads
@@ -69,26 +69,26 @@ class Projector(Handle[MtmdHandle]):
 
     @property
     def has_vision(self) -> bool:
-        """Whether it takes images."""
+        """Whether it accepts images."""
         return mtmd.mtmd_support_vision(self.ptr)
 
     @property
     def has_audio(self) -> bool:
-        """Whether it takes sound."""
+        """Whether it accepts audio."""
         return mtmd.mtmd_support_audio(self.ptr)
 
     @property
     def audio_sample_rate(self) -> int | None:
-        """Samples per second that it expects of sound; None without audio."""
+        """The sample rate it expects, in samples per second; None if it does not accept audio."""
         rate = mtmd.mtmd_get_audio_sample_rate(self.ptr)
         return rate if rate > 0 else None
 
     def encode_file(self, data: bytes, field: str = "media") -> EncodedMedium:
-        """Return what the text model reads of a picture or sound file, see read_media_file.
+        """Encode an image or audio file of a format that read_media_file() knows.
 
-        Raises InvalidParameterError, naming `field`, for what is no such file, or of a kind that
-        this projector does not take, or whose positions are no grid's (HunyuanVL); ProjectorError
-        where libmtmd fails.
+        Raises InvalidParameterError, naming `field`, for other files, for a kind that this
+        projector does not accept, and for images whose positions do not form a grid (HunyuanVL);
+        ProjectorError where libmtmd fails.
         """
         file = read_media_file(data, field)
         if file.kind == "audio":
@@ -110,9 +110,9 @@ class Projector(Handle[MtmdHandle]):
         return self._encode(bitmap, _digest(data), field)
 
     def _read_file(self, data: bytes, field: str) -> BitmapPtr:
-        """Have native code read a file that was checked."""
+        """Decode a checked file with native code; the caller frees the bitmap."""
         options = mtmd.mtmd_helper_init_opt_default()
-        # What stb_image cannot read would be given to ffmpeg, by builds that know of it.
+        # Builds with video support would run ffmpeg on a file that stb_image cannot read.
         options.video_params.ffmpeg_bin_dir = os.devnull.encode()
         position = native_log.position()
         found = mtmd.mtmd_helper_bitmap_init_from_buf(self.ptr, data, len(data), False, options)
@@ -130,15 +130,14 @@ class Projector(Handle[MtmdHandle]):
         return bitmap
 
     def _check_length(self, n_samples: int, field: str) -> None:
-        # Native code aborts for the shortest.
-        if n_samples * _SHORTEST < (self.audio_sample_rate or 0):
-            raise InvalidParameterError(field, f"must last at least 1/{_SHORTEST} second")
+        # Native code aborts on very short audio.
+        if n_samples * _MIN_LENGTH_DIVISOR < (self.audio_sample_rate or 0):
+            raise InvalidParameterError(field, f"must last at least 1/{_MIN_LENGTH_DIVISOR} second")
 
     def encode_image(self, pixels: NDArray[np.uint8]) -> EncodedMedium:
-        """Return what the text model reads of a picture.
+        """Encode an image: RGB `pixels` of shape (height, width, 3), dtype uint8.
 
-        `pixels` are RGB, shape (height, width, 3), dtype uint8. Raises InvalidParameterError for
-        anything else, and otherwise as encode_file() does.
+        Raises InvalidParameterError for other arrays, and otherwise what encode_file() raises.
         """
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise InvalidParameterError(
@@ -153,8 +152,8 @@ class Projector(Handle[MtmdHandle]):
         return self._encode(bitmap, _digest(data, width), "image")
 
     def encode_sound(self, samples: NDArray[np.float32], field: str = "audio") -> EncodedMedium:
-        """Return what the text model reads of a sound: float32 samples of one channel, at
-        `audio_sample_rate`, of a tenth of a second at least. Raises as encode_file().
+        """Encode audio: float32 samples of one channel, shape (n,), at `audio_sample_rate`, at
+        least a tenth of a second. Raises what encode_file() raises.
         """
         if samples.dtype != np.float32 or samples.ndim != 1:
             raise InvalidParameterError(
@@ -176,7 +175,7 @@ class Projector(Handle[MtmdHandle]):
             raise InvalidParameterError(field, f"the model's projector does not accept {kind}")
 
     def _encode(self, bitmap: BitmapPtr | None, digest: bytes, field: str) -> EncodedMedium:
-        """Cut a bitmap into pieces as libmtmd does, encode them, and free it."""
+        """Have libmtmd split a bitmap into chunks, encode each, and free the bitmap."""
         if not bitmap:
             raise ProjectorError("libmtmd could not allocate memory for the medium")
         with ExitStack() as undo:
@@ -208,25 +207,26 @@ class Projector(Handle[MtmdHandle]):
         if code != 0:
             raise _failure("encode", code, position)
         shape = (mtmd.mtmd_input_chunk_get_n_tokens(chunk), self._n_embd)
-        # The vectors are libmtmd's until its next encoding.
+        # libmtmd overwrites the vectors at its next encoding.
         vectors = np.ctypeslib.as_array(mtmd.mtmd_get_output_embd(self.ptr), shape).copy()
         is_causal = not mtmd.mtmd_decode_use_non_causal(self.ptr, chunk)
         return MediaVectors(vectors, is_causal, grid)
 
     def _grid(self, chunk: InputChunkPtr, field: str) -> Grid | None:
-        """Return how the vectors of a picture lie for a model with M-RoPE."""
+        """Return columns and rows of an image's vectors for a model with M-RoPE, else None."""
         image = mtmd.mtmd_input_chunk_get_tokens_image(chunk)
         if not image or not mtmd.mtmd_decode_use_mrope(self.ptr):
             return None
         n = mtmd.mtmd_image_tokens_get_n_tokens(image)
-        places = [
-            mtmd.mtmd_image_tokens_get_decoder_pos(image, _SOMEWHERE, index) for index in range(n)
+        positions = [
+            mtmd.mtmd_image_tokens_get_decoder_pos(image, _FIRST_POSITION, index)
+            for index in range(n)
         ]
-        nx = max(1, 1 + max(place.x for place in places) - _SOMEWHERE)
+        nx = max(1, 1 + max(each.x for each in positions) - _FIRST_POSITION)
         grid = (nx, n // nx)
         medium = Medium(0, np.empty((n, 0), np.float32), grid=grid)
-        expected = medium.positions(_SOMEWHERE, 0, n).T.tolist()
-        is_grid = [[place.t, place.y, place.x, place.z] for place in places] == expected
+        expected = medium.positions(_FIRST_POSITION, 0, n).T.tolist()
+        is_grid = [[each.t, each.y, each.x, each.z] for each in positions] == expected
         if not is_grid or mtmd.mtmd_image_tokens_get_n_pos(image) != medium.n_positions:
             raise InvalidParameterError(
                 field, "images whose positions do not form a grid are not supported"
@@ -238,7 +238,10 @@ class Projector(Handle[MtmdHandle]):
 
 
 def check_projector(path: Path) -> int:
-    """Return the size of a projector's file in bytes; ProjectorError if it is none."""
+    """Return the size of a projector file in bytes; ProjectorError if it is another kind of file.
+
+    Reads the GGUF header only.
+    """
     try:
         header = read_gguf_header(path)
     except GgufError as error:

@@ -1,5 +1,5 @@
-"""MP3 and FLAC files, checked so that native code can read them: it believes what they say of their
-length, and allocates as much.
+"""Checks of MP3 and FLAC files before native code reads them: it would allocate memory for whatever
+length a file claims.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from llamabind.media.wave_file import MAX_RATE, MAX_SECONDS, MIN_RATE
 
 _MAX_GARBAGE = 1 << 16
 
-# ISO 11172-3 and 13818-3: kbit/s of layer III by the header's index, and samples a second.
+# ISO 11172-3 and 13818-3: kbit/s of layer III by the header's index, and samples per second.
 _BITRATES = {
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -23,7 +23,7 @@ _LENGTH_MARKS = (b"Xing", b"Info", b"VBRI")
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What a frame's header tells."""
+    """Length in bytes, samples per second and samples, from a frame's header."""
 
     length: int
     rate: int
@@ -31,9 +31,9 @@ class _Frame:
 
 
 def clean_mp3(data: bytes, field: str = "audio") -> bytes:
-    """Return an MP3 file's frames of sound alone, without tags, and without what claims a length.
+    """Return only the audio frames of an MP3 file, without tags and frames that claim a length.
 
-    Raises InvalidParameterError, naming `field`, for what has none, or lasts over MAX_SECONDS.
+    Raises InvalidParameterError, naming `field`, without such frames or above MAX_SECONDS.
     """
     position, garbage, rate, n_samples = _skip_tag(data), 0, 0, 0
     frames = []
@@ -58,7 +58,7 @@ def clean_mp3(data: bytes, field: str = "audio") -> bytes:
 
 
 def check_flac(data: bytes, field: str = "audio") -> None:
-    """Refuse a FLAC file that is cut off, or says that it lasts for nothing or over MAX_SECONDS.
+    """Check that a FLAC header is complete and states a length up to MAX_SECONDS.
 
     Raises InvalidParameterError, naming `field`.
     """
@@ -84,7 +84,7 @@ def _check_length(n_samples: int, rate: int, field: str) -> None:
 
 
 def _skip_tag(data: bytes) -> int:
-    """Return where an ID3v2 tag ends; 0 without one."""
+    """Return the offset behind an ID3v2 tag; 0 without one."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
     size = 0
@@ -94,7 +94,7 @@ def _skip_tag(data: bytes) -> int:
 
 
 def _read_frame(data: bytes, position: int) -> _Frame | None:
-    """Return the frame of layer III that begins here and ends within the file, if any."""
+    """Return the layer III frame that begins at `position`, None if there is no complete one."""
     header = int.from_bytes(data[position : position + 4], "big")
     if header >> 21 != 0x7FF:
         return None

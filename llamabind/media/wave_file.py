@@ -1,4 +1,4 @@
-"""read_wave: the samples of a WAV file, at the rate a projector wants."""
+"""read_wave: the samples of a WAV file, resampled for a projector."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _MAX_CHANNELS = 8
 
 
 def read_wave(data: bytes, rate: int, field: str = "audio") -> NDArray[np.float32]:
-    """Return the samples of a PCM file of 8 to 32 bits, mixed to one channel, at `rate` a second.
+    """Return the samples of a PCM file of 8 to 32 bits, mixed to one channel, at `rate` per second.
 
-    Raises InvalidParameterError, naming `field`, for other files and those over MAX_SECONDS.
+    Shape (n,), values from -1 to 1. Raises InvalidParameterError, naming `field`, for other files
+    and those above MAX_SECONDS.
     """
     try:
         with wave.open(io.BytesIO(data)) as file:
@@ -74,8 +75,8 @@ def _resample(samples: NDArray[np.float32], own_rate: int, rate: int) -> NDArray
         return samples
     n = max(1, len(samples) * rate // own_rate)
     if own_rate > rate:
-        # What is too high for the new rate would come back as noise: average over its steps.
+        # Frequencies too high for the new rate would become noise: average neighbouring samples.
         span = -(-own_rate // rate)
         samples = np.convolve(samples, np.full(span, 1 / span, np.float32), "same")
-    places = np.arange(n, dtype=np.float64) * (own_rate / rate)
-    return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+    times = np.arange(n, dtype=np.float64) * (own_rate / rate)
+    return np.interp(times, np.arange(len(samples)), samples).astype(np.float32)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 # The m of mirostat 1 (common/sampling.cpp).
 _MIROSTAT_M: Final = 100
-# A larger choice is rare, and selecting it is no cheaper than sorting.
+# For a larger top_k selecting the best logits costs as much as sorting all of them.
 _MAX_BEST: Final = 1024
-# These leave the most likely token the most likely one.
+# Samplers that never change which token is the most likely one.
 _KEEP_THE_BEST: Final = frozenset({"top_n_sigma", "top_k", "top_p", "min_p", "temperature"})
 
 
@@ -38,14 +38,14 @@ def build_chain(model: "Model", params: SamplingParams, n_history: int) -> Sampl
 
 
 def n_best(model: "Model", params: SamplingParams) -> int:
-    """Return how many of the largest logits the chain chooses among; 0 if it may be any number.
+    """Return how many of the largest logits the chain needs to see; 0 if it needs all of them.
 
-    So it is where top_k comes before everything that has an effect, and for the best token alone.
+    The number is known for greedy sampling, and where top_k is the first sampler with an effect.
     """
     names = [] if params.mirostat else [name for name in params.samplers if _acts(name, params)]
     if "adaptive_p" in names or params.mirostat or any(bias > 0 for _, bias in params.logit_bias):
         return 0
-    # What a negative bias takes out of the first k leaves room for others.
+    # A negative bias may remove tokens from the first k, so that others move up.
     spare = len(_logit_biases(model, params))
     if params.is_greedy and _KEEP_THE_BEST.issuperset(names):
         return 1 + spare
@@ -55,7 +55,7 @@ def n_best(model: "Model", params: SamplingParams) -> int:
 
 
 def _acts(name: str, params: SamplingParams) -> bool:
-    """Whether a sampler can change anything with these parameters."""
+    """Return whether a sampler has any effect with these parameters."""
     penalises = params.frequency_penalty or params.presence_penalty or params.repeat_penalty != 1.0
     acts = {
         "penalties": penalises,
@@ -83,7 +83,7 @@ class _Builder:
         return [*samplers, self._selector(names)]
 
     def _order(self) -> tuple[str, ...]:
-        """The samplers that matter; for the best token alone, the last ones often do not."""
+        """The samplers in order; greedy sampling drops trailing ones that keep the best token."""
         names = self.params.samplers
         if self.params.is_greedy and "adaptive_p" not in names:
             while names and self._keeps_the_best(names[-1]):
@@ -134,7 +134,7 @@ class _Builder:
 
     @property
     def _temperature(self) -> float:
-        # Dividing by less overflows 32 bits, and the probabilities are no numbers any more.
+        # Dividing by a smaller value overflows float32 and makes the probabilities NaN.
         temperature = self.params.temperature
         return temperature if temperature >= MIN_TEMPERATURE else 0.0
 
@@ -183,7 +183,7 @@ class _Builder:
 
 
 def _logit_biases(model: "Model", params: SamplingParams) -> dict[int, float]:
-    """Return the user's biases, and -inf for what may not be generated at all."""
+    """Return the request's biases, and -inf for tokens that must not be generated."""
     biases: dict[int, float] = {}
     for token, bias in params.logit_bias:
         if token >= model.n_vocab:

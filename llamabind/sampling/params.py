@@ -21,9 +21,9 @@ from llamabind.checks import (
 )
 from llamabind.errors import InvalidParameterError
 
-# Less is taken as 0: logits divided by it overflow 32 bits.
+# A smaller temperature counts as 0: logits divided by it overflow float32.
 MIN_TEMPERATURE: Final = 1e-6
-# Native code reserves this seed (LLAMA_DEFAULT_SEED) to mean "random".
+# LLAMA_DEFAULT_SEED, which native code replaces by a random seed.
 RANDOM_SEED: Final = 0xFFFFFFFF
 
 DEFAULT_SAMPLERS: Final = (
@@ -80,13 +80,13 @@ _FLOAT_RANGES: Final = {
 }
 # common_sampler_init refuses a repeat penalty whose reciprocal is not finite in 32 bits.
 _MIN_REPEAT_PENALTY: Final = 1.0 / FLOAT32_MAX
-# Lowest and highest value by field, for whoever describes them.
+# Lowest and highest value by field, for the HTTP API's schema.
 RANGES: Final = (
     _INT_RANGES
     | _FLOAT_RANGES
     | {
         "repeat_penalty": (_MIN_REPEAT_PENALTY, FLOAT32_MAX),
-        "seed": (-1, RANDOM_SEED),  # -1 is llama-server's way to say random
+        "seed": (-1, RANDOM_SEED),  # -1 means random, as in llama-server
     }
 )
 _BOOLEANS: Final = ("grammar_lazy", "ignore_eos")
@@ -94,11 +94,11 @@ _BOOLEANS: Final = ("grammar_lazy", "ignore_eos")
 
 @dataclass(frozen=True, slots=True)
 class GrammarTrigger:
-    """What switches a lazy grammar on (struct common_grammar_trigger of common/common.h).
+    """Activates a lazy grammar (struct common_grammar_trigger of common/common.h).
 
-    `kind` "word" is found anywhere in the output as it is written, "pattern" is an ECMAScript
-    regular expression that is searched for, "pattern_full" one that the whole output matches; the
-    grammar is fed from its first group on. "token" needs `token`, the others `value`.
+    `kind` "word" is a literal text anywhere in the output, "pattern" an ECMAScript regular
+    expression to search for, "pattern_full" one that must match the whole output. The grammar
+    applies from the expression's first group on. "token" needs `token`, the others `value`.
     """
 
     kind: str
@@ -119,11 +119,11 @@ class SamplingParams:
     """How the tokens of one request are chosen.
 
     Every field is checked when the object is made: InvalidParameterError names the field. `seed`
-    None (or 4294967295, LLAMA_DEFAULT_SEED) is random; an equal seed repeats a request that runs
-    alone. `temperature` 0 is greedy, unless a `dynatemp_range` raises it. `samplers` is the order,
-    in llama-server's names. `logit_bias` holds (token, bias) pairs; -inf bans a token.
-    `grammar_prefill` is text that the prompt ends with and the grammar begins with (RenderedPrompt
-    of a chat template tells it).
+    None (or 4294967295, LLAMA_DEFAULT_SEED) is random; the same seed repeats the answer of a
+    request that runs alone. `temperature` 0 is greedy, unless a `dynatemp_range` raises it.
+    `samplers` are llama-server's names, in the order in which they run. `logit_bias` holds (token,
+    bias) pairs; -inf bans a token. `grammar_prefill` is the text at the end of the prompt with
+    which the grammar begins (RenderedPrompt.grammar_prefill).
     """
 
     seed: int | None = None
@@ -170,7 +170,7 @@ class SamplingParams:
         self.validate()
 
     def validate(self) -> None:
-        """Raise InvalidParameterError for the first field whose value llama.cpp cannot take."""
+        """Raise InvalidParameterError for the first field with an invalid value."""
         for name, (low, high) in _INT_RANGES.items():
             check_int(name, getattr(self, name), low, high)
         for name, (minimum, maximum) in _FLOAT_RANGES.items():
@@ -189,7 +189,7 @@ class SamplingParams:
 
     @property
     def follows_reasoning(self) -> bool:
-        """Whether something depends on where thoughts begin and end, which the tags tell."""
+        """Whether a grammar or budget depends on where the reasoning, between its tags, ends."""
         has_tags = self.reasoning_budget_start_tag != "" and bool(self.reasoning_budget_end_tags)
         return has_tags and (self.grammar != "" or self.reasoning_budget_tokens >= 0)
 
@@ -204,7 +204,7 @@ class SamplingParams:
         )
 
     def _check_infill(self) -> None:
-        # It compares every candidate with every other one: minutes for a whole vocabulary.
+        # infill compares all pairs of candidates, which takes minutes for a whole vocabulary.
         names = self.samplers
         if "infill" in names and not (
             "top_k" in names[: names.index("infill")] and 1 <= self.top_k <= MAX_INFILL_CANDIDATES

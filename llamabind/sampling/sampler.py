@@ -1,4 +1,4 @@
-"""Sampler: chooses the next tokens of one sequence, by a sampler chain and maybe a grammar."""
+"""Sampler: chooses the next tokens of one sequence with a sampler chain and an optional grammar."""
 
 import ctypes
 import json
@@ -37,9 +37,9 @@ class Sampler(Handle[GuardedSamplerHandle]):
     ) -> None:
         """Build the chain and parse the grammar.
 
-        `n_ctx` bounds how far penalties look back, else the model's training context does. Raises
-        GrammarError for a grammar or trigger that llama.cpp refuses, InvalidParameterError for a
-        logit bias of an unknown token.
+        `n_ctx` (default: the model's training context) limits in tokens how far penalties look
+        back. Raises GrammarError for a grammar or trigger that llama.cpp refuses,
+        InvalidParameterError for a logit bias of an unknown token.
         """
         self.model = model
         self.params = params or SamplingParams()
@@ -49,8 +49,8 @@ class Sampler(Handle[GuardedSamplerHandle]):
     def sample(self, context: "Context", index: int = -1, *, accept: bool = True) -> int:
         """Return a token for the output of the batch's token `index` in the last decode.
 
-        With `accept` the sampler also counts the token as generated. GrammarError when no token of
-        the vocabulary can continue the grammar.
+        With `accept` the token also counts as generated: see accept(). Raises GrammarError when no
+        token of the vocabulary can continue the grammar.
         """
         if context.model is not self.model:
             raise InvalidParameterError("context", "it belongs to another model than the sampler")
@@ -60,28 +60,28 @@ class Sampler(Handle[GuardedSamplerHandle]):
         return token
 
     def accept(self, token: int, *, is_generated: bool = True) -> None:
-        """Count a token for penalties and, if generated, advance the grammar.
+        """Count a token for penalties and, if it was generated, advance the grammar.
 
-        Give the prompt's tokens with `is_generated` False. GrammarError when the grammar does not
-        allow the token here; nothing is changed then.
+        Pass prompt tokens with `is_generated` False. Raises GrammarError when the grammar does not
+        allow the token; the sampler is then unchanged.
         """
         if not 0 <= token < self.model.n_vocab:
             raise TokenizeError(f"token {token} is not in 0..{self.model.n_vocab - 1}")
         _check(shim.lb_sampler_accept(self.ptr, token, is_generated))
 
     def reset(self) -> None:
-        """Forget all tokens; the grammar and a given seed begin again."""
+        """Forget all tokens and restart the grammar and the seeded random numbers."""
         _check(shim.lb_sampler_reset(self.ptr))
 
     def clone(self) -> Self:
-        """Return an independent sampler in the same state, random numbers included."""
+        """Return an independent copy in the same state, including that of the random numbers."""
         handle = shim.lb_sampler_clone(self.ptr)
         if not handle:
             raise _error(shim.lb_last_status())
-        twin = object.__new__(type(self))
-        twin.model, twin.params = self.model, self.params
-        Handle.__init__(twin, handle, self.model)
-        return twin
+        copy = object.__new__(type(self))
+        copy.model, copy.params = self.model, self.params
+        Handle.__init__(copy, handle, self.model)
+        return copy
 
     def _free(self, handle: GuardedSamplerHandle) -> None:
         shim.lb_sampler_free(handle)
@@ -96,10 +96,9 @@ def sample_many(
 ) -> list[int | LlamaError]:
     """Sample one token for each of several sequences, in one native call.
 
-    `logits_pointers` are what Context.logits_ptr returned since the last decode; the samplers are
-    different ones of one model. Where no token can continue a grammar there is a GrammarError in
-    its place (a plain LlamaError for any other failure), and the others have their tokens all the
-    same.
+    `logits_pointers` come from Context.logits_ptr after the last decode; the samplers are distinct
+    and of the same model. The result has a GrammarError for a sequence whose grammar no token can
+    continue (a plain LlamaError for any other failure); the other sequences still get tokens.
     """
     n = len(samplers)
     if n == 0:
@@ -197,7 +196,7 @@ def _error(status: int) -> LlamaError:
 
 
 def _sampling_error(status: int) -> LlamaError:
-    # lb_last_error tells of the first failure only.
+    # lb_last_error describes only the first failure, so the texts of known codes stand here.
     if status == lb_status.LB_GRAMMAR_DEAD_END:
         return GrammarError("no token of the vocabulary can continue the grammar")
     if status == lb_status.LB_GRAMMAR_TOO_COSTLY:

@@ -1,1 +1,1 @@
-"""JSON schemas as grammars."""
+"""From JSON schemas to grammars, and which keywords a grammar cannot express."""

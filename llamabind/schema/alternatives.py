@@ -1,4 +1,4 @@
-"""Whether a value can be described by two of a JSON schema's alternatives; pure Python."""
+"""Whether a value can match two alternatives of a JSON schema; pure Python."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _MAX_DEPTH: Final = 8
 
 
 def may_overlap(alternatives: Sequence[Any], resolve: Resolve) -> bool:
-    """Return False only if no value can hold for two of the schemas.
+    """Return False only if no value can match two of the schemas.
 
-    They differ by type, by fixed values, or by a property that all objects must have.
+    They then differ in type, in fixed values, or in a property that both require.
     """
-    return any(_may_meet(one, other, resolve, 0) for one, other in combinations(alternatives, 2))
+    return any(_may_overlap(one, other, resolve, 0) for one, other in combinations(alternatives, 2))
 
 
 def type_of(schema: Mapping[str, Any]) -> str | None:
-    """Return the one type that values of a schema have; None if there is no such."""
+    """Return the only type that values of a schema have; None if it has several or is unknown."""
     if "const" in schema:
         return _type_of_value(schema["const"])
     kind = schema.get("type")
@@ -30,7 +30,7 @@ def type_of(schema: Mapping[str, Any]) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def _may_meet(one: Any, other: Any, resolve: Resolve, depth: int) -> bool:
+def _may_overlap(one: Any, other: Any, resolve: Resolve, depth: int) -> bool:
     one, other = resolve(one), resolve(other)
     if not isinstance(one, Mapping) or not isinstance(other, Mapping) or depth > _MAX_DEPTH:
         return True
@@ -42,16 +42,16 @@ def _may_meet(one: Any, other: Any, resolve: Resolve, depth: int) -> bool:
         return True
     if kind != other_kind:
         return {kind, other_kind} == {"integer", "number"}
-    return kind != "object" or not _is_told_apart(one, other, resolve, depth)
+    return kind != "object" or not _differs_in_property(one, other, resolve, depth)
 
 
-def _is_told_apart(
+def _differs_in_property(
     one: Mapping[str, Any], other: Mapping[str, Any], resolve: Resolve, depth: int
 ) -> bool:
-    """Tell whether a property that both must have cannot be the same."""
+    """Return whether a property that both require cannot have the same value in both."""
     both = set(one.get("required", ())) & set(other.get("required", ()))
     return any(
-        not _may_meet(
+        not _may_overlap(
             one.get("properties", {}).get(name),
             other.get("properties", {}).get(name),
             resolve,
@@ -69,7 +69,7 @@ def _values(schema: Mapping[str, Any]) -> set[str] | None:
 
 
 def _canonical(value: Any) -> str:
-    # 1.0 and 1 are one number to JSON schema.
+    # 1.0 and 1 are the same number in JSON schema.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value, sort_keys=True)

@@ -1,8 +1,8 @@
-"""check_schema: refuses a JSON schema of which llama.cpp would silently leave something out.
+"""check_schema: refuses a JSON schema with a keyword that llama.cpp would silently ignore.
 
-It walks a schema as common/json-schema.cpp does: each node becomes a value of one kind, and of its
-keywords only those of that kind have an effect. One that would have none, and constrains, is an
-error; the grammar of an accepted schema allows nothing that the schema forbids.
+It walks a schema as common/json-schema.cpp does: each node becomes a value of one kind, and only
+the keywords of that kind have an effect. Any other keyword that constrains the value is an error,
+so the grammar of an accepted schema allows nothing that the schema forbids.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from llamabind.schema.pattern import why_not_honoured
 from llamabind.schema.workarounds import is_open_wrongly, limits
 
 MAX_REPEATS: Final = 2000
-"""More of anything is the same as no limit (MAX_REPETITION_THRESHOLD of src/llama-grammar.cpp)."""
+"""A higher count is treated as no limit (MAX_REPETITION_THRESHOLD of src/llama-grammar.cpp)."""
 
 MAX_DEPTH: Final = 100
 
 
 def check_schema(schema: Schema, where: str = "json_schema") -> None:
-    """Raise InvalidParameterError, its field the path of the keyword that cannot be honoured.
+    """Raise InvalidParameterError, whose field is the path of the keyword that cannot be enforced.
 
-    What has no meaning as a schema is left for the converter to refuse.
+    Invalid schemas are mostly left to the converter, which refuses them.
     """
     try:
         _Checker(schema).check(schema, where, 0)
@@ -59,7 +59,7 @@ class _Checker:
         }
 
     def check(self, node: Any, path: str, depth: int) -> None:
-        """Check a node and all that it is made of."""
+        """Check a node and the nodes inside it."""
         if not isinstance(node, Mapping) or id(node) in self._seen:
             return
         if depth > MAX_DEPTH:
@@ -93,7 +93,7 @@ class _Checker:
             )
 
     def _check_type_beside(self, node: Schema, key: str, children: list[Any], path: str) -> None:
-        """A type beside alternatives is of no effect: they must be of it by themselves."""
+        """The converter ignores a type beside alternatives, so each alternative must imply it."""
         kinds = types_of(node)
         for child in children if kinds else ():
             target = self._resolver.resolve(child)
@@ -187,23 +187,23 @@ class _Checker:
             raise InvalidParameterError(f"{path}/{key}", "needs both a minimum and a maximum")
 
     def _all_of(self, node: Schema, path: str, depth: int) -> None:
-        """llama.cpp merges the properties of objects, and leaves out all else."""
+        """llama.cpp merges the properties of objects and ignores everything else in allOf."""
         _refuse_all(node, path, ALL - {"allOf"}, "has no effect beside allOf")
         names: set[str] = set()
         for index, child in _children(node["allOf"]):
-            place = f"{path}/allOf/{index}"
-            self.check(child, place, depth + 1)
+            part_path = f"{path}/allOf/{index}"
+            self.check(child, part_path, depth + 1)
             part = self._resolver.resolve(child)
             if not isinstance(part, Mapping) or type_of(part) != "object" or "allOf" in part:
-                raise InvalidParameterError(place, "only objects with properties can be merged")
+                raise InvalidParameterError(part_path, "only objects with properties can be merged")
             if not is_idle("additionalProperties", part.get("additionalProperties", True)):
                 raise InvalidParameterError(
-                    f"{place}/additionalProperties", "has no effect within allOf"
+                    f"{part_path}/additionalProperties", "has no effect within allOf"
                 )
             if depth == 0:
-                _refuse_empty_name(part.get("properties", {}), place)
+                _refuse_empty_name(part.get("properties", {}), part_path)
             if shared := names & set(part.get("properties", {})):
-                raise InvalidParameterError(place, f"repeats property {min(shared)!r}")
+                raise InvalidParameterError(part_path, f"repeats property {min(shared)!r}")
             names |= set(part.get("properties", {}))
 
 
@@ -214,7 +214,7 @@ def _only(
     honoured: tuple[str, ...],
     reason: str = "is a constraint that cannot be enforced",
 ) -> None:
-    """Refuse what constrains values of a type beyond the keywords that are honoured."""
+    """Refuse keywords that constrain values of a type, except `honoured` ones."""
     _refuse_all(node, path, (OF_TYPE[kind] | OF_ANY).difference(honoured), reason)
 
 
@@ -229,7 +229,7 @@ def _is_one(node: Schema) -> bool:
 
 
 def _check_values(node: Schema, path: str) -> None:
-    """Fixed values are written whatever else the schema says of them."""
+    """The grammar allows the fixed values whatever the other keywords say."""
     key = "const" if "const" in node else "enum"
     _refuse_all(node, path, ALL - {"const", "enum"}, f"has no effect beside {key}")
     values = [node["const"]] if key == "const" else node["enum"]
@@ -259,7 +259,7 @@ def _key_of_high(node: Schema) -> str:
 
 
 def _refuse_empty_name(properties: Any, path: str) -> None:
-    """The rule of such a member of the whole is named "root", and taken for that of the whole."""
+    """At the top level such a property's rule would be named "root", like the schema's own rule."""
     if "" in properties:
         raise InvalidParameterError(
             f"{path}/properties/", "an empty property name is not supported here"

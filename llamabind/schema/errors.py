@@ -1,4 +1,4 @@
-"""conversion_error: what llama.cpp's JSON schema converter says, with the path of the keyword."""
+"""conversion_error: errors of llama.cpp's JSON schema converter, with the path of the keyword."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from llamabind.errors import InvalidParameterError
 from llamabind.schema.keywords import ALL
 
 _FAILED: Final = ": JSON schema conversion failed:\n"
-# A name within the path may have a colon, too: the reasons of common/json-schema.cpp tell its end.
+# Names in the path may contain colons, so the path ends where a reason of common/json-schema.cpp
+# begins.
 _AT_PATH: Final = re.compile(
     r"JSON schema error at #(?P<path>.*?): "
     r"(?P<reason>(?:cannot resolve|unsupported|unrecognized|\S+ must|must) .*)",
@@ -20,8 +21,8 @@ _KEYWORDS: Final = ALL | {"type"}
 
 
 def conversion_error(message: str) -> InvalidParameterError:
-    """Return the error for "field: reason" of the shim (csrc/schema.cpp), its field the path of the
-    keyword where the converter has found one, its reason one line.
+    """Return the error for the shim's text "field: reason" (csrc/schema.cpp), with a reason of one
+    line. The field is the path of the keyword, if the converter names one.
     """
     where, failed, detail = message.partition(_FAILED)
     if not failed:
@@ -39,7 +40,7 @@ def conversion_error(message: str) -> InvalidParameterError:
 def _with_keyword(path: str, reason: str) -> tuple[str, str]:
     match = _KEYWORD.match(reason)
     keyword = match[1] if match else ""
-    # A type of several has the path already.
+    # For an entry of a list of types the path already ends in the keyword.
     if keyword not in _KEYWORDS or re.search(r"/type/\d+$", path):
         return path, reason
     return f"{path}/{keyword}", reason.removeprefix(f"{keyword} ")

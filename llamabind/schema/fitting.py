@@ -1,7 +1,8 @@
-"""FittedSchemas: a request's schemas, cut down until their grammar can be built; pure Python.
+"""FittedSchemas: a request's schemas, relaxed until their grammar can be built; pure Python.
 
-A schema that must be honoured (`strict` of a tool, `json_schema` unless `lenient_schema`) is only
-checked. Any other loses what has no grammar, then its repetitions, at last all of it.
+A schema that must be enforced in full (a tool with `strict`, `json_schema` without
+`lenient_schema`) is only checked. Any other loses the keywords that a grammar cannot express, then
+its patterns, lengths and counts, finally everything but its top-level type.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _MAX_KNOWN: Final = 64
 
 @dataclass(slots=True)
 class _LenientSchema:
-    """A schema that may be cut down. `depth` is 0 where it is the whole answer's."""
+    """A schema that may be relaxed. `depth` is 0 for the schema of the whole answer."""
 
     where: str
     original: Mapping[str, Any]
@@ -45,7 +46,7 @@ class _LenientSchema:
         self.fit()
 
     def fit(self) -> None:
-        """Make the schema of its level."""
+        """Set `fitted` and `warnings` for the current level."""
         schema, warnings = relaxed(self.original, self.where, is_whole=self.depth == 0)
         if self.level == _WITHOUT_REPETITIONS:
             before, schema = schema, without_repetitions(schema)
@@ -60,7 +61,7 @@ class _LenientSchema:
         self.warnings = warnings
 
     def weaken(self, most: int = _WITHOUT_SCHEMA) -> bool:
-        """Go to the next level up to `most` that changes something, if there is one."""
+        """Go to the next level, up to `most`, that changes the schema; False if none does."""
         before = self.fitted
         while self.level < most:
             self.level += 1
@@ -71,12 +72,12 @@ class _LenientSchema:
 
 
 class FittedSchemas:
-    """The schemas of one request's template options, and what of them is not enforced."""
+    """The schemas in one request's template options, with warnings for what is not enforced."""
 
     def __init__(self, options: Mapping[str, Any], levels: Sequence[int] = ()) -> None:
-        """Check what is strict, and relax the rest; `levels` are those of an equal request.
+        """Check the strict schemas and relax the others, from the `levels` of an equal request.
 
-        Raises InvalidParameterError.
+        Raises InvalidParameterError for a strict schema that cannot be enforced.
         """
         self._options = dict(options)
         is_lenient = self._options.pop("lenient_schema", False)
@@ -97,22 +98,22 @@ class FittedSchemas:
 
     @property
     def is_lenient(self) -> bool:
-        """Whether any schema may be cut down."""
+        """Whether any schema may be relaxed."""
         return bool(self._lenient)
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """How far each of them is, for an equal request."""
+        """The level of each schema that may be relaxed, to reuse for an equal request."""
         return tuple(one.level for one in self._lenient.values())
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is not enforced."""
+        """One text for each keyword that is not enforced."""
         return tuple(str(warning) for one in self._lenient.values() for warning in one.warnings)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options to render with: the model is shown the tools as they came."""
+        """The options to render with: relaxed tools, and the original ones as `shown_tools`."""
         options = dict(self._options)
         tools = options.get("tools")
         fitted = [self._fitted_tool(index, tool) for index, tool in enumerate(tools or ())]
@@ -123,7 +124,7 @@ class FittedSchemas:
         return options
 
     def weaken(self, error: LlamaError) -> bool:
-        """Cut down what `error` is about; whether there was anything left to cut."""
+        """Relax the schema that `error` names, or all; False if nothing is left to relax."""
         if isinstance(error, GrammarError):
             return self._weaken_all()
         if isinstance(error, InvalidParameterError) and (match := _FIELD.match(error.field)):
@@ -141,7 +142,7 @@ class FittedSchemas:
         if not function.get("strict"):
             self._lenient[index] = _LenientSchema(where, parameters, 1)
             return
-        parameters = completed(parameters, 1)  # the arguments are not the whole
+        parameters = completed(parameters, 1)  # 1: the arguments are not the whole answer
         check_schema(parameters, where)
         tools = list(self._options["tools"])
         tools[index] = _with_parameters(tool, parameters)
@@ -152,7 +153,7 @@ class FittedSchemas:
         return tool if one is None else _with_parameters(tool, one.fitted)
 
     def _weaken_all(self) -> bool:
-        """All lose their repetitions; if that is not enough, the larger half loses its schema."""
+        """Drop all repetitions; once they are dropped, drop the larger half of the schemas."""
         lenient = list(self._lenient.values())
         if sum(one.weaken(_WITHOUT_REPETITIONS) for one in lenient):
             return True
@@ -162,9 +163,9 @@ class FittedSchemas:
 
 
 class KnownFits:
-    """How far the schemas of earlier requests had to be cut down. Any thread.
+    """The levels to which the schemas of earlier requests had to be relaxed. Any thread.
 
-    Agents send the same tools with every request: trying their grammar once is enough.
+    Agents send the same tools with every request, so their levels are searched only once.
     """
 
     def __init__(self) -> None:
@@ -172,7 +173,7 @@ class KnownFits:
         self._lock = Lock()
 
     def find(self, key: bytes) -> tuple[int, ...] | None:
-        """The levels that were enough for an equal request, if there was one."""
+        """Return the levels that worked for an equal request, None if there was none."""
         with self._lock:
             levels = self._levels.get(key)
             if levels is not None:
@@ -180,7 +181,7 @@ class KnownFits:
             return levels
 
     def keep(self, key: bytes, levels: tuple[int, ...]) -> None:
-        """Remember levels that were enough."""
+        """Remember levels that worked; the 64 newest requests are kept."""
         with self._lock:
             if key:
                 self._levels[key] = levels
@@ -189,12 +190,12 @@ class KnownFits:
 
 
 def key_of(options: Mapping[str, Any]) -> bytes:
-    """What two requests with equal schemas have in common; b"" if they cannot be compared."""
+    """Return a hash that requests with equal schemas share; b"" if the options are not JSON."""
     names = ("tools", "json_schema", "lenient_schema", "tool_choice", "parallel_tool_calls")
     try:
         text = json.dumps([options.get(name) for name in names])
     except (TypeError, ValueError, RecursionError):
-        return b""  # the template's renderer says what is wrong with it
+        return b""  # ChatTemplate.render raises the error
     return sha256(text.encode(errors="replace")).digest()
 
 

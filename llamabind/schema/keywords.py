@@ -1,4 +1,4 @@
-"""The keywords of JSON schema that constrain, by what they speak of; pure Python."""
+"""The keywords of JSON schema that constrain a value, by the type they apply to; pure Python."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Others are annotations, or unknown and without effect.
+# All other keywords are annotations, or unknown and without effect.
 OF_ANY: Final = frozenset(
     {
         "$ref",
@@ -59,7 +59,7 @@ OF_TYPE: Final[Mapping[str, frozenset[str]]] = {
 }
 ALL: Final = OF_ANY.union(*OF_TYPE.values())
 
-# Values with which a keyword says nothing.
+# Values with which a keyword does not constrain anything.
 IDLE: Final[Mapping[str, tuple[object, ...]]] = {
     "uniqueItems": (False,),
     "minLength": (0,),
@@ -78,6 +78,6 @@ IDLE: Final[Mapping[str, tuple[object, ...]]] = {
 
 
 def is_idle(key: str, value: object) -> bool:
-    """Whether a keyword says nothing with this value."""
+    """Return whether a keyword with this value does not constrain anything."""
     # 0 == False in Python, but not in a schema.
     return any(type(value) is type(idle) and value == idle for idle in IDLE.get(key, ()))

@@ -1,4 +1,4 @@
-"""What llama.cpp takes a node of a JSON schema for, and where references lead; pure Python."""
+"""How llama.cpp interprets a node of a JSON schema and resolves references; pure Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Resolver:
         self._rules: dict[str, str] = {}
 
     def resolve(self, node: Any) -> Any:
-        """What a chain of references leads to; None if it leads nowhere."""
+        """Return the node at the end of a chain of references; None if it does not exist."""
         for _ in range(_MAX_REF_CHAIN):
             if not isinstance(node, Mapping) or "$ref" not in node:
                 return node
@@ -30,9 +30,10 @@ class Resolver:
         return None
 
     def why_misread(self, ref: str) -> str:
-        """Why the converter takes a reference for another one; "" if it does not.
+        """Return why the converter would confuse a reference with another one; "" if it does not.
 
-        It reads no escapes, and knows a reference by the letters of its rule.
+        It does not decode escapes, and its rule names replace all characters but letters, digits
+        and dashes.
         """
         if "~" in ref or "%" in ref:
             return f"{ref!r} contains escapes, which are not supported"
@@ -44,7 +45,7 @@ class Resolver:
         )
 
     def why_not_followed(self, ref: Any) -> str:
-        """Why a reference has no grammar; "" if it has one."""
+        """Return why a reference cannot be converted; "" if it can."""
         if not isinstance(ref, str):
             return "it is not a string"
         if not ref.startswith("#/"):
@@ -57,18 +58,18 @@ class Resolver:
 
 
 def types_of(node: Schema) -> list[str]:
-    """The types that a node names."""
+    """Return the types that a node names, in a list."""
     kinds = node.get("type", ())
     return [kinds] if isinstance(kinds, str) else list(kinds)
 
 
 def is_of_types(kind: str | None, kinds: list[str]) -> bool:
-    """Whether values of a type are of one of these types."""
+    """Return whether values of type `kind` have one of these types."""
     return kind in kinds or (kind == "integer" and "number" in kinds)
 
 
 def implied_type(node: Schema) -> str | None:
-    """The type that llama.cpp takes a schema without one for."""
+    """Return the type that llama.cpp assumes for a schema without one; None if it assumes none."""
     if "properties" in node or node.get("additionalProperties", True) is not True:
         return "object"
     if "allOf" in node:
@@ -82,7 +83,10 @@ def implied_type(node: Schema) -> str | None:
 
 
 def unclear_name(properties: Any) -> str | None:
-    """A name that the grammar of all other names, a class of characters, cannot leave out."""
+    """Return a property name that the grammar of additional names cannot exclude, or None.
+
+    That grammar consists of character classes, which these names would break.
+    """
     for name in properties if isinstance(properties, Mapping) else ():
         if name in ("", "*") or any(letter in '"\\]^\x7f' or letter < " " for letter in name):
             return str(name)
@@ -90,7 +94,7 @@ def unclear_name(properties: Any) -> str | None:
 
 
 def _follow(root: Any, ref: Any) -> Any:
-    """A JSON pointer as llama.cpp reads it: without escapes."""
+    """Resolve a JSON pointer as llama.cpp does: without decoding escapes."""
     if not isinstance(ref, str) or not ref.startswith("#/"):
         return None
     target = root

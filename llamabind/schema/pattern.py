@@ -1,7 +1,8 @@
-"""Which regular expressions of a JSON schema have a grammar that is right; pure Python.
+"""Which regular expressions of a JSON schema llama.cpp converts correctly; pure Python.
 
-llama.cpp writes what a pattern matches between two quotes as it is (json-schema-to-grammar.cpp). A
-quote, a backslash or a control character in there would end the JSON string or break it.
+llama.cpp puts the text that a pattern matches between two quotes without escaping it
+(json-schema-to-grammar.cpp). A quote, a backslash or a control character would end the JSON string
+or break it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _ITEM: Final = re.compile(rf"{_ESCAPE}|.", re.DOTALL)
 _TOKEN: Final = re.compile(rf"{_ESCAPE}|\[(?:\\.|[^\]\\])*\]|\{{[^}}]*\}}|.", re.DOTALL)
 _COUNT: Final = re.compile(r"\{\d+(?:,\d*)?\}")
 _NO_LETTERS: Final = frozenset("|.()[]{}*+?^$")
-# What the converter has a grammar for (common/json-schema-to-grammar.cpp, _pattern_to_rule).
+# What the converter supports (common/json-schema-to-grammar.cpp, _pattern_to_rule).
 _GBNF_ESCAPE: Final = r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[trn\\\"\[\]-])"
 _KNOWN: Final = re.compile(
     rf"(?:{_GBNF_ESCAPE}|\\[\^$.()|{{}}*+?]|\[(?:{_GBNF_ESCAPE}|[^\]\\])+\]"
@@ -32,7 +33,7 @@ _CONTROLS: Final = {"t": "\t", "r": "\r", "n": "\n"}
 def why_not_honoured(pattern: str) -> str:
     """Return why the grammar of a pattern would allow other strings or broken JSON; "" if not.
 
-    What has no grammar at all is for the converter to refuse.
+    Patterns that cannot be converted at all are left to the converter, which refuses them.
     """
     tokens = [match[0] for match in _TOKEN.finditer(pattern)]
     reasons = (_why_not(token) for token in tokens)
@@ -41,7 +42,7 @@ def why_not_honoured(pattern: str) -> str:
 
 
 def why_no_grammar(pattern: str) -> str:
-    """Return why a pattern has no grammar, or not that of its own strings; "" if it has one."""
+    """Return why a pattern has no grammar, or one that allows other strings; "" if it has one."""
     if len(pattern.encode(errors="replace")) > _MAX_BYTES:
         return f"it is longer than {_MAX_BYTES} bytes"
     if not (len(pattern) > 2 and pattern.startswith("^") and pattern.endswith("$")):
@@ -59,10 +60,12 @@ def why_no_grammar(pattern: str) -> str:
 
 
 def _why_not_repeated(before: str, token: str, following: str) -> str:
-    """The converter repeats the whole word that ends in an escape, or one byte of a letter."""
-    is_taken_apart = len(token) == 1 and not token.isascii()
+    """The converter repeats too much or too little: all of a word that ends in an escape, or only
+    the last byte of a letter that is not ASCII.
+    """
+    is_multibyte = len(token) == 1 and not token.isascii()
     is_escape = token[0] == "\\" and before[0] not in _NO_LETTERS
-    if following[0] in "*+?{" and (is_taken_apart or is_escape):
+    if following[0] in "*+?{" and (is_multibyte or is_escape):
         return (
             f"'{token}{following[0]}' would repeat more than '{token}': put '{token}' in brackets"
         )
@@ -105,7 +108,7 @@ def _why_not_class(inside: str) -> str:
 
 
 def _character(item: str) -> str:
-    """The character that an item of a pattern stands for."""
+    """Return the character that an item of a pattern matches."""
     if len(item) == 1:
         return item
     if item[1] in "xuU" and len(item) > 2:

@@ -1,7 +1,7 @@
-"""relaxed: a JSON schema without the keywords that have no grammar; pure Python.
+"""relaxed: a JSON schema without the keywords that a grammar cannot express; pure Python.
 
-check_schema refuses a schema for the first of them; here each is left out with a warning. What is
-left allows everything that the schema allows, and as little else as llama.cpp's grammars can.
+check_schema refuses a schema for the first such keyword; here each is removed with a warning. The
+result allows everything that the schema allows, and as little else as a grammar can express.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["SchemaWarning", "relaxed", "without_repetitions", "without_schema"]
 _MAX_NODES: Final = 20_000
 _MAX_PASSES: Final = 8
 _REPETITIONS: Final = ("pattern", "minLength", "maxLength", "minItems", "maxItems")
-# Values of unknown keywords are walked by the converter's own checks, but for these.
+# The converter also checks the values of unknown keywords, except of these.
 _ANNOTATIONS: Final = frozenset({"default", "examples", "enum", "const"})
 _DEFINITIONS: Final = ("$defs", "definitions")
 
@@ -28,16 +28,17 @@ _DEFINITIONS: Final = ("$defs", "definitions")
 def relaxed(
     schema: Mapping[str, Any], where: str, *, is_whole: bool = False
 ) -> tuple[Node, tuple[SchemaWarning, ...]]:
-    """Return the schema without what has no grammar, and what that is; `schema` stays as it is.
+    """Return a copy without the keywords that a grammar cannot express, and a warning for each.
 
-    `where` is the path of the schema itself. The result passes check_schema, once completed. With
-    `is_whole` it is that of a whole answer, where `completed` sees to a property without a name.
+    `where` is the path of the schema itself. The result passes check_schema after `completed`.
+    With `is_whole` it is the schema of a whole answer, for which `completed` also handles a
+    property with an empty name.
     """
     warnings: dict[str, SchemaWarning] = {}
     result: Node = dict(schema)
     try:
         for _ in range(_MAX_PASSES):
-            # What a $ref leads to may have been left out, so look again until nothing changes.
+            # A removed keyword may have been the target of a $ref: repeat until nothing changes.
             relaxer = _Relaxer(result, has_nameless=is_whole)
             before, result = result, relaxer.whole(where)
             for warning in relaxer.warnings:
@@ -57,7 +58,7 @@ def without_repetitions(schema: Mapping[str, Any]) -> Node:
 
 
 def without_schema(schema: Mapping[str, Any]) -> Node:
-    """Return a schema that tells only the type of the whole, an object where that is not said."""
+    """Return a schema with only the top-level type, "object" if the schema does not name one."""
     kind = schema.get("type")
     return {"type": kind if isinstance(kind, str) and kind in OF_TYPE else "object"}
 
@@ -76,7 +77,7 @@ class _Relaxer(KindRelaxer):
         self._n_nodes = 0
 
     def whole(self, where: str) -> Node:
-        """The schema, and the definitions in it."""
+        """Return the whole schema, relaxed, including its definitions."""
         return self.node(self._root, where, 0)
 
     # -- any node
@@ -100,7 +101,7 @@ class _Relaxer(KindRelaxer):
             else:
                 node.pop(key, None)
         self._type(node, path)
-        # In the order in which the converter looks.
+        # In the converter's order of precedence.
         if not (
             self._reference(node, path)
             or self._alternatives(node, path, depth)
@@ -117,7 +118,7 @@ class _Relaxer(KindRelaxer):
             self.drop(node, path, ALL, "it has no effect without a type")
         for kind in kinds:
             self.of_kind(kind, node, path, depth)
-        # In JSON schema too, keywords of other types mean nothing for a value.
+        # Keywords of other types have no effect in JSON schema either, so they need no warning.
         of_kinds = OF_ANY.union(*(OF_TYPE["number" if k == "integer" else k] for k in kinds))
         for key in ALL.difference(of_kinds).intersection(node):
             del node[key]
@@ -137,7 +138,7 @@ class _Relaxer(KindRelaxer):
             node["type"] = list(dict.fromkeys(known))
 
     def _reference(self, node: Node, path: str) -> bool:
-        """Whether the node is a reference still."""
+        """Return whether the node is still a reference afterwards."""
         if "$ref" not in node:
             return False
         ref = node["$ref"]
@@ -165,7 +166,7 @@ class _Relaxer(KindRelaxer):
     # -- alternatives
 
     def _alternatives(self, node: Node, path: str, depth: int) -> bool:
-        """Whether the node is a choice of alternatives still."""
+        """Return whether the node still is a choice of alternatives afterwards."""
         for key in ("oneOf", "anyOf"):
             if key not in node:
                 continue
@@ -174,7 +175,7 @@ class _Relaxer(KindRelaxer):
                 self.warn(f"{path}/{key}", "it is not a list of schemas")
                 del node[key]
                 continue
-            if self._says_more(node, key, children):
+            if self._constrains_more(node, key, children):
                 self.warn(f"{path}/{key}", "it cannot be combined with the keywords beside it")
                 del node[key]
                 continue
@@ -182,8 +183,10 @@ class _Relaxer(KindRelaxer):
             return True
         return False
 
-    def _says_more(self, node: Node, key: str, children: list[Any]) -> bool:
-        """Whether the keywords beside alternatives describe the value better than they do."""
+    def _constrains_more(self, node: Node, key: str, children: list[Any]) -> bool:
+        """Return whether the keywords beside alternatives are worth more than the alternatives,
+        since one of these names no type.
+        """
         others = ALL - {key, "oneOf", "anyOf", "$ref"}
         if not any(name in others and not is_idle(name, node[name]) for name in node):
             return False
@@ -198,7 +201,7 @@ class _Relaxer(KindRelaxer):
             if child is False:
                 continue
             if isinstance(child, Mapping) and kind is not None and not _has_kind(child):
-                child = {"type": kind, **child}  # what is said beside alternatives holds in each
+                child = {"type": kind, **child}  # a type beside alternatives applies to each
             children.append(self.node(child, f"{path}/{key}/{index}", depth + 1))
         node[key] = children
         self._check_type_beside(node, key, children, path)
@@ -211,7 +214,7 @@ class _Relaxer(KindRelaxer):
     # -- fixed values
 
     def _values(self, node: Node, path: str) -> bool:
-        """Whether the node is a choice of values still."""
+        """Return whether the node still is a choice of values afterwards."""
         kinds = types_of(node)
         if "enum" in node:
             values = node["enum"]
@@ -241,7 +244,7 @@ class _Relaxer(KindRelaxer):
     # -- allOf
 
     def _all_of(self, node: Node, path: str, depth: int) -> bool:
-        """Whether the node is a merger of objects still; a single part takes the node's place."""
+        """Return whether the node still is an allOf afterwards, or became its only part."""
         if "allOf" not in node:
             return False
         parts = node["allOf"]
@@ -270,21 +273,21 @@ class _Relaxer(KindRelaxer):
         return True
 
     def _merged(self, parts: list[Any], path: str, depth: int) -> list[Node]:
-        """The parts that describe different properties of one object."""
+        """Return the parts that describe different properties of one object; drop the others."""
         names: set[str] = set()
         kept = []
         for index, value in enumerate(parts):
-            place = f"{path}/allOf/{index}"
-            child = self.node(value, place, depth + 1)
+            part_path = f"{path}/allOf/{index}"
+            child = self.node(value, part_path, depth + 1)
             if "$ref" not in child and not is_idle(
                 "additionalProperties", child.get("additionalProperties", True)
             ):
-                self.warn(f"{place}/additionalProperties", "it has no effect within allOf")
+                self.warn(f"{part_path}/additionalProperties", "it has no effect within allOf")
                 del child["additionalProperties"]
             part = self._resolver.resolve(child)
             own = part.get("properties", {}) if isinstance(part, Mapping) else {}
             if not _can_be_merged(part) or names & set(own) or self.is_nameless(own, depth):
-                self.warn(place, "only objects with different properties can be merged")
+                self.warn(part_path, "only objects with different properties can be merged")
                 continue
             names |= set(own)
             kept.append(child)
@@ -292,7 +295,7 @@ class _Relaxer(KindRelaxer):
 
 
 def _is_plain(key: str, value: Any) -> bool:
-    """Whether a keyword means something to the converter, or is too simple to confuse it."""
+    """Return whether the converter knows a keyword, or its value is a scalar, which it ignores."""
     is_known = key in ALL or key in _ANNOTATIONS or key in _DEFINITIONS or key == "type"
     return is_known or not isinstance(value, dict | list)
 
@@ -302,7 +305,7 @@ def _is_type(name: Any) -> bool:
 
 
 def _has_kind(schema: Mapping[str, Any]) -> bool:
-    """Whether an alternative says by itself what kind of value it is."""
+    """Return whether an alternative itself determines the kind of its value."""
     return any(key in schema for key in ("type", "$ref", "const", "enum", "anyOf", "oneOf"))
 
 

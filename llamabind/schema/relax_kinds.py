@@ -1,4 +1,4 @@
-"""KindRelaxer: what relaxed keeps of objects, arrays, strings and numbers; pure Python."""
+"""KindRelaxer: relaxes schemas of objects, arrays, strings and numbers; pure Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HIGH: Final = ("maximum", "exclusiveMaximum")
 
 @dataclass(frozen=True, slots=True)
 class SchemaWarning:
-    """What is not enforced: `path` ends with the keyword, as that of an error does."""
+    """A keyword that is not enforced; `path` ends with it, as in errors."""
 
     path: str
     reason: str
@@ -32,7 +32,7 @@ class SchemaWarning:
 
 
 class KindRelaxer(ABC):
-    """The rules of each type. Methods take a copy of a node, and change it."""
+    """The rules for each type. Methods change the node in place, which is a copy."""
 
     def __init__(self, *, has_nameless: bool) -> None:
         self.warnings: list[SchemaWarning] = []
@@ -40,14 +40,14 @@ class KindRelaxer(ABC):
 
     @abstractmethod
     def node(self, value: Any, path: str, depth: int) -> Node:
-        """Any node, relaxed."""
+        """Return a relaxed copy of any node."""
 
     def is_nameless(self, properties: Mapping[str, Any], depth: int) -> bool:
-        """Whether one of the outermost properties has no name, and therefore no grammar."""
+        """Return whether a top-level property has an empty name, which cannot be converted."""
         return depth == 0 and "" in properties and not self._has_nameless
 
     def of_kind(self, kind: str, node: Node, path: str, depth: int) -> None:
-        """Relax what a node says of values of one type."""
+        """Relax the keywords of a node that apply to one type."""
         match kind:
             case "object":
                 self._object(node, path, depth)
@@ -77,10 +77,10 @@ class KindRelaxer(ABC):
                 place = f"{path}/additionalProperties"
                 node["additionalProperties"] = self.node(additional, place, depth + 1)
         if "properties" in node and "additionalProperties" not in node:
-            # The grammar of such an object has no other properties.
+            # The grammar of such an object allows no other properties anyway.
             _forget(node, "unevaluatedProperties", False)
         if node.get("propertyNames") in ({}, True, {"type": "string"}):
-            del node["propertyNames"]  # all names are texts
+            del node["propertyNames"]  # all names are strings
         self._keep(node, path, "object", ("properties", "required", "additionalProperties"))
 
     def _properties(self, node: Node, path: str, depth: int) -> None:
@@ -99,7 +99,7 @@ class KindRelaxer(ABC):
         node["properties"] = self.members(allowed, f"{path}/properties", depth)
 
     def members(self, members: Mapping[str, Any], path: str, depth: int) -> Node:
-        """The nodes of an object of schemas, relaxed."""
+        """Relax each schema of an object of schemas."""
         return {
             name: self.node(child, f"{path}/{name}", depth + 1) for name, child in members.items()
         }
@@ -135,7 +135,7 @@ class KindRelaxer(ABC):
         self._keep(node, path, "array", (key, "minItems", "maxItems"))
 
     def _tuple(self, node: Node, key: str, path: str, depth: int) -> None:
-        """The grammar of a tuple has just its items."""
+        """Relax a list of item schemas: the grammar requires exactly these items."""
         _forget(node, "additionalItems", False)
         _forget(node, "unevaluatedItems", False)
         items = [child for child in node[key] if child is not False]
@@ -218,7 +218,7 @@ class KindRelaxer(ABC):
         honoured: tuple[str, ...],
         reason: str = "a grammar cannot express it",
     ) -> None:
-        """Drop what constrains values of a type beyond the keywords that are honoured."""
+        """Drop keywords that constrain values of a type, except `honoured` ones."""
         self.drop(node, path, (OF_TYPE[kind] | OF_ANY).difference(honoured), reason)
 
     def drop(self, node: Node, path: str, keywords: frozenset[str], reason: str) -> None:
@@ -229,7 +229,7 @@ class KindRelaxer(ABC):
             del node[key]
 
     def warn(self, path: str, reason: str) -> None:
-        """Note that the keyword at `path` is left out, or a part of it."""
+        """Record that the keyword at `path`, or a part of it, is dropped."""
         self.warnings.append(SchemaWarning(path, reason))
 
 
@@ -244,7 +244,7 @@ def _forget(node: Node, key: str, value: object) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value as a warning shows it, whatever its size."""
+    """Return a value as text for a warning, at most 62 characters."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     text = repr(value[:60] if isinstance(value, str) else value)

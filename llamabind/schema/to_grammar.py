@@ -18,9 +18,9 @@ from llamabind.schema.workarounds import completed, mended
 def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
     """Return GBNF for `SamplingParams.grammar` that allows only JSON that the schema describes.
 
-    GrammarError for a schema that llama.cpp cannot convert, or that is beyond the limits of
-    lb_json_schema_to_grammar (csrc/llamabind.h), or of which it would leave something out
-    (check_schema); its message names the place in the schema.
+    Raises GrammarError, which names the path in the schema, for a schema that llama.cpp cannot
+    convert, that exceeds the limits of lb_json_schema_to_grammar (csrc/llamabind.h), or that has a
+    keyword which llama.cpp would ignore (check_schema).
     """
     try:
         return grammar_of_field(schema)
@@ -29,7 +29,7 @@ def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
 
 
 def grammar_of_field(schema: Mapping[str, Any]) -> str:
-    """Return the same for the `json_schema` of a request; InvalidParameterError names the place."""
+    """Return the grammar of a request's `json_schema`; InvalidParameterError names the path."""
     schema = completed(schema)
     check_schema(schema)
     backend.init()
@@ -48,7 +48,7 @@ def grammar_of_field(schema: Mapping[str, Any]) -> str:
 def lenient_grammar(
     schema: Mapping[str, Any], check: Callable[[str], None]
 ) -> tuple[str, tuple[str, ...]]:
-    """Return the grammar of what of a schema has one, and what is left out.
+    """Return the grammar of a schema, relaxed as far as needed, and warnings for what it ignores.
 
     `check` raises GrammarError for a grammar that is too large.
     """

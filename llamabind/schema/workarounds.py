@@ -1,9 +1,9 @@
-"""What llama.cpp's JSON schema converter gets wrong, mended before and after it; pure Python.
+"""Workarounds for llama.cpp's JSON schema converter, before and after it runs; pure Python.
 
-Of common/json-schema-to-grammar.cpp: the grammar of an integer with one limit of several digits
-allows numbers beyond it (build_min_max_int), that of names beside `properties` broken strings
-(_not_strings), that of strings halves of surrogate pairs, which count as two characters, and that
-of dates days which no month has.
+Bugs of common/json-schema-to-grammar.cpp: an integer with only one limit, of several digits, may
+exceed it (build_min_max_int); names beside `properties` may be broken strings (_not_strings);
+strings may contain halves of surrogate pairs, which count as two characters; dates may have days
+that their month does not have.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 MAX_INTEGER: Final = 2**53 - 1
-"""The largest limit of an integer (csrc/schema.cpp)."""
+"""The largest limit of an integer that csrc/schema.cpp accepts."""
 
 _SCHEMAS: Final = ("items", "additionalProperties")
 _LISTS: Final = ("items", "prefixItems", "anyOf", "oneOf", "allOf")
@@ -34,24 +34,24 @@ _DAY: Final = (
 )
 _FOURS: Final = '( "0" [48] | [2468] [048] | [13579] [26] )'
 _LEAP_YEAR: Final = f'[0-9]{{2}} {_FOURS} | {_FOURS} "00"'
-# Of the calendar's years 0001 to 9999.
+# Valid dates of the years 0001 to 9999.
 _REAL_DATE: Final = f'date ::= ( {_YEAR} ) "-" ( {_DAY} ) | ( {_LEAP_YEAR} ) "-02-29"'
 _OTHER_NAMES: Final = re.compile(r'^(\S*additional-k\d* ::= \["\] \( )(.*)$', re.MULTILINE)
 
 
 def is_open_wrongly(low: float | None, high: float | None) -> bool:
-    """Whether the grammar of an integer with these limits allows numbers beyond them."""
+    """Return whether the grammar of an integer with these limits allows numbers beyond them."""
     if low is not None and high is None:
         return low >= 10
     return low is None and high is not None and high < 0
 
 
 def completed(schema: Any, depth: int = 0) -> Any:
-    """Return a schema with the same meaning that the converter gets right.
+    """Return a schema with the same meaning that the converter converts correctly.
 
-    Integers with one limit get the other, which no grammar of them goes beyond; `true` becomes an
-    empty schema. An outermost object (depth 0) with a member of no name is the only alternative of
-    another: the rules of the member and of the whole would have one name.
+    Integers with one limit get the other one at plus or minus MAX_INTEGER; `true` becomes an empty
+    schema. A top-level object (depth 0) with a property of an empty name is wrapped as the only
+    alternative of an anyOf: else the rules of the property and of the schema would have one name.
     """
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return schema
@@ -70,7 +70,7 @@ def completed(schema: Any, depth: int = 0) -> Any:
 
 
 def mended(grammar: str) -> str:
-    """Return the converter's grammar without the broken strings and dates that it allows."""
+    """Return the converter's grammar, corrected to exclude broken strings and invalid dates."""
     grammar = ("\n" + grammar).replace("\n" + _CHAR[0], "\n" + _CHAR[1])[1:]
     grammar = _DATE.sub(_REAL_DATE, grammar)
     return _OTHER_NAMES.sub(
@@ -79,7 +79,7 @@ def mended(grammar: str) -> str:
 
 
 def limits(schema: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The lowest and the highest integer that a schema allows, as far as it says."""
+    """Return the lowest and the highest integer that a schema allows; None for no limit."""
     low, high = _number(schema, "minimum"), _number(schema, "maximum")
     above, below = _number(schema, "exclusiveMinimum"), _number(schema, "exclusiveMaximum")
     if low is None and above is not None:
