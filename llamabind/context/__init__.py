@@ -1,1 +1,1 @@
-"""A llama.cpp context: its parameters, its memory, batches, compute threads."""
+"""A llama.cpp context: its parameters, memory, batches and compute threads."""

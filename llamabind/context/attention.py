@@ -9,13 +9,13 @@ from llamabind.errors import ContextCreateError
 from llamabind.native import backend
 
 ATTENTION_VARIABLE: Final = "LLAMABIND_ATTENTION"
-"""Names the attention to use, such as "ggml", to compare; empty or unset: the best of this CPU."""
+"""Overrides the attention, such as "ggml", to compare; empty or unset: the fastest of this CPU."""
 
 _NAMES: Final = ("avx512", "avx2", "ggml")
 
 
 def attention_variants() -> tuple[str, ...]:
-    """Return what this library and this CPU have, the fastest first; the last one is "ggml"."""
+    """Return the kinds that this library and CPU support, fastest first; the last is "ggml"."""
     params = llama.llama_context_default_params()
     return tuple(
         name for name in _NAMES if shim.lb_use_attention(ctypes.byref(params), name.encode())
@@ -25,7 +25,7 @@ def attention_variants() -> tuple[str, ...]:
 def attention_in_use() -> str:
     """Return the name of the attention that new contexts get on the CPU.
 
-    ContextCreateError if the environment names one that is not there.
+    Raises ContextCreateError if the environment names one that is not available.
     """
     wanted = os.environ.get(ATTENTION_VARIABLE, "")
     variants = attention_variants()
@@ -35,12 +35,12 @@ def attention_in_use() -> str:
             f"{', '.join(variants)}. unset it, or set it to one of these",
             "invalid_parameter",
         )
-    # An evaluation callback would make the host wait for every part of a graph that a GPU computes.
+    # With an evaluation callback the host would wait for each part of a graph that a GPU computes.
     if backend.has_gpu():
         return "ggml"
     return wanted or shim.lb_attention_name().decode()
 
 
 def take_attention(c_params: types.llama_context_params) -> None:
-    """Have a context of these parameters use the attention in use."""
+    """Make a context created with these parameters use attention_in_use()."""
     shim.lb_use_attention(ctypes.byref(c_params), attention_in_use().encode())

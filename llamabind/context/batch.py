@@ -19,9 +19,9 @@ _EMPTY: Final = (INT32_MAX, -INT32_MAX - 1, INT32_MAX, -INT32_MAX - 1)
 class Batch(Closing):
     """Up to `n_tokens_max` tokens for Context.decode (struct llama_batch of llama.h).
 
-    A token may belong to as many as `n_seq_max` sequences. The arrays are Python's, so nothing is
-    left behind in C. Filled and decoded on one thread; clear() and fill it again, since making a
-    batch costs more than filling it.
+    A token may belong to up to `n_seq_max` sequences. The arrays belong to Python, so C has nothing
+    to free. Used by one thread at a time; reuse it with clear(), since making a batch costs more
+    than filling it.
     """
 
     def __init__(self, n_tokens_max: int, n_seq_max: int = 1) -> None:
@@ -54,8 +54,8 @@ class Batch(Closing):
     ) -> int:
         """Append a token and return its index, by which Context.logits finds its output.
 
-        Raises InvalidParameterError when the batch is full or a sequence id is not in 0..255; what
-        depends on the context is checked by Context.decode.
+        Raises InvalidParameterError when the batch is full or a sequence id is not in 0..255;
+        Context.decode checks what depends on the context.
         """
         index = self._n
         if index >= self.n_tokens_max:
@@ -113,7 +113,7 @@ class Batch(Closing):
     @property
     def tokens(self) -> NDArray[np.int32]:
         """The token ids, shape (len,); a view."""
-        self._ranges = None  # whoever has it may change them
+        self._ranges = None  # the caller may change them through the view
         return self._token[: self._n]
 
     @property
@@ -124,7 +124,7 @@ class Batch(Closing):
 
     @property
     def outputs(self) -> NDArray[np.int8]:
-        """1 for every token whose output is wanted, shape (len,); a view."""
+        """1 for each token that gets an output, else 0, shape (len,); a view."""
         return self._output[: self._n]
 
     @property
@@ -176,7 +176,8 @@ class Batch(Closing):
         return super().__enter__()
 
     def _range(self) -> tuple[int, int, int, int]:
-        # Kept while it is filled: to look for it would be much of what a small step costs.
+        # Updated by add() and extend(): searching the arrays would dominate the cost of a small
+        # step. Unknown after a view was handed out.
         if self._ranges is None:
             tokens, positions = self._token[: self._n], self._pos[: self._n]
             return int(tokens.min()), int(tokens.max()), int(positions.min()), int(positions.max())

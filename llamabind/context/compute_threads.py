@@ -1,4 +1,4 @@
-"""ComputeThreads: the CPU threads of one context, tuned while it serves."""
+"""ComputeThreads: the CPU threads of one context, with a count tuned while it serves."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class ComputeThreads:
-    """Sets the thread count of each step: the given one, or what ThreadTuner finds best.
+    """Sets the thread count of each step: the configured one, or the one that ThreadTuner chooses.
 
     Without an attached pool llama.cpp starts and ends its threads with every graph, and the idle
     threads of a larger pool would spin, so there is one pool for each count in use. Used only on
-    the engine thread; closed after the context. Contexts that compute in turns share the pools of
-    an `owner`, which is closed last: the waiting threads of another one would spin as well.
+    the engine thread; closed after the context. Contexts that never compute at the same time share
+    the pools of an `owner`, which is closed last: separate pools would spin while they wait.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class ComputeThreads:
         self._attached = 0
 
     def calibrate(self, n_tokens: int, decode: Callable[[], None], seconds: float) -> None:
-        """Time `decode`, of `n_tokens`, with each count, and start serving with the fastest.
+        """Time `decode`, of `n_tokens`, with each thread count, and begin with the fastest.
 
-        Beginning with all cores; after `seconds` no more counts are tried, but always two.
+        Starts with all cores; tries at least two counts, and no more once `seconds` have passed.
         """
         if self._fixed(n_tokens):
             return
@@ -63,15 +63,15 @@ class ComputeThreads:
         self._tuner.start_with(n_tokens, min(found, key=lambda count: found[count]))
 
     def prepare(self, n_tokens: int) -> None:
-        """Have the next decode, of `n_tokens`, computed with the right number of threads."""
+        """Set the thread count for the next decode, of `n_tokens`."""
         self._use(self._fixed(n_tokens) or self._tuner.choose(n_tokens))
 
     def is_trial(self, n_tokens: int) -> bool:
-        """Whether the decode that `prepare` was called for may be slower than it could be."""
+        """Return whether the decode prepared for tries another count, so it may be slower."""
         return not self._fixed(n_tokens) and self._tuner.is_trial(n_tokens)
 
     def observe(self, n_tokens: int, seconds: float) -> None:
-        """Learn from the decode that `prepare` was called for."""
+        """Report how long the decode took that `prepare` was called for."""
         if not self._fixed(n_tokens):
             self._tuner.observe(n_tokens, seconds)
 
@@ -79,7 +79,7 @@ class ComputeThreads:
         """End the threads."""
         pools, self._pools = self._pools, {}
         if not self._is_owner or self._pid != os.getpid():
-            return  # a forked process has none of the threads, and would wait for them for ever
+            return  # the threads do not exist in a forked process, which would wait forever
         for pool in pools.values():
             ggml.ggml_threadpool_free(pool)
 

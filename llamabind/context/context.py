@@ -1,4 +1,4 @@
-"""Context: owns a llama_context; decodes batches, gives logits and embeddings."""
+"""Context: owns a llama_context; decodes batches, returns logits and embeddings."""
 
 import ctypes
 from typing import TYPE_CHECKING, Any
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 class Context(ContextMemory):
     """A context of a loaded model (llama_context of llama.h). Used by one thread at a time.
 
-    Of a model loaded with `no_alloc` it is a plan, good for its sizes and for MemoryReport only.
-    Whatever native code would end the process for is checked before it is called, so a mistake is
-    an exception. `n_batch` is the most tokens that one decode takes.
+    For a model loaded with `no_alloc` it only has sizes, for MemoryReport, and cannot decode.
+    Arguments on which native code would abort are checked first and raise an exception. `n_batch`
+    is the most tokens that one decode accepts.
     """
 
     def __init__(self, model: "Model", params: ContextParams | None = None) -> None:
-        """Allocate the context; ContextCreateError when there is no memory for it."""
+        """Allocate the context. Raises ContextCreateError, such as when memory is too short."""
         self.params = params or ContextParams()
         self.model = model
         handle, self.flash_attn = create_context(model, self.params)
@@ -52,7 +52,7 @@ class Context(ContextMemory):
         self.n_seq_max = llama.llama_n_seq_max(self.ptr)
         self.n_ubatch = llama.llama_n_ubatch(self.ptr)
         self.is_causal = llama.llama_get_causal_attn(self.ptr)
-        # Without causal attention a batch is computed in one piece (n_ubatch), or it is an abort.
+        # Without causal attention a batch must fit one ubatch; a larger one makes llama.cpp abort.
         is_split = self.is_causal and self.has_memory
         self.n_batch = llama.llama_n_batch(self.ptr) if is_split else self.n_ubatch
         self.pooling_type = POOLING_TYPES[llama.llama_pooling_type(self.ptr)]
@@ -69,12 +69,13 @@ class Context(ContextMemory):
         self._n_positions = model.n_positions
 
     def decode(self, batch: Batch) -> None:
-        """Compute a batch and remember it; outputs stay readable until the next decode or encode.
+        """Compute a batch and add it to the memory (KV cache or recurrent state).
 
-        Positions of a sequence continue where its memory ends. In a context for embeddings every
-        token gets an output. Raises a DecodeError by llama_decode's return codes (llama.h):
-        NoKvSlotError and InvalidBatchError leave the memory as it was; after DecodeAbortedError and
-        DecodeFailedError some tokens are in it: look at memory_seq_pos_max.
+        Outputs stay readable until the next decode or encode. The positions of a sequence must
+        continue from memory_seq_pos_max(). In a context for embeddings every token gets an output.
+        Raises a DecodeError by llama_decode's return code (llama.h): NoKvSlotError and
+        InvalidBatchError leave the memory unchanged; after DecodeAbortedError and DecodeFailedError
+        it may have some of the tokens: check memory_seq_pos_max().
         """
         self._check_batch(batch)
         if self._needs_encode:
@@ -89,10 +90,10 @@ class Context(ContextMemory):
         self._outputs = batch.output_flags
 
     def decode_vectors(self, batch: VectorBatch, *, is_causal: bool = True) -> None:
-        """Compute vectors in place of tokens, such as a picture's; there are no outputs.
+        """Compute vectors in place of tokens, such as an image's, without outputs.
 
-        Unless `is_causal` they all see each other, which needs them to fit one n_ubatch. A model
-        with M-RoPE takes 4 positions for each, others 1. Raises what decode() does.
+        Unless `is_causal` they attend to each other in both directions and must fit one n_ubatch. A
+        model with M-RoPE needs 4 positions per vector, others 1. Raises the errors of decode().
         """
         self._check_vectors(batch, is_causal=is_causal)
         self._outputs = None
@@ -110,7 +111,10 @@ class Context(ContextMemory):
             raise decode_error(code, native_log.lines_since(position))
 
     def encode(self, batch: Batch) -> None:
-        """Compute a batch with the encoder, for embeddings or before decode(). See decode()."""
+        """Compute a batch with the encoder, for embeddings or before decode().
+
+        Every token gets an output. Raises the errors of decode().
+        """
         if self.has_memory and not self.model.has_encoder:
             raise InvalidBatchError(-1, "this model has no encoder: use decode()")
         self._check_batch(batch)
@@ -128,8 +132,8 @@ class Context(ContextMemory):
     def logits_ptr(self, index: int) -> int:
         """Return the address of n_vocab floats: the logits of the batch's token `index`.
 
-        Valid until the next decode or encode. -1 is the last output. InvalidParameterError when
-        that token had no output.
+        Valid until the next decode or encode. -1 is the last output. Raises InvalidParameterError
+        if that token has no output.
         """
         self._check_output(index)
         pointer = llama.llama_get_logits_ith(self.ptr, index)
@@ -138,10 +142,10 @@ class Context(ContextMemory):
         return ctypes.addressof(pointer.contents)
 
     def logits_ptrs(self, indexes: "Sequence[int]") -> list[int]:
-        """Return what logits_ptr does for each of the batch's tokens `indexes`, in one native call.
+        """Return logits_ptr() of each of the batch's tokens `indexes`, with one native call.
 
-        They lie one behind the other in the batch's order (llama_get_logits of llama.h). -1 is not
-        taken.
+        The logits are contiguous in the batch's order (llama_get_logits of llama.h). -1 is not
+        accepted.
         """
         outputs = self._outputs
         if len(indexes) == 1 or outputs is None:
@@ -158,23 +162,24 @@ class Context(ContextMemory):
     def logits(self, index: int) -> NDArray[np.float32]:
         """Return the logits of the batch's token `index`, shape (n_vocab,): a view, not a copy.
 
-        Valid until the next decode or encode, reading it later is reading freed memory; writing
-        changes what a sampler sees. Raises like logits_ptr.
+        Valid until the next decode or encode; a later read is a read of freed memory. Samplers see
+        what is written to it. Raises the errors of logits_ptr().
         """
         return self.logits_at(self.logits_ptr(index))
 
     def logits_at(self, pointer: int) -> NDArray[np.float32]:
-        """Return the view of logits() for what logits_ptr returned since the last decode."""
+        """Return the view of logits() for an address that logits_ptr() returned."""
         return np.ctypeslib.as_array(self._logits_type.from_address(pointer))
 
     def embeddings_ith(self, index: int) -> NDArray[np.float32]:
         """Return a copy of the embedding of the batch's token `index`, shape (n_embd_out,).
 
-        For contexts with `embeddings` and pooling "none". InvalidParameterError when there is none.
+        For contexts with `embeddings` and pooling "none"; InvalidParameterError for others, and if
+        the token has no output.
         """
         self._check_output(index)
         pointer = llama.llama_get_embeddings_ith(self.ptr, index)
-        # With pooling there is a buffer, but nothing was written to it.
+        # With pooling llama.cpp returns a buffer that it has not written to.
         if self.pooling_type != "none" or _is_null(pointer):
             raise InvalidParameterError("index", f"token {index} of the batch has no embedding")
         return np.array(pointer[: self.model.n_embd_out], np.float32)
@@ -182,8 +187,8 @@ class Context(ContextMemory):
     def embeddings_seq(self, seq_id: int) -> NDArray[np.float32]:
         """Return a copy of the pooled embedding of a sequence of the last batch.
 
-        Shape (n_embd_out,), or (n_cls_out,) scores with pooling "rank". InvalidParameterError when
-        there is none.
+        Shape (n_embd_out,), or (n_cls_out,) scores with pooling "rank". Raises
+        InvalidParameterError if the sequence has none.
         """
         self._check_sequence(seq_id)
         pointer = llama.llama_get_embeddings_seq(self.ptr, seq_id)
@@ -194,17 +199,17 @@ class Context(ContextMemory):
         return np.array(pointer[:n], np.float32)
 
     def synchronize(self) -> None:
-        """Wait until everything is computed; the getters do so by themselves."""
+        """Wait until all computation is done; methods that return outputs do this themselves."""
         llama.llama_synchronize(self.ptr)
 
     @property
     def n_threads(self) -> int:
-        """Threads for the decode of single tokens."""
+        """Threads that decode a single token."""
         return llama.llama_n_threads(self.ptr)
 
     @property
     def n_threads_batch(self) -> int:
-        """Threads for the decode of several tokens."""
+        """Threads that decode several tokens."""
         return llama.llama_n_threads_batch(self.ptr)
 
     def set_n_threads(self, n_threads: int, n_threads_batch: int) -> None:
@@ -214,7 +219,7 @@ class Context(ContextMemory):
         llama.llama_set_n_threads(self.ptr, n_threads, n_threads_batch)
 
     def set_lora(self, adapters: "Iterable[tuple[LoraAdapter, float]]") -> None:
-        """Apply exactly these adapters, each with its scale, from the next decode on; () for none.
+        """Apply only these adapters, each with its scale, from the next decode on; () for none.
 
         Raises AdapterError for an adapter of another model.
         """
@@ -231,7 +236,7 @@ class Context(ContextMemory):
             adapter.before_close(self.drop_lora)
 
     def drop_lora(self, adapter: "LoraAdapter") -> None:
-        """Stop applying one adapter, as before it is freed; a closed context applies none."""
+        """Stop applying an adapter, which must happen before it is freed; may be called twice."""
         if adapter in self._adapters and not self.is_closed:
             self.set_lora(
                 [(other, scale) for other, scale in self._adapters.items() if other is not adapter]
@@ -260,7 +265,7 @@ class Context(ContextMemory):
             last = self._n_positions - 1
             raise InvalidBatchError(-1, f"the model has no position beyond {last}")
         if self._is_split and batch.has_shared_token:
-            # llama.cpp would say "no KV slot" (llama_batch_allocr::split_equal).
+            # llama.cpp would report "no KV slot" (llama_batch_allocr::split_equal).
             raise InvalidBatchError(-1, "a token of several sequences needs kv_unified")
         if self.params.embeddings:
             batch.outputs[:] = 1

@@ -1,4 +1,4 @@
-"""Makes a native context from ContextParams, after the checks that native code aborts on."""
+"""Makes a native context from ContextParams, after checking what native code would abort on."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ _FLASH_ATTN: Final = {
     "on": enums.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED,
     "off": enums.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
-# What llama_init_from_model and llama_kv_cache say of settings that the model cannot have.
+# What llama_init_from_model and llama_kv_cache log for settings that the model does not support.
 _MISFIT: Final = re.compile(
     r"does not divide|requires? flash_attn|does not support|cannot both be zero|not supported"
 )
@@ -39,9 +39,9 @@ _SAME_NAME: Final = (
 
 
 def create_context(model: "Model", params: ContextParams) -> tuple[types.ContextHandle, bool]:
-    """Return a new native context, and whether flash attention is on in it.
+    """Return a new native context and whether it uses flash attention.
 
-    ContextCreateError carries the last native log lines.
+    Raises ContextCreateError with the last native log lines.
     """
     _check(model, params)
     position = native_log.position()
@@ -92,7 +92,9 @@ def _check(model: "Model", params: ContextParams) -> None:
 
 
 def _flash_attn(params: ContextParams, lines: list[str]) -> bool:
-    """No function tells what "auto" came to, and some models overrule "on": the log does."""
+    """Read the effective setting from the log: no function returns what "auto" chose, and for some
+    models llama.cpp turns it off in spite of "on".
+    """
     text = "\n".join(lines)
     if "forcing off" in text:
         return False

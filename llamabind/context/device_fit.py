@@ -1,4 +1,4 @@
-"""fit_devices: how much of a model goes onto which GPU, where not all of it fits."""
+"""fit_devices: how many layers go onto each GPU if the whole model does not fit."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ from llamabind.native.load_failure import shards
 from llamabind.native.model_loading import ModelLoad
 from llamabind.native.model_params import ModelParams
 
-# What stays free on each device where nothing else is said: llama-server's --fit-target.
+# Bytes that stay free on each device by default, as with llama-server's --fit-target.
 FIT_MARGIN: Final = 1 << 30
 
 
@@ -26,13 +26,13 @@ def fit_devices(
     context_params: ContextParams,
     margins: Sequence[int] = (),
 ) -> ModelParams:
-    """Return `model_params` with as many layers on the devices as their free memory takes.
+    """Return `model_params` with as many layers on the devices as fit their free memory.
 
-    `margins` are the bytes that stay free on each of the model's devices, in the order in which its
-    MemoryReport has them; those that are missing are FIT_MARGIN (common_fit_params of llama.cpp;
-    the host's memory counts as endless). Only for parameters that leave the placement open: no
-    n_gpu_layers, tensor_split or tensor_buffers, and split mode "none" or "layer". Raises
-    ModelLoadError, out_of_memory where nothing fits.
+    `margins` are the bytes to keep free on each of the model's devices, in the order of its
+    MemoryReport; missing ones are FIT_MARGIN (common_fit_params of llama.cpp; host memory counts as
+    unlimited). Only for parameters that do not fix the placement: no n_gpu_layers, tensor_split or
+    tensor_buffers, and split mode "none" or "layer". Raises ModelLoadError with the reason
+    out_of_memory if nothing fits.
     """
     load = ModelLoad(model_params, None)
     n_devices = llama.llama_max_devices()
@@ -64,7 +64,7 @@ def fit_devices(
 def _names(
     overrides: Iterable[types.llama_model_tensor_buft_override],
 ) -> tuple[tuple[str, str], ...]:
-    """The overrides up to the empty one that ends them, with names for what C points to."""
+    """Return (pattern, buffer type name) of each override before the empty one that ends them."""
     named = []
     for override in overrides:
         if override.pattern is None or override.buft is None:

@@ -1,4 +1,4 @@
-"""ContextMemory: what a context remembers of its sequences, and how to cut, copy and save it."""
+"""ContextMemory: the KV cache or state of each sequence, and how to cut, copy and save it."""
 
 import ctypes
 from typing import Final
@@ -20,13 +20,13 @@ _MIN_POS: Final = -(2**31)
 class ContextMemory(Handle[ContextHandle]):
     """The memory half of a Context (llama_memory_* and llama_state_* of llama.h).
 
-    Positions are half-open ranges [p0, p1); a negative p0 is the start, a negative p1 the end. An
-    encoder without memory ignores all of it.
+    Position ranges are half-open, [p0, p1); a negative p0 is the start, a negative p1 the end. In
+    an encoder, which has no memory, these methods do nothing.
     """
 
     n_seq_max: int
     _copies_only_whole: bool
-    # A copy between streams or a shift of positions is carried out by the next decode only.
+    # llama.cpp defers copies in a split KV cache and position shifts to the next decode.
     _has_pending_update = False
 
     @property
@@ -36,7 +36,7 @@ class ContextMemory(Handle[ContextHandle]):
 
     @property
     def has_memory(self) -> bool:
-        """Whether decode() remembers anything; encoders do not."""
+        """Whether decoded tokens stay in a KV cache or state; false for encoders."""
         return self._memory != 0
 
     @property
@@ -52,19 +52,19 @@ class ContextMemory(Handle[ContextHandle]):
     def memory_seq_rm(self, seq_id: int, p0: int = -1, p1: int = -1) -> bool:
         """Forget the tokens of a sequence in [p0, p1).
 
-        False means that nothing was removed, since this memory cannot be cut there (recurrent
-        states). A sliding window says True though older cells are gone: check memory_seq_pos_min
-        afterwards. Removing a whole sequence always works.
+        Returns False, with nothing removed, where this memory cannot be cut (recurrent states).
+        With a sliding window it returns True even if the cells before p0 have left the window
+        already: check memory_seq_pos_min() afterwards. Removing a whole sequence always works.
         """
         self._check_sequence(seq_id)
         return llama.llama_memory_seq_rm(self._memory, seq_id, _pos("p0", p0), _pos("p1", p1))
 
     def memory_seq_cp(self, source: int, target: int, p0: int = -1, p1: int = -1) -> None:
-        """Let the sequence `target` also have the tokens of `source` in [p0, p1).
+        """Add the tokens of `source` in [p0, p1) to the sequence `target`.
 
-        In a unified cache nothing is copied. Between streams (kv_unified off) only a whole sequence
-        can be copied, over all that the target holds; anything else, natively an abort, raises
-        InvalidParameterError.
+        A unified KV cache shares the cells without copying. With a split KV cache (`kv_unified`
+        False) only a whole sequence can be copied, and it replaces the target's tokens; other
+        ranges, on which native code aborts, raise InvalidParameterError.
         """
         self._check_sequence(source)
         self._check_sequence(target)
@@ -80,7 +80,7 @@ class ContextMemory(Handle[ContextHandle]):
         """Forget all other sequences."""
         self._check_sequence(seq_id)
         if self._copies_only_whole:
-            # llama_kv_cache::seq_keep looks at the stream of seq_id alone.
+            # llama_kv_cache::seq_keep only changes the part of a split KV cache that has seq_id.
             for other in range(self.n_seq_max):
                 if other != seq_id:
                     self.memory_seq_rm(other)
@@ -105,12 +105,12 @@ class ContextMemory(Handle[ContextHandle]):
         self._has_pending_update = True
 
     def memory_seq_pos_min(self, seq_id: int) -> int:
-        """Return the smallest position that is remembered, -1 for an empty sequence."""
+        """Return the smallest position in memory, -1 for an empty sequence."""
         self._check_sequence(seq_id)
         return llama.llama_memory_seq_pos_min(self._memory, seq_id)
 
     def memory_seq_pos_max(self, seq_id: int) -> int:
-        """Return the largest position that is remembered, -1 for an empty sequence."""
+        """Return the largest position in memory, -1 for an empty sequence."""
         self._check_sequence(seq_id)
         return llama.llama_memory_seq_pos_max(self._memory, seq_id)
 
@@ -137,7 +137,7 @@ class ContextMemory(Handle[ContextHandle]):
             raise _failure("the state does not fit this context", position)
 
     def state_seq_size(self, seq_id: int, *, partial_only: bool = False) -> int:
-        """Return how many bytes state_seq_save would take for this sequence."""
+        """Return the size of state_seq_save's result for this sequence in bytes."""
         self._check_sequence(seq_id)
         self._check_no_pending_update()
         flags = PARTIAL_ONLY if partial_only else 0
@@ -146,8 +146,8 @@ class ContextMemory(Handle[ContextHandle]):
     def state_seq_save(self, seq_id: int, *, partial_only: bool = False) -> SavedState:
         """Return a copy of one sequence's memory. Raises StateError.
 
-        `partial_only` leaves out what memory_seq_rm can cut anyway: only the sliding window or the
-        recurrent state is saved, a checkpoint for going back.
+        `partial_only` saves only what memory_seq_rm cannot roll back, the sliding window or the
+        recurrent state: a checkpoint to return to.
         """
         n_bytes = self.state_seq_size(seq_id, partial_only=partial_only)
         flags = PARTIAL_ONLY if partial_only else 0
@@ -173,7 +173,7 @@ class ContextMemory(Handle[ContextHandle]):
             raise _failure(f"the state does not fit sequence {seq_id} of this context", position)
 
     def _forget_outputs(self) -> None:
-        """Called when logits of the last decode are gone."""
+        """Called when the outputs of the last decode become invalid."""
 
     def _check_sequence(self, seq_id: int) -> None:
         if not 0 <= seq_id < self.n_seq_max:

@@ -1,4 +1,4 @@
-"""MemoryReport: what a context really uses, by device."""
+"""MemoryReport: the memory that a context and its model use, by device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MemoryUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceMemoryUse(MemoryUse, frozen=True, kw_only=True):
-    """The same on one device; `type` is gpu, igpu or accel."""
+    """Memory use on one device; `type` is gpu, igpu or accel."""
 
     name: str
     description: str
@@ -39,23 +39,23 @@ _Use = TypeVar("_Use", bound=MemoryUse)
 
 
 class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What one context and its model use (lb_memory_breakdown of csrc/llamabind.h)."""
+    """Memory use of one context and its model (lb_memory_breakdown of csrc/llamabind.h)."""
 
     host: MemoryUse
     devices: tuple[DeviceMemoryUse, ...] = ()
 
     @property
     def total(self) -> int:
-        """All of it in bytes."""
+        """The sum over host and devices in bytes."""
         return self.host.total + sum(device.total for device in self.devices)
 
     @property
     def has_weights_on_gpu(self) -> bool:
-        """Whether a GPU computes at least a part of the model."""
+        """Whether at least a part of the weights is on a GPU."""
         return any(device.model > 0 for device in self.devices if device.type != "accel")
 
     def plus(self, other: MemoryReport) -> MemoryReport:
-        """Return both together, as for a model and its draft model."""
+        """Return the sum of both, as for a model and its draft model."""
         devices = {device.name: device for device in self.devices}
         for device in other.devices:
             known = devices.get(device.name)

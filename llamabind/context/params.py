@@ -1,4 +1,4 @@
-"""ContextParams: the shape of a context; pure Python."""
+"""ContextParams: the parameters of a context; pure Python."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -28,12 +28,12 @@ _BOOLEANS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ContextParams:
-    """The shape of a context (struct llama_context_params of llama.h).
+    """The parameters of a context (struct llama_context_params of llama.h).
 
-    `n_ctx` 0 takes the model's training context; with `kv_unified` it is shared by all sequences,
-    else each of the `n_seq_max` streams gets its n_seq_max-th part. `n_batch` is the most tokens of
-    one decode, `n_ubatch` of one graph. Threads None leaves llama.cpp's default. `pooling_type` and
-    `attention_type` None take the model's own.
+    `n_ctx` 0 means the model's training context. With `kv_unified` all sequences share `n_ctx`
+    tokens; without it each of the `n_seq_max` sequences has n_ctx / n_seq_max. `n_batch` is the
+    most tokens of one decode, `n_ubatch` of one graph. None means llama.cpp's default for
+    `n_threads` and `n_threads_batch`, and the model's own `pooling_type` and `attention_type`.
     """
 
     n_ctx: int = 0

@@ -1,4 +1,4 @@
-"""RopeConfig: how positions are scaled, to read further than the model was trained; pure Python."""
+"""RopeConfig: scaling of positions, for contexts beyond the training context; pure Python."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -14,10 +14,10 @@ _YARN_FACTORS = ("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RopeConfig:
-    """Scaling of rotary positions, in llama-server's words. Raises InvalidParameterError.
+    """Scaling of rotary positions, with llama-server's names. Raises InvalidParameterError.
 
-    None takes the model's own; so do a frequency of 0 and a YaRN factor of -1. `rope_freq_scale`
-    below 1 stretches the context by its inverse.
+    None, a frequency of 0 and a YaRN factor of -1 mean the model's own value. A `rope_freq_scale`
+    below 1 extends the context by its inverse.
     """
 
     rope_scaling: str | None = None
@@ -39,7 +39,7 @@ class RopeConfig:
         check_int("yarn_orig_ctx", self.yarn_orig_ctx, 0, UINT32_MAX)
 
     def numbers(self) -> dict[str, float]:
-        """Return every field but `rope_scaling` by its name, which llama_context_params has too."""
+        """Return all fields except `rope_scaling`, by their names in llama_context_params."""
         return {
             field.name: getattr(self, field.name)
             for field in fields(self)
@@ -47,7 +47,7 @@ class RopeConfig:
         }
 
     def changes(self) -> dict[str, Any]:
-        """Return every field by its name, None where the model's own value is taken."""
+        """Return all fields by name, None for the model's own value."""
         changed: dict[str, Any] = {"rope_scaling": self.rope_scaling}
         for name, value in self.numbers().items():
             is_own = value < 0 if name in _YARN_FACTORS else value == 0

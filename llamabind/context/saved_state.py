@@ -1,4 +1,4 @@
-"""SavedState: the memory of a context or of one sequence, taken out of llama.cpp."""
+"""SavedState: a copy of the memory of a context or of one sequence."""
 
 import struct
 import zlib
@@ -20,11 +20,11 @@ PARTIAL_ONLY: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """What Context.state_save and state_seq_save return and their counterparts take.
+    """Returned by Context.state_save and state_seq_save, accepted by state_load and state_seq_load.
 
-    `data` is llama.cpp's own format, shape (n,). It is only good for a context of the same model
-    with the same cache types and layout. Native code trusts the numbers in it, so bytes from
-    outside go through from_bytes, which finds truncation and damage; it cannot find malice.
+    `data` has llama.cpp's own format, shape (n,). It fits only a context of the same model with the
+    same cache types and layout. Native code trusts the numbers in it, so bytes from outside go
+    through from_bytes, which detects truncation and damage but not a forged state.
     """
 
     data: NDArray[np.uint8]
@@ -32,7 +32,7 @@ class SavedState:
     flags: int = 0
 
     def __post_init__(self) -> None:
-        # Native code ends the process on a state that is said to lie on a device.
+        # Native code aborts on a state whose flags claim that it is on a device.
         if self.flags not in (0, PARTIAL_ONLY):
             raise StateError(f"flags must be 0 or {PARTIAL_ONLY}, but got {self.flags!r}")
 

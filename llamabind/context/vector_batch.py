@@ -1,4 +1,4 @@
-"""VectorBatch: the vectors of one decode, where tokens usually are."""
+"""VectorBatch: the vectors of one decode, in place of tokens."""
 
 import ctypes
 
@@ -11,8 +11,8 @@ from llamabind.errors import InvalidParameterError
 
 
 class VectorBatch:
-    """Vectors of one sequence for Context.decode_vectors: at consecutive positions from `pos` on,
-    or at those that `pos` lists, shape (4, n_tokens), for models with M-RoPE.
+    """Vectors of one sequence for Context.decode_vectors, at consecutive positions from `pos` on,
+    or with M-RoPE at the positions `pos` of shape (4, n_tokens).
 
     `embeddings` have the shape (n_tokens, n_embd_inp) and are copied only if they are not float32
     and contiguous. None of them gets an output.
@@ -29,7 +29,7 @@ class VectorBatch:
         check_int("seq_id", seq_id, 0, INT32_MAX)
         self.embeddings = np.ascontiguousarray(embeddings, np.float32)
         self.seq_id = seq_id
-        # llama_batch has pointers only: the arrays live as long as this object.
+        # llama_batch only has pointers, so this object keeps the arrays alive.
         self.positions = _positions(pos, n)
         self._n_seq_id = np.ones(n, np.int32)
         self._seq_id = np.full(1, seq_id, np.int32)
@@ -54,7 +54,7 @@ class VectorBatch:
 
 
 def _positions(pos: int | NDArray[np.int32], n: int) -> NDArray[np.int32]:
-    """Return them dimension by dimension, shape (n_dimensions, n)."""
+    """Return the positions as an array of shape (n_dimensions, n), n_dimensions 1 or 4."""
     if isinstance(pos, int):
         check_int("pos", pos, 0, INT32_MAX - n)
         return np.arange(pos, pos + n, dtype=np.int32)[np.newaxis]

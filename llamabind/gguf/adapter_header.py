@@ -1,4 +1,4 @@
-"""What can be known of a LoRA adapter's file without loading it or its model. Pure Python."""
+"""Checks of a LoRA adapter's file without loading it or its model. Pure Python."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from llamabind.errors import AdapterError, GgufError
 from llamabind.gguf.header import GgufHeader, read_gguf_header, read_gguf_shapes
 
 _A, _B = ".lora_a", ".lora_b"
-# llama.cpp passes over them, as training often changes them by next to nothing.
+# llama.cpp skips these tensors, because training often hardly changes them.
 _IGNORED = "_norm.weight"
 _TRANSPOSED = "token_embd.weight"
 
@@ -15,10 +15,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def check_adapter_header(path: Path, architecture: str) -> GgufHeader:
-    """Find what llama_adapter_lora_init would end the process for, and what it would refuse.
-
-    Returns the header. Raises AdapterError.
-    """
+    """Return the header; raise AdapterError if llama_adapter_lora_init would refuse it or abort."""
     if not path.is_file():
         raise AdapterError(f"{path} is not a file")
     try:
@@ -34,7 +31,7 @@ def check_adapter_header(path: Path, architecture: str) -> GgufHeader:
 
 
 def check_adapter_shapes(path: Path, model: Shapes) -> None:
-    """Compare with the tensors of `model` as llama_adapter_lora_init does. Raises AdapterError."""
+    """Compare shapes with those of `model` as llama_adapter_lora_init does. Raises AdapterError."""
     adapter = read_gguf_shapes(path)
     for name in adapter:
         if name.endswith(_IGNORED):
@@ -64,7 +61,7 @@ def _check_pair(path: Path, base: str, model: tuple[int, ...], adapter: Shapes) 
 
 
 def _two(shape: tuple[int, ...]) -> tuple[int, int]:
-    """The first two dimensions; ggml's missing ones are 1."""
+    """Return the first two dimensions; missing ones are 1, as in ggml."""
     first, second, *_ = (*shape, 1, 1)
     return first, second
 

@@ -1,6 +1,6 @@
-"""Reads from a file that is not trusted: in order, through a window, never past its end.
+"""Reads an untrusted file in order, through a buffer ("window"), never past its end.
 
-Not through mmap: a file that shrinks while it is mapped kills the process with SIGBUS.
+It does not use mmap: a file that shrinks while it is mapped kills the process with SIGBUS.
 """
 
 import os
@@ -41,39 +41,39 @@ class BoundedFile(Closing):
         return self.size - self.position
 
     def number(self, layout: struct.Struct) -> int:
-        """One unsigned integer."""
+        """Read one unsigned integer."""
         return int(self.scalar(layout))
 
     def scalar(self, layout: struct.Struct) -> int | float | bool:
-        """One value of a fixed size."""
+        """Read one value of a fixed size."""
         self._fill(layout.size)
         value: int | float | bool = layout.unpack_from(self._window, self._offset)[0]
         self._offset += layout.size
         return value
 
     def read(self, count: int) -> bytes:
-        """`count` bytes; callers bound it."""
+        """Return `count` bytes, which the caller must limit."""
         self._fill(count)
         start = self._offset
         self._offset += count
         return self._window[start : self._offset]
 
     def length(self, what: str) -> int:
-        """The length of a string that follows, which lies inside the file."""
+        """Read the length of the string that follows; GgufError if it exceeds the file."""
         length = self.number(U64)
         if length > self.remaining:
             raise GgufError(f"{what} claims {length} bytes, more than the file has left")
         return length
 
     def text(self, limit: int, what: str) -> str:
-        """One short string."""
+        """Read one string of at most `limit` bytes."""
         length = self.length(what)
         if length > limit:
             raise GgufError(f"{what} claims {length} bytes, more than the limit of {limit}")
         return self.read(length).decode("utf-8", "replace")
 
     def skip(self, count: int) -> None:
-        """Go forward without reading."""
+        """Move the position forward without reading."""
         if count > self.remaining:
             raise GgufError(f"the file ends early: {count} more bytes were expected")
         self._offset += count
@@ -81,7 +81,7 @@ class BoundedFile(Closing):
             self._start, self._window, self._offset = self.position, b"", 0
 
     def skip_strings(self, count: int) -> None:
-        """Go past `count` strings; the one loop here that must be fast (a vocabulary is 128k)."""
+        """Skip `count` strings; the only loop here that must be fast (vocabularies have 128k)."""
         unpack = U64.unpack_from
         while count:
             self._fill(U64.size)
@@ -93,7 +93,7 @@ class BoundedFile(Closing):
             self.skip(offset - self._offset)
 
     def _fill(self, count: int) -> None:
-        """Have at least `count` bytes in the window, at the current offset."""
+        """Ensure that the window has at least `count` bytes from the current offset on."""
         if self._offset + count <= len(self._window):
             return
         if count > self.remaining:

@@ -1,10 +1,10 @@
-"""The header of a GGUF file, read in pure Python with every number checked before it is believed.
+"""The header of a GGUF file, read in pure Python with every number checked before it is used.
 
-For listing files that nobody has vouched for: no native code, no numpy, bounded work and memory.
-The format is that of ggml/src/gguf.cpp (gguf_init_from_reader).
+For listing untrusted files: no native code, no numpy, bounded work and memory. The format is that
+of ggml/src/gguf.cpp (gguf_init_from_reader).
 
-Limits, besides "everything must lie inside the file": 65,536 metadata entries, 65,536 tensors, keys
-of 64 KiB, 8 million strings in arrays altogether. A string value over 1 MiB is skipped, not kept.
+Everything must be inside the file. Further limits: 65,536 metadata entries, 65,536 tensors, keys of
+64 KiB, 8 million strings in all arrays together. A string value over 1 MiB is skipped.
 """
 
 import os
@@ -72,10 +72,10 @@ class GgufArray:
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What the header of one GGUF file says.
+    """The header of one GGUF file.
 
-    `metadata` holds the scalar values and strings by their full key, `arrays` what was skipped;
-    `parameter_count` is the number of weights in this file (one shard of a split model).
+    `metadata` has the scalar values and strings by their full key, `arrays` type and length of each
+    array; `parameter_count` is the number of weights in this file (one shard of a split model).
     """
 
     version: int
@@ -91,7 +91,7 @@ class GgufHeader:
 
     @property
     def name(self) -> str | None:
-        """The name its maker gave the model."""
+        """`general.name`, the name that the model's author chose."""
         return self._text("general.name")
 
     @property
@@ -101,12 +101,12 @@ class GgufHeader:
 
     @property
     def file_type(self) -> int | None:
-        """The llama_ftype number: how most of the weights are quantised."""
+        """The llama_ftype number: the quantisation of most weights."""
         return self._integer("general.file_type")
 
     @property
     def file_type_name(self) -> str | None:
-        """The same in llama.cpp's words, such as "Q4_K - Medium"; None also for a new one."""
+        """llama.cpp's name of `file_type`, such as "Q4_K - Medium"; None if not known here."""
         return None if self.file_type is None else FILE_TYPES.get(self.file_type)
 
     @property
@@ -116,13 +116,13 @@ class GgufHeader:
 
     @property
     def vocabulary_size(self) -> int | None:
-        """Number of tokens."""
+        """The number of tokens in the vocabulary."""
         tokens = self.arrays.get("tokenizer.ggml.tokens")
         return tokens.count if tokens else self._integer(f"{self.architecture}.vocab_size")
 
     @property
     def context_length(self) -> int | None:
-        """Tokens of context the model was trained with."""
+        """The training context in tokens."""
         return self._integer(f"{self.architecture}.context_length")
 
     @property
@@ -142,7 +142,7 @@ class GgufHeader:
 
     @property
     def split_no(self) -> int:
-        """Which of the files this is, from 0."""
+        """The index of this file in the split model, from 0."""
         return self._integer("split.no") or 0
 
     @property
@@ -162,9 +162,9 @@ class GgufHeader:
 def read_gguf_header(path: str | os.PathLike[str]) -> GgufHeader:
     """Read the header of the GGUF file at `path`.
 
-    Raises GgufError, and only that, for whatever is wrong with the file: no regular file, not
-    readable, no GGUF, a version that llama.cpp no longer reads, truncated (in the tensor data,
-    too), or numbers that contradict each other.
+    Raises GgufError, and only that, if the file is not a regular file, not readable, not GGUF, of a
+    version that llama.cpp no longer reads, truncated (also in the tensor data), or contradicts
+    itself.
     """
     try:
         with BoundedFile(path) as reader:
@@ -174,7 +174,7 @@ def read_gguf_header(path: str | os.PathLike[str]) -> GgufHeader:
 
 
 def read_gguf_shapes(path: str | os.PathLike[str]) -> Mapping[str, tuple[int, ...]]:
-    """Read the shapes of all tensors in the file, by name; the fastest dimension first, as in ggml.
+    """Read the shapes of all tensors by name, with the fastest-varying dimension first (ggml).
 
     Raises GgufError as read_gguf_header does.
     """
@@ -188,7 +188,7 @@ def read_gguf_shapes(path: str | os.PathLike[str]) -> Mapping[str, tuple[int, ..
 
 
 class _HeaderParser:
-    """Walks the file once, front to back."""
+    """Reads the file once, from front to back."""
 
     def __init__(self, reader: BoundedFile) -> None:
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -270,7 +270,7 @@ class _HeaderParser:
         return value
 
     def _read_tensors(self, count: int) -> tuple[int, int]:
-        """Parameters of all tensors, and the end of the last one from the start of the data."""
+        """Return the number of weights, and the offset in the data at which the last one ends."""
         parameters = end = 0
         for _ in range(count):
             name = self._reader.text(_MAX_TENSOR_NAME_BYTES, "a tensor name")
@@ -282,7 +282,7 @@ class _HeaderParser:
         return parameters, end
 
     def _read_shape(self, name: str) -> tuple[int, int]:
-        """Number of elements and bytes of one tensor; a type we do not know counts as 0 bytes."""
+        """Return elements and bytes of one tensor; an unknown type counts as 0 bytes."""
         n_dimensions = self._reader.number(U32)
         if n_dimensions > _MAX_DIMENSIONS:
             raise GgufError(f"tensor {name!r} claims {n_dimensions} dimensions")

@@ -1,4 +1,4 @@
-"""Words and numbers that GGUF headers use, and what llama.cpp calls them."""
+"""Values in GGUF headers and llama.cpp's names or numbers for them."""
 
 from collections.abc import Mapping
 from typing import Final

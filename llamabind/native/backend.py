@@ -1,4 +1,4 @@
-"""llama.cpp's backends: start them once, and say which devices and CPU features there are."""
+"""llama.cpp's backends: starts them once, lists devices, buffer types and CPU features."""
 
 import ctypes
 import threading
@@ -18,7 +18,7 @@ _DEVICE_KINDS: Final = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accelerator", 4: "met
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Something that computes: `kind` is cpu, gpu, igpu, accelerator or meta; memory in bytes."""
+    """A device; `kind` is cpu, gpu, igpu, accelerator or meta, memory is in bytes."""
 
     name: str
     description: str
@@ -38,7 +38,7 @@ _GetFeatures = ctypes.CFUNCTYPE(ctypes.POINTER(_Feature), ctypes.c_void_p)
 
 
 def init() -> None:
-    """Start llama.cpp once per process: log capture, backends. Any thread; later calls are free."""
+    """Start log capture and llama.cpp's backends. Any thread; later calls do nothing."""
     with _lock:
         if _ready:
             return
@@ -51,16 +51,16 @@ def init() -> None:
 
 
 def devices() -> tuple[Device, ...]:
-    """Return all devices, with their memory as of now."""
+    """Return all devices, with their current free memory."""
     init()
     count = ggml.ggml_backend_dev_count()
     return tuple(_describe(_device_handle(index)) for index in range(count))
 
 
 def has_gpu() -> bool:
-    """Whether a GPU is there, on this machine or behind RPC.
+    """Return whether a GPU is available, on this machine or over RPC.
 
-    llama_supports_gpu_offload is true without one, too, in a build that only has the RPC backend.
+    llama_supports_gpu_offload is also true without a GPU in a build with the RPC backend.
     """
     init()
     handles = (_device_handle(index) for index in range(ggml.ggml_backend_dev_count()))
@@ -74,7 +74,7 @@ def device_handle(name: str) -> types.DeviceHandle | None:
 
 
 def buffer_types() -> dict[str, types.BufferTypeHandle]:
-    """Return where tensors can be put, by name, such as {"CPU": …, "CUDA0": …}."""
+    """Return the devices' buffer types by name, such as {"CPU": …, "CUDA0": …}."""
     init()
     found = {}
     for index in range(ggml.ggml_backend_dev_count()):
@@ -92,7 +92,7 @@ def backends() -> tuple[str, ...]:
 
 
 def features() -> dict[str, dict[str, str]]:
-    """Return what each backend was built with or has found, such as {"CPU": {"AVX2": "1"}}."""
+    """Return the features each backend was built with or detected, as {"CPU": {"AVX2": "1"}}."""
     init()
     found = {}
     for index in range(ggml.ggml_backend_reg_count()):

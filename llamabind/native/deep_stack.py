@@ -1,4 +1,4 @@
-"""Calls a function on a stack of a chosen size: for native code that recurses over its input."""
+"""Calls a function on a stack of a given size, for native code that recurses over its input."""
 
 import threading
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from typing import Final, TypeVar
 _Result = TypeVar("_Result")
 
 _GRANULE: Final = 1 << 20
-# threading.stack_size is a setting of the process.
+# threading.stack_size() applies to the whole process, so only one thread may change it at a time.
 _lock = threading.Lock()
 
 
 def call_with_stack(n_bytes: int, function: Callable[[], _Result]) -> _Result:
-    """Return what `function` returns, or raise what it raises, on a thread with that much stack.
+    """Call `function` on a new thread with a stack of `n_bytes`; return or raise its result.
 
-    Only what the function touches becomes memory. MemoryError when there is no room for the stack.
+    Only the touched part of the stack takes memory. Raises MemoryError if it cannot be allocated.
     """
     results: list[_Result] = []
     errors: list[BaseException] = []

@@ -1,11 +1,12 @@
 """Which of the CPU's buffer types for repacked weights a model may use.
 
-ggml lays weights out anew for some instruction sets; each layout has a buffer type and kernels of
-its own. AMX's kernels multiply one matrix with one matrix, and do not check it: where the input has
-a dimension for the sequences, as in layers with recurrent or convolutional state, they read past
-the weight's end from the second sequence on, and answers are wrong. Weights of three dimensions and
-parts of a weight go wrong too. So a model's graph is laid out without memory before it is loaded,
-and where it has such a product the loader is not offered that buffer type.
+ggml repacks weights for some instruction sets; each layout has its own buffer type and kernels.
+AMX's kernels only multiply one matrix by one matrix, and do not check that: if the input has a
+dimension for the sequences, as in layers with recurrent or convolutional state, they read past the
+end of the weight from the second sequence on, and answers are wrong. Weights of three dimensions
+and views of a weight give wrong results too. So before a model is loaded its graph is built
+without allocating memory, and if the graph has such a product, that buffer type is hidden from the
+loader.
 """
 
 import ctypes
@@ -27,7 +28,7 @@ from llamabind.native.model_params import ModelParams
 
 logger = logging.getLogger(__name__)
 
-# Until the pinned llama.cpp's ggml_backend_amx_mul_mat broadcasts its weight.
+# Needed as long as ggml_backend_amx_mul_mat of the pinned llama.cpp does not broadcast the weight.
 _MATRICES_ONLY: Final = frozenset({"AMX"})
 _CACHED_ANSWERS: Final = 32
 
@@ -38,15 +39,15 @@ _answers: dict[tuple[object, ...], frozenset[str]] = {}
 
 
 def names() -> tuple[str, ...]:
-    """The buffer types for repacked weights that this build has on this CPU, such as ("AMX",)."""
-    return tuple(name for name, _ in _offer.all())
+    """Return this build's buffer types for repacked weights on this CPU, such as ("AMX",)."""
+    return tuple(name for name, _ in _visible.all())
 
 
 def unfit_types(path: Path, params: ModelParams) -> frozenset[str]:
-    """The buffer types that would give wrong answers with the model of `path`.
+    """Return the buffer types that would give wrong answers with the model at `path`.
 
-    Reads the header and the vocabulary, once for each file; only where there is such a type. A file
-    that cannot be laid out has none: loading it says what is wrong.
+    If this build has candidates, reads header and vocabulary once for each file. Returns none for a
+    file whose graph cannot be built: loading it raises the error.
     """
     candidates = _MATRICES_ONLY.intersection(names())
     if not candidates or params.use_extra_bufts is False or params.vocab_only:
@@ -63,14 +64,14 @@ def unfit_types(path: Path, params: ModelParams) -> frozenset[str]:
 
 @contextmanager
 def offered_without(left_out: frozenset[str]) -> Iterator[None]:
-    """Have models that are loaded meanwhile use none of these buffer types."""
-    with _offer.without(left_out):
+    """Hide these buffer types from models that are loaded inside the `with` block."""
+    with _visible.without(left_out):
         yield
 
 
 def _find_unfit(path: Path, params: ModelParams, candidates: frozenset[str]) -> frozenset[str]:
     load = ModelLoad(params, None)
-    with _offer.without(frozenset()):
+    with _visible.without(frozenset()):
         model = llama.llama_model_load_from_file(os.fsencode(shards(path)[0]), load.c_params)
     if not model:
         return frozenset()
@@ -98,10 +99,10 @@ def _is_misused(context: ContextHandle, name: str) -> bool:
     return status != shim.lb_status.LB_OK or n_misused.value > 0
 
 
-class _Offer:
-    """The list of buffer types that llama.cpp's loader reads; its kernels go by another one.
+class _VisibleTypes:
+    """The list of buffer types that llama.cpp's loader reads.
 
-    So a shorter list changes nothing for models that are loaded already.
+    Its kernels use another list, so hiding a type does not affect models already loaded.
     """
 
     def __init__(self) -> None:
@@ -112,7 +113,7 @@ class _Offer:
         self._condition = threading.Condition()
 
     def all(self) -> tuple[tuple[str, int], ...]:
-        """Name and handle of each buffer type."""
+        """Return name and handle of each buffer type."""
         backend.init()
         with self._condition:
             if self._all is None:
@@ -122,7 +123,7 @@ class _Offer:
 
     @contextmanager
     def without(self, left_out: frozenset[str]) -> Iterator[None]:
-        """Offer all others while this runs. Loads with another choice wait; equal ones do not."""
+        """Hide these types inside the `with` block; waits for loads that hide other ones."""
         everything = self.all()
         with self._condition:
             self._condition.wait_for(lambda: self._n_loads == 0 or self._left_out == left_out)
@@ -139,12 +140,12 @@ class _Offer:
                 self._condition.notify_all()
 
     def _write(self, handles: list[int | None]) -> None:
-        assert self._list is not None, "a build without such types has nothing to leave out"
+        assert self._list is not None, "a build without such types has none to hide"
         for index, handle in enumerate(handles):
             self._list[index] = ctypes.c_void_p(handle)
 
 
-_offer = _Offer()
+_visible = _VisibleTypes()
 
 
 def _extra_buffer_list() -> "ctypes._Pointer[ctypes.c_void_p] | None":
@@ -157,7 +158,7 @@ def _extra_buffer_list() -> "ctypes._Pointer[ctypes.c_void_p] | None":
 
 
 def _read(handles: "ctypes._Pointer[ctypes.c_void_p] | None") -> Iterator[tuple[str, int]]:
-    """The entries up to the one that ends the list."""
+    """Yield name and handle of the entries before the NULL that ends the list."""
     index = 0
     while handles and (handle := handles[index]):
         yield ggml.ggml_backend_buft_name(handle).decode(), handle

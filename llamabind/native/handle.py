@@ -16,19 +16,19 @@ _creation_order = count()
 
 
 class Closable(Protocol):
-    """What a parent can close."""
+    """Anything that a parent can close."""
 
     def close(self) -> None:
-        """Give back what is owned; a second call does nothing."""
+        """Release owned resources; a second call does nothing."""
 
 
 class Handle(Closing, Generic[HandleT]):
-    """Owns one native object: frees it once, after everything that was made from it.
+    """Owns one native object and frees it once, after all objects made from it.
 
-    A parent closes its children first, newest first, so that no C pointer outlives what it points
-    to. A closed object raises HandleClosedError when it is used. The garbage collector only warns
-    (ResourceWarning): freeing there would happen on a random thread. In a forked process nothing
-    is freed: the native threads that would have to end first are not there.
+    A parent closes its children first, newest first, so that no C pointer outlives its target. A
+    closed object raises HandleClosedError when it is used. The garbage collector only warns
+    (ResourceWarning), because it would free on an arbitrary thread. In a forked process close()
+    frees nothing: freeing would wait for native threads that do not exist there.
     """
 
     def __init__(self, handle: HandleT, *parents: "Handle[Any]") -> None:
@@ -60,7 +60,7 @@ class Handle(Closing, Generic[HandleT]):
         if handle is None:
             return
         with ExitStack() as undo:
-            # Run in reverse, all of them: one child that fails must not leave the others open.
+            # ExitStack runs all callbacks in reverse order, even if a child fails to close.
             if self._pid == os.getpid():
                 undo.callback(self._free, handle)
             for _, child in sorted(self._children.items()):
@@ -68,7 +68,7 @@ class Handle(Closing, Generic[HandleT]):
 
     @abstractmethod
     def _free(self, handle: HandleT) -> None:
-        """Give the native object back; called exactly once."""
+        """Free the native object; called exactly once."""
 
     def __enter__(self) -> Self:
         _ = self.ptr

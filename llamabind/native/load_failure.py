@@ -1,4 +1,4 @@
-"""Why a model could not be loaded: one machine-readable word from native log lines and file names.
+"""Why a model could not be loaded: a machine-readable reason from native log lines and file names.
 
 Pure Python. The patterns are the messages of ggml/src/gguf.cpp, src/llama-model-loader.cpp,
 src/llama-model.cpp, src/llama.cpp and the backends' allocators.
@@ -12,11 +12,11 @@ from llamabind.errors import ModelLoadError
 
 _SHARD: Final = re.compile(r"^(?P<prefix>.*)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf$", re.DOTALL)
 
-# The first pattern that is found decides.
+# The first pattern that matches decides.
 _REASONS: Final = tuple(
     (reason, re.compile(pattern, re.IGNORECASE))
     for reason, pattern in (
-        # An absurd length in a broken header; not a lack of memory.
+        # Caused by an impossible length in a corrupt header, not by a lack of memory.
         ("corrupt_file", r"encountered (bad_alloc|length_error)|overflow"),
         (
             "out_of_memory",
@@ -58,9 +58,9 @@ def missing_file(path: Path) -> ModelLoadError | None:
 
 
 def shards(path: Path) -> list[Path]:
-    """Return all files of the split model that `path` is one shard of, else `path` alone."""
+    """Return all files of the split model that `path` belongs to, or [path] for a single file."""
     match = _SHARD.match(path.name)
-    # A number that cannot be is a name that only looks like a shard's.
+    # A name whose number is out of range only looks like a shard's.
     if match is None or not 1 <= int(match["no"]) <= int(match["count"]):
         return [path]
     prefix, count = match["prefix"], int(match["count"])
@@ -71,7 +71,7 @@ def shards(path: Path) -> list[Path]:
 
 
 def load_error(path: Path, native_lines: list[str]) -> ModelLoadError:
-    """Return the error for a load that failed after it wrote `native_lines`."""
+    """Return the error for a load that failed after logging `native_lines`."""
     text = "\n".join(native_lines)
     reason = next((reason for reason, pattern in _REASONS if pattern.search(text)), "unknown")
     detail = "\n".join(native_lines[-_MAX_DETAIL_LINES:]) or "llama.cpp gave no reason"

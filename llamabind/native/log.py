@@ -1,4 +1,4 @@
-"""llama.cpp's log lines become Python log records of the logger "llamabind.native"."""
+"""Sends llama.cpp's log lines to the Python logger "llamabind.native"."""
 
 import atexit
 import logging
@@ -19,7 +19,7 @@ _RING_SIZE: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class NativeLine:
-    """One line that native code wrote: when (a rising number), on which thread, how bad, what."""
+    """One line that native code wrote; `serial` counts up, `level` is Python's."""
 
     serial: int
     thread_id: int
@@ -28,7 +28,7 @@ class NativeLine:
 
 
 class NativeLog:
-    """Turns fragments from any thread into lines, logs them and remembers the last ones."""
+    """Joins fragments from any thread to lines, logs them and keeps the last 256."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class NativeLog:
         self._open: dict[int, tuple[int, str]] = {}
 
     def write(self, level: int, fragment: str) -> None:
-        """Take what native code wrote; a line is complete at its newline."""
+        """Add a fragment that native code wrote; a line is logged once its newline arrives."""
         thread_id = threading.get_ident()
         with self._lock:
             last_level, begun = self._open.pop(thread_id, (logging.INFO, ""))
@@ -53,13 +53,13 @@ class NativeLog:
                 logger.log(last_level, "%s", text)
 
     def position(self) -> int:
-        """A mark for lines_since: now."""
+        """Return the serial number of the newest line, for lines_since()."""
         return self._serial
 
     def lines_since(self, position: int, level: int = logging.WARNING) -> list[str]:
         """Return this thread's lines of at least `level` after `position`, oldest first.
 
-        At most the last 256 lines of the process are kept.
+        Lines older than the last 256 of the process are lost.
         """
         thread_id = threading.get_ident()
         with self._lock:
@@ -71,7 +71,7 @@ class NativeLog:
         ]
 
     def _remember(self, thread_id: int, level: int, text: str) -> None:
-        # Debug lines would push out what explains a failure.
+        # Debug lines would displace the lines that explain a failure.
         if text and level > logging.DEBUG:
             self._serial += 1
             self._ring.append(NativeLine(self._serial, thread_id, level, text))
@@ -87,19 +87,20 @@ def _on_native_log(level: int, text: bytes | None, _user_data: int | None) -> No
 
 
 def install() -> None:
-    """Send native log lines to Python logging; nothing is written to stderr.
+    """Send native log lines to Python logging instead of stderr.
 
-    llama_log_set is global and not thread safe (llama.h): call it once, before other native calls.
+    llama_log_set is global and not thread safe (llama.h): call this once, before other native
+    calls.
     """
-    # Without a handler of its own, logging would print warnings to stderr.
+    # Without any handler Python's logging would print warnings to stderr.
     logging.getLogger("llamabind").addHandler(logging.NullHandler())
     llama.llama_log_set(_on_native_log, None)
-    # Native threads may log while the interpreter is already gone.
+    # Native threads may still log after the interpreter has shut down.
     atexit.register(_uninstall)
 
 
 def install_mtmd() -> None:
-    """The same for libmtmd, which has a log of its own; a second call changes nothing."""
+    """Send libmtmd's log lines, which it keeps apart, to Python too; may be called repeatedly."""
     mtmd.mtmd_log_set(_on_native_log, None)
     if _has_mtmd:
         return

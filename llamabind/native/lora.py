@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 class LoraAdapter(Handle[AdapterHandle]):
     """A LoRA adapter (llama_adapter_lora of llama.h); Context.set_lora applies it with a scale.
 
-    Loaded on the thread that uses the model's contexts. Before it is freed, close() takes it off
-    every context that applies it.
+    Load it on the thread that uses the model's contexts. close() removes it from every context
+    that applies it, then frees it.
     """
 
     def __init__(self, model: "Model", path: str | os.PathLike[str]) -> None:
-        """Load the file. AdapterError says what is wrong with it."""
+        """Load the file. Raises AdapterError with the reason."""
         self.path = Path(path)
         self.model = model
-        # Weak: an adapter does not keep its contexts alive.
+        # Weak references, so that an adapter does not keep its contexts alive.
         self._before_close: set[WeakMethod[BeforeClose]] = set()
         if model.params.vocab_only or model.params.no_alloc:
             raise AdapterError("the model was loaded without its weights")
@@ -46,8 +46,8 @@ class LoraAdapter(Handle[AdapterHandle]):
         super().__init__(handle, model)
 
     def before_close(self, method: "BeforeClose") -> None:
-        """Have the bound `method` called with this adapter before it is freed, if its object is
-        alive then; once, however often it is given.
+        """Register a bound method to call with this adapter before it is freed, unless the method's
+        object is gone by then. A method registered twice is called once.
         """
         self._before_close.add(WeakMethod(method, self._before_close.discard))
 

@@ -25,7 +25,8 @@ ProgressCallback = Callable[[float], bool]
 
 logger = logging.getLogger(__name__)
 
-# Their graphs look positions up in a table of n_ctx_train rows (llama.cpp's src/models; mpt may).
+# Architectures whose graphs look positions up in a table of n_ctx_train rows (llama.cpp's
+# src/models; for mpt it depends on the model).
 _LEARNED_POSITIONS: Final = frozenset({"bert", "gpt2", "mpt", "starcoder"})
 _MROPE: Final = (llama_rope_type.LLAMA_ROPE_TYPE_MROPE, llama_rope_type.LLAMA_ROPE_TYPE_IMROPE)
 
@@ -33,8 +34,8 @@ _MROPE: Final = (llama_rope_type.LLAMA_ROPE_TYPE_MROPE, llama_rope_type.LLAMA_RO
 class Model(Handle[ModelHandle]):
     """A loaded model file (llama_model of llama.h).
 
-    Metadata and sizes may be read on any thread until close(); contexts, samplers and adapters made
-    from it are closed with it. Any shard of a split model stands for the whole.
+    Metadata and sizes may be read on any thread until close(), which also closes contexts, samplers
+    and adapters made from the model. For a split model `path` may be any shard.
     """
 
     def __init__(
@@ -43,11 +44,11 @@ class Model(Handle[ModelHandle]):
         params: ModelParams | None = None,
         progress: ProgressCallback | None = None,
     ) -> None:
-        """Load the file; blocks until it is done.
+        """Load the file, which blocks until the load ends.
 
-        `progress` gets 0.0 to 1.0 on this thread; False cancels (LoadCancelledError), an exception
-        cancels and is raised again. Raises ModelLoadError with a reason and the last native log
-        lines.
+        `progress` is called with 0.0 to 1.0 on this thread. If it returns False the load is
+        cancelled (LoadCancelledError); if it raises, the load is cancelled and the exception raised
+        here. Raises ModelLoadError with a reason and the last native log lines.
         """
         backend.init()
         self.path = Path(path)
@@ -59,7 +60,7 @@ class Model(Handle[ModelHandle]):
 
     @cached_property
     def metadata(self) -> Mapping[str, str]:
-        """The scalar metadata of the file as text, by key; arrays are not part of it."""
+        """The scalar metadata of the file as text, by key, without arrays."""
         count = llama.llama_model_meta_count(self.ptr)
         return MappingProxyType(
             {
@@ -72,12 +73,12 @@ class Model(Handle[ModelHandle]):
 
     @property
     def architecture(self) -> str:
-        """The GGUF word of the architecture, such as "llama"."""
+        """The architecture's name in GGUF files, such as "llama"."""
         return self.metadata.get("general.architecture", "")
 
     @property
     def description(self) -> str:
-        """A line such as "llama 1B Q4_K - Medium"."""
+        """llama.cpp's description of the model, such as "llama 1B Q4_K - Medium"."""
         return self._text(llama.llama_model_desc)
 
     @property
@@ -88,7 +89,7 @@ class Model(Handle[ModelHandle]):
 
     @property
     def size_bytes(self) -> int:
-        """The size of all tensors."""
+        """The size of all tensors in bytes."""
         return llama.llama_model_size(self.ptr)
 
     @property
@@ -98,14 +99,14 @@ class Model(Handle[ModelHandle]):
 
     @property
     def n_ctx_train(self) -> int:
-        """The context length that the model was trained with."""
+        """The training context in tokens."""
         return llama.llama_model_n_ctx_train(self.ptr)
 
     @property
     def n_positions(self) -> int | None:
-        """How many positions there are, where each has a vector of its own; None for no limit.
+        """The number of positions of a model with learned position vectors; None for no limit.
 
-        Native code looks up a position beyond them without a check, and aborts.
+        Native code does not check positions and aborts beyond this number.
         """
         return self.n_ctx_train if self.architecture in _LEARNED_POSITIONS else None
 
@@ -116,12 +117,12 @@ class Model(Handle[ModelHandle]):
 
     @property
     def n_embd_inp(self) -> int:
-        """The width of a vector that stands in place of a token (Context.decode_vectors)."""
+        """The width of a vector in place of a token (Context.decode_vectors)."""
         return llama.llama_model_n_embd_inp(self.ptr)
 
     @property
     def uses_mrope(self) -> bool:
-        """Whether a position has several dimensions (Qwen2-VL and its kin)."""
+        """Whether positions have several dimensions, as in Qwen2-VL."""
         return llama.llama_model_rope_type(self.ptr) in _MROPE
 
     @property
@@ -146,7 +147,7 @@ class Model(Handle[ModelHandle]):
 
     @property
     def n_swa(self) -> int:
-        """The size of the sliding attention window, 0 for none."""
+        """The size of the sliding attention window in tokens, 0 for none."""
         return llama.llama_model_n_swa(self.ptr)
 
     @property
@@ -187,11 +188,11 @@ class Model(Handle[ModelHandle]):
 
     @property
     def is_diffusion(self) -> bool:
-        """Whether the model writes by diffusion (LLaDA, Dream)."""
+        """Whether the model generates by diffusion (LLaDA, Dream)."""
         return llama.llama_model_is_diffusion(self.ptr)
 
     def _text(self, read: Callable[..., int], *arguments: object) -> str:
-        """Call a getter that fills a buffer like snprintf: the full length comes back."""
+        """Call a getter that fills a buffer and, like snprintf, returns the full length."""
         size = 1024
         while True:
             buffer = ctypes.create_string_buffer(size)
@@ -212,7 +213,7 @@ def _load(path: Path, params: ModelParams, progress: ProgressCallback | None) ->
     load = ModelLoad(params, progress)
     position = native_log.position()
     with extra_buffers.offered_without(left_out):
-        # llama.cpp wants the first shard of a split model.
+        # llama.cpp requires the first shard of a split model.
         handle = llama.llama_model_load_from_file(os.fsencode(shards(path)[0]), load.c_params)
     if handle:
         if load.error is None:
@@ -226,7 +227,7 @@ def _load(path: Path, params: ModelParams, progress: ProgressCallback | None) ->
 
 
 def _left_out(path: Path, params: ModelParams) -> frozenset[str]:
-    """The CPU's buffer types that must not hold weights of this model."""
+    """Return the CPU's buffer types that must not hold weights of this model."""
     unfit = extra_buffers.unfit_types(path, params)
     if not unfit:
         return unfit

@@ -1,4 +1,4 @@
-"""ModelLoad: ModelParams as llama.cpp's struct, with everything alive that the struct points to."""
+"""ModelLoad: ModelParams as llama.cpp's struct; keeps everything alive that it points to."""
 
 import ctypes
 from collections.abc import Callable
@@ -26,9 +26,9 @@ _LOAD_MODES: Final = {
 
 
 class ModelLoad:
-    """The C side of one load; keep it until llama_model_load_from_file returned.
+    """The C side of one load; keep it until llama_model_load_from_file has returned.
 
-    `error` is what the progress callback raised, `is_cancelled` whether it said no.
+    `error` is what the progress callback raised, `is_cancelled` whether it returned False.
     """
 
     def __init__(self, params: ModelParams, progress: Callable[[float], bool] | None) -> None:
@@ -72,7 +72,7 @@ class ModelLoad:
             return True
         try:
             self.is_cancelled = not self._progress(progress)
-        except BaseException as error:  # noqa: BLE001 - it may not cross C; Model raises it again
+        except BaseException as error:  # noqa: BLE001 - must not pass through C; Model raises it
             self.error = error
             self.is_cancelled = True
         return not self.is_cancelled
@@ -86,7 +86,7 @@ def _device_list(names: tuple[str, ...] | None) -> "ctypes.Array[ctypes.c_void_p
         handle = backend.device_handle(name)
         if handle is None:
             known = ", ".join(device.name for device in backend.devices())
-            raise InvalidParameterError("devices", f"no device {name!r}; there are {known}")
+            raise InvalidParameterError("devices", f"unknown device {name!r}; available: {known}")
         handles.append(handle)
     return (ctypes.c_void_p * (len(handles) + 1))(*handles, None)
 
@@ -109,7 +109,7 @@ def _buffer_list(
     for entry, (pattern, name) in zip(entries, buffers, strict=False):
         if name not in known:
             raise InvalidParameterError(
-                "tensor_buffers", f"no buffer type {name!r}; there are {', '.join(known)}"
+                "tensor_buffers", f"unknown buffer type {name!r}; available: {', '.join(known)}"
             )
         entry.pattern, entry.buft = pattern.encode(), known[name]
     return entries

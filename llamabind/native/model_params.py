@@ -20,7 +20,7 @@ LOAD_MODES: Final = ("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")
 # char key[128] and char val_str[128] of struct llama_model_kv_override, with their NUL.
 _MAX_OVERRIDE_BYTES: Final = 127
 _MAX_DEVICES: Final = 16
-# llama_max_tensor_buft_overrides() is this, with the end of the list.
+# llama_max_tensor_buft_overrides() is 4096, which includes the entry that ends the list.
 _MAX_TENSOR_BUFFERS: Final = 4095
 _BOOLEANS: Final = ("vocab_only", "check_tensors", "no_host", "no_alloc")
 
@@ -31,13 +31,13 @@ OverrideValue = bool | int | float | str
 class ModelParams:
     """How a model file is loaded (struct llama_model_params of llama.h).
 
-    `n_gpu_layers` None offloads every layer that a device takes; `devices` None uses all devices,
-    names are those of llamabind.native.backend.devices(). `load_mode` takes llama-server's words.
+    `n_gpu_layers` None offloads as many layers as possible; `devices` None uses all devices, else
+    names of llamabind.native.backend.devices(). `load_mode` has llama-server's values.
     `kv_overrides` are (metadata key, value) pairs that replace the file's metadata.
-    `tensor_buffers` are (regular expression, buffer type) pairs: tensors whose name it finds go
-    there, such as "CPU" or "CUDA0" (llama-server's --override-tensor). `use_extra_bufts` False
-    keeps weights as the file has them; None repacks them for the CPU where that computes the model
-    right; True also where llama.cpp's kernels are known to be wrong, with a warning.
+    `tensor_buffers` are (regular expression, buffer type) pairs: tensors with a matching name go
+    to that buffer type, such as "CPU" or "CUDA0" (llama-server's --override-tensor).
+    `use_extra_bufts` False keeps weights in the file's layout; None repacks them for the CPU unless
+    that gives wrong results with this model; True repacks them even then, with a warning.
     """
 
     n_gpu_layers: int | None = None

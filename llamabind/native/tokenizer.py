@@ -45,7 +45,7 @@ class SpecialTokens:
 
     @classmethod
     def of(cls, vocab: VocabHandle) -> Self:
-        """Ask llama_vocab_bos and its siblings of llama.h."""
+        """Read the ids with llama_vocab_bos and its siblings (llama.h)."""
         ids = (getattr(llama, f"llama_vocab_{field.name}")(vocab) for field in fields(cls))
         return cls(*(None if token < 0 else token for token in ids))
 
@@ -53,12 +53,12 @@ class SpecialTokens:
 class Tokenizer:
     """The vocabulary of a model; any thread may use it until the model is closed.
 
-    llama_tokenize and its siblings are thread-safe (llama.h); token ids are checked here, since
-    native code ends the process on one that is out of range.
+    llama_tokenize and its siblings are thread-safe (llama.h); token ids are checked here, because
+    native code aborts on one that is out of range.
     """
 
     def __init__(self, owner: Handle[Any], vocab: VocabHandle) -> None:
-        """`vocab` is good until its `owner`, the model, is closed."""
+        """`vocab` is valid until its `owner`, the model, is closed."""
         self._owner = owner
         self._vocab = vocab
         self.n_tokens = llama.llama_vocab_n_tokens(vocab)
@@ -96,8 +96,8 @@ class Tokenizer:
     ) -> list[int]:
         """Return the tokens of `text`; bytes must be UTF-8.
 
-        `add_special` adds BOS, EOS or SEP where the model is configured so. `parse_special` reads
-        "<|im_end|>" and the like as the token; without it they are plain text, so set it for
+        `add_special` adds BOS, EOS or SEP if the model is configured to. `parse_special` reads
+        texts like "<|im_end|>" as special tokens; without it they are plain text, so set it for
         rendered templates only. Raises TokenizeError.
         """
         vocab = self._require_vocabulary()
@@ -117,10 +117,10 @@ class Tokenizer:
     def decode(
         self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False
     ) -> str:
-        """Return the text of `tokens`; bytes that are no UTF-8 become U+FFFD.
+        """Return the text of `tokens`; bytes that are not UTF-8 become U+FFFD.
 
-        `remove_special` drops a leading BOS and a trailing EOS where the model adds them;
-        `unparse_special` writes special tokens out, which otherwise vanish.
+        `remove_special` drops a leading BOS and a trailing EOS if the model adds them;
+        `unparse_special` writes special tokens as text, which are omitted otherwise.
         """
         return self.decode_bytes(
             tokens, remove_special=remove_special, unparse_special=unparse_special
@@ -145,11 +145,11 @@ class Tokenizer:
         raise TokenizeError(f"the text of {len(tokens)} tokens could not be read")
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
-        """Return the bytes of one token, maybe only a part of a character; kept once computed.
+        """Return the bytes of one token, possibly only a part of a character; cached.
 
         Special tokens are empty unless `special` is set.
         """
-        # Native code ends the process on a token beyond the vocabulary.
+        # Native code aborts on a token beyond the vocabulary.
         self._check_token(token)
         cache = self._special_pieces if special else self._pieces
         known = cache[token]
@@ -158,7 +158,7 @@ class Tokenizer:
         return known
 
     def is_eog(self, token: int) -> bool:
-        """Whether the token ends a generation (EOS, EOT and their like)."""
+        """Return whether the token ends a generation (EOS, EOT and the like)."""
         return llama.llama_vocab_is_eog(self._require_vocabulary(), self._check_token(token))
 
     @cached_property
@@ -169,14 +169,14 @@ class Tokenizer:
 
     @cached_property
     def suppressed_tokens(self) -> tuple[int, ...]:
-        """The tokens that the model's file says are never to be generated."""
+        """The tokens that, by the model's file, must never be generated."""
         count = ctypes.c_int32()
         tokens = llama.llama_vocab_get_suppress_tokens(self.ptr, ctypes.byref(count))
         return tuple(tokens[: count.value])
 
     @cached_property
     def control_texts(self) -> tuple[str, ...]:
-        """The tokens that `parse_special` alone reads in a text, as they are written there."""
+        """The texts of tokens that only `parse_special` recognises, such as "<|im_end|>"."""
         flags = enums.llama_token_attr
         wanted = flags.LLAMA_TOKEN_ATTR_CONTROL | flags.LLAMA_TOKEN_ATTR_UNKNOWN
         return tuple(
@@ -187,9 +187,10 @@ class Tokenizer:
 
     @cached_property
     def longest_piece(self) -> int | None:
-        """The most bytes of text one token can stand for; None if there is no such limit.
+        """The most bytes of text that one token can represent; None for no limit.
 
-        WordPiece and Unigram vocabularies drop spaces and take unknown characters together.
+        WordPiece and Unigram vocabularies have no limit: they drop spaces and merge unknown
+        characters into one token.
         """
         kinds = enums.llama_vocab_type
         if self.vocab_type in (kinds.LLAMA_VOCAB_TYPE_WPM, kinds.LLAMA_VOCAB_TYPE_UGM):
@@ -197,7 +198,7 @@ class Tokenizer:
         return max(len(self.piece(token, special=True)) for token in range(self.n_tokens))
 
     def is_control(self, token: int) -> bool:
-        """Whether the token controls, rather than being text."""
+        """Return whether the token is a control token rather than text."""
         return llama.llama_vocab_is_control(self._require_vocabulary(), self._check_token(token))
 
     def text(self, token: int) -> str:
@@ -206,7 +207,7 @@ class Tokenizer:
         return (raw or b"").decode(errors="replace")
 
     def score(self, token: int) -> float:
-        """Return the token's score, 0 where the vocabulary has none."""
+        """Return the token's score, 0 if the vocabulary has no scores."""
         return llama.llama_vocab_get_score(self._require_vocabulary(), self._check_token(token))
 
     def attributes(self, token: int) -> enums.llama_token_attr:
@@ -242,7 +243,7 @@ class Tokenizer:
 
 
 def _tokenize(vocab: VocabHandle, raw: bytes, add_special: bool, parse_special: bool) -> list[int]:
-    # One token per byte, and room for a space prefix and special tokens.
+    # At most one token per byte, plus a space prefix and special tokens.
     size = len(raw) + 8
     for _ in range(2):
         tokens = (ctypes.c_int32 * size)()
@@ -256,11 +257,11 @@ def _tokenize(vocab: VocabHandle, raw: bytes, add_special: bool, parse_special: 
 
 
 def _stack_bytes(raw: bytes) -> int:
-    """Return how much stack std::regex may need for the text; TokenizeError beyond a limit.
+    """Return the bytes of stack that std::regex may need for the text; TokenizeError above 1 GiB.
 
-    Several BPE vocabularies are split by std::regex (src/unicode.cpp), which recurses once for
-    every character of a match, 324 bytes each: 26,000 letters in a row overflow a thread's usual
-    stack and end the process. A match does not reach over a change from space to no space.
+    For several BPE vocabularies text is split by std::regex (src/unicode.cpp), which recurses once
+    for each character of a match, 324 bytes each: a run of 26,000 letters overflows a thread's
+    usual stack and ends the process. A match never crosses from whitespace to other characters.
     """
     needed = _FIRST_STACK_BYTES + _STACK_PER_BYTE * len(raw)
     if needed <= _MAX_STACK_BYTES:

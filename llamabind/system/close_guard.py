@@ -1,4 +1,4 @@
-"""Gate: lets many threads use what one of them may close."""
+"""CloseGuard: lets many threads use an object that one of them may close."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class CloseGuard:
-    """Open until close(), which waits for whoever is inside. Any thread.
+    """Counts the threads inside entered(); close() waits until they have left. Any thread.
 
-    Native code that is given a freed object ends the process; so whatever uses an object that
-    another thread may close does it inside.
+    Native code crashes on a freed object, so code that uses an object which another thread may
+    close does so inside entered().
     """
 
     def __init__(self, name: str) -> None:
@@ -27,7 +27,7 @@ class CloseGuard:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Keep what lies behind from being freed meanwhile. Raises HandleClosedError."""
+        """Delay close() until the `with` block ends. Raises HandleClosedError after close()."""
         with self._changed:
             if self._is_closed:
                 raise HandleClosedError(f"the {self._name} is closed")
@@ -40,7 +40,7 @@ class CloseGuard:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody in any more and wait until all have left."""
+        """Refuse new entries and wait until all threads have left."""
         with self._changed:
             self._is_closed = True
             self._changed.wait_for(lambda: self._n_inside == 0)

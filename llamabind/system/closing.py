@@ -1,4 +1,4 @@
-"""Closing: `with` for what has a close()."""
+"""Closing: makes classes with a close() usable in `with`."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -10,7 +10,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> object:
-        """Free what is held; a second call does nothing."""
+        """Release owned resources; a second call does nothing."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""CommandThread: the shell of a thread that carries out commands of any other thread."""
+"""CommandThread: a thread that runs commands which other threads queue."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class StopThread(Exception):  # noqa: N818 - a signal, not an error
 
 
 class CommandThread(Generic[StateT]):
-    """Runs a loop that takes commands; all methods may be called from any thread.
+    """Runs a loop that executes queued commands; all methods may be called from any thread.
 
-    `run` gets the queue, whose commands take the loop's state, and `mark_stopped`, which it calls
-    when it ends by itself, before it drains the queue: nobody is queued after that. It gets nothing
-    else of this object, so that it cannot touch the rest.
+    `run` gets the queue, whose commands are functions of the loop's state, and `mark_stopped`. If
+    the loop ends by itself it calls `mark_stopped`, after which no command is queued, then drains
+    the queue. It gets nothing else of this object, so that it cannot touch the rest.
     """
 
     def __init__(
         self, name: str, run: Callable[[Commands[StateT], Callable[[], None]], None], closed: str
     ) -> None:
-        """`closed` is the message for whoever comes too late."""
+        """`closed` is the message of EngineStoppedError for commands after the end."""
         self._commands: Commands[StateT] = SimpleQueue()
         self._lock = threading.Lock()
         self._stopped = False
@@ -42,16 +42,16 @@ class CommandThread(Generic[StateT]):
             target=run, args=(self._commands, self._mark_stopped), name=name, daemon=True
         )
         self._thread.start()
-        # Native code that still computes while the process exits is a segmentation fault.
+        # Native code that still computes while the process exits causes a segmentation fault.
         weakref.finalize(self, _end_at_exit, self._thread, self._commands)
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller runs on this thread, where waiting for an output would never end."""
+        """Whether the caller runs on this thread, where waiting for an output would deadlock."""
         return threading.current_thread() is self._thread
 
     def close(self, timeout: float | None = None) -> bool:
-        """End the loop and join the thread; False if it did not end in `timeout`."""
+        """End the loop and join the thread; False if it did not end within `timeout` seconds."""
         with self._lock:
             if not self._stopped:
                 self._stopped = True

@@ -1,4 +1,4 @@
-"""The control groups this process is in, in which containers have their limits; pure Python."""
+"""The control groups of this process, which hold a container's limits; pure Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 class ControlGroup(NamedTuple):
-    """A group's folder, and by which version of Linux's interface its files are named."""
+    """A group's folder and its cgroup version, 1 or 2, which determines the names of its files."""
 
     version: int
     folder: Path
@@ -33,10 +33,10 @@ def control_groups(
 
 
 def cpu_quota(root: Path = CGROUPS, own: Path = OWN_GROUPS) -> int | None:
-    """Return how many CPUs' time this process gets, rounded up; None where nothing limits it.
+    """Return the limit of CPU time in CPUs, rounded up; None without a limit.
 
-    Such a limit (`docker run --cpus=2`) leaves all CPUs visible, but whoever computes on more of
-    them is stopped for the rest of each period.
+    With such a limit (`docker run --cpus=2`) all CPUs stay visible, but a process that computes on
+    more of them is stopped for the rest of each period.
     """
     quotas = [
         quota / period
@@ -48,7 +48,7 @@ def cpu_quota(root: Path = CGROUPS, own: Path = OWN_GROUPS) -> int | None:
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text, "" where it cannot be read."""
+    """Return a file's text, "" if it cannot be read."""
     try:
         return path.read_text()
     except OSError:
@@ -56,7 +56,10 @@ def read_text(path: Path) -> str:
 
 
 def _group_and_parents(version: int, root: Path, name: str) -> Iterator[ControlGroup]:
-    """Inside a container the own group may be the root, whatever it is called outside."""
+    """Yield the group's folder and its parents up to `root`.
+
+    In a container the process's group may be mounted as the root, under another name than outside.
+    """
     folder = root / name.lstrip("/")
     while folder.is_relative_to(root):
         yield ControlGroup(version, folder)
@@ -66,7 +69,7 @@ def _group_and_parents(version: int, root: Path, name: str) -> Iterator[ControlG
 
 
 def _quota_and_period(group: ControlGroup) -> tuple[int, int]:
-    """Microseconds of CPU time in so many microseconds; (0, 0) for no limit."""
+    """Return the microseconds of CPU time per period and the period; (0, 0) for no limit."""
     if group.version == 2:
         words = read_text(group.folder / "cpu.max").split()
     else:

@@ -1,4 +1,4 @@
-"""How many CPUs this process may use, a container's share included; pure Python."""
+"""How many CPUs this process may use, considering a container's limit; pure Python."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import psutil
 
 from llamabind.system.control_groups import cpu_quota
 
-# GGML_MAX_N_THREADS of ggml.h: more is an abort.
+# GGML_MAX_N_THREADS of ggml.h: llama.cpp aborts with more.
 MAX_THREADS: Final = 512
 
 
 def usable_cores() -> int:
-    """Return how many physical cores this process may use: affinity and a container's share count.
+    """Return how many physical cores this process may use, by its affinity and CPU quota.
 
-    Compute threads spin at barriers, so more of them than the share would burn it waiting.
+    Compute threads spin at barriers, so threads above the quota would waste it waiting.
     """
     physical: int = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     usable = min(physical, usable_cpus())

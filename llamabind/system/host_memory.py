@@ -1,5 +1,5 @@
-"""How much memory this process may use, a container's limit included, and whether in huge pages;
-pure Python.
+"""How much memory this process may use, considering a container's limit, and whether it may get
+huge pages; pure Python.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _FILES = {
 
 
 class HostMemory(NamedTuple):
-    """Bytes that can be used now without swapping, and all there are."""
+    """Bytes that can be allocated now without swapping, and the total."""
 
     free: int
     total: int
 
 
 def host_memory(cgroups: Path = CGROUPS, own: Path = OWN_GROUPS) -> HostMemory:
-    """Return what is free: page cache counts as free, beyond a control group's limit nothing is."""
+    """Return free and total memory within control group limits; page cache counts as free."""
     machine = psutil.virtual_memory()
     free, total = int(machine.available), int(machine.total)
     for limit, used in _limits(cgroups, own):
@@ -38,15 +38,13 @@ def host_memory(cgroups: Path = CGROUPS, own: Path = OWN_GROUPS) -> HostMemory:
 
 
 def has_huge_pages(setting: Path = HUGE_PAGES) -> bool:
-    """Tell whether memory that asks for huge pages may get them: not on other systems, and not
-    where they are turned off.
-    """
+    """Return whether madvise() can give huge pages; False if not on Linux or if turned off."""
     text = read_text(setting)
     return "[always]" in text or "[madvise]" in text
 
 
 def _limits(cgroups: Path, own: Path) -> list[tuple[int, int]]:
-    """(limit, use) of every control group this process is in."""
+    """Return (limit, use) in bytes of each control group of this process."""
     found = []
     for version, folder in control_groups("memory", cgroups, own):
         limit_file, use_file, cache_key = _FILES[version]
@@ -57,7 +55,7 @@ def _limits(cgroups: Path, own: Path) -> list[tuple[int, int]]:
 
 
 def _cache(stat: Path, key: str) -> int:
-    """Page cache that is given back when memory is short, yet counted as used."""
+    """Return the bytes of reclaimable page cache, which the kernel counts as used."""
     for line in read_text(stat).splitlines():
         name, _, value = line.partition(" ")
         if name == key and value.isdecimal():
