@@ -1,9 +1,9 @@
-"""How long /live takes while bodies come in that are small, and gigabytes when unpacked.
+"""Measures how long /live takes while small bodies arrive that unpack to gigabytes.
 
     .venv/bin/python scripts/attack_bodies.py [--bodies 4] [--gigabytes 3] [--key]
 
-Starts a server of its own, without a model. With --key the server has a key and the bodies a wrong
-one. Prints the answers, the latency of /live before and during the attack, and the memory.
+Starts a server without a model. With --key the server requires an API key and the bodies carry a
+wrong one. Prints the responses, the latency of /live before and during the attack, and the memory.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def post(port: int, body: bytes, answers: list[str]) -> None:
 
 
 def probe(port: int, seconds: float) -> list[float]:
-    """The latency of /live in milliseconds, one request after the other."""
+    """Latencies of /live in milliseconds, of requests sent one after the other."""
     latencies = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -58,7 +58,7 @@ def probe(port: int, seconds: float) -> list[float]:
     return latencies
 
 
-def tell(name: str, latencies: list[float]) -> None:
+def print_latencies(name: str, latencies: list[float]) -> None:
     worst = sorted(latencies)
     p99 = worst[int(len(worst) * 0.99) - 1]
     print(
@@ -90,13 +90,13 @@ def main() -> None:
 
 
 def attack(port: int, process: psutil.Process, body: bytes, n_bodies: int) -> None:
-    tell("before", probe(port, 2.0))
+    print_latencies("before", probe(port, 2.0))
     before, cpu = process.memory_info().rss, sum(process.cpu_times()[:2])
     answers: list[str] = []
     senders = [threading.Thread(target=post, args=(port, body, answers)) for _ in range(n_bodies)]
     for sender in senders:
         sender.start()
-    tell("during", probe(port, 5.0))
+    print_latencies("during", probe(port, 5.0))
     for sender in senders:
         sender.join()
     peak = Path(f"/proc/{process.pid}/status").read_text().split("VmHWM:")[1].split()[0]

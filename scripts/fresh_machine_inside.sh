@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The part of scripts/fresh_machine that runs in namespaces of its own, whose mounts and processes
-# end with it: makes the machine, gives it network and pip's configuration, and runs the two commands.
+# The part of scripts/fresh_machine that runs in its own namespaces, whose mounts and processes end
+# with it: installs Debian, configures network and pip in it, and runs README's two commands.
 set -euo pipefail
 root=$1 machine=$2 port=$3 source_copy=$4
 home="$machine/home/user"
@@ -15,12 +15,12 @@ fail() {
   exit 1
 }
 
-# The release and the mirror of this machine, or Debian's own where it is no Debian.
+# The release and mirror of this machine, or bookworm from Debian's mirror on another distribution.
 suite=$(. /etc/os-release && [[ $ID == debian ]] && echo "$VERSION_CODENAME") || suite=bookworm
 mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $suite" 'Identifier: Packages' \
   2>/dev/null | head -n 1 || true)
 packages=$(grep -o 'apt install [^`]*' "$root/README.md" | head -n 1 | cut -d' ' -f3-)
-[[ -n $packages ]] || fail "README.md names no packages: looked for \`apt install ...\`"
+[[ -n $packages ]] || fail "README.md has no \`apt install ...\` with the packages to install"
 
 say "Debian $suite with $packages, and curl for the question"
 SECONDS=0
@@ -38,13 +38,13 @@ if [[ -n $source_copy ]]; then
   mkdir -p "$home/.cache/llamabind"
   cp -a "$source_folder" "$home/.cache/llamabind/"
 fi
-# What a program needs to reach the network as this machine does.
+# The environment variables with which programs reach the network on this machine.
 settings=()
 while IFS= read -r name; do
   settings+=("$name=${!name}")
 done < <(compgen -e | grep -E '^(PIP_|(HTTPS?|NO|ALL)_PROXY$|SSL_CERT_|REQUESTS_CA_BUNDLE$|CURL_CA_BUNDLE$)' -i)
 
-# Makes a file or folder of this machine appear in the other one under the same name.
+# Copies a file, or mounts a folder read-only, from this machine to the same path in the new Debian.
 bring() {
   local path=$1
   [[ -e $path && $path != / ]] || return 0
@@ -57,8 +57,8 @@ bring() {
   fi
 }
 
-# Every path that a text names. A package index in a folder refers to files beside it (../files), so
-# the folder above comes along, unless that is one of the machine's top folders.
+# Brings every path in a text. A package index in a folder refers to files next to it (../files), so
+# its parent folder is brought too, unless the parent is directly below /.
 bring_paths_of() {
   local word path
   while IFS= read -r word; do
@@ -77,7 +77,7 @@ for file in /etc/resolv.conf /etc/hosts; do
   [[ -e $file ]] && cp "$file" "$machine$file"
 done
 
-# pip's files for all users keep their names; this user's become the other user's.
+# pip's system-wide files keep their paths; this user's pip.conf is copied to the new user's home.
 for path in /etc/pip.conf /etc/xdg/pip; do
   [[ ! -e $path ]] || { mkdir -p "$machine${path%/*}" && cp -a "$path" "$machine${path%/*}/"; }
 done
@@ -96,10 +96,10 @@ chroot "$machine" chown -R user:user /home/user
 as_user=(chroot --userspec=user:user --groups= "$machine" /usr/bin/env -i --chdir=/home/user/llamabind
   HOME=/home/user USER=user LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin "${settings[@]}")
 
-# README's first question, word for word.
+# README's first curl command, unchanged but for the port.
 question=$(sed -n '/^## First answers/,/^```$/p' "$root/README.md" | sed -n '/^\$ curl/,/^```$/p' |
   sed -e 's/^\$ //' -e '/^```$/d' -e "s/:8080/:$port/" -e 's/^curl /curl --silent --show-error --fail-with-body /')
-[[ -n $question ]] || fail "README.md has no curl below '## First answers'"
+[[ -n $question ]] || fail "README.md has no curl command below '## First answers'"
 
 SECONDS=0
 say "./scripts/serve, as an ordinary user"
@@ -111,7 +111,7 @@ until answer=$("${as_user[@]}" bash -c "$question" 2>/dev/null); do
 done
 say "README's first curl was answered after $SECONDS s:"
 echo "$answer"
-grep -q 'The capital of France is Paris' <<<"$answer" || fail "that is the wrong answer"
+grep -q 'The capital of France is Paris' <<<"$answer" || fail "the answer is not 'The capital of France is Paris'"
 kill -TERM $server
 wait $server || fail "the server ended with status $? after SIGTERM"
 

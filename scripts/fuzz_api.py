@@ -1,10 +1,10 @@
-"""Start a server and let schemathesis try what its OpenAPI description allows, and more.
+"""Start a server and let schemathesis send requests made from its OpenAPI description.
 
     python scripts/fuzz_api.py [--seconds 120] [--seed N] [--quick]
 
-With --quick a few random requests for each operation, however long they take: some seconds.
+--quick sends a few random requests to each operation and takes some seconds.
 
-Exit status 0: no 500, and no answer of a status, type or form that the description does not have.
+Exit status 0: no response was a 500 or had a status, type or schema that is not in the description.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "tiny-chat.gguf"
-# Settings of a load may ask for anything: what does not fit must fail, not fill the machine.
+# A load may request any settings: those that do not fit must fail instead of using all memory.
 MEMORY_BYTES = 8 << 30
 QUICK_EXAMPLES = 6
 CHECKS = ",".join(
@@ -28,7 +28,7 @@ CHECKS = ",".join(
         "response_schema_conformance",
     )
 )
-# Events never end; and a description cannot say that a probe's 503 is its duty.
+# Event streams never end. OpenAPI cannot express that a probe's 503 is an expected response.
 CONFIG = f"""
 [parameters]
 "path.model_id" = "{MODEL}"
@@ -69,7 +69,7 @@ def main() -> int:
                 command = _command(url, config, arguments)
                 status = subprocess.run(command, check=False).returncode
             if server.poll() is not None or not line:
-                print(f"the server has died:\n{(folder / 'server.log').read_text()}")
+                print(f"the server ended:\n{(folder / 'server.log').read_text()}")
                 return 1
         finally:
             server.terminate()
@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def _start(folder: Path) -> subprocess.Popen[str]:
-    # A context of 512 tokens: no answer is long, whatever n_predict says.
+    # A context of 512 tokens keeps every answer short, whatever n_predict is.
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "server", "--port", "0", "--models-dir", str(folder)),
@@ -99,7 +99,7 @@ def _limit_memory() -> None:
 def _command(url: str, config: Path, arguments: argparse.Namespace) -> list[str]:
     extent = ["--phases", "coverage,fuzzing", "--max-time", str(arguments.seconds)]
     if arguments.quick:
-        # Not a time as well: it would be made full use of.
+        # Without a time limit: schemathesis would use all of it.
         extent = ["--phases", "fuzzing", "--max-examples", str(QUICK_EXAMPLES)]
     return [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"),

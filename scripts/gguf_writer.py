@@ -1,4 +1,4 @@
-"""Writes GGUF files from scratch, with a vocabulary copied as it is from another one."""
+"""Writes GGUF files, with a vocabulary copied unchanged from another file."""
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -12,17 +12,17 @@ _STRING, _ARRAY = 8, 9
 _SCALAR_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
 Q8_0_BLOCK = np.dtype([("scale", "<f2"), ("quants", "i1", (32,))])
-"""block_q8_0 of ggml-common.h; an array of it has 1/32 of the columns."""
+"""block_q8_0 of ggml-common.h: 32 weights of a row."""
 
 Q4_0_BLOCK = np.dtype([("scale", "<f2"), ("quants", "u1", (16,))])
-"""block_q4_0: 1/32 of the columns."""
+"""block_q4_0 of ggml-common.h: 32 weights of a row."""
 
 Q4_K_BLOCK = np.dtype(
     [("scale", "<f2"), ("minimum", "<f2"), ("scales", "u1", (12,)), ("quants", "u1", (128,))]
 )
-"""block_q4_K: 1/256 of the columns."""
+"""block_q4_K of ggml-common.h: 256 weights of a row."""
 
-# ggml_type, and how many weights an element holds.
+# For each dtype: its ggml_type and the number of weights in an element.
 _GGML_TYPES = {
     np.dtype(np.float32): (0, 1),
     np.dtype(np.float16): (1, 1),
@@ -36,7 +36,7 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True, slots=True)
 class LazyTensor:
-    """A tensor that is made when it is written: a large model need not fit into memory."""
+    """A tensor that is computed when it is written, so that a large model need not fit in memory."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -94,7 +94,7 @@ def tokenizer_entries(vocab_file: Path) -> tuple[list[bytes], int]:
 def write_gguf(
     path: Path, entries: list[bytes], tensors: Mapping[str, np.ndarray | LazyTensor]
 ) -> Path:
-    """Write a GGUF of version 3; a tensor's numpy shape is the reverse of ggml's ne."""
+    """Write a GGUF of version 3. The numpy shape of a tensor is ggml's `ne` reversed."""
     lazy = {
         name: tensor if isinstance(tensor, LazyTensor) else LazyTensor.of(tensor)
         for name, tensor in tensors.items()

@@ -1,8 +1,8 @@
-"""Writes damaged copies of a healthy GGUF: truncated, flipped bits, false counts and types.
+"""Writes damaged copies of a valid GGUF: truncated, flipped bits, false counts and types.
 
     python scripts/hostile_gguf.py FOLDER [--count 200] [--seed 1] [--model FILE]
 
-The same seed makes the same files. They are not exploits, they are what a parser must survive.
+Equal seeds write equal files. A parser must survive all of them.
 """
 
 import argparse
@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 HEALTHY = ROOT / "llamabind" / "models" / "tiny-chat.gguf"
 _STRING, _ARRAY = 8, 9
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-# What a 64-bit count is replaced by: sums and products of them overflow in every way there is.
+# Values that replace a 64-bit count: their sums and products overflow in many ways.
 _COUNTS = (0, 1, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**61, 2**63 - 1, 2**63, 2**64 - 1)
 _TYPES = (0, 3, 4, 6, 7, 8, 9, 10, 12, 13, 99, 2**31, 2**32 - 1)
 
 
 @dataclass(slots=True)
 class Anatomy:
-    """Where the interesting bytes of a GGUF are."""
+    """The offsets of a GGUF's counts, types, tensor fields and data."""
 
     counts: list[int] = field(default_factory=list)
     types: list[int] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Anatomy:
 
 
 class _Walker:
-    """Walks over the header of a file that is known to be healthy (gguf.h describes it)."""
+    """Reads the header of a file that is known to be valid (gguf.h describes the format)."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -82,7 +82,7 @@ class _Walker:
             self._at += count * _SIZES[kind]
             return
         for _ in range(count):
-            # The strings of a vocabulary are many and alike.
+            # Not recorded: a vocabulary has many strings, all alike.
             self._at += 8 + struct.unpack_from("<Q", self._data, self._at)[0]
 
     def _tensor(self) -> None:
@@ -147,7 +147,7 @@ DAMAGES: dict[str, Damage] = {
 def write_hostile_files(
     folder: Path, count: int, seed: int = 1, healthy: Path = HEALTHY
 ) -> list[Path]:
-    """Write `count` files, all kinds in turn; returns them."""
+    """Write `count` files, cycling through the kinds of damage; returns their paths."""
     original = healthy.read_bytes()
     anatomy = _Walker(original).walk()
     chance = random.Random(seed)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Answers one question for build, tests and scripts: where is llama.cpp's pinned source?
+"""Finds or fetches llama.cpp's pinned source, for the build, tests and scripts.
 
-The submodule vendor/llama.cpp where it is checked out at the pinned commit; else the same tree out
-of the pinned source distribution of vendor/llama.cpp.json, fetched by hash with pip and unpacked
-once into the per-user cache. Run as a program it prints the path.
+It is the submodule vendor/llama.cpp if that is checked out at the pinned commit; otherwise the same
+tree from the source distribution that vendor/llama.cpp.json pins, fetched by hash with pip and
+unpacked once into the per-user cache. Run as a program it prints the path.
 
-LLAMABIND_CACHE_DIR           the cache folder instead of $XDG_CACHE_HOME or ~/.cache, /llamabind
+LLAMABIND_CACHE_DIR           the cache folder; default $XDG_CACHE_HOME/llamabind or ~/.cache/llamabind
 LLAMABIND_ALLOW_OTHER_COMMIT  1 accepts a submodule at another commit than the pinned one
 """
 
@@ -29,22 +29,22 @@ MARKER = ".llamabind-source.json"
 
 
 class LlamaSourceError(Exception):
-    """llama.cpp's source cannot be had; the message says what to do."""
+    """llama.cpp's source is not available; the message says what to do."""
 
 
 class CacheNotWritableError(LlamaSourceError):
-    """The source is not in the cache yet, and cannot be put there."""
+    """The source is not in the cache, and the cache cannot be written to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Which llama.cpp we build, and which source distribution carries the same tree."""
+    """The llama.cpp commit that we build and the source distribution with the same tree."""
 
     commit: str
     build_number: int
     sdist: str  # a requirement, "name==version"
     sdist_sha256: str
-    sdist_path: str  # of llama.cpp's tree, below the sdist's single top folder
+    sdist_path: str  # path of llama.cpp's tree below the sdist's top folder
 
     @property
     def sdist_name(self) -> str:
@@ -53,7 +53,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class LlamaSource:
-    """A tree of llama.cpp; `commit` is what lies there, "unknown" where nobody can tell."""
+    """A tree of llama.cpp; `commit` is "unknown" if git cannot report it."""
 
     path: Path
     commit: str
@@ -78,7 +78,7 @@ def cache_dir() -> Path:
 
 
 def llama_cpp_source(cache: Path | None = None) -> Path:
-    """The folder of llama.cpp's source; fetches it first if need be. Raises LlamaSourceError."""
+    """The folder of llama.cpp's source, fetched first if needed. Raises LlamaSourceError."""
     return find_source(cache=cache).path
 
 
@@ -89,7 +89,7 @@ def find_source(
     cache: Path | None = None,
     download: Download | None = None,
 ) -> LlamaSource:
-    """As llama_cpp_source(), with the commit, and with every outside thing replaceable."""
+    """As llama_cpp_source(), with the commit; tests replace the paths and the download."""
     pin = pin or read_pin()
     if (submodule / "CMakeLists.txt").is_file():
         return _checked_out(submodule, pin)
@@ -114,7 +114,7 @@ def _checked_out(submodule: Path, pin: Pin) -> LlamaSource:
 
 def _git_head(folder: Path) -> str:
     """The commit checked out in `folder` itself, with "-dirty" if files differ from it."""
-    # Without its own .git, git would answer for the repository around the folder.
+    # Without its own .git, git would report on the repository around the folder.
     if not (folder / ".git").exists():
         return "unknown"
     try:
@@ -131,7 +131,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def pip_download(pin: Pin, folder: Path) -> Path:
-    """Has pip fetch the pinned sdist into `folder`; which index it asks is pip's configuration."""
+    """Fetch the pinned sdist into `folder` with pip, from the index that pip is configured for."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{pin.sdist} --hash=sha256:{pin.sdist_sha256}\n", encoding="utf-8")
     command = [
@@ -139,7 +139,7 @@ def pip_download(pin: Pin, folder: Path) -> Path:
         *("--no-binary", pin.sdist_name, "--require-hashes", "--dest", str(folder)),
         *("--requirement", str(requirements)),
     ]
-    # pip prepares the sdist's metadata with the sdist's own backend, which must not see our flags.
+    # pip runs the sdist's own build backend for its metadata, which must not see our flags.
     env = {k: v for k, v in os.environ.items() if k != "CMAKE_ARGS" and not k.startswith("SKBUILD")}
     result = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     archives = sorted(folder.glob("*.tar.gz"))
@@ -165,14 +165,14 @@ def _wrong_hash(pin: Pin, detail: str) -> LlamaSourceError:
 
 
 def _fetch(entry: Path, pin: Pin, download: Download) -> None:
-    """Makes `entry` complete in one rename, so that concurrent builds never see half a tree."""
+    """Fetch the source and rename it to `entry`, so that builds never see an incomplete tree."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".fetch-", dir=entry.parent))
     except OSError as error:
         raise CacheNotWritableError(
             f"cannot write to the cache folder {entry.parent} ({error}): set LLAMABIND_CACHE_DIR "
-            "to a folder that you may write to"
+            "to a writable folder"
         ) from error
     try:
         archive = download(pin, work)
@@ -188,20 +188,20 @@ def _fetch(entry: Path, pin: Pin, download: Download) -> None:
 
 
 def _unpack(archive: Path, inner: str, target: Path) -> None:
-    """Unpacks only what lies below `<top folder>/<inner>/`, with that prefix taken off."""
+    """Unpack what is below `<top folder>/<inner>/`, without that prefix."""
     with tarfile.open(archive) as tar:
-        # Python 3.11.0 to 3.11.3 have no extraction filters; there the pinned hash alone must do.
+        # Python 3.11.0 to 3.11.3 have no extraction filters; the pinned hash is enough there.
         tar.extraction_filter = getattr(tarfile, "data_filter", None)
         tar.extractall(target, members=_members_below(tar, PurePosixPath(inner)))
     if not (target / "CMakeLists.txt").is_file():
-        raise LlamaSourceError(f"{archive.name} holds no llama.cpp below {inner}")
+        raise LlamaSourceError(f"{archive.name} contains no llama.cpp below {inner}")
 
 
 def _members_below(tar: tarfile.TarFile, inner: PurePosixPath) -> Iterator[tarfile.TarInfo]:
     depth = 1 + len(inner.parts)
     for member in tar:
         parts = PurePosixPath(member.name).parts
-        # The sdist was made from a submodule; its .git file points nowhere and confuses git.
+        # The sdist was made from a submodule, whose .git file names a folder that is not there.
         if parts[1:depth] == inner.parts and len(parts) > depth and parts[depth] != ".git":
             renamed = copy.copy(member)  # TarInfo.replace() came with 3.11.4; Debian 12 has 3.11.2
             renamed.name = "/".join(parts[depth:])
@@ -209,9 +209,9 @@ def _members_below(tar: tarfile.TarFile, inner: PurePosixPath) -> Iterator[tarfi
 
 
 def _publish(tree: Path, entry: Path, pin: Pin) -> None:
-    """Renames `tree` to `entry`; a complete entry that another build made meanwhile wins."""
+    """Rename `tree` to `entry`, unless another build has completed `entry` meanwhile."""
     if entry.exists() and not _is_complete(entry, pin):
-        entry.rename(tree.with_name("broken"))  # leaves with the work folder
+        entry.rename(tree.with_name("broken"))  # removed with the work folder
     try:
         tree.rename(entry)
     except OSError:
@@ -230,7 +230,7 @@ def _write_marker(tree: Path, pin: Pin) -> None:
 
 
 def _is_complete(entry: Path, pin: Pin) -> bool:
-    """Whether `entry` still holds every file that was unpacked into it, with its size."""
+    """Whether `entry` still has every file that was unpacked into it, with the same size."""
     try:
         marker = json.loads((entry / MARKER).read_text(encoding="utf-8"))
         return marker["sdist_sha256"] == pin.sdist_sha256 and all(
@@ -241,7 +241,7 @@ def _is_complete(entry: Path, pin: Pin) -> bool:
 
 
 def main() -> int:
-    """Prints the path; an error is one message on stderr and exit status 1."""
+    """Print the path; errors go to stderr as one message, with exit status 1."""
     try:
         print(llama_cpp_source())
     except LlamaSourceError as error:

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Makes a GGUF of random Q8_0 weights in the shape of a public model, for benchmarks.
 
-Its speed is that of a trained model of the same shape; its text is noise. The vocabulary is gpt-2's
-out of llama.cpp's source (50,257 tokens), the chat template ChatML. It may end an answer at any
-token: send `ignore_eos`.
+It is as fast as a trained model of the same shape; its text is noise. The vocabulary is gpt-2's
+from llama.cpp's source (50,257 tokens), the chat template is ChatML. An answer may end at any token,
+so send `ignore_eos`.
 
     scripts/make_random_model.py --shape 135m [FILE]
 
-Without FILE it goes into the per-user cache, where an existing one is left alone. The path is
+Without FILE it is written to the per-user cache, unless it is there already. Prints the path.
 printed.
 """
 
@@ -36,7 +36,7 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 
-# The step from weights of one standard deviation to the last of 127 levels, uniformly distributed.
+# Uniform levels from -127 to 127 times this scale have a standard deviation of one.
 _UNIFORM_STEP = 3**0.5 / 127
 _MOSTLY_Q8_0 = 7  # llama_ftype
 
@@ -59,11 +59,11 @@ class LlamaShape:
 
 
 SHAPES = {
-    # Computes next to nothing: to try the benchmarks themselves.
+    # Computes almost nothing, to test the benchmarks themselves.
     "tiny": LlamaShape(n_ctx_train=32768, ties_embeddings=True),
-    # SmolLM2-135M, with a context that no scenario meets the end of.
+    # SmolLM2-135M, with a context longer than every scenario needs.
     "135m": LlamaShape(576, 1536, 30, 9, 3, 32768, ties_embeddings=True),
-    # Llama-3.2-1B and Llama-3.1-8B, but for the vocabulary.
+    # Llama-3.2-1B and Llama-3.1-8B with gpt-2's vocabulary.
     "1b": LlamaShape(2048, 8192, 16, 32, 8, 131072, ties_embeddings=True),
     "8b": LlamaShape(4096, 14336, 32, 32, 8, 131072),
 }
@@ -72,7 +72,7 @@ MakeMatrix = Callable[[int, int], np.ndarray | LazyTensor]
 
 
 def llama_metadata(shape: LlamaShape, n_vocab: int) -> dict[str, Value]:
-    """What llama.cpp needs to know of a llama, its vocabulary apart."""
+    """The metadata that llama.cpp needs for a llama, except the vocabulary."""
     return {
         "general.architecture": "llama",
         "general.name": "random",
@@ -91,7 +91,7 @@ def llama_metadata(shape: LlamaShape, n_vocab: int) -> dict[str, Value]:
 def llama_tensors(
     shape: LlamaShape, n_vocab: int, matrix: MakeMatrix
 ) -> dict[str, np.ndarray | LazyTensor]:
-    """All tensors of a llama; `matrix` makes one of so many rows and columns."""
+    """All tensors of a llama; `matrix(rows, columns)` makes a weight matrix."""
     n_embd, n_ff, n_kv = shape.n_embd, shape.n_ff, shape.n_embd_kv
     norm = np.ones(n_embd, np.float32)
     tensors = {"token_embd.weight": matrix(n_vocab, n_embd), "output_norm.weight": norm}
@@ -114,7 +114,7 @@ def llama_tensors(
 
 
 def random_q8_0(random: np.random.Generator) -> MakeMatrix:
-    """Matrices whose product with a vector of ones in size is one in size again."""
+    """Random matrices scaled so that a product keeps the mean square of a vector's elements."""
 
     def matrix(rows: int, columns: int) -> LazyTensor:
         def make() -> np.ndarray:
@@ -149,11 +149,11 @@ def write_random_model(
 
 
 def random_model(shape_name: str) -> Path:
-    """The random model of that shape in the per-user cache, made first if need be."""
+    """The random model of this shape in the per-user cache, written first if needed."""
     path = cache_dir() / "models" / f"random-{shape_name}-q8_0.gguf"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Under another name until it is complete, so that half a file is never found.
+        # Written under another name and renamed, so that an incomplete file is never used.
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         try:
             _write_shape(unfinished, shape_name)
@@ -170,7 +170,7 @@ def _write_shape(path: Path, shape_name: str) -> Path:
 
 
 def main() -> int:
-    """Prints the path; an error is one message on stderr and exit status 1."""
+    """Print the path; errors go to stderr as one message, with exit status 1."""
     parser = argparse.ArgumentParser(description="make a random model for benchmarks")
     parser.add_argument("--shape", choices=SHAPES, default="135m")
     parser.add_argument("file", type=Path, nargs="?", help="default: in the per-user cache")

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Builds llama.cpp with vendor/CMakeLists.txt, or takes a finished build from the per-user cache.
+"""Builds llama.cpp with vendor/CMakeLists.txt, or finds a finished build in the per-user cache.
 
 The top-level CMakeLists.txt runs this while it is configured, and scripts/build_peers for the
-benchmarks' llama-server. A build is found again by all that its content depends on (`describe`). It
-enters the cache in one rename, so a half-written one is never used; an interrupted one goes on
-where it stopped. LLAMABIND_NATIVE_CACHE=off builds in the caller's work folder instead, as does a
-cache folder that cannot be written to; LLAMABIND_NATIVE_CACHE=only fails where a build would start.
+benchmarks' llama-server. The key of a build is a hash of all that its content depends on
+(`describe`). A build enters the cache in one rename, so a half-written one is never used; an
+interrupted build continues where it stopped. With LLAMABIND_NATIVE_CACHE=off, or a cache folder
+that cannot be written to, it builds in the caller's work folder. LLAMABIND_NATIVE_CACHE=only fails
+instead of building.
 """
 
 import argparse
@@ -40,9 +41,18 @@ from llama_source import (
 PROJECT = ROOT / "vendor"
 CSRC = ROOT / "llamabind" / "csrc"
 KEEP_UNUSED_SECONDS = 60 * 24 * 3600
-OFF_VALUES = {"", "0", "OFF", "NO", "FALSE", "N", "IGNORE", "NOTFOUND"}  # CMake's own list
+OFF_VALUES = {
+    "",
+    "0",
+    "OFF",
+    "NO",
+    "FALSE",
+    "N",
+    "IGNORE",
+    "NOTFOUND",
+}  # that CMake's if() takes for false
 
-# Decided by vendor/CMakeLists.txt; a user's value would be ignored without a word.
+# vendor/CMakeLists.txt sets these; without a check a user's value would be ignored silently.
 RESERVED = {
     *("BUILD_SHARED_LIBS", "GGML_STATIC", "LLAMA_USE_SYSTEM_GGML", "LLAMA_BUILD_COMMON"),
     *("LLAMA_BUILD_MTMD", "LLAMA_BUILD_TOOLS", "LLAMA_BUILD_SERVER", "LLAMA_BUILD_TESTS"),
@@ -51,13 +61,13 @@ RESERVED = {
 }
 OURS = {"LLAMABIND_BUILD_PEERS"}
 
-# What CMake and the compilers read from the environment.
+# Environment variables that CMake and the compilers read.
 ENVIRONMENT = re.compile(
     r"(C|CXX|CPP|LD|CUDA|HIP|OBJC|OBJCXX)FLAGS|CC|CXX|CUDACXX|CUDAHOSTCXX|HIPCXX|NVCC_\w+|SDKROOT"
     r"|CUDA_(PATH|HOME)|ROCM_PATH|HIP_\w+|VULKAN_SDK|ONEAPI_ROOT|MUSA_PATH|MACOSX_DEPLOYMENT_TARGET"
     r"|ARCHFLAGS|CMAKE_(PREFIX_PATH|TOOLCHAIN_FILE)|C(PLUS)?_INCLUDE_PATH|CPATH|LIBRARY_PATH"
 )
-# The compilers that take part: the definition and the variable that name one, its usual name.
+# The compilers: the CMake definition and the environment variable that name one, the default.
 COMPILERS = {
     "": [("CMAKE_C_COMPILER", "CC", "cc"), ("CMAKE_CXX_COMPILER", "CXX", "c++")],
     "GGML_CUDA": [("CMAKE_CUDA_COMPILER", "CUDACXX", "nvcc")],
@@ -68,19 +78,19 @@ COMPILERS = {
 
 
 class NativeBuildError(Exception):
-    """llama.cpp cannot be built as asked; the message says why."""
+    """llama.cpp cannot be built with the given definitions; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class CMake:
-    """Which CMake to run, with which generator and build program ("" is its own choice)."""
+    """The CMake to run, the generator and the build program ("" leaves the choice to CMake)."""
 
     program: str = "cmake"
     generator: str = ""
     make_program: str = ""
 
     def run(self, *arguments: str) -> bool:
-        # Our stdout is for the answer; the build's output belongs to the log.
+        # stdout is for the JSON result only; the output of the build goes to stderr.
         command = [self.program, *arguments]
         return subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0
 
@@ -102,18 +112,18 @@ class CMake:
 
 @dataclass(frozen=True, slots=True)
 class NativeBuild:
-    """A finished build: `prefix` has lib/ (and bin/ for the peers), made from `source`."""
+    """A finished build of `source`: `prefix` contains lib/, and bin/ for llama-server's build."""
 
     prefix: Path
     source: LlamaSource
-    is_cached: bool  # whether `prefix` outlives the caller's work folder
+    is_cached: bool  # whether `prefix` is in the cache, not in the caller's work folder
 
 
 def native_build(definitions: dict[str, str], *, work: Path, cmake: CMake) -> NativeBuild:
-    """Finds or makes the build for the user's `definitions`.
+    """Find the build for the user's `definitions` in the cache, or build it.
 
-    `work` takes what must not or cannot go into the cache. Raises NativeBuildError for what cannot
-    be built as asked and LlamaSourceError where llama.cpp's source cannot be had.
+    `work` is the folder for builds that must not or cannot go into the cache. Raises
+    NativeBuildError if it cannot be built and LlamaSourceError if the source is unavailable.
     """
     source = _source(work)
     check_definitions(definitions, source.path)
@@ -124,7 +134,7 @@ def native_build(definitions: dict[str, str], *, work: Path, cmake: CMake) -> Na
     is_made = (entry / "facts.json").is_file()
     if not is_made and os.environ.get("LLAMABIND_NATIVE_CACHE", "").lower() == "only":
         raise NativeBuildError(
-            f"{entry} is not in the cache, and LLAMABIND_NATIVE_CACHE=only builds nothing"
+            f"{entry} is not in the cache, and LLAMABIND_NATIVE_CACHE=only forbids to build it"
         )
     with _locked(entries / f"{key}.lock"):
         if not (entry / "facts.json").is_file():
@@ -141,10 +151,10 @@ def _source(work: Path) -> LlamaSource:
 
 
 def _entries_folder(source: LlamaSource, work: Path) -> Path:
-    """The cache's folder of builds, or one in `work` where the cache cannot or must not be used."""
+    """The cache's folder of builds, or one in `work` if the cache cannot or must not be used."""
     private = work / "native"
     private.mkdir(parents=True, exist_ok=True)
-    # Nothing identifies the content of a source that is not the pinned one.
+    # The content of a source that is not the pinned one has no key.
     if not source.is_pinned or os.environ.get("LLAMABIND_NATIVE_CACHE", "").lower() == "off":
         return private
     shared = cache_dir() / "native"
@@ -152,18 +162,18 @@ def _entries_folder(source: LlamaSource, work: Path) -> Path:
         shared.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=shared).close()
     except OSError as error:
-        _log(f"building in {private}, since the cache folder cannot be written to: {error}")
+        _log(f"building in {private}, because the cache folder cannot be written to: {error}")
         return private
     return shared
 
 
 def check_definitions(definitions: dict[str, str], source: Path) -> None:
-    """Stops on an option that llama.cpp does not know or that we decide: it would do nothing."""
+    """Raise for an option that llama.cpp does not know or that our build sets: it would do nothing."""
     known: set[str] | None = None
     for name in definitions:
         if name in RESERVED:
             raise NativeBuildError(
-                f"{name} is decided by llamabind's own build (vendor/CMakeLists.txt): leave it out"
+                f"{name} is set by llamabind's own build (vendor/CMakeLists.txt): leave it out"
             )
         if name in OURS or not re.match(r"(GGML|LLAMA|LLAMABIND|MTMD)_", name):
             continue
@@ -172,8 +182,7 @@ def check_definitions(definitions: dict[str, str], source: Path) -> None:
             close = difflib.get_close_matches(name, sorted(known), n=3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
             raise NativeBuildError(
-                f"{name} is an option that this llama.cpp does not have{hint} (it would have been "
-                "ignored, and the result would not be what you asked for)"
+                f"{name} is not an option of this llama.cpp{hint} (CMake would ignore it)"
             )
 
 
@@ -185,12 +194,12 @@ def _options_of(source: Path) -> set[str]:
         files += [*(source / folder).rglob("CMakeLists.txt"), *(source / folder).rglob("*.cmake")]
     text = "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
     names = set(re.findall(r"\b(?:GGML|LLAMA|MTMD)_[A-Z0-9_]*[A-Z0-9]\b", text))
-    # The macros that CMake sets for the compiler are easily mistaken for options.
+    # Macros that CMake sets for the compiler look like options but are not.
     return {name for name in names if not name.startswith("GGML_USE_")}
 
 
 def describe(definitions: dict[str, str], source: LlamaSource) -> dict[str, object]:
-    """All that a build's content depends on, as JSON; equal facts mean an equal build."""
+    """All that a build's content depends on, as JSON; equal facts give equal builds."""
     facts: dict[str, object] = {
         "llama.cpp": source.commit,
         "project": _project_files(definitions),
@@ -210,7 +219,7 @@ def describe(definitions: dict[str, str], source: LlamaSource) -> dict[str, obje
 
 
 def _project_files(definitions: dict[str, str]) -> dict[str, str]:
-    """What vendor/CMakeLists.txt consists of, by content."""
+    """The files that vendor/CMakeLists.txt reads, by name, with a digest of each."""
     files = {PROJECT / "CMakeLists.txt", *PROJECT.glob("*.cmake"), *PROJECT.glob("*_*.cpp")}
     for option, name in (("LLAMABIND_BUILD_PEERS", "peers.cmake"), ("GGML_CUDA", "cuda.cmake")):
         if not is_on(definitions.get(option, "")):
@@ -224,7 +233,7 @@ def _digest(path: Path) -> str:
 
 
 def is_on(value: str) -> bool:
-    """Whether CMake's if() takes `value` for true."""
+    """Whether CMake's if() takes `value` as true."""
     return value.upper() not in OFF_VALUES and not value.upper().endswith("-NOTFOUND")
 
 
@@ -240,7 +249,7 @@ def _compilers(definitions: dict[str, str]) -> list[str]:
 
 
 def _processor() -> str:
-    """What -march=native looks at: the model and the instruction sets."""
+    """What -march=native depends on: the CPU's model and instruction sets."""
     if platform.system() == "Darwin":
         return _output_of(["sysctl", "machdep.cpu.brand_string", "hw.optional"])
     try:
@@ -254,9 +263,9 @@ def _processor() -> str:
 
 
 def _kernel_grants_amx() -> bool | None:
-    """Whether a process may ask for AMX's tiles: what the build's run check of AMX depends on.
+    """Whether the kernel lets a process use AMX's tiles; the build's run check depends on it.
 
-    None where the question does not arise. (ARCH_GET_XCOMP_SUPP of Linux's asm/prctl.h)
+    None on machines other than x86-64 Linux. (ARCH_GET_XCOMP_SUPP of Linux's asm/prctl.h)
     """
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return None
@@ -278,7 +287,7 @@ def _output_of(command: list[str]) -> str:
 
 
 def _drop_foreign_tree(tree: Path) -> None:
-    """Removes a half-made tree of another checkout: CMake refuses to go on with it."""
+    """Remove another checkout's interrupted build tree: CMake refuses to continue it."""
     try:
         cache = (tree / "CMakeCache.txt").read_text(encoding="utf-8")
     except OSError:
@@ -295,7 +304,7 @@ def _make(
     source: LlamaSource,
     cmake: CMake,
 ) -> None:
-    """Builds and publishes `entry`; the caller holds its lock."""
+    """Build and rename the result to `entry`; the caller holds its lock."""
     tree = entry.with_name(f"{entry.name}.build")
     asked = " ".join(f"-D{name}={value}" for name, value in definitions.items()) or "no options"
     pin = read_pin()
@@ -308,7 +317,7 @@ def _make(
     started = time.monotonic()
     _drop_foreign_tree(tree)
     if not cmake.configure(tree, definitions | ours):
-        shutil.rmtree(tree, ignore_errors=True)  # what CMake did not find then is in its cache
+        shutil.rmtree(tree, ignore_errors=True)  # CMake's cache also keeps what it did not find
         raise NativeBuildError(
             f"llama.cpp cannot be configured with {asked}: see CMake's error above"
         )
@@ -328,16 +337,16 @@ def _make(
 
 
 def check_backends(definitions: dict[str, str], source: Path, lib: Path) -> None:
-    """Stops if a backend that was asked for has no library in `lib`: no silent CPU-only result."""
+    """Raise if a requested backend has no library in `lib`, rather than fall back to the CPU."""
     for name, value in definitions.items():
         backend = name.lower().replace("_", "-")  # GGML_CUDA -> ggml-cuda
         is_backend = (source / "ggml" / "src" / backend).is_dir()
         if is_backend and is_on(value) and not any(lib.glob(f"*{backend}*")):
-            raise NativeBuildError(f"{name}={value} was asked for, but no {backend} was built")
+            raise NativeBuildError(f"{name}={value} was given, but {backend} was not built")
 
 
 def _forget_unused(entries: Path) -> None:
-    """Removes builds, and trees of interrupted ones, that nobody has asked for in two months."""
+    """Remove builds and trees of interrupted builds that were not used for two months."""
     for path in entries.iterdir():
         if path.is_dir() and time.time() - path.stat().st_mtime > KEEP_UNUSED_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
@@ -345,10 +354,10 @@ def _forget_unused(entries: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds `path`'s lock: a second build of the same thing waits for the first one's result."""
+    """Hold the lock at `path`: a second equal build waits for the result of the first."""
     try:
         import fcntl
-    except ImportError:  # Windows: two builds at once would collide, which pip does not do
+    except ImportError:  # Windows: no lock, but pip does not run two builds at once
         yield
         return
     with path.open("w") as file:
@@ -365,9 +374,13 @@ def _log(message: str) -> None:
 
 
 def main() -> int:
-    """Prints the build as JSON; an error is one message on stderr and exit status 1."""
-    parser = argparse.ArgumentParser(description="build llama.cpp, or find it in the cache")
-    parser.add_argument("--work", type=Path, required=True, help="folder for what is not cached")
+    """Print the build as JSON; errors go to stderr as one message, with exit status 1."""
+    parser = argparse.ArgumentParser(
+        description="build llama.cpp, or find a build of it in the cache"
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for builds that are not cached"
+    )
     parser.add_argument("--cmake", default="cmake")
     parser.add_argument("--generator", default="")
     parser.add_argument("--make-program", default="")

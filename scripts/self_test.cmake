@@ -1,5 +1,5 @@
-# The last step of an install: have the installed libraries compute, see llamabind/self_test.py.
-# Needs `destination`, where they are installed, and Python_EXECUTABLE.
+# The last step of an install: test the installed libraries with llamabind/self_test.py.
+# Needs `destination`, the folder they are installed to, and Python_EXECUTABLE.
 if(IS_ABSOLUTE "${destination}")
   set(installed_to "${destination}")
 else()

@@ -1,8 +1,7 @@
 """Train the bundled demo model from scratch: `python scripts/train_tiny_model.py`.
 
-Everything follows from the seed: the text, the vocabulary, the initial weights and the order of
-the batches. Needs the `train` extra (`pip install .[train]`) and half an hour on two busy
-cores.
+The seed determines everything: the text, the vocabulary, the initial weights and the order of the
+batches. Needs the `train` extra (`pip install .[train]`) and half an hour of two cores.
 """
 
 import argparse
@@ -30,7 +29,7 @@ _PRIMER_SHARE = 0.15
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=_OUTPUT, help="the GGUF to write")
+    parser.add_argument("--output", type=Path, default=_OUTPUT, help="GGUF file to write")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--vocabulary", type=int, default=2048, help="number of tokens")
     parser.add_argument("--tokens", type=float, default=4.4e6, help="tokens to train on")
@@ -46,7 +45,7 @@ def _arguments() -> argparse.Namespace:
 def _phase(
     maker: ExampleMaker, stream: Iterator[Conversation], n_tokens: float, seed: int
 ) -> list[Batch]:
-    """The next `n_tokens` of the stream, as batches."""
+    """The next `n_tokens` of the training text, as batches."""
     examples = []
     while n_tokens > 0:
         examples.append(maker.example(next(stream)))

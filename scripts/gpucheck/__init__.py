@@ -1,1 +1,1 @@
-"""What scripts/gpu_check does on a machine with a GPU; nothing here compiles."""
+"""The checks of scripts/gpu_check, for a machine with a GPU; they compile nothing."""

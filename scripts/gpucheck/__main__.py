@@ -1,4 +1,4 @@
-"""The command line of scripts/gpu_check: what is checked, in which order, within how much time."""
+"""The command line of scripts/gpu_check: the checks, their order and the time limit."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ _ERRORS = (CheckFailedError, ServerFailedError, OSError, subprocess.TimeoutExpir
 
 
 def main() -> int:
-    """Exit status 0 if everything is well, 1 if a check failed, 2 if there is nothing to check."""
+    """Exit status 0 if all checks passed, 1 if one failed, 2 if there is no GPU."""
     arguments = _arguments()
     deadline = time.monotonic() + 60 * arguments.minutes
     if arguments.package is not None:
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def _use_package(package: Path) -> None:
-    """Let every process from here on use its libraries, and the interpreter's NVIDIA wheels."""
+    """Set the environment so that child processes load the package's libraries and NVIDIA's wheels."""
     os.environ["LLAMABIND_LIB_DIR"] = str(package / "lib")
     folders = [os.environ.get("LD_LIBRARY_PATH", ""), *nvidia_folders(sys.path)]
     os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, folders))
@@ -68,7 +68,7 @@ def _devices(*, is_cpu: bool) -> str:
     if is_cpu:
         if not report.get("native"):
             raise NoGpuError(f"the native library cannot be used: {report.get('problem')}")
-        return "none, as asked: the CPU is compared with itself"
+        return "none (--cpu): the CPU is compared with itself"
     return ", ".join(gpu.text() for gpu in find_gpus(report))
 
 
@@ -83,7 +83,7 @@ def _result(checks: Checks, name: str) -> Result:
 
 
 def _models(arguments: argparse.Namespace, folder: Path) -> list[Path]:
-    """The bundled model for its sense, and a large one for its sizes and its speed."""
+    """The bundled model, whose answers make sense, and a large one for speed and matrix sizes."""
     package = arguments.package
     large = arguments.model or make_model(arguments.shape, folder, package)
     return [TINY, large.absolute()]
@@ -95,7 +95,7 @@ def _arguments() -> argparse.Namespace:
         description="Check a GPU: devices, greedy answers equal to the CPU's, the time of steps "
         "with prompt tokens (LONGEST_GAP_ON_GPU), and the benchmarks' group gpu against "
         "llama-server.",
-        epilog="Exit status: 0 all is well, 1 a check failed or a goal was missed, 2 no GPU.",
+        epilog="Exit status: 0 all passed, 1 a check failed or a goal was missed, 2 no GPU.",
     )
     parser.add_argument(
         *("package",),
@@ -105,18 +105,24 @@ def _arguments() -> argparse.Namespace:
         "library of this checkout",
     )
     parser.add_argument("--peers", type=Path, metavar="DIR", help="folder of llama-server")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="a GGUF with a chat template")
-    parser.add_argument("--shape", default="1b", help="of a random model instead; default 1b")
-    parser.add_argument("--minutes", type=float, default=9.5, help="for everything; default 9.5")
-    parser.add_argument("--rounds", type=int, default=2, help="of the benchmark; default 2")
-    parser.add_argument("--only", nargs="+", choices=_STEPS, help="these steps; default: all")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to it")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="GGUF file with a chat template")
+    parser.add_argument("--shape", default="1b", help="random model without --model; default 1b")
     parser.add_argument(
-        "--cpu", action="store_true", help="compare the CPU with itself, to try this script"
+        "--minutes", type=float, default=9.5, help="time limit for all checks; default 9.5"
+    )
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of the benchmark; default 2")
+    parser.add_argument(
+        "--only", nargs="+", choices=_STEPS, help="run only these checks; default: all"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
+    parser.add_argument(
+        "--cpu", action="store_true", help="compare the CPU with itself, to test this script"
     )
     arguments = parser.parse_args()
     if arguments.package is not None and not (arguments.package / "lib").is_dir():
-        parser.error(f"{arguments.package} has no folder lib: it is not scripts/check_cuda_build's")
+        parser.error(
+            f"{arguments.package} has no folder lib: give the folder that scripts/check_cuda_build made"
+        )
     if arguments.peers is None and arguments.package is not None:
         arguments.peers = arguments.package.absolute() / "bin"
     return arguments

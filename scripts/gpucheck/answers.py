@@ -1,10 +1,10 @@
 """Greedy answers of two servers, compared token by token.
 
-A GPU adds in another order than a CPU and rounds some values to fewer bits, so that its
-log-probabilities differ a little. Two tokens that are about equally likely may then change places,
-and everything after the first other token is the answer to another text. So this compares up to
-there, and asks two things: is each common token about as likely on both sides, and were the two
-tokens at which the answers part about equally likely on both sides?
+A GPU adds in another order than a CPU and rounds some values to fewer bits, so its log-probabilities
+differ slightly. Of two tokens with about equal probability each side may then choose another, and
+after the first different token the two texts cannot be compared. So this compares the answers up to
+there and checks two things: each common token has about the same probability on both sides, and the
+first two different tokens were about equally probable on both sides.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any
 from bench.load import Endpoint
 
 TOLERANCE = 0.2
-"""How far a token's log-probabilities may lie apart, in nats.
+"""The largest allowed difference of a token's log-probabilities, in nats.
 
 Both sides round a product's inputs to 8 bits for quantised weights, and a GPU rounds attention's to
 16-bit floats. A wrong kernel, a wrong position or a missing layer shifts log-probabilities by whole
@@ -43,7 +43,7 @@ PROMPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of an answer. `likeliest` has the log-probabilities of the likeliest in its place."""
+    """A token of an answer; `likeliest` has the log-probabilities of the top tokens at its position."""
 
     text: str
     logprob: float
@@ -52,23 +52,23 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How far two answers are the same. `fault` is what rounding does not explain."""
+    """The result of comparing two answers; `fault` describes a difference too large for rounding."""
 
     n_same: int
-    difference: float = 0.0  # the largest between the log-probabilities of a common token
-    near_tie: str | None = None  # where the answers part
+    difference: float = 0.0  # largest difference of a common token's log-probabilities
+    near_tie: str | None = None  # the first different tokens
     fault: str | None = None
 
 
 def compare(
     ours: Sequence[Token], theirs: Sequence[Token], tolerance: float = TOLERANCE
 ) -> Comparison:
-    """Compare an answer with the reference, which comes second."""
+    """Compare an answer with the reference, the second argument."""
     difference = 0.0
     for place, (a, b) in enumerate(zip(ours, theirs, strict=False)):
         if a.text != b.text:
             return _parting(place, difference, (a, b), tolerance)
-        # A NaN is larger than nothing: `not <=` finds it.
+        # Every comparison with NaN is false, so `not <=` finds it.
         apart = abs(a.logprob - b.logprob)
         if not apart <= tolerance:
             return Comparison(
@@ -87,9 +87,9 @@ def compare(
 def _parting(
     place: int, difference: float, tokens: tuple[Token, Token], tolerance: float
 ) -> Comparison:
-    """Two other tokens in one place: fine if each side finds both about equally likely.
+    """Compare two different tokens at one position: a near tie if both are about equally probable.
 
-    Each of the two log-probabilities may have moved by the tolerance, in opposite directions.
+    Each log-probability may differ by the tolerance, in opposite directions.
     """
     a, b = tokens
     margins = (
@@ -106,7 +106,7 @@ def _parting(
 
 
 def _early_end(place: int, difference: float, longer: Token, tolerance: float) -> Comparison:
-    """One answer ends where the other goes on; the token that ends it is in no answer."""
+    """Compare answers of which one ended earlier; its end token is not part of the answer."""
     others = [value for text, value in longer.likeliest.items() if text != longer.text]
     margin = longer.logprob - max(others, default=-math.inf)
     text = (
@@ -119,12 +119,12 @@ def _early_end(place: int, difference: float, longer: Token, tolerance: float) -
 
 
 def ask_alone(endpoint: Endpoint, prompts: Sequence[str] = PROMPTS) -> list[list[Token]]:
-    """One request after the other: every step has one sequence."""
+    """Send the requests one after the other, so that every step has one sequence."""
     return [_ask(endpoint, prompt) for prompt in prompts]
 
 
 def ask_together(endpoint: Endpoint, prompts: Sequence[str] = PROMPTS) -> list[list[Token]]:
-    """All requests at once: other kernels compute several sequences."""
+    """Send all requests at once: other kernels compute steps of several sequences."""
     with ThreadPoolExecutor(len(prompts)) as pool:
         return list(pool.map(lambda prompt: _ask(endpoint, prompt), prompts))
 

@@ -1,4 +1,4 @@
-"""Which devices the library finds, asked of `python -m llamabind` in a process of its own."""
+"""Finds the library's devices by running `python -m llamabind` in another process."""
 
 import json
 import os
@@ -24,12 +24,12 @@ is not enough: ggml still sends large products to a GPU that it sees.
 
 
 class NoGpuError(Exception):
-    """There is no GPU to check; the message says what was found and what to look at."""
+    """There is no GPU to check; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A device that the library can compute on, other than the CPU."""
+    """A device of the library other than the CPU."""
 
     name: str
     description: str
@@ -40,7 +40,7 @@ class Gpu:
 
 
 def nvidia_folders(paths: Sequence[str]) -> list[str]:
-    """Where NVIDIA's wheels have cudart and cuBLAS: below site-packages, which is in `paths`."""
+    """The folders of cudart and cuBLAS in NVIDIA's wheels; `paths` contains site-packages."""
     patterns = ("nvidia/cu[0-9]*/lib", "nvidia/cublas/lib", "nvidia/cuda_runtime/lib")
     folders = [Path(path) for path in paths if path]
     found = [found for folder in folders for pattern in patterns for found in folder.glob(pattern)]
@@ -48,7 +48,7 @@ def nvidia_folders(paths: Sequence[str]) -> list[str]:
 
 
 def library_report(environment: Mapping[str, str]) -> dict[str, Any]:
-    """What `python -m llamabind --json` prints with `environment` on top of ours."""
+    """The report of `python -m llamabind --json`, run with `environment` added to ours."""
     result = subprocess.run(
         [sys.executable, "-m", "llamabind", "--json"],
         cwd=ROOT,
@@ -69,7 +69,7 @@ def library_report(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def find_gpus(report: Mapping[str, Any]) -> list[Gpu]:
-    """The GPUs in a report. Raises NoGpuError where the library has none, with what to do."""
+    """The GPUs in a report. Raises NoGpuError if there are none."""
     native = report.get("native")
     if not native:
         raise NoGpuError(f"the native library cannot be used: {report.get('problem')}")
@@ -86,6 +86,6 @@ def find_gpus(report: Mapping[str, Any]) -> list[Gpu]:
         )
     raise NoGpuError(
         f"no GPU: the library in {where} has the backend {', '.join(others)}, which finds no "
-        "device; look whether nvidia-smi lists one, and whether its driver is new enough for this "
+        "device; check that nvidia-smi lists one and that its driver is new enough for this "
         "CUDA version (13.0: 580 or newer)"
     )

@@ -1,4 +1,4 @@
-"""The models that are compared."""
+"""The random model for the checks."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ VOCABULARY = "ggml-vocab-gpt-2.gguf"
 
 
 def make_model(shape: str, folder: Path, package: Path | None) -> Path:
-    """A random model of that shape. The vocabulary is the package's, where there is one: a machine
-    that only has the package cannot fetch llama.cpp's source.
+    """A random model of this shape. With a package its vocabulary is used, because a machine that
+    only has the package cannot fetch llama.cpp's source.
     """
     vocabulary = None if package is None else package / VOCABULARY
     if vocabulary is None or not vocabulary.is_file():

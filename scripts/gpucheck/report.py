@@ -1,4 +1,4 @@
-"""What came out, for people."""
+"""The summary of all checks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One check's outcome in a sentence, and its numbers."""
+    """The result of one check: a sentence and its numbers."""
 
     name: str
     is_good: bool

@@ -194,7 +194,7 @@ def test_a_benchmark_that_was_stopped_or_compared_nothing_says_so():
     scenario = {"name": "single", "goals": [_goal(1.0, reached=True)]}
     stopped = benchmark_result({"scenarios": [scenario]}, is_complete=False)
     assert not stopped.is_good
-    assert "stopped before its end" in stopped.text
+    assert "stopped early" in stopped.text
     assert not benchmark_result(None, is_complete=False).is_good
     alone = benchmark_result({"scenarios": [{"name": "single", "goals": []}]}, is_complete=True)
     assert "no llama-server was given" in alone.text

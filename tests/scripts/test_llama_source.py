@@ -1,4 +1,4 @@
-"""llama.cpp's source: the submodule, or the pinned sdist by hash, whole or not at all."""
+"""llama.cpp's source: the submodule, or the pinned sdist by hash, never an incomplete tree."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ from llama_source import (
     read_pin,
 )
 
-# An sdist whose build backend lies inside it, so that pip needs no index to look at it.
+# An sdist that contains its build backend, so that pip needs no index for it.
 BACKEND = """
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def _make_pin(archive: Path) -> Pin:
 
 
 class FakeDownload:
-    """Stands in for pip: copies `archive`, and counts how often it was asked to."""
+    """Replaces pip: copies `archive` and counts its calls."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive
@@ -88,7 +88,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def absent(tmp_path: Path) -> Path:
-    """What a clone without --recursive has: the submodule's folder, empty."""
+    """The empty folder of the submodule, as in a clone without --recursive."""
     folder = tmp_path / "submodule"
     folder.mkdir()
     return folder
@@ -110,7 +110,9 @@ def test_the_pin_file_names_a_whole_commit_and_a_hash() -> None:
     assert pin.sdist_name == "llama-cpp-python"
 
 
-def test_the_sdist_gives_only_llama_cpps_own_tree(sdist: Path, cache: Path, absent: Path) -> None:
+def test_only_llama_cpps_tree_is_unpacked_from_the_sdist(
+    sdist: Path, cache: Path, absent: Path
+) -> None:
     source = find_source(pin=_make_pin(sdist), submodule=absent, download=FakeDownload(sdist))
     found = {path.relative_to(source.path).as_posix() for path in source.path.rglob("*")}
     assert found - {llama_source.MARKER} == {"CMakeLists.txt", "include", "include/llama.h"}
@@ -118,7 +120,7 @@ def test_the_sdist_gives_only_llama_cpps_own_tree(sdist: Path, cache: Path, abse
     assert list(absent.iterdir()) == []
 
 
-def test_the_oldest_python_unpacks_it_too(
+def test_python_without_extraction_filters_unpacks_it_too(
     sdist: Path, cache: Path, absent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Debian 12's Python is 3.11.2; these came with 3.11.4.
@@ -134,7 +136,7 @@ def test_a_complete_cache_is_used_without_a_download(
     for _ in range(2):
         find_source(pin=_make_pin(sdist), submodule=absent, download=download)
     assert download.calls == 1
-    assert [path.name[0] for path in cache.iterdir()] == ["l"]  # no work folder stays behind
+    assert [path.name[0] for path in cache.iterdir()] == ["l"]  # the work folder was removed
 
 
 @pytest.mark.parametrize("damage", ["missing file", "shorter file", "no marker", "broken marker"])
@@ -157,7 +159,7 @@ def test_a_damaged_cache_is_fetched_again(
     assert download.calls == 2
 
 
-def test_files_that_tools_add_to_the_cache_do_no_harm(
+def test_files_that_tools_add_to_the_cached_tree_are_ignored(
     sdist: Path, cache: Path, absent: Path
 ) -> None:
     download = FakeDownload(sdist)
@@ -168,7 +170,9 @@ def test_files_that_tools_add_to_the_cache_do_no_harm(
     assert download.calls == 1
 
 
-def test_a_wrong_hash_stops_and_says_what_to_do(sdist: Path, cache: Path, absent: Path) -> None:
+def test_a_wrong_hash_is_an_error_that_says_what_to_do(
+    sdist: Path, cache: Path, absent: Path
+) -> None:
     pin = replace(_make_pin(sdist), sdist_sha256="0" * 64)
     with pytest.raises(LlamaSourceError, match="do not build it") as caught:
         find_source(pin=pin, submodule=absent, download=FakeDownload(sdist))
@@ -179,11 +183,13 @@ def test_a_wrong_hash_stops_and_says_what_to_do(sdist: Path, cache: Path, absent
 def test_an_sdist_without_llama_cpp_is_refused(tmp_path: Path, cache: Path, absent: Path) -> None:
     files = {name: text for name, text in FILES.items() if "llama.cpp" not in name}
     archive = _make_sdist(tmp_path, files)
-    with pytest.raises(LlamaSourceError, match=r"no llama\.cpp below vendor/llama\.cpp"):
+    with pytest.raises(LlamaSourceError, match=r"contains no llama\.cpp below vendor/llama\.cpp"):
         find_source(pin=_make_pin(archive), submodule=absent, download=FakeDownload(archive))
 
 
-def test_two_builds_at_once_both_get_a_whole_tree(sdist: Path, cache: Path, absent: Path) -> None:
+def test_two_builds_at_once_both_get_a_complete_tree(
+    sdist: Path, cache: Path, absent: Path
+) -> None:
     both_downloaded = threading.Barrier(2, timeout=30)
     found: list[Path] = []
 
@@ -207,7 +213,7 @@ def test_two_builds_at_once_both_get_a_whole_tree(sdist: Path, cache: Path, abse
     assert list(cache.iterdir()) == [found[0]]
 
 
-def test_the_submodule_at_the_pinned_commit_comes_first(sdist: Path, absent: Path) -> None:
+def test_the_submodule_at_the_pinned_commit_is_preferred(sdist: Path, absent: Path) -> None:
     pin = replace(_make_pin(sdist), commit=_make_submodule(absent))
     source = find_source(pin=pin, submodule=absent, download=FakeDownload(sdist))
     assert (source.path, source.commit, source.is_pinned) == (absent, pin.commit, True)
@@ -224,14 +230,16 @@ def test_another_commit_is_refused_unless_allowed(
     assert (source.path, source.commit, source.is_pinned) == (absent, commit, False)
 
 
-def test_an_edited_submodule_is_not_the_pinned_one(sdist: Path, cache: Path, absent: Path) -> None:
+def test_a_submodule_with_changed_files_is_not_the_pinned_commit(
+    sdist: Path, cache: Path, absent: Path
+) -> None:
     pin = replace(_make_pin(sdist), commit=_make_submodule(absent))
     (absent / "CMakeLists.txt").write_text("project(changed)\n")
     with pytest.raises(LlamaSourceError, match=f"{pin.commit}-dirty"):
         find_source(pin=pin, submodule=absent)
 
 
-def test_a_tree_without_git_is_not_taken_for_the_repository_around_it(
+def test_a_tree_without_git_does_not_get_the_commit_of_the_repository_around_it(
     sdist: Path, cache: Path, tmp_path: Path
 ) -> None:
     commit = _make_submodule(tmp_path)
@@ -261,7 +269,7 @@ def test_a_cache_that_cannot_be_written_is_named(sdist: Path, tmp_path: Path, ab
 
 @pytest.fixture
 def offline_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A pip that sees only what lies in the returned folder."""
+    """Configures pip to find packages in the returned folder only."""
     index = tmp_path / "index"
     index.mkdir()
     for name in [name for name in os.environ if name.startswith("PIP_")]:
@@ -286,14 +294,14 @@ def test_pip_fetches_the_pinned_file_by_hash(
         pip_download(replace(_make_pin(sdist), sdist_sha256="0" * 64), work)
 
 
-def test_a_missing_sdist_names_pips_own_words(
+def test_the_error_for_a_missing_sdist_quotes_pip(
     sdist: Path, offline_pip: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(LlamaSourceError, match="No matching distribution found for fake-llama"):
         pip_download(_make_pin(sdist), tmp_path / "index")
 
 
-def test_the_program_prints_one_sentence_and_fails(
+def test_the_program_prints_the_error_and_exits_with_1(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(pin: Pin, folder: Path) -> Path:
@@ -307,7 +315,7 @@ def test_the_program_prints_one_sentence_and_fails(
     assert capsys.readouterr() == ("", "error: pip could not fetch it\n")
 
 
-def test_the_marker_names_the_sdist_it_came_from(sdist: Path, cache: Path, absent: Path) -> None:
+def test_the_marker_names_the_sdist_of_the_tree(sdist: Path, cache: Path, absent: Path) -> None:
     pin = _make_pin(sdist)
     path = find_source(pin=pin, submodule=absent, download=FakeDownload(sdist)).path
     marker = json.loads((path / llama_source.MARKER).read_text())

@@ -1,4 +1,4 @@
-"""The cache of native builds: equal requests share a build, and half a build is never used."""
+"""The cache of native builds: equal requests share a build; an incomplete one is never used."""
 
 import os
 import platform
@@ -86,7 +86,7 @@ def test_the_same_request_is_built_once(cache: Path, tmp_path: Path) -> None:
     assert first.prefix.parent == cache / "native"
 
 
-def test_two_at_once_build_once(cache: Path, tmp_path: Path) -> None:
+def test_two_equal_requests_at_once_build_once(cache: Path, tmp_path: Path) -> None:
     cmake = FakeCMake()
     found: list[native_build.NativeBuild] = []
     threads = [
@@ -100,7 +100,7 @@ def test_two_at_once_build_once(cache: Path, tmp_path: Path) -> None:
     assert found[0] == found[1] == found[2]
 
 
-def test_only_what_is_cached_on_request(
+def test_cache_only_uses_a_cached_build_and_never_builds(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLAMABIND_NATIVE_CACHE", "only")
@@ -115,7 +115,7 @@ def test_only_what_is_cached_on_request(
 
 
 @pytest.mark.parametrize("step", ["configure", "build", "install"])
-def test_a_failed_build_leaves_nothing_to_be_used(cache: Path, tmp_path: Path, step: str) -> None:
+def test_a_failed_build_is_not_used_later(cache: Path, tmp_path: Path, step: str) -> None:
     with pytest.raises(NativeBuildError):
         _build(tmp_path, FakeCMake(fails=step))
     cmake = FakeCMake()
@@ -123,7 +123,7 @@ def test_a_failed_build_leaves_nothing_to_be_used(cache: Path, tmp_path: Path, s
     assert cmake.steps == ["configure", "build", "install"]
 
 
-def test_what_another_checkout_left_unfinished_is_built_anew(cache: Path, tmp_path: Path) -> None:
+def test_an_interrupted_build_of_another_checkout_starts_again(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(NativeBuildError):
         _build(tmp_path, FakeCMake(fails="build"))
     [tree] = (cache / "native").glob("*.build")
@@ -134,7 +134,7 @@ def test_what_another_checkout_left_unfinished_is_built_anew(cache: Path, tmp_pa
     assert not (tree / "stale").exists()
 
 
-def test_an_interrupted_build_keeps_its_objects_for_the_next_try(
+def test_a_build_that_failed_to_compile_continues_with_its_objects(
     cache: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(NativeBuildError, match="does not compile with no options"):
@@ -148,7 +148,7 @@ def test_an_interrupted_build_keeps_its_objects_for_the_next_try(
     assert list((cache / "native").glob("*.build")) == []
 
 
-def test_an_entry_without_its_last_file_is_made_again(cache: Path, tmp_path: Path) -> None:
+def test_an_entry_without_its_last_file_is_built_again(cache: Path, tmp_path: Path) -> None:
     built = _build(tmp_path, FakeCMake())
     (built.prefix / "facts.json").unlink()
     cmake = FakeCMake()
@@ -166,7 +166,7 @@ def test_the_cache_can_be_switched_off(
     assert not (cache / "native").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_not_needed(
+def test_without_a_writable_cache_it_builds_in_the_work_folder(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cache.write_text("in the way")
@@ -183,7 +183,7 @@ def test_a_source_that_is_not_the_pinned_one_is_not_cached(
     assert not _build(tmp_path, FakeCMake()).is_cached
 
 
-def test_builds_that_nobody_asks_for_are_removed(cache: Path, tmp_path: Path) -> None:
+def test_builds_that_were_not_used_for_two_months_are_removed(cache: Path, tmp_path: Path) -> None:
     old = _build(tmp_path, FakeCMake()).prefix
     os.utime(old, (0, 0))
     new = _build(tmp_path, FakeCMake(), GGML_CUDA_GRAPHS="ON").prefix
@@ -191,7 +191,7 @@ def test_builds_that_nobody_asks_for_are_removed(cache: Path, tmp_path: Path) ->
     assert new.exists()
 
 
-def test_facts_differ_with_whatever_changes_the_result(
+def test_the_facts_contain_all_that_changes_the_result(
     source: LlamaSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("CC", "CXX", "CXXFLAGS"):
@@ -217,10 +217,10 @@ def test_only_a_native_build_depends_on_the_processor(
     assert describe({}, source) != native
 
 
-def test_only_a_native_build_depends_on_what_the_kernel_grants(
+def test_only_a_native_build_depends_on_whether_the_kernel_allows_amx(
     source: LlamaSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same CPU has AMX under one kernel and none under another: see vendor/amx_run.cpp."""
+    """The same CPU may have AMX under one kernel and not under another: see vendor/amx_run.cpp."""
     facts = []
     for granted in (False, True):
         monkeypatch.setattr(native_build, "_kernel_grants_amx", lambda granted=granted: granted)
@@ -230,7 +230,7 @@ def test_only_a_native_build_depends_on_what_the_kernel_grants(
     assert native != native_with_amx
 
 
-def test_the_kernel_is_asked_for_amx_only_where_there_is_such_a_thing(
+def test_the_kernel_is_asked_for_amx_only_on_x86_64_linux(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     listed = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
@@ -241,7 +241,7 @@ def test_the_kernel_is_asked_for_amx_only_where_there_is_such_a_thing(
 
 
 def test_every_file_that_vendors_build_reads_is_part_of_the_key(source: LlamaSource) -> None:
-    """A file that is included, compiled or run there, but not in the key, would change nothing."""
+    """A change of a file that is not part of the key would not cause a new build."""
     project = describe({"LLAMABIND_BUILD_PEERS": "ON", "GGML_CUDA": "ON"}, source)["project"]
     assert isinstance(project, dict)
     vendor = native_build.PROJECT
@@ -254,7 +254,9 @@ def test_every_file_that_vendors_build_reads_is_part_of_the_key(source: LlamaSou
     assert {"amx.cmake", "amx_probe.cpp", "amx_run.cpp", "cpu_features_probe.cpp"} <= set(project)
 
 
-def test_a_build_depends_on_optional_files_only_where_it_includes_them(source: LlamaSource) -> None:
+def test_optional_files_are_part_of_the_key_only_if_the_build_includes_them(
+    source: LlamaSource,
+) -> None:
     def names(**definitions: str) -> set[str]:
         project = describe(definitions, source)["project"]
         assert isinstance(project, dict)
@@ -269,43 +271,41 @@ def test_a_build_depends_on_optional_files_only_where_it_includes_them(source: L
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("GGML_CUDDA", "GGML_CUDDA is an option .* did you mean GGML_CUDA"),
+        ("GGML_CUDDA", "GGML_CUDDA is not an option .* did you mean GGML_CUDA"),
         ("GGML_USE_CUDA", "did you mean .*GGML_CUDA"),
-        ("LLAMA_NO_SUCH_THING_AT_ALL", r"this llama\.cpp does not have \("),
+        ("LLAMA_NO_SUCH_THING_AT_ALL", r"not an option of this llama\.cpp \("),
         ("LLAMABIND_BUILD_PEER", "did you mean LLAMABIND_BUILD_PEERS"),
-        ("BUILD_SHARED_LIBS", "is decided by llamabind's own build"),
-        ("LLAMA_BUILD_SERVER", "is decided by llamabind's own build"),
+        ("BUILD_SHARED_LIBS", "is set by llamabind's own build"),
+        ("LLAMA_BUILD_SERVER", "is set by llamabind's own build"),
     ],
 )
-def test_an_option_that_would_do_nothing_stops_the_build(
-    source: LlamaSource, name: str, sentence: str
-) -> None:
+def test_an_option_without_effect_is_refused(source: LlamaSource, name: str, sentence: str) -> None:
     with pytest.raises(NativeBuildError, match=sentence):
         check_definitions({name: "ON"}, source.path)
 
 
-def test_llama_cpps_options_and_cmakes_own_pass(source: LlamaSource) -> None:
+def test_options_of_llama_cpp_and_of_cmake_are_accepted(source: LlamaSource) -> None:
     known = ("GGML_CUDA", "LLAMA_CUDA", "MTMD_VIDEO", "LLAMABIND_BUILD_PEERS", "CMAKE_BUILD_TYPE")
     check_definitions(dict.fromkeys(known, "ON"), source.path)
 
 
-def test_a_backend_that_was_asked_for_must_be_in_the_result(
+def test_a_requested_backend_that_was_not_built_is_an_error(
     source: LlamaSource, tmp_path: Path
 ) -> None:
     lib = tmp_path / "lib"
     lib.mkdir()
     check_backends({"GGML_CUDA": "OFF", "GGML_CUDA_GRAPHS": "ON"}, source.path, lib)
-    with pytest.raises(NativeBuildError, match="GGML_CUDA=ON was asked for, but no ggml-cuda"):
+    with pytest.raises(NativeBuildError, match="GGML_CUDA=ON was given, but ggml-cuda"):
         check_backends({"GGML_CUDA": "ON"}, source.path, lib)
     (lib / "libggml-cuda.so").touch()
     check_backends({"GGML_CUDA": "ON"}, source.path, lib)
 
 
 @pytest.mark.parametrize("value", ["", "0", "off", "No", "FALSE", "n", "ignore", "X-NOTFOUND"])
-def test_cmakes_false_words_are_off(value: str) -> None:
+def test_values_that_cmake_takes_as_false_are_off(value: str) -> None:
     assert not is_on(value)
 
 
 @pytest.mark.parametrize("value", ["1", "on", "YES", "TRUE", "y", "2"])
-def test_cmakes_true_words_are_on(value: str) -> None:
+def test_values_that_cmake_takes_as_true_are_on(value: str) -> None:
     assert is_on(value)
