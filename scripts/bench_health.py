@@ -21,7 +21,9 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -62,6 +64,7 @@ def server(folder: Path):
         text=True,
     )
     try:
+        assert process.stdout is not None
         line = process.stdout.readline()
         yield int(line.split("http://")[1].split()[0].rsplit(":", 1)[1])
     finally:
@@ -82,7 +85,7 @@ def idle_app():
         process.join()
 
 
-def _serve_idle(pipe) -> None:
+def _serve_idle(pipe: Connection) -> None:
     async def health(_request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
@@ -184,15 +187,15 @@ def report(title: str, ours: list[float], idle: list[float]) -> float:
     return statistics.quantiles(ours, n=100)[98] - statistics.quantiles(idle, n=100)[98]
 
 
-def get(port: int, path: str):
+def get(port: int, path: str) -> Any:
     return _request("GET", port, path)
 
 
-def post(port: int, path: str, body: object):
+def post(port: int, path: str, body: object) -> Any:
     return _request("POST", port, path, json.dumps(body))
 
 
-def _request(method: str, port: int, path: str, body: str | None = None):
+def _request(method: str, port: int, path: str, body: str | None = None) -> Any:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     connection.request(method, path, body)
     response = connection.getresponse()

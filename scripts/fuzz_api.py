@@ -62,6 +62,7 @@ def main() -> int:
         config.write_text(CONFIG)
         server = _start(folder)
         try:
+            assert server.stdout is not None
             line = server.stdout.readline()
             status = 1
             if "serves " in line:

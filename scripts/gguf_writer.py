@@ -131,7 +131,7 @@ def _skip_value(data: bytes, position: int, kind: int) -> int:
     item, count = struct.unpack_from("<IQ", data, position)
     position += 12
     if item != _STRING:
-        return position + count * _SCALAR_SIZES[item]
+        return position + int(count) * _SCALAR_SIZES[item]
     for _ in range(count):
         position += 8 + struct.unpack_from("<Q", data, position)[0]
     return position

@@ -52,7 +52,7 @@ class _Walker:
         return self.anatomy
 
     def _take(self, form: str) -> int:
-        (value,) = struct.unpack_from(form, self._data, self._at)
+        value: int = struct.unpack_from(form, self._data, self._at)[0]
         self._at += struct.calcsize(form)
         return value
 

@@ -77,8 +77,8 @@ def main() -> None:
                             times = found.setdefault(name, {}).setdefault(attention, [])
                             times.append(_median(bench, chunks))
     print(f"| step | {' | '.join(variants)} |\n| --- |{' --- |' * len(variants)}")
-    for name, times in found.items():
-        medians = (f"{statistics.median(times[which]):.0f}" for which in variants)
+    for name, by_variant in found.items():
+        medians = (f"{statistics.median(by_variant[which]):.0f}" for which in variants)
         print(f"| {name} | {' | '.join(medians)} |")
 
 

@@ -10,8 +10,11 @@ speed drifts.
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llamabind import LLM, EngineConfig, SamplingParams
 
@@ -26,7 +29,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    kinds: dict[str, dict[str, str]] = {"off": {"speculative": "off"}}
+    kinds: dict[str, dict[str, Any]] = {"off": {"speculative": "off"}}
     kinds["ngram"] = {"speculative": "ngram"}
     if options.draft_model:
         kinds["draft"] = {"draft_model": options.draft_model}
@@ -69,7 +72,7 @@ def _measure(
     return n_sequences * options.tokens / seconds, note
 
 
-def _copy(tokens, logits) -> None:
+def _copy(tokens: Sequence[int], logits: NDArray[np.float32]) -> None:
     logits[tokens[len(tokens) - N_PROMPT]] += 1e4
 
 

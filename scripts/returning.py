@@ -56,7 +56,8 @@ class Talks:
         self.engine.add(request)
 
     def _words(self, n: int) -> list[int]:
-        return self._random.integers(1000, self.engine.shape.n_vocab - 1000, n).tolist()
+        words: list[int] = self._random.integers(1000, self.engine.shape.n_vocab - 1000, n).tolist()
+        return words
 
 
 def measure(model: Path, n_tokens: int, cache_ram_mib: int | None, kv_unified: bool) -> None:
@@ -95,6 +96,7 @@ def measure_states(model: Path, n_tokens: int) -> None:
     with load_engine(model, config=EngineConfig(n_ctx=2 * n_tokens + 256, n_parallel=2)) as engine:
         Talks(engine, n_tokens).turn(0)
         context = engine.context
+        n_bytes = 0
         save, restore = [], []
         for _ in range(7):
             started = time.perf_counter()
@@ -104,8 +106,9 @@ def measure_states(model: Path, n_tokens: int) -> None:
             context.state_seq_load(1, state)
             restore.append(time.perf_counter() - started)
             context.memory_seq_rm(1)
+            n_bytes = state.n_bytes
     print(
-        f"a state of {n_tokens} tokens: {state.n_bytes / 2**20:.1f} MiB, saved in"
+        f"a state of {n_tokens} tokens: {n_bytes / 2**20:.1f} MiB, saved in"
         f" {1e3 * statistics.median(save):.1f} ms, restored in"
         f" {1e3 * statistics.median(restore):.1f} ms (medians of 7)"
     )

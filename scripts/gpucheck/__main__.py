@@ -75,7 +75,7 @@ def _devices(*, is_cpu: bool) -> str:
 def _result(checks: Checks, name: str) -> Result:
     started = time.monotonic()
     try:
-        result = getattr(checks, name)()
+        result: Result = getattr(checks, name)()
     except _ERRORS as error:
         result = Result(name, is_good=False, text=str(error))
     print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)

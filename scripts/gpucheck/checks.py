@@ -1,4 +1,4 @@
-"""The checks: each one is a method that returns a result, and prints what it sees on the way."""
+"""The checks: each is a method that prints its measurements and returns a result."""
 
 import json
 import subprocess
@@ -19,16 +19,16 @@ from gpucheck.report import Result
 
 _ALL_LAYERS = -1
 _SERVER = ServerSettings(n_ctx=8192, n_parallel=len(PROMPTS))
-_GOODBYE_SECONDS = 15.0  # left of the time for stopping servers and for the summary
+_GOODBYE_SECONDS = 15.0  # kept for stopping servers and for the summary
 
 
 class CheckFailedError(Exception):
-    """A check could not be made; the message says why."""
+    """A check could not run; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the checks work on. With `is_cpu` the CPU takes the GPU's part."""
+    """The models and programs to check. With `is_cpu` the CPU is used in place of the GPU."""
 
     models: list[Path]
     binaries: Path | None  # folder of llama-server
@@ -47,13 +47,13 @@ class Setup:
 
 
 class Checks:
-    """All of them, in one setup."""
+    """All checks of one setup."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
 
     def answers(self) -> Result:
-        """Greedy answers of every model, alone and together, against the CPU's alone."""
+        """Compare greedy answers of each model, one by one and all at once, with the CPU's one by one."""
         faults: list[str] = []
         comparisons: list[Comparison] = []
         for model in self._setup.models:
@@ -78,7 +78,7 @@ class Checks:
             return ask_alone(endpoint), ask_together(endpoint)
 
     def gap(self) -> Result:
-        """The steps of the large model, and what LONGEST_GAP_ON_GPU should be."""
+        """Time the steps of the large model and propose LONGEST_GAP_ON_GPU."""
         today = _todays_gap()
         output = self._run(
             *("gpucheck.gap", "--model", str(self._setup.models[-1])),
@@ -89,7 +89,7 @@ class Checks:
         return gap_result(report, today)
 
     def benchmark(self) -> Result:
-        """What `./scripts/benchmark gpu` measures, with the binaries that are there."""
+        """Run `./scripts/benchmark gpu` with the given binaries."""
         peers, file = self._setup.binaries, self._setup.folder / "benchmark.json"
         command = [
             *(sys.executable, "-m", "bench", "gpu", "--rounds", str(self._setup.rounds)),
@@ -102,7 +102,7 @@ class Checks:
             process.wait(self._setup.seconds_left)
             is_complete = process.returncode in (0, 1)
         except subprocess.TimeoutExpired:
-            process.terminate()  # it stops its servers and writes what it has
+            process.terminate()  # on SIGTERM it stops its servers and writes its results so far
             process.wait()
             is_complete = False
         document = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
@@ -122,7 +122,7 @@ class Checks:
 
 
 def answer_lines(title: str, comparisons: Sequence[Comparison]) -> list[str]:
-    """How one set of answers compares; near ties and faults in full."""
+    """The lines for one set of answers, with all near ties and faults."""
     same = sum(c.n_same for c in comparisons)
     difference = max((c.difference for c in comparisons), default=0.0)
     lines = [f"{title}: {same} tokens the same, log-probabilities at most {difference:.4f} apart"]
@@ -131,7 +131,7 @@ def answer_lines(title: str, comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def answers_result(comparisons: Sequence[Comparison], faults: Sequence[str]) -> Result:
-    """Good if nothing differs by more than rounding, and if something was compared."""
+    """Passed if answers were compared and no difference is larger than rounding."""
     difference = max((c.difference for c in comparisons), default=0.0)
     numbers = {
         "answers": len(comparisons),
@@ -156,7 +156,7 @@ def answers_result(comparisons: Sequence[Comparison], faults: Sequence[str]) -> 
 
 
 def gap_result(report: GapReport, today: float) -> Result:
-    """A measurement, not a test: good whatever it says."""
+    """A measurement, so it always passes."""
     value = proposal(report)
     numbers = {"proposal": value, "today": today, "model": report.model}
     text = f"proposal: LONGEST_GAP_ON_GPU = {value} (today {today})"
@@ -164,9 +164,11 @@ def gap_result(report: GapReport, today: float) -> Result:
 
 
 def benchmark_result(document: dict[str, Any] | None, *, is_complete: bool) -> Result:
-    """Good if it came to its end and no goal was missed."""
+    """Passed if the benchmark finished and no goal was missed."""
     if document is None:
-        return Result("benchmark", is_good=False, text="it did not run; its error is above")
+        return Result(
+            "benchmark", is_good=False, text="the benchmark did not run; the error is above"
+        )
     goals = [
         (scenario["name"], goal) for scenario in document["scenarios"] for goal in scenario["goals"]
     ]
@@ -177,7 +179,7 @@ def benchmark_result(document: dict[str, Any] | None, *, is_complete: bool) -> R
     ]
     names = ", ".join(scenario["name"] for scenario in document["scenarios"]) or "nothing"
     parts = [f"measured {names}"]
-    parts += [] if is_complete else ["stopped before its end: out of time, or an error above"]
+    parts += [] if is_complete else ["stopped early: out of time, or an error above"]
     parts += [f"goals missed: {'; '.join(missed)}"] if missed else []
     parts += [] if missed or not goals else ["no goal missed"]
     parts += [] if goals else ["nothing to compare with: no llama-server was given"]
@@ -186,7 +188,7 @@ def benchmark_result(document: dict[str, Any] | None, *, is_complete: bool) -> R
 
 
 def _todays_gap() -> float:
-    # Here, since llamabind's modules need packages that the rest of this does without.
+    # Imported here because llamabind needs packages that the other checks do not.
     from llamabind.scheduling.step_budget import LONGEST_GAP_ON_GPU
 
     return LONGEST_GAP_ON_GPU

@@ -82,8 +82,9 @@ def render(conversation: Conversation, *, add_generation_prompt: bool = False) -
     """The prompt text of a conversation."""
     if conversation.raw_text:
         return conversation.raw_text + "<|endoftext|>"
-    return _TEMPLATE.render(
+    text: str = _TEMPLATE.render(
         messages=conversation.messages,
         tools=conversation.tools,
         add_generation_prompt=add_generation_prompt,
     )
+    return text

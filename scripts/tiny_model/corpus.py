@@ -46,7 +46,8 @@ _TOOL_ERRORS = ("not found", "no data", "timeout", "unknown city", "service not 
 
 
 def _exchange(rng: random.Random) -> Exchange:
-    makers, weights = zip(*_EXCHANGES, strict=True)
+    makers = [make for make, _ in _EXCHANGES]
+    weights = [weight for _, weight in _EXCHANGES]
     return rng.choices(makers, weights)[0](rng)
 
 

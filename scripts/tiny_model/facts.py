@@ -199,5 +199,6 @@ _KINDS: tuple[tuple[Callable[[random.Random], Exchange], int], ...] = (
 
 def fact(rng: random.Random) -> Exchange:
     """A random question about the world with its answer."""
-    makers, weights = zip(*_KINDS, strict=True)
+    makers = [make for make, _ in _KINDS]
+    weights = [weight for _, weight in _KINDS]
     return rng.choices(makers, weights)[0](rng)

@@ -123,5 +123,6 @@ _KINDS: tuple[tuple[Callable[[random.Random], Remembered], int], ...] = (
 
 def remembered(rng: random.Random) -> Remembered:
     """A random thing that a user tells and later asks back."""
-    makers, weights = zip(*_KINDS, strict=True)
+    makers = [make for make, _ in _KINDS]
+    weights = [weight for _, weight in _KINDS]
     return rng.choices(makers, weights)[0](rng)

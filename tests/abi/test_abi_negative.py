@@ -1,5 +1,6 @@
 """A declaration that is broken on purpose makes the comparison fail, and the failure names it."""
 
+import ctypes
 import enum
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -10,6 +11,7 @@ import pytest
 
 from llamabind._capi import annotations, llama_structs
 from llamabind._capi.annotations import FIELDS, STRUCTS, Ptr, i64, resolve, u64
+from llamabind._capi.callbacks import ggml_abort_callback
 from llamabind._capi.enums import llama_split_mode
 from llamabind._capi.handles import ModelPtr
 from llamabind._capi.loader import DECLARATIONS
@@ -82,10 +84,10 @@ def test_every_dropped_function_is_named(probed: Lines) -> None:
         ("llama_memory_seq_rm", "p1", i64),
         ("llama_memory_clear", "data", annotations.u8),
         ("llama_sampler_init_top_p", "p", annotations.f64),
-        ("llama_tokenize", "tokens", Ptr[annotations.ctypes.c_int64]),
+        ("llama_tokenize", "tokens", Ptr[ctypes.c_int64]),  # type: ignore[misc] # an alias, to mypy
         ("llama_model_load_from_file", "params", llama_structs.llama_context_params),
         ("llama_split_path", "split_no", llama_split_mode),
-        ("llama_log_set", "log_callback", llama_structs.ggml_abort_callback),
+        ("llama_log_set", "log_callback", ggml_abort_callback),
     ],
 )
 def test_a_wrong_type_in_a_function_is_named(
@@ -103,8 +105,8 @@ def test_a_wrong_type_in_a_function_is_named(
         ("llama_context_params", "n_ctx", annotations.i32),
         ("llama_context_params", "type_v", annotations.i32),
         ("llama_context_params", "ctx_other", ModelPtr),
-        ("llama_batch", "logits", annotations.Pointer[annotations.ctypes.c_int32]),
-        ("llama_model_params", "progress_callback", llama_structs.ggml_abort_callback),
+        ("llama_batch", "logits", annotations.Pointer[ctypes.c_int32]),
+        ("llama_model_params", "progress_callback", ggml_abort_callback),
     ],
 )
 def test_a_wrong_type_of_a_field_is_named(
@@ -130,12 +132,13 @@ def test_every_changed_or_dropped_enum_value_is_named(probed: Lines) -> None:
 
 def test_every_changed_callback_is_named(probed: Lines) -> None:
     for callback in declared_callbacks():
+        made: Any = callback  # typeshed does not know what a prototype of ctypes is made of
         body = {
-            "_flags_": callback._flags_,
-            "_restype_": callback._restype_,
-            "_argtypes_": callback._argtypes_[:-1],
+            "_flags_": made._flags_,
+            "_restype_": made._restype_,
+            "_argtypes_": made._argtypes_[:-1],
         }
-        broken = {f"callback {callback.__name__}": kind(type("broken", (callback.__base__,), body))}
+        broken = {f"callback {callback.__name__}": kind(type("broken", (made.__base__,), body))}
         [found] = differences(broken, probed, broken)
         assert found.startswith(f"callback {callback.__name__}: declared fn ")
 

@@ -27,7 +27,15 @@ def compile_object(source: Path, target: Path, *flags: str) -> Path:
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     assert compiler, "needs a C++ compiler"
     include = llama_cpp_source() / "ggml" / "include"
-    command = [compiler, "-std=gnu++17", *AVX512, *flags, f"-I{include}", "-c", source]
+    command: list[str | Path] = [
+        compiler,
+        "-std=gnu++17",
+        *AVX512,
+        *flags,
+        f"-I{include}",
+        "-c",
+        source,
+    ]
     subprocess.run([*command, "-o", target], check=True, timeout=100)
     return target
 

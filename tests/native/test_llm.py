@@ -10,6 +10,7 @@ import types
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -264,7 +265,7 @@ def test_threads_may_share_a_model(llm):
 
 
 def test_progress_is_shown_with_tqdm(llm, monkeypatch):
-    shown = []
+    shown: list[Any] = []
 
     class Bar:
         def __init__(self, total, unit):
@@ -277,7 +278,7 @@ def test_progress_is_shown_with_tqdm(llm, monkeypatch):
             shown.append("closed")
 
     module = types.ModuleType("tqdm.auto")
-    module.tqdm = Bar
+    module.__dict__["tqdm"] = Bar
     monkeypatch.setitem(sys.modules, "tqdm", types.ModuleType("tqdm"))
     monkeypatch.setitem(sys.modules, "tqdm.auto", module)
     llm.generate([[5], [6], [7]], GREEDY, max_tokens=2, progress=True)
@@ -296,6 +297,7 @@ def test_the_same_model_embeds(llm):
 
 def test_a_model_without_a_template_chats_in_chatml_or_by_a_given_one(random_llama_path):
     with LLM(random_llama_path, config=_config()) as bare:
+        assert bare.chat_template is not None
         assert not bare.chat_template.is_explicit
         result = bare.chat(FRANCE, GREEDY, max_tokens=3)
         prompt = bare.tokenizer.decode(result.prompt_tokens, unparse_special=True)

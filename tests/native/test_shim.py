@@ -125,7 +125,9 @@ def test_logprobs_of_what_is_not_there_are_invalid(k, token):
 
 
 def test_a_context_tells_what_it_uses(context: Context, random_llama: Model):
-    answer = json.loads(take_text(shim.lb_memory_breakdown(context.ptr)))
+    text = shim.lb_memory_breakdown(context.ptr)
+    assert text is not None
+    answer = json.loads(take_text(text))
     places = [answer["host"], *answer["devices"]]
     assert sum(place["model"] for place in places) >= random_llama.size_bytes
     assert sum(place["context"] for place in places) > 0

@@ -179,6 +179,8 @@ async def test_token_counts_come_from_the_usage_that_the_server_reports():
     [result], fake = await _fire(Shot((user("hello"),), 7))
     assert (result.n_prompt, result.n_cached, result.n_tokens) == (20, 5, 2)
     assert result.error is None
+    assert result.first_text is not None
+    assert result.last_text is not None
     assert result.started <= result.first_text <= result.last_text <= result.ended
     [body] = fake.bodies
     assert body["model"] == "some.gguf"
@@ -199,7 +201,9 @@ async def test_a_shot_with_after_events_waits_for_events_of_the_first_stream():
     results, fake = await _fire(Shot((user("long"),), 7), late)
     assert [body["messages"][0]["content"] for body in fake.bodies] == ["long", "late"]
     assert [result.error for result in results] == [None, None]
-    assert results[1].started >= results[0].first_text
+    first_text = results[0].first_text
+    assert first_text is not None
+    assert results[1].started >= first_text
 
 
 async def test_a_shot_that_waits_is_sent_when_the_first_request_fails():

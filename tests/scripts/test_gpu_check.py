@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,7 +181,10 @@ def _goal(ratio: float, reached: bool | None) -> dict[str, Any]:
 
 
 def test_a_missed_goal_fails_the_benchmark_and_one_without_a_limit_does_not():
-    scenario = {"name": "single", "goals": [_goal(0.5, None), _goal(1.2, reached=True)]}
+    scenario: dict[str, Any] = {
+        "name": "single",
+        "goals": [_goal(0.5, None), _goal(1.2, reached=True)],
+    }
     good = benchmark_result({"scenarios": [scenario]}, is_complete=True)
     assert good.is_good
     assert good.text == "measured single; no goal missed"
@@ -216,7 +220,7 @@ def test_the_summary_names_every_check_and_the_status_is_one_if_any_failed():
 
 def _run(monkeypatch: pytest.MonkeyPatch, report: dict[str, Any], *arguments: str) -> int:
     monkeypatch.setattr(command_line, "library_report", lambda environment: report)
-    monkeypatch.setattr(command_line.os, "environ", dict(command_line.os.environ))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(sys, "argv", ["scripts/gpu_check", *arguments])
     return command_line.main()
 

@@ -204,7 +204,9 @@ def test_the_facts_contain_all_that_changes_the_result(
     assert describe({}, source) != plain
     monkeypatch.delenv("CXXFLAGS")
     monkeypatch.setenv("CC", "no-such-compiler --flag")
-    assert "no-such-compiler --flag: not found" in describe({}, source)["compilers"]
+    compilers = describe({}, source)["compilers"]
+    assert isinstance(compilers, list)
+    assert "no-such-compiler --flag: not found" in compilers
 
 
 def test_only_a_native_build_depends_on_the_processor(

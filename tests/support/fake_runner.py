@@ -99,8 +99,8 @@ class FakeRunner:
                 case CopyAll():
                     assert not self.kv.get(operation.target), "copied over something"
                     # Only the lengths are known before the next decode.
-                    source = self.kv[operation.source]
-                    self.kv[operation.target] = [[-1, position] for _, position in source]
+                    cells = self.kv[operation.source]
+                    self.kv[operation.target] = [[-1, position] for _, position in cells]
                     self._pending_copies.append(operation)
                 case Truncate(seq_id, n):
                     self._truncate(seq_id, n)

@@ -42,7 +42,7 @@ from llamabind.request import (
     TokenLogprob,
     Usage,
 )
-from server.protocol.job import ChatPrompt, Job, TextPrompt
+from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
 from server.protocol.messages import DeviceMemory, Estimate, Estimated, Load, LoadedModel, Stats
 from server.protocol.tasks import (
     AdapterInfo,
@@ -160,7 +160,7 @@ class ScriptedEngine:
                 )
                 for _ in range(job.n)
             ),
-            ScriptedParser if "<" in text else None,
+            ScriptedParser if "<" in text else None,  # type: ignore[arg-type] # a stand-in
             ("json_schema/format is not enforced",) if "warn" in text else (),
         )
 
@@ -185,8 +185,11 @@ class ScriptedEngine:
             case ListAdapters() | SetAdapters():
                 return self._adapters(task)
             case Render(job):
+                assert isinstance(job.prompt, ChatPrompt)
                 text = job.prompt.messages[-1]["content"]
                 return Rendered(prompt=f"<{text}>", n_tokens=len(text.split()))
+            case _:
+                pass  # handled below
         if isinstance(task, ListSlots):
             return SlotList(tuple(self._slots()))
         if isinstance(task, Detokenize):
@@ -317,7 +320,7 @@ class ScriptedEngine:
         self._events.on_step([output])
 
 
-def _text(prompt: ChatPrompt | TextPrompt) -> str:
+def _text(prompt: ChatPrompt | TextPrompt | InfillPrompt) -> str:
     """The last message, or the whole text; tokens by their numbers."""
     if isinstance(prompt, ChatPrompt):
         content = prompt.messages[-1]["content"]
@@ -363,7 +366,8 @@ def _vectors(task: Task) -> TaskResult:
         case Rank(documents=documents):
             lengths = tuple(map(len, documents))
             return Scores(scores=tuple(map(float, lengths)), n_tokens=sum(lengths))
-    raise InvalidParameterError("model", f"no {type(task).__name__}")
+        case _:
+            raise InvalidParameterError("model", f"no {type(task).__name__}")
 
 
 def scripted_estimate(message: Estimate) -> Estimated:

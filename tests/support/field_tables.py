@@ -95,6 +95,8 @@ def _paths(kind: inspect.Type, prefix: str, without: tuple[type, ...]) -> Iterat
                     path = f"{prefix}.{one.encode_name}" if prefix else one.encode_name
                     yield path
                     yield from _paths(one.type, path, without)
+        case _:
+            pass  # a value without fields
 
 
 def _inherited(struct: type, without: tuple[type, ...]) -> set[str]:

@@ -7,6 +7,7 @@ a failed test. It prints a case's name before the case is tried: the last line n
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llamabind.errors import GrammarError
@@ -155,13 +156,13 @@ def _report(kind: str, name: str, attempt: Callable[[], str]) -> None:
 def main() -> None:
     with Model(sys.argv[1], ModelParams(vocab_only=True)) as model:
         for name, (grammar, _) in REFUSED.items():
-            _report("refused", name, lambda text=grammar: _exercise(model, text))
+            _report("refused", name, partial(_exercise, model, grammar))
         for name, grammar in TRIED.items():
-            _report("tried", name, lambda text=grammar: _exercise(model, text))
+            _report("tried", name, partial(_exercise, model, grammar))
         for name, pattern in PATTERNS.items():
-            _report("pattern", name, lambda text=pattern: _trigger(model, text))
+            _report("pattern", name, partial(_trigger, model, pattern))
     for name, schema in SCHEMAS.items():
-        _report("schema", name, lambda value=schema: _schema(value))
+        _report("schema", name, partial(_schema, schema))
 
 
 if __name__ == "__main__":

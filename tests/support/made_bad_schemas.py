@@ -45,7 +45,13 @@ _KEYWORDS = [
     "dependentRequired",
 ]
 _SIMPLE = ("object", "array", "string", "integer", "number", "boolean", "null", "any", None)
-_TYPES = (*_SIMPLE, ["string", "null"], ["integer", "integer"], ["bogus", "string"], [])
+_TYPES: tuple[Any, ...] = (
+    *_SIMPLE,
+    ["string", "null"],
+    ["integer", "integer"],
+    ["bogus", "string"],
+    [],
+)
 _NAMES = ("a", "b", "A", "B", "", "*", "]", "c d", "type", "pattern")
 _PATTERNS = [
     r"^\d+$",
@@ -94,7 +100,7 @@ _REFS = [
     "#/$defs/c%20d",
     "#/$defs/c-d",
 ]
-_LEAVES = (
+_LEAVES: tuple[Any, ...] = (
     {"type": "string"},
     {"type": "integer"},
     {},

@@ -38,7 +38,7 @@ def logprobs_of_helper(
             projector.ptr, context.ptr, chunks, 0, 0, 512, True, ctypes.byref(end)
         )
         assert code == 0
-        context._outputs = np.ones(1, np.int8)  # it was not Context that decoded
+        context._outputs = b"\1"  # it was not Context that decoded
         logits = context.logits(-1).astype(np.float64)
     for bitmap in bitmaps:
         mtmd.mtmd_bitmap_free(bitmap)

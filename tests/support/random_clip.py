@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.random_gguf import encode_entry, write_gguf
+from tests.support.random_gguf import Value, encode_entries, write_gguf
 
 N_EMBD, N_FF, N_LAYER = 32, 64, 2
 IMAGE_SIZE, PATCH_SIZE = 32, 8
@@ -73,7 +73,7 @@ def _tower(weights: _Weights) -> dict[str, np.ndarray]:
 
 
 def _entries(projector_type: str, n_embd_text: int) -> list[bytes]:
-    values = {
+    values: dict[str, Value] = {
         "general.type": "mmproj",
         "general.architecture": "clip",
         "clip.has_vision_encoder": True,
@@ -88,7 +88,7 @@ def _entries(projector_type: str, n_embd_text: int) -> list[bytes]:
         "clip.vision.attention.layer_norm_epsilon": 1e-5,
     }
     arrays = [_floats("clip.vision.image_mean"), _floats("clip.vision.image_std")]
-    return [encode_entry(key, value) for key, value in values.items()] + arrays
+    return encode_entries(values) + arrays
 
 
 def _floats(key: str) -> bytes:

@@ -12,6 +12,8 @@ from make_random_model import LlamaShape, llama_metadata, llama_tensors
 
 __all__ = [
     "LlamaShape",
+    "Value",
+    "encode_entries",
     "encode_entry",
     "tokenizer_entries",
     "write_gguf",

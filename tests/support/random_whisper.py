@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.random_gguf import encode_entry, write_gguf
+from tests.support.random_gguf import Value, encode_entries, write_gguf
 
 N_EMBD, N_FF, N_LAYER, N_MEL = 32, 64, 1, 80
 N_POSITIONS = 1500
@@ -42,7 +42,7 @@ def write_random_whisper(path: Path, n_embd_text: int, seed: int = 4) -> Path:
         for name in ("ln1", "ln2"):
             tensors[f"a.blk.{layer}.{name}.weight"] = np.ones(N_EMBD, np.float32)
             tensors[f"a.blk.{layer}.{name}.bias"] = weights(N_EMBD)
-    values = {
+    values: dict[str, Value] = {
         "general.type": "mmproj",
         "general.architecture": "clip",
         "clip.has_audio_encoder": True,
@@ -55,4 +55,4 @@ def write_random_whisper(path: Path, n_embd_text: int, seed: int = 4) -> Path:
         "clip.audio.attention.head_count": 4,
         "clip.audio.attention.layer_norm_epsilon": 1e-5,
     }
-    return write_gguf(path, [encode_entry(key, value) for key, value in values.items()], tensors)
+    return write_gguf(path, encode_entries(values), tensors)

@@ -68,11 +68,9 @@ class ShimGrammar:
             raise RefusedError
         return survivors(candidates)
 
-    @property
     def is_complete(self) -> bool:
         return shim.lb_grammar_is_complete(self.handle)
 
-    @property
     def is_waiting(self) -> bool:
         return shim.lb_grammar_is_waiting(self.handle)
 
@@ -83,7 +81,8 @@ def all_candidates(n_vocab: int) -> llama_token_data_array:
     for token, entry in enumerate(data):
         entry.id, entry.logit = token, 1.0
     array = llama_token_data_array()
-    array.data, array.size, array.selected = data, n_vocab, -1
+    array.data = ctypes.cast(data, ctypes.POINTER(llama_token_data))
+    array.size, array.selected = n_vocab, -1
     return array
 
 

@@ -119,10 +119,10 @@ def test_a_grammar_binds_the_answer(server: ServerProcess) -> None:
 def test_what_cannot_be_honoured_is_refused(server: ServerProcess) -> None:
     grammar = 'root ::= "x"'
     assert _refusal(server, grammar=grammar, tools=[_WEATHER])["param"] == "grammar"
-    both = {"grammar": grammar, "response_format": {"type": "json_object"}}
+    both: dict[str, Any] = {"grammar": grammar, "response_format": {"type": "json_object"}}
     assert _refusal(server, **both)["param"] == "grammar"
     assert _refusal(server, grammar="root ::= (")["param"] == "grammar"
-    unknown = {"tools": [_WEATHER], "tool_choice": {"function": {"name": "dance"}}}
+    unknown: dict[str, Any] = {"tools": [_WEATHER], "tool_choice": {"function": {"name": "dance"}}}
     assert _refusal(server, **unknown)["param"] == "tool_choice"
     assert _refusal(server, tool_choice="required")["param"] == "tool_choice"
     cut = {"name": "get_weather", "arguments": '{"city": '}

@@ -44,14 +44,14 @@ def _write_random_model(path: Path) -> None:
 _FORMATS = FormatChecker(("date", "uuid"))
 
 
-@_FORMATS.checks("date-time", raises=ValueError)
+@_FORMATS.checks("date-time", raises=ValueError)  # type: ignore[untyped-decorator]
 def _is_moment(value: object) -> bool:
     return not isinstance(value, str) or (
         value[10:11] == "T" and datetime.fromisoformat(value).tzinfo is not None
     )
 
 
-@_FORMATS.checks("time", raises=ValueError)
+@_FORMATS.checks("time", raises=ValueError)  # type: ignore[untyped-decorator]
 def _is_time(value: object) -> bool:
     return not isinstance(value, str) or time.fromisoformat(value).tzinfo is not None
 

@@ -40,8 +40,12 @@ def _post(server: ServerProcess, path: str, body: Any) -> tuple[int, str, Any]:
 
 
 def _tool(schema: Any, **more: Any) -> dict[str, Any]:
-    parameters = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
-    parameters["additionalProperties"] = False
+    parameters = {
+        "type": "object",
+        "properties": {"a": schema},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
     return {"type": "function", "function": {"name": "f", "parameters": parameters, **more}}
 
 

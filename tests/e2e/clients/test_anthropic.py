@@ -8,6 +8,7 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic import Anthropic
+from anthropic.types import MessageParam, ToolUseBlock
 
 from tests.support.client_server import (
     ANSWER_SCHEMA,
@@ -53,7 +54,7 @@ def _fields(*messages: Any, **more: Any) -> dict[str, Any]:
     return fields | {"extra_body": {"temperature": 0}} | more
 
 
-def _user(content: Any) -> dict[str, Any]:
+def _user(content: Any) -> MessageParam:
     return {"role": "user", "content": content}
 
 
@@ -97,7 +98,9 @@ def test_a_streamed_call_is_put_together_by_the_client(client: Anthropic) -> Non
     with client.messages.stream(**fields) as stream:
         pieces = [event.partial_json for event in stream if event.type == "input_json"]
         final = stream.get_final_message()
-    assert json.loads("".join(pieces)) == final.content[-1].input == {"city": "Paris"}
+    call = final.content[-1]
+    assert isinstance(call, ToolUseBlock)
+    assert json.loads("".join(pieces)) == call.input == {"city": "Paris"}
     assert final.stop_reason == "tool_use"
 
 

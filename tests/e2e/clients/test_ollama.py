@@ -96,7 +96,7 @@ def test_a_prompt_is_generated_from_whole_and_streamed(client: Client) -> None:
     question = "What is the capital of France?"
     assert client.generate(prompt=question, **fields).response == _PARIS
     stream = client.generate(prompt=question, stream=True, **fields)
-    assert "".join(part.response for part in stream) == _PARIS
+    assert "".join(part.response or "" for part in stream) == _PARIS
 
 
 def test_texts_have_vectors(client: Client) -> None:

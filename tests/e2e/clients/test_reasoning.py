@@ -10,6 +10,7 @@ from typing import Any
 import ollama
 import pytest
 from anthropic import Anthropic
+from anthropic.types import TextBlock, ThinkingBlock
 from openai import OpenAI
 
 from tests.support.client_server import client_server
@@ -101,8 +102,10 @@ def test_anthropics_client_gets_a_block_of_thoughts(server: ServerProcess) -> No
             streamed = stream.get_final_message()
     for message in (whole, streamed):
         thought, text = message.content
-        assert (thought.type, thought.thinking.strip()) == ("thinking", _THOUGHT)
-        assert (text.type, text.text) == ("text", _ANSWER)
+        assert isinstance(thought, ThinkingBlock)
+        assert thought.thinking.strip() == _THOUGHT
+        assert isinstance(text, TextBlock)
+        assert text.text == _ANSWER
         assert message.stop_reason == "end_turn"
 
 

@@ -66,6 +66,6 @@ def _assert_refused_or_honoured(model: Model, name: str, status: int, document: 
         n_tokens = len(model.tokenizer.encode(text, add_special=False, parse_special=True))
         assert grammar.accept_text(text) == n_tokens, name
         if choice["finish_reason"] == "stop":
-            assert grammar.is_complete, name
+            assert grammar.is_complete(), name
         else:
             assert choice["finish_reason"] == "length", name

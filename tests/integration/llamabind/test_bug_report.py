@@ -3,16 +3,15 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from llamabind import __version__, bug_report
-from llamabind.__main__ import main
 from llamabind._capi.cpu_features import CpuReport
 from llamabind.bug_report import BugReport, NativeReport, format_report, make_bug_report
+from llamabind.cli import main
 from llamabind.errors import LibraryNotFoundError
 from llamabind.native.backend import Device
 
@@ -35,7 +34,7 @@ def working(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> NativeReport:
         raise LibraryNotFoundError("no native library at /site/llamabind/lib/libllama.so")
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def built_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_speeds_of_a_build_that_computes_right_are_passed_on() -> None:
-    answer = {
+    answer: dict[str, Any] = {
         "status": "ok",
         "detail": "CUDA0 was not tested: no context",
         "devices": [{"name": "CPU", "prompt_tokens_per_second": 9.5, "tokens_per_second": 1.5}],

@@ -54,9 +54,11 @@ def _params(rendered: RenderedPrompt) -> SamplingParams:
 def _may_say(model: Model, params: SamplingParams, text: str) -> bool:
     """Whether the text may be the whole answer."""
     tokens = model.tokenizer.encode(text, add_special=False, parse_special=True)
+    end = model.tokenizer.eos
+    assert end is not None
     with Sampler(model, params) as sampler:
         try:
-            for token in (*tokens, model.tokenizer.eos):
+            for token in (*tokens, end):
                 sampler.accept(token)
         except GrammarError:
             return False

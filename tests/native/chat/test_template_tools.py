@@ -127,9 +127,10 @@ def _check_once(parser_spec: str, text: str) -> None:
 
 def _difference(name: str, made: Calls) -> str:
     """Why the calls do not come back, or ""; what comes back is cut at every byte."""
+    difference = ""
     for enable_thinking in (False, True):
         with ChatTemplate(None, template_text(name)) as template:
-            options = {
+            options: dict[str, Any] = {
                 "tools": [*TOOLS, ORDER_TOOL],
                 "enable_thinking": enable_thinking,
                 "parallel_tool_calls": len(made) > 1,
@@ -140,7 +141,8 @@ def _difference(name: str, made: Calls) -> str:
             if _read(asked, way) == list(made):
                 _check_once(asked.parser_spec, way)
                 return ""
-    return f"{text!r} does not follow {asked.prompt[-40:]!r}"
+        difference = f"{text!r} does not follow {asked.prompt[-40:]!r}"
+    return difference
 
 
 @pytest.mark.parametrize(("kind", "made"), [("one", ONE), ("escaped", ESCAPED)])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,9 +54,14 @@ def model(
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Logits]:
     """Decode steps of chunks in a new context: the logits after each chunk."""
 
-    def run(model: Model, attention: str, steps: list[list[Chunk]], **values: object) -> Logits:
+    def run(model: Model, attention: str, steps: list[list[Chunk]], **values: Any) -> Logits:
         monkeypatch.setenv(ATTENTION_VARIABLE, attention)
-        defaults = {"n_ctx": 2048, "n_seq_max": 4, "n_threads": 2, "n_threads_batch": 2}
+        defaults: dict[str, Any] = {
+            "n_ctx": 2048,
+            "n_seq_max": 4,
+            "n_threads": 2,
+            "n_threads_batch": 2,
+        }
         tokens = random.Random(1)
         found = []
         with (
@@ -64,7 +70,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Logits]:
         ):
             for step in steps:
                 batch.clear()
-                ends = []
+                ends: list[int] = []
                 for seq_id, start, n in step:
                     batch.extend(
                         tokens.choices(range(1000, 20_000), k=n), start, seq_id, output_last=True

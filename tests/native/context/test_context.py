@@ -1,6 +1,7 @@
 """Context: return codes become exceptions, and what native code aborts on never reaches it."""
 
 import ctypes
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,8 +34,8 @@ def _decode(context: Context, tokens: list[int], pos: int = 0, seq_id: int = 0) 
     return context.logits(-1).copy()
 
 
-def _make(model: Model, **values: object) -> Context:
-    defaults = {"n_ctx": 256, "n_threads": 1, "n_threads_batch": 1}
+def _make(model: Model, **values: Any) -> Context:
+    defaults: dict[str, Any] = {"n_ctx": 256, "n_threads": 1, "n_threads_batch": 1}
     return Context(model, ContextParams(**(defaults | values)))
 
 

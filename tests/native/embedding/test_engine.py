@@ -85,7 +85,12 @@ def test_compute_threads_are_kept_between_decodes_and_end_with_the_engine(bert):
 
 def test_threads_are_tuned_unless_their_number_is_given(bert, monkeypatch):
     chosen = []
-    monkeypatch.setattr(ThreadTuner, "choose", lambda self, n: chosen.append(n) or 1)
+
+    def choose(self: ThreadTuner, n: int) -> int:
+        chosen.append(n)
+        return 1
+
+    monkeypatch.setattr(ThreadTuner, "choose", choose)
     with _make(bert, n_threads=2) as engine:
         engine.embed(["a cat"])
     assert chosen == []

@@ -203,7 +203,7 @@ def _assert_honoured(
                 assert grammar.allows(token)
                 assert grammar.accept(token) == lb_status.LB_OK
         if outputs[-1].finish_reason is FinishReason.STOP:
-            assert grammar.is_complete or grammar.is_waiting
+            assert grammar.is_complete() or grammar.is_waiting()
         else:
             assert outputs[-1].finish_reason is FinishReason.LENGTH
 

@@ -59,6 +59,8 @@ def test_a_sound_becomes_vectors_between_the_words_that_the_model_knows(
 ) -> None:
     medium = projector.encode_sound(noise(1, seconds))
     before, *_, after = medium.pieces
+    assert isinstance(before, tuple)
+    assert isinstance(after, tuple)
     assert engine.tokenizer.decode(before) == "<|audio_bos|>"
     assert engine.tokenizer.decode(after) == "<|audio_eos|>"
     vectors = vectors_of(medium)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,8 @@ def engine(request: pytest.FixtureRequest, path: Path) -> Iterator[Engine]:
 
 
 def _load(path: Path, **fields) -> Engine:
-    config = {"n_ctx": 1024, "n_parallel": 4, "n_ubatch": 64, "n_batch": 64, "cache_ram_mib": 64}
+    config: dict[str, Any] = {"n_ctx": 1024, "n_parallel": 4, "n_ubatch": 64, "n_batch": 64}
+    config |= {"cache_ram_mib": 64}
     config |= {"n_threads": 1, "speculative": "off", **fields}
     return load_engine(path, config=EngineConfig(**config))
 
@@ -173,7 +175,7 @@ def test_what_stands_where_decides_the_answer(model: Model, projector: Projector
     """So that the other tests would notice wrong positions."""
     picture = projector.encode_image(_pixels(1))
 
-    def with_grid(*grid: int) -> EncodedMedium:
+    def with_grid(grid: tuple[int, int]) -> EncodedMedium:
         return EncodedMedium(
             b"other",
             tuple(
@@ -188,7 +190,7 @@ def test_what_stands_where_decides_the_answer(model: Model, projector: Projector
     with Context(model, params) as context:
         right = _logits(context, _prompt(model, picture))
         for grid in [(4, 6), (24, 1), (12, 2)]:
-            wrong = _logits(context, _prompt(model, with_grid(*grid)))
+            wrong = _logits(context, _prompt(model, with_grid(grid)))
             assert np.abs(right - wrong).max() > 5 * ROUNDING, grid
 
 
@@ -211,7 +213,9 @@ def test_the_same_picture_reuses_its_cells_and_another_does_not(
     engine: Engine, model: Model, projector: Projector
 ) -> None:
     dog, cat = (projector.encode_image(_pixels(seed)) for seed in (11, 12))
-    n_before = len(model.tokenizer.encode(BEFORE)) + len(dog.pieces[0])
+    begin = dog.pieces[0]
+    assert isinstance(begin, tuple)
+    n_before = len(model.tokenizer.encode(BEFORE)) + len(begin)
     n_question = len(model.tokenizer.encode(AFTER, add_special=False))
     parts = _prompt(model, dog)
     first = run(engine, _question("first", parts))["first"]
@@ -335,4 +339,4 @@ def test_vectors_need_as_many_positions_as_the_model_has(path: Path, model: Mode
         context.decode_vectors(VectorBatch(vectors, 0, 0))
     for places in (np.zeros((3, 2), np.int32), np.full((4, 2), -1, np.int32), np.zeros((4, 2))):
         with pytest.raises(InvalidParameterError, match=r"shape \(4, 2\)"):
-            VectorBatch(vectors, places, 0)
+            VectorBatch(vectors, places, 0)  # type: ignore[arg-type]

@@ -105,7 +105,7 @@ def test_jpeg_and_gif_are_read(projector: Projector, data: bytes, pixels: np.nda
 
 def test_a_picture_with_any_byte_wrong_is_read_or_refused(projector: Projector) -> None:
     data = png(picture(6, 9, 7))
-    results = set()
+    results: set[int | str] = set()
     for place in range(len(data)):
         for change in (0x01, 0x80, 0xFF):
             damaged = bytearray(data)

@@ -2,6 +2,8 @@
 
 import gc
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
 from llamabind.errors import HandleClosedError
+from llamabind.native.handle import Handle
 from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
 from llamabind.sampling.sampler import Sampler
@@ -27,13 +30,14 @@ def model(random_llama_path):
 @pytest.fixture(params=["model", "context", "sampler", "clone", "adapter"])
 def owner(request, random_llama_path, random_lora_path, model):
     """One open object of each class."""
-    made = {
+    openers: dict[str, Callable[[], Handle[Any]]] = {
         "model": lambda: Model(random_llama_path),
         "context": lambda: Context(model, SMALL),
         "sampler": lambda: Sampler(model),
         "clone": lambda: _clone(model),
         "adapter": lambda: LoraAdapter(model, random_lora_path),
-    }[request.param]()
+    }
+    made = openers[request.param]()
     yield made
     made.close()
 
@@ -43,7 +47,7 @@ def _clone(model: Model) -> Sampler:
         return sampler.clone()
 
 
-USES = {
+USES: dict[type, list[Callable[[Any], Any]]] = {
     Model: [lambda m: m.metadata, lambda m: m.size_bytes, lambda m: m.tokenizer.encode("a")],
     Context: [
         lambda c: c.decode(_one_token()),
@@ -105,7 +109,8 @@ def test_the_context_manager_closes_after_an_exception(owner):
 @pytest.mark.parametrize("kind", ["sampler", "context"])
 def test_forgetting_to_close_is_a_warning_and_frees_nothing(model, kind, monkeypatch):
     made = Sampler(model) if kind == "sampler" else Context(model, SMALL)
-    handle, cls = made.ptr, type(made)
+    handle = made.ptr
+    cls: Any = type(made)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del made
@@ -121,7 +126,7 @@ def test_forgetting_to_close_is_a_warning_and_frees_nothing(model, kind, monkeyp
 def test_a_model_closes_what_was_made_from_it_first(
     random_llama_path, random_lora_path, monkeypatch
 ):
-    order = []
+    order: list[str] = []
     for cls in (Model, Context, Sampler, LoraAdapter):
         _record_frees(cls, order, monkeypatch)
     model = Model(random_llama_path)

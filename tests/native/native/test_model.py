@@ -12,6 +12,8 @@ from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
 from tests.support.random_gguf import (
     LlamaShape,
+    Value,
+    encode_entries,
     encode_entry,
     tokenizer_entries,
     write_gguf,
@@ -58,7 +60,7 @@ def test_long_metadata_is_read_whole(tmp_path, vocab_dir):
 
 
 def _write_vocab_only(tmp_path: Path, more: list[bytes], architecture: str = "llama") -> Path:
-    entries = {
+    entries: dict[str, Value] = {
         "general.architecture": architecture,
         "llama.context_length": 64,
         "llama.embedding_length": 32,
@@ -67,13 +69,18 @@ def _write_vocab_only(tmp_path: Path, more: list[bytes], architecture: str = "ll
         "llama.attention.head_count": 1,
         "llama.attention.layer_norm_rms_epsilon": 1e-5,
     }
-    encoded = [encode_entry(key, value) for key, value in entries.items()]
+    encoded = encode_entries(entries)
     return write_gguf(tmp_path / "model.gguf", encoded + more, {})
 
 
 def test_progress_rises_from_0_to_1(random_llama_path):
     seen = []
-    Model(random_llama_path, progress=lambda value: seen.append(value) or True).close()
+
+    def go_on(value: float) -> bool:
+        seen.append(value)
+        return True
+
+    Model(random_llama_path, progress=go_on).close()
     assert seen[0] == 0.0
     assert seen[-1] == 1.0
     assert seen == sorted(seen)

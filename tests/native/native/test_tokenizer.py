@@ -10,7 +10,7 @@ from llamabind.errors import HandleClosedError, TokenizeError
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
 from llamabind.native.tokenizer import Tokenizer
-from tests.support.random_gguf import encode_entry, write_gguf
+from tests.support.random_gguf import Value, encode_entries, write_gguf
 
 pytestmark = pytest.mark.native
 
@@ -153,7 +153,7 @@ def test_the_tokenizer_dies_with_its_model(vocab_dir):
 
 
 def test_a_model_without_vocabulary_has_no_tokens(tmp_path):
-    entries = {
+    entries: dict[str, Value] = {
         "general.architecture": "llama",
         "llama.context_length": 64,
         "llama.embedding_length": 32,
@@ -164,7 +164,7 @@ def test_a_model_without_vocabulary_has_no_tokens(tmp_path):
         "llama.vocab_size": 100,
         "tokenizer.ggml.model": "no_vocab",
     }
-    encoded = [encode_entry(key, value) for key, value in entries.items()]
+    encoded = encode_entries(entries)
     path = write_gguf(tmp_path / "no-vocab.gguf", encoded, {})
     with Model(path, ModelParams(vocab_only=True)) as model:
         for use in (

@@ -89,9 +89,9 @@ def test_an_end_token_inside_an_open_grammar_is_refused_not_fatal(gpt2):
     with ShimGrammar(gpt2, 'root ::= "abc"') as grammar:
         assert not grammar.allows(eos)
         assert grammar.accept(eos) == lb_status.LB_TOKEN_REFUSED
-        assert not grammar.is_complete
+        assert not grammar.is_complete()
         assert grammar.accept_text("abc") > 0
-        assert grammar.is_complete
+        assert grammar.is_complete()
         assert grammar.accept(eos) == lb_status.LB_OK
 
 
@@ -116,7 +116,7 @@ def test_a_token_rule_wants_that_token(gpt2):
         assert 60 not in allowed
         assert grammar.accept(50) == lb_status.LB_OK
         assert grammar.accept_text("abc") > 0
-        assert grammar.is_complete
+        assert grammar.is_complete()
 
 
 def test_clones_go_their_own_ways_and_reset_goes_back(gpt2):
@@ -124,12 +124,14 @@ def test_clones_go_their_own_ways_and_reset_goes_back(gpt2):
         start = grammar.allowed()
         grammar.accept_text("a")
         twin = object.__new__(ShimGrammar)
-        twin.model, twin.handle = gpt2, shim.lb_grammar_clone(grammar.handle)
+        clone = shim.lb_grammar_clone(grammar.handle)
+        assert clone is not None
+        twin.model, twin.handle = gpt2, clone
         with twin:
             assert twin.allowed() == grammar.allowed()
             assert twin.accept_text("b") == 1
-            assert twin.is_complete
-            assert not grammar.is_complete
+            assert twin.is_complete()
+            assert not grammar.is_complete()
         assert shim.lb_grammar_reset(grammar.handle) == lb_status.LB_OK
         assert grammar.allowed() == start
 
@@ -152,10 +154,10 @@ def test_a_prefill_advances_the_grammar(gpt2):
 )
 def test_a_lazy_grammar_begins_with_its_trigger(gpt2, trigger, text):
     with ShimGrammar(gpt2, 'root ::= "<call>" [a-z]+', lazy=True, triggers=[trigger]) as grammar:
-        assert grammar.is_waiting
+        assert grammar.is_waiting()
         assert len(grammar.allowed()) == gpt2.n_vocab
         grammar.accept_text(text)
-        assert not grammar.is_waiting
+        assert not grammar.is_waiting()
         assert grammar.accept_text("123") == 0
         assert grammar.accept_text("xyz") > 0
 
@@ -165,18 +167,18 @@ def test_a_trigger_in_the_middle_of_a_token_feeds_the_rest_of_it(gpt2):
     trigger = {"type": "word", "value": "hello"}
     with ShimGrammar(gpt2, 'root ::= "hello" "!"', lazy=True, triggers=[trigger]) as grammar:
         assert grammar.accept(token) == lb_status.LB_OK
-        assert not grammar.is_waiting
+        assert not grammar.is_waiting()
         assert grammar.accept_text("!") == 1
-        assert grammar.is_complete
+        assert grammar.is_complete()
 
 
 def test_a_token_triggers(gpt2):
     trigger = {"type": "token", "token": 50}
     with ShimGrammar(gpt2, "root ::= <[50]> [a-z]+", lazy=True, triggers=[trigger]) as grammar:
         grammar.accept_text("some words")
-        assert grammar.is_waiting
+        assert grammar.is_waiting()
         assert grammar.accept(50) == lb_status.LB_OK
-        assert not grammar.is_waiting
+        assert not grammar.is_waiting()
 
 
 def test_text_that_only_looks_like_a_trigger_is_let_through(gpt2):
@@ -190,9 +192,9 @@ def test_a_trigger_is_found_after_a_long_text(gpt2):
     trigger = {"type": "word", "value": "<call>"}
     with ShimGrammar(gpt2, 'root ::= "<call>" [a-z]+', lazy=True, triggers=[trigger]) as grammar:
         grammar.accept_text("word " * 10_000)
-        assert grammar.is_waiting
+        assert grammar.is_waiting()
         grammar.accept_text("<call>a")
-        assert not grammar.is_waiting
+        assert not grammar.is_waiting()
 
 
 @pytest.mark.parametrize(
@@ -277,7 +279,7 @@ def test_a_schema_allows_what_it_describes(gpt2, schema, good, bad):
     for text, is_good in ((good, True), (bad, False)):
         with ShimGrammar(gpt2, gbnf) as grammar:
             n_tokens = len(gpt2.tokenizer.encode(text, add_special=False, parse_special=False))
-            assert (grammar.accept_text(text) == n_tokens and grammar.is_complete) == is_good
+            assert (grammar.accept_text(text) == n_tokens and grammar.is_complete()) == is_good
 
 
 def test_a_schema_that_python_cannot_write_as_json_is_a_grammar_error():

@@ -1,7 +1,7 @@
 """Sampler: every parameter has its effect, seeds repeat, and bad grammars are exceptions."""
 
 import math
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ YES_OR_NO = 'root ::= "yes" | "no"'
 
 
 @pytest.fixture
-def ready(context: Context) -> Iterator[Context]:
+def ready(context: Context) -> Context:
     """A context with logits for its last token."""
     batch = Batch(8)
     batch.extend([1, 450, 4996, 17354], 0, 0, output_last=True)
@@ -27,7 +27,7 @@ def ready(context: Context) -> Iterator[Context]:
     return context
 
 
-def _sample(model: Model, context: Context, n: int = 1, **values: object) -> list[int]:
+def _sample(model: Model, context: Context, n: int = 1, **values: Any) -> list[int]:
     with Sampler(model, SamplingParams(**values)) as sampler:
         return [sampler.sample(context) for _ in range(n)]
 
@@ -125,7 +125,7 @@ def test_logit_bias_forces_and_bans(random_llama, ready):
 
 
 def test_ignore_eos_never_ends(random_llama, ready):
-    wants_end = {"temperature": 0, "logit_bias": ((2, 1000.0),)}
+    wants_end: dict[str, Any] = {"temperature": 0, "logit_bias": ((2, 1000.0),)}
     assert _sample(random_llama, ready, **wants_end) == [2]
     assert _sample(random_llama, ready, ignore_eos=True, **wants_end) == _best(ready, 1)
 

@@ -3,6 +3,7 @@
 import ctypes
 import json
 from collections.abc import Iterator, Sequence
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,9 @@ class _Samplers:
         """A greedy chain, or one that draws with a seed."""
         chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
         if bias:
-            entries = (types.llama_logit_bias * len(bias))(*bias.items())
+            entries = (types.llama_logit_bias * len(bias))(
+                *starmap(types.llama_logit_bias, bias.items())
+            )
             llama.llama_sampler_chain_add(
                 chain, llama.llama_sampler_init_logit_bias(self.model.n_vocab, len(bias), entries)
             )

@@ -32,7 +32,7 @@ def _is_date(text: str) -> bool:
 def _allows(grammar: ShimGrammar, text: str) -> bool:
     assert shim.lb_grammar_reset(grammar.handle) == shim.lb_status.LB_OK
     n_tokens = len(grammar.model.tokenizer.encode(text, add_special=False))
-    return grammar.accept_text(text) == n_tokens and grammar.is_complete
+    return grammar.accept_text(text) == n_tokens and grammar.is_complete()
 
 
 @pytest.mark.parametrize("year", ["0000", "0001", "0004", "0400", "1900", "2000", "2023", "2024"])

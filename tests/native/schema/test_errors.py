@@ -1,5 +1,7 @@
 """What llama.cpp's converter refuses is told with the path of the keyword, in one line."""
 
+from typing import Any
+
 import pytest
 
 from llamabind import ChatTemplate
@@ -33,9 +35,9 @@ def test_a_refusal_names_the_keyword(part, said):
     with pytest.raises(InvalidParameterError) as refused:
         grammar_of_field(schema)
     assert str(refused.value) == "json_schema/properties/a" + said
-    with pytest.raises(GrammarError) as refused:
+    with pytest.raises(GrammarError) as no_grammar:
         json_schema_to_grammar(schema)
-    assert str(refused.value) == "json_schema/properties/a" + said
+    assert str(no_grammar.value) == "json_schema/properties/a" + said
 
 
 @pytest.mark.parametrize(("part", "said"), REFUSED)
@@ -43,7 +45,7 @@ def test_so_it_is_in_a_chat(part, said):
     schema = {"type": "object", "properties": {"a": part}}
     messages = [{"role": "user", "content": "hi"}]
     tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "json_schema": {"json_schema": schema},
         "tools[0].function.parameters": {"tools": [tool]},
     }

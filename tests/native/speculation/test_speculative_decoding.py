@@ -109,6 +109,7 @@ def test_copied_text_needs_fewer_steps_than_tokens(random_llama_path):
         assert tokens_of(outputs) == copied[4:]
         assert engine.stats.steps < 15
         timings = outputs[-1].timings
+        assert timings is not None
         assert timings.draft_n >= timings.draft_n_accepted > 10
 
 

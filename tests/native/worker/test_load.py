@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,10 +21,11 @@ from llamabind.errors import (
 )
 from llamabind.system.host_memory import host_memory
 from server.protocol.job import Job, TextPrompt
-from server.protocol.load_settings import LoadSettings, LoraChoice
+from server.protocol.load_settings import LoadMode, LoadSettings, LoraChoice
 from server.protocol.messages import Estimate, Load, LoadedModel, LoadFiles
 from server.worker.engines.engine_interface import EngineEvents
 from server.worker.loading import estimate
+from server.worker.loading.device_memory import device_memory
 from server.worker.loading.estimate import require_memory, settle
 from server.worker.loading.load import load_worker_engine
 from tests.support.paths import ROOT
@@ -106,13 +108,11 @@ def test_weights_come_into_memory_as_they_were_asked_to(model, mode):
 def test_weights_are_read_into_huge_pages_where_memory_is_ample(
     model, monkeypatch, mode, has_pages, free, expected
 ):
-    measure = estimate.device_memory
-
-    def device_memory(*arguments):
-        host, *others = measure(*arguments)
+    def with_free_memory(*arguments):
+        host, *others = device_memory(*arguments)
         return (msgspec.structs.replace(host, free_bytes=int(free * host.used_bytes) + 1), *others)
 
-    monkeypatch.setattr(estimate, "device_memory", device_memory)
+    monkeypatch.setattr(estimate, "device_memory", with_free_memory)
     monkeypatch.setattr(estimate, "has_huge_pages", lambda: has_pages)
     settings = LoadSettings(n_ctx=256, load_mode=mode, cache_ram=0)
     assert settle(Estimate(str(model), settings)).plan.model_params.load_mode == expected
@@ -130,7 +130,8 @@ def test_weights_in_huge_pages_leave_room_for_the_host_cache(model, monkeypatch)
 
 
 def test_weights_that_are_not_mapped_must_fit_into_memory(model):
-    for mode, refused in (("mmap", False), ("none", True)):
+    modes: tuple[tuple[LoadMode, bool], ...] = (("mmap", False), ("none", True))
+    for mode, refused in modes:
         settled = settle(Estimate(str(model), LoadSettings(n_ctx=256, load_mode=mode)))
         host = settled.devices[0]
         little = host.context_bytes + host.compute_bytes + 1
@@ -246,7 +247,7 @@ def test_a_context_beyond_all_memory_fails_before_it_is_allocated(model):
 
 def test_a_draft_model_is_loaded_and_estimated(model):
     files = LoadFiles(draft_model=str(model))
-    settings = {"n_ctx": 512, "draft_model": "d.gguf", "draft_max": 5}
+    settings: dict[str, Any] = {"n_ctx": 512, "draft_model": "d.gguf", "draft_max": 5}
     effective = _load(model, files, **settings).effective
     assert (effective["speculative"], effective["draft_max"]) == ("draft", 5)
     alone = settle(Estimate(str(model), LoadSettings(n_ctx=512)))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llamabind.cli.doctor import main
-from llamabind.doctor import examination, place_checks
+from llamabind.doctor import examination
 from llamabind.doctor.child import ChildAnswer, ask_child, read_answer
 from llamabind.doctor.finding import Finding, format_findings, guarded, to_json
 from llamabind.doctor.machine_checks import check_cpus, check_huge_pages, check_memory
@@ -258,7 +260,7 @@ def test_the_build_cache_may_be_missing_but_must_be_writable(
     def refuse(**_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(place_checks.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     found = check_cache(tmp_path)
     assert (found.status, found.detail) == (
         "warning",
@@ -271,7 +273,7 @@ def test_a_full_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     class Usage:
         free = GIB
 
-    monkeypatch.setattr(place_checks.shutil, "disk_usage", lambda _: Usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage)
     assert check_cache(tmp_path).status == "warning"
 
 

@@ -135,7 +135,7 @@ async def test_an_echoed_prompt_has_log_probabilities(client: Client, stream: bo
 
 
 async def test_log_probabilities_of_a_prompt_have_vllms_form(client: Client) -> None:
-    body = {"prompt": "echo: a", "prompt_logprobs": 1}
+    body: dict[str, Any] = {"prompt": "echo: a", "prompt_logprobs": 1}
     choice = (await _post(client, "/v1/completions", **body))["choices"][0]
     likely = {"logprob": -1.0, "rank": 1, "decoded_token": "<7>"}
     own = {"logprob": -2.0, "rank": None, "decoded_token": "<3>"}

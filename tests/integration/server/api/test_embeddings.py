@@ -63,7 +63,7 @@ async def test_llama_servers_older_form_is_a_list(client: Client) -> None:
 
 
 async def test_documents_are_ranked_best_first(client: Client) -> None:
-    body = {"query": "q", "documents": ["a", "bcd", "ef"]}
+    body: dict[str, Any] = {"query": "q", "documents": ["a", "bcd", "ef"]}
     document = await _post(client, "/v1/rerank", **body, top_n=2, return_documents=True)
     assert document["results"] == [
         {"index": 1, "relevance_score": 3.0, "document": {"text": "bcd"}},
@@ -74,7 +74,7 @@ async def test_documents_are_ranked_best_first(client: Client) -> None:
 
 
 async def test_texts_are_ranked_in_the_form_of_text_embeddings_inference(client: Client) -> None:
-    body = {"query": "q", "texts": ["a", "bcd", "ef"]}
+    body: dict[str, Any] = {"query": "q", "texts": ["a", "bcd", "ef"]}
     ranked = [{"index": 1, "score": 3.0}, {"index": 2, "score": 2.0}, {"index": 0, "score": 1.0}]
     assert await _post(client, "/rerank", **body) == ranked
     first = await _post(client, "/rerank", **body, return_text=True, top_n=1)

@@ -79,7 +79,7 @@ async def test_a_gap_that_does_not_fit_names_its_field(client: Client) -> None:
 
 async def test_only_the_fields_that_were_asked_for_are_told(client: Client) -> None:
     fields = ["content", "generation_settings/top_k", "generation_settings/none", "nothing"]
-    body = {"prompt": "echo: a", "response_fields": fields, "top_k": 7}
+    body: dict[str, Any] = {"prompt": "echo: a", "response_fields": fields, "top_k": 7}
     expected = {"content": "a", "generation_settings/top_k": 7}
     assert await _post(client, "/completion", **body) == expected
     *_, end = await _stream(client, **body)
@@ -87,7 +87,8 @@ async def test_only_the_fields_that_were_asked_for_are_told(client: Client) -> N
 
 
 async def test_a_gap_is_filled_in_the_same_form(client: Client) -> None:
-    gap = {"input_prefix": "int ", "input_suffix": ["}", 5], "input_extra": [{"text": "x"}]}
+    gap: dict[str, Any] = {"input_prefix": "int ", "input_suffix": ["}", 5]}
+    gap["input_extra"] = [{"text": "x"}]
     document = await _post(client, "/infill", prompt="echo: a", **gap)
     assert (document["content"], document["prompt"]) == ("a", "echo: a")
     assert (await _post(client, "/infill", **gap))["content"] == "word"

@@ -120,7 +120,8 @@ def _filled(kind: inspect.Type, value: Any) -> Any:
             }
             tag = {name: one for name, one in value.items() if name not in known}
             return dict.fromkeys(known) | given | tag
-    return value
+        case _:
+            return value
 
 
 def _chosen(types: tuple[inspect.Type, ...], value: Any) -> inspect.Type:

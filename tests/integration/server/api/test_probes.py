@@ -91,7 +91,7 @@ async def test_with_one_model_served_health_is_503_while_it_loads(
     for _ in range(50):
         status, document = await _get(client, "/health")
         assert (status, document["error"]["message"]) == (503, "Loading model")
-    assert document["error"]["type"] == "unavailable_error"
+        assert document["error"]["type"] == "unavailable_error"
     assert (await _get(client, "/live"))[0] == 200
 
 

@@ -144,7 +144,7 @@ async def test_an_unloaded_model_lists_the_modalities_of_the_projector_in_its_se
 ) -> None:
     write_gguf(tmp_path / "m.gguf")
     if kinds is not None:
-        write_gguf(tmp_path / "mmproj-m.gguf", **kinds)
+        write_gguf(tmp_path / "mmproj-m.gguf", "", **kinds)
     settings = LoadSettings(mmproj="mmproj-m.gguf")
     client = await aiohttp_client(make_app(tmp_path, default_settings=settings))
     model = await _model(client, "m.gguf")

@@ -59,7 +59,10 @@ def job_of(*urls: str) -> Job:
         {"type": "media", "url": url, "kind": "image", "param": f"image {index}"}
         for index, url in enumerate(urls)
     ]
-    messages = [{"role": "system", "content": "a"}, {"role": "user", "content": parts}]
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": "a"},
+        {"role": "user", "content": parts},
+    ]
     return Job(prompt=ChatPrompt(messages=messages))
 
 

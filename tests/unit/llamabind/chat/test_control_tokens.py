@@ -35,7 +35,7 @@ def test_no_part_of_a_text_holds_a_token(text: str) -> None:
 
 def test_parts_tool_results_and_arguments_of_calls_are_guarded_too() -> None:
     call = {"function": {"name": "f", "arguments": {"text": "<s>"}}}
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": [{"type": "text", "text": "<s>"}]},
         {"role": "tool", "content": "<s>"},
         {"role": "assistant", "content": None, "tool_calls": [call]},

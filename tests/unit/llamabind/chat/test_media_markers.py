@@ -1,5 +1,7 @@
 """Pictures go through a chat template as marks and come out at their places."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,10 @@ def text(words: str) -> dict:
 
 
 def test_messages_without_media_are_left_as_they_are() -> None:
-    messages = [{"role": "user", "content": "hi"}, {"role": "user", "content": [text("a")]}]
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "hi"},
+        {"role": "user", "content": [text("a")]},
+    ]
     marked, found = mark_media(messages)
     assert list(marked) == messages
     assert not found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from llamabind.errors import (
 
 
 def _shape(**fields) -> EmbeddingShape:
-    sizes = {"n_batch": 8, "n_seq_max": 4, "n_cells": 8, "n_input_max": 8}
+    sizes: dict[str, Any] = {"n_batch": 8, "n_seq_max": 4, "n_cells": 8, "n_input_max": 8}
     return EmbeddingShape(
         **(sizes | {"limit_name": "n_ubatch", "n_vocab": 100, "can_split": False} | fields)
     )

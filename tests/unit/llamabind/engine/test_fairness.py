@@ -68,7 +68,7 @@ def test_between_two_tokens_of_a_decoding_sequence_a_long_prompt_computes_a_boun
         seconds += 0.01 + 0.002 * plan.n_tokens
         return compute(plan)
 
-    runner.run = run_slowly
+    runner.run = run_slowly  # type: ignore[method-assign]
     runner.model = lambda tokens: 65
     submit(engine, make_request("decoding", [1, 2, 3], 400))
     for _ in range(20):

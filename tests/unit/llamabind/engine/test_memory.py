@@ -125,6 +125,7 @@ def test_two_conversations_alternate_on_one_sequence_id(kind):
 def test_a_state_that_cannot_be_saved_is_recomputed(kind):
     engine, runner = make_engine(128, n_parallel=1, n_slots=1, **kind)
     runner.refuse_saves = True
+    cached = None
     for seed in (1, 2, 1):
         _, cached = _ask(engine, _prompt(seed, 60))
     assert cached == 0

@@ -49,7 +49,7 @@ def test_an_engines_snapshot_has_the_rates_of_its_steps():
         seconds += 0.1
         return compute(plan)
 
-    runner.run = run_slowly
+    runner.run = run_slowly  # type: ignore[method-assign]
     submit(engine, make_request("a", list(range(1, 21)), max_tokens=4))
     run(engine)
     # Two steps for the prompt, the second of which samples the first token, and three for the rest.

@@ -50,8 +50,8 @@ def test_answers_come_in_the_order_of_their_prompts():
     assert _start(batch) == ["a", "b", "c"]
     batch.take([_output("c", "C", FinishReason.STOP), _output("b", "B1")])
     batch.take([_output("a", "A", FinishReason.LENGTH)])
-    assert (batch.n_finished, batch.n_answers, batch.live) == (2, 3, ["b"])
-    assert not batch.is_done
+    found = (batch.n_finished, batch.n_answers, batch.live, batch.is_done)
+    assert found == (2, 3, ["b"], False)
     batch.take([_output("b", "B2", FinishReason.STOP)])
     assert batch.is_done
     first, second = batch.results()
@@ -75,15 +75,20 @@ def test_a_request_refused_by_a_full_queue_is_started_later():
     batch = AnswerBatch(_prompts(("a",), ("b",), ("c",)), window=3)
     batch.next_request()
     refused = batch.next_request()
+    assert refused is not None
     assert batch.postpone(refused)
     assert _start(batch) == []
     batch.take([_output("a", "x", FinishReason.STOP)])
-    assert batch.next_request().request_id == "b"
+    again = batch.next_request()
+    assert again is not None
+    assert again.request_id == "b"
 
 
 def test_a_refusal_is_raised_if_no_other_request_of_the_batch_is_live():
     batch = AnswerBatch(_prompts(("a",)), window=3)
-    assert not batch.postpone(batch.next_request())
+    refused = batch.next_request()
+    assert refused is not None
+    assert not batch.postpone(refused)
 
 
 def test_logprobs_and_errors_are_kept():
@@ -93,6 +98,7 @@ def test_logprobs_and_errors_are_kept():
     answer = builder.add(
         _output("a", "", FinishReason.ERROR, logprobs=(two,), error="it broke"),
     )
+    assert answer is not None
     assert answer.logprobs == (one, two)
     assert builder.prompt_logprobs == (two,)
     assert (answer.finish_reason, answer.error) == (FinishReason.ERROR, "it broke")
@@ -129,7 +135,7 @@ class LetterTokenizer:
 
 @pytest.fixture
 def prompter() -> Prompter:
-    return Prompter(LetterTokenizer(), None, 8)
+    return Prompter(LetterTokenizer(), None, 8)  # type: ignore[arg-type] # a stand-in
 
 
 def test_options_reach_the_request(prompter):
@@ -160,7 +166,7 @@ def test_an_unknown_or_wrong_option_is_named_in_the_error(prompter, options, fie
 
 
 def test_ids_are_unique_among_threads(prompter):
-    ids = []
+    ids: list[str] = []
 
     def prepare() -> None:
         ids.extend(prompter.prepare("a", None, {}).request.request_id for _ in range(200))

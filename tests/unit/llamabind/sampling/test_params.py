@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,8 +35,9 @@ def test_defaults_are_those_of_llama_server():
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_value_of_a_wrong_type_is_refused_with_the_field_name(name):
+    wrong: dict[str, Any] = {name: object()}
     with pytest.raises(InvalidParameterError) as caught:
-        SamplingParams(**{name: object()})
+        SamplingParams(**wrong)
     assert caught.value.field == name
 
 
@@ -152,7 +154,7 @@ def test_a_trigger_that_native_code_cannot_take_is_refused(arguments, message):
 def test_params_cannot_be_changed_after_they_were_checked():
     params = SamplingParams()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        params.temperature = 2.0
+        params.temperature = 2.0  # type: ignore[misc]
 
 
 def test_greedy_means_temperature_zero_unless_the_order_or_mirostat_overrides_it():

@@ -63,7 +63,7 @@ def test_timings_separate_queue_prompt_and_decode():
 
 def test_preemption_drops_computed_tokens_but_keeps_generated_ones():
     sequence = _make_sequence()
-    sequence.start(None, 0)
+    sequence.start(None, 0)  # type: ignore[arg-type] # its slot is never read
     sequence.n_computed = 2
     _append_bytes(sequence, b"a")
     assert sequence.is_decoding

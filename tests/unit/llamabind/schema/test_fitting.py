@@ -83,8 +83,7 @@ def test_a_grammar_that_is_too_large_loses_repetitions_then_the_largest_schemas(
         {"type": "object"},
         {"type": "object"},
     ]
-    assert len(fitted.warnings) == 3
-    assert fitted.options["shown_tools"] == tools
+    assert (len(fitted.warnings), fitted.options["shown_tools"]) == (3, tools)
 
 
 def test_an_error_of_one_schema_cuts_down_that_one() -> None:

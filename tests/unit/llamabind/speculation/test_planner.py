@@ -114,6 +114,7 @@ def test_the_counters_count_drafted_and_accepted_tokens():
     assert sum(stats.accepted_per_position) == stats.accepted_tokens
     assert list(stats.accepted_per_position) == sorted(stats.accepted_per_position, reverse=True)
     assert stats.drafts <= engine.stats.steps
+    assert timings is not None
     assert (timings.draft_n, timings.draft_n_accepted) == (
         stats.draft_tokens,
         stats.accepted_tokens,

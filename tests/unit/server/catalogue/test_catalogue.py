@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import server.catalogue.catalogue
+from llamabind import GgufHeader, read_gguf_header
 from llamabind.native.load_failure import shards
 from server.catalogue.catalogue import Catalogue, ModelFile
 from tests.support.gguf_files import gguf_header_bytes, write_gguf
@@ -115,12 +116,12 @@ def test_headers_are_read_again_only_when_the_file_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
-    read_gguf_header = server.catalogue.catalogue.read_gguf_header
-    monkeypatch.setattr(
-        server.catalogue.catalogue,
-        "read_gguf_header",
-        lambda path: reads.append(path) or read_gguf_header(path),
-    )
+
+    def read(path: Path) -> GgufHeader:
+        reads.append(path)
+        return read_gguf_header(path)
+
+    monkeypatch.setattr(server.catalogue.catalogue, "read_gguf_header", read)
     path = write_gguf(tmp_path / "m.gguf")
     catalogue = Catalogue([tmp_path])
     catalogue.scan()

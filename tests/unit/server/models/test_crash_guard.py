@@ -37,8 +37,7 @@ def test_five_crashes_in_a_row_are_a_loop_until_reset() -> None:
     clock.advance(100_000)
     assert guard.is_looping
     guard.reset()
-    assert not guard.is_looping
-    assert guard.wait_seconds == 0
+    assert (guard.is_looping, guard.wait_seconds) == (False, 0)
 
 
 def test_a_complete_answer_resets_the_count() -> None:

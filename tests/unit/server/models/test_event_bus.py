@@ -78,8 +78,7 @@ async def test_closing_ends_every_subscription_after_its_queued_events() -> None
         bus.close()
         assert not events.has_ended
         assert await events.next() == _state()
-        assert events.has_ended
-        assert await events.next() is None
+        assert (events.has_ended, await events.next()) == (True, None)
     with bus.subscribe() as late:
         assert late.has_ended
 

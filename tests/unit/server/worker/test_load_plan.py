@@ -82,6 +82,7 @@ def test_every_setting_reaches_the_model(model, settings, field, value):
 
 def test_the_draft_model_is_the_resolved_file(model):
     plan = _plan(model, files=LoadFiles(draft_model="/models/d.gguf"), draft_model="d.gguf")
+    assert isinstance(plan.config, EngineConfig)
     assert plan.config.draft_model == "/models/d.gguf"
     assert plan.config.speculation == "draft"
 
