@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -54,7 +55,7 @@ def main() -> int:
 
 
 @contextmanager
-def server(folder: Path):
+def server(folder: Path) -> Iterator[int]:
     """Run our server; yields its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "server", "--port", "0", "--models-dir", str(folder)],
@@ -73,7 +74,7 @@ def server(folder: Path):
 
 
 @contextmanager
-def idle_app():
+def idle_app() -> Iterator[int]:
     """Run an aiohttp app that only answers /health, in a process of its own; yields its port."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.Process(target=_serve_idle, args=(theirs,), daemon=True)
@@ -102,7 +103,7 @@ def _serve_idle(pipe: Connection) -> None:
 
 
 @contextmanager
-def loads(port: int, model: str):
+def loads(port: int, model: str) -> Iterator[None]:
     """Load and unload the model in a loop."""
     stop = threading.Event()
 
@@ -121,7 +122,7 @@ def loads(port: int, model: str):
 
 
 @contextmanager
-def streams(port: int, model: str):
+def streams(port: int, model: str) -> Iterator[None]:
     """Read 16 SSE streams; each client starts a new one when its stream ends."""
     post(port, f"/api/v2/models/{model}/load", {"n_ctx": 32_768, "n_parallel": STREAMS})
     process = multiprocessing.Process(target=_read_streams, args=(port, model), daemon=True)

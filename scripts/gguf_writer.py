@@ -36,7 +36,9 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True, slots=True)
 class LazyTensor:
-    """A tensor that is computed when it is written, so that a large model need not fit in memory."""
+    """A tensor that is computed when it is written, so that a large model need not fit in
+    memory.
+    """
 
     dtype: np.dtype
     shape: tuple[int, ...]

@@ -5,7 +5,8 @@ It is the submodule vendor/llama.cpp if that is checked out at the pinned commit
 tree from the source distribution that vendor/llama.cpp.json pins, fetched by hash with pip and
 unpacked once into the per-user cache. Run as a program it prints the path.
 
-LLAMABIND_CACHE_DIR           the cache folder; default $XDG_CACHE_HOME/llamabind or ~/.cache/llamabind
+LLAMABIND_CACHE_DIR           the cache folder; default $XDG_CACHE_HOME/llamabind or
+~/.cache/llamabind
 LLAMABIND_ALLOW_OTHER_COMMIT  1 accepts a submodule at another commit than the pinned one
 """
 

@@ -2,7 +2,8 @@
 """Makes a GGUF of random Q8_0 weights in the shape of a public model, for benchmarks.
 
 It is as fast as a trained model of the same shape; its text is noise. The vocabulary is gpt-2's
-from llama.cpp's source (50,257 tokens), the chat template is ChatML. An answer may end at any token,
+from llama.cpp's source (50,257 tokens), the chat template is ChatML. An answer may end at any
+token,
 so send `ignore_eos`.
 
     scripts/make_random_model.py --shape 135m [FILE]

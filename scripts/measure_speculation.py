@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _measure(
-    options: argparse.Namespace, task: str, n_sequences: int, seed: int, fields: dict[str, str]
+    options: argparse.Namespace, task: str, n_sequences: int, seed: int, fields: dict[str, Any]
 ) -> tuple[float, str]:
     """Return tokens per second of decoding, and a note on the accepted drafts."""
     config = EngineConfig(n_ctx=1024 * n_sequences, n_parallel=n_sequences, **fields)

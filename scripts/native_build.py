@@ -168,7 +168,9 @@ def _entries_folder(source: LlamaSource, work: Path) -> Path:
 
 
 def check_definitions(definitions: dict[str, str], source: Path) -> None:
-    """Raise for an option that llama.cpp does not know or that our build sets: it would do nothing."""
+    """Raise for an option that llama.cpp does not know or that our build sets: it would do
+    nothing.
+    """
     known: set[str] | None = None
     for name in definitions:
         if name in RESERVED:

@@ -57,7 +57,9 @@ def main() -> int:
 
 
 def _use_package(package: Path) -> None:
-    """Set the environment so that child processes load the package's libraries and NVIDIA's wheels."""
+    """Set the environment so that child processes load the package's libraries and NVIDIA's
+    wheels.
+    """
     os.environ["LLAMABIND_LIB_DIR"] = str(package / "lib")
     folders = [os.environ.get("LD_LIBRARY_PATH", ""), *nvidia_folders(sys.path)]
     os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, folders))

@@ -1,6 +1,7 @@
 """Greedy answers of two servers, compared token by token.
 
-A GPU adds in another order than a CPU and rounds some values to fewer bits, so its log-probabilities
+A GPU adds in another order than a CPU and rounds some values to fewer bits, so its
+log-probabilities
 differ slightly. Of two tokens with about equal probability each side may then choose another, and
 after the first different token the two texts cannot be compared. So this compares the answers up to
 there and checks two things: each common token has about the same probability on both sides, and the
@@ -43,7 +44,9 @@ PROMPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of an answer; `likeliest` has the log-probabilities of the top tokens at its position."""
+    """A token of an answer; `likeliest` has the log-probabilities of the top tokens at its
+    position.
+    """
 
     text: str
     logprob: float
@@ -52,7 +55,9 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result of comparing two answers; `fault` describes a difference too large for rounding."""
+    """The result of comparing two answers; `fault` describes a difference too large for
+    rounding.
+    """
 
     n_same: int
     difference: float = 0.0  # largest difference of a common token's log-probabilities

@@ -53,7 +53,9 @@ class Checks:
         self._setup = setup
 
     def answers(self) -> Result:
-        """Compare greedy answers of each model, one by one and all at once, with the CPU's one by one."""
+        """Compare greedy answers of each model, one by one and all at once, with the CPU's one
+        by one.
+        """
         faults: list[str] = []
         comparisons: list[Comparison] = []
         for model in self._setup.models:

@@ -126,7 +126,7 @@ def test_python_without_extraction_filters_unpacks_it_too(
     # Debian 12's Python is 3.11.2; these came with 3.11.4.
     monkeypatch.delattr(tarfile.TarInfo, "replace", raising=False)
     monkeypatch.delattr(tarfile, "data_filter", raising=False)
-    test_the_sdist_gives_only_llama_cpps_own_tree(sdist, cache, absent)
+    test_only_llama_cpps_tree_is_unpacked_from_the_sdist(sdist, cache, absent)
 
 
 def test_a_complete_cache_is_used_without_a_download(

@@ -42,7 +42,7 @@ def _assert_begins(begun: ParsedMessage, whole: ParsedMessage, text: str) -> Non
         assert call.arguments.startswith(said.arguments), text
 
 
-def check_every_way(parser_spec: str | None, text: str) -> ParsedMessage:
+def check_every_way(parser_spec: str, text: str) -> ParsedMessage:
     """Parse whole, cut at every byte, and streamed by letters; the results must agree."""
     with OutputParser(parser_spec) as parser:
         data = text.encode()

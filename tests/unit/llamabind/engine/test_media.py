@@ -1,5 +1,7 @@
 """Images in prompts: how they are computed, shared, preempted and refused."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -159,7 +161,7 @@ def test_an_image_cancelled_half_way_is_not_reused_in_part(kind: dict, is_evicte
 
 
 def test_no_checkpoint_is_inside_an_image_with_rows() -> None:
-    fields = {"n_batch": 64, "is_cuttable": False, "cache_ram_bytes": 1 << 20}
+    fields: dict[str, Any] = {"n_batch": 64, "is_cuttable": False, "cache_ram_bytes": 1 << 20}
     engine, runner = make_engine(n_ctx=2048, **fields)
     submit(engine, request_of("a", [7] * 100, image(CAT, 930, grid=(30, 31)), [8] * 600))
     run(engine)

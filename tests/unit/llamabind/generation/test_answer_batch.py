@@ -105,7 +105,9 @@ def test_logprobs_and_errors_are_kept():
 
 
 def test_a_sink_is_called_once_a_step_with_all_its_outputs():
-    router, mine, yours = OutputRouter(), [], []
+    router = OutputRouter()
+    mine: list[list[RequestOutput]] = []
+    yours: list[list[RequestOutput]] = []
     router.open("a", mine.append)
     router.open("b", mine.append)
     router.open("c", yours.append)
@@ -116,7 +118,8 @@ def test_a_sink_is_called_once_a_step_with_all_its_outputs():
 
 
 def test_a_sink_gets_nothing_after_the_last_output_or_close():
-    router, got = OutputRouter(), []
+    router = OutputRouter()
+    got: list[list[RequestOutput]] = []
     router.open("a", got.append)
     router.open("b", got.append)
     router.deliver([_output("a", "1", FinishReason.STOP)])

@@ -55,7 +55,7 @@ def test_an_unfinished_character_completes_a_stop_string_only_as_u_fffd():
 def test_timings_separate_queue_prompt_and_decode():
     now = iter([0.0, 1.0, 3.0, 7.0])
     sequence = _make_sequence(clock=lambda: next(now), max_tokens=2)
-    sequence.start(None, 0)
+    sequence.start(None, 0)  # type: ignore[arg-type] # its slot is never read
     outputs = _append_bytes(sequence, b"ab")
     timings = outputs[-1].timings
     assert (timings.queue_ms, timings.prompt_ms, timings.decode_ms) == (1000.0, 2000.0, 4000.0)

@@ -32,7 +32,7 @@ def _watch(runner: FakeRunner) -> list[tuple[int, int]]:
         steps.append((n_decoding, plan.n_tokens - n_decoding))
         return original(plan)
 
-    runner.run = recording
+    runner.run = recording  # type: ignore[method-assign]
     return steps
 
 

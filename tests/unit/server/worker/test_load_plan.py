@@ -1,5 +1,7 @@
 """plan_load: converts the settings of a load to llamabind's parameters."""
 
+from typing import Any
+
 import pytest
 
 from llamabind import EmbeddingConfig, EngineConfig, RopeConfig
@@ -173,7 +175,7 @@ def test_companion_files_and_budgets_leave_less_memory_for_layers(tmp_path):
 
 
 def test_load_modes_follow_load_mode_and_use_mlock(model):
-    modes = {
+    modes: dict[str, dict[str, Any]] = {
         "auto": {},
         "none": {"load_mode": "none"},
         "mlock": {"load_mode": "mlock", "use_mlock": True},

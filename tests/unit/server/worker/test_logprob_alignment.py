@@ -87,7 +87,7 @@ def test_reasoning_and_tags_are_not_content() -> None:
 
 def test_one_step_may_end_reasoning_and_begin_content() -> None:
     answer = Answer()
-    pieces = ["hm", "</think>", "hm", " so"]
+    pieces: list[str | bytes] = ["hm", "</think>", "hm", " so"]
     deltas = [_reasoning("hm"), _content("hm so")]
     assert answer.step(pieces, "hm</think>hm so", *deltas) == ["~hm", "~</think>", "hm", " so"]
 
