@@ -123,7 +123,8 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.package is not None and not (arguments.package / "lib").is_dir():
         parser.error(
-            f"{arguments.package} has no folder lib: give the folder that scripts/check_cuda_build made"
+            f"{arguments.package} has no folder lib: "
+            "give the folder that scripts/check_cuda_build made"
         )
     if arguments.peers is None and arguments.package is not None:
         arguments.peers = arguments.package.absolute() / "bin"
