@@ -1,4 +1,4 @@
-"""The vocabulary of the C declarations: what an annotation means to mypy and to ctypes.
+"""The annotations of the C declarations, and what each means to mypy and to ctypes.
 
 An annotation is the one source of truth of an argument, a result or a struct field. mypy reads the
 Python side; `resolve` turns it into the ctypes type, and the ABI test compares the C spelling kept
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     _T = TypeVar("_T", bound=ctypes._CData)
     # What ctypes takes for a typed pointer argument: an array, a pointer, byref(x), or NULL.
     Ptr: TypeAlias = ctypes.Array[_T] | _Pointer[_T] | _CArgObject | None
-    # A typed pointer that C gives us; false when NULL.
+    # A typed pointer that C returns; false when NULL.
     Pointer: TypeAlias = _Pointer[_T]
     # What ctypes takes for void *: an address, bytes (for const data), and all of the above.
     VoidPtr: TypeAlias = int | bytes | ctypes.Array[Any] | _Pointer[Any] | _CArgObject | None
@@ -60,7 +60,7 @@ llama_pos: TypeAlias = i32
 llama_seq_id: TypeAlias = i32
 llama_state_seq_flags: TypeAlias = u32
 
-# An address that C gives us or keeps: a void * result or field.
+# An address as a plain int: a void * result or field.
 Address: TypeAlias = Annotated[int, ctypes.c_void_p]
 # char * that C writes to: ctypes.create_string_buffer(n), or None to ask for the size.
 CharBuffer: TypeAlias = Annotated[ctypes.Array[ctypes.c_char] | None, ctypes.c_char_p]
@@ -89,7 +89,7 @@ class CType:
 
 
 def resolve(annotation: Any) -> CType:
-    """The C side of one annotation; TypeError for what no C type is given for."""
+    """Return the C type of an annotation; TypeError if it has none."""
     if get_origin(annotation) in (Union, types.UnionType):
         annotation = next(arg for arg in get_args(annotation) if arg is not types.NoneType)
     if get_origin(annotation) is Annotated:
@@ -107,7 +107,7 @@ def resolve(annotation: Any) -> CType:
 
 
 def signature_of(declaration: Any) -> tuple[list[CType], CType]:
-    """Argument types in order, and the result type, of an annotated function."""
+    """Return the argument types in order, and the result type, of an annotated function."""
     hints = read_annotations(declaration, include_extras=True)
     result = resolve(hints.pop("return"))
     return [resolve(hint) for hint in hints.values()], result
@@ -117,15 +117,15 @@ _Struct = TypeVar("_Struct", bound=type[ctypes.Structure] | type[ctypes.Union])
 
 # Every C struct and union declared with @c_struct, by its C name.
 STRUCTS: dict[str, Any] = {}
-# The C side of the fields of each, in order.
+# The C types of each struct's fields, in order.
 FIELDS: dict[str, dict[str, CType]] = {}
 
 
 def c_struct(cls: _Struct) -> _Struct:
     """Makes `_fields_` of a Structure or Union from its annotations and registers it by name.
 
-    The class must say `__slots__ = ()`: else a misspelled field would silently become a Python
-    attribute that C never sees. A field whose C name is a word of Python has a `_` after it.
+    The class must set `__slots__ = ()`: otherwise a misspelled field would silently become a Python
+    attribute that C never sees. A field whose C name is a Python keyword gets a trailing `_`.
     """
     fields = {name: resolve(hint) for name, hint in _own_annotations(cls).items()}
     cls._fields_ = [(name, field.ctype) for name, field in fields.items()]

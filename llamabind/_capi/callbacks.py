@@ -1,4 +1,4 @@
-"""Callback types. Whoever passes one keeps the object alive for as long as C may call it.
+"""Callback types. The caller must keep a callback object alive as long as C may call it.
 
 A pointer argument arrives as an address (None when NULL). An exception in a callback is printed and
 0 is returned to C: catch it inside.

@@ -1,8 +1,8 @@
-"""What the native libraries were compiled for, and what this CPU offers: refuses before a SIGILL.
+"""Compares the instruction sets that the native libraries need with this CPU, to prevent a SIGILL.
 
-libllamabind-cpu knows both (csrc/cpu_features.cpp). It is compiled for the oldest CPU of its kind
-and opened before every other library, since those may run newer instructions as soon as they are
-opened.
+libllamabind-cpu reports both (csrc/cpu_features.cpp). It is compiled for the oldest CPU of its
+architecture and opened before every other library, because those may use newer instructions as
+soon as they are opened.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from typing import Final
 from llamabind.errors import LibraryError, UnsupportedCpuError
 
 _TEXT_BYTES: Final = 1024
-# The sets that stand for a generation of CPUs, the newest first.
+# Instruction sets that identify a generation of CPUs, newest first.
 _GENERATIONS: Final = {
     "avx512f": "AVX-512",
     "avx2": "AVX2",
@@ -29,10 +29,10 @@ _GENERATIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CpuReport:
-    """Names of instruction sets: `needed` by the libraries, used if they may (`optional`), `found`.
+    """Instruction sets that the libraries need or use if present, and those found on this CPU.
 
-    `found` holds only sets that the check knows. Where it knows none for the platform, all three
-    are empty. `cpu` is what the CPU calls itself.
+    `found` has only sets that the check knows. If it knows none for the platform, all three are
+    empty. `cpu` is the CPU's own name.
     """
 
     needed: tuple[str, ...]
@@ -42,7 +42,7 @@ class CpuReport:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What this CPU lacks and the libraries need; what stands for a generation comes first."""
+        """The sets that the libraries need and this CPU lacks; those of _GENERATIONS come first."""
         missing = (name for name in self.needed if name not in self.found)
         return tuple(sorted(missing, key=lambda name: name not in _GENERATIONS))
 
@@ -56,7 +56,7 @@ class CpuReport:
 
 
 def read_cpu_report(library: Path) -> CpuReport | None:
-    """Ask libllamabind-cpu; None where there is no such file, as in another project's build."""
+    """Read the report of libllamabind-cpu; None without such a file, as in a foreign build."""
     if not library.is_file():
         return None
     try:
@@ -75,7 +75,7 @@ def read_cpu_report(library: Path) -> CpuReport | None:
 
 
 def check_cpu(library: Path) -> None:
-    """Raises UnsupportedCpuError where the other libraries could end the process by SIGILL."""
+    """Raises UnsupportedCpuError if the other libraries could end the process with SIGILL."""
     report = read_cpu_report(library)
     if report is not None and report.missing:
         raise UnsupportedCpuError(report.built_for, report.cpu, report.missing)

@@ -1,6 +1,6 @@
 """Finds and opens the native libraries, and binds C functions to them at their first call.
 
-LLAMABIND_LIB_DIR   a folder to take all of the libraries from, instead of the package's own lib/
+LLAMABIND_LIB_DIR   folder of all libraries to use instead of the package's own lib/
 """
 
 import ctypes
@@ -18,8 +18,8 @@ from llamabind._capi import cpu_features, stamp
 from llamabind._capi.annotations import CType, signature_of
 from llamabind.errors import LibraryError, LibraryNotFoundError, SymbolMissingError
 
-# What each library links to. Opening in this order by full path makes the dynamic linker use our
-# files, whatever LD_LIBRARY_PATH or a copied library's run path says.
+# The libraries that each one links to. Opening them first, by full path, makes the dynamic linker
+# use our files regardless of LD_LIBRARY_PATH or a copied library's run path.
 _LINKS_TO: dict[str, tuple[str, ...]] = {
     "ggml-base": (),
     "ggml-cpu": ("ggml-base",),
@@ -29,7 +29,7 @@ _LINKS_TO: dict[str, tuple[str, ...]] = {
     "llama-common": ("llama",),
     "llamabind": ("llama-common",),
 }
-# Not in every build: with GGML_BACKEND_DL the CPU backend is a module, one of several variants.
+# Missing in builds with GGML_BACKEND_DL, in which the CPU backend is one of several modules.
 _OPTIONAL = frozenset({"ggml-cpu"})
 
 _opened: dict[str, ctypes.CDLL | None] = {}
@@ -62,7 +62,7 @@ def c_function(
 ) -> Callable[[Callable[[*_Args], _Result]], Callable[[*_Args], _Result]]:
     """Declares a C function of `library` ("llama", "ggml-base", ...) by an annotated, empty `def`.
 
-    The symbol is looked up at the first call, so a missing one breaks nothing but its caller.
+    The symbol is looked up at the first call, so a missing one only affects its callers.
     """
 
     def declare(function: Callable[[*_Args], _Result]) -> Callable[[*_Args], _Result]:
@@ -84,7 +84,7 @@ def c_function(
 
 
 def bind(declaration: Declaration) -> Any:
-    """The native function with its types set. Raises a LibraryError when it cannot be had."""
+    """Return the native function with its types set. Raises LibraryError if it is unavailable."""
     arguments, result = declaration.signature()
     argtypes = [argument.ctype for argument in arguments]
     restype = result.restype
@@ -98,7 +98,7 @@ def bind(declaration: Declaration) -> Any:
 
 
 def find_symbol(declaration: Declaration) -> int:
-    """The address of a declared function."""
+    """Return the address of a declared function. Raises SymbolMissingError."""
     name, library = declaration.name, declaration.library
     opened = open_library(library)
     where = library_directory() / library_file(library)
@@ -117,7 +117,7 @@ def find_symbol(declaration: Declaration) -> int:
 
 
 def library_file(library: str) -> str:
-    """The file name of a library on this platform."""
+    """Return the file name of a library on this platform."""
     if sys.platform == "win32":
         return f"{library}.dll"
     return f"lib{library}.dylib" if sys.platform == "darwin" else f"lib{library}.so"
@@ -125,7 +125,7 @@ def library_file(library: str) -> str:
 
 @functools.cache
 def library_directory() -> Path:
-    """The folder with all native libraries. LibraryNotFoundError when libllama is not in it."""
+    """Return the folder with all native libraries; LibraryNotFoundError if it lacks libllama."""
     if chosen := os.environ.get("LLAMABIND_LIB_DIR"):
         llama = Path(chosen).expanduser().absolute() / library_file("llama")
     else:
@@ -140,14 +140,14 @@ def library_directory() -> Path:
 
 
 def cpu_library() -> Path:
-    """Where libllamabind-cpu is, or would be, which runs on every CPU: see cpu_features."""
+    """Return the path of libllamabind-cpu, which may not exist: see cpu_features."""
     return library_directory() / library_file("llamabind-cpu")
 
 
 def open_library(library: str) -> ctypes.CDLL | None:
-    """Opens a library after those it links to; None only for one that this build lacks on purpose.
+    """Opens a library after those it links to; None only for an optional one that is missing.
 
-    The first call of all checks first the CPU, then the stamp.
+    The first call checks the CPU, then the stamp.
     """
     global _is_checked
     with _lock:
@@ -191,9 +191,9 @@ def _address_in(library: ctypes.CDLL, name: str) -> int | None:
 
 
 def _cpu_backend_address(name: str) -> int | None:
-    """With GGML_BACKEND_DL: a function that the loaded CPU module offers by name, or None.
+    """With GGML_BACKEND_DL: look up a function in the loaded CPU module; None if not found.
 
-    See ggml_backend_cpu_get_proc_address of ggml-cpu.cpp for which ones those are.
+    The module exports those listed in ggml_backend_cpu_get_proc_address (ggml-cpu.cpp).
     """
     registry, base = open_library("ggml"), open_library("ggml-base")
     by_name, lookup = "ggml_backend_reg_by_name", "ggml_backend_reg_get_proc_address"
@@ -209,10 +209,10 @@ def _cpu_backend_address(name: str) -> int | None:
 
 
 def load_backend_modules() -> None:
-    """Registers the backends of a build with GGML_BACKEND_DL, whose backends are modules in lib/.
+    """Registers the backends of a build with GGML_BACKEND_DL, which are modules in lib/.
 
-    llama.cpp itself would look beside the Python interpreter. Other builds have registered theirs
-    already, then this does nothing. Call it before llama_backend_init.
+    llama.cpp itself would search the Python interpreter's folder. Does nothing in other builds,
+    which register their backends when they are opened. Call it before llama_backend_init.
     """
     registry = open_library("ggml")
     if registry is None:
@@ -228,13 +228,13 @@ def _prototype(restype: Any, argtypes: list[Any], address: int) -> Any:
     return ctypes.CFUNCTYPE(restype, *argtypes)(address)
 
 
-# A larger struct is returned through memory of the caller on every ABI (the largest exception are
-# four doubles on AArch64).
+# Every ABI returns a larger struct through memory of the caller (the largest one returned in
+# registers is four doubles on AArch64).
 _LARGEST_IN_REGISTERS = 32
 _SLACK_BYTES = 512
 
 
 def _with_slack(struct: type[ctypes.Structure]) -> type[ctypes.Structure]:
-    """`struct` with room behind it: should C's have grown in spite of the stamp, it fits."""
+    """Return `struct` with spare bytes at its end, in case C's struct is larger than the stamp."""
     fields = [("value", struct), ("slack", ctypes.c_uint8 * _SLACK_BYTES)]
     return type(f"{struct.__name__}_with_slack", (ctypes.Structure,), {"_fields_": fields})

@@ -1,4 +1,4 @@
-"""Text that the shim returns: read once, freed at once."""
+"""Reads and frees text that the shim returns."""
 
 import ctypes
 
@@ -7,7 +7,7 @@ from llamabind._capi.shim import TextHandle
 
 
 def take_text(text: TextHandle) -> bytes:
-    """The bytes of a `char *` that libllamabind allocated, which is freed."""
+    """Return the bytes of a `char *` that libllamabind allocated, and free it."""
     try:
         return ctypes.string_at(text)
     finally:
@@ -15,5 +15,5 @@ def take_text(text: TextHandle) -> bytes:
 
 
 def last_error() -> str:
-    """Why this thread's last failing call of libllamabind failed."""
+    """Return the message of this thread's last failed call of libllamabind."""
     return shim.lb_last_error().decode(errors="replace")

@@ -1,8 +1,8 @@
-"""Refuses native libraries of another llama.cpp than these bindings describe.
+"""Refuses native libraries of another llama.cpp version than these bindings describe.
 
-A struct that differs by one field is no error in C, it is a crash or a wrong parameter. So the
-libraries are asked once, before the first call: versions, commits, sizes of the main structs.
-LLAMABIND_SKIP_STAMP=1 skips this, for those who know that their own build has the same header.
+A struct that differs by one field raises no error in C; it causes a crash or wrong parameters. So
+versions, commits and sizes of the main structs are compared once, before the first call.
+LLAMABIND_SKIP_STAMP=1 skips this, for your own build with the same header.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ LLAMA_CPP_BUILD_NUMBER = 11312
 LLAMA_VERSION = "0.5.0-dev"
 GGML_VERSION = "0.25.3"
 
-# Passed or returned by value: C writes or reads past ctypes' memory when one of them has grown.
+# Passed or returned by value: if one is larger in C, C writes or reads past ctypes' memory.
 MAIN_STRUCTS: dict[str, type[ctypes.Structure]] = {
     struct.__name__: struct
     for struct in (
@@ -46,15 +46,15 @@ MAIN_STRUCTS: dict[str, type[ctypes.Structure]] = {
     )
 }
 
-# Opens a library by its short name; None where the installation has no such file.
+# Opens a library by its short name; None if the installation has no such file.
 OpenLibrary = Callable[[str], ctypes.CDLL | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What the libraries say of themselves; None for what they do not say.
+    """Versions, commits and struct sizes that the libraries report; None if not reported.
 
-    Without the shim (`has_shim`) there are no sizes; 0 is a struct that the shim does not know.
+    Without the shim (`has_shim` False) there are no sizes; 0 means a struct unknown to the shim.
     """
 
     ggml_version: str | None
@@ -80,7 +80,7 @@ def check_stamp(open_library: OpenLibrary) -> None:
 
 
 def read_stamp(open_library: OpenLibrary) -> Stamp:
-    """Asks the libraries, by functions whose signature has never changed."""
+    """Reads the stamp with functions whose signature has never changed."""
     ggml, llama = open_library("ggml-base"), open_library("llama")
     shim = open_library("llamabind")
     size_of = _function(shim, "lb_struct_size", ctypes.c_size_t, [ctypes.c_char_p])
@@ -95,7 +95,7 @@ def read_stamp(open_library: OpenLibrary) -> Stamp:
 
 
 def contradictions(stamp: Stamp) -> Iterator[str]:
-    """What in `stamp` does not fit the bindings, a clause each."""
+    """Yield a clause for each value of `stamp` that does not fit the bindings."""
     yield from _compare_version("libggml", stamp.ggml_version, GGML_VERSION)
     yield from _compare_version("libllama", stamp.llama_version, LLAMA_VERSION)
     yield from _compare_commit("libggml", stamp.ggml_commit)
@@ -114,7 +114,7 @@ def _compare_version(library: str, found: str | None, expected: str) -> Iterator
 
 
 def _compare_commit(library: str, found: str | None) -> Iterator[str]:
-    # A build without git knows no commit, one from a work tree with changes adds "-dirty".
+    # A build without git has no commit, one from a modified work tree adds "-dirty".
     commit = (found or "").removesuffix("-dirty")
     if commit not in ("", "unknown") and not LLAMA_CPP_COMMIT.startswith(commit):
         yield f"{library} is built from commit {commit}"
@@ -127,7 +127,7 @@ def _text(library: ctypes.CDLL | None, name: str) -> str | None:
 
 
 def _function(library: ctypes.CDLL | None, name: str, restype: Any, argtypes: list[Any]) -> Any:
-    # A prototype of our own: setting restype on library.name would be seen by everybody else.
+    # Setting restype on library.name would affect other users, so this makes its own prototype.
     try:
         return library and ctypes.CFUNCTYPE(restype, *argtypes)((name, library))
     except AttributeError:

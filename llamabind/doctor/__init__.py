@@ -1,4 +1,4 @@
-"""The checks of `llamabind doctor`. Native code runs in child processes only: it may kill them."""
+"""The checks of `llamabind doctor`. Native code runs only in child processes, as it may crash."""
 
 from llamabind.doctor.examination import examine
 from llamabind.doctor.finding import Finding, format_findings, to_json

@@ -29,7 +29,7 @@ class ChildAnswer:
 
 def ask_child(arguments: Sequence[str], seconds: float) -> ChildAnswer:
     """Run `python -P -m arguments...`, which prints one JSON object."""
-    # -P: a llamabind folder in the current directory is not meant.
+    # -P: import the installed llamabind, not a folder of that name in the current directory.
     command = (sys.executable, "-P", "-m", *arguments)
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
@@ -41,7 +41,7 @@ def ask_child(arguments: Sequence[str], seconds: float) -> ChildAnswer:
 
 
 def read_answer(status: int, out: bytes, err: bytes) -> ChildAnswer:
-    """Return what a child that ended with `status` has answered; negative is a signal."""
+    """Return the answer of a child that ended with `status`; negative means killed by a signal."""
     if status < 0:
         name = _signal_name(-status)
         return ChildAnswer(None, f"was killed by {name}", name)
@@ -56,7 +56,7 @@ def read_answer(status: int, out: bytes, err: bytes) -> ChildAnswer:
 
 
 def failed_child(name: str, answer: ChildAnswer) -> Finding | None:
-    """Return what is wrong where the child gave no answer, None where it did."""
+    """Return the finding for a child that gave no answer, None if it gave one."""
     if answer.signal_name == "SIGILL":
         detail = "killed by SIGILL: the libraries use instructions that this CPU does not have"
         return Finding(name, "broken", detail, f"{REINSTALL}, which builds them for this CPU")

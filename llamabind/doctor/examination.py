@@ -1,4 +1,4 @@
-"""Gathers what the checks look at and runs them; what fails on the way is a finding itself."""
+"""Collects the values that the checks need and runs them; a check that fails is a finding too."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 # Not imported: host_memory needs psutil, which may be missing.
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _REPORT_SECONDS = 60.0  # to load the libraries and start the backends; a driver may take seconds
-# What a GPU's driver leaves on Linux, whose it is, and the backend that uses it.
+# Device files that GPU drivers create on Linux: (vendor, backend that uses the driver).
 _GPU_FILES = {"/dev/nvidiactl": ("NVIDIA", "CUDA"), "/dev/kfd": ("AMD", "HIP")}
 
 
 def examine(*, port: int, with_self_test: bool) -> list[Finding]:
-    """Run all checks, those first whose result explains the others."""
+    """Run all checks; those that explain others come first."""
     report = ask_child(["llamabind", "--json"], _REPORT_SECONDS)
     checks: dict[str, Check] = {
         "llamabind": lambda: Finding("llamabind", "ok", __version__),
@@ -36,7 +36,7 @@ def examine(*, port: int, with_self_test: bool) -> list[Finding]:
         "llama.cpp": lambda: native_checks.check_library(report),
     }
     native = native_checks.native_part(report)
-    if native is not None:  # else there is nothing to say of these
+    if native is not None:  # these need the loaded libraries
         checks["devices"] = lambda: native_checks.check_devices(native)
         checks["GPU"] = lambda: native_checks.check_gpu(native, _gpu_drivers())
     cpu = (report.fields or {}).get("cpu")

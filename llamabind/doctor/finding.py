@@ -1,4 +1,4 @@
-"""What a check of the doctor returns, and how the findings are printed."""
+"""Finding: the result of one check of the doctor, and its output as text and JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Status = Literal["ok", "warning", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor: `advice` says what to do, "" where there is nothing to do."""
+    """The result of one check; `advice` says what to do, "" if nothing."""
 
     name: str
     status: Status
@@ -23,7 +23,7 @@ class Finding:
 
 
 def guarded(name: str, check: Callable[[], Finding]) -> Finding:
-    """Return what `check` found; a check that fails itself is a finding too."""
+    """Return the result of `check`; if it raises, a finding that is broken."""
     try:
         return check()
     except Exception as error:  # noqa: BLE001 - a doctor that crashes helps least where most is wrong
@@ -37,7 +37,7 @@ def guarded(name: str, check: Callable[[], Finding]) -> Finding:
 
 
 def format_findings(findings: Sequence[Finding]) -> str:
-    """One line per finding, and its advice below it."""
+    """Return one line per finding, with its advice below, and a summary."""
     width = max(len(finding.name) for finding in findings) + 2
     lines = []
     for finding in findings:

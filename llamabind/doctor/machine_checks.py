@@ -10,7 +10,7 @@ _LITTLE_MEMORY = 1 * _GIB
 
 
 def check_memory(free: int, total: int, machine: int) -> Finding:
-    """Compare what this process may use with what the machine has; all in bytes."""
+    """Compare the memory of this process's limit (`total`) with the machine's; all in bytes."""
     detail = f"{free / _GIB:.1f} of {total / _GIB:.1f} GiB free"
     if total < machine:
         detail += f"; a container's limit, the machine has {machine / _GIB:.1f} GiB"
@@ -23,7 +23,7 @@ def check_memory(free: int, total: int, machine: int) -> Finding:
 
 
 def check_cpus(machine: int, usable: int, quota: int | None) -> Finding:
-    """Compare the machine's CPUs with those that this process may use; `quota` is a limit."""
+    """Compare the machine's CPUs with those this process may use; `quota` limits a container."""
     used = min(usable, quota or usable)
     if used == machine:
         return Finding("CPUs", "ok", f"{machine}")
@@ -42,7 +42,7 @@ def check_huge_pages(system: str, setting: str) -> Finding:
         return Finding(name, "ok", f"decided by {system}")
     chosen = setting.partition("[")[2].partition("]")[0]
     if chosen in ("always", "madvise"):
-        return Finding(name, "ok", f"given to programs that ask ({chosen})")
+        return Finding(name, "ok", f"available to programs that request them ({chosen})")
     path = "/sys/kernel/mm/transparent_hugepage/enabled"
     detail = f"turned off ({chosen})" if chosen else f"unknown: {path} cannot be read"
     advice = (

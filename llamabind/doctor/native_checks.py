@@ -21,7 +21,7 @@ _OLDEST_PYTHON = (3, 11)
 
 
 def check_python(version: tuple[int, ...], implementation: str, bits: int) -> Finding:
-    """Check what the package says it needs; an install by pip has made sure of it already."""
+    """Check the Python version that the package requires; pip has checked it at the install."""
     detail = f"{'.'.join(map(str, version[:3]))} ({implementation}, {bits} bits)"
     if version[:2] < _OLDEST_PYTHON or bits < 64:
         return Finding("Python", "broken", detail, "use a 64-bit Python 3.11 or newer")
@@ -39,7 +39,7 @@ def check_library(answer: ChildAnswer) -> Finding:
     if failed := failed_child(name, answer):
         return failed
     fields = answer.fields or {}
-    # Our errors say what is wrong, a semicolon, and what to do.
+    # llamabind's errors have the form "what is wrong; what to do".
     problem, _, advice = str(fields.get("problem") or "no library was loaded").partition("; ")
     setting = (fields.get("environment") or {}).get("LLAMABIND_LIB_DIR")
     if setting:
@@ -48,7 +48,7 @@ def check_library(answer: ChildAnswer) -> Finding:
 
 
 def check_devices(native: Native) -> Finding:
-    """List what models can be computed on, with the memory that is free there."""
+    """List the devices that can compute models, with their free memory."""
     devices = native["devices"]
     if not devices:
         detail = f"none, from the backends {', '.join(native['backends']) or '(none)'}"
@@ -91,7 +91,7 @@ def check_cpu(cpu: Cpu | None, native: Native | None) -> Finding:
 
 
 def check_amx(cpu: Cpu) -> Finding:
-    """Tell whether AMX, Intel's matrix unit, is there and used; `found` asks CPU and kernel."""
+    """Report whether AMX, Intel's matrix unit, is used; `found` needs support by CPU and kernel."""
     if "amx_tile" not in cpu["found"]:
         return Finding("AMX", "ok", "not used: this CPU or its system does not offer it")
     if "amx_int8" in cpu["optional"]:
@@ -105,13 +105,13 @@ def check_amx(cpu: Cpu) -> Finding:
 
 
 def native_part(answer: ChildAnswer) -> Native | None:
-    """Return what the bug report says of the native libraries, None if they were not loaded."""
+    """Return the bug report's part on the native libraries, None if they were not loaded."""
     native: Native | None = (answer.fields or {}).get("native")
     return native
 
 
 def _unused(native: Native | None) -> list[str]:
-    """Return the sets that the CPU backend in use, a loaded variant too, was built without."""
+    """Return the instruction sets that the CPU backend in use was built without."""
     if native is None:
         return []
     features = native["features"].get("CPU", {})

@@ -1,4 +1,4 @@
-"""Checks of places outside the package: folders that are written to, and the server's port."""
+"""Checks outside the package: the build cache folder and the server's port."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _GIB = 2**30
-# llama.cpp's source, its tree while it is built, and the result.
+# Disk space for llama.cpp's source, its build tree and the result.
 _BUILD_NEEDS = 2 * _GIB
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder of native builds, as scripts/llama_source.py chooses it."""
+    """Return the folder that caches native builds, as scripts/llama_source.py chooses it."""
     if chosen := environment.get("LLAMABIND_CACHE_DIR"):
         return Path(chosen).expanduser().absolute()
     base = environment.get("XDG_CACHE_HOME") or "~/.cache"
@@ -29,7 +29,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
 
 def check_cache(folder: Path) -> Finding:
-    """Try to write where a native build is kept; without that, each install compiles again."""
+    """Try to write to the build cache; without it each install compiles llama.cpp again."""
     name = "build cache"
     advice = f"make {folder} a folder that you may write to, or set LLAMABIND_CACHE_DIR to one"
     existing = next(path for path in (folder, *folder.parents) if path.exists())
@@ -51,7 +51,7 @@ def check_port(port: int, host: str = "127.0.0.1") -> Finding:
     """Try to listen on the server's port, as the server does."""
     name = f"port {port}"
     with socket.socket() as listener:
-        if os.name == "posix":  # closed connections of an earlier server do not count
+        if os.name == "posix":  # ignore closed connections of an earlier server
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
@@ -63,11 +63,11 @@ def check_port(port: int, host: str = "127.0.0.1") -> Finding:
 
 def _taken(name: str, port: int, error: OSError) -> Finding:
     if error.errno == errno.EADDRINUSE:
-        detail = "in use by another program, perhaps a server that runs already"
+        detail = "in use by another program, perhaps a running server"
     elif error.errno == errno.EACCES:
         detail = "reserved for root, as ports below 1024 usually are"
     else:
-        detail = f"cannot be listened on: {error.strerror}"
+        detail = f"not available: {error.strerror}"
     other = port + 1 if 1024 <= port < 65535 else 8080
     return Finding(
         name, "warning", detail, f"start the server with another --port, such as {other}"

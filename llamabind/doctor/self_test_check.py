@@ -1,4 +1,4 @@
-"""The self test, in a child process: the one place that knows how it is started."""
+"""Runs the self test in a child process and evaluates its result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from llamabind.doctor.child import REINSTALL, ChildAnswer, ask_child, failed_chi
 from llamabind.doctor.finding import Finding
 
 _NAME = "self test"
-_SECONDS = 150.0  # takes one or two, unless the machine is overloaded; has a limit of its own, too
+_SECONDS = 150.0  # takes 1 or 2 s unless the machine is overloaded; the test also has its own limit
 
 
 def run_self_test_in_child() -> ChildAnswer:
@@ -15,7 +15,7 @@ def run_self_test_in_child() -> ChildAnswer:
 
 
 def check_self_test(answer: ChildAnswer) -> Finding:
-    """`answer` holds self_test.SelfTestResult; its speeds are for comparison, not judged."""
+    """Evaluate self_test.SelfTestResult in `answer`; its speeds are only shown."""
     if failed := failed_child(_NAME, answer):
         return failed
     fields = answer.fields or {}
@@ -24,12 +24,12 @@ def check_self_test(answer: ChildAnswer) -> Finding:
         problem, _, advice = detail.rpartition("; ")
         return Finding(_NAME, "broken", problem or detail, advice if problem else REINSTALL)
     if fields["status"] != "ok":
-        return Finding(_NAME, "warning", f"not done: {detail}")
+        return Finding(_NAME, "warning", f"skipped: {detail}")
     speeds = [
         f"{it['name']} {it['prompt_tokens_per_second']:.0f} prompt tokens/s, "
         f"{it['tokens_per_second']:.0f} tokens/s"
         for it in fields["devices"]
     ]
-    if detail:  # of a device that could not be tested
+    if detail:  # names a device that could not be tested
         return Finding(_NAME, "warning", "; ".join((*speeds, detail)))
     return Finding(_NAME, "ok", "; ".join(("computes right", *speeds)))

@@ -191,7 +191,7 @@ SPEED = {"name": "CPU", "prompt_tokens_per_second": 9000.4, "tokens_per_second":
         (
             {"status": "untestable", "detail": "no driver", "devices": []},
             "warning",
-            "not done: no driver",
+            "skipped: no driver",
         ),
     ],
 )
