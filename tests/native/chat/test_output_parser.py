@@ -90,7 +90,7 @@ def test_an_answer_that_does_not_fit_the_format_falls_back_to_its_text():
         assert streamed_message(parser, text).content == text
 
 
-def test_a_call_that_is_cut_off_keeps_what_was_told():
+def test_a_truncated_call_keeps_what_was_returned():
     _, rendered = _rendered("Qwen-Qwen2.5-7B-Instruct", tools=TOOLS)
     text = HERMES[: HERMES.index("Paris") + 3]
     with OutputParser(rendered.parser_spec) as parser:
@@ -109,7 +109,7 @@ def test_a_flood_of_brackets_is_survived(n):
         assert message.content == text or message.tool_calls
 
 
-def test_text_that_is_no_utf8_is_survived():
+def test_text_that_is_not_utf8_is_accepted():
     with OutputParser() as parser:
         assert parser.parse("a\udcffb\0c", partial=True).content == "a?b\0c"
 

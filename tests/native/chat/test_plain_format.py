@@ -63,7 +63,7 @@ def test_a_plain_answer_is_streamed_as_it_comes():
         ("openai-gpt-oss-120b", {}),
     ],
 )
-def test_formats_with_thoughts_or_calls_are_not_plain(name, options):
+def test_formats_with_reasoning_or_calls_are_not_plain(name, options):
     with ChatTemplate(None, template_text(name)) as template:
         rendered = template.render([USER], **options)
     assert not is_plain(rendered.parser_spec)

@@ -1,4 +1,4 @@
-"""Thoughts in an answer: their budget of tokens, and grammars that leave them alone."""
+"""Reasoning in an answer: its token budget, and grammars that do not apply to it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +60,7 @@ def _n_tokens(model: Model, text: str) -> int:
     return len(model.tokenizer.encode(text, add_special=False))
 
 
-def test_a_thought_is_ended_after_its_budget(model):
+def test_reasoning_is_ended_after_its_budget(model):
     with _speaker(model, **TAGS, reasoning_budget_tokens=3) as speaker:
         assert speaker.say("<think>") == "<think>"
         assert speaker.say(" one two three four five six") == " one two three</think>"
@@ -79,13 +79,13 @@ def test_a_message_stands_before_the_end(model):
 
 
 @pytest.mark.parametrize("budget", [0, 2])
-def test_a_thought_that_the_prompt_opens_counts(model, budget):
+def test_reasoning_that_the_prompt_opens_counts(model, budget):
     with _speaker(model, **TAGS, reasoning_budget_tokens=budget, generation_prompt=OPEN) as speaker:
         said = speaker.say(" one" * 6)
     assert said.startswith(" one" * budget + "</think>")
 
 
-def test_no_budget_is_no_limit_and_a_thought_that_ends_in_time_is_left_alone(model):
+def test_reasoning_without_a_budget_or_within_it_is_unchanged(model):
     long = "<think>" + " one" * 200
     with _speaker(model, **TAGS) as speaker:
         assert speaker.say(long) == long
@@ -94,13 +94,13 @@ def test_no_budget_is_no_limit_and_a_thought_that_ends_in_time_is_left_alone(mod
         assert speaker.say(short) == short
 
 
-def test_a_prompt_that_closes_its_thought_has_none(model):
+def test_a_prompt_that_closes_its_reasoning_has_none(model):
     closed = OPEN + "\n</think>\n\n"
     with _speaker(model, **TAGS, reasoning_budget_tokens=0, generation_prompt=closed) as speaker:
         assert speaker.say(" one two") == " one two"
 
 
-def test_every_thought_has_a_budget_of_its_own(model):
+def test_each_reasoning_block_has_its_own_budget(model):
     with _speaker(model, **TAGS, reasoning_budget_tokens=1) as speaker:
         for _ in range(2):
             assert speaker.say("<think> one two two two two").startswith("<think> one</think>")
@@ -130,7 +130,7 @@ LAZY = {
 }
 
 
-def test_a_lazy_grammar_looks_for_no_triggers_in_a_thought(model):
+def test_a_lazy_grammar_ignores_triggers_in_reasoning(model):
     with _speaker(model, **LAZY, **TAGS) as speaker:
         thought = "<think> I could write <call>xyz here.</think>"
         assert speaker.say(thought) == thought
@@ -138,7 +138,7 @@ def test_a_lazy_grammar_looks_for_no_triggers_in_a_thought(model):
         assert set(speaker.say("xyz")) <= set("abc")
 
 
-def test_the_same_in_a_thought_that_the_prompt_opens(model):
+def test_a_lazy_grammar_ignores_triggers_in_reasoning_that_the_prompt_opens(model):
     with _speaker(model, **LAZY, **TAGS, generation_prompt=OPEN) as speaker:
         thought = "I could write <call>xyz here.</think>"
         assert speaker.say(thought) == thought
@@ -146,21 +146,21 @@ def test_the_same_in_a_thought_that_the_prompt_opens(model):
         assert set(speaker.say("xyz")) <= set("abc")
 
 
-def test_a_tag_that_ends_a_thought_may_be_the_trigger(model):
+def test_a_tag_that_ends_reasoning_may_be_the_trigger(model):
     tags = {**TAGS, "reasoning_budget_end_tags": ("</think>", "<call>")}
     with _speaker(model, **LAZY, **tags, generation_prompt=OPEN) as speaker:
         assert speaker.say(" hm<call>") == " hm<call>"
         assert set(speaker.say("xyz")) <= set("abc")
 
 
-def test_a_tag_in_a_call_is_no_thought(model):
+def test_a_tag_in_a_call_does_not_start_reasoning(model):
     grammar = {**LAZY, "grammar": 'root ::= "<call>" [a-z<>]+'}
     with _speaker(model, **grammar, **TAGS, reasoning_budget_tokens=1) as speaker:
         call = "<call>a<think>b c d e f".replace(" ", "")
         assert speaker.say(call) == call
 
 
-def test_a_grammar_begins_behind_the_thought_that_the_prompt_opens(model):
+def test_a_grammar_begins_after_reasoning_that_the_prompt_opens(model):
     grammar = 'root ::= "yes" | "no"'
     with _speaker(model, **TAGS, grammar=grammar, generation_prompt=OPEN) as speaker:
         # Nor may the answer end before.
@@ -188,7 +188,7 @@ def test_an_end_that_the_grammar_does_not_take_is_not_forced(model):
         assert speaker.say(said) == said
 
 
-def test_a_tag_in_a_value_is_no_thought(model):
+def test_a_tag_in_a_value_does_not_start_reasoning(model):
     grammar = 'root ::= "{" [a-z<> ]+ "}"'
     with _speaker(model, **TAGS, grammar=grammar, reasoning_budget_tokens=1) as speaker:
         said = "{a <think> b c d e f}"
@@ -213,7 +213,7 @@ def test_qwen3_thinks_about_calls_and_then_calls(model):
         assert speaker.say("<tool_call>\nand not") != "<tool_call>\nand not"
 
 
-def test_a_forced_call_may_think_within_its_budget(model):
+def test_a_required_call_may_reason_within_its_budget(model):
     """The template's own grammar has the thought in it, and takes its end."""
     with ChatTemplate(None, template_text("Qwen-Qwen3-0.6B")) as template:
         rendered = template.render([USER], tools=TOOLS, tool_choice="required")

@@ -318,13 +318,13 @@ def test_a_template_that_fails_is_no_refusal():
 
 
 @pytest.mark.parametrize("name", templates())
-def test_the_server_sees_without_rendering_whether_a_template_knows_tools(name):
+def test_the_server_detects_without_rendering_whether_a_template_has_tools(name):
     with ChatTemplate(None, template_text(name)) as template:
         assert renders_tools(template_text(name)) == template.capabilities.supports_tools
 
 
 @pytest.mark.parametrize("name", templates())
-def test_the_server_sees_without_rendering_whether_a_template_knows_thoughts(name):
+def test_the_server_detects_without_rendering_whether_a_template_has_reasoning(name):
     with ChatTemplate(None, template_text(name)) as template:
         is_told_apart = template.capabilities.supports_thinking == (name not in THINK_OTHERWISE)
         assert renders_thinking(template_text(name)) == is_told_apart

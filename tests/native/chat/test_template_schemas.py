@@ -105,7 +105,7 @@ def test_a_schema_is_refused_where_tools_may_be_called() -> None:
 @pytest.mark.parametrize(
     "choice", ["required", {"type": "function", "function": {"name": "get_weather"}}]
 )
-def test_a_call_that_must_come_is_no_answer_that_a_schema_is_of(choice: Any) -> None:
+def test_a_schema_does_not_apply_to_a_required_call(choice: Any) -> None:
     n_called = 0
     for name in templates():
         with ChatTemplate(None, template_text(name)) as template:

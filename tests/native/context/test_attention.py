@@ -103,7 +103,7 @@ def _assert_close(ours: Logits, theirs: Logits) -> None:
 
 
 @pytest.mark.parametrize("kv_unified", [True, False], ids=["unified", "streams"])
-def test_it_says_what_ggml_says(model: Model, run: Callable[..., Logits], kv_unified: bool) -> None:
+def test_results_match_ggmls(model: Model, run: Callable[..., Logits], kv_unified: bool) -> None:
     n_ctx = 1024 if kv_unified else 2048
     ours = run(model, "", _STEPS, kv_unified=kv_unified, n_ctx=n_ctx)
     theirs = run(model, "ggml", _STEPS, kv_unified=kv_unified, n_ctx=n_ctx)

@@ -47,7 +47,7 @@ def test_the_effective_sizes_are_reported(context, random_llama):
     assert (context.n_threads, context.n_threads_batch) == (1, 1)
 
 
-def test_streams_share_the_cells_out(streams):
+def test_a_split_kv_cache_divides_the_cells(streams):
     assert (streams.n_ctx, streams.n_ctx_seq) == (512, 256)
 
 
@@ -173,7 +173,7 @@ def test_a_token_of_two_sequences_is_remembered_by_both(context):
     assert context.memory_seq_pos_max(0) == context.memory_seq_pos_max(1) == 5
 
 
-def test_a_token_of_two_sequences_is_refused_in_streams(streams):
+def test_a_split_kv_cache_refuses_a_token_of_two_sequences(streams):
     batch = Batch(8, 2)
     batch.add(1, 0, [0, 1])
     with pytest.raises(InvalidBatchError, match="needs kv_unified"):
@@ -235,7 +235,7 @@ def test_a_copied_prefix_gives_the_same_logits(context):
     np.testing.assert_allclose(_decode(context, TOKENS[4:], 4, 2), expected, atol=2e-2)
 
 
-def test_a_whole_stream_is_copied_and_then_cut(streams):
+def test_a_split_kv_cache_copies_a_whole_sequence_that_is_then_cut(streams):
     expected = _decode(streams, TOKENS, seq_id=0)
     streams.memory_seq_cp(0, 1)
     assert streams.memory_seq_rm(1, 4)
@@ -243,13 +243,13 @@ def test_a_whole_stream_is_copied_and_then_cut(streams):
 
 
 @pytest.mark.parametrize(("p0", "p1"), [(0, 4), (2, -1), (-1, 0), (1, 3)])
-def test_a_part_of_a_stream_cannot_be_copied(streams, p0, p1):
+def test_a_split_kv_cache_cannot_copy_a_part_of_a_sequence(streams, p0, p1):
     _decode(streams, TOKENS)
     with pytest.raises(InvalidParameterError, match="only a whole sequence"):
         streams.memory_seq_cp(0, 1, p0, p1)
 
 
-def test_no_state_is_saved_between_a_stream_copy_and_the_decode_that_carries_it_out(streams):
+def test_no_state_is_saved_between_a_split_kv_copy_and_the_decode_that_performs_it(streams):
     _decode(streams, TOKENS)
     streams.memory_seq_cp(0, 1)
     with pytest.raises(StateError, match="decode first"):

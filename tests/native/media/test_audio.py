@@ -1,4 +1,4 @@
-"""Sounds are encoded and computed as by libmtmd itself."""
+"""Audio is encoded and computed as by libmtmd itself."""
 
 import ctypes
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def vectors_of(medium: EncodedMedium) -> np.ndarray:
     return np.concatenate([p.embeddings for p in medium.pieces if isinstance(p, MediaVectors)])
 
 
-def test_it_takes_sounds_and_no_pictures(projector: Projector) -> None:
+def test_it_accepts_audio_but_no_images(projector: Projector) -> None:
     assert projector.has_audio
     assert not projector.has_vision
     assert projector.audio_sample_rate == RATE
@@ -106,14 +106,14 @@ def test_a_file_that_claims_more_than_it_has_is_refused(projector: Projector) ->
         (np.full(RATE, np.nan, np.float32), "not finite numbers"),
     ],
 )
-def test_what_is_no_sound_is_refused_before_native_code(
+def test_invalid_audio_is_refused_before_native_code(
     projector: Projector, samples: np.ndarray, reason: str
 ) -> None:
     with pytest.raises(InvalidParameterError, match=reason):
         projector.encode_sound(samples)
 
 
-def test_a_sound_is_heard_as_by_libmtmd_itself(engine: Engine, projector: Projector) -> None:
+def test_audio_is_computed_as_by_libmtmd_itself(engine: Engine, projector: Projector) -> None:
     before, after, samples = "What do you hear: ", "? One word.", noise(5)
     pointer = samples.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
     bitmap = mtmd.mtmd_bitmap_init_from_audio(len(samples), pointer)

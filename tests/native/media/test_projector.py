@@ -36,7 +36,7 @@ def vectors_of(projector: Projector, pixels: np.ndarray) -> np.ndarray:
     return vectors.embeddings
 
 
-def test_it_takes_images_and_no_sound(projector: Projector) -> None:
+def test_it_accepts_images_but_no_audio(projector: Projector) -> None:
     assert projector.has_vision
     assert not projector.has_audio
     assert projector.audio_sample_rate is None
@@ -123,7 +123,7 @@ def test_a_damaged_picture_is_refused(projector: Projector, damage: slice) -> No
         projector.encode_file(png(picture(1))[damage], "messages[0]")
 
 
-def test_a_sound_is_refused_by_a_projector_of_pictures(projector: Projector) -> None:
+def test_audio_is_refused_by_a_projector_for_images(projector: Projector) -> None:
     with pytest.raises(InvalidParameterError, match="does not accept audio"):
         projector.encode_file(b"RIFF\0\0\0\0WAVEfmt ")
 
@@ -131,7 +131,7 @@ def test_a_sound_is_refused_by_a_projector_of_pictures(projector: Projector) -> 
 @pytest.mark.parametrize(
     "pixels", [np.zeros((4, 4), np.uint8), np.zeros((4, 0, 3), np.uint8), np.zeros((4, 4, 3))]
 )
-def test_what_is_no_picture_is_refused_before_native_code(
+def test_invalid_images_are_refused_before_native_code(
     projector: Projector, pixels: np.ndarray
 ) -> None:
     with pytest.raises(InvalidParameterError, match="image: expected uint8 pixels"):

@@ -86,7 +86,7 @@ def test_progress_rises_from_0_to_1(random_llama_path):
     assert seen == sorted(seen)
 
 
-def test_a_callback_that_says_no_cancels_the_load(random_llama_path):
+def test_a_callback_that_returns_false_cancels_the_load(random_llama_path):
     with pytest.raises(LoadCancelledError) as caught:
         Model(random_llama_path, progress=lambda value: False)
     assert caught.value.reason == "cancelled"

@@ -44,7 +44,7 @@ next(stream)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_process_is_told_and_can_close(random_llama_path):
+def test_a_forked_process_gets_an_error_and_can_close(random_llama_path):
     code = """
 llm.generate("a", max_tokens=1)
 child = os.fork()

@@ -69,7 +69,7 @@ def test_whatever_may_lift_a_small_logit_sees_them_all(model, params):
     assert n_best(model, params) == 0
 
 
-def test_logits_that_are_no_numbers_are_noticed_wherever_they_are(model):
+def test_nan_logits_are_detected_at_any_index(model):
     logits = np.zeros((1, model.n_vocab), np.float32)
     logits[0, -1] = np.nan
     with Sampler(model, SamplingParams(seed=1)) as sampler:

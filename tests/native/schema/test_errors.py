@@ -1,4 +1,4 @@
-"""What llama.cpp's converter refuses is told with the path of the keyword, in one line."""
+"""Errors of llama.cpp's schema converter name the path of the keyword, in one line."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What of a tool's schema has no grammar does not keep it from being offered, whatever it is."""
+"""A tool is offered even if a grammar cannot express its schema."""
 
 from collections.abc import Iterator
 from pathlib import Path

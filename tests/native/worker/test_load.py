@@ -1,4 +1,4 @@
-"""Loads as the worker does them: what settings come to, and that estimates are what is taken."""
+"""Loads as in the worker: effective settings, and estimates that equal the memory used."""
 
 import contextlib
 import dataclasses
@@ -86,7 +86,7 @@ def test_a_smaller_cache_type_takes_less(model):
         ({"flash_attn": "auto", "cache_type_v": "q8_0"}, "on"),
     ],
 )
-def test_what_flash_attention_came_to_is_told(model, settings, effective):
+def test_the_effective_flash_attention_is_reported(model, settings, effective):
     assert _load(model, n_ctx=256, **settings).effective["flash_attn"] == effective
 
 
@@ -154,7 +154,7 @@ def test_scaled_positions_are_applied(model, settings):
     assert {name: effective[name] for name in settings} == pytest.approx(settings)
 
 
-def test_streams_divide_the_context(model):
+def test_a_split_kv_cache_divides_the_context(model):
     effective = _load(model, n_ctx=1024, n_parallel=4, kv_unified=False).effective
     assert (effective["n_ctx"], effective["n_ctx_seq"]) == (1024, 256)
     assert effective["layout"] == "streams"
@@ -256,7 +256,7 @@ def test_a_draft_model_is_loaded_and_estimated(model):
     assert both.devices[0].context_bytes == 2 * alone.devices[0].context_bytes
 
 
-def test_speculation_that_a_model_does_not_allow_is_off_and_said(tmp_path, vocab_dir):
+def test_unsupported_speculation_is_turned_off_with_a_warning(tmp_path, vocab_dir):
     path = write_random_architecture(
         tmp_path / "mamba.gguf", vocab_dir / "ggml-vocab-llama-spm.gguf", "mamba"
     )

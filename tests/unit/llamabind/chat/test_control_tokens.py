@@ -1,4 +1,4 @@
-"""Control tokens in what people write are broken up, so that no tokeniser reads them as such."""
+"""Control tokens written in messages are broken up, so that they are tokenised as plain text."""
 
 from typing import Any
 
@@ -47,12 +47,12 @@ def test_parts_tool_results_and_arguments_of_calls_are_guarded_too() -> None:
     assert call["function"]["arguments"] == {"text": "<s>"}
 
 
-def test_what_the_assistant_said_stays_as_it_is() -> None:
+def test_assistant_messages_are_unchanged() -> None:
     said = {"role": "assistant", "content": "<s>"}
     assert _guard(said) == ([said], "")
 
 
-def test_every_mark_is_another() -> None:
+def test_every_marker_is_different() -> None:
     assert _guard(_user("<s>"))[1] != _guard(_user("<s>"))[1]
 
 

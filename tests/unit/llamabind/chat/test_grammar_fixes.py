@@ -1,4 +1,4 @@
-"""The grammar of a forced tool call leaves no room for talk; reasoning stays."""
+"""The grammar of a required tool call allows no text before it; reasoning stays."""
 
 import pytest
 
@@ -32,6 +32,6 @@ def test_only_text_ahead_of_the_call_goes(root: str, expected: str) -> None:
         ('("<think>" until-4 "</think>")? a', '("<think>" until-4 "</think>")? a'),
     ],
 )
-def test_a_thought_before_an_answer_ends(root: str, expected: str) -> None:
+def test_reasoning_before_an_answer_must_end(root: str, expected: str) -> None:
     rest = 'a ::= ("b" | )\n'
     assert with_ended_reasoning(f"root ::= {root}\n{rest}") == f"root ::= {expected}\n{rest}"

@@ -1,4 +1,4 @@
-"""Pictures go through a chat template as marks and come out at their places."""
+"""Images pass through a chat template as markers and keep their positions."""
 
 from typing import Any
 

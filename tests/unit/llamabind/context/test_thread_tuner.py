@@ -25,14 +25,14 @@ def test_an_idle_machine_keeps_all_cores():
     assert used[2] > 900
 
 
-def test_a_busy_neighbour_is_avoided_within_some_dozens_of_steps():
+def test_a_busy_core_is_avoided_within_some_dozens_of_steps():
     tuner = ThreadTuner(2)
     used = _serve(tuner, {1: 102, 2: 74}, 1000)
     assert used[1] > 900
     assert _serve(ThreadTuner(2), {1: 102, 2: 74}, 60)[1] > 30
 
 
-def test_a_neighbour_who_comes_later_is_noticed_within_some_steps():
+def test_a_core_that_becomes_busy_is_noticed_within_some_steps():
     tuner = ThreadTuner(2)
     _serve(tuner, {1: 102, 2: 125}, 500)
     assert _serve(tuner, {1: 102, 2: 30}, 20)[1] > 8
@@ -44,7 +44,7 @@ def test_it_begins_with_what_was_measured():
     assert (tuner.choose(1), tuner.choose(8), tuner.choose(100)) == (2, 2, 4)
 
 
-def test_it_comes_back_when_the_neighbour_is_gone():
+def test_it_uses_all_cores_again_when_they_are_idle():
     tuner = ThreadTuner(2)
     _serve(tuner, {1: 102, 2: 74}, 300)
     assert tuner.choose(1) == 1
@@ -74,7 +74,7 @@ def _cost(tuner: ThreadTuner, seconds: dict[int, float], n_steps: int, n_tokens:
     ("one_thread", "n_steps", "limit"),
     [(1.9, 64, 0.03), (1.9, 192, 0.02), (1.9, 2000, 0.005), (1.2, 192, 0.01), (1.2, 2000, 0.005)],
 )
-def test_looking_at_what_is_worse_costs_little(one_thread, n_steps, limit):
+def test_trials_of_slower_counts_cost_little(one_thread, n_steps, limit):
     tuner = ThreadTuner(2)
     tuner.start_with(16, 2)
     assert _cost(tuner, {1: one_thread, 2: 1.0}, n_steps, 16) <= limit

@@ -187,7 +187,7 @@ def test_a_large_vocabulary_needs_no_memory_of_its_own(tmp_path: Path) -> None:
     assert header.arrays["tokenizer.ggml.tokens"].count == 128_000
 
 
-def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+def test_only_regular_files_are_accepted(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.gguf"
     os.mkfifo(pipe)
     for path in (tmp_path, pipe):

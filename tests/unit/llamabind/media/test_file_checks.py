@@ -1,4 +1,4 @@
-"""Files of pictures and sounds are checked before native code sees them."""
+"""Image and audio files are checked before native code reads them."""
 
 import contextlib
 import io
@@ -71,7 +71,7 @@ def test_a_file_tells_what_it_is(data: bytes, expected: MediaFile) -> None:
         (jpeg(30, 20)[:8] + bytes(20), "no pixels"),
     ],
 )
-def test_what_cannot_be_a_picture_is_refused_with_its_field(data: bytes, message: str) -> None:
+def test_an_invalid_image_is_refused_with_its_field(data: bytes, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message) as caught:
         read_media_file(data, "messages[2]")
     assert caught.value.field == "messages[2]"
@@ -126,7 +126,7 @@ def test_a_sound_is_mixed_and_brought_to_the_wanted_rate(
         (sound(4_000, MAX_SECONDS + 1, 1), "at most 600 seconds"),
     ],
 )
-def test_what_is_no_usable_sound_is_refused(data: bytes, message: str) -> None:
+def test_unusable_audio_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message) as caught:
         read_wave(data, 16_000, "input_audio")
     assert caught.value.field == "input_audio"

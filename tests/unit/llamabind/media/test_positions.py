@@ -1,4 +1,4 @@
-"""Cells and positions of pictures are counted apart, by the tokens alone."""
+"""Positions of images are computed from the tokens alone and differ from the number of cells."""
 
 from array import array
 

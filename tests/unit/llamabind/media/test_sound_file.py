@@ -1,4 +1,4 @@
-"""What MP3 and FLAC files say of their length is not believed before it was looked at."""
+"""The length that an MP3 or FLAC file claims is checked before native code reads the file."""
 
 import pytest
 
@@ -75,7 +75,7 @@ def test_a_flac_file_tells_how_long_it_is() -> None:
         (streaminfo(16_000, (1 << 36) - 1), "at most 600 seconds"),
     ],
 )
-def test_a_flac_file_that_cannot_be_believed_is_refused(data: bytes, reason: str) -> None:
+def test_an_implausible_flac_header_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(InvalidParameterError, match=reason) as caught:
         check_flac(data, "input_audio")
     assert caught.value.field == "input_audio"

@@ -1,4 +1,4 @@
-"""What of a JSON schema llama.cpp would leave out is refused, with the path of the keyword."""
+"""A keyword that llama.cpp would ignore in a JSON schema is refused with its path."""
 
 from typing import Any
 

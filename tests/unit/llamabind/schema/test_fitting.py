@@ -1,4 +1,4 @@
-"""FittedSchemas: strict ones are checked, others are cut down step by step."""
+"""FittedSchemas: strict schemas are checked, others are relaxed step by step."""
 
 from typing import Any
 
@@ -122,7 +122,7 @@ def test_the_same_tools_need_not_be_tried_again() -> None:
     assert fits.find(key_of({"tools": [_tool("g", _GOOD)]})) is None
 
 
-def test_what_is_no_json_is_never_remembered() -> None:
+def test_options_that_are_not_json_are_never_remembered() -> None:
     fits = KnownFits()
     fits.keep(key_of({"tools": [{1, 2}]}), (0,))
     assert fits.find(key_of({"tools": [{3}]})) is None

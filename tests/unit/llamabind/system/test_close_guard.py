@@ -1,4 +1,4 @@
-"""Gate: closing waits for those inside, and lets nobody in."""
+"""CloseGuard: closing waits for the threads inside and refuses new entries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_closing_waits_until_the_last_has_left():
     closer.join(20)
 
 
-def test_nobody_enters_a_closed_gate():
+def test_a_closed_guard_refuses_entry():
     guard = CloseGuard("door")
     guard.close()
     guard.close()
