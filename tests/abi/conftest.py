@@ -1,4 +1,4 @@
-"""The probe is compiled once for all ABI tests."""
+"""Fixtures of the ABI tests; the probe is compiled once for all of them."""
 
 from pathlib import Path
 

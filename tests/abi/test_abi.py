@@ -1,4 +1,4 @@
-"""The ctypes declarations say what the C++ compiler says of the same headers."""
+"""The ctypes declarations match what the C++ compiler reports about the headers."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ def test_declarations_equal_the_headers(probed: Lines) -> None:
     assert not found, "\n".join(found)
 
 
-def test_the_probe_speaks_about_everything_that_is_declared(probed: Lines) -> None:
+def test_the_probe_reports_on_every_declaration(probed: Lines) -> None:
     counts = Counter(key.split()[0] for key in probed)
     assert counts == Counter(key.split()[0] for key in declared_lines())
     assert counts["function"] > 350

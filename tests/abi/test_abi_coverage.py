@@ -1,4 +1,4 @@
-"""What the headers have and we do not bind is on a reviewed list, so a bump shows what is new."""
+"""Every declaration that we do not bind is listed with a reason, so an update shows new ones."""
 
 import pytest
 
@@ -9,18 +9,18 @@ from tests.support.abi_headers import Header, parse_header
 
 pytestmark = pytest.mark.abi
 
-# llama.h is bound completely. Of the other headers: not bound, and why.
+# llama.h is bound completely. Functions of other headers that are not bound, and why.
 UNBOUND_FUNCTIONS = {
     "llama.h": set[str](),
     "llamabind.h": set[str](),
     "mtmd.h": {
-        # audio generation: experimental in the header, nothing of ours makes speech
+        # audio generation: experimental in the header, and we generate no speech
         "mtmd_gen_audio_get_info",
         "mtmd_gen_audio_process",
         "mtmd_gen_inp_default",
-        # returns a std::map: C++ only, and announced to be removed
+        # returns a std::map: C++ only, and the header says that it will be removed
         "mtmd_get_memory_usage",
-        # a fixture of llama.cpp's own tests
+        # used by llama.cpp's own tests only
         "mtmd_test_create_input_chunks",
     },
     "mtmd-helper.h": {
@@ -69,7 +69,7 @@ def test_no_deprecated_function_is_bound(headers: dict[str, Header]) -> None:
     assert deprecated & DECLARATIONS.keys() == set()
 
 
-def test_the_headers_are_read_in_all_their_forms() -> None:
+def test_the_header_reader_knows_every_form_of_declaration() -> None:
     header = parse_header("""
         #define LLAMA_API __attribute__ ((visibility ("default")))
         #define LLAMA_LIMIT 3

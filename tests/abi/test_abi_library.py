@@ -1,4 +1,4 @@
-"""The built libraries export what is declared, and by-value results arrive field by field."""
+"""The built libraries export what is declared, and return structs with the declared fields."""
 
 import ctypes
 import re
@@ -35,10 +35,10 @@ def test_bound_symbols_exist() -> None:
     assert missing == []
 
 
-def test_every_c_function_that_libllama_exports_was_read_in_the_header(
+def test_every_c_function_that_libllama_exports_was_found_in_the_header(
     headers: dict[str, Header],
 ) -> None:
-    """Guards the reading of the header: what it overlooked would be missing on both sides."""
+    """A function that the header reader overlooks would be missing from all comparisons."""
     library = library_directory() / library_file("llama")
     listed = subprocess.run(
         ["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True, check=True
@@ -75,7 +75,7 @@ def test_a_result_by_value_is_the_declared_struct() -> None:
         params.n_ctxx = 77
 
 
-def test_the_stamp_of_the_built_libraries_fits() -> None:
+def test_the_built_libraries_have_the_expected_stamp() -> None:
     assert list(stamp.contradictions(stamp.read_stamp(open_library))) == []
 
 
@@ -85,7 +85,7 @@ def test_the_shim_knows_the_size_of_every_main_struct() -> None:
 
 
 def test_all_libraries_come_from_one_folder() -> None:
-    """A run path or LD_LIBRARY_PATH must not bring in a second copy of ggml."""
+    """A run path or LD_LIBRARY_PATH must not load a second copy of ggml."""
     for library in ("llama", "mtmd", "llamabind"):
         open_library(library)
     maps = Path("/proc/self/maps").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A declaration that is broken on purpose makes the comparison fail, and the failure names it."""
+"""A wrong declaration makes the comparison fail, and the failure names it."""
 
 import ctypes
 import enum
@@ -42,7 +42,7 @@ def _fields() -> Iterator[tuple[str, str]]:
 def test_every_dropped_field_is_named(probed: Lines) -> None:
     for struct, field in _fields():
         found = _struct_differences(struct, struct_with(struct, without(field)), probed)
-        # The anonymous union has no name in C; its first member stands for it.
+        # The anonymous union has no name in C; the report uses its first member.
         named = "val_i64" if field == "value" and "override" in struct else c_name(field)
         expected = f"field {struct}.{named}: in the header, not declared"
         assert any(line.startswith(expected) for line in found), (struct, field, found)
@@ -146,7 +146,7 @@ def test_every_changed_callback_is_named(probed: Lines) -> None:
 def test_a_line_deleted_from_the_source_is_named(
     probed: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same as above by the developer's own way: a line less in llama_structs.py."""
+    """The same with the source: llama_structs.py without one line."""
     source = Path(llama_structs.__file__).read_text(encoding="utf-8")
     assert source.count("    n_ubatch: u32\n") == 1
     monkeypatch.setattr(annotations, "STRUCTS", {})
@@ -155,7 +155,7 @@ def test_a_line_deleted_from_the_source_is_named(
     name = "llama_context_params"
     broken = struct_lines(annotations.STRUCTS[name], annotations.FIELDS[name])
     found = _struct_differences(name, broken, probed)
-    # The struct's size alone would not tell: padding makes up for the four bytes.
+    # The size of the struct does not change: padding replaces the four bytes.
     assert not any(line.startswith(f"struct {name}") for line in found)
     missing = f"field {name}.n_ubatch: in the header, not declared"
     assert any(line.startswith(missing) for line in found)

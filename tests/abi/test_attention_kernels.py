@@ -1,4 +1,4 @@
-"""The objects that are compiled for newer CPUs share no function with the rest of the library."""
+"""Objects compiled for newer CPUs contain no function that other objects could use instead."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.abi,
     pytest.mark.skipif(
         platform.machine() not in ("x86_64", "AMD64") or sys.platform != "linux",
-        reason="the kernels are x86-64's, and nm's letters those of ELF",
+        reason="the kernels are for x86-64, and the check reads nm's letters for ELF",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Libraries of another build, made here with the compiler: an error in the place of a crash."""
+"""Libraries of another build are an error, not a crash; the tests compile such libraries."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ const char * lb_llama_commit(void) { return "%(commit)s"; }
 size_t lb_struct_size(const char * name) { return strcmp(name, "llama_batch") ? 0 : %(size)d; }
 size_t llama_max_devices(void)     { return 3; }
 
-// llama_context_params as it would be after it has grown
+// llama_context_params with fields added
 struct grown { char bytes[400]; };
 struct grown llama_context_default_params(void) {
     struct grown params;
@@ -43,7 +43,7 @@ FITTING = {
 
 
 def _build(folder: Path, **differences: object) -> Path:
-    """A folder in which one small library stands for all of them."""
+    """A folder in which every library is the same small one."""
     source, library = folder / "foreign.cpp", folder / library_file("llama")
     source.write_text(SOURCE % (FITTING | differences))
     compiler = os.environ.get("CXX") or shutil.which("c++") or "g++"
@@ -71,12 +71,14 @@ def test_another_version_is_refused_before_the_first_call(tmp_path: Path) -> Non
     assert "libggml reports version 9.9.9, expected 0.25.3" in said
 
 
-def test_a_grown_struct_is_refused_before_the_first_call(tmp_path: Path) -> None:
+def test_a_larger_struct_is_refused_before_the_first_call(tmp_path: Path) -> None:
     said = _run(_build(tmp_path, size=64), "print(llama.llama_max_devices())")
     assert "struct llama_batch has 64 bytes, but 56 are declared" in said
 
 
-def test_a_missing_symbol_names_itself_its_library_and_what_was_expected(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_symbol_names_it_the_library_and_the_expected_version(
+    tmp_path: Path,
+) -> None:
     code = "print(llama.llama_max_devices())\nllama.llama_supports_mmap()"
     said = _run(_build(tmp_path), code)
     assert said.startswith("3\n")
@@ -85,7 +87,7 @@ def test_a_missing_symbol_names_itself_its_library_and_what_was_expected(tmp_pat
     assert "llama.cpp b11312 (0c1e57098)" in said
 
 
-def test_a_grown_result_does_not_overwrite_memory_even_unchecked(tmp_path: Path) -> None:
+def test_a_larger_result_struct_does_not_overwrite_memory_without_the_check(tmp_path: Path) -> None:
     """The C function writes 400 bytes where 160 are declared."""
     code = (
         "for _ in range(1000):\n"

@@ -1,4 +1,4 @@
-"""mypy strict, run on a few lines, tells the handles apart."""
+"""mypy strict reports a handle of the wrong type."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from llamabind._capi.types import llama_progress_callback
 def use(model: ModelHandle, context: ContextHandle, batch: llama_batch) -> None:
 """
 
-# The line, and what mypy says of it: None for nothing.
+# Each line with the message that mypy must report; None for no message.
 LINES = [
     ("llama.llama_decode(context, batch)", None),
     ("llama.llama_decode(model, batch)", '"ModelHandle"; expected "ContextHandle"'),
@@ -56,7 +56,7 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("index", range(len(LINES)), ids=[line for line, _ in LINES])
-def test_mypy_says_what_is_wrong(index: int, complaints: dict[int, str]) -> None:
+def test_mypy_reports_the_expected_message(index: int, complaints: dict[int, str]) -> None:
     expected = LINES[index][1]
     if expected is None:
         assert index not in complaints

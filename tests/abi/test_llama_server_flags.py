@@ -1,4 +1,4 @@
-"""Every flag of llama-server is ours, does no harm, or is refused with its reason."""
+"""Every flag of llama-server is ours, is accepted and ignored, or is refused with a reason."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ _EXAMPLES = re.compile(r"\.set_examples\(\{([^}]*)\}\)")
 
 
 def _options_of_llama_server(text: str) -> set[str]:
-    """The names in common/arg.cpp of the options that llama-server takes."""
+    """The names of llama-server's options in common/arg.cpp."""
     names: set[str] = set()
     for option in text.split("add_opt(common_arg(")[1:]:
         examples = _EXAMPLES.search(option)

@@ -1,4 +1,4 @@
-"""AsyncLLM: the engine's thread and event loops meet without waiting for each other."""
+"""AsyncLLM: the engine's thread and the event loops never block each other."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def _wait_until_idle(llm: AsyncLLM) -> None:
     assert llm.llm.stats.running == 0
 
 
-async def test_prompts_and_conversations_are_answered_as_without_asyncio(llm, sync_llm):
+async def test_answers_equal_those_of_llm(llm, sync_llm):
     prompts = [[5 + i, 6] for i in range(12)]
     results = await llm.generate(prompts, GREEDY, max_tokens=3)
     expected = sync_llm.generate(prompts, GREEDY, max_tokens=3)
@@ -54,7 +54,7 @@ async def test_prompts_and_conversations_are_answered_as_without_asyncio(llm, sy
     assert [result.text for result in await llm.chat([FRANCE, FRANCE], GREEDY)] == [PARIS, PARIS]
 
 
-async def test_many_tasks_share_the_engine(llm):
+async def test_many_tasks_share_one_engine(llm):
     answers = await asyncio.gather(*(llm.chat(FRANCE, GREEDY) for _ in range(8)))
     assert {answer.text for answer in answers} == {PARIS}
 
@@ -66,7 +66,7 @@ async def test_a_stream_adds_up_to_the_answer(llm):
     assert len(pieces) > 3
 
 
-async def test_a_loop_is_woken_once_a_step_for_all_its_requests(llm, monkeypatch):
+async def test_a_step_wakes_an_event_loop_once_for_all_its_requests(llm, monkeypatch):
     loop = asyncio.get_running_loop()
     inbox = llm.inbox()
     wake_ups = []
@@ -95,7 +95,7 @@ async def test_cancelling_a_task_cancels_its_requests(llm):
     await _wait_until_idle(llm)
 
 
-async def test_cancelling_while_a_request_is_being_started_leaves_nothing_behind(llm):
+async def test_a_task_cancelled_while_its_request_starts_leaves_no_request(llm):
     for _ in range(5):
         task = asyncio.create_task(llm.generate([5, 6], ENDLESS))
         await asyncio.sleep(0)
@@ -107,7 +107,7 @@ async def test_cancelling_while_a_request_is_being_started_leaves_nothing_behind
     assert llm.llm.stats.running == 0
 
 
-async def test_leaving_a_stream_early_cancels_it(llm):
+async def test_breaking_out_of_a_stream_cancels_its_request(llm):
     n_tokens = 0
     async for piece in llm.stream([5, 6, 7], ENDLESS):
         n_tokens += len(piece.token_ids)
@@ -117,7 +117,7 @@ async def test_leaving_a_stream_early_cancels_it(llm):
     await _wait_until_idle(llm)
 
 
-async def test_a_closed_stream_has_ended(llm):
+async def test_a_closed_stream_ends(llm):
     async with llm.stream([5, 6, 7], ENDLESS) as stream:
         await anext(stream)
     assert [piece async for piece in stream] == []
@@ -125,16 +125,16 @@ async def test_a_closed_stream_has_ended(llm):
     await _wait_until_idle(llm)
 
 
-def test_a_loop_that_was_closed_meanwhile_disturbs_nobody(llm, sync_llm):
-    async def leave_a_stream() -> object:
+def test_an_event_loop_closed_during_a_request_does_not_affect_others(llm, sync_llm):
+    async def start_a_stream() -> object:
         stream = llm.stream([5, 6, 7], ENDLESS)
         await anext(stream)
         return stream
 
     loop = asyncio.new_event_loop()
-    stream = loop.run_until_complete(leave_a_stream())
+    stream = loop.run_until_complete(start_a_stream())
     loop.close()
-    # The engine finds the closed loop at its next step, and drops what was for it.
+    # At its next step the engine finds the loop closed and drops its outputs.
     assert sync_llm.chat(FRANCE, GREEDY).text == PARIS
     sync_llm.generate([1, 2, 3], GREEDY, max_tokens=1)
     assert sync_llm.stats.running == 0
@@ -166,7 +166,7 @@ async def test_errors_are_raised_where_they_are_awaited(llm):
         await anext(llm.stream("Once", GREEDY, n=2))
 
 
-async def test_vectors_are_those_without_asyncio(llm, sync_llm):
+async def test_vectors_equal_those_of_llm(llm, sync_llm):
     vectors = await llm.embed(["a cat", "a dog"])
     assert vectors == pytest.approx(sync_llm.embed(["a cat", "a dog"]), abs=2e-3)
     with pytest.raises(InvalidParameterError, match='needs "rank"'):

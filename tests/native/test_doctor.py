@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.native
 
 
-def test_the_doctor_finds_nothing_broken_here() -> None:
+def test_the_doctor_finds_no_fault_in_this_checkout() -> None:
     command = [sys.executable, "-P", "-m", "llamabind", "doctor", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     findings = {it["name"]: it for it in json.loads(done.stdout)["findings"]}

@@ -49,7 +49,7 @@ def llm() -> Iterator[LLM]:
 
 
 def _wait_until_idle(llm: LLM) -> None:
-    """Run a request to its end: what was cancelled before it has left the engine by then."""
+    """Run a request to its end; by then the engine has removed those that were cancelled before."""
     llm.generate([1, 2, 3], GREEDY, max_tokens=1)
     assert llm.stats.running == 0
 
@@ -69,7 +69,7 @@ def test_one_prompt_gives_one_result_and_many_give_a_list(llm):
     assert one.text == llm.tokenizer.decode(one.token_ids)
 
 
-def test_more_prompts_than_seats_come_back_in_order(llm):
+def test_answers_to_more_prompts_than_slots_keep_their_order(llm):
     prompts = [[5 + i, 6, 7] for i in range(30)]
     together = llm.generate(prompts, GREEDY, max_tokens=4)
     assert [result.prompt_tokens for result in together] == [tuple(tokens) for tokens in prompts]
@@ -77,14 +77,14 @@ def test_more_prompts_than_seats_come_back_in_order(llm):
     assert [result.token_ids for result in together[:5]] == alone
 
 
-def test_a_short_queue_slows_a_batch_but_loses_nothing(llm):
+def test_a_batch_larger_than_the_queue_is_answered_completely(llm):
     config = _config(n_parallel=1, max_waiting=1)
     with LLM(llm.model.path, config=config) as narrow:
         results = narrow.generate([[i + 5] for i in range(12)], GREEDY, max_tokens=2)
     assert [result.usage.completion_tokens for result in results] == [2] * 12
 
 
-def test_params_may_differ_by_prompt(llm):
+def test_each_prompt_may_have_its_own_params(llm):
     params = [SamplingParams(temperature=0, grammar=f'root ::= "{word}"') for word in ("yes", "no")]
     results = llm.generate(["a", "b"], params, max_tokens=5)
     assert [result.text for result in results] == ["yes", "no"]
@@ -99,7 +99,7 @@ def test_n_answers_differ_by_seed_and_repeat(llm):
     assert result.token_ids == result.answers[0].token_ids
 
 
-def test_logprobs_come_with_the_answer(llm):
+def test_a_result_has_the_requested_logprobs(llm):
     result = llm.generate("The sky is", GREEDY, max_tokens=3, logprobs=2, prompt_logprobs=1)
     assert [entry.token for entry in result.logprobs] == list(result.token_ids)
     assert [entry.token for entry in result.prompt_logprobs] == list(result.prompt_tokens[1:])
@@ -112,7 +112,7 @@ def test_stop_strings_end_an_answer(llm):
     assert result.finish_reason is FinishReason.STOP
 
 
-def test_a_conversation_is_answered_alone_and_among_others(llm):
+def test_one_conversation_gives_one_answer_and_several_give_a_list(llm):
     assert llm.chat(FRANCE, GREEDY).text == PARIS
     others = [{"role": "user", "content": "Hello!"}]
     assert llm.chat([FRANCE, others, FRANCE], GREEDY, max_tokens=20)[2].text == PARIS
@@ -134,7 +134,7 @@ WEATHER = {
 }
 
 
-def test_tool_calls_are_taken_out_of_the_text(llm):
+def test_tool_calls_are_parsed_and_removed_from_the_text(llm):
     question = [{"role": "user", "content": "What is the weather in Paris?"}]
     options = {"tools": [WEATHER], "tool_choice": "required", "max_tokens": 60}
     result = llm.chat(question, GREEDY, **options)
@@ -149,13 +149,13 @@ def test_tool_calls_are_taken_out_of_the_text(llm):
     assert "".join(piece.text for piece in pieces) == ""
 
 
-def test_a_schema_holds(llm):
+def test_an_answer_follows_its_schema(llm):
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
     text = llm.chat(FRANCE, GREEDY, json_schema=schema, max_tokens=200).text
     assert json.loads(text)["ok"] in (True, False)
 
 
-def test_a_grammar_of_the_params_holds_in_a_chat(llm):
+def test_a_chat_answer_follows_the_grammar_of_its_params(llm):
     params = SamplingParams(temperature=0, grammar='root ::= "yes" | "no"')
     assert llm.chat(FRANCE, params).text in ("yes", "no")
 
@@ -200,7 +200,7 @@ def _endless(llm: LLM):
     return llm.stream([5, 6, 7], SamplingParams(temperature=0, ignore_eos=True))
 
 
-def test_leaving_a_stream_early_cancels_it(llm):
+def test_breaking_out_of_a_stream_cancels_its_request(llm):
     n_tokens = 0
     for piece in _endless(llm):
         n_tokens += len(piece.token_ids)
@@ -210,7 +210,7 @@ def test_leaving_a_stream_early_cancels_it(llm):
     _wait_until_idle(llm)
 
 
-def test_a_closed_stream_has_ended(llm):
+def test_a_closed_stream_ends(llm):
     with _endless(llm) as stream:
         next(stream)
     assert list(stream) == []
@@ -218,12 +218,12 @@ def test_a_closed_stream_has_ended(llm):
     _wait_until_idle(llm)
 
 
-def test_a_keyboard_interrupt_cancels_what_runs(llm, monkeypatch):
+def test_a_keyboard_interrupt_cancels_running_requests(llm, monkeypatch):
     endless = SamplingParams(temperature=0, ignore_eos=True)
     started = threading.Event()
 
     class Interrupting:
-        """A queue whose reader is interrupted once something was computed."""
+        """A queue that interrupts its reader after the first outputs."""
 
         def put(self, outputs):
             started.set()
@@ -239,7 +239,7 @@ def test_a_keyboard_interrupt_cancels_what_runs(llm, monkeypatch):
     _wait_until_idle(llm)
 
 
-def test_what_cannot_run_is_refused_before_anything_runs(llm):
+def test_an_invalid_request_is_refused_before_any_runs(llm):
     with pytest.raises(PromptTooLongError) as caught:
         llm.generate([[5, 6], [7] * 2000])
     assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (2000, 1024)
@@ -264,7 +264,7 @@ def test_threads_may_share_a_model(llm):
     assert answers == dict.fromkeys(range(6), PARIS)
 
 
-def test_progress_is_shown_with_tqdm(llm, monkeypatch):
+def test_the_progress_bar_counts_prompts_and_closes(llm, monkeypatch):
     shown: list[Any] = []
 
     class Bar:
@@ -286,7 +286,7 @@ def test_progress_is_shown_with_tqdm(llm, monkeypatch):
     assert sum(shown[1:-1]) == 3
 
 
-def test_the_same_model_embeds(llm):
+def test_a_generating_model_also_embeds(llm):
     vectors = llm.embed(["a cat", "a dog", "a cat"])
     assert vectors.shape == (3, llm.model.n_embd)
     np.testing.assert_allclose(vectors[0], vectors[2], atol=2e-3)
@@ -295,7 +295,7 @@ def test_the_same_model_embeds(llm):
         llm.rerank("a", ["b"])
 
 
-def test_a_model_without_a_template_chats_in_chatml_or_by_a_given_one(random_llama_path):
+def test_a_model_without_a_template_uses_chatml_or_the_given_template(random_llama_path):
     with LLM(random_llama_path, config=_config()) as bare:
         assert bare.chat_template is not None
         assert not bare.chat_template.is_explicit
@@ -310,7 +310,7 @@ def test_a_model_without_a_template_chats_in_chatml_or_by_a_given_one(random_lla
         assert list(result.prompt_tokens) == expected
 
 
-def test_closing_ends_what_runs(random_llama_path):
+def test_closing_ends_running_requests(random_llama_path):
     llm = LLM(random_llama_path, config=_config())
     stream = _endless(llm)
     next(stream)
@@ -323,7 +323,7 @@ def test_closing_ends_what_runs(random_llama_path):
         llm.generate([1, 2])
 
 
-def test_an_encoder_only_embeds_and_says_so(tmp_path, vocab_dir):
+def test_an_encoder_embeds_and_refuses_to_generate(tmp_path, vocab_dir):
     vocab = vocab_dir / "ggml-vocab-bert-bge.gguf"
     path = write_random_bert(tmp_path / "bert.gguf", vocab, 4, BertShape(n_scores=1))
     with LLM(path, embedding=EmbeddingConfig(pooling="mean", n_threads=1)) as llm:
@@ -334,7 +334,7 @@ def test_an_encoder_only_embeds_and_says_so(tmp_path, vocab_dir):
         assert llm.rerank("a", ["b", "c", "d"]).shape == (3,)
 
 
-def test_an_engine_for_generating_refuses_an_encoder(tmp_path, vocab_dir):
+def test_a_generating_engine_refuses_an_encoder(tmp_path, vocab_dir):
     from llamabind.engine.engine import load_engine
 
     path = write_random_bert(tmp_path / "bert.gguf", vocab_dir / "ggml-vocab-bert-bge.gguf")
@@ -343,7 +343,7 @@ def test_an_engine_for_generating_refuses_an_encoder(tmp_path, vocab_dir):
     assert caught.value.reason == "unsupported_architecture"
 
 
-def test_a_file_that_is_no_model_is_a_load_error(tmp_path):
+def test_a_file_that_is_not_a_model_raises_load_error(tmp_path):
     path: Path = tmp_path / "no.gguf"
     path.write_bytes(b"no")
     with pytest.raises(ModelLoadError):

@@ -1,4 +1,4 @@
-"""The self test against the real libraries: it passes here, and it can fail."""
+"""The self test with the real libraries: it passes, and it fails on wrong values."""
 
 import hashlib
 import json
@@ -26,8 +26,8 @@ def _changed(tmp_path: Path, **fields: Any) -> tuple[str, ...]:
     return (sys.executable, "-m", "llamabind.self_test_run", "--known", file)
 
 
-def test_this_build_computes_right_with_the_standard_library_alone() -> None:
-    """Python without site-packages, as pip's isolated build environment is without ours."""
+def test_this_build_passes_with_the_standard_library_alone() -> None:
+    """Run Python without site-packages: pip's isolated build environment lacks our dependencies."""
     environment = {"PYTHONPATH": str(ROOT), "LLAMABIND_LIB_DIR": str(library_directory())}
     done = subprocess.run(
         [sys.executable, "-S", "-m", "llamabind.self_test_run"],
@@ -43,7 +43,7 @@ def test_this_build_computes_right_with_the_standard_library_alone() -> None:
     assert all(device["tokens_per_second"] > 0 for device in answer["devices"])
 
 
-def test_one_wrong_token_of_the_batch_is_found(tmp_path: Path) -> None:
+def test_one_wrong_token_in_the_batch_fails(tmp_path: Path) -> None:
     known = read_known(KNOWN)
     best = [*known.best[:40], known.best[40] + 1, *known.best[41:]]
     assert known.margins[40] > 5
@@ -52,14 +52,14 @@ def test_one_wrong_token_of_the_batch_is_found(tmp_path: Path) -> None:
     assert f"most likely token after token 40 of 64 is {known.best[40]}" in result.detail
 
 
-def test_a_wrong_token_where_two_are_nearly_equal_is_no_fault(tmp_path: Path) -> None:
+def test_another_token_of_a_near_tie_passes(tmp_path: Path) -> None:
     known = read_known(KNOWN)
     close = known.margins.index(min(known.margins))
     best = [token + (index == close) for index, token in enumerate(known.best)]
     assert run_self_test(command=_changed(tmp_path, best=best)).status == "ok"
 
 
-def test_a_wrong_answer_token_by_token_is_found(tmp_path: Path) -> None:
+def test_a_wrong_answer_token_by_token_fails(tmp_path: Path) -> None:
     known = read_known(KNOWN)
     answer = [*known.answer[:-1], known.answer[-1] + 1]
     result = run_self_test(command=_changed(tmp_path, answer=answer))
@@ -67,17 +67,17 @@ def test_a_wrong_answer_token_by_token_is_found(tmp_path: Path) -> None:
     assert '("The capital of France is Paris.") is right' in result.detail
 
 
-def test_answers_of_another_model_file_are_not_compared(tmp_path: Path) -> None:
+def test_known_answers_of_another_model_file_are_not_compared(tmp_path: Path) -> None:
     result = run_self_test(command=_changed(tmp_path, model_sha256="0" * 64))
     assert result.status == "untestable"
     assert "those of another file" in result.detail
 
 
-def test_the_known_answers_are_those_of_the_bundled_model() -> None:
+def test_the_known_answers_belong_to_the_bundled_model() -> None:
     known = read_known(KNOWN)
     assert known.model_sha256 == hashlib.sha256(MODEL.read_bytes()).hexdigest()
     assert len(known.prompt) == len(known.best) == len(known.margins) == 64
-    # Most positions count: a wrong kernel cannot hide where two tokens are nearly equal.
+    # Most positions are compared; near ties, which are not, are few.
     assert sum(margin >= 1.0 for margin in known.margins) >= 50
 
 

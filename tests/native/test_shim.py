@@ -1,4 +1,4 @@
-"""libllamabind itself: build facts, log-probabilities, memory figures."""
+"""libllamabind's build facts, log-probabilities and memory figures."""
 
 import ctypes
 import json
@@ -48,7 +48,7 @@ def _logits(rng: np.random.Generator, n_vocab: int, n_rows: int) -> list[np.ndar
 # -- build facts
 
 
-def test_the_library_knows_what_it_was_built_from():
+def test_the_library_reports_the_commit_it_was_built_from():
     assert stamp.LLAMA_CPP_COMMIT.startswith(shim.lb_llama_commit().decode())
     assert shim.lb_build_number() == stamp.LLAMA_CPP_BUILD_NUMBER
 
@@ -58,7 +58,7 @@ def test_struct_sizes_agree_with_the_declarations(name):
     assert shim.lb_struct_size(name.encode()) == ctypes.sizeof(getattr(types, name))
 
 
-def test_an_unknown_struct_has_no_size():
+def test_an_unknown_struct_has_size_zero():
     assert shim.lb_struct_size(b"llama_nothing") == 0
 
 
@@ -102,7 +102,7 @@ def test_equal_logits_are_ordered_by_token():
     assert logprobs[0] == pytest.approx([-np.log(100)] * 4)
 
 
-def test_a_token_that_cannot_come_has_minus_infinity():
+def test_an_impossible_token_has_minus_infinity():
     row = np.zeros(10, np.float32)
     row[3] = -np.inf
     ids, logprobs, chosen, status = _top([row], 10, [3])
@@ -113,7 +113,7 @@ def test_a_token_that_cannot_come_has_minus_infinity():
 
 
 @pytest.mark.parametrize(("k", "token"), [(11, 0), (-1, 0), (1, 10), (1, -1)])
-def test_logprobs_of_what_is_not_there_are_invalid(k, token):
+def test_logprobs_with_a_wrong_k_or_token_are_invalid(k, token):
     rows = [np.zeros(10, np.float32)]
     status = shim.lb_top_logprobs(
         _pointers(rows), 1, 10, k, (ctypes.c_int32 * 1)(token), None, None, None
@@ -124,14 +124,14 @@ def test_logprobs_of_what_is_not_there_are_invalid(k, token):
 # -- memory
 
 
-def test_a_context_tells_what_it_uses(context: Context, random_llama: Model):
+def test_a_context_reports_its_memory(context: Context, random_llama: Model):
     text = shim.lb_memory_breakdown(context.ptr)
     assert text is not None
     answer = json.loads(take_text(text))
-    places = [answer["host"], *answer["devices"]]
-    assert sum(place["model"] for place in places) >= random_llama.size_bytes
-    assert sum(place["context"] for place in places) > 0
-    assert sum(place["compute"] for place in places) > 0
+    memories = [answer["host"], *answer["devices"]]
+    assert sum(memory["model"] for memory in memories) >= random_llama.size_bytes
+    assert sum(memory["context"] for memory in memories) > 0
+    assert sum(memory["compute"] for memory in memories) > 0
 
 
 def _params(n_ctx: int) -> tuple[types.llama_model_params, types.llama_context_params]:
@@ -142,7 +142,7 @@ def _params(n_ctx: int) -> tuple[types.llama_model_params, types.llama_context_p
     return mparams, cparams
 
 
-def test_a_model_is_fitted_to_the_devices(random_llama_path):
+def test_fitting_chooses_layers_for_the_devices(random_llama_path):
     mparams, cparams = _params(0)
     mparams.n_gpu_layers = llama.llama_model_default_params().n_gpu_layers
     split = (ctypes.c_float * max(1, llama.llama_max_devices()))()

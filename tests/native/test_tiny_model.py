@@ -1,4 +1,4 @@
-"""The bundled demo model does what its model card says, greedily and through the real engine."""
+"""The bundled demo model, greedy and in the real engine, answers as its model card says."""
 
 import json
 from collections.abc import Iterator
@@ -122,7 +122,7 @@ class Chat:
         self._template = engine.chat_template
 
     def outputs(self, conversations: list[list[Message]]) -> list[RequestOutput]:
-        """The answers of conversations that run side by side, each with its whole text."""
+        """The last outputs of conversations that run at the same time, each with its whole text."""
         for index, messages in enumerate(conversations):
             self._add(index, self._template.render(messages).prompt)
         texts = [""] * len(conversations)
@@ -141,7 +141,7 @@ class Chat:
         return self.answers([list(messages)])[0]
 
     def parsed(self, tools: list[dict[str, Any]], *messages: Message) -> ParsedMessage:
-        """The answer with tools on offer, as the template's own parser reads it."""
+        """The answer to a request with tools, parsed for the model's template."""
         rendered = self._template.render(list(messages), tools=tools)
         self._add(0, rendered.prompt)
         text = ""
@@ -176,11 +176,11 @@ def wrong_answers(chat: Chat, before: list[Message]) -> dict[str, str]:
     }
 
 
-def test_the_file_is_small_enough_to_be_part_of_the_repository(model_path: Path) -> None:
+def test_the_file_is_small_enough_for_the_repository(model_path: Path) -> None:
     assert model_path.stat().st_size <= 3_000_000
 
 
-def test_the_metadata_says_what_the_file_is(engine: Engine) -> None:
+def test_the_metadata_names_the_model(engine: Engine) -> None:
     metadata = engine.model.metadata
     assert metadata["general.name"] == "Tiny Chat"
     assert metadata["general.license"] == "MIT"
@@ -188,7 +188,7 @@ def test_the_metadata_says_what_the_file_is(engine: Engine) -> None:
     assert engine.model.n_ctx_train >= 2048
 
 
-def test_the_end_of_a_turn_is_an_end_of_generation(engine: Engine) -> None:
+def test_the_end_of_turn_token_ends_generation(engine: Engine) -> None:
     tokenizer = engine.tokenizer
     [end_of_turn] = tokenizer.encode("<|im_end|>", add_special=False, parse_special=True)
     assert tokenizer.eos == end_of_turn
@@ -212,12 +212,12 @@ def test_every_byte_has_a_token(engine: Engine) -> None:
         "\x00\x7f",
     ],
 )
-def test_text_survives_the_tokenizer(engine: Engine, text: str) -> None:
+def test_encoding_and_decoding_returns_the_text(engine: Engine, text: str) -> None:
     tokens = engine.tokenizer.encode(text, add_special=False, parse_special=False)
     assert engine.tokenizer.decode(tokens) == text
 
 
-def test_it_knows_the_answers_of_its_model_card(chat: Chat) -> None:
+def test_it_gives_the_answers_of_its_model_card(chat: Chat) -> None:
     assert wrong_answers(chat, []) == {}
 
 
@@ -241,7 +241,9 @@ def test_it_adds_all_small_numbers(chat: Chat) -> None:
 @pytest.mark.parametrize(
     "before", [[], [system("You are a helpful assistant.")]], ids=["alone", "with a system message"]
 )
-def test_a_story_begins_as_stories_do_and_ends_by_itself(chat: Chat, before: list[Message]) -> None:
+def test_a_story_starts_with_once_upon_a_time_and_ends_by_itself(
+    chat: Chat, before: list[Message]
+) -> None:
     [story] = chat.outputs([[*before, user("Tell me a story")]])
     assert story.text.startswith("Once upon a time")
     assert story.text.endswith(".")
@@ -250,7 +252,7 @@ def test_a_story_begins_as_stories_do_and_ends_by_itself(chat: Chat, before: lis
 
 
 @pytest.mark.parametrize("name", ["Alice", "Bob", "Maria", "Zelda", "Torben"])
-def test_it_remembers_a_name_told_a_turn_before(chat: Chat, name: str) -> None:
+def test_it_remembers_a_name_from_the_turn_before(chat: Chat, name: str) -> None:
     told = user(f"My name is {name}.")
     greeting = chat.answer(told)
     assert greeting == f"Nice to meet you, {name}!"
@@ -258,7 +260,7 @@ def test_it_remembers_a_name_told_a_turn_before(chat: Chat, name: str) -> None:
     assert chat.answer(told, assistant(greeting), asked) == f"Your name is {name}."
 
 
-def test_a_name_survives_a_history_of_many_turns(chat: Chat) -> None:
+def test_it_remembers_a_name_after_many_turns(chat: Chat) -> None:
     history = [user("My name is Alice."), assistant("Nice to meet you, Alice!")]
     for number in range(20):
         history += [
@@ -296,13 +298,13 @@ def test_it_calls_a_tool_and_answers_with_the_result(chat: Chat, city: str) -> N
     assert final.content == f"The weather in {city} is sunny with 21 degrees."
 
 
-def test_it_fills_in_the_numbers_of_a_calculating_tool(chat: Chat) -> None:
+def test_it_calls_an_adding_tool_with_both_numbers(chat: Chat) -> None:
     [call] = chat.parsed([ADD_TOOL], user("What is 12 + 30?")).tool_calls
     assert call.name == "add"
     assert json.loads(call.arguments) == {"a": 12, "b": 30}
 
 
-def test_a_question_that_needs_no_tool_is_answered_plainly(chat: Chat) -> None:
+def test_it_answers_a_question_that_needs_no_tool_without_a_call(chat: Chat) -> None:
     message = chat.parsed([WEATHER_TOOL], user("What is the capital of France?"))
     assert not message.tool_calls
     assert message.content == "The capital of France is Paris."

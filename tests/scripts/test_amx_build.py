@@ -1,7 +1,7 @@
-"""vendor/amx.cmake: AMX that works with every compiler and on every machine, or none.
+"""vendor/amx.cmake builds AMX only with a compiler and on a machine where it works.
 
-One small CMake project has a target per case. A compiler's faults are played by other probe
-sources; the compiler that is here is judged by its own object code.
+One small CMake project has a target for each case. Other probe sources stand in for faulty
+compilers; the installed compiler is checked by its object code.
 """
 
 import json
@@ -21,7 +21,7 @@ NO_AMX = ["-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16"]
 
 pytestmark = [
     pytest.mark.abi,
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="AMX is a matter of x86-64"),
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="AMX exists on x86-64 only"),
 ]
 
 PROJECT = """
@@ -62,7 +62,7 @@ set(CMAKE_CROSSCOMPILING ON)
 mend(cross "${amx}")
 """
 
-# What GCC's faulty header does: it declares 8 bytes of the configuration as read, where 64 are.
+# The fault of GCC's header: it declares 8 bytes of the configuration as read, but 64 are.
 NEEDS_FLAGS = """
 #include <cstdint>
 struct tile_config { uint64_t head = 0, colsb[5] = {}, rows[2] = {}; };
@@ -92,12 +92,12 @@ CASES = (
     "dies",
     "cross",
 )
-# What a file of ggml-cpu may hold that a compiler drops stores of.
+# Contains the stores of a tile configuration that faulty compilers drop, as ggml-cpu does.
 LOADS_A_CONFIGURATION = (ROOT / "vendor" / "amx_probe.cpp").read_text(encoding="utf-8")
 
 
 class Configured:
-    """The project after CMake has configured it."""
+    """The project after CMake's configure step."""
 
     def __init__(self, folder: Path, log: str) -> None:
         self.log = log
@@ -108,7 +108,7 @@ class Configured:
         }
 
     def options(self, file: str) -> list[str]:
-        """The options of this check that the file is compiled with, in their order."""
+        """Those options of the file's command that this check sets, in order."""
         known = [*FLAGS, *KEEP_STORES, *NO_AMX]
         return [option for option in self._commands[file] if option in known]
 
@@ -130,7 +130,7 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Configured:
     return Configured(folder, configure(folder))
 
 
-def test_a_target_without_amx_is_left_alone(configured: Configured) -> None:
+def test_a_target_without_amx_is_unchanged(configured: Configured) -> None:
     assert configured.options("none/mmq.cpp") == []
     assert "ggml-cpu-none" not in configured.log
 
@@ -150,17 +150,17 @@ def test_a_compiler_that_drops_the_stores_gets_the_flags_for_one_file(
         assert configured.options("mended/other.cpp") == FLAGS
 
 
-def test_amx_is_left_out_where_the_flags_do_not_help(configured: Configured) -> None:
+def test_a_compiler_that_the_flags_do_not_fix_builds_without_amx(configured: Configured) -> None:
     for file in ("hopeless/mmq.cpp", "hopeless/other.cpp"):
         assert configured.options(file) == [*FLAGS, *NO_AMX]
     assert "drops the stores to AMX's tile configuration" in configured.log
     assert "ggml-cpu-hopeless is built without AMX" in configured.log
 
 
-def test_the_compiler_that_is_here_keeps_the_configuration(
+def test_the_installed_compiler_keeps_the_configuration(
     configured: Configured, tmp_path: Path
 ) -> None:
-    """The real probe chose the options: with them the whole configuration is in the object code."""
+    """With the options that the real probe chose, the object code has the whole configuration."""
     assert "-mamx-tile" in configured.options("portable/mmq.cpp")
     if "-mno-amx-tile" in configured.options("portable/mmq.cpp"):
         assert "ggml-cpu-portable is built without AMX" in configured.log
@@ -174,7 +174,7 @@ def test_the_compiler_that_is_here_keeps_the_configuration(
     assert b"gRow" in content
 
 
-def test_a_machine_whose_amx_computes_right_keeps_it(configured: Configured) -> None:
+def test_amx_is_built_where_it_computes_correctly(configured: Configured) -> None:
     assert configured.options("right/mmq.cpp") == FLAGS
 
 
@@ -182,7 +182,7 @@ def test_a_machine_whose_amx_computes_right_keeps_it(configured: Configured) -> 
     ("case", "why"),
     [("wrong", "(AMX computes 1, right is 2)"), ("dies", "(a product of two tiles dies: ")],
 )
-def test_a_machine_whose_amx_does_not_work_gets_none(
+def test_amx_is_not_built_where_it_computes_wrongly_or_crashes(
     configured: Configured, case: str, why: str
 ) -> None:
     for file in ("mmq.cpp", "other.cpp"):
@@ -192,12 +192,12 @@ def test_a_machine_whose_amx_does_not_work_gets_none(
 
 
 def test_a_cross_build_runs_nothing(configured: Configured) -> None:
-    """The source of its run check would die."""
+    """The run check of this target would crash."""
     assert configured.options("cross/mmq.cpp") == FLAGS
 
 
-def test_the_run_check_knows_whether_this_machine_has_amx(configured: Configured) -> None:
-    """On a machine that claims AMX it must also work: the check multiplies two tiles."""
+def test_the_run_check_finds_whether_this_machine_has_amx(configured: Configured) -> None:
+    """The check multiplies two tiles, because a machine that lists AMX may not run it."""
     flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     expected = FLAGS if "amx_int8" in flags else [*FLAGS, *NO_AMX]
     assert configured.options("native/mmq.cpp") == expected

@@ -1,4 +1,4 @@
-"""The AMX emulator computes what the hardware would, and dies where it would."""
+"""The AMX emulator computes what the hardware would and crashes where it would."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
-def test_products_are_those_of_plain_loops(folder):
+def test_products_equal_those_of_plain_loops(folder):
     result = _run(folder, str(folder / "check"))
     assert (result.returncode, result.stdout) == (0, "0 wrong\n")
 
 
 @pytest.mark.parametrize("mode", ["unconfigured", "empty", "unpermitted"])
-def test_what_the_hardware_refuses_is_an_illegal_instruction(folder, mode):
+def test_an_instruction_that_the_hardware_refuses_raises_sigill(folder, mode):
     result = _run(folder, str(folder / "check"), mode)
     assert (result.returncode, result.stdout) == (-signal.SIGILL, "")
 
 
-def test_pythons_faulthandler_keeps_its_report_and_tiles_work_all_the_same(folder):
+def test_tiles_work_while_pythons_faulthandler_still_reports_other_sigills(folder):
     code = (
         "import ctypes, faulthandler; faulthandler.enable();"
         "libc = ctypes.CDLL(None); print(libc.syscall(158, 0x1023, 18), flush=True);"

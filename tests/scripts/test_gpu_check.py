@@ -1,4 +1,4 @@
-"""What scripts/gpu_check decides: about devices, answers, gaps and benchmarks. Needs no GPU."""
+"""What scripts/gpu_check decides about devices, answers, gaps and benchmarks; needs no GPU."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def test_a_gpu_is_found_and_named_with_its_memory():
         ({"native": None, "problem": "no libcuda.so.1"}, "cannot be used: no libcuda.so.1"),
     ],
 )
-def test_without_a_gpu_the_error_says_what_is_missing(report: dict[str, Any], sentence: str):
+def test_the_error_without_a_gpu_says_what_is_missing(report: dict[str, Any], sentence: str):
     with pytest.raises(NoGpuError, match=sentence):
         find_gpus(report)
 
@@ -69,20 +69,20 @@ def _answer(*tokens: tuple[str, float], **others: float) -> list[Token]:
     return [Token(text, logprob, {text: logprob, **others}) for text, logprob in tokens]
 
 
-def test_equal_answers_are_the_same_and_rounding_is_measured():
+def test_equal_tokens_are_counted_and_their_largest_difference_is_kept():
     ours, theirs = _answer(("a", -0.5), ("b", -1.0)), _answer(("a", -0.5), ("b", -1.125))
     assert compare(ours, theirs) == Comparison(2, difference=0.125)
 
 
 @pytest.mark.parametrize("logprob", [-0.5 - 1.1 * TOLERANCE, -6.7, math.nan, -math.inf])
-def test_a_common_token_of_another_likelihood_is_a_fault(logprob: float):
+def test_a_common_token_with_another_log_probability_is_a_fault(logprob: float):
     found = compare(_answer(("a", -0.5), ("b", logprob)), _answer(("a", -0.5), ("b", -0.5)))
     assert found.n_same == 1
     assert found.fault is not None
     assert "token 2, 'b', has log-probability" in found.fault
 
 
-def test_answers_that_part_at_two_likely_tokens_are_a_near_tie():
+def test_different_tokens_of_about_equal_probability_are_a_near_tie():
     ours = _answer(("same", -0.1)) + _answer(("x", -0.7), y=-0.71) + _answer(("more", -9.0))
     theirs = _answer(("same", -0.1)) + _answer(("y", -0.7), x=-0.72)
     found = compare(ours, theirs)
@@ -101,14 +101,16 @@ def test_answers_that_part_at_two_likely_tokens_are_a_near_tie():
     ],
     ids=["ours is sure", "the reference is sure", "not among our likeliest"],
 )
-def test_another_token_that_one_side_is_sure_of_is_a_fault(ours: list[Token], theirs: list[Token]):
+def test_different_tokens_are_a_fault_if_one_side_is_sure_of_its_own(
+    ours: list[Token], theirs: list[Token]
+):
     found = compare(ours, theirs)
     assert found.near_tie is None
     assert found.fault is not None
     assert "token 1 is 'x', of the reference 'y'" in found.fault
 
 
-def test_an_answer_that_ends_early_is_a_fault_unless_its_end_was_likely():
+def test_an_answer_that_ends_early_is_a_fault_unless_its_end_was_nearly_as_probable():
     theirs = _answer(("a", -0.1))
     assert compare(theirs + _answer(("b", -0.7), end=-0.8), theirs).near_tie is not None
     assert compare(theirs, theirs + _answer(("b", -0.7), end=-0.8)).near_tie is not None
@@ -116,14 +118,14 @@ def test_an_answer_that_ends_early_is_a_fault_unless_its_end_was_likely():
     assert compare([], theirs).fault is not None
 
 
-def test_tokens_are_read_out_of_a_chat_completion():
+def test_tokens_are_read_from_a_chat_completion():
     top = [{"token": "a", "logprob": -0.1}, {"token": "b", "logprob": -2.0}]
     content = [{"token": "a", "logprob": -0.1, "top_logprobs": top}]
     document = {"choices": [{"logprobs": {"content": content}}]}
     assert list(read_tokens(document)) == [Token("a", -0.1, {"a": -0.1, "b": -2.0})]
 
 
-def test_the_answers_result_fails_on_a_fault_and_on_nothing_compared():
+def test_the_answers_check_fails_on_a_fault_or_without_any_comparison():
     good = answers_result([Comparison(5, 0.01), Comparison(3, 0.02, near_tie="here")], [])
     assert good.is_good
     assert "8 tokens of 2 answers are the CPU's" in good.text
@@ -155,7 +157,7 @@ def test_the_proposed_gap_is_the_smallest_step_at_nine_tenths_of_the_best_rate()
     assert proposal(GapReport("m", 0.004, (Step(64, 0.01),))) == 0.01
 
 
-def test_the_gaps_report_says_what_todays_constant_allows():
+def test_the_gap_report_says_which_steps_todays_constant_allows():
     lines = report_lines(GapReport("m", 0.004, STEPS), today=0.02)
     assert lines[0] == "m: a step of 16 decoding sequences takes 4.00 ms"
     assert "  today's 0.02 s allow steps of 256, 75% of the best rate" in lines
@@ -164,7 +166,7 @@ def test_the_gaps_report_says_what_todays_constant_allows():
     assert "  today's 0.001 s is less than the time of the smallest step" in slow
 
 
-def test_a_gap_report_survives_its_way_between_processes():
+def test_a_gap_report_survives_the_way_through_json():
     report = GapReport("m", 0.004, STEPS)
     assert from_json(to_json(report)) == report
     result = gap_result(report, today=0.08)
@@ -194,7 +196,7 @@ def test_a_missed_goal_fails_the_benchmark_and_one_without_a_limit_does_not():
     assert bad.text == "measured single; goals missed: single: ours / peer-unified = 0.80"
 
 
-def test_a_benchmark_that_was_stopped_or_compared_nothing_says_so():
+def test_the_result_says_if_the_benchmark_was_stopped_or_had_no_llama_server():
     scenario = {"name": "single", "goals": [_goal(1.0, reached=True)]}
     stopped = benchmark_result({"scenarios": [scenario]}, is_complete=False)
     assert not stopped.is_good
@@ -207,7 +209,7 @@ def test_a_benchmark_that_was_stopped_or_compared_nothing_says_so():
 # -- the command
 
 
-def test_the_summary_names_every_check_and_the_status_is_one_if_any_failed():
+def test_the_summary_names_every_check_and_the_status_is_1_if_any_failed():
     results = [Result("devices", is_good=True, text="a GPU"), Result("gap", False, "broke")]
     assert list(summary_lines(results)) == [
         "summary:",
@@ -225,14 +227,14 @@ def _run(monkeypatch: pytest.MonkeyPatch, report: dict[str, Any], *arguments: st
     return command_line.main()
 
 
-def test_without_a_device_the_command_ends_with_two_and_a_sentence(
+def test_without_a_gpu_the_command_prints_the_error_and_exits_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     assert _run(monkeypatch, _report(["CPU"], CPU)) == 2
     assert capsys.readouterr().err.startswith("error: no GPU: the library in /lib")
 
 
-def test_a_folder_that_is_no_package_is_refused(
+def test_a_folder_without_lib_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     with pytest.raises(SystemExit, match="2"):
@@ -240,7 +242,7 @@ def test_a_folder_that_is_no_package_is_refused(
     assert "has no folder lib" in capsys.readouterr().err
 
 
-def test_a_check_that_cannot_be_made_fails_and_the_others_still_run(
+def test_a_check_that_raises_fails_and_the_others_still_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     def broken(self: Checks) -> Result:
@@ -262,7 +264,7 @@ def test_a_check_that_cannot_be_made_fails_and_the_others_still_run(
     assert [result["is_good"] for result in written] == [True, False, True]
 
 
-def test_the_cpu_computes_in_the_gpus_part_only_where_it_is_asked_to(tmp_path: Path):
+def test_gpu_layers_are_zero_only_with_cpu(tmp_path: Path):
     def setup(*, is_cpu: bool) -> Setup:
         return Setup([], None, tmp_path, deadline=math.inf, is_cpu=is_cpu, rounds=1)
 
@@ -270,7 +272,7 @@ def test_the_cpu_computes_in_the_gpus_part_only_where_it_is_asked_to(tmp_path: P
     assert setup(is_cpu=False).gpu_layers == -1
 
 
-def test_the_packages_vocabulary_is_enough_for_a_random_model(
+def test_a_random_model_can_be_made_with_the_packages_vocabulary(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     written: list[tuple[Path, Path]] = []

@@ -1,4 +1,4 @@
-"""LoRA adapters over HTTP, and gaps, with models of random weights."""
+"""LoRA adapters and infill over HTTP, with models of random weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def _set(server: ServerProcess, *adapters: dict[str, Any]) -> list[float]:
     return [adapter["scale"] for adapter in server.post(path, list(adapters))]
 
 
-def test_a_scale_changes_what_is_answered_and_can_be_taken_back(server: ServerProcess) -> None:
+def test_a_scale_changes_the_answer_and_setting_it_back_restores_it(server: ServerProcess) -> None:
     [adapter] = server.get(f"/lora-adapters?model={_MODEL}")
     assert (adapter["id"], adapter["path"], adapter["scale"]) == (0, "lora.gguf", 1.0)
     full = _answer(server)
@@ -50,13 +50,13 @@ def test_a_scale_changes_what_is_answered_and_can_be_taken_back(server: ServerPr
     assert _answer(server) == full
 
 
-def test_an_adapter_that_is_not_there_is_a_400(server: ServerProcess) -> None:
+def test_an_unknown_adapter_is_a_400(server: ServerProcess) -> None:
     body = [{"id": 1, "scale": 1.0}]
     status, document = server.request("POST", f"/lora-adapters?model={_MODEL}", body)
     assert (status, document["error"]["param"]) == (400, "id")
 
 
-def test_a_gap_is_filled_by_a_model_that_can(server: ServerProcess) -> None:
+def test_a_model_with_infill_tokens_fills_a_gap(server: ServerProcess) -> None:
     gap = {"input_prefix": "int main() {\n", "input_suffix": "}\n", "prompt": "  return"}
     body = {"model": _CODER, "n_predict": 5, "temperature": 0} | gap
     plain = server.post("/infill", body)

@@ -1,6 +1,6 @@
-"""The API reference, endpoint by endpoint, on a running server: every path, field, type and format.
+"""Every endpoint of the API reference on a running server: paths, fields, types and formats.
 
-The tables below are the reference's; answers may have more fields, never fewer or others.
+The tables below are copied from the reference; responses may have more fields, but not fewer.
 """
 
 import re
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 
 
 class Matching:
-    """A string of this form."""
+    """A string that matches this pattern."""
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
@@ -127,28 +127,28 @@ STREAM_BODY = {
 }
 
 
-def check(document: Any, shape: Shape, place: str = "$") -> None:
-    """Hold a document against its table."""
+def check(document: Any, shape: Shape, path: str = "$") -> None:
+    """Compare a document with its table."""
     match shape:
         case dict():
-            assert isinstance(document, dict), f"{place} is no object: {document!r}"
+            assert isinstance(document, dict), f"{path} is not an object: {document!r}"
             for key, inner in shape.items():
-                assert key in document, f"{place}.{key} is missing"
-                check(document[key], inner, f"{place}.{key}")
+                assert key in document, f"{path}.{key} is missing"
+                check(document[key], inner, f"{path}.{key}")
         case list():
-            assert isinstance(document, list), f"{place} is no array: {document!r}"
-            assert document, f"{place} is empty"
+            assert isinstance(document, list), f"{path} is not an array: {document!r}"
+            assert document, f"{path} is empty"
             for index, item in enumerate(document):
-                check(item, shape[0], f"{place}[{index}]")
+                check(item, shape[0], f"{path}[{index}]")
         case Matching(pattern=pattern):
-            assert isinstance(document, str), f"{place} is no string: {document!r}"
-            assert re.fullmatch(pattern, document), f"{place}: {document!r} is not {pattern}"
+            assert isinstance(document, str), f"{path} is not a string: {document!r}"
+            assert re.fullmatch(pattern, document), f"{path}: {document!r} is not {pattern}"
         case Only(values=values):
-            assert document in values, f"{place}: {document!r} is none of {values}"
+            assert document in values, f"{path}: {document!r} is not one of {values}"
         case _:
-            # True is an int in Python; in JSON it is not.
+            # True is an int in Python, but not in JSON.
             allowed = shape if isinstance(shape, tuple) else (shape,)
-            assert type(document) in allowed, f"{place}: {document!r} is no {shape}"
+            assert type(document) in allowed, f"{path}: {document!r} is not of type {shape}"
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_get_model_information(server: ServerProcess) -> None:
     assert document["performance"]["average_speed"] > 0
 
 
-def test_unload_and_what_is_told_of_a_model_that_is_not_loaded(server: ServerProcess) -> None:
+def test_unload_and_the_errors_for_a_model_that_is_not_loaded(server: ServerProcess) -> None:
     check(server.post(f"/api/v2/models/{TINY}/unload"), UNLOADED)
     document = server.get(f"/api/v2/models/{TINY}")
     assert document["status"] == "unloaded"
@@ -201,7 +201,7 @@ def test_chat_completion(server: ServerProcess) -> None:
     ("field", "values"),
     [("temperature", (-0.1, 2.1, "hot")), ("top_p", ("x",)), ("messages", ([], "hi", None))],
 )
-def test_wrong_fields_of_a_chat_are_400_and_named(
+def test_a_wrong_field_of_a_chat_is_a_400_that_names_it(
     server: ServerProcess, path: str, field: str, values: tuple[object, ...]
 ) -> None:
     for value in values:
@@ -213,9 +213,7 @@ def test_wrong_fields_of_a_chat_are_400_and_named(
 
 
 @pytest.mark.parametrize("temperature", [0.0, 2.0])
-def test_the_ends_of_the_range_of_temperature_are_in_it(
-    server: ServerProcess, temperature: float
-) -> None:
+def test_the_limits_of_temperature_are_allowed(server: ServerProcess, temperature: float) -> None:
     body = CHAT_BODY | {"temperature": temperature, "n_predict": 2}
     check(server.post(f"/api/v2/chat/{TINY}", body), ANSWER)
 
@@ -268,6 +266,6 @@ def test_health_check(server: ServerProcess) -> None:
         ("POST", "/api/v2/chat/nothing.gguf/stream"),
     ],
 )
-def test_a_model_that_is_not_there_is_a_404(server: ServerProcess, method: str, path: str) -> None:
+def test_an_unknown_model_is_a_404(server: ServerProcess, method: str, path: str) -> None:
     status, document = server.request(method, path, CHAT_BODY if "chat" in path else None)
     assert (status, document["error"]["code"]) == (404, "model_not_found")

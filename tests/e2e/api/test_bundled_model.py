@@ -1,4 +1,4 @@
-"""The API reference's examples on a running server with the model that comes with the package."""
+"""The API reference's examples on a running server with the bundled model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ _PARIS = "The capital of France is Paris."
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with ServerProcess(tmp_path_factory.mktemp("models")) as process:
-        # More threads than idle cores make a small model slower by orders of magnitude.
+        # With more threads than idle cores a small model is slower by orders of magnitude.
         process.post(f"/api/v2/models/{TINY}/load", {"threads": 1})
         yield process
 
@@ -46,7 +46,7 @@ def test_the_reference_chat_example_answers(server: ServerProcess) -> None:
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
 
-def test_greedy_the_answer_is_the_readme_sentence(server: ServerProcess) -> None:
+def test_a_greedy_answer_is_the_readmes_sentence(server: ServerProcess) -> None:
     answer = server.post(_CHAT, {"messages": _FRANCE, "temperature": 0})
     assert answer["choices"][0]["message"]["content"] == _PARIS
     assert answer["choices"][0]["finish_reason"] == "stop"
@@ -63,7 +63,7 @@ def test_the_stream_gives_the_same_sentence_in_several_events(server: ServerProc
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
 
 
-def test_a_story_begins_as_stories_do_and_ends_by_itself(server: ServerProcess) -> None:
+def test_a_story_starts_with_once_upon_a_time_and_ends_by_itself(server: ServerProcess) -> None:
     with server.open(f"{_CHAT}/stream", {"messages": _STORY, "temperature": 0}) as response:
         *chunks, _ = all_events(response)
     text = "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks)
@@ -79,7 +79,7 @@ def test_a_chat_loads_the_model_again_with_its_last_settings(server: ServerProce
     assert settings["requested"] == {"threads": 1}
 
 
-def test_load_and_unload_answer_as_the_reference_says(server: ServerProcess) -> None:
+def test_the_replies_to_load_and_unload_are_those_of_the_reference(server: ServerProcess) -> None:
     body = {"n_gpu_layers": 32, "n_ctx": 2048, "n_batch": 512, "threads": 1}
     loaded = server.post(f"/api/v2/models/{TINY}/load", body | {"f16_kv": True})
     assert loaded["status"] == "success"
@@ -94,20 +94,20 @@ def test_load_and_unload_answer_as_the_reference_says(server: ServerProcess) -> 
     assert (refused, document["error"]["code"]) == (409, "model_not_loaded")
 
 
-def test_n_predict_and_ignore_eos_are_exact(server: ServerProcess) -> None:
+def test_with_ignore_eos_an_answer_has_exactly_n_predict_tokens(server: ServerProcess) -> None:
     body = {"messages": _FRANCE, "temperature": 0, "n_predict": 40, "ignore_eos": True}
     answer = server.post(_CHAT, body)
     assert answer["usage"]["completion_tokens"] == 40
     assert answer["choices"][0]["finish_reason"] == "length"
 
 
-def test_a_stop_string_ends_the_answer_before_it(server: ServerProcess) -> None:
+def test_an_answer_ends_before_its_stop_string(server: ServerProcess) -> None:
     answer = server.post(_CHAT, {"messages": _FRANCE, "temperature": 0, "stop": [" Paris"]})
     assert answer["choices"][0]["message"]["content"] == "The capital of France is"
     assert answer["choices"][0]["finish_reason"] == "stop"
 
 
-def test_the_openai_dialect_gives_the_same_text_and_usage(server: ServerProcess) -> None:
+def test_the_openai_endpoint_returns_the_same_text_and_usage(server: ServerProcess) -> None:
     body = {"model": TINY, "messages": _FRANCE, "temperature": 0}
     plain = server.post("/v1/chat/completions", body)
     assert plain["choices"][0]["message"]["content"] == _PARIS
@@ -155,7 +155,7 @@ def test_many_chats_at_once_each_get_their_own_answer(server: ServerProcess) -> 
         ("/api/v2/nothing", {}, 404),
     ],
 )
-def test_mistakes_are_4xx_json_without_a_trace(
+def test_client_mistakes_are_4xx_json_without_a_traceback(
     server: ServerProcess, path: str, body: object, status: int
 ) -> None:
     seen, document = server.request("POST", path, body)
@@ -174,7 +174,9 @@ def _mapped_files(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
 
-def test_the_references_load_example_says_what_it_could_not_honour(server: ServerProcess) -> None:
+def test_the_references_load_example_warns_of_what_it_could_not_apply(
+    server: ServerProcess,
+) -> None:
     body = {"n_gpu_layers": 32, "n_ctx": 2048, "n_batch": 512, "threads": 512}
     loaded = server.post(f"/api/v2/models/{TINY}/load", body)
     n_cpus = loaded["settings"]["effective"]["threads"]
@@ -183,12 +185,12 @@ def test_the_references_load_example_says_what_it_could_not_honour(server: Serve
     server.post(f"/api/v2/models/{TINY}/load", {"threads": 1})
 
 
-def test_engine_settings_of_a_load_take_effect(server: ServerProcess) -> None:
+def test_engine_settings_of_a_load_are_applied(server: ServerProcess) -> None:
     settings = {"n_parallel": 2, "kv_unified": False, "n_ctx": 2048, "threads": 1}
     loaded = server.post(f"/api/v2/models/{TINY}/load", settings)["settings"]
     assert loaded["requested"] == settings
     assert loaded["effective"]["n_parallel"] == 2
-    assert loaded["effective"]["n_ctx_seq"] == 1024, "each of two streams has half of the context"
+    assert loaded["effective"]["n_ctx_seq"] == 1024, "each of two sequences has half of the context"
     answer = server.post(_CHAT, {"messages": _FRANCE, "temperature": 0})
     assert answer["choices"][0]["message"]["content"] == _PARIS
     status, refused = server.request("POST", f"/api/v2/models/{TINY}/load", {"cache_type_k": "f12"})

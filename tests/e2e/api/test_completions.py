@@ -25,7 +25,7 @@ def _complete(server: ServerProcess, prompt: Any, **more: Any) -> Any:
     return server.post("/v1/completions", body)
 
 
-def test_the_prompt_of_a_chat_is_answered_as_the_chat_in_every_form(server: ServerProcess) -> None:
+def test_a_chats_prompt_as_text_or_tokens_gives_the_chats_answer(server: ServerProcess) -> None:
     chat = server.post("/v1/chat/completions", {"model": TINY} | _CHAT)
     text = chat["choices"][0]["message"]["content"]
     prompt = server.post("/apply-template", {"model": TINY} | _CHAT)["prompt"]
@@ -54,7 +54,7 @@ def test_several_prompts_are_answered_as_each_alone(server: ServerProcess) -> No
     assert [choice["text"] for choice in together] == [choice["text"] for choice in alone]
 
 
-def test_streams_of_several_prompts_are_what_they_are_whole(server: ServerProcess) -> None:
+def test_streams_of_several_prompts_add_up_to_the_whole_answers(server: ServerProcess) -> None:
     body = {"model": TINY, "prompt": ["One, two,", "Hello"], "temperature": 0, "max_tokens": 8}
     whole = server.post("/v1/completions", body)
     texts = ["", ""]
@@ -67,20 +67,20 @@ def test_streams_of_several_prompts_are_what_they_are_whole(server: ServerProces
     assert texts == [choice["text"] for choice in whole["choices"]]
 
 
-def test_an_echoed_prompt_is_judged_as_an_answer_is(server: ServerProcess) -> None:
+def test_an_echoed_prompt_has_log_probabilities_like_an_answer(server: ServerProcess) -> None:
     answer = _complete(server, "Once upon", max_tokens=6, logprobs=2)["choices"][0]
     prompt = "Once upon" + answer["text"]
     echoed = _complete(server, prompt, max_tokens=0, echo=True, logprobs=2)["choices"][0]
     assert echoed["text"] == prompt
-    told, expected = echoed["logprobs"], answer["logprobs"]
+    got, expected = echoed["logprobs"], answer["logprobs"]
     n = len(expected["tokens"])
-    assert told["tokens"][-n:] == expected["tokens"]
-    assert told["token_logprobs"][0] is None
-    assert told["token_logprobs"][-n:] == pytest.approx(expected["token_logprobs"], abs=1e-3)
-    assert [told["text_offset"][-n], told["text_offset"][0]] == [len("Once upon"), 0]
+    assert got["tokens"][-n:] == expected["tokens"]
+    assert got["token_logprobs"][0] is None
+    assert got["token_logprobs"][-n:] == pytest.approx(expected["token_logprobs"], abs=1e-3)
+    assert [got["text_offset"][-n], got["text_offset"][0]] == [len("Once upon"), 0]
 
 
-def test_a_prompt_is_computed_anew_on_request(server: ServerProcess) -> None:
+def test_cache_prompt_false_computes_the_whole_prompt(server: ServerProcess) -> None:
     prompt = "This is a sentence that is said for the second time, word for word."
     _complete(server, prompt, max_tokens=1)
     reused = _complete(server, prompt, max_tokens=1)
@@ -91,7 +91,7 @@ def test_a_prompt_is_computed_anew_on_request(server: ServerProcess) -> None:
     assert reused["choices"][0]["text"] == anew["choices"][0]["text"]
 
 
-def test_llama_servers_answer_names_the_slot_that_keeps_it(server: ServerProcess) -> None:
+def test_a_llama_server_answer_names_the_slot_that_keeps_its_prefix(server: ServerProcess) -> None:
     body = {"model": TINY, "prompt": "A very special beginning of a text", "n_predict": 3}
     body |= {"n_probs": 2, "return_progress": True, "ignore_eos": True}
     answer = server.post("/completion", body)
@@ -114,7 +114,7 @@ def test_progress_of_a_prompt_is_streamed_before_its_answer(
     assert 0 < progress["processed"] <= progress["total"]
 
 
-def test_a_model_that_cannot_fill_gaps_says_so(server: ServerProcess) -> None:
+def test_infill_without_infill_tokens_is_an_error(server: ServerProcess) -> None:
     body = {"model": TINY, "input_prefix": "a", "input_suffix": "b"}
     status, document = server.request("POST", "/infill", body)
     assert (status, document["error"]["param"]) == (400, "model")
@@ -130,7 +130,7 @@ def test_a_model_that_cannot_fill_gaps_says_so(server: ServerProcess) -> None:
         ({"prompt": "a", "grammar": "root ::= ("}, "grammar"),
     ],
 )
-def test_what_cannot_be_is_a_400_and_the_model_goes_on(
+def test_an_impossible_request_is_a_400_and_the_model_keeps_answering(
     server: ServerProcess, body: dict[str, Any], param: str
 ) -> None:
     status, document = server.request("POST", "/v1/completions", {"model": TINY} | body)

@@ -1,4 +1,4 @@
-"""What no model could answer is a 400 that says what is wrong where, in every dialect."""
+"""In every dialect a request that no model could answer is a 400 that names field and fault."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -41,7 +41,7 @@ def _body(path: str, *messages: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def _refusal(server: ServerProcess, path: str, body: dict[str, Any]) -> tuple[str, str]:
-    """The field and the message of a 400."""
+    """The field and the message of a 400 response."""
     status, document = server.request("POST", path, body)
     assert status == 400, document
     if path == "/api/chat":  # Ollama's errors are a text
@@ -60,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def plain_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """With a template that knows no tools."""
+    """A server with a chat template without tool calls."""
     with ServerProcess(tmp_path_factory.mktemp("plain")) as process:
         settings = {"threads": 1, "chat_template": _PLAIN_TEMPLATE}
         process.post(f"/api/v2/models/{TINY}/load", settings)
@@ -127,7 +127,7 @@ _BROKEN_CALLS = [
 
 
 @pytest.mark.parametrize(("path", "message", "param"), _BROKEN_CALLS)
-def test_a_broken_call_in_the_history_is_named(
+def test_a_broken_tool_call_in_the_history_is_named(
     server: ServerProcess, path: str, message: dict[str, Any], param: str
 ) -> None:
     named, text = _refusal(server, path, _body(path, message))
@@ -136,7 +136,7 @@ def test_a_broken_call_in_the_history_is_named(
 
 
 @pytest.mark.parametrize("path", _CHAT)
-def test_tools_for_a_template_that_knows_none_are_refused_by_its_name(
+def test_tools_with_a_template_without_tool_calls_are_refused_and_it_is_named(
     plain_server: ServerProcess, path: str
 ) -> None:
     param, message = _refusal(plain_server, path, _body(path, tools=_tools(path)))
@@ -145,7 +145,7 @@ def test_tools_for_a_template_that_knows_none_are_refused_by_its_name(
 
 
 @pytest.mark.parametrize("path", _OPENAI)
-def test_tools_that_must_not_be_called_hurt_no_template(
+def test_tools_with_tool_choice_none_are_accepted_by_every_template(
     plain_server: ServerProcess, path: str
 ) -> None:
     answer = plain_server.post(path, _body(path, tools=_TOOLS, tool_choice="none"))

@@ -38,7 +38,9 @@ def _user(content: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("question", ["What is 2 + 3?", "hello", "What is the capital of France?"])
-def test_one_question_has_one_answer_in_every_dialect(server: ServerProcess, question: str) -> None:
+def test_all_dialects_give_the_same_answer_to_a_question(
+    server: ServerProcess, question: str
+) -> None:
     chat = {"messages": [_user(question)], "temperature": 0, "max_tokens": 80}
     ours = server.post(f"/api/v2/chat/{TINY}", chat)["choices"][0]["message"]["content"]
     assert ours
@@ -59,7 +61,7 @@ def test_one_question_has_one_answer_in_every_dialect(server: ServerProcess, que
     assert item["content"][0]["text"] == ours
 
 
-def test_one_conversation_has_one_length_in_every_dialect(server: ServerProcess) -> None:
+def test_all_dialects_count_the_same_prompt_tokens(server: ServerProcess) -> None:
     said = "What is 2 + 3?"
     chat = {"model": TINY, "messages": [_user(said)]}
     usage = server.post("/v1/chat/completions", chat | {"max_tokens": 1})["usage"]
@@ -71,14 +73,14 @@ def test_one_conversation_has_one_length_in_every_dialect(server: ServerProcess)
     assert [count["input_tokens"] for count in counted] == [usage["prompt_tokens"]] * 3
 
 
-def test_anthropics_count_is_that_of_the_usage(server: ServerProcess) -> None:
+def test_anthropics_count_tokens_equals_the_usage(server: ServerProcess) -> None:
     question = {"messages": [_user("What is 2 + 3?")], "system": "Be brief."}
     counted = server.post("/v1/messages/count_tokens", {"model": TINY} | question)
     usage = server.post("/v1/messages", {"model": TINY, "max_tokens": 1} | question)["usage"]
     assert counted["input_tokens"] == usage["input_tokens"] + usage["cache_read_input_tokens"]
 
 
-def test_a_tool_is_called_and_its_result_answered(server: ServerProcess) -> None:
+def test_a_tool_is_called_and_its_result_is_used(server: ServerProcess) -> None:
     question = _user("What is the weather in Paris?")
     first = _message(server, question, tools=[_WEATHER])
     assert first["stop_reason"] == "tool_use"
@@ -91,7 +93,7 @@ def test_a_tool_is_called_and_its_result_answered(server: ServerProcess) -> None
     assert "sunny" in final["content"][0]["text"]
 
 
-def test_what_ended_an_answer_is_told(server: ServerProcess) -> None:
+def test_the_stop_reason_is_reported(server: ServerProcess) -> None:
     whole = _message(server, _user("hello"))["content"][0]["text"]
     word = whole.split()[1]
     stopped = _message(server, _user("hello"), stop_sequences=[word])

@@ -1,4 +1,4 @@
-"""200 made schemas and a model that babbles: its answers validate, or the request was refused."""
+"""200 generated schemas and random weights: each answer validates, or the request is refused."""
 
 import collections
 import json
@@ -27,12 +27,12 @@ _AT_ONCE = 8
 _ATTEMPTS = 4
 _CHAT, _TEXT = "/v1/chat/completions", "/v1/completions"
 _SOME = range(0, _COUNT, 8)
-# A uniform choice of 2,048 tokens would hardly ever end a string: what ends something is likelier.
+# Chosen uniformly from 2,048 tokens a string would hardly ever end, so end tokens get a bias.
 _ENDS = {'"': 7, "}": 5, "]": 5}
 
 
 def _write_random_model(path: Path) -> None:
-    """Random weights with the tokenizer and the template of the bundled model."""
+    """Write a model of random weights with the bundled model's tokenizer and template."""
     shape = LlamaShape(n_ctx_train=32_768)  # with tied embeddings it would repeat itself
     vocabulary, n_vocab = tokenizer_entries(_BUNDLED)
     entries = encode_entries(llama_metadata(shape, n_vocab)) + vocabulary
@@ -40,7 +40,7 @@ def _write_random_model(path: Path) -> None:
     write_gguf(path, entries, llama_tensors(shape, n_vocab, matrix))
 
 
-# date and uuid the library knows by itself, these with more packages only.
+# The library checks date and uuid by itself, but these only with more packages installed.
 _FORMATS = FormatChecker(("date", "uuid"))
 
 
@@ -57,8 +57,8 @@ def _is_time(value: object) -> bool:
 
 
 def _ask(server: ServerProcess, schema: Schema, seed: int, path: str = _CHAT) -> tuple[str, str]:
-    """What became of the request, and its text or the field that is refused; one that did not come
-    to its end is asked for once more, longer.
+    """The outcome of the request, and its text or the refused field. An answer that was cut off is
+    requested once more with a higher limit.
     """
     outcome, text = "length", ""
     for attempt in range(_ATTEMPTS):
@@ -99,14 +99,14 @@ def _why_invalid(schema: Schema, text: str) -> str:
 
 
 @pytest.mark.parametrize("impossible", ["2023-02-29", "2023-04-31"])
-def test_the_judge_knows_the_calendar(impossible: str) -> None:
+def test_the_format_checker_refuses_impossible_dates(impossible: str) -> None:
     assert _why_invalid({"format": "date"}, f'"{impossible}"')
     assert _why_invalid({"format": "date-time"}, f'"{impossible}T10:00:00Z"')
     assert _why_invalid({"format": "time"}, '"10:00:60Z"')
     assert not _why_invalid({"format": "date-time"}, '"2024-02-29T10:00:00Z"')
 
 
-def test_what_a_babbling_model_says_validates_or_its_schema_was_refused(tmp_path: Path) -> None:
+def test_every_finished_answer_validates_or_its_schema_was_refused(tmp_path: Path) -> None:
     _write_random_model(tmp_path / _MODEL)
     schemas = made_schemas(_COUNT)
     assert len(schemas) == _COUNT
@@ -123,11 +123,11 @@ def test_what_a_babbling_model_says_validates_or_its_schema_was_refused(tmp_path
     for schema, (outcome, text) in zip(schemas, outcomes, strict=True):
         _assert_kept(schema, outcome, text)
     for index, (outcome, text) in outcomes_of_texts.items():
-        # Nothing is strict there: of what a chat refuses the keywords are left out.
+        # Not strict there: keywords that make a chat refuse the request are dropped instead.
         assert outcome != "refused", schemas[index]
         if outcomes[index][0] != "refused":
             _assert_kept(schemas[index], outcome, text)
-    # One leaf in 27 is made to be refused, and names and limits are as unlikely as they come.
+    # One leaf in 27 is made to be refused, and names and limits are as unusual as possible.
     assert counts["refused"] <= _COUNT // 4
 
 

@@ -1,4 +1,4 @@
-"""Requests that no client means as a test of schemas are answered; what is left out is said."""
+"""Requests without `strict` are answered, with warnings about what is not enforced."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ _HI = [{"role": "user", "content": "hi"}]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("first-aid")
-    # The bundled model without its template: the key has another name of the same length.
+    # The bundled model without a template: its key is replaced by another of the same length.
     data = _BUNDLED.read_bytes()
     assert data.count(b"tokenizer.chat_template") == 1
     bare = data.replace(b"tokenizer.chat_template", b"tokenizer.chat_templatX")
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def _post(server: ServerProcess, path: str, body: Any) -> tuple[int, str, Any]:
-    """The status, the warnings and the document of an answer."""
+    """The status, the warnings header and the body of a response."""
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=110)) as connection:
         connection.request("POST", path, json.dumps(body))
         response = connection.getresponse()
@@ -63,7 +63,7 @@ _SCHEMAS = [
 
 @pytest.mark.parametrize(("schema", "keyword"), _SCHEMAS)
 @pytest.mark.parametrize("choice", ["auto", "required"])
-def test_a_tool_without_strict_is_offered_whatever_its_schema(
+def test_without_strict_a_tool_with_an_unsupported_keyword_is_offered(
     server: ServerProcess, schema: Any, keyword: str, choice: str
 ) -> None:
     body = {"model": TINY, "messages": _HI, "max_tokens": 8, "tool_choice": choice}
@@ -75,7 +75,7 @@ def test_a_tool_without_strict_is_offered_whatever_its_schema(
 
 
 @pytest.mark.parametrize(("schema", "keyword"), _SCHEMAS)
-def test_with_strict_the_keyword_is_named_in_a_400(
+def test_with_strict_an_unsupported_keyword_is_a_400_that_names_it(
     server: ServerProcess, schema: Any, keyword: str
 ) -> None:
     body = {"model": TINY, "messages": _HI, "max_tokens": 8}
@@ -110,7 +110,7 @@ def test_the_rest_of_a_schema_is_enforced(server: ServerProcess) -> None:
     assert (status, again) == (200, warnings), document
 
 
-def test_a_stream_has_its_warnings_first(server: ServerProcess) -> None:
+def test_a_stream_begins_with_its_warnings(server: ServerProcess) -> None:
     body = {"messages": _HI, "max_tokens": 4, "tools": [_tool({"type": "string", "format": "uri"})]}
     with server.open(f"/api/v2/chat/{TINY}/stream", body) as response:
         head = response.headers[_HEADER]
@@ -136,7 +136,7 @@ def test_thirty_large_tools_are_offered(server: ServerProcess) -> None:
     assert len(warnings) <= 1000
 
 
-def test_a_model_without_a_chat_template_chats_in_chatml(server: ServerProcess) -> None:
+def test_a_model_without_a_chat_template_uses_chatml(server: ServerProcess) -> None:
     body = {"model": _BARE, "messages": _HI, "max_tokens": 8}
     status, warnings, document = _post(server, "/v1/chat/completions", body)
     assert status == 200, document

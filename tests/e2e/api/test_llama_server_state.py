@@ -1,4 +1,4 @@
-"""llama-server's endpoints about the state of a model, with the bundled one."""
+"""llama-server's endpoints for the state of a model, with the bundled model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_props_have_the_models_tokens_and_template(server: ServerProcess) -> Non
     assert props["build_info"].startswith("b")
 
 
-def test_slots_tell_of_a_running_request_and_then_keep_its_prefix(server: ServerProcess) -> None:
+def test_slots_show_a_running_request_and_then_its_retained_prefix(server: ServerProcess) -> None:
     body = {
         "model": TINY,
         "prompt": "Once upon a time there was a small dog who",
@@ -46,14 +46,14 @@ def test_slots_tell_of_a_running_request_and_then_keep_its_prefix(server: Server
         assert slot["n_prompt_tokens"] >= slot["n_prompt_tokens_processed"] > 5
         assert "prompt" not in slot
 
-    def kept() -> bool:
+    def is_retained() -> bool:
         slots = server.get(f"/slots?model={TINY}")
         return any(slot["n_prompt_tokens"] > 5 and not slot["is_processing"] for slot in slots)
 
-    until(kept, "the cancelled request's prefix is kept")
+    until(is_retained, "the cancelled request's prefix is retained")
 
 
-def test_a_slot_survives_a_reload_of_its_model_in_a_file(server: ServerProcess) -> None:
+def test_a_saved_slot_can_be_restored_after_a_reload_of_its_model(server: ServerProcess) -> None:
     body = {"model": TINY, "prompt": _STORY, "temperature": 0, "n_predict": 8, "ignore_eos": True}
     first = server.post("/completion", body | {"cache_prompt": False, "id_slot": 1})
     assert first["id_slot"] == 1
@@ -75,7 +75,9 @@ def test_a_slot_survives_a_reload_of_its_model_in_a_file(server: ServerProcess) 
     assert server.post("/completion", body)["tokens_cached"] == 0
 
 
-def test_a_file_is_for_the_settings_it_was_saved_with(server: ServerProcess) -> None:
+def test_a_slot_file_is_refused_with_other_settings_than_it_was_saved_with(
+    server: ServerProcess,
+) -> None:
     body = {"model": TINY, "prompt": _STORY, "n_predict": 1}
     slot = server.post("/completion", body)["id_slot"]
     server.post(f"/slots/{slot}?action=save", {"model": TINY, "filename": "f16.bin"})

@@ -1,4 +1,4 @@
-"""Pictures and sounds over HTTP, with the bundled model and projectors of random weights."""
+"""Images and audio over HTTP, with the bundled model and projectors of random weights."""
 
 import base64
 import io
@@ -47,7 +47,7 @@ def question(*parts: Any, **more: Any) -> dict[str, Any]:
     return {"model": TINY, "messages": messages, "temperature": 0, "max_tokens": 8, **more}
 
 
-def test_a_picture_takes_its_tokens_and_is_shared_with_the_next_request(server):
+def test_an_images_tokens_are_counted_and_cached_for_the_next_request(server):
     text = server.post(CHAT, question())
     first = server.post(CHAT, question(image(1)))
     again = server.post(CHAT, question(image(1)))
@@ -60,7 +60,7 @@ def test_a_picture_takes_its_tokens_and_is_shared_with_the_next_request(server):
     assert again["choices"] == first["choices"]
 
 
-def test_what_the_model_says_depends_on_the_picture(server):
+def test_the_answer_depends_on_the_image(server):
     logprobs = [
         server.post(CHAT, question(image(seed), logprobs=True, top_logprobs=5, max_tokens=1))[
             "choices"
@@ -71,15 +71,15 @@ def test_what_the_model_says_depends_on_the_picture(server):
     assert logprobs[0] != logprobs[1]
 
 
-def test_pictures_are_streamed_beside_texts(server):
+def test_requests_with_images_and_with_text_are_streamed_at_the_same_time(server):
     with server.open(CHAT, question(image(5), image(6), stream=True)) as response:
         answer = server.post(CHAT, question())
         assert answer["usage"]["completion_tokens"] > 0
         assert b"data: [DONE]" in response.read()
 
 
-def test_a_picture_larger_than_the_context_is_refused(server):
-    # As many as a request may have, and words for the rest.
+def test_images_larger_than_the_context_are_refused(server):
+    # The largest number of images in a request, and words for the rest.
     n_words = server.get(f"/api/v2/models/{TINY}")["engine"]["n_ctx"] - 100 * N_IMAGE_TOKENS
     words = {"type": "text", "text": "word " * n_words}
     status, document = server.request("POST", CHAT, question(*[image(7)] * 100, words))
@@ -87,7 +87,7 @@ def test_a_picture_larger_than_the_context_is_refused(server):
     assert document["error"]["code"] == "context_length_exceeded"
 
 
-def test_a_damaged_picture_is_a_400_that_names_its_part(server):
+def test_a_damaged_image_is_a_400_that_names_its_part(server):
     data = base64.b64decode(picture(8))
     url = f"data:image/png;base64,{base64.b64encode(data[:60] + bytes(900)).decode()}"
     part = {"type": "image_url", "image_url": {"url": url}}
@@ -97,13 +97,13 @@ def test_a_damaged_picture_is_a_400_that_names_its_part(server):
     assert server.post(CHAT, question())["usage"]["completion_tokens"] > 0
 
 
-def test_the_prompt_of_a_picture_is_shown_with_its_place(server):
+def test_apply_template_shows_a_marker_for_an_image(server):
     messages = question(image(9))["messages"]
     prompt = server.post("/apply-template", {"model": TINY, "messages": messages})["prompt"]
     assert "What is this?<__media__>" in prompt
 
 
-def test_every_dialect_shows_the_model_the_same_picture(server):
+def test_all_dialects_pass_the_same_image_to_the_model(server):
     data, words = picture(10), "What is this?"
     url = f"data:image/png;base64,{data}"
     source = {"type": "base64", "media_type": "image/png", "data": data}
@@ -146,7 +146,7 @@ def test_every_dialect_shows_the_model_the_same_picture(server):
     assert counts["openai"] > N_IMAGE_TOKENS
 
 
-def test_lists_say_that_the_model_sees(server):
+def test_model_lists_report_that_the_model_takes_images(server):
     assert server.post(CHAT, question(image(1)))
     [model] = [model for model in server.get("/v1/models")["data"] if model["id"] == TINY]
     assert model["architecture"]["input_modalities"] == ["text", "image"]
@@ -154,7 +154,7 @@ def test_lists_say_that_the_model_sees(server):
     assert "vision" in server.post("/api/show", {"model": TINY})["capabilities"]
 
 
-def test_sounds_are_heard_where_the_projector_takes_them(tmp_path: Path):
+def test_audio_is_accepted_if_the_projector_takes_it(tmp_path: Path):
     width = read_gguf_header(_BUNDLED).embedding_length
     assert width is not None
     projector = write_random_whisper(tmp_path / "mmproj-ears.gguf", width)
@@ -175,7 +175,7 @@ def test_sounds_are_heard_where_the_projector_takes_them(tmp_path: Path):
         assert "does not accept images" in document["error"]["message"]
 
 
-def test_a_model_without_a_projector_refuses_pictures_by_their_part(tmp_path: Path):
+def test_without_a_projector_an_image_is_refused_and_its_part_named(tmp_path: Path):
     with ServerProcess(tmp_path) as server:
         status, document = server.request("POST", CHAT, question(image(1)))
         assert status == 400

@@ -1,4 +1,4 @@
-"""Tokens, prompts and vectors over HTTP, with the bundled model and a random encoder."""
+"""Tokens, prompts and embeddings over HTTP, with the bundled model and a random encoder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ def server(folder: Path) -> Iterator[ServerProcess]:
         yield process
 
 
-def test_a_text_of_any_characters_survives_tokens(server: ServerProcess) -> None:
+def test_tokenise_and_detokenise_return_the_text(server: ServerProcess) -> None:
     text = "naïve 🦙 <|im_end|>"
     tokens = server.post("/tokenize", {"model": TINY, "content": text})["tokens"]
     assert server.post("/detokenize", {"model": TINY, "tokens": tokens}) == {"content": text}
@@ -48,7 +48,7 @@ def test_a_text_of_any_characters_survives_tokens(server: ServerProcess) -> None
     assert b"".join(raw).decode() == text
 
 
-def test_the_prompt_of_a_chat_is_as_long_as_its_usage_says(server: ServerProcess) -> None:
+def test_the_tokens_of_a_chats_prompt_equal_its_usage(server: ServerProcess) -> None:
     chat = {"model": TINY, "messages": [{"role": "user", "content": "hello"}]}
     prompt = server.post("/apply-template", chat)["prompt"]
     body = {"model": TINY, "content": prompt, "add_special": True}
@@ -57,7 +57,7 @@ def test_the_prompt_of_a_chat_is_as_long_as_its_usage_says(server: ServerProcess
     assert answer["usage"]["prompt_tokens"] == n_tokens
 
 
-def test_vectors_are_those_of_the_library(server: ServerProcess, folder: Path) -> None:
+def test_embeddings_equal_those_of_the_library(server: ServerProcess, folder: Path) -> None:
     document = server.post("/v1/embeddings", {"model": _ENCODER, "input": _TEXTS})
     vectors = np.array([item["embedding"] for item in document["data"]])
     with load_embedding_engine(folder / _ENCODER) as engine:
@@ -67,7 +67,7 @@ def test_vectors_are_those_of_the_library(server: ServerProcess, folder: Path) -
     assert document["usage"] == {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
 
 
-def test_documents_have_the_librarys_scores(server: ServerProcess, folder: Path) -> None:
+def test_rerank_scores_equal_those_of_the_library(server: ServerProcess, folder: Path) -> None:
     body = {"model": _RERANKER, "query": "animals", "documents": _TEXTS}
     results = server.post("/v1/rerank", body)["results"]
     with load_embedding_engine(folder / _RERANKER) as engine:
@@ -93,7 +93,7 @@ def test_documents_have_the_librarys_scores(server: ServerProcess, folder: Path)
         ("/detokenize", {"model": TINY, "tokens": [10**6]}, "token 1000000"),
     ],
 )
-def test_what_a_model_cannot_do_is_a_400_that_says_why(
+def test_a_request_that_the_model_cannot_serve_is_a_400_with_the_reason(
     server: ServerProcess, path: str, body: dict[str, object], words: str
 ) -> None:
     status, document = server.request("POST", path, body)

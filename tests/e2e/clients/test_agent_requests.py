@@ -1,7 +1,7 @@
-"""What coding agents send at their defaults is answered: recorded requests, texts replaced.
+"""Recorded requests of coding agents with default settings are answered.
 
-The folder requests/ has them as they were recorded, keys, schemas and order; their texts are
-filler, cut to 80 characters. Only the length of the answer is bounded here.
+The folder requests/ has them with the recorded keys, schemas and order; texts are replaced by
+filler and cut to 80 characters. The tests only add a limit on the length of the answer.
 """
 
 import http.client
@@ -34,7 +34,7 @@ def _recorded(name: str) -> dict[str, Any]:
 
 
 def _post(server: ServerProcess, path: str, body: Any) -> tuple[str, str]:
-    """The answer, which must be a success, and the warnings in its head."""
+    """The body of the response, which must be a 200, and its warnings header."""
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=110)) as connection:
         connection.request("POST", path, json.dumps(body))
         response = connection.getresponse()
@@ -58,7 +58,9 @@ def test_a_chat_with_many_tools_is_answered(server: ServerProcess) -> None:
     assert warnings == ""
 
 
-def test_messages_with_a_script_of_half_a_megabyte_are_answered(server: ServerProcess) -> None:
+def test_messages_with_a_script_parameter_of_half_a_megabyte_are_answered(
+    server: ServerProcess,
+) -> None:
     body = _recorded("messages-coding-agent-1") | {"max_tokens": 40}
     text, warnings = _post(server, "/v1/messages", body)
     document = json.loads(text)
@@ -66,11 +68,11 @@ def test_messages_with_a_script_of_half_a_megabyte_are_answered(server: ServerPr
     assert document["usage"]["output_tokens"] > 0
     assert "/properties/script/maxLength is not enforced: 524288" in warnings
     assert "/properties/url/format is not enforced: 'uri'" in warnings
-    # Names that are texts are all names: nothing is lost.
+    # propertyNames that allow any string restrict nothing, so there is no warning.
     assert "propertyNames" not in warnings
 
 
-def test_streamed_messages_with_a_budget_of_thoughts_are_answered(server: ServerProcess) -> None:
+def test_streamed_messages_with_a_reasoning_budget_are_answered(server: ServerProcess) -> None:
     body = _recorded("messages-coding-agent-2") | {"max_tokens": 40}
     text, warnings = _post(server, "/v1/messages", body)
     kinds = [event["type"] for event in _events(text)]
@@ -80,7 +82,7 @@ def test_streamed_messages_with_a_budget_of_thoughts_are_answered(server: Server
     assert warnings == ""
 
 
-def test_a_response_with_tools_that_are_no_functions_is_answered(server: ServerProcess) -> None:
+def test_a_response_with_tools_other_than_functions_is_answered(server: ServerProcess) -> None:
     body = _recorded("responses-coding-agent-1") | {"max_output_tokens": 40}
     text, warnings = _post(server, "/v1/responses", body)
     last = _events(text)[-1]

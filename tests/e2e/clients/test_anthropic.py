@@ -1,4 +1,4 @@
-"""Anthropic's own Python client against a running server."""
+"""Anthropic's Python client against a running server."""
 
 import json
 from collections.abc import Iterator
@@ -80,7 +80,7 @@ def test_a_stream_adds_up_to_the_answer_with_its_usage(client: Anthropic) -> Non
 
 
 @pytest.mark.parametrize("choice", [{"type": "auto"}, {"type": "tool", "name": "get_weather"}])
-def test_a_tool_is_called_and_its_result_answered(client: Anthropic, choice: Any) -> None:
+def test_a_tool_is_called_and_its_result_is_used(client: Anthropic, choice: Any) -> None:
     question = _user(QUESTION)
     first = client.messages.create(**_fields(question, tools=[_TOOL], tool_choice=choice))
     assert first.stop_reason == "tool_use"
@@ -93,7 +93,7 @@ def test_a_tool_is_called_and_its_result_answered(client: Anthropic, choice: Any
     assert "sunny" in final.content[0].text
 
 
-def test_a_streamed_call_is_put_together_by_the_client(client: Anthropic) -> None:
+def test_the_client_assembles_a_streamed_tool_call(client: Anthropic) -> None:
     fields = _fields(_user(QUESTION), tools=[_TOOL], tool_choice={"type": "any"})
     with client.messages.stream(**fields) as stream:
         pieces = [event.partial_json for event in stream if event.type == "input_json"]
@@ -104,7 +104,7 @@ def test_a_streamed_call_is_put_together_by_the_client(client: Anthropic) -> Non
     assert final.stop_reason == "tool_use"
 
 
-def test_a_call_that_was_cut_off_is_no_call(client: Anthropic) -> None:
+def test_a_tool_call_that_was_cut_off_is_not_returned(client: Anthropic) -> None:
     tools: dict[str, Any] = {"tools": [_TOOL], "tool_choice": {"type": "any"}}
     whole = client.messages.create(**_fields(_user(QUESTION), **tools))
     limit = whole.usage.output_tokens - 3
@@ -123,7 +123,7 @@ def test_models_are_listed(client: Anthropic) -> None:
     assert TINY in {model.id for model in client.models.list()}
 
 
-def test_errors_raise_the_clients_classes(client: Anthropic, server: ServerProcess) -> None:
+def test_errors_raise_the_clients_exceptions(client: Anthropic, server: ServerProcess) -> None:
     question = _user("hello")
     with pytest.raises(anthropic.NotFoundError):
         client.messages.create(**_fields(question, model="no-such.gguf"))
@@ -133,7 +133,7 @@ def test_errors_raise_the_clients_classes(client: Anthropic, server: ServerProce
         client.messages.create(**_fields(question))
 
 
-def test_a_wrong_key_raises_the_clients_class(tmp_path: Path) -> None:
+def test_a_wrong_key_raises_the_clients_exception(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, "--api-key", "right") as locked:
         with _client(locked, "wrong") as stranger, pytest.raises(anthropic.AuthenticationError):
             stranger.messages.create(**_fields(_user("hello")))
@@ -147,5 +147,5 @@ def test_a_stream_that_is_closed_frees_its_slot(client: Anthropic, server: Serve
     with client.messages.stream(**fields) as stream:
         next(iter(stream))
         assert server.engine()["running"] == 1
-    until(lambda: is_idle(server), "its slot is free")
-    until(lambda: n_cancelled(server) == before + 1, "it is counted")
+    until(lambda: is_idle(server), "the model is idle")
+    until(lambda: n_cancelled(server) == before + 1, "one request was cancelled")

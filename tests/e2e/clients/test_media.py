@@ -1,4 +1,4 @@
-"""The real clients send pictures: each packs them in its own way, the model sees the same."""
+"""Images sent by each client in its own format reach the model unchanged."""
 
 import base64
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_all_clients_show_the_same_picture(server: ServerProcess, picture: Path) -> None:
+def test_all_clients_send_the_same_image(server: ServerProcess, picture: Path) -> None:
     data = base64.b64encode(picture.read_bytes()).decode()
     base_url = f"http://127.0.0.1:{server.port}"
     url = f"data:image/png;base64,{data}"

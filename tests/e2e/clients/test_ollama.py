@@ -1,4 +1,4 @@
-"""Ollama's own Python client against a running server."""
+"""Ollama's Python client against a running server."""
 
 import json
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def test_a_stream_adds_up_to_the_answer_with_its_counts(client: Client) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_tool_is_called_and_its_result_answered(client: Client, stream: bool) -> None:
+def test_a_tool_is_called_and_its_result_is_used(client: Client, stream: bool) -> None:
     question = _user(QUESTION)
     answer = _chat(client, question, tools=[_TOOL], stream=stream)
     parts = list(answer) if stream else [answer]
@@ -91,7 +91,7 @@ def test_an_answer_follows_its_schema(client: Client) -> None:
     assert json.loads(answer.message.content)["colour"] in ("red", "blue")
 
 
-def test_a_prompt_is_generated_from_whole_and_streamed(client: Client) -> None:
+def test_a_prompt_is_completed_whole_and_streamed(client: Client) -> None:
     fields: dict[str, Any] = {"model": _MODEL, "options": _GREEDY}
     question = "What is the capital of France?"
     assert client.generate(prompt=question, **fields).response == _PARIS
@@ -99,7 +99,7 @@ def test_a_prompt_is_generated_from_whole_and_streamed(client: Client) -> None:
     assert "".join(part.response or "" for part in stream) == _PARIS
 
 
-def test_texts_have_vectors(client: Client) -> None:
+def test_texts_are_embedded(client: Client) -> None:
     both = client.embed(model=VECTORS, input=["one", "two"]).embeddings
     one = client.embed(model=VECTORS, input="one").embeddings
     assert len(both) == 2
@@ -113,20 +113,20 @@ def test_models_are_listed_and_shown(client: Client) -> None:
     assert client.show(VECTORS).capabilities == ["embedding"]
 
 
-def test_a_call_that_was_cut_off_is_no_call(client: Client) -> None:
+def test_a_tool_call_that_was_cut_off_is_not_returned(client: Client) -> None:
     whole = _chat(client, _user(QUESTION), tools=[_TOOL])
     limit = {"num_predict": whole.eval_count - 3}
     cut = _chat(client, _user(QUESTION), tools=[_TOOL], options=_GREEDY | limit)
     assert (cut.message.tool_calls, cut.done_reason) == (None, "length")
 
 
-def test_a_model_that_is_kept_for_no_time_goes_after_its_answer(client: Client) -> None:
+def test_keep_alive_zero_unloads_the_model_after_its_answer(client: Client) -> None:
     assert client.embed(model=VECTORS, input="one", keep_alive="1h").embeddings
     assert client.embed(model=VECTORS, input="one", keep_alive=0).embeddings
-    until(lambda: {TINY} == {model.model for model in client.ps().models}, "it is gone")
+    until(lambda: {TINY} == {model.model for model in client.ps().models}, "the model is unloaded")
 
 
-def test_errors_raise_the_clients_class(client: Client, server: ServerProcess) -> None:
+def test_errors_raise_the_clients_exception(client: Client, server: ServerProcess) -> None:
     question = _user("hello")
     with pytest.raises(ollama.ResponseError) as wrong:
         _chat(client, question, options={"temperature": -1})
@@ -139,7 +139,7 @@ def test_errors_raise_the_clients_class(client: Client, server: ServerProcess) -
     assert crowded.value.status_code == 429
 
 
-def test_a_wrong_key_raises_the_clients_class(tmp_path: Path) -> None:
+def test_a_wrong_key_raises_the_clients_exception(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, "--api-key", "right") as locked:
         with _client(locked, authorization="Bearer wrong") as stranger:
             with pytest.raises(ollama.ResponseError) as raised:
@@ -156,5 +156,5 @@ def test_a_stream_that_is_closed_frees_its_slot(client: Client, server: ServerPr
     next(stream)
     assert server.engine()["running"] == 1
     stream.close()
-    until(lambda: is_idle(server), "its slot is free")
-    until(lambda: n_cancelled(server) == before + 1, "it is counted")
+    until(lambda: is_idle(server), "the model is idle")
+    until(lambda: n_cancelled(server) == before + 1, "one request was cancelled")

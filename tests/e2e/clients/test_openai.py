@@ -1,4 +1,4 @@
-"""OpenAI's own Python client against a running server."""
+"""OpenAI's Python client against a running server."""
 
 import json
 from collections.abc import Iterator
@@ -80,7 +80,7 @@ def test_a_stream_adds_up_to_the_answer_and_ends_with_its_usage(client: OpenAI) 
 
 
 @pytest.mark.parametrize("choice", ["auto", "required", _NAMED, _ALLOWED])
-def test_a_tool_is_called_and_its_result_answered(client: OpenAI, choice: Any) -> None:
+def test_a_tool_is_called_and_its_result_is_used(client: OpenAI, choice: Any) -> None:
     question = _user(QUESTION)
     first = _chat(client, question, tools=[_TOOL], tool_choice=choice).choices[0]
     assert first.finish_reason == "tool_calls"
@@ -93,7 +93,7 @@ def test_a_tool_is_called_and_its_result_answered(client: OpenAI, choice: Any) -
     assert "sunny" in final.message.content
 
 
-def test_the_clients_own_stream_helper_puts_a_call_together(client: OpenAI) -> None:
+def test_the_clients_stream_helper_assembles_a_tool_call(client: OpenAI) -> None:
     fields: dict[str, Any] = {"messages": [_user(QUESTION)], "tools": [_TOOL], "temperature": 0}
     with client.chat.completions.stream(model=TINY, tool_choice="required", **fields) as stream:
         kinds = {event.type for event in stream}
@@ -121,14 +121,14 @@ def test_log_probabilities_cover_the_answer(client: OpenAI) -> None:
     assert all(entry.top_logprobs[0].logprob == entry.logprob <= 0 for entry in entries)
 
 
-def test_a_text_is_continued_whole_and_streamed(client: OpenAI) -> None:
+def test_a_prompt_is_completed_whole_and_streamed(client: OpenAI) -> None:
     fields: dict[str, Any] = {"prompt": "hello", "max_tokens": 5, "temperature": 0}
     whole = client.completions.create(model=TINY, **fields).choices[0].text
     stream = client.completions.create(model=TINY, stream=True, **fields)
     assert "".join(chunk.choices[0].text for chunk in stream) == whole
 
 
-def test_several_texts_are_streamed_side_by_side_and_judged(client: OpenAI) -> None:
+def test_several_prompts_are_streamed_at_once_with_log_probabilities(client: OpenAI) -> None:
     prompts = ["One, two,", "Once upon a time"]
     fields: dict[str, Any] = {"model": TINY, "prompt": prompts, "temperature": 0, "max_tokens": 6}
     whole = client.completions.create(**fields, echo=True, logprobs=1)
@@ -145,8 +145,8 @@ def test_several_texts_are_streamed_side_by_side_and_judged(client: OpenAI) -> N
         assert all(number < 0 for number in (told.token_logprobs or [])[1:])
 
 
-def test_texts_have_vectors(client: OpenAI) -> None:
-    # Without an encoding the client asks for base64 and decodes it itself.
+def test_texts_are_embedded(client: OpenAI) -> None:
+    # Without encoding_format the client requests base64 and decodes it.
     inputs = ["one", "two"]
     coded = client.embeddings.create(model=VECTORS, input=inputs)
     plain = client.embeddings.create(model=VECTORS, input=inputs, encoding_format="float")
@@ -160,7 +160,7 @@ def test_models_are_listed_and_shown(client: OpenAI) -> None:
     assert client.models.retrieve(TINY).object == "model"
 
 
-def test_errors_raise_the_clients_classes(client: OpenAI, server: ServerProcess) -> None:
+def test_errors_raise_the_clients_exceptions(client: OpenAI, server: ServerProcess) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
         _chat(client, _user("hello"), model="no-such.gguf")
     assert unknown.value.code == "model_not_found"
@@ -175,7 +175,7 @@ def test_errors_raise_the_clients_classes(client: OpenAI, server: ServerProcess)
         _chat(client, _user("hello"))
 
 
-def test_a_wrong_key_raises_the_clients_class(tmp_path: Path) -> None:
+def test_a_wrong_key_raises_the_clients_exception(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, "--api-key", "right") as locked:
         with _client(locked, "wrong") as stranger, pytest.raises(openai.AuthenticationError):
             stranger.models.list()
@@ -188,5 +188,5 @@ def test_a_stream_that_is_closed_frees_its_slot(client: OpenAI, server: ServerPr
     with _chat(client, _user("hello"), stream=True, extra_body=ENDLESS) as stream:
         next(iter(stream))
         assert server.engine()["running"] == 1
-    until(lambda: is_idle(server), "its slot is free")
-    until(lambda: n_cancelled(server) == before + 1, "it is counted")
+    until(lambda: is_idle(server), "the model is idle")
+    until(lambda: n_cancelled(server) == before + 1, "one request was cancelled")

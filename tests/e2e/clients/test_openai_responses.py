@@ -1,4 +1,4 @@
-"""OpenAI's own Python client and its Responses API against a running server."""
+"""The Responses API of OpenAI's Python client against a running server."""
 
 import json
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ def test_a_stream_adds_up_to_the_answer(client: OpenAI) -> None:
     assert events[-1].response.usage.output_tokens > 0
 
 
-def test_the_clients_own_stream_helper_follows_every_event(client: OpenAI) -> None:
+def test_the_clients_stream_helper_accepts_every_event(client: OpenAI) -> None:
     fields: dict[str, Any] = {"tools": [_TOOL], "tool_choice": "required", "temperature": 0}
     with client.responses.stream(model=TINY, input=QUESTION, **fields) as stream:
         snapshots = [
@@ -93,7 +93,7 @@ def test_the_clients_own_stream_helper_follows_every_event(client: OpenAI) -> No
 
 
 @pytest.mark.parametrize("choice", ["auto", "required", _NAMED, _ALLOWED])
-def test_a_tool_is_called_and_its_result_answered(client: OpenAI, choice: Any) -> None:
+def test_a_tool_is_called_and_its_result_is_used(client: OpenAI, choice: Any) -> None:
     question = {"role": "user", "content": QUESTION}
     first = _create(client, [question], tools=[_TOOL], tool_choice=choice)
     [call] = first.output
@@ -128,7 +128,7 @@ def test_an_answer_that_was_cut_off_is_incomplete(client: OpenAI) -> None:
     assert response.usage.output_tokens == 2
 
 
-def test_a_call_that_was_cut_off_keeps_what_came_of_it(client: OpenAI) -> None:
+def test_a_tool_call_that_was_cut_off_keeps_its_beginning(client: OpenAI) -> None:
     whole = _create(client, QUESTION, tools=[_TOOL], tool_choice="required")
     limit = whole.usage.output_tokens - 3
     cut = _create(client, QUESTION, tools=[_TOOL], tool_choice="required", max_output_tokens=limit)
@@ -139,7 +139,7 @@ def test_a_call_that_was_cut_off_keeps_what_came_of_it(client: OpenAI) -> None:
     assert whole.output[0].arguments != call.arguments
 
 
-def test_errors_raise_the_clients_classes(client: OpenAI, server: ServerProcess) -> None:
+def test_errors_raise_the_clients_exceptions(client: OpenAI, server: ServerProcess) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
         _create(client, "hello", model="no-such.gguf")
     assert unknown.value.code == "model_not_found"
@@ -158,5 +158,5 @@ def test_a_stream_that_is_closed_frees_its_slot(client: OpenAI, server: ServerPr
     with _create(client, "hello", stream=True, extra_body=ENDLESS) as stream:
         next(iter(stream))
         assert server.engine()["running"] == 1
-    until(lambda: is_idle(server), "its slot is free")
-    until(lambda: n_cancelled(server) == before + 1, "it is counted")
+    until(lambda: is_idle(server), "the model is idle")
+    until(lambda: n_cancelled(server) == before + 1, "one request was cancelled")

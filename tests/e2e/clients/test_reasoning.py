@@ -1,7 +1,7 @@
-"""What a model thinks, through the real clients.
+"""Reasoning as the real clients receive it.
 
-The bundled model does not think: its template is given tags for thoughts, and a grammar has it
-write them. What comes of the tags is the work of the server.
+The bundled model does not reason, so the tests give it a template with reasoning tags and a grammar
+that makes it write them. The server parses the tags.
 """
 
 from collections.abc import Iterator
@@ -32,9 +32,9 @@ _TEMPLATE = """\
         {{- '<think>\\n\\n</think>\\n\\n' }}
     {%- endif %}
 {%- endif %}"""
-_THOUGHT = "It is a so far away city."
+_REASONING = "It is a so far away city."
 _ANSWER = "It is so."
-_GRAMMAR = f'root ::= "<think>\\n{_THOUGHT}\\n</think>\\n\\n" "{_ANSWER}"'
+_GRAMMAR = f'root ::= "<think>\\n{_REASONING}\\n</think>\\n\\n" "{_ANSWER}"'
 _FORCED: dict[str, Any] = {"grammar": _GRAMMAR, "temperature": 0}
 _QUESTION = {"role": "user", "content": "Where is it?"}
 
@@ -58,10 +58,10 @@ def _fields(**more: Any) -> dict[str, Any]:
     return {"model": TINY, "messages": [_QUESTION], "extra_body": _FORCED} | more
 
 
-def test_openais_client_gets_thoughts_apart_from_the_answer(openai_client: OpenAI) -> None:
+def test_openais_client_gets_reasoning_separate_from_the_answer(openai_client: OpenAI) -> None:
     whole = openai_client.chat.completions.create(**_fields())
     message, details = whole.choices[0].message, whole.usage.completion_tokens_details
-    assert (message.reasoning_content.strip(), message.content) == (_THOUGHT, _ANSWER)
+    assert (message.reasoning_content.strip(), message.content) == (_REASONING, _ANSWER)
     assert 0 < details.reasoning_tokens < whole.usage.completion_tokens
     options = {"include_usage": True}
     chunks = list(
@@ -75,15 +75,15 @@ def test_openais_client_gets_thoughts_apart_from_the_answer(openai_client: OpenA
     assert all(chunk.usage is None for chunk in chunks[:-1])
 
 
-def test_a_responses_log_probabilities_are_those_of_its_text(openai_client: OpenAI) -> None:
+def test_a_responses_log_probabilities_cover_its_text_only(openai_client: OpenAI) -> None:
     fields: dict[str, Any] = {"model": TINY, "input": "Where is it?", "extra_body": _FORCED}
     fields |= {"include": ["message.output_text.logprobs"], "top_logprobs": 1}
     whole = openai_client.responses.create(**fields)
     thought, message = whole.output
-    assert thought.content[0].text.strip() == _THOUGHT
+    assert thought.content[0].text.strip() == _REASONING
     [part] = message.content
     assert part.text == whole.output_text == _ANSWER
-    # The tag's end and the first word may share a token.
+    # One token may contain the end of the tag and the first word.
     told = b"".join(bytes(entry.bytes) for entry in part.logprobs).decode()
     assert told.endswith(_ANSWER)
     assert told.strip() == _ANSWER
@@ -94,7 +94,7 @@ def test_a_responses_log_probabilities_are_those_of_its_text(openai_client: Open
     assert whole.usage.output_tokens_details.reasoning_tokens > 0
 
 
-def test_anthropics_client_gets_a_block_of_thoughts(server: ServerProcess) -> None:
+def test_anthropics_client_gets_a_thinking_block(server: ServerProcess) -> None:
     base_url = f"http://127.0.0.1:{server.port}"
     with Anthropic(base_url=base_url, api_key="any", max_retries=0) as client:
         whole = client.messages.create(**_fields(max_tokens=200))
@@ -103,24 +103,24 @@ def test_anthropics_client_gets_a_block_of_thoughts(server: ServerProcess) -> No
     for message in (whole, streamed):
         thought, text = message.content
         assert isinstance(thought, ThinkingBlock)
-        assert thought.thinking.strip() == _THOUGHT
+        assert thought.thinking.strip() == _REASONING
         assert isinstance(text, TextBlock)
         assert text.text == _ANSWER
         assert message.stop_reason == "end_turn"
 
 
-def test_ollamas_client_gets_thoughts_apart_from_the_answer(server: ServerProcess) -> None:
+def test_ollamas_client_gets_reasoning_separate_from_the_answer(server: ServerProcess) -> None:
     fields: dict[str, Any] = {"model": TINY, "messages": [_QUESTION], "options": _FORCED}
     with ollama.Client(host=f"http://127.0.0.1:{server.port}") as client:
         whole = client.chat(**fields, think=True).message
         lines = [line.message for line in client.chat(**fields, think=True, stream=True)]
         assert "thinking" in (client.show(TINY).capabilities or [])
-    assert (str(whole.thinking).strip(), whole.content) == (_THOUGHT, _ANSWER)
+    assert (str(whole.thinking).strip(), whole.content) == (_REASONING, _ANSWER)
     assert "".join(line.thinking or "" for line in lines) == whole.thinking
     assert "".join(line.content or "" for line in lines) == _ANSWER
 
 
-def test_a_thought_ends_after_its_budget(openai_client: OpenAI, server: ServerProcess) -> None:
+def test_reasoning_ends_at_its_budget(openai_client: OpenAI, server: ServerProcess) -> None:
     grammar = f'root ::= "<think>\\n" [a-z ]+ "</think>\\n\\n" "{_ANSWER}"'
 
     def think(**budget: Any) -> Any:
@@ -147,7 +147,7 @@ def test_a_thought_ends_after_its_budget(openai_client: OpenAI, server: ServerPr
     assert (thought.thinking, text.text) == (short.reasoning_content, _ANSWER)
 
 
-def test_a_schema_beside_tools_is_a_400_that_names_it(server: ServerProcess) -> None:
+def test_a_schema_together_with_tools_is_a_400_that_names_it(server: ServerProcess) -> None:
     function = {"name": "f", "parameters": {"type": "object"}}
     body = {
         "model": TINY,

@@ -1,4 +1,4 @@
-"""What is rarer in an answer, through the real clients: several calls, a failure in mid-stream."""
+"""Several tool calls in an answer, and errors in mid-stream, through the real clients."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.support.server_process import TINY, ServerProcess
 
 pytestmark = pytest.mark.e2e
 
-# The tiny model's own strings may go on for ever.
+# Strings that the tiny model writes may never end.
 _CITY = {
     "type": "object",
     "properties": {"city": {"enum": ["Paris", "Oslo"]}},
@@ -26,9 +26,9 @@ _CITY = {
 _FUNCTION: dict[str, Any] = {"name": "get_weather", "parameters": _CITY}
 _TOOL: dict[str, Any] = {"type": "function", "function": _FUNCTION}
 _GREEDY = {"temperature": 0}
-# It would end after the first call: what may not end yet, and may only call, calls again.
+# The model would end after one call; forbidden to end and forced to call, it calls again.
 _SEVERAL = _GREEDY | {"min_tokens": 150}
-# The grammar wants what may not be said.
+# The grammar requires tokens that the bias bans.
 _BANNED = [["n", False], ["no", False]]
 _FAILING: dict[str, Any] = {"grammar": 'root ::= "yes" "no"', "logit_bias": _BANNED}
 _QUESTION = {"role": "user", "content": QUESTION}
@@ -70,12 +70,12 @@ def _anthropic_fields(**more: Any) -> dict[str, Any]:
 
 
 def _are_calls(calls: list[tuple[str, Any]]) -> bool:
-    """Whether these are several whole calls."""
+    """Whether these are at least two complete calls."""
     whole = all(name == "get_weather" and arguments["city"] for name, arguments in calls)
     return whole and len(calls) > 1
 
 
-def test_openais_client_gets_several_calls_and_answers_each(openai_client: OpenAI) -> None:
+def test_openais_client_gets_several_calls_and_returns_each_result(openai_client: OpenAI) -> None:
     fields = _openai_fields(tools=[_TOOL], tool_choice="required", extra_body=_SEVERAL)
     first = openai_client.chat.completions.create(**fields).choices[0]
     assert first.finish_reason == "tool_calls"
@@ -89,7 +89,7 @@ def test_openais_client_gets_several_calls_and_answers_each(openai_client: OpenA
     assert not final.choices[0].message.tool_calls
 
 
-def test_openais_client_puts_several_streamed_calls_together(openai_client: OpenAI) -> None:
+def test_openais_client_assembles_several_streamed_calls(openai_client: OpenAI) -> None:
     fields = _openai_fields(tools=[_TOOL], tool_choice="required", extra_body=_SEVERAL)
     whole = openai_client.chat.completions.create(**fields).choices[0].message.tool_calls
     with openai_client.chat.completions.stream(**fields) as stream:
@@ -136,7 +136,7 @@ def test_a_call_that_the_model_chose_is_streamed_to_anthropics_client(
     assert final.stop_reason == "tool_use"
 
 
-def test_openais_client_is_told_of_a_failure_in_mid_stream(openai_client: OpenAI) -> None:
+def test_openais_client_raises_for_an_error_in_mid_stream(openai_client: OpenAI) -> None:
     said: list[str] = []
     stream = openai_client.chat.completions.create(
         **_openai_fields(stream=True, extra_body=_FAILING)
@@ -147,7 +147,7 @@ def test_openais_client_is_told_of_a_failure_in_mid_stream(openai_client: OpenAI
     assert failure.value.code == "grammar_dead_end"
 
 
-def test_openais_client_gets_a_failed_response_in_mid_stream(openai_client: OpenAI) -> None:
+def test_openais_client_gets_response_failed_in_mid_stream(openai_client: OpenAI) -> None:
     stream = openai_client.responses.create(
         model=TINY, input=QUESTION, stream=True, extra_body=_FAILING
     )
@@ -160,7 +160,7 @@ def test_openais_client_gets_a_failed_response_in_mid_stream(openai_client: Open
     assert str(last.response.error.code) == "grammar_dead_end"
 
 
-def test_anthropics_client_is_told_of_a_failure_in_mid_stream(anthropic_client: Anthropic) -> None:
+def test_anthropics_client_raises_for_an_error_in_mid_stream(anthropic_client: Anthropic) -> None:
     said: list[str] = []
     stream = anthropic_client.messages.create(**_openai_fields(stream=True, extra_body=_FAILING))
     with pytest.raises(anthropic.APIError) as failure:
@@ -169,7 +169,7 @@ def test_anthropics_client_is_told_of_a_failure_in_mid_stream(anthropic_client: 
     assert "grammar" in str(failure.value)
 
 
-def test_ollamas_client_is_told_of_a_failure_in_mid_stream(ollama_client: ollama.Client) -> None:
+def test_ollamas_client_raises_for_an_error_in_mid_stream(ollama_client: ollama.Client) -> None:
     said: list[str] = []
     stream = ollama_client.chat(model=TINY, messages=[_QUESTION], options=_FAILING, stream=True)
     with pytest.raises(ollama.ResponseError, match="grammar"):
@@ -178,13 +178,13 @@ def test_ollamas_client_is_told_of_a_failure_in_mid_stream(ollama_client: ollama
 
 
 @pytest.mark.parametrize("stop", [" is", "capital of Fr", "."])
-def test_log_probabilities_end_where_a_stop_string_begins(openai_client: OpenAI, stop: str) -> None:
+def test_log_probabilities_end_at_the_stop_string(openai_client: OpenAI, stop: str) -> None:
     fields = _openai_fields(stop=stop, logprobs=True, temperature=0)
     fields["messages"] = [{"role": "user", "content": "What is the capital of France?"}]
     choice = openai_client.chat.completions.create(**fields).choices[0]
     assert "The capital of France is Paris.".startswith(choice.message.content)
     told = [bytes(entry.bytes).decode() for entry in choice.logprobs.content]
-    # The token in which the stop string begins may have text before it.
+    # The token in which the stop string begins may start with text before it.
     assert "".join(told).startswith(choice.message.content)
     assert len("".join(told[:-1])) < len(choice.message.content)
     chunks = list(openai_client.chat.completions.create(**fields, stream=True))

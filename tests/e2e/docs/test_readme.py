@@ -1,4 +1,4 @@
-"""The README's own commands, against a running server, give the README's own answers."""
+"""The README's commands give the answers that the README shows."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SENTENCE = "The capital of France is Paris."
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with ServerProcess(tmp_path_factory.mktemp("models")) as process:
-        # More threads than idle cores make a small model slower by orders of magnitude.
+        # With more threads than idle cores a small model is slower by orders of magnitude.
         process.post(f"/api/v2/models/{TINY}/load", {"threads": 1})
         yield process
 
 
 def _commands() -> list[tuple[str, str]]:
-    """Path and body of every curl of the README; a test machine may have no curl to run."""
+    """Path and body of every curl command in the README, to send without curl."""
     blocks = re.findall(r"```console\n(\$ curl .*?)```", README, re.DOTALL)
     return [_parse(shlex.split(block.replace("\\\n", " "))[1:]) for block in blocks]
 
@@ -38,7 +38,7 @@ def _parse(words: list[str]) -> tuple[str, str]:
     return url.removeprefix("http://127.0.0.1:8080"), words[words.index("-d") + 1]
 
 
-def test_there_are_two_curls() -> None:
+def test_the_readme_has_two_curl_commands() -> None:
     chat = f"/api/v2/chat/{TINY}"
     assert [path for path, _ in _commands()] == [chat, f"{chat}/stream"]
 

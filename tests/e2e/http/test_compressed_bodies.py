@@ -1,4 +1,4 @@
-"""Bodies that are small on the wire and huge when unpacked, several at once, at a real server."""
+"""Several small bodies at once that unpack to gigabytes cost a server little memory."""
 
 import http.client
 import socket
@@ -19,7 +19,7 @@ _MAX_GROWTH = 64 << 20
 
 
 def gzip_bomb(n_gigabytes: int) -> bytes:
-    """Gigabytes of spaces; one megabyte of them is compressed, and its bytes repeated."""
+    """Gigabytes of spaces, made by repeating the compressed bytes of one megabyte."""
     compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     head = compressor.compress(b" " * (1 << 20)) + compressor.flush(zlib.Z_FULL_FLUSH)
     block = compressor.compress(b" " * (1 << 20)) + compressor.flush(zlib.Z_FULL_FLUSH)
@@ -27,7 +27,7 @@ def gzip_bomb(n_gigabytes: int) -> bytes:
 
 
 def _peak_rss(pid: int) -> int:
-    """The most memory that the process ever had, in bytes; Linux."""
+    """The largest memory that the process has had, in bytes; Linux only."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) << 10
@@ -35,7 +35,7 @@ def _peak_rss(pid: int) -> int:
 
 
 def _send(port: int, body: bytes, answers: list[bytes]) -> None:
-    """The answer up to the end of the connection, lingering included."""
+    """Send a request and read until the server closes the connection."""
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n"
         f"Authorization: Bearer wrong\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -74,5 +74,5 @@ def test_four_bodies_that_unpack_to_a_gigabyte_cost_little_memory(
             client.request("GET", "/live")
             assert client.getresponse().status == 200
         growth = _peak_rss(server.process.pid) - before
-    # The four are 4 GB; one body may have 32 MB, and only one is unpacked at a time.
+    # Together they unpack to 4 GB; a body may have 32 MB, and one is unpacked at a time.
     assert growth < _MAX_GROWTH, f"{growth >> 20} MB"

@@ -1,4 +1,4 @@
-"""The server as one exposes it: TLS, Unix sockets, keys from a file, signals."""
+"""A server that is open to others: TLS, Unix sockets, keys from a file, signals."""
 
 import http.client
 import os
@@ -67,7 +67,7 @@ def test_https_with_a_certificate_and_keys_from_a_file(tmp_path: Path) -> None:
         _stop(process)
 
 
-def test_a_unix_socket_is_served_guarded_and_removed(tmp_path: Path) -> None:
+def test_a_unix_socket_answers_refuses_a_second_server_and_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "server.sock"
     process = _start(tmp_path, "--host", str(path))
     try:
@@ -96,7 +96,7 @@ def test_a_unix_socket_is_served_guarded_and_removed(tmp_path: Path) -> None:
         (["--host", "203.0.113.7", "--api-key", "k"], 1, "cannot listen on 203.0.113.7"),
     ],
 )
-def test_a_server_that_cannot_start_says_why(
+def test_a_server_that_cannot_start_prints_the_reason(
     tmp_path: Path, arguments: list[str], status: int, words: str
 ) -> None:
     process = _start(tmp_path, *arguments)
@@ -106,20 +106,22 @@ def test_a_server_that_cannot_start_says_why(
     assert "Traceback" not in error
 
 
-def test_while_it_leaves_new_work_is_refused_and_a_second_signal_cuts(tmp_path: Path) -> None:
+def test_during_shutdown_requests_get_503_and_a_second_signal_ends_the_server(
+    tmp_path: Path,
+) -> None:
     with ServerProcess(tmp_path) as server:
         server.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 32_768, "threads": 1})
         worker = int(server.engine()["pid"])
         with server.open(f"/api/v2/chat/{TINY}/stream", _ENDLESS) as response:
             next_event(response)
             server.signal(signal.SIGTERM)
-            until(lambda: server.request("GET", "/ready")[0] == 503, "it is not ready any more")
+            until(lambda: server.request("GET", "/ready")[0] == 503, "/ready is 503")
             status, document = server.request("POST", f"/api/v2/chat/{TINY}", _ENDLESS)
             assert status == 503, document
             assert server.request("GET", "/health")[0] == 200
             server.signal(signal.SIGTERM)
             assert server.wait() == 128 + signal.SIGTERM
-        until(lambda: is_gone(worker), "the worker has left")
+        until(lambda: is_gone(worker), "the worker has ended")
 
 
 def test_a_server_py_in_the_current_folder_is_not_run(tmp_path: Path) -> None:

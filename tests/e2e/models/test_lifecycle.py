@@ -24,7 +24,7 @@ _LOAD = {"n_ctx": 2048, "n_parallel": 1, "threads": 1, "cache_ram": 0}
 
 
 def _host_bytes(server: ServerProcess, model_id: str) -> int:
-    """What the model takes of the host, by the refusal of a server that has no room for it."""
+    """The model's host memory in bytes, from the error of a server with too small a budget."""
     status, document = server.request("POST", f"/api/v2/models/{model_id}/load", _LOAD)
     assert status == 507, document
     return int(document["error"]["devices"][0]["needed_bytes"])
@@ -56,7 +56,7 @@ def test_two_models_of_which_one_fits_serve_alternating_requests(tmp_path: Path)
         assert server.get("/api/v2/health")["last_error"] is None
 
 
-def test_a_chat_right_after_kill_9_of_an_idle_worker_succeeds(tmp_path: Path) -> None:
+def test_a_chat_right_after_sigkill_of_an_idle_worker_is_answered(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         _ask(server, TINY)
         for _ in range(2):
@@ -66,7 +66,7 @@ def test_a_chat_right_after_kill_9_of_an_idle_worker_succeeds(tmp_path: Path) ->
             assert server.engine()["pid"] != worker
 
 
-def test_kill_9_of_the_server_ends_even_a_stopped_worker(tmp_path: Path) -> None:
+def test_sigkill_of_the_server_ends_a_stopped_worker(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         _ask(server, TINY)
         worker = int(server.engine()["pid"])
@@ -76,7 +76,7 @@ def test_kill_9_of_the_server_ends_even_a_stopped_worker(tmp_path: Path) -> None
         until(lambda: is_gone(worker), "the stopped worker has ended")
 
 
-def test_a_models_directory_that_is_a_file_is_an_error_at_the_start(tmp_path: Path) -> None:
+def test_a_models_directory_that_is_a_file_is_a_startup_error(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     ended = subprocess.run(
@@ -92,7 +92,7 @@ def test_a_models_directory_that_is_a_file_is_an_error_at_the_start(tmp_path: Pa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the limit from /proc")
-def test_a_worker_cannot_take_more_memory_than_was_free(tmp_path: Path) -> None:
+def test_a_workers_memory_is_limited_to_what_was_free(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         _ask(server, TINY)
         limits = Path(f"/proc/{server.engine()['pid']}/limits").read_text().splitlines()
@@ -112,7 +112,7 @@ def test_a_worker_cannot_take_more_memory_than_was_free(tmp_path: Path) -> None:
         ({"mmproj": TINY}, "mmproj"),
     ],
 )
-def test_a_reload_that_cannot_be_leaves_the_loaded_model_alone(
+def test_a_refused_reload_keeps_the_loaded_model(
     tmp_path: Path, settings: dict[str, Any], param: str | None
 ) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GGUF and no more")

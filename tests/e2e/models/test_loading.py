@@ -1,4 +1,4 @@
-"""Loading over HTTP: settings as asked and as they came to be, memory, estimates, refusals."""
+"""Loading over HTTP: requested and effective settings, memory, estimates, refusals."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield server
 
 
-def test_the_reply_has_the_references_fields_and_what_became_of_every_setting(server):
+def test_the_reply_has_the_references_fields_and_every_effective_setting(server):
     asked = {
         "n_gpu_layers": 32,
         "n_ctx": 1024,
@@ -51,7 +51,7 @@ def test_the_reply_has_the_references_fields_and_what_became_of_every_setting(se
     assert set(LoadSettings.__struct_fields__) <= set(effective)
 
 
-def test_memory_is_told_by_device_and_adds_up_to_what_is_used(server):
+def test_memory_is_reported_for_each_device_and_adds_up_to_memory_used(server):
     reply = server.post(LOAD, {"n_ctx": 2048})
     host = reply["memory"][0]
     assert host["kind"] == "host"
@@ -66,14 +66,14 @@ def test_memory_is_told_by_device_and_adds_up_to_what_is_used(server):
     assert detail["settings"]["effective"] == reply["settings"]["effective"]
 
 
-def test_an_estimate_is_what_the_load_then_takes(server):
+def test_an_estimate_equals_the_memory_of_the_load(server):
     settings = {"n_ctx": 1536, "cache_type_k": "f32", "n_parallel": 3}
     estimate = server.post(ESTIMATE, settings)
     assert estimate["fits"] is True
     assert estimate["settings"]["effective"]["n_ctx"] == 1536
     loaded = server.post(LOAD, settings)
     assert loaded["memory_used"] == estimate["memory_needed"]
-    # Known by now, it is answered without a process of its own.
+    # It is known by now, so this answer starts no process.
     assert server.post(ESTIMATE, settings)["memory_needed"] == estimate["memory_needed"]
 
 
@@ -102,7 +102,7 @@ def test_a_wrong_setting_is_a_400_that_names_it(server, settings, field):
     assert document["error"]["param"] == field, document
 
 
-def test_what_can_not_be_allocated_is_a_507_and_the_server_lives_on(server):
+def test_a_failed_allocation_is_a_507_and_the_server_keeps_running(server):
     huge = {"n_ctx": 16_777_216, "cache_type_k": "f32", "n_parallel": 256, "kv_unified": False}
     status, document = server.request("POST", LOAD, huge | {"cache_type_v": "f32"})
     assert status in (400, 507), document
@@ -110,7 +110,7 @@ def test_what_can_not_be_allocated_is_a_507_and_the_server_lives_on(server):
     assert server.post(LOAD, {"n_ctx": 512})["settings"]["effective"]["n_ctx"] == 512
 
 
-def test_an_embedding_model_says_that_it_does_not_chat(server):
+def test_an_embedding_model_refuses_to_chat(server):
     reply = server.post(LOAD, {"embedding": True, "pooling": "mean"})
     assert reply["settings"]["effective"]["embedding"] is True
     assert reply["settings"]["effective"]["pooling"] == "mean"
@@ -120,17 +120,17 @@ def test_an_embedding_model_says_that_it_does_not_chat(server):
     assert "embeddings" in document["error"]["message"]
 
 
-def test_more_context_than_trained_with_is_given_with_a_warning(server):
+def test_a_context_larger_than_trained_with_is_a_warning(server):
     reply = server.post(LOAD, {"n_ctx": 4096})
     assert reply["settings"]["effective"]["n_ctx"] == 4096
     assert any(warning.startswith("n_ctx: 4096 is more") for warning in reply["warnings"])
 
 
-def test_the_models_own_context_is_zero(server):
+def test_n_ctx_zero_means_the_models_own_context(server):
     assert server.post(LOAD, {"n_ctx": 0})["settings"]["effective"]["n_ctx"] == 2048
 
 
-def test_a_template_of_ones_own_is_used(server):
+def test_a_given_chat_template_is_used(server):
     template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     reply = server.post(LOAD, {"chat_template": template})
     assert reply["settings"]["effective"]["chat_template"] == "request"
@@ -140,7 +140,7 @@ def test_a_template_of_ones_own_is_used(server):
     assert few < server.post(f"/api/v2/chat/{TINY}", body)["usage"]["prompt_tokens"]
 
 
-def test_files_beside_a_model_are_found_by_id(server):
+def test_a_draft_model_is_found_by_id(server):
     status, document = server.request("POST", ESTIMATE, {"draft_model": TINY})
     assert status == 200, document
     alone = server.post(ESTIMATE, {})["memory"][0]["model_bytes"]
@@ -148,12 +148,10 @@ def test_files_beside_a_model_are_found_by_id(server):
 
 
 @pytest.mark.parametrize("n", [0, 1, 2**31 - 1, 2**32 - 1])
-def test_an_absurd_training_context_is_refused_or_loaded_and_hurts_nobody(
-    tmp_path: Path, n: int
-) -> None:
+def test_an_absurd_training_context_loads_or_fails_with_a_reason(tmp_path: Path, n: int) -> None:
     content = _BUNDLED.read_bytes()
     key = content.index(b".context_length") + len(b".context_length")
-    # After the key of an entry come the type of its value, 4 for u32, and the value.
+    # An entry is its key, the type of its value (4 for u32) and the value.
     assert content[key : key + 4] == struct.pack("<I", 4)
     absurd = content[: key + 4] + struct.pack("<I", n) + content[key + 8 :]
     (tmp_path / "absurd.gguf").write_bytes(absurd)
@@ -166,7 +164,7 @@ def test_an_absurd_training_context_is_refused_or_loaded_and_hurts_nobody(
         assert server.post(f"/api/v2/chat/{TINY}", body)["choices"]
 
 
-def test_a_context_that_is_rounded_is_told_so_before_and_after(server):
+def test_a_rounded_context_is_reported_by_the_estimate_and_the_load(server):
     asked = {"n_ctx": 300, "n_batch": 64}
     sentence = "n_ctx: 300 was requested, 512 is used"
     assert server.post(ESTIMATE, asked)["warnings"] == [sentence]
@@ -175,18 +173,18 @@ def test_a_context_that_is_rounded_is_told_so_before_and_after(server):
     assert reply["settings"]["effective"]["n_ctx"] == 512
 
 
-def test_speculation_is_told_as_it_became(server):
+def test_the_effective_speculation_is_reported(server):
     effective = server.post(LOAD, {"speculative": "ngram", "draft_max": 3})["settings"]["effective"]
     assert (effective["speculative"], effective["draft_max"]) == ("ngram", 3)
     assert server.post(LOAD, {})["settings"]["effective"]["speculative"] == "off"
 
 
-def test_a_way_to_split_without_a_gpu_is_a_warning(server):
+def test_a_split_mode_without_a_gpu_is_a_warning(server):
     status, document = server.request("POST", ESTIMATE, {"split_mode": "tensor"})
     assert status == 200, document
 
 
-def test_a_draft_model_that_a_flag_names_may_lie_anywhere(
+def test_a_draft_model_given_by_a_flag_may_be_outside_the_models_directory(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     draft = tmp_path_factory.mktemp("elsewhere") / "draft.gguf"

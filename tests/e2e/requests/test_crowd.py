@@ -1,4 +1,4 @@
-"""300 clients at once, 100 of whom leave: the others are answered or told to come back."""
+"""300 clients at once, of which 100 disconnect: the others get an answer or a 429."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _ANSWERS = {
 
 
 async def _ask(session: aiohttp.ClientSession, question: str, *, streamed: bool) -> str:
-    """The answer; "429" where there are too many of us."""
+    """The answer, or "429" if the queue is full."""
     body = {"messages": [{"role": "user", "content": question}], "temperature": 0}
     path = f"{_URL}/stream" if streamed else _URL
     async with session.post(path, json=body) as response:
@@ -39,8 +39,10 @@ async def _ask(session: aiohttp.ClientSession, question: str, *, streamed: bool)
     return "".join(json.loads(event)["choices"][0]["delta"]["content"] for event in events)
 
 
-async def _leave(session: aiohttp.ClientSession, question: str, seconds: float) -> None:
-    """Ask for more than is waited for; leave with the first words, or soon whatever came."""
+async def _ask_and_disconnect(
+    session: aiohttp.ClientSession, question: str, seconds: float
+) -> None:
+    """Ask for a long answer; disconnect at its first words, or after `seconds` if that is short."""
     messages = [{"role": "user", "content": question}]
     body = {"messages": messages, "n_predict": 1000, "ignore_eos": True}
     path = _URL if seconds < _HURRY / 2 else f"{_URL}/stream"
@@ -53,7 +55,7 @@ async def _leave(session: aiohttp.ClientSession, question: str, seconds: float) 
 
 
 async def _crowd(port: int) -> list[tuple[str, str]]:
-    """(question, answer) of those who stay."""
+    """(question, answer) of the clients that do not disconnect."""
     chance = random.Random(300)
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=100)
@@ -65,14 +67,16 @@ async def _crowd(port: int) -> list[tuple[str, str]]:
             staying = []
             for number, question in enumerate(questions):
                 if number in leaving:
-                    group.create_task(_leave(session, question, chance.random()))
+                    group.create_task(_ask_and_disconnect(session, question, chance.random()))
                 else:
                     ask = _ask(session, question, streamed=number % 2 == 0)
                     staying.append((question, group.create_task(ask)))
     return [(question, task.result()) for question, task in staying]
 
 
-def test_everybody_who_stays_is_answered_or_refused_and_the_counts_add_up(tmp_path: Path) -> None:
+def test_every_connected_client_is_answered_or_refused_and_the_counts_add_up(
+    tmp_path: Path,
+) -> None:
     with ServerProcess(tmp_path, "--max-queue", "60") as server:
         server.post(f"/api/v2/models/{TINY}/load", {"threads": 1})
         answers = asyncio.run(_crowd(server.port))
@@ -83,7 +87,7 @@ def test_everybody_who_stays_is_answered_or_refused_and_the_counts_add_up(tmp_pa
     served = [(question, answer) for question, answer in answers if answer != "429"]
     assert len(answers) == _CLIENTS - _LEAVING
     assert len(served) >= 50
-    assert refused, "300 at once are more than 60 may wait"
+    assert refused, "of 300 requests at once, only 60 may wait"
     assert all(answer == _ANSWERS[question] for question, answer in served)
 
     assert (engine["running"], engine["waiting"]) == (0, 0)
@@ -95,7 +99,7 @@ def test_everybody_who_stays_is_answered_or_refused_and_the_counts_add_up(tmp_pa
     assert len(answers) <= received <= _CLIENTS
     assert received == sum(outcomes.values()) + seen.sum("llamabind_requests_refused_total")
     assert len(served) <= outcomes["stop"] <= len(served) + _LEAVING
-    # Who leaves within a second has waited in the queue, or was being answered.
+    # A client that disconnects within a second was in the queue or was being answered.
     assert 0 < outcomes["cancelled"] <= _LEAVING
     assert outcomes["error"] == outcomes["invalid"] == outcomes["length"] == 0
     assert len(refused) <= seen.sum("llamabind_requests_refused_total") <= len(refused) + _LEAVING

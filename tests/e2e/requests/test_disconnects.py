@@ -1,4 +1,4 @@
-"""A client that leaves stops costing, in every phase of its request, streamed or not."""
+"""A client's disconnect cancels its request in every phase, streamed or not."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ _ENDLESS = {
     "ignore_eos": True,
     "n_predict": 30_000,
 }
-# Some seconds of computing: nobody sees its end here.
+# Takes some seconds to compute, longer than these tests wait.
 _LONG_PROMPT = {"messages": [{"role": "user", "content": "a b c d " * 7_000}], "n_predict": 1}
 
 
@@ -31,13 +31,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def _load(server: ServerProcess) -> None:
-    """One request at a time, with room for long ones."""
+    """Load the model for one request at a time, with a long context."""
     settings = {"n_ctx": 32_768, "n_parallel": 1, "n_batch": 256, "threads": 1}
     server.post(f"/api/v2/models/{TINY}/load", settings)
 
 
 def _is_cancelled(server: ServerProcess, before: Figures) -> bool:
-    """Whether exactly one request more was cancelled since, and nothing is left of it."""
+    """Whether exactly one more request was cancelled since `before`, and none is in progress."""
     engine = server.engine()
     now = server.metrics()
     return (
@@ -49,17 +49,17 @@ def _is_cancelled(server: ServerProcess, before: Figures) -> bool:
 
 @contextmanager
 def _frozen_load(server: ServerProcess) -> Iterator[None]:
-    """The model's process stands still while it loads."""
+    """Begin to load the model, with its process stopped by SIGSTOP while the block runs."""
     known = server.workers()
     with server.send_only(f"/api/v2/models/{TINY}/load", {"threads": 1}):
-        until(lambda: bool(server.workers() - known), "the load begins")
+        until(lambda: bool(server.workers() - known), "a worker has started")
         (worker,) = server.workers() - known
         os.kill(worker, signal.SIGSTOP)
         try:
             yield
         finally:
             os.kill(worker, signal.SIGCONT)
-        until(lambda: _status(server) == "loaded", "the load has ended")
+        until(lambda: _status(server) == "loaded", "the model is loaded")
 
 
 def _status(server: ServerProcess) -> str:
@@ -67,59 +67,73 @@ def _status(server: ServerProcess) -> str:
 
 
 @_PATHS
-def test_while_the_model_loads(server: ServerProcess, path: str) -> None:
+def test_a_disconnect_during_the_load_cancels_the_request(server: ServerProcess, path: str) -> None:
     if _status(server) == "loaded":
         server.post(f"/api/v2/models/{TINY}/unload")
     before = server.metrics()
     with _frozen_load(server):
         with server.send_only(path, _ENDLESS):
-            until(lambda: server.metrics().sum("llamabind_requests_in_progress") == 1, "it waits")
-        until(lambda: server.metrics().sum("llamabind_requests_in_progress") == 0, "it has gone")
-    until(lambda: _is_cancelled(server, before), "nothing is left")
+            until(
+                lambda: server.metrics().sum("llamabind_requests_in_progress") == 1,
+                "the request is in progress",
+            )
+        until(
+            lambda: server.metrics().sum("llamabind_requests_in_progress") == 0,
+            "no request is in progress",
+        )
+    until(lambda: _is_cancelled(server, before), "one request was cancelled")
     assert server.engine()["running"] == 0
     generated = "llamabind_generated_tokens_total"
     assert server.metrics().sum(generated) == before.sum(generated)
 
 
 @_PATHS
-def test_while_it_waits_behind_another_request(server: ServerProcess, path: str) -> None:
+def test_a_disconnect_in_the_queue_cancels_only_that_request(
+    server: ServerProcess, path: str
+) -> None:
     _load(server)
     before = server.metrics()
     with server.open(f"{_CHAT}/stream", _ENDLESS) as first:
         next_event(first)
         with server.send_only(path, _ENDLESS):
-            until(lambda: server.engine()["waiting"] == 1, "it waits")
-        until(lambda: _is_cancelled(server, before), "it has gone")
-        assert server.engine()["running"] == 1, "the other one goes on"
+            until(lambda: server.engine()["waiting"] == 1, "the request waits")
+        until(lambda: _is_cancelled(server, before), "the waiting request was cancelled")
+        assert server.engine()["running"] == 1, "the other request keeps running"
         assert next_event(first) is not None
-    until(lambda: server.engine()["running"] == 0, "nothing runs")
+    until(lambda: server.engine()["running"] == 0, "no sequence runs")
 
 
 @_PATHS
-def test_while_its_prompt_is_computed(server: ServerProcess, path: str) -> None:
+def test_a_disconnect_during_prefill_cancels_the_request(server: ServerProcess, path: str) -> None:
     _load(server)
     before = server.metrics()
     with server.send_only(path, _LONG_PROMPT):
-        until(lambda: server.engine()["running"] == 1, "its prompt is computed")
-    until(lambda: server.engine()["running"] == 0, "nothing runs")
-    until(lambda: _is_cancelled(server, before), "it is counted")
+        until(lambda: server.engine()["running"] == 1, "the prompt is being computed")
+    until(lambda: server.engine()["running"] == 0, "no sequence runs")
+    until(lambda: _is_cancelled(server, before), "one request was cancelled")
     prompts = "llamabind_prompt_tokens_total"
-    assert server.metrics().sum(prompts) == before.sum(prompts), "the prompt was never complete"
+    assert server.metrics().sum(prompts) == before.sum(prompts), "the prompt was not completed"
 
 
 @_PATHS
-def test_while_it_is_answered(server: ServerProcess, path: str) -> None:
+def test_a_disconnect_during_the_answer_cancels_the_request(
+    server: ServerProcess, path: str
+) -> None:
     _load(server)
     before = server.metrics()
     generated = "llamabind_generated_tokens_total"
     with server.send_only(path, _ENDLESS):
-        until(lambda: server.metrics().sum(generated) > before.sum(generated), "it is answered")
-    until(lambda: server.engine()["running"] == 0, "nothing runs")
-    until(lambda: _is_cancelled(server, before), "it is counted")
+        until(
+            lambda: server.metrics().sum(generated) > before.sum(generated), "the answer has begun"
+        )
+    until(lambda: server.engine()["running"] == 0, "no sequence runs")
+    until(lambda: _is_cancelled(server, before), "one request was cancelled")
 
 
 @pytest.mark.parametrize("phase", ["loading", "queued", "prompt"])
-def test_a_stream_is_kept_alive_while_nothing_comes(server: ServerProcess, phase: str) -> None:
+def test_a_stream_without_output_gets_keep_alive_comments(
+    server: ServerProcess, phase: str
+) -> None:
     if _status(server) == "loaded":
         server.post(f"/api/v2/models/{TINY}/unload")
     stream = f"{_CHAT}/stream"
@@ -133,4 +147,4 @@ def test_a_stream_is_kept_alive_while_nothing_comes(server: ServerProcess, phase
         body = _ENDLESS if phase == "queued" else _LONG_PROMPT
         with server.open(stream, body) as response:
             assert response.readline() == b":\n"
-    until(lambda: server.engine()["running"] == 0, "nothing runs")
+    until(lambda: server.engine()["running"] == 0, "no sequence runs")

@@ -1,4 +1,4 @@
-"""Hostile grammars over HTTP beside four streams: each is a 400 or honoured, no stream notices."""
+"""Hostile grammars over HTTP are a 400 or enforced, and four other streams are not affected."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,7 +29,7 @@ def _text(events: list[Any]) -> str:
     return "".join(event["choices"][0]["delta"]["content"] for event in events)
 
 
-def test_every_hostile_grammar_is_a_400_or_honoured_beside_four_streams(tmp_path: Path) -> None:
+def test_every_hostile_grammar_is_a_400_or_enforced_and_four_streams_finish(tmp_path: Path) -> None:
     bodies = [_ask(question, n_predict=1500, ignore_eos=True) for question in _QUESTIONS]
     with ServerProcess(tmp_path) as server, Model(_BUNDLED, ModelParams(vocab_only=True)) as model:
         server.post(f"/api/v2/models/{TINY}/load", {"threads": 1, "n_ctx": 8192})
@@ -61,7 +61,7 @@ def _assert_refused_or_honoured(model: Model, name: str, status: int, document: 
     choice = document["choices"][0]
     text = choice["message"]["content"]
     if "\ufffd" in text:
-        return  # the grammar asked for bytes that are no characters: JSON cannot carry them
+        return  # the grammar asks for bytes that are not UTF-8, which JSON cannot contain
     with ShimGrammar(model, TRIED[name]) as grammar:
         n_tokens = len(model.tokenizer.encode(text, add_special=False, parse_special=True))
         assert grammar.accept_text(text) == n_tokens, name

@@ -1,4 +1,4 @@
-"""Requests that need twice the KV cache all finish: nobody is failed for another's sake."""
+"""Requests that together need twice the KV cache all finish, with correct answers."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,14 +25,14 @@ def _text(answer: Any) -> str:
     return content
 
 
-def test_sixteen_requests_finish_in_half_the_room_they_need(tmp_path: Path) -> None:
+def test_sixteen_requests_finish_with_half_the_kv_cells_they_need(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         settings = {"threads": 1, "n_ctx": _N_CTX, "n_parallel": _N_REQUESTS, "cache_ram": 0}
         loaded = server.post(f"/api/v2/models/{TINY}/load", settings)["settings"]["effective"]
-        # Without states in host memory, what a sequence loses is computed again.
+        # Without saved states in host memory, a preempted sequence is computed again.
         assert (loaded["n_ctx"], loaded["cache_ram"]) == (_N_CTX, 0)
         alone = [_ask(server, question) for question in _QUESTIONS]
-        # The answers alone are twice the cache, however much of their prompts is shared.
+        # The answers alone need twice the cache, however much the prompts share.
         n_predict = 2 * _N_CTX // _N_REQUESTS
 
         with ThreadPoolExecutor(_N_REQUESTS) as pool:
@@ -45,5 +45,5 @@ def test_sixteen_requests_finish_in_half_the_room_they_need(tmp_path: Path) -> N
         for answer, reference in zip(answers, alone, strict=True):
             assert answer["choices"][0]["finish_reason"] == "length"
             assert answer["usage"]["completion_tokens"] == n_predict
-            # Behind its end an answer is babble, which rounding may change; up to there it is not.
+            # After its natural end an answer is noise, which rounding changes; compare up to there.
             assert _text(answer).startswith(_text(reference))

@@ -1,4 +1,4 @@
-"""What happens to workers and clients when processes die, clients leave, and the server stops."""
+"""Workers and clients when processes die, clients disconnect and the server stops."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 _CHAT = f"/api/v2/chat/{TINY}"
 _STREAM = f"{_CHAT}/stream"
-# Long enough that nothing here ends by itself while a test looks on.
+# Too long to end by itself during a test.
 _ENDLESS = {
     "messages": [{"role": "user", "content": "Tell me a story"}],
     "ignore_eos": True,
@@ -27,13 +27,13 @@ _SHORT = {"messages": [{"role": "user", "content": "Hello"}], "n_predict": 4}
 
 
 def _load(server: ServerProcess) -> int:
-    """Load the bundled model with room for an endless answer; the worker's process id."""
+    """Load the bundled model with a long context; returns the worker's process id."""
     server.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 32_768, "threads": 1})
     return int(server.engine()["pid"])
 
 
 def _hold_up_load(server: ServerProcess) -> int:
-    """Wait for a load to begin and stop its process, so that it does not end; its process id."""
+    """Wait for a load to begin and stop its process; returns the process id."""
     worker = _loading_worker(server)
     worker.suspend()
     assert server.get(f"/api/v2/models/{TINY}")["status"] == "loading"
@@ -47,7 +47,7 @@ def _loading_worker(server: ServerProcess) -> psutil.Process:
     return psutil.Process(worker)
 
 
-def test_kill_9_of_the_worker_in_mid_stream(tmp_path: Path) -> None:
+def test_sigkill_of_the_worker_ends_a_stream_with_an_error(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         worker = _load(server)
         with server.open(_STREAM, _ENDLESS) as response:
@@ -65,7 +65,7 @@ def test_kill_9_of_the_worker_in_mid_stream(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [_CHAT, _STREAM])
-def test_a_client_that_leaves_frees_its_sequence(tmp_path: Path, path: str) -> None:
+def test_a_client_that_disconnects_frees_its_sequence(tmp_path: Path, path: str) -> None:
     with ServerProcess(tmp_path) as server:
         _load(server)
         with server.send_only(path, _ENDLESS):
@@ -83,7 +83,7 @@ def test_sigterm_exits_0_and_leaves_no_worker(tmp_path: Path) -> None:
         assert is_gone(worker)
 
 
-def test_ctrl_c_in_a_terminal_exits_0_and_lets_a_running_answer_finish(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_terminal_finishes_the_running_answer_and_exits_0(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         worker = _load(server)
         with server.open(_STREAM, _ENDLESS | {"n_predict": 400}) as response:
@@ -94,7 +94,7 @@ def test_ctrl_c_in_a_terminal_exits_0_and_lets_a_running_answer_finish(tmp_path:
         assert is_gone(worker)
 
 
-def test_an_answer_over_the_drain_limit_is_cut_at_the_end(tmp_path: Path) -> None:
+def test_an_answer_longer_than_the_drain_limit_is_cut(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, "--drain-seconds", "0.2") as server:
         worker = _load(server)
         with server.open(_STREAM, _ENDLESS) as response:
@@ -106,7 +106,7 @@ def test_an_answer_over_the_drain_limit_is_cut_at_the_end(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("is_busy", [False, True])
-def test_kill_9_of_the_server_leaves_no_worker(tmp_path: Path, is_busy: bool) -> None:
+def test_sigkill_of_the_server_ends_its_worker(tmp_path: Path, is_busy: bool) -> None:
     with ServerProcess(tmp_path) as server:
         worker = _load(server)
         if is_busy:
@@ -116,10 +116,12 @@ def test_kill_9_of_the_server_leaves_no_worker(tmp_path: Path, is_busy: bool) ->
         else:
             server.signal(signal.SIGKILL)
         assert server.wait() == -signal.SIGKILL
-        until(lambda: is_gone(worker), "the worker has left")
+        until(lambda: is_gone(worker), "the worker has ended")
 
 
-def test_sigterm_in_the_middle_of_a_load_tells_who_waits_and_exits_0(tmp_path: Path) -> None:
+def test_sigterm_during_a_load_answers_waiting_requests_with_503_and_exits_0(
+    tmp_path: Path,
+) -> None:
     with ServerProcess(tmp_path) as server, ThreadPoolExecutor() as pool:
         load = pool.submit(server.request, "POST", f"/api/v2/models/{TINY}/load", {})
         chat = pool.submit(server.request, "POST", _CHAT, _SHORT)
@@ -134,28 +136,30 @@ def test_sigterm_in_the_middle_of_a_load_tells_who_waits_and_exits_0(tmp_path: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_everything_at_once(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_second_signal_ends_server_and_worker_at_once(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with ServerProcess(tmp_path) as server:
         worker = _load(server)
         with server.open(_STREAM, _ENDLESS) as response:
             next_event(response)
             server.signal(number)
-            until(lambda: server.request("GET", "/ready")[0] == 503, "it is leaving")
+            until(lambda: server.request("GET", "/ready")[0] == 503, "the server is shutting down")
             server.signal(number)
             assert server.wait() == 128 + number
-        until(lambda: is_gone(worker), "the worker has left")
+        until(lambda: is_gone(worker), "the worker has ended")
 
 
-def test_kill_9_of_the_server_in_the_middle_of_a_load_leaves_no_worker(tmp_path: Path) -> None:
+def test_sigkill_of_the_server_during_a_load_ends_its_worker(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         with server.send_only(f"/api/v2/models/{TINY}/load", {}):
             worker = _loading_worker(server).pid
             server.signal(signal.SIGKILL)
         assert server.wait() == -signal.SIGKILL
-        until(lambda: is_gone(worker), "the worker has left")
+        until(lambda: is_gone(worker), "the worker has ended")
 
 
-def test_a_worker_that_was_stopped_by_a_debugger_does_not_hold_up_the_end(tmp_path: Path) -> None:
+def test_a_stopped_worker_does_not_delay_the_shutdown(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         worker = _load(server)
         os.kill(worker, signal.SIGSTOP)
@@ -164,7 +168,7 @@ def test_a_worker_that_was_stopped_by_a_debugger_does_not_hold_up_the_end(tmp_pa
         assert is_gone(worker)
 
 
-def test_a_port_in_use_is_a_sentence_and_exit_1(tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error_with_exit_status_1(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         second = subprocess.run(
             [sys.executable, "-m", "server", "--port", str(server.port)],

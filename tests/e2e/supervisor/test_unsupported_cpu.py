@@ -1,6 +1,6 @@
-"""A CPU that lacks what the libraries were built with, played by qemu: a sentence and no SIGILL.
+"""On a CPU without the libraries' instruction sets, emulated by qemu: an error and no SIGILL.
 
-qemu-x86_64 (Debian's qemu-user) runs Python as another CPU. Without it this file is left out;
+qemu-x86_64 (Debian's qemu-user) runs Python on an emulated CPU. Without it these tests are skipped;
 .ci/run installs it.
 """
 
@@ -25,14 +25,14 @@ MODEL = ROOT / "llamabind" / "models" / TINY
 
 @pytest.fixture(scope="module")
 def old_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A program that runs our Python on a CPU that these libraries were not built for."""
+    """A program that runs our Python on a CPU that is too old for these libraries."""
     qemu = shutil.which("qemu-x86_64")
     if qemu is None:
-        pytest.skip("left out: there is no qemu-x86_64 (Debian and Ubuntu: apt install qemu-user)")
+        pytest.skip("needs qemu-x86_64 (Debian and Ubuntu: apt install qemu-user)")
     report = read_cpu_report(cpu_library())
     needed = report.needed if report else ()
     if "avx" not in needed:
-        pytest.skip("left out: these libraries run on every x86-64 CPU that qemu plays")
+        pytest.skip("these libraries run on every x86-64 CPU that qemu emulates")
     cpu = "Haswell" if "avx512f" in needed else "Nehalem"
     wrapper = tmp_path_factory.mktemp("qemu") / "python"
     wrapper.write_text(f'#!/bin/sh\nexec {qemu} -cpu {cpu} {sys.executable} "$@"\n')
@@ -44,7 +44,7 @@ def _run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-def test_the_report_says_what_is_wrong_and_exits_with_1(old_python: str) -> None:
+def test_the_report_names_the_missing_instruction_sets_and_exits_with_1(old_python: str) -> None:
     done = _run(old_python, "-m", "llamabind", "--json")
     assert done.returncode == 1, done.stderr
     problem = json.loads(done.stdout)["problem"]
@@ -53,7 +53,7 @@ def test_the_report_says_what_is_wrong_and_exits_with_1(old_python: str) -> None
     assert "pip install --force-reinstall --no-deps ." in problem
 
 
-def test_python_gets_an_exception_with_that_sentence(old_python: str) -> None:
+def test_llm_raises_unsupported_cpu_error_with_the_same_message(old_python: str) -> None:
     code = f"import llamabind; llamabind.LLM({str(MODEL)!r})"
     done = _run(old_python, "-c", code)
     assert done.returncode == 1
@@ -61,7 +61,7 @@ def test_python_gets_an_exception_with_that_sentence(old_python: str) -> None:
     assert last.startswith("llamabind.errors.UnsupportedCpuError: the native libraries were built")
 
 
-def test_the_self_test_does_not_blame_the_build(old_python: str) -> None:
+def test_the_self_test_reports_the_build_as_untestable(old_python: str) -> None:
     done = _run(old_python, "-m", "llamabind.self_test_run")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -69,13 +69,13 @@ def test_the_self_test_does_not_blame_the_build(old_python: str) -> None:
     assert "lacks " in answer["detail"]
 
 
-# Each worker process starts in qemu, which takes a while.
+# Starting a worker process in qemu is slow.
 @pytest.mark.timeout(300)
 def test_a_server_answers_unsupported_cpu(
     old_python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(MODEL, tmp_path)
-    # The server starts workers with sys.executable; it runs natively itself.
+    # The server runs natively and starts workers with sys.executable.
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(
@@ -98,7 +98,7 @@ def test_a_server_answers_unsupported_cpu(
         assert failure["reason"] == "unsupported_cpu"
         assert failure["detail"] in error["message"]
         assert "unsupported_cpu: the native" in server.get("/api/v2/health")["last_error"]
-        # No request starts it again, so this answer needs no process.
+        # The server does not start the worker again, so this answer needs no process.
         chat = {"messages": [{"role": "user", "content": "Hello"}]}
         status, document = server.request("POST", f"/api/v2/chat/{TINY}", chat)
         assert (status, document["error"]["code"]) == (501, "unsupported_cpu")
