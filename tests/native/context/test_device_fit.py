@@ -54,5 +54,5 @@ def test_exactly_the_tensors_of_a_pattern_are_put_into_its_buffers(random_llama_
 
 
 def test_an_unknown_buffer_type_is_refused(random_llama_path):
-    with pytest.raises(InvalidParameterError, match="no buffer type 'CUDA99'"):
+    with pytest.raises(InvalidParameterError, match="unknown buffer type 'CUDA99'"):
         Model(random_llama_path, ModelParams(tensor_buffers=((".*", "CUDA99"),)))

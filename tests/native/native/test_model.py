@@ -233,7 +233,7 @@ def test_parameters_that_cannot_be_are_refused(values):
 
 
 def test_an_unknown_device_is_named(random_llama_path):
-    with pytest.raises(InvalidParameterError, match=r"no device 'TPU7'; there are .*CPU"):
+    with pytest.raises(InvalidParameterError, match=r"unknown device 'TPU7'; available: .*CPU"):
         Model(random_llama_path, ModelParams(devices=("TPU7",)))
 
 
