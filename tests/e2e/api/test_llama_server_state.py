@@ -86,4 +86,4 @@ def test_a_slot_file_is_refused_with_other_settings_than_it_was_saved_with(
         "POST", "/slots/0?action=restore", {"model": TINY, "filename": "f16.bin"}
     )
     assert (status, document["error"]["param"]) == (400, "filename")
-    assert "other settings" in document["error"]["message"]
+    assert "other load settings" in document["error"]["message"]
