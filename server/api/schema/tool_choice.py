@@ -86,7 +86,7 @@ def with_mode(
 def no_function(param: str, kind: str) -> InvalidRequestError:
     """The error for a tool_choice of type `kind`, which is not a function."""
     return InvalidRequestError(
-        f"field '{param}': a tool of type {kind!r} cannot be chosen, only a function",
+        f"field '{param}': tools of type {kind!r} are left out of requests; choose a function",
         param=param,
     )
 

@@ -126,9 +126,7 @@ def test_a_choice_of_what_was_left_out_is_a_400_that_says_so(
 ) -> None:
     if choice == "patch":
         choice = {"type": "function", "function": {"name": "patch"}}
-    with pytest.raises(
-        InvalidRequestError, match=r"left out|cannot be chosen, only a function"
-    ) as caught:
+    with pytest.raises(InvalidRequestError, match="left out") as caught:
         make(tools=tools, tool_choice=choice)
     assert caught.value.param == param
 
