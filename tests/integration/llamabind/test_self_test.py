@@ -116,7 +116,7 @@ def _install_step(
     ("status", "install", "words"),
     [
         (0, 0, "heard --lib-dir /lib"),
-        (1, 1, "LLAMABIND_SELF_TEST=off installs it all the same"),
+        (1, 1, "LLAMABIND_SELF_TEST=off to install it without the test"),
         (132, 1, "heard --lib-dir /lib"),
         (3, 0, "this build was not tested: heard --lib-dir /lib"),
     ],
