@@ -25,23 +25,23 @@ _MARKER_DIGITS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class MarkedMedium:
+class NamedMedium:
     """A medium, and the name of its content part in errors (`param`)."""
 
     medium: EncodedMedium
     param: str
 
 
-def mark_media(
+def insert_markers(
     messages: Sequence[Mapping[str, Any]],
-) -> tuple[Sequence[Mapping[str, Any]], dict[str, MarkedMedium]]:
+) -> tuple[Sequence[Mapping[str, Any]], dict[str, NamedMedium]]:
     """Return the messages with markers in place of media, and the media by their markers.
 
     The content parts of a message with media are joined to one text as llama.cpp does: newlines
     between text parts, nothing around media. A marker is random digits: a client cannot guess it,
     and no template changes it.
     """
-    media: dict[str, MarkedMedium] = {}
+    media: dict[str, NamedMedium] = {}
     marked: list[Mapping[str, Any]] = []
     for message in messages:
         content = message.get("content")
@@ -57,7 +57,7 @@ def is_medium(part: object) -> bool:
     return isinstance(part, Mapping) and part.get("type") == MEDIA_TYPE
 
 
-def split_at_marks(prompt: str, media: Mapping[str, MarkedMedium]) -> list[str | EncodedMedium]:
+def split_at_markers(prompt: str, media: Mapping[str, NamedMedium]) -> list[str | EncodedMedium]:
     """Return the texts of a rendered prompt and the media between them; the first item is a text.
 
     Raises InvalidParameterError for a medium that the template did not render.
@@ -71,13 +71,13 @@ def split_at_marks(prompt: str, media: Mapping[str, MarkedMedium]) -> list[str |
     return [media[piece].medium if piece in media else piece for piece in pieces]
 
 
-def _joined(parts: Iterable[Any], media: dict[str, MarkedMedium]) -> str:
+def _joined(parts: Iterable[Any], media: dict[str, NamedMedium]) -> str:
     text = ""
     was_text = False
     for part in parts:
         if is_medium(part):
             marker = "".join(secrets.choice("0123456789") for _ in range(_MARKER_DIGITS))
-            media[marker] = MarkedMedium(part["medium"], part.get("param", "messages"))
+            media[marker] = NamedMedium(part["medium"], part.get("param", "messages"))
             text += marker
         else:
             text += "\n" * was_text + part["text"]

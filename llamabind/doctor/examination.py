@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamabind import __version__
-from llamabind.doctor import machine_checks, native_checks, place_checks
+from llamabind.doctor import environment_checks, machine_checks, native_checks
 from llamabind.doctor.child import ask_child
 from llamabind.doctor.finding import Finding, guarded
 from llamabind.doctor.self_test_check import check_self_test, run_self_test_in_child
@@ -50,8 +50,10 @@ def examine(*, port: int, with_self_test: bool) -> list[Finding]:
         "huge pages": lambda: machine_checks.check_huge_pages(
             platform.system(), read_text(_HUGE_PAGES)
         ),
-        "build cache": lambda: place_checks.check_cache(place_checks.cache_folder(os.environ)),
-        f"port {port}": lambda: place_checks.check_port(port),
+        "build cache": lambda: environment_checks.check_cache(
+            environment_checks.cache_folder(os.environ)
+        ),
+        f"port {port}": lambda: environment_checks.check_port(port),
     }
     if with_self_test and native is not None:
         checks["self test"] = lambda: check_self_test(run_self_test_in_child())

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from llamabind.chat.control_tokens import ControlTokenGuard
-from llamabind.chat.media_markers import mark_media, split_at_marks
+from llamabind.chat.media_markers import insert_markers, split_at_markers
 from llamabind.checks import check_int
 from llamabind.errors import (
     ChatTemplateError,
@@ -209,11 +209,11 @@ class Prompter:
     def _render(
         self, messages: Conversation, render_options: Mapping[str, Any]
     ) -> tuple[RenderedPrompt, list[str | EncodedMedium]]:
-        marked, media = mark_media(messages)
+        marked, media = insert_markers(messages)
         guarded, mark = self._guarded(marked)
         rendered = self._require_template().render(guarded, **render_options)
         parts: list[str | EncodedMedium] = []
-        for part in split_at_marks(rendered.prompt, media):
+        for part in split_at_markers(rendered.prompt, media):
             if isinstance(part, str) and mark:
                 parts += part.split(mark)
             else:

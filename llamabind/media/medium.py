@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from llamabind.errors import InvalidParameterError
-from llamabind.media.positions import HASH_BITS, mark_of, pseudo_token
+from llamabind.media.positions import HASH_BITS, position_bits, pseudo_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -193,8 +193,8 @@ def _check_tokens(tokens: Sequence[int], medium: Medium) -> None:
             "media", f"{n} vectors do not form a grid of {grid[0]} x {grid[1]}"
         )
     n_positions = None if grid is None else max(grid)
-    marks = [mark_of(pseudo_token(0, index, n_positions)) for index in range(len(tokens))]
-    if any(token >= 0 for token in tokens) or [mark_of(token) for token in tokens] != marks:
+    marks = [position_bits(pseudo_token(0, index, n_positions)) for index in range(len(tokens))]
+    if any(token >= 0 for token in tokens) or [position_bits(token) for token in tokens] != marks:
         raise InvalidParameterError(
             "media", f"prompt tokens {medium.start} to {medium.end - 1} are not its pseudo-tokens"
         )

@@ -31,7 +31,7 @@ def pseudo_token(number: int, place: int = 0, n_positions: int | None = None) ->
     return ~(number | _INSIDE | (_NO_POSITION if place >= n_positions else 0))
 
 
-def mark_of(token: int) -> int:
+def position_bits(token: int) -> int:
     """Return the bits of a token that say how it counts, without the hash."""
     return max(~token, 0) >> HASH_BITS
 

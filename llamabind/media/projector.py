@@ -16,9 +16,9 @@ from llamabind._capi.handles import BitmapPtr, InputChunkPtr, MtmdHandle
 from llamabind._capi.mtmd_structs import mtmd_input_text
 from llamabind.errors import GgufError, InvalidParameterError, ProjectorError
 from llamabind.gguf.header import read_gguf_header
+from llamabind.media.audio_file import check_flac, clean_mp3
 from llamabind.media.file_checks import check_unpacked, read_media_file
 from llamabind.media.medium import EncodedMedium, Grid, MediaVectors, Medium
-from llamabind.media.sound_file import check_flac, clean_mp3
 from llamabind.media.wave_file import read_wave
 from llamabind.native.handle import Handle
 from llamabind.native.log import install_mtmd, native_log

@@ -63,7 +63,7 @@ def unfit_types(path: Path, params: ModelParams) -> frozenset[str]:
 
 
 @contextmanager
-def offered_without(left_out: frozenset[str]) -> Iterator[None]:
+def hide_buffer_types(left_out: frozenset[str]) -> Iterator[None]:
     """Hide these buffer types from models that are loaded inside the `with` block."""
     with _visible.without(left_out):
         yield

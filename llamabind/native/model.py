@@ -212,7 +212,7 @@ def _load(path: Path, params: ModelParams, progress: ProgressCallback | None) ->
     left_out = _left_out(path, params)
     load = ModelLoad(params, progress)
     position = native_log.position()
-    with extra_buffers.offered_without(left_out):
+    with extra_buffers.hide_buffer_types(left_out):
         # llama.cpp requires the first shard of a split model.
         handle = llama.llama_model_load_from_file(os.fsencode(shards(path)[0]), load.c_params)
     if handle:

@@ -56,7 +56,7 @@ async def ready(request: web.Request) -> web.Response:
     if model_id is None:
         return json_reply({"status": "ready"})
     require_known(request)
-    entry = request.app[REGISTRY].seen(model_id)
+    entry = request.app[REGISTRY].find_known(model_id)
     if entry.state is ModelState.LOADED and not _is_stalled(request, entry):
         return json_reply({"status": "ready", "model": entry.id})
     word = "stalled" if entry.state is ModelState.LOADED else entry.state.value

@@ -34,7 +34,7 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadOrder:
+class LoadRequest:
     """The settings of a load: as requested, and the same over the model's defaults."""
 
     requested: LoadSettings
@@ -60,7 +60,7 @@ class ModelEntry:
         self.file = file
         self.state = ModelState.BROKEN if file.broken else ModelState.UNLOADED
         self.defaults = defaults
-        self.order = self._last_loaded_order = LoadOrder(LoadSettings(), defaults)
+        self.load_request = self._last_load_request = LoadRequest(LoadSettings(), defaults)
         self.progress = 0.0
         self.failure: Failure | None = None
         self.loaded_at: datetime | None = None
@@ -123,18 +123,18 @@ class ModelEntry:
     @property
     def settings(self) -> LoadSettings:
         """The settings it is loaded with, or would be loaded with by the next request."""
-        return self.order.settings
+        return self.load_request.settings
 
-    def order_of(self, requested: LoadSettings | None) -> LoadOrder:
-        """The order for a load with these settings; None repeats the last one.
+    def load_request_for(self, requested: LoadSettings | None) -> LoadRequest:
+        """The request for a load with these settings; None repeats the last one.
 
         Raises InvalidParameterError if a required setting is missing.
         """
         if requested is None:
-            return self.order
+            return self.load_request
         settings = requested.over(self.defaults)
         settings.check_complete()
-        return LoadOrder(requested, settings)
+        return LoadRequest(requested, settings)
 
     @property
     def ttl(self) -> float:
@@ -228,23 +228,23 @@ class ModelEntry:
         self.n_unload_requests += 1
         self.restore_on_failure = False
 
-    def keep_loaded(self, order: LoadOrder) -> None:
-        """Take an order that needs no reload: only `ttl` and `pinned` may differ."""
-        self.order = self._last_loaded_order = order
+    def keep_loaded(self, load_request: LoadRequest) -> None:
+        """Take a request that needs no reload: only `ttl` and `pinned` may differ."""
+        self.load_request = self._last_load_request = load_request
         self._ttl_override = None
         self.last_used = self._clock.now()
         self._publish(UseChanged(model=self.id, n_requests=self.n_requests))
 
-    def stay(self, seconds: float) -> None:
+    def override_ttl(self, seconds: float) -> None:
         """Override the ttl until the model is unloaded or a load gives new settings."""
         self._ttl_override = seconds
         self._publish(UseChanged(model=self.id, n_requests=self.n_requests))
 
     # -- transitions
 
-    def queue(self, order: LoadOrder) -> None:
+    def queue(self, load_request: LoadRequest) -> None:
         """A load was requested."""
-        self.order = order
+        self.load_request = load_request
         self.progress = 0.0
         self.failure = None
         self._become(ModelState.QUEUED)
@@ -272,7 +272,7 @@ class ModelEntry:
     def attach(self, worker: Worker) -> None:
         """The model is loaded."""
         self._worker = worker
-        self._last_loaded_order = self.order
+        self._last_load_request = self.load_request
         self.restore_on_failure = False
         self.release_reservation()
         self.progress = 1.0
@@ -298,7 +298,7 @@ class ModelEntry:
         The settings of a failed load are dropped: later requests use the last ones that loaded.
         """
         self._forget_worker()
-        self.order = self._last_loaded_order
+        self.load_request = self._last_load_request
         self.failure = failure
         self._become(ModelState.FAILED, reason=failure.reason, detail=failure.detail)
 

@@ -52,10 +52,10 @@ class Subscription:
         """Whether the subscription has ended and its queue is empty."""
         return self._closed and not self._queue and not self._missed
 
-    async def next(self, patience: float | None = None) -> PublicEvent | None:
-        """The next event; None after `patience` seconds without one, or at the end."""
+    async def next(self, timeout_seconds: float | None = None) -> PublicEvent | None:
+        """The next event; None after `timeout_seconds` without one, or at the end."""
         while not self._queue and not self._closed:
-            if not await self._wakeup.wait(patience):
+            if not await self._wakeup.wait(timeout_seconds):
                 return None
         if self._missed:
             missed, self._missed = self._missed, 0

@@ -36,7 +36,7 @@ class ModelIndex:
         """The aliases of a model."""
         return tuple(alias for alias, owner in self._aliases.items() if owner == model_id)
 
-    def seen(self, name: str) -> ModelEntry:
+    def find_known(self, name: str) -> ModelEntry:
         """The model of that id or alias, as of the last read. Raises ModelNotFoundError, or
         UnavailableError before the directories were read for the first time.
         """

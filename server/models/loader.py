@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from server.errors import ApiError, load_error
 from server.models.clock import Clock
-from server.models.entry import LoadOrder, ModelEntry
+from server.models.entry import LoadRequest, ModelEntry
 from server.models.event_bus import EventBus
 from server.models.events import WorkerCrashed
 from server.models.memory_budget import EvictionPlan
@@ -43,12 +43,12 @@ class ModelLoader:
         self._clock = clock
         self._load_slots = asyncio.Semaphore(_CONCURRENT_LOADS)
 
-    def start(self, entry: ModelEntry, order: LoadOrder) -> None:
+    def start(self, entry: ModelEntry, load_request: LoadRequest) -> None:
         """Begin to load a model that is neither in memory nor being loaded.
 
         If a reload fails, the model is loaded again with its previous settings.
         """
-        entry.queue(order)
+        entry.queue(load_request)
         entry.loading = asyncio.create_task(self._load(entry))
         # Added first, so that it runs before the callbacks of those that wait for the load.
         entry.loading.add_done_callback(lambda task: self._on_load_end(entry, task))
@@ -117,7 +117,7 @@ class ModelLoader:
             logger.info(
                 "model %s: its reload failed; loading it with the previous settings", entry.id
             )
-            self.start(entry, entry.order)
+            self.start(entry, entry.load_request)
             error.message += "; it is being loaded again with its previous settings"
             error.extra["restoring"] = True
 

@@ -36,15 +36,15 @@ _PINNED_RETRY_SECONDS = 60
 # Other programs allocate and free memory too, without an event here.
 _RECHECK_SECONDS = 1.0
 # How long a busy model still gets new requests while a load waits for its memory.
-_PATIENCE_SECONDS = 5.0
+_DRAIN_AFTER_SECONDS = 5.0
 
 
 class MemoryReserver:
     """Reserves memory for loads: evicts idle models, least recently used first. Event loop only.
 
-    If that does not suffice, it waits for busy models. After `patience_seconds` they are drained:
-    their new requests wait until they are loaded again. So running answers are never cut off, and
-    a load does not starve.
+    If that does not suffice, it waits for busy models. After `drain_after_seconds` they are
+    drained: their new requests wait until they are loaded again. So running answers are never cut
+    off, and a load does not starve.
     """
 
     def __init__(  # noqa: PLR0913 - the wiring of create_app
@@ -57,7 +57,7 @@ class MemoryReserver:
         clock: Clock,
         *,
         wait_seconds: float,
-        patience_seconds: float = _PATIENCE_SECONDS,
+        drain_after_seconds: float = _DRAIN_AFTER_SECONDS,
     ) -> None:
         self._index = index
         self._unloader = unloader
@@ -66,7 +66,7 @@ class MemoryReserver:
         self._bus = bus
         self._clock = clock
         self._wait_seconds = wait_seconds
-        self._patience_seconds = patience_seconds
+        self._drain_after_seconds = drain_after_seconds
         self._change = asyncio.Event()
         bus.listen(self._on_event)
 
@@ -94,7 +94,7 @@ class MemoryReserver:
                 waited = self._clock.now() - began
                 if waited >= self._wait_seconds:
                     raise _still_busy(entry, plan.wait_for)
-                if waited >= self._patience_seconds:
+                if waited >= self._drain_after_seconds:
                     self._begin_drains(entry, plan.wait_for)
                 changed = await _wait(change)
             if changed:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from server.errors import ApiError, StateConflictError, UnavailableError, load_error
 from server.models.admission import Admission
-from server.models.entry import LoadOrder, ModelEntry
+from server.models.entry import LoadRequest, ModelEntry
 from server.models.index import ModelIndex
 from server.models.loader import ModelLoader, crash_loop_error, unsupported_cpu_error
 from server.models.memory_budget import EvictionPlan
@@ -72,12 +72,12 @@ class ModelRegistry:
         """The model of that id or alias. Raises ModelNotFoundError."""
         return await self._index.find(model_id)
 
-    def seen(self, model_id: str) -> ModelEntry:
+    def find_known(self, model_id: str) -> ModelEntry:
         """The model of that id or alias, as of the last read of the directories; reads no disk.
 
         Raises ModelNotFoundError, or UnavailableError before the first read.
         """
-        return self._index.seen(model_id)
+        return self._index.find_known(model_id)
 
     def aliases_of(self, model_id: str) -> tuple[str, ...]:
         """The aliases of a model."""
@@ -93,7 +93,7 @@ class ModelRegistry:
         ApiError.
         """
         entry = await self.find(model_id)
-        wanted = entry.order_of(settings)
+        wanted = entry.load_request_for(settings)
         n_unload_requests = entry.n_unload_requests
         entry.guard.reset()
         if entry.state is ModelState.LOADED and entry.settings.engine != wanted.settings.engine:
@@ -108,7 +108,7 @@ class ModelRegistry:
                         entry.keep_loaded(wanted)
                         return entry
                     # Requests that arrive during the drain wait, then load it with these.
-                    entry.order = wanted
+                    entry.load_request = wanted
                     entry.restore_on_failure = True
                     await self._unloader.unload(entry, UnloadReason.RELOAD)
                 elif entry.draining is not None:
@@ -123,7 +123,7 @@ class ModelRegistry:
     async def estimate(self, model_id: str, settings: LoadSettings) -> LoadPreview:
         """Estimate a load with these settings; changes nothing. Raises ApiError."""
         entry = await self.find(model_id)
-        wanted = entry.order_of(settings)
+        wanted = entry.load_request_for(settings)
         self._require_usable(entry)
         estimated, plan = await self._loader.preview(entry, wanted.settings)
         return LoadPreview(entry.id, wanted.requested, estimated, plan)
@@ -206,7 +206,7 @@ class ModelRegistry:
                 await asyncio.shield(entry.draining.task)
             elif entry.loading is None:
                 self._require_startable(entry)
-                await self._join(entry, entry.order)
+                await self._join(entry, entry.load_request)
             else:
                 await self._wait_for_current_load(entry)
 
@@ -219,10 +219,10 @@ class ModelRegistry:
             if entry.settings.engine == tried:
                 raise
 
-    async def _join(self, entry: ModelEntry, order: LoadOrder) -> None:
+    async def _join(self, entry: ModelEntry, load_request: LoadRequest) -> None:
         """Start a load or join the one in progress; returns when it has succeeded."""
         if entry.loading is None:
-            self._loader.start(entry, order)
+            self._loader.start(entry, load_request)
         await self._wait_for_load(entry)
         if not entry.is_in_memory:
             raise load_error("cancelled", f"model {entry.id!r} was unloaded right after its load")

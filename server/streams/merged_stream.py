@@ -37,13 +37,13 @@ class MergedStream:
         """Whether the reader has all outputs of all streams."""
         return all(stream.is_done for stream in self._streams)
 
-    async def next(self, patience: float | None = None) -> SequenceOutput | None:
-        """The next output of any answer; None after `patience` seconds without one.
+    async def next(self, timeout_seconds: float | None = None) -> SequenceOutput | None:
+        """The next output of any answer; None after `timeout_seconds` without one.
 
         Raises the error that a stream ended with. Must not be called when `is_done`.
         """
         while (output := self._take()) is None:
-            if not await self._wakeup.wait(patience):
+            if not await self._wakeup.wait(timeout_seconds):
                 return None
         return output
 

@@ -196,13 +196,13 @@ class TokenStream:
         """Whether the reader has all outputs of all answers, each with its finish_reason."""
         return self.is_complete and not self._outputs
 
-    async def next(self, patience: float | None = None) -> SequenceOutput | None:
-        """The next output of any answer; None after `patience` seconds without one.
+    async def next(self, timeout_seconds: float | None = None) -> SequenceOutput | None:
+        """The next output of any answer; None after `timeout_seconds` without one.
 
         Raises the error that the stream ended with. Must not be called when `is_done`.
         """
         while (output := self.take()) is None:
-            if not await self._wakeup.wait(patience):
+            if not await self._wakeup.wait(timeout_seconds):
                 return None
         return output
 

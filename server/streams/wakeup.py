@@ -31,12 +31,12 @@ class Wakeup:
         if self._other is not None:
             self._other.notify()
 
-    async def wait(self, patience: float | None = None) -> bool:
-        """True once notified, also before this call; False after `patience` seconds."""
+    async def wait(self, timeout_seconds: float | None = None) -> bool:
+        """True once notified, also before this call; False after `timeout_seconds`."""
         if not self._is_set:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
-            self._arm_timer(loop, patience)
+            self._arm_timer(loop, timeout_seconds)
             try:
                 await self._waiter
             finally:
@@ -44,11 +44,11 @@ class Wakeup:
         was_set, self._is_set = self._is_set, False
         return was_set
 
-    def _arm_timer(self, loop: asyncio.AbstractEventLoop, patience: float | None) -> None:
-        if patience is None:
+    def _arm_timer(self, loop: asyncio.AbstractEventLoop, timeout_seconds: float | None) -> None:
+        if timeout_seconds is None:
             self._due = None
             return
-        self._due = loop.time() + patience
+        self._due = loop.time() + timeout_seconds
         if self._timer is not None:
             if self._timer.when() <= self._due:
                 return

@@ -17,7 +17,7 @@ class _HandTimer:
 
 
 @dataclass
-class HandClock:
+class ManualClock:
     """A Clock for tests: `advance` runs what is due. Sleeps are noted, and end at once."""
 
     seconds: float = 1000.0

@@ -84,10 +84,10 @@ class Arrival:
 class Traffic:
     """Drives an engine step by step and keeps all outputs."""
 
-    def __init__(self, engine: EngineCore, runner: FakeRunner, no_room_every: int | None) -> None:
+    def __init__(self, engine: EngineCore, runner: FakeRunner, refuse_every: int | None) -> None:
         self.engine = engine
         self._runner = runner
-        self._no_room_every = no_room_every
+        self._no_room_every = refuse_every
         self.outputs: dict[str, list[RequestOutput]] = {}
         self._cancels: dict[int, list[str]] = {}
         self._step = 0
@@ -162,7 +162,7 @@ class Sizes:
     cache_ram_bytes: int
     is_checkpoint_partial: bool
     wrong_every: int | None
-    no_room_every: int | None = None
+    refuse_every: int | None = None
     attention_tile: int | None = None
     seconds_per_token: float = 0.0
 
@@ -188,7 +188,7 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
         speculation=speculation,
     )
     clock.time(runner)
-    traffic = Traffic(engine, runner, sizes.no_room_every)
+    traffic = Traffic(engine, runner, sizes.refuse_every)
     requests = {f"r{number}": arrival for number, arrival in enumerate(arrivals)}
     for request_id, arrival in requests.items():
         traffic.arrive(request_id, arrival)
@@ -203,7 +203,7 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
             assert tokens_of(outputs) == []
         elif outputs[-1].finish_reason is FinishReason.ERROR:
             # Who finds no room though nobody else runs and nothing is retained is told so.
-            assert sizes.no_room_every is not None
+            assert sizes.refuse_every is not None
             assert "too few free cells" in (outputs[-1].error or "")
         else:
             assert_answered(arrival, outputs, sizes.n_ctx)

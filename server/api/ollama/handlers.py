@@ -122,4 +122,4 @@ def _keeping(request: web.Request, entry: ModelEntry, body: ModelRequest) -> Ite
     finally:
         seconds = body.keep_seconds
         if seconds is not None and entry.is_in_memory and is_admin(request):
-            entry.stay(seconds)
+            entry.override_ttl(seconds)

@@ -48,8 +48,8 @@ class AnswerStream(Protocol):
     def is_done(self) -> bool:
         """Whether all outputs have been read."""
 
-    async def next(self, patience: float | None = None) -> SequenceOutput | None:
-        """The next output of one answer; None if there is none within `patience` seconds."""
+    async def next(self, timeout_seconds: float | None = None) -> SequenceOutput | None:
+        """The next output of one answer; None if there is none within `timeout_seconds`."""
 
 
 OpenWriter: TypeAlias = Callable[[web.Request], Awaitable[AnswerWriter]]

@@ -32,7 +32,7 @@ def load_settings(entry: ModelEntry) -> dict[str, Any]:
     """
     effective = entry.worker.model.effective | retention(entry) if entry.is_in_memory else None
     return {
-        "requested": msgspec.to_builtins(entry.order.requested),
+        "requested": msgspec.to_builtins(entry.load_request.requested),
         "defaults": msgspec.to_builtins(entry.defaults),
         "effective": effective,
     }

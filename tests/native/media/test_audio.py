@@ -12,11 +12,11 @@ from llamabind.errors import InvalidParameterError
 from llamabind.media.medium import EncodedMedium, MediaVectors, lay_out
 from llamabind.media.projector import Projector
 from llamabind.media.wave_file import read_wave
+from tests.support.audio_files import flac, silent_mp3, wav
 from tests.support.engine_runs import make_request, run, tiny_engine
 from tests.support.media_runs import logprobs_of_helper
 from tests.support.png_file import png
 from tests.support.random_whisper import N_SOUND_TOKENS, write_random_whisper
-from tests.support.sound_files import flac, silent_mp3, wav
 
 pytestmark = pytest.mark.native
 RATE = 16_000

@@ -15,6 +15,7 @@ import pytest
 from llamabind.cli.doctor import main
 from llamabind.doctor import examination
 from llamabind.doctor.child import ChildAnswer, ask_child, read_answer
+from llamabind.doctor.environment_checks import cache_folder, check_cache, check_port
 from llamabind.doctor.finding import Finding, format_findings, guarded, to_json
 from llamabind.doctor.machine_checks import check_cpus, check_huge_pages, check_memory
 from llamabind.doctor.native_checks import (
@@ -25,7 +26,6 @@ from llamabind.doctor.native_checks import (
     check_library,
     check_python,
 )
-from llamabind.doctor.place_checks import cache_folder, check_cache, check_port
 from llamabind.doctor.self_test_check import check_self_test
 
 GIB = 2**30

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llamabind.chat.media_markers import mark_media, split_at_marks
+from llamabind.chat.media_markers import insert_markers, split_at_markers
 from llamabind.errors import InvalidParameterError
 from llamabind.media.medium import EncodedMedium, MediaVectors
 
@@ -28,29 +28,29 @@ def test_messages_without_media_are_left_as_they_are() -> None:
         {"role": "user", "content": "hi"},
         {"role": "user", "content": [text("a")]},
     ]
-    marked, found = mark_media(messages)
+    marked, found = insert_markers(messages)
     assert list(marked) == messages
     assert not found
-    assert split_at_marks("a prompt", found) == ["a prompt"]
+    assert split_at_markers("a prompt", found) == ["a prompt"]
 
 
 def test_texts_are_joined_as_llama_cpp_joins_them() -> None:
     content = [text("a"), text("b"), media(CAT), text("c"), text("d"), media(DOG), media(CAT)]
-    [message], found = mark_media([{"role": "user", "content": content}])
-    parts = split_at_marks(f"<user>{message['content']}</user>", found)
+    [message], found = insert_markers([{"role": "user", "content": content}])
+    parts = split_at_markers(f"<user>{message['content']}</user>", found)
     assert parts == ["<user>a\nb", CAT, "c\nd", DOG, "", CAT, "</user>"]
     assert len(set(found)) == 3
     assert message["role"] == "user"
 
 
 def test_a_prompt_that_begins_with_a_picture_has_an_empty_text_before_it() -> None:
-    [message], found = mark_media([{"role": "user", "content": [media(CAT), text("?")]}])
-    assert split_at_marks(message["content"], found) == ["", CAT, "?"]
+    [message], found = insert_markers([{"role": "user", "content": [media(CAT), text("?")]}])
+    assert split_at_markers(message["content"], found) == ["", CAT, "?"]
 
 
 def test_a_picture_that_the_template_leaves_out_is_named() -> None:
-    _, found = mark_media([{"role": "user", "content": [media(CAT)]}])
+    _, found = insert_markers([{"role": "user", "content": [media(CAT)]}])
     with pytest.raises(
         InvalidParameterError, match="the cat: the chat template does not render this"
     ):
-        split_at_marks("a prompt without it", found)
+        split_at_markers("a prompt without it", found)

@@ -25,7 +25,7 @@ def _sizes(random: Random) -> Sizes:
         cache_ram_bytes=random.choice([0, 12, 40, 1_000]),
         is_checkpoint_partial=random.random() < 0.5,
         wrong_every=random.choice([None, None, 1, 2, 3]),
-        no_room_every=random.choice([None, None, 3, 7]),
+        refuse_every=random.choice([None, None, 3, 7]),
         attention_tile=random.choice([None, 2, 5]),
         seconds_per_token=random.choice([0.0, 0.001, 0.1]),
     )

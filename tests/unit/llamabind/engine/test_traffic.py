@@ -53,7 +53,7 @@ _SIZES = st.builds(
     is_checkpoint_partial=st.booleans(),
     wrong_every=st.one_of(st.none(), st.integers(1, 9)),
     # Odd, or with alternating steps it would always be the decode step that is refused.
-    no_room_every=st.sampled_from([None, 3, 5, 7, 9]),
+    refuse_every=st.sampled_from([None, 3, 5, 7, 9]),
     attention_tile=st.one_of(st.none(), st.integers(2, 12)),
     # With the last one a step takes so long that it gets the fewest prompt tokens.
     seconds_per_token=st.sampled_from([0.0, 0.001, 0.1]),

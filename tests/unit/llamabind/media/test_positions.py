@@ -11,8 +11,8 @@ from llamabind.media.positions import (
     HASH_BITS,
     count_positions,
     last_border,
-    mark_of,
     newest_position,
+    position_bits,
     pseudo_token,
 )
 from llamabind.request import GenerationRequest
@@ -59,11 +59,11 @@ def test_vectors_without_a_grid_are_counted_like_tokens() -> None:
 def test_a_mark_leaves_the_number_and_the_sign() -> None:
     for number in (0, 1, (1 << HASH_BITS) - 1):
         marked = [pseudo_token(number, place, 2) for place in range(4)]
-        assert [mark_of(token) for token in marked] == [0, 1, 3, 3]
+        assert [position_bits(token) for token in marked] == [0, 1, 3, 3]
         assert all(-(1 << 31) <= token < 0 for token in marked)
         assert {~token & ((1 << HASH_BITS) - 1) for token in marked} == {number}
         assert pseudo_token(number) == marked[0]
-    assert mark_of(0) == mark_of(1 << 30) == 0
+    assert position_bits(0) == position_bits(1 << 30) == 0
 
 
 @pytest.mark.parametrize("is_whole", [True, False])

@@ -1,11 +1,11 @@
 """CrashGuard: delays before restarts, and crash loops."""
 
 from server.models.crash_guard import CrashGuard
-from tests.support.manual_clock import HandClock
+from tests.support.manual_clock import ManualClock
 
 
 def test_the_first_crash_adds_no_delay_and_later_ones_double_it() -> None:
-    clock = HandClock()
+    clock = ManualClock()
     guard = CrashGuard(clock)
     delays = []
     for _ in range(4):
@@ -17,7 +17,7 @@ def test_the_first_crash_adds_no_delay_and_later_ones_double_it() -> None:
 
 
 def test_the_remaining_delay_decreases_with_time() -> None:
-    clock = HandClock()
+    clock = ManualClock()
     guard = CrashGuard(clock)
     for _ in range(3):
         guard.record_crash()
@@ -26,7 +26,7 @@ def test_the_remaining_delay_decreases_with_time() -> None:
 
 
 def test_five_crashes_in_a_row_are_a_loop_until_reset() -> None:
-    clock = HandClock()
+    clock = ManualClock()
     guard = CrashGuard(clock)
     for _ in range(5):
         assert not guard.is_looping
@@ -41,7 +41,7 @@ def test_five_crashes_in_a_row_are_a_loop_until_reset() -> None:
 
 
 def test_a_complete_answer_resets_the_count() -> None:
-    guard = CrashGuard(HandClock())
+    guard = CrashGuard(ManualClock())
     for _ in range(20):
         guard.record_crash()
         guard.record_answer()
@@ -50,7 +50,7 @@ def test_a_complete_answer_resets_the_count() -> None:
 
 
 def test_crashes_far_apart_are_not_a_loop() -> None:
-    clock = HandClock()
+    clock = ManualClock()
     guard = CrashGuard(clock)
     for _ in range(20):
         guard.record_crash()

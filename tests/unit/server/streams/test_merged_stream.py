@@ -47,7 +47,7 @@ async def test_a_waiting_reader_is_woken_by_any_stream() -> None:
 
 async def test_a_wait_times_out_and_errors_are_raised() -> None:
     (_, second), merged = _make()
-    assert await merged.next(patience=0.001) is None
+    assert await merged.next(timeout_seconds=0.001) is None
     second.fail(InvalidRequestError("no"))
     with pytest.raises(InvalidRequestError):
         await merged.next()

@@ -18,8 +18,8 @@ async def test_a_notification_before_the_wait_counts_once() -> None:
 
 async def test_a_notification_ends_a_wait_with_and_without_timeout() -> None:
     wakeup = Wakeup()
-    for patience in (None, 60.0):
-        waiting = asyncio.create_task(wakeup.wait(patience))
+    for timeout_seconds in (None, 60.0):
+        waiting = asyncio.create_task(wakeup.wait(timeout_seconds))
         await asyncio.sleep(0)
         wakeup.notify()
         wakeup.notify()
@@ -30,10 +30,10 @@ async def test_a_notification_ends_a_wait_with_and_without_timeout() -> None:
 async def test_each_wait_has_its_own_timeout() -> None:
     wakeup = Wakeup()
     loop = asyncio.get_running_loop()
-    for patience in (0.05, 0.01, 0.08):
+    for timeout_seconds in (0.05, 0.01, 0.08):
         begun = loop.time()
-        assert not await wakeup.wait(patience)
-        assert loop.time() - begun >= patience
+        assert not await wakeup.wait(timeout_seconds)
+        assert loop.time() - begun >= timeout_seconds
 
 
 async def test_a_later_wait_is_not_cut_short_by_the_timer_of_an_earlier_one() -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from llamabind.errors import InvalidParameterError
+from llamabind.media.audio_file import check_flac, clean_mp3
 from llamabind.media.file_checks import MediaFile, read_media_file
-from llamabind.media.sound_file import check_flac, clean_mp3
 
 FRAME = b"\xff\xfb\x90\xc4" + bytes(413)
 LOW_FRAME = b"\xff\xf3\x14\xc4" + bytes(140)
