@@ -5,7 +5,7 @@ LlamaError
 │   ├── LibraryNotFoundError    no library at the expected path
 │   ├── LibraryMismatchError    a library of another llama.cpp build
 │   ├── UnsupportedCpuError     this CPU lacks instructions that the libraries need
-│   └── SymbolMissingError      the library lacks a function (also AttributeError)
+│   └── SymbolMissingError      the library does not export a function (also AttributeError)
 ├── HandleClosedError           an object was used after close()
 ├── InvalidParameterError       a value out of range; names the field (also ValueError)
 ├── GgufError                   a file is damaged or not a GGUF file
@@ -14,7 +14,7 @@ LlamaError
 ├── ContextCreateError          a context could not be made from a loaded model
 ├── AdapterError                a LoRA adapter could not be loaded or applied
 ├── ProjectorError              the projector of a multimodal model could not be loaded
-├── TokenizeError               text or token ids that the vocabulary cannot convert
+├── TokenizeError               the vocabulary cannot convert a text or token ids
 ├── DecodeError                 llama_decode or llama_encode returned an error code:
 │   ├── NoKvSlotError           1: too few free KV cells for the batch; memory unchanged
 │   ├── DecodeAbortedError      2: aborted; computed ubatches stay in memory
@@ -24,11 +24,11 @@ LlamaError
 ├── GrammarError                llama.cpp refuses a grammar, trigger pattern or JSON schema
 ├── ChatTemplateError           a chat template cannot be parsed or rendered
 │   └── TemplateRefusedError    the template itself called raise_exception
-├── PromptTooLongError          a prompt is longer than the context; has both numbers
+├── PromptTooLongError          a prompt is longer than the context; both are attributes
 │   └── InputTooLongError       an input to embed is longer than n_ubatch or n_ctx
 ├── EngineStoppedError          the engine was closed or has failed and accepts no requests
 ├── SlotBusyError               a slot is in use by a running request; try again later
-└── QueueFullError              the queue has reached its limit: try again later
+└── QueueFullError              the queue has reached its limit; try again later
 """
 
 from typing import Final
@@ -55,11 +55,11 @@ class LibraryNotFoundError(LibraryError):
 
 
 class LibraryMismatchError(LibraryError):
-    """The library was built from another llama.cpp than these bindings describe."""
+    """The library was built from another llama.cpp version than these bindings describe."""
 
 
 class UnsupportedCpuError(LibraryError):
-    """This CPU lacks instructions that the libraries were built with; none of them was opened.
+    """This CPU lacks instructions that the libraries were built with; no library was opened.
 
     `missing` names the instruction sets, `reason` is "unsupported_cpu".
     """
@@ -79,7 +79,7 @@ class UnsupportedCpuError(LibraryError):
 
 
 class SymbolMissingError(LibraryError, AttributeError):
-    """The loaded library does not export a function that was called."""
+    """The loaded library does not export a function that the bindings need."""
 
 
 class HandleClosedError(LlamaError):
@@ -89,7 +89,7 @@ class HandleClosedError(LlamaError):
 class InvalidParameterError(LlamaError, ValueError):
     """A value is out of range or of the wrong kind.
 
-    `field` is the parameter's public name, so that a server can name it to its client.
+    `field` is the parameter's public name, which a server can return to its client.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -99,14 +99,14 @@ class InvalidParameterError(LlamaError, ValueError):
 
 
 class GgufError(LlamaError):
-    """A file is not a readable GGUF file, or is damaged; the message says so in plain words."""
+    """A file is damaged or is not a GGUF file; the message gives the reason."""
 
 
 class ModelLoadError(LlamaError):
     """A model file could not be loaded.
 
     `reason` is out_of_memory, unsupported_architecture, corrupt_file, missing_shard, missing_file,
-    cancelled or unknown (see docs/architecture.md).
+    cancelled or unknown (see docs/models.md).
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -125,7 +125,7 @@ class LoadCancelledError(ModelLoadError):
 class ContextCreateError(LlamaError):
     """A context could not be made from a loaded model.
 
-    `reason` is out_of_memory, or invalid_parameter when the model does not support the settings.
+    `reason` is out_of_memory, or invalid_parameter if the model does not support the settings.
     """
 
     def __init__(self, message: str, reason: str = "invalid_parameter") -> None:
@@ -146,7 +146,7 @@ class TokenizeError(LlamaError):
 
 
 class DecodeError(LlamaError):
-    """llama_decode or llama_encode returned `code`, which is not 0."""
+    """llama_decode or llama_encode returned the error code `code`."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -186,7 +186,7 @@ class TemplateRefusedError(ChatTemplateError):
 
 
 class PromptTooLongError(LlamaError):
-    """A prompt is longer than the context, so it can never run.
+    """A prompt is longer than the context, so it can never be computed.
 
     With `is_estimate` the text was too long to tokenise: `n_prompt_tokens` is a lower bound.
     """
@@ -199,7 +199,7 @@ class PromptTooLongError(LlamaError):
 
 
 class InputTooLongError(PromptTooLongError):
-    """An input to embed is longer than one input may be, so it can never be computed.
+    """An input to embed is longer than the limit, so it can never be computed.
 
     `limit_name` is the parameter that sets the limit, "n_ubatch" or "n_ctx"; the attribute `n_ctx`
     is its value in tokens in both cases.
@@ -221,7 +221,7 @@ class EngineStoppedError(LlamaError):
 
 
 class SlotBusyError(LlamaError):
-    """A slot is in use by a running request, or running requests hold the cells it needs."""
+    """A running request uses the slot, or running requests hold the KV cells that it needs."""
 
 
 class QueueFullError(LlamaError):

@@ -1,16 +1,16 @@
 """Every error that a client can receive; the middleware turns them into JSON.
 
 ApiError
-├── InvalidRequestError      400  the request is wrong; names the field
+├── InvalidRequestError      400  the request is invalid; names the field
 │   └── ContextOverflowError 400  the prompt can never fit; carries both numbers
 ├── UnusableModelError       400  the model's file cannot be loaded
 ├── AuthenticationError      401  the API key is missing or wrong
-├── ForbiddenError           403  refused for this key, this page's origin or this Host header
+├── ForbiddenError           403  this key, web origin or Host header is not allowed
 ├── ModelNotFoundError       404  no model has that id
-├── StateConflictError       409  the model is not in a state that allows it
+├── StateConflictError       409  the model's state does not allow the operation
 ├── QueueFullError           429  the model's queue is full; says when to try again
 ├── EngineFailedError        500  the engine failed while it computed the answer
-├── NotSupportedError        501  switched off, or impossible with this model or this CPU
+├── NotSupportedError        501  switched off, or unsupported by this model or this CPU
 ├── UnavailableError         503  temporary: draining, shutting down
 │   └── WorkerCrashedError   503  the model's process died; the next request starts it again
 ├── LoadTimeoutError         504  a load took too long
@@ -28,8 +28,8 @@ CRASH_LOOP_RETRY_SECONDS = 60
 class ApiError(Exception):
     """An error answer in OpenAI's form.
 
-    `status` is the HTTP status; programs read `type`, `code` and `param`, people read `message`;
-    `extra` adds keys to the error object, `headers` adds response headers.
+    `status` is the HTTP status; `type`, `code` and `param` are for programs, `message` is for
+    people. `extra` adds keys to the error object, `headers` adds response headers.
     """
 
     status = 500
@@ -51,7 +51,7 @@ class ApiError(Exception):
 
 
 class InvalidRequestError(ApiError):
-    """The request is wrong; `param` names the field where one is at fault."""
+    """The request is invalid; `param` names the field, if a field is invalid."""
 
     status = 400
     type = "invalid_request_error"
@@ -93,7 +93,7 @@ class AuthenticationError(ApiError):
 
 
 class ForbiddenError(ApiError):
-    """This caller may not do this: the key, the page's origin or the Host header forbids it."""
+    """The request's key, web origin or Host header is not allowed to do this."""
 
     status = 403
     type = "permission_error"
@@ -113,14 +113,14 @@ class ModelNotFoundError(ApiError):
 
 
 class StateConflictError(ApiError):
-    """The model is not in a state that allows this."""
+    """The model's state does not allow the operation."""
 
     status = 409
     type = "conflict_error"
 
 
 class QueueFullError(ApiError):
-    """The model's queue is full: `n_waiting` requests wait, `max_queue` may."""
+    """The model's queue is full: `n_waiting` requests wait, the limit is `max_queue`."""
 
     status = 429
     type = "rate_limit_error"
@@ -147,14 +147,14 @@ class EngineFailedError(ApiError):
 
 
 class NotSupportedError(ApiError):
-    """Switched off on this server, or impossible with this model or this CPU."""
+    """Switched off on this server, or not supported by this model or this CPU."""
 
     status = 501
     type = "not_supported_error"
 
 
 class UnavailableError(ApiError):
-    """Temporarily impossible; `retry_after` is in seconds and becomes the Retry-After header."""
+    """Temporarily not possible; `retry_after`, in seconds, becomes the Retry-After header."""
 
     status = 503
     type = "unavailable_error"

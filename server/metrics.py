@@ -40,7 +40,9 @@ class ServerMetrics:
         )
         self.received = self._counter("requests_received", "Requests for an existing model")
         self.loads = self._counter(
-            "model_loads", 'Loads that ended, by result: "loaded", or why they failed', ("result",)
+            "model_loads",
+            'Loads that ended, by result: "loaded", or the reason of the failure',
+            ("result",),
         )
         self.unloads = self._counter("model_unloads", "Model unloads, by reason", ("reason",))
         self.crashes = self._counter("worker_crashes", "Worker processes that died unexpectedly")

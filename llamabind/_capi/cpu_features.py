@@ -69,8 +69,8 @@ def read_cpu_report(library: Path) -> CpuReport | None:
         )
     except (OSError, AttributeError) as error:
         raise LibraryError(
-            f"{library} cannot be used: {error}. the libraries of one folder must come from one "
-            "build for this machine; reinstall llamabind"
+            f"{library} cannot be used: {error}; all libraries of a folder must come from one "
+            "build for this machine: reinstall llamabind"
         ) from error
 
 

@@ -110,7 +110,7 @@ def find_symbol(declaration: Declaration) -> int:
     if address is None:
         raise SymbolMissingError(
             f"{name}: not exported by {where}; these bindings expect llama.cpp "
-            f"b{stamp.LLAMA_CPP_BUILD_NUMBER} ({stamp.LLAMA_CPP_COMMIT[:9]}). reinstall llamabind, "
+            f"b{stamp.LLAMA_CPP_BUILD_NUMBER} ({stamp.LLAMA_CPP_COMMIT[:9]}); reinstall llamabind, "
             "or unset LLAMABIND_LIB_DIR if it names another build"
         )
     return address
@@ -178,8 +178,8 @@ def _open(path: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise LibraryError(
-            f"{path} cannot be loaded: {error}. the libraries of one folder must come from one "
-            "build for this machine; reinstall llamabind"
+            f"{path} cannot be loaded: {error}; all libraries of a folder must come from one "
+            "build for this machine: reinstall llamabind"
         ) from error
 
 

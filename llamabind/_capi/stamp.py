@@ -73,7 +73,7 @@ def check_stamp(open_library: OpenLibrary) -> None:
     if problems:
         raise LibraryMismatchError(
             f"the native libraries do not fit these bindings, which describe llama.cpp "
-            f"b{LLAMA_CPP_BUILD_NUMBER} ({LLAMA_CPP_COMMIT[:9]}): {'; '.join(problems)}. "
+            f"b{LLAMA_CPP_BUILD_NUMBER} ({LLAMA_CPP_COMMIT[:9]}): {', '.join(problems)}; "
             "reinstall llamabind, or unset LLAMABIND_LIB_DIR if it names another build "
             "(LLAMABIND_SKIP_STAMP=1 skips this check at your own risk)"
         )

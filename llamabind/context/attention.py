@@ -32,7 +32,7 @@ def attention_in_use() -> str:
     if wanted and wanted not in variants:
         raise ContextCreateError(
             f"{ATTENTION_VARIABLE} is {wanted!r}, but this library on this CPU has only: "
-            f"{', '.join(variants)}. unset it, or set it to one of these",
+            f"{', '.join(variants)}; unset it, or set it to one of these",
             "invalid_parameter",
         )
     # With an evaluation callback the host would wait for each part of a graph that a GPU computes.

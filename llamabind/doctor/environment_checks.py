@@ -31,18 +31,22 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 def check_cache(folder: Path) -> Finding:
     """Try to write to the build cache; without it each install compiles llama.cpp again."""
     name = "build cache"
-    advice = f"make {folder} a folder that you may write to, or set LLAMABIND_CACHE_DIR to one"
+    advice = f"make {folder} a writable folder, or set LLAMABIND_CACHE_DIR to one"
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         detail = f"{folder} cannot be written to: {error.strerror}"
-        return Finding(name, "warning", detail, f"{advice}; else each install compiles llama.cpp")
+        return Finding(
+            name, "warning", detail, f"{advice}; otherwise each install compiles llama.cpp"
+        )
     free = shutil.disk_usage(existing).free
     detail = f"{folder}, {free / _GIB:.1f} GiB of disk free"
     if free < _BUILD_NEEDS:
-        need = f"a build of llama.cpp needs about {_BUILD_NEEDS / _GIB:.0f} GiB: free some"
+        need = (
+            f"a build of llama.cpp needs about {_BUILD_NEEDS / _GIB:.0f} GiB: free some disk space"
+        )
         return Finding(name, "warning", detail, f"{need}, or set LLAMABIND_CACHE_DIR")
     return Finding(name, "ok", detail)
 

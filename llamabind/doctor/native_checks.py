@@ -65,25 +65,27 @@ def check_gpu(native: Native, drivers: Mapping[str, str]) -> Finding:
         return Finding("GPU", "ok", "none found; models are computed on the CPU")
     vendor, backend = next(iter(drivers.items()))
     if _has_backend(native, backend):
-        detail = f"{vendor}'s driver is here and the build has {backend}, which finds no device"
+        detail = (
+            f"{vendor}'s driver is installed, but the build's {backend} backend finds no device"
+        )
         variables = "CUDA_VISIBLE_DEVICES" if backend == "CUDA" else "HIP_VISIBLE_DEVICES"
         return Finding("GPU", "warning", detail, f"check the driver's version and {variables}")
-    advice = f'`CMAKE_ARGS="-DGGML_{backend}=ON" pip install --force-reinstall .` builds with it'
-    detail = f"{vendor}'s driver is here, but this build has no {backend}"
+    advice = f'`CMAKE_ARGS="-DGGML_{backend}=ON" pip install --force-reinstall .` builds it in'
+    detail = f"{vendor}'s driver is installed, but this build lacks {backend}"
     return Finding("GPU", "warning", detail, advice)
 
 
 def check_cpu(cpu: Cpu | None, native: Native | None) -> Finding:
     """Compare the instruction sets that the libraries need with those of this CPU."""
     if cpu is None:
-        detail = "the libraries do not say what they were built for; another project's build?"
+        detail = "the libraries do not list the instruction sets they need; maybe another project's"
         return Finding("CPU", "warning", detail, REINSTALL)
     needed, found = cpu["needed"], set(cpu["found"])
     if missing := [name for name in needed if name not in found]:
         detail = f"the libraries need {', '.join(missing)}, which this CPU ({cpu['cpu']}) lacks"
         return Finding("CPU", "broken", detail, f"{REINSTALL}, which builds them for this CPU")
     widest = [name for name in _WIDE_SETS if name in needed]
-    detail = f"{cpu['cpu'] or 'unknown'}, built for {', '.join(widest) or 'any of its kind'}"
+    detail = f"{cpu['cpu'] or 'unknown'}, built for {', '.join(widest) or 'any CPU of its kind'}"
     if unused := [name for name in _unused(native) if name in found]:
         detail += f", found but not used: {', '.join(unused)}"
         return Finding("CPU", "warning", detail, f"{REINSTALL}, which is faster")
@@ -93,14 +95,14 @@ def check_cpu(cpu: Cpu | None, native: Native | None) -> Finding:
 def check_amx(cpu: Cpu) -> Finding:
     """Report whether AMX, Intel's matrix unit, is used; `found` needs support by CPU and kernel."""
     if "amx_tile" not in cpu["found"]:
-        return Finding("AMX", "ok", "not used: this CPU or its system does not offer it")
+        return Finding("AMX", "ok", "not used: this CPU or the system does not support it")
     if "amx_int8" in cpu["optional"]:
-        return Finding("AMX", "ok", "used: this CPU has it, and so does the build")
+        return Finding("AMX", "ok", "used: both this CPU and the build support it")
     return Finding(
         "AMX",
         "warning",
-        "not used: this CPU has it, but the build leaves it out",
-        f"{REINSTALL}; with AMX, quantised models read prompts 3 to 4 times as fast",
+        "not used: this CPU supports it, but the build does not",
+        f"{REINSTALL}; with AMX, quantised models compute prompts 3 to 4 times as fast",
     )
 
 

@@ -118,7 +118,7 @@ class EngineCore:
 
     def add(self, request: GenerationRequest) -> None:
         """Queue a prepared request."""
-        assert request.request_id not in self._live, "two live requests have one id"
+        assert request.request_id not in self._live, "another live request has this id"
         sequence = Sequence(
             request, self._vocabulary, self.shape.n_ctx, self._n_arrived, self._clock
         )

@@ -81,7 +81,7 @@ class GenerationClient:
         """Raise LlamaError on the engine's thread, where waiting for the engine would never end."""
         if self._thread.is_current:
             raise LlamaError(
-                "a logits processor cannot wait for the engine: the engine waits for it"
+                "a logits processor cannot wait for the engine, which waits for the processor"
             )
 
     def close(self) -> None:

@@ -71,7 +71,9 @@ class PromptRequests:
     def only_request(self) -> GenerationRequest:
         """The request of a prompt with one answer; InvalidParameterError if it has several."""
         if len(self.requests) > 1:
-            raise InvalidParameterError("n", "a stream has one answer; start several streams")
+            raise InvalidParameterError(
+                "n", "a stream has one answer; call stream() once for each answer"
+            )
         return self.requests[0]
 
 
@@ -138,7 +140,9 @@ class Prompter:
         if is_conversation(prompt):
             return self._prepare_chat(prompt, params, options, n, render_options)
         for unknown in sorted(render_options):
-            raise InvalidParameterError(unknown, "only conversations have this option, not prompts")
+            raise InvalidParameterError(
+                unknown, "this option is for conversations, not for prompts"
+            )
         parts: Any = [prompt] if isinstance(prompt, str) else prompt
         return PromptRequests(self._requests(self._encode(parts), params, options, n))
 

@@ -175,14 +175,14 @@ def check_media(prompt_tokens: Sequence[int], media: Sequence[Medium]) -> None:
             )
         if medium.start < end:
             raise InvalidParameterError(
-                "media", f"the one at {medium.start} overlaps the one before"
+                "media", f"the medium at token {medium.start} overlaps the one before it"
             )
         end = medium.end
         _check_tokens(prompt_tokens[medium.start : end], medium)
     if end >= len(prompt_tokens):
         raise InvalidParameterError(
             "prompt",
-            "must end with text, not with an image or audio: the answer follows its last token",
+            "must end with text, which the answer continues, but it ends with an image or audio",
         )
 
 

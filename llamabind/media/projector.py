@@ -248,8 +248,7 @@ def check_projector(path: Path) -> int:
         raise ProjectorError(f"{path}: {error}") from None
     if header.architecture != _ARCHITECTURE:
         raise ProjectorError(
-            f"{path}: general.architecture is {header.architecture!r}, "
-            f"a projector's is {_ARCHITECTURE!r}"
+            f"{path}: general.architecture is {header.architecture!r}, expected {_ARCHITECTURE!r}"
         )
     return path.stat().st_size
 

@@ -269,7 +269,7 @@ def _stack_bytes(raw: bytes) -> int:
     longest = max(match.end() - match.start() for match in _RUNS.finditer(raw))
     if _FIRST_STACK_BYTES + _STACK_PER_BYTE * longest > _MAX_STACK_BYTES:
         raise TokenizeError(
-            f"the text has a run of {longest} bytes with nothing but spaces or without any space, "
+            f"the text has {longest} consecutive bytes that are all spaces or contain no space, "
             f"the limit is {(_MAX_STACK_BYTES - _FIRST_STACK_BYTES) // _STACK_PER_BYTE}"
         )
     return _MAX_STACK_BYTES

@@ -147,7 +147,7 @@ class _Checker:
         if not node.get("minItems", 0) <= len(items) <= node.get("maxItems", len(items)):
             raise InvalidParameterError(
                 f"{path}/{key}",
-                f"allows just {len(items)} items, which minItems or maxItems forbids",
+                f"allows exactly {len(items)} items, which minItems or maxItems forbids",
             )
         for index, child in enumerate(items):
             self.check(child, f"{path}/{key}/{index}", depth + 1)
@@ -270,7 +270,8 @@ def _check_names(properties: Any, path: str) -> None:
     name = unclear_name(properties)
     if name is not None:
         raise InvalidParameterError(
-            f"{path}/{name}", "cannot be told apart from additional properties: forbid those"
+            f"{path}/{name}",
+            "cannot be distinguished from additional properties; set those to false",
         )
 
 

@@ -76,7 +76,7 @@ def _why_not_repeated(before: str, token: str, following: str) -> str:
 
 def _why_not(token: str) -> str:
     if token == ".":
-        return "'.' also matches quotes, which would end the string: name the characters"
+        return "'.' also matches quotes, which would end the string; list the characters"
     if token[0] == "[" and len(token) > 1:
         return _why_not_class(token[1:-1])
     if token[0] == "{" and len(token) > 1:

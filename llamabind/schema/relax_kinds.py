@@ -70,7 +70,7 @@ class KindRelaxer(ABC):
             additional = node["additionalProperties"]
             name = unclear_name(names)
             if name is not None:
-                reason = f"additional properties cannot be told apart from {name!r}"
+                reason = f"additional properties cannot be distinguished from {name!r}"
                 self.warn(f"{path}/additionalProperties", reason)
                 del node["additionalProperties"]
             elif additional is not True:

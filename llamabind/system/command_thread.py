@@ -64,7 +64,7 @@ class CommandThread(Generic[StateT]):
         """Queue a command; raises EngineStoppedError."""
         if os.getpid() != self._pid:
             raise EngineStoppedError(
-                "the engine does not run in a forked process: load the model there"
+                "the engine does not run in a forked process; load the model in that process"
             )
         if not self._send_if_open(command):
             raise EngineStoppedError(self._closed)

@@ -72,7 +72,7 @@ def without_paths(settings: LoadSettings) -> tuple[LoadSettings, tuple[Path, ...
             return name
         path = Path(name)
         if paths.setdefault(path.name, path) != path:
-            raise InvalidParameterError(field, f"another file is named {path.name!r} too")
+            raise InvalidParameterError(field, f"two different files are named {path.name!r}")
         return path.name
 
     adapters = tuple(

@@ -55,7 +55,7 @@ ACCESS_FLAGS = (
         parse=keys,
         metavar="KEY,...",
         adds=True,
-        help="API keys; every request but probes must carry one. Other users of the machine can "
+        help="API keys; every request except probes must carry one. Other users of the machine can "
         "read command lines, so prefer --api-key-file",
     ),
     Flag(

@@ -29,7 +29,7 @@ CHAT_FLAGS = (
         parse=reasoning_effort,
         metavar="LEVEL",
         help="amount of reasoning, passed to the chat template: none, minimal, low, medium, high "
-        "or xhigh; default keeps the template's own",
+        "or xhigh; the value default keeps the template's own",
     ),
     Flag(
         names=("--reasoning-budget",),
@@ -45,7 +45,7 @@ CHAT_FLAGS = (
         env="LLAMA_ARG_THINK_BUDGET_MESSAGE",
         parse=str,
         metavar="TEXT",
-        help="text written before reasoning is ended because it used up --reasoning-budget",
+        help="text inserted before the end tag when --reasoning-budget is used up",
     ),
     Flag(
         names=("--chat-template-kwargs",),

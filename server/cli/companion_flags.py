@@ -65,8 +65,8 @@ COMPANION_FLAGS = (
         target=f"{SETTINGS}ngram_size",
         parse=whole,
         metavar="N",
-        help="length of the n-gram that must have occurred before for draft tokens to be taken "
-        "from its continuation",
+        help="length of the n-gram: if the last N tokens occurred before, the tokens that followed "
+        "them are drafted",
     ),
     Flag(
         names=("--spec-draft-n-max",),
@@ -74,7 +74,7 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_DRAFT_N_MAX",
         parse=whole,
         metavar="N",
-        help="maximum number of draft tokens checked at once",
+        help="maximum number of draft tokens verified at once",
     ),
     Flag(
         names=("--spec-draft-n-min",),
@@ -115,7 +115,7 @@ COMPANION_FLAGS = (
         ),
         target=f"{SETTINGS}embedding",
         env="LLAMA_ARG_EMBEDDINGS",
-        help="load models to compute embeddings or rerank scores instead of text",
+        help="load models for embeddings or rerank scores instead of text generation",
     ),
     Flag(
         names=("--pooling",),

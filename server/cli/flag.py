@@ -72,4 +72,4 @@ def boolean(text: str) -> bool:
         return True
     if word in _FALSE:
         return False
-    raise ValueError(f"{text!r} is neither on nor off")
+    raise ValueError(f"{text!r} is not a switch value, expected on or off")

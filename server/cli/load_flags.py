@@ -49,7 +49,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_BATCH",
         parse=whole,
         metavar="N",
-        help="maximum number of prompt tokens in one step",
+        help="maximum number of tokens in one step (llama.cpp's n_batch)",
     ),
     Flag(
         names=("-ub", "--ubatch-size"),
@@ -157,7 +157,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_MAIN_GPU",
         parse=whole,
         metavar="N",
-        help="number of the GPU for everything that is not split",
+        help="index of the GPU that holds everything that is not split",
     ),
 )
 

@@ -27,7 +27,7 @@ MODEL_DIR_FLAGS = (
         env="LLAMA_ARG_ALIAS",
         parse=words,
         metavar="NAME,...",
-        help="other names of the model of --model; /v1 and Ollama list it under the first",
+        help="other names of --model's file; /v1 and Ollama list it under the first name",
     ),
     Flag(
         names=("--models-dir",),
@@ -35,7 +35,7 @@ MODEL_DIR_FLAGS = (
         env="LLAMA_ARG_MODELS_DIR",
         parse=folder,
         metavar="DIR",
-        help="folder of GGUF files, including sub-folders; need not exist",
+        help="folder of GGUF files, including sub-folders; it need not exist",
     ),
     Flag(
         names=("--bundled-model",),

@@ -31,7 +31,7 @@ from server.protocol.load_settings import GENERATION_SIZES, LoadSettings
 FLAGS = tuple(flag for group in GROUPS for flag in group.flags)
 _FIELD = re.compile(r" - at `\$\.(\w+)[^`]*`$")
 _EPILOG = """
-Every flag can also be set by the environment variable in brackets; the command line wins.
+Every flag can also be set by the environment variable in brackets; a flag overrides its variable.
 Switches have a --no- form; their variables accept true, 1 or on, and false, 0 or off.
 docs/running.md explains keys, TLS, exposing the server, signals and logs.
 """

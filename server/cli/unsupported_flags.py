@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-_PROJECTOR = "a projector is loaded only where --mmproj or the load's mmproj names it"
-_CHECKPOINTS = "checkpoints are made when worthwhile, within --cache-ram"
-_DRAFT = "the draft model has the same threads and samples as the main model"
+_PROJECTOR = "a projector is loaded only if --mmproj or a load's mmproj names it"
+_CHECKPOINTS = "the server decides when to save checkpoints, within --cache-ram"
+_DRAFT = "the draft model uses the main model's threads and samplers"
 
 # Accepted with a note, so that llama-server's command lines work unchanged: they request what this
 # server always does, or choose something that it does not have. NO_EFFECT_OPTIONS take a value.
@@ -13,20 +13,20 @@ NO_EFFECT_SWITCHES: Mapping[str, str] = {
     for names, why in (
         (("--jinja",), "chat templates are always Jinja"),
         (("-cb", "--cont-batching"), "batching is always continuous"),
-        (("--cache-prompt",), "prompts are always reused"),
+        (("--cache-prompt",), "prefixes of prompts are always reused"),
         (("--warmup",), "a loaded model is always warmed up"),
-        (("--mmap",), "weights are mapped unless --load-mode says otherwise"),
+        (("--mmap",), "weights are mapped by default; --load-mode changes it"),
         (("--perf", "--no-perf"), "timings are always measured; see /metrics"),
         (("--offline",), "this server never downloads anything"),
         (("--no-ui", "--no-webui"), "this server has no web interface"),
-        (("--no-context-shift",), "no prompt or answer is ever shortened"),
+        (("--no-context-shift",), "prompts and answers are never shortened"),
         (("--mmproj-auto", "--no-mmproj", "--no-mmproj-auto"), _PROJECTOR),
         (("-e", "--escape", "--no-escape"), "prompts come in requests, not on the command line"),
-        (("--cache-idle-slots",), "idle prompts are always kept while memory allows"),
+        (("--cache-idle-slots",), "retained prefixes are always kept while memory allows"),
         (("-bs", "--backend-sampling"), "tokens are always sampled on the CPU"),
         (("--spec-draft-backend-sampling", "--no-spec-draft-backend-sampling"), _DRAFT),
         (("--repack", "--op-offload", "--mmproj-offload"), "this server always does that"),
-        (("--reasoning-preserve",), "the template decides; it gets all reasoning in the request"),
+        (("--reasoning-preserve",), "the template gets all reasoning in the request and decides"),
         (("--no-skip-chat-parsing",), "reasoning and tool calls are always parsed"),
         (("--no-prefill-assistant",), "answers continue only with continue_final_message"),
         (("-no-ag", "--no-agent"), "this server runs no tools"),
@@ -56,10 +56,10 @@ _DOWNLOAD = "this server never downloads models; put the file into --models-dir 
 _SAMPLING = "each request sets sampling in its own fields of the same names"
 _NO_UI = "this server has no web interface"
 _NO_TOOLS = "this server runs no tools; it returns tool calls to the client"
-_ALWAYS = "this server always does what the flag would switch off"
+_ALWAYS = "this server always does what the flag switches off"
 _NO_VIDEO = "this server does not accept videos"
 _NGRAMS = "use --spec-type ngram with --spec-ngram-simple-size-n"
-_REMOVED = "llama-server removed it too; use --spec-draft-n-max and --spec-draft-n-min"
+_REMOVED = "llama-server has removed this flag, too; use --spec-draft-n-max and --spec-draft-n-min"
 _LORA = "use --lora-scaled FILE:0, then apply the adapter with POST /lora-adapters"
 _UNAVAILABLE = "this server has no equivalent"
 
@@ -82,7 +82,7 @@ NOT_SUPPORTED: Mapping[str, str] = {
         ("--webui-config-file --ui-mcp-proxy --webui-mcp-proxy", _NO_UI),
         ("--tools --tools-runtime --agent -ag --mcp-servers-config --mcp-servers-json", _NO_TOOLS),
         ("--no-jinja -nocb --no-cont-batching --no-cache-prompt --no-warmup", _ALWAYS),
-        ("--context-shift", "no prompt or answer is ever shortened; an overflow is an error"),
+        ("--context-shift", "prompts and answers are never shortened; an overflow is an error"),
         ("--models-preset", "use --config FILE for the settings of single models"),
         ("--rerank --reranking --tags", _UNAVAILABLE),
         ("--numa -C --cpu-mask -Cr --cpu-range --cpu-strict --prio --poll --rpc", _UNAVAILABLE),

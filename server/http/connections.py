@@ -49,7 +49,7 @@ class Connection(RequestHandler):
         """The answer to bytes that aiohttp could not parse, or to a bug outside of the handlers."""
         if isinstance(exc, HttpProcessingError):
             # The message repeats the client's bytes: it goes to the client, but not into the log.
-            logger.debug("not HTTP from %s: %s", request.remote, type(exc).__name__)
+            logger.debug("invalid HTTP from %s: %s", request.remote, type(exc).__name__)
             error = http_error(status, _first_line(message))
         else:
             logger.error("the connection from %s failed", request.remote, exc_info=exc)

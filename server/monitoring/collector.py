@@ -73,7 +73,11 @@ class MetricsCollector(Collector):
         metrics = self._metrics
         counters: tuple[tuple[str, str, Counter | Histogram], ...] = (
             ("prompt_tokens", "Prompt tokens computed", metrics.prompt_tokens),
-            ("prompt_tokens_cached", "Prompt tokens not computed again", metrics.cached_tokens),
+            (
+                "prompt_tokens_cached",
+                "Prompt tokens reused from the KV cache",
+                metrics.cached_tokens,
+            ),
             ("prompt_seconds", "Time spent computing prompts", metrics.prompt_seconds),
             ("tokens_predicted", "Tokens generated", metrics.generated_tokens),
             ("tokens_predicted_seconds", "Time spent generating", metrics.decode_seconds),

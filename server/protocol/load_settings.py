@@ -12,35 +12,43 @@ MAX_CONTEXT = 1 << 24
 MAX_DRAFT = 64
 _MAX_TEMPLATE = 1 << 18
 
-Layers = Annotated[int, Meta(ge=-1, le=65_535, description="layers on the GPU; -1 is all")]
-ContextSize = Annotated[int, Meta(ge=0, le=MAX_CONTEXT, description="tokens; 0 is the model's own")]
-BatchSize = Annotated[int, Meta(ge=1, le=65_536, description="tokens of a prompt computed at once")]
-Threads = Annotated[
-    int, Meta(ge=-1, le=1024, description="compute threads; 0 and -1 are automatic")
+Layers = Annotated[int, Meta(ge=-1, le=65_535, description="number of layers on GPUs; -1 is all")]
+ContextSize = Annotated[
+    int, Meta(ge=0, le=MAX_CONTEXT, description="size in tokens; 0 is the training context")
 ]
-Parallel = Annotated[int, Meta(ge=1, le=256, description="requests that run at once")]
+BatchSize = Annotated[int, Meta(ge=1, le=65_536, description="maximum number of tokens at once")]
+Threads = Annotated[
+    int, Meta(ge=-1, le=1024, description="number of compute threads; 0 and -1 are automatic")
+]
+Parallel = Annotated[int, Meta(ge=1, le=256, description="maximum number of running requests")]
 Ttl = Annotated[
     float,
     Meta(
-        ge=-1, le=31_536_000, description="seconds of idleness before it is unloaded; -1 is never"
+        ge=-1,
+        le=31_536_000,
+        description="idle seconds after which the model is unloaded; -1 is never",
     ),
 ]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
 LoadMode = Literal["auto", "none", "mmap", "mlock", "mmap+mlock", "dio"]
-Gpu = Annotated[int, Meta(ge=0, le=15, description="number of a GPU, from 0")]
-Share = Annotated[float, Meta(ge=0, le=1e6, description="proportion of the model")]
+Gpu = Annotated[int, Meta(ge=0, le=15, description="index of a GPU, from 0")]
+Share = Annotated[float, Meta(ge=0, le=1e6, description="proportion of the model on one GPU")]
 Positive = Annotated[float, Meta(gt=0, le=1e12)]
 YarnFactor = Annotated[float, Meta(ge=-1, le=1e6, description="-1 is the model's own")]
 FilePath = Annotated[
     str,
-    Meta(min_length=1, max_length=1024, description="file inside the models directories"),
+    Meta(
+        min_length=1, max_length=1024, description="path of a file, relative to a models directory"
+    ),
 ]
-AdapterScale = Annotated[float, Meta(ge=-1e4, le=1e4, description="strength of an adapter")]
-DraftTokens = Annotated[int, Meta(ge=0, le=MAX_DRAFT, description="draft tokens per step")]
+AdapterScale = Annotated[float, Meta(ge=-1e4, le=1e4, description="scale of the adapter")]
+DraftTokens = Annotated[int, Meta(ge=0, le=MAX_DRAFT, description="minimum number of draft tokens")]
 Template = Annotated[
     str, Meta(min_length=1, max_length=_MAX_TEMPLATE, description='Jinja source, or "chatml"')
 ]
-CacheRam = Annotated[int, Meta(ge=-1, le=1 << 24, description="MiB; -1 is no limit, 0 is off")]
+CacheRam = Annotated[
+    int, Meta(ge=-1, le=1 << 24, description="size in MiB; -1 is no limit, 0 is off")
+]
 
 # Without flash attention llama.cpp transposes V, which is impossible for quantised types.
 _PLAIN_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
@@ -118,7 +126,9 @@ class LoadSettings(
     draft_min: DraftTokens | None = None
     draft_p_min: Annotated[float, Meta(ge=0, le=1)] | None = None
     draft_gpu_layers: Layers | None = None
-    ngram_size: Annotated[int, Meta(ge=1, le=1024, description="tokens to look up")] | None = None
+    ngram_size: (
+        Annotated[int, Meta(ge=1, le=1024, description="length of the n-gram in tokens")] | None
+    ) = None
     mmproj: FilePath | None = None
     chat_template: Template | None = None
     embedding: bool | None = None

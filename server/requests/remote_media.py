@@ -169,7 +169,7 @@ class MediaFetcher:
                     url = url.join(URL(response.headers.get("Location", "")))
                     continue
                 if response.status != 200:
-                    raise _failed(param, f"its server answered {response.status}")
+                    raise _failed(param, f"its server returned status {response.status}")
                 return await _read(response, param, limits)
         raise _failed(param, f"more than {_MAX_REDIRECTS} redirects")
 

@@ -108,7 +108,7 @@ def _name_problem(name: str) -> str | None:
     if name.startswith(".") or name != name.strip() or name.endswith("."):
         return f"{name!r} must not begin or end with a dot or a space"
     if _FORBIDDEN.search(name) or not name.isprintable():
-        return f"{name!r} has characters that are not allowed in a file name; give no path"
+        return f"{name!r} has characters that a file name must not have; leave out any folder"
     try:
         n_bytes = len(name.encode())
     except UnicodeEncodeError:

@@ -22,7 +22,7 @@ ByteSize = Annotated[
 ]
 Uptime = Annotated[str, Meta(pattern=r"^\d+d \d+h \d+m$", description="such as 2d 3h 45m")]
 Ttl = Annotated[
-    float, Meta(ge=-1, description="seconds of idleness after which it is unloaded; -1 is never")
+    float, Meta(ge=-1, description="idle seconds after which the model is unloaded; -1 is never")
 ]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]

@@ -161,7 +161,7 @@ def test_a_build_for_older_cpus_is_a_warning() -> None:
 
 def test_amx_is_used_or_there_is_advice() -> None:
     both = ["avx", "avx2", "amx_tile", "amx_int8"]
-    assert check_amx(make_cpu()).detail.startswith("not used: this CPU or its system")
+    assert check_amx(make_cpu()).detail.startswith("not used: this CPU or the system")
     assert check_amx(make_cpu(found=both, optional=both[1:])).status == "ok"
     left_out = check_amx(make_cpu(found=both))
     assert (left_out.status, bool(left_out.advice)) == ("warning", True)
