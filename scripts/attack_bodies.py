@@ -1,4 +1,4 @@
-"""Measures how long /live takes while small bodies arrive that unpack to gigabytes.
+"""Measures the latency of /live while small bodies arrive that unpack to gigabytes.
 
     .venv/bin/python scripts/attack_bodies.py [--bodies 4] [--gigabytes 3] [--key]
 

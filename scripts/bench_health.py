@@ -1,4 +1,4 @@
-"""Measures how long /health takes while the server works, against an idle aiohttp app.
+"""Compares the latency of /health under load with that of an idle aiohttp app.
 
     python scripts/bench_health.py [--seconds 20] [--model FILE]
 

@@ -2,7 +2,7 @@
 
     python scripts/hostile_gguf.py FOLDER [--count 200] [--seed 1] [--model FILE]
 
-Equal seeds write equal files. A parser must survive all of them.
+The same seed writes the same files. A parser must survive all of them.
 """
 
 import argparse

@@ -3,13 +3,12 @@
 
 It is as fast as a trained model of the same shape; its text is noise. The vocabulary is gpt-2's
 from llama.cpp's source (50,257 tokens), the chat template is ChatML. An answer may end at any
-token,
-so send `ignore_eos`.
+token, so send `ignore_eos`.
 
     scripts/make_random_model.py --shape 135m [FILE]
 
-Without FILE it is written to the per-user cache, unless it is there already. Prints the path.
-printed.
+Without FILE the model is written to the per-user cache, unless it is there already. Prints the
+path.
 """
 
 import argparse

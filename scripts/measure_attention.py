@@ -1,9 +1,9 @@
 """Compares our attention kernels for CPUs with ggml's: `python scripts/measure_attention.py`.
 
-On a context without an engine, with random weights in the 135M shape (or `--model FILE`), each
-round times ggml's kernel and each of ours that this CPU supports, in steps of sequences that share
-a prefix of 1,250 tokens, of sequences that share nothing, and of prompts. Prints medians in
-milliseconds; nothing else should run on the machine.
+Uses a context without an engine, with random weights in the 135M shape (or `--model FILE`). Each
+round times ggml's kernel and each of our kernels that this CPU supports, in three kinds of steps:
+sequences with a common prefix of 1,250 tokens, sequences without a common prefix, and prompts.
+Prints medians in milliseconds; run nothing else on the machine meanwhile.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Measures what a step costs with each KV layout: `python scripts/measure_layouts.py`.
+"""Measures the time of a step with each KV layout: `python scripts/measure_layouts.py`.
 
-On a context without an engine, with random weights in the 135M shape (or `--model FILE`), it times
-the next tokens of 16 sequences of 100 tokens; prompt tokens in the same step or in a step of their
-own; and one sequence while other sequences keep their cells. Prints medians in milliseconds;
-nothing else should run on the machine.
+Uses a context without an engine, with random weights in the 135M shape (or `--model FILE`). It
+times three cases: the next token of each of 16 sequences of 100 tokens; prompt tokens, in the same
+step or in a separate one; and one sequence while other sequences hold their cells. Prints medians
+in milliseconds; run nothing else on the machine meanwhile.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measure tokens per second without speculative decoding, with n-grams, with a draft model.
+"""Measures tokens per second without drafts, with n-gram drafts and with a draft model.
 
-The task "copy" makes the model repeat its prompt (a logits processor raises the prompt's next
-token), as when an editor asks for a changed file; "new" lets it write random tokens, which no
-drafter can predict. Rounds alternate between the kinds and medians are printed, because a machine's
-speed drifts.
+In the task "copy" the model repeats its prompt (a logits processor raises the prompt's next token),
+as when an editor asks for a changed file. In the task "new" it writes random tokens, which no
+drafter can predict. Because a machine's speed drifts, rounds alternate between the kinds of drafts,
+and medians are printed.
 """
 
 import argparse
@@ -23,8 +23,8 @@ N_PROMPT = 200
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, help="a GGUF file")
-    parser.add_argument("--draft-model", help="a smaller GGUF file with the same vocabulary")
+    parser.add_argument("--model", required=True, help="GGUF file")
+    parser.add_argument("--draft-model", help="smaller GGUF file with the same vocabulary")
     parser.add_argument("--sequences", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--tokens", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=3)

@@ -2,8 +2,8 @@
 
 Runs scenarios of scripts/benchmark (default: single, distinct-16) on our server and, with
 `--peers DIR`, on llama-server. For every thread of the server and of this client it prints, per
-token, the milliseconds of CPU time, the milliseconds it waited for a core, and how often it was
-scheduled. Linux only. Compute threads spin, so their CPU time is about the time of the step.
+token: milliseconds of CPU time, milliseconds of waiting for a core, and the number of times that it
+was scheduled. Linux only. Compute threads spin, so their CPU time is about the time of the step.
 """
 
 import argparse

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Measures what the next turn of an old conversation costs: `scripts/returning.py [MODEL]`.
+"""Measures the latency of the next turn of an old conversation: `scripts/returning.py [MODEL]`.
 
-Four conversations alternate in a KV cache for three of them, with and without states kept in host
-memory. During the last turns another sequence decodes, and its gaps are printed too. Without MODEL
-the script makes a random one in the shape of SmolLM2-135M (scripts/make_random_model.py).
+Four conversations alternate in a KV cache that holds three of them, with and without saving states
+to host memory. During the last turns another sequence decodes, and the gaps between its tokens are
+printed, too. Without MODEL the script makes a random model in the shape of SmolLM2-135M
+(scripts/make_random_model.py).
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Random traffic on an engine for a while: `python scripts/soak.py --seconds 600`.
+"""Sends random requests to an engine: `python scripts/soak.py --seconds 600`.
 
-The requests differ in prefix, length, sampler, grammar and logits processors; more arrive than fit
-at once, and n-gram drafts are on. Some requests are cancelled, some time out in the queue. At the
-end every request must have ended exactly once, no KV cell or sequence may be lost, and memory must
-not have grown with the number of requests. The test run includes 30 seconds of it
+The requests differ in prefix, length, sampler, grammar and logits processors. More requests arrive
+than fit at once, and n-gram drafts are on. Some requests are cancelled, others time out in the
+queue. At the end, every request must have ended exactly once, no KV cell or sequence may be lost,
+and memory must not have grown with the number of requests. The test suite runs this for 30 seconds
 (tests/native/engine/test_soak.py).
 """
 
@@ -113,7 +113,9 @@ def _fail_at_times(tokens: Sequence[int], _logits: NDArray[np.float32]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--max-growth", type=float, default=64, help="MB that memory may grow")
+    parser.add_argument(
+        "--max-growth", type=float, default=64, help="maximum growth of memory in MB"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--n-ctx", type=int, default=1024)
     parser.add_argument(
@@ -122,7 +124,7 @@ def main() -> int:
     parser.add_argument(
         "--split", action="store_true", help="split the KV cache (kv_unified: false)"
     )
-    parser.add_argument("--no-drafts", action="store_true", help="no speculative decoding")
+    parser.add_argument("--no-drafts", action="store_true", help="disable speculative decoding")
     parser.add_argument("model", type=Path, nargs="?", default=BUNDLED)
     arguments = parser.parse_args()
     config = EngineConfig(

@@ -1,4 +1,4 @@
-"""Train the bundled demo model from scratch: `python scripts/train_tiny_model.py`.
+"""Trains the bundled demo model from scratch: `python scripts/train_tiny_model.py`.
 
 The seed determines everything: the text, the vocabulary, the initial weights and the order of the
 batches. Needs the `train` extra (`pip install .[train]`) and half an hour of two cores.

@@ -69,30 +69,37 @@ def _arguments() -> argparse.Namespace:
         "scenarios",
         nargs="*",
         metavar="SCENARIO",
-        help="what to run; default: all; see below",
+        help="scenarios to run, listed below; default: all",
         type=_scenario,
     )
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant; default 5")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each server; default 5")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
     parser.add_argument("--model", type=Path, metavar="FILE", help="GGUF file with a chat template")
     parser.add_argument(
-        "--shape", choices=SHAPES, default="135m", help="random model without --model; default 135m"
+        "--shape",
+        choices=SHAPES,
+        default="135m",
+        help="shape of the random model without --model; default 135m",
     )
     parser.add_argument(
         *("--threads", "-t"),
         type=int,
         default=os.cpu_count(),
-        help="compute threads of every contestant; 0 lets each choose; default: all cores",
+        help="compute threads of each server; 0 lets the server choose; default: all cores",
     )
     parser.add_argument("--gpu-layers", type=int, metavar="N", help="layers on the GPU; -1: all")
     parser.add_argument(
-        "--max-tokens", type=int, metavar="N", help="tokens per request, instead of the scenario's"
+        "--max-tokens", type=int, metavar="N", help="tokens per request; default: the scenario's"
     )
     parser.add_argument(
         "--neighbour", action="store_true", help="keep one core half busy during every run"
     )
     parser.add_argument(
-        "--only", nargs="*", default=[], metavar="NAME", help="run only these contestants"
+        "--only",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="run only these servers, such as ours and peer-split",
     )
     parser.add_argument(
         "--peers",

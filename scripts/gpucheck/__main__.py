@@ -108,7 +108,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--peers", type=Path, metavar="DIR", help="folder of llama-server")
     parser.add_argument("--model", type=Path, metavar="FILE", help="GGUF file with a chat template")
-    parser.add_argument("--shape", default="1b", help="random model without --model; default 1b")
+    parser.add_argument(
+        "--shape", default="1b", help="shape of the random model without --model; default 1b"
+    )
     parser.add_argument(
         "--minutes", type=float, default=9.5, help="time limit for all checks; default 9.5"
     )
