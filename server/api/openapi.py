@@ -23,7 +23,7 @@ from server.http.json_body import json_reply
 _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(?P<name>\w+)[^}]*\}")
 _PARAMETERS = {
-    "model_id": "id of the model: its file name, or its path with slashes or %2F in sub-folders",
+    "model_id": "id of the model: its path below the models directory, slashes plain or as %2F",
     "id_slot": "number of the slot (llama.cpp's sequence id), from 0",
 }
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
@@ -163,7 +163,7 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     if operation.streams:
         content[EVENTS] = {"schema": _events(operation, schemas)}
     if operation.lines:
-        content[LINES] = {"schema": {"description": "JSON documents, one a line"}}
+        content[LINES] = {"schema": {"description": "JSON documents, one per line"}}
     if operation.text is not None:
         content[operation.text] = {"schema": {"type": "string"}}
     responses = {"200": {"description": "success", "content": content}}
