@@ -1,4 +1,4 @@
-"""The server that real clients drive: one request at a time; a copy of the model for vectors."""
+"""Servers for tests with clients: one runs one request at a time, one has a projector."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from llamabind import read_gguf_header
 from tests.support.paths import ROOT
+from tests.support.random_clip import write_random_clip
 from tests.support.server_process import TINY, ServerProcess, until
 
 _BUNDLED = ROOT / "llamabind" / "models"
@@ -23,7 +25,7 @@ FUNCTION: dict[str, Any] = {
     "description": "Get the weather of a city",
     "parameters": CITY_SCHEMA,
 }
-# Nothing in it can go on for ever: a tiny model's strings do.
+# Without free strings: in those the tiny model would not stop.
 ANSWER_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"colour": {"enum": ["red", "blue"]}},
@@ -31,13 +33,13 @@ ANSWER_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 SUNNY = '{"weather": "sunny"}'
-# An answer that ends only when its reader leaves, as far as a test can see.
+# An answer so long that in a test it ends only because its client disconnects.
 ENDLESS: dict[str, Any] = {"ignore_eos": True, "n_predict": 30_000}
 
 
 @contextmanager
 def client_server(folder: Path) -> Iterator[ServerProcess]:
-    """A server with both models loaded."""
+    """A server with the bundled model loaded, and a copy of it for vectors."""
     shutil.copy(_BUNDLED / TINY, folder / VECTORS)
     with ServerProcess(folder, "--max-queue", "1") as server:
         settings = {"n_ctx": 32_768, "n_parallel": 1, "threads": 1}
@@ -47,24 +49,35 @@ def client_server(folder: Path) -> Iterator[ServerProcess]:
 
 
 @contextmanager
+def media_server(folder: Path) -> Iterator[ServerProcess]:
+    """A server with the bundled model and a random CLIP projector, written to `folder`."""
+    width = read_gguf_header(_BUNDLED / TINY).embedding_length
+    assert width is not None
+    projector = folder / "mmproj-random.gguf"
+    write_random_clip(projector, width)
+    with ServerProcess(folder, "--mmproj", str(projector)) as server:
+        yield server
+
+
+@contextmanager
 def full_queue(server: ServerProcess) -> Iterator[None]:
-    """One endless answer, and one request that waits behind it: as many as may."""
+    """One endless answer and one queued request, so that the next request is refused."""
     body = {"messages": [{"role": "user", "content": "Tell me a story"}]} | ENDLESS
     path = f"/api/v2/chat/{TINY}"
     with server.send_only(path, body):
-        until(lambda: server.engine()["running"] == 1, "the first is answered")
+        until(lambda: server.engine()["running"] == 1, "the first request runs")
         with server.send_only(path, body):
-            until(lambda: server.engine()["waiting"] == 1, "the second waits")
+            until(lambda: server.engine()["waiting"] == 1, "the second request waits")
             yield
-    until(lambda: is_idle(server), "nothing is left")
+    until(lambda: is_idle(server), "the queue is empty")
 
 
 def is_idle(server: ServerProcess) -> bool:
-    """Whether no sequence of the model runs or waits."""
+    """True if no sequence of the model runs or waits."""
     engine = server.engine()
     return bool(engine["running"] == engine["waiting"] == 0)
 
 
 def n_cancelled(server: ServerProcess) -> float:
-    """How many requests their clients have left."""
+    """Number of requests whose clients disconnected."""
     return server.metrics().sum("llamabind_requests_total", outcome="cancelled")

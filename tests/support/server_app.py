@@ -22,6 +22,8 @@ _POLL_SECONDS = 0.01
 
 def make_app(models_dir: Path, **settings: Any) -> web.Application:
     """The application with `models_dir` and no bundled model."""
+    # On a busy machine a worker may start more slowly than headers are held by default.
+    settings = {"header_hold_seconds": 60.0} | settings
     config = ServerConfig(models_dir=models_dir, bundled_model=False, **settings)
     files = CompanionFiles(config.model_directories, config.companions)
     return create_app(
@@ -34,6 +36,13 @@ def make_app(models_dir: Path, **settings: Any) -> web.Application:
 def chat_body(text: str, **more: Any) -> dict[str, Any]:
     """A request with one user message."""
     return {"messages": [{"role": "user", "content": text}], **more}
+
+
+async def post(client: Client, path: str, status: int = 200, **body: Any) -> Any:
+    """The JSON reply to a request for "m.gguf", which must have this status."""
+    response = await client.post(path, json={"model": "m.gguf"} | body)
+    assert response.status == status, await response.text()
+    return await response.json()
 
 
 async def pause() -> None:

@@ -1,9 +1,22 @@
-"""Requests of /api/v2 that are expected to end in a certain status, with a JSON document."""
+"""Model files for tests of /api/v2, and requests that must get a certain status."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+from tests.support.gguf_files import write_gguf
 from tests.support.server_app import Client, pause
+
+
+def write_models(folder: Path) -> None:
+    """Two models that answer, and one for each way in which a load can fail or take long."""
+    write_gguf(folder / "m.gguf")
+    write_gguf(folder / "org" / "sub" / "n.gguf")
+    write_gguf(folder / "oom.gguf", "FAIL:out_of_memory")
+    write_gguf(folder / "new.gguf", "FAIL:unsupported_architecture")
+    write_gguf(folder / "die.gguf", "DIE")
+    write_gguf(folder / "slow.gguf", "SLOW")
+    (folder / "bad.gguf").write_bytes(b"no model")
 
 
 async def get(client: Client, path: str, status: int = 200) -> Any:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from llamabind import read_gguf_header
+from tests.support.client_server import media_server
 from tests.support.paths import ROOT
 from tests.support.png_file import png
-from tests.support.random_clip import N_IMAGE_TOKENS, write_random_clip
+from tests.support.random_clip import N_IMAGE_TOKENS
 from tests.support.random_whisper import N_SOUND_TOKENS, write_random_whisper
 from tests.support.server_process import TINY, ServerProcess
 
@@ -24,12 +25,8 @@ CHAT = "/v1/chat/completions"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("models")
-    width = read_gguf_header(_BUNDLED).embedding_length
-    assert width is not None
-    write_random_clip(folder / "mmproj-random.gguf", width)
-    with ServerProcess(folder, "--mmproj", str(folder / "mmproj-random.gguf")) as server:
-        yield server
+    with media_server(tmp_path_factory.mktemp("models")) as process:
+        yield process
 
 
 def picture(seed: int) -> str:

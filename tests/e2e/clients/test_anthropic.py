@@ -16,7 +16,6 @@ from tests.support.client_server import (
     ENDLESS,
     QUESTION,
     SUNNY,
-    client_server,
     full_queue,
     is_idle,
     n_cancelled,
@@ -31,12 +30,6 @@ _TOOL: dict[str, Any] = {
     "input_schema": CITY_SCHEMA,
 }
 _PARIS = "The capital of France is Paris."
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with client_server(tmp_path_factory.mktemp("models")) as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

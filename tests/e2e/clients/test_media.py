@@ -10,25 +10,19 @@ import pytest
 from anthropic import Anthropic
 from openai import OpenAI
 
-from llamabind import read_gguf_header
-from tests.support.paths import ROOT
+from tests.support.client_server import media_server
 from tests.support.png_file import png
-from tests.support.random_clip import N_IMAGE_TOKENS, write_random_clip
+from tests.support.random_clip import N_IMAGE_TOKENS
 from tests.support.server_process import TINY, ServerProcess
 
 pytestmark = pytest.mark.e2e
-_BUNDLED = ROOT / "llamabind" / "models" / TINY
 _WORDS = "What is this?"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("models")
-    width = read_gguf_header(_BUNDLED).embedding_length
-    assert width is not None
-    write_random_clip(folder / "mmproj-random.gguf", width)
-    with ServerProcess(folder, "--mmproj", str(folder / "mmproj-random.gguf")) as server:
-        yield server
+    with media_server(tmp_path_factory.mktemp("models")) as process:
+        yield process
 
 
 @pytest.fixture(scope="module")

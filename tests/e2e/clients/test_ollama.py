@@ -16,7 +16,6 @@ from tests.support.client_server import (
     QUESTION,
     SUNNY,
     VECTORS,
-    client_server,
     full_queue,
     is_idle,
     n_cancelled,
@@ -29,12 +28,6 @@ _MODEL = TINY.removesuffix(".gguf")
 _TOOL: dict[str, Any] = {"type": "function", "function": FUNCTION}
 _GREEDY = {"temperature": 0}
 _PARIS = "The capital of France is Paris."
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with client_server(tmp_path_factory.mktemp("models")) as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from tests.support.client_server import (
     QUESTION,
     SUNNY,
     VECTORS,
-    client_server,
     full_queue,
     is_idle,
     n_cancelled,
@@ -32,12 +31,6 @@ _ALLOWED = {
     "allowed_tools": {"mode": "required", "tools": [_NAMED]},
 }
 _PARIS = "The capital of France is Paris."
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with client_server(tmp_path_factory.mktemp("models")) as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from tests.support.client_server import (
     FUNCTION,
     QUESTION,
     SUNNY,
-    client_server,
     full_queue,
     is_idle,
     n_cancelled,
@@ -35,12 +34,6 @@ class Colour(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
 
     colour: Literal["red", "blue"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with client_server(tmp_path_factory.mktemp("models")) as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from anthropic import Anthropic
 from openai import OpenAI
 
-from tests.support.client_server import QUESTION, SUNNY, client_server
+from tests.support.client_server import QUESTION, SUNNY
 from tests.support.server_process import TINY, ServerProcess
 
 pytestmark = pytest.mark.e2e
@@ -32,12 +32,6 @@ _SEVERAL = _GREEDY | {"min_tokens": 150}
 _BANNED = [["n", False], ["no", False]]
 _FAILING: dict[str, Any] = {"grammar": 'root ::= "yes" "no"', "logit_bias": _BANNED}
 _QUESTION = {"role": "user", "content": QUESTION}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with client_server(tmp_path_factory.mktemp("models")) as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,11 @@
 """Anthropic's messages over a scripted engine."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_aiohttp.plugin import AiohttpClient
 
-from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, chat_body, make_app
-
-
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
+from tests.support.server_app import Client, chat_body
 
 
 async def _post(client: Client, status: int = 200, path: str = "", **body: Any) -> Any:

@@ -1,22 +1,13 @@
 """Several answers, tool calls, reasoning and log-probabilities, in both dialects."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_aiohttp.plugin import AiohttpClient
 
-from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, chat_body, events, make_app
+from tests.support.server_app import Client, chat_body, events
 
 CALLING = "echo: <r> hm </r> sure <weather> {} </weather>"
-
-
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
 
 
 async def _v1(client: Client, text: str, **more: Any) -> Any:

@@ -1,10 +1,8 @@
 """OpenAI's text completions over a scripted engine."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_aiohttp.plugin import AiohttpClient
 
 from server.api.openai.completion_documents import CompletionChunks, completion_document
 from server.api.openai.completion_schema import CompletionBody
@@ -12,24 +10,11 @@ from server.api.shared.chunks import AnswerTag
 from server.protocol.messages import LogprobEntry, SequenceOutput, WireUsage
 from server.streams.answer import Answer, Choice
 from server.streams.token_stream import TokenUsage
-from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, events, make_app
-
-
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
-
-
-async def _post(client: Client, path: str, status: int = 200, **body: Any) -> Any:
-    response = await client.post(path, json={"model": "m.gguf"} | body)
-    assert response.status == status, await response.text()
-    return await response.json()
+from tests.support.server_app import Client, events, post
 
 
 async def test_a_completion_has_openais_form(client: Client) -> None:
-    document = await _post(client, "/v1/completions", prompt="echo: a b")
+    document = await post(client, "/v1/completions", prompt="echo: a b")
     assert document["id"].startswith("cmpl-")
     assert (document["object"], document["model"]) == ("text_completion", "m.gguf")
     choice = {"index": 0, "text": "a b", "finish_reason": "stop", "logprobs": None}
@@ -40,7 +25,7 @@ async def test_a_completion_has_openais_form(client: Client) -> None:
 
 async def test_several_prompts_are_answered_in_their_order(client: Client) -> None:
     prompts = ["echo: a b", "echo: c"]
-    document = await _post(client, "/v1/completions", prompt=prompts, n=2)
+    document = await post(client, "/v1/completions", prompt=prompts, n=2)
     assert [choice["text"] for choice in document["choices"]] == ["a b", "a b", "c", "c"]
     assert [choice["index"] for choice in document["choices"]] == [0, 1, 2, 3]
     assert document["usage"]["prompt_tokens"] == 10
@@ -51,14 +36,14 @@ async def test_several_prompts_are_answered_in_their_order(client: Client) -> No
 async def test_a_prompt_may_be_an_object_of_text(client: Client, path: str) -> None:
     text = {"prompt_string": "echo: a b", "multimodal_data": []}
     for prompt, n_answers in ((text, 1), ([text, "echo: c", text], 3)):
-        document = await _post(client, path, prompt=prompt)
+        document = await post(client, path, prompt=prompt)
         if path == "/v1/completions":
             texts = [choice["text"] for choice in document["choices"]]
         else:
             texts = [answer["content"] for answer in _as_list(document)]
         assert texts == ["a b", "c", "a b"][:n_answers]
     media = text | {"multimodal_data": ["iVBORw0KGgo="]}
-    refused = (await _post(client, path, 400, prompt=media))["error"]
+    refused = (await post(client, path, 400, prompt=media))["error"]
     assert refused["param"] == "prompt.multimodal_data"
 
 
@@ -67,7 +52,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 async def test_log_probabilities_have_the_older_form(client: Client) -> None:
-    document = await _post(client, "/v1/completions", prompt="echo: a b", logprobs=2)
+    document = await post(client, "/v1/completions", prompt="echo: a b", logprobs=2)
     assert document["choices"][0]["logprobs"] == {
         "tokens": ["<1>", "<2>"],
         "token_logprobs": [-0.5, -0.5],
@@ -112,7 +97,7 @@ async def test_the_last_chunk_has_timings_and_every_one_on_request(
 
 async def test_one_prompt_that_cannot_be_is_an_error_before_the_stream(client: Client) -> None:
     body = {"prompt": ["echo: a", "long 100"], "stream": True}
-    document = await _post(client, "/v1/completions", 400, **body)
+    document = await post(client, "/v1/completions", 400, **body)
     error = document["error"]
     assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
 
@@ -136,7 +121,7 @@ async def test_an_echoed_prompt_has_log_probabilities(client: Client, stream: bo
 
 async def test_log_probabilities_of_a_prompt_have_vllms_form(client: Client) -> None:
     body: dict[str, Any] = {"prompt": "echo: a", "prompt_logprobs": 1}
-    choice = (await _post(client, "/v1/completions", **body))["choices"][0]
+    choice = (await post(client, "/v1/completions", **body))["choices"][0]
     likely = {"logprob": -1.0, "rank": 1, "decoded_token": "<7>"}
     own = {"logprob": -2.0, "rank": None, "decoded_token": "<3>"}
     assert choice["prompt_logprobs"][:2] == [None, {"3": own, "7": likely}]
@@ -160,7 +145,7 @@ async def test_log_probabilities_of_a_prompt_have_vllms_form(client: Client) -> 
 async def test_what_cannot_be_honoured_is_a_400_that_names_the_field(
     client: Client, path: str, body: dict[str, Any], param: str
 ) -> None:
-    document = await _post(client, path, 400, **body)
+    document = await post(client, path, 400, **body)
     assert document["error"]["param"] == param
 
 

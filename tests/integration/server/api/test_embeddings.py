@@ -2,30 +2,15 @@
 
 import base64
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_aiohttp.plugin import AiohttpClient
 
-from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, make_app
-
-
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
-
-
-async def _post(client: Client, path: str, status: int = 200, **body: Any) -> Any:
-    response = await client.post(path, json={"model": "m.gguf"} | body)
-    assert response.status == status, await response.text()
-    return await response.json()
+from tests.support.server_app import Client, post
 
 
 async def test_openais_form_has_a_vector_for_each_input_and_counts(client: Client) -> None:
-    document = await _post(client, "/v1/embeddings", input=["a", "bcd"])
+    document = await post(client, "/v1/embeddings", input=["a", "bcd"])
     assert document == {
         "object": "list",
         "model": "m.gguf",
@@ -38,13 +23,13 @@ async def test_openais_form_has_a_vector_for_each_input_and_counts(client: Clien
 
 
 async def test_a_vector_comes_as_base64_of_floats(client: Client) -> None:
-    document = await _post(client, "/v1/embeddings", input="ab", encoding_format="base64")
+    document = await post(client, "/v1/embeddings", input="ab", encoding_format="base64")
     raw = base64.b64decode(document["data"][0]["embedding"])
     assert struct.unpack("<4f", raw) == (2.0, 0.0, 4.0, 3.0)
 
 
 async def test_a_shortened_vector_has_length_one_again(client: Client) -> None:
-    document = await _post(client, "/v1/embeddings", input="abc", dimensions=3)
+    document = await post(client, "/v1/embeddings", input="abc", dimensions=3)
     assert document["data"][0]["embedding"] == pytest.approx([0.6, 0.0, 0.8])
 
 
@@ -52,32 +37,32 @@ async def test_a_shortened_vector_has_length_one_again(client: Client) -> None:
     ("value", "n_inputs"), [("a", 1), ([1, 2, 3], 1), ([[1, 2], [3]], 2), (["a", [1]], 2)]
 )
 async def test_inputs_are_texts_or_tokens(client: Client, value: Any, n_inputs: int) -> None:
-    document = await _post(client, "/v1/embeddings", input=value)
+    document = await post(client, "/v1/embeddings", input=value)
     assert len(document["data"]) == n_inputs
 
 
 async def test_llama_servers_older_form_is_a_list(client: Client) -> None:
     expected = [{"index": 0, "embedding": [[1.0, 0.0, 4.0, 3.0]]}]
-    assert await _post(client, "/embedding", content="a") == expected
-    assert await _post(client, "/embeddings", input="a") == expected
+    assert await post(client, "/embedding", content="a") == expected
+    assert await post(client, "/embeddings", input="a") == expected
 
 
 async def test_documents_are_ranked_best_first(client: Client) -> None:
     body: dict[str, Any] = {"query": "q", "documents": ["a", "bcd", "ef"]}
-    document = await _post(client, "/v1/rerank", **body, top_n=2, return_documents=True)
+    document = await post(client, "/v1/rerank", **body, top_n=2, return_documents=True)
     assert document["results"] == [
         {"index": 1, "relevance_score": 3.0, "document": {"text": "bcd"}},
         {"index": 2, "relevance_score": 2.0, "document": {"text": "ef"}},
     ]
     assert document["usage"] == {"prompt_tokens": 6, "total_tokens": 6}
-    assert len((await _post(client, "/reranking", **body))["results"]) == 3
+    assert len((await post(client, "/reranking", **body))["results"]) == 3
 
 
 async def test_texts_are_ranked_in_the_form_of_text_embeddings_inference(client: Client) -> None:
     body: dict[str, Any] = {"query": "q", "texts": ["a", "bcd", "ef"]}
     ranked = [{"index": 1, "score": 3.0}, {"index": 2, "score": 2.0}, {"index": 0, "score": 1.0}]
-    assert await _post(client, "/rerank", **body) == ranked
-    first = await _post(client, "/rerank", **body, return_text=True, top_n=1)
+    assert await post(client, "/rerank", **body) == ranked
+    first = await post(client, "/rerank", **body, return_text=True, top_n=1)
     assert first == [{"index": 1, "score": 3.0, "text": "bcd"}]
 
 
@@ -104,5 +89,5 @@ async def test_texts_are_ranked_in_the_form_of_text_embeddings_inference(client:
 async def test_a_wrong_body_is_a_400_that_names_the_field(
     client: Client, path: str, body: dict[str, Any], param: str
 ) -> None:
-    document = await _post(client, path, 400, **body)
+    document = await post(client, path, 400, **body)
     assert document["error"]["param"] == param

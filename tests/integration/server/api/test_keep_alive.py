@@ -22,12 +22,6 @@ from tests.support.server_app import Client, chat_body, make_app
 _SPEECH = chat_body("echo: a", model="m", stream=False)
 
 
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
-
-
 async def _post(client: Client, path: str, status: int = 200, **body: Any) -> Any:
     response = await client.post(f"/api/{path}", json={"model": "m"} | body)
     assert response.status == status, await response.text()

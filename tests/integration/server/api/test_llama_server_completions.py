@@ -1,26 +1,11 @@
 """llama-server's /completion and /infill over a scripted engine."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_aiohttp.plugin import AiohttpClient
 
-from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, make_app
-
-
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
-
-
-async def _post(client: Client, path: str, status: int = 200, **body: Any) -> Any:
-    response = await client.post(path, json={"model": "m.gguf"} | body)
-    assert response.status == status, await response.text()
-    return await response.json()
+from tests.support.server_app import Client, post
 
 
 async def _stream(client: Client, **body: Any) -> list[Any]:
@@ -30,7 +15,7 @@ async def _stream(client: Client, **body: Any) -> list[Any]:
 
 
 async def test_an_answer_tells_why_it_ended_and_how_it_was_made(client: Client) -> None:
-    document = await _post(
+    document = await post(
         client, "/completion", prompt="echo: a b", return_tokens=True, top_k=7, seed=3
     )
     assert (document["content"], document["stop"], document["stop_type"]) == ("a b", True, "eos")
@@ -40,16 +25,16 @@ async def test_an_answer_tells_why_it_ended_and_how_it_was_made(client: Client) 
     assert (settings["top_k"], settings["seed"], settings["n_predict"]) == (7, 3, -1)
     assert (settings["stream"], settings["temperature"]) == (False, 0.8)
     assert "completion_probabilities" not in document
-    limited = await _post(client, "/completions", prompt="forever", n_predict=2)
+    limited = await post(client, "/completions", prompt="forever", n_predict=2)
     assert (limited["stop_type"], limited["tokens_predicted"]) == ("limit", 2)
 
 
 async def test_several_prompts_and_answers_are_a_list(client: Client) -> None:
-    documents = await _post(client, "/completion", prompt=["echo: a", "echo: b c"], n=2)
+    documents = await post(client, "/completion", prompt=["echo: a", "echo: b c"], n=2)
     assert [document["content"] for document in documents] == ["a", "a", "b c", "b c"]
     assert [document["index"] for document in documents] == [0, 1, 2, 3]
     assert [document["tokens_predicted"] for document in documents] == [1, 1, 2, 2]
-    single = await _post(client, "/completion", prompt=[5, 6])
+    single = await post(client, "/completion", prompt=[5, 6])
     assert (single["content"], single["prompt"]) == ("word", [5, 6])
 
 
@@ -72,7 +57,7 @@ async def test_timings_come_with_every_piece_on_request(client: Client) -> None:
 
 async def test_a_gap_that_does_not_fit_names_its_field(client: Client) -> None:
     gap = {"input_prefix": "a", "input_suffix": "b", "prompt": "long 100"}
-    error = (await _post(client, "/infill", 400, **gap))["error"]
+    error = (await post(client, "/infill", 400, **gap))["error"]
     assert (error["type"], error["param"]) == ("exceed_context_size_error", "input_prefix")
     assert (error["n_prompt_tokens"], error["n_ctx"]) == (100, 64)
 
@@ -81,7 +66,7 @@ async def test_only_the_fields_that_were_asked_for_are_told(client: Client) -> N
     fields = ["content", "generation_settings/top_k", "generation_settings/none", "nothing"]
     body: dict[str, Any] = {"prompt": "echo: a", "response_fields": fields, "top_k": 7}
     expected = {"content": "a", "generation_settings/top_k": 7}
-    assert await _post(client, "/completion", **body) == expected
+    assert await post(client, "/completion", **body) == expected
     *_, end = await _stream(client, **body)
     assert end == expected | {"content": ""}
 
@@ -89,9 +74,9 @@ async def test_only_the_fields_that_were_asked_for_are_told(client: Client) -> N
 async def test_a_gap_is_filled_in_the_same_form(client: Client) -> None:
     gap: dict[str, Any] = {"input_prefix": "int ", "input_suffix": ["}", 5]}
     gap["input_extra"] = [{"text": "x"}]
-    document = await _post(client, "/infill", prompt="echo: a", **gap)
+    document = await post(client, "/infill", prompt="echo: a", **gap)
     assert (document["content"], document["prompt"]) == ("a", "echo: a")
-    assert (await _post(client, "/infill", **gap))["content"] == "word"
+    assert (await post(client, "/infill", **gap))["content"] == "word"
 
 
 _GAP = {"input_prefix": "a", "input_suffix": "b"}
@@ -123,5 +108,5 @@ _GAP = {"input_prefix": "a", "input_suffix": "b"}
 async def test_what_cannot_be_honoured_is_a_400_that_names_the_field(
     client: Client, path: str, body: dict[str, Any], param: str
 ) -> None:
-    error = (await _post(client, path, 400, **body))["error"]
+    error = (await post(client, path, 400, **body))["error"]
     assert error["param"] == param

@@ -11,12 +11,6 @@ from tests.support.gguf_files import write_gguf
 from tests.support.server_app import Client, chat_body, make_app
 
 
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
-
-
 async def _post(client: Client, path: str, status: int = 200, **body: Any) -> Any:
     fields = {"model": "m", "stream": False} | body
     response = await client.post(f"/api/{path}", json=fields)

@@ -7,7 +7,7 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, make_app
+from tests.support.server_app import Client, make_app, post
 
 
 async def _client(aiohttp_client: AiohttpClient, folder: Path, **settings: Any) -> Client:
@@ -20,22 +20,16 @@ async def _client(aiohttp_client: AiohttpClient, folder: Path, **settings: Any) 
     return client
 
 
-async def _post(client: Client, path: str, status: int = 200, **body: Any) -> Any:
-    response = await client.post(path, json={"model": "m.gguf"} | body)
-    assert response.status == status, await response.text()
-    return await response.json()
-
-
 async def test_a_slot_is_saved_restored_and_erased_in_llama_servers_words(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path)
-    saved = await _post(client, "/slots/1?action=save", filename="a.bin")
+    saved = await post(client, "/slots/1?action=save", filename="a.bin")
     file = tmp_path / "states" / "a.bin"
     assert file.read_text() == "slot 1"
     assert saved.pop("timings")["save_ms"] == 2.5
     assert saved == {"id_slot": 1, "filename": "a.bin", "n_saved": 84, "n_written": 6}
-    restored = await _post(client, "/slots/0?action=restore", filename="a.bin")
+    restored = await post(client, "/slots/0?action=restore", filename="a.bin")
     assert restored.pop("timings") == {"restore_ms": 2.5}
     assert restored == {"id_slot": 0, "filename": "a.bin", "n_restored": 84, "n_read": 6}
     erased = await client.post("/slots/1?action=erase&model=m.gguf")
@@ -69,7 +63,7 @@ async def test_a_name_is_only_a_name(
 ) -> None:
     client = await _client(aiohttp_client, tmp_path)
     for action in ("save", "restore"):
-        document = await _post(client, f"/slots/0?action={action}", 400, filename=name)
+        document = await post(client, f"/slots/0?action={action}", 400, filename=name)
         assert document["error"]["param"] == "filename"
     assert list((tmp_path / "states").iterdir()) == []
 
@@ -100,7 +94,7 @@ async def test_what_cannot_be_is_refused(
     param: str | None,
 ) -> None:
     client = await _client(aiohttp_client, tmp_path)
-    assert (await _post(client, path, status, **body))["error"]["param"] == param
+    assert (await post(client, path, status, **body))["error"]["param"] == param
 
 
 async def test_only_admins_move_slots_and_only_with_a_folder_and_a_loaded_model(

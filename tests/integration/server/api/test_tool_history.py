@@ -1,21 +1,12 @@
 """A result of a tool belongs to a call before it, in every dialect of chats."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_aiohttp.plugin import AiohttpClient
 
-from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, make_app
+from tests.support.server_app import Client
 
 _USER = {"role": "user", "content": "echo: a"}
-
-
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
 
 
 def _calls(*ids: str | None) -> dict[str, Any]:

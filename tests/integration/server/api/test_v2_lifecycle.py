@@ -12,18 +12,12 @@ from pytest_aiohttp.plugin import AiohttpClient
 from tests.support.fake_worker import BUGGY_N_CTX
 from tests.support.gguf_files import write_gguf
 from tests.support.server_app import Client, chat_body, events, make_app, pause
-from tests.support.v2_requests import get, post, state, until_state
+from tests.support.v2_requests import get, post, state, until_state, write_models
 
 
 @pytest.fixture
 async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    write_gguf(tmp_path / "org" / "sub" / "n.gguf")
-    write_gguf(tmp_path / "oom.gguf", "FAIL:out_of_memory")
-    write_gguf(tmp_path / "new.gguf", "FAIL:unsupported_architecture")
-    write_gguf(tmp_path / "die.gguf", "DIE")
-    write_gguf(tmp_path / "slow.gguf", "SLOW")
-    (tmp_path / "bad.gguf").write_bytes(b"no model")
+    write_models(tmp_path)
     return await aiohttp_client(make_app(tmp_path))
 
 

@@ -1,22 +1,11 @@
 """Warnings about parts of a request that are left out: the header, the log, the documents of v2."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_aiohttp.plugin import AiohttpClient
 
 from server.http.warnings_header import HEADER
-from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, chat_body, events, make_app
-
-
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    # On a busy machine a worker may start more slowly than headers are held by default.
-    return await aiohttp_client(make_app(tmp_path, header_hold_seconds=60))
-
+from tests.support.server_app import Client, chat_body, events
 
 _WEB = {"type": "web_search"}
 _LEFT_OUT = "tools[0] 'web_search' is left out: only tools of type 'function' are supported"

@@ -1,22 +1,13 @@
 """A wrong word is answered with the right ones."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_aiohttp.plugin import AiohttpClient
 
 from server.api.schema.chat import ChatFields
 from server.http.json_body import choices_at, fields_at
 from server.protocol.load_settings import LoadSettings
-from tests.support.gguf_files import write_gguf
-from tests.support.server_app import Client, chat_body, make_app
-
-
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
+from tests.support.server_app import Client, chat_body
 
 
 def test_choices_are_found_through_lists_and_unions() -> None:

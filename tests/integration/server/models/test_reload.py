@@ -16,12 +16,6 @@ from tests.support.v2_requests import get, post, state, until_state
 _LONG = chat_body("forever", max_tokens=1000)
 
 
-@pytest.fixture
-async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
-    write_gguf(tmp_path / "m.gguf")
-    return await aiohttp_client(make_app(tmp_path))
-
-
 async def _until_running(client: Client) -> None:
     async with asyncio.timeout(20):
         while (await get(client, "models/m.gguf"))["engine"]["running"] != 1:
