@@ -8,11 +8,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Self, overload
 from weakref import WeakKeyDictionary, ref
 
-from llamabind.errors import InvalidParameterError, QueueFullError
+from llamabind.errors import QueueFullError
 from llamabind.generation.answer import PieceReader
 from llamabind.generation.answer_batch import AnswerBatch
-from llamabind.generation.prompter import Conversation, Prompt, is_conversation
-from llamabind.llm import LLM, prepare_all
+from llamabind.generation.prompt_list import PromptList
+from llamabind.llm import LLM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llamabind.generation.answer import Generation, StreamPiece
     from llamabind.generation.client import GenerationClient
     from llamabind.generation.options import ChatOptions, GenerateOptions, StreamOptions
+    from llamabind.generation.prompter import Conversation, Prompt
     from llamabind.request import GenerationRequest, RequestOutput
     from llamabind.sampling.params import SamplingParams
 
@@ -71,10 +72,7 @@ class AsyncLLM:
         **options: Unpack[GenerateOptions],
     ) -> Generation | list[Generation]:
         """Continue one prompt or several. See LLM.generate."""
-        is_single = isinstance(prompts, str) or (bool(prompts) and isinstance(prompts[0], int))
-        all_prompts: Any = [prompts] if is_single else prompts
-        results = await self._run(all_prompts, params, options)
-        return results[0] if is_single else results
+        return await self._run(PromptList.of_texts(prompts), params, options)
 
     @overload
     async def chat(
@@ -99,12 +97,7 @@ class AsyncLLM:
         **options: Unpack[ChatOptions],
     ) -> Generation | list[Generation]:
         """Answer one conversation or several. See LLM.chat."""
-        if not messages:
-            raise InvalidParameterError("messages", "must have at least one message")
-        is_single = is_conversation(messages)
-        all_prompts: Any = [messages] if is_single else messages
-        results = await self._run(all_prompts, params, options)
-        return results[0] if is_single else results
+        return await self._run(PromptList.of_conversations(messages), params, options)
 
     def stream(
         self,
@@ -161,12 +154,12 @@ class AsyncLLM:
 
     async def _run(
         self,
-        prompts: Sequence[Prompt | Conversation],
+        prompts: PromptList,
         params: SamplingParams | Sequence[SamplingParams] | None,
         options: Mapping[str, Any],
-    ) -> list[Generation]:
+    ) -> Generation | list[Generation]:
         client, inbox = self.llm.client, self.inbox()
-        prepared = await asyncio.to_thread(prepare_all, client, prompts, params, options)
+        prepared = await asyncio.to_thread(prompts.prepare, client, params, options)
         batch = AnswerBatch(prepared, client.window)
         queue: asyncio.Queue[list[RequestOutput]] = asyncio.Queue()
         try:
@@ -181,7 +174,7 @@ class AsyncLLM:
         finally:
             for request_id in batch.live:
                 inbox.cancel(request_id)
-        return batch.results()
+        return prompts.in_shape(batch.results())
 
 
 class AsyncTextStream:

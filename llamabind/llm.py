@@ -13,11 +13,10 @@ from llamabind.errors import GgufError, HandleClosedError, InvalidParameterError
 from llamabind.generation.answer_batch import AnswerBatch
 from llamabind.generation.client import GenerationClient
 from llamabind.generation.progress_bar import ProgressBar
-from llamabind.generation.prompter import Conversation, Prompt, is_conversation
+from llamabind.generation.prompt_list import PromptList
 from llamabind.generation.text_stream import TextStream
 from llamabind.gguf.header import read_gguf_header
 from llamabind.native.model import Model
-from llamabind.sampling.params import SamplingParams
 from llamabind.system.closing import Closing
 
 if TYPE_CHECKING:
@@ -34,10 +33,11 @@ if TYPE_CHECKING:
     from llamabind.engine.shape import EngineStats
     from llamabind.generation.answer import Generation
     from llamabind.generation.options import ChatOptions, GenerateOptions, StreamOptions
-    from llamabind.generation.prompter import PromptRequests
+    from llamabind.generation.prompter import Conversation, Prompt
     from llamabind.native.model_params import ModelParams
     from llamabind.native.tokenizer import Tokenizer
     from llamabind.request import RequestOutput
+    from llamabind.sampling.params import SamplingParams
 
 # The architectures for which create_memory of llama-model.cpp makes no KV cache, and T5's encoder.
 EMBEDDING_ARCHITECTURES: Final = frozenset(
@@ -153,10 +153,7 @@ class LLM(Closing):
         PromptTooLongError, InvalidParameterError or GrammarError; an answer that fails later has
         the finish_reason ERROR. KeyboardInterrupt cancels all of them.
         """
-        is_single = isinstance(prompts, str) or (bool(prompts) and isinstance(prompts[0], int))
-        all_prompts: Any = [prompts] if is_single else prompts
-        results = self._run(all_prompts, params, options)
-        return results[0] if is_single else results
+        return self._run(PromptList.of_texts(prompts), params, options)
 
     @overload
     def chat(
@@ -186,12 +183,7 @@ class LLM(Closing):
         API), `json_schema` or `enable_thinking`. The answer is split into `text`, `reasoning` and
         `tool_calls`. Raises what generate() raises, and ChatTemplateError.
         """
-        if not messages:
-            raise InvalidParameterError("messages", "must have at least one message")
-        is_single = is_conversation(messages)
-        all_prompts: Any = [messages] if is_single else messages
-        results = self._run(all_prompts, params, options)
-        return results[0] if is_single else results
+        return self._run(PromptList.of_conversations(messages), params, options)
 
     def stream(
         self,
@@ -260,39 +252,17 @@ class LLM(Closing):
 
     def _run(
         self,
-        prompts: Sequence[Prompt | Conversation],
+        prompts: PromptList,
         params: SamplingParams | Sequence[SamplingParams] | None,
         options: Mapping[str, Any],
-    ) -> list[Generation]:
+    ) -> Generation | list[Generation]:
         client = self.client
         is_shown = options.get("progress", False)
-        prepared = prepare_all(client, prompts, params, options)
+        prepared = prompts.prepare(client, params, options)
         batch = AnswerBatch(prepared, client.window)
         with closing(ProgressBar(batch.n_answers, is_shown=is_shown)) as bar:
             _run_batch(client, batch, bar)
-        return batch.results()
-
-
-def prepare_all(
-    client: GenerationClient,
-    prompts: Sequence[Prompt | Conversation],
-    params: SamplingParams | Sequence[SamplingParams] | None,
-    options: Mapping[str, Any],
-) -> list[PromptRequests]:
-    """Return the requests of all prompts; `params` may be a list with one for each prompt."""
-    if not isinstance(params, SamplingParams) and params is not None:
-        each: Sequence[SamplingParams | None] = params
-    else:
-        each = [params] * len(prompts)
-    if len(each) != len(prompts):
-        raise InvalidParameterError(
-            "params", f"expected one for each of {len(prompts)} prompts, but got {len(each)}"
-        )
-    kept = {key: value for key, value in options.items() if key != "progress"}
-    return [
-        client.prepare(prompt, its_params, kept)
-        for prompt, its_params in zip(prompts, each, strict=True)
-    ]
+        return prompts.in_shape(batch.results())
 
 
 def _run_batch(client: GenerationClient, batch: AnswerBatch, bar: ProgressBar) -> None:
