@@ -168,11 +168,11 @@ def lb_sampler_clone(sampler: GuardedSamplerPtr) -> GuardedSamplerPtr | None: ..
 
 
 @c_function("llamabind")
-def lb_sampler_look_at_best(sampler: GuardedSamplerPtr, n_best: i32) -> None: ...
+def lb_sampler_set_n_best(sampler: GuardedSamplerPtr, n_best: i32) -> None: ...
 
 
 @c_function("llamabind")
-def lb_sampler_follow_thoughts(sampler: GuardedSamplerPtr, spec_json: bytes) -> i32: ...
+def lb_sampler_track_reasoning(sampler: GuardedSamplerPtr, spec_json: bytes) -> i32: ...
 
 
 @c_function("llamabind")

@@ -1,15 +1,15 @@
 // Attention on x86-64 CPUs with AVX2 or AVX-512, in place of ggml's.
 //
-// ggml-cpu computes fewer than 64 tokens one by one, and 64 in a tile that walks all cells which any of them sees. Where
-// many sequences share a cache both cost more than all the rest of a step. Here the cells are walked in tiles, too, but
-// for each tile only the tokens that see any of it are computed, all query heads of a key head together; so sequences
-// that share cells share the work of reading them, and those that do not cost each other nothing. A token's result does
-// not depend, not by a bit, on which tokens are computed beside it; so a token alone is computed here as well.
+// ggml-cpu computes fewer than 64 tokens one by one, and 64 in a tile that reads all cells which any of them attends to.
+// Where many sequences share a cache, both cost more than all other operations of a step. Here the cells are read in tiles,
+// too, but for each tile only the tokens that attend to a cell of it are computed, all query heads of a key head together:
+// sequences that share cells share the cost of reading them, and other sequences add nothing to each other's cost. The bits
+// of a token's result do not depend on the other tokens of the batch; for that reason a single token is computed here, too.
 //
 // llama.cpp calls an evaluation callback for every node of a graph before the graph is computed. Ours turns each
-// GGML_OP_FLASH_ATTN_EXT that it understands into a GGML_OP_CUSTOM, which ggml's own threads then compute.
+// GGML_OP_FLASH_ATTN_EXT that the kernels support into a GGML_OP_CUSTOM, which ggml's threads then compute.
 //
-// This file is compiled for every CPU and chooses the kernel when a context is made; see attention.h.
+// This file is compiled for every CPU and chooses the kernel when a context is created; see attention.h.
 
 #include "attention.h"
 #include "internal.h"
@@ -29,11 +29,11 @@
 
 namespace {
 
-constexpr int PARTS = 4;  // of the work, per thread: some parts take longer, and so do some threads
+constexpr int PARTS = 4;  // work items for each thread: items and threads differ in speed
 
 // ---- the kernels ----------------------------------------------------------------------------------------------
 
-// __builtin_cpu_supports is true only for what the operating system supports as well.
+// __builtin_cpu_supports is true only if the operating system supports the instructions, too.
 bool has_avx2() {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
     const bool has_f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
@@ -52,7 +52,7 @@ struct variant {
     bool                 is_supported;
 };
 
-// The best first.
+// In order of preference.
 const variant (&variants())[2] {
     static const variant found[] = {
         { "avx512", lb::attention_avx512, has_avx512() },
@@ -72,7 +72,7 @@ const variant * find_variant(const char * name) {
 
 // ---- the operation --------------------------------------------------------------------------------------------
 
-// What an operation of ours needs beside its sources; at the end of its op_params, of which ggml uses the beginning.
+// The parameters of our operation, at the end of its op_params; ggml uses the beginning of these for custom operations.
 struct job {
     lb::attention_kernel kernel;
     float                scale;
@@ -80,7 +80,7 @@ struct job {
 };
 
 constexpr size_t N_OWN = GGML_MAX_OP_PARAMS - sizeof(job);
-static_assert(N_OWN % alignof(job) == 0 && N_OWN >= 24, "ggml_custom_op_params and a job have place in op_params");
+static_assert(N_OWN % alignof(job) == 0 && N_OWN >= 24, "ggml_custom_op_params and a job fit into op_params");
 
 job * job_of(ggml_tensor * op) {
     return reinterpret_cast<job *>(reinterpret_cast<char *>(op->op_params) + N_OWN);
@@ -90,7 +90,7 @@ job * job_of(ggml_tensor * op) {
 void compute(ggml_tensor * op, int /*ith*/, int nth, void * /*userdata*/) {
     static thread_local std::unique_ptr<lb::attention_workspace> w(new (std::nothrow) lb::attention_workspace);
     if (w == nullptr) {
-        GGML_ABORT("no memory to compute attention with");
+        GGML_ABORT("out of memory: cannot allocate the attention workspace");
     }
 
     const ggml_tensor * q = op->src[0];
@@ -101,7 +101,7 @@ void compute(ggml_tensor * op, int /*ith*/, int nth, void * /*userdata*/) {
     const int64_t n_blocks = (n_tokens + n - 1) / n;
     const int64_t n_items  = n_blocks * n_key_heads * n_streams;
 
-    // The last tokens see most, so they come first and the short ones fill the gaps.
+    // The last tokens attend to the most cells, so their blocks start first and shorter ones keep all threads busy at the end.
     job * const work = job_of(op);
     for (int64_t item = work->next++; item < n_items; item = work->next++) {
         const int64_t index = n_blocks - 1 - item / (n_key_heads * n_streams);
@@ -118,7 +118,7 @@ bool is_in_host_memory(const ggml_tensor * t) {
     return buffer != nullptr && ggml_backend_buffer_is_host(buffer);
 }
 
-bool is_understood(const ggml_tensor * op) {
+bool is_supported(const ggml_tensor * op) {
     const ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
     float              params[3];  // scale, largest ALiBi slope, soft cap
     std::memcpy(params, op->op_params, sizeof(params));
@@ -134,8 +134,8 @@ bool is_understood(const ggml_tensor * op) {
            is_in_host_memory(k) && is_in_host_memory(v) && is_in_host_memory(mask);
 }
 
-// An operation of ours as ggml makes it, to be copied.
-const ggml_tensor & pattern() {
+// Our operation as ggml creates it; its op_params are copied.
+const ggml_tensor & custom_op() {
     static const ggml_tensor made = [] {
         ggml_context * ctx = ggml_init({ ggml_tensor_overhead() * 4, nullptr, true });
         ggml_tensor    copy = *ggml_custom_4d(ctx, GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, compute, GGML_N_TASKS_MAX, nullptr);
@@ -146,15 +146,15 @@ const ggml_tensor & pattern() {
 }
 
 // ggml_backend_sched_eval_callback; user_data is the context's variant.
-bool take_over(ggml_tensor * op, bool ask, void * user_data) {
-    if (ask && op->op == GGML_OP_FLASH_ATTN_EXT && is_understood(op)) {
+bool replace_attention(ggml_tensor * op, bool ask, void * user_data) {
+    if (ask && op->op == GGML_OP_FLASH_ATTN_EXT && is_supported(op)) {
         float scale;
         std::memcpy(&scale, op->op_params, sizeof(scale));
         op->op = GGML_OP_CUSTOM;
-        std::memcpy(op->op_params, pattern().op_params, N_OWN);
+        std::memcpy(op->op_params, custom_op().op_params, N_OWN);
         new (job_of(op)) job{ static_cast<const variant *>(user_data)->kernel, scale, { 0 } };
-    } else if (ask && op->op == GGML_OP_CUSTOM && std::memcmp(op->op_params, pattern().op_params, N_OWN) == 0) {
-        job_of(op)->next = 0;  // a graph that is used again
+    } else if (ask && op->op == GGML_OP_CUSTOM && std::memcmp(op->op_params, custom_op().op_params, N_OWN) == 0) {
+        job_of(op)->next = 0;  // the graph is computed once more
     }
     return !ask;
 }
@@ -172,7 +172,7 @@ extern "C" bool lb_use_attention(llama_context_params * cparams, const char * na
     }
     const variant * chosen = find_variant(name);
     if (chosen != nullptr) {
-        cparams->cb_eval           = take_over;
+        cparams->cb_eval           = replace_attention;
         cparams->cb_eval_user_data = const_cast<variant *>(chosen);
     }
     return chosen != nullptr || name == nullptr;

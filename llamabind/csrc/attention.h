@@ -1,8 +1,8 @@
-// What attention.cpp, which is compiled for every CPU, shares with the kernels, which are compiled for some.
+// Shared by attention.cpp, which is compiled for every CPU, and the kernels, which are compiled for CPUs with AVX2 or AVX-512.
 //
-// A kernel's object must define no function that the linker could choose for other code (a weak symbol, such as an
-// instance of a standard template): on a CPU without the kernel's instructions that code would end in SIGILL.
-// Hence nothing here or in attention_kernel.h uses the C++ library, and check_kernel_symbols.cmake looks.
+// A kernel's object must not define weak symbols (such as an instance of a standard template): the linker could use them in
+// other code, which would then raise SIGILL on a CPU without the kernel's instructions. Hence this file and
+// attention_kernel.h do not use the C++ library; check_kernel_symbols.cmake checks the objects.
 
 #pragma once
 
@@ -33,13 +33,13 @@ struct alignas(64) attention_workspace {
 struct attention_block {
     ggml_tensor * op;
     float         scale;
-    int64_t       stream;
+    int64_t       stream;    // llama.cpp's word for a part of a split KV cache
     int64_t       key_head;
-    int64_t       first;
+    int64_t       first;     // token
     int           n_tokens;
 };
 
-// Computes one block into its part of the operation's result. All kernels give the same bits.
+// Computes one block and writes it into the operation's result. All kernels give the same bits.
 using attention_kernel = void (*)(const attention_block & block, attention_workspace & w);
 
 void attention_avx2(const attention_block & block, attention_workspace & w);

@@ -1,10 +1,10 @@
-// The attention of one block in vector instructions; included once by each file that compiles it for some kind of CPU,
-// which defines LB_ATTENTION_KERNEL, the name of the function.
+// Computes the attention of one block with vector instructions. attention_avx2.cpp and attention_avx512.cpp include it after
+// they define LB_ATTENTION_KERNEL, the function's name.
 //
-// The kernels must give the same bits: products are summed up by fused multiply-adds in the order of the cells, which
-// does not depend on the width of a vector, every other sum has 8 lanes, and the files are compiled with
-// -ffp-contract=off, since a compiler may fuse in one kernel what it does not fuse in the other.
-// No function of the C++ library here: attention.h says why.
+// The kernels must give the same bits. Products are summed with fused multiply-adds in the order of the cells, which does
+// not depend on a vector's width; every other sum has 8 lanes; and the files are compiled with -ffp-contract=off, since the
+// compiler might fuse an operation in one kernel and not in the other.
+// This file does not use the C++ library; attention.h gives the reason.
 
 #include "attention.h"
 
@@ -80,7 +80,7 @@ void transpose(__m256 v[8]) {
 
 using wide = __m512;
 constexpr int WIDTH     = 16;
-constexpr int MOST_ROWS = 8;  // of a product at once: 16 of the 32 registers hold sums
+constexpr int MOST_ROWS = 8;  // rows of one multiply(): the sums take 16 of the 32 registers
 
 wide load(const float * from) { return _mm512_loadu_ps(from); }
 void store(float * to, wide v) { _mm512_storeu_ps(to, v); }
@@ -92,7 +92,7 @@ wide multiply_add(wide a, wide b, wide c) { return _mm512_fmadd_ps(a, b, c); }
 
 using wide = __m256;
 constexpr int WIDTH     = 8;
-constexpr int MOST_ROWS = 4;  // of a product at once: 8 of the 16 registers hold sums
+constexpr int MOST_ROWS = 4;  // rows of one multiply(): the sums take 8 of the 16 registers
 
 wide load(const float * from) { return _mm256_loadu_ps(from); }
 void store(float * to, wide v) { _mm256_storeu_ps(to, v); }
@@ -102,7 +102,7 @@ wide multiply_add(wide a, wide b, wide c) { return _mm256_fmadd_ps(a, b, c); }
 
 #endif
 
-// The loops over rows and columns are unrolled by name: else GCC 12 keeps the sums in memory, at half the speed.
+// The pragmas unroll the loops over rows and columns; without them GCC 12 keeps the sums in memory, at half the speed.
 // Columns [j, j + C * WIDTH) of c[r] (+)= sum over k of a[r][k] * b[k * n + ...], for R rows.
 template <int R, int C>
 void multiply_columns(const float * const * a, const float * b, int n_k, int n, float * const * c, bool adds, int j) {
@@ -138,8 +138,8 @@ void multiply_columns(const float * const * a, const float * b, int n_k, int n, 
     }
 }
 
-// All n columns, a multiple of 16. Few rows take more columns at once: an addition waits for the one before it, and only
-// other sums can be computed meanwhile.
+// All n columns, a multiple of 16. With few rows more columns are computed at once: an addition depends on the one before
+// it, and only other sums can be computed while it waits.
 template <int R>
 void multiply(const float * const * a, const float * b, int n_k, int n, float * const * c, bool adds) {
     constexpr int MOST = R <= 2 ? 4 : 2;
@@ -189,7 +189,7 @@ class computation {
     void run() {
         load_queries();
         for (int64_t cell = 0; cell < k->ne[1]; cell += TILE) {
-            if (see(cell)) {
+            if (find_seeing(cell)) {
                 load_cells(cell);
                 attend();
             }
@@ -211,10 +211,10 @@ class computation {
     int                       n_tokens;
     int                       n_group;  // query heads of a key head
     int                       n_head;   // floats in a head
-    // The tokens that see at least one cell of the tile.
+    // The tokens that attend to at least one cell of the tile.
     int  n_seeing = 0;
     int  seeing[MAX_ROWS];
-    bool are_finite = true;  // all values of the tile
+    bool are_finite = true;  // all values (V) of the tile
 
     void load_queries() {
         const __m256 scale8 = _mm256_set1_ps(scale);
@@ -231,8 +231,8 @@ class computation {
         }
     }
 
-    // Finds the tokens that see any of the tile at `cell`, and loads their masks.
-    bool see(int64_t cell) {
+    // Finds the tokens that attend to any cell of the tile at `cell`, and loads their masks. False if there are none.
+    bool find_seeing(int64_t cell) {
         n_seeing = 0;
         const __m256i hidden = _mm256_set1_epi16(static_cast<int16_t>(0xFC00));  // -infinity
         for (int token = 0; token < n_tokens; token++) {
@@ -278,7 +278,7 @@ class computation {
                 zero = _mm256_fmadd_ps(part, _mm256_setzero_ps(), zero);
             }
         }
-        // Infinity and NaN times 0 are NaN, which is equal to nothing.
+        // Infinity or NaN times 0 is NaN, which does not equal itself.
         are_finite = _mm256_movemask_ps(_mm256_cmp_ps(zero, zero, _CMP_EQ_OQ)) == 0xFF;
     }
 
@@ -305,8 +305,8 @@ class computation {
         }
     }
 
-    // The same sums, in the same order, without the hidden cells: 0 times infinity is NaN, so sequences that share a
-    // cache would get each other's infinities.
+    // The same sums in the same order without the masked cells: 0 times infinity is NaN, so an infinity of one sequence
+    // would change the results of others in the same cache.
     void add_seen_values(const float * const * weights, float * const * sums, int n_rows) {
         for (int row = 0; row < n_rows; row++) {
             for (int c = 0; c < TILE; c++) {
@@ -317,13 +317,13 @@ class computation {
         }
     }
 
-    // Turns scores into weights relative to the row's highest score; earlier sums are scaled when that one grows.
+    // Turns scores into weights relative to the row's highest score. If the highest score grows, earlier sums are scaled.
     void weigh(float * scores, const float * mask_row, int row) {
         __m256 best = _mm256_set1_ps(-INFINITY);
         for (int i = 0; i < TILE; i += 8) {
             const __m256 hiding = _mm256_loadu_ps(mask_row + i);
             const __m256 none   = _mm256_set1_ps(-INFINITY);
-            // A hidden cell's score does not matter, not even if it is NaN.
+            // The score of a masked cell is ignored, even if it is NaN.
             const __m256 score = _mm256_blendv_ps(_mm256_add_ps(_mm256_loadu_ps(scores + i), hiding), none,
                                                   _mm256_cmp_ps(hiding, none, _CMP_EQ_OQ));
             _mm256_storeu_ps(scores + i, score);

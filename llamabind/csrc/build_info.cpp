@@ -1,4 +1,4 @@
-// What this library was compiled from, so that Python can tell a swapped library from the right one.
+// The commit and struct sizes that this library was compiled with; Python refuses a library that does not match.
 
 #include "llamabind.h"
 

@@ -1,4 +1,4 @@
-// Chat templates: llama.cpp parses and renders them, we say why when it cannot.
+// Chat templates: llama.cpp parses and renders them; the errors say why it could not.
 
 #include "chat_request.h"
 
@@ -24,14 +24,14 @@ constexpr size_t RENDER_STACK       = 64 * lb::MiB;
 const char RAISED[]    = "Error: Jinja Exception: ";
 const char NO_PARSER[] = "Unable to generate parser for this template";
 
-// llama.cpp's "common" prints warnings, with the client's text in them, on stderr; what matters we return.
+// llama.cpp's "common" prints warnings that contain client text on stderr. The important ones are returned as errors.
 void silence_common_log() {
     static std::once_flag once;
     std::call_once(once, [] { common_log_set_verbosity_thold(LOG_LEVEL_OUTPUT - 1); });
 }
 
-// The template parser recurses per bracket. A template comes from a model file or its owner, not from a client:
-// this keeps an accident from overflowing the stack, it is no sandbox.
+// The template parser recurses for each bracket. A template comes from a model file or the operator, not from a client:
+// this check prevents accidental stack overflows, it does not make hostile templates safe.
 void check_template(const char * source) {
     if (source == nullptr) {
         return;
@@ -52,7 +52,7 @@ void check_template(const char * source) {
     }
 }
 
-// NOTE: common_chat_templates_init rethrows with `throw e`, which slices the message off; parse again to see it.
+// NOTE: common_chat_templates_init rethrows with `throw e`, which slices off the message; parsing again returns it.
 std::string why_not_parsed(const char * source, const std::string & fallback) {
     try {
         if (source != nullptr) {
@@ -100,7 +100,7 @@ common_chat_params apply(const common_chat_templates * templates, common_chat_te
             fail_render(message);
         }
     }
-    // llama.cpp can render this template but not work out its output format: plain text needs none.
+    // llama.cpp can render this template but not derive a parser for its output; without tools none is needed.
     inputs.force_pure_content = true;
     try {
         return common_chat_templates_apply(templates, inputs);
@@ -109,11 +109,11 @@ common_chat_params apply(const common_chat_templates * templates, common_chat_te
     }
 }
 
-// What must be constrained is constrained, also where llama.cpp's format for this template left it out.
+// Adds the grammar that the request needs where llama.cpp's format for this template has none.
 void complete_constraints(const lb::chat_request & request, common_chat_params & params, bool & is_prefilled) {
     is_prefilled = !params.grammar.empty() && !params.grammar_lazy;
     if (params.grammar_lazy && !request.inputs.json_schema.empty()) {
-        lb::invalid("json_schema: this model's chat template has no format that keeps an answer to it");
+        lb::invalid("json_schema: this model's chat template has no format that can enforce it");
     }
     if (!params.grammar.empty()) {
         return;
@@ -127,8 +127,9 @@ void complete_constraints(const lb::chat_request & request, common_chat_params &
     }
 }
 
-// Some formats are lazy wherever there are tools, also where none may be called: the answer's is that without any.
-void forget_tools(const common_chat_templates * templates, common_chat_templates_inputs inputs,
+// Some formats use a lazy grammar whenever there are tools, even if none may be called. The format without tools enforces
+// the schema from the first token; the prompt stays the one with tools.
+void use_format_without_tools(const common_chat_templates * templates, common_chat_templates_inputs inputs,
                   common_chat_params & params) {
     inputs.tools.clear();
     auto without = apply(templates, std::move(inputs));
@@ -175,7 +176,7 @@ json render(const common_chat_templates * templates, const char * request_json) 
     auto params      = apply(templates, request.inputs);
     bool is_prefilled = false;
     if (params.grammar_lazy && !request.inputs.json_schema.empty()) {
-        forget_tools(templates, request.inputs, params);
+        use_format_without_tools(templates, request.inputs, params);
     }
     complete_constraints(request, params, is_prefilled);
     lb::show_tools(templates, request, params);
@@ -197,7 +198,7 @@ json render(const common_chat_templates * templates, const char * request_json) 
     return result;
 }
 
-// Some templates refuse the one message this question is asked with.
+// llama.cpp renders a single message to find out; templates that refuse it count as not supporting it.
 bool supports_thinking(const common_chat_templates * templates) {
     try {
         return common_chat_templates_support_enable_thinking(templates);

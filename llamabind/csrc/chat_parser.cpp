@@ -1,4 +1,5 @@
-// A model's answer as a message: llama.cpp's parser of the template's format, and the deltas of a stream.
+// Parses a model's answer into a message with llama.cpp's parser for the template's format, and computes the deltas that a
+// client gets while the answer is generated.
 
 #include "internal.h"
 
@@ -13,26 +14,26 @@ using lb::json;
 
 namespace {
 
-// The PEG parser recurses per bracket of JSON. Brackets that may be plain text cannot be told from nesting, so their
-// number, an upper bound of the depth, decides how large a stack the parse gets; beyond the limit it is not parsed.
+// The PEG parser recurses for each bracket of JSON. Brackets in plain text cannot be told from nesting, so the number of
+// brackets, an upper bound of the depth, determines the stack size; a text with more than MAX_BRACKETS is not parsed.
 constexpr size_t SMALL_STACK        = 16 * lb::MiB;
 constexpr size_t STACK_PER_BRACKET  = 8 * 1024;
 constexpr size_t MAX_BRACKETS       = 64 * 1024;
 
-// What the deltas have told so far. We keep it ourselves instead of common_chat_msg_diff::compute_diffs: that one
-// compares two parses, throws when they disagree, and repeats text after a parse that was shorter than the last.
-struct told_call {
+// What the deltas contained up to now. common_chat_msg_diff::compute_diffs is not used: it compares two parses, throws if
+// they disagree, and repeats text after a parse that was shorter than the one before.
+struct sent_call {
     bool        is_named = false;
     std::string arguments;
 };
 
-struct told {
+struct sent_message {
     std::string            content;
     std::string            reasoning;
-    std::vector<told_call> calls;
+    std::vector<sent_call> calls;
 };
 
-// 9 letters and digits: opaque to OpenAI's clients, and what Mistral's templates insist on in the history.
+// 9 letters and digits: Mistral's templates require this form in the history, and OpenAI's clients accept any.
 std::string new_call_id() {
     static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     std::random_device                    device;
@@ -66,15 +67,16 @@ bool starts_with(const std::string & text, const std::string & prefix) {
     return text.compare(0, prefix.size(), prefix) == 0;
 }
 
-// The part of `now` that is new. False if what was told is not the beginning of it.
-bool advance(std::string & told_text, const std::string & now, std::string & news) {
-    if (starts_with(now, told_text)) {
-        news      = now.substr(told_text.size());
-        told_text = now;
+// Appends to `sent_text` the part of `now` that was not sent, and returns it in `addition`. False if `now` contradicts what
+// was sent.
+bool advance(std::string & sent_text, const std::string & now, std::string & addition) {
+    if (starts_with(now, sent_text)) {
+        addition  = now.substr(sent_text.size());
+        sent_text = now;
         return true;
     }
-    news.clear();
-    return starts_with(told_text, now);  // shorter than before: it will grow again
+    addition.clear();
+    return starts_with(sent_text, now);  // a shorter parse will grow again
 }
 
 }  // namespace
@@ -83,7 +85,7 @@ struct lb_parser {
     common_chat_parser_params params;
     std::string               text;
     common_chat_msg           message;
-    told                      sent;
+    sent_message              sent;
     std::vector<std::string>  call_ids;
     bool                      is_fallback = false;
 
@@ -115,16 +117,16 @@ struct lb_parser {
         }
     }
 
-    // A partial text that does not parse may still become one that does: the message stays as it was until the end.
+    // A partial text that does not parse may parse once it is longer, so until the end the message stays unchanged.
     void feed(bool is_final) {
         bool fell_back = false;
         auto now       = parse_or_text(text, !is_final, fell_back);
         if (fell_back && !is_final) {
             return;
         }
-        const bool has_told_more = !sent.reasoning.empty() || !sent.calls.empty();
-        if (fell_back && (has_told_more || !starts_with(text, sent.content))) {
-            is_fallback = true;  // what was told cannot be taken back, so it is the message
+        const bool has_sent_more = !sent.reasoning.empty() || !sent.calls.empty();
+        if (fell_back && (has_sent_more || !starts_with(text, sent.content))) {
+            is_fallback = true;  // sent deltas cannot be taken back, so they are the message
             return;
         }
         now.set_tool_call_ids(call_ids, new_call_id);
@@ -137,34 +139,34 @@ struct lb_parser {
         if (sent.calls.size() <= index) {
             sent.calls.resize(index + 1);
         }
-        auto &     told_so_far = sent.calls[index];
+        auto &     sent_before = sent.calls[index];
         const bool is_complete = is_final || index + 1 < message.tool_calls.size() || !call.arguments.empty();
-        if (call.name.empty() || (!told_so_far.is_named && !is_complete)) {
-            return;  // a name still grows while nothing follows it
+        if (call.name.empty() || (!sent_before.is_named && !is_complete)) {
+            return;  // the name may be incomplete until something follows it
         }
-        std::string news;
-        is_fallback = !advance(told_so_far.arguments, call.arguments, news) || is_fallback;
-        if (news.empty() && told_so_far.is_named) {
+        std::string addition;
+        is_fallback = !advance(sent_before.arguments, call.arguments, addition) || is_fallback;
+        if (addition.empty() && sent_before.is_named) {
             return;
         }
         json item;
         item["index"] = index;
-        if (!told_so_far.is_named) {
+        if (!sent_before.is_named) {
             item["id"]           = call.id;
             item["name"]         = call.name;
-            told_so_far.is_named = true;
+            sent_before.is_named = true;
         }
-        item["arguments"] = news;
+        item["arguments"] = addition;
         json delta;
         delta["tool_call"] = item;
         deltas.push_back(delta);
     }
 
-    json news(bool is_final) {
+    json new_deltas(bool is_final) {
         json        deltas = json::array();
         std::string piece;
-        const auto  push_text = [&](const char * key, std::string & told_text, const std::string & now) {
-            is_fallback = !advance(told_text, now, piece) || is_fallback;
+        const auto  push_text = [&](const char * key, std::string & sent_text, const std::string & now) {
+            is_fallback = !advance(sent_text, now, piece) || is_fallback;
             if (!piece.empty()) {
                 json delta;
                 delta[key] = piece;
@@ -177,13 +179,13 @@ struct lb_parser {
             push_call(deltas, i, is_final);
         }
         if (is_final) {
-            settle();
+            end_as_sent();
         }
         return deltas;
     }
 
-    // At the end the message is what the deltas told, also where a late parse saw it differently.
-    void settle() {
+    // The final message is the sum of the deltas, even if the last parse differs from them.
+    void end_as_sent() {
         message.content           = sent.content;
         message.reasoning_content = sent.reasoning;
         message.content_parts.clear();
@@ -213,7 +215,7 @@ static void load_spec(lb_parser & parser, const char * spec_json) {
         params.parser.load(text);
     }
     if (params.is_continuation) {
-        // The text that is continued is the client's own: it is no news.
+        // The client sent the text that the answer continues, so the deltas leave it out.
         bool       fell_back = false;
         const auto prefill   = parser.parse_or_text("", true, fell_back);
         if (!fell_back) {
@@ -253,7 +255,7 @@ char * lb_parser_feed(lb_parser * parser, const char * text, size_t n_text, bool
         parser->text.append(text, n_text);
         parser->feed(is_final);
         json result;
-        result["deltas"]      = parser->news(is_final);
+        result["deltas"]      = parser->new_deltas(is_final);
         result["is_fallback"] = parser->is_fallback;
         return lb::copy_string(result.dump_safe());
     });

@@ -1,4 +1,4 @@
-// Reads a chat request: the checks llama-server makes, and those that keep malformed history from llama.cpp.
+// Reads a chat request with llama-server's checks, and refuses malformed history before llama.cpp gets it.
 
 #include "chat_request.h"
 
@@ -12,7 +12,7 @@ using lb::json;
 
 namespace {
 
-// Clients send "" for the arguments of a call without any; templates want an object.
+// Clients send "" for a call without arguments; templates expect an object.
 std::string read_arguments(const json & call, const std::string & where) {
     if (!call.contains("arguments") || call.at("arguments").is_null()) {
         return "{}";
@@ -111,7 +111,7 @@ common_chat_msg read_message(const json & message, const std::string & where) {
     return result;
 }
 
-// Errors of the shared readers name the member; the message or tool they are in is added here.
+// Adds the message or tool to errors of the shared readers, which name only the member.
 template <typename F> auto inside(const std::string & where, F && fn) -> decltype(fn()) {
     try {
         return fn();
@@ -188,7 +188,7 @@ bool keep_only(const std::string & name, std::vector<common_chat_tool> & tools) 
     return false;
 }
 
-// A named function is forced by offering only that one and requiring a call.
+// Forces a named function: it becomes the only tool, and a call is required.
 void force_function(const std::string & name, lb::chat_request & result) {
     if (!keep_only(name, result.inputs.tools)) {
         invalid("tool_choice: \"" + lb::shorten(name, 100) + "\" is not among the tools");
@@ -227,7 +227,7 @@ void read_constraints(const json & request, lb::chat_request & result) {
     if (may_call && !result.user_grammar.empty()) {
         invalid("grammar: cannot be used together with tools");
     }
-    // The formats of some templates would leave out the schema, of others the tools.
+    // The formats of some templates would ignore the schema, of others the tools.
     if (may_call && has_schema) {
         invalid("json_schema: response_format cannot be kept where tools may be called: leave out one, or call none");
     }
@@ -306,7 +306,7 @@ void read_reasoning(const json & request, common_chat_templates_inputs & inputs)
     }
 }
 
-// llama.cpp takes the date from the clock; its template variables can be set before it does.
+// Sets the template variables that llama.cpp would otherwise take from the clock.
 void read_now(const json & request, common_chat_templates_inputs & inputs) {
     if (!request.contains("now") || request.at("now").is_null()) {
         return;
@@ -356,7 +356,7 @@ chat_request read_chat_request(const json & request, const common_chat_templates
     auto caps                  = common_chat_templates_get_caps(templates);
     inputs.parallel_tool_calls = get_bool(request, "parallel_tool_calls", caps["supports_parallel_tool_calls"]);
     inputs.force_pure_content  = get_bool(request, "force_pure_content", false);
-    tell_tools(result, caps["supports_tools"]);
+    add_tools_to_system_message(result, caps["supports_tools"]);
     return result;
 }
 

@@ -1,7 +1,7 @@
-// What the model reads of the tools.
+// The tools as the model reads them.
 //
-// Templates that write calls but do not show what may be called: their makers put the definitions into a system
-// message by hand. And tools whose schemas were changed for the grammar are shown as they came.
+// Some templates render tool calls but not the definitions of the tools, which their authors put into a system message.
+// Tools whose schemas were changed for the grammar are shown as the client sent them.
 
 #include "chat_request.h"
 
@@ -23,7 +23,7 @@ std::string describe(const std::vector<common_chat_tool> & tools) {
 
 namespace lb {
 
-void tell_tools(chat_request & request, bool are_shown) {
+void add_tools_to_system_message(chat_request & request, bool are_shown) {
     auto & inputs = request.inputs;
     if (are_shown || inputs.tools.empty() || inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_NONE) {
         return;
@@ -50,7 +50,7 @@ void show_tools(const common_chat_templates * templates, const chat_request & re
         return;
     }
     auto inputs               = request.inputs;
-    inputs.force_pure_content = true;  // the prompt alone, without a grammar
+    inputs.force_pure_content = true;  // renders the prompt without making a grammar
     std::string fitted, shown;
     try {
         fitted       = common_chat_templates_apply(templates, inputs).prompt;
@@ -59,9 +59,9 @@ void show_tools(const common_chat_templates * templates, const chat_request & re
     } catch (const std::bad_alloc &) {
         throw;
     } catch (const std::exception &) {
-        return;  // such as a template that cannot read a property whose schema is `true`
+        return;  // e.g. the template cannot render a property whose schema is `true`
     }
-    // Some formats change the messages, or add to the prompt what an answer is continued with.
+    // Some formats change the messages or add text to the prompt, which then is not the template's alone.
     if (params.prompt.compare(0, fitted.size(), fitted) == 0) {
         params.prompt = shown + params.prompt.substr(fitted.size());
     }

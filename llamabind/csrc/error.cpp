@@ -1,4 +1,4 @@
-// The thread's last error, strings that cross the border, and calls on a stack of a chosen size.
+// The thread's last error, strings returned to callers, and calls on a stack of a chosen size.
 
 #include "internal.h"
 
@@ -46,7 +46,7 @@ void run_on_pthread(size_t n_bytes, stack_call & call) {
     }
     pthread_attr_destroy(&attributes);
     if (code != 0) {
-        throw lb::failure(LB_NO_MEMORY, "no thread with a stack of " + std::to_string(n_bytes) +
+        throw lb::failure(LB_NO_MEMORY, "cannot start a thread with a stack of " + std::to_string(n_bytes) +
                                             " bytes: " + std::strerror(code));
     }
     pthread_join(thread, nullptr);
@@ -93,7 +93,7 @@ char * copy_string(const std::string & text) {
 void run_with_stack(size_t n_bytes, const std::function<void()> & fn) {
     stack_call call{ fn, nullptr };
 #ifdef _WIN32
-    // NOTE: std::thread takes no stack size; the limits on nesting alone protect the default one.
+    // NOTE: std::thread has no option for the stack size; only the limits on nesting protect the default one.
     (void) n_bytes;
     std::thread([&call] { call(); }).join();
 #else

@@ -1,4 +1,4 @@
-// Whether a model's graph uses the weights of a CPU buffer type only as that type's kernels can.
+// Counts uses of weights that the kernels of their CPU buffer type (such as AMX) cannot compute.
 
 #include "internal.h"
 
@@ -10,7 +10,7 @@
 
 namespace {
 
-// Two sequences of two tokens: the smallest batch whose sequences, tokens and widths differ in the graph.
+// Two sequences of two tokens: the smallest batch in which the dimensions of sequences and of tokens can be told apart.
 constexpr uint32_t N_SEQS   = 2;
 constexpr uint32_t N_TOKENS = 4;
 
@@ -21,7 +21,7 @@ bool is_in(const ggml_tensor * weight, const char * buffer_type) {
 
 bool is_matrix(const ggml_tensor * tensor) { return tensor->ne[2] == 1 && tensor->ne[3] == 1; }
 
-// Whether source `index` of `node` is a weight of that buffer type, used for more than one plain product of matrices.
+// True if source `index` of `node` is a weight of that buffer type and `node` is not a plain product of two matrices.
 bool is_misused(const ggml_tensor * node, int index, const char * buffer_type) {
     const auto * source = node->src[index];
     const auto * weight = source->view_src != nullptr ? source->view_src : source;

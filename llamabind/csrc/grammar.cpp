@@ -1,5 +1,5 @@
-// Guarded grammars. llama.cpp aborts on an end-of-generation token inside an open grammar and throws on a token that
-// does not fit; here a token is tested first, and what still throws is undone.
+// llama.cpp aborts on an end-of-generation token in an incomplete grammar and throws on a token that does not fit. Here a
+// token is tested first, and an exception restores the state before it.
 
 #include "grammar.h"
 
@@ -10,7 +10,7 @@
 namespace {
 
 constexpr size_t RESET_STACK = 64 * lb::MiB;
-constexpr size_t FEW_TOKENS  = 64;  // candidates; for more the whole vocabulary is marked
+constexpr size_t FEW_TOKENS  = 64;  // up to this many candidates are tested one by one; for more the whole vocabulary is marked
 
 const char SPACES[] = " \t\r\n";
 
@@ -19,7 +19,7 @@ bool is_token_rule(const llama_grammar_stack & stack) {
            (stack.back()->type == LLAMA_GRETYPE_TOKEN || stack.back()->type == LLAMA_GRETYPE_TOKEN_NOT);
 }
 
-// Whether a token rule takes the token.
+// True if the token rule on top of the stack accepts the token.
 bool takes_token(const llama_grammar_stack & stack, llama_token token) {
     return (stack.back()->value == static_cast<uint32_t>(token)) == (stack.back()->type == LLAMA_GRETYPE_TOKEN);
 }
@@ -50,14 +50,14 @@ void lb_grammar::reset() {
     lb::run_with_stack(RESET_STACK, [&] { restart(); });
 }
 
-// NOTE: llama.cpp checks for left recursion by recursion over the rules, so this needs a large stack.
+// NOTE: llama.cpp looks for left recursion with a recursive function, so this needs a large stack.
 void lb_grammar::restart() {
     auto       rules = source_->parser.c_rules();
     const auto root  = source_->parser.symbol_ids.at(source_->root);
     std::unique_ptr<llama_grammar, lb::grammar_deleter> state(
         llama_grammar_init_impl(vocab_, rules.data(), rules.size(), root));
     if (!state) {
-        lb::invalid("grammar: left recursion, directly or through rules that may be empty");
+        lb::invalid("grammar: a rule is left recursive, directly or through rules that may be empty");
     }
     walk_       = std::make_unique<lb::grammar_walk>(state->rules);
     start_      = lb::grammar_walk::DEAD;
@@ -91,7 +91,7 @@ bool lb_grammar::matches_token_rule(llama_token token) const {
     });
 }
 
-// The walk takes characters, so it begins without the stacks that wait for a whole token or for nothing more.
+// The walk accepts characters only, so it begins without stacks that are complete or wait for a token rule.
 lb::grammar_walk::state lb_grammar::begin_walk() const {
     if (start_ == lb::grammar_walk::DEAD) {
         llama_grammar_stacks stacks;
@@ -145,7 +145,8 @@ bool lb_grammar::accept_text(const std::string & text) {
     return begin == std::string::npos || accept_piece(LLAMA_TOKEN_NULL, text.substr(begin));
 }
 
-// A trigger whose text does not fit the grammar was none ("<functions" is not "<function"): llama.cpp would throw.
+// A trigger is ignored if the text that contains it does not fit the grammar ("<functions" for "<function"); llama.cpp
+// would throw.
 void lb_grammar::accept_waiting(llama_token token) {
     const auto piece = lb::piece_of(vocab_, token);
     if (source_->triggers.has_token(token) && accept_piece(token, piece)) {
@@ -172,7 +173,7 @@ void lb_grammar::stop_waiting() {
     waiting_tokens_.clear();
 }
 
-// Feeds the text from `start` on, token by token as they came, the first one from the middle if need be.
+// Accepts the text from `start` on in pieces, one for each token; the first may be only the end of its token's text.
 bool lb_grammar::accept_from(size_t start) {
     const auto stacks  = state_->stacks;
     const auto partial = state_->partial_utf8;
@@ -239,9 +240,9 @@ void lb_grammar::set_stacks(llama_grammar_stacks stacks, llama_partial_utf8 part
     start_               = lb::grammar_walk::DEAD;
 }
 
-// Adds the tokens that stacks wait for by their id.
+// Marks the tokens that a token rule allows.
 void lb_grammar::mark_token_rules(std::vector<char> & is_marked) const {
-    std::vector<llama_token> excluded;  // by a rule that takes all others
+    std::vector<llama_token> excluded;  // by rules that allow every other token
     for (const auto & stack : state_->stacks) {
         if (!is_token_rule(stack)) {
             continue;
@@ -256,10 +257,10 @@ void lb_grammar::mark_token_rules(std::vector<char> & is_marked) const {
     if (excluded.empty()) {
         return;
     }
-    const bool is_one = std::all_of(excluded.begin(), excluded.end(),
+    const bool is_single = std::all_of(excluded.begin(), excluded.end(),
                                     [&](llama_token token) { return token == excluded[0]; });
     for (llama_token token = 0; token < static_cast<llama_token>(is_marked.size()); token++) {
-        if (tokens_->has_text(token) && !(is_one && token == excluded[0])) {
+        if (tokens_->has_text(token) && !(is_single && token == excluded[0])) {
             is_marked[static_cast<size_t>(token)] = 1;
         }
     }

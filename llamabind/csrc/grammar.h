@@ -1,4 +1,4 @@
-// A guarded grammar: how far it has come, and what may come next.
+// A grammar, its state in the generated text, and which tokens it allows next.
 
 #pragma once
 
@@ -32,13 +32,13 @@ struct lb_grammar {
     bool has_prefill() const { return !source_->prefill.empty(); }
     bool is_complete() const;
 
-    // These may throw, and leave the grammar as it was.
+    // If one of these throws, the grammar is unchanged.
     void expect_token(llama_token token) const { lb::expect_token(vocab_, token); }
     bool allows(llama_token token) const;
     bool accept(llama_token token);
     void apply(llama_token_data_array * candidates) const;
 
-    // The same for what a token says behind the end of a thought. Spaces first are not the grammar's.
+    // The same for the text of a token after the end tag of reasoning. Leading white space is not part of the grammar.
     bool allows_text(const std::string & text) const;
     bool accept_text(const std::string & text);
 
@@ -53,9 +53,9 @@ struct lb_grammar {
     std::unique_ptr<llama_grammar, lb::grammar_deleter> state_;
     std::unique_ptr<lb::grammar_walk>                   walk_;
     std::shared_ptr<const lb::vocabulary>               tokens_;
-    mutable lb::grammar_walk::state                     start_ = lb::grammar_walk::DEAD;  // of state_, once needed
+    mutable lb::grammar_walk::state                     start_ = lb::grammar_walk::DEAD;  // of state_; DEAD: not computed
     bool                                                is_waiting_ = false;
-    bool                                                is_whole_   = true;  // waiting_text_ is all there was
+    bool                                                is_whole_   = true;  // waiting_text_ is the whole answer
     std::string                                         waiting_text_;
     std::vector<waiting_token>                          waiting_tokens_;
 

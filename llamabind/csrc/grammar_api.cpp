@@ -1,4 +1,4 @@
-// lb_grammar_*: guarded grammars across the border.
+// The C interface of grammars.
 
 #include "grammar.h"
 

@@ -1,7 +1,7 @@
 // Limits on GBNF text, checked before llama.cpp parses it.
 //
-// llama_grammar_parser recurses per "(", unrolls x{m,n} by copying x, and computes n - m unsigned, so that x{5,3}
-// makes rules until the memory is gone. Its own limit (2,000 repetitions) counts rules, not how large x is.
+// llama_grammar_parser recurses for each "(", expands x{m,n} into copies of x, and computes n - m unsigned, so x{5,3}
+// makes rules until memory runs out. Its limit of 2,000 repetitions counts rules and ignores the size of x.
 
 #include "grammar_source.h"
 
@@ -13,7 +13,7 @@ constexpr size_t MAX_TEXT       = 4 * lb::MiB;
 constexpr int    MAX_DEPTH      = 200;
 constexpr double MAX_ELEMENTS   = 500000;
 constexpr size_t MAX_DIGITS     = 9;
-constexpr size_t RULE_OVERHEAD  = 3;  // reference, alternative, end
+constexpr size_t RULE_OVERHEAD  = 3;  // elements that each copy adds: reference, alternative, end
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -35,7 +35,7 @@ class scanner {
     const std::string & text_;
     size_t              pos_        = 0;
     int                 depth_      = 0;
-    double              atom_       = 0;  // elements of what a repetition would repeat
+    double              atom_       = 0;  // elements of the item before pos_, which a repetition copies
     double              n_elements_ = 0;
 
     char at(size_t i) const { return i < text_.size() ? text_[i] : '\0'; }
@@ -94,7 +94,7 @@ class scanner {
         }
     }
 
-    // The number at pos_, or `fallback` if there is none.
+    // The number at pos_, or `fallback` if there are no digits.
     double read_number(double fallback) {
         skip_space();
         const size_t begin = pos_;

@@ -1,9 +1,9 @@
-// Checks on parsed rules that llama.cpp lacks, and the counts that bound its automaton.
+// Checks on parsed rules that llama.cpp lacks, and limits on the size of its automaton.
 //
-// llama.cpp enters every alternative of a rule at once and keeps a stack for each. It refuses left recursion, but
-// sees only rules that are directly empty as skippable: "root ::= a root "x" | "y"; a ::= b; b ::= "c" | """ makes it
-// push without end. Rules that never end ("a ::= "x" a") leave no stack, which is an assertion. And rules that
-// branch on every level double the stacks per level.
+// llama.cpp enters all alternatives of a rule at once and keeps a stack for each. It refuses left recursion, but only
+// through rules that are directly empty: "root ::= a root "x" | "y"; a ::= b; b ::= "c" | """ makes it push stacks
+// without end. Rules that can never end ("a ::= "x" a") leave no stack, which fails an assertion. Rules that branch
+// on every level double the number of stacks with each level.
 
 #include "grammar_source.h"
 
@@ -16,13 +16,14 @@ using rule = llama_grammar_rule;
 
 struct edge {
     uint32_t target;
-    bool     has_rest;  // something of the alternative remains on the stack
+    bool     has_rest;  // elements of the alternative after the reference stay on the stack
 };
 
 bool is_end(const llama_grammar_element & e) { return e.type == LLAMA_GRETYPE_END || e.type == LLAMA_GRETYPE_ALT; }
 
-// Which rules have an alternative that consists only of such rules (and of terminals, if they count)? Linear: each
-// alternative waits for its references, each newly found rule releases those that wait for it.
+// Marks the rules with an alternative that consists only of marked rules (and of terminals, if with_terminals): the rules
+// that may be empty, or those that can end. Linear time: an alternative waits for the rules it refers to, and a newly
+// marked rule releases the alternatives that wait for it.
 std::vector<char> derive(const llama_grammar_rules & rules, bool with_terminals) {
     struct alternative {
         uint32_t owner;
@@ -69,7 +70,7 @@ std::vector<char> derive(const llama_grammar_rules & rules, bool with_terminals)
     return found;
 }
 
-// What entering a rule enters next without taking a character, and how many stacks it makes itself.
+// The rules that entering a rule enters as well before a character is read, and the number of stacks that it adds itself.
 struct left_side {
     std::vector<edge> edges;
     double            n_own = 0;
@@ -80,7 +81,7 @@ left_side left_side_of(const rule & r, const std::vector<char> & is_nullable) {
     bool      is_leading = true;
     for (size_t i = 0; i < r.size(); i++) {
         if (is_end(r[i])) {
-            result.n_own += is_leading ? 1 : 0;  // the alternative may be empty: the stack below goes on
+            result.n_own += is_leading ? 1 : 0;  // the alternative may be empty, so the stack below it continues
             is_leading = true;
         } else if (is_leading && r[i].type == LLAMA_GRETYPE_RULE_REF) {
             result.edges.push_back({ r[i].value, !is_end(r[i + 1]) });
@@ -93,8 +94,8 @@ left_side left_side_of(const rule & r, const std::vector<char> & is_nullable) {
     return result;
 }
 
-// Tarjan's strongly connected components of the left sides, without recursion. A component is complete after all it
-// leads to, so its stacks can be counted then.
+// Tarjan's strongly connected components of the left sides, without recursion. A component is complete after all
+// components that it leads to, so its stacks can be counted then.
 class left_graph {
   public:
     left_graph(const llama_grammar_rules & rules, const std::vector<char> & is_nullable) {
@@ -108,7 +109,7 @@ class left_graph {
         n_starts_.assign(n, 0);
     }
 
-    // The rule that is left recursive or branches too much, by id and reason; or n_rules.
+    // The id of a rule that is left recursive or branches too much, with the reason; the number of rules if all are fine.
     std::pair<size_t, const char *> find_fault() {
         for (uint32_t id = 0; id < sides_.size(); id++) {
             if (index_[id] == 0) {

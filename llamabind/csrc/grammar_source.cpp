@@ -11,9 +11,9 @@
 
 namespace {
 
-// The parser's loop over rules, ours so that an error comes back instead of going to stderr with the whole text.
+// Replaces llama.cpp's loop over rules, which prints an error with the whole grammar on stderr instead of returning it.
 void parse_rules(const std::string & text, llama_grammar_parser & parser) {
-    // parse_rule expects a rule's name: a comment line before the first rule is skipped here.
+    // parse_rule expects the name of a rule, so comments before the first rule are skipped here.
     size_t begin = 0;
     while (begin < text.size() && (std::strchr(" \t\r\n", text[begin]) != nullptr || text[begin] == '#')) {
         begin = text[begin] == '#' ? std::min(text.find_first_of("\r\n", begin), text.size()) : begin + 1;
@@ -32,7 +32,7 @@ void parse_rules(const std::string & text, llama_grammar_parser & parser) {
 
 std::vector<llama_token> prefill_tokens(const llama_vocab * vocab, const std::string & text) {
     auto tokens = common_tokenize(vocab, text, false, true);
-    // As common_sampler_init: some tokenizers put a space before the first special token.
+    // As common_sampler_init: some tokenizers add a space before the first special token.
     if (!tokens.empty()) {
         const auto piece = lb::piece_of(vocab, tokens[0]);
         if (!piece.empty() && std::isspace(static_cast<unsigned char>(piece[0])) &&
@@ -49,7 +49,7 @@ namespace lb {
 
 std::shared_ptr<const grammar_source> read_grammar(const llama_vocab * vocab, const json & spec) {
     if (!spec.is_object()) {
-        invalid("the grammar's description: must be an object");
+        invalid("grammar: the specification must be a JSON object");
     }
     auto       source = std::make_shared<grammar_source>(vocab);
     const auto text   = get_string(spec, "grammar");

@@ -13,26 +13,27 @@
 
 namespace lb {
 
-// grammar_limits.cpp: LB_INVALID for GBNF text that would make llama.cpp's parser overflow or fill the memory.
+// grammar_limits.cpp: LB_INVALID for GBNF text that would overflow the stack of llama.cpp's parser or fill the memory.
 void check_grammar_text(const std::string & text);
 
-// grammar_rules.cpp: LB_INVALID for rules that would make llama.cpp's automaton abort or never end.
+// grammar_rules.cpp: LB_INVALID for rules that would make llama.cpp's automaton abort or run without end.
 void check_grammar_rules(const llama_grammar_parser & parser);
 
-// A grammar goes on in so many ways at once at most. Where it begins llama.cpp compares each with all others.
+// Limit on the stacks of a grammar, one for each way in which the text can go on. llama.cpp compares all pairs of the
+// first ones.
 constexpr size_t MAX_STACKS = 10000;
 
-// grammar_trigger.cpp: what switches a lazy grammar on.
+// grammar_trigger.cpp: the words, patterns and tokens that start a lazy grammar.
 class trigger_set {
   public:
-    // Text beyond this before the trigger is forgotten; patterns that begin with ^ then no longer match.
+    // Bytes of text that are kept while waiting for a trigger. After more, patterns that begin with ^ no longer match.
     static constexpr size_t MAX_BUFFER = 4096;
 
     void add(const json & trigger, const std::string & where);
     bool empty() const { return triggers_.empty(); }
     bool has_token(llama_token token) const;
 
-    // Where the text that the grammar is to be fed begins, if the last n_new bytes complete a trigger; else npos.
+    // If the last n_new bytes complete a trigger, the position from which the grammar gets the text; else npos.
     size_t find(const std::string & text, size_t n_new, bool is_whole) const;
 
   private:
@@ -44,7 +45,7 @@ class trigger_set {
     };
 
     std::vector<trigger> triggers_;
-    double               n_states_ = 0;  // of all patterns: each is tried after every token
+    double               n_states_ = 0;  // of all patterns, which are all tried after every token
 
     static size_t find_pattern(const trigger & t, const std::string & text, bool is_whole);
 };
@@ -59,7 +60,7 @@ struct grammar_source {
     explicit grammar_source(const llama_vocab * vocab) : parser(vocab) {}
 };
 
-// grammar_source.cpp. LB_INVALID for what is refused. Recurses with the grammar's nesting: give it a large stack.
+// grammar_source.cpp. LB_INVALID for a grammar that is refused. Recurses as deep as the grammar nests: needs a large stack.
 std::shared_ptr<const grammar_source> read_grammar(const llama_vocab * vocab, const json & spec);
 
 }  // namespace lb

@@ -1,9 +1,9 @@
-// Triggers of lazy grammars: words, tokens, and regular expressions that cannot hurt.
+// Triggers of lazy grammars: words, tokens, and regular expressions with bounded cost.
 //
-// llama.cpp searches the whole text with std::regex after every token. libstdc++'s matcher recurses per character
-// (a long answer overflows the stack) and backtracks without limit, so we search ourselves: words as plain text, and
-// patterns with libstdc++'s polynomial matcher (no backtracking, recursion bounded by the pattern; libc++'s own has a
-// step limit and throws) over a bounded part of the text, after checking the size of the automaton they make.
+// llama.cpp searches the whole text with std::regex after every token. libstdc++'s default matcher recurses for each
+// character (a long answer overflows the stack) and backtracks without limit. Here words are searched as plain text.
+// Patterns use libstdc++'s polynomial matcher (no backtracking, recursion bounded by the pattern; libc++'s own matcher
+// has a step limit and throws) on a bounded part of the text, and the size of their automaton is limited.
 
 #include "grammar_source.h"
 
@@ -15,13 +15,13 @@ namespace {
 constexpr size_t MAX_PATTERN   = 512;
 constexpr double MAX_STATES    = 2000;
 constexpr size_t MAX_DEPTH     = 32;
-constexpr size_t SEARCH_WINDOW = 128;  // a match that does not begin with ^ lies within the last so many bytes
+constexpr size_t SEARCH_WINDOW = 128;  // bytes at the text's end in which patterns without ^ are searched
 
 constexpr size_t MAX_TRIGGERS  = 16;
 
 const char SPECIAL[] = "^$.*+?()[]{}|\\";
 
-// The word that a pattern stands for if it is only an escaped literal, else "".
+// The word that a pattern matches if it is only an escaped literal, else "".
 std::string literal_of(const std::string & pattern) {
     std::string word;
     for (size_t i = 0; i < pattern.size(); i++) {
@@ -36,12 +36,12 @@ std::string literal_of(const std::string & pattern) {
     return word;
 }
 
-// Bounds the states of a pattern: std::regex copies x for every count of x{n}.
+// Limits the states of a pattern: std::regex makes n copies of x for x{n}.
 class pattern_check {
   public:
     pattern_check(const std::string & pattern, const std::string & where) : pattern_(pattern), where_(where) {}
 
-    // `n_states` of the patterns so far grows by this one's.
+    // Adds this pattern's states to `n_states`, the sum over the patterns before it.
     void check(double & n_states) {
         sizes_.push_back(n_states);
         while (pos_ < pattern_.size()) {
@@ -55,7 +55,7 @@ class pattern_check {
     const std::string & where_;
     size_t              pos_ = 0;
     std::vector<double> sizes_;     // of the open groups
-    double              atom_ = 0;  // size of what a quantifier would repeat
+    double              atom_ = 0;  // states of the item before pos_, which a quantifier repeats
 
     [[noreturn]] void refuse(const std::string & why) const { lb::invalid(where_ + ": " + why); }
 
@@ -127,7 +127,7 @@ std::string anchored(const std::string & pattern) {
     return (pattern.front() == '^' ? "" : "^") + pattern + (pattern.back() == '$' ? "" : "$");
 }
 
-// As llama.cpp: the grammar gets the text from the first group that matched something, else from the match.
+// As llama.cpp: the grammar gets the text from the first group that matched a text, else from the whole match.
 size_t start_of(const std::match_results<std::string::const_iterator> & match, const std::string & text) {
     for (size_t i = 1; i < match.size(); i++) {
         if (match.length(i) > 0) {
@@ -146,7 +146,7 @@ void trigger_set::add(const json & item, const std::string & where) {
         invalid(where + ": must be an object");
     }
     if (triggers_.size() == MAX_TRIGGERS) {
-        invalid(where + ": there may be 16 triggers");
+        invalid(where + ": at most 16 triggers are allowed");
     }
     const auto type  = get_string(item, "type");
     const auto value = get_string(item, "value");

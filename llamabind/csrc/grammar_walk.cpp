@@ -1,4 +1,4 @@
-// Walking a grammar's stacks: bounded in number, in memory and in work.
+// Walks a grammar's stacks with limits on their number, memory and work.
 
 #include "grammar_walk.h"
 
@@ -9,10 +9,10 @@
 namespace {
 
 constexpr size_t   MAX_STATES = 20000;
-constexpr double   MAX_KEPT   = 8e6;  // elements, some 64 MB
+constexpr double   MAX_KEPT   = 8e6;  // elements, about 64 MB
 constexpr uint32_t LAST_CHAR  = UINT32_MAX - 1;
 
-// In units of work; looking at an element or copying it is one.
+// In units of work; reading or copying an element is one.
 constexpr double ALLOCATION = 20;
 constexpr double SORTING    = 8;
 
@@ -42,7 +42,7 @@ double n_elements_of(const stack & s) {
     return s.empty() ? 1 : static_cast<double>(after_terminal(s.back()) - s.back());
 }
 
-// The characters that a stack's top takes, in order and apart. `add` gets them.
+// Calls `add` with each range of characters that the stack's top accepts, in ascending order without overlaps.
 template <typename F> void for_each_range(const stack & s, F && add) {
     if (!takes_characters(s)) {
         return;
@@ -64,7 +64,7 @@ template <typename F> void for_each_range(const stack & s, F && add) {
         pos += is_range ? 2 : 1;
     }
     std::sort(listed.begin(), listed.end(), [](const range & a, const range & b) { return a.first < b.first; });
-    uint32_t begin = 0;  // all before it are dealt with
+    uint32_t begin = 0;  // the first character not handled yet
     for (const auto & r : listed) {
         if (is_not && r.first > begin) {
             add(range{ begin, r.first - 1 });
@@ -105,7 +105,7 @@ void grammar_walk::spend(double n) {
     credit_ -= n;
     if (credit_ < 0) {
         throw failure(LB_GRAMMAR_TOO_COSTLY,
-                      "the grammar is too ambiguous: it takes too long to find out what it allows here");
+                      "the grammar is too ambiguous: finding the tokens it allows here exceeds the work limit");
     }
 }
 
@@ -137,7 +137,7 @@ grammar_walk::state grammar_walk::id_of(llama_grammar_stacks stacks) {
     return it->second;
 }
 
-// The intervals between all the ends of all the stacks' ranges; those that no stack takes are dead.
+// Splits the characters into intervals at both ends of every range of every stack. Intervals that no stack accepts are DEAD.
 grammar_walk::node grammar_walk::make_node(const llama_grammar_stacks & stacks) {
     std::vector<std::pair<uint32_t, int>> edges{ { 0, 0 } };
     double                                n_elements = 0;
@@ -235,7 +235,7 @@ llama_grammar_stacks grammar_walk::after(const std::vector<const stack *> & stac
 }
 
 bool grammar_walk::takes_tail(state s, llama_partial_utf8 tail) const {
-    // As llama_grammar_match_partial_char: no character of one byte is written in two.
+    // As llama_grammar_match_partial_char: a character that fits one byte is not encoded in two.
     if (tail.n_remain < 0 || (tail.n_remain == 1 && tail.value < 2)) {
         return false;
     }
@@ -261,7 +261,8 @@ grammar_walk::state grammar_walk::follow(state from, const token_text & text) {
     return from == DEAD || (has_tail && !takes_tail(from, text.tail)) ? DEAD : from;
 }
 
-// The entries are sorted: `path` holds the states along the characters of the entry before, up to the first DEAD.
+// The entries are sorted, so an entry begins like the one before it: `path` holds the states along that one's characters,
+// up to the first DEAD.
 static void mark_entries(grammar_walk & walk, grammar_walk::state start, const vocabulary & tokens,
                          std::vector<char> & is_allowed) {
     std::vector<grammar_walk::state> path{ start };

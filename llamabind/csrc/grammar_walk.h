@@ -1,4 +1,4 @@
-// Which tokens fit a grammar, by walking its stacks character by character, with what was walked remembered.
+// Finds the tokens that fit a grammar by walking its stacks character by character, and remembers the states on the way.
 
 #pragma once
 
@@ -12,50 +12,50 @@
 
 namespace lb {
 
-// llama.cpp tries a token along every path through the grammar, which takes time exponential in the token's length
-// for a grammar that branches on the same text ("s ::= "=" s "b" | "=" s "c" | "=""), and cannot be interrupted. Here
-// all stacks go forward together, and equal sets of stacks are one state. A state's characters fall into intervals
-// that no stack tells apart, so a successor is found once for each of these and not for each character.
+// llama.cpp tries a token along every path through the grammar. For a grammar that branches on the same text
+// ("s ::= "=" s "b" | "=" s "c" | "="") that takes time exponential in the token's length, and it cannot be interrupted.
+// Here all stacks advance together, and equal sets of stacks are one state. A state divides the characters into
+// intervals that all its stacks treat alike, so the successor is computed once for each interval, not each character.
 //
-// A walk happens between two steps of an engine that has others to serve. What it costs is counted, not timed, so
-// that the same grammar and text always end alike: each token earns some work, what it does not use is saved up to a
-// limit, and a grammar that needs more than it has fails.
+// The engine's other sequences wait during a walk, so its work is limited. Work is counted, not timed, so that the same
+// grammar and text always have the same result: each token earns PER_TOKEN units, unused units are saved up to
+// MAX_CREDIT, and a grammar that needs more units than it has fails.
 class grammar_walk {
   public:
     using state = uint32_t;
 
     static constexpr state DEAD = UINT32_MAX;
 
-    // Units of work, about 10 ns each. A token earns PER_TOKEN.
+    // Units of work, about 10 ns each.
     static constexpr double PER_TOKEN  = 250000;
     static constexpr double MAX_CREDIT = 8 * PER_TOKEN;
 
-    // `rules` outlive this.
+    // `rules` must outlive this object.
     explicit grammar_walk(const llama_grammar_rules & rules) : rules_(rules) {}
 
-    // A walk of the same grammar's clone: nothing is remembered, but what was spent is spent.
+    // The walk of a clone of the grammar: it has the same credit, but no remembered states.
     grammar_walk(const llama_grammar_rules & rules, const grammar_walk & other) :
         rules_(rules),
         credit_(other.credit_) {}
 
-    // The state of these stacks, which may take characters only. May forget all earlier states.
+    // The state of these stacks, none of which may have a token rule on top. May invalidate all earlier states.
     state begin(llama_grammar_stacks stacks);
 
-    // DEAD if no stack takes the character, or too many would come of it.
+    // DEAD if no stack accepts the character, or more than MAX_STACKS would follow.
     state next(state from, uint32_t character);
 
-    // Whether some character that begins with these bytes can come next.
+    // True if a character that begins with these bytes can come next.
     bool takes_tail(state s, llama_partial_utf8 tail) const;
 
-    // `from`, then the characters of a text.
+    // The state after all characters of a text.
     state follow(state from, const token_text & text);
 
-    // What comes after these stacks took what is on their tops.
+    // The stacks after these have accepted the elements on their tops.
     llama_grammar_stacks after(const std::vector<const llama_grammar_stack *> & stacks);
 
     const llama_grammar_stacks & stacks_of(state s) const { return *states_[s].stacks; }
 
-    // A token was accepted: there is more to spend again.
+    // Adds PER_TOKEN to the credit; called for each accepted token.
     void earn();
 
   private:

@@ -1,4 +1,4 @@
-// What the shim's files share: failures as exceptions inside, as status codes at the border.
+// Shared by the shim's files: failures are exceptions inside the shim and status codes in its C interface.
 
 #pragma once
 
@@ -16,7 +16,7 @@ namespace lb {
 
 using json = common_json;
 
-// A failure with its status; every other exception becomes LB_ERROR at the border.
+// A failure with its status. std::bad_alloc becomes LB_NO_MEMORY, every other exception LB_ERROR.
 struct failure : std::exception {
     int32_t     status;
     std::string message;
@@ -33,8 +33,8 @@ int32_t set_error(int32_t status, const std::string & message) noexcept;
 int32_t set_error_from_current_exception() noexcept;
 char *  copy_string(const std::string & text);
 
-// Runs fn on a stack of n_bytes: llama.cpp's template, JSON and grammar code recurses as deep as its input nests,
-// and the caller's thread may have a small stack. Exceptions come through.
+// Runs fn on a stack of n_bytes: llama.cpp's template, JSON and grammar code recurses as deep as its input nests, and
+// the caller's thread may have a small stack. Exceptions of fn are rethrown here.
 void run_with_stack(size_t n_bytes, const std::function<void()> & fn);
 
 constexpr size_t MiB = 1024 * 1024;
@@ -42,18 +42,18 @@ constexpr size_t MiB = 1024 * 1024;
 // json_limits.cpp
 constexpr int MAX_JSON_DEPTH = 100;
 
-// Parses JSON of a caller: LB_INVALID naming `what` for a syntax error, a NUL, or too deep a nesting.
+// Parses JSON of a caller. LB_INVALID that names `what` for a syntax error, a NUL, or more than MAX_JSON_DEPTH levels.
 json parse_json(const char * text, const char * what);
 json parse_json(const std::string & text, const std::string & what);
 
-// The member as the given kind, `fallback` if it is absent or null, LB_INVALID if it is something else.
+// The member of that type, `fallback` if it is absent or null; LB_INVALID if it has another type.
 std::string get_string(const json & object, const char * key, const std::string & fallback = "");
 bool        get_bool(const json & object, const char * key, bool fallback);
 
-// Cut a long message at a character's border: errors quote client text, which may be megabytes of base64.
+// Cuts a long text between two characters: errors quote client text, which may be megabytes of base64.
 std::string shorten(const std::string & text, size_t max_bytes = 600);
 
-// The border: runs fn and turns every exception into the thread's last error.
+// For every function of the C interface: runs fn and turns an exception into the thread's last error.
 template <typename F> int32_t guard_status(F && fn) noexcept {
     try {
         return fn();

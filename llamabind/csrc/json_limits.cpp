@@ -1,4 +1,4 @@
-// Reading JSON of a caller: bounded nesting, and errors that name what was read.
+// Reads JSON of a caller: nesting is limited, and errors name the text's purpose.
 
 #include "internal.h"
 
@@ -6,7 +6,7 @@
 
 namespace {
 
-// Parsing, dumping and walking JSON recurse once per level. String-aware, so that text with brackets is no nesting.
+// Parsing, dumping and walking JSON recurse once for each level. Brackets inside strings do not count.
 void check_depth(const char * text, const std::string & what) {
     int  depth     = 0;
     bool in_string = false;
@@ -80,7 +80,7 @@ std::string shorten(const std::string & text, size_t max_bytes) {
     while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) {
         end--;
     }
-    // Not in the middle of a word, where one ends nearby.
+    // Prefer the end of a word within the last 40 bytes.
     const size_t space = text.find_last_of(" \t\n", end);
     if (space != std::string::npos && space > 0 && end - space <= 40) {
         end = space;

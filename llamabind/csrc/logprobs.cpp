@@ -9,7 +9,7 @@
 
 namespace {
 
-// log(sum(exp(logits))), in double and relative to the maximum, so that it neither overflows nor loses the tail.
+// log(sum(exp(logits))), in double and relative to the maximum: it does not overflow, and small terms count.
 double log_sum_exp(const float * logits, int32_t n_vocab) {
     const double highest = *std::max_element(logits, logits + n_vocab);
     double       sum     = 0;
@@ -52,7 +52,7 @@ void check_arguments(int32_t n, int32_t n_vocab, int32_t k, const llama_token * 
 }
 
 void check_row(const float * logits, int32_t n_vocab) {
-    // A comparison with NaN is false, and with NaN in it an order is none.
+    // The comparison is false for NaN, too, which could not be sorted.
     if (!std::all_of(logits, logits + n_vocab, [](float logit) { return logit < INFINITY; })) {
         throw lb::failure(LB_ERROR, "the model's logits contain NaN or infinity");
     }

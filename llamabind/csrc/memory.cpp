@@ -1,4 +1,4 @@
-// Memory figures: what a context uses, and how much of a model fits the devices.
+// The memory that a context uses, and the parameters with which a model fits the devices.
 
 #include "internal.h"
 
@@ -13,7 +13,7 @@
 
 using lb::json;
 
-// llama-model.h: every tensor of the model, with its buffer.
+// Declared in llama-model.h: every tensor of the model, with its buffer.
 const std::vector<std::pair<std::string, ggml_tensor *>> & llama_internal_get_tensor_map(const llama_model * model);
 
 namespace {
@@ -50,7 +50,7 @@ json device_to_json(ggml_backend_dev_t device, const figures & used) {
     return result;
 }
 
-// The size of all weights in each buffer type, as they are allocated there.
+// The allocated size of all weights in each buffer type.
 std::map<ggml_backend_buffer_type_t, size_t> weights(const llama_model * model) {
     std::map<ggml_backend_buffer_type_t, size_t> sizes;
     for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
@@ -67,11 +67,11 @@ json breakdown(const llama_context * ctx) {
     figures                               host;
     auto                                  in_use = weights(llama_get_model(ctx));
     for (auto [buffer_type, used] : llama_get_memory_breakdown(ctx)) {
-        // A mapping reaches from the first weight that is used from the file to the last. Between them lie those that
-        // were copied elsewhere (repacked, or to a GPU): pages that nothing reads again, and counted where the copy is.
+        // A mapping reaches from the first weight used from the file to the last. Weights between them that were copied
+        // elsewhere (repacked, or to a GPU) are counted there; their pages in the mapping are not read again.
         used.model = std::min(used.model, in_use[buffer_type]);
         auto *    device = ggml_backend_buft_get_device(buffer_type);
-        // A CPU's repacked weights are in a buffer type that is not "host", yet in host memory.
+        // Repacked weights of a CPU are in host memory, though ggml does not call their buffer type a host type.
         const bool is_host = ggml_backend_buft_is_host(buffer_type) || device == nullptr ||
                              ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
         auto & sum = is_host ? host : devices[device];

@@ -1,7 +1,7 @@
 // Sampling of many sequences in one call, with llama-server's order of grammar and samplers (common_sampler_sample).
 
 #include "grammar.h"
-#include "thought.h"
+#include "reasoning.h"
 
 #include <algorithm>
 #include <atomic>
@@ -10,12 +10,12 @@
 #include <thread>
 
 struct lb_sampler {
-    const llama_vocab *          vocab;
-    llama_sampler *              chain;
-    std::unique_ptr<lb_grammar>  grammar;
-    std::unique_ptr<lb::thought> thought;
-    bool                         is_held = false;  // the grammar begins behind the thought that the prompt opens
-    int32_t                      n_best  = 0;      // the chain looks at no more than so many; 0 is at all
+    const llama_vocab *                    vocab;
+    llama_sampler *                        chain;
+    std::unique_ptr<lb_grammar>            grammar;
+    std::unique_ptr<lb::reasoning_tracker> reasoning;
+    bool                                   is_held = false;  // the grammar begins after the reasoning that the prompt opens
+    int32_t                                n_best  = 0;      // the chain uses only this many of the largest logits; 0: all
 
     lb_sampler(const llama_vocab * vocab, llama_sampler * chain) : vocab(vocab), chain(chain) {}
 
@@ -24,14 +24,16 @@ struct lb_sampler {
 
     ~lb_sampler() { llama_sampler_free(chain); }
 
-    // A template's own grammar has the prompt's end in it, and the thoughts; others are of what follows them.
+    // A template's grammar, which has a prefill, describes the reasoning, too. Any other describes only the text after it,
+    // so it must wait until the reasoning ends.
     void hold_grammar() {
-        is_held = thought && thought->is_inside() && grammar && !grammar->is_waiting() && !grammar->has_prefill();
+        is_held = reasoning && reasoning->is_inside() && grammar && !grammar->is_waiting() && !grammar->has_prefill();
     }
 
-    // Whether a lazy grammar found its trigger: what it describes, a call, has no thoughts.
-    bool is_calling() const { return grammar && grammar->is_lazy() && !grammar->is_waiting(); }
+    // True within a tool call, which a lazy grammar describes from its trigger on; a call contains no reasoning.
+    bool is_in_tool_call() const { return grammar && grammar->is_lazy() && !grammar->is_waiting(); }
 
+    // True while the grammar, if there is one, does not constrain the answer.
     bool is_free() const { return !grammar || grammar->is_waiting() || is_held; }
 };
 
@@ -39,7 +41,7 @@ namespace {
 
 using candidates = std::vector<llama_token_data>;
 
-// 12 bytes for each entry of a vocabulary of up to 260k: made once per thread that samples, not per call.
+// A buffer has 12 bytes for each token of a vocabulary of up to 260k. Each sampling thread reuses one.
 class buffer_pool {
   public:
     candidates take() {
@@ -67,7 +69,7 @@ buffer_pool & buffers() {
     return pool;
 }
 
-// NaN or infinity would make the samplers sort and sum nonsense.
+// Refuses NaN and infinity: the samplers sort and sum the logits.
 void fill(candidates & buffer, const float * logits, int32_t n_vocab) {
     buffer.resize(static_cast<size_t>(n_vocab));
     bool is_good = true;
@@ -80,8 +82,8 @@ void fill(candidates & buffer, const float * logits, int32_t n_vocab) {
     }
 }
 
-// The `n_best` largest logits and maybe some more. Building and sorting an entry for each token of a large vocabulary takes
-// longer than all samplers together; comparing floats by the block takes a few microseconds.
+// Collects at least the `n_best` largest logits. Building and sorting an entry for each token of a large vocabulary takes
+// longer than all samplers together; comparing blocks of floats takes a few microseconds.
 void fill_best(candidates & buffer, const float * logits, int32_t n_vocab, size_t n_best) {
     constexpr int32_t block = 64;
     const auto is_better = [](const llama_token_data & a, const llama_token_data & b) { return a.logit > b.logit; };
@@ -117,19 +119,19 @@ void fill_best(candidates & buffer, const float * logits, int32_t n_vocab, size_
     if (!is_good) {
         throw lb::failure(LB_ERROR, "the model's logits contain NaN or infinity");
     }
-    // By token, as `fill` has them: among equals the samplers take the first.
+    // In the order of token ids, as `fill` does: among equal logits the samplers choose the first.
     std::sort(buffer.begin(), buffer.end(),
               [](const llama_token_data & a, const llama_token_data & b) { return a.id < b.id; });
 }
 
-// The samplers see only what can be chosen: with -INFINITY among the candidates some compute 0 * inf.
+// Removes tokens that cannot be chosen: some samplers would compute 0 * inf with -INFINITY.
 void drop_impossible(candidates & buffer) {
     buffer.erase(std::remove_if(buffer.begin(), buffer.end(),
                                 [](const llama_token_data & entry) { return entry.logit == -INFINITY; }),
                  buffer.end());
 }
 
-// LLAMA_TOKEN_NULL if nothing can be chosen: a chain that bans every candidate still selects one.
+// Returns LLAMA_TOKEN_NULL if no token can be chosen; a chain that bans every candidate still selects one.
 llama_token run_chain(llama_sampler * chain, candidates & buffer) {
     drop_impossible(buffer);
     if (buffer.empty()) {
@@ -144,13 +146,14 @@ llama_token run_chain(llama_sampler * chain, candidates & buffer) {
     return selected.logit == -INFINITY ? LLAMA_TOKEN_NULL : selected.id;
 }
 
-// A grammar that is held lets a thought go on, but not end in a token whose rest it does not take, nor without its tag.
+// While the grammar is held, every token of the reasoning is allowed but two kinds: one that ends the generation before the
+// end tag, and one whose text after the end tag does not fit the grammar.
 bool is_allowed(const lb_sampler & sampler, llama_token token) {
     if (!sampler.is_held) {
         return sampler.is_free() || sampler.grammar->allows(token);
     }
-    const auto rest = sampler.thought->rest_behind(token);
-    return !llama_vocab_is_eog(sampler.vocab, token) && (rest.empty() || sampler.grammar->allows_text(rest));
+    const auto text = sampler.reasoning->text_after_end(token);
+    return !llama_vocab_is_eog(sampler.vocab, token) && (text.empty() || sampler.grammar->allows_text(text));
 }
 
 void apply_grammar(const lb_sampler & sampler, llama_token_data_array * array) {
@@ -165,17 +168,17 @@ void apply_grammar(const lb_sampler & sampler, llama_token_data_array * array) {
     }
 }
 
-// The token that ends a thought which took too long, or LLAMA_TOKEN_NULL.
+// The token that a used-up reasoning budget forces, or LLAMA_TOKEN_NULL.
 llama_token forced_token(lb_sampler & sampler) {
-    const auto token = sampler.thought ? sampler.thought->forced() : LLAMA_TOKEN_NULL;
+    const auto token = sampler.reasoning ? sampler.reasoning->forced_token() : LLAMA_TOKEN_NULL;
     if (token != LLAMA_TOKEN_NULL && !sampler.is_held && !is_allowed(sampler, token)) {
-        sampler.thought->give_up();
+        sampler.reasoning->stop_forcing();
         return LLAMA_TOKEN_NULL;
     }
     return token;
 }
 
-// What ends an answer whose grammar has come to its end, where nothing that ends one may be chosen (min_tokens).
+// The token that ends an answer whose grammar is complete, where the chain bans all tokens that end one (min_tokens).
 llama_token end_of_grammar(const lb_sampler & sampler) {
     if (!sampler.is_held && sampler.grammar->is_complete()) {
         for (const auto token : { llama_vocab_eos(sampler.vocab), llama_vocab_eot(sampler.vocab) }) {
@@ -218,20 +221,20 @@ llama_token sample(lb_sampler & sampler, const float * logits, int32_t n_vocab, 
     throw lb::failure(LB_TOKEN_REFUSED, "the grammar does not allow token " + std::to_string(token) + " here");
 }
 
-// A token of a thought, which only a template's own grammar looks at; others get what follows it, and a lazy one also
-// the tag that ends it, for that may be the trigger.
-void think(lb_sampler & sampler, llama_token token) {
+// Accepts a token of the reasoning. Only a template's grammar gets each of these tokens. A held grammar gets the text after
+// the end tag, and a lazy one the tokens of the end tag as well, since they may contain its trigger.
+void accept_reasoning(lb_sampler & sampler, llama_token token) {
     const bool is_free = sampler.is_free();
     if (!(is_free ? is_allowed(sampler, token) : sampler.grammar->accept(token))) {
         refuse(token);
     }
-    const auto end = sampler.thought->think(token);
+    const auto end = sampler.reasoning->accept_inside(token);
     if (!end || !is_free || !sampler.grammar) {
         return;
     }
     if (sampler.is_held) {
         sampler.is_held = false;
-        sampler.grammar->accept_text(end->rest);
+        sampler.grammar->accept_text(end->text_after);
         return;
     }
     for (const auto one : end->tokens) {
@@ -240,15 +243,15 @@ void think(lb_sampler & sampler, llama_token token) {
 }
 
 void accept_generated(lb_sampler & sampler, llama_token token) {
-    if (sampler.thought && sampler.thought->is_inside() && !sampler.is_calling()) {
-        think(sampler, token);
+    if (sampler.reasoning && sampler.reasoning->is_inside() && !sampler.is_in_tool_call()) {
+        accept_reasoning(sampler, token);
         return;
     }
     if (sampler.grammar && !sampler.grammar->accept(token)) {
         refuse(token);
     }
-    if (sampler.thought && !sampler.is_calling()) {
-        sampler.thought->follow(token, sampler.is_free());
+    if (sampler.reasoning && !sampler.is_in_tool_call()) {
+        sampler.reasoning->accept_outside(token, sampler.is_free());
     }
 }
 
@@ -259,7 +262,7 @@ void accept(lb_sampler & sampler, llama_token token, bool is_generated) {
     llama_sampler_accept(sampler.chain, token);
 }
 
-// One call of lb_sample: which thread does which sequence does not matter, they share nothing.
+// One call of lb_sample. The sequences share nothing, so any thread may sample any of them.
 struct sample_job {
     lb_sampler * const *  samplers;
     const float * const * logits;
@@ -287,7 +290,7 @@ struct sample_job {
         }
     }
 
-    // The error was set on a thread that is about to end.
+    // Copies the error, which belongs to a thread that is about to end.
     void keep_message(int32_t i) noexcept {
         try {
             messages[static_cast<size_t>(i)] = lb_last_error();
@@ -304,7 +307,7 @@ struct sample_job {
             }
             buffers().give(std::move(buffer));
         } catch (...) {
-            // Only keeping the buffer can fail, and then it is freed.
+            // Only buffers().give() throws; the buffer is freed then.
         }
     }
 };
@@ -317,7 +320,7 @@ void run(sample_job & job, int32_t n_threads) {
             threads.emplace_back([&job] { job.work(); });
         }
     } catch (const std::exception &) {
-        // Fewer threads than asked for also get it done.
+        // Fewer threads do the same work in more time.
     }
     job.work();
     for (auto & thread : threads) {
@@ -330,7 +333,7 @@ void run(sample_job & job, int32_t n_threads) {
 lb_sampler * lb_sampler_init(const llama_vocab * vocab, llama_sampler * chain, lb_grammar * grammar) {
     return lb::guard_pointer([&] {
         if (vocab == nullptr || chain == nullptr) {
-            lb::invalid("sampler: a vocabulary and a chain are needed");
+            lb::invalid("sampler: the vocabulary and the chain must not be NULL");
         }
         auto * sampler = new lb_sampler(vocab, chain);
         sampler->grammar.reset(grammar);
@@ -343,19 +346,19 @@ lb_sampler * lb_sampler_clone(const lb_sampler * sampler) {
         auto grammar = sampler->grammar ? std::make_unique<lb_grammar>(*sampler->grammar) : nullptr;
         auto copy    = std::make_unique<lb_sampler>(sampler->vocab, llama_sampler_clone(sampler->chain));
         copy->grammar = std::move(grammar);
-        copy->thought = sampler->thought ? std::make_unique<lb::thought>(*sampler->thought) : nullptr;
+        copy->reasoning = sampler->reasoning ? std::make_unique<lb::reasoning_tracker>(*sampler->reasoning) : nullptr;
         copy->is_held = sampler->is_held;
         copy->n_best  = sampler->n_best;
         return copy.release();
     });
 }
 
-void lb_sampler_look_at_best(lb_sampler * sampler, int32_t n_best) { sampler->n_best = n_best; }
+void lb_sampler_set_n_best(lb_sampler * sampler, int32_t n_best) { sampler->n_best = n_best; }
 
-int32_t lb_sampler_follow_thoughts(lb_sampler * sampler, const char * spec_json) {
+int32_t lb_sampler_track_reasoning(lb_sampler * sampler, const char * spec_json) {
     return lb::guard_status([&] {
-        const auto tags  = lb::read_thought(sampler->vocab, lb::parse_json(spec_json, "the thought's description"));
-        sampler->thought = std::make_unique<lb::thought>(sampler->vocab, tags);
+        const auto tags  = lb::read_reasoning_tags(sampler->vocab, lb::parse_json(spec_json, "reasoning"));
+        sampler->reasoning = std::make_unique<lb::reasoning_tracker>(sampler->vocab, tags);
         sampler->hold_grammar();
         return LB_OK;
     });
@@ -369,8 +372,8 @@ int32_t lb_sampler_reset(lb_sampler * sampler) {
         if (sampler->grammar) {
             sampler->grammar->reset();
         }
-        if (sampler->thought) {
-            sampler->thought->reset();
+        if (sampler->reasoning) {
+            sampler->reasoning->reset();
         }
         sampler->hold_grammar();
         return LB_OK;

@@ -1,4 +1,5 @@
-// JSON schema to GBNF: llama.cpp converts, we refuse before what would hang it, overflow its stack, or be dropped.
+// JSON schema to GBNF with llama.cpp's converter. Schemas that would hang it, overflow its stack, or lose a keyword that it
+// drops are refused first.
 
 #include "chat_request.h"
 
@@ -15,14 +16,14 @@ namespace {
 
 constexpr size_t SCHEMA_STACK    = 64 * lb::MiB;
 constexpr double MAX_NODES       = 100000;
-constexpr size_t MAX_PROPERTIES  = 256;   // the converter's work on optional ones grows with their third power
+constexpr size_t MAX_PROPERTIES  = 256;   // the converter's time grows with the third power of the optional ones
 constexpr size_t MAX_PATTERN     = 2048;
 constexpr int    MAX_REF_CHAIN   = 32;
 constexpr double MAX_COUNT       = 2147483647;        // int
-constexpr double MAX_INTEGER     = 9007199254740991;  // what JSON's numbers hold exactly, 2^53 - 1
+constexpr double MAX_INTEGER     = 9007199254740991;  // the largest integer that JSON numbers represent exactly, 2^53 - 1
 constexpr size_t MAX_SCHEMA_TEXT = 4 * lb::MiB;
 
-// Walks a schema as the converter does, before it does.
+// Checks a schema along the same path as the converter, before the converter runs.
 struct schema_check {
     const json & root;
     double       n_nodes = 0;
@@ -34,7 +35,7 @@ struct schema_check {
             }
             return;
         }
-        // The converter makes one copy of the node per entry of a type array, nested ones multiply.
+        // The converter copies the node for each entry of a type array; nested arrays multiply.
         weight *= check_types(node, path);
         n_nodes += weight;
         if (n_nodes > MAX_NODES) {
@@ -81,7 +82,7 @@ struct schema_check {
         }
     }
 
-    // llama.cpp reads counts as int and wraps around; a range that is empty it turns into some other one.
+    // llama.cpp reads counts as int, where large ones overflow, and makes another range of an empty one.
     static void check_bounds(const json & node, const std::string & path) {
         check_range(node, path, "minLength", "maxLength", 0, MAX_COUNT);
         check_range(node, path, "minItems", "maxItems", 0, MAX_COUNT);
@@ -115,22 +116,23 @@ struct schema_check {
         if (pattern.size() > MAX_PATTERN) {
             invalid(path + "/pattern: longer than " + std::to_string(MAX_PATTERN) + " bytes");
         }
-        // For a pattern it has no grammar for the converter only warns, on stderr, and allows any string.
+        // For a pattern that it cannot express the converter only prints a warning on stderr and allows any string.
         json only_pattern;
         only_pattern["type"]    = "string";
         only_pattern["pattern"] = pattern;
         if (pattern.empty() || ("\n" + convert(only_pattern, path)).find("\nroot ::= string\n") != std::string::npos) {
             invalid(path + "/pattern: \"" + lb::shorten(pattern, 100) +
-                    "\" has no grammar: it must begin with ^, end with $ and use no lookaround, named group or anchor");
+                    "\" cannot be expressed as a grammar: it must begin with ^, end with $ and use no lookaround, named "
+                    "group or anchor");
         }
     }
 
-    // The converter follows a $ref to a $ref without end if they form a circle.
+    // The converter would follow a cycle of $refs without end.
     void check_ref(const json & node, const std::string & path) const {
         const json * target = &node;
         for (int i = 0; target->is_object() && target->contains("$ref"); i++) {
             if (i == MAX_REF_CHAIN) {
-                invalid(path + "/$ref: a chain of references without an end");
+                invalid(path + "/$ref: a cycle of references, or more than " + std::to_string(MAX_REF_CHAIN) + " in a chain");
             }
             if (!target->at("$ref").is_string()) {
                 return;

@@ -1,4 +1,4 @@
-// Tokens as characters: decoded as llama.cpp's grammars decode them, sorted once per vocabulary.
+// The characters of tokens, decoded as in llama.cpp's grammars, and the sorted table of a vocabulary.
 
 #include "token_text.h"
 
@@ -13,7 +13,7 @@ constexpr size_t N_KEPT = 2;  // vocabularies
 
 bool is_continuation(char c) { return (static_cast<unsigned char>(c) >> 6) == 2; }
 
-// A fingerprint of all texts: a vocabulary is recognised by what it holds, for an address may be used again.
+// A hash of all token texts identifies a vocabulary; its address could be that of a freed one.
 uint64_t fingerprint(const llama_vocab * vocab) {
     uint64_t   hash = 14695981039346656037ULL;  // FNV-1a
     const auto add  = [&hash](unsigned char byte) { hash = (hash ^ byte) * 1099511628211ULL; };
@@ -50,7 +50,7 @@ std::string piece_of(const llama_vocab * vocab, llama_token token) {
 }
 
 token_text::token_text(const std::string & piece, llama_partial_utf8 before) : tail(before) {
-    // As llama.cpp: NUL ends the text, and only the bytes that end an earlier character are checked.
+    // As llama.cpp: NUL ends the text, and only bytes that complete an earlier token's character are checked.
     bool is_resumed = before.n_remain > 0;
     for (size_t i = 0; i < piece.size() && piece[i] != 0; i++) {
         const auto byte = static_cast<unsigned char>(piece[i]);

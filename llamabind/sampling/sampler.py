@@ -133,17 +133,17 @@ def _make(model: "Model", params: SamplingParams, n_history: int) -> GuardedSamp
         handle = shim.lb_sampler_init(vocab, chain, grammar)
         if not handle:
             raise _error(shim.lb_last_status())
-        shim.lb_sampler_look_at_best(handle, n_best(model, params))
+        shim.lb_sampler_set_n_best(handle, n_best(model, params))
     except LlamaError:
         llama.llama_sampler_free(chain)
         shim.lb_grammar_free(grammar)
         raise
     if params.follows_reasoning:
-        _follow_reasoning(handle, params)
+        _track_reasoning(handle, params)
     return handle
 
 
-def _follow_reasoning(handle: GuardedSamplerHandle, params: SamplingParams) -> None:
+def _track_reasoning(handle: GuardedSamplerHandle, params: SamplingParams) -> None:
     spec = {
         "start": params.reasoning_budget_start_tag,
         "ends": params.reasoning_budget_end_tags,
@@ -151,7 +151,7 @@ def _follow_reasoning(handle: GuardedSamplerHandle, params: SamplingParams) -> N
         "message": params.reasoning_budget_message,
         "prompt_end": params.generation_prompt,
     }
-    if shim.lb_sampler_follow_thoughts(handle, json.dumps(spec).encode()) != lb_status.LB_OK:
+    if shim.lb_sampler_track_reasoning(handle, json.dumps(spec).encode()) != lb_status.LB_OK:
         error = _error(shim.lb_last_status())
         shim.lb_sampler_free(handle)
         raise error
@@ -201,7 +201,7 @@ def _sampling_error(status: int) -> LlamaError:
         return GrammarError("no token of the vocabulary can continue the grammar")
     if status == lb_status.LB_GRAMMAR_TOO_COSTLY:
         return GrammarError(
-            "the grammar is too ambiguous: it takes too long to find out what it allows here"
+            "the grammar is too ambiguous: finding the tokens it allows here exceeds the work limit"
         )
     return LlamaError(f"sampling failed: {_last_error()}")
 

@@ -24,7 +24,7 @@ def model(vocab_dir):
 def draw(model: Model, params: SamplingParams, logits: np.ndarray, *, all_of_them: bool) -> list:
     with Sampler(model, params) as sampler:
         if all_of_them:
-            shim.lb_sampler_look_at_best(sampler.ptr, 0)
+            shim.lb_sampler_set_n_best(sampler.ptr, 0)
         return [sample_many([sampler], [row.ctypes.data])[0] for row in logits]
 
 
