@@ -11,14 +11,11 @@ instead of building.
 
 import argparse
 import contextlib
-import ctypes
 import difflib
 import hashlib
 import json
 import os
-import platform
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -28,8 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from build_facts import PROJECT, describe, is_on
 from llama_source import (
-    ROOT,
     CacheNotWritableError,
     LlamaSource,
     LlamaSourceError,
@@ -38,20 +35,7 @@ from llama_source import (
     read_pin,
 )
 
-PROJECT = ROOT / "vendor"
-CSRC = ROOT / "llamabind" / "csrc"
 KEEP_UNUSED_SECONDS = 60 * 24 * 3600
-OFF_VALUES = {
-    "",
-    "0",
-    "OFF",
-    "NO",
-    "FALSE",
-    "N",
-    "IGNORE",
-    "NOTFOUND",
-}  # that CMake's if() takes for false
-
 # vendor/CMakeLists.txt sets these; without a check a user's value would be ignored silently.
 RESERVED = {
     *("BUILD_SHARED_LIBS", "GGML_STATIC", "LLAMA_USE_SYSTEM_GGML", "LLAMA_BUILD_COMMON"),
@@ -60,21 +44,6 @@ RESERVED = {
     *("LLAMA_BUILD_NUMBER", "LLAMA_BUILD_COMMIT"),
 }
 OURS = {"LLAMABIND_BUILD_PEERS"}
-
-# Environment variables that CMake and the compilers read.
-ENVIRONMENT = re.compile(
-    r"(C|CXX|CPP|LD|CUDA|HIP|OBJC|OBJCXX)FLAGS|CC|CXX|CUDACXX|CUDAHOSTCXX|HIPCXX|NVCC_\w+|SDKROOT"
-    r"|CUDA_(PATH|HOME)|ROCM_PATH|HIP_\w+|VULKAN_SDK|ONEAPI_ROOT|MUSA_PATH|MACOSX_DEPLOYMENT_TARGET"
-    r"|ARCHFLAGS|CMAKE_(PREFIX_PATH|TOOLCHAIN_FILE)|C(PLUS)?_INCLUDE_PATH|CPATH|LIBRARY_PATH"
-)
-# The compilers: the CMake definition and the environment variable that name one, the default.
-COMPILERS = {
-    "": [("CMAKE_C_COMPILER", "CC", "cc"), ("CMAKE_CXX_COMPILER", "CXX", "c++")],
-    "GGML_CUDA": [("CMAKE_CUDA_COMPILER", "CUDACXX", "nvcc")],
-    "GGML_HIP": [("CMAKE_HIP_COMPILER", "HIPCXX", "hipcc")],
-    "GGML_MUSA": [("CMAKE_MUSA_COMPILER", "MUSACXX", "mcc")],
-    "GGML_VULKAN": [("Vulkan_GLSLC_EXECUTABLE", "GLSLC", "glslc")],
-}
 
 
 class NativeBuildError(Exception):
@@ -200,94 +169,6 @@ def _options_of(source: Path) -> set[str]:
     return {name for name in names if not name.startswith("GGML_USE_")}
 
 
-def describe(definitions: dict[str, str], source: LlamaSource) -> dict[str, object]:
-    """All that a build's content depends on, as JSON; equal facts give equal builds."""
-    facts: dict[str, object] = {
-        "llama.cpp": source.commit,
-        "project": _project_files(definitions),
-        "definitions": definitions,
-        "environment": {k: v for k, v in os.environ.items() if ENVIRONMENT.fullmatch(k)},
-        "compilers": _compilers(definitions),
-        "system": [platform.system(), platform.machine(), platform.mac_ver()[0]],
-        "libc": platform.libc_ver(),
-    }
-    if is_on(definitions.get("GGML_NATIVE", "ON")):
-        facts["processor"] = _processor()
-        facts["kernel grants AMX"] = _kernel_grants_amx()
-        if is_on(definitions.get("GGML_CUDA", "")):
-            query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
-            facts["gpu"] = _output_of(query)
-    return facts
-
-
-def _project_files(definitions: dict[str, str]) -> dict[str, str]:
-    """The files that vendor/CMakeLists.txt reads, by name, with a digest of each."""
-    files = {PROJECT / "CMakeLists.txt", *PROJECT.glob("*.cmake"), *PROJECT.glob("*_*.cpp")}
-    for option, name in (("LLAMABIND_BUILD_PEERS", "peers.cmake"), ("GGML_CUDA", "cuda.cmake")):
-        if not is_on(definitions.get(option, "")):
-            files.discard(PROJECT / name)
-    files |= {CSRC / "cpu_features.h", CSRC / "cpu_features_probe.cpp"}
-    return {path.name: _digest(path) for path in sorted(files)}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def is_on(value: str) -> bool:
-    """Whether CMake's if() takes `value` as true."""
-    return value.upper() not in OFF_VALUES and not value.upper().endswith("-NOTFOUND")
-
-
-def _compilers(definitions: dict[str, str]) -> list[str]:
-    versions = []
-    for option, compilers in COMPILERS.items():
-        if option and not is_on(definitions.get(option, "")):
-            continue
-        for definition, variable, usual in compilers:
-            program = definitions.get(definition) or os.environ.get(variable) or usual
-            versions.append(f"{program}: {_output_of([*shlex.split(program), '--version'])}")
-    return versions
-
-
-def _processor() -> str:
-    """What -march=native depends on: the CPU's model and instruction sets."""
-    if platform.system() == "Darwin":
-        return _output_of(["sysctl", "machdep.cpu.brand_string", "hw.optional"])
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
-    except OSError:
-        return platform.processor()
-    wanted = re.compile(
-        r"model name|cpu family|model|flags|Features|CPU (part|implementer|variant)"
-    )
-    return "\n".join(line for line in lines if wanted.fullmatch(line.split(":")[0].strip()))
-
-
-def _kernel_grants_amx() -> bool | None:
-    """Whether the kernel lets a process use AMX's tiles; the build's run check depends on it.
-
-    None on machines other than x86-64 Linux. (ARCH_GET_XCOMP_SUPP of Linux's asm/prctl.h)
-    """
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return None
-    arch_prctl, get_supported, tile_data = 158, 0x1021, 1 << 18
-    supported = ctypes.c_uint64()
-    try:
-        failed = ctypes.CDLL(None).syscall(arch_prctl, get_supported, ctypes.byref(supported))
-    except OSError:
-        return None
-    return not failed and bool(supported.value & tile_data)
-
-
-def _output_of(command: list[str]) -> str:
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return "not found"
-    return result.stdout.strip()
-
-
 def _drop_foreign_tree(tree: Path) -> None:
     """Remove another checkout's interrupted build tree: CMake refuses to continue it."""
     try:
@@ -296,6 +177,22 @@ def _drop_foreign_tree(tree: Path) -> None:
         return
     if f"CMAKE_HOME_DIRECTORY:INTERNAL={PROJECT}\n" not in cache:
         shutil.rmtree(tree, ignore_errors=True)
+
+
+def _launcher_of(tree: Path) -> dict[str, str]:
+    """The definitions that keep an interrupted build's compiler launcher (ccache or sccache).
+
+    ggml compiles through a launcher if configuring finds one (GGML_CCACHE). CMake repeats a search
+    that found none, so a ccache that was installed since would change the command of every step,
+    and ninja would compile everything again. A launcher that was removed since cannot be kept.
+    """
+    try:
+        cache = (tree / "CMakeCache.txt").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    searched = re.findall(r"^GGML_S?CCACHE_FOUND:\w+=(.*)$", cache, flags=re.MULTILINE)
+    has_launcher = any(Path(path).is_file() for path in searched)
+    return {"GGML_CCACHE": "OFF"} if searched and not has_launcher else {}
 
 
 def _make(
@@ -308,23 +205,23 @@ def _make(
 ) -> None:
     """Build and rename the result to `entry`; the caller holds its lock."""
     tree = entry.with_name(f"{entry.name}.build")
-    asked = " ".join(f"-D{name}={value}" for name, value in definitions.items()) or "no options"
+    requested = " ".join(f"-D{name}={value}" for name, value in definitions.items()) or "no options"
     pin = read_pin()
     ours = {
         "LLAMA_CPP_DIR": str(source.path),
         "LLAMABIND_BUILD_NUMBER": str(pin.build_number if source.is_pinned else 0),
         "LLAMABIND_BUILD_COMMIT": source.commit[:9],
     }
-    _log(f"building llama.cpp {source.commit[:9]} with {asked}; this takes minutes")
+    _log(f"building llama.cpp {source.commit[:9]} with {requested}; this takes minutes")
     started = time.monotonic()
     _drop_foreign_tree(tree)
-    if not cmake.configure(tree, definitions | ours):
+    if not cmake.configure(tree, _launcher_of(tree) | definitions | ours):
         shutil.rmtree(tree, ignore_errors=True)  # CMake's cache also keeps what it did not find
         raise NativeBuildError(
-            f"llama.cpp cannot be configured with {asked}: see CMake's error above"
+            f"llama.cpp cannot be configured with {requested}: see CMake's error above"
         )
     if not cmake.build(tree):
-        raise NativeBuildError(f"llama.cpp does not compile with {asked}: see the error above")
+        raise NativeBuildError(f"llama.cpp does not compile with {requested}: see the error above")
     stage = entry.with_name(f"{entry.name}.stage")
     shutil.rmtree(stage, ignore_errors=True)
     if not cmake.install(tree, stage):

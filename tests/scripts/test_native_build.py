@@ -3,24 +3,26 @@
 import os
 import platform
 import re
+import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import build_facts
 import native_build
 import pytest
+from build_facts import CSRC, PROJECT, describe, is_on
 from llama_source import LlamaSource
 from native_build import (
     CMake,
     NativeBuildError,
     check_backends,
     check_definitions,
-    describe,
-    is_on,
 )
 
 CMAKE_LISTS = """
 option(GGML_CUDA "ggml: use CUDA" OFF)
+option(GGML_CCACHE "" ON)
 option(GGML_CUDA_GRAPHS "" OFF)
 llama_option_depr(WARNING LLAMA_CUDA GGML_CUDA)
 set(MTMD_VIDEO ON CACHE BOOL "")
@@ -52,9 +54,11 @@ class FakeCMake(CMake):
 
     fails: str = ""
     steps: list[str] = field(default_factory=list)
+    definitions: dict[str, str] = field(default_factory=dict)
 
     def configure(self, build: Path, definitions: dict[str, str]) -> bool:
         build.mkdir(parents=True, exist_ok=True)
+        self.definitions.update(definitions)
         return self._step("configure")
 
     def build(self, build: Path) -> bool:
@@ -140,12 +144,36 @@ def test_a_build_that_failed_to_compile_continues_with_its_objects(
     with pytest.raises(NativeBuildError, match="does not compile with no options"):
         _build(tmp_path, FakeCMake(fails="build"))
     [tree] = (cache / "native").glob("*.build")
-    (tree / "CMakeCache.txt").write_text(f"CMAKE_HOME_DIRECTORY:INTERNAL={native_build.PROJECT}\n")
+    (tree / "CMakeCache.txt").write_text(f"CMAKE_HOME_DIRECTORY:INTERNAL={PROJECT}\n")
     with pytest.raises(NativeBuildError):
         _build(tmp_path, FakeCMake(fails="build"))
     assert (tree / "objects").exists()
     _build(tmp_path, FakeCMake())
     assert list((cache / "native").glob("*.build")) == []
+
+
+@pytest.mark.parametrize(
+    ("launcher", "definitions", "expected"),
+    [
+        ("GGML_CCACHE_FOUND-NOTFOUND", {}, "OFF"),
+        ("/usr/bin/removed-ccache", {}, "OFF"),
+        ("GGML_CCACHE_FOUND-NOTFOUND", {"GGML_CCACHE": "ON"}, "ON"),
+        (sys.executable, {}, None),
+    ],
+)
+def test_a_continued_build_keeps_its_compiler_launcher(
+    cache: Path, tmp_path: Path, launcher: str, definitions: dict[str, str], expected: str | None
+) -> None:
+    """A launcher that appears later would change the command of every step."""
+    with pytest.raises(NativeBuildError):
+        _build(tmp_path, FakeCMake(fails="build"), **definitions)
+    [tree] = (cache / "native").glob("*.build")
+    (tree / "CMakeCache.txt").write_text(
+        f"CMAKE_HOME_DIRECTORY:INTERNAL={PROJECT}\nGGML_CCACHE_FOUND:FILEPATH={launcher}\n"
+    )
+    cmake = FakeCMake()
+    _build(tmp_path, cmake, **definitions)
+    assert cmake.definitions.get("GGML_CCACHE") == expected
 
 
 def test_an_entry_without_its_last_file_is_built_again(cache: Path, tmp_path: Path) -> None:
@@ -214,7 +242,7 @@ def test_only_a_native_build_depends_on_the_processor(
 ) -> None:
     portable = describe({"GGML_NATIVE": "OFF"}, source)
     native = describe({}, source)
-    monkeypatch.setattr(native_build, "_processor", lambda: "another processor")
+    monkeypatch.setattr(build_facts, "_processor", lambda: "another processor")
     assert describe({"GGML_NATIVE": "OFF"}, source) == portable
     assert describe({}, source) != native
 
@@ -225,7 +253,7 @@ def test_only_a_native_build_depends_on_whether_the_kernel_allows_amx(
     """The same CPU may have AMX under one kernel and not under another: see vendor/amx_run.cpp."""
     facts = []
     for granted in (False, True):
-        monkeypatch.setattr(native_build, "_kernel_grants_amx", lambda granted=granted: granted)
+        monkeypatch.setattr(build_facts, "_kernel_grants_amx", lambda granted=granted: granted)
         facts.append((describe({"GGML_NATIVE": "OFF"}, source), describe({}, source)))
     (portable, native), (portable_again, native_with_amx) = facts
     assert portable == portable_again
@@ -237,21 +265,21 @@ def test_the_kernel_is_asked_for_amx_only_on_x86_64_linux(
 ) -> None:
     listed = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     if platform.machine() == "x86_64" and "amx_tile" not in listed:
-        assert native_build._kernel_grants_amx() is False
+        assert build_facts._kernel_grants_amx() is False
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    assert native_build._kernel_grants_amx() is None
+    assert build_facts._kernel_grants_amx() is None
 
 
 def test_every_file_that_vendors_build_reads_is_part_of_the_key(source: LlamaSource) -> None:
     """A change of a file that is not part of the key would not cause a new build."""
     project = describe({"LLAMABIND_BUILD_PEERS": "ON", "GGML_CUDA": "ON"}, source)["project"]
     assert isinstance(project, dict)
-    vendor = native_build.PROJECT
+    vendor = PROJECT
     texts = [path.read_text(encoding="utf-8") for path in vendor.glob("*.cmake")]
     texts.append((vendor / "CMakeLists.txt").read_text(encoding="utf-8"))
     code = re.sub(r"#.*", "", "\n".join(texts))
     named = set(re.findall(r"[\w-]+\.(?:cmake|cpp|h)\b", code))
-    ours = {*vendor.iterdir(), *native_build.CSRC.iterdir()}
+    ours = {*vendor.iterdir(), *CSRC.iterdir()}
     assert {path.name for path in ours if path.name in named and path.is_file()} <= set(project)
     assert {"amx.cmake", "amx_probe.cpp", "amx_run.cpp", "cpu_features_probe.cpp"} <= set(project)
 
