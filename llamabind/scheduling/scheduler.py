@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from llamabind.kv_cache.checkpoint_pool import CheckpointPool
-from llamabind.kv_cache.slot import Prefix
+from llamabind.scheduling.admission import find_prefix
 from llamabind.scheduling.checkpoint_planner import CheckpointPlanner
 from llamabind.scheduling.prefix_waits import PrefixWaits
 from llamabind.scheduling.step_budget import share_budget, whole_tiles
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 
 MAX_LOGPROB_CHUNK = 64
 """Most prompt tokens per step with prompt_logprobs: each needs a row of logits, up to 600 kB."""
-
-LOOKAHEAD = 32
-"""Cells that must be free for each running sequence when a new one starts, so that none of them is
-preempted soon after.
-"""
 
 
 class Scheduler:
@@ -319,7 +314,7 @@ class Scheduler:
                 return
 
     def _try_start(self, sequence: Sequence) -> bool:
-        prefix = self._find_prefix(sequence)
+        prefix = find_prefix(self.slots, self.running, sequence)
         if prefix is None:
             return False
         # Longest prefix shared with any other prompt; must be read before open() changes the slots.
@@ -332,30 +327,6 @@ class Scheduler:
         sequence.start(slot, prefix.n)
         self._checkpoints.start(sequence, n_common)
         return True
-
-    def _find_prefix(self, sequence: Sequence) -> Prefix | None:
-        """Return the longest prefix with which the sequence fits; None if it does not fit now."""
-        n_tokens, n_soon = len(sequence.tokens), self._n_needed_soon(sequence)
-        if not sequence.may_reuse:
-            return Prefix() if self.slots.fits(Prefix(), n_tokens + n_soon) else None
-        for restores in (True, False):
-            prefix = self.slots.longest_prefix(sequence.tokens, restores=restores)
-            if self.slots.fits(prefix, n_tokens - prefix.n + n_soon):
-                return prefix
-            if prefix.full is None:
-                break
-        return None
-
-    def _n_needed_soon(self, candidate: Sequence) -> int:
-        """Return the cells that running sequences need soon, and `candidate` after its prompt.
-
-        For each the rest of its prompt and LOOKAHEAD tokens of its answer.
-        """
-        if not self.running:
-            return 0
-        prompts = sum(running.n_remaining for running in self.running if not running.is_decoding)
-        sequences = [*self.running, candidate]
-        return prompts + sum(min(LOOKAHEAD, sequence.n_may_generate) for sequence in sequences)
 
     def _youngest(self) -> Sequence:
         return max(self.running, key=lambda running: running.arrival)
