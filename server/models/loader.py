@@ -84,7 +84,14 @@ class ModelLoader:
             await self._reserver.reserve(entry)
             worker = await self._run_load(entry)
         except LoadFailedError as error:
-            failure = self._fail(entry, error.reason, error.detail, error.log_tail, error.param)
+            failure = self._fail(
+                entry,
+                error.reason,
+                error.detail,
+                error.log_tail,
+                param=error.param,
+                has_died=error.has_died,
+            )
             raise _api_error(entry, failure) from error
         except ApiError as error:
             self._fail(entry, str(error.extra.get("reason", error.code)), error.message)
@@ -127,7 +134,8 @@ class ModelLoader:
         end = future.result()
         if end.expected or not entry.is_held_by(worker):
             return
-        self._fail(entry, end.reason, f"the worker process {end.description}", end.log_tail)
+        detail = f"the worker process {end.description}"
+        self._fail(entry, end.reason, detail, end.log_tail, has_died=True)
 
     def _fail(
         self,
@@ -135,7 +143,9 @@ class ModelLoader:
         reason: str,
         detail: str,
         log_tail: tuple[str, ...] = (),
+        *,
         param: str | None = None,
+        has_died: bool = False,
     ) -> Failure:
         """Mark the model as failed. The log gets all details; clients get redacted ones."""
         logger.error("model %s: %s: %s", entry.id, reason, detail)
@@ -144,8 +154,10 @@ class ModelLoader:
         path = entry.file.path
         detail = redact_detail(detail, path, entry.id)
         log = redact_log(log_tail, path, entry.id)
-        if reason == "crashed":
+        if has_died or reason == "crashed":
             self._bus.publish(WorkerCrashed(model=entry.id, detail=detail, log=log))
+        if reason == "crashed":
+            # Not for unsupported_cpu: only an explicit load restarts such a model.
             entry.guard.record_crash()
             if entry.guard.is_looping:
                 reason, detail = "crash_loop", _loop_detail(entry, detail)

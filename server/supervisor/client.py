@@ -222,7 +222,9 @@ class WorkerClient:
         """The process has ended: end the load, all streams and all calls of stats()."""
         if not self.exited.done():
             self.exited.set_result(exit_)
-        self._fail_load(LoadFailedError(exit_.reason, self._exit_text(), exit_.log_tail))
+        self._fail_load(
+            LoadFailedError(exit_.reason, self._exit_text(), exit_.log_tail, has_died=True)
+        )
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.lose_worker(self._exit_error())

@@ -26,7 +26,8 @@ ProgressCallback: TypeAlias = Callable[[float], None]
 class LoadFailedError(Exception):
     """A model could not be loaded; `reason` as in llamabind.errors.ModelLoadError, or "crashed".
 
-    `param` names the wrong setting, if there is one.
+    `param` names the wrong setting, if there is one. `has_died`: the worker process ended before it
+    could report a reason.
     """
 
     def __init__(
@@ -35,12 +36,15 @@ class LoadFailedError(Exception):
         detail: str,
         log_tail: tuple[str, ...] = (),
         param: str | None = None,
+        *,
+        has_died: bool = False,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
         self.log_tail = log_tail
         self.param = param
+        self.has_died = has_died
 
     @classmethod
     def for_setting(cls, error: InvalidParameterError) -> Self:

@@ -292,7 +292,11 @@ async def test_after_an_unsupported_cpu_only_an_explicit_load_restarts(client: C
     await client.post("/api/v2/models/m.gguf/load")
     watching = await client.get("/api/v2/events")
     os.kill((await _state(client, "m.gguf"))["engine"]["pid"], signal.SIGILL)
+    crash = (await _read_until(watching, type="crash"))[-1]
+    assert "was killed by SIGILL" in crash["detail"]
     await _read_until(watching, type="state", status="failed", reason="unsupported_cpu")
+    metrics = await (await client.get("/metrics")).text()
+    assert 'llamabind_worker_crashes_total{model="m.gguf"} 1.0' in metrics
     for _ in range(2):
         refused = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: a"))
         error = (await refused.json())["error"]
