@@ -19,7 +19,7 @@ from server.http.bodies import read_bodies
 from server.http.cors import require_origin, send_cors_headers
 from server.http.host_check import require_host
 from server.http.middleware import answer_errors, identify, send_request_id
-from server.http.warnings_header import send_warnings
+from server.http.warnings_header import log_late_warnings, send_warnings
 from server.metrics import ServerMetrics
 from server.models.admission import Admission
 from server.models.clock import LoopClock
@@ -57,6 +57,7 @@ def create_app(
         middlewares=[
             identify,
             answer_errors,
+            log_late_warnings,
             # Access checks, cheapest first; the body is read only after all of them.
             require_host(config),
             require_origin(config),

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from server.http.app_keys import GENERATION, REQUEST_ID, WARNINGS
 
 logger = logging.getLogger("server.warnings")
 HEADER: Final = "X-Llamabind-Warnings"
+_N_SENT: web.RequestKey[int] = web.RequestKey("_N_SENT", int)
 _MAX_LENGTH: Final = 1000
 # Warnings repeat names and values that clients choose; a header and a log line must stay one line.
 _NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
@@ -18,10 +20,26 @@ _NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
 
 async def send_warnings(request: web.Request, response: web.StreamResponse) -> None:
     """Signal on_response_prepare: write the request's warnings to a header and to the log."""
-    if warnings := warnings_of(request):
-        text = header_text(warnings)
-        response.headers[HEADER] = text
-        logger.warning("request %s: %s", request[REQUEST_ID], text)
+    warnings = warnings_of(request)
+    request[_N_SENT] = len(warnings)
+    if warnings:
+        response.headers[HEADER] = _log(request, warnings)
+
+
+@web.middleware
+async def log_late_warnings(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Log the worker's warnings about a stream whose headers had been sent before they arrived."""
+    try:
+        return await handler(request)
+    finally:
+        if _N_SENT in request and (late := warnings_of(request)[request[_N_SENT] :]):
+            _log(request, late)
+
+
+def _log(request: web.Request, warnings: Sequence[str]) -> str:
+    text = header_text(warnings)
+    logger.warning("request %s: %s", request[REQUEST_ID], text)
+    return text
 
 
 def warnings_of(request: web.Request) -> tuple[str, ...]:

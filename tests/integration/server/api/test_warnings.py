@@ -1,11 +1,14 @@
 """Warnings about parts of a request that are left out: the header, the log, the documents of v2."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_aiohttp.plugin import AiohttpClient
 
 from server.http.warnings_header import HEADER
-from tests.support.server_app import Client, chat_body, events
+from tests.support.gguf_files import write_gguf
+from tests.support.server_app import Client, chat_body, events, make_app
 
 _WEB = {"type": "web_search"}
 _LEFT_OUT = "tools[0] 'web_search' is left out: only tools of type 'function' are supported"
@@ -35,6 +38,20 @@ async def test_warnings_are_in_the_header_of_every_answer_and_in_the_log(
     documents = (await events(response))[:-1] if stream else [await response.json()]
     assert documents[0]["warnings"] == [_LEFT_OUT, _NOT_ENFORCED]
     assert not any("warnings" in document for document in documents[1:])
+
+
+async def test_warnings_that_arrive_after_the_headers_are_logged(
+    aiohttp_client: AiohttpClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    client = await aiohttp_client(make_app(tmp_path, header_hold_seconds=0.001))
+    body = chat_body("echo: warn", model="m.gguf", tools=[_WEB], stream=True)
+    response = await client.post("/v1/chat/completions", json=body)
+    assert response.headers[HEADER] == _LEFT_OUT
+    assert (await events(response))[-1] == "[DONE]"
+    prefix = f"request {response.headers['X-Request-Id']}: "
+    texts = [text for text in caplog.messages if text.startswith(prefix)]
+    assert texts == [prefix + _LEFT_OUT, prefix + _NOT_ENFORCED]
 
 
 async def test_an_answer_without_warnings_has_neither_header_nor_field(client: Client) -> None:
