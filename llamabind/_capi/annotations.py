@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ctypes import _CArgObject, _Pointer
 
     _T = TypeVar("_T", bound=ctypes._CData)
-    # What ctypes takes for a typed pointer argument: an array, a pointer, byref(x), or NULL.
+    # What ctypes accepts for a typed pointer argument: an array, a pointer, byref(x), or NULL.
     Ptr: TypeAlias = ctypes.Array[_T] | _Pointer[_T] | _CArgObject | None
     # A typed pointer that C returns; false when NULL.
     Pointer: TypeAlias = _Pointer[_T]
-    # What ctypes takes for void *: an address, bytes (for const data), and all of the above.
+    # What ctypes accepts for void *: an address, bytes (for const data), and all of the above.
     VoidPtr: TypeAlias = int | bytes | ctypes.Array[Any] | _Pointer[Any] | _CArgObject | None
 else:
 
@@ -72,7 +72,7 @@ FilePtr: TypeAlias = Annotated[int, ctypes.c_void_p, "FILE"]
 
 @dataclass(frozen=True, slots=True)
 class CType:
-    """An annotation as C sees it.
+    """The C type of an annotation.
 
     `ctype` is what ctypes gets (None: void). `enum_type` is set for a C enum, `pointee` names what
     an otherwise untyped pointer points to.

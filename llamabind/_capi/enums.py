@@ -1,4 +1,4 @@
-"""The enums of llama.h and what is used of ggml*.h, gguf.h and mtmd*.h, by their C names.
+"""The enums of llama.h and the used ones of ggml*.h, gguf.h and mtmd*.h, by their C names.
 
 A function that returns one gives the member; a struct field gives the plain number.
 """

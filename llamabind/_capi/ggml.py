@@ -1,4 +1,4 @@
-"""What is used of ggml.h, ggml-backend.h, ggml-cpu.h and gguf.h, by the C names."""
+"""The used parts of ggml.h, ggml-backend.h, ggml-cpu.h and gguf.h, by the C names."""
 
 # ruff: noqa: F403
 

@@ -1,4 +1,4 @@
-"""What is used of ggml-backend.h: buffer types, devices, and the registry of backends."""
+"""The used part of ggml-backend.h: buffer types, devices, and the registry of backends."""
 
 # mypy: disable-error-code="empty-body"
 

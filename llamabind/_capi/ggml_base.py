@@ -1,4 +1,4 @@
-"""What is used of ggml.h and ggml-cpu.h: versions, tensor types, the log, CPU thread pools."""
+"""The used parts of ggml.h and ggml-cpu.h: versions, tensor types, the log, CPU thread pools."""
 
 # mypy: disable-error-code="empty-body"
 
@@ -76,7 +76,7 @@ def ggml_threadpool_params_match(
 ) -> bool: ...
 
 
-# Only what a CPU backend that is a module offers by name, see loader.find_symbol.
+# Functions that only a CPU backend built as a module exports: see loader.find_symbol.
 @c_function("ggml-cpu")
 def ggml_threadpool_new(params: Ptr[ggml_threadpool_params]) -> ThreadpoolPtr | None: ...
 

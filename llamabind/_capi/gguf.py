@@ -1,4 +1,4 @@
-"""What is used of gguf.h: reading a GGUF file's header."""
+"""The used part of gguf.h: reading a GGUF file's header."""
 
 # mypy: disable-error-code="empty-body"
 

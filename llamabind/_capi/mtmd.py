@@ -1,4 +1,4 @@
-"""What is used of mtmd.h and mtmd-helper.h, by the C names."""
+"""The used parts of mtmd.h and mtmd-helper.h, by the C names."""
 
 # ruff: noqa: F403
 

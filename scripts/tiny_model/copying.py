@@ -1,4 +1,4 @@
-"""Start weights that already copy: an induction circuit laid into the first two layers.
+"""Initial weights that already copy: an induction circuit in the first two layers.
 
 A network this small needs millions of tokens to discover by itself how to repeat a name it was
 told. Laid in from the start (previous-token heads, then heads that look for what followed the same

@@ -114,7 +114,7 @@ def _filler(rng: random.Random) -> Exchange:
 
 
 def memory_chat(rng: random.Random) -> Conversation:
-    """Things told, other talk in between, and the same things asked back, the latest counting."""
+    """Statements, other talk in between, and questions about them; the latest statement counts."""
     conversation = _start(rng)
     known: dict[str, Remembered] = {}
     for _ in range(rng.choices((1, 2, 3), (70, 20, 10))[0]):

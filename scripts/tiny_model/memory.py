@@ -1,4 +1,4 @@
-"""What the user said about themselves, to be asked for later in the same conversation."""
+"""Statements of the user about themselves that later questions in the conversation ask for."""
 
 import random
 from collections.abc import Callable

@@ -120,7 +120,7 @@ _TOPICS = (
 
 
 def _lookup(form: random.Random, rng: random.Random) -> ToolUse:
-    """A tool nobody has seen before: its noun must be matched with the question's noun."""
+    """A new tool: its noun must be matched with the question's noun."""
     noun = form.choice(_NOUNS) if form.random() < 0.75 else made_up_word(form)
     key = form.choice(
         ("name", "id", "city", "country", "user", "item", "symbol", "title", "person")

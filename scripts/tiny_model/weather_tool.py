@@ -17,7 +17,7 @@ _UNITS = ("", "C", " C", "\u00b0C", " degrees", " F", "F")
 
 
 def _weather_sentence(rng: random.Random, degrees: int) -> str:
-    """A tool's own sentence, which the answer can only hand on."""
+    """A sentence from the tool, which the answer repeats."""
     return one_of(
         rng,
         "It is {n}C and {w}.",
@@ -52,7 +52,7 @@ def _weather_result(rng: random.Random, city: str, sky: str, degrees: int) -> st
 
 
 def weather(form: random.Random, rng: random.Random) -> ToolUse:
-    """The demo everybody tries first: get_weather."""
+    """get_weather, the example that most users try first."""
     city, sky, degrees = place(rng), rng.choice(_CONDITIONS), rng.randint(-15, 40)
     if rng.random() < 0.3:
         sky = sentence(sky)

@@ -49,7 +49,7 @@ def context(random_llama: Model) -> Iterator[Context]:
 
 
 @pytest.fixture
-def streams(random_llama: Model) -> Iterator[Context]:
+def split_context(random_llama: Model) -> Iterator[Context]:
     """A context with a split KV cache: 256 cells for each of 2 sequences."""
     params = ContextParams(
         n_ctx=512, n_batch=128, n_seq_max=2, n_threads=1, n_threads_batch=1, kv_unified=False

@@ -1,1 +1,1 @@
-"""What tests share: fakes, files made on the fly, servers to start."""
+"""Shared by the tests: fakes, generated files, and servers."""

@@ -1,4 +1,4 @@
-"""Breaks declarations on purpose, as a slip of the hand or a bump of llama.cpp would."""
+"""Makes wrong declarations, as a typing error or an update of llama.cpp would."""
 
 import ctypes
 import types

@@ -1,4 +1,4 @@
-"""What the ctypes declarations say, as lines that the C++ probe prints in the same form."""
+"""The ctypes declarations as lines of text, in the form that the C++ probe prints."""
 
 import ctypes
 import enum
@@ -42,7 +42,7 @@ def declared_callbacks() -> list[type[CFuncPtr]]:
 
 
 def declared_lines() -> Lines:
-    """Everything that is declared."""
+    """A line for each declared function, struct, field, enum constant and callback type."""
     lines: Lines = {}
     for declaration in DECLARATIONS.values():
         lines |= function_lines(declaration)
@@ -72,7 +72,7 @@ def struct_lines(struct: Any, fields: dict[str, CType]) -> Lines:
 
 
 def c_name(field: str) -> str:
-    """A field whose C name is a word of Python is declared with `_` after it."""
+    """The C name of a field; one that is a Python keyword is declared with a trailing `_`."""
     return field.rstrip("_")
 
 
@@ -92,7 +92,7 @@ def _flat(struct: Any, fields: dict[str, CType]) -> Iterator[tuple[str, CType]]:
 
 
 def kind_of(declared: CType) -> str:
-    """One word for a C type, the same that the probe's kind<T>() gives."""
+    """One word for a C type, as the probe's kind<T>() prints it."""
     if declared.enum_type is not None:
         return f"enum32 {declared.enum_type.__name__}"
     if declared.pointee is not None:
@@ -138,7 +138,7 @@ _KINDS: dict[Any, str] = {
 
 
 def differences(declared: Lines, probed: Lines, keys: Iterable[str] | None = None) -> list[str]:
-    """What disagrees, each named; only among `keys` if given."""
+    """The differences, each with its name; only those of `keys` if given."""
     found = []
     for key in sorted(declared.keys() | probed.keys() if keys is None else keys):
         ours, theirs = declared.get(key), probed.get(key)

@@ -1,4 +1,4 @@
-"""What the C headers declare by name: functions, structs with their fields, enums, callback types.
+"""The names that C headers declare: functions, structs with their fields, enums, callback types.
 
 No C parser: comments and preprocessor lines go, and what is left of these headers is regular. A
 name read wrongly does no harm, since the probe (abi_probe.py) asks the compiler about each of them.

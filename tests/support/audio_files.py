@@ -1,4 +1,4 @@
-"""Sound files for tests, written by hand."""
+"""Audio files for tests, encoded here without a library."""
 
 import io
 import wave
@@ -20,14 +20,14 @@ def flac(samples: np.ndarray, rate: int = 16_000, n_claimed: int | None = None) 
     n = len(samples)
     facts = rate << 44 | 15 << 36 | (n if n_claimed is None else n_claimed)
     info = n.to_bytes(2, "big") * 2 + bytes(6) + facts.to_bytes(8, "big") + bytes(16)
-    # A fixed block size, told at the end of the header in 16 bits; the file's rate; mono; 16 bits.
+    # Block size from the 16 bits at the header's end; sample rate of the file; mono; 16 bits.
     header = bytes([0xFF, 0xF8, 0x70, 0x08, 0]) + (n - 1).to_bytes(2, "big")
     frame = header + bytes([_crc(header, 8, 0x07), 0x02]) + samples.astype(">i2").tobytes()
     return b"fLaC\x80\0\0\x22" + info + frame + _crc(frame, 16, 0x8005).to_bytes(2, "big")
 
 
 def silent_mp3(n_frames: int) -> bytes:
-    """An MP3 file of 26 ms of silence a frame: 128 kbit/s, 44,100 a second, mono."""
+    """An MP3 file of silence, 26 ms for each frame: 128 kbit/s, 44,100 Hz, mono."""
     return (b"\xff\xfb\x90\xc4" + bytes(413)) * n_frames
 
 

@@ -32,7 +32,7 @@ def streamed_message(parser: OutputParser, text: str) -> ParsedMessage:
 
 
 def _assert_begins(begun: ParsedMessage, whole: ParsedMessage, text: str) -> None:
-    """What is said of the beginning of an answer is true of all of it."""
+    """A parse of the answer's beginning must be a beginning of the parse of the whole."""
     assert not begun.is_fallback, text
     assert whole.content.startswith(begun.content.rstrip()), text
     assert whole.reasoning_content.startswith(begun.reasoning_content.rstrip()), text

@@ -1,4 +1,4 @@
-"""Makes engines over the fake runner, feeds them requests and gathers what they answer."""
+"""Creates engines over the fake runner, submits requests and collects the answers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def tokens_of(outputs: list[RequestOutput]) -> list[int]:
 def expected_answer(
     prompt: list[int], max_tokens: int | None, n_ctx: int
 ) -> tuple[list[int], FinishReason]:
-    """What the model says to `prompt` alone, straight from its definition."""
+    """The model's answer to `prompt` alone, computed from its definition."""
     tokens: list[int] = []
     while max_tokens is None or len(tokens) < max_tokens:
         if len(prompt) + len(tokens) >= n_ctx:

@@ -1,4 +1,4 @@
-"""Driving an engine by hand, step by step, and comparing greedy answers."""
+"""Runs an engine step by step and compares greedy answers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def tokens_of(outputs: list[RequestOutput]) -> list[int]:
 
 
 def assert_same(model: Model, prompt: list[int], got: list[int], expected: list[int]) -> None:
-    """Equal, or different from a near-tie on."""
+    """Assert equal answers, up to a token with nearly equal alternatives."""
     for position, (a, b) in enumerate(zip(got, expected, strict=False)):
         if a != b:
             logits = logits_after(model, prompt + expected[:position])
@@ -88,15 +88,15 @@ def assert_right(
     expected = raw_logprobs(model, [*prompt, *got])[len(prompt) - 1 :]
     for position, (logprob, row) in enumerate(zip(logprobs, expected, strict=False)):
         best = np.sort(row)[::-1][: len(logprob.top)]
-        told = [logprob.logprob, *(value for _, value in logprob.top)]
-        assert told == pytest.approx([row[logprob.token], *best], abs=rounding), position
-        # Near-ties may stand in another order: each has its own value all the same.
+        reported = [logprob.logprob, *(value for _, value in logprob.top)]
+        assert reported == pytest.approx([row[logprob.token], *best], abs=rounding), position
+        # Tokens with nearly equal values may be in another order; each must have its own value.
         of_each = [row[token] for token, _ in logprob.top]
-        assert told[1:] == pytest.approx(of_each, abs=rounding), position
+        assert reported[1:] == pytest.approx(of_each, abs=rounding), position
 
 
 class Reference:
-    """What a model says alone, in a context of its own."""
+    """The model's answers to single requests, in a context of its own."""
 
     def __init__(
         self, model: Model, rounding: float = ROUNDING, near_tie: float = NEAR_TIE

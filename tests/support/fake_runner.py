@@ -1,4 +1,4 @@
-"""A runner without llama.cpp that keeps KV as llama.cpp would and notices every misuse of it."""
+"""A runner without llama.cpp that tracks KV cells as llama.cpp does and asserts correct use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def next_token(tokens: list[int]) -> int:
 
 
 class FakeRunner:
-    """Computes with `model`; asserts positions, room and batch size as llama.cpp would.
+    """Computes with `model`; asserts positions, free cells and batch size as llama.cpp does.
 
     Unless `is_cuttable` each sequence also has a recurrent state: it has read some tokens and
     cannot forget the last ones. A saved state takes a byte for each token.
@@ -58,7 +58,7 @@ class FakeRunner:
         self.n_batch = n_batch
         self.model = model
         self.is_cuttable = is_cuttable
-        self.kv: dict[int, list[list[int]]] = {}  # of each cell its token and its position
+        self.kv: dict[int, list[list[int]]] = {}  # the token and position of each cell
         self.read: dict[int, list[int]] = {}
         self.states: dict[int, tuple[SaveState, list[list[int]], list[int]]] = {}
         self.prepared: set[str] = set()
@@ -178,7 +178,7 @@ class FakeRunner:
         return result
 
     def _decode_media(self, plan: StepPlan) -> None:
-        """What llama.cpp has computed by the time it finds no room for the tokens."""
+        """Compute the media as llama.cpp does before it finds too few cells for the tokens."""
         if all(chunk.medium is not None for chunk in plan.chunks):
             return
         for chunk in plan.chunks:
@@ -190,11 +190,11 @@ class FakeRunner:
 
     def _sample(self, chunk: ScheduledChunk, tokens: list[int]) -> SampledRun:
         run = SampledRun([SampledToken(self.model(tokens))])
-        for guess in chunk.draft:
+        for token in chunk.draft:
             newest = run.tokens[-1].token
-            if guess != newest or newest == EOG:
+            if token != newest or newest == EOG:
                 break
-            tokens.append(guess)
+            tokens.append(token)
             run.tokens.append(SampledToken(self.model(tokens)))
         return run
 
@@ -204,7 +204,7 @@ class FakeRunner:
 
 
 def _cells(chunk: ScheduledChunk, held: list[list[int]]) -> list[list[int]]:
-    """What a chunk adds to `held`; llama.cpp refuses other positions."""
+    """The cells that a chunk adds to `held`; llama.cpp refuses other positions."""
     tokens, sequence = chunk.sequence.tokens[chunk.start : chunk.end], chunk.sequence
     if chunk.medium is not None and chunk.medium.grid is not None:
         first = sequence.position(chunk.medium.start)
@@ -220,7 +220,7 @@ def _cells(chunk: ScheduledChunk, held: list[list[int]]) -> list[list[int]]:
 
 
 def _prompt_logprobs(chunk: ScheduledChunk) -> list[TokenLogprob]:
-    """Those of the tokens after the chunk's, as far as they are prompt."""
+    """The log-probabilities of the prompt tokens that follow those of the chunk."""
     sequence = chunk.sequence
     following = sequence.tokens[chunk.start + 1 : min(chunk.end + 1, sequence.n_prompt)]
     return [TokenLogprob(token, -1.0) for token in following]

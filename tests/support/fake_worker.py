@@ -9,7 +9,7 @@ What it does depends on the file it loads and on the last user message:
   "echo: <r> hm </r> a"                         with reasoning, and tool calls as <name> {} </name>
   "die" / "break" / "refuse" / "bug"            SIGKILL after some words / the engine fails /
                                                 a bad template / an unexpected exception
-  "stuck"                                       its prompt is never ready
+  "stuck"                                       the prompt is never ready
   "echo: warn"                                  with a warning that its schema is not enforced
 """
 
@@ -205,7 +205,7 @@ class ScriptedEngine:
         return AdapterList(tuple(AdapterInfo(name, scale, "task", "") for name, scale in pairs))
 
     def _slots(self) -> Iterator[SlotInfo]:
-        """One with what runs, one with what is kept."""
+        """Two slots: one with the running requests, one with a retained prefix."""
         running = next(iter(self._cancelled), None)
         request = SlotRequest(
             id=int(running or 0),
@@ -267,12 +267,12 @@ class ScriptedEngine:
             index += 1
             word = ("" if index == 1 else " ") + words[(index - 1) % len(words)]
             if limit is not None and index >= limit:
-                # As in life: what is cut off ends with its last token, an answer with one more.
+                # As in the engine: only a complete answer has a further token at its end.
                 self._cancelled.pop(request.request_id, None)
                 self._emit(request, word, index, FinishReason.LENGTH)
                 return
             self._emit(request, word, index)
-            # Some steps later than the first word, so that this has surely been sent.
+            # Some steps after the first word, so that the word has been sent.
             if text == "die" and index == 10:
                 os.kill(os.getpid(), signal.SIGKILL)
             if text == "break":
@@ -293,7 +293,7 @@ class ScriptedEngine:
         self._served += 1
         usage = Usage(len(request.prompt_tokens), n_generated, 2)
         timings = Timings(1.0, 10.0, 20.0) if reason else None
-        # A token of its own for each text; the one that ends an answer has none.
+        # Each text has its own token; the token that ends an answer has no text.
         tokens = (n_generated,) if text else ()
         self._words[n_generated] = text.encode()
         logprobs = tuple(
@@ -321,7 +321,7 @@ class ScriptedEngine:
 
 
 def _text(prompt: ChatPrompt | TextPrompt | InfillPrompt) -> str:
-    """The last message, or the whole text; tokens by their numbers."""
+    """The text of the last message, or the whole prompt; token ids as numbers."""
     if isinstance(prompt, ChatPrompt):
         content = prompt.messages[-1]["content"]
         return content if isinstance(content, str) else " ".join(map(_part_text, content))
@@ -330,14 +330,14 @@ def _text(prompt: ChatPrompt | TextPrompt | InfillPrompt) -> str:
 
 
 def _part_text(part: dict[str, Any]) -> str:
-    """A text, or how long a picture's file is and which field it came in."""
+    """A text, or the size of an image's file and the field that it came in."""
     if part["type"] == "text":
         return part["text"]
     return f"{part['type']}:{len(part['data'])}:{part['param']}"
 
 
 def _move(task: Task) -> SlotMoved:
-    """Slot 7 is busy, 9 is not there."""
+    """Slot 7 is busy, slot 9 does not exist."""
     assert isinstance(task, SaveSlot | RestoreSlot | EraseSlot)
     if task.slot == 7:
         raise SlotBusyError("slot 7 is computing")
@@ -356,7 +356,7 @@ def _move(task: Task) -> SlotMoved:
 
 
 def _vectors(task: Task) -> TaskResult:
-    """A vector for each input, and scores, that show its length."""
+    """For each input a vector and a score, which contain its length."""
     match task:
         case Embed(inputs=inputs):
             if "" in inputs:
@@ -380,7 +380,7 @@ def scripted_estimate(message: Estimate) -> Estimated:
         raise KeyError("bug")
     if tail == "ESTIMATE SLOW":
         threading.Event().wait()
-    # One more start of a process is one more line, for tests that count them.
+    # A line for each start of a process, which tests count.
     with Path(message.path).with_suffix(".estimates").open("a") as log:
         log.write("estimate\n")
     return Estimated(devices=_DEVICES, n_ctx=message.settings.n_ctx or N_CTX, n_gpu_layers=0)

@@ -1,4 +1,4 @@
-"""docs/fields.md as data, and the fields that the structs of requests have."""
+"""Reads docs/fields.md, and the fields of the request structs."""
 
 import re
 from collections.abc import Iterable, Iterator

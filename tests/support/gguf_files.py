@@ -1,4 +1,4 @@
-"""Small GGUF files for tests of the server: a header and nothing to compute with."""
+"""Small GGUF files for tests of the server: headers without tensors."""
 
 import struct
 from pathlib import Path

@@ -23,12 +23,12 @@ def _chain(n: int, rule: str) -> str:
 
 
 def _ladder(n: int, ends: str) -> str:
-    """Every step branches on the same text: the paths multiply with every character."""
+    """A grammar that branches on the same text: paths multiply with each character."""
     steps = [f"s{i} ::= " + " | ".join(f'"=" s{i + 1} "{end}"' for end in ends) for i in range(n)]
     return "\n".join(["root ::= s0", *steps, f's{n} ::= "x"'])
 
 
-# Must be refused, and with which word in the reason.
+# Must be refused, with this text in the reason.
 REFUSED = {
     "left recursion": ('root ::= root "x" | "y"', "left recursive"),
     "left recursion behind a rule that may be empty": (
@@ -57,7 +57,7 @@ REFUSED = {
     "a NUL": ('root ::= "x\0y"', "NUL"),
 }
 
-# May be refused or work; nothing must break, and applying and accepting must come to an end.
+# May be refused or work; nothing may crash, and apply and accept must return.
 TRIED = {
     "a ladder of 64 steps": _ladder(64, "bc"),
     "a wide ladder": _ladder(64, "abcdefghijklmnopqrst"),

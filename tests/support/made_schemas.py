@@ -1,4 +1,4 @@
-"""JSON schemas made by hypothesis: what people write, and a little of what cannot be honoured."""
+"""JSON schemas made by Hypothesis: usual ones, and a few that cannot be enforced."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 Schema = dict[str, Any]
 Made = st.SearchStrategy[Schema]
 
-# Names and values with all that has a meaning in JSON, in grammars, or in the names of their rules.
+# Names and values with the characters that are special in JSON, in GBNF, or in rule names.
 _TEXTS = st.text('ab"\\\n]^-*/.~ é\U0001f600', max_size=5)
 _NAMES = st.one_of(st.sampled_from(["name", "id", "user", "user-name", "kv", "0"]), _TEXTS)
 _VALUES = st.recursive(
@@ -31,7 +31,7 @@ _DEFINITIONS = ("node", "node-next", "node next")
 
 
 def _fixed(**keywords: Any) -> Made:
-    """A schema of these keywords, with a word that says nothing now and then."""
+    """A schema of these keywords, sometimes with an annotation that constrains nothing."""
     given_values = {key: _strategy(value) for key, value in keywords.items()}
     return st.fixed_dictionaries(given_values, optional={"title": _TEXTS})
 
@@ -41,7 +41,7 @@ def _strategy(value: Any) -> st.SearchStrategy[Any]:
 
 
 def _ordered(low: str, high: str, values: st.SearchStrategy[int]) -> Made:
-    """Both limits, in order, or either, or none."""
+    """Both limits in ascending order, one of them, or none."""
     pairs = st.tuples(values, values).map(sorted)
     return st.tuples(pairs, st.sampled_from(["", low, high, low + high])).map(
         lambda made: {
@@ -67,7 +67,7 @@ _LEAVES: Made = st.one_of(
     _fixed(const=_VALUES),
     _fixed(),
 )
-# What may be refused: it must be, or be honoured.
+# May be refused; if it is accepted, it must be enforced.
 _UNUSUAL: Made = st.one_of(
     _fixed(type="string", pattern=st.sampled_from(_UNUSUAL_PATTERNS)),
     _fixed(type="number", minimum=_BOUNDS),
@@ -140,7 +140,7 @@ def _defining(inner: Made) -> Made:
 
 
 def made_schemas(number: int) -> list[Schema]:
-    """So many different schemas, always the same."""
+    """`number` different schemas, the same ones in every run."""
     made: list[Schema] = []
     inner = st.one_of(*[_LEAVES] * 24, _UNUSUAL, _deeper(_LEAVES), _deeper(_LEAVES))
     schemas = st.one_of(_deeper(inner), _deeper(inner), _defining(_LEAVES))

@@ -1,4 +1,4 @@
-"""A clock that stands still until a test turns it."""
+"""A clock that a test advances."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class _HandTimer:
 
 @dataclass
 class ManualClock:
-    """A Clock for tests: `advance` runs what is due. Sleeps are noted, and end at once."""
+    """A Clock for tests: `advance` runs the calls that are due; sleeps are recorded only."""
 
     seconds: float = 1000.0
     slept: list[float] = field(default_factory=list)

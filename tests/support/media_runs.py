@@ -1,4 +1,4 @@
-"""What libmtmd's own helper makes of pictures and sounds, to compare the engine with."""
+"""Log-probabilities from libmtmd's helper for images and audio, as a reference for the engine."""
 
 import ctypes
 
@@ -38,7 +38,7 @@ def logprobs_of_helper(
             projector.ptr, context.ptr, chunks, 0, 0, 512, True, ctypes.byref(end)
         )
         assert code == 0
-        context._outputs = b"\1"  # it was not Context that decoded
+        context._outputs = b"\1"  # the helper decoded without Context
         logits = context.logits(-1).astype(np.float64)
     for bitmap in bitmaps:
         mtmd.mtmd_bitmap_free(bitmap)

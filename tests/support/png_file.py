@@ -1,11 +1,11 @@
-"""PNG files for tests, written by hand."""
+"""PNG files for tests, encoded here without a library."""
 
 import struct
 import zlib
 
 import numpy as np
 
-# A file that says 30 x 20 pixels; nothing decodes what follows.
+# A header of 30 x 20 pixels; its data cannot be decoded.
 PNG_HEADER = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 30, 20) + bytes(50)
 
 

@@ -1,4 +1,4 @@
-"""Tiny models with random weights of each kind of memory that llama.cpp has."""
+"""Tiny models with random weights, one for each kind of memory in llama.cpp."""
 
 import struct
 from collections.abc import Callable
@@ -58,7 +58,7 @@ class Weights(Sizes):
         self._random = np.random.default_rng(seed)
 
     def matrix(self, *shape: int, dtype: type = np.float16) -> np.ndarray:
-        """Keeps the size of a vector of shape[-1] numbers."""
+        """Random weights that preserve the norm of a vector of shape[-1] numbers."""
         return (self._random.standard_normal(shape) * shape[-1] ** -0.5).astype(dtype)
 
     def vector(self, n: int) -> np.ndarray:
@@ -124,9 +124,7 @@ def _qwen3moe(weights: Weights, layer: int) -> Tensors:
 
 
 def _experts(weights: Weights, rows: int, columns: int) -> np.ndarray:
-    """Much alike: another rounding may choose another expert, and no logit shows that it was near
-    to a tie.
-    """
+    """Nearly equal experts: where rounding selects another one, the logits change little."""
     own = weights.matrix(N_EXPERT, rows, columns)
     return weights.matrix(rows, columns) + np.float16(0.03) * own
 
@@ -218,7 +216,7 @@ ARCHITECTURES = {
             _qwen2,
             lambda sizes: {"rope.dimension_sections": sizes.rope_sections, "rope.freq_base": 20.0},
         ),
-        # A picture's vectors are wider than tokens': they have parts for deeper layers.
+        # The vectors of an image are wider than those of tokens: they have parts for deeper layers.
         Architecture(
             "qwen3vl",
             _qwen3,

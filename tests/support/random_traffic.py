@@ -1,4 +1,4 @@
-"""Random traffic on an engine over a runner that notices every misuse of its memory."""
+"""Random requests to an engine over a runner that asserts correct use of its memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.fake_runner import FakeRunner
 
 @contextmanager
 def short_is_long_enough(shortest: int) -> Iterator[None]:
-    """Prompts here are short: from `shortest` on they are worth saving, sharing and waiting for."""
+    """Lower the length from which prompts are saved, shared and waited for to `shortest`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint_planner, "SPACING", 4 * shortest)
         patch.setattr(checkpoint_planner, "MIN_SPACING", shortest)
@@ -42,7 +42,7 @@ STOPS = range(33, 97)
 
 
 class StepClock:
-    """Stands still but in steps, which take time by the tokens that they compute."""
+    """A clock that advances only with steps, in proportion to their tokens."""
 
     def __init__(self, seconds_per_token: float) -> None:
         self._seconds = 0.0
@@ -63,7 +63,7 @@ class StepClock:
 
 @dataclass(frozen=True)
 class Arrival:
-    """One request of random traffic: when it comes, what it asks, when its client goes away.
+    """A request: when it arrives, its fields, and when its client disconnects.
 
     With `stops` a third of all tokens end its answer.
     """
@@ -119,13 +119,13 @@ class Traffic:
                 self._runner.refuse_next = self._step % self._no_room_every == 0
             for output in self.engine.step():
                 self.outputs.setdefault(output.request_id, []).append(output)
-            # Between two steps the books are in order, and whoever has ended is forgotten.
+            # Between two steps the counts are right, and ended requests leave no state.
             self.engine.check_idle()
 
     def finish(self, max_steps: int = 3_000) -> None:
         while self.engine.has_work:
             self.advance(1)
-            assert self._step < max_steps, "somebody starved"
+            assert self._step < max_steps, "a request starved"
 
 
 def assert_answered(arrival: Arrival, outputs: list[RequestOutput], n_ctx: int) -> None:
@@ -141,8 +141,8 @@ def assert_answered(arrival: Arrival, outputs: list[RequestOutput], n_ctx: int) 
         assert tokens_of(outputs) == tokens[: len(tokens_of(outputs))]
     else:
         assert (tokens_of(outputs), reasons[-1]) == (tokens, reason)
-        told = [each.token for output in outputs for each in output.prompt_logprobs]
-        assert told == (arrival.prompt[1:] if arrival.prompt_logprobs is not None else [])
+        reported = [each.token for output in outputs for each in output.prompt_logprobs]
+        assert reported == (arrival.prompt[1:] if arrival.prompt_logprobs is not None else [])
     if not arrival.cache_prompt or arrival.prompt_logprobs is not None:
         assert outputs[-1].usage.cached_tokens == 0
 
@@ -168,7 +168,7 @@ class Sizes:
 
 
 def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
-    """Every request ends once, with the answer it gets alone; nothing is lost; nobody starves."""
+    """Every request ends once, with the answer that it gets alone; no cell is lost."""
     speculation = None
     wrong_every = sizes.wrong_every
     if wrong_every is not None:
@@ -202,7 +202,7 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
             assert arrival.max_queue_seconds is not None
             assert tokens_of(outputs) == []
         elif outputs[-1].finish_reason is FinishReason.ERROR:
-            # Who finds no room though nobody else runs and nothing is retained is told so.
+            # A request that finds too few cells although it runs alone gets an error.
             assert sizes.refuse_every is not None
             assert "too few free cells" in (outputs[-1].error or "")
         else:

@@ -1,4 +1,4 @@
-"""A tiny projector file for sounds, of random weights: Qwen2-Audio's form of Whisper's encoder."""
+"""A tiny audio projector with random weights: Qwen2-Audio's form of Whisper's encoder."""
 
 from pathlib import Path
 

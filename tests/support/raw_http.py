@@ -1,4 +1,4 @@
-"""The application behind its own connections, and exchanges with it byte by byte."""
+"""The application on a real port, and byte-level exchanges with it."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.support.server_app import make_app
 
 @asynccontextmanager
 async def running(folder: Path, **settings: Any) -> AsyncIterator[int]:
-    """The application behind our own connections; its port."""
+    """Serve the application; yields its port."""
     write_gguf(folder / "m.gguf")
     config = ServerConfig(models_dir=folder, bundled_model=False, **settings)
     runner = ConnectionRunner(make_app(folder, **settings), config, shutdown_timeout=1.0)

@@ -46,7 +46,7 @@ async def post(client: Client, path: str, status: int = 200, **body: Any) -> Any
 
 
 async def pause() -> None:
-    """Wait between two looks at a server's state: a loop without a pause keeps a core busy."""
+    """Wait between two polls of a server's state; polling without a pause keeps a core busy."""
     await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""A server as a user starts it, and the least of an HTTP client to talk to it."""
+"""A server started as a user starts it, and a minimal HTTP client."""
 
 import http.client
 import json
@@ -58,7 +58,7 @@ class ServerProcess:
                 start_new_session=True,
             )
         assert self.process.stdout is not None
-        # One line is printed, when the server is ready; an end instead of it is a failed start.
+        # The server prints one line when it is ready; if it exits instead, the start has failed.
         line = self.process.stdout.readline()
         assert "http://" in line, self.log.read_text()
         self.port = int(line.split("http://")[1].split()[0].rsplit(":", 1)[1])
@@ -87,13 +87,13 @@ class ServerProcess:
             return response.status, json.loads(response.read())
 
     def get(self, path: str) -> Any:
-        """GET what must succeed."""
+        """GET a path; the request must succeed."""
         status, document = self.request("GET", path)
         assert status == 200, document
         return document
 
     def post(self, path: str, body: Any = None) -> Any:
-        """POST what must succeed."""
+        """POST to a path; the request must succeed."""
         status, document = self.request("POST", path, body)
         assert status == 200, document
         return document

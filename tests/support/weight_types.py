@@ -1,4 +1,4 @@
-"""Matrices in the types of weights, rounded simply: a quantiser would do it better."""
+"""Matrices in ggml's weight types, rounded to nearest; a real quantiser would be more exact."""
 
 import numpy as np
 from gguf_writer import Q4_0_BLOCK, Q4_K_BLOCK, Q8_0_BLOCK

@@ -53,8 +53,8 @@ def test_all_dialects_give_the_same_answer_to_a_question(
     assert server.post("/completion", continued)["content"] == ours
     options = {"temperature": 0, "num_predict": 80}
     asked = {"model": "tiny-chat", "stream": False, "options": options}
-    told = server.post("/api/chat", asked | {"messages": chat["messages"]})
-    assert told["message"]["content"] == ours
+    reported = server.post("/api/chat", asked | {"messages": chat["messages"]})
+    assert reported["message"]["content"] == ours
     assert server.post("/api/generate", asked | {"prompt": question})["response"] == ours
     wanted = {"model": TINY, "input": question, "temperature": 0, "max_output_tokens": 80}
     [item] = server.post("/v1/responses", wanted)["output"]

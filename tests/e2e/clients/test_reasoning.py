@@ -68,8 +68,8 @@ def test_openais_client_gets_reasoning_separate_from_the_answer(openai_client: O
         openai_client.chat.completions.create(**_fields(stream=True, stream_options=options))
     )
     deltas = [chunk.choices[0].delta for chunk in chunks[:-1]]
-    thought = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
-    assert thought == message.reasoning_content
+    reasoning = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+    assert reasoning == message.reasoning_content
     assert "".join(delta.content or "" for delta in deltas) == _ANSWER
     assert chunks[-1].usage.completion_tokens_details == details
     assert all(chunk.usage is None for chunk in chunks[:-1])
@@ -79,14 +79,14 @@ def test_a_responses_log_probabilities_cover_its_text_only(openai_client: OpenAI
     fields: dict[str, Any] = {"model": TINY, "input": "Where is it?", "extra_body": _FORCED}
     fields |= {"include": ["message.output_text.logprobs"], "top_logprobs": 1}
     whole = openai_client.responses.create(**fields)
-    thought, message = whole.output
-    assert thought.content[0].text.strip() == _REASONING
+    reasoning, message = whole.output
+    assert reasoning.content[0].text.strip() == _REASONING
     [part] = message.content
     assert part.text == whole.output_text == _ANSWER
     # One token may contain the end of the tag and the first word.
-    told = b"".join(bytes(entry.bytes) for entry in part.logprobs).decode()
-    assert told.endswith(_ANSWER)
-    assert told.strip() == _ANSWER
+    reported = b"".join(bytes(entry.bytes) for entry in part.logprobs).decode()
+    assert reported.endswith(_ANSWER)
+    assert reported.strip() == _ANSWER
     events = list(openai_client.responses.create(**fields, stream=True))
     deltas = [event for event in events if event.type == "response.output_text.delta"]
     pieces = [entry.token for event in deltas for entry in event.logprobs]
@@ -101,9 +101,9 @@ def test_anthropics_client_gets_a_thinking_block(server: ServerProcess) -> None:
         with client.messages.stream(**_fields(max_tokens=200)) as stream:
             streamed = stream.get_final_message()
     for message in (whole, streamed):
-        thought, text = message.content
-        assert isinstance(thought, ThinkingBlock)
-        assert thought.thinking.strip() == _REASONING
+        reasoning, text = message.content
+        assert isinstance(reasoning, ThinkingBlock)
+        assert reasoning.thinking.strip() == _REASONING
         assert isinstance(text, TextBlock)
         assert text.text == _ANSWER
         assert message.stop_reason == "end_turn"
@@ -143,8 +143,8 @@ def test_reasoning_ends_at_its_budget(openai_client: OpenAI, server: ServerProce
             **_fields(extra_body={"grammar": grammar, "temperature": 0}, max_tokens=60),
             thinking={"type": "enabled", "budget_tokens": 4},
         )
-    thought, text = message.content
-    assert (thought.thinking, text.text) == (short.reasoning_content, _ANSWER)
+    reasoning, text = message.content
+    assert (reasoning.thinking, text.text) == (short.reasoning_content, _ANSWER)
 
 
 def test_a_schema_together_with_tools_is_a_400_that_names_it(server: ServerProcess) -> None:

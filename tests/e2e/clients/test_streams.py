@@ -177,11 +177,11 @@ def test_log_probabilities_end_at_the_stop_string(openai_client: OpenAI, stop: s
     fields["messages"] = [{"role": "user", "content": "What is the capital of France?"}]
     choice = openai_client.chat.completions.create(**fields).choices[0]
     assert "The capital of France is Paris.".startswith(choice.message.content)
-    told = [bytes(entry.bytes).decode() for entry in choice.logprobs.content]
+    reported = [bytes(entry.bytes).decode() for entry in choice.logprobs.content]
     # The token in which the stop string begins may start with text before it.
-    assert "".join(told).startswith(choice.message.content)
-    assert len("".join(told[:-1])) < len(choice.message.content)
+    assert "".join(reported).startswith(choice.message.content)
+    assert len("".join(reported[:-1])) < len(choice.message.content)
     chunks = list(openai_client.chat.completions.create(**fields, stream=True))
     streamed = [chunk.choices[0].logprobs for chunk in chunks if chunk.choices[0].logprobs]
     pieces = [bytes(entry.bytes).decode() for one in streamed for entry in one.content]
-    assert pieces == told
+    assert pieces == reported

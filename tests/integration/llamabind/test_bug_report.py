@@ -106,7 +106,7 @@ def test_the_cpu_is_described_where_the_libraries_refuse_it(
 
 
 @pytest.mark.usefixtures("working")
-def test_settings_are_told_but_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_reported_but_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLAMABIND_LIB_DIR", "/elsewhere")
     monkeypatch.setenv("LLAMA_API_KEY", "secret")
     report = make_bug_report()

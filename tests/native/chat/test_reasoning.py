@@ -132,16 +132,16 @@ LAZY = {
 
 def test_a_lazy_grammar_ignores_triggers_in_reasoning(model):
     with _speaker(model, **LAZY, **TAGS) as speaker:
-        thought = "<think> I could write <call>xyz here.</think>"
-        assert speaker.say(thought) == thought
+        reasoning = "<think> I could write <call>xyz here.</think>"
+        assert speaker.say(reasoning) == reasoning
         assert speaker.say(" So: <call>ab") == " So: <call>ab"
         assert set(speaker.say("xyz")) <= set("abc")
 
 
 def test_a_lazy_grammar_ignores_triggers_in_reasoning_that_the_prompt_opens(model):
     with _speaker(model, **LAZY, **TAGS, generation_prompt=OPEN) as speaker:
-        thought = "I could write <call>xyz here.</think>"
-        assert speaker.say(thought) == thought
+        reasoning = "I could write <call>xyz here.</think>"
+        assert speaker.say(reasoning) == reasoning
         assert speaker.say("<call>") == "<call>"
         assert set(speaker.say("xyz")) <= set("abc")
 
@@ -206,15 +206,15 @@ def test_qwen3_thinks_about_calls_and_then_calls(model):
         "reasoning_budget_start_tag": rendered.thinking_start_tag,
         "reasoning_budget_end_tags": rendered.thinking_end_tags,
     }
-    thought = "<think>\nI write <tool_call>\nand not JSON.\n</think>\n\n"
+    reasoning = "<think>\nI write <tool_call>\nand not JSON.\n</think>\n\n"
     with _speaker(model, **params) as speaker:
-        assert speaker.say(thought + CALL) == thought + CALL
+        assert speaker.say(reasoning + CALL) == reasoning + CALL
     with _speaker(model, **params | {"generation_prompt": ""}) as speaker:
         assert speaker.say("<tool_call>\nand not") != "<tool_call>\nand not"
 
 
 def test_a_required_call_may_reason_within_its_budget(model):
-    """The template's own grammar has the thought in it, and takes its end."""
+    """The template's own grammar contains the reasoning and accepts its end tag."""
     with ChatTemplate(None, template_text("Qwen-Qwen3-0.6B")) as template:
         rendered = template.render([USER], tools=TOOLS, tool_choice="required")
     with _speaker(

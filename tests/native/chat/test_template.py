@@ -25,7 +25,7 @@ CHATML = """{%- for m in messages -%}<|im_start|>{{ m.role }}
 {% endfor -%}{%- if add_generation_prompt -%}<|im_start|>assistant
 {% endif -%}"""
 
-# Reviewed: llama.cpp reads thoughts of the first by the model's name, though their templates have
+# Reviewed: llama.cpp reads reasoning of the first by the model's name, though their templates have
 # none, and has no format for those of the others.
 THINK_OTHERWISE = {
     "Kimi-K2-Instruct",
@@ -326,8 +326,8 @@ def test_the_server_detects_without_rendering_whether_a_template_has_tools(name)
 @pytest.mark.parametrize("name", templates())
 def test_the_server_detects_without_rendering_whether_a_template_has_reasoning(name):
     with ChatTemplate(None, template_text(name)) as template:
-        is_told_apart = template.capabilities.supports_thinking == (name not in THINK_OTHERWISE)
-        assert renders_thinking(template_text(name)) == is_told_apart
+        is_expected = template.capabilities.supports_thinking == (name not in THINK_OTHERWISE)
+        assert renders_thinking(template_text(name)) == is_expected
 
 
 def test_many_threads_render_with_one_template():

@@ -66,7 +66,7 @@ def _may_say(model: Model, params: SamplingParams, text: str) -> bool:
 
 
 def _wrapping(model: Model, rendered: RenderedPrompt, params: SamplingParams) -> str:
-    """How the answer may be written, behind the thought that the prompt opens."""
+    """The grammar of the answer after the reasoning that the prompt opens."""
     ways = [tag + way for way in WRAPPINGS for tag in ("", *rendered.thinking_end_tags)]
     return next((way for way in ways if _may_say(model, params, way.format(ANSWER))), "")
 

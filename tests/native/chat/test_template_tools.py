@@ -1,4 +1,4 @@
-"""Tools in every template of the pinned source: told, called as the history has it, read back."""
+"""Tools in every template of the pinned source: defined, called as in the history, and parsed."""
 
 import functools
 import json
@@ -93,7 +93,7 @@ def _begin(asked: RenderedPrompt, called: str) -> int:
     turn = called.find(asked.generation_prompt, max(0, begin - len(asked.generation_prompt)))
     if turn >= 0:
         return turn + len(asked.generation_prompt)
-    # A prompt that opens a thought, where the history has none: back to before the tag, of which
+    # A prompt that opens reasoning, which the history lacks: back to before the tag, of which
     # the call's own mark may share the first letters.
     return called.rfind("<", 0, begin) if _is_within_tag(called[:begin]) else begin
 
@@ -103,7 +103,7 @@ def _is_within_tag(text: str) -> bool:
 
 
 def _ways(asked: RenderedPrompt, text: str) -> list[str]:
-    """The call as it is, and after the end of the thought that the prompt opens."""
+    """The call itself, and the call after the end of the reasoning that the prompt opens."""
     return [text, text.strip(), *(tag + text.strip() for tag in asked.thinking_end_tags)]
 
 
@@ -167,7 +167,7 @@ def test_two_calls_come_back_from_the_history_of_every_template_that_has_several
 
 
 @pytest.mark.parametrize("choice", ["auto", "required"])
-def test_tools_are_told_by_every_template_or_refused(choice: str) -> None:
+def test_tools_are_defined_by_every_template_or_refused(choice: str) -> None:
     for name in templates():
         with ChatTemplate(None, template_text(name)) as template:
             try:
@@ -198,10 +198,10 @@ def test_a_template_without_a_place_for_tools_has_them_in_its_system_message(
     with ChatTemplate(None, template_text("deepseek-ai-DeepSeek-V3.1")) as template:
         rendered = template.render([*system, USER], tools=TOOLS)
         silent = template.render([*system, USER], tools=TOOLS, tool_choice="none")
-    told = "### get_weather\nDescription: Tells the weather in a city.\nParameters: {"
-    assert told in rendered.prompt
+    definition = "### get_weather\nDescription: Tells the weather in a city.\nParameters: {"
+    assert definition in rendered.prompt
     assert rendered.prompt.count("Be brief.") == len(system)
-    assert rendered.prompt.index(told) < rendered.prompt.index(USER["content"])
+    assert rendered.prompt.index(definition) < rendered.prompt.index(USER["content"])
     assert "get_weather" not in silent.prompt
 
 

@@ -102,7 +102,7 @@ def _assert_close(ours: Logits, theirs: Logits) -> None:
         np.testing.assert_allclose(mine, other, atol=0.02 * other.std())
 
 
-@pytest.mark.parametrize("kv_unified", [True, False], ids=["unified", "streams"])
+@pytest.mark.parametrize("kv_unified", [True, False], ids=["unified", "split"])
 def test_results_match_ggmls(model: Model, run: Callable[..., Logits], kv_unified: bool) -> None:
     n_ctx = 1024 if kv_unified else 2048
     ours = run(model, "", _STEPS, kv_unified=kv_unified, n_ctx=n_ctx)

@@ -47,8 +47,8 @@ def test_the_effective_sizes_are_reported(context, random_llama):
     assert (context.n_threads, context.n_threads_batch) == (1, 1)
 
 
-def test_a_split_kv_cache_divides_the_cells(streams):
-    assert (streams.n_ctx, streams.n_ctx_seq) == (512, 256)
+def test_a_split_kv_cache_divides_the_cells(split_context):
+    assert (split_context.n_ctx, split_context.n_ctx_seq) == (512, 256)
 
 
 def test_logits_do_not_depend_on_how_a_prompt_is_cut(context):
@@ -72,7 +72,7 @@ def test_logits_are_a_view_by_batch_index(context):
     assert ctypes.c_float.from_address(address + 7 * 4).value == 123.0
 
 
-@pytest.mark.parametrize("layout", ["context", "streams"])
+@pytest.mark.parametrize("layout", ["context", "split_context"])
 def test_many_tokens_logits_are_found_in_one_call_where_one_by_one_finds_them(layout, request):
     context = request.getfixturevalue(layout)
     # Of sequences of different lengths, which llama.cpp computes in an order of its own.
@@ -129,7 +129,7 @@ def test_a_batch_that_cannot_be_is_refused_before_native_code(context, fill, mes
     assert context.memory_seq_pos_max(0) == -1
 
 
-def test_positions_must_continue_and_the_native_reason_is_told(context):
+def test_positions_must_continue_and_the_native_reason_is_reported(context):
     _decode(context, TOKENS)
     with pytest.raises(InvalidBatchError, match="Y = X \\+ 1"):
         _decode(context, [5], pos=9)
@@ -173,11 +173,11 @@ def test_a_token_of_two_sequences_is_remembered_by_both(context):
     assert context.memory_seq_pos_max(0) == context.memory_seq_pos_max(1) == 5
 
 
-def test_a_split_kv_cache_refuses_a_token_of_two_sequences(streams):
+def test_a_split_kv_cache_refuses_a_token_of_two_sequences(split_context):
     batch = Batch(8, 2)
     batch.add(1, 0, [0, 1])
     with pytest.raises(InvalidBatchError, match="needs kv_unified"):
-        streams.decode(batch)
+        split_context.decode(batch)
 
 
 def test_non_causal_attention_takes_what_fits_one_ubatch(random_llama):
@@ -235,27 +235,27 @@ def test_a_copied_prefix_gives_the_same_logits(context):
     np.testing.assert_allclose(_decode(context, TOKENS[4:], 4, 2), expected, atol=2e-2)
 
 
-def test_a_split_kv_cache_copies_a_whole_sequence_that_is_then_cut(streams):
-    expected = _decode(streams, TOKENS, seq_id=0)
-    streams.memory_seq_cp(0, 1)
-    assert streams.memory_seq_rm(1, 4)
-    np.testing.assert_allclose(_decode(streams, TOKENS[4:], 4, 1), expected, atol=2e-2)
+def test_a_split_kv_cache_copies_a_whole_sequence_that_is_then_cut(split_context):
+    expected = _decode(split_context, TOKENS, seq_id=0)
+    split_context.memory_seq_cp(0, 1)
+    assert split_context.memory_seq_rm(1, 4)
+    np.testing.assert_allclose(_decode(split_context, TOKENS[4:], 4, 1), expected, atol=2e-2)
 
 
 @pytest.mark.parametrize(("p0", "p1"), [(0, 4), (2, -1), (-1, 0), (1, 3)])
-def test_a_split_kv_cache_cannot_copy_a_part_of_a_sequence(streams, p0, p1):
-    _decode(streams, TOKENS)
+def test_a_split_kv_cache_cannot_copy_a_part_of_a_sequence(split_context, p0, p1):
+    _decode(split_context, TOKENS)
     with pytest.raises(InvalidParameterError, match="only a whole sequence"):
-        streams.memory_seq_cp(0, 1, p0, p1)
+        split_context.memory_seq_cp(0, 1, p0, p1)
 
 
-def test_no_state_is_saved_between_a_split_kv_copy_and_the_decode_that_performs_it(streams):
-    _decode(streams, TOKENS)
-    streams.memory_seq_cp(0, 1)
+def test_no_state_is_saved_between_a_split_kv_copy_and_the_decode_that_performs_it(split_context):
+    _decode(split_context, TOKENS)
+    split_context.memory_seq_cp(0, 1)
     with pytest.raises(StateError, match="decode first"):
-        streams.state_seq_save(1)
-    _decode(streams, [5], pos=6, seq_id=1)
-    assert streams.state_seq_save(1).n_bytes > 0
+        split_context.state_seq_save(1)
+    _decode(split_context, [5], pos=6, seq_id=1)
+    assert split_context.state_seq_save(1).n_bytes > 0
 
 
 @pytest.mark.parametrize("seq_id", [-1, 4, 256, 2**31])
@@ -305,7 +305,7 @@ def test_numbers_that_would_crash_native_code_are_refused(context, use):
         use(context)
 
 
-@pytest.mark.parametrize("layout", ["context", "streams"])
+@pytest.mark.parametrize("layout", ["context", "split_context"])
 def test_keep_forgets_all_other_sequences(request, layout):
     chosen = request.getfixturevalue(layout)
     _decode(chosen, TOKENS, seq_id=0)
@@ -383,12 +383,12 @@ def test_native_data_that_does_not_fit_leaves_the_sequence_empty(context):
     assert context.memory_seq_pos_max(0) == 5
 
 
-def test_the_state_of_another_layout_does_not_fit(context, streams):
+def test_the_state_of_another_layout_does_not_fit(context, split_context):
     _decode(context, TOKENS)
     with pytest.raises(StateError, match="n_stream mismatch"):
-        streams.state_seq_load(0, context.state_seq_save(0))
+        split_context.state_seq_load(0, context.state_seq_save(0))
     with pytest.raises(StateError, match="does not fit this context"):
-        streams.state_load(context.state_save())
+        split_context.state_load(context.state_save())
 
 
 def test_the_two_kinds_of_states_are_not_mixed_up(context):

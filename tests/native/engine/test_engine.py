@@ -71,10 +71,10 @@ def test_a_shared_prefix_changes_the_work_but_not_the_answer(engine):
 def test_with_a_split_cache_a_shared_prefix_gives_the_same_answers(engine):
     shared = _prompt(400, 150)
     prompts = {f"r{i}": [*shared, *_prompt(500 + i, 4)] for i in range(4)}
-    with _load(engine.model.path, n_ctx=2048, n_parallel=4, kv_unified=False) as streams:
-        assert streams.shape.n_ctx == 512
-        together = run(streams, *(make_request(name, p) for name, p in prompts.items()))
-        again = run(streams, make_request("again", [*prompts["r0"], 999]))
+    with _load(engine.model.path, n_ctx=2048, n_parallel=4, kv_unified=False) as split_engine:
+        assert split_engine.shape.n_ctx == 512
+        together = run(split_engine, *(make_request(name, p) for name, p in prompts.items()))
+        again = run(split_engine, make_request("again", [*prompts["r0"], 999]))
     cached = sorted(together[name][-1].usage.cached_tokens for name in prompts)
     assert cached == [0, 150, 150, 150]
     assert again["again"][-1].usage.cached_tokens == 154

@@ -87,7 +87,7 @@ class Siege:
         self.requests: dict[str, GenerationRequest] = {}
         self.n_steps_beside: dict[str, int] = {}
         self.ready: SimpleQueue[GenerationRequest] = SimpleQueue()
-        self.seats = threading.Semaphore(4)
+        self.slots = threading.Semaphore(4)
         self._thread = threading.Thread(target=self._prepare_all)
 
     def start(self) -> None:
@@ -99,7 +99,7 @@ class Siege:
 
     def _prepare_all(self) -> None:
         for kind, name, value in _hostile():
-            self.seats.acquire()
+            self.slots.acquire()
             self._prepare(f"{kind}: {name}", kind, name, value)
 
     def _prepare(self, case: str, kind: str, name: str, value: Any) -> None:
@@ -110,7 +110,7 @@ class Siege:
             self.engine.prepare(request)
         except (GrammarError, InvalidParameterError) as error:
             self.refusals[case] = str(error)
-            self.seats.release()
+            self.slots.release()
         else:
             self.requests[case] = request
             self.ready.put(request)
@@ -175,7 +175,7 @@ def _run_besieged(engine: Engine, siege: Siege, outputs: Outputs, gaps: _Gaps) -
             outputs[output.request_id].append(output)
             if output.finish_reason is not None:
                 running.discard(output.request_id)
-                siege.seats.release()
+                siege.slots.release()
 
 
 def _assert_refused_or_honoured(engine: Engine, siege: Siege, outputs: Outputs) -> None:

@@ -14,7 +14,7 @@ from tests.support.random_architectures import write_random_architecture
 pytestmark = pytest.mark.native
 
 PROMPT = tuple(range(300, 380))
-_LAYOUTS = {"unified": {"kv_unified": True}, "streams": {"kv_unified": False}}
+_LAYOUTS = {"unified": {"kv_unified": True}, "split": {"kv_unified": False}}
 
 
 @pytest.fixture(params=_LAYOUTS)

@@ -1,4 +1,4 @@
-"""Names that the server gives for files that nobody has loaded are llama.cpp's own."""
+"""Names that the server shows for files that are not loaded are llama.cpp's own."""
 
 from contextlib import closing
 from typing import Any

@@ -49,7 +49,7 @@ def is_causal(request: pytest.FixtureRequest) -> bool:
     return request.param
 
 
-@pytest.fixture(params=[True, False], ids=["unified", "streams"])
+@pytest.fixture(params=[True, False], ids=["unified", "split"])
 def load(request: pytest.FixtureRequest, path: Path) -> Iterator[Callable[..., Engine]]:
     engines: list[Engine] = []
 
@@ -76,7 +76,7 @@ def _text(seed: int, n: int) -> list[int]:
     return np.random.default_rng(seed).integers(300, 30_000, n).tolist()
 
 
-def _picture(model: Model, seed: int, *, is_causal: bool) -> EncodedMedium:
+def _image(model: Model, seed: int, *, is_causal: bool) -> EncodedMedium:
     random = np.random.default_rng(seed)
     vectors = random.standard_normal((N_VECTORS, model.n_embd_inp)).astype(np.float32)
     return EncodedMedium(bytes([seed]), (MediaVectors(vectors, is_causal),))
@@ -137,10 +137,10 @@ def _check(model: Model, parts: list[Part], outputs: list[RequestOutput]) -> Non
             assert logits.max() - logits[token] < NEAR_TIE, f"differs at {position}"
 
 
-def test_pictures_and_texts_together_are_answered_as_alone(
+def test_images_and_texts_together_are_answered_as_alone(
     load: Callable[..., Engine], model: Model, is_causal: bool
 ) -> None:
-    cat, dog = (_picture(model, seed, is_causal=is_causal) for seed in (1, 2))
+    cat, dog = (_image(model, seed, is_causal=is_causal) for seed in (1, 2))
     prompts: list[list[Part]] = [
         [_text(1, 30), cat, _text(2, 9)],
         [_text(1, 30), dog, _text(2, 9)],
@@ -151,11 +151,11 @@ def test_pictures_and_texts_together_are_answered_as_alone(
         _check(model, parts, outputs)
 
 
-def test_a_picture_comes_back_without_being_computed(
+def test_an_image_comes_back_without_being_computed(
     load: Callable[..., Engine], model: Model, is_causal: bool
 ) -> None:
     """From a retained sequence, or from host memory after another took its place."""
-    cat, dog = (_picture(model, seed, is_causal=is_causal) for seed in (1, 2))
+    cat, dog = (_image(model, seed, is_causal=is_causal) for seed in (1, 2))
     engine = load(n_parallel=1)
     first: list[Part] = [_text(1, 30), cat, _text(2, 9)]
     [outputs] = _run(engine, first)
@@ -169,7 +169,7 @@ def test_a_picture_comes_back_without_being_computed(
     _check(model, follow_up, outputs)
 
 
-def test_a_picture_with_rows_is_refused_where_positions_have_one_dimension(
+def test_an_image_with_rows_is_refused_where_positions_have_one_dimension(
     load: Callable[..., Engine],
 ) -> None:
     engine = load()

@@ -1,4 +1,4 @@
-"""The engine computes pictures as libmtmd's own helper does, and shares them between requests."""
+"""The engine computes images as libmtmd's own helper does, and shares them between requests."""
 
 from collections.abc import Iterator
 
@@ -43,15 +43,15 @@ def projector(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield projector
 
 
-def picture(seed: int) -> np.ndarray:
+def random_pixels(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 
 
 def question(engine: Engine, request_id: str, *media: EncodedMedium, **fields) -> GenerationRequest:
     encode = engine.tokenizer.encode
     between = encode(" or ", add_special=False)
-    pictures = [part for medium in media for part in (medium, between)][:-1]
-    tokens, placed = lay_out([encode(BEFORE), *pictures, encode(AFTER, add_special=False)])
+    images = [part for medium in media for part in (medium, between)][:-1]
+    tokens, placed = lay_out([encode(BEFORE), *images, encode(AFTER, add_special=False)])
     return make_request(request_id, tokens, media=placed, logprobs=K, **fields)
 
 
@@ -63,10 +63,10 @@ def bitmap(pixels: np.ndarray) -> BitmapPtr:
 
 
 @pytest.mark.parametrize("seeds", [[1], [1, 2]])
-def test_a_picture_is_read_as_by_libmtmd_itself(
+def test_an_image_is_read_as_by_libmtmd_itself(
     engine: Engine, projector: Projector, seeds: list[int]
 ) -> None:
-    pixels = [picture(seed) for seed in seeds]
+    pixels = [random_pixels(seed) for seed in seeds]
     expected = logprobs_of_helper(
         engine.model, projector, BEFORE, [bitmap(image) for image in pixels], AFTER
     )
@@ -78,13 +78,14 @@ def test_a_picture_is_read_as_by_libmtmd_itself(
         assert value == pytest.approx(expected[token], abs=2e-3)
 
 
-def test_the_same_picture_reuses_its_cells_and_another_does_not(
+def test_the_same_image_reuses_its_cells_and_another_does_not(
     engine: Engine, projector: Projector
 ) -> None:
-    dog, cat = (projector.encode_image(picture(seed)) for seed in (11, 12))
+    dog, cat = (projector.encode_image(random_pixels(seed)) for seed in (11, 12))
     n_before = len(engine.tokenizer.encode(BEFORE))
     first = run(engine, question(engine, "first", dog))["first"]
-    again = run(engine, question(engine, "again", projector.encode_image(picture(11))))["again"]
+    same = projector.encode_image(random_pixels(11))
+    again = run(engine, question(engine, "again", same))["again"]
     other = run(engine, question(engine, "other", cat))["other"]
     n_prompt = first[-1].usage.prompt_tokens
     assert n_prompt > n_before + N_IMAGE_TOKENS
@@ -94,8 +95,8 @@ def test_the_same_picture_reuses_its_cells_and_another_does_not(
     assert first[0].logprobs[0].top != other[0].logprobs[0].top
 
 
-def test_pictures_and_texts_run_together_as_alone(engine: Engine, projector: Projector) -> None:
-    dog = projector.encode_image(picture(21))
+def test_images_and_texts_run_together_as_alone(engine: Engine, projector: Projector) -> None:
+    dog = projector.encode_image(random_pixels(21))
     text = engine.tokenizer.encode("Once upon a time there was a")
     alone = {
         "text": run(engine, make_request("text", text))["text"],
@@ -105,7 +106,7 @@ def test_pictures_and_texts_run_together_as_alone(engine: Engine, projector: Pro
         engine,
         make_request("text", text),
         question(engine, "dog", dog),
-        question(engine, "two", dog, projector.encode_image(picture(22))),
+        question(engine, "two", dog, projector.encode_image(random_pixels(22))),
     )
     assert together["two"][-1].error is None
     for name, outputs in alone.items():
@@ -138,7 +139,7 @@ def logits_after_vectors(
         return context.logits(0).copy()
 
 
-def test_a_picture_that_native_code_would_abort_for_is_refused_with_both_numbers(
+def test_an_image_that_native_code_would_abort_for_is_refused_with_both_numbers(
     engine: Engine,
 ) -> None:
     vectors = np.zeros((65, engine.model.n_embd_inp), np.float32)

@@ -65,7 +65,7 @@ def projector(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield projector
 
 
-@pytest.fixture(params=[True, False], ids=["unified", "streams"])
+@pytest.fixture(params=[True, False], ids=["unified", "split"])
 def engine(request: pytest.FixtureRequest, path: Path) -> Iterator[Engine]:
     with _load(path, kv_unified=request.param) as engine:
         yield engine
@@ -79,7 +79,7 @@ def _load(path: Path, **fields) -> Engine:
 
 
 def _pixels(seed: int, n_x: int = 6, n_y: int = 4) -> np.ndarray:
-    """A picture of n_x * n_y vectors."""
+    """An image of n_x * n_y vectors."""
     size = (n_y * QWEN_SQUARE, n_x * QWEN_SQUARE, 3)
     return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
 
@@ -94,8 +94,8 @@ def _bitmap(pixels: np.ndarray) -> BitmapPtr:
 def _prompt(model: Model, *media: EncodedMedium, after: str = AFTER) -> list:
     encode = model.tokenizer.encode
     between = encode(" or ", add_special=False)
-    pictures = [part for medium in media for part in (medium, between)][:-1]
-    return [encode(BEFORE), *pictures, encode(after, add_special=False)]
+    images = [part for medium in media for part in (medium, between)][:-1]
+    return [encode(BEFORE), *images, encode(after, add_special=False)]
 
 
 def _question(request_id: str, parts: list, **fields) -> GenerationRequest:
@@ -139,9 +139,9 @@ def _logits(context: Context, parts: list) -> np.ndarray:
 
 
 def _check(model: Model, parts: list, outputs: list[RequestOutput]) -> None:
-    """The answer is the likeliest, but for near-ties, and so are the log-probabilities told."""
+    """The answer is the likeliest, but for near-ties, and so are the reported log-probabilities."""
     answer = tokens_of(outputs)
-    told = [logprob for output in outputs for logprob in output.logprobs]
+    reported = [logprob for output in outputs for logprob in output.logprobs]
     assert len(answer) == 12
     *before, last = parts
     params = ContextParams(n_ctx=512, n_batch=256, n_threads=1, n_threads_batch=1)
@@ -150,17 +150,17 @@ def _check(model: Model, parts: list, outputs: list[RequestOutput]) -> None:
         for place, token in enumerate(answer):
             logits = _logits(context, [*before, last + answer[:place]])
             expected = log_softmax(logits)
-            for other, value in told[place].top:
+            for other, value in reported[place].top:
                 assert value == pytest.approx(expected[other], abs=ROUNDING), place
             logits[eog] = -np.inf
             assert logits.max() - logits[token] < NEAR_TIE, f"differs at {place}"
 
 
 @pytest.mark.parametrize("sizes", [[(6, 4)], [(3, 5)], [(12, 9), (3, 5)]])
-def test_pictures_are_read_as_by_libmtmd_itself(
+def test_images_are_read_as_by_libmtmd_itself(
     engine: Engine, model: Model, projector: Projector, sizes: list
 ) -> None:
-    """The largest picture is more than one batch."""
+    """The largest image is more than one batch."""
     pixels = [_pixels(seed, *size) for seed, size in enumerate(sizes)]
     expected = logprobs_of_helper(model, projector, BEFORE, list(map(_bitmap, pixels)), AFTER)
     media = [projector.encode_image(image) for image in pixels]
@@ -173,7 +173,7 @@ def test_pictures_are_read_as_by_libmtmd_itself(
 
 def test_what_stands_where_decides_the_answer(model: Model, projector: Projector) -> None:
     """So that the other tests would notice wrong positions."""
-    picture = projector.encode_image(_pixels(1))
+    image = projector.encode_image(_pixels(1))
 
     def with_grid(grid: tuple[int, int]) -> EncodedMedium:
         return EncodedMedium(
@@ -182,19 +182,19 @@ def test_what_stands_where_decides_the_answer(model: Model, projector: Projector
                 MediaVectors(piece.embeddings, grid=grid)
                 if isinstance(piece, MediaVectors)
                 else piece
-                for piece in picture.pieces
+                for piece in image.pieces
             ),
         )
 
     params = ContextParams(n_ctx=512, n_threads=1, n_threads_batch=1)
     with Context(model, params) as context:
-        right = _logits(context, _prompt(model, picture))
+        right = _logits(context, _prompt(model, image))
         for grid in [(4, 6), (24, 1), (12, 2)]:
             wrong = _logits(context, _prompt(model, with_grid(grid)))
             assert np.abs(right - wrong).max() > 5 * ROUNDING, grid
 
 
-def test_texts_and_pictures_together_are_answered_as_alone(
+def test_texts_and_images_together_are_answered_as_alone(
     engine: Engine, model: Model, projector: Projector
 ) -> None:
     cat, dog = projector.encode_image(_pixels(1)), projector.encode_image(_pixels(2, 12, 9))
@@ -209,7 +209,7 @@ def test_texts_and_pictures_together_are_answered_as_alone(
         _check(model, parts, outputs[name])
 
 
-def test_the_same_picture_reuses_its_cells_and_another_does_not(
+def test_the_same_image_reuses_its_cells_and_another_does_not(
     engine: Engine, model: Model, projector: Projector
 ) -> None:
     dog, cat = (projector.encode_image(_pixels(seed)) for seed in (11, 12))
@@ -223,7 +223,7 @@ def test_the_same_picture_reuses_its_cells_and_another_does_not(
     again = run(engine, _question("again", _prompt(model, projector.encode_image(_pixels(11)))))
     assert again["again"][-1].usage.cached_tokens == n_prompt - _n_never_cached(engine)
     assert tokens_of(again["again"]) == tokens_of(first)
-    # Cut behind the picture, copied or taken over.
+    # Cut after the image, copied or taken over.
     other_end = _prompt(model, dog, after=" Hm. What else is there to see?")
     more = run(engine, _question("more", other_end), _question("last", parts))
     if engine.shape.is_cuttable:
@@ -236,7 +236,7 @@ def test_the_same_picture_reuses_its_cells_and_another_does_not(
 
 
 @pytest.mark.parametrize("is_evicted", [True, False])
-def test_a_cancelled_picture_is_not_cut_inside(
+def test_a_cancelled_image_is_not_cut_inside(
     engine: Engine, model: Model, projector: Projector, is_evicted: bool
 ) -> None:
     [before, *others] = _prompt(model, projector.encode_image(_pixels(5, 12, 9)))
@@ -261,12 +261,12 @@ def test_a_cancelled_picture_is_not_cut_inside(
     _check(model, parts, outputs)
 
 
-def test_pictures_go_to_host_memory_and_come_back(
+def test_images_go_to_host_memory_and_come_back(
     path: Path, model: Model, projector: Projector
 ) -> None:
     """Parked for want of cells, and evicted by others."""
-    pictures = [projector.encode_image(_pixels(seed, 8, 6)) for seed in range(4)]
-    prompts = {f"{seed}": _prompt(model, medium) for seed, medium in enumerate(pictures)}
+    images = [projector.encode_image(_pixels(seed, 8, 6)) for seed in range(4)]
+    prompts = {f"{seed}": _prompt(model, medium) for seed, medium in enumerate(images)}
     with _load(path, n_ctx=160, kv_unified=True, n_parallel=2) as engine:
         outputs = run(engine, *(_question(name, parts) for name, parts in prompts.items()))
         for name, parts in prompts.items():

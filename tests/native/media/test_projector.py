@@ -1,4 +1,4 @@
-"""A projector turns pictures into vectors that the text model could read."""
+"""A projector turns images into vectors that the text model could read."""
 
 import struct
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def projector(random_llama: Model, tmp_path_factory: pytest.TempPathFactory) -> 
         yield projector
 
 
-def picture(seed: int, height: int = 32, width: int = 32) -> np.ndarray:
+def random_pixels(seed: int, height: int = 32, width: int = 32) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -43,31 +43,31 @@ def test_it_accepts_images_but_no_audio(projector: Projector) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (1, 1), (90, 17)])
-def test_a_picture_becomes_a_vector_for_each_token(
+def test_an_image_becomes_a_vector_for_each_token(
     projector: Projector, random_llama: Model, height: int, width: int
 ) -> None:
-    embeddings = vectors_of(projector, picture(1, height, width))
+    embeddings = vectors_of(projector, random_pixels(1, height, width))
     assert embeddings.shape == (N_IMAGE_TOKENS, random_llama.n_embd)
     assert np.isfinite(embeddings).all()
     assert embeddings.std() > 0
 
 
-def test_equal_pictures_have_equal_vectors_and_others_do_not(projector: Projector) -> None:
-    first = vectors_of(projector, picture(1))
-    other = vectors_of(projector, picture(2))
-    np.testing.assert_array_equal(vectors_of(projector, picture(1)), first)
+def test_equal_images_have_equal_vectors_and_others_do_not(projector: Projector) -> None:
+    first = vectors_of(projector, random_pixels(1))
+    other = vectors_of(projector, random_pixels(2))
+    np.testing.assert_array_equal(vectors_of(projector, random_pixels(1)), first)
     assert not np.allclose(first, other)
 
 
-def test_a_picture_file_is_read_as_its_pixels(projector: Projector) -> None:
-    pixels = picture(4, 20, 30)
+def test_an_image_file_is_read_as_its_pixels(projector: Projector) -> None:
+    pixels = random_pixels(4, 20, 30)
     [vectors] = projector.encode_file(png(pixels)).pieces
     assert isinstance(vectors, MediaVectors)
     np.testing.assert_array_equal(vectors.embeddings, vectors_of(projector, pixels))
 
 
-def test_a_bitmap_file_is_the_same_picture(projector: Projector) -> None:
-    pixels = picture(5, 8, 12)
+def test_a_bitmap_file_is_the_same_image(projector: Projector) -> None:
+    pixels = random_pixels(5, 8, 12)
     data = pixels[::-1, :, ::-1].tobytes()  # from below, blue first; rows of 36 bytes
     header = struct.pack("<2sIHHI", b"BM", 54 + len(data), 0, 0, 54)
     info = struct.pack("<IiiHHIIiiII", 40, 12, 8, 1, 24, 0, len(data), 0, 0, 0, 0)
@@ -103,8 +103,8 @@ def test_jpeg_and_gif_are_read(projector: Projector, data: bytes, pixels: np.nda
     np.testing.assert_array_equal(vectors.embeddings, vectors_of(projector, pixels))
 
 
-def test_a_picture_with_any_byte_wrong_is_read_or_refused(projector: Projector) -> None:
-    data = png(picture(6, 9, 7))
+def test_an_image_with_any_byte_wrong_is_read_or_refused(projector: Projector) -> None:
+    data = png(random_pixels(6, 9, 7))
     results: set[int | str] = set()
     for place in range(len(data)):
         for change in (0x01, 0x80, 0xFF):
@@ -118,9 +118,9 @@ def test_a_picture_with_any_byte_wrong_is_read_or_refused(projector: Projector) 
 
 
 @pytest.mark.parametrize("damage", [slice(0, 60), slice(0, 20)])
-def test_a_damaged_picture_is_refused(projector: Projector, damage: slice) -> None:
+def test_a_damaged_image_is_refused(projector: Projector, damage: slice) -> None:
     with pytest.raises(InvalidParameterError, match=r"messages\[0\]: the (file|image)"):
-        projector.encode_file(png(picture(1))[damage], "messages[0]")
+        projector.encode_file(png(random_pixels(1))[damage], "messages[0]")
 
 
 def test_audio_is_refused_by_a_projector_for_images(projector: Projector) -> None:

@@ -154,7 +154,7 @@ def test_a_truncated_file_is_corrupt(tmp_path, random_llama_path, size):
     assert _reason(path)[0] == "corrupt_file"
 
 
-def test_something_else_than_a_gguf_is_corrupt_and_native_lines_are_told(tmp_path):
+def test_something_else_than_a_gguf_is_corrupt_and_native_lines_are_reported(tmp_path):
     path = tmp_path / "text.gguf"
     path.write_text("hello, this is no model")
     reason, detail = _reason(path)

@@ -48,7 +48,7 @@ async def test_a_message_has_anthropics_form(client: Client) -> None:
     assert limited["stop_reason"] == "max_tokens"
 
 
-async def test_thoughts_and_calls_are_blocks(client: Client) -> None:
+async def test_reasoning_and_calls_are_blocks(client: Client) -> None:
     document = await _post(client, **chat_body("echo: <r> hm </r> yes <f> {} </f>"))
     assert document["content"] == [
         {"type": "thinking", "thinking": "hm", "signature": ""},

@@ -109,14 +109,14 @@ async def test_an_echoed_prompt_has_log_probabilities(client: Client, stream: bo
     if stream:
         *chunks, _ = await events(response)
         parts = [chunk["choices"][0]["logprobs"] for chunk in chunks]
-        told = {key: [item for part in parts for item in part[key]] for key in parts[0]}
+        reported = {key: [item for part in parts for item in part[key]] for key in parts[0]}
     else:
-        told = (await response.json())["choices"][0]["logprobs"]
+        reported = (await response.json())["choices"][0]["logprobs"]
     # The first token was put before the text, and nothing predicts it.
-    assert told["tokens"] == ["", "<3>", "<4>", "<1>", "<2>"]
-    assert told["token_logprobs"] == [None, -2.0, -2.0, -0.5, -0.5]
-    assert told["top_logprobs"][:2] == [None, {"<7>": -1.0}]
-    assert told["text_offset"][:4] == [0, 0, 3, 6]
+    assert reported["tokens"] == ["", "<3>", "<4>", "<1>", "<2>"]
+    assert reported["token_logprobs"] == [None, -2.0, -2.0, -0.5, -0.5]
+    assert reported["top_logprobs"][:2] == [None, {"<7>": -1.0}]
+    assert reported["text_offset"][:4] == [0, 0, 3, 6]
 
 
 async def test_log_probabilities_of_a_prompt_have_vllms_form(client: Client) -> None:
@@ -169,8 +169,8 @@ def test_tokens_within_a_character_share_its_place(stream: bool) -> None:
         for output in outputs:
             choice.add(output)
         documents = [completion_document(tag, [Answer((choice,), TokenUsage())], body)]
-    told = [document["choices"][0].logprobs for document in documents]
-    assert [place for part in told for place in part.text_offset] == [0, 0, 0, 1, 2, 2, 3]
+    reported = [document["choices"][0].logprobs for document in documents]
+    assert [place for part in reported for place in part.text_offset] == [0, 0, 0, 1, 2, 2, 3]
 
 
 @pytest.mark.parametrize("stream", [False, True])

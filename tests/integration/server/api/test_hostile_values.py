@@ -39,7 +39,7 @@ async def _refused(client: Client, path: str, body: Any) -> dict[str, Any]:
 
 
 async def _until_at_rest(client: Client) -> None:
-    """A request that nobody ends would make an engine that rests look stalled for ever."""
+    """A request that never ended would make an idle engine look stalled."""
     [entry] = client.app[REGISTRY].entries
     assert isinstance(entry.worker, WorkerClient)
     async with asyncio.timeout(20):

@@ -62,7 +62,7 @@ async def test_a_gap_that_does_not_fit_names_its_field(client: Client) -> None:
     assert (error["n_prompt_tokens"], error["n_ctx"]) == (100, 64)
 
 
-async def test_only_the_fields_that_were_asked_for_are_told(client: Client) -> None:
+async def test_only_the_fields_that_were_requested_are_returned(client: Client) -> None:
     fields = ["content", "generation_settings/top_k", "generation_settings/none", "nothing"]
     body: dict[str, Any] = {"prompt": "echo: a", "response_fields": fields, "top_k": 7}
     expected = {"content": "a", "generation_settings/top_k": 7}

@@ -105,7 +105,7 @@ async def test_only_a_template_that_knows_tools_can_call_them(
 
 
 @pytest.mark.parametrize("think", [True, "low"])
-async def test_only_a_template_that_knows_thoughts_can_be_asked_to_think(
+async def test_only_a_template_that_supports_reasoning_can_be_asked_to_think(
     aiohttp_client: AiohttpClient, tmp_path: Path, think: Any
 ) -> None:
     write_gguf(tmp_path / "thinks.gguf", tokenizer__chat_template="<think>{{ messages }}")

@@ -1,4 +1,4 @@
-"""/live, /health and /ready: they tell what is, and wake nobody."""
+"""/live, /health and /ready report the state and load no model."""
 
 import asyncio
 import os

@@ -27,7 +27,7 @@ async def _load(client: Client) -> None:
     assert (await client.post("/api/v2/models/m.gguf/load")).status == 200
 
 
-async def test_props_of_a_model_are_told_without_a_load(
+async def test_props_of_a_model_are_reported_without_a_load(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path)
@@ -102,7 +102,7 @@ async def test_slots_show_what_runs_and_what_is_kept(
             "next_token": [{"has_next_token": True, "n_remain": 7, "n_decoded": 3}],
         }
         assert (kept["is_processing"], kept["n_prompt_tokens"]) == (False, 20)
-        # Of four seats one is taken.
+        # One of four slots is taken.
         await _get(client, "/slots?model=m.gguf&fail_on_no_slot=1")
 
 
@@ -138,7 +138,7 @@ async def test_looking_at_slots_is_no_use_of_the_model(
     last_used = entry.last_used
     body = chat_body("forever", model="m.gguf", stream=True)
     streams = [await client.post("/v1/chat/completions", json=body) for _ in range(4)]
-    # Every seat is taken, and nobody may wait: that is when one wants to look.
+    # All slots are taken and the queue is full: /props must answer then, too.
     assert len(await _get(client, "/slots?model=m.gguf")) == 2
     for stream in streams:
         stream.close()

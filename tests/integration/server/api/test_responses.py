@@ -77,10 +77,10 @@ async def test_an_answer_that_was_cut_off_is_incomplete_and_says_why(client: Cli
     assert events[-1]["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
-async def test_thoughts_text_and_calls_are_items(client: Client) -> None:
+async def test_reasoning_text_and_calls_are_items(client: Client) -> None:
     document = await _post(client, input="echo: <r> hm </r> yes <f> {} </f>")
-    thought, message, call = document["output"]
-    assert _without_ids(thought) == {
+    reasoning, message, call = document["output"]
+    assert _without_ids(reasoning) == {
         "type": "reasoning",
         "status": "completed",
         "summary": [],
@@ -159,7 +159,7 @@ async def test_log_probabilities_go_with_the_text(client: Client, asked: dict[st
     assert [entry for event in deltas for entry in event["logprobs"]] == part["logprobs"]
 
 
-async def test_log_probabilities_of_thoughts_and_calls_are_not_those_of_the_text(
+async def test_log_probabilities_of_reasoning_and_calls_are_not_those_of_the_text(
     client: Client,
 ) -> None:
     text = "echo: <r> hm so </r> a b <f> {} </f>"
@@ -169,8 +169,8 @@ async def test_log_probabilities_of_thoughts_and_calls_are_not_those_of_the_text
     # Its tokens are the words: the fifth and the sixth.
     assert [entry["token"] for entry in entries] == ["<5>", "<6>"]
     deltas = [event for event in await _events(client, text, top_logprobs=0) if "logprobs" in event]
-    told = [entry for event in deltas if "delta" in event for entry in event["logprobs"]]
-    assert told == entries
+    reported = [entry for event in deltas if "delta" in event for entry in event["logprobs"]]
+    assert reported == entries
 
 
 async def test_tokens_of_the_input_are_counted(client: Client) -> None:

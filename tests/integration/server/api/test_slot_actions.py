@@ -1,4 +1,4 @@
-"""llama-server's POST /slots/{id}, over a scripted engine: who may, what is named, what is told."""
+"""llama-server's POST /slots/{id}, over a scripted engine: access, file names, replies."""
 
 from pathlib import Path
 from typing import Any

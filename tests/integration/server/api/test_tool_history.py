@@ -74,5 +74,5 @@ async def test_of_openais_messages(
 async def test_of_anthropics_blocks(
     client: Client, messages: list[dict[str, Any]], param: str | None
 ) -> None:
-    told = await _param(client, "/v1/messages", messages)
-    assert told == param if param is None else param in (told or "")
+    reported = await _param(client, "/v1/messages", messages)
+    assert reported == param if param is None else param in (reported or "")

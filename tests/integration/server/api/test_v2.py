@@ -375,7 +375,7 @@ async def test_a_load_that_takes_too_long_is_a_504(
 async def test_nothing_is_fetched_for_a_model_that_is_not_there(client: Client) -> None:
     picture = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
     body = {"messages": [{"role": "user", "content": [picture]}]}
-    # Of a model that is there, the picture is looked at, and its host is not one of ours.
+    # If the model exists, the image is fetched, and its host is not an allowed one.
     refused = await post(client, "chat/m.gguf", body, status=400)
     assert "cannot be fetched" in refused["error"]["message"]
     for path in ("chat/none.gguf", "chat/none.gguf/stream"):
@@ -396,8 +396,8 @@ async def test_fields_that_nobody_reads_are_in_the_log_with_their_place(
         "sparkle": True,
     }
     await post(client, "chat/m.gguf", body)
-    told = {record.args[0] for record in caplog.records if isinstance(record.args, tuple)}
-    assert told == {
+    reported = {record.args[0] for record in caplog.records if isinstance(record.args, tuple)}
+    assert reported == {
         "sparkle",
         "messages[0].mood",
         "messages[0].content[0].colour",

@@ -131,7 +131,7 @@ async def test_settings_that_failed_are_not_those_of_the_next_chat(client: Clien
     assert (await get(client, "models/m.gguf"))["settings"]["requested"] == {"n_ctx": 48}
 
 
-async def test_unload_cancels_a_load_and_whoever_waits_is_told(client: Client) -> None:
+async def test_unload_cancels_a_load_and_waiting_requests_get_an_error(client: Client) -> None:
     waiting = asyncio.ensure_future(post(client, "models/slow.gguf/load", {}, status=503))
     await until_state(client, "slow.gguf", "loading")
     await post(client, "models/slow.gguf/unload")

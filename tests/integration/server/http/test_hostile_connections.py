@@ -128,7 +128,7 @@ async def test_a_head_that_does_not_come_ends_the_connection(tmp_path: Path, dat
         writer.close()
 
 
-async def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
+async def test_one_connection_too_many_gets_an_error(tmp_path: Path) -> None:
     healthy = b"GET /health HTTP/1.1\r\n" + _H + b"\r\n"
     async with running(tmp_path, max_connections=1) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -172,7 +172,7 @@ async def test_who_leaves_has_a_line_in_the_access_log(
 ) -> None:
     caplog.set_level(logging.INFO, logger="server.http.access")
     body = json.dumps(chat_body("forever")).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: leaver\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: disconnecting\r\n"
     async with running(tmp_path) as port, asyncio.timeout(20):
         await exchange(port, _request(b"/api/v2/models/m.gguf/load"))
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -183,7 +183,7 @@ async def test_who_leaves_has_a_line_in_the_access_log(
             await asyncio.sleep(0.3)
         writer.close()
         # The server's end waits for the handler's.
-    [record] = [line for line in caplog.records if "request_id=leaver" in line.getMessage()]
+    [record] = [line for line in caplog.records if "request_id=disconnecting" in line.getMessage()]
     line = record.getMessage()
     assert line.startswith(f"POST {path} 499 ms=")
     assert "model=m.gguf prompt_tokens=" in line

@@ -20,8 +20,8 @@ _REQUEST = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def _give_up(aiohttp_client: AiohttpClient, kind: type[SseWriter | NdjsonWriter]) -> str:
-    """What the handler of a stream is told whose client reads nothing."""
-    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    """The error that a stream's handler gets if the client reads nothing."""
+    received: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def stream(request: web.Request) -> web.StreamResponse:
         writer = await kind.open(request)
@@ -30,7 +30,7 @@ async def _give_up(aiohttp_client: AiohttpClient, kind: type[SseWriter | NdjsonW
             while True:
                 await writer.send([{"text": "x" * (1 << 20)}])
         except ConnectionResetError as error:
-            told.set_result(str(error))
+            received.set_result(str(error))
             raise
 
     app = web.Application()
@@ -41,7 +41,7 @@ async def _give_up(aiohttp_client: AiohttpClient, kind: type[SseWriter | NdjsonW
     with socket.create_connection((client.host, client.port)) as reader:
         reader.sendall(_REQUEST)
         async with asyncio.timeout(30):
-            return await told
+            return await received
 
 
 async def test_who_takes_no_events_is_cut_off(aiohttp_client: AiohttpClient) -> None:

@@ -84,12 +84,12 @@ def test_an_invalid_image_is_refused_with_its_field(data: bytes, message: str) -
         (png(1, 1, bytes(1 << 22)).replace(b"IDAT", b"IDAT!!"), "damaged"),
     ],
 )
-def test_a_picture_that_unpacks_to_more_than_it_says_is_refused(data: bytes, message: str) -> None:
+def test_an_image_that_unpacks_to_more_than_it_says_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         check_unpacked(data, read_media_file(data))
 
 
-def test_a_picture_that_unpacks_to_its_pixels_is_taken() -> None:
+def test_an_image_that_unpacks_to_its_pixels_is_taken() -> None:
     for data in (png(300, 200, bytes(200 * 901)), jpeg(30, 20)):
         check_unpacked(data, read_media_file(data))
 

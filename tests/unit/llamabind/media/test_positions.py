@@ -18,7 +18,7 @@ from llamabind.media.positions import (
 from llamabind.request import GenerationRequest
 
 
-def picture(n_x: int, n_y: int) -> EncodedMedium:
+def image(n_x: int, n_y: int) -> EncodedMedium:
     vectors = np.ones((n_x * n_y, 4), np.float32)
     return EncodedMedium(b"cat", (MediaVectors(vectors, grid=(n_x, n_y)),))
 
@@ -27,9 +27,9 @@ def tokens_of(*parts) -> array:
     return array("i", lay_out(parts)[0])
 
 
-def test_a_picture_takes_as_many_positions_as_its_longer_side() -> None:
+def test_an_image_takes_as_many_positions_as_its_longer_side() -> None:
     for n_x, n_y in [(3, 2), (2, 3), (1, 1), (6, 1), (1, 6)]:
-        tokens = tokens_of([7, 8], picture(n_x, n_y), [9, 9])
+        tokens = tokens_of([7, 8], image(n_x, n_y), [9, 9])
         n, end = n_x * n_y, 2 + max(n_x, n_y)
         assert [count_positions(tokens, index) for index in (0, 1, 2)] == [0, 1, 2]
         assert [count_positions(tokens, 2 + n + index) for index in range(3)] == [
@@ -38,12 +38,12 @@ def test_a_picture_takes_as_many_positions_as_its_longer_side() -> None:
             end + 2,
         ]
         assert newest_position(tokens) == end + 1
-        # All of a picture stand at its first point of time.
+        # All vectors of an image have its first position in time.
         assert newest_position(tokens[: 2 + n]) == newest_position(tokens[:3]) == 2
 
 
-def test_nothing_is_cut_inside_of_a_picture() -> None:
-    tokens = tokens_of([7, 8], picture(3, 2), picture(2, 1), [9])
+def test_nothing_is_cut_inside_of_an_image() -> None:
+    tokens = tokens_of([7, 8], image(3, 2), image(2, 1), [9])
     borders = [last_border(tokens, n) for n in range(len(tokens) + 1)]
     assert borders == [0, 1, 2, 2, 2, 2, 2, 2, 8, 8, 10, 11]
 
@@ -67,7 +67,7 @@ def test_a_mark_leaves_the_number_and_the_sign() -> None:
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
-def test_positions_of_the_vectors_of_a_picture(is_whole: bool) -> None:
+def test_positions_of_the_vectors_of_an_image(is_whole: bool) -> None:
     medium = Medium(4, np.ones((6, 4), np.float32), grid=(3, 2))
     start = 4 if is_whole else 6
     positions = medium.positions(10, start, 10)

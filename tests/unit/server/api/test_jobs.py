@@ -109,13 +109,13 @@ def test_anthropics_system_may_speak_in_between() -> None:
         *_MESSAGES,
         {"role": "system", "content": "be brief"},
     ]
-    thought = {"role": "system", "content": [{"type": "thinking", "thinking": "hm"}]}
+    reasoning = {"role": "system", "content": [{"type": "thinking", "thinking": "hm"}]}
     with pytest.raises(InvalidRequestError) as refused:
-        _anthropic(messages=[*_MESSAGES, thought])
+        _anthropic(messages=[*_MESSAGES, reasoning])
     assert refused.value.param == "messages[1].content[0]"
 
 
-def test_anthropics_thoughts_have_a_budget() -> None:
+def test_anthropics_reasoning_has_a_budget() -> None:
     def budget(**fields: Any) -> int:
         return _anthropic(**fields).sampling.reasoning_budget_tokens
 

@@ -1,4 +1,4 @@
-"""What of a request is not done: tools that are no functions, and what the worker leaves out."""
+"""Parts of a request that the server or the worker leaves out, such as hosted tools."""
 
 from typing import Any
 

@@ -35,10 +35,10 @@ def test_a_string_is_said_by_the_user_after_the_instructions() -> None:
 
 
 def test_what_the_model_did_in_one_turn_is_one_message() -> None:
-    thought = {"type": "reasoning", "summary": []}
+    reasoning = {"type": "reasoning", "summary": []}
     items = [
         {"role": "user", "content": [{"type": "input_text", "text": "go"}]},
-        thought | {"content": [{"type": "reasoning_text", "text": "hm"}]},
+        reasoning | {"content": [{"type": "reasoning_text", "text": "hm"}]},
         {
             "type": "message",
             "role": "assistant",
@@ -46,7 +46,7 @@ def test_what_the_model_did_in_one_turn_is_one_message() -> None:
         },
         _CALL,
         _RESULT | {"output": [{"type": "input_text", "text": "42"}]},
-        thought | {"encrypted_content": "only OpenAI can read it"},
+        reasoning | {"encrypted_content": "only OpenAI can read it"},
         {"role": "user", "content": "thanks"},
     ]
     function = {"name": "f", "arguments": '{"x": 1}'}

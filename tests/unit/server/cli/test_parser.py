@@ -125,10 +125,10 @@ def test_what_embeddings_do_not_have_is_said_and_no_error(
 ) -> None:
     default = parse("--embedding", "-b", "2048", "-ub", "2048", "-tb", "4").default_settings
     assert (default.embedding, default.n_ubatch, default.n_batch) == (True, 2048, None)
-    told = capsys.readouterr().err
-    assert "-b/--batch-size has no effect" in told
-    assert "-tb/--threads-batch has no effect" in told
-    assert "-ub" not in told
+    printed = capsys.readouterr().err
+    assert "-b/--batch-size has no effect" in printed
+    assert "-tb/--threads-batch has no effect" in printed
+    assert "-ub" not in printed
 
 
 def test_the_command_line_wins_over_the_environment() -> None:
@@ -216,7 +216,7 @@ def test_what_has_no_effect_is_accepted_and_said(
     "line",
     ["--host 0.0.0.0 --api-key k", "--host 0.0.0.0 --insecure-no-auth", "--host ::1,/tmp/x.sock"],
 )
-def test_other_addresses_are_taken_with_a_key_or_when_told(line: str) -> None:
+def test_other_addresses_are_accepted_with_a_key_or_on_request(line: str) -> None:
     assert parse(*line.split()).hosts
 
 
@@ -274,7 +274,7 @@ def test_a_models_own_settings_are_checked_with_all_that_lies_below(
 ) -> None:
     file = tmp_path / "models.toml"
     file.write_text('[models."m.gguf"]\npooling = "mean"\n')
-    told = refusal(capsys, "--config", str(file))
-    assert '[models."m.gguf"] pooling: requires embedding: true' in told
+    printed = refusal(capsys, "--config", str(file))
+    assert '[models."m.gguf"] pooling: requires embedding: true' in printed
     config = parse("--config", str(file), "--embedding")
     assert config.model_settings is not None
