@@ -1,4 +1,4 @@
-"""What scripts/fresh_machine reads from README, and its refusals; a real run needs root."""
+"""scripts/fresh_machine reads README's commands and refuses wrong use; a real run needs root."""
 
 from __future__ import annotations
 

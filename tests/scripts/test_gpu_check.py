@@ -1,4 +1,4 @@
-"""What scripts/gpu_check decides about devices, answers, gaps and benchmarks; needs no GPU."""
+"""scripts/gpu_check's decisions about devices, answers, gaps and benchmarks; needs no GPU."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Where libraries are looked for, and what is said when they are not there."""
+"""Where libraries are searched, and the errors if they are missing."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What `import llamabind` offers and what it must not cost."""
+"""The public names of `import llamabind`, and what the import must not load."""
 
 from __future__ import annotations
 

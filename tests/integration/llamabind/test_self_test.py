@@ -1,4 +1,4 @@
-"""What the self test makes of a process that answers wrong, dies, hangs or cannot start."""
+"""The self test's verdict on a process that answers wrongly, dies, hangs or cannot start."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What the HTTP process may load, and how it is configured."""
+"""The modules that the HTTP process may load, and its configuration."""
 
 import signal
 import subprocess

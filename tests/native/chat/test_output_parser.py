@@ -14,7 +14,7 @@ pytestmark = pytest.mark.native
 
 ARGUMENTS = '{"city": "Paris"}'
 HERMES = f'<tool_call>\n{{"name": "get_weather", "arguments": {ARGUMENTS}}}\n</tool_call>'
-# What a model of the family writes when it calls get_weather.
+# The text of a call of get_weather by a model of the family.
 CALLS = {
     "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use": HERMES,
     "Qwen-Qwen2.5-7B-Instruct": HERMES,

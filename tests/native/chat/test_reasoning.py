@@ -30,7 +30,7 @@ def model(vocab_dir) -> Iterator[Model]:
 
 
 class _Speaker:
-    """Says what a model would: tokens that are likely by far, of which the sampler has its say."""
+    """Plays a model: in its logits the text's next token is by far the largest."""
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
@@ -44,7 +44,7 @@ class _Speaker:
         return chosen
 
     def say(self, text: str) -> str:
-        """What comes of the text's tokens, one sampled for each."""
+        """Return the sampled text, one sampled token for each token of `text`."""
         tokens = self.tokenizer.encode(text, add_special=False, parse_special=True)
         chosen = [self.next(token) for token in tokens]
         return self.tokenizer.decode(chosen, remove_special=False, unparse_special=True)

@@ -23,7 +23,7 @@ from tests.support.chat_samples import (
 
 pytestmark = pytest.mark.native
 
-# What ends a turn: a token that ends generation, so that no parser sees its text.
+# The end of a turn: an end-of-generation token, whose text no parser gets.
 ENDS_OF_TURN = (
     "<|end|>",
     "<|calls|>",
@@ -40,12 +40,12 @@ Calls = tuple[tuple[str, dict[str, Any]], ...]
 PLAIN = {"role": "assistant", "content": "hello"}
 
 WEATHER = ("get_weather", {"city": "Paris"})
-# What is asked for: one call with a text, one with all that must be escaped, two calls at once.
+# The calls: one with a text, one with all that must be escaped, two at once.
 ONE = (WEATHER,)
 ESCAPED = (("place_order", ORDER),)
 TWO = (WEATHER, ("get_weather", {"city": "Rome"}))
 
-# Reviewed: what the template writes for a call in the history is not what llama.cpp reads.
+# Reviewed: llama.cpp cannot parse a call as the template writes it into the history.
 # The grammar has the model write calls as they are read.
 KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
     "one": {},

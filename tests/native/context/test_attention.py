@@ -177,7 +177,7 @@ def test_windows_and_other_layers_beside_it(
 def test_what_a_token_does_not_see_may_be_infinite(
     random_llama: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sequences that share cells and tiles do not share what went wrong in one of them."""
+    """An infinity of one sequence does not change others that share its cells or tiles."""
     monkeypatch.setenv(ATTENTION_VARIABLE, "")
     tokens = random.Random(1).choices(range(1000, 20_000), k=60)
     n_spoilt = 20 * LlamaShape().n_embd_kv

@@ -1,4 +1,4 @@
-"""Context: return codes become exceptions, and what native code aborts on never reaches it."""
+"""Context: return codes become exceptions, and arguments that would abort are refused."""
 
 import ctypes
 from typing import Any

@@ -46,7 +46,7 @@ def write(tmp_path: Path, vocab_dir: Path) -> Callable[[str], Path]:
 
 
 def _holds_weights(buffer_type: str, path: Path, params: ModelParams | None = None) -> bool:
-    extra_buffers.unfit_types(path, params or ModelParams())  # logs what it lays out, once
+    extra_buffers.unfit_types(path, params or ModelParams())  # logs its layout, once
     position = native_log.position()
     with Model(path, params):
         lines = native_log.lines_since(position, logging.INFO)

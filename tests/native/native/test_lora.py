@@ -1,4 +1,4 @@
-"""LoraAdapter: what it changes, and files that native code would abort on."""
+"""LoraAdapter: its effect on the answers, and files on which native code would abort."""
 
 import gc
 import weakref

@@ -1,4 +1,4 @@
-"""What happens to a loaded model when its process ends, forks or closes it in the middle."""
+"""A loaded model whose process ends, forks, or closes it during a request."""
 
 import os
 import subprocess

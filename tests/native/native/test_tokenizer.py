@@ -1,4 +1,4 @@
-"""Tokenizer: what native code aborts or crashes on is an exception or just works."""
+"""Tokenizer: input on which native code would abort works or raises an exception."""
 
 import threading
 from collections.abc import Iterator

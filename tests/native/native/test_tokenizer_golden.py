@@ -82,7 +82,7 @@ def _golden_cases(vocab_dir: Path, name: str) -> list[tuple[str, list[int]]]:
     file = vocab_dir / f"ggml-vocab-{name}.gguf"
     texts = file.with_suffix(".gguf.inp").read_bytes().decode().split(SEPARATOR)
     lines = file.with_suffix(".gguf.out").read_text().splitlines()
-    # The last separator has nothing behind it.
+    # There is no text after the last separator.
     expected = [[int(token) for token in line.split()] for line in lines]
     assert len(texts) in (len(expected), len(expected) + 1)
     return list(zip(texts, expected, strict=False))

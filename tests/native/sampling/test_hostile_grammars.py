@@ -22,7 +22,7 @@ def _limit_memory() -> None:
 
 @pytest.fixture(scope="module")
 def outcomes(vocab_dir: Path) -> dict[tuple[str, str], str]:
-    """What happened to each case, by kind and name."""
+    """The outcome of each case, by kind and name."""
     done = subprocess.run(
         [
             sys.executable,

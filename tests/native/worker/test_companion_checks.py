@@ -1,4 +1,4 @@
-"""What is wrong with a template or with files beside a model is blamed without a load."""
+"""A broken template or companion file is reported without loading the model."""
 
 from pathlib import Path
 

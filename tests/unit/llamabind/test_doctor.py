@@ -1,4 +1,4 @@
-"""`llamabind doctor`: what each check finds, and that nothing crashes it. No native code."""
+"""`llamabind doctor`: the findings of each check; no input crashes it. No native code."""
 
 from __future__ import annotations
 

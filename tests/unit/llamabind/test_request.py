@@ -1,4 +1,4 @@
-"""GenerationRequest refuses what it cannot carry out, and names the field."""
+"""GenerationRequest refuses invalid values and names the field."""
 
 import math
 from typing import Any

@@ -63,7 +63,7 @@ async def test_a_call_that_was_cut_off_is_left_out_and_the_end_says_so(client: C
     document = await _post(client, **body)
     assert document["content"] == [{"type": "text", "text": "so"}]
     assert document["stop_reason"] == "max_tokens"
-    # A stream has begun it already; its text is no JSON, and the end says why.
+    # The stream has begun by then: its text is not JSON, and its end has the reason.
     *_, delta, _ = events = await _events(client, **body)
     pieces = [event["delta"].get("partial_json") for event in events if "delta" in event]
     assert '{"x":' in pieces

@@ -21,7 +21,7 @@ _HOSTILE: dict[str, Any] = {
     "wide numbers in a list": [1 << 70, ["9" * 5000, 1 << 70]],
 }
 _MODEL = {"model": "m.gguf", "messages": [{"role": "user", "content": "echo: a"}]}
-# What makes a request of each path whole.
+# The required fields of a request to each path.
 _WHOLE: dict[str, dict[str, Any]] = {
     "/v1/responses": {"model": "m.gguf", "input": "echo: a"},
     "/v1/messages": _MODEL | {"max_tokens": 2},

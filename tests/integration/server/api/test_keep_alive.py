@@ -34,7 +34,7 @@ async def _entry(client: Client) -> Any:
 
 @asynccontextmanager
 async def _unloaded_after(client: Client) -> AsyncIterator[None]:
-    """What is done inside has the model unloaded, sooner or later."""
+    """Run the body, and wait until the model is unloaded because of it."""
     unloaded = asyncio.Event()
 
     def listen(event: ModelEvent) -> None:

@@ -137,7 +137,7 @@ def _chosen(types: tuple[inspect.Type, ...], value: Any) -> inspect.Type:
 
 
 def _steady(value: Any) -> Any:
-    """An answer without what differs each time."""
+    """An answer without the fields that differ each time."""
     if isinstance(value, list):
         return [_steady(item) for item in value]
     if isinstance(value, dict):

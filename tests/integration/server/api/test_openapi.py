@@ -164,7 +164,7 @@ def _drop(document: dict[str, Any], ending: str) -> None:
 
 
 def _assert_described(document: Any, kind: Any) -> None:
-    """A struct keeps what it knows: nothing may be lost."""
+    """Assert that a described struct has all fields of the struct."""
     kept = msgspec.json.encode(msgspec.convert(document, kind))
     assert msgspec.json.decode(kept) == document
 
@@ -173,7 +173,7 @@ def test_ranges_of_sampling_are_those_that_are_checked(document: dict[str, Any])
     properties = document["components"]["schemas"]["ChatBody"]["properties"]
     number = {"type": "number", "minimum": 0.0, "maximum": 1.0}
     assert number in properties["top_p"]["anyOf"]
-    # What a struct says itself is narrower, and stays.
+    # The struct's own, narrower constraint is kept.
     assert properties["temperature"]["anyOf"][0]["maximum"] == 2.0
     for name, (_, high) in RANGES.items():
         if name not in properties:

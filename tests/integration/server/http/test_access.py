@@ -1,4 +1,4 @@
-"""Who gets in: keys, admin keys, Host names, web pages of other origins."""
+"""Access: API keys, admin keys, Host names, web pages of other origins."""
 
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ async def test_with_an_admin_key_an_ordinary_one_cannot_load_or_unload(guarded: 
             guarded, "POST", f"/api/v2/models/m.gguf/{action}", headers=ours, json={}
         )
         assert (status, error["code"]) == (403, "admin_key_required")
-    # A chat still loads what it needs.
+    # A chat request still loads its model.
     body = chat_body("echo: hi")
     assert (await ask(guarded, "POST", "/api/v2/chat/m.gguf", headers=ours, json=body))[0] == 200
     boss = {"X-Api-Key": "boss"}
@@ -207,7 +207,7 @@ async def test_pages_of_this_machine_may_use_the_server_and_others_not(
     assert response.status == 200
     assert response.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
     assert response.headers["Vary"] == "Origin"
-    # What a form of any page can send without asking first.
+    # Requests that a form on any web page can send without a preflight request.
     headers["Content-Type"] = "text/plain"
     status, _ = await ask(client, "POST", "/api/v2/models/m.gguf/load", headers=headers)
     assert status == (200 if allowed else 403)

@@ -1,4 +1,4 @@
-"""Requests as no client should send them: every answer is JSON, and the server goes on."""
+"""Malformed requests: every answer is JSON, and the server keeps running."""
 
 import asyncio
 import gzip

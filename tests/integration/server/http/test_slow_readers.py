@@ -63,7 +63,7 @@ async def test_an_answer_that_nobody_reads_is_not_computed_further(
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     assert client.port is not None
     with socket.socket() as reader:
-        # Little is on its way then, and what is held back is noticed soon.
+        # With little data in flight, a reader that stops is noticed soon.
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         reader.connect((client.host, client.port))
         reader.sendall(head.encode() + body)

@@ -1,4 +1,4 @@
-"""/metrics: what requests add to it, and that a scrape loads no model."""
+"""/metrics: the effect of requests, and that a scrape loads no model."""
 
 import asyncio
 import time

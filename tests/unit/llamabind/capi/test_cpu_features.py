@@ -1,4 +1,4 @@
-"""What an unsupported CPU's error says, and which libraries have no check of the CPU."""
+"""The error for an unsupported CPU, and the libraries without a check of the CPU."""
 
 from pathlib import Path
 

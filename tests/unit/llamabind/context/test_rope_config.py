@@ -1,4 +1,4 @@
-"""RopeConfig: what it refuses, and what of it differs from the model."""
+"""RopeConfig: refused values, and which fields differ from the model's."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""SamplingParams refuses what llama.cpp cannot take, and says which field and why."""
+"""SamplingParams refuses values that llama.cpp cannot use, with the field and the reason."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""has_huge_pages reads what the kernel is set to."""
+"""has_huge_pages reads the kernel's setting."""
 
 from pathlib import Path
 

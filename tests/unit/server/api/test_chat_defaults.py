@@ -1,4 +1,4 @@
-"""What the server's flags say of chats, where a request says nothing."""
+"""Chat defaults from the server's flags, for fields that a request leaves out."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What requests of the dialects ask of a model, whatever model that is."""
+"""Jobs made from requests of each dialect; they do not depend on the model."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a request for a response says to the model, and what is refused."""
+"""Requests of the Responses API: the messages for the model, and the refusals."""
 
 from typing import Any
 
