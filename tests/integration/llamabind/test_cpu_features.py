@@ -3,14 +3,13 @@
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from llamabind._capi import loader
 from llamabind._capi.cpu_features import check_cpu, read_cpu_report
-from llamabind._capi.loader import library_directory, library_file, open_library
+from llamabind._capi.loader import library_file, open_library
 from llamabind.errors import UnsupportedCpuError
 from tests.support.cmake_project import configure
 from tests.support.paths import ROOT
@@ -34,16 +33,6 @@ def build(tmp_path: Path) -> Build:
         return library
 
     return compile_library
-
-
-@pytest.fixture
-def unopened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The loader as at the start of a process: no library opened, no CPU checked."""
-    monkeypatch.setattr(loader, "_opened", {})
-    monkeypatch.setattr(loader, "_is_checked", False)
-    library_directory.cache_clear()
-    yield
-    library_directory.cache_clear()
 
 
 @pytest.mark.abi

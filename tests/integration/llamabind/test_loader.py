@@ -2,25 +2,14 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llamabind._capi import loader
-from llamabind._capi.loader import library_directory, library_file, open_library
+from llamabind._capi.loader import library_file, open_library
 from llamabind.errors import LibraryError, LibraryNotFoundError
 from tests.support.paths import ROOT
-
-
-@pytest.fixture
-def unopened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The loader as at the start of a process."""
-    monkeypatch.setattr(loader, "_opened", {})
-    monkeypatch.setattr(loader, "_is_checked", False)
-    library_directory.cache_clear()
-    yield
-    library_directory.cache_clear()
 
 
 @pytest.mark.parametrize(
