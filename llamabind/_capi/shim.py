@@ -41,7 +41,7 @@ CText: TypeAlias = Annotated[TextHandle, ctypes.c_void_p, "char"]
 
 
 class lb_status(IntEnum):
-    """Why a call failed; the comments of llamabind.h tell them apart."""
+    """The status of a call; llamabind.h describes each value."""
 
     LB_OK = 0
     LB_INVALID = 1

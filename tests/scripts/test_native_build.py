@@ -260,7 +260,7 @@ def test_only_a_native_build_depends_on_whether_the_kernel_allows_amx(
     assert native != native_with_amx
 
 
-def test_the_kernel_is_asked_for_amx_only_on_x86_64_linux(
+def test_the_kernels_amx_support_is_queried_only_on_x86_64_linux(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     listed = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()

@@ -35,7 +35,7 @@ def test_a_folder_without_libllama_is_refused_by_its_path(
 
 
 @pytest.mark.usefixtures("unopened")
-def test_a_file_that_is_no_library_is_refused_by_its_path(
+def test_a_file_other_than_a_library_is_refused_with_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for library in ("llama", "ggml", "ggml-base"):

@@ -73,7 +73,7 @@ def test_reasoning_stays_in_the_text_when_it_is_not_wanted():
     assert "hm" in message.content
 
 
-def test_text_before_a_call_and_two_calls_are_told_apart():
+def test_text_before_two_calls_is_parsed_as_content():
     _, rendered = _rendered("Qwen-Qwen2.5-7B-Instruct", tools=TOOLS, parallel_tool_calls=True)
     second = HERMES.replace("Paris", "Rome")
     message = check_every_way(rendered.parser_spec, f"I look it up.\n{HERMES}\n{second}")

@@ -308,7 +308,7 @@ def test_neither_model_nor_template_is_an_error():
         ChatTemplate(None)
 
 
-def test_a_template_that_fails_is_no_refusal():
+def test_a_failing_template_is_not_a_refusal():
     with (
         ChatTemplate(None, "{{ messages | no_such_filter }}") as template,
         pytest.raises(ChatTemplateError) as caught,

@@ -154,7 +154,7 @@ def test_a_call_comes_back_from_the_history_of_every_template(kind: str, made: C
     assert differences.keys() == KNOWN_DIFFERENCES[kind].keys()
 
 
-def test_two_calls_come_back_from_the_history_of_every_template_that_has_several() -> None:
+def test_two_calls_in_the_history_are_parsed_by_every_template_that_supports_them() -> None:
     names = []
     for name in _names(calls=True):
         with ChatTemplate(None, template_text(name)) as template:

@@ -99,7 +99,7 @@ def test_a_token_without_output_has_no_logits(context, index):
         context.logits(index)
 
 
-def test_there_are_no_logits_before_a_decode_or_after_a_failed_one(context):
+def test_logits_are_missing_before_a_decode_and_after_a_failed_one(context):
     with pytest.raises(InvalidParameterError, match=r"call decode\(\) first"):
         context.logits(-1)
     _decode(context, TOKENS)
@@ -136,7 +136,7 @@ def test_positions_must_continue_and_the_native_reason_is_reported(context):
     assert context.memory_seq_pos_max(0) == 5
 
 
-def test_a_full_cache_is_no_kv_slot_and_changes_nothing(random_llama):
+def test_a_full_cache_raises_no_kv_slot_and_changes_nothing(random_llama):
     with _make(random_llama, n_batch=256) as context:
         _decode(context, [1] * 256)
         with pytest.raises(NoKvSlotError) as caught:

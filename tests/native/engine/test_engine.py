@@ -123,7 +123,7 @@ def test_a_broken_grammar_is_refused_before_it_is_queued(engine):
     assert not engine.has_work
 
 
-def test_ignore_eos_goes_on_to_the_limit(engine):
+def test_ignore_eos_generates_up_to_the_limit(engine):
     eos = engine.tokenizer.eos
     assert eos is not None
     wants_end = ((eos, 100.0),)

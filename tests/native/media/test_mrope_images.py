@@ -261,7 +261,7 @@ def test_a_cancelled_image_is_not_cut_inside(
     _check(model, parts, outputs)
 
 
-def test_images_go_to_host_memory_and_come_back(
+def test_images_are_saved_to_host_memory_and_restored(
     path: Path, model: Model, projector: Projector
 ) -> None:
     """Parked for want of cells, and evicted by others."""

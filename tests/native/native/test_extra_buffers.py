@@ -98,7 +98,7 @@ def test_without_extra_types_nothing_is_looked_up(first, write, monkeypatch):
     assert not _holds_weights(first, write("lfm2"), ModelParams(use_extra_bufts=False))
 
 
-def test_a_file_that_is_no_model_fails_as_ever(first, tmp_path):
+def test_a_file_other_than_a_model_fails_as_before(first, tmp_path):
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF" + b"\0" * 64)
     assert extra_buffers.unfit_types(path, ModelParams()) == frozenset()

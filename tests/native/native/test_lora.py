@@ -98,7 +98,7 @@ def test_wrong_metadata_is_refused(tmp_path, random_llama, metadata, message):
         LoraAdapter(random_llama, path)
 
 
-def test_files_that_are_no_adapters_are_refused(tmp_path, random_llama, random_lora_path):
+def test_files_other_than_adapters_are_refused(tmp_path, random_llama, random_lora_path):
     with pytest.raises(AdapterError, match="is not a file"):
         LoraAdapter(random_llama, tmp_path / "none.gguf")
     for name, content in (
@@ -116,7 +116,7 @@ def test_a_wrong_shape_is_refused_with_the_native_reason(tmp_path, random_llama)
         LoraAdapter(random_llama, path)
 
 
-def test_a_model_without_weights_takes_no_adapter(random_llama_path, random_lora_path):
+def test_a_model_without_weights_refuses_an_adapter(random_llama_path, random_lora_path):
     with (
         Model(random_llama_path, ModelParams(vocab_only=True)) as model,
         pytest.raises(AdapterError, match="without its weights"),

@@ -95,7 +95,7 @@ def test_a_token_beyond_the_vocabulary_is_refused_everywhere(tokenizer, token):
             use(token)
 
 
-def test_pieces_of_special_tokens_are_empty_unless_asked_for(tokenizer):
+def test_pieces_of_special_tokens_are_empty_unless_requested(tokenizer):
     assert tokenizer.piece(1) == b""
     assert tokenizer.piece(1, special=True) == b"<s>"
     assert tokenizer.piece(1) == b""

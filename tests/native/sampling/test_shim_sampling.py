@@ -221,7 +221,7 @@ def test_a_prompt_token_does_not_move_the_grammar(model, samplers):
     assert shim.lb_sampler_accept(sampler, -5, True) == lb_status.LB_INVALID
 
 
-def test_a_clone_goes_on_from_the_same_state_and_reset_starts_over(model, samplers, rng):
+def test_a_clone_continues_from_the_same_state_and_reset_starts_over(model, samplers, rng):
     rows = _logits(rng, model.n_vocab, 12)
     sampler = samplers.make(seed=3, grammar=JSON_GBNF)
     first = [_sample([sampler], [row])[0] for row in rows[:6]]

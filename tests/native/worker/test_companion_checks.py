@@ -44,7 +44,7 @@ def test_a_template_that_cannot_be_parsed_is_named(model):
     assert caught.value.field == "chat_template"
 
 
-def test_an_adapter_of_another_size_is_told_from_one_that_fits(model, tmp_path):
+def test_an_adapter_of_another_size_is_refused(model, tmp_path):
     good = write_random_lora(tmp_path / "good.gguf", SHAPE)
     other = write_random_lora(tmp_path / "other.gguf", LlamaShape(n_embd=64))
     with pytest.raises(

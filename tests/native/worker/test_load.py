@@ -91,7 +91,7 @@ def test_the_effective_flash_attention_is_reported(model, settings, effective):
 
 
 @pytest.mark.parametrize("mode", ["none", "mmap", "dio"])
-def test_weights_come_into_memory_as_they_were_asked_to(model, mode):
+def test_weights_are_loaded_in_the_requested_way(model, mode):
     effective = _load(model, n_ctx=256, load_mode=mode).effective
     assert (effective["load_mode"], effective["use_mlock"]) == (mode, False)
 

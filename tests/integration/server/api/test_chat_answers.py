@@ -134,7 +134,7 @@ async def test_log_probabilities_are_streamed_beside_their_text(client: Client) 
         assert tokens == ["<1>", "<2>"]
 
 
-async def test_without_being_asked_for_there_are_no_log_probabilities(client: Client) -> None:
+async def test_log_probabilities_are_left_out_unless_requested(client: Client) -> None:
     answer = await _v1(client, "echo: a")
     assert "logprobs" not in answer["choices"][0]
 

@@ -77,7 +77,7 @@ def test_a_duration_is_seconds_or_text(value: float | str, seconds: float) -> No
 
 
 @pytest.mark.parametrize("text", ["", "m", "5 m", "5d", "five", "1h-3m", "5m ", "0x5", "nan"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameterError):
         keep_seconds(text)
 

@@ -96,7 +96,7 @@ async def test_with_one_model_served_health_is_503_while_it_loads(
 
 
 @pytest.mark.parametrize("content", ["", "FAIL:corrupt_file"])
-async def test_a_first_load_that_has_ended_well_or_not_is_no_load_any_more(
+async def test_a_first_load_ends_whether_it_succeeds_or_fails(
     aiohttp_client: AiohttpClient,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,

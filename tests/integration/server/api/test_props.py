@@ -129,7 +129,7 @@ async def test_slots_can_be_switched_off(aiohttp_client: AiohttpClient, tmp_path
     assert document["error"]["type"] == "not_supported_error"
 
 
-async def test_looking_at_slots_is_no_use_of_the_model(
+async def test_reading_slots_does_not_count_as_use_of_the_model(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path, max_queue=0)

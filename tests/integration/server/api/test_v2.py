@@ -172,7 +172,7 @@ async def test_stream_true_in_the_body_is_the_streams_path(client: Client) -> No
     assert whole["object"] == "chat.completion"
 
 
-async def test_usage_comes_in_a_stream_only_when_asked_for(client: Client) -> None:
+async def test_a_stream_contains_usage_only_if_requested(client: Client) -> None:
     body = chat_body("echo: x y", stream_options={"include_usage": True})
     *chunks, _ = await events(await client.post("/api/v2/chat/m.gguf/stream", json=body))
     assert chunks[-1]["choices"] == []
@@ -384,7 +384,7 @@ async def test_nothing_is_fetched_for_a_model_that_is_not_there(client: Client) 
     assert rendered.status == 404
 
 
-async def test_fields_that_nobody_reads_are_in_the_log_with_their_place(
+async def test_ignored_fields_are_logged_with_their_path(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="server.http.json_body")

@@ -16,7 +16,7 @@ def test_choices_are_found_through_lists_and_unions() -> None:
     assert choices_at(LoadSettings, "flash_attn") == ("auto", "off", "on")
 
 
-def test_where_anything_goes_there_are_no_choices() -> None:
+def test_a_field_of_any_value_lists_no_choices() -> None:
     assert choices_at(LoadSettings, "n_ctx") == ()
     assert choices_at(LoadSettings, "nothing.there[0]") == ()
 

@@ -60,7 +60,7 @@ _H = b"Host: localhost\r\n"
     ],
     ids=lambda value: repr(value[:60]) if isinstance(value, bytes) else None,
 )
-async def test_what_is_no_request_is_answered_in_json(
+async def test_a_malformed_request_gets_a_json_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, data: bytes, status: int
 ) -> None:
     async with running(tmp_path) as port:

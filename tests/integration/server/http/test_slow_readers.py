@@ -44,15 +44,15 @@ async def _give_up(aiohttp_client: AiohttpClient, kind: type[SseWriter | NdjsonW
             return await received
 
 
-async def test_who_takes_no_events_is_cut_off(aiohttp_client: AiohttpClient) -> None:
+async def test_a_client_that_reads_no_events_is_disconnected(aiohttp_client: AiohttpClient) -> None:
     assert await _give_up(aiohttp_client, SseWriter) == "the client read nothing for 0.2 s"
 
 
-async def test_who_takes_no_lines_is_cut_off(aiohttp_client: AiohttpClient) -> None:
+async def test_a_client_that_reads_no_lines_is_disconnected(aiohttp_client: AiohttpClient) -> None:
     assert await _give_up(aiohttp_client, NdjsonWriter) == "the client read nothing for 0.2 s"
 
 
-async def test_an_answer_that_nobody_reads_is_not_computed_further(
+async def test_an_answer_that_is_not_read_is_cancelled(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     write_gguf(tmp_path / "m.gguf")

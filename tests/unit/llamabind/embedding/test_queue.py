@@ -200,7 +200,7 @@ def test_a_cancelled_input_is_never_computed(thread, runner):
     assert runner.batches == [[1], [1]]
 
 
-def test_a_failed_batch_fails_its_requests_and_the_thread_goes_on(thread, runner):
+def test_a_failed_batch_fails_its_requests_and_the_thread_keeps_running(thread, runner):
     runner.failure = DecodeFailedError(-3, "broken")
     request = EmbeddingRequest([[1] * 8, [1] * 8])
     thread.submit(request)

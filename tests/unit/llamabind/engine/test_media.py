@@ -68,7 +68,7 @@ def test_images_run_beside_texts_and_each_other() -> None:
         assert tokens_of(outputs[request.request_id]) == answer
 
 
-def test_the_same_image_is_computed_once_and_another_is_told_apart() -> None:
+def test_the_same_image_is_computed_once_and_another_anew() -> None:
     engine, _ = make_engine()
     cached = {}
     for name, digest in (("first", CAT), ("again", CAT), ("other", DOG)):

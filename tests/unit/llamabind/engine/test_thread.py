@@ -191,7 +191,7 @@ def test_call_runs_on_the_engines_thread_between_steps(engine, collector):
     assert thread.close(timeout=20)
 
 
-def test_an_exception_in_call_goes_to_its_future_and_the_engine_goes_on(engine, collector):
+def test_an_exception_in_call_goes_to_its_future_and_the_engine_keeps_running(engine, collector):
     thread = EngineThread(engine, collector)
 
     def fail(_core: EngineCore) -> None:

@@ -43,7 +43,7 @@ def test_a_value_of_a_wrong_type_is_refused_with_the_field_name(name):
 
 @pytest.mark.parametrize("name", FLOAT_FIELDS)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e39, -1e39, 10**400])
-def test_a_number_that_is_no_finite_32_bit_float_is_refused(name, value):
+def test_a_number_beyond_finite_32_bit_floats_is_refused(name, value):
     with pytest.raises(InvalidParameterError) as caught:
         SamplingParams(**{name: value})
     assert caught.value.field == name

@@ -50,7 +50,7 @@ def test_without_flags_nothing_changes(prompt: ChatPrompt | TextPrompt) -> None:
     assert with_defaults(job, ServerConfig()) == job
 
 
-def test_a_text_is_no_chat() -> None:
+def test_a_text_prompt_gets_no_chat_defaults() -> None:
     job = Job(prompt=TextPrompt(content="a"))
     assert with_defaults(job, _CONFIG) == job
 

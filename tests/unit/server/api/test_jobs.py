@@ -92,7 +92,7 @@ def test_llama_servers_name_of_n_goes_first(fields: dict[str, int], expected: in
 
 
 @pytest.mark.parametrize("name", ["n", "n_cmpl"])
-def test_dialects_of_one_answer_refuse_several_by_the_name_they_were_asked_for(name: str) -> None:
+def test_dialects_of_one_answer_refuse_several_with_the_requests_field_name(name: str) -> None:
     for make, fields, param in (
         (_anthropic, {name: 2}, name),
         (_ollama, {"options": {name: 2}}, f"options.{name}"),

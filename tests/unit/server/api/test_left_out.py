@@ -72,7 +72,7 @@ _KINDS = [
 
 
 @pytest.mark.parametrize(("make", "function", "other"), _KINDS)
-def test_a_tool_that_is_no_function_is_left_out_with_a_warning(
+def test_a_tool_other_than_a_function_is_left_out_with_a_warning(
     make: Any, function: Any, other: dict[str, Any]
 ) -> None:
     job = make(tools=[other, function, other])

@@ -27,7 +27,7 @@ def _prompt(**fields: Any) -> ChatPrompt:
     return prompt
 
 
-def test_a_string_is_said_by_the_user_after_the_instructions() -> None:
+def test_a_string_is_a_user_message_after_the_instructions() -> None:
     assert _prompt(instructions="be brief").messages == [
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": "hi"},

@@ -120,7 +120,7 @@ def test_a_flag_of_llama_server_is_the_default_of_every_load(
     assert {name: getattr(default, name) for name in settings} == settings
 
 
-def test_what_embeddings_do_not_have_is_said_and_no_error(
+def test_flags_without_effect_on_embeddings_are_a_warning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     default = parse("--embedding", "-b", "2048", "-ub", "2048", "-tb", "4").default_settings
