@@ -16,16 +16,8 @@ from llama_source import ROOT, LlamaSource
 
 PROJECT = ROOT / "vendor"
 CSRC = ROOT / "llamabind" / "csrc"
-OFF_VALUES = {
-    "",
-    "0",
-    "OFF",
-    "NO",
-    "FALSE",
-    "N",
-    "IGNORE",
-    "NOTFOUND",
-}  # that CMake's if() takes for false
+# Values that CMake's if() takes as false.
+OFF_VALUES = {"", "0", "OFF", "NO", "FALSE", "N", "IGNORE", "NOTFOUND"}
 
 # Environment variables that CMake and the compilers read.
 ENVIRONMENT = re.compile(
@@ -78,7 +70,7 @@ def _digest(path: Path) -> str:
 
 
 def is_on(value: str) -> bool:
-    """Whether CMake's if() takes `value` as true."""
+    """True if CMake's if() takes `value` as true."""
     return value.upper() not in OFF_VALUES and not value.upper().endswith("-NOTFOUND")
 
 
