@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from llamabind.media.medium import Medium
 
-MAX_STOP_STRINGS = 64
-MAX_STOP_LENGTH = 4096
+MAX_STOP_BYTES = 32_768
 MAX_LOGPROBS = 256
 
 
@@ -67,6 +66,15 @@ class LogitsProcessor(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class ReasoningTags:
+    """The texts around the reasoning of an answer; `is_open` if the prompt ends inside it."""
+
+    start: str
+    ends: tuple[str, ...]
+    is_open: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """One prompt and how to continue it. Raises InvalidParameterError.
@@ -74,8 +82,9 @@ class GenerationRequest:
     `prompt_tokens` are token ids, at least one. `max_tokens` limits the generated tokens, including
     the one that ends the answer; with None the answer goes on until the model ends it or the
     context is full. No token can end it before it has `min_tokens`. `stop` strings end the answer
-    and are not part of it. `preserved_tokens` are control tokens that are written into the text
-    (tool-call markers); other control tokens are not.
+    and are not part of it; they are not searched for in the reasoning, if `reasoning_tags` says
+    where that is. `template_stop` strings end the answer anywhere. `preserved_tokens` are control
+    tokens that are written into the text (tool-call markers); other control tokens are not.
 
     `logprobs` n returns each token's log-probability and those of the n most likely tokens;
     `prompt_logprobs` does so for the prompt, which is then computed without a cached prefix.
@@ -101,6 +110,8 @@ class GenerationRequest:
     max_tokens: int | None = None
     min_tokens: int = 0
     stop: tuple[str, ...] = ()
+    template_stop: tuple[str, ...] = ()
+    reasoning_tags: ReasoningTags | None = None
     preserved_tokens: frozenset[int] = frozenset()
     logprobs: int | None = None
     prompt_logprobs: int | None = None
@@ -149,17 +160,19 @@ class GenerationRequest:
             )
 
     def _check_stop(self) -> None:
-        if len(self.stop) > MAX_STOP_STRINGS:
-            raise InvalidParameterError(
-                "stop", f"at most {MAX_STOP_STRINGS} strings, but got {len(self.stop)}"
-            )
+        n_bytes = 0
         for stop in self.stop:
             if not isinstance(stop, str):
                 raise InvalidParameterError("stop", f"expected a string, but got {stop!r}")
-            if not 0 < len(stop) <= MAX_STOP_LENGTH:
-                raise InvalidParameterError(
-                    "stop", f"each string must have 1 to {MAX_STOP_LENGTH} characters"
-                )
+            if not stop:
+                raise InvalidParameterError("stop", "a stop string is empty")
+            n_bytes += len(stop.encode(errors="replace"))
+        if n_bytes > MAX_STOP_BYTES:
+            raise InvalidParameterError(
+                "stop",
+                f"the {len(self.stop)} strings have {n_bytes} bytes together, the limit is "
+                f"{MAX_STOP_BYTES}",
+            )
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -269,4 +269,6 @@ def _penalty_window(sampling: SamplingParams, n_prompt: int) -> int:
         windows.append(sampling.repeat_last_n)
     if sampling.dry_multiplier:
         windows.append(sampling.dry_penalty_last_n)
+    if -1 in windows:
+        return n_prompt
     return min(n_prompt, max(windows, default=0))

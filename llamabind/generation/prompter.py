@@ -17,6 +17,7 @@ from llamabind.errors import (
     PromptTooLongError,
 )
 from llamabind.generation.options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
+from llamabind.generation.reasoning import is_without_reasoning, reasoning_tags
 from llamabind.media.medium import lay_out
 from llamabind.request import GenerationRequest
 from llamabind.sampling.params import RANDOM_SEED, SamplingParams
@@ -160,9 +161,13 @@ class Prompter:
         rendering = self._render_fitted(messages, render_options, params)
         rendered = rendering.rendered
         tokens, options["media"] = self._lay_out(rendering.parts)
-        options["stop"] = (*_stops(options), *rendered.stops)
+        options["template_stop"] = rendered.stops
+        options["reasoning_tags"] = reasoning_tags(rendered, render_options)
         options["preserved_tokens"] = self._preserved(rendered)
-        requests = self._requests(tokens, _as_rendered(params, rendered), options, n)
+        params = _as_rendered(params, rendered)
+        if is_without_reasoning(render_options):
+            params = _ending_reasoning(params)
+        requests = self._requests(tokens, params, options, n)
         return PromptRequests(requests, lambda: template.parser(rendered), rendering.warnings)
 
     def render(self, messages: Conversation, render_options: Mapping[str, Any]) -> RenderedText:
@@ -333,6 +338,13 @@ def _as_rendered(params: SamplingParams, rendered: RenderedPrompt) -> SamplingPa
         grammar_triggers=rendered.grammar_triggers,
         grammar_prefill=rendered.grammar_prefill,
     )
+
+
+def _ending_reasoning(params: SamplingParams) -> SamplingParams:
+    """Return `params` that end reasoning at once: a template that always thinks begins it."""
+    if not params.reasoning_budget_start_tag:
+        return params
+    return replace(params, reasoning_budget_tokens=0, reasoning_budget_message="")
 
 
 def _nth_seed(params: SamplingParams, index: int) -> SamplingParams:

@@ -156,7 +156,7 @@ class _Builder:
         params = self.params
         return llama.llama_sampler_init_penalties(
             self.model.n_vocab,
-            min(params.repeat_last_n, self.n_history),
+            self._window(params.repeat_last_n),
             params.repeat_penalty,
             params.frequency_penalty,
             params.presence_penalty,
@@ -170,10 +170,13 @@ class _Builder:
             params.dry_multiplier,
             params.dry_base,
             params.dry_allowed_length,
-            min(params.dry_penalty_last_n, self.n_history),
+            self._window(params.dry_penalty_last_n),
             (ctypes.c_char_p * len(breakers))(*breakers),
             len(breakers),
         )
+
+    def _window(self, last_n: int) -> int:
+        return self.n_history if last_n < 0 else min(last_n, self.n_history)
 
     def _logit_bias(self, biases: dict[int, float]) -> SamplerHandle:
         entries = (types.llama_logit_bias * len(biases))(

@@ -7,7 +7,7 @@ defaults `struct common_params_sampling` of common/common.h.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from llamabind.checks import (
     FLOAT32_MAX,
@@ -52,9 +52,9 @@ MAX_BUDGET_MESSAGE: Final = 4096
 
 _INT_RANGES: Final = {
     "top_k": (-1, INT32_MAX),  # <= 0 keeps the whole vocabulary (llama_sampler_init_top_k)
-    "repeat_last_n": (0, INT32_MAX),
+    "repeat_last_n": (-1, INT32_MAX),  # -1 is the whole context
     "dry_allowed_length": (0, INT32_MAX),
-    "dry_penalty_last_n": (0, INT32_MAX),
+    "dry_penalty_last_n": (-1, INT32_MAX),
     "mirostat": (0, 2),
     "min_keep": (0, INT32_MAX),
     "reasoning_budget_tokens": (-1, INT32_MAX),
@@ -80,15 +80,9 @@ _FLOAT_RANGES: Final = {
 }
 # common_sampler_init refuses a repeat penalty whose reciprocal is not finite in 32 bits.
 _MIN_REPEAT_PENALTY: Final = 1.0 / FLOAT32_MAX
-# Lowest and highest value by field, for the HTTP API's schema.
-RANGES: Final = (
-    _INT_RANGES
-    | _FLOAT_RANGES
-    | {
-        "repeat_penalty": (_MIN_REPEAT_PENALTY, FLOAT32_MAX),
-        "seed": (-1, RANDOM_SEED),  # -1 means random, as in llama-server
-    }
-)
+# Lowest and highest value by field, for the HTTP API's schema. `seed` has none there: the server
+# takes any whole number.
+RANGES: Final = _INT_RANGES | _FLOAT_RANGES | {"repeat_penalty": (_MIN_REPEAT_PENALTY, FLOAT32_MAX)}
 _BOOLEANS: Final = ("grammar_lazy", "ignore_eos")
 
 
@@ -121,9 +115,10 @@ class SamplingParams:
     Every field is checked when the object is made: InvalidParameterError names the field. `seed`
     None (or 4294967295, LLAMA_DEFAULT_SEED) is random; the same seed repeats the answer of a
     request that runs alone. `temperature` 0 is greedy, unless a `dynatemp_range` raises it.
-    `samplers` are llama-server's names, in the order in which they run. `logit_bias` holds (token,
-    bias) pairs; -inf bans a token. `grammar_prefill` is the text at the end of the prompt with
-    which the grammar begins (RenderedPrompt.grammar_prefill).
+    `repeat_last_n` and `dry_penalty_last_n` -1 are the whole context. `samplers` are llama-server's
+    names, in the order in which they run. `logit_bias` holds (token, bias) pairs; -inf bans a
+    token. `grammar_prefill` is the text at the end of the prompt with which the grammar begins
+    (RenderedPrompt.grammar_prefill).
     """
 
     seed: int | None = None
@@ -242,15 +237,25 @@ def sampler_names(names: Iterable[object]) -> tuple[str, ...]:
     common_sampler_types_from_names; an unknown name, which llama-server drops with a log line,
     raises InvalidParameterError.
     """
-    canonical = []
+    known, unknown = known_samplers(names)
+    if unknown:
+        raise InvalidParameterError(
+            "samplers", f"unknown sampler {unknown[0]!r}; known are {', '.join(SAMPLER_NAMES)}"
+        )
+    return known
+
+
+def known_samplers(names: Iterable[object]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """Return the canonical names of those `names` that are samplers, and the other names."""
+    known: list[str] = []
+    unknown: list[object] = []
     for name in names:
         found = _SPELLINGS.get(name.lower()) if isinstance(name, str) else None
         if found is None:
-            raise InvalidParameterError(
-                "samplers", f"unknown sampler {name!r}; known are {', '.join(SAMPLER_NAMES)}"
-            )
-        canonical.append(found)
-    return tuple(canonical)
+            unknown.append(name)
+        else:
+            known.append(found)
+    return tuple(known), tuple(unknown)
 
 
 def _spellings() -> dict[str, str]:

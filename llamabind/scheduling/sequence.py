@@ -21,8 +21,8 @@ from llamabind.request import (
     TokenLogprob,
     Usage,
 )
+from llamabind.scheduling.answer_stops import AnswerStops
 from llamabind.scheduling.detokenizer import Detokenizer
-from llamabind.scheduling.stop_strings import StopMatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class Sequence:
         self._clock = clock
         self._times = _Times(clock())
         self._detokenizer = Detokenizer()
-        self._stop = StopMatcher(request.stop)
+        self._stop = AnswerStops(request.stop, request.template_stop, request.reasoning_tags)
         self._prompt_logprobs: list[TokenLogprob] = []
         self._has_new_line = False
 

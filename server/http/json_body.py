@@ -1,5 +1,6 @@
 """JSON bodies to typed structs, with errors that name the field; documents to JSON replies."""
 
+import codecs
 import difflib
 import logging
 import re
@@ -13,6 +14,7 @@ from msgspec import inspect
 
 from llamabind.errors import InvalidParameterError
 from server.errors import InvalidRequestError, invalid_parameter
+from server.http.lenient_values import lenient
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +45,16 @@ def json_reply(
 
 
 async def read_body(request: web.Request, kind: type[T], *, empty: T | None = None) -> T:
-    """The JSON body as `kind`, or `empty` if the body is empty. Raises InvalidRequestError."""
-    raw = request[UNPACKED] if UNPACKED in request else await request.read()
+    """The JSON body as `kind`, or `empty` if the body is empty. Raises InvalidRequestError.
+
+    Values of another type than the field has are converted where they have one meaning there, such
+    as 2.0 and "2" for a whole number (lenient_values.py).
+    """
+    raw = await read_json(request)
     if empty is not None and not raw.strip():
         return empty
     try:
-        body = msgspec.json.decode(raw, type=kind)
+        body = _decoded(raw, kind)
         _log_unknown(raw, body)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InvalidParameterError):
@@ -61,6 +67,27 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
     except RecursionError:
         raise InvalidRequestError("the body is nested too deeply", code="bad_json") from None
     return body
+
+
+async def read_json(request: web.Request) -> bytes | bytearray:
+    """The body as JSON text: decompressed, and without the byte order mark of some editors."""
+    raw = request[UNPACKED] if UNPACKED in request else await request.read()
+    return raw[len(codecs.BOM_UTF8) :] if raw.startswith(codecs.BOM_UTF8) else raw
+
+
+def _decoded(raw: bytes | bytearray, kind: type[T]) -> T:
+    """The body as it is, or else with its values converted. Raises the error of the latter."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, InvalidParameterError):
+            raise
+        try:
+            document = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # Such as a number with more digits than Python reads; the first error has its field.
+            raise error from None
+        return msgspec.convert(lenient(document, kind), type=kind)
 
 
 def _log_unknown(raw: bytes | bytearray, body: Any) -> None:

@@ -65,6 +65,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Fields of llamabind's GenerationRequest have the same meaning here. `logit_bias` may name tokens
     by a text, which applies to all tokens of the text. The `n` answers share one prompt.
     `return_progress` requests outputs during prefill, `return_tokens` the ids of generated tokens.
+    `ignored` are warnings about parts of the request that were left out, beside the prompt's.
     """
 
     prompt: ChatPrompt | TextPrompt | InfillPrompt
@@ -85,11 +86,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     caller: str = ""
     priority: int = 0
     max_queue_seconds: float | None = None
+    ignored: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Parts of the request that were ignored when the job was made."""
-        return self.prompt.warnings if isinstance(self.prompt, ChatPrompt) else ()
+        of_prompt = self.prompt.warnings if isinstance(self.prompt, ChatPrompt) else ()
+        return (*of_prompt, *self.ignored)
 
     @property
     def grammar_param(self) -> str:

@@ -30,6 +30,7 @@ from server.api.schema.messages import (
     ToolCall,
     wire_tools,
 )
+from server.api.schema.sampling_words import stops_of
 from server.api.schema.tool_choice import WireChoice, must_call, names_of, with_mode
 from server.api.schema.tool_history import CallHistory
 from server.errors import InvalidRequestError
@@ -54,7 +55,9 @@ def messages_job(body: MessagesBody, caller: str) -> Job:
     # Anthropic's required max_tokens overrides llama-server's fields for the same limit.
     fields["max_tokens"] = body.max_tokens
     fields["sampling"] = _with_budget(fields["sampling"], body.thinking)
-    fields["stop"] += body.stop_sequences or ()
+    ignored: list[str] = []
+    fields["stop"] += stops_of(body.stop_sequences, "stop_sequences", ignored)
+    fields["ignored"] += tuple(ignored)
     prompt = chat_prompt(body)
     if body.json_schema is not None:
         prompt = replace(prompt, json_schema=body.json_schema)

@@ -8,6 +8,7 @@ from msgspec import Meta
 from server.api.schema.chat import ReasoningEffort
 from server.api.schema.messages import FunctionName
 from server.api.schema.sampling import SamplingFields
+from server.http.lenient_values import CLAMPED
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -100,7 +101,7 @@ class Thinking(msgspec.Struct, frozen=True):
     """Whether the model reasons before its answer, and the maximum number of reasoning tokens."""
 
     type: Literal["enabled", "disabled", "adaptive"]
-    budget_tokens: Count | None = None
+    budget_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1, extra=CLAMPED)] | None = None
 
 
 class OutputFormat(msgspec.Struct, frozen=True):
@@ -139,8 +140,8 @@ class CountBody(Conversation, frozen=True, kw_only=True):
 class MessagesBody(Conversation, frozen=True, kw_only=True):
     """The body of POST /v1/messages."""
 
-    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)]
-    stop_sequences: tuple[Annotated[str, Meta(min_length=1)], ...] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1, extra=CLAMPED)]
+    stop_sequences: tuple[str, ...] | None = None
     stream: bool | None = None
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta
 from server.api.schema.chat import ReasoningEffort
 from server.api.schema.messages import FunctionName
 from server.api.schema.sampling import LogprobCount, SamplingFields
+from server.http.lenient_values import CLAMPED
 
 Count = Annotated[int, Meta(ge=0)]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -168,7 +169,7 @@ class InputTokensBody(ResponsesInput, frozen=True, kw_only=True):
 class ResponsesBody(ResponsesInput, frozen=True, kw_only=True):
     """The body of POST /v1/responses."""
 
-    max_output_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1, extra=CLAMPED)] | None = None
     include: list[str] | None = None
     top_logprobs: LogprobCount | None = None
     metadata: dict[str, str] | None = None

@@ -8,17 +8,21 @@ from msgspec import Meta
 
 from llamabind.generation.prompter import MAX_ANSWERS
 from llamabind.request import MAX_LOGPROBS
-from llamabind.sampling.params import RANDOM_SEED, SamplingParams, sampler_names
+from llamabind.sampling.params import SamplingParams
+from server.api.schema.sampling_words import breakers_of, reduced_seed, samplers_of, stops_of
 from server.errors import InvalidRequestError
+from server.http.lenient_values import CLAMPED
 
-TokenLimit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
-ThinkingBudget = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+TokenLimit = Annotated[int, Meta(ge=-1, le=2**31 - 1, extra=CLAMPED)]
+ThinkingBudget = Annotated[int, Meta(ge=-1, le=2**31 - 1, extra=CLAMPED)]
 AnswerCount = Annotated[int, Meta(ge=1, le=MAX_ANSWERS)]
 LogprobCount = Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _YEAR_SECONDS = 31_536_000
 # Digits of the largest token id.
 _MAX_DIGITS = 10
+# Fields whose values in a request have another form than in SamplingParams.
+_CONVERTED = ("logit_bias", "samplers", "dry_sequence_breakers", "seed")
 # A number, or as in llama-server false, which bans the token.
 Bias = float | bool
 
@@ -54,14 +58,14 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     dry_base: float | None = None
     dry_allowed_length: int | None = None
     dry_penalty_last_n: int | None = None
-    dry_sequence_breakers: tuple[str, ...] | None = None
+    dry_sequence_breakers: str | tuple[str, ...] | None = None
     mirostat: int | None = None
     mirostat_tau: float | None = None
     mirostat_eta: float | None = None
     adaptive_target: float | None = None
     adaptive_decay: float | None = None
     min_keep: int | None = None
-    samplers: tuple[str, ...] | None = None
+    samplers: str | tuple[str, ...] | None = None
     grammar: str | None = None
     json_schema: dict[str, Any] | None = None
     ignore_eos: bool | None = None
@@ -78,19 +82,19 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     n_predict: TokenLimit | None = None
     max_tokens: TokenLimit | None = None
     max_completion_tokens: TokenLimit | None = None
-    min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1, extra=CLAMPED)] | None = None
 
     stream_options: StreamOptions | None = None
     return_progress: bool | None = None
     prompt_logprobs: LogprobCount | None = None
     timings_per_token: bool | None = None
-    t_max_predict_ms: Annotated[int, Meta(le=2**31 - 1)] | None = None
+    t_max_predict_ms: Annotated[int, Meta(le=2**31 - 1, extra=CLAMPED)] | None = None
     cache_prompt: bool | None = None
     id_slot: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     lora: list[Any] | None = None
     post_sampling_probs: bool | None = None
     sse_ping_interval: Annotated[int, Meta(le=_YEAR_SECONDS)] | None = None
-    priority: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    priority: Annotated[int, Meta(ge=0, le=2**31 - 1, extra=CLAMPED)] | None = None
     max_queue_seconds: Annotated[float, Meta(ge=0)] | None = None
 
     @property
@@ -119,12 +123,13 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
         Raises InvalidRequestError or InvalidParameterError naming the field.
         """
         self._refuse_unsupported()
+        ignored: list[str] = []
         return {
-            "sampling": self._sampling_params(),
+            "sampling": self._sampling_params(ignored),
             "n": self.n_answers,
             "max_tokens": self._token_limit(),
             "min_tokens": self.min_tokens or 0,
-            "stop": self._stop_strings(),
+            "stop": stops_of(self.stop, "stop", ignored),
             "logit_bias": self._logit_biases(),
             "prompt_logprobs": self.prompt_logprobs,
             "return_progress": bool(self.return_progress),
@@ -135,6 +140,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             "id_slot": None if self.id_slot == -1 else self.id_slot,
             "priority": self.priority or 0,
             "max_queue_seconds": self.max_queue_seconds,
+            "ignored": tuple(ignored),
         }
 
     def _refuse_unsupported(self) -> None:
@@ -150,18 +156,19 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             if value:
                 raise InvalidRequestError(f"field '{name}': {reason}", param=name)
 
-    def _sampling_params(self) -> SamplingParams:
-        chosen = {
+    def _sampling_params(self, ignored: list[str]) -> SamplingParams:
+        """The parameters; adds a warning to `ignored` for each part that is left out."""
+        chosen: dict[str, Any] = {
             name: value
             for name in SamplingParams.__dataclass_fields__
-            if name != "logit_bias" and (value := getattr(self, name, None)) is not None
+            if name not in _CONVERTED and (value := getattr(self, name, None)) is not None
         }
-        if self.samplers is not None:
-            chosen["samplers"] = sampler_names(self.samplers)
+        chosen |= samplers_of(self.samplers, ignored)
+        chosen |= breakers_of(self.dry_sequence_breakers, ignored)
         if self.reasoning_budget_tokens is None and self.thinking_budget_tokens is not None:
             chosen["reasoning_budget_tokens"] = self.thinking_budget_tokens
-        if self.seed == -1:  # llama-server's value for a random seed
-            chosen["seed"] = RANDOM_SEED
+        if self.seed is not None:
+            chosen["seed"] = reduced_seed(self.seed)
         return SamplingParams(**chosen)
 
     def _token_limit(self) -> int | None:
@@ -170,11 +177,6 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             if limit is not None:
                 return None if limit == -1 else limit
         return None
-
-    def _stop_strings(self) -> tuple[str, ...]:
-        """The stop strings without empty ones, which some clients send for none."""
-        stops = (self.stop,) if isinstance(self.stop, str) else self.stop or ()
-        return tuple(filter(None, stops))
 
     def _logit_biases(self) -> tuple[tuple[int | str, float], ...]:
         if isinstance(self.logit_bias, dict):

@@ -143,4 +143,4 @@ def test_a_model_without_a_template_says_so_with_every_prompt(random_llama_path:
     with Model(random_llama_path) as model, ChatTemplate(model) as template:
         prepared = _prompter(model, template).prepare([USER], None, {})
         assert prepared.warnings[-1].startswith("the model has no chat template")
-        assert "<|im_end|>" in prepared.request.stop
+        assert "<|im_end|>" in prepared.request.template_stop

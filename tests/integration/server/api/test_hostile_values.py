@@ -59,7 +59,7 @@ async def _until_at_rest(client: Client) -> None:
         ({"logit_bias": [[WIDE, 1]]}, "logit_bias[0][0]"),
         ({"logit_bias": {"1" * 5000: 1}}, "logit_bias"),
         ({"logit_bias": {str(WIDE): 1}}, "logit_bias"),
-        ({"seed": DIGITS}, "seed"),
+        ({"seed": DIGITS}, None),
         ({"top_k": DIGITS}, "top_k"),
         ({"id_slot": DIGITS}, "id_slot"),
         ({"t_max_predict_ms": -DIGITS}, None),

@@ -63,7 +63,7 @@ def test_an_integer_that_does_not_fit_32_bits_is_refused(name, value):
         ("top_p", 1.5, "Value must be between 0.0 <= value <= 1.0, but got 1.5"),
         ("mirostat", 3, "Value must be between 0 <= value <= 2, but got 3"),
         ("adaptive_decay", 1.0, "Value must be between 0.0 <= value <= 0.99, but got 1.0"),
-        ("repeat_last_n", -1, "Value must be between 0 <= value <= 2147483647, but got -1"),
+        ("repeat_last_n", -2, "Value must be between -1 <= value <= 2147483647, but got -2"),
         ("temperature", math.nan, "Value must be finite, but got nan"),
         ("temperature", -0.1, "but got -0.1"),
         ("repeat_penalty", 0.0, "but got 0.0"),

@@ -1,0 +1,162 @@
+"""lenient: a JSON document with the values that clients write in another type than the field has.
+
+Languages and forms write 2 as 2.0 or "2", true as "true" or 1, a list of one text as the text, and
+an unset number as "". Each has one meaning, so none is a reason to refuse a request.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from msgspec import inspect
+
+CLAMPED: Final = {"clamped": True}
+"""Marks a number, as Meta(extra=CLAMPED), that is a limit: a value above its maximum means the
+same as the maximum, and where the minimum is negative, a value below it the same as the minimum.
+"""
+
+# Each value that is looked at costs about a microsecond, on the event loop.
+_MAX_VALUES: Final = 100_000
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,400}")
+_BOOLEANS: Final = {"true": True, "false": False}
+_LISTS: Final = (inspect.ListType, inspect.VarTupleType, inspect.SetType)
+
+
+def lenient(document: Any, kind: type) -> Any:
+    """`document`, decoded JSON, with values converted to the types that `kind` has at their place.
+
+    What cannot be converted stays as it is, and so do values after the first 100,000.
+    """
+    return _Converter().converted([inspect.type_info(kind)], document)
+
+
+class _Converter:
+    def __init__(self) -> None:
+        self._n_left = _MAX_VALUES
+
+    def converted(self, kinds: Iterable[inspect.Type], value: Any) -> Any:
+        """`value` as one of `kinds`, if it can be."""
+        self._n_left -= 1
+        options = list(_flat(kinds))
+        if self._n_left < 0 or any(isinstance(one, inspect.AnyType) for one, _ in options):
+            return value
+        if isinstance(value, dict):
+            return self._object(options, value)
+        if isinstance(value, list):
+            items = [one.item_type for one, _ in options if isinstance(one, _LISTS)]
+            if items:
+                return [self.converted(items, item) for item in value]
+            return self._tuple(options, value)
+        return _clamped(options, _scalar([one for one, _ in options], value))
+
+    def _object(self, options: "list[_Option]", value: dict[str, Any]) -> dict[str, Any]:
+        structs = [one for one, _ in options if isinstance(one, inspect.StructType)]
+        for struct in structs:
+            if struct.tag is None or value.get(struct.tag_field or "") == struct.tag:
+                known = {field.encode_name: field.type for field in struct.fields}
+                return {
+                    name: self.converted([known[name]], item) if name in known else item
+                    for name, item in value.items()
+                }
+        maps = [one.value_type for one, _ in options if isinstance(one, inspect.DictType)]
+        if not maps:
+            return value
+        return {name: self.converted(maps, item) for name, item in value.items()}
+
+    def _tuple(self, options: "list[_Option]", value: list[Any]) -> list[Any]:
+        for one, _ in options:
+            if isinstance(one, inspect.TupleType) and len(one.item_types) == len(value):
+                pairs = zip(one.item_types, value, strict=True)
+                return [self.converted([kind], item) for kind, item in pairs]
+        return value
+
+
+_Option = tuple[inspect.Type, bool]
+"""A type without unions and Metadata, and whether it is marked as CLAMPED."""
+
+
+def _flat(kinds: Iterable[inspect.Type], *, is_clamped: bool = False) -> Iterator[_Option]:
+    for kind in kinds:
+        if isinstance(kind, inspect.UnionType):
+            yield from _flat(kind.types, is_clamped=is_clamped)
+        elif isinstance(kind, inspect.Metadata):
+            marked = is_clamped or bool(kind.extra and kind.extra.get("clamped"))
+            yield from _flat([kind.type], is_clamped=marked)
+        else:
+            yield kind, is_clamped
+
+
+def _scalar(kinds: list[inspect.Type], value: Any) -> Any:
+    if isinstance(value, str):
+        return _of_text(kinds, value)
+    takes_float = _has(kinds, inspect.FloatType)
+    if isinstance(value, float):
+        is_whole = _takes_whole(kinds) and not takes_float and value.is_integer()
+        return int(value) if is_whole else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        takes_number = takes_float or _takes_whole(kinds)
+        is_switch = _has(kinds, inspect.BoolType) and not takes_number and value in (0, 1)
+        return bool(value) if is_switch else value
+    return value
+
+
+def _of_text(kinds: list[inspect.Type], value: str) -> Any:
+    if _has(kinds, inspect.StrType) or value in _literals(kinds):
+        return value
+    word = value.strip()
+    takes_float, takes_bool = _has(kinds, inspect.FloatType), _has(kinds, inspect.BoolType)
+    if takes_bool and word.lower() in _BOOLEANS:
+        return _BOOLEANS[word.lower()]
+    if takes_float or _takes_whole(kinds):
+        return _number(word, kinds, takes_float=takes_float, otherwise=value)
+    if not word and takes_bool and _has(kinds, inspect.NoneType):
+        return None
+    takes_texts = any(isinstance(kind, _LISTS) and _is_text(kind.item_type) for kind in kinds)
+    return [value] if takes_texts else value
+
+
+def _literals(kinds: list[inspect.Type]) -> list[str | int]:
+    return [word for kind in kinds if isinstance(kind, inspect.LiteralType) for word in kind.values]
+
+
+def _takes_whole(kinds: list[inspect.Type]) -> bool:
+    return _has(kinds, inspect.IntType) or any(type(word) is int for word in _literals(kinds))
+
+
+def _number(
+    word: str, kinds: list[inspect.Type], *, takes_float: bool, otherwise: str
+) -> int | float | str | None:
+    if not word:
+        return None if _has(kinds, inspect.NoneType) else otherwise
+    if _WHOLE.fullmatch(word):
+        return int(word)
+    try:
+        number = float(word)
+    except ValueError:
+        return otherwise
+    if not math.isfinite(number):
+        return otherwise
+    if takes_float:
+        return number
+    return int(number) if number.is_integer() else otherwise
+
+
+def _clamped(options: list[_Option], value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    for one, is_clamped in options:
+        if is_clamped and isinstance(one, inspect.IntType):
+            if one.le is not None and value > one.le:
+                return one.le
+            if one.ge is not None and value < one.ge < 0:
+                return one.ge
+    return value
+
+
+def _is_text(kind: inspect.Type) -> bool:
+    return any(isinstance(one, inspect.StrType) for one, _ in _flat([kind]))
+
+
+def _has(kinds: list[inspect.Type], wanted: type[inspect.Type]) -> bool:
+    return any(isinstance(kind, wanted) for kind in kinds)
