@@ -19,6 +19,7 @@ from server.http.bodies import read_bodies
 from server.http.cors import require_origin, send_cors_headers
 from server.http.host_check import require_host
 from server.http.middleware import answer_errors, identify, send_request_id
+from server.http.paths import AnySpelling
 from server.http.warnings_header import log_late_warnings, send_warnings
 from server.metrics import ServerMetrics
 from server.models.admission import Admission
@@ -94,6 +95,7 @@ def create_app(
     app.on_shutdown.append(_close_registry)
     app.on_cleanup.append(_close_fetcher)
     app.add_routes(routes(config.api_prefix))
+    app.router.register_resource(AnySpelling(app.router))
     return app
 
 

@@ -138,6 +138,9 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/chat/completions"): _CHAT,
     ("POST", "/v1/chat/completions/input_tokens"): _CHAT_TOKENS,
     ("POST", "/chat/completions/input_tokens"): _CHAT_TOKENS,
+    ("GET", "/"): Operation(
+        tag="Operation", summary="Show that the server runs, as a line of text", text=TEXT
+    ),
     ("GET", "/live"): Operation(
         tag="Operation",
         summary="Liveness probe: 200 while the server's own process answers",

@@ -19,7 +19,8 @@ from server.api.openai import completions as texts
 from server.api.responses import handlers as responses
 from server.api.v2 import chat, events, models
 
-_ID = "{model_id:.+}"
+# No empty part, so that other spellings of a path (server/http/paths.py) do not end up in an id.
+_ID = "{model_id:[^/]+(?:/[^/]+)*}"
 _CHAT = ("/v1/chat/completions", "/chat/completions")
 _INPUT_TOKENS = ("/v1/responses/input_tokens", "/responses/input_tokens")
 _RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
@@ -28,13 +29,19 @@ _RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
 def routes(prefix: str = "") -> list[web.RouteDef]:
     """Every route of the server, each with `prefix` in front of its path."""
     return [
-        web.RouteDef(route.method, f"{prefix}{route.path}", route.handler, route.kwargs)
+        web.RouteDef(
+            route.method,
+            f"{prefix}{route.path}".rstrip("/") or "/",
+            route.handler,
+            route.kwargs,
+        )
         for route in _table()
     ]
 
 
 def _table() -> list[web.RouteDef]:
     return [
+        web.get("/", probes.root),
         web.get("/live", probes.live),
         web.get("/health", probes.health),
         web.get("/v1/health", probes.health),

@@ -113,7 +113,9 @@ ACCESS_FLAGS = (
         parse=words,
         metavar="ORIGIN,...",
         help="origins of web pages that may use the server from a browser; localhost allows all "
-        "pages served by this machine, * allows any page",
+        "pages served by this machine, apps allows desktop apps and browser extensions "
+        "(app://, tauri://, vscode-webview://, file:// and the origin null of local files, which "
+        "a website can take on in a sandboxed frame), * allows any page",
     ),
     Flag(
         names=("--cors-methods",),

@@ -1,7 +1,16 @@
 """Flags for load settings. LoadSettings checks their ranges and combinations."""
 
 from server.cli.flag import SETTINGS, Flag
-from server.cli.values import gpu_layers, inverse, number, numbers, parallel, text_file, whole
+from server.cli.values import (
+    gpu_layers,
+    inverse,
+    number,
+    numbers,
+    on_off_or_auto,
+    parallel,
+    text_file,
+    whole,
+)
 
 MODEL_FLAGS = (
     Flag(
@@ -63,7 +72,7 @@ MODEL_FLAGS = (
         names=("-fa", "--flash-attn"),
         target=f"{SETTINGS}flash_attn",
         env="LLAMA_ARG_FLASH_ATTN",
-        parse=str,
+        parse=on_off_or_auto,
         bare="on",
         metavar="on|off|auto",
         help="use flash attention",
@@ -101,12 +110,14 @@ MODEL_FLAGS = (
     ),
     Flag(
         names=("--no-mmap",),
+        env="LLAMA_ARG_NO_MMAP",
         target=f"{SETTINGS}load_mode",
         means="none",
         help="read the weights into memory instead of mapping the file",
     ),
     Flag(
         names=("--mlock",),
+        env="LLAMA_ARG_MLOCK",
         target=f"{SETTINGS}use_mlock",
         help="lock the weights in memory, so that they are never swapped out",
     ),

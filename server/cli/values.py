@@ -130,7 +130,13 @@ def speculation(text: str) -> str:
 
 def yes_no_or_auto(text: str) -> bool | None:
     """True, False, or None for auto, in the words that llama-server accepts."""
-    return None if text.strip().lower() == "auto" else boolean(text)
+    return None if text.strip().lower() in ("auto", "-1") else boolean(text)
+
+
+def on_off_or_auto(text: str) -> str:
+    """One of "on", "off" and "auto", from the words that llama-server accepts."""
+    word = yes_no_or_auto(text)
+    return "auto" if word is None else "on" if word else "off"
 
 
 def reasoning_effort(text: str) -> str | None:

@@ -12,7 +12,7 @@ from server.http.app_keys import CALLER, CONFIG
 
 # Route patterns as in server.api.routes, so that the spelling of a path does not matter.
 # /docs is a static page; it asks for a key before it fetches the description.
-_PUBLIC = frozenset({"/health", "/v1/health", "/live", "/ready", "/docs"})
+_PUBLIC = frozenset({"/", "/health", "/v1/health", "/live", "/ready", "/docs"})
 _ADMIN = frozenset(
     {
         "/api/v2/models/{model_id}/load",
@@ -99,4 +99,4 @@ def _key(request: web.Request) -> str | None:
 
 def _pattern(request: web.Request, prefix: str) -> str:
     resource = request.match_info.route.resource
-    return resource.canonical.removeprefix(prefix) if resource else ""
+    return resource.canonical.removeprefix(prefix) or "/" if resource else ""

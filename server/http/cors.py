@@ -11,6 +11,13 @@ from server.http.app_keys import ALLOWED_ORIGIN, CONFIG
 from server.listening import is_loopback
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_APP_SCHEMES = frozenset(
+    {
+        *("app", "capacitor", "electron", "file", "ionic", "tauri"),
+        *("vscode-file", "vscode-webview"),
+        *("chrome-extension", "moz-extension", "safari-web-extension"),
+    }
+)
 _PREFLIGHT_SECONDS = "600"
 _EXPOSED = "X-Request-Id, Retry-After, X-Llamabind-Warnings"
 
@@ -56,7 +63,19 @@ def is_allowed(origin: str, config: ServerConfig) -> bool:
     """Whether pages of `origin` may use the server."""
     if "*" in config.cors_origins or origin in config.cors_origins:
         return True
+    if "apps" in config.cors_origins and _is_app(origin):
+        return True
     return "localhost" in config.cors_origins and _is_loopback_origin(origin)
+
+
+def _is_app(origin: str) -> bool:
+    """Whether `origin` is a desktop or mobile app's: of a scheme that no website can have."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    # A page from a file has the origin "null". Tauri serves its page from this name on Windows.
+    return origin == "null" or parts.scheme in _APP_SCHEMES or parts.hostname == "tauri.localhost"
 
 
 def _is_loopback_origin(origin: str) -> bool:

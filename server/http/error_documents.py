@@ -1,13 +1,15 @@
 """error_document: an error in the form that clients of the path's dialect expect."""
 
+import re
 from typing import Any
 
+from aiohttp import web
+
 from server.errors import ApiError
+from server.http.paths import api_path
 
 _ANTHROPIC_PATHS = ("/v1/messages", "/v1/messages/count_tokens")
-_OLLAMA_PATHS = tuple(
-    f"/api/{name}" for name in ("chat", "generate", "embed", "show", "tags", "ps", "version")
-)
+_OLLAMA_PATHS = re.compile(r"/api(?!/v2(/|$))(/.*)?", re.DOTALL)
 _RESPONSES_PATHS = tuple(f"/responses{name}" for name in ("", "/input_tokens"))
 # The job's fields by their names in a request to /v1/responses.
 _RESPONSES_PARAMS = {"messages": "input", "max_tokens": "max_output_tokens"}
@@ -23,14 +25,15 @@ _ANTHROPIC_TYPES = {
 }
 
 
-def error_document(path: str, error: ApiError) -> dict[str, Any]:
-    """The JSON document of `error` for a request to `path`.
+def error_document(request: web.Request, error: ApiError) -> dict[str, Any]:
+    """The JSON document of `error` for a request, by its path.
 
-    Anthropic's dialect has its own values of `type`; in Ollama's `error` is the message alone,
-    with `param` and `code` beside it.
+    Anthropic's dialect has its own values of `type`; in Ollama's, which is all of /api but /api/v2,
+    unknown paths included, `error` is the message alone, with `param` and `code` beside it.
     """
+    path = api_path(request)
     document = error.body()
-    if path.endswith(_OLLAMA_PATHS):
+    if _OLLAMA_PATHS.fullmatch(path):
         return {"error": error.message, "param": error.param, "code": error.code}
     if path.endswith(_RESPONSES_PATHS):
         param = _RESPONSES_PARAMS.get(error.param or "", error.param)

@@ -116,7 +116,7 @@ def _of_text(kinds: list[inspect.Type], value: str) -> Any:
     return [value] if takes_texts else value
 
 
-def _literals(kinds: list[inspect.Type]) -> list[str | int]:
+def _literals(kinds: list[inspect.Type]) -> list[str | int | bool | None]:
     return [word for kind in kinds if isinstance(kind, inspect.LiteralType) for word in kind.values]
 
 

@@ -77,7 +77,7 @@ def _reply(
     request: web.Request, error: ApiError, headers: dict[str, str] | None = None
 ) -> web.Response:
     return json_reply(
-        error_document(request.path, error),
+        error_document(request, error),
         status=error.status,
         headers=error.headers | (headers or {}),
     )

@@ -96,7 +96,7 @@ async def _send_failure(writer: AnswerWriter, failure: FailureForm, error: ApiEr
 
 
 def _error_event(request: web.Request, error: ApiError) -> list[Any]:
-    return [error_document(request.path, error)]
+    return [error_document(request, error)]
 
 
 async def _write(

@@ -188,6 +188,33 @@ def test_host_names_are_compared_without_case_port_and_dot(text: str, name: str)
 @pytest.mark.parametrize(
     ("origin", "allowed"),
     [
+        ("app://obsidian.md", True),
+        ("tauri://localhost", True),
+        ("http://tauri.localhost", True),
+        ("vscode-webview://1abc", True),
+        ("file://", True),
+        ("null", True),
+        ("chrome-extension://abcdef", True),
+        ("https://evil.example", False),
+        ("https://app", False),
+        ("http://tauri.localhost.evil.example", False),
+        ("app", False),
+        ("http://[", False),
+    ],
+)
+async def test_one_word_allows_desktop_apps(
+    aiohttp_client: AiohttpClient, tmp_path: Path, origin: str, allowed: bool
+) -> None:
+    client = await make_client(aiohttp_client, tmp_path, cors_origins=("apps",))
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    response = await client.options("/api/chat", headers=headers)
+    assert (response.status == 204) is allowed
+    assert response.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
         ("http://localhost:3000", True),
         ("https://127.0.0.1", True),
         ("http://[::1]:5173", True),

@@ -131,6 +131,34 @@ def test_flags_without_effect_on_embeddings_are_a_warning(
     assert "-ub" not in printed
 
 
+@pytest.mark.parametrize(
+    ("variable", "texts", "name", "value"),
+    [
+        ("LLAMA_ARG_FLASH_ATTN", ("1", "on", "true", "ON", "enabled"), "flash_attn", "on"),
+        ("LLAMA_ARG_FLASH_ATTN", ("0", "off", "false", "disabled"), "flash_attn", "off"),
+        ("LLAMA_ARG_FLASH_ATTN", ("auto", "-1"), "flash_attn", "auto"),
+        ("LLAMA_ARG_KV_UNIFIED", ("1", "on", "true"), "kv_unified", True),
+        ("LLAMA_ARG_KV_UNIFIED", ("0", "off", "false"), "kv_unified", False),
+        ("LLAMA_ARG_NO_KV_UNIFIED", ("1", "0"), "kv_unified", False),
+        ("LLAMA_ARG_NO_MMAP", ("1", "true"), "load_mode", "none"),
+        ("LLAMA_ARG_NO_MMAP", ("0", "false"), "load_mode", None),
+        ("LLAMA_ARG_MLOCK", ("1", "on"), "use_mlock", True),
+    ],
+)
+def test_switches_are_set_in_every_word_of_llama_server(
+    variable: str, texts: tuple[str, ...], name: str, value: Any
+) -> None:
+    for text in texts:
+        assert getattr(parse(**{variable: text}).default_settings, name) == value, text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("-1", None), ("auto", None), ("1", True), ("0", False)]
+)
+def test_reasoning_is_set_in_every_word_of_llama_server(text: str, value: bool | None) -> None:
+    assert parse(LLAMA_ARG_REASONING=text).enable_thinking is value
+
+
 def test_the_command_line_wins_over_the_environment() -> None:
     environment = {"LLAMA_ARG_CTX_SIZE": "128", "LLAMA_ARG_PORT": "81", "LLAMA_API_KEY": "env"}
     config = parse("-c", "256", "--api-key", "line", **environment)
