@@ -78,6 +78,17 @@ class EmbeddingEngine(Closing):
         with self._close_guard.entered():
             return [self._tokens(item) for item in inputs]
 
+    def truncated(self, inputs: Sequence[list[int]]) -> list[list[int]]:
+        """Return the inputs, those that are too long cut off; their last special token is kept."""
+        limit = self.shape.n_input_max
+        ends = set(self.tokenize([""])[0][-1:])
+        return [
+            [*tokens[: limit - 1], tokens[-1] if tokens[-1] in ends else tokens[limit - 1]]
+            if len(tokens) > limit
+            else tokens
+            for tokens in inputs
+        ]
+
     def submit(
         self, inputs: Sequence[Sequence[int]], caller: Hashable | None = None
     ) -> Future[list[NDArray[np.float32]]]:

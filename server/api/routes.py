@@ -14,6 +14,8 @@ from server.api.llama_server import adapters, completion, props, slot_actions, s
 from server.api.llama_server import models as llama_server_models
 from server.api.ollama import handlers as ollama
 from server.api.ollama import models as ollama_models
+from server.api.ollama import show as ollama_show
+from server.api.ollama import vectors as ollama_vectors
 from server.api.openai import chat as openai
 from server.api.openai import completions as texts
 from server.api.responses import handlers as responses
@@ -70,8 +72,9 @@ def _table() -> list[web.RouteDef]:
         *(web.post(path, responses.count_tokens) for path in _INPUT_TOKENS),
         web.post("/api/chat", ollama.chat),
         web.post("/api/generate", ollama.generate),
-        web.post("/api/embed", ollama.embed),
-        web.post("/api/show", ollama_models.show),
+        web.post("/api/embed", ollama_vectors.embed),
+        web.post("/api/embeddings", ollama_vectors.embeddings),
+        web.post("/api/show", ollama_show.show),
         web.get("/api/tags", ollama_models.tags),
         web.get("/api/ps", ollama_models.processes),
         web.get("/api/version", ollama_models.version),

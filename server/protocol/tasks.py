@@ -33,10 +33,14 @@ class Render(msgspec.Struct, frozen=True, tag="render"):
 
 
 class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
-    """Compute a vector for each input, a text or token ids; `normalize` scales it to length 1."""
+    """Compute a vector for each input, a text or token ids; `normalize` scales it to length 1.
+
+    With `truncate` an input that is too long is cut off; otherwise it is an error.
+    """
 
     inputs: tuple[str | tuple[int, ...], ...]
     normalize: bool = True
+    truncate: bool = False
 
 
 class Rank(msgspec.Struct, frozen=True, kw_only=True, tag="rank"):

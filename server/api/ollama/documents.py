@@ -23,8 +23,8 @@ def chat_piece(text: str, thinking: str, calls: list[Called]) -> dict[str, Any]:
         message["thinking"] = thinking
     if calls:
         message["tool_calls"] = [
-            {"id": call.id, "function": {"name": call.name, "arguments": arguments}}
-            for call, arguments in calls
+            {"id": call.id, "function": {"index": index, "name": call.name, "arguments": arguments}}
+            for index, (call, arguments) in enumerate(calls)
         ]
     return {"message": message}
 

@@ -1,16 +1,17 @@
 """Converts Ollama's requests to jobs."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from server.api.ollama.options import Options
 from server.api.ollama.schema import (
     AnswerRequest,
     GenerateBody,
     OllamaChatBody,
     OllamaMessage,
-    Options,
 )
 from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import (
@@ -21,7 +22,7 @@ from server.api.schema.messages import (
     wire_tools,
 )
 from server.errors import InvalidRequestError
-from server.protocol.job import ChatPrompt, Job, TextPrompt
+from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
 from server.requests.media_parts import part_of_base64, part_of_text
 
 
@@ -35,17 +36,28 @@ def chat_job(body: OllamaChatBody, caller: str) -> Job:
 
 
 def generate_job(body: GenerateBody, caller: str) -> Job:
-    """The Job of /api/generate: with `raw` the prompt is continued as it is, otherwise it is a
-    user message of a chat. Raises InvalidRequestError, InvalidParameterError.
+    """The Job of /api/generate: with `raw` the prompt is continued as it is, with a `suffix` the
+    gap is filled, otherwise the prompt is a user message of a chat.
+
+    Raises InvalidRequestError, InvalidParameterError.
     """
-    for name in ("suffix", "template"):
-        if getattr(body, name):
-            raise InvalidRequestError(f"field '{name}' is not supported", param=name)
+    if body.template:
+        raise InvalidRequestError(
+            "field 'template' is not supported: it is a template of Go, and chat templates here "
+            "are Jinja; set chat_template when loading the model, or send a finished prompt with "
+            "raw: true",
+            param="template",
+        )
     text = body.prompt or ""
-    if body.raw and body.images:
-        raise InvalidRequestError("field 'images' cannot be used together with raw", param="images")
-    if body.raw:
-        prompt: ChatPrompt | TextPrompt = TextPrompt(content=text, json_schema=body.json_schema)
+    if (body.raw or body.suffix) and body.images:
+        other = "raw" if body.raw else "suffix"
+        why = f"field 'images' cannot be used together with {other}"
+        raise InvalidRequestError(why, param="images")
+    prompt: ChatPrompt | TextPrompt | InfillPrompt
+    if body.suffix:
+        prompt = InfillPrompt(prefix=text, suffix=body.suffix, json_schema=body.json_schema)
+    elif body.raw:
+        prompt = TextPrompt(content=text, json_schema=body.json_schema)
     else:
         message = ChatMessage(role="user", content=text)
         messages = [message.to_wire("prompt", _parts(text, body.images, "images"))]
@@ -63,14 +75,24 @@ def _chat_prompt(
         tools=tools,
         json_schema=body.json_schema,
         lenient_schema=True,
-        enable_thinking=None if body.think is None else bool(body.think),
-        reasoning_effort=body.think if isinstance(body.think, str) else None,
+        enable_thinking=body.thinks,
+        reasoning_effort=body.effort,
     )
 
 
 def _fields(body: AnswerRequest) -> dict[str, Any]:
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
-    return (body.options or Options()).fields() | {"logprobs": logprobs}
+    fields = (body.options or Options()).fields() | {"logprobs": logprobs}
+    fields["ignored"] += tuple(_ignored(body))
+    return fields
+
+
+def _ignored(body: AnswerRequest) -> Iterator[str]:
+    """Warnings about fields that have no effect."""
+    if isinstance(body.think, str) and body.effort is None:
+        yield f"think: {body.think[:32]!r} is not a level, so the template's default is used"
+    if isinstance(body, GenerateBody) and body.context:
+        yield "context is ignored: nothing is stored, so send the conversation to /api/chat"
 
 
 def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
@@ -82,10 +104,7 @@ def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
         )
     text = message.content or ""
     calls = [
-        ToolCall(
-            FunctionCall(call.function.name, msgspec.json.encode(call.function.arguments).decode()),
-            call.id,
-        )
+        ToolCall(FunctionCall(call.function.name, _arguments(call.function.arguments)), call.id)
         for call in message.tool_calls or ()
     ]
     return ChatMessage(
@@ -96,6 +115,12 @@ def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
         reasoning_content=message.thinking,
         tool_calls=calls or None,
     ).to_wire(path, _parts(text, message.images, f"{path}.images"))
+
+
+def _arguments(arguments: dict[str, Any] | str | None) -> str:
+    if isinstance(arguments, str):
+        return arguments
+    return msgspec.json.encode(arguments or {}).decode()
 
 
 def _parts(text: str, images: list[str] | None, param: str) -> list[dict[str, Any]] | None:

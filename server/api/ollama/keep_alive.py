@@ -8,11 +8,20 @@ from llamabind.errors import InvalidParameterError
 
 KeepAlive = int | float | str
 
-_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS: Final = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
 _UNIT: Final = "|".join(_SECONDS)
 _FOR_EVER: Final = 1e12
-_NUMBER: Final = r"[0-9]{1,12}(?:\.[0-9]*)?"
-_DURATION: Final = re.compile(rf"-?(?:{_NUMBER}|(?:{_NUMBER}(?:{_UNIT}))+)")
+_NUMBER: Final = r"(?:[0-9]{1,12}(?:\.[0-9]*)?|\.[0-9]{1,12})"
+_DURATION: Final = re.compile(rf"[+-]?(?:{_NUMBER}|(?:{_NUMBER}(?:{_UNIT}))+)")
 _PART: Final = re.compile(rf"({_NUMBER})({_UNIT})?")
 
 

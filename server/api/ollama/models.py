@@ -1,40 +1,40 @@
-"""Ollama's /api/tags, /api/ps, /api/show, /api/version."""
+"""Ollama's /api/tags, /api/ps and /api/version."""
 
+import hashlib
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
 
-from server.api.ollama.schema import (
-    OllamaModel,
-    OllamaModels,
-    ShowBody,
-    VersionDocument,
-)
-from server.api.shared.modalities import modalities
-from server.api.shared.model_documents import capabilities, listed_name, template_of
+from server.api.ollama.schema import OllamaModels, VersionDocument
+from server.api.shared.model_documents import listed_name
+from server.catalogue.catalogue import ModelFile
 from server.errors import ModelNotFoundError
 from server.formats import iso_time, utc_now
-from server.http.app_keys import CONFIG, REGISTRY, STATUS
-from server.http.json_body import json_reply, read_body
+from server.http.app_keys import REGISTRY, STATUS
+from server.http.json_body import json_reply
 from server.models.entry import ModelEntry
 
+# The version of Ollama whose API this dialect speaks: clients refuse older ones.
+API_VERSION = "0.14.2"
 _TAG = ":latest"
 _FOREVER = timedelta(days=36_500)
 
 
 async def find_model(request: web.Request, name: str) -> ModelEntry:
-    """The model for a name in Ollama's form: without .gguf, and with the tag :latest."""
+    """The model for a name in Ollama's form: without .gguf, and with the tag :latest.
+
+    Raises ModelNotFoundError, also where one file is served: Ollama's clients list the models.
+    """
     registry = request.app[REGISTRY]
-    only = request.app[CONFIG].model_file
-    if only is not None:
-        return await registry.find(only.name)
     plain = name.removesuffix(_TAG)
-    for candidate in (name, plain, f"{plain}.gguf"):
+    for candidate in dict.fromkeys((name, plain, f"{plain}.gguf")):
         with suppress(ModelNotFoundError):
             return await registry.find(candidate)
-    return await registry.find(name)
+    error = ModelNotFoundError(name, param="model")
+    error.message = f"model {name!r} not found; GET /api/tags lists all models"
+    raise error
 
 
 async def tags(request: web.Request) -> web.Response:
@@ -51,26 +51,9 @@ async def processes(request: web.Request) -> web.Response:
     return json_reply(OllamaModels([_process(app, entry) for entry in entries]))
 
 
-async def show(request: web.Request) -> web.Response:
-    """POST /api/show: template, details, header and capabilities of a model."""
-    body = await read_body(request, ShowBody)
-    entry = await find_model(request, body.model)
-    header = entry.file.header
-    info = dict(header.metadata) if header else {}
-    info.pop("tokenizer.chat_template", None)
-    document = OllamaModel(
-        modified_at=iso_time(entry.file.modified),
-        template=template_of(entry),
-        details=_details(entry),
-        model_info=info,
-        capabilities=capabilities(entry, await modalities(request.app, entry)),
-    )
-    return json_reply(document)
-
-
 async def version(request: web.Request) -> web.Response:
     """GET /api/version."""
-    return json_reply(VersionDocument(request.app[STATUS].version))
+    return json_reply(VersionDocument(API_VERSION, request.app[STATUS].version))
 
 
 def _model(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
@@ -81,8 +64,8 @@ def _model(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
         "model": name,
         "modified_at": iso_time(file.modified),
         "size": file.size,
-        "digest": "",
-        "details": _details(entry),
+        "digest": _digest(file),
+        "details": details(entry),
     }
 
 
@@ -104,7 +87,17 @@ def _expiry(entry: ModelEntry) -> str:
     return iso_time(utc_now() + left)
 
 
-def _details(entry: ModelEntry) -> dict[str, Any]:
+def _digest(file: ModelFile) -> str:
+    """64 hexadecimal digits that differ between models, and change when a file does.
+
+    Not those of the content: hashing it takes minutes for a large file.
+    """
+    stamp = f"{file.id}\0{file.size}\0{file.modified.timestamp()}"
+    return hashlib.sha256(stamp.encode()).hexdigest()
+
+
+def details(entry: ModelEntry) -> dict[str, Any]:
+    """Format, family, size and quantisation of a model."""
     file, header = entry.file, entry.file.header
     family = (header.architecture if header else None) or ""
     return {

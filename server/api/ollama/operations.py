@@ -37,6 +37,15 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         error=schema.OllamaError,
         errors=_ERRORS,
     ),
+    ("POST", "/api/embeddings"): Operation(
+        tag="Ollama",
+        summary="Compute the embedding of one text, in Ollama's older form",
+        body=schema.EmbeddingsBody,
+        needs_body=True,
+        reply=schema.OllamaVector,
+        error=schema.OllamaError,
+        errors=_ERRORS,
+    ),
     ("POST", "/api/show"): Operation(
         tag="Ollama",
         summary="Show a model",
@@ -60,7 +69,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("GET", "/api/version"): Operation(
         tag="Ollama",
-        summary="Show the server's version",
+        summary="Show the version of Ollama's API, and of this server",
         reply=schema.VersionDocument,
         error=schema.OllamaError,
     ),

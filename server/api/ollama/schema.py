@@ -3,37 +3,25 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from server.api.ollama.keep_alive import KeepAlive, keep_seconds
+from server.api.ollama.options import Options
 from server.api.schema.messages import FunctionName, ToolEntry
-from server.api.schema.sampling import LogprobCount, SamplingFields
+from server.api.schema.sampling import LogprobCount
 
 ModelName = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=0)]
 Format = Literal["", "json"] | dict[str, Any]
-Think = bool | Literal["low", "medium", "high", "max"]
-
-
-class Options(SamplingFields, frozen=True, kw_only=True):
-    """Sampling and limits; settings of a load, such as num_ctx, are ignored."""
-
-    num_predict: Annotated[int, Meta(ge=-2, le=2**31 - 1)] | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """The fields of a Job. Raises InvalidRequestError, InvalidParameterError."""
-        self.refuse_several("options.")
-        fields = self.job_fields()
-        if self.num_predict is not None:
-            fields["max_tokens"] = None if self.num_predict < 0 else self.num_predict
-        return fields
+Think = bool | str
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 class CalledFunction(msgspec.Struct, frozen=True):
-    """A called function with its arguments as an object."""
+    """A called function with its arguments as an object, or as JSON."""
 
     name: FunctionName
-    arguments: dict[str, Any]
+    arguments: dict[str, Any] | str | None = None
 
 
 class CalledTool(msgspec.Struct, frozen=True):
@@ -46,7 +34,7 @@ class CalledTool(msgspec.Struct, frozen=True):
 class OllamaMessage(msgspec.Struct, frozen=True):
     """One message of a conversation."""
 
-    role: Literal["system", "user", "assistant", "tool"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | None = None
     thinking: str | None = None
     images: list[str] | None = None
@@ -88,6 +76,18 @@ class AnswerRequest(ModelRequest, frozen=True, kw_only=True):
         return self.stream is not False
 
     @property
+    def thinks(self) -> bool | None:
+        """Whether reasoning is turned on or off; None leaves it to the template."""
+        if isinstance(self.think, str):
+            return self.think != "none" if self.think in EFFORTS else None
+        return self.think
+
+    @property
+    def effort(self) -> str | None:
+        """The level of reasoning, if one is named that templates know."""
+        return self.think if isinstance(self.think, str) and self.think in EFFORTS else None
+
+    @property
     def json_schema(self) -> dict[str, Any] | None:
         """The JSON schema that the answer must follow, or None."""
         if self.format == "json":
@@ -103,7 +103,10 @@ class OllamaChatBody(AnswerRequest, frozen=True, kw_only=True):
 
 
 class GenerateBody(AnswerRequest, frozen=True, kw_only=True):
-    """The body of POST /api/generate; without a prompt the model is only loaded, or unloaded."""
+    """The body of POST /api/generate; without a prompt the model is only loaded, or unloaded.
+
+    With a `suffix` the answer is the text between the prompt and it.
+    """
 
     prompt: str | None = None
     system: str | None = None
@@ -111,19 +114,33 @@ class GenerateBody(AnswerRequest, frozen=True, kw_only=True):
     template: str | None = None
     images: list[str] | None = None
     raw: bool | None = None
+    context: Any = None
 
 
 class EmbedBody(ModelRequest, frozen=True, kw_only=True):
-    """The body of POST /api/embed."""
+    """The body of POST /api/embed; without an input the model is only loaded.
 
-    input: str | list[str]
-    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    An input that is too long is truncated, unless `truncate` is false.
+    """
+
+    input: str | list[str] | None = None
+    truncate: bool | None = None
+    dimensions: Annotated[int, Meta(ge=0)] | None = None
+
+
+class EmbeddingsBody(ModelRequest, frozen=True, kw_only=True):
+    """The body of POST /api/embeddings, the older form; without a prompt the model is only
+    loaded.
+    """
+
+    prompt: str | None = None
 
 
 class ShowBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST /api/show."""
+    """The body of POST /api/show; `name` is the older name of `model`."""
 
-    model: ModelName
+    model: ModelName | None = None
+    name: ModelName | None = None
 
 
 class OllamaAnswer(msgspec.Struct):
@@ -141,13 +158,18 @@ class OllamaModels(msgspec.Struct):
 
 
 class OllamaModel(msgspec.Struct):
-    """A model; `model_info` has the metadata of its GGUF header."""
+    """A model; `model_info` has the metadata of its GGUF header, arrays as null."""
 
     modified_at: str
+    modelfile: str
+    parameters: str
     template: str
+    template_source: Literal["gguf_chat_template", "none"]
     details: dict[str, Any]
     model_info: dict[str, Any]
     capabilities: list[str]
+    license: str | UnsetType = UNSET
+    thinking: dict[str, Any] | UnsetType = UNSET
 
 
 class OllamaVectors(msgspec.Struct):
@@ -156,13 +178,21 @@ class OllamaVectors(msgspec.Struct):
     model: str
     embeddings: list[list[float]]
     total_duration: int
+    load_duration: int
     prompt_eval_count: int
 
 
+class OllamaVector(msgspec.Struct):
+    """The embedding of a prompt, in the older form: as the model computes it."""
+
+    embedding: list[float]
+
+
 class VersionDocument(msgspec.Struct):
-    """The version of this server."""
+    """The version of Ollama whose API this is, and the version of this server."""
 
     version: str
+    llamabind: str
 
 
 class OllamaError(msgspec.Struct):

@@ -80,6 +80,8 @@ class EmbeddingWorkerEngine:
     def _embed(self, task: Embed) -> Future[TaskResult]:
         self._engine.check_embeds()
         inputs = self._engine.tokenize(task.inputs)
+        if task.truncate:
+            inputs = self._engine.truncated(inputs)
 
         def answer(vectors: list[Any]) -> Vectors:
             rows = self._engine.stacked(vectors, normalize=task.normalize)
