@@ -33,6 +33,8 @@ class AnswerStops:
         self._begun = ""
         self._is_reasoning = self._tags is not None and self._tags.is_open
         self._has_begun = self._tags is None or self._is_reasoning
+        # In the white space after the reasoning, which is not part of the answer.
+        self._is_between = False
         self._matcher = StopMatcher(self._in_reasoning if self._is_reasoning else self._in_answer)
 
     @property
@@ -57,14 +59,18 @@ class AnswerStops:
         return self._feed(begun) + ("" if self.matched is not None else self._matcher.finish())
 
     def _feed(self, text: str) -> str:
+        if self._is_between:
+            answer = text.lstrip()
+            self._is_between = not answer
+            return text[: len(text) - len(answer)] + self._matcher.feed(answer)
         shown = self._matcher.feed(text)
         tag = self._matcher.matched
         if tag is None or not self._is_reasoning_tag(tag):
             return shown
         rest = self._matcher.rest
-        self._is_reasoning = False
+        self._is_reasoning, self._is_between = False, True
         self._matcher = StopMatcher(self._in_answer)
-        return shown + tag + self._matcher.feed(rest)
+        return shown + tag + self._feed(rest)
 
     @property
     def _in_reasoning(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from tests.support.paths import ROOT
 from tests.support.random_clip import write_random_clip
 from tests.support.server_process import TINY, ServerProcess, until
 
-_BUNDLED = ROOT / "llamabind" / "models"
+BUNDLED = ROOT / "llamabind" / "models"
 
 VECTORS = "vectors.gguf"
 QUESTION = "What is the weather in Paris?"
@@ -40,7 +40,7 @@ ENDLESS: dict[str, Any] = {"ignore_eos": True, "n_predict": 30_000}
 @contextmanager
 def client_server(folder: Path) -> Iterator[ServerProcess]:
     """A server with the bundled model loaded, and a copy of it for vectors."""
-    shutil.copy(_BUNDLED / TINY, folder / VECTORS)
+    shutil.copy(BUNDLED / TINY, folder / VECTORS)
     with ServerProcess(folder, "--max-queue", "1") as server:
         settings = {"n_ctx": 32_768, "n_parallel": 1, "threads": 1}
         server.post(f"/api/v2/models/{TINY}/load", settings)
@@ -51,7 +51,7 @@ def client_server(folder: Path) -> Iterator[ServerProcess]:
 @contextmanager
 def media_server(folder: Path) -> Iterator[ServerProcess]:
     """A server with the bundled model and a random CLIP projector, written to `folder`."""
-    width = read_gguf_header(_BUNDLED / TINY).embedding_length
+    width = read_gguf_header(BUNDLED / TINY).embedding_length
     assert width is not None
     projector = folder / "mmproj-random.gguf"
     write_random_clip(projector, width)

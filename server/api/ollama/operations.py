@@ -40,7 +40,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/api/embeddings"): Operation(
         tag="Ollama",
         summary="Compute the embedding of one text, in Ollama's older form",
-        body=schema.EmbeddingsBody,
+        body=schema.OllamaEmbeddingsBody,
         needs_body=True,
         reply=schema.OllamaVector,
         error=schema.OllamaError,

@@ -128,7 +128,7 @@ class EmbedBody(ModelRequest, frozen=True, kw_only=True):
     dimensions: Annotated[int, Meta(ge=0)] | None = None
 
 
-class EmbeddingsBody(ModelRequest, frozen=True, kw_only=True):
+class OllamaEmbeddingsBody(ModelRequest, frozen=True, kw_only=True):
     """The body of POST /api/embeddings, the older form; without a prompt the model is only
     loaded.
     """

@@ -8,7 +8,7 @@ from aiohttp import web
 from server.api.ollama.keeping import keep_alive
 from server.api.ollama.models import find_model
 from server.api.ollama.options import ignored_options
-from server.api.ollama.schema import EmbedBody, EmbeddingsBody, OllamaVector, OllamaVectors
+from server.api.ollama.schema import EmbedBody, OllamaEmbeddingsBody, OllamaVector, OllamaVectors
 from server.api.shared.vectors import read_vectors
 from server.formats import utc_now
 from server.http.access import require_admin
@@ -51,7 +51,7 @@ async def embed(request: web.Request) -> web.Response:
 
 async def embeddings(request: web.Request) -> web.Response:
     """POST /api/embeddings: one vector, as the model computes it, not scaled to length 1."""
-    body = await read_body(request, EmbeddingsBody)
+    body = await read_body(request, OllamaEmbeddingsBody)
     request[WARNINGS] = await ignored_options(request, frozenset())
     entry = await find_model(request, body.model)
     vector: list[float] = []

@@ -172,7 +172,7 @@ class ResponsesBody(ResponsesInput, frozen=True, kw_only=True):
     max_output_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1, extra=CLAMPED)] | None = None
     include: list[str] | None = None
     top_logprobs: LogprobCount | None = None
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, Any] | None = None
     background: bool | None = None
     stream: bool | None = None
 
@@ -205,4 +205,4 @@ class ResponseDocument(msgspec.Struct, frozen=True, kw_only=True):
     incomplete_details: IncompleteDetails | None
     output: list[dict[str, Any]]
     usage: ResponseUsage | None
-    metadata: dict[str, str]
+    metadata: dict[str, Any]

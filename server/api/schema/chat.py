@@ -112,7 +112,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
 
     def _n_logprobs(self) -> int | None:
         """How many likeliest tokens to return beside each token; None for no log-probabilities."""
-        if self.top_logprobs is not None and not self.logprobs:
+        if self.top_logprobs and not self.logprobs:
             raise InvalidRequestError(
                 "field 'top_logprobs': requires logprobs: true", param="top_logprobs"
             )

@@ -167,6 +167,9 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
         chosen |= breakers_of(self.dry_sequence_breakers, ignored)
         if self.reasoning_budget_tokens is None and self.thinking_budget_tokens is not None:
             chosen["reasoning_budget_tokens"] = self.thinking_budget_tokens
+        if self.top_k is not None:
+            # 0 and below keep the whole vocabulary.
+            chosen["top_k"] = max(self.top_k, -1)
         if self.seed is not None:
             chosen["seed"] = reduced_seed(self.seed)
         return SamplingParams(**chosen)

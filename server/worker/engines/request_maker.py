@@ -41,7 +41,11 @@ class RequestMaker:
 
     def make(self, job: Job) -> PromptRequests:
         """The engine requests of a job. Raises the errors of Prompter.prepare."""
-        sampling = replace(job.sampling, logit_bias=self._logit_bias(job))
+        biases, warnings = self._logit_bias(job)
+        requests = self._make(job, replace(job.sampling, logit_bias=biases))
+        return replace(requests, warnings=(*requests.warnings, *warnings))
+
+    def _make(self, job: Job, sampling: SamplingParams) -> PromptRequests:
         options = {name: getattr(job, name) for name in _REQUEST_FIELDS}
         match job.prompt:
             case ChatPrompt(messages=messages):
@@ -79,13 +83,20 @@ class RequestMaker:
         grammar, warnings = lenient_grammar(schema, check)
         return replace(sampling, grammar=grammar), warnings
 
-    def _logit_bias(self, job: Job) -> tuple[tuple[int, float], ...]:
+    def _logit_bias(self, job: Job) -> tuple[tuple[tuple[int, float], ...], tuple[str, ...]]:
+        """The biases by token, and a warning for tokens that the vocabulary lacks."""
         biases = list(job.sampling.logit_bias)
         for token, bias in job.logit_bias:
             # Each token of a text gets the bias, as in llama-server.
             tokens = [token] if isinstance(token, int) else self._encode(token)
             biases.extend((one, bias) for one in tokens)
-        return tuple(biases)
+        n_vocab = self._tokenizer.n_tokens
+        known = tuple((token, bias) for token, bias in biases if token < n_vocab)
+        unknown = next((token for token, _ in biases if token >= n_vocab), None)
+        if unknown is None:
+            return known, ()
+        why = f"such as {unknown}: the vocabulary has {n_vocab} tokens"
+        return known, (f"logit_bias: {len(biases) - len(known)} tokens are ignored, {why}",)
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special=False)

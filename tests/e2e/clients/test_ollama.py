@@ -99,10 +99,46 @@ def test_texts_are_embedded(client: Client) -> None:
     assert list(one[0]) == pytest.approx(list(both[0]), abs=1e-3)
 
 
+def test_an_input_that_is_too_long_is_cut_off_unless_the_client_says_no(client: Client) -> None:
+    text = "word " * 10_000
+    whole = client.embed(model=VECTORS, input=text)
+    assert 0 < (whole.prompt_eval_count or 0) < 10_000
+    assert whole.load_duration is not None
+    with pytest.raises(ollama.ResponseError) as refused:
+        client.embed(model=VECTORS, input=text, truncate=False)
+    assert refused.value.status_code == 400
+
+
+def test_the_older_form_gives_the_same_vector_unscaled(client: Client) -> None:
+    raw = client.embeddings(model=VECTORS, prompt="one").embedding
+    length = sum(number * number for number in raw) ** 0.5
+    one = client.embed(model=VECTORS, input="one").embeddings[0]
+    assert [number / length for number in raw] == pytest.approx(list(one), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"repeat_last_n": -1, "repeat_penalty": 1.0},
+        {"num_ctx": 1 << 20, "num_gpu": 1, "no_such_option": True},
+        {"seed": 2**53 - 1, "num_predict": 64.0},
+        {"stop": [f"<stop{number}>" for number in range(100)]},
+        {"logit_bias": {"1000000": -100}},
+    ],
+)
+def test_no_option_is_a_reason_to_refuse(client: Client, options: dict[str, Any]) -> None:
+    answer = _chat(client, _user("What is the capital of France?"), options=_GREEDY | options)
+    assert answer.message.content == _PARIS
+
+
 def test_models_are_listed_and_shown(client: Client) -> None:
     assert {TINY, VECTORS} <= {model.model for model in client.list().models}
     assert {TINY, VECTORS} == {model.model for model in client.ps().models}
-    assert client.show(_MODEL).capabilities == ["completion", "tools"]
+    assert all(len(model.digest or "") == 64 for model in client.list().models)
+    shown = client.show(_MODEL)
+    assert shown.capabilities == ["completion", "tools"]
+    assert "num_ctx" in (shown.parameters or "")
+    assert "FROM tiny-chat.gguf" in (shown.modelfile or "")
     assert client.show(VECTORS).capabilities == ["embedding"]
 
 

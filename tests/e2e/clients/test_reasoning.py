@@ -4,6 +4,8 @@ The bundled model does not reason, so the tests give it a template with reasonin
 that makes it write them. The server parses the tags.
 """
 
+import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,7 @@ from anthropic import Anthropic
 from anthropic.types import TextBlock, ThinkingBlock
 from openai import OpenAI
 
-from tests.support.client_server import client_server
+from tests.support.client_server import BUNDLED, client_server
 from tests.support.server_process import TINY, ServerProcess
 
 pytestmark = pytest.mark.e2e
@@ -32,6 +34,11 @@ _TEMPLATE = """\
         {{- '<think>\\n\\n</think>\\n\\n' }}
     {%- endif %}
 {%- endif %}"""
+# It begins a thought whatever the request says, as those of some models do.
+_ALWAYS = "always.gguf"
+_ALWAYS_TEMPLATE = _TEMPLATE.partition("{%- if add_generation_prompt")[0] + (
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n<think>\\n' }}{%- endif %}"
+)
 _REASONING = "It is a so far away city."
 _ANSWER = "It is so."
 _GRAMMAR = f'root ::= "<think>\\n{_REASONING}\\n</think>\\n\\n" "{_ANSWER}"'
@@ -41,9 +48,13 @@ _QUESTION = {"role": "user", "content": "Where is it?"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with client_server(tmp_path_factory.mktemp("models")) as process:
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copy(BUNDLED / TINY, folder / _ALWAYS)
+    with client_server(folder) as process:
         settings = {"chat_template": _TEMPLATE, "n_ctx": 4096, "n_parallel": 1, "threads": 1}
         process.post(f"/api/v2/models/{TINY}/load", settings)
+        settings["chat_template"] = _ALWAYS_TEMPLATE
+        process.post(f"/api/v2/models/{_ALWAYS}/load", settings)
         yield process
 
 
@@ -145,6 +156,69 @@ def test_reasoning_ends_at_its_budget(openai_client: OpenAI, server: ServerProce
         )
     reasoning, text = message.content
     assert (reasoning.thinking, text.text) == (short.reasoning_content, _ANSWER)
+
+
+def test_a_stop_string_is_matched_in_the_answer_and_not_in_the_reasoning(
+    openai_client: OpenAI, server: ServerProcess
+) -> None:
+    choice = openai_client.chat.completions.create(**_fields(stop=["so"])).choices[0]
+    message: Any = choice.message
+    assert (message.reasoning_content.strip(), message.content) == (_REASONING, "It is ")
+    assert choice.finish_reason == "stop"
+    only = openai_client.chat.completions.create(**_fields(stop=["far away", "\n"])).choices[0]
+    assert only.message.content == _ANSWER
+    body = {"model": TINY, "messages": [_QUESTION], "max_tokens": 200, "stop_sequences": ["so"]}
+    status, whole = server.request("POST", "/v1/messages", body | _FORCED)
+    assert (status, whole["stop_reason"], whole["stop_sequence"]) == (200, "stop_sequence", "so")
+    assert whole["content"][0]["thinking"].strip() == _REASONING
+    options = _FORCED | {"stop": ["so"]}
+    body = {"model": TINY, "messages": [_QUESTION], "stream": False, "options": options}
+    _, line = server.request("POST", "/api/chat", body)
+    assert (line["message"]["thinking"].strip(), line["message"]["content"]) == (
+        _REASONING,
+        "It is ",
+    )
+
+
+def test_with_reasoning_in_the_content_a_stop_string_is_matched_in_all_of_it(
+    openai_client: OpenAI,
+) -> None:
+    body = _FORCED | {"reasoning_format": "none"}
+    fields = _fields(stop=["so"], extra_body=body)
+    content = openai_client.chat.completions.create(**fields).choices[0].message.content
+    assert content == "<think>\nIt is a "
+
+
+_OFF: list[tuple[str, dict[str, Any]]] = [
+    ("/api/chat", {"think": False, "stream": False, "options": {"num_predict": 40}}),
+    ("/api/generate", {"think": False, "stream": False, "prompt": "Where is it?"}),
+    ("/v1/chat/completions", {"enable_thinking": False}),
+    ("/v1/chat/completions", {"reasoning_effort": "none"}),
+    ("/v1/chat/completions", {"chat_template_kwargs": {"enable_thinking": False}}),
+    ("/v1/messages", {"thinking": {"type": "disabled"}}),
+    ("/v1/responses", {"reasoning": {"effort": "none"}, "input": "Where is it?"}),
+    (f"/api/v2/chat/{_ALWAYS}", {"enable_thinking": False}),
+]
+
+
+@pytest.mark.parametrize(("path", "fields"), _OFF)
+def test_reasoning_that_is_off_ends_at_once_where_the_template_begins_it(
+    server: ServerProcess, path: str, fields: dict[str, Any]
+) -> None:
+    body = {"model": _ALWAYS, "messages": [_QUESTION], "max_tokens": 40, "max_output_tokens": 40}
+    status, document = server.request("POST", path, body | {"temperature": 0} | fields)
+    assert status == 200, document
+    text = json.dumps(document)
+    assert '"thinking"' not in text
+    assert "reasoning_content" not in text
+    assert '"type": "reasoning"' not in text
+    assert "think>" not in text
+
+
+def test_a_template_that_always_thinks_does_so_unless_it_is_off(server: ServerProcess) -> None:
+    body = {"model": _ALWAYS, "messages": [_QUESTION], "max_tokens": 10, "temperature": 0}
+    _, document = server.request("POST", "/v1/chat/completions", body)
+    assert document["choices"][0]["message"]["reasoning_content"]
 
 
 def test_a_schema_together_with_tools_is_a_400_that_names_it(server: ServerProcess) -> None:

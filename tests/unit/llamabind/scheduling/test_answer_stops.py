@@ -27,6 +27,8 @@ def _read(stops: AnswerStops, pieces: list[str]) -> str:
         (TAGS, "\n<think>a\n\nb</think>c", "\n<think>a\n\nb</think>c", None),
         (OPEN, "a\n\nb</think>c\n\nd", "a\n\nb</think>c", "\n\n"),
         (OPEN, "a\n\nb", "a\n\nb", None),
+        (OPEN, "a</think>\n\nb\n\nc", "a</think>\n\nb", "\n\n"),
+        (OPEN, "a</think>\n\n", "a</think>\n\n", None),
         (TAGS, "a\n\n<think>b", "a", "\n\n"),
         (TAGS, "c <think>\n\nb", "c <think>", "\n\n"),
         (TAGS, "<th", "<th", None),
