@@ -116,6 +116,7 @@ _CLIENTS: list[tuple[str, str, Any]] = [
     ("Chat by Ollama", "tools[].", ollama.Tool),
     ("Generate by Ollama", "", ollama.GenerateRequest),
     ("Embeddings by Ollama", "", ollama.EmbedRequest),
+    ("Embedding of one text by Ollama", "", ollama.EmbeddingsRequest),
     ("Model details by Ollama", "", ollama.ShowRequest),
 ]
 
