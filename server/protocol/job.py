@@ -1,10 +1,20 @@
 """Job: a request independent of dialect and model; every handler converts its body to one."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from llamabind import SamplingParams
+
+
+class ToolForm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a client named a tool that the model calls as a function: a custom tool's call has a text
+    in place of arguments, and a tool of a namespace has both names.
+    """
+
+    kind: Literal["function", "custom"]
+    name: str
+    namespace: str | None = None
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="chat"):
@@ -14,6 +24,8 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     "param"} with the bytes of an image or audio file, and the request's field that it is from. The
     other fields are options of llamabind's ChatTemplate.render; None is the template's default.
     `warnings` name parts of the request that are ignored, such as tools that are not functions.
+    `tool_forms` are those of tools that are not plain functions, by the name that the model calls.
+    Both are for the server, not the worker.
     """
 
     messages: list[dict[str, Any]]
@@ -29,6 +41,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     add_generation_prompt: bool | None = None
     continue_final_message: bool | str | None = None
     warnings: tuple[str, ...] = ()
+    tool_forms: dict[str, ToolForm] = {}
 
 
 class TextPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
@@ -93,6 +106,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Parts of the request that were ignored when the job was made."""
         of_prompt = self.prompt.warnings if isinstance(self.prompt, ChatPrompt) else ()
         return (*of_prompt, *self.ignored)
+
+    @property
+    def tool_forms(self) -> dict[str, ToolForm]:
+        """The forms of the request's tools that are not plain functions."""
+        return self.prompt.tool_forms if isinstance(self.prompt, ChatPrompt) else {}
 
     @property
     def grammar_param(self) -> str:

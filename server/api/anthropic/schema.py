@@ -14,72 +14,71 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class TextBlock(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    """Text."""
+    """Text in an answer."""
 
     text: str
 
 
-class ImageSource(msgspec.Struct, frozen=True):
-    """An image in base64 or by URL; its type is detected from the file, not `media_type`."""
-
-    type: Literal["base64", "url"]
-    data: str | None = None
-    url: str | None = None
-    media_type: str | None = None
-
-
-class ImageBlock(msgspec.Struct, frozen=True, tag_field="type", tag="image"):
-    """An image, for models with a projector."""
-
-    source: ImageSource
-
-
 class ThinkingBlock(msgspec.Struct, frozen=True, tag_field="type", tag="thinking"):
-    """The assistant's reasoning; `signature` is empty in answers and ignored in requests."""
+    """The assistant's reasoning in an answer; `signature` is empty."""
 
     thinking: str
     signature: str | None = None
 
 
-class HiddenThinkingBlock(msgspec.Struct, frozen=True, tag_field="type", tag="redacted_thinking"):
-    """Reasoning that only Anthropic can read; it is ignored."""
-
-    data: str | None = None
-
-
 class ToolUseBlock(msgspec.Struct, frozen=True, tag_field="type", tag="tool_use"):
-    """A tool call by the assistant."""
+    """A tool call in an answer."""
 
     id: str
     name: FunctionName
     input: dict[str, Any]
 
 
-class ToolResultBlock(msgspec.Struct, frozen=True, tag_field="type", tag="tool_result"):
-    """The result of a tool call."""
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """The file of an image or a document: base64, a URL, a text, or a content of blocks.
 
-    tool_use_id: str
-    content: str | list[TextBlock | ImageBlock] | None = None
+    The type of an image is detected from the file, not `media_type`.
+    """
+
+    type: str | None = None
+    data: str | None = None
+    url: str | None = None
+    media_type: str | None = None
+    content: "str | list[Block] | None" = None
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """One block of a content; its `type` says which fields it has.
+
+    Text, thinking, images and texts of documents, calls of tools, also of Anthropic's own, with
+    their results become messages of the chat; blocks of other types are left out with a warning.
+    docs/dialects.md has a table of all types.
+    """
+
+    type: str = "text"
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    source: Source | str | None = None
+    title: str | None = None
+    url: str | None = None
+    context: str | None = None
+    id: str | None = None
+    name: FunctionName | None = None
+    input: dict[str, Any] | None = None
+    tool_use_id: str | None = None
+    tool_name: str | None = None
+    tool: "ToolChange | None" = None
+    content: "str | list[Block] | dict[str, Any] | None" = None
     is_error: bool | None = None
-
-
-Block = (
-    TextBlock | ImageBlock | ThinkingBlock | HiddenThinkingBlock | ToolUseBlock | ToolResultBlock
-)
-
-
-class Message(msgspec.Struct, frozen=True):
-    """One message of a conversation; a system message may contain text only."""
-
-    role: Literal["user", "assistant", "system"]
-    content: str | list[Block]
 
 
 class AnthropicTool(msgspec.Struct, frozen=True):
     """A tool that the model may call; `input_schema` is a JSON schema.
 
     Tools of other types than "custom", which run on Anthropic's servers, and tools without a schema
-    are left out.
+    are left out. A tool with `defer_loading` is offered once the conversation refers to it.
     """
 
     name: FunctionName | None = None
@@ -87,6 +86,22 @@ class AnthropicTool(msgspec.Struct, frozen=True):
     description: str | None = None
     type: str | None = None
     strict: bool | None = None
+    defer_loading: bool | None = None
+
+
+class ToolChange(msgspec.Struct, frozen=True, kw_only=True):
+    """The tool of a `tool_addition` or `tool_removal`: a name, or a definition."""
+
+    type: str | None = None
+    name: FunctionName | None = None
+    definition: AnthropicTool | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a conversation; a system message may contain text only."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[Block] | None = None
 
 
 class ToolChoice(msgspec.Struct, frozen=True):
@@ -98,9 +113,12 @@ class ToolChoice(msgspec.Struct, frozen=True):
 
 
 class Thinking(msgspec.Struct, frozen=True):
-    """Whether the model reasons before its answer, and the maximum number of reasoning tokens."""
+    """Whether the model reasons before its answer, and the maximum number of reasoning tokens.
 
-    type: Literal["enabled", "disabled", "adaptive"]
+    All types but "disabled" let it reason.
+    """
+
+    type: str
     budget_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1, extra=CLAMPED)] | None = None
 
 
@@ -126,11 +144,13 @@ class Conversation(SamplingFields, frozen=True, kw_only=True):
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     model: Annotated[str, Meta(min_length=1)] | None = None
-    system: str | list[TextBlock] | None = None
+    system: str | list[Block] | None = None
     tools: list[AnthropicTool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
+    thread: Any = None
 
 
 class CountBody(Conversation, frozen=True, kw_only=True):
@@ -140,7 +160,7 @@ class CountBody(Conversation, frozen=True, kw_only=True):
 class MessagesBody(Conversation, frozen=True, kw_only=True):
     """The body of POST /v1/messages."""
 
-    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1, extra=CLAMPED)]
+    max_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1, extra=CLAMPED)]
     stop_sequences: tuple[str, ...] | None = None
     stream: bool | None = None
 

@@ -13,14 +13,10 @@ from server.api.ollama.schema import (
     OllamaChatBody,
     OllamaMessage,
 )
+from server.api.schema.chat_tools import offered_tools
+from server.api.schema.continuation import with_continuation
 from server.api.schema.left_out import LeftOut
-from server.api.schema.messages import (
-    ChatMessage,
-    FunctionCall,
-    ToolCall,
-    functions_of,
-    wire_tools,
-)
+from server.api.schema.messages import ChatMessage, FunctionCall, ToolCall, wire_tools
 from server.errors import InvalidRequestError
 from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
 from server.requests.media_parts import part_of_base64, part_of_text
@@ -28,10 +24,17 @@ from server.requests.media_parts import part_of_base64, part_of_text
 
 def chat_job(body: OllamaChatBody, caller: str) -> Job:
     """The request as a Job. Raises InvalidRequestError, InvalidParameterError."""
-    messages = [_wire(message, index) for index, message in enumerate(body.messages or ())]
     left_out = LeftOut()
-    tools = wire_tools(functions_of(body.tools, left_out))
-    prompt = replace(_chat_prompt(body, messages, tools), warnings=left_out.warnings)
+    messages, continues = with_continuation(
+        [_wire(message, index, left_out) for index, message in enumerate(body.messages or ())]
+    )
+    offered = offered_tools(body.tools, left_out)
+    prompt = replace(
+        _chat_prompt(body, messages, wire_tools(offered.tools())),
+        continue_final_message=continues,
+        warnings=left_out.warnings,
+        tool_forms=offered.forms(),
+    )
     return Job(prompt=prompt, caller=caller, **_fields(body))
 
 
@@ -60,7 +63,8 @@ def generate_job(body: GenerateBody, caller: str) -> Job:
         prompt = TextPrompt(content=text, json_schema=body.json_schema)
     else:
         message = ChatMessage(role="user", content=text)
-        messages = [message.to_wire("prompt", _parts(text, body.images, "images"))]
+        parts = _parts(text, body.images, "images")
+        messages = [message.to_wire("prompt", LeftOut(), parts)]
         if body.system:
             messages.insert(0, {"role": "system", "content": body.system})
         prompt = _chat_prompt(body, messages, None)
@@ -95,7 +99,7 @@ def _ignored(body: AnswerRequest) -> Iterator[str]:
         yield "context is ignored: nothing is stored, so send the conversation to /api/chat"
 
 
-def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
+def _wire(message: OllamaMessage, index: int, left_out: LeftOut) -> dict[str, Any]:
     path = f"messages[{index}]"
     if message.images and message.role == "assistant":
         param = f"{path}.images"
@@ -114,7 +118,7 @@ def _wire(message: OllamaMessage, index: int) -> dict[str, Any]:
         tool_call_id=message.tool_call_id,
         reasoning_content=message.thinking,
         tool_calls=calls or None,
-    ).to_wire(path, _parts(text, message.images, f"{path}.images"))
+    ).to_wire(path, left_out, _parts(text, message.images, f"{path}.images"))
 
 
 def _arguments(arguments: dict[str, Any] | str | None) -> str:

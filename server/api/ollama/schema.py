@@ -7,7 +7,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from server.api.ollama.keep_alive import KeepAlive, keep_seconds
 from server.api.ollama.options import Options
-from server.api.schema.messages import FunctionName, ToolEntry
+from server.api.schema.chat_tools import ToolEntry
+from server.api.schema.messages import FunctionName
 from server.api.schema.sampling import LogprobCount
 
 ModelName = Annotated[str, Meta(min_length=1)]

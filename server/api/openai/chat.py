@@ -64,11 +64,14 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
                 lambda: generation.fingerprint,
                 include_usage=body.include_usage,
                 with_logprobs=with_logprobs,
+                forms=job.tool_forms,
             )
             return await stream_answer(request, generation.stream, form, body.sse_ping_interval)
         answer = await generation.collect()
     choices = [
-        choice_document(choice, content_may_be_null=True, with_logprobs=with_logprobs)
+        choice_document(
+            choice, content_may_be_null=True, with_logprobs=with_logprobs, forms=job.tool_forms
+        )
         for choice in answer.choices
     ]
     return json_reply(

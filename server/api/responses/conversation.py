@@ -1,124 +1,173 @@
 """Converts the items of a Responses conversation to the messages of a chat."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
-import msgspec
-
-from server.api.responses.schema import InputImage, InputItem, SummaryText, TextPart
-from server.api.schema.messages import ChatMessage, FunctionCall, Role, ToolCall
+from server.api.responses.schema import InputItem
+from server.api.responses.tool_items import call_of, has_result, is_call, is_result, result_of
+from server.api.schema.content import text_only, wire_content
+from server.api.schema.left_out import LeftOut
+from server.api.schema.offered_tools import OfferedTools
 from server.errors import InvalidRequestError
-from server.requests.media_parts import part_of_text, part_of_url
 
-Parts: TypeAlias = list[dict[str, Any]] | None
+Content: TypeAlias = str | list[dict[str, Any]]
+NOT_STORED: Final = "this server stores no responses; send the whole conversation as input"
+# Items that say nothing to the model, by type.
+_LEFT: Final = {
+    "web_search_call": "the item has no result of the search",
+    "image_generation_call": "images of the assistant are not shown to the model",
+    "compaction": "its content is encrypted",
+    "compaction_summary": "its content is encrypted",
+    "compaction_trigger": "conversations are not compacted",
+    "configuration_update": "settings apply to the whole request",
+    "mcp_list_tools": "tools of MCP servers are not called",
+    "mcp_approval_request": "tools of MCP servers are not called",
+    "mcp_approval_response": "tools of MCP servers are not called",
+}
 
 
-def wire_messages(instructions: str | None, items: str | Sequence[InputItem]) -> list[Any]:
+def wire_messages(
+    instructions: str | None,
+    items: str | Sequence[InputItem] | None,
+    offered: OfferedTools,
+    left_out: LeftOut,
+) -> list[dict[str, Any]]:
     """The messages for the chat template. Raises InvalidRequestError naming the item."""
-    conversation = _Conversation()
+    conversation = _Conversation(offered, left_out)
     if instructions:
         conversation.add_text("system", instructions)
     if isinstance(items, str):
         conversation.add_text("user", items)
     else:
-        for index, item in enumerate(items):
+        for index, item in enumerate(items or ()):
             conversation.add(item, f"input[{index}]")
-    return conversation.to_wire()
+    return conversation.messages()
 
 
 class _Conversation:
     """Collects messages: consecutive items of the model become one assistant message."""
 
-    def __init__(self) -> None:
-        self._messages: list[ChatMessage] = []
-        # The contents of messages with images, by the index of the message.
-        self._parts: dict[int, list[dict[str, Any]]] = {}
+    def __init__(self, offered: OfferedTools, left_out: LeftOut) -> None:
+        self._offered = offered
+        self._left_out = left_out
+        self._messages: list[dict[str, Any]] = []
         self._pending = _AssistantItems()
-        self._call_ids: set[str] = set()
+        # The id and the tool of each call, and the id that a result may name instead.
+        self._calls: dict[str, str] = {}
+        self._aliases: dict[str, str] = {}
 
     def add(self, item: InputItem, path: str) -> None:
         """Add the next item."""
-        match item.type:
-            case "message" | None:
-                self._add_message(item, path)
-            case "function_call":
-                self._add_call(item, path)
-            case "function_call_output":
-                self._add_result(item, path)
-            case "reasoning":
-                # Encrypted reasoning, which only OpenAI can read, has neither.
-                self._pending.reasoning += _texts(item.content or item.summary or ())
+        kind = item.type
+        if kind == "item_reference" or (kind is None and item.role is None and item.id):
+            raise InvalidRequestError(f"field '{path}': {NOT_STORED}", param=path)
+        if kind in ("message", None):
+            self._add_message(item, path)
+        elif is_call(item):
+            self._add_call(item, path)
+        elif is_result(item):
+            self._add_result(item, path)
+        elif kind == "reasoning":
+            self._add_reasoning(item, path)
+        elif kind != "additional_tools":
+            self._add_other(item, str(kind), path)
 
-    def add_text(self, role: Role, text: str, parts: Parts = None) -> None:
-        """Add a message of another role than assistant; with images `parts` is its content."""
+    def add_text(self, role: str, content: Content) -> None:
+        """Add a message of another role than assistant."""
         self._add_pending()
         last = self._messages[-1] if self._messages else None
-        has_images = parts or len(self._messages) - 1 in self._parts
-        if role == "system" and last is not None and last.role == "system" and not has_images:
+        if (
+            role == "system"
+            and isinstance(content, str)
+            and last is not None
+            and last["role"] == "system"
+            and isinstance(last["content"], str)
+        ):
             # Merged, because many templates accept one system message only, and clients send both
             # instructions and a system message.
-            self._messages.pop()
-            text = f"{last.content}\n\n{text}"
-        self._add(ChatMessage(role=role, content=text), parts)
+            last["content"] = f"{last['content']}\n\n{content}"
+        else:
+            self._messages.append({"role": role, "content": content})
 
-    def to_wire(self) -> list[Any]:
-        """All messages. Raises InvalidRequestError if there are none."""
+    def messages(self) -> list[dict[str, Any]]:
+        """All messages; without any an empty one of the user."""
         self._add_pending()
-        if not self._messages:
-            raise InvalidRequestError("field 'input' contains no message", param="input")
-        return [
-            message.to_wire("input", self._parts.get(index))
-            for index, message in enumerate(self._messages)
-        ]
+        return self._messages or [{"role": "user", "content": ""}]
 
     def _add_message(self, item: InputItem, path: str) -> None:
         if item.role is None:
             raise _required(f"{path}.role")
-        if item.content is None:
-            raise _required(f"{path}.content")
-        texts = _texts(item.content)
-        parts = _parts(item.content, f"{path}.content")
+        content = wire_content(item.content, f"{path}.content", self._left_out)
         if item.role != "assistant":
-            role: Role = "system" if item.role == "developer" else item.role
-            self.add_text(role, "\n".join(texts), parts)
-        elif parts:
-            param = f"{path}.content"
-            raise InvalidRequestError(
-                f"field '{param}': assistant messages may contain text only", param=param
-            )
+            self.add_text("system" if item.role == "developer" else item.role, content)
         else:
-            self._pending.texts += texts
+            text = text_only(content, f"{path}.content", self._left_out)
+            self._pending.texts += [text] if text else []
+
+    def _add_reasoning(self, item: InputItem, path: str) -> None:
+        content = wire_content(item.content or item.summary, path, self._left_out)
+        text = text_only(content, path, self._left_out)
+        if text:
+            self._pending.reasoning.append(text)
+        elif item.encrypted_content:
+            # Only the server that wrote it can read it.
+            self._left_out.add_part(path, "reasoning", "its content is encrypted")
 
     def _add_call(self, item: InputItem, path: str) -> None:
-        if item.call_id is None:
+        call_id = item.call_id or item.id
+        if call_id is None and item.type == "function_call":
             raise _required(f"{path}.call_id")
-        if item.name is None:
-            raise _required(f"{path}.name")
-        self._call_ids.add(item.call_id)
+        call_id = call_id or f"call_{len(self._calls)}"
+        call = call_of(item, path, self._offered)
+        self._calls[call_id] = call.name
+        if item.id is not None:
+            self._aliases[item.id] = call_id
         self._pending.calls.append(
-            ToolCall(FunctionCall(item.name, _arguments(item, path)), item.call_id)
+            {
+                "type": "function",
+                "id": call_id,
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
         )
+        if has_result(item):
+            self._add_tool_message(item, path, call_id)
 
     def _add_result(self, item: InputItem, path: str) -> None:
-        if item.call_id is None:
+        call_id = self._call_of(item)
+        if call_id is None and item.type == "tool_search_output":
+            return  # a search of the server, whose tools are offered
+        if call_id is None:
             raise _required(f"{path}.call_id")
-        if item.output is None:
-            raise _required(f"{path}.output")
-        if item.call_id not in self._call_ids:
+        if call_id not in self._calls:
             param = f"{path}.call_id"
             raise InvalidRequestError(
-                f"field '{param}': no earlier function_call has the id {item.call_id!r}",
-                param=param,
+                f"field '{param}': no earlier call has the id {call_id!r}", param=param
             )
-        self._add_pending()
-        text = "\n".join(_texts(item.output))
-        message = ChatMessage(role="tool", content=text, tool_call_id=item.call_id)
-        self._add(message, _parts(item.output, f"{path}.output"))
+        self._add_tool_message(item, path, call_id)
 
-    def _add(self, message: ChatMessage, parts: Parts) -> None:
-        if parts:
-            self._parts[len(self._messages)] = parts
-        self._messages.append(message)
+    def _call_of(self, item: InputItem) -> str | None:
+        """The id of the call that an item answers, by the call's id, its item, or its tool."""
+        named = item.call_id or item.id
+        if named is not None and (item.call_id or named in self._calls or named in self._aliases):
+            return named if named in self._calls else self._aliases.get(named, named)
+        name = item.name and self._offered.wire_name(item.name, item.namespace)
+        if item.type == "tool_search_output":
+            name = "tool_search"
+        return next((key for key in reversed(self._calls) if self._calls[key] == name), None)
+
+    def _add_tool_message(self, item: InputItem, path: str, call_id: str) -> None:
+        content = result_of(item, path, self._left_out)
+        self._add_pending()
+        self._messages.append({"role": "tool", "content": content, "tool_call_id": call_id})
+
+    def _add_other(self, item: InputItem, kind: str, path: str) -> None:
+        """Add the text of an item that only other servers make, or leave it out."""
+        readable = item.content or item.summary
+        if readable:
+            self.add_text("user", wire_content(readable, f"{path}.content", self._left_out))
+        else:
+            reason = _LEFT.get(kind, "this type of item is not supported")
+            self._left_out.add_part(path, kind, reason)
 
     def _add_pending(self) -> None:
         pending, self._pending = self._pending, _AssistantItems()
@@ -132,48 +181,21 @@ class _AssistantItems:
     def __init__(self) -> None:
         self.reasoning: list[str] = []
         self.texts: list[str] = []
-        self.calls: list[ToolCall] = []
+        self.calls: list[dict[str, Any]] = []
 
-    def message(self) -> ChatMessage:
+    def message(self) -> dict[str, Any]:
         """The items as one message."""
-        return ChatMessage(
-            role="assistant",
-            content="\n".join(self.texts) if self.texts or not self.calls else None,
-            reasoning_content="\n".join(self.reasoning) or None,
-            tool_calls=self.calls or None,
-        )
-
-
-def _texts(content: str | Iterable[TextPart | SummaryText | InputImage]) -> list[str]:
-    if isinstance(content, str):
-        return [content]
-    return [part.text for part in content if not isinstance(part, InputImage)]
-
-
-def _parts(content: str | Iterable[TextPart | InputImage], path: str) -> Parts:
-    """The content as a list of parts if it has images, else None."""
-    if isinstance(content, str) or not any(isinstance(part, InputImage) for part in content):
-        return None
-    return [
-        part_of_url(part.image_url, f"{path}[{index}].image_url", "image")
-        if isinstance(part, InputImage)
-        else part_of_text(part.text)
-        for index, part in enumerate(content)
-    ]
+        has_text = self.texts or not self.calls
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": "\n".join(self.texts) if has_text else None,
+        }
+        if self.reasoning:
+            message["reasoning_content"] = "\n".join(self.reasoning)
+        if self.calls:
+            message["tool_calls"] = self.calls
+        return message
 
 
 def _required(param: str) -> InvalidRequestError:
     return InvalidRequestError(f"field '{param}' is required", param=param)
-
-
-def _arguments(item: InputItem, path: str) -> str:
-    """The arguments, checked to be JSON here: the worker's error would name a field of a chat."""
-    arguments = item.arguments or "{}"
-    try:
-        msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, RecursionError) as error:
-        param = f"{path}.arguments"
-        raise InvalidRequestError(
-            f"field '{param}': not valid JSON: {error}", param=param
-        ) from None
-    return arguments

@@ -6,16 +6,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from server.api.responses.items import CallItem, Event, MessageItem, OutputItem, ReasoningItem
-from server.api.responses.schema import (
-    ChosenResponseTools,
-    ResponsesBody,
-    ToolChoice,
-    ToolDefinition,
+from server.api.responses.items import (
+    CallItem,
+    CustomCallItem,
+    Event,
+    MessageItem,
+    OutputItem,
+    ReasoningItem,
 )
+from server.api.responses.schema import ChosenResponseTools, ResponsesBody, ToolChoice
+from server.api.responses.tools import echoed_tools
 from server.api.shared.answer_documents import logprobs_document
 from server.errors import ApiError
-from server.protocol.job import Job
+from server.protocol.job import Job, ToolForm
 from server.protocol.messages import SequenceOutput, ToolCallPiece
 from server.streams.token_stream import TokenUsage
 
@@ -38,6 +41,7 @@ class ResponseEvents:
             "output": [],
             "usage": None,
         }
+        self._forms = job.tool_forms
         self._n_events = 0
         self._n_items = 0
         self._open: OutputItem | None = None
@@ -101,10 +105,16 @@ class ResponseEvents:
     def _add_call(self, piece: ToolCallPiece) -> list[Event]:
         item, events = self._open, []
         if not isinstance(item, CallItem) or piece.index != self._call:
-            item = CallItem(self._n_items, piece.id or "", piece.name or "")
+            item = self._new_call(piece)
             events = self._begin(item)
             self._call = piece.index
-        return [*events, item.grow(piece.arguments)] if piece.arguments else events
+        return events + item.grow(piece.arguments)
+
+    def _new_call(self, piece: ToolCallPiece) -> CallItem:
+        name = piece.name or ""
+        form = self._forms.get(name) or ToolForm(kind="function", name=name)
+        kind = CustomCallItem if form.kind == "custom" else CallItem
+        return kind(self._n_items, piece.id or "", form.name, form.namespace)
 
     def _begin(self, item: OutputItem) -> list[Event]:
         events = self._close("completed")
@@ -116,9 +126,10 @@ class ResponseEvents:
         item, self._open = self._open, None
         if item is None:
             return []
+        events = item.end(status)
         # A new list: events that were already made refer to the old one.
         self.response["output"] = [*self.response["output"], item.document(status)]
-        return item.end(status)
+        return events
 
     def _numbered(self, events: list[Event]) -> list[Event]:
         for event in events:
@@ -143,17 +154,11 @@ def _echo(body: ResponsesBody, job: Job) -> dict[str, Any]:
         "temperature": job.sampling.temperature,
         "text": {"format": form or {"type": "text"}},
         "tool_choice": _typed_choice(body.tool_choice),
-        "tools": _functions(body),
+        "tools": echoed_tools(body.tools),
         "top_logprobs": body.top_logprobs or 0,
         "top_p": job.sampling.top_p,
         "truncation": "disabled",
     }
-
-
-def _functions(body: ResponsesBody) -> list[ToolDefinition]:
-    """The tools that were not left out, each with its type."""
-    tools = [tool for tool in body.tools or () if tool.type in ("function", None)]
-    return [replace(tool, type="function") for tool in tools]
 
 
 def _typed_choice(choice: ToolChoice | None) -> ToolChoice:
@@ -167,7 +172,8 @@ def _typed_choice(choice: ToolChoice | None) -> ToolChoice:
 def _usage(usage: TokenUsage) -> dict[str, Any]:
     return {
         "input_tokens": usage.prompt,
-        "input_tokens_details": {"cached_tokens": usage.cached},
+        # Retained prefixes are not written on request, and not billed.
+        "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": 0},
         "output_tokens": usage.completion,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning},
         "total_tokens": usage.prompt + usage.completion,

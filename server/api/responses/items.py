@@ -4,6 +4,8 @@ import uuid
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from server.api.shared.custom_input import CustomInput
+
 Event = dict[str, Any]
 
 
@@ -118,23 +120,57 @@ class CallItem(OutputItem):
     """A function call; if the token limit cuts it off, its arguments are incomplete."""
 
     _prefix = "fc"
+    _kind: ClassVar = "function_call"
+    _field: ClassVar = "arguments"
+    _events: ClassVar = "function_call_arguments"
 
-    def __init__(self, index: int, call_id: str, name: str) -> None:
+    def __init__(self, index: int, call_id: str, name: str, namespace: str | None = None) -> None:
         super().__init__(index)
-        self._call = {"type": "function_call", "call_id": call_id, "name": name}
+        self._call = {"type": self._kind, "call_id": call_id, "name": name}
+        if namespace is not None:
+            self._call["namespace"] = namespace
 
-    def grow(self, arguments: str) -> Event:
-        """Add a piece of the arguments; returns its event."""
-        self._pieces.append(arguments)
-        return self._event("function_call_arguments.delta", delta=arguments)
+    def grow(self, arguments: str) -> list[Event]:
+        """Add a piece of the arguments; returns its events, none if nothing can be sent yet."""
+        text = self._read(arguments)
+        return self._grown(text) if text else []
+
+    def _read(self, arguments: str) -> str:
+        return arguments
+
+    def _grown(self, text: str) -> list[Event]:
+        self._pieces.append(text)
+        return [self._event(f"{self._events}.delta", delta=text)]
 
     def _fields(self, status: str) -> Event:  # noqa: ARG002 - the same for every status
-        return self._call | {"arguments": "".join(self._pieces)}
+        return self._call | {self._field: "".join(self._pieces)}
 
     def _opening(self) -> list[Event]:
         return []
 
     def _closing(self) -> list[Event]:
-        arguments = "".join(self._pieces)
-        name = self._call["name"]
-        return [self._event("function_call_arguments.done", name=name, arguments=arguments)]
+        return [self._event(f"{self._events}.done", name=self._call["name"], **self._whole_text())]
+
+    def _whole_text(self) -> Event:
+        return {self._field: "".join(self._pieces)}
+
+
+class CustomCallItem(CallItem):
+    """A call of a custom tool, whose input is a text."""
+
+    _prefix = "ctc"
+    _kind = "custom_tool_call"
+    _field = "input"
+    _events = "custom_tool_call_input"
+
+    def __init__(self, index: int, call_id: str, name: str, namespace: str | None = None) -> None:
+        super().__init__(index, call_id, name, namespace)
+        self._input = CustomInput()
+
+    def _read(self, arguments: str) -> str:
+        return self._input.feed(arguments)
+
+    def _closing(self) -> list[Event]:
+        rest = self._input.finish()
+        events = self._grown(rest) if rest else []
+        return [*events, self._event(f"{self._events}.done", **self._whole_text())]

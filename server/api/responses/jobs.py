@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from server.api.responses.conversation import wire_messages
+from server.api.responses.conversation import NOT_STORED, wire_messages
 from server.api.responses.schema import (
     ChosenResponseTools,
     ResponsesBody,
     ResponsesInput,
     ToolChoice,
 )
+from server.api.responses.tools import offered_tools
 from server.api.schema.left_out import LeftOut
-from server.api.schema.messages import FunctionDefinition, Tool, wire_tools
+from server.api.schema.messages import Tool, wire_tools
+from server.api.schema.offered_tools import OfferedTools
 from server.api.schema.tool_choice import (
     WireChoice,
     must_call,
@@ -23,13 +25,12 @@ from server.errors import InvalidRequestError
 from server.protocol.job import ChatPrompt, Job
 
 LOGPROBS = "message.output_text.logprobs"
-_NOT_STORED = "this server stores no responses; send the whole conversation as input"
 
 
 def responses_job(body: ResponsesBody, caller: str) -> Job:
     """The request as a Job. Raises InvalidRequestError, InvalidParameterError."""
     if body.background:
-        raise _refused("background", _NOT_STORED)
+        raise _refused("background", NOT_STORED)
     body.refuse_several()
     fields = body.job_fields()
     if body.max_output_tokens is not None:
@@ -43,13 +44,15 @@ def chat_prompt(body: ResponsesInput) -> ChatPrompt:
     """The conversation as a chat. Raises InvalidRequestError naming the item."""
     for name in ("previous_response_id", "conversation"):
         if getattr(body, name) is not None:
-            raise _refused(name, _NOT_STORED)
+            raise _refused(name, NOT_STORED)
     if body.prompt is not None:
         raise _refused("prompt", "this server stores no prompts; send instructions and input")
     left_out = LeftOut()
-    tools, choice = _chosen(_functions(body, left_out), body.tool_choice, left_out)
+    offered = offered_tools(body, left_out)
+    messages = wire_messages(body.instructions, body.input, offered, left_out)
+    tools, choice = _chosen(offered, body.tool_choice, left_out)
     return ChatPrompt(
-        messages=wire_messages(body.instructions, body.input),
+        messages=messages,
         tools=wire_tools(tools),
         tool_choice=choice,
         parallel_tool_calls=body.parallel_tool_calls,
@@ -58,42 +61,34 @@ def chat_prompt(body: ResponsesInput) -> ChatPrompt:
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
         chat_template_kwargs=body.chat_template_kwargs,
         warnings=left_out.warnings,
+        tool_forms=offered.forms(),
     )
 
 
-def _functions(body: ResponsesInput, left_out: LeftOut) -> list[Tool]:
-    tools = []
-    for index, tool in enumerate(body.tools or ()):
-        path = f"tools[{index}]"
-        if tool.type not in ("function", None):
-            left_out.add(path, tool.type, tool.name)
-        elif tool.name is None:
-            raise _refused(f"{path}.name", "is required")
-        else:
-            function = FunctionDefinition(tool.name, tool.description, tool.parameters, tool.strict)
-            tools.append(Tool(function))
-    return tools
-
-
 def _chosen(
-    tools: list[Tool], choice: ToolChoice | None, left_out: LeftOut
+    offered: OfferedTools, choice: ToolChoice | None, left_out: LeftOut
 ) -> tuple[list[Tool], WireChoice]:
     """The tools that may be called, and the choice. Raises InvalidRequestError."""
+    tools = offered.tools()
     if not isinstance(choice, ChosenResponseTools):
         return with_mode(tools, choice, left_out)
-    if choice.type == "function":
+    if choice.type in ("function", "custom"):
         if choice.name is None:
             raise _refused("tool_choice.name", "is required")
-        left_out.check_choice("tool_choice.name", choice.name, names_of(tools))
-        only_allowed(tools, [choice.name], "tool_choice.name")
-        return tools, must_call(choice.name)
+        name = offered.wire_name(choice.name, choice.namespace)
+        left_out.check_choice("tool_choice.name", name, names_of(tools))
+        only_allowed(tools, [name], "tool_choice.name")
+        return tools, must_call(name)
     if choice.type != "allowed_tools":
         raise no_function("tool_choice.type", choice.type)
-    for name in ("mode", "tools"):
-        if getattr(choice, name) is None:
-            raise _refused(f"tool_choice.{name}", "is required")
+    for field in ("mode", "tools"):
+        if getattr(choice, field) is None:
+            raise _refused(f"tool_choice.{field}", "is required")
     param = "tool_choice.tools"
-    named = [one.name or one.type or "" for one in choice.tools or ()]
+    named = [
+        offered.wire_name(one.name, one.namespace) if one.name else one.type or ""
+        for one in choice.tools or ()
+    ]
     names = left_out.without(named, param, names_of(tools))
     return with_mode(only_allowed(tools, names, param), choice.mode, left_out)
 

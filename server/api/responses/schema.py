@@ -6,87 +6,28 @@ import msgspec
 from msgspec import Meta
 
 from server.api.schema.chat import ReasoningEffort
+from server.api.schema.content import ContentPart
 from server.api.schema.messages import FunctionName
+from server.api.schema.offered_tools import TextFormat as InputFormat
 from server.api.schema.sampling import LogprobCount, SamplingFields
 from server.http.lenient_values import CLAMPED
 
 Count = Annotated[int, Meta(ge=0)]
-ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 
-class InputText(msgspec.Struct, frozen=True, tag_field="type", tag="input_text"):
-    """Text from the user, the system or a tool."""
+class OutputPart(ContentPart, frozen=True, kw_only=True):
+    """One part of a tool's result: a text, an image, a file, or the output of a shell command."""
 
-    text: str
-
-
-class OutputText(msgspec.Struct, frozen=True, tag_field="type", tag="output_text"):
-    """Text from the model, earlier in the conversation."""
-
-    text: str
-
-
-class PlainText(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    """Text, with the type that chats use."""
-
-    text: str
-
-
-class Refusal(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
-    """A refusal of the model; treated like any other text."""
-
-    refusal: str
-
-    @property
-    def text(self) -> str:
-        """The refusal."""
-        return self.refusal
-
-
-class ReasoningText(msgspec.Struct, frozen=True, tag_field="type", tag="reasoning_text"):
-    """The model's reasoning."""
-
-    text: str
-
-
-class SummaryText(msgspec.Struct, frozen=True, tag_field="type", tag="summary_text"):
-    """A summary of a model's reasoning."""
-
-    text: str
-
-
-class InputImage(msgspec.Struct, frozen=True, tag_field="type", tag="input_image"):
-    """An image, for models with a projector; `detail` is accepted and has no effect."""
-
-    image_url: str
-    detail: str | None = None
-
-
-TextPart = InputText | OutputText | PlainText | Refusal | ReasoningText
-Part = InputText | OutputText | PlainText | Refusal | ReasoningText | InputImage
-
-
-class InputItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One item of a conversation; without a type it is a message.
-
-    Fields by type: a message has role and content; a function_call has call_id, name and arguments;
-    a function_call_output has call_id and output; reasoning has content or summary.
-    """
-
-    type: Literal["message", "function_call", "function_call_output", "reasoning"] | None = None
-    role: Literal["system", "developer", "user", "assistant"] | None = None
-    content: str | list[Part] | None = None
-    call_id: str | None = None
-    name: FunctionName | None = None
-    arguments: str | None = None
-    output: str | list[InputText | OutputText | InputImage] | None = None
-    summary: list[SummaryText] | None = None
+    stdout: str | None = None
+    stderr: str | None = None
 
 
 class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that the model may call; `parameters` is a JSON schema.
 
-    Tools of other types than "function" are left out.
+    Fields by type: a function has name and parameters; a custom tool has name and the format of its
+    text; a namespace has name and tools, which are functions and custom tools. Tools of other types
+    are left out. A tool with `defer_loading` is offered once the conversation names it.
     """
 
     type: str | None = "function"
@@ -94,22 +35,59 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    format: InputFormat | None = None
+    tools: "list[ToolDefinition] | None" = None
+    defer_loading: bool | None = None
+
+
+class InputItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One item of a conversation; without a type it is a message.
+
+    Messages, reasoning, and calls of tools with their results become messages of the chat; items of
+    other types are left out with a warning. docs/dialects.md has a table of all types.
+    """
+
+    type: str | None = None
+    id: str | None = None
+    role: Literal["system", "developer", "user", "assistant"] | None = None
+    content: str | list[ContentPart] | None = None
+    call_id: str | None = None
+    name: FunctionName | None = None
+    namespace: str | None = None
+    arguments: Any = None
+    input: str | None = None
+    action: dict[str, Any] | None = None
+    actions: list[Any] | None = None
+    operation: dict[str, Any] | None = None
+    code: str | None = None
+    queries: list[str] | None = None
+    results: list[dict[str, Any]] | None = None
+    outputs: list[dict[str, Any]] | None = None
+    output: str | list[OutputPart] | dict[str, Any] | None = None
+    result: str | None = None
+    status: str | None = None
+    error: Any = None
+    summary: str | list[ContentPart] | None = None
+    encrypted_content: str | None = None
+    tools: list[ToolDefinition] | None = None
 
 
 class ToolName(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tool of the request, by its name; a tool that is not a function by its type."""
+    """A tool of the request, by its name; a tool without a name by its type."""
 
     type: str | None = None
     name: FunctionName | None = None
+    namespace: str | None = None
 
 
 class ChosenResponseTools(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """With type "function" the function `name`, which must be called. With type "allowed_tools" the
-    tools that may, or with mode "required" must, be called.
+    """With type "function" or "custom" the tool `name`, which must be called. With type
+    "allowed_tools" the tools that may, or with mode "required" must, be called.
     """
 
     type: str
     name: FunctionName | None = None
+    namespace: str | None = None
     mode: Literal["auto", "required"] | None = None
     tools: list[ToolName] | None = None
 
@@ -148,7 +126,7 @@ class ResponsesInput(SamplingFields, frozen=True, kw_only=True):
     llama-server's sampling fields are supported too. Fields that need stored responses are errors.
     """
 
-    input: str | Annotated[list[InputItem], Meta(min_length=1)]
+    input: str | list[InputItem] | None = None
     model: Annotated[str, Meta(min_length=1)] | None = None
     instructions: str | None = None
     tools: list[ToolDefinition] | None = None

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from server.api.schema.chat_tools import ToolEntry, offered_tools
+from server.api.schema.continuation import with_continuation
 from server.api.schema.left_out import LeftOut
-from server.api.schema.messages import ChatMessage, ToolEntry, functions_of, wire_tools
+from server.api.schema.messages import ChatMessage, wire_tools
 from server.api.schema.sampling import LogprobCount, SamplingFields
 from server.api.schema.tool_choice import ToolChoice, choose
 from server.api.schema.tool_history import CallHistory
@@ -80,13 +82,19 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
 
     def _prompt(self) -> ChatPrompt:
         left_out = LeftOut()
-        functions = functions_of(self.tools, left_out)
-        tools, choice = choose(functions, self.tool_choice, left_out)
+        offered = offered_tools(self.tools, left_out)
+        tools, choice = choose(offered.tools(), self.tool_choice, left_out)
         _check_results(self.messages)
+        messages = [
+            message.to_wire(f"messages[{index}]", left_out)
+            for index, message in enumerate(self.messages)
+        ]
+        # As in llama-server, the assistant's last message is continued unless a field forbids it.
+        continues = self.continue_final_message
+        if continues is None and not self.add_generation_prompt:
+            messages, continues = with_continuation(messages)
         return ChatPrompt(
-            messages=[
-                message.to_wire(f"messages[{index}]") for index, message in enumerate(self.messages)
-            ],
+            messages=messages,
             tools=wire_tools(tools),
             tool_choice=choice,
             parallel_tool_calls=self.parallel_tool_calls,
@@ -97,8 +105,9 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
             enable_thinking=self.enable_thinking,
             chat_template_kwargs=self.chat_template_kwargs,
             add_generation_prompt=self.add_generation_prompt,
-            continue_final_message=self.continue_final_message,
+            continue_final_message=continues,
             warnings=left_out.warnings,
+            tool_forms=offered.forms(),
         )
 
     def _schema(self) -> dict[str, Any] | None:

@@ -1,62 +1,18 @@
 """Messages and tools of a conversation in OpenAI's form."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from server.api.schema.content import ContentPart, text_only, wire_content
 from server.api.schema.left_out import LeftOut
 from server.errors import InvalidRequestError
-from server.requests.media_parts import part_of_base64, part_of_text, part_of_url
 
-Role = Literal["system", "developer", "user", "assistant", "tool"]
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
-
-
-class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    """Text."""
-
-    text: str
-
-
-class ImageUrl(msgspec.Struct, frozen=True):
-    """The http(s) or data URL of an image; `detail` is accepted and has no effect."""
-
-    url: str
-    detail: str | None = None
-
-
-class ImagePart(msgspec.Struct, frozen=True, tag_field="type", tag="image_url"):
-    """An image, for models with a projector."""
-
-    image_url: ImageUrl | str
-
-
-class Sound(msgspec.Struct, frozen=True):
-    """An audio file in base64."""
-
-    data: str
-    format: Literal["wav", "mp3"] | None = None
-
-
-class SoundPart(msgspec.Struct, frozen=True, tag_field="type", tag="input_audio"):
-    """Audio, for models whose projector supports it."""
-
-    input_audio: Sound
-
-
-class RefusalPart(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
-    """A refusal of the assistant; treated like any other text."""
-
-    refusal: str
-
-    @property
-    def text(self) -> str:
-        """The refusal."""
-        return self.refusal
-
-
-ContentPart: TypeAlias = TextPart | RefusalPart | ImagePart | SoundPart
+INPUT = "input"
+"""The only argument of the function that stands for a custom tool."""
 
 
 class FunctionCall(msgspec.Struct, frozen=True):
@@ -66,16 +22,30 @@ class FunctionCall(msgspec.Struct, frozen=True):
     arguments: str | dict[str, Any] | None = None
 
 
-class ToolCall(msgspec.Struct, frozen=True):
-    """A call that the assistant made earlier in the conversation."""
+class CustomCall(msgspec.Struct, frozen=True):
+    """A called custom tool with its text."""
 
-    function: FunctionCall
+    name: FunctionName
+    input: str = ""
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call that the assistant made earlier in the conversation, of a function or with type
+    "custom" of a custom tool. A call of neither is left out with a warning.
+    """
+
+    function: FunctionCall | None = None
     id: str | None = None
-    type: Literal["function"] | None = None
+    type: str | None = None
+    custom: CustomCall | None = None
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One message of a conversation. `content` may be null only beside tool calls or reasoning."""
+    """One message of a conversation. A `content` that is null is an empty text.
+
+    Role "function" with its `name`, and `function_call` of the assistant, are OpenAI's predecessors
+    of tools.
+    """
 
     role: Role
     content: str | list[ContentPart] | None = None
@@ -83,46 +53,61 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning_content: str | None = None
     tool_call_id: str | None = None
     tool_calls: list[ToolCall] | None = None
+    function_call: FunctionCall | None = None
+    refusal: str | None = None
 
-    def to_wire(self, path: str, parts: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    def to_wire(
+        self, path: str, left_out: LeftOut, parts: list[dict[str, Any]] | None = None
+    ) -> dict[str, Any]:
         """The message as the chat template gets it. Raises InvalidRequestError naming `path`.
 
         `parts`, if given, replace the content: other dialects have their own form of images.
         """
-        may_be_empty = self.role == "assistant" and (self.tool_calls or self.reasoning_content)
-        if self.content is None and not may_be_empty:
-            param = f"{path}.content"
-            raise InvalidRequestError(f"field '{param}' is required", param=param)
         if self.tool_calls and self.role != "assistant":
             param = f"{path}.tool_calls"
             raise InvalidRequestError(
                 f"field '{param}': only assistant messages may have tool calls", param=param
             )
-        # content=None avoids a copy of its images.
-        wire: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, content=None))
         # "developer" is OpenAI's newer name for "system"; chat templates know only the latter.
-        wire["role"] = "system" if self.role == "developer" else self.role
-        wire["content"] = parts or self._wire_content(f"{path}.content")
-        for call in wire.get("tool_calls") or ():
-            call["type"] = "function"
-            if call["function"]["arguments"] is None:
-                call["function"]["arguments"] = ""
+        roles = {"developer": "system", "function": "tool"}
+        content = parts or wire_content(self.content, f"{path}.content", left_out)
+        if self.role == "assistant":
+            content = text_only(content, f"{path}.content", left_out) or self.refusal or ""
+        wire: dict[str, Any] = {"role": roles.get(self.role, self.role), "content": content}
+        calls = self._calls(path, left_out)
+        if calls:
+            wire["tool_calls"] = calls
+            wire["content"] = content or None
+        for name in ("name", "reasoning_content", "tool_call_id"):
+            if (value := getattr(self, name)) is not None:
+                wire[name] = value
         return wire
 
-    def _wire_content(self, path: str) -> str | list[dict[str, Any]] | None:
-        """The content as one text, or with media as a list of parts."""
-        content = self.content
-        if not isinstance(content, list):
-            return content
-        parts = [_wire_part(part, f"{path}[{index}]") for index, part in enumerate(content)]
-        texts = [part.text for part in content if isinstance(part, TextPart | RefusalPart)]
-        if len(texts) == len(parts):
-            return "\n".join(texts)
-        if self.role == "assistant":
-            raise InvalidRequestError(
-                f"field '{path}': assistant messages may contain text only", param=path
-            )
-        return parts
+    def _calls(self, path: str, left_out: LeftOut) -> list[dict[str, Any]]:
+        calls = []
+        if self.function_call is not None and self.role == "assistant":
+            calls.append(_wire_call(self.function_call, None))
+        for index, call in enumerate(self.tool_calls or ()):
+            where = f"{path}.tool_calls[{index}]"
+            if call.custom is not None:
+                function = FunctionCall(call.custom.name, {INPUT: call.custom.input})
+                calls.append(_wire_call(function, call.id))
+            elif call.function is not None:
+                calls.append(_wire_call(call.function, call.id))
+            elif call.type in ("function", "custom", None):
+                param = f"{where}.{call.type or 'function'}"
+                raise InvalidRequestError(f"field '{param}' is required", param=param)
+            else:
+                left_out.add_part(where, call.type, "neither a function nor a custom tool")
+        return calls
+
+
+def _wire_call(function: FunctionCall, call_id: str | None) -> dict[str, Any]:
+    arguments = function.arguments
+    if isinstance(arguments, dict):
+        arguments = msgspec.json.encode(arguments).decode()
+    called = {"name": function.name, "arguments": arguments or ""}
+    return {"type": "function", "function": called} | ({} if call_id is None else {"id": call_id})
 
 
 class FunctionDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -143,42 +128,8 @@ class Tool(msgspec.Struct, frozen=True):
     function: FunctionDefinition
 
 
-class ToolEntry(msgspec.Struct, frozen=True):
-    """A tool of the request. Tools of other types than "function" are left out."""
-
-    type: str | None = None
-    function: FunctionDefinition | None = None
-    name: str | None = None
-
-
-def functions_of(entries: "list[ToolEntry] | None", left_out: LeftOut) -> list[Tool]:
-    """The tools that are functions; others are added to `left_out`. Raises InvalidRequestError."""
-    tools = []
-    for index, entry in enumerate(entries or ()):
-        path = f"tools[{index}]"
-        if entry.type not in ("function", None):
-            left_out.add(path, entry.type, entry.name)
-        elif entry.function is None:
-            param = f"{path}.function"
-            raise InvalidRequestError(f"field '{param}' is required", param=param)
-        else:
-            tools.append(Tool(entry.function))
-    return tools
-
-
 def wire_tools(tools: list[Tool] | None) -> list[dict[str, Any]] | None:
     """The tools as the chat template gets them; None if there are none."""
     if not tools:
         return None
     return [{"type": "function", "function": msgspec.to_builtins(tool.function)} for tool in tools]
-
-
-def _wire_part(part: ContentPart, path: str) -> dict[str, Any]:
-    match part:
-        case TextPart(text=text) | RefusalPart(refusal=text):
-            return part_of_text(text)
-        case ImagePart(image_url=image):
-            url = image if isinstance(image, str) else image.url
-            return part_of_url(url, f"{path}.image_url", "image")
-        case SoundPart(input_audio=sound):
-            return part_of_base64(sound.data, f"{path}.input_audio", "audio")

@@ -24,11 +24,13 @@ class NamedTool(msgspec.Struct, frozen=True):
 
     type: str | None = None
     function: NamedFunction | None = None
+    custom: NamedFunction | None = None
 
     @property
     def name(self) -> str:
-        """The function's name, or the type of a tool that is not a function."""
-        return self.function.name if self.function else self.type or ""
+        """The tool's name, or the type of a tool that has none."""
+        named = self.function or self.custom
+        return named.name if named else self.type or ""
 
 
 class AllowedChatTools(msgspec.Struct, frozen=True):
@@ -39,10 +41,13 @@ class AllowedChatTools(msgspec.Struct, frozen=True):
 
 
 class ChosenTools(msgspec.Struct, frozen=True):
-    """The function that must be called, or the tools that are allowed, depending on `type`."""
+    """The function or custom tool that must be called, or the tools that are allowed, depending on
+    `type`.
+    """
 
     type: str | None = None
     function: NamedFunction | None = None
+    custom: NamedFunction | None = None
     allowed_tools: AllowedChatTools | None = None
 
 
@@ -63,7 +68,10 @@ def choose(
         case ChosenTools(type="function" | None, function=NamedFunction(name=name)):
             left_out.check_choice("tool_choice.function.name", name, names_of(tools))
             return tools, must_call(name)
-        case ChosenTools(type="allowed_tools" | "function" | None):
+        case ChosenTools(type="custom", custom=NamedFunction(name=name)):
+            left_out.check_choice("tool_choice.custom.name", name, names_of(tools))
+            return tools, must_call(name)
+        case ChosenTools(type="allowed_tools" | "function" | "custom" | None):
             param = f"tool_choice.{choice.type or 'function'}"
             raise InvalidRequestError(f"field '{param}' is required", param=param)
         case ChosenTools(type=kind):
@@ -86,7 +94,8 @@ def with_mode(
 def no_function(param: str, kind: str) -> InvalidRequestError:
     """The error for a tool_choice of type `kind`, which is not a function."""
     return InvalidRequestError(
-        f"field '{param}': tools of type {kind!r} are left out of requests; choose a function",
+        f"field '{param}': tools of type {kind!r} are left out of requests; choose a function or "
+        "a custom tool",
         param=param,
     )
 

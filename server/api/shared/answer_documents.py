@@ -1,12 +1,14 @@
 """Parts of an answer that all dialects with OpenAI's documents share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from llamabind.request import Timings
-from server.protocol.messages import LogprobEntry, PromptProgress, SequenceOutput, ToolCallPiece
+from server.api.shared.custom_input import input_of
+from server.protocol.job import ToolForm
+from server.protocol.messages import LogprobEntry, PromptProgress, SequenceOutput
 from server.streams.answer import CalledTool, Choice
 from server.streams.token_stream import TokenUsage
 
@@ -46,7 +48,13 @@ def progress_document(progress: PromptProgress) -> dict[str, Any]:
     }
 
 
-def choice_document(choice: Choice, *, content_may_be_null: bool, with_logprobs: bool) -> Any:
+def choice_document(
+    choice: Choice,
+    *,
+    content_may_be_null: bool,
+    with_logprobs: bool,
+    forms: Mapping[str, ToolForm],
+) -> Any:
     """One element of `choices`; OpenAI's content is null, never "", in an answer of tool calls."""
     message: dict[str, Any] = {"role": "assistant", "content": choice.text}
     if choice.reasoning:
@@ -54,14 +62,7 @@ def choice_document(choice: Choice, *, content_may_be_null: bool, with_logprobs:
     if choice.tool_calls:
         if content_may_be_null and not choice.text:
             message["content"] = None
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in choice.tool_calls
-        ]
+        message["tool_calls"] = [call_document(call, forms) for call in choice.tool_calls]
     document = {"index": choice.index, "message": message, "finish_reason": choice.finish_reason}
     if with_logprobs:
         document["logprobs"] = logprobs_document(choice.logprobs)
@@ -70,16 +71,14 @@ def choice_document(choice: Choice, *, content_may_be_null: bool, with_logprobs:
     return document
 
 
-def tool_call_delta(piece: ToolCallPiece) -> dict[str, Any]:
-    """A delta of a tool call: id and name in the first one, then pieces of its arguments."""
-    if piece.name is None:
-        return {"index": piece.index, "function": {"arguments": piece.arguments}}
-    return {
-        "index": piece.index,
-        "id": piece.id,
-        "type": "function",
-        "function": {"name": piece.name, "arguments": piece.arguments},
-    }
+def call_document(call: CalledTool, forms: Mapping[str, ToolForm]) -> dict[str, Any]:
+    """A call of OpenAI's form: of a function with arguments, or of a custom tool with a text."""
+    form = forms.get(call.name)
+    if form is not None and form.kind == "custom":
+        custom = {"name": form.name, "input": input_of(call.arguments)}
+        return {"id": call.id, "type": "custom", "custom": custom}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def called_with(

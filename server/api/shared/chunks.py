@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -12,9 +12,10 @@ from server.api.shared.answer_documents import (
     progress_document,
     prompt_logprobs_document,
     timings_document,
-    tool_call_delta,
     usage_document,
 )
+from server.api.shared.call_deltas import CallDeltas
+from server.protocol.job import ToolForm
 from server.protocol.messages import LogprobEntry, SequenceOutput
 from server.streams.token_stream import TokenUsage
 
@@ -81,8 +82,10 @@ class V2Chunks:
         *,
         include_usage: bool,
         with_logprobs: bool = False,
+        forms: Mapping[str, ToolForm] | None = None,
     ) -> None:
         self._tag = tag
+        self._calls = CallDeltas(forms or {})
         self._warnings: Callable[[], Sequence[str]] | None = warnings
         self._include_usage = include_usage
         self._with_logprobs = with_logprobs
@@ -103,7 +106,7 @@ class V2Chunks:
             return [self._texts.encode(output, self._chunk)]
         if output.progress is not None:
             return [self._tag.progress_chunk(output, {"content": ""})]
-        delta = _delta(output)
+        delta = _delta(output, self._calls)
         is_last = output.finish_reason is not None
         if not delta and not is_last:
             return []
@@ -144,8 +147,10 @@ class OpenAIChunks:
         *,
         include_usage: bool,
         with_logprobs: bool = False,
+        forms: Mapping[str, ToolForm] | None = None,
     ) -> None:
         self._tag = tag
+        self._calls = CallDeltas(forms or {})
         self._fingerprint = fingerprint
         self._include_usage = include_usage
         self._with_logprobs = with_logprobs
@@ -179,7 +184,7 @@ class OpenAIChunks:
 
     def _content_chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
         """A chunk for each kind of content; log-probabilities go into the first of them."""
-        delta = _delta(output)
+        delta = _delta(output, self._calls)
         calls = delta.pop("tool_calls", [])
         deltas = [{key: value} for key, value in delta.items()]
         deltas += [{"tool_calls": [call]} for call in calls]
@@ -217,14 +222,14 @@ def _with_prompt(documents: list[dict[str, Any]], output: SequenceOutput) -> lis
     return documents
 
 
-def _delta(output: SequenceOutput) -> dict[str, Any]:
+def _delta(output: SequenceOutput, calls: CallDeltas) -> dict[str, Any]:
     delta: dict[str, Any] = {}
     if output.reasoning:
         delta["reasoning_content"] = output.reasoning
     if output.text:
         delta["content"] = output.text
-    if output.tool_calls:
-        delta["tool_calls"] = [tool_call_delta(piece) for piece in output.tool_calls]
+    if called := calls.deltas(output):
+        delta["tool_calls"] = called
     return delta
 
 

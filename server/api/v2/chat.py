@@ -28,7 +28,12 @@ async def _answer(request: web.Request, body: ChatBody) -> web.Response:
     async with start_generation(request, model_id, job) as generation:
         answer = await generation.collect()
     choices = [
-        choice_document(choice, content_may_be_null=False, with_logprobs=job.logprobs is not None)
+        choice_document(
+            choice,
+            content_may_be_null=False,
+            with_logprobs=job.logprobs is not None,
+            forms=job.tool_forms,
+        )
         for choice in answer.choices
     ]
     tag = AnswerTag("chat", model_id)
@@ -47,6 +52,7 @@ async def _stream(request: web.Request, body: ChatBody) -> web.StreamResponse:
         lambda: generation.warnings,
         include_usage=body.include_usage,
         with_logprobs=job.logprobs is not None,
+        forms=job.tool_forms,
     )
     async with generation:
         return await stream_answer(request, generation.stream, form, body.sse_ping_interval)

@@ -29,6 +29,8 @@ _REQUEST_FIELDS = (
     "t_max_predict_ms",
 )
 
+_NOT_RENDERED = ("messages", "warnings", "tool_forms")
+
 
 class RequestMaker:
     """Renders and tokenises jobs. Any thread."""
@@ -121,6 +123,6 @@ def _parts(text: str | tuple[int | str, ...]) -> tuple[int | str, ...]:
 
 
 def _render_options(prompt: ChatPrompt) -> dict[str, Any]:
-    fields = (name for name in prompt.__struct_fields__ if name not in ("messages", "warnings"))
+    fields = (name for name in prompt.__struct_fields__ if name not in _NOT_RENDERED)
     values = {name: getattr(prompt, name) for name in fields}
     return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,118 @@
+"""Converts Anthropic's messages of content blocks to messages in OpenAI's form."""
+
+from typing import Any, Final
+
+import msgspec
+
+from server.api.anthropic.block_texts import parts_of, result_of, with_paths
+from server.api.anthropic.schema import Block, Message
+from server.api.schema.content import joined, text_only
+from server.api.schema.left_out import LeftOut
+from server.api.schema.tool_history import CallHistory
+from server.errors import InvalidRequestError
+
+_CALLS: Final = ("tool_use", "server_tool_use", "mcp_tool_use")
+_CHANGES: Final = ("tool_addition", "tool_removal")
+_ASSISTANT_ONLY: Final = (*_CALLS, "thinking", "redacted_thinking")
+
+
+def wire_messages(
+    system: str | list[Block] | None, messages: list[Message], left_out: LeftOut
+) -> list[dict[str, Any]]:
+    """The messages for the chat template. Raises InvalidRequestError naming the block."""
+    conversation = _Conversation(left_out)
+    if system:
+        conversation.add_text("system", with_paths(system, "system"), "system")
+    for index, message in enumerate(messages):
+        conversation.add(message, f"messages[{index}]")
+    return conversation.messages
+
+
+class _Conversation:
+    """Collects messages; a result of a tool is a message of its own in OpenAI's form."""
+
+    def __init__(self, left_out: LeftOut) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self._left_out = left_out
+        self._history = CallHistory()
+
+    def add(self, message: Message, path: str) -> None:
+        """Add the next message."""
+        blocks = with_paths(message.content, f"{path}.content")
+        self._history.add_calls(
+            (f"{param}.id", block.id) for param, block in blocks if block.type in _CALLS
+        )
+        if message.role == "assistant":
+            self._add_assistant(blocks, path)
+            return
+        for param, block in blocks:
+            is_result = _is_result(block)
+            if block.type in _ASSISTANT_ONLY or (is_result and message.role == "system"):
+                text = f"field '{param}': {message.role} messages cannot contain this type of block"
+                raise InvalidRequestError(text, param=param)
+            if is_result:
+                self._add_result(param, block)
+        others = [(param, block) for param, block in blocks if not _is_result(block)]
+        # A message of results only, or of changes to the tools, has no text.
+        if not blocks or any(block.type not in _CHANGES for _, block in others):
+            self.add_text(message.role, others, path)
+
+    def add_text(self, role: str, blocks: list[tuple[str, Block]], path: str) -> None:
+        """Add a message of texts and images."""
+        content = joined(parts_of(blocks, self._left_out))
+        if role == "system":
+            content = text_only(content, path, self._left_out)
+        self.messages.append({"role": role, "content": content})
+
+    def _add_assistant(self, blocks: list[tuple[str, Block]], path: str) -> None:
+        """Add the assistant's blocks. Results of Anthropic's own tools stand between them."""
+        pending: list[tuple[str, Block]] = []
+        for param, block in blocks:
+            if _is_result(block):
+                if pending:
+                    self._add_said(pending, path)
+                    pending = []
+                self._add_result(param, block)
+            else:
+                pending.append((param, block))
+        if pending or not blocks:
+            self._add_said(pending, path)
+
+    def _add_said(self, blocks: list[tuple[str, Block]], path: str) -> None:
+        calls = [_call(param, block) for param, block in blocks if block.type in _CALLS]
+        reasoning = [
+            block.thinking for _, block in blocks if block.type == "thinking" and block.thinking
+        ]
+        others = [one for one in blocks if one[1].type not in (*_CALLS, "thinking")]
+        content = joined(parts_of(others, self._left_out))
+        text = text_only(content, path, self._left_out)
+        message: dict[str, Any] = {"role": "assistant", "content": text}
+        if calls:
+            message |= {"content": text or None, "tool_calls": calls}
+        if reasoning:
+            message["reasoning_content"] = "\n".join(reasoning)
+        self.messages.append(message)
+
+    def _add_result(self, path: str, block: Block) -> None:
+        if block.tool_use_id is None:
+            param = f"{path}.tool_use_id"
+            raise InvalidRequestError(f"field '{param}' is required", param=param)
+        self._history.check_result(f"{path}.tool_use_id", block.tool_use_id)
+        content = result_of(path, block, self._left_out)
+        self.messages.append(
+            {"role": "tool", "content": content, "tool_call_id": block.tool_use_id}
+        )
+
+
+def _is_result(block: Block) -> bool:
+    return block.type == "tool_result" or block.type.endswith("_tool_result")
+
+
+def _call(path: str, block: Block) -> dict[str, Any]:
+    for field in ("id", "name"):
+        if getattr(block, field) is None:
+            param = f"{path}.{field}"
+            raise InvalidRequestError(f"field '{param}' is required", param=param)
+    arguments = msgspec.json.encode(block.input or {}).decode()
+    function = {"name": block.name, "arguments": arguments}
+    return {"type": "function", "id": block.id, "function": function}

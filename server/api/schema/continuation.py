@@ -1,0 +1,39 @@
+"""Prefill: an answer that continues the assistant's last message."""
+
+from typing import Any
+
+
+def with_continuation(
+    messages: list[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], bool | None]:
+    """The messages, and True if the answer continues the last one: an assistant's without calls.
+
+    An empty one at the end begins nothing, so it is left out. Consecutive messages of the assistant
+    at the end are one beginning.
+    """
+    messages = list(messages)
+    while len(messages) > 1 and _is_open(messages[-1]) and not _has_text(messages[-1]):
+        messages.pop()
+    if not messages or not _is_open(messages[-1]) or not _has_text(messages[-1]):
+        return messages, None
+    while len(messages) > 1 and _is_open(messages[-2]):
+        last = messages.pop()
+        messages[-1] = messages[-1] | _joined(messages[-1], last)
+    return messages, True
+
+
+def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    names = ("reasoning_content", "content")
+    return {
+        name: "\n".join(filter(None, (first.get(name), second.get(name))))
+        for name in names
+        if first.get(name) or second.get(name)
+    }
+
+
+def _is_open(message: dict[str, Any]) -> bool:
+    return message["role"] == "assistant" and not message.get("tool_calls")
+
+
+def _has_text(message: dict[str, Any]) -> bool:
+    return bool(message.get("content") or message.get("reasoning_content"))
