@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from llamabind._capi import shim
@@ -10,6 +12,8 @@ from llamabind._capi.shim import ChatHandle, TextHandle, lb_status
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.chat.grammar_fixes import with_any_call_id, with_ended_reasoning, without_talk
 from llamabind.chat.output_parser import OutputParser, ParsedMessage, ToolCall
+from llamabind.chat.told_tools import TEMPLATE, has_tool_messages, with_told_tools
+from llamabind.chat.turns import with_turns
 from llamabind.errors import (
     ChatTemplateError,
     InvalidParameterError,
@@ -112,7 +116,8 @@ class ChatTemplate(Handle[ChatHandle]):
         `options` are tool_choice, parallel_tool_calls, add_generation_prompt (True),
         continue_final_message, json_schema, grammar, reasoning_format, reasoning_effort,
         enable_thinking, chat_template_kwargs, force_pure_content, shown_tools and now, as
-        lb_chat_render of csrc/llamabind.h describes them. InvalidParameterError names the field
+        lb_chat_render of csrc/llamabind.h describes them. A template without a format of tools gets
+        the conversation of told_tools. InvalidParameterError names the field
         (in messages and tools with the index), TemplateRefusedError has the message that the
         template raised, ChatTemplateError means that the template itself fails.
         """
@@ -122,14 +127,22 @@ class ChatTemplate(Handle[ChatHandle]):
         if tools and options.get("tool_choice") not in _OPTIONAL_CALLS:
             # The answer must be a tool call, so the schema of a text answer does not apply.
             options.pop("json_schema", None)
-        request = {"messages": messages, "tools": tools, **options}
-        try:
-            answer = json.loads(_take(shim.lb_chat_render(self.ptr, _to_json(request))))
-        except InvalidParameterError as error:
-            message = error.message.replace("this model's chat template", self.name)
-            raise InvalidParameterError(error.field, message) from None
-        if tools and options.get("tool_choice") != "none" and not answer["grammar"]:
-            self._check_reads_calls()
+        if not self.capabilities.supports_tool_calls:
+            may_call = bool(tools) and options.get("tool_choice") != "none"
+            if may_call or has_tool_messages(messages):
+                return _rendered(
+                    self._with_told_tools(messages, tools if may_call else None, options)
+                )
+        return _rendered(self._answer_format(messages, tools, options))
+
+    def _answer_format(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        options: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """The prompt, and the grammar and parser of its answer with the fixes of grammar_fixes."""
+        answer = self._render_turns({"messages": messages, "tools": tools, **options})
         if options.get("tool_choice") not in _OPTIONAL_CALLS:
             answer["grammar"] = without_talk(answer["grammar"])
         if options.get("json_schema") is not None:
@@ -142,11 +155,56 @@ class ChatTemplate(Handle[ChatHandle]):
             answer["grammar"], answer["parser"] = with_any_call_id(
                 answer["grammar"], answer["parser"]
             )
-        return _rendered(answer)
+        return answer
 
-    def _check_reads_calls(self) -> None:
-        if not self.capabilities.supports_tool_calls:
-            raise InvalidParameterError("tools", f"{self.name} has no tool-call format")
+    def _with_told_tools(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        options: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """The prompt with the tools in the system message, and the format of TEMPLATE for calls.
+
+        Raises InvalidParameterError if the template refuses only the conversation with tools.
+        """
+        shown = options.get("shown_tools") or tools
+        plain = {key: value for key, value in options.items() if key not in _TOOL_OPTIONS}
+        if tools is None:
+            told = with_told_tools(messages, None)
+            return self._answer_format(told, None, plain)
+        # A schema of the answer belongs to the format of calls.
+        pure = {key: value for key, value in plain.items() if key not in ("json_schema", "grammar")}
+        try:
+            answer = self._answer_format(with_told_tools(messages, shown), None, pure)
+        except TemplateRefusedError:
+            self._answer_format(with_told_tools(messages, None), None, pure)
+            raise InvalidParameterError("tools", f"{self.name} does not support tools") from None
+        continues = options.get("continue_final_message")
+        asked = [_QUESTION, *messages[-1:]] if continues else [_QUESTION]
+        calls = _told_format()._answer_format(asked, tools, options)
+        return answer | {name: calls[name] for name in _CALL_FORMAT}
+
+    def _render_turns(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Render; if the template refuses the order of roles, with turns of user and assistant."""
+        try:
+            return self._render_once(request)
+        except TemplateRefusedError:
+            turns = with_turns(request["messages"])
+            if turns == [dict(message) for message in request["messages"]]:
+                raise
+            with suppress(TemplateRefusedError):
+                return self._render_once(request | {"messages": turns})
+            raise
+
+    def _render_once(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = json.loads(
+                _take(shim.lb_chat_render(self.ptr, _to_json(request)))
+            )
+        except InvalidParameterError as error:
+            message = error.message.replace("this model's chat template", self.name)
+            raise InvalidParameterError(error.field, message) from None
+        return answer
 
     def parser(self, rendered: RenderedPrompt) -> OutputParser:
         """Return a new parser for an answer to `rendered`; the caller closes it."""
@@ -163,6 +221,24 @@ def _name(model: "Model | None", override: str | None) -> str:
     return "the chat template given" if file is None else f"the chat template given for {file}"
 
 
+@cache
+def _told_format() -> ChatTemplate:
+    """The format of calls for templates that have none."""
+    return ChatTemplate(None, TEMPLATE)
+
+
+_QUESTION = {"role": "user", "content": "?"}
+_TOOL_OPTIONS = ("tool_choice", "parallel_tool_calls", "shown_tools")
+# What an answer with calls has of the format of calls, and not of the model's template.
+_CALL_FORMAT = (
+    "format",
+    "grammar",
+    "grammar_lazy",
+    "grammar_triggers",
+    "grammar_prefill",
+    "preserved_tokens",
+    "parser",
+)
 _CHATML_END = "<|im_end|>"
 _OPTIONAL_CALLS = (None, "auto", "none")
 _OPTIONS = frozenset(

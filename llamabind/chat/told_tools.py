@@ -1,0 +1,136 @@
+"""Tools for templates without a format of tools: the conversation tells them in its own words.
+
+The definitions are in the system message, calls are texts of the assistant between <tool_call>
+tags, and results are texts of the user. The grammar and the parser of the answer are those that
+llama.cpp derives from TEMPLATE, which writes calls in the same way.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+Message = Mapping[str, Any]
+
+_GUIDE: Final = """# Tools
+
+You may call one or more of these functions to help the user. Their definitions are within \
+<tools></tools> tags:
+<tools>
+{tools}
+</tools>
+
+To call a function, write a JSON object with its name and arguments within <tool_call></tool_call> \
+tags, and nothing after it:
+<tool_call>
+{{"name": <function-name>, "arguments": <args-json-object>}}
+</tool_call>"""
+
+TEMPLATE: Final = """{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\\n' }}
+    {%- if message.content %}
+        {{- message.content }}
+    {%- endif %}
+    {%- for tool_call in message.tool_calls or [] %}
+        {{- '\\n<tool_call>\\n{"name": "' + tool_call.function.name + '", "arguments": ' }}
+        {{- tool_call.function.arguments | tojson }}
+        {{- '}\\n</tool_call>' }}
+    {%- endfor %}
+    {{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if tools %}
+    {{- '<tools>' + (tools | tojson) + '</tools>' }}
+{%- endif %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}"""
+"""A template with the format of calls; only its grammar and parser are used."""
+
+# Marks messages that were made of results, while the conversation is converted.
+_IS_RESULT: Final = "is_result"
+
+
+def has_tool_messages(messages: Sequence[Message]) -> bool:
+    """Whether a conversation has calls or results of tools."""
+    return any(message.get("tool_calls") or message.get("role") == "tool" for message in messages)
+
+
+def with_told_tools(
+    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None
+) -> list[dict[str, Any]]:
+    """Return the conversation with `tools` in its system message; calls and results are texts."""
+    told: list[dict[str, Any]] = []
+    for message in messages:
+        if message.get("tool_calls"):
+            told.append(_with_calls(message))
+        elif message.get("role") == "tool":
+            _add_result(told, message)
+        else:
+            told.append(dict(message))
+    for message in told:
+        message.pop(_IS_RESULT, None)
+    return _with_guide(told, tools) if tools else told
+
+
+def _with_calls(message: Message) -> dict[str, Any]:
+    texts = [_text(message.get("content"))] if message.get("content") else []
+    texts += [_call(call.get("function") or {}) for call in message["tool_calls"]]
+    kept = {key: value for key, value in message.items() if key != "tool_calls"}
+    return kept | {"content": "\n".join(texts)}
+
+
+def _call(function: Mapping[str, Any]) -> str:
+    arguments = function.get("arguments") or "{}"
+    if not isinstance(arguments, str):
+        arguments = _json(arguments)
+    name = _json(function.get("name"))
+    return f'<tool_call>\n{{"name": {name}, "arguments": {arguments}}}\n</tool_call>'
+
+
+def _add_result(told: list[dict[str, Any]], message: Message) -> None:
+    """Add a result; those of several calls are one message of the user."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        result: Any = f"<tool_response>\n{content}\n</tool_response>"
+    else:
+        result = [_part("<tool_response>"), *content, _part("</tool_response>")]
+    if not told or not told[-1].get(_IS_RESULT):
+        told.append({"role": "user", "content": result, _IS_RESULT: True})
+        return
+    first = told[-1]["content"]
+    if isinstance(first, str) and isinstance(result, str):
+        told[-1]["content"] = f"{first}\n{result}"
+    else:
+        told[-1]["content"] = [*_parts(first), *_parts(result)]
+
+
+def _with_guide(
+    messages: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    guide = _GUIDE.format(tools="\n".join(map(_json, tools)))
+    first = messages[0] if messages else {}
+    if first.get("role") not in ("system", "developer"):
+        return [{"role": "system", "content": guide}, *messages]
+    content = first.get("content") or ""
+    if isinstance(content, str):
+        content = f"{content}\n\n{guide}" if content else guide
+    else:
+        content = [*content, _part(guide)]
+    return [first | {"content": content}, *messages[1:]]
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.get("text", "") for part in content)
+
+
+def _parts(content: Any) -> list[Any]:
+    return [_part(content)] if isinstance(content, str) else list(content)
+
+
+def _part(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

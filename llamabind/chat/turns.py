@@ -1,0 +1,58 @@
+"""Conversations for templates that insist on turns: one system message, then user and assistant."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Message = Mapping[str, Any]
+
+
+def with_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return the conversation with its system messages merged at the start, neighbouring messages
+    of the user, or of the assistant without calls, merged into one, and an empty message of the
+    user where none comes before the assistant's first.
+    """
+    system = [message for message in messages if message["role"] in _SYSTEM]
+    merged: list[dict[str, Any]] = []
+    for message in messages:
+        if message["role"] in _SYSTEM:
+            continue
+        if merged and _can_join(merged[-1], message):
+            merged[-1] = _joined(merged[-1], message)
+        else:
+            merged.append(dict(message))
+    if not merged or merged[0]["role"] != "user":
+        merged.insert(0, {"role": "user", "content": ""})
+    first: dict[str, Any] | None = None
+    for message in system:
+        first = dict(message) if first is None else _joined(first, message)
+    return merged if first is None else [first, *merged]
+
+
+_SYSTEM = ("system", "developer")
+
+
+def _can_join(first: Message, second: Message) -> bool:
+    if first["role"] != second["role"] or first["role"] not in ("user", "assistant"):
+        return False
+    # A call must be followed by its result.
+    return not first.get("tool_calls")
+
+
+def _joined(first: Message, second: Message) -> dict[str, Any]:
+    joined = {**first, **second, "content": _contents(first.get("content"), second.get("content"))}
+    reasoning = [
+        one["reasoning_content"] for one in (first, second) if one.get("reasoning_content")
+    ]
+    return joined | ({"reasoning_content": "\n\n".join(reasoning)} if reasoning else {})
+
+
+def _contents(first: Any, second: Any) -> Any:
+    if not first or not second:
+        return first or second
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}\n\n{second}"
+    return [*_parts(first), *_parts(second)]
+
+
+def _parts(content: Any) -> list[Any]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
