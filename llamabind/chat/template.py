@@ -167,21 +167,19 @@ class ChatTemplate(Handle[ChatHandle]):
 
         Raises InvalidParameterError if the template refuses only the conversation with tools.
         """
-        shown = options.get("shown_tools") or tools
         plain = {key: value for key, value in options.items() if key not in _TOOL_OPTIONS}
+        # This checks messages and tools, so errors name their fields.
+        calls = _told_format()._answer_format(messages, tools, options if tools else plain)
         if tools is None:
-            told = with_told_tools(messages, None)
-            return self._answer_format(told, None, plain)
+            return self._answer_format(with_told_tools(messages, None), None, plain)
         # A schema of the answer belongs to the format of calls.
         pure = {key: value for key, value in plain.items() if key not in ("json_schema", "grammar")}
+        shown = options.get("shown_tools") or tools
         try:
             answer = self._answer_format(with_told_tools(messages, shown), None, pure)
         except TemplateRefusedError:
             self._answer_format(with_told_tools(messages, None), None, pure)
             raise InvalidParameterError("tools", f"{self.name} does not support tools") from None
-        continues = options.get("continue_final_message")
-        asked = [_QUESTION, *messages[-1:]] if continues else [_QUESTION]
-        calls = _told_format()._answer_format(asked, tools, options)
         return answer | {name: calls[name] for name in _CALL_FORMAT}
 
     def _render_turns(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -227,7 +225,6 @@ def _told_format() -> ChatTemplate:
     return ChatTemplate(None, TEMPLATE)
 
 
-_QUESTION = {"role": "user", "content": "?"}
 _TOOL_OPTIONS = ("tool_choice", "parallel_tool_calls", "shown_tools")
 # What an answer with calls has of the format of calls, and not of the model's template.
 _CALL_FORMAT = (

@@ -50,8 +50,12 @@ _IS_RESULT: Final = "is_result"
 
 
 def has_tool_messages(messages: Sequence[Message]) -> bool:
-    """Whether a conversation has calls or results of tools."""
-    return any(message.get("tool_calls") or message.get("role") == "tool" for message in messages)
+    """Whether a conversation, which may be malformed, has calls or results of tools."""
+    return any(
+        message.get("tool_calls") or message.get("role") == "tool"
+        for message in messages
+        if isinstance(message, Mapping)
+    )
 
 
 def with_told_tools(

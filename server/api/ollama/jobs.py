@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from server.api.ollama.options import Options
@@ -108,7 +107,7 @@ def _wire(message: OllamaMessage, index: int, left_out: LeftOut) -> dict[str, An
         )
     text = message.content or ""
     calls = [
-        ToolCall(FunctionCall(call.function.name, _arguments(call.function.arguments)), call.id)
+        ToolCall(FunctionCall(call.function.name, call.function.arguments), call.id)
         for call in message.tool_calls or ()
     ]
     return ChatMessage(
@@ -119,12 +118,6 @@ def _wire(message: OllamaMessage, index: int, left_out: LeftOut) -> dict[str, An
         reasoning_content=message.thinking,
         tool_calls=calls or None,
     ).to_wire(path, left_out, _parts(text, message.images, f"{path}.images"))
-
-
-def _arguments(arguments: dict[str, Any] | str | None) -> str:
-    if isinstance(arguments, str):
-        return arguments
-    return msgspec.json.encode(arguments or {}).decode()
 
 
 def _parts(text: str, images: list[str] | None, param: str) -> list[dict[str, Any]] | None:

@@ -43,6 +43,8 @@ def offered_tools(entries: "list[ToolEntry] | None", left_out: LeftOut) -> Offer
             left_out.add(path, kind, entry.name)
             continue
         definition: Any = getattr(entry, kind)
+        if definition is None and kind == "custom" and entry.name:
+            definition = CustomDefinition(entry.name)  # the form of the Responses API
         if definition is None:
             param = f"{path}.{kind}"
             raise InvalidRequestError(f"field '{param}' is required", param=param)

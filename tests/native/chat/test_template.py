@@ -67,12 +67,26 @@ def test_every_template_renders_a_conversation_with_a_system_message():
         assert prompt.count("What is the capital of France?") == 1, name
 
 
+def test_a_template_that_insists_on_turns_gets_them():
+    begin = {"role": "assistant", "content": "Good day."}
+    late = {"role": "system", "content": "Be brief."}
+    for conversation in ([USER, USER], [begin, USER], [USER, begin, begin, USER, late]):
+        _, refusals = _outcomes(conversation)
+        assert refusals == {}
+    for name in REFUSE_TWO_USERS:
+        with ChatTemplate(None, template_text(name)) as template:
+            again = {"role": "user", "content": "And in Rome?"}
+            prompt = template.render([USER, again]).prompt
+            assert f"{USER['content']}\n\n{again['content']}" in prompt
+
+
 def test_a_template_that_raises_is_reported_in_its_own_words():
-    _, refusals = _outcomes([USER, USER])
-    for name, words in refusals.items():
-        print(f"{name}: {words}")
-    assert set(refusals) == REFUSE_TWO_USERS
-    assert all("alternate" in words for words in refusals.values())
+    raising = CHATML + "{{ raise_exception('no ' + messages[0].role + ' here') }}"
+    with (
+        ChatTemplate(None, raising) as template,
+        pytest.raises(TemplateRefusedError, match="no user here"),
+    ):
+        template.render([USER])
 
 
 def test_every_template_with_tool_calls_renders_a_round_of_calls():
@@ -268,15 +282,6 @@ def test_malformed_options_are_named(options, field):
     ):
         template.render([USER], **options)
     assert caught.value.field == field
-
-
-@pytest.mark.parametrize("choice", ["required", "auto", None])
-def test_tools_are_refused_where_the_template_has_no_format_for_calls(choice):
-    with (
-        ChatTemplate(None, template_text("google-gemma-2-2b-it")) as template,
-        pytest.raises(InvalidParameterError, match="the chat template given has no tool-call form"),
-    ):
-        template.render([USER], tools=TOOLS, tool_choice=choice)
 
 
 @pytest.mark.parametrize("depth", [101, 900, 50_000])

@@ -124,7 +124,7 @@ _RESULT = {"type": "tool_result", "tool_use_id": "c", "content": "x"}
     [
         ({}, "messages"),
         (chat_body("a") | {"max_tokens": None}, "max_tokens"),
-        (chat_body("a") | {"max_tokens": 0}, "max_tokens"),
+        (chat_body("a") | {"max_tokens": -1}, "max_tokens"),
         (chat_body("a") | {"n": 2}, "n"),
         (chat_body("a") | {"top_p": 3}, "top_p"),
         (chat_body("a") | {"tool_choice": {"type": "tool"}, "tools": [_TOOL]}, "tool_choice.name"),
@@ -133,7 +133,10 @@ _RESULT = {"type": "tool_result", "tool_use_id": "c", "content": "x"}
             {"messages": [{"role": "user", "content": [_IMAGE]}]},
             "messages[0].content[0].source.data",
         ),
-        ({"messages": [{"role": "assistant", "content": [_RESULT]}]}, "messages[0].content[0]"),
+        (
+            {"messages": [{"role": "system", "content": [_RESULT]}]},
+            "messages[0].content[0]",
+        ),
     ],
 )
 async def test_a_wrong_body_is_an_error_in_anthropics_form(

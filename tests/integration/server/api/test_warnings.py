@@ -11,7 +11,7 @@ from tests.support.gguf_files import write_gguf
 from tests.support.server_app import Client, chat_body, events, make_app
 
 _WEB = {"type": "web_search"}
-_LEFT_OUT = "tools[0] 'web_search' is left out: only tools of type 'function' are supported"
+_LEFT_OUT = "tools[0] 'web_search' is left out: only functions and custom tools are supported"
 _NOT_ENFORCED = "json_schema/format is not enforced"
 
 

@@ -49,11 +49,8 @@ def _prompt(job: Job) -> ChatPrompt:
 
 _KINDS = [
     (_chat, _CHAT_TOOL, {"type": "web_search_preview"}),
-    (_chat, _CHAT_TOOL, {"type": "custom", "custom": {"name": "patch"}}),
     (_chat, _CHAT_TOOL, {"type": "image_generation", "function": None}),
     (_responses, _RESPONSES_TOOL, {"type": "web_search", "external_web_access": False}),
-    (_responses, _RESPONSES_TOOL, {"type": "namespace", "name": "n", "tools": [_RESPONSES_TOOL]}),
-    (_responses, _RESPONSES_TOOL, {"type": "custom", "name": "patch", "format": {"type": "text"}}),
     (_responses, _RESPONSES_TOOL, {"type": "local_shell"}),
     (_responses, _RESPONSES_TOOL, {"type": "tool_search"}),
     (_responses, _RESPONSES_TOOL, {"type": "mcp", "server_label": "s"}),
@@ -92,16 +89,16 @@ def test_a_tool_other_than_a_function_is_left_out_with_a_warning(
     [
         (
             _chat,
-            [_CHAT_TOOL, {"type": "custom", "name": "patch"}],
+            [_CHAT_TOOL, {"type": "web_search", "name": "patch"}],
             "patch",
             "tool_choice.function.name",
         ),
         (_chat, [{"type": "web_search"}], "required", "tool_choice"),
-        (_chat, [_CHAT_TOOL], {"type": "custom", "custom": {"name": "patch"}}, "tool_choice.type"),
+        (_chat, [_CHAT_TOOL], {"type": "web_search"}, "tool_choice.type"),
         (_responses, [_RESPONSES_TOOL], {"type": "web_search"}, "tool_choice.type"),
         (
             _responses,
-            [_RESPONSES_TOOL, {"type": "custom", "name": "patch"}],
+            [_RESPONSES_TOOL, {"type": "mcp", "name": "patch"}],
             {"type": "function", "name": "patch"},
             "tool_choice.name",
         ),

@@ -130,12 +130,12 @@ def test_limits_and_effort_are_passed_on() -> None:
         ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema"),
         ({"text": {"format": {"type": "json_object"}}, "json_schema": {}}, "json_schema"),
         ({"input": [{"content": "who?"}]}, "input[0].role"),
-        ({"input": [{"role": "user"}]}, "input[0].content"),
         ({"input": [{"type": "function_call", "call_id": "c"}]}, "input[0].name"),
         ({"input": [_CALL | {"call_id": None}]}, "input[0].call_id"),
         ({"input": [_CALL, _RESULT | {"output": None}]}, "input[1].output"),
         ({"input": [_CALL, _RESULT | {"call_id": "c2"}]}, "input[1].call_id"),
-        ({"input": [{"type": "reasoning", "summary": []}]}, "input"),
+        ({"input": [{"type": "item_reference", "id": "m"}]}, "input[0]"),
+        ({"input": [{"id": "m"}]}, "input[0]"),
     ],
 )
 def test_what_cannot_be_done_is_an_error_that_names_the_field(
