@@ -49,7 +49,7 @@ TEMPLATE: Final = """{%- for message in messages %}
 _IS_RESULT: Final = "is_result"
 
 
-def has_tool_messages(messages: Sequence[Message]) -> bool:
+def has_tool_messages(messages: Sequence[Any]) -> bool:
     """Whether a conversation, which may be malformed, has calls or results of tools."""
     return any(
         message.get("tool_calls") or message.get("role") == "tool"

@@ -74,27 +74,29 @@ def read_sections() -> dict[str, Section]:
 
 def paths_of(kind: type[msgspec.Struct], without: Iterable[type] = ()) -> set[str]:
     """The paths of all fields of a struct and of those inside it, such as messages[].content,
-    except fields that it inherits from one of `without`.
+    except fields that it inherits from one of `without`, and those of a struct inside itself.
     """
-    return set(_paths(inspect.type_info(kind), "", tuple(without)))
+    return set(_paths(inspect.type_info(kind), "", tuple(without), ()))
 
 
-def _paths(kind: inspect.Type, prefix: str, without: tuple[type, ...]) -> Iterator[str]:
+def _paths(
+    kind: inspect.Type, prefix: str, without: tuple[type, ...], outer: tuple[type, ...]
+) -> Iterator[str]:
     match kind:
         case inspect.Metadata(type=inner):
-            yield from _paths(inner, prefix, without)
+            yield from _paths(inner, prefix, without, outer)
         case inspect.UnionType(types=types):
             for inner in types:
-                yield from _paths(inner, prefix, without)
+                yield from _paths(inner, prefix, without, outer)
         case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
-            yield from _paths(item, f"{prefix}[]", without)
-        case inspect.StructType(cls=struct, fields=fields):
+            yield from _paths(item, f"{prefix}[]", without, outer)
+        case inspect.StructType(cls=struct, fields=fields) if struct not in outer:
             known = _inherited(struct, without)
             for one in fields:
                 if one.encode_name not in known:
                     path = f"{prefix}.{one.encode_name}" if prefix else one.encode_name
                     yield path
-                    yield from _paths(one.type, path, without)
+                    yield from _paths(one.type, path, without, (*outer, struct))
         case _:
             pass  # a value without fields
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from server.api.anthropic.block_texts import parts_of, result_of, with_paths
-from server.api.anthropic.schema import Block, Message
+from server.api.anthropic.schema import Block, Message, SystemBlock
 from server.api.schema.content import joined, text_only
 from server.api.schema.left_out import LeftOut
 from server.api.schema.tool_history import CallHistory
@@ -17,12 +17,13 @@ _ASSISTANT_ONLY: Final = (*_CALLS, "thinking", "redacted_thinking")
 
 
 def wire_messages(
-    system: str | list[Block] | None, messages: list[Message], left_out: LeftOut
+    system: str | list[SystemBlock] | None, messages: list[Message], left_out: LeftOut
 ) -> list[dict[str, Any]]:
     """The messages for the chat template. Raises InvalidRequestError naming the block."""
     conversation = _Conversation(left_out)
     if system:
-        conversation.add_text("system", with_paths(system, "system"), "system")
+        blocks = system if isinstance(system, str) else [_block(one) for one in system]
+        conversation.add_text("system", with_paths(blocks, "system"), "system")
     for index, message in enumerate(messages):
         conversation.add(message, f"messages[{index}]")
     return conversation.messages
@@ -102,6 +103,10 @@ class _Conversation:
         self.messages.append(
             {"role": "tool", "content": content, "tool_call_id": block.tool_use_id}
         )
+
+
+def _block(block: SystemBlock) -> Block:
+    return Block(type=block.type, text=block.text)
 
 
 def _is_result(block: Block) -> bool:

@@ -74,6 +74,13 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     is_error: bool | None = None
 
 
+class SystemBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """A text of the system message; blocks of other types are left out with a warning."""
+
+    type: str = "text"
+    text: str | None = None
+
+
 class AnthropicTool(msgspec.Struct, frozen=True):
     """A tool that the model may call; `input_schema` is a JSON schema.
 
@@ -144,7 +151,7 @@ class Conversation(SamplingFields, frozen=True, kw_only=True):
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     model: Annotated[str, Meta(min_length=1)] | None = None
-    system: str | list[Block] | None = None
+    system: str | list[SystemBlock] | None = None
     tools: list[AnthropicTool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None

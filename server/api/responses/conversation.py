@@ -105,8 +105,8 @@ class _Conversation:
             self._pending.texts += [text] if text else []
 
     def _add_reasoning(self, item: InputItem, path: str) -> None:
-        content = wire_content(item.content or item.summary, path, self._left_out)
-        text = text_only(content, path, self._left_out)
+        content = wire_content(item.content, f"{path}.content", self._left_out)
+        text = text_only(content, path, self._left_out) or _summary(item)
         if text:
             self._pending.reasoning.append(text)
         elif item.encrypted_content:
@@ -162,9 +162,9 @@ class _Conversation:
 
     def _add_other(self, item: InputItem, kind: str, path: str) -> None:
         """Add the text of an item that only other servers make, or leave it out."""
-        readable = item.content or item.summary
+        readable = wire_content(item.content, f"{path}.content", self._left_out) or _summary(item)
         if readable:
-            self.add_text("user", wire_content(readable, f"{path}.content", self._left_out))
+            self.add_text("user", readable)
         else:
             reason = _LEFT.get(kind, "this type of item is not supported")
             self._left_out.add_part(path, kind, reason)
@@ -195,6 +195,11 @@ class _AssistantItems:
         if self.calls:
             message["tool_calls"] = self.calls
         return message
+
+
+def _summary(item: InputItem) -> str:
+    summary = item.summary or ""
+    return summary if isinstance(summary, str) else "\n".join(part.text for part in summary)
 
 
 def _required(param: str) -> InvalidRequestError:

@@ -22,6 +22,12 @@ class OutputPart(ContentPart, frozen=True, kw_only=True):
     stderr: str | None = None
 
 
+class SummaryText(msgspec.Struct, frozen=True, kw_only=True):
+    """A summary of a model's reasoning."""
+
+    text: str = ""
+
+
 class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that the model may call; `parameters` is a JSON schema.
 
@@ -67,7 +73,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True):
     result: str | None = None
     status: str | None = None
     error: Any = None
-    summary: str | list[ContentPart] | None = None
+    summary: str | list[SummaryText] | None = None
     encrypted_content: str | None = None
     tools: list[ToolDefinition] | None = None
 

@@ -11,7 +11,8 @@ from tests.support.chat_samples import CALL, TOOLS, USER, template_text
 pytestmark = pytest.mark.native
 
 _RESULT = {"role": "tool", "tool_call_id": "abc123456", "content": "sunny"}
-_CHATML = """{%- for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}
+_CHATML = """{%- for m in messages %}
+{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}
 {%- endfor %}{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{%- endif %}"""
 _NO_SYSTEM = (
     """{%- if messages[0].content is string and '<tools>' in messages[0].content %}
