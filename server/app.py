@@ -8,8 +8,9 @@ from aiohttp import web
 
 from llamabind.errors import InvalidParameterError
 from server.api.routes import routes
-from server.catalogue.catalogue import Catalogue
+from server.catalogue.catalogue import Catalogue, ModelFile
 from server.catalogue.companion_files import CompanionFiles
+from server.catalogue.file_settings import file_settings
 from server.catalogue.model_settings import ModelSettings
 from server.config import ServerConfig
 from server.errors import ApiError
@@ -36,6 +37,7 @@ from server.models.unloader import ModelUnloader
 from server.monitoring.collector import MetricsCollector
 from server.monitoring.model_meter import ModelMeter
 from server.monitoring.system_metrics import SystemMetrics
+from server.protocol.load_settings import LoadSettings
 from server.requests.remote_media import MediaFetcher
 from server.status import ServerStatus
 from server.supervisor.client import WorkerLauncher
@@ -85,6 +87,7 @@ def create_app(
         admission,
         estimate
         or WorkerEstimator(command, files, min(config.load_timeout, _ESTIMATE_SECONDS), budgets),
+        app[COMPANIONS],
     )
     metrics.registry.register(MetricsCollector(metrics, app[REGISTRY], admission, app[SYSTEM]))
     app.on_response_prepare.append(send_request_id)
@@ -99,21 +102,28 @@ def create_app(
     return app
 
 
-def _make_registry(
+def _make_registry(  # noqa: PLR0913 - the parts that create_app made
     config: ServerConfig,
     start_worker: WorkerStarter,
     status: ServerStatus,
     bus: EventBus,
     admission: Admission,
     estimate: Estimator,
+    companions: CompanionFiles,
 ) -> ModelRegistry:
     clock = LoopClock()
     known = config.model_settings or ModelSettings()
+
+    def defaults_of(file: ModelFile) -> LoadSettings:
+        if file.projector is not None:
+            companions.add_found(file.projector.name, file.projector.path)
+        return known.of(file.id, config.default_settings, file_settings(file))
+
     index = ModelIndex(
         _catalogue(config),
         lambda file: ModelEntry(
             file,
-            known.of(file.id, config.default_settings),
+            defaults_of,
             clock,
             bus.publish,
             ttl_seconds=config.ttl_seconds,
@@ -136,9 +146,12 @@ def _make_registry(
 
 def _catalogue(config: ServerConfig) -> Catalogue:
     file = config.model_file
-    if file is not None:
-        return Catalogue((file.parent,), only=file.name, follow_links=True)
-    return Catalogue(config.model_directories, follow_links=config.follow_links)
+    return Catalogue(
+        config.model_directories if file is None else (file.parent,),
+        only=None if file is None else file.name,
+        follow_links=config.follow_links if file is None else True,
+        find_projectors=config.mmproj_auto and config.default_settings.mmproj is None,
+    )
 
 
 def _aliases(config: ServerConfig, known: ModelSettings) -> dict[str, str]:

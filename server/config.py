@@ -44,6 +44,8 @@ class ServerConfig:
     aliases: tuple[str, ...] = ()
     # Whether to follow symbolic links that point outside the models directory.
     follow_links: bool = False
+    # Whether to load the projector that lies beside a model.
+    mmproj_auto: bool = True
     models_max: int = 0
     # Maximum memory of all models together; 0 is all that is free. Devices by name, such as CUDA0.
     memory_budget_mb: int = 0

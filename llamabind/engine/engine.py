@@ -19,7 +19,7 @@ from llamabind.engine.core import EngineCore
 from llamabind.engine.runner import ModelRunner
 from llamabind.engine.shape import EngineShape
 from llamabind.engine.speculation_setup import make_speculation
-from llamabind.errors import InvalidParameterError, LlamaError, ModelLoadError
+from llamabind.errors import ChatTemplateError, InvalidParameterError, LlamaError, ModelLoadError
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.media.positions import newest_position
 from llamabind.native.lora import LoraAdapter
@@ -291,4 +291,12 @@ def _decode_and_forget(context: Context, batch: Batch) -> None:
 
 def _make_template(model: Model, override: str | None) -> ChatTemplate:
     """Return the template; ChatML if the model has none (ChatTemplate.is_explicit is False)."""
-    return ChatTemplate(model, override)
+    try:
+        return ChatTemplate(model, override)
+    except ChatTemplateError as error:
+        if override is not None:
+            raise
+        raise ChatTemplateError(
+            f"the template in the model's file cannot be used: {error}; load the model with "
+            'another chat_template, such as "chatml"'
+        ) from error

@@ -76,6 +76,7 @@ class GgufHeader:
 
     `metadata` has the scalar values and strings by their full key, `arrays` type and length of each
     array; `parameter_count` is the number of weights in this file (one shard of a split model).
+    `classifier_outputs` is the number of scores that the file's classifier computes, 0 without one.
     """
 
     version: int
@@ -83,6 +84,7 @@ class GgufHeader:
     parameter_count: int
     metadata: Mapping[str, Scalar]
     arrays: Mapping[str, GgufArray]
+    classifier_outputs: int = 0
 
     @property
     def architecture(self) -> str | None:
@@ -207,7 +209,14 @@ class _HeaderParser:
         if tensor_count:
             data_start = -(-self._reader.position // alignment) * alignment
             self._require_data(data_start + data_bytes)
-        return GgufHeader(version, tensor_count, parameter_count, self._metadata, self._arrays)
+        return GgufHeader(
+            version,
+            tensor_count,
+            parameter_count,
+            self._metadata,
+            self._arrays,
+            self._classifier_outputs(),
+        )
 
     def _read_version(self) -> int:
         if self._reader.size < len(_MAGIC) or self._reader.read(len(_MAGIC)) != _MAGIC:
@@ -299,6 +308,13 @@ class _HeaderParser:
                 f"a row of tensor {name!r} is not a multiple of {block_elements} elements"
             )
         return elements, elements // block_elements * block_bytes
+
+    def _classifier_outputs(self) -> int:
+        """The rows of the tensor that ends the classifier (llm_graph_context::build_pooling)."""
+        # In Jina's rerankers "cls" itself is the output; elsewhere it is a layer before it.
+        shape = self.shapes.get("cls.output.weight") or self.shapes.get("cls.weight", ())
+        n_outputs = shape[1] if len(shape) > 1 else len(shape)
+        return n_outputs if "cls.output.weight" in self.shapes or n_outputs == 1 else 0
 
     def _require_data(self, end: int) -> None:
         if end > self._reader.size:

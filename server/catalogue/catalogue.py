@@ -9,21 +9,30 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from llamabind import GgufHeader, read_gguf_header
 from llamabind.errors import GgufError
+from llamabind.gguf.purpose import purpose_of
+from server.catalogue.projectors import (
+    ARCHITECTURE,
+    ProjectorFile,
+    choose_projectors,
+    is_projector_name,
+)
 from server.protocol.load_settings import MAX_CONTEXT
 
 logger = logging.getLogger(__name__)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 _MAX_SHARDS = 1000
 _EPOCH = datetime.fromtimestamp(0, UTC)
-# Files that belong to a model: by general.type, or by the architecture of projectors.
+# Files that belong to a model: by general.type, by the architecture of projectors and drafters, or
+# by the beginning of their names (those of llama.cpp's hub downloads).
 _OTHER_KINDS = frozenset({"adapter", "mmproj", "imatrix"})
-_PROJECTOR_ARCHITECTURE = "clip"
+_OTHER_ARCHITECTURES = frozenset({ARCHITECTURE, "eagle3", "dflash"})
+_OTHER_NAMES = ("mtp-", "eagle3-", "dflash-", "dspark-", "imatrix")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,7 @@ class ModelFile:
 
     `size` (bytes) and `parameter_count` are sums over its files. `broken` is a sentence that says
     why the model cannot be loaded, and `reason` the machine-readable form; `header` may then be
-    None.
+    None. `projector` is the projector beside it that fits.
     """
 
     id: str
@@ -43,6 +52,12 @@ class ModelFile:
     parameter_count: int = 0
     broken: str | None = None
     reason: str | None = None
+    projector: ProjectorFile | None = None
+
+    @property
+    def generates(self) -> bool:
+        """Whether it was made to generate text, as far as its header tells."""
+        return self.header is None or purpose_of(self.header) == "generation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +78,12 @@ class Catalogue:
         *,
         only: str | None = None,
         follow_links: bool = False,
+        find_projectors: bool = True,
     ) -> None:
-        """`only`: list just the model of this file. `follow_links`: even out of a directory."""
+        """`only`: list just the model of this file. `follow_links`: even out of a directory.
+        `find_projectors`: look for the projector of each model in its folder.
+        """
+        self._find_projectors = find_projectors
         self._directories = tuple(directories)
         self._only = only
         self._follow_links = follow_links
@@ -75,10 +94,20 @@ class Catalogue:
         found: dict[str, ModelFile] = {}
         seen: set[Path] = set()
         for directory in self._directories:
+            models: list[ModelFile] = []
+            projectors: list[ProjectorFile] = []
             for model_id, paths in _group(directory, self._files(directory)):
                 seen.update(paths)
-                if model_id not in found and (model := self._describe(model_id, paths)) is not None:
-                    found[model_id] = model
+                projector = self._projector(model_id, paths)
+                if projector is not None:
+                    projectors.append(projector)
+                elif not _is_companion_name(paths[0].name) or self._only == paths[0].name:
+                    model = self._describe(model_id, paths)
+                    models += [] if model is None else [model]
+            if self._find_projectors:
+                models = _with_projectors(models, projectors, self._others(directory))
+            for model in models:
+                found.setdefault(model.id, model)
         self._readings = {path: self._readings[path] for path in seen if path in self._readings}
         return dict(sorted(found.items()))
 
@@ -87,15 +116,39 @@ class Catalogue:
             yield from _walk(directory, self._follow_links)
             return
         shard = _shard(self._only)
-        for path in sorted(directory.glob("*")) if shard else [directory / self._only]:
+        for path in sorted({*directory.glob("*"), directory / self._only}):
             other = _shard(path.name)
             is_mine = path.name == self._only or (
                 shard is not None
                 and other is not None
                 and (other["stem"], other["count"]) == (shard["stem"], shard["count"])
             )
-            if is_mine and _may_be_file(path):
+            is_beside = _is_model_name(path.name) and is_projector_name(path.name)
+            if (is_mine or is_beside) and _may_be_file(path):
                 yield path
+
+    def _others(self, directory: Path) -> set[str]:
+        """The names of models beside the only one that is listed: a projector may be theirs."""
+        if self._only is None:
+            return set()
+        names = {path.name for path in directory.glob("*") if _is_model_name(path.name)}
+        return {
+            name
+            for name in names
+            if not _is_companion_name(name) and first_shard(name) != first_shard(self._only)
+        }
+
+    def _projector(self, name: str, paths: list[Path]) -> ProjectorFile | None:
+        """The projector in `paths`; None if they are something else, or unreadable."""
+        if len(paths) > 1 or name == self._only:
+            return None
+        try:
+            header = self._read(paths[0], paths[0].stat()).header
+        except OSError:
+            return None
+        if header is None or header.architecture != ARCHITECTURE:
+            return None
+        return ProjectorFile(name, paths[0], header)
 
     def _describe(self, model_id: str, paths: list[Path]) -> ModelFile | None:
         """The model in `paths`; None if they belong to another model, or were just deleted."""
@@ -168,10 +221,42 @@ def _may_be_file(path: Path) -> bool:
 
 
 def _is_model_name(name: str) -> bool:
-    """Whether the name may be a model's, and can be written in JSON and logs."""
-    if name.startswith((".", "mmproj")) or not name.lower().endswith(".gguf"):
+    """Whether the name may be a model's or projector's, and can be written in JSON and logs."""
+    if name.startswith(".") or not name.lower().endswith(".gguf"):
         return False
     return name.isprintable() and name.encode(errors="ignore").decode() == name
+
+
+def _is_companion_name(name: str) -> bool:
+    """Whether the name is that of a file that belongs to a model."""
+    return is_projector_name(name) or name.lower().startswith(_OTHER_NAMES)
+
+
+def _with_projectors(
+    models: list[ModelFile], projectors: Iterable[ProjectorFile], others: Iterable[str]
+) -> list[ModelFile]:
+    """The models, each that generates text with the projector of its folder that fits.
+
+    `others` are models of the folder that are not listed.
+    """
+    folders: dict[Path, list[ProjectorFile]] = {}
+    for projector in projectors:
+        folders.setdefault(projector.path.parent, []).append(projector)
+    for folder, beside in folders.items():
+        here: dict[str, GgufHeader | None] = dict.fromkeys(others)
+        here |= {
+            model.path.name: model.header
+            for model in models
+            if model.path.parent == folder and model.generates and not model.broken
+        }
+        chosen = choose_projectors(here, beside)
+        models = [
+            replace(model, projector=chosen.get(model.path.name))
+            if model.path.parent == folder
+            else model
+            for model in models
+        ]
+    return models
 
 
 def _group(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, list[Path]]]:
@@ -190,7 +275,7 @@ def first_shard(name: str) -> str:
 
 
 def _is_companion(header: GgufHeader) -> bool:
-    return header.kind in _OTHER_KINDS or header.architecture == _PROJECTOR_ARCHITECTURE
+    return header.kind in _OTHER_KINDS or header.architecture in _OTHER_ARCHITECTURES
 
 
 def _diagnose(paths: list[Path], readings: list[_Reading]) -> tuple[str | None, str | None]:

@@ -27,6 +27,11 @@ class CompanionFiles:
     def __init__(self, directories: Iterable[Path], named: Iterable[Path] = ()) -> None:
         self._directories = tuple(directories)
         self._named = {path.name: path for path in named}
+        self._found: dict[str, Path] = {}
+
+    def add_found(self, name: str, path: Path) -> None:
+        """Let `name` mean this file, which the catalogue found beside a model."""
+        self._found[name] = path
 
     def find(self, settings: LoadSettings) -> LoadFiles:
         """The absolute paths of the files. Raises InvalidParameterError naming the field."""
@@ -37,15 +42,16 @@ class CompanionFiles:
                 for index, adapter in enumerate(adapters)
             ),
             draft_model=self._optional("draft_model", settings.draft_model),
-            mmproj=self._optional("mmproj", settings.mmproj),
+            mmproj=self._optional("mmproj", settings.projector),
         )
 
     def _optional(self, field: str, name: str | None) -> str | None:
         return None if name is None else self._path(field, name)
 
     def _path(self, field: str, name: str) -> str:
-        if name in self._named:
-            return str(self._named[name])
+        known = self._named.get(name) or self._found.get(name)
+        if known is not None:
+            return str(known)
         _check_name(field, name)
         for directory in self._directories:
             # Not Path.resolve: it raises on a link that leads to itself.

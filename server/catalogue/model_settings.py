@@ -26,10 +26,21 @@ class ModelSettings:
     models: Mapping[str, LoadSettings] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
 
-    def of(self, model_id: str, base: LoadSettings) -> LoadSettings:
-        """The model's own settings, over the defaults for all models, over `base`."""
+    def of(
+        self, model_id: str, base: LoadSettings, implied: LoadSettings | None = None
+    ) -> LoadSettings:
+        """The model's own settings, over the defaults for all models, over `base`, over `implied`.
+
+        `implied` are those of the model's file. Settings for all models that an embedding model
+        cannot have, such as a chat template, do not apply to it.
+        """
         own = self.models.get(model_id, LoadSettings())
-        return own.over(self.defaults.over(base))
+        shared = self.defaults.over(base)
+        if implied is not None:
+            if implied.embedding and shared.embedding is None:
+                shared = shared.without_generation()
+            shared = shared.over(implied)
+        return own.over(shared)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -25,6 +25,13 @@ COMPANION_FLAGS = (
         "directory",
     ),
     Flag(
+        names=("--mmproj-auto",),
+        target="mmproj_auto",
+        env="LLAMA_ARG_MMPROJ_AUTO",
+        off_names=("--no-mmproj",),
+        help="use the projector that lies in the folder of a model",
+    ),
+    Flag(
         names=("--lora",),
         target=f"{SETTINGS}lora",
         parse=companions,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-_PROJECTOR = "a projector is loaded only if --mmproj or a load's mmproj names it"
 _CHECKPOINTS = "the server decides when to save checkpoints, within --cache-ram"
 _DRAFT = "the draft model uses the main model's threads and samplers"
 
@@ -20,7 +19,6 @@ NO_EFFECT_SWITCHES: Mapping[str, str] = {
         (("--offline",), "this server never downloads anything"),
         (("--no-ui", "--no-webui"), "this server has no web interface"),
         (("--no-context-shift",), "prompts and answers are never shortened"),
-        (("--mmproj-auto", "--no-mmproj", "--no-mmproj-auto"), _PROJECTOR),
         (("-e", "--escape", "--no-escape"), "prompts come in requests, not on the command line"),
         (("--cache-idle-slots",), "retained prefixes are always kept while memory allows"),
         (("-bs", "--backend-sampling"), "tokens are always sampled on the CPU"),

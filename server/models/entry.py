@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from server.catalogue.catalogue import ModelFile
 from server.formats import utc_now
 from server.models.clock import Clock
@@ -21,7 +23,10 @@ from server.supervisor.interface import Worker
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from server.catalogue.projectors import ProjectorFile
+
 Publish = Callable[[ModelEvent], None]
+DefaultsOf = Callable[[ModelFile], LoadSettings]
 
 
 @dataclass(slots=True)
@@ -44,14 +49,14 @@ class LoadRequest:
 class ModelEntry:
     """One model as the server knows it. Event loop only; changed by loader, unloader and leases.
 
-    `defaults` are the settings from the server's configuration; those of a load override them.
-    `ttl_seconds` applies where no settings give a `ttl`.
+    `defaults` are the settings from the server's configuration and the model's file; those of a
+    load override them. `ttl_seconds` applies where no settings give a `ttl`.
     """
 
     def __init__(
         self,
         file: ModelFile,
-        defaults: LoadSettings,
+        defaults_of: DefaultsOf,
         clock: Clock,
         publish: Publish,
         *,
@@ -59,8 +64,13 @@ class ModelEntry:
     ) -> None:
         self.file = file
         self.state = ModelState.BROKEN if file.broken else ModelState.UNLOADED
-        self.defaults = defaults
-        self.load_request = self._last_load_request = LoadRequest(LoadSettings(), defaults)
+        self._defaults_of = defaults_of
+        self.defaults = defaults_of(file)
+        self.load_request = self._last_load_request = LoadRequest(LoadSettings(), self.defaults)
+        self._has_new_defaults = False
+        # The projector found beside the model that could not be used, and why.
+        self._unusable_projector: ProjectorFile | None = None
+        self._projector_warning = ""
         self.progress = 0.0
         self.failure: Failure | None = None
         self.loaded_at: datetime | None = None
@@ -136,6 +146,39 @@ class ModelEntry:
         settings.check_complete()
         return LoadRequest(requested, settings)
 
+    def give_up_projector(self, request: LoadRequest, param: str | None, detail: str) -> bool:
+        """Drop the projector that was found beside the model, if a load failed because of it.
+
+        False if the failure has another cause, or the request or the configuration names the file.
+        """
+        projector = self.file.projector
+        name = request.settings.mmproj
+        if param != "mmproj" or projector is None or request.requested.mmproj is not None:
+            return False
+        if name != projector.name or self.defaults.mmproj != name:
+            return False
+        self._unusable_projector = projector
+        self._projector_warning = f"mmproj: {name} was found beside the model, but: {detail}"
+        self._take_defaults()
+        return True
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the settings could not be applied; () while the model is not in memory."""
+        if self._worker is None:
+            return ()
+        own = (self._projector_warning,) if self._projector_warning else ()
+        return (*own, *self._worker.model.warnings)
+
+    def _take_defaults(self) -> None:
+        defaults = self._defaults_of(self.file)
+        if self.file.projector is None or self.file.projector != self._unusable_projector:
+            self._unusable_projector, self._projector_warning = None, ""
+        elif defaults.mmproj == self.file.projector.name:
+            defaults = msgspec.structs.replace(defaults, mmproj=None)
+        self._has_new_defaults |= defaults != self.defaults
+        self.defaults = defaults
+
     @property
     def ttl(self) -> float:
         """Idle seconds before it is unloaded; inf is never."""
@@ -182,7 +225,13 @@ class ModelEntry:
             if self.state is ModelState.FAILED:
                 self.failure = None
                 self._become(ModelState.BROKEN if file.broken else ModelState.UNLOADED)
-        self.file = file
+            self.file = file
+            self._take_defaults()
+        if self._has_new_defaults and self._worker is None and self.loading is None:
+            self._has_new_defaults = False
+            requested = self.load_request.requested
+            self.load_request = LoadRequest(requested, requested.over(self.defaults))
+            self._last_load_request = self.load_request
         if self.state in (ModelState.UNLOADED, ModelState.BROKEN):
             self._become(ModelState.BROKEN if file.broken else ModelState.UNLOADED)
 

@@ -7,6 +7,7 @@ from server.catalogue.catalogue import Catalogue, ModelFile
 from server.errors import ModelNotFoundError, UnavailableError
 from server.models.entry import ModelEntry
 
+_SUFFIX = ".gguf"
 NewEntry = Callable[[ModelFile], ModelEntry]
 
 
@@ -57,7 +58,9 @@ class ModelIndex:
         return [entry for _, entry in sorted(self._entries.items())]
 
     async def find(self, name: str) -> ModelEntry:
-        """The model of that id or alias; ids win over aliases. Raises ModelNotFoundError."""
+        """The model of that id or alias; ids win over aliases. `.gguf` may be left out, as in
+        llama-server. Raises ModelNotFoundError.
+        """
         # A request for a loaded model must not wait for the disk.
         entry = self._lookup(name)
         if entry is None or not entry.is_in_memory:
@@ -68,7 +71,10 @@ class ModelIndex:
         return entry
 
     def _lookup(self, name: str) -> ModelEntry | None:
-        return self._entries.get(name) or self._entries.get(self._aliases.get(name, ""))
+        for one in (name, self._aliases.get(name, ""), f"{name}{_SUFFIX}"):
+            if one in self._entries:
+                return self._entries[one]
+        return None
 
     async def _refresh(self) -> None:
         """Read the directories; concurrent callers share one read."""

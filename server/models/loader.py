@@ -81,8 +81,14 @@ class ModelLoader:
         """The task of one load, shared by all that wait for it. Raises ApiError."""
         try:
             await self._clock.sleep(entry.guard.wait_seconds)
-            await self._reserver.reserve(entry)
-            worker = await self._run_load(entry)
+            try:
+                worker = await self._reserve_and_run(entry)
+            except LoadFailedError as error:
+                if not entry.give_up_projector(entry.load_request, error.param, error.detail):
+                    raise
+                entry.load_request = entry.load_request_for(entry.load_request.requested)
+                logger.warning("model %s: loading without a projector: %s", entry.id, error.detail)
+                worker = await self._reserve_and_run(entry)
         except LoadFailedError as error:
             failure = self._fail(
                 entry,
@@ -108,6 +114,10 @@ class ModelLoader:
         entry.attach(worker)
         worker.exited.add_done_callback(lambda future: self._on_exit(entry, worker, future))
         logger.info("model %s: loaded, process %d", entry.id, worker.pid)
+
+    async def _reserve_and_run(self, entry: ModelEntry) -> Worker:
+        await self._reserver.reserve(entry)
+        return await self._run_load(entry)
 
     async def _run_load(self, entry: ModelEntry) -> Worker:
         async with self._load_slots:

@@ -98,7 +98,7 @@ class ModelRegistry:
         entry.guard.reset()
         if entry.state is ModelState.LOADED and entry.settings.engine != wanted.settings.engine:
             # Check first: a working model must not be unloaded for settings that cannot work.
-            await self._loader.check(entry, wanted.settings)
+            wanted = await self._check(entry, settings, wanted)
         with entry.claim():
             while True:
                 self._require_usable(entry)
@@ -125,7 +125,13 @@ class ModelRegistry:
         entry = await self.find(model_id)
         wanted = entry.load_request_for(settings)
         self._require_usable(entry)
-        estimated, plan = await self._loader.preview(entry, wanted.settings)
+        try:
+            estimated, plan = await self._loader.preview(entry, wanted.settings)
+        except ApiError as error:
+            if not entry.give_up_projector(wanted, error.param, error.message):
+                raise
+            wanted = entry.load_request_for(settings)
+            estimated, plan = await self._loader.preview(entry, wanted.settings)
         return LoadPreview(entry.id, wanted.requested, estimated, plan)
 
     async def unload(self, model_id: str, *, force: bool = False) -> None:
@@ -191,6 +197,21 @@ class ModelRegistry:
             await asyncio.wait(loads)
 
     # -- helpers
+
+    async def _check(
+        self, entry: ModelEntry, settings: LoadSettings | None, wanted: LoadRequest
+    ) -> LoadRequest:
+        """`wanted` if the model can be reloaded with it; else the same without the projector that
+        was found beside the model, if that is the cause. Raises ApiError.
+        """
+        try:
+            await self._loader.check(entry, wanted.settings)
+        except ApiError as error:
+            if not entry.give_up_projector(wanted, error.param, error.message):
+                raise
+            wanted = entry.load_request_for(settings)
+            await self._loader.check(entry, wanted.settings)
+        return wanted
 
     async def _make_ready(self, entry: ModelEntry) -> None:
         """Returns when the model is loaded, with no await after the check."""

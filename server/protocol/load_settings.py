@@ -10,6 +10,7 @@ from llamabind.errors import InvalidParameterError
 
 MAX_CONTEXT = 1 << 24
 MAX_DRAFT = 64
+_NO_FILE = "none"
 _MAX_TEMPLATE = 1 << 18
 
 Layers = Annotated[int, Meta(ge=-1, le=65_535, description="number of layers on GPUs; -1 is all")]
@@ -161,6 +162,11 @@ class LoadSettings(
             return msgspec.structs.replace(result, pooling=None)
         return result
 
+    def without_generation(self) -> "LoadSettings":
+        """These settings without those that have no meaning for embeddings."""
+        names = (*_GENERATION_FILES, *GENERATION_SIZES)
+        return msgspec.structs.replace(self, **dict.fromkeys(names))
+
     def check_complete(self) -> None:
         """Raise InvalidParameterError if a setting requires another one that is missing."""
         if self.speculative == "draft" and self.draft_model is None:
@@ -169,9 +175,16 @@ class LoadSettings(
             raise InvalidParameterError("pooling", "requires embedding: true")
 
     @property
+    def projector(self) -> str | None:
+        """The file of the projector; None also for "none", which keeps the one beside the model
+        from being used.
+        """
+        return None if self.mmproj == _NO_FILE else self.mmproj
+
+    @property
     def names_files(self) -> bool:
         """Whether the load needs files besides those of the model."""
-        return bool(self.lora or self.draft_model or self.mmproj)
+        return bool(self.lora or self.draft_model or self.projector)
 
     @property
     def engine(self) -> "LoadSettings":
@@ -270,5 +283,5 @@ class LoadSettings(
         if not self.embedding:
             return
         for name in (*_GENERATION_FILES, *GENERATION_SIZES):
-            if getattr(self, name) is not None:
+            if getattr(self, name) not in (None, _NO_FILE):
                 raise InvalidParameterError(name, "cannot be used with embedding: true")

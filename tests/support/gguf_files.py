@@ -26,8 +26,9 @@ def _entry(key: str, value: str | bool) -> bytes:
 
 def gguf_header_bytes(**more: str | bool) -> bytes:
     """The smallest header that the server lists as a healthy llama model."""
+    architecture = str(more.pop("general__architecture", "llama"))
     entries = [
-        _string("general.architecture", "llama"),
+        _string("general.architecture", architecture),
         _string("general.name", "Fake"),
         _u32("llama.context_length", 2048),
         _u32("llama.embedding_length", 64),

@@ -23,9 +23,15 @@ __all__ = [
 
 
 def write_random_llama(
-    path: Path, vocab_file: Path, shape: LlamaShape | None = None, seed: int = 1
+    path: Path,
+    vocab_file: Path,
+    shape: LlamaShape | None = None,
+    seed: int = 1,
+    metadata: Mapping[str, Value] | None = None,
 ) -> Path:
-    """A llama-architecture model of f16 weights with the vocabulary of `vocab_file`."""
+    """A llama-architecture model of f16 weights with the vocabulary of `vocab_file`; `metadata` is
+    written besides its own.
+    """
     shape = shape or LlamaShape()
     vocabulary, n_vocab = tokenizer_entries(vocab_file)
     random = np.random.default_rng(seed)
@@ -33,7 +39,8 @@ def write_random_llama(
     def matrix(rows: int, columns: int) -> np.ndarray:
         return (random.standard_normal((rows, columns)) * columns**-0.5).astype(np.float16)
 
-    entries = encode_entries(llama_metadata(shape, n_vocab)) + vocabulary
+    values = llama_metadata(shape, n_vocab) | dict(metadata or {})
+    entries = encode_entries(values) + vocabulary
     return write_gguf(path, entries, llama_tensors(shape, n_vocab, matrix))
 
 

@@ -28,7 +28,7 @@ def loaded_modalities(entry: ModelEntry) -> list[str]:
 
 async def modalities(app: web.Application, entry: ModelEntry) -> list[str]:
     """The modalities of a model, loaded or not; without a projector in its settings only text."""
-    if entry.is_in_memory or entry.settings.mmproj is None:
+    if entry.is_in_memory or entry.settings.projector is None:
         return loaded_modalities(entry)
     return await asyncio.to_thread(_of_settings, app[COMPANIONS], entry.settings)
 

@@ -22,7 +22,7 @@ def load_reply(entry: ModelEntry) -> dict[str, Any]:
         "memory_used": byte_size(model.memory_bytes),
         "settings": load_settings(entry),
         "memory": memory_documents(model.devices),
-        "warnings": list(model.warnings),
+        "warnings": list(entry.warnings),
     }
 
 

@@ -70,7 +70,7 @@ def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
         },
         "settings": load_settings(entry),
         "memory": memory_documents(entry.worker.model.devices) if entry.is_in_memory else None,
-        "warnings": list(entry.worker.model.warnings) if entry.is_in_memory else [],
+        "warnings": list(entry.warnings),
         "engine": _engine(entry, stats) if entry.is_in_memory else None,
     }
     if entry.state is ModelState.LOADING:

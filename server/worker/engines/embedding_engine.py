@@ -1,12 +1,11 @@
 """EmbeddingWorkerEngine: a WorkerEngine for a model loaded for embeddings."""
 
-from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
 
 from llamabind import EmbeddingEngine, GenerationRequest
 from llamabind.errors import InvalidParameterError
 from llamabind.generation.prompter import PromptRequests, RenderedText
+from llamabind.gguf.purpose import is_encoder
 from server.protocol.job import Job
 from server.protocol.messages import LoadedModel, Stats
 from server.protocol.tasks import (
@@ -14,13 +13,12 @@ from server.protocol.tasks import (
     Embed,
     Rank,
     Render,
-    Scores,
     Task,
     TaskResult,
     Tokenize,
-    Vectors,
 )
 from server.worker.engines.text_tasks import TextTasks
+from server.worker.engines.vector_tasks import VectorTasks
 
 
 class EmbeddingWorkerEngine:
@@ -29,7 +27,10 @@ class EmbeddingWorkerEngine:
     def __init__(self, engine: EmbeddingEngine, loaded: LoadedModel) -> None:
         self._engine = engine
         self._loaded = loaded
-        self._texts = TextTasks(engine.model.tokenizer, _refuse)
+        self._vectors = VectorTasks(engine)
+        self._texts = TextTasks(engine.model.tokenizer, self._refuse)
+        architecture = engine.model.metadata.get("general.architecture")
+        self._is_encoder = is_encoder(architecture)
 
     def describe(self) -> LoadedModel:
         """The effective settings and sizes."""
@@ -37,7 +38,7 @@ class EmbeddingWorkerEngine:
 
     def prepare(self, job: Job) -> PromptRequests:  # noqa: ARG002 - every job is refused
         """Raises InvalidParameterError."""
-        raise _no_text()
+        raise self._no_text()
 
     def piece(self, token: int, *, special: bool = True) -> bytes:
         """The bytes of a token, special ones as they are written if `special` is set."""
@@ -50,14 +51,12 @@ class EmbeddingWorkerEngine:
     def perform(self, task: Task) -> TaskResult | Future[TaskResult]:
         """Perform a task; inputs of concurrent tasks share batches. Raises LlamaError."""
         match task:
-            case Embed():
-                return self._embed(task)
-            case Rank():
-                return self._rank(task)
+            case Embed() | Rank():
+                return self._vectors.perform(task)
             case Tokenize() | Detokenize() | Render():
                 return self._texts.perform(task)
             case _:
-                raise _no_text()
+                raise self._no_text()
 
     def cancel(self, request_id: str) -> None:
         """Does nothing: embeddings cannot be cancelled."""
@@ -77,58 +76,14 @@ class EmbeddingWorkerEngine:
         """Free the engine and its model."""
         self._engine.close()
 
-    def _embed(self, task: Embed) -> Future[TaskResult]:
-        self._engine.check_embeds()
-        inputs = self._engine.tokenize(task.inputs)
-        if task.truncate:
-            inputs = self._engine.truncated(inputs)
+    def _refuse(self, job: Job) -> RenderedText:  # noqa: ARG002 - every job is refused
+        raise self._no_text()
 
-        def answer(vectors: list[Any]) -> Vectors:
-            rows = self._engine.stacked(vectors, normalize=task.normalize)
-            return Vectors(
-                vectors=tuple(row.astype("<f4").tobytes() for row in rows),
-                n_tokens=tuple(map(len, inputs)),
-            )
-
-        return _then(self._engine.submit(inputs), answer)
-
-    def _rank(self, task: Rank) -> Future[TaskResult]:
-        self._engine.check_ranks()
-        inputs = self._engine.rerank_inputs(task.query, task.documents)
-
-        def answer(vectors: list[Any]) -> Scores:
-            scores = self._engine.stacked(vectors)[:, 0]
-            return Scores(scores=tuple(map(float, scores)), n_tokens=_total(inputs))
-
-        return _then(self._engine.submit(inputs), answer)
-
-
-def _refuse(job: Job) -> RenderedText:  # noqa: ARG001 - every job is refused
-    raise _no_text()
-
-
-def _no_text() -> InvalidParameterError:
-    return InvalidParameterError(
-        "model",
-        "it is loaded for embeddings and cannot generate text; load it with embedding: false",
-    )
-
-
-def _then(
-    computed: Future[list[Any]], answer: Callable[[list[Any]], TaskResult]
-) -> Future[TaskResult]:
-    """A future with the `answer` for the result of `computed`."""
-    result: Future[TaskResult] = Future()
-
-    def pass_on(done: Future[list[Any]]) -> None:
-        try:
-            result.set_result(answer(done.result()))
-        except Exception as error:  # noqa: BLE001 - passed on to the future
-            result.set_exception(error)
-
-    computed.add_done_callback(pass_on)
-    return result
-
-
-def _total(inputs: Sequence[Sequence[int]]) -> int:
-    return sum(map(len, inputs))
+    def _no_text(self) -> InvalidParameterError:
+        if self._is_encoder:
+            kind = "a reranker" if self._engine.pooling == "rank" else "an embedding model"
+            return InvalidParameterError("model", f"it is {kind} and cannot generate text")
+        return InvalidParameterError(
+            "model",
+            "it is loaded for embeddings and cannot generate text; load it with embedding: false",
+        )

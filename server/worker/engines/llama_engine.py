@@ -3,7 +3,6 @@
 from concurrent.futures import Future
 
 from llamabind import Engine, EngineThread, GenerationRequest, Projector
-from llamabind.errors import InvalidParameterError
 from llamabind.generation.prompter import Prompter, PromptRequests
 from server.protocol.job import Job
 from server.protocol.messages import LoadedModel, Stats
@@ -23,6 +22,7 @@ from server.worker.engines.engine_interface import EngineEvents
 from server.worker.engines.engine_tasks import EngineTasks
 from server.worker.engines.media_encoder import MediaEncoder
 from server.worker.engines.request_maker import RequestMaker
+from server.worker.engines.side_embeddings import SideEmbeddings
 from server.worker.engines.slot_files import SlotFiles
 from server.worker.engines.text_tasks import TextTasks
 
@@ -30,7 +30,8 @@ from server.worker.engines.text_tasks import TextTasks
 class LlamaEngine:
     """A loaded model with its engine thread. Any thread.
 
-    `projector` encodes images and audio, if the model was loaded with one.
+    `projector` encodes images and audio, if the model was loaded with one; `embeddings` computes
+    embeddings beside the chats.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class LlamaEngine:
         engine: Engine,
         events: EngineEvents,
         loaded: LoadedModel,
+        embeddings: SideEmbeddings,
         projector: Projector | None = None,
     ) -> None:
         self._engine = engine
         self._loaded = loaded
         self.projector = projector
+        self._embeddings = embeddings
         prompter = Prompter(
             engine.tokenizer, engine.chat_template, engine.shape.n_ctx, engine.check_grammar
         )
@@ -75,9 +78,7 @@ class LlamaEngine:
             case Tokenize() | Detokenize() | Render():
                 return self._texts.perform(task)
             case Embed() | Rank():
-                raise InvalidParameterError(
-                    "model", "it is loaded to generate text; load it with embedding: true"
-                )
+                return self._embeddings.perform(task)
             case SaveSlot() | RestoreSlot() | EraseSlot():
                 return self._slot_files.perform(task)
             case _:
@@ -114,5 +115,6 @@ class LlamaEngine:
 
     def close(self) -> None:
         """Cancel all requests, deliver the last outputs, end the thread and free the model."""
+        self._embeddings.close()
         self._thread.close()
         self._engine.close()

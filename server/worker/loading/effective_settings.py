@@ -31,7 +31,7 @@ def effective_settings(
         "embedding": False,
         "pooling": None,
         "chat_template": template if engine.chat_template else None,
-        "mmproj": load.settings.mmproj,
+        "mmproj": load.settings.projector,
         **_lora(load),
         **_speculation(load, config, is_possible=shape.is_cuttable),
         **_placement(load, settled, is_locked=is_locked),

@@ -26,6 +26,7 @@ from server.protocol.messages import Load, LoadedModel
 from server.worker.engines.embedding_engine import EmbeddingWorkerEngine
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.engines.llama_engine import LlamaEngine
+from server.worker.engines.side_embeddings import SideEmbeddings
 from server.worker.loading.device_memory import count_gpus, device_memory, limit_memory
 from server.worker.loading.effective_settings import (
     effective_embedding_settings,
@@ -77,7 +78,8 @@ def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> Llam
     if template is not None and not template.is_explicit:
         logger.warning("%s: %s", Path(load.path).name, NO_TEMPLATE)
         loaded = replace(loaded, warnings=(*loaded.warnings, f"chat_template: {NO_TEMPLATE}"))
-    return LlamaEngine(engine, events, loaded, projector)
+    embeddings = SideEmbeddings(load.path, plan.model_params, engine)
+    return LlamaEngine(engine, events, loaded, embeddings, projector)
 
 
 def _load_projector(load: Load, engine: Engine) -> Projector | None:

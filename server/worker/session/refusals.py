@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from llamabind.errors import (
     ChatTemplateError,
+    ContextCreateError,
     GrammarError,
     InvalidParameterError,
     LlamaError,
@@ -57,7 +58,7 @@ def refusal(
             param = "messages"
         case TokenizeError():
             param = text_param
-        case SlotBusyError():
+        case SlotBusyError() | ContextCreateError(reason="out_of_memory"):
             kind = RefusalKind.BUSY
         case StateError() if text_param == _FILE_PARAM:
             param = text_param

@@ -1,13 +1,16 @@
 """Names that the server shows for files that are not loaded are llama.cpp's own."""
 
+import re
 from contextlib import closing
 from typing import Any
 
 import pytest
+from llama_source import llama_cpp_source
 
 from llamabind import read_gguf_header
 from llamabind._capi import llama
 from llamabind.gguf.names import FILE_TYPES
+from llamabind.gguf.purpose import is_encoder
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
 
@@ -30,3 +33,11 @@ def test_a_vocabulary_has_llama_cpps_type_and_size_without_a_load(name, vocab_di
     with closing(Model(path, ModelParams(vocab_only=True))) as model:
         assert header.vocabulary_type == model.tokenizer.vocab_type
         assert header.vocabulary_size == model.n_vocab
+
+
+def test_every_architecture_named_as_an_encoder_counts_as_one():
+    source = (llama_cpp_source() / "src" / "llama-arch.cpp").read_text()
+    names = set(re.findall(r'\{ LLM_ARCH_\w+,\s+"([^"]+)"', source))
+    encoders = {name for name in names if re.search(r"bert|-embed(ding)?$|encoder", name)}
+    assert len(encoders) > 8
+    assert {name for name in names if is_encoder(name)} == encoders

@@ -41,8 +41,10 @@ def test_the_first_directory_wins_where_ids_are_equal(tmp_path: Path) -> None:
     assert files["m.gguf"].path == tmp_path / "mine" / "m.gguf"
 
 
-def test_projectors_adapters_and_hidden_files_are_not_listed(tmp_path: Path) -> None:
-    write_gguf(tmp_path / "mmproj-x.gguf")
+def test_files_that_belong_to_models_and_hidden_files_are_not_listed(tmp_path: Path) -> None:
+    for name in ("mmproj-x", "X-MMPROJ-f16", "mtp-x", "eagle3-x", "dflash-x", "imatrix_x"):
+        write_gguf(tmp_path / f"{name}.gguf")
+    write_gguf(tmp_path / "sub" / "drafter.gguf", general__architecture="eagle3")
     write_gguf(tmp_path / "lora.gguf", general__type="adapter")
     write_gguf(tmp_path / ".hidden.gguf")
     write_gguf(tmp_path / ".cache" / "m.gguf")
