@@ -12,8 +12,10 @@ import msgspec
 
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings
+from server.protocol.sampling_defaults import SamplingDefaults
 
 _TABLES = ("defaults", "models")
+_SAMPLING = "sampling"
 _ALIAS_KEYS = ("alias", "aliases")
 _MAX_BYTES = 1 << 20
 
@@ -107,6 +109,8 @@ def _settings(where: str, table: dict[str, Any], *also: str) -> LoadSettings:
     for key in table:
         _check_key(where, key, (*LoadSettings.__struct_fields__, *also))
     values = {key: value for key, value in table.items() if key not in also}
+    if _SAMPLING in values:
+        _check_sampling(f"{where}.{_SAMPLING}", values[_SAMPLING])
     for key, value in values.items():
         try:
             msgspec.convert({key: value}, LoadSettings)
@@ -118,6 +122,18 @@ def _settings(where: str, table: dict[str, Any], *also: str) -> LoadSettings:
         return msgspec.convert(values, LoadSettings)
     except InvalidParameterError as error:
         raise _EntryError(where, error.field, error.message) from None
+
+
+def _check_sampling(where: str, table: Any) -> None:
+    _check_table(where, table)
+    for key, value in table.items():
+        _check_key(where, key, SamplingDefaults.__struct_fields__)
+        try:
+            msgspec.convert({key: value}, SamplingDefaults)
+        except (msgspec.ValidationError, InvalidParameterError) as error:
+            problem = str(error).partition(" - at ")[0]
+            prefix = f"{_SAMPLING}.{key}: "
+            raise _EntryError(where, key, problem.removeprefix(prefix)) from None
 
 
 def _take_aliases(where: str, table: dict[str, Any]) -> list[str]:

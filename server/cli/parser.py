@@ -29,7 +29,8 @@ from server.listening import why_not_without_key
 from server.protocol.load_settings import GENERATION_SIZES, LoadSettings
 
 FLAGS = tuple(flag for group in GROUPS for flag in group.flags)
-_FIELD = re.compile(r" - at `\$\.(\w+)[^`]*`$")
+_SAMPLING = "sampling."
+_FIELD = re.compile(r" - at `\$\.((?:sampling\.)?\w+)[^`]*`$")
 _EPILOG = """
 Every flag can also be set by the environment variable in brackets; a flag overrides its variable.
 Switches have a --no- form; their variables accept true, 1 or on, and false, 0 or off.
@@ -165,6 +166,13 @@ def _config(parser: argparse.ArgumentParser, values: dict[str, Any]) -> ServerCo
         for name, value in values.items()
         if name.startswith(SETTINGS)
     }
+    sampling = {
+        name.removeprefix(_SAMPLING): chosen.pop(name)
+        for name in tuple(chosen)
+        if name.startswith(_SAMPLING)
+    }
+    if sampling:
+        chosen["sampling"] = sampling
     fields = {name: value for name, value in values.items() if not name.startswith(SETTINGS)}
     for name in ("api_keys", "admin_keys"):
         fields[name] = tuple(dict.fromkeys(fields.get(name, ())))

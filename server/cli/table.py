@@ -7,6 +7,7 @@ from server.cli.flag import Group
 from server.cli.limit_flags import ENDPOINTS_FLAGS, LIMITS_FLAGS, LOGS_FLAGS
 from server.cli.load_flags import MODEL_FLAGS, ROPE_FLAGS
 from server.cli.model_dir_flags import MODEL_DIR_FLAGS
+from server.cli.sampling_flags import SAMPLING_FLAGS
 
 GROUPS = (
     Group("listening", LISTENING_FLAGS),
@@ -16,6 +17,7 @@ GROUPS = (
     Group("defaults of a load: projector, adapters, drafts, embeddings", COMPANION_FLAGS),
     Group("defaults of a load: contexts beyond the training context", ROPE_FLAGS),
     Group("defaults of a chat (a request's own fields override them)", CHAT_FLAGS),
+    Group("defaults of sampling (a request's own fields override them)", SAMPLING_FLAGS),
     Group("endpoints", ENDPOINTS_FLAGS),
     Group("limits", LIMITS_FLAGS),
     Group("logs", LOGS_FLAGS),

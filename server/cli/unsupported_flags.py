@@ -51,7 +51,7 @@ NO_EFFECT_OPTIONS: Mapping[str, str] = {
 }
 
 _DOWNLOAD = "this server never downloads models; put the file into --models-dir or give it with -m"
-_SAMPLING = "each request sets sampling in its own fields of the same names"
+_SAMPLING = "each request sets it in its own field (logit_bias, grammar or json_schema)"
 _NO_UI = "this server has no web interface"
 _NO_TOOLS = "this server runs no tools; it returns tool calls to the client"
 _ALWAYS = "this server always does what the flag switches off"
@@ -66,15 +66,8 @@ NOT_SUPPORTED: Mapping[str, str] = {
     for names, why in (
         ("-mu --model-url -dr --docker-repo -hf -hfr --hf-repo -hff --hf-file", _DOWNLOAD),
         ("-hft --hf-token -mmu --mmproj-url -hfd --hf-repo-draft -cl --cache-list", _DOWNLOAD),
-        ("--samplers -s --seed --sampler-seq --sampling-seq --ignore-eos", _SAMPLING),
-        ("--temp --temperature --top-k --top-p --min-p --top-nsigma --top-n-sigma", _SAMPLING),
-        ("--xtc-probability --xtc-threshold --typical --typical-p", _SAMPLING),
-        ("--repeat-last-n --repeat-penalty --presence-penalty --frequency-penalty", _SAMPLING),
-        ("--dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n", _SAMPLING),
-        ("--dry-sequence-breaker --dynatemp-range --dynatemp-exp --mirostat", _SAMPLING),
-        ("--mirostat-lr --mirostat-ent -l --logit-bias --grammar --grammar-file", _SAMPLING),
-        ("--adaptive-target --adaptive-decay -r --reverse-prompt", _SAMPLING),
-        ("-j --json-schema -jf --json-schema-file -n --predict --n-predict", _SAMPLING),
+        ("-l --logit-bias --grammar --grammar-file", _SAMPLING),
+        ("-j --json-schema -jf --json-schema-file", _SAMPLING),
         ("--lora-init-without-apply", _LORA),
         ("--ui --webui --path --ui-config --webui-config --ui-config-file", _NO_UI),
         ("--webui-config-file --ui-mcp-proxy --webui-mcp-proxy", _NO_UI),

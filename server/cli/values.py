@@ -4,12 +4,14 @@
 import math
 import os.path
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from llamabind.errors import InvalidParameterError
+from llamabind.sampling.params import RANDOM_SEED, sampler_names
 from server.catalogue.model_settings import ModelSettings
 from server.cli.flag import boolean
 
@@ -17,6 +19,21 @@ _PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 # llama-server's numbers (common/arg.cpp): 0 generic, 1 error, 2 warning, 3 info, 4 trace, 5 debug.
 _VERBOSITY = ("error", "error", "warning", "info", "debug", "debug")
 _MAX_TEXT_FILE = 1 << 18
+_SAMPLER_LETTERS = {
+    "e": "penalties",
+    "d": "dry",
+    "s": "top_n_sigma",
+    "k": "top_k",
+    "y": "typ_p",
+    "p": "top_p",
+    "m": "min_p",
+    "x": "xtc",
+    "t": "temperature",
+    "i": "infill",
+    "a": "adaptive_p",
+}
+_ESCAPE = re.compile(r"""\\([nrt'"\\])""")
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", '"': '"', "\\": "\\"}
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
@@ -48,6 +65,47 @@ def number(text: str) -> float:
 def whole(text: str) -> int:
     """A whole number whose range LoadSettings checks."""
     return integer(-(1 << 31), 1 << 31)(text)
+
+
+def whole_seed(text: str) -> int:
+    """A seed: -1, or 32 bits."""
+    return integer(-1, RANDOM_SEED)(text)
+
+
+def temperature(text: str) -> float:
+    """A temperature; below 0 it is 0, as in llama-server."""
+    return max(0.0, number(text))
+
+
+def sampler_list(text: str) -> tuple[str, ...]:
+    """Samplers by name, separated by semicolons as in llama-server, or by commas."""
+    return _samplers(filter(None, re.split(r"[;,\s]+", text)))
+
+
+def sampler_letters(text: str) -> tuple[str, ...]:
+    """Samplers by llama.cpp's letters (common_sampler_types_from_chars)."""
+    unknown = [letter for letter in text if letter not in _SAMPLER_LETTERS]
+    if unknown:
+        known = "".join(_SAMPLER_LETTERS)
+        raise ValueError(f"{unknown[0]!r} is not the letter of a sampler; known are {known}")
+    return tuple(_SAMPLER_LETTERS[letter] for letter in text)
+
+
+def _samplers(names: Iterable[str]) -> tuple[str, ...]:
+    try:
+        return sampler_names(names)
+    except InvalidParameterError as error:
+        raise ValueError(error.message) from None
+
+
+def breaker(text: str) -> tuple[str, ...]:
+    """One sequence breaker of DRY; none for the word "none"."""
+    return () if text == "none" else one_text(text)
+
+
+def one_text(text: str) -> tuple[str, ...]:
+    """A text; \\n, \\t and the like stand for characters, as in llama-server."""
+    return (_ESCAPE.sub(lambda found: _ESCAPES[found[1]], text),)
 
 
 def seconds(text: str) -> float:

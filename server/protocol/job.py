@@ -79,6 +79,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     by a text, which applies to all tokens of the text. The `n` answers share one prompt.
     `return_progress` requests outputs during prefill, `return_tokens` the ids of generated tokens.
     `ignored` are warnings about parts of the request that were left out, beside the prompt's.
+    `given_sampling` names the fields of `sampling` that the request sets; the model's defaults
+    apply to the others, and to none if it is None.
     """
 
     prompt: ChatPrompt | TextPrompt | InfillPrompt
@@ -100,6 +102,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: int = 0
     max_queue_seconds: float | None = None
     ignored: tuple[str, ...] = ()
+    given_sampling: tuple[str, ...] | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from llamabind.errors import InvalidParameterError
+from server.protocol.sampling_defaults import SamplingDefaults
 
 MAX_CONTEXT = 1 << 24
 MAX_DRAFT = 64
@@ -53,8 +54,8 @@ CacheRam = Annotated[
 
 # Without flash attention llama.cpp transposes V, which is impossible for quantised types.
 _PLAIN_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
-# When the server unloads the model; without effect on the engine.
-_UNLOADING = ("ttl", "pinned")
+# What the server itself applies; without effect on the engine.
+_OF_SERVER = ("ttl", "pinned", "sampling")
 # Sizes that have no meaning for embeddings: dropped from defaults, refused in requests.
 GENERATION_SIZES = ("cache_ram", "swa_full", "kv_unified", "n_batch", "threads_batch")
 _GENERATION_FILES = ("lora", "draft_model", "speculative", "mmproj", "chat_template")
@@ -136,6 +137,7 @@ class LoadSettings(
     pooling: Literal["none", "mean", "cls", "last", "rank"] | None = None
     ttl: Ttl | None = None
     pinned: bool | None = None
+    sampling: SamplingDefaults | None = None
 
     def __post_init__(self) -> None:
         self._check_cache_types()
@@ -158,6 +160,9 @@ class LoadSettings(
             if value is not None and getattr(result, name) is None:
                 with contextlib.suppress(InvalidParameterError):
                     result = msgspec.structs.replace(result, **{name: value})
+        if self.sampling is not None and base.sampling is not None:
+            sampling = self.sampling.over(base.sampling)
+            result = msgspec.structs.replace(result, sampling=sampling)
         if self.pooling is None and not result.embedding:
             return msgspec.structs.replace(result, pooling=None)
         return result
@@ -189,7 +194,7 @@ class LoadSettings(
     @property
     def engine(self) -> "LoadSettings":
         """The settings that affect the engine: if they are equal, no reload is needed."""
-        return msgspec.structs.replace(self, **dict.fromkeys(_UNLOADING))
+        return msgspec.structs.replace(self, **dict.fromkeys(_OF_SERVER))
 
     @property
     def _leaves_embedding_open(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Self
 from server.models.registry import ModelRegistry
 from server.protocol.job import Job
 from server.protocol.messages import Submit
+from server.protocol.sampling_defaults import with_sampling
 from server.requests.dispatch import submit
 from server.requests.remote_media import MediaFetcher
 from server.streams.answer import Answer, collect
@@ -72,8 +73,9 @@ class Generation:
     async def _run(self) -> None:
         stream = self.stream
         async with self._registry.admit(self.model_id, stream) as entry:
+            job = with_sampling(self._job, entry.settings.sampling)
             # Fetched after admission, so not for an unknown model or while the queue is full.
-            job = self._job if self._media is None else await self._media.complete(self._job)
+            job = job if self._media is None else await self._media.complete(job)
             await submit(self._registry, entry, Submit(stream.request_id, job), stream)
 
     def _pass_on_error(self, task: asyncio.Task[None]) -> None:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from server.api.llama_server.completion_documents import NativeAnswers, NativeChunks, chosen
 from server.api.llama_server.schema_completion import InfillBody, NativeCompletionBody
+from server.api.shared.generate import with_model_defaults
 from server.api.shared.prompt_group import PromptGroup
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
@@ -29,6 +30,7 @@ async def _answer(
 ) -> web.StreamResponse:
     jobs = body.to_jobs(request[CALLER].name)
     model_id = served_model(request, body.model)
+    jobs = [await with_model_defaults(request, model_id, job) for job in jobs]
     model = body.model or model_id
     answers = NativeAnswers(model, jobs, stream=bool(body.stream))
     fields = body.response_fields or ()

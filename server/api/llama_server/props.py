@@ -1,8 +1,10 @@
 """llama-server's /props: properties of a model or of the server. Never loads a model."""
 
+from typing import Any
+
 from aiohttp import web
 
-from llamabind import SamplingParams, __version__
+from llamabind import __version__
 from server.api.llama_server.requested_model import requested_entry
 from server.api.llama_server.schema_models import SuccessDocument
 from server.api.llama_server.schema_state import DefaultSettings, PropsDocument
@@ -14,6 +16,7 @@ from server.http.app_keys import CONFIG
 from server.http.json_body import json_reply
 from server.models.entry import ModelEntry
 from server.protocol.generation_settings import brief_settings
+from server.protocol.sampling_defaults import SamplingDefaults
 
 _OWN_BUILD = f"llamabind {__version__}"
 
@@ -50,6 +53,11 @@ def _server_props(config: ServerConfig) -> PropsDocument:
     )
 
 
+def _sampling(entry: ModelEntry) -> dict[str, Any]:
+    defaults = entry.settings.sampling or SamplingDefaults()
+    return brief_settings(defaults.params(), defaults.max_tokens)
+
+
 def _model_props(config: ServerConfig, entry: ModelEntry, name: str) -> PropsDocument:
     header = entry.file.header
     model = entry.worker.model if entry.is_in_memory else None
@@ -57,7 +65,7 @@ def _model_props(config: ServerConfig, entry: ModelEntry, name: str) -> PropsDoc
     effective = model.effective if model else {}
     template = entry.settings.chat_template or (header.chat_template if header else None)
     return PropsDocument(
-        default_generation_settings=DefaultSettings(brief_settings(SamplingParams()), n_ctx),
+        default_generation_settings=DefaultSettings(_sampling(entry), n_ctx),
         total_slots=model.n_parallel if model else None,
         model_alias=name,
         # Clients must not learn the path of the file.

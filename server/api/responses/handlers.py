@@ -8,7 +8,7 @@ from server.api.responses.documents import ResponseEvents
 from server.api.responses.jobs import chat_prompt, responses_job
 from server.api.responses.schema import InputTokensBody, ResponsesBody
 from server.api.schema.replies import InputTokens
-from server.api.shared.generate import render, start_generation
+from server.api.shared.generate import render, start_generation, with_model_defaults
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
 from server.http.app_keys import CALLER
@@ -22,6 +22,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, ResponsesBody)
     job = responses_job(body, request[CALLER].name)
     model_id = served_model(request, body.model)
+    job = await with_model_defaults(request, model_id, job)
     form = ResponseEvents(body.model or model_id, body, job)
     async with start_generation(request, model_id, job) as generation:
         if body.stream:

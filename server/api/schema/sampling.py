@@ -124,8 +124,10 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
         """
         self._refuse_unsupported()
         ignored: list[str] = []
+        chosen = self._chosen_sampling(ignored)
         return {
-            "sampling": self._sampling_params(ignored),
+            "sampling": SamplingParams(**chosen),
+            "given_sampling": tuple(chosen),
             "n": self.n_answers,
             "max_tokens": self._token_limit(),
             "min_tokens": self.min_tokens or 0,
@@ -156,8 +158,11 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             if value:
                 raise InvalidRequestError(f"field '{name}': {reason}", param=name)
 
-    def _sampling_params(self, ignored: list[str]) -> SamplingParams:
-        """The parameters; adds a warning to `ignored` for each part that is left out."""
+    def _chosen_sampling(self, ignored: list[str]) -> dict[str, Any]:
+        """The fields of SamplingParams that the request sets.
+
+        Adds a warning to `ignored` for each part that is left out.
+        """
         chosen: dict[str, Any] = {
             name: value
             for name in SamplingParams.__dataclass_fields__
@@ -172,7 +177,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             chosen["top_k"] = max(self.top_k, -1)
         if self.seed is not None:
             chosen["seed"] = reduced_seed(self.seed)
-        return SamplingParams(**chosen)
+        return chosen
 
     def _token_limit(self) -> int | None:
         """The maximum number of tokens to generate; None is limited by the context only."""

@@ -9,6 +9,7 @@ from llamabind import SamplingParams
 from server.config import ServerConfig
 from server.http.app_keys import CONFIG, GENERATION, MEDIA, REGISTRY, WARNINGS
 from server.protocol.job import ChatPrompt, Job
+from server.protocol.sampling_defaults import with_sampling
 from server.protocol.tasks import Render, Rendered
 from server.requests.dispatch import ask
 from server.requests.generation import Generation
@@ -20,6 +21,12 @@ def start_generation(request: web.Request, model_id: str, job: Job) -> Generatio
     generation = Generation(request.app[REGISTRY], model_id, job, request.app[MEDIA])
     request[GENERATION] = generation
     return generation
+
+
+async def with_model_defaults(request: web.Request, model_id: str, job: Job) -> Job:
+    """The job as it will be sampled, for documents that repeat its settings. Raises ApiError."""
+    entry = await request.app[REGISTRY].find(model_id)
+    return with_sampling(job, entry.settings.sampling)
 
 
 async def render(request: web.Request, model_id: str, job: Job) -> Rendered:

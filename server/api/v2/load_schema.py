@@ -9,7 +9,9 @@ import msgspec
 from server.formats import byte_size, iso_time
 from server.models.entry import ModelEntry
 from server.models.registry import LoadPreview
+from server.protocol.generation_settings import brief_settings
 from server.protocol.messages import DeviceMemory
+from server.protocol.sampling_defaults import SamplingDefaults
 
 
 def load_reply(entry: ModelEntry) -> dict[str, Any]:
@@ -30,12 +32,20 @@ def load_settings(entry: ModelEntry) -> dict[str, Any]:
     """Requested settings, defaults for all others, and effective settings (None while the model is
     not in memory).
     """
-    effective = entry.worker.model.effective | retention(entry) if entry.is_in_memory else None
+    effective = entry.worker.model.effective | _of_server(entry) if entry.is_in_memory else None
     return {
         "requested": msgspec.to_builtins(entry.load_request.requested),
         "defaults": msgspec.to_builtins(entry.defaults),
         "effective": effective,
     }
+
+
+def _of_server(entry: ModelEntry) -> dict[str, Any]:
+    """Effective settings that the worker does not know."""
+    is_vector = entry.worker.model.effective.get("embedding")
+    defaults = entry.settings.sampling or SamplingDefaults()
+    sampling = brief_settings(defaults.params(), defaults.max_tokens)
+    return retention(entry) | {"sampling": None if is_vector else sampling}
 
 
 def retention(entry: ModelEntry) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from server.cli.unsupported_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, 
 from server.config import ServerConfig
 from server.listening import is_loopback
 from server.protocol.load_settings import LoadSettings
+from server.protocol.sampling_defaults import SamplingDefaults
 from tests.support.gguf_files import write_gguf
 
 
@@ -38,6 +39,7 @@ def test_no_flags_are_the_defaults() -> None:
 def test_every_flag_sets_a_field_that_exists_and_has_a_variable_of_its_own() -> None:
     fields = {field.name for field in dataclasses.fields(ServerConfig)}
     settings = {f"{SETTINGS}{name}" for name in LoadSettings.__struct_fields__}
+    settings |= {f"{SETTINGS}sampling.{name}" for name in SamplingDefaults.__struct_fields__}
     assert {flag.target for flag in FLAGS} <= fields | settings
     variables = [flag.variable for flag in FLAGS]
     assert len(set(variables)) == len(variables)
@@ -205,7 +207,7 @@ def test_an_empty_variable_does_not_count() -> None:
         ("stray", ("'stray'",)),
         ("--hf-repo a/b", ("--hf-repo", "never downloads")),
         ("--tools all", ("--tools", "not supported")),
-        ("--temp 0.5", ("--temp", "each request")),
+        ("--grammar x", ("--grammar", "each request")),
         ("--ssl-key-file k.pem", ("--ssl-cert-file",)),
         ("--admin-key a", ("--admin-key",)),
         ("--admin-key a --api-key a", ("the same key", "use different keys")),
