@@ -24,6 +24,7 @@ LlamaError
 ├── GrammarError                llama.cpp refuses a grammar, trigger pattern or JSON schema
 ├── ChatTemplateError           a chat template cannot be parsed or rendered
 │   └── TemplateRefusedError    the template itself called raise_exception
+├── MissingLibraryError         a library that decodes images or audio is not installed
 ├── PromptTooLongError          a prompt is longer than the context; both are attributes
 │   └── InputTooLongError       an input to embed is longer than n_ubatch or n_ctx
 ├── EngineStoppedError          the engine was closed or has failed and accepts no requests
@@ -139,6 +140,16 @@ class AdapterError(LlamaError):
 
 class ProjectorError(LlamaError):
     """The projector of a multimodal model could not be loaded."""
+
+
+class MissingLibraryError(LlamaError):
+    """A Python library that decodes a kind of file is not installed."""
+
+    def __init__(self, kind: str, libraries: str) -> None:
+        super().__init__(
+            f"{kind} need {libraries}, missing on this machine; install with: "
+            "pip install 'llamabind[media]'"
+        )
 
 
 class TokenizeError(LlamaError):

@@ -68,7 +68,23 @@ class ContextOverflowError(InvalidRequestError):
         self, message: str, n_prompt_tokens: int, n_ctx: int, param: str = "messages"
     ) -> None:
         super().__init__(message, param=param)
+        self.n_prompt_tokens = n_prompt_tokens
+        self.n_ctx = n_ctx
         self.extra = {"n_prompt_tokens": n_prompt_tokens, "n_ctx": n_ctx}
+
+    def openai_message(self, param: str | None) -> str:
+        """The message in OpenAI's words, which clients search; `param` is the field at fault."""
+        count = "at least " if "at least" in self.message else ""
+        return (
+            f"This model's maximum context length is {self.n_ctx} tokens. However, your "
+            f"{param} resulted in {count}{self.n_prompt_tokens} tokens. Please reduce the "
+            f"length of the {param}, or load the model with a larger n_ctx (-c)."
+        )
+
+    @property
+    def anthropic_message(self) -> str:
+        """The message in Anthropic's words, on which agents compact their conversation."""
+        return f"prompt is too long: {self.n_prompt_tokens} tokens > {self.n_ctx} maximum"
 
 
 class UnusableModelError(ApiError):

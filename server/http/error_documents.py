@@ -5,11 +5,12 @@ from typing import Any
 
 from aiohttp import web
 
-from server.errors import ApiError
+from server.errors import ApiError, ContextOverflowError
 from server.http.paths import api_path
 
 _ANTHROPIC_PATHS = ("/v1/messages", "/v1/messages/count_tokens")
 _OLLAMA_PATHS = re.compile(r"/api(?!/v2(/|$))(/.*)?", re.DOTALL)
+_OPENAI_PATHS = ("/chat/completions", "/v1/completions", "/responses")
 _RESPONSES_PATHS = tuple(f"/responses{name}" for name in ("", "/input_tokens"))
 # The job's fields by their names in a request to /v1/responses.
 _RESPONSES_PARAMS = {"messages": "input", "max_tokens": "max_output_tokens"}
@@ -35,10 +36,16 @@ def error_document(request: web.Request, error: ApiError) -> dict[str, Any]:
     document = error.body()
     if _OLLAMA_PATHS.fullmatch(path):
         return {"error": error.message, "param": error.param, "code": error.code}
+    overflow = error if isinstance(error, ContextOverflowError) else None
+    own: dict[str, Any] = {}
+    if path.endswith(_ANTHROPIC_PATHS):
+        if overflow:
+            own["message"] = overflow.anthropic_message
+        own["type"] = _ANTHROPIC_TYPES.get(error.status, "api_error")
+        return {"type": "error", "error": document["error"] | own}
+    param = error.param
     if path.endswith(_RESPONSES_PATHS):
-        param = _RESPONSES_PARAMS.get(error.param or "", error.param)
-        return {"error": document["error"] | {"param": param}}
-    if not path.endswith(_ANTHROPIC_PATHS):
-        return document
-    kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
-    return {"type": "error", "error": document["error"] | {"type": kind}}
+        param = own["param"] = _RESPONSES_PARAMS.get(param or "", param)
+    if overflow and path.endswith(_OPENAI_PATHS):
+        own["message"] = overflow.openai_message(param)
+    return {"error": document["error"] | own}

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from server.errors import ApiError, load_error
 from server.models.clock import Clock
 from server.models.entry import LoadRequest, ModelEntry
@@ -116,14 +118,18 @@ class ModelLoader:
         logger.info("model %s: loaded, process %d", entry.id, worker.pid)
 
     async def _reserve_and_run(self, entry: ModelEntry) -> Worker:
-        await self._reserver.reserve(entry)
-        return await self._run_load(entry)
+        estimated = await self._reserver.reserve(entry)
+        settings = entry.settings
+        if estimated is not None and settings.has_open_context:
+            # The worker would choose again, by the memory that is free when it starts.
+            settings = msgspec.structs.replace(settings, n_ctx=estimated.n_ctx)
+        return await self._run_load(entry, settings)
 
-    async def _run_load(self, entry: ModelEntry) -> Worker:
+    async def _run_load(self, entry: ModelEntry, settings: LoadSettings) -> Worker:
         async with self._load_slots:
             entry.start_loading()
             return await self._start_worker(
-                entry.id, entry.file.path, entry.settings, entry.report_progress
+                entry.id, entry.file.path, settings, entry.report_progress
             )
 
     def _on_load_end(self, entry: ModelEntry, task: asyncio.Task[None]) -> None:

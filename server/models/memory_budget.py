@@ -57,6 +57,12 @@ class MemoryBudget:
         limits = {HOST: host_bytes, MODELS: max_models, **(device_bytes or {})}
         self._limits = {name: limit for name, limit in limits.items() if limit > 0}
 
+    def remaining(self, name: str, holders: Iterable[Holder]) -> int | None:
+        """What the others leave of the limit of `name`; None without a limit."""
+        if name not in self._limits:
+            return None
+        return max(0, self._limits[name] - sum(item.amounts.get(name, 0) for item in holders))
+
     def plan(self, need: Amounts, free: Amounts, holders: Sequence[Holder]) -> EvictionPlan:
         """How to free memory for `need`, where the system reports `free`."""
         headroom = {name: self._headroom(name, free, holders) for name in need}

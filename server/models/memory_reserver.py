@@ -26,7 +26,7 @@ from server.models.memory_budget import (
 from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import Estimated
+from server.protocol.messages import Estimated, HostRoom
 from server.supervisor.interface import Estimator, LoadFailedError
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,8 @@ class MemoryReserver:
         self._change = asyncio.Event()
         bus.listen(self._on_event)
 
-    async def reserve(self, entry: ModelEntry) -> None:
-        """Returns when the model's memory is reserved.
+    async def reserve(self, entry: ModelEntry) -> Estimated | None:
+        """Returns the estimate when its memory is reserved; None if there could be no estimate.
 
         Raises LoadFailedError, or ApiError: 507 if it can never fit, 503 if others stay busy.
         """
@@ -86,7 +86,7 @@ class MemoryReserver:
             if not plan.evict and not plan.wait_for:
                 # No await since the plan was made: no other load can have taken the memory.
                 entry.reserve(estimated.devices if estimated else ())
-                return
+                return estimated
             if plan.evict:
                 await self._evict(entry, plan.evict)
                 changed = True
@@ -117,7 +117,7 @@ class MemoryReserver:
 
         Changes nothing. Raises LoadFailedError.
         """
-        estimated = await self._estimate(entry.id, entry.file.path, settings)
+        estimated = await self._estimate(entry.id, entry.file.path, settings, self._room(entry))
         return estimated, self._plan_reload(entry, estimated)
 
     def _plan_reload(self, entry: ModelEntry, estimated: Estimated | None) -> EvictionPlan:
@@ -130,7 +130,8 @@ class MemoryReserver:
     ) -> Estimated | None:
         """The estimate, with the memory that is free now; None if it cannot be made."""
         try:
-            return await self._estimate(entry.id, entry.file.path, settings or entry.settings)
+            settings = settings or entry.settings
+            return await self._estimate(entry.id, entry.file.path, settings, self._room(entry))
         except LoadFailedError as error:
             if error.reason != "unknown":
                 raise
@@ -144,7 +145,18 @@ class MemoryReserver:
         given_back: Mapping[str, int] = MappingProxyType({}),
     ) -> EvictionPlan:
         devices = estimated.devices if estimated else ()
-        holders = [
+        free = {name: n + given_back.get(name, 0) for name, n in free_of(devices).items()}
+        return self._budget.plan(amounts_of(devices), free, self._holders(entry))
+
+    def _room(self, entry: ModelEntry) -> HostRoom:
+        """The host memory that a load of the model may take."""
+        given_back = amounts_of(entry.memory) if entry.is_in_memory else {}
+        limit = self._budget.remaining(HOST, self._holders(entry))
+        return HostRoom(limit, given_back.get(HOST, 0))
+
+    def _holders(self, entry: ModelEntry) -> list[Holder]:
+        """The other models that hold or have reserved memory."""
+        return [
             Holder(
                 id=other.id,
                 amounts=amounts_of(other.memory),
@@ -156,8 +168,6 @@ class MemoryReserver:
             for other in self._index.entries
             if other is not entry and (other.is_in_memory or other.has_reservation)
         ]
-        free = {name: n + given_back.get(name, 0) for name, n in free_of(devices).items()}
-        return self._budget.plan(amounts_of(devices), free, holders)
 
     async def _evict(self, entry: ModelEntry, names: tuple[str, ...]) -> None:
         drains = self._begin_drains(entry, names)

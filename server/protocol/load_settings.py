@@ -180,6 +180,11 @@ class LoadSettings(
             raise InvalidParameterError("pooling", "requires embedding: true")
 
     @property
+    def has_open_context(self) -> bool:
+        """Whether the context size is chosen by the memory that is free."""
+        return self.n_ctx is None and not self.embedding
+
+    @property
     def projector(self) -> str | None:
         """The file of the projector; None also for "none", which keeps the one beside the model
         from being used.

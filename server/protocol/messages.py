@@ -8,6 +8,7 @@ step one Step with the new outputs of all requests. When the server closes the s
 exits at once. That is how a load is cancelled, and why no worker outlives its server.
 """
 
+import math
 from enum import StrEnum
 from typing import Any, Literal, Self, TypeAlias
 
@@ -18,7 +19,7 @@ from server.protocol.job import Job
 from server.protocol.load_settings import LoadSettings
 from server.protocol.tasks import Task, TaskResult
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 
 
 class RefusalKind(StrEnum):
@@ -30,6 +31,8 @@ class RefusalKind(StrEnum):
     """The prompt can never fit; both numbers are given."""
     BUSY = "busy"
     """Not possible now; a later retry may succeed."""
+    UNSUPPORTED = "unsupported"
+    """A library is missing on the server's machine."""
     FAILED = "failed"
     """The engine has stopped, or the worker has a bug."""
 
@@ -59,6 +62,22 @@ class DeviceMemory(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------------- server to worker
 
 
+class HostRoom(msgspec.Struct, frozen=True):
+    """Host memory of a load: at most `limit` bytes if set; `credit` bytes more than are free now,
+    because the load replaces the model that holds them.
+    """
+
+    limit: int | None = None
+    credit: int = 0
+
+    def available(self, free: int | None) -> float:
+        """Bytes that the load may take, where `free` are free now."""
+        bounds = [math.inf if free is None else free + self.credit]
+        if self.limit is not None:
+            bounds.append(self.limit)
+        return min(bounds)
+
+
 class LoadFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The files that a load's settings name, as absolute paths inside the models directories.
 
@@ -80,6 +99,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     settings: LoadSettings
     files: LoadFiles = LoadFiles()
     device_budgets: dict[str, int] = {}
+    room: HostRoom = HostRoom()
 
 
 class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
@@ -89,6 +109,7 @@ class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
     settings: LoadSettings
     files: LoadFiles = LoadFiles()
     device_budgets: dict[str, int] = {}
+    room: HostRoom = HostRoom()
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -159,12 +180,16 @@ class LoadedModel(msgspec.Struct, frozen=True, tag="loaded", kw_only=True):
 
 
 class Estimated(msgspec.Struct, frozen=True, tag="estimated", kw_only=True):
-    """The memory of the load by device, and its effective settings."""
+    """The memory of the load by device, and its effective settings.
+
+    `is_limited`: the context is smaller than it would be with more free memory.
+    """
 
     devices: tuple[DeviceMemory, ...]
     n_ctx: int
     n_gpu_layers: int
     warnings: tuple[str, ...] = ()
+    is_limited: bool = False
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):

@@ -19,6 +19,7 @@ from server.errors import (
     ContextOverflowError,
     EngineFailedError,
     InvalidRequestError,
+    NotSupportedError,
     UnavailableError,
     WorkerCrashedError,
     load_error,
@@ -317,6 +318,8 @@ def _refusal(message: Refused) -> ApiError:
             return UnavailableError(message.message, retry_after=1)
         case RefusalKind.INVALID:
             return InvalidRequestError(message.message, param=message.param)
+        case RefusalKind.UNSUPPORTED:
+            return NotSupportedError(message.message, code="missing_library")
         case RefusalKind.FAILED:
             return EngineFailedError(message.message)
 

@@ -14,6 +14,7 @@ import msgspec
 from llamabind.errors import InvalidParameterError
 from llamabind.system.host_memory import host_memory
 from server.catalogue.companion_files import CompanionFiles
+from server.protocol.default_context import slack
 from server.protocol.framing import FrameReader, FramingError, encode_frame
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import (
@@ -22,6 +23,7 @@ from server.protocol.messages import (
     Estimated,
     FromEstimator,
     Hello,
+    HostRoom,
     LoadFailed,
     LoadFiles,
 )
@@ -30,6 +32,7 @@ from server.supervisor.process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 _MAX_CACHED = 256
+_ALL_FREE = HostRoom()
 # Each parses a vocabulary, which may temporarily take some hundred MB.
 _CONCURRENT = 2
 
@@ -66,7 +69,9 @@ class WorkerEstimator:
         self._answers: OrderedDict[_CacheKey, Estimated] = OrderedDict()
         self._slots = asyncio.Semaphore(_CONCURRENT)
 
-    async def __call__(self, name: str, path: Path, settings: LoadSettings) -> Estimated:
+    async def __call__(
+        self, name: str, path: Path, settings: LoadSettings, room: HostRoom = _ALL_FREE
+    ) -> Estimated:
         """The memory of the load, by device. Raises LoadFailedError."""
         try:
             files = await asyncio.to_thread(self._files.find, settings)
@@ -75,10 +80,14 @@ class WorkerEstimator:
         key = await asyncio.to_thread(_cache_key, path, settings, files)
         known = self._answers.get(key)
         if known is not None:
-            self._answers.move_to_end(key)
-            return await asyncio.to_thread(_refreshed, known)
+            answer = await asyncio.to_thread(_refreshed, known)
+            # A context size that memory decides may be another one now.
+            is_open = settings.has_open_context
+            if not is_open or (not answer.is_limited and slack(answer.devices, room) >= 0):
+                self._answers.move_to_end(key)
+                return answer
         async with self._slots:
-            message = Estimate(str(path), settings, files, self._device_budgets)
+            message = Estimate(str(path), settings, files, self._device_budgets, room)
             answer = await self._run_process(name, message)
         if all(device.kind == "host" for device in answer.devices):
             self._answers[key] = answer

@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeAlias
 
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import Ask, Estimated, LoadedModel, Stats, Submit
+from server.protocol.messages import Ask, Estimated, HostRoom, LoadedModel, Stats, Submit
 from server.streams.token_stream import TokenStream
 from server.supervisor.process import WorkerExit
 
@@ -103,5 +103,10 @@ class WorkerStarter(Protocol):
 class Estimator(Protocol):
     """Estimates the memory of a load, without loading."""
 
-    async def __call__(self, name: str, path: Path, settings: LoadSettings) -> Estimated:
-        """The memory by device. Raises LoadFailedError."""
+    async def __call__(
+        self, name: str, path: Path, settings: LoadSettings, room: HostRoom = ...
+    ) -> Estimated:
+        """The memory by device; `room` limits a context size that is left open.
+
+        Raises LoadFailedError.
+        """

@@ -17,7 +17,7 @@ from server.api.responses.items import (
 from server.api.responses.schema import ChosenResponseTools, ResponsesBody, ToolChoice
 from server.api.responses.tools import echoed_tools
 from server.api.shared.answer_documents import logprobs_document
-from server.errors import ApiError
+from server.errors import ApiError, ContextOverflowError
 from server.protocol.job import Job, ToolForm
 from server.protocol.messages import SequenceOutput, ToolCallPiece
 from server.streams.token_stream import TokenUsage
@@ -78,7 +78,10 @@ class ResponseEvents:
         """The events that end the response with an error."""
         events = self._beginning()
         self._close("incomplete")
-        detail = {"code": error.code or error.type, "message": error.message}
+        message = error.message
+        if isinstance(error, ContextOverflowError):
+            message = error.openai_message("input")
+        detail = {"code": error.code or error.type, "message": message}
         self.response |= {"status": "failed", "error": detail}
         return self._numbered([*events, self._state("failed")])
 

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, replace
 
 from llamabind import EmbeddingConfig, EngineConfig, ModelParams
-from llamabind.context.device_fit import fit_devices
+from llamabind.context.device_fit import FIT_MARGIN, fit_devices
 from llamabind.context.memory_report import MemoryReport
-from llamabind.engine.config import DEFAULT_MAX_CTX
 from llamabind.errors import ModelLoadError
 from llamabind.memory_estimate import MemoryEstimate, estimate_memory
 from llamabind.system.cpus import usable_cpus
 from llamabind.system.host_memory import has_huge_pages
 from server.formats import byte_size
-from server.protocol.messages import DeviceMemory, Estimate, Estimated, Load
+from server.protocol.default_context import FLOOR, SMALLEST, choose_context, slack
+from server.protocol.messages import DeviceMemory, Estimate, Estimated, HostRoom, Load
 from server.worker.loading.companion_checks import check_companions, errors_of_field
 from server.worker.loading.device_memory import (
     count_gpus,
@@ -26,12 +26,11 @@ from server.worker.loading.plan import (
     is_placement_open,
     plan_load,
     size_warnings,
+    training_context,
 )
 
 # Enough for a header and a vocabulary; stops files whose headers claim huge counts.
 _MEMORY_LIMIT = 4 << 30
-# llama-server's --fit-ctx: a smaller context is never chosen automatically.
-_MIN_CTX = 4096
 # Load modes that read weights into process memory instead of mapping the file.
 _UNMAPPED_MODES = ("none", "mlock", "dio")
 
@@ -63,19 +62,44 @@ def estimate_load(message: Estimate) -> Estimated:
             *settled.plan.warnings,
             *size_warnings(message.settings, {"n_ctx": n_ctx}),
         ),
+        is_limited=message.settings.has_open_context and n_ctx < settled.estimate.n_ctx_train,
     )
 
 
 def settle(load: Load | Estimate) -> Settled:
     """Plan a load and compute its memory. Raises LlamaError.
 
-    If `n_ctx` was not set and 8,192 tokens do not fit into host memory, 4,096 are used.
+    If `n_ctx` was not set, server.protocol.default_context has the rule; if even its floor does not
+    fit into host memory, 4,096 tokens are used.
     """
-    settled = _settle(load, None)
-    is_open = load.settings.n_ctx is None and not load.settings.embedding
-    if is_open and settled.estimate.n_ctx == DEFAULT_MAX_CTX and not _fits(settled.devices[0]):
-        settled = _settle(load, _MIN_CTX)
+    chosen = _default_context(load) if load.settings.has_open_context else None
+    settled = _settle(load, chosen)
+    if chosen == FLOOR and not _fits(settled.devices[0], load.room):
+        settled = _settle(load, SMALLEST)
     return replace(settled, plan=_with_load_mode(settled))
+
+
+def _default_context(load: Load | Estimate) -> int | None:
+    """The context size by the rule; None if the file does not name its training context."""
+    n_ctx_train = training_context(load.path)
+    if not n_ctx_train:
+        return None
+    machine = Machine(usable_cpus(), count_gpus())
+    free = free_on_devices()
+    budgets = load.device_budgets
+    margins = {
+        name: max(FIT_MARGIN, n_bytes - budgets.get(name, n_bytes))
+        for name, n_bytes in free.items()
+    }
+
+    def slack_at(n_ctx: int) -> float:
+        plan = plan_load(load.path, load.settings, load.files, machine, n_ctx)
+        estimate = estimate_memory(load.path, plan.model_params, plan.config)
+        draft = _draft_report(load, plan.config, estimate)
+        reports = [estimate.report, *([draft] if draft else [])]
+        return slack(device_memory(reports, load.files), load.room, margins)
+
+    return choose_context(n_ctx_train, slack_at)
 
 
 def require_memory(settled: Settled) -> None:
@@ -118,14 +142,15 @@ def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
 def _with_load_mode(settled: Settled) -> LoadPlan:
     """Choose load mode "none" if none was set, there is no GPU, and memory is ample.
 
-    Then weights are read into huge pages, instead of mapped in small ones. Ample is twice the
-    memory of the load, plus `cache_ram`. With a GPU, llama.cpp would allocate locked memory for
-    transfers.
+    Then weights are read into huge pages, instead of mapped in small ones. Ample is the memory of
+    the load, once more its weights, and `cache_ram`. With a GPU, llama.cpp would allocate locked
+    memory for transfers.
     """
     plan, (host, *gpus) = settled.plan, settled.devices
     is_open = plan.model_params.load_mode == "auto" and not gpus
     cache = plan.config.cache_ram_bytes if isinstance(plan.config, EngineConfig) else 0
-    is_ample = host.free_bytes is not None and 2 * host.used_bytes + cache <= host.free_bytes
+    needed = host.used_bytes + host.model_bytes + cache
+    is_ample = host.free_bytes is not None and needed <= host.free_bytes
     if not (is_open and is_ample and has_huge_pages()):
         return plan
     return replace(plan, model_params=replace(plan.model_params, load_mode="none"))
@@ -163,5 +188,5 @@ def _gpu_layers(params: ModelParams, machine: Machine, estimate: MemoryEstimate)
     return everything if requested is None or requested < 0 else min(requested, everything)
 
 
-def _fits(device: DeviceMemory) -> bool:
-    return device.free_bytes is None or device.used_bytes <= device.free_bytes
+def _fits(host: DeviceMemory, room: HostRoom) -> bool:
+    return host.used_bytes <= room.available(host.free_bytes)

@@ -54,7 +54,7 @@ def plan_load(
     Raises InvalidParameterError for a device that does not exist.
     """
     _check_devices(settings, machine)
-    n_ctx_train = _training_context(path)
+    n_ctx_train = training_context(path)
     fields = _engine_fields(settings, machine, n_ctx_train, n_ctx)
     if settings.embedding:
         kept = {name: fields[name] for name in _EMBEDDING if name in fields}
@@ -91,7 +91,8 @@ def size_warnings(settings: LoadSettings, effective: Mapping[str, Any]) -> Itera
             yield f"{name}: {asked} was requested, {used} is used"
 
 
-def _training_context(path: str) -> int | None:
+def training_context(path: str) -> int | None:
+    """The training context of a file in tokens; None if its header does not name one."""
     try:
         return read_gguf_header(path).context_length
     except GgufError:

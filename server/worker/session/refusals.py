@@ -6,8 +6,10 @@ from llamabind.errors import (
     ChatTemplateError,
     ContextCreateError,
     GrammarError,
+    InputTooLongError,
     InvalidParameterError,
     LlamaError,
+    MissingLibraryError,
     PromptTooLongError,
     SlotBusyError,
     StateError,
@@ -44,7 +46,7 @@ def refusal(
             return Refused(
                 request_id=request_id,
                 kind=RefusalKind.CONTEXT_OVERFLOW,
-                message=message,
+                message=f"{message}; {_way_out(error)}",
                 param=text_param,
                 n_prompt_tokens=error.n_prompt_tokens,
                 n_ctx=error.n_ctx,
@@ -60,11 +62,21 @@ def refusal(
             param = text_param
         case SlotBusyError() | ContextCreateError(reason="out_of_memory"):
             kind = RefusalKind.BUSY
+        case MissingLibraryError():
+            kind = RefusalKind.UNSUPPORTED
         case StateError() if text_param == _FILE_PARAM:
             param = text_param
         case _:
             kind = RefusalKind.FAILED
     return Refused(request_id=request_id, kind=kind, message=message, param=param)
+
+
+def _way_out(error: PromptTooLongError) -> str:
+    if not isinstance(error, InputTooLongError):
+        return "shorten it, or load the model with a larger n_ctx (-c)"
+    if error.limit_name == "n_ubatch":
+        return "split it, or load the model with a larger n_ubatch (-ub)"
+    return "split it into shorter inputs"
 
 
 def internal_error(request_id: str, error: BaseException) -> Refused:

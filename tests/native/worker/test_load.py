@@ -110,7 +110,8 @@ def test_weights_are_read_into_huge_pages_where_memory_is_ample(
 ):
     def with_free_memory(*arguments):
         host, *others = device_memory(*arguments)
-        return (msgspec.structs.replace(host, free_bytes=int(free * host.used_bytes) + 1), *others)
+        n_bytes = int(free * (host.used_bytes + host.model_bytes) / 2) + 1
+        return (msgspec.structs.replace(host, free_bytes=n_bytes), *others)
 
     monkeypatch.setattr(estimate, "device_memory", with_free_memory)
     monkeypatch.setattr(estimate, "has_huge_pages", lambda: has_pages)
