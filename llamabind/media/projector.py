@@ -16,10 +16,10 @@ from llamabind._capi.handles import BitmapPtr, InputChunkPtr, MtmdHandle
 from llamabind._capi.mtmd_structs import mtmd_input_text
 from llamabind.errors import GgufError, InvalidParameterError, ProjectorError
 from llamabind.gguf.header import read_gguf_header
-from llamabind.media.audio_file import check_flac, clean_mp3
-from llamabind.media.file_checks import check_unpacked, read_media_file
+from llamabind.media.audio_file import read_audio
+from llamabind.media.file_kind import file_kind
+from llamabind.media.image_file import read_image
 from llamabind.media.medium import EncodedMedium, Grid, MediaVectors, Medium
-from llamabind.media.wave_file import read_wave
 from llamabind.native.handle import Handle
 from llamabind.native.log import install_mtmd, native_log
 
@@ -84,50 +84,19 @@ class Projector(Handle[MtmdHandle]):
         return rate if rate > 0 else None
 
     def encode_file(self, data: bytes, field: str = "media") -> EncodedMedium:
-        """Encode an image or audio file of a format that read_media_file() knows.
+        """Encode an image or audio file of a format that file_kind() knows.
 
         Raises InvalidParameterError, naming `field`, for other files, for a kind that this
         projector does not accept, and for images whose positions do not form a grid (HunyuanVL);
-        ProjectorError where libmtmd fails.
+        MissingLibraryError without the libraries that decode the file; ProjectorError where libmtmd
+        fails.
         """
-        file = read_media_file(data, field)
-        if file.kind == "audio":
-            self._require(self.has_audio, field, "audio")
-        else:
+        if file_kind(data, field) == "image":
             self._require(self.has_vision, field, "images")
-        match file.format:
-            case "wav":
-                samples = read_wave(data, self.audio_sample_rate or 0, field)
-                return self.encode_sound(samples, field)
-            case "mp3":
-                bitmap = self._read_file(clean_mp3(data, field), field)
-            case "flac":
-                check_flac(data, field)
-                bitmap = self._read_file(data, field)
-            case _:
-                check_unpacked(data, file, field)
-                bitmap = self._read_file(data, field)
-        return self._encode(bitmap, _digest(data), field)
-
-    def _read_file(self, data: bytes, field: str) -> BitmapPtr:
-        """Decode a checked file with native code; the caller frees the bitmap."""
-        options = mtmd.mtmd_helper_init_opt_default()
-        # Builds with video support would run ffmpeg on a file that stb_image cannot read.
-        options.video_params.ffmpeg_bin_dir = os.devnull.encode()
-        position = native_log.position()
-        found = mtmd.mtmd_helper_bitmap_init_from_buf(self.ptr, data, len(data), False, options)
-        if not found.bitmap:
-            lines = native_log.lines_since(position)[-1:]
-            detail = f": {lines[0]}" if lines else ""
-            raise InvalidParameterError(field, f"the file cannot be read{detail}")
-        bitmap: BitmapPtr = found.bitmap
-        if mtmd.mtmd_bitmap_is_audio(bitmap):
-            try:
-                self._check_length(mtmd.mtmd_bitmap_get_nx(bitmap), field)
-            except InvalidParameterError:
-                mtmd.mtmd_bitmap_free(bitmap)
-                raise
-        return bitmap
+            return self._encode_pixels(read_image(data, field), _digest(data), field)
+        self._require(self.has_audio, field, "audio")
+        samples = read_audio(data, self.audio_sample_rate or 0, field)
+        return self.encode_sound(samples, field)
 
     def _check_length(self, n_samples: int, field: str) -> None:
         # Native code aborts on very short audio.
@@ -146,10 +115,12 @@ class Projector(Handle[MtmdHandle]):
                 f"but got {pixels.dtype} of shape {pixels.shape}",
             )
         self._require(self.has_vision, "image", "images")
+        return self._encode_pixels(pixels, _digest(pixels.tobytes(), pixels.shape[1]), "image")
+
+    def _encode_pixels(self, pixels: NDArray[np.uint8], digest: bytes, field: str) -> EncodedMedium:
         height, width, _ = pixels.shape
-        data = pixels.tobytes()
-        bitmap = mtmd.mtmd_bitmap_init(width, height, data)
-        return self._encode(bitmap, _digest(data, width), "image")
+        bitmap = mtmd.mtmd_bitmap_init(width, height, pixels.tobytes())
+        return self._encode(bitmap, digest, field)
 
     def encode_sound(self, samples: NDArray[np.float32], field: str = "audio") -> EncodedMedium:
         """Encode audio: float32 samples of one channel, shape (n,), at `audio_sample_rate`, at

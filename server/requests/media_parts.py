@@ -4,7 +4,7 @@ import binascii
 from collections.abc import Iterable
 from typing import Any
 
-from llamabind.media.file_checks import read_media_file
+from llamabind.media.file_kind import file_kind
 from server.errors import InvalidRequestError
 
 MAX_MEDIUM_BYTES = 20 << 20
@@ -53,9 +53,9 @@ def part_of_bytes(data: bytes, param: str, kind: str) -> dict[str, Any]:
     """
     if len(data) > MAX_MEDIUM_BYTES:
         raise _too_large(param)
-    file = read_media_file(data, param)
-    if file.kind != kind:
-        raise _invalid(param, f"expected {kind}, got {file.kind}")
+    found = file_kind(data, param)
+    if found != kind:
+        raise _invalid(param, f"expected {kind}, got {found}")
     return {"type": "media", "data": data, "param": param}
 
 

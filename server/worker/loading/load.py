@@ -21,6 +21,7 @@ from llamabind import (
 from llamabind.bug_report import make_bug_report
 from llamabind.context.memory_report import MemoryReport
 from llamabind.generation.prompter import NO_TEMPLATE
+from llamabind.media.libraries import missing_libraries
 from llamabind.system.host_memory import host_memory
 from server.protocol.messages import Load, LoadedModel
 from server.worker.engines.embedding_engine import EmbeddingWorkerEngine
@@ -72,6 +73,7 @@ def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> Llam
     loaded = _describe(
         load, settled, engine.memory, engine.model, effective | _modalities(projector), warnings
     )
+    loaded = replace(loaded, warnings=(*loaded.warnings, *_media_warnings(projector)))
     template = engine.chat_template
     if template is not None:
         loaded = replace(loaded, template_capabilities=asdict(template.capabilities))
@@ -91,6 +93,13 @@ def _load_projector(load: Load, engine: Engine) -> Projector | None:
         use_gpu=count_gpus() > 0,
         n_threads=engine.context.n_threads_batch,
     )
+
+
+def _media_warnings(projector: Projector | None) -> tuple[str, ...]:
+    if projector is None:
+        return ()
+    missing = missing_libraries(vision=projector.has_vision, audio=projector.has_audio)
+    return tuple(f"mmproj: {error}" for error in missing)
 
 
 def _modalities(projector: Projector | None) -> dict[str, Any]:

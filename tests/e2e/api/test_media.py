@@ -2,13 +2,17 @@
 
 import base64
 import io
+import struct
 import wave
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 from llamabind import read_gguf_header
 from tests.support.client_server import media_server
@@ -94,6 +98,33 @@ def test_a_damaged_image_is_a_400_that_names_its_part(server):
     assert server.post(CHAT, question())["usage"]["completion_tokens"] > 0
 
 
+@pytest.mark.parametrize(("form", "more"), [("WEBP", {"lossless": True}), ("AVIF", {})])
+def test_webp_and_avif_are_read_as_any_image(server, form, more):
+    file = io.BytesIO()
+    Image.effect_noise((40, 30), 90).convert("RGB").save(file, form, **more)
+    url = f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+    text = server.post(CHAT, question())["usage"]["prompt_tokens"]
+    seen = server.post(CHAT, question({"type": "image_url", "image_url": {"url": url}}))
+    assert seen["usage"]["prompt_tokens"] == text + N_IMAGE_TOKENS
+
+
+def test_an_image_bomb_is_a_400_and_the_worker_goes_on(server):
+    rows = zlib.compress(bytes(1 << 28), 9)
+    size = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", size), (b"IDAT", rows), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in parts
+    )
+    workers = server.workers()
+    url = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    part = {"type": "image_url", "image_url": {"url": url}}
+    status, document = server.request("POST", CHAT, question(part))
+    assert status == 400
+    assert "limit of 50000000 pixels" in document["error"]["message"]
+    assert server.workers() == workers
+
+
 def test_apply_template_shows_a_marker_for_an_image(server):
     messages = question(image(9))["messages"]
     prompt = server.post("/apply-template", {"model": TINY, "messages": messages})["prompt"]
@@ -164,6 +195,12 @@ def test_audio_is_accepted_if_the_projector_takes_it(tmp_path: Path):
     with ServerProcess(tmp_path, "--mmproj", str(projector)) as server:
         usage = server.post(CHAT, question(part))["usage"]
         assert usage["prompt_tokens"] > N_SOUND_TOKENS
+        opus = io.BytesIO()
+        soundfile.write(opus, np.zeros(48_000), 48_000, format="OGG", subtype="OPUS")
+        data = base64.b64encode(opus.getvalue()).decode()
+        part = {"type": "input_audio", "input_audio": {"data": data, "format": "opus"}}
+        heard = server.post(CHAT, question(part))["usage"]
+        assert heard["prompt_tokens"] == usage["prompt_tokens"]
         assert usage["completion_tokens"] > 0
         assert "audio" in server.post("/api/show", {"model": TINY})["capabilities"]
         status, document = server.request("POST", CHAT, question(image(1)))

@@ -9,9 +9,9 @@ import pytest
 from llamabind._capi import mtmd
 from llamabind.engine.engine import Engine
 from llamabind.errors import InvalidParameterError
+from llamabind.media.audio_file import read_audio
 from llamabind.media.medium import EncodedMedium, MediaVectors, lay_out
 from llamabind.media.projector import Projector
-from llamabind.media.wave_file import read_wave
 from tests.support.audio_files import flac, silent_mp3, wav
 from tests.support.engine_runs import make_request, run, tiny_engine
 from tests.support.media_runs import logprobs_of_helper
@@ -71,7 +71,7 @@ def test_a_sound_becomes_vectors_between_the_words_that_the_model_knows(
 def test_a_file_is_read_as_its_samples(projector: Projector) -> None:
     samples = np.round(noise(2) * 32767).astype(np.int16)
     data = wav(samples)
-    expected = vectors_of(projector.encode_sound(read_wave(data, RATE)))
+    expected = vectors_of(projector.encode_sound(read_audio(data, RATE)))
     assert not np.allclose(expected, vectors_of(projector.encode_sound(noise(3))))
     for file in (data, flac(samples)):
         found = vectors_of(projector.encode_file(file))
@@ -92,7 +92,7 @@ def test_a_file_too_short_for_native_code_is_refused(projector: Projector, data:
 
 def test_a_file_that_claims_more_than_it_has_is_refused(projector: Projector) -> None:
     data = flac(np.zeros(100, np.int16), n_claimed=40 * RATE)[:60]
-    with pytest.raises(InvalidParameterError, match="input_audio: the file cannot be read"):
+    with pytest.raises(InvalidParameterError, match="input_audio: the audio is damaged"):
         projector.encode_file(data, "input_audio")
 
 

@@ -5,7 +5,6 @@ import base64
 import contextlib
 import io
 import json
-import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from tests.support.gguf_files import write_gguf
 from tests.support.png_file import PNG_HEADER as PNG
 from tests.support.server_app import Client, make_app
 
-HUGE = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 9999, 9999) + bytes(50)
 WAV = b"RIFF\0\0\0\0WAVEfmt " + bytes(20)
 _JSON = {"Content-Type": "application/json"}
 PART = "messages[0].content[1]"
@@ -101,11 +99,9 @@ async def test_text_parts_are_joined_to_one_text(client: Client) -> None:
         (image("data:"), "expected a data: URL"),
         (image(""), "expected a data: URL"),
         (image(data_url(b"<svg/>")), "expected a PNG"),
-        (image(data_url(HUGE)), "9999 x 9999"),
-        (image(data_url(PNG[:20])), "truncated or damaged"),
         (image(data_url(WAV)), "expected image, got audio"),
     ],
-    ids=range(10),
+    ids=range(8),
 )
 async def test_an_invalid_image_is_a_400_that_names_the_field(
     client: Client, part: dict[str, Any], reason: str
