@@ -19,7 +19,8 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_CTX_SIZE",
         parse=whole,
         metavar="N",
-        help="context size in tokens, shared by all sequences; 0 is the training context",
+        help="context size in tokens, shared by all sequences; 0 is the training context; without "
+        "it, as much of that as half of the free memory takes",
     ),
     Flag(
         names=("-np", "--parallel"),

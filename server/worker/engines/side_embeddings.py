@@ -15,7 +15,7 @@ from llamabind.native.backend import devices
 from llamabind.system.host_memory import host_memory
 from server.formats import byte_size
 from server.protocol.tasks import Embed, Rank, TaskResult
-from server.worker.engines.vector_tasks import VectorTasks, no_reranker
+from server.worker.engines.vector_tasks import VectorTasks, cannot_rerank
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class SideEmbeddings:
     def perform(self, task: Embed | Rank) -> Future[TaskResult]:
         """Start a task. Raises LlamaError, ContextCreateError for lack of memory."""
         if isinstance(task, Rank):
-            raise no_reranker()
+            raise cannot_rerank()
         with self._lock:
             if self._made is None:
                 self._made = EmbeddingEngine(self._engine.model, self._config())

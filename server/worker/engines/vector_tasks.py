@@ -22,7 +22,7 @@ class VectorTasks:
     def _embed(self, task: Embed) -> Future[TaskResult]:
         if self._engine.pooling == "rank":
             raise InvalidParameterError(
-                "model", "it is a reranker, which computes scores and no embeddings"
+                "model", "it is a reranker: it computes scores, not embeddings"
             )
         self._engine.check_embeds()
         inputs = self._engine.tokenize(task.inputs)
@@ -40,7 +40,7 @@ class VectorTasks:
 
     def _rank(self, task: Rank) -> Future[TaskResult]:
         if self._engine.pooling != "rank":
-            raise no_reranker()
+            raise cannot_rerank()
         inputs = self._engine.rerank_inputs(task.query, task.documents)
 
         def answer(vectors: list[Any]) -> Scores:
@@ -50,10 +50,10 @@ class VectorTasks:
         return _then(self._engine.submit(inputs), answer)
 
 
-def no_reranker() -> InvalidParameterError:
+def cannot_rerank() -> InvalidParameterError:
     """The error for a request to rerank with another kind of model."""
     return InvalidParameterError(
-        "model", "it is no reranker; reranking needs a model with a classifier (pooling rank)"
+        "model", "it cannot rerank; use a reranker, a model with a classifier (pooling rank)"
     )
 
 

@@ -95,6 +95,12 @@ def test_the_vision_model_reads_images_with_the_projector_beside_it(server: Serv
     assert (effective["mmproj"], effective["vision"]) == ("mmproj-model-f16.gguf", True)
 
 
+def test_a_load_may_leave_the_projector_out(server: ServerProcess) -> None:
+    path = "/api/v2/models/vision.gguf/load"
+    for body, expected in (({"mmproj": "none"}, False), ({}, True)):
+        assert server.post(path, body)["settings"]["effective"]["vision"] is expected
+
+
 def test_a_chat_model_embeds_beside_its_chats(server: ServerProcess) -> None:
     body = {"model": "chat.gguf", "input": ["The sky is blue.", "Dogs bark."]}
     first = server.post("/v1/embeddings", body)
@@ -113,8 +119,8 @@ def test_a_chat_model_embeds_beside_its_chats(server: ServerProcess) -> None:
         (_CHAT, _question("embed.gguf", "Hi"), "an embedding model and cannot generate"),
         (_CHAT, _question("rerank.gguf", "Hi"), "a reranker and cannot generate"),
         ("/v1/embeddings", {"model": "rerank.gguf", "input": "a"}, "it is a reranker"),
-        ("/v1/rerank", {"model": "embed.gguf", "query": "x", "documents": ["a"]}, "no reranker"),
-        ("/v1/rerank", {"model": "chat.gguf", "query": "x", "documents": ["a"]}, "no reranker"),
+        ("/v1/rerank", {"model": "embed.gguf", "query": "x", "documents": ["a"]}, "cannot rerank"),
+        ("/v1/rerank", {"model": "chat.gguf", "query": "x", "documents": ["a"]}, "cannot rerank"),
     ],
 )
 def test_a_model_of_another_kind_says_what_it_is(
