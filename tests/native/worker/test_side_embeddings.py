@@ -77,7 +77,7 @@ def test_without_memory_the_request_is_refused_for_now(
 ) -> None:
     _set_free(monkeypatch, 1000)
     with pytest.raises(
-        ContextCreateError, match="of host memory, of which 0.0MB is free"
+        ContextCreateError, match=r"of host memory, of which 0\.0MB is free"
     ) as caught:
         engine.perform(Embed(inputs=("a",)))
     assert refusal("1", caught.value).kind is RefusalKind.BUSY
