@@ -9,7 +9,7 @@ from server.api.schema.messages import INPUT, FunctionDefinition, Tool
 from server.protocol.job import ToolForm
 
 
-class TextFormat(msgspec.Struct, frozen=True, kw_only=True):
+class CustomToolFormat(msgspec.Struct, frozen=True, kw_only=True):
     """The format of a custom tool's input; a grammar in Chat Completions is one level deeper."""
 
     type: str | None = None
@@ -72,7 +72,7 @@ class OfferedTools:
         path: str,
         name: str,
         description: str | None,
-        form: TextFormat | None,
+        form: CustomToolFormat | None,
         *,
         namespace: str | None = None,
         is_deferred: bool = False,
