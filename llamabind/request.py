@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llamabind.media.medium import Medium
+    from llamabind.sampling.token_mask import MaskGrammar
 
 MAX_STOP_BYTES = 32_768
 MAX_LOGPROBS = 256
@@ -97,6 +98,8 @@ class GenerationRequest:
     running in it the engine chooses another slot. Once the answer contains a newline, it ends
     `t_max_predict_ms` milliseconds after its first token.
 
+    `mask` describes what the answer may be; it is made from a JSON schema.
+
     `media` are images and audio: their vectors are computed in place of the pseudo-tokens (ids
     below 0) that stand for them in `prompt_tokens`; llamabind.media.medium.lay_out makes both. Such
     a prompt must end in text and cannot have `prompt_logprobs`; `logits_processors` see the
@@ -107,6 +110,7 @@ class GenerationRequest:
     prompt_tokens: tuple[int, ...]
     media: tuple[Medium, ...] = ()
     sampling: SamplingParams = field(default_factory=SamplingParams)
+    mask: MaskGrammar | None = None
     max_tokens: int | None = None
     min_tokens: int = 0
     stop: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Fixes of the grammars and parsers that llama.cpp derives from a chat template. Pure Python.
 
-They stop the model from producing text that the parser would discard (text before a required tool
-call, an answer inside reasoning that never ends), and let a tool call have any id.
+They stop the model from producing text that the parser would discard, before a required tool call,
+and let a tool call have any id.
 """
 
 import json
@@ -12,8 +12,6 @@ from typing import Any, Final
 # common/chat-auto-parser-generator.cpp names the rule "any text up to the call's start tag" like
 # this and puts it before the calls. Reasoning is followed by its end tag instead, so it is kept.
 _TEXT_BEFORE_CALL: Final = re.compile(r" until-\d+\?? (?=(?:space )?[\w-]*tool-call)")
-# Formats like Qwen3-Coder's let a tool call end the reasoning in place of the end tag.
-_OPTIONAL_END_TAG: Final = re.compile(r'\(("(?:[^"\\]|\\.)*") \| \)')
 # The id of the tool calls that llama.cpp renders to detect a template's format.
 _ID: Final = "call00001"
 _ID_AND_TAG: Final = re.compile(rf'"{_ID}(<[^"]*)"')
@@ -38,14 +36,6 @@ def without_talk(grammar: str) -> str:
     still accepts every answer that the result allows.
     """
     return _with_root(grammar, lambda root: _TEXT_BEFORE_CALL.sub(" ", root))
-
-
-def with_ended_reasoning(grammar: str) -> str:
-    """Return the grammar of an answer that follows a schema, with the reasoning's end tag required.
-
-    Without the tag the parser would take the whole answer for reasoning.
-    """
-    return _with_root(grammar, lambda root: _OPTIONAL_END_TAG.sub(r"\1", root))
 
 
 def with_any_call_id(grammar: str, parser_spec: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llamabind._capi import shim
 from llamabind._capi.shim import ChatHandle, TextHandle, lb_status
 from llamabind._capi.shim_text import last_error, take_text
-from llamabind.chat.grammar_fixes import with_any_call_id, with_ended_reasoning, without_talk
+from llamabind.chat.grammar_fixes import with_any_call_id, without_talk
 from llamabind.chat.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.chat.told_tools import TEMPLATE, has_tool_messages, with_told_tools
 from llamabind.chat.turns import with_turns
@@ -114,7 +114,7 @@ class ChatTemplate(Handle[ChatHandle]):
         """Render a conversation whose messages and tools have OpenAI's format.
 
         `options` are tool_choice, parallel_tool_calls, add_generation_prompt (True),
-        continue_final_message, json_schema, grammar, reasoning_format, reasoning_effort,
+        continue_final_message, grammar, reasoning_format, reasoning_effort,
         enable_thinking, chat_template_kwargs, force_pure_content, shown_tools and now, as
         lb_chat_render of csrc/llamabind.h describes them. A template without a format of tools gets
         the conversation of told_tools. InvalidParameterError names the field
@@ -124,9 +124,6 @@ class ChatTemplate(Handle[ChatHandle]):
         unknown = options.keys() - _OPTIONS
         if unknown:
             raise InvalidParameterError(min(unknown), "is not an option of a chat template")
-        if tools and options.get("tool_choice") not in _OPTIONAL_CALLS:
-            # The answer must be a tool call, so the schema of a text answer does not apply.
-            options.pop("json_schema", None)
         if not self.capabilities.supports_tool_calls:
             may_call = bool(tools) and options.get("tool_choice") != "none"
             if may_call or has_tool_messages(messages):
@@ -145,8 +142,6 @@ class ChatTemplate(Handle[ChatHandle]):
         answer = self._render_turns({"messages": messages, "tools": tools, **options})
         if options.get("tool_choice") not in _OPTIONAL_CALLS:
             answer["grammar"] = without_talk(answer["grammar"])
-        if options.get("json_schema") is not None:
-            answer["grammar"] = with_ended_reasoning(answer["grammar"])
         if not self.is_explicit:
             # The vocabulary may not have it as a token, so generation must stop at its text.
             answer["additional_stops"].append(_CHATML_END)
@@ -172,8 +167,8 @@ class ChatTemplate(Handle[ChatHandle]):
         calls = _told_format()._answer_format(messages, tools, options if tools else plain)
         if tools is None:
             return self._answer_format(with_told_tools(messages, None), None, plain)
-        # A schema of the answer belongs to the format of calls.
-        pure = {key: value for key, value in plain.items() if key not in ("json_schema", "grammar")}
+        # A grammar of the answer belongs to the format of calls.
+        pure = {key: value for key, value in plain.items() if key != "grammar"}
         shown = options.get("shown_tools") or tools
         try:
             answer = self._answer_format(with_told_tools(messages, shown), None, pure)
@@ -244,7 +239,6 @@ _OPTIONS = frozenset(
         "parallel_tool_calls",
         "add_generation_prompt",
         "continue_final_message",
-        "json_schema",
         "shown_tools",
         "grammar",
         "reasoning_format",

@@ -12,6 +12,7 @@ import numpy as np
 from llamabind.context.batch import Batch
 from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine.logprobs import top_logprobs
+from llamabind.engine.step_masks import StepMasks, without_triggers
 from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.kv_cache.executor import MemoryExecutor
 from llamabind.sampling.sampler import Sampler, sample_many
@@ -20,6 +21,7 @@ from llamabind.scheduling.step_plan import StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Sequence as Tokens
 
     from llamabind.context.compute_threads import ComputeThreads
     from llamabind.context.context import Context
@@ -45,21 +47,27 @@ class ModelRunner:
         self._batch = Batch(context.n_batch)
         self._eog_tokens = list(model.tokenizer.eog_tokens)
         self._samplers: dict[str, Sampler] = {}
+        self._masks = StepMasks(model.tokenizer)
 
     def prepare(self, request: GenerationRequest) -> None:
         """Make the sampler. Not on the engine thread, which parsing a large grammar would block."""
         for medium in request.media:
             self._check_medium(medium)
-        sampler = Sampler(self._model, request.sampling, n_ctx=self._context.n_ctx_seq)
-        n_prompt = len(request.prompt_tokens)
-        n_seen = _penalty_window(request.sampling, n_prompt)
-        for token in request.prompt_tokens[n_prompt - n_seen :]:
+        self._masks.add(request)
+        sampler = self._make_sampler(request.sampling, request.prompt_tokens)
+        self._samplers[request.request_id] = sampler
+
+    def _make_sampler(self, sampling: SamplingParams, tokens: Tokens[int]) -> Sampler:
+        """Return a sampler after these tokens."""
+        sampler = Sampler(self._model, sampling, n_ctx=self._context.n_ctx_seq)
+        for token in tokens[len(tokens) - _penalty_window(sampling, len(tokens)) :]:
             if token >= 0:  # not the pseudo-token of an image or audio
                 sampler.accept(token, is_generated=False)
-        self._samplers[request.request_id] = sampler
+        return sampler
 
     def release(self, request_id: str) -> None:
         """Free the sampler; unknown ids are ignored."""
+        self._masks.release(request_id)
         sampler = self._samplers.pop(request_id, None)
         if sampler is not None:
             sampler.close()
@@ -193,35 +201,55 @@ class ModelRunner:
         self, last: list[tuple[Sequence, SampledRun, int]]
     ) -> list[SampledToken | LlamaError]:
         """Sample the next token of each run from the logits at the given address."""
-        failures: dict[int, LlamaError] = {}
+        known: dict[int, int | LlamaError] = {}
         raw: dict[int, np.ndarray] = {}
+        self._masks.compute(sequence.request_id for sequence, _, _ in last)
         for index, (sequence, run, pointer) in enumerate(last):
             must_continue = sequence.must_continue_after(len(run.tokens))
-            if not (must_continue or sequence.request.logits_processors):
+            is_masked = self._masks.has(sequence.request_id)
+            if not (must_continue or is_masked or sequence.request.logits_processors):
                 continue
             logits = self._context.logits_at(pointer)
             if sequence.request.logprobs is not None:
                 raw[index] = logits.copy()
-            if must_continue:
+            outcome: int | LlamaError | None = self._process_logits(sequence, run, logits)
+            if outcome is None and is_masked:
+                outcome = self._masks.apply(
+                    sequence.request_id, logits, must_continue=must_continue
+                )
+            elif must_continue:
                 logits[self._eog_tokens] = -np.inf
-            error = self._process_logits(sequence, run, logits)
-            if error is not None:
-                failures[index] = error
-        usable = [index for index in range(len(last)) if index not in failures]
+            if outcome is not None:
+                known[index] = outcome
+        usable = [index for index in range(len(last)) if index not in known]
         tokens = sample_many(
             [self._samplers[last[index][0].request_id] for index in usable],
             [last[index][2] for index in usable],
         )
         sampled: list[SampledToken | LlamaError] = []
         found = iter(tokens)
-        for index, (sequence, _, pointer) in enumerate(last):
-            token = failures[index] if index in failures else next(found)
+        for index, (sequence, run, pointer) in enumerate(last):
+            token = known[index] if index in known else next(found)
+            if self._masks.has(sequence.request_id) and not isinstance(token, LlamaError):
+                token = self._follow_mask(sequence, run, token)
             if isinstance(token, LlamaError) or sequence.request.logprobs is None:
                 sampled.append(token if isinstance(token, LlamaError) else SampledToken(token))
             else:
                 address = raw[index].ctypes.data if index in raw else pointer
                 sampled.append(SampledToken(token, self._logprob(sequence, address, token)))
         return sampled
+
+    def _follow_mask(self, sequence: Sequence, run: SampledRun, token: int) -> int | LlamaError:
+        """Advance the mask of a sequence by its newest token."""
+        request_id = sequence.request_id
+        error = self._masks.accept(request_id, token)
+        if error is None and self._masks.has_become_answer(request_id):
+            # A trigger of calls, or the tag of reasoning, may be in the text of the answer.
+            tokens = [*sequence.tokens, *(one.token for one in run.tokens), token]
+            sampling = without_triggers(sequence.request.sampling)
+            self._samplers[request_id].close()
+            self._samplers[request_id] = self._make_sampler(sampling, tokens)
+        return token if error is None else error
 
     def _logprob(self, sequence: Sequence, address: int, token: int) -> TokenLogprob:
         k = sequence.request.logprobs or 0

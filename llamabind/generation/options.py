@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 class GenerationOptions(TypedDict, total=False):
-    """Options of one request, see GenerationRequest; `stop` may be a single string."""
+    """Options of one request, see GenerationRequest; `stop` may be a single string.
+
+    The answer follows `json_schema`. A keyword that cannot be enforced is an error; with
+    `lenient_schema` it is left out with a warning, as for tools that are not `strict`.
+    """
 
     max_tokens: int | None
     min_tokens: int
@@ -27,20 +31,16 @@ class GenerationOptions(TypedDict, total=False):
     id_slot: int | None
     timings_per_token: bool
     t_max_predict_ms: int | None
+    json_schema: Mapping[str, Any] | None
+    lenient_schema: bool
 
 
 class TemplateOptions(TypedDict, total=False):
-    """Options of ChatTemplate.render.
-
-    With `lenient_schema`, keywords of `json_schema` that no grammar can express are left out with a
-    warning, as for tools that are not `strict`; otherwise they are an error.
-    """
+    """Options of ChatTemplate.render."""
 
     tools: Sequence[Mapping[str, Any]] | None
     tool_choice: str | Mapping[str, Any]
     parallel_tool_calls: bool
-    json_schema: Mapping[str, Any]
-    lenient_schema: bool
     reasoning_format: str
     reasoning_effort: str
     enable_thinking: bool
@@ -65,4 +65,5 @@ class ChatOptions(GenerateOptions, TemplateOptions, total=False):
 
 
 TEMPLATE_OPTIONS: Final = frozenset(TemplateOptions.__annotations__)
-REQUEST_OPTIONS: Final = frozenset(GenerationOptions.__annotations__)
+SCHEMA_OPTIONS: Final = frozenset({"json_schema", "lenient_schema"})
+REQUEST_OPTIONS: Final = frozenset(GenerationOptions.__annotations__) - SCHEMA_OPTIONS

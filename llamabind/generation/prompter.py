@@ -16,7 +16,14 @@ from llamabind.errors import (
     InvalidParameterError,
     PromptTooLongError,
 )
-from llamabind.generation.options import REQUEST_OPTIONS, TEMPLATE_OPTIONS
+from llamabind.generation.answer_masks import (
+    AnswerMasks,
+    AnswerSchema,
+    begun_answer,
+    callable_tools,
+    must_call,
+)
+from llamabind.generation.options import REQUEST_OPTIONS, SCHEMA_OPTIONS, TEMPLATE_OPTIONS
 from llamabind.generation.reasoning import is_without_reasoning, reasoning_tags
 from llamabind.media.medium import lay_out
 from llamabind.request import GenerationRequest
@@ -111,6 +118,7 @@ class Prompter:
         self._template = template
         self.n_ctx = n_ctx
         self._check_grammar = check_grammar
+        self._masks = AnswerMasks(tokenizer)
         self._fits = KnownFits()
         self._ids = count(1)
         self._guard: ControlTokenGuard | None = None
@@ -136,16 +144,22 @@ class Prompter:
         n = options.pop("n", 1)
         check_int("n", n, 1, MAX_ANSWERS)
         render_options = {key: options.pop(key) for key in TEMPLATE_OPTIONS & options.keys()}
+        schema_options = {key: options.pop(key) for key in SCHEMA_OPTIONS & options.keys()}
+        schema = AnswerSchema.of(schema_options, params)
         for unknown in sorted(options.keys() - REQUEST_OPTIONS):
             raise InvalidParameterError(unknown, "unknown option")
         if is_conversation(prompt):
-            return self._prepare_chat(prompt, params, options, n, render_options)
+            return self._prepare_chat(prompt, params, options, n, render_options, schema)
         for unknown in sorted(render_options):
             raise InvalidParameterError(
                 unknown, "this option is for conversations, not for prompts"
             )
         parts: Any = [prompt] if isinstance(prompt, str) else prompt
-        return PromptRequests(self._requests(self._encode(parts), params, options, n))
+        tokens = self._encode(parts)
+        warnings: tuple[str, ...] = ()
+        if schema is not None:
+            options["mask"], warnings = self._masks.of_text(schema)
+        return PromptRequests(self._requests(tokens, params, options, n), warnings=warnings)
 
     def _prepare_chat(
         self,
@@ -154,6 +168,7 @@ class Prompter:
         options: dict[str, Any],
         n: int,
         render_options: Mapping[str, Any],
+        schema: AnswerSchema | None,
     ) -> PromptRequests:
         template = self._require_template()
         if params.grammar:
@@ -167,18 +182,27 @@ class Prompter:
         params = _as_rendered(params, rendered)
         if is_without_reasoning(render_options):
             params = _ending_reasoning(params)
+        warnings = rendering.warnings
+        if schema is not None and not must_call(render_options):
+            tools = callable_tools(render_options)
+            begun = begun_answer(messages, render_options)
+            options["mask"], more = self._masks.of_chat(schema, template, rendered, tools, begun)
+            warnings = (*more, *warnings)
         requests = self._requests(tokens, params, options, n)
-        return PromptRequests(requests, lambda: template.parser(rendered), rendering.warnings)
+        return PromptRequests(requests, lambda: template.parser(rendered), warnings)
 
     def render(self, messages: Conversation, render_options: Mapping[str, Any]) -> RenderedText:
         """Return the prompt for a conversation, even if its tokens do not fit the context.
 
         Raises ChatTemplateError, and PromptTooLongError if the text is too long to tokenise.
         """
-        rendering = self._render_fitted(messages, render_options, None)
+        options = {k: v for k, v in render_options.items() if k not in SCHEMA_OPTIONS}
+        schema = AnswerSchema.of(render_options, None)
+        warnings = () if schema is None or must_call(options) else schema.warnings
+        rendering = self._render_fitted(messages, options, None)
         parts = rendering.parts
         text = "".join(part if isinstance(part, str) else _MEDIUM_TEXT for part in parts)
-        return RenderedText(text, self._lay_out(parts)[0], rendering.warnings)
+        return RenderedText(text, self._lay_out(parts)[0], (*warnings, *rendering.warnings))
 
     def check_grammar(self, params: SamplingParams) -> None:
         """Raise GrammarError if a sampler would refuse the grammar of these parameters."""

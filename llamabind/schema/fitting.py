@@ -1,8 +1,7 @@
-"""FittedSchemas: a request's schemas, relaxed until their grammar can be built; pure Python.
+"""FittedSchemas: the schemas of tools, relaxed until their grammar can be built; pure Python.
 
-A schema that must be enforced in full (a tool with `strict`, `json_schema` without
-`lenient_schema`) is only checked. Any other loses the keywords that a grammar cannot express, then
-its patterns, lengths and counts, finally everything but its top-level type.
+The schema of a tool with `strict` is only checked. Any other loses the keywords that a grammar
+cannot express, then its patterns, lengths and counts, finally everything but its top-level type.
 """
 
 from __future__ import annotations
@@ -17,27 +16,27 @@ from threading import Lock
 from typing import Any, Final
 
 from llamabind.errors import GrammarError, InvalidParameterError, LlamaError
-from llamabind.schema.check import check_schema
 from llamabind.schema.relax import (
-    SchemaWarning,
     relaxed,
+    strictly_relaxed,
     without_repetitions,
     without_schema,
 )
+from llamabind.schema.warning import SchemaWarning
 from llamabind.schema.workarounds import completed
 
-_FIELD: Final = re.compile(r"tools\[(?P<index>\d+)\]\.function\.parameters\b|json_schema\b")
+_FIELD: Final = re.compile(r"tools\[(?P<index>\d+)\]\.function\.parameters\b")
 _RELAXED, _WITHOUT_REPETITIONS, _WITHOUT_SCHEMA = range(3)
 _MAX_KNOWN: Final = 64
+_DEPTH: Final = 1  # the arguments of a call are not the whole answer
 
 
 @dataclass(slots=True)
 class _LenientSchema:
-    """A schema that may be relaxed. `depth` is 0 for the schema of the whole answer."""
+    """A schema that may be relaxed."""
 
     where: str
     original: Mapping[str, Any]
-    depth: int
     level: int = _RELAXED
     fitted: dict[str, Any] = field(init=False)
     warnings: tuple[SchemaWarning, ...] = ()
@@ -47,7 +46,7 @@ class _LenientSchema:
 
     def fit(self) -> None:
         """Set `fitted` and `warnings` for the current level."""
-        schema, warnings = relaxed(self.original, self.where, is_whole=self.depth == 0)
+        schema, warnings = relaxed(self.original, self.where)
         if self.level == _WITHOUT_REPETITIONS:
             before, schema = schema, without_repetitions(schema)
             if schema != before:
@@ -57,7 +56,7 @@ class _LenientSchema:
             schema = without_schema(schema)
             text = "the grammar is too large, so only the top-level type is enforced"
             warnings = (SchemaWarning(self.where, text),)
-        self.fitted = completed(schema, self.depth)
+        self.fitted = completed(schema, _DEPTH)
         self.warnings = warnings
 
     def weaken(self, most: int = _WITHOUT_SCHEMA) -> bool:
@@ -72,7 +71,7 @@ class _LenientSchema:
 
 
 class FittedSchemas:
-    """The schemas in one request's template options, with warnings for what is not enforced."""
+    """The schemas of one request's tools, with warnings for what is not enforced."""
 
     def __init__(self, options: Mapping[str, Any], levels: Sequence[int] = ()) -> None:
         """Check the strict schemas and relax the others, from the `levels` of an equal request.
@@ -80,17 +79,10 @@ class FittedSchemas:
         Raises InvalidParameterError for a strict schema that cannot be enforced.
         """
         self._options = dict(options)
-        is_lenient = self._options.pop("lenient_schema", False)
-        self._lenient: dict[int | None, _LenientSchema] = {}
+        self._strict: dict[int, Mapping[str, Any]] = {}
+        self._lenient: dict[int, _LenientSchema] = {}
         for index, tool in enumerate(options.get("tools") or ()):
             self._take_tool(index, tool)
-        schema = options.get("json_schema")
-        if isinstance(schema, Mapping):
-            if is_lenient:
-                self._lenient[None] = _LenientSchema("json_schema", schema, 0)
-            else:
-                self._options["json_schema"] = schema = completed(schema)
-                check_schema(schema)
         for one, level in zip(self._lenient.values(), levels, strict=bool(levels)):
             if level != one.level:
                 one.level = level
@@ -119,8 +111,6 @@ class FittedSchemas:
         fitted = [self._fitted_tool(index, tool) for index, tool in enumerate(tools or ())]
         if fitted != list(tools or ()):
             options |= {"tools": fitted, "shown_tools": tools}
-        if None in self._lenient:
-            options["json_schema"] = self._lenient[None].fitted
         return options
 
     def weaken(self, error: LlamaError) -> bool:
@@ -128,8 +118,7 @@ class FittedSchemas:
         if isinstance(error, GrammarError):
             return self._weaken_all()
         if isinstance(error, InvalidParameterError) and (match := _FIELD.match(error.field)):
-            index = match["index"]
-            one = self._lenient.get(None if index is None else int(index))
+            one = self._lenient.get(int(match["index"]))
             return one is not None and one.weaken()
         return False
 
@@ -140,15 +129,13 @@ class FittedSchemas:
             return
         where = f"tools[{index}].function.parameters"
         if not function.get("strict"):
-            self._lenient[index] = _LenientSchema(where, parameters, 1)
-            return
-        parameters = completed(parameters, 1)  # 1: the arguments are not the whole answer
-        check_schema(parameters, where)
-        tools = list(self._options["tools"])
-        tools[index] = _with_parameters(tool, parameters)
-        self._options["tools"] = tools
+            self._lenient[index] = _LenientSchema(where, parameters)
+        else:
+            self._strict[index] = completed(strictly_relaxed(parameters, where), _DEPTH)
 
     def _fitted_tool(self, index: int, tool: Mapping[str, Any]) -> Mapping[str, Any]:
+        if index in self._strict:
+            return _with_parameters(tool, self._strict[index])
         one = self._lenient.get(index)
         return tool if one is None else _with_parameters(tool, one.fitted)
 
@@ -191,7 +178,7 @@ class KnownFits:
 
 def key_of(options: Mapping[str, Any]) -> bytes:
     """Return a hash that requests with equal schemas share; b"" if the options are not JSON."""
-    names = ("tools", "json_schema", "lenient_schema", "tool_choice", "parallel_tool_calls")
+    names = ("tools", "tool_choice", "parallel_tool_calls")
     try:
         text = json.dumps([options.get(name) for name in names])
     except (TypeError, ValueError, RecursionError):

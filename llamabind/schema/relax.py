@@ -1,7 +1,8 @@
-"""relaxed: a JSON schema without the keywords that a grammar cannot express; pure Python.
+"""relaxed: a JSON schema without what llama.cpp's grammars cannot express; pure Python.
 
-check_schema refuses a schema for the first such keyword; here each is removed with a warning. The
-result allows everything that the schema allows, and as little else as a grammar can express.
+It walks a schema as common/json-schema.cpp does: each node becomes a value of one kind, and only
+the keywords of that kind have an effect. The result allows everything that the schema allows, and
+as little else as a grammar can express.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from llamabind.errors import InvalidParameterError
 from llamabind.schema.alternatives import may_overlap, type_of
-from llamabind.schema.check import MAX_DEPTH
 from llamabind.schema.keywords import ALL, OF_ANY, OF_TYPE, is_idle
 from llamabind.schema.nodes import Resolver, implied_type, is_of_types, types_of
-from llamabind.schema.relax_kinds import KindRelaxer, Node, SchemaWarning, shown
+from llamabind.schema.relax_kinds import KindRelaxer, Node
+from llamabind.schema.warning import SchemaWarning, shown
 
-__all__ = ["SchemaWarning", "relaxed", "without_repetitions", "without_schema"]
-
+_MAX_DEPTH: Final = 100
 _MAX_NODES: Final = 20_000
 _MAX_PASSES: Final = 8
 _REPETITIONS: Final = ("pattern", "minLength", "maxLength", "minItems", "maxItems")
@@ -30,9 +31,8 @@ def relaxed(
 ) -> tuple[Node, tuple[SchemaWarning, ...]]:
     """Return a copy without the keywords that a grammar cannot express, and a warning for each.
 
-    `where` is the path of the schema itself. The result passes check_schema after `completed`.
-    With `is_whole` it is the schema of a whole answer, for which `completed` also handles a
-    property with an empty name.
+    `where` is the path of the schema itself. With `is_whole` it is the schema of a whole answer,
+    for which `completed` also handles a property with an empty name.
     """
     warnings: dict[str, SchemaWarning] = {}
     result: Node = dict(schema)
@@ -49,6 +49,14 @@ def relaxed(
     except _TooLargeError:
         reason = f"it has more than {_MAX_NODES} parts"
     return without_schema(schema), (SchemaWarning(where, reason),)
+
+
+def strictly_relaxed(schema: Mapping[str, Any], where: str, *, is_whole: bool = False) -> Node:
+    """Return what `relaxed` does; InvalidParameterError instead of the first warning."""
+    result, warnings = relaxed(schema, where, is_whole=is_whole)
+    if warnings:
+        raise InvalidParameterError(warnings[0].path, warnings[0].reason)
+    return result
 
 
 def without_repetitions(schema: Mapping[str, Any]) -> Node:
@@ -88,8 +96,8 @@ class _Relaxer(KindRelaxer):
         if not isinstance(value, Mapping):
             self.warn(path, f"{shown(value)} is not a schema")
             return {}
-        if depth > MAX_DEPTH:
-            self.warn(path, f"it is nested deeper than {MAX_DEPTH} levels")
+        if depth > _MAX_DEPTH:
+            self.warn(path, f"it is nested deeper than {_MAX_DEPTH} levels")
             return {}
         self._n_nodes += 1
         if self._n_nodes > _MAX_NODES:

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
-from llamabind.schema.check import MAX_REPEATS
 from llamabind.schema.keywords import OF_ANY, OF_TYPE, is_idle
 from llamabind.schema.nodes import FORMATS, unclear_name
 from llamabind.schema.pattern import why_no_grammar
+from llamabind.schema.warning import SchemaWarning, shown
 from llamabind.schema.workarounds import MAX_INTEGER, limits
 
 Node = dict[str, Any]
 
 _MAX_PROPERTIES: Final = 256
+_MAX_REPEATS: Final = 2000
+"""A higher count is treated as no limit (MAX_REPETITION_THRESHOLD of src/llama-grammar.cpp)."""
 _LOW: Final = ("minimum", "exclusiveMinimum")
 _HIGH: Final = ("maximum", "exclusiveMaximum")
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaWarning:
-    """A keyword that is not enforced; `path` ends with it, as in errors."""
-
-    path: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path} is not enforced: {self.reason}"
 
 
 class KindRelaxer(ABC):
@@ -199,13 +189,13 @@ class KindRelaxer(ABC):
                 value = node[key] = int(value)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 reason = f"{shown(value)} is not a count"
-            elif value > MAX_REPEATS:
-                reason = f"{value} is above {MAX_REPEATS}, the most that a grammar can count"
+            elif value > _MAX_REPEATS:
+                reason = f"{value} is above {_MAX_REPEATS}, the most that a grammar can count"
             else:
                 continue
             self.warn(f"{path}/{key}", reason)
             del node[key]
-        if node.get(low, 0) > node.get(high, MAX_REPEATS):
+        if node.get(low, 0) > node.get(high, _MAX_REPEATS):
             self.drop(node, path, frozenset({low, high}), f"{low} is above {high}")
 
     # -- dropping
@@ -241,11 +231,3 @@ def _is_bound(value: Any) -> bool:
 def _forget(node: Node, key: str, value: object) -> None:
     if node.get(key) is value:
         del node[key]
-
-
-def shown(value: Any) -> str:
-    """Return a value as text for a warning, at most 62 characters."""
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    text = repr(value[:60] if isinstance(value, str) else value)
-    return text if len(text) <= 62 else text[:57] + "..."

@@ -1,7 +1,7 @@
 """JSON schema to grammar, by llama.cpp's converter."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from llamabind._capi import shim
@@ -9,9 +9,8 @@ from llamabind._capi.shim import lb_status
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.native import backend
-from llamabind.schema.check import check_schema
 from llamabind.schema.errors import conversion_error
-from llamabind.schema.fitting import FittedSchemas
+from llamabind.schema.relax import strictly_relaxed
 from llamabind.schema.workarounds import completed, mended
 
 
@@ -20,7 +19,7 @@ def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
 
     Raises GrammarError, which names the path in the schema, for a schema that llama.cpp cannot
     convert, that exceeds the limits of lb_json_schema_to_grammar (csrc/llamabind.h), or that has a
-    keyword which llama.cpp would ignore (check_schema).
+    keyword which llama.cpp would ignore.
     """
     try:
         return grammar_of_field(schema)
@@ -30,8 +29,7 @@ def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
 
 def grammar_of_field(schema: Mapping[str, Any]) -> str:
     """Return the grammar of a request's `json_schema`; InvalidParameterError names the path."""
-    schema = completed(schema)
-    check_schema(schema)
+    schema = completed(strictly_relaxed(schema, "json_schema", is_whole=True))
     backend.init()
     try:
         text = json.dumps(schema, allow_nan=False)
@@ -43,22 +41,3 @@ def grammar_of_field(schema: Mapping[str, Any]) -> str:
     if shim.lb_last_status() == lb_status.LB_INVALID:
         raise conversion_error(last_error())
     raise GrammarError(last_error())
-
-
-def lenient_grammar(
-    schema: Mapping[str, Any], check: Callable[[str], None]
-) -> tuple[str, tuple[str, ...]]:
-    """Return the grammar of a schema, relaxed as far as needed, and warnings for what it ignores.
-
-    `check` raises GrammarError for a grammar that is too large.
-    """
-    fitted = FittedSchemas({"json_schema": schema, "lenient_schema": True})
-    while True:
-        try:
-            grammar = grammar_of_field(fitted.options["json_schema"])
-            check(grammar)
-        except (InvalidParameterError, GrammarError) as error:
-            if not fitted.weaken(error):
-                raise
-        else:
-            return grammar, fitted.warnings

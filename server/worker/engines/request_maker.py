@@ -7,8 +7,6 @@ from llamabind.errors import InvalidParameterError
 from llamabind.generation.infill import Gap, Infiller
 from llamabind.generation.prompter import Prompter, PromptRequests, RenderedText
 from llamabind.native.tokenizer import Tokenizer
-from llamabind.sampling.params import SamplingParams
-from llamabind.schema.to_grammar import lenient_grammar
 from server.protocol.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
 from server.worker.engines.media_encoder import MediaEncoder
 
@@ -54,14 +52,12 @@ class RequestMaker:
                 options |= _render_options(job.prompt)
                 return self._prompter.prepare(self._media.encode(messages), sampling, options)
             case TextPrompt(content=content, json_schema=schema):
-                sampling, warnings = self._with_grammar(schema, sampling)
-                requests = self._prompter.prepare(content, sampling, options)
-                return replace(requests, warnings=warnings)
+                options |= {"json_schema": schema, "lenient_schema": True}
+                return self._prompter.prepare(content, sampling, options)
             case InfillPrompt(json_schema=schema):
-                sampling, warnings = self._with_grammar(schema, sampling)
+                options |= {"json_schema": schema, "lenient_schema": True}
                 tokens = self._infiller.tokens(_gap(job.prompt), job.max_tokens)
-                requests = self._prompter.prepare(tokens, sampling, options)
-                return replace(requests, warnings=warnings)
+                return self._prompter.prepare(tokens, sampling, options)
 
     def render(self, job: Job) -> RenderedText:
         """The prompt of a job's conversation. Raises the errors of Prompter.render."""
@@ -69,21 +65,6 @@ class RequestMaker:
             raise InvalidParameterError("messages", "a conversation is required")
         messages = self._media.encode(job.prompt.messages)
         return self._prompter.render(messages, _render_options(job.prompt))
-
-    def _with_grammar(
-        self, schema: dict[str, Any] | None, sampling: SamplingParams
-    ) -> tuple[SamplingParams, tuple[str, ...]]:
-        """The parameters with the grammar of a schema, and warnings for what is not enforced."""
-        if schema is None:
-            return sampling, ()
-        if sampling.grammar:
-            raise InvalidParameterError("grammar", "cannot be used together with json_schema")
-
-        def check(grammar: str) -> None:
-            self._prompter.check_grammar(replace(sampling, grammar=grammar))
-
-        grammar, warnings = lenient_grammar(schema, check)
-        return replace(sampling, grammar=grammar), warnings
 
     def _logit_bias(self, job: Job) -> tuple[tuple[tuple[int, float], ...], tuple[str, ...]]:
         """The biases by token, and a warning for tokens that the vocabulary lacks."""

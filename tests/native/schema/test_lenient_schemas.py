@@ -14,7 +14,7 @@ from llamabind.native.model_params import ModelParams
 from llamabind.sampling.sampler import check_grammar
 from llamabind.schema.pattern import why_no_grammar
 from llamabind.schema.relax import relaxed
-from llamabind.schema.to_grammar import json_schema_to_grammar, lenient_grammar
+from llamabind.schema.to_grammar import json_schema_to_grammar
 from tests.support.chat_samples import USER, template_text
 from tests.support.made_bad_schemas import _PATTERNS, bad_schemas
 
@@ -123,20 +123,6 @@ def test_a_schema_that_multiplies_is_left_out_whole(model: Model, template: Chat
     )
     assert len(prepared.warnings) == 1
     assert prepared.warnings[0].startswith("tools[0].function.parameters")
-
-
-def test_the_schema_of_a_text_is_cut_down_too(model: Model) -> None:
-    def refuse_repetitions(grammar: str) -> None:
-        if "{0,1500}" in grammar:
-            raise GrammarError("too large")
-
-    schema = {"type": "string", "maxLength": 1500}
-    grammar, warnings = lenient_grammar(schema, lambda _: None)
-    assert "{0,1500}" in grammar
-    assert warnings == ()
-    grammar, warnings = lenient_grammar(schema, refuse_repetitions)
-    assert "{0,1500}" not in grammar
-    assert len(warnings) == 1
 
 
 def test_a_model_without_a_template_says_so_with_every_prompt(random_llama_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llamabind.chat.grammar_fixes import with_ended_reasoning, without_talk
+from llamabind.chat.grammar_fixes import without_talk
 
 
 @pytest.mark.parametrize(
@@ -22,16 +22,3 @@ from llamabind.chat.grammar_fixes import with_ended_reasoning, without_talk
 def test_only_text_ahead_of_the_call_goes(root: str, expected: str) -> None:
     rest = 'a ::= "b" until-1 tool-call\n'
     assert without_talk(f"root ::= {root}\n{rest}") == f"root ::= {expected}\n{rest}"
-
-
-@pytest.mark.parametrize(
-    ("root", "expected"),
-    [
-        ('("<think>" until-6 ("</think>" | ))? space a', '("<think>" until-6 "</think>")? space a'),
-        ("start (thought | )? a", "start (thought | )? a"),
-        ('("<think>" until-4 "</think>")? a', '("<think>" until-4 "</think>")? a'),
-    ],
-)
-def test_reasoning_before_an_answer_must_end(root: str, expected: str) -> None:
-    rest = 'a ::= ("b" | )\n'
-    assert with_ended_reasoning(f"root ::= {root}\n{rest}") == f"root ::= {expected}\n{rest}"

@@ -50,21 +50,6 @@ def test_a_strict_tool_is_an_error_that_names_the_keyword() -> None:
     assert caught.value.field == "tools[1].function.parameters/not"
 
 
-@pytest.mark.parametrize("lenient", [True, False])
-def test_the_schema_of_an_answer_is_strict_unless_it_is_said(lenient: bool) -> None:
-    schema = {"type": "string", "format": "email"}
-    options = {"json_schema": schema, "lenient_schema": lenient}
-    if not lenient:
-        with pytest.raises(InvalidParameterError, match="json_schema/format"):
-            FittedSchemas(options)
-        return
-    fitted = FittedSchemas(options)
-    assert fitted.options == {"json_schema": {"type": "string"}}
-    assert fitted.warnings == (
-        "json_schema/format is not enforced: a grammar cannot express 'email'",
-    )
-
-
 def test_a_grammar_that_is_too_large_loses_repetitions_then_the_largest_schemas() -> None:
     large = {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(9)}}
     counted = {"type": "array", "items": {"type": "string"}, "maxItems": 2000}

@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from llamabind.schema.check import check_schema
 from llamabind.schema.relax import relaxed, without_repetitions, without_schema
-from llamabind.schema.workarounds import completed
 from tests.support.made_bad_schemas import bad_schemas
 
 _STRING = {"type": "string"}
@@ -151,16 +149,13 @@ def test_a_schema_with_a_grammar_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_every_relaxed_schema_has_a_grammar(seed: int) -> None:
+def test_a_relaxed_schema_has_nothing_left_to_relax(seed: int) -> None:
     for schema in bad_schemas(seed, 100):
         before = copy.deepcopy(schema)
         left, _ = relaxed(schema, "t")
         assert schema == before
-        check_schema(completed(left))
         assert relaxed(left, "t") == (left, ())
-        check_schema(completed(without_repetitions(left)))
-        whole, _ = relaxed(schema, "t", is_whole=True)
-        check_schema(completed(whole))
+        assert relaxed(without_repetitions(left), "t")[1] == ()
 
 
 def test_only_a_whole_answer_has_a_property_without_a_name() -> None:

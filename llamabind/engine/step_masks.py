@@ -1,0 +1,96 @@
+"""StepMasks: the token masks of the requests whose answers follow a JSON schema."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from llamabind.errors import GrammarError
+from llamabind.sampling.token_mask import DEAD_END, TokenMasks, apply_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llamabind.errors import LlamaError
+    from llamabind.native.tokenizer import Tokenizer
+    from llamabind.request import GenerationRequest
+    from llamabind.sampling.params import SamplingParams
+    from llamabind.sampling.token_mask import SequenceMask
+
+_LATE: Final = "the token that the sampler was made to choose is not allowed by the schema"
+
+
+class StepMasks:
+    """Only `add` may be called from any thread."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._ends = np.zeros(tokenizer.n_tokens, dtype=np.bool_)
+        self._ends[list(tokenizer.eog_tokens)] = True
+        self._masks: dict[str, SequenceMask] = {}
+        self._rows: dict[str, np.ndarray] = {}
+
+    def add(self, request: GenerationRequest) -> None:
+        """Start the mask of a request, if it has one. Raises GrammarError."""
+        if request.mask is not None:
+            mask = TokenMasks.of(self._tokenizer).start(request.mask)
+            self._masks[request.request_id] = mask
+
+    def release(self, request_id: str) -> None:
+        """Forget a request; unknown ids are ignored."""
+        self._masks.pop(request_id, None)
+        self._rows.pop(request_id, None)
+
+    def has(self, request_id: str) -> bool:
+        """Whether the next token of a request is masked."""
+        return request_id in self._masks
+
+    def compute(self, request_ids: Iterable[str]) -> None:
+        """Compute the masks of the next tokens of these requests, without the GIL."""
+        masks = {one: self._masks[one] for one in request_ids if one in self._masks}
+        if masks:
+            rows = TokenMasks.of(self._tokenizer).rows(list(masks.values()))
+            self._rows = dict(zip(masks, rows, strict=True))
+
+    def apply(
+        self, request_id: str, logits: np.ndarray, *, must_continue: bool
+    ) -> int | LlamaError | None:
+        """Mask logits. Returns a token if it must be the next one: the end of a complete answer,
+        which neither `must_continue` nor ignore_eos can prevent. GrammarError if there is none.
+        """
+        row = self._rows[request_id]
+        failure = self._masks[request_id].why_failed()
+        ends = row & self._ends
+        n_ends, n_allowed = np.count_nonzero(ends), np.count_nonzero(row)
+        if failure or n_allowed == 0:
+            return GrammarError(failure or DEAD_END)
+        if n_allowed == n_ends:
+            allowed = np.flatnonzero(ends)
+            return int(allowed[np.argmax(logits[allowed])])
+        apply_mask(row & ~self._ends if must_continue else row, logits)
+        return None
+
+    def accept(self, request_id: str, token: int) -> LlamaError | None:
+        """Go on by a generated token; an error if the mask does not allow it."""
+        mask = self._masks[request_id]
+        if self._ends[token]:
+            return None
+        if not mask.accept(token):
+            return GrammarError(_LATE)
+        if mask.is_free:
+            self.release(request_id)
+        return None
+
+    def has_become_answer(self, request_id: str) -> bool:
+        """Whether it has become certain that a request's answer calls no tool; true once."""
+        mask = self._masks.get(request_id)
+        return mask is not None and mask.has_become_answer()
+
+
+def without_triggers(sampling: SamplingParams) -> SamplingParams:
+    """Return the parameters for an answer in which no call and no reasoning can begin."""
+    return replace(
+        sampling, grammar="", grammar_lazy=False, grammar_triggers=(), reasoning_budget_tokens=-1
+    )

@@ -1,0 +1,204 @@
+"""Token masks: which tokens may come next in an answer that follows a JSON schema, by llguidance.
+
+A mask is applied to the logits before the sampler chain. It is computed outside the GIL, for all
+sequences of a step at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from llguidance import LLExecutor, LLMatcher, LLTokenizer
+from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask_par
+
+from llamabind._capi.enums import llama_token_attr
+from llamabind.errors import GrammarError
+from llamabind.schema.compiler import LIMITS, reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llamabind.native.tokenizer import Tokenizer
+
+_MAX_COMPILED: Final = 16
+_MAX_THREADS: Final = 4
+_FEW: Final = 1000
+_NO_TEXT: Final = (
+    llama_token_attr.LLAMA_TOKEN_ATTR_CONTROL | llama_token_attr.LLAMA_TOKEN_ATTR_UNKNOWN
+)
+
+DEAD_END: Final = "no token of the vocabulary can continue what the schema allows"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskGrammar:
+    """What an answer may be, as grammars in llguidance's dialect of Lark.
+
+    Where tools may be called, `call` describes an answer that calls one, up to the text that
+    activates the lazy grammar of the calls. `begun` are the tokens of the answer's beginning that
+    the prompt already has.
+    """
+
+    answer: str
+    call: str = ""
+    begun: tuple[int, ...] = ()
+
+
+class TokenMasks:
+    """The masks of one vocabulary. Any thread, but each SequenceMask on one at a time."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._lock = Lock()
+        self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._vocabulary: LLTokenizer | None = None
+        self._executor: LLExecutor | None = None
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> TokenMasks:
+        """Return the masks of a vocabulary; they are made once."""
+        with _of_lock:
+            masks = _of.get(tokenizer)
+            if masks is None:
+                masks = _of[tokenizer] = cls(tokenizer)
+            return masks
+
+    def start(self, grammar: MaskGrammar) -> SequenceMask:
+        """Return the mask of a new answer. Raises GrammarError for a grammar that is too large."""
+        answer = self._matcher(grammar.answer)
+        mask = SequenceMask(answer, self._matcher(grammar.call) if grammar.call else None)
+        for token in grammar.begun:
+            mask.accept(token)
+        return mask
+
+    def rows(self, masks: Sequence[SequenceMask]) -> list[np.ndarray]:
+        """Return for each sequence which tokens may come next: one bool for each token."""
+        matchers = [matcher for mask in masks for matcher in mask.matchers]
+        bits = allocate_token_bitmask(len(matchers), self._tokenizer.n_tokens)
+        if self._executor is None:
+            n_threads = max(1, min(_MAX_THREADS, (os.cpu_count() or 1) // 2))
+            self._executor = LLExecutor(n_threads)
+        fill_next_token_bitmask_par(
+            self._executor, [(matcher, i) for i, matcher in enumerate(matchers)], bits
+        )
+        rows, first = [], 0
+        for mask in masks:
+            n = len(mask.matchers)
+            # A matcher in error, which has used up its limits, allows the end: see SequenceMask.
+            mine = bits[first] if n == 1 else bits[first] | bits[first + 1]
+            unpacked = np.unpackbits(mine.view(np.uint8), bitorder="little")
+            rows.append(unpacked[: self._tokenizer.n_tokens].view(np.bool_))
+            first += n
+        return rows
+
+    def _matcher(self, grammar: str) -> LLMatcher:
+        with self._lock:
+            if self._vocabulary is None:
+                wrapper: Any = _Vocabulary(self._tokenizer)
+                ends = list(self._tokenizer.eog_tokens)
+                self._vocabulary = LLTokenizer(wrapper, eos_token=ends)
+            known = self._compiled.get(grammar)
+            if known is not None:
+                self._compiled.move_to_end(grammar)
+                return known.deep_copy()
+        matcher = LLMatcher(self._vocabulary, grammar, log_level=0, limits=LIMITS)
+        if not matcher.is_error():
+            matcher.compute_bitmask()  # builds most of the automaton here, not in the first step
+        if matcher.is_error():
+            raise GrammarError(f"the schema cannot be enforced: {reason_of(matcher.get_error())}")
+        with self._lock:
+            self._compiled[grammar] = matcher
+            if len(self._compiled) > _MAX_COMPILED:
+                self._compiled.popitem(last=False)
+            return matcher.deep_copy()
+
+
+class SequenceMask:
+    """How far one answer has come. It is an answer or a call until its text tells which."""
+
+    def __init__(self, answer: LLMatcher, call: LLMatcher | None) -> None:
+        self._answer: LLMatcher | None = answer
+        self._call = call
+        self._is_undecided = call is not None
+
+    @property
+    def matchers(self) -> list[LLMatcher]:
+        """One matcher for each thing that the answer may still be."""
+        return [matcher for matcher in (self._answer, self._call) if matcher is not None]
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a call has begun, which the lazy grammar constrains from here on."""
+        return self._answer is None and self._call is not None and self._call.is_accepting()
+
+    def has_become_answer(self) -> bool:
+        """Return whether the last token made certain that no tool is called."""
+        was_undecided, self._is_undecided = self._is_undecided, len(self.matchers) == 2
+        return was_undecided and self._call is None
+
+    def why_failed(self) -> str:
+        """Return why the masks of the last step do not count; "" if they do."""
+        return next((reason_of(m.get_error()) for m in self.matchers if m.is_error()), "")
+
+    def accept(self, token: int) -> bool:
+        """Go on by a token that was generated; False if neither an answer nor a call has it."""
+        takers = [matcher.try_consume_tokens([token]) == 1 for matcher in self.matchers]
+        if len(takers) == 2 and not all(takers):
+            if not takers[0]:
+                self._answer = None
+            else:
+                self._call = None
+        return any(takers)
+
+
+_of: WeakKeyDictionary[Tokenizer, TokenMasks] = WeakKeyDictionary()
+_of_lock = Lock()
+
+
+class _Vocabulary:
+    """A vocabulary as LLTokenizer reads it. Control tokens are not text: see mask_grammar."""
+
+    is_tokenizer_wrapper = True
+    bos_token_id: int | None = None
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        eog = set(tokenizer.eog_tokens)
+        self._tokenizer = tokenizer
+        self.special_token_ids = [
+            token
+            for token in range(tokenizer.n_tokens)
+            if token in eog or tokenizer.attributes(token) & _NO_TEXT
+        ]
+        special = set(self.special_token_ids)
+        self.tokens = [
+            # llguidance tells special tokens by a byte that is in no text.
+            b"\xff" * (token in special) + tokenizer.piece(token, special=True)
+            for token in range(tokenizer.n_tokens)
+        ]
+        self.eos_token_id = min(eog, default=0)
+
+    def __call__(self, text: Any) -> list[int]:
+        raw = text.encode() if isinstance(text, str) else bytes(text)
+        return self._tokenizer.encode(raw.decode(errors="replace"), add_special=False)
+
+
+def apply_mask(row: np.ndarray, logits: np.ndarray) -> None:
+    """Set the logits of tokens that may not come next to -inf."""
+    allowed = np.flatnonzero(row)
+    if len(allowed) <= _FEW:
+        kept = logits[allowed]
+        logits.fill(-np.inf)
+        logits[allowed] = kept
+        return
+    # The bits of +inf for what is allowed and of -inf for what is not: 5 times as fast as a choice.
+    most = row.astype(np.int32)
+    most -= 1
+    most <<= 31
+    most |= 0x7F800000
+    np.minimum(logits, most.view(np.float32), out=logits)

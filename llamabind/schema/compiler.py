@@ -1,0 +1,54 @@
+"""What llguidance says about schemas: which patterns it takes, and how large they may become."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from llguidance import LLMatcher, LLParserLimits
+
+from llamabind.schema.regex_size import regex_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_PATTERN: Final = 2048
+_MAX_REGEX_SIZE: Final = 20_000
+
+# The defaults, but for memory: 20,000 states are about 40 MB.
+LIMITS: Final = LLParserLimits(max_lexer_states=20_000, verbose_errors=False)
+
+WHITESPACE: Final = r" |\n{1,2}[ \t]{0,20}"
+"""What may stand between two parts of an answer, as in llama.cpp's grammars of schemas."""
+
+
+def why_no_pattern(pattern: Any) -> str:
+    """Return why a regular expression cannot be enforced; "" if it can."""
+    if not isinstance(pattern, str):
+        return "it is not a string"
+    if len(pattern.encode(errors="replace")) > _MAX_PATTERN:
+        return f"it is longer than {_MAX_PATTERN} bytes"
+    if regex_size(pattern) > _MAX_REGEX_SIZE:
+        return f"its repetitions make more than {_MAX_REGEX_SIZE} characters"
+    return _why_not_taken(pattern)
+
+
+@lru_cache(maxsize=1024)
+def _why_not_taken(pattern: str) -> str:
+    return why_no_schema({"type": "string", "pattern": pattern})
+
+
+def why_no_schema(schema: Mapping[str, Any]) -> str:
+    """Return why llguidance refuses a schema; "" if it takes it."""
+    try:
+        grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema))
+    except ValueError as error:
+        return reason_of(str(error))
+    return reason_of(LLMatcher.validate_grammar(grammar, limits=LIMITS))
+
+
+def reason_of(message: str) -> str:
+    """Return the reason in a message of llguidance, in one line without the grammar."""
+    _, marker, reason = message.rpartition("error: ")
+    return (reason if marker else message.split("\n", 1)[0])[:200].strip()
