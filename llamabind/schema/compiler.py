@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llguidance import LLMatcher, LLParserLimits
 
-from llamabind.schema.regex_size import regex_size
+from llamabind.schema.regex import as_rust, regex_size, why_ambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ def why_no_pattern(pattern: Any) -> str:
         return f"it is longer than {_MAX_PATTERN} bytes"
     if regex_size(pattern) > _MAX_REGEX_SIZE:
         return f"its repetitions make more than {_MAX_REGEX_SIZE} characters"
-    return _why_not_taken(pattern)
+    return why_ambiguous(pattern) or _why_not_taken(as_rust(pattern))
 
 
 @lru_cache(maxsize=1024)

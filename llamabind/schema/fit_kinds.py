@@ -11,9 +11,10 @@ from math import comb, isfinite
 from typing import Any, Final
 
 from llamabind.schema.compiler import why_no_pattern
-from llamabind.schema.formats import KNOWN, OF_ANY_STRING, PATTERNS
+from llamabind.schema.formats import KNOWN, MAX_LENGTHS, OF_ANY_STRING, PATTERNS, SCHEME
 from llamabind.schema.keywords import is_idle
 from llamabind.schema.nodes import types_of
+from llamabind.schema.regex import as_rust
 from llamabind.schema.warning import SchemaWarning, shown
 from llamabind.schema.workarounds import MAX_INTEGER
 
@@ -32,7 +33,6 @@ _SMALLEST_BOUND: Final = 1e-9
 
 _LOW: Final = ("minimum", "exclusiveMinimum")
 _HIGH: Final = ("maximum", "exclusiveMaximum")
-_MAX_LENGTHS: Final = {"email": 254, "hostname": 253}
 _NAME_KEYWORDS: Final = frozenset({"type", "pattern", "minLength", "maxLength", "enum", "const"})
 
 
@@ -84,6 +84,9 @@ class KindFitter(ABC):
         is_known = "properties" in node or "patternProperties" in node
         if is_known and not merges and "additionalProperties" not in node and _is_whole(node):
             node["additionalProperties"] = False
+            if "patternProperties" not in node:
+                for name in node.get("required", ()):
+                    node.setdefault("properties", {}).setdefault(name, {})
         if node.get("additionalProperties") is False:
             self.forget(node, "unevaluatedProperties")
         self.drop(node, path, "unevaluatedProperties", "no grammar can express it")
@@ -129,7 +132,7 @@ class KindFitter(ABC):
             if reason := why_no_pattern(pattern):
                 self.warn(f"{place}/{pattern}", reason)
             else:
-                kept[pattern] = self.node(child, f"{place}/{pattern}", depth + 1)
+                kept[as_rust(pattern)] = self.node(child, f"{place}/{pattern}", depth + 1)
         node["patternProperties"] = kept
         if not kept:
             del node["patternProperties"]
@@ -154,7 +157,7 @@ class KindFitter(ABC):
         if "minLength" in names or "maxLength" in names:
             if pattern is not None:
                 self.warn(f"{place}/pattern", "it cannot be combined with the lengths beside it")
-            pattern = f"^(?s:.){{{names.get('minLength', 0)},{names.get('maxLength', '')}}}$"
+            pattern = f"^[\\s\\S]{{{names.get('minLength', 0)},{names.get('maxLength', '')}}}$"
         if "patternProperties" not in node:
             reason = why_no_pattern(pattern)
         if reason or not isinstance(pattern, str):
@@ -170,7 +173,7 @@ class KindFitter(ABC):
             members[name] = False
         others = node.get("additionalProperties", False if members else {})
         if others is not False:
-            node["patternProperties"] = {pattern: others}
+            node["patternProperties"] = {as_rust(pattern): others}
         node["additionalProperties"] = False
 
     @staticmethod
@@ -295,9 +298,12 @@ class KindFitter(ABC):
 
     def _string(self, node: Node, path: str) -> None:
         self._counts(node, path, "minLength", "maxLength")
-        if "pattern" in node and (reason := why_no_pattern(node["pattern"])):
-            self.warn(f"{path}/pattern", reason)
-            del node["pattern"]
+        if "pattern" in node:
+            if reason := why_no_pattern(node["pattern"]):
+                self.warn(f"{path}/pattern", reason)
+                del node["pattern"]
+            else:
+                node["pattern"] = as_rust(node["pattern"])
         if "format" in node:
             self._format(node, path)
 
@@ -307,14 +313,12 @@ class KindFitter(ABC):
             self.warn(f"{path}/format", f"{shown(name)} cannot be enforced")
         elif name in KNOWN:
             node["format"] = KNOWN[name]
-            if KNOWN[name] in _MAX_LENGTHS:
-                node.setdefault("maxLength", _MAX_LENGTHS[KNOWN[name]])
+            if KNOWN[name] in MAX_LENGTHS:
+                node.setdefault("maxLength", MAX_LENGTHS[KNOWN[name]])
+            if KNOWN[name] == "uri":
+                _also_match(node, SCHEME)
         elif name in PATTERNS:
-            pattern = f"^({PATTERNS[name]})$"
-            if "pattern" in node:
-                node["allOf"] = [*node.get("allOf", ()), {"pattern": pattern}]
-            else:
-                node["pattern"] = pattern
+            _also_match(node, f"^({PATTERNS[name]})$")
 
     # -- numbers
 
@@ -329,8 +333,10 @@ class KindFitter(ABC):
         low = max((node[key] for key in _LOW if key in node), default=None)
         high = min((node[key] for key in _HIGH if key in node), default=None)
         if low is not None and high is not None and low > high:
-            for key in (*_LOW, *_HIGH):
-                self.drop(node, path, key, "no number is within the bounds")
+            first, *others = (key for key in (*_LOW, *_HIGH) if key in node)
+            self.drop(node, path, first, "no number is within the bounds")
+            for key in others:
+                del node[key]
         elif not merges and not {"enum", "const"} & node.keys():
             _limit_digits(node, low, high)
 
@@ -396,15 +402,24 @@ def _is_number(value: Any) -> bool:
     return is_number and abs(value) < 10**300 and isfinite(value)
 
 
+def _also_match(node: Node, pattern: str) -> None:
+    if "pattern" in node:
+        node["allOf"] = [*node.get("allOf", ()), {"pattern": pattern}]
+    else:
+        node["pattern"] = pattern
+
+
 def _limit_digits(node: Node, low: float | None, high: float | None) -> None:
     """Limit how many digits a number has; a small model may write them until max_tokens."""
     kinds = types_of(node)
     if "integer" not in kinds and "number" not in kinds:
         return
     most = _MAX_NUMBER if "number" in kinds else MAX_INTEGER
-    if low is None and (high is None or high > -most):
+    if (low is None or low < -most) and (high is None or high > -most):
+        node.pop("exclusiveMinimum", None)
         node["minimum"] = -most
-    if high is None and (low is None or low < most):
+    if (high is None or high > most) and (low is None or low < most):
+        node.pop("exclusiveMaximum", None)
         node["maximum"] = most
     is_tiny = any(bound and abs(bound) < _SMALLEST_BOUND for bound in (low, high))
     if "number" in kinds and not is_tiny:

@@ -49,5 +49,9 @@ KNOWN: Final = {
 }
 """Formats that llguidance enforces, by its name for them."""
 
+MAX_LENGTHS: Final = {"email": 254, "hostname": 253, "uri": 2000}
+SCHEME: Final = "^[A-Za-z][A-Za-z0-9+.-]{0,15}:"
+"""How a URI begins: without a limit a small model may write one scheme until max_tokens."""
+
 OF_ANY_STRING: Final = frozenset({"binary", "password"})
 """OpenAPI's formats that allow every string."""

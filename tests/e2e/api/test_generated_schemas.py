@@ -3,18 +3,16 @@
 import collections
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gguf_writer import encode_entries, tokenizer_entries, write_gguf
-from jsonschema import FormatChecker
-from jsonschema.validators import Draft202012Validator
 from make_random_model import LlamaShape, llama_metadata, llama_tensors, random_q8_0
 
 from tests.support.made_schemas import Schema, made_schemas
+from tests.support.mask_walks import why_invalid
 from tests.support.paths import ROOT
 from tests.support.server_process import ServerProcess
 
@@ -38,22 +36,6 @@ def _write_random_model(path: Path) -> None:
     entries = encode_entries(llama_metadata(shape, n_vocab)) + vocabulary
     matrix = random_q8_0(np.random.default_rng(1))
     write_gguf(path, entries, llama_tensors(shape, n_vocab, matrix))
-
-
-# The library checks date and uuid by itself, but these only with more packages installed.
-_FORMATS = FormatChecker(("date", "uuid"))
-
-
-@_FORMATS.checks("date-time", raises=ValueError)  # type: ignore[untyped-decorator]
-def _is_moment(value: object) -> bool:
-    return not isinstance(value, str) or (
-        value[10:11] == "T" and datetime.fromisoformat(value).tzinfo is not None
-    )
-
-
-@_FORMATS.checks("time", raises=ValueError)  # type: ignore[untyped-decorator]
-def _is_time(value: object) -> bool:
-    return not isinstance(value, str) or time.fromisoformat(value).tzinfo is not None
 
 
 def _ask(server: ServerProcess, schema: Schema, seed: int, path: str = _CHAT) -> tuple[str, str]:
@@ -89,21 +71,12 @@ def _ask_once(
     return choice["finish_reason"], text
 
 
-def _why_invalid(schema: Schema, text: str) -> str:
-    try:
-        document: Any = json.loads(text)
-    except ValueError as error:
-        return f"no JSON: {error}"
-    validator = Draft202012Validator(schema, format_checker=_FORMATS)
-    return "; ".join(error.message for error in validator.iter_errors(document))
-
-
 @pytest.mark.parametrize("impossible", ["2023-02-29", "2023-04-31"])
 def test_the_format_checker_refuses_impossible_dates(impossible: str) -> None:
-    assert _why_invalid({"format": "date"}, f'"{impossible}"')
-    assert _why_invalid({"format": "date-time"}, f'"{impossible}T10:00:00Z"')
-    assert _why_invalid({"format": "time"}, '"10:00:60Z"')
-    assert not _why_invalid({"format": "date-time"}, '"2024-02-29T10:00:00Z"')
+    assert why_invalid({"format": "date"}, f'"{impossible}"')
+    assert why_invalid({"format": "date-time"}, f'"{impossible}T10:00:00Z"')
+    assert why_invalid({"format": "time"}, '"10:00:60Z"')
+    assert not why_invalid({"format": "date-time"}, '"2024-02-29T10:00:00Z"')
 
 
 def test_every_finished_answer_validates_or_its_schema_was_refused(tmp_path: Path) -> None:
@@ -127,11 +100,11 @@ def test_every_finished_answer_validates_or_its_schema_was_refused(tmp_path: Pat
         assert outcome != "refused", schemas[index]
         if outcomes[index][0] != "refused":
             _assert_kept(schemas[index], outcome, text)
-    # One leaf in 27 is made to be refused, and names and limits are as unusual as possible.
-    assert counts["refused"] <= _COUNT // 4
+    # One leaf in 27 is made to be refused: `uniqueItems`, and counts in patterns with blanks.
+    assert counts["refused"] <= _COUNT // 10
 
 
 def _assert_kept(schema: Schema, outcome: str, text: str) -> None:
     assert outcome in ("stop", "refused"), (outcome, text, json.dumps(schema))
     if outcome == "stop":
-        assert not (why := _why_invalid(schema, text)), (why, text, json.dumps(schema))
+        assert not (why := why_invalid(schema, text)), (why, text, json.dumps(schema))

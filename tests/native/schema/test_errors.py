@@ -38,7 +38,7 @@ def test_a_refusal_names_the_keyword(part, said):
     ):
         template.render(messages, tools=[tool])
     assert str(refused.value) == f"tools[0].function.parameters/properties/a{said}"
-    with pytest.raises(GrammarError, match="^json_schema/properties/a"):
+    with pytest.raises(GrammarError, match=r"^json_schema/properties/a"):
         json_schema_to_grammar(schema)
 
 

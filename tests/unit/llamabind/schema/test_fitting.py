@@ -46,7 +46,7 @@ def test_tools_with_a_grammar_are_passed_as_they_are() -> None:
 
 def test_a_strict_tool_is_an_error_that_names_the_keyword() -> None:
     with pytest.raises(InvalidParameterError) as caught:
-        FittedSchemas({"tools": [_tool("f", _GOOD), _tool("g", {**_BAD, "not": {}}, strict=True)]})
+        FittedSchemas({"tools": [_tool("f", _GOOD), _tool("g", {**_GOOD, "not": {}}, strict=True)]})
     assert caught.value.field == "tools[1].function.parameters/not"
 
 
