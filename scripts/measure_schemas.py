@@ -14,14 +14,14 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from llamabind import LLM, SamplingParams, json_schema_to_grammar
+from llamabind import LLM, EngineConfig, SamplingParams, json_schema_to_grammar
 from llamabind.errors import GrammarError, InvalidParameterError
 from llamabind.generation.answer_masks import AnswerMasks, AnswerSchema
 from llamabind.native.model import Model
@@ -29,6 +29,9 @@ from llamabind.native.model_params import ModelParams
 from llamabind.sampling.sampler import Sampler, sample_many
 from llamabind.sampling.token_mask import TokenMasks, apply_mask
 from tests.support.made_schemas import made_schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ANSWER = '{"name": "Ada", "mail": "ada@example.org", "age": 36, "tags": ["a", "b"]}'
 _SCHEMA = {
@@ -42,7 +45,7 @@ _SCHEMA = {
     "required": ["name", "mail", "age", "tags"],
     "additionalProperties": False,
 }
-_LONG = {"type": "string", "minLength": 4000}
+_LONG: dict[str, object] = {"type": "string", "minLength": 4000}
 _N_SEQUENCES = 16
 
 
@@ -61,6 +64,17 @@ def _coverage(number: int) -> None:
     print(f"enforced in full, of {len(schemas)}: llguidance {masks}, llama.cpp {grammars}")
 
 
+def _tokens(model: Model, text: bytes) -> list[int]:
+    """Return the longest tokens of a text, without the space that some vocabularies put first."""
+    pieces = {model.tokenizer.piece(token): token for token in range(model.n_vocab)}
+    tokens, position = [], 0
+    while position < len(text):
+        end = next(e for e in range(len(text), position, -1) if text[position:e] in pieces)
+        tokens.append(pieces[text[position:end]])
+        position = end
+    return tokens
+
+
 def _milliseconds(seconds: list[float]) -> str:
     ordered = sorted(seconds)
     worst = ordered[-1] * 1e3
@@ -69,11 +83,13 @@ def _milliseconds(seconds: list[float]) -> str:
 
 def _masks(path: Path) -> None:
     with Model(path, ModelParams(vocab_only=True)) as model:
-        tokens = model.tokenizer.encode(_ANSWER, add_special=False)
+        tokens = _tokens(model, _ANSWER.encode())
         masks, answers = TokenMasks.of(model.tokenizer), AnswerMasks(model.tokenizer)
         start = time.perf_counter()
         grammar, _ = answers.of_text(AnswerSchema(_SCHEMA, is_lenient=False))
-        print(f"{path.name}, {model.n_vocab} tokens: first schema {time.perf_counter() - start:.2f} s")
+        print(
+            f"{path.name}, {model.n_vocab} tokens: first schema {time.perf_counter() - start:.2f} s"
+        )
         start = time.perf_counter()
         answers.of_text(AnswerSchema({**_SCHEMA, "title": "x", "maxProperties": 4}, False))
         print(f"  another schema {(time.perf_counter() - start) * 1e3:.1f} ms")
@@ -100,20 +116,22 @@ def _masks(path: Path) -> None:
         print(f"  llama.cpp, {_N_SEQUENCES} sequences, with sampling: {_milliseconds(times)}")
 
 
-def _speed(path: Path) -> None:
-    """Answers of equal length with and without a schema, in turn; half of them beside the others."""
-    with LLM(path, n_parallel=_N_SEQUENCES, n_ctx=8192) as llm:
+def _speed(path: Path, n_tokens: int) -> None:
+    """Measure answers of equal length with and without a schema, in turn."""
+    with LLM(path, config=EngineConfig(n_parallel=_N_SEQUENCES, n_ctx=8192)) as llm:
         prompts = [f"Tell a story about {i}." for i in range(_N_SEQUENCES)]
         params = SamplingParams(temperature=0.8, seed=1)
 
-        def run(**options: object) -> float:
+        def run(schema: dict[str, object] | None) -> float:
             start = time.perf_counter()
-            made = llm.generate(prompts, params, max_tokens=150, min_tokens=150, **options)
-            n_tokens = sum(len(generation.token_ids) for generation in made)
-            return n_tokens / (time.perf_counter() - start)
+            made = llm.generate(
+                prompts, params, max_tokens=n_tokens, min_tokens=n_tokens, json_schema=schema
+            )
+            count = sum(len(generation.token_ids) for generation in made)
+            return count / (time.perf_counter() - start)
 
-        run(json_schema=_LONG)
-        rates = [(run(), run(json_schema=_LONG)) for _ in range(5)]
+        run(_LONG)
+        rates = [(run(None), run(_LONG)) for _ in range(5)]
         ratio = statistics.median(masked / free for free, masked in rates)
         print(f"{path.name}, {_N_SEQUENCES} sequences: {ratio:.2f} of the speed without a schema")
 
@@ -123,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("vocabularies", nargs="*", type=Path)
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--tokens", type=int, default=150)
     parser.add_argument("--schemas", type=int, default=500)
     options = parser.parse_args()
     if options.schemas:
@@ -130,7 +149,7 @@ def main() -> None:
     for path in options.vocabularies:
         _masks(path)
     if options.model:
-        _speed(options.model)
+        _speed(options.model, options.tokens)
 
 
 if __name__ == "__main__":

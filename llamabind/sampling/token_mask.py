@@ -15,23 +15,26 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from llguidance import LLExecutor, LLMatcher, LLTokenizer
-from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask_par
+from llguidance.numpy import (
+    allocate_token_bitmask,
+    fill_next_token_bitmask,
+    fill_next_token_bitmask_par,
+)
 
-from llamabind._capi.enums import llama_token_attr
 from llamabind.errors import GrammarError
 from llamabind.schema.compiler import LIMITS, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from llamabind.native.tokenizer import Tokenizer
 
 _MAX_COMPILED: Final = 16
-_MAX_THREADS: Final = 4
+_N_THREADS: Final = max(1, min(4, (os.cpu_count() or 1) // 4))
+_MANY: Final = 8
 _FEW: Final = 1000
-_NO_TEXT: Final = (
-    llama_token_attr.LLAMA_TOKEN_ATTR_CONTROL | llama_token_attr.LLAMA_TOKEN_ATTR_UNKNOWN
-)
 
 DEAD_END: Final = "no token of the vocabulary can continue what the schema allows"
 
@@ -81,12 +84,7 @@ class TokenMasks:
         """Return for each sequence which tokens may come next: one bool for each token."""
         matchers = [matcher for mask in masks for matcher in mask.matchers]
         bits = allocate_token_bitmask(len(matchers), self._tokenizer.n_tokens)
-        if self._executor is None:
-            n_threads = max(1, min(_MAX_THREADS, (os.cpu_count() or 1) // 2))
-            self._executor = LLExecutor(n_threads)
-        fill_next_token_bitmask_par(
-            self._executor, [(matcher, i) for i, matcher in enumerate(matchers)], bits
-        )
+        self._fill(matchers, bits)
         rows, first = [], 0
         for mask in masks:
             n = len(mask.matchers)
@@ -96,6 +94,17 @@ class TokenMasks:
             rows.append(unpacked[: self._tokenizer.n_tokens].view(np.bool_))
             first += n
         return rows
+
+    def _fill(self, matchers: list[LLMatcher], bits: NDArray[np.int32]) -> None:
+        if _N_THREADS == 1 or len(matchers) < _MANY:
+            # Waking another thread takes longer than computing a few masks.
+            for index, matcher in enumerate(matchers):
+                fill_next_token_bitmask(matcher, bits, index)
+            return
+        if self._executor is None:
+            self._executor = LLExecutor(_N_THREADS)
+        numbered = [(matcher, index) for index, matcher in enumerate(matchers)]
+        fill_next_token_bitmask_par(self._executor, numbered, bits)
 
     def _matcher(self, grammar: str) -> LLMatcher:
         with self._lock:
@@ -170,17 +179,15 @@ class _Vocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         eog = set(tokenizer.eog_tokens)
         self._tokenizer = tokenizer
-        self.special_token_ids = [
-            token
-            for token in range(tokenizer.n_tokens)
-            if token in eog or tokenizer.attributes(token) & _NO_TEXT
-        ]
-        special = set(self.special_token_ids)
-        self.tokens = [
-            # llguidance tells special tokens by a byte that is in no text.
-            b"\xff" * (token in special) + tokenizer.piece(token, special=True)
-            for token in range(tokenizer.n_tokens)
-        ]
+        self.tokens = []
+        self.special_token_ids = []
+        for token in range(tokenizer.n_tokens):
+            piece = tokenizer.piece(token)
+            if not piece or token in eog:
+                # llguidance tells special tokens by a byte that is in no text.
+                piece = b"\xff" + tokenizer.piece(token, special=True)
+                self.special_token_ids.append(token)
+            self.tokens.append(piece)
         self.eos_token_id = min(eog, default=0)
 
     def __call__(self, text: Any) -> list[int]:
