@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
+from llamabind.generation.answer_masks import AnswerMasks, AnswerSchema
 from llamabind.request import FinishReason, GenerationRequest, RequestOutput
 from llamabind.sampling.params import SamplingParams
 from llamabind.speculation.step_cost import StepCost
@@ -143,3 +145,19 @@ def test_min_tokens_and_a_grammar_hold_inside_a_draft():
         assert engine.stats.speculation.accepted_tokens > 0
         assert (" yes no" * 30).startswith(_text(outputs["bound"]))
         assert len(tokens_of(outputs["long"])) == 30
+
+
+def test_drafts_of_an_answer_that_follows_a_schema_are_verified_by_its_masks():
+    words = {"type": "array", "items": {"enum": ["one", "two"]}, "minItems": 12, "maxItems": 12}
+    sampling = SamplingParams(temperature=2.0, seed=3)
+    with _load(TINY) as plain, _load(TINY, speculative="ngram", ngram_size=1) as engine:
+        mask, _ = AnswerMasks(plain.tokenizer).of_text(AnswerSchema(words, is_lenient=False))
+        prompt = plain.tokenizer.encode('["one", "two", "one", "two", "one", "two"')
+        request = _request("a", prompt, 200, sampling=sampling, mask=mask)
+        expected, got = run(plain, request)["a"], run(engine, request)["a"]
+        stats = engine.stats.speculation
+    assert 0 < stats.accepted_tokens < stats.draft_tokens
+    assert tokens_of(got) == tokens_of(expected)
+    answer = json.loads(_text(got))
+    assert len(answer) == 12
+    assert set(answer) <= {"one", "two"}
