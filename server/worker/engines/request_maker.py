@@ -7,6 +7,7 @@ from llamabind.errors import InvalidParameterError
 from llamabind.generation.infill import Gap, Infiller
 from llamabind.generation.prompter import Prompter, PromptRequests, RenderedText
 from llamabind.native.tokenizer import Tokenizer
+from llamabind.sampling.params import SamplingParams
 from server.protocol.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
 from server.worker.engines.media_encoder import MediaEncoder
 
