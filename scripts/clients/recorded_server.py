@@ -1,0 +1,70 @@
+"""`python -m clients.recorded_server`: the server, which also writes every request to a file.
+
+The flags are the server's. Two variables change it: CLIENTS_RECORD names the folder for requests,
+and with LLAMABIND_CLIENT_SCRIPT the models are answered by a script (scripted/script.py).
+"""
+
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from server import app, serving
+from server.__main__ import main
+from server.catalogue.companion_files import CompanionFiles
+from server.config import ServerConfig
+from server.http.json_body import UNPACKED
+from server.supervisor.client import WorkerLauncher
+
+from clients.scripted.script import VARIABLE
+
+RECORD = "CLIENTS_RECORD"
+_WORKER = (sys.executable, "-m", "clients.scripted")
+
+
+def _create_app(config: ServerConfig) -> web.Application:
+    launcher = None
+    if VARIABLE in os.environ:
+        files = CompanionFiles(config.model_directories, config.companions)
+        launcher = WorkerLauncher(_WORKER, config.load_timeout, files, config.device_budget_bytes)
+    made = app.create_app(config, start_worker=launcher)
+    if folder := os.environ.get(RECORD):
+        # The last one, behind the middleware that reads and decompresses bodies.
+        made.middlewares.append(_record(Path(folder)))
+    return made
+
+
+def _record(folder: Path) -> Middleware:
+    numbers = itertools.count(1)
+
+    @web.middleware
+    async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
+        raw = request.get(UNPACKED) or await request.read()
+        document = {
+            "method": request.method,
+            "path": request.path_qs,
+            "headers": sorted(request.headers),
+            "body": _parsed(raw),
+        }
+        name = f"{next(numbers):03d}{request.path.replace('/', '-')}.json"
+        (folder / name).write_text(json.dumps(document, indent=1))
+        return await handler(request)
+
+    return record
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return json.loads(raw) if raw else None
+    except ValueError:
+        return raw.decode(errors="replace")
+
+
+if __name__ == "__main__":
+    with patch.object(serving, "create_app", _create_app):
+        sys.exit(main())
