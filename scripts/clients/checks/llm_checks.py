@@ -1,0 +1,85 @@
+"""The `llm` library: OpenAI-compatible models of its extra file, and the plugin llm-ollama."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import llm
+from pydantic import BaseModel
+
+from clients.checks.harness import (
+    ANSWER,
+    BASE,
+    COLOUR_QUESTION,
+    COLOURS,
+    EMBEDDING_MODEL,
+    MODEL,
+    QUESTION,
+    SUNNY,
+    WEATHER,
+    expect,
+    run_checks,
+)
+
+# As a user writes it. JSON is YAML, too.
+_EXTRA = f"""
+- model_id: extra
+  model_name: {MODEL}
+  api_base: "{BASE}/v1"
+  supports_tools: true
+  supports_schema: true
+"""
+
+
+class Colour(BaseModel):
+    colour: Literal["red", "blue"]
+
+
+def get_weather(city: str) -> str:
+    """Get the weather of a city"""
+    expect(city == "Paris", city)
+    return SUNNY
+
+
+def _model() -> Any:
+    if sys.argv[1] == "extra":
+        folder = Path(os.environ["LLM_USER_PATH"])
+        (folder / "extra-openai-models.yaml").write_text(_EXTRA)
+        return llm.get_model("extra")
+    os.environ["OLLAMA_HOST"] = BASE
+    return llm.get_model(f"{MODEL.removesuffix('.gguf')}:latest")
+
+
+model = _model()
+
+
+def chat() -> None:
+    answer = model.prompt(QUESTION, temperature=0, stream=False).text()
+    expect(answer == ANSWER, answer)
+
+
+def stream() -> None:
+    answer = "".join(model.prompt(QUESTION, temperature=0))
+    expect(answer == ANSWER, answer)
+
+
+def tools() -> None:
+    answer = model.chain(WEATHER, tools=[get_weather], options={"temperature": 0}).text()
+    expect("sunny" in answer, answer)
+
+
+def schema() -> None:
+    answer = model.prompt(COLOUR_QUESTION, schema=Colour, temperature=0).text()
+    expect(Colour.model_validate_json(answer).colour in COLOURS, answer)
+
+
+def embeddings() -> None:
+    embedder = llm.get_embedding_model(f"{EMBEDDING_MODEL.removesuffix('.gguf')}:latest")
+    vectors = list(embedder.embed_multi(["one", "two"]))
+    expect(len(vectors) == 2 and any(vectors[1]), vectors)
+
+
+if __name__ == "__main__":
+    more = [embeddings] if sys.argv[1] == "ollama" else []
+    run_checks(chat, stream, tools, schema, *more)
