@@ -21,7 +21,10 @@ _ID_HEADER = "X-Request-Id"
 # A client's own id is written to the log, so it may contain only characters of a plain id.
 _CLIENT_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 _TYPES = {404: "not_found_error", 405: "invalid_request_error"}
-_CODES = {404: "unknown_path", 405: "method_not_allowed", 400: "bad_http"}
+_CODES = {404: "unknown_path", 405: "method_not_allowed", 400: "bad_http", 426: "no_websocket"}
+# Codex opens a WebSocket first. It tries again for seven seconds after a 405, and sends the request
+# by POST at once after a 426.
+_NO_WEBSOCKET = 426
 
 
 @web.middleware
@@ -92,7 +95,10 @@ def http_error(status: int, message: str) -> ApiError:
 
 
 def _from_http(request: web.Request, http: web.HTTPException) -> ApiError:
-    """The ApiError for aiohttp's own errors: unknown path, wrong method."""
+    """The ApiError for aiohttp's own errors: unknown path, wrong method, a WebSocket."""
+    if http.status == 405 and request.headers.get("Upgrade", "").lower() == "websocket":
+        path = request.path
+        return http_error(_NO_WEBSOCKET, f"{path} takes no WebSocket; send the request by POST")
     messages = {
         404: f"{request.method} {request.path} does not exist; GET /docs lists all paths",
         405: f"{request.path} does not support {request.method}",

@@ -312,6 +312,15 @@ async def test_unknown_paths_and_methods_are_json_too(client: Client) -> None:
     assert (await wrong.json())["error"]["code"] == "method_not_allowed"
 
 
+async def test_a_websocket_is_a_426_on_which_clients_send_a_post(client: Client) -> None:
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    answer = await client.get("/v1/responses", headers=headers)
+    assert answer.status == 426
+    error = (await answer.json())["error"]
+    assert error["message"] == "/v1/responses takes no WebSocket; send the request by POST"
+    assert error["code"] == "no_websocket"
+
+
 async def test_a_body_over_the_limit_is_a_413(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
