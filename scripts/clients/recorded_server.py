@@ -1,7 +1,7 @@
 """`python -m clients.recorded_server`: the server, which also writes every request to a file.
 
 The flags are the server's. Two variables change it: CLIENTS_RECORD names the folder for requests,
-and with LLAMABIND_CLIENT_SCRIPT the models are answered by a script (scripted/script.py).
+and with CLIENTS_SCRIPT the models are answered by a script (scripted/script.py).
 """
 
 import itertools

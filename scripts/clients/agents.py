@@ -1,0 +1,110 @@
+"""The coding agents: how each is pointed at the server and run without a terminal."""
+
+from clients.client import Agent, Call, Task
+
+MARKER = "marker-4821"
+NOTE = f"The secret word is {MARKER}."
+
+TASKS = (
+    Task("read", "Read note.txt and tell me the secret word.", MARKER),
+    Task("write", "Write the secret word into copy.txt.", "The tool has answered", "copy.txt"),
+    Task("resume", "Read note.txt once more.", MARKER, resumes=True),
+)
+
+
+def _file_tools(path: str, read: str, write: str) -> dict[str, tuple[Call, ...]]:
+    """Calls of tools that take a path in the field `path`."""
+    reads = ((read, {path: "{work}/note.txt"}),)
+    writes = ((write, {path: "{work}/copy.txt", "content": NOTE}),)
+    return {"read": reads, "write": writes, "resume": reads}
+
+
+def _shell_tools() -> dict[str, tuple[Call, ...]]:
+    """Calls of Codex's tools: a shell, or for its own models a program that calls the shell."""
+
+    def calls(command: str) -> tuple[Call, ...]:
+        program = f"text(await tools.exec_command({{cmd: '{command}'}}))"
+        return ("exec_command", {"cmd": command}), ("exec", {"input": program})
+
+    reads = calls("cat note.txt")
+    return {"read": reads, "write": calls("cp note.txt copy.txt"), "resume": reads}
+
+
+_CODEX_PROVIDER = """
+model_provider = "llamabind"
+
+[model_providers.llamabind]
+name = "llamabind"
+base_url = "{base_url}/v1"
+wire_api = "responses"
+"""
+_CODEX_URL = 'openai_base_url = "{base_url}/v1"\n'
+_CODEX_KEY = {"OPENAI_API_KEY": "none", "CODEX_API_KEY": "none"}
+_CODEX = ("codex", "exec", "--skip-git-repo-check", "--sandbox", "danger-full-access")
+_OSS = ("--oss", "--local-provider", "ollama", "-m", "{model}")
+
+_OPENCODE_SETTINGS = """{
+  "$schema": "https://opencode.ai/config.json",
+  "provider": {
+    "llamabind": {
+      "npm": "@ai-sdk/openai-compatible",
+      "options": { "baseURL": "{base_url}/v1" },
+      "models": { "{model}": {} }
+    }
+  },
+  "model": "llamabind/{model}"
+}
+"""
+
+
+def _codex(name: str, settings: str = "", *options: str, key: bool = False) -> Agent:
+    return Agent(
+        name,
+        "agents",
+        "@openai/codex",
+        start=(*_CODEX, *options, "{prompt}"),
+        resume=(*_CODEX, *options, "resume", "--last", "{prompt}"),
+        calls=_shell_tools(),
+        variables=_CODEX_KEY if key else {"CODEX_OSS_BASE_URL": "{base_url}/v1"},
+        files={"~/.codex/config.toml": settings},
+    )
+
+
+AGENTS = (
+    Agent(
+        "claude-code",
+        "agents",
+        "@anthropic-ai/claude-code",
+        start=("claude", "-p", "{prompt}", "--permission-mode", "acceptEdits"),
+        resume=("claude", "--continue", "-p", "{prompt}"),
+        calls=_file_tools("file_path", "Read", "Write"),
+        variables={"ANTHROPIC_BASE_URL": "{base_url}", "ANTHROPIC_AUTH_TOKEN": "none"},
+    ),
+    _codex("codex", 'model = "{model}"\n' + _CODEX_PROVIDER),
+    # Without `model`, Codex sends the name and the tools of its newest own model.
+    _codex("codex-default-model", _CODEX_PROVIDER),
+    _codex("codex-base-url", _CODEX_URL, key=True),
+    _codex("codex-oss", "", *_OSS),
+    Agent(
+        "opencode",
+        "agents",
+        "opencode-ai",
+        start=("opencode", "run", "{prompt}"),
+        resume=("opencode", "run", "--continue", "{prompt}"),
+        calls=_file_tools("filePath", "read", "write"),
+        files={"opencode.json": _OPENCODE_SETTINGS},
+    ),
+    Agent(
+        "qwen-code",
+        "agents",
+        "@qwen-code/qwen-code",
+        start=("qwen", "-p", "{prompt}", "--approval-mode", "auto-edit"),
+        resume=("qwen", "--continue", "-p", "{prompt}"),
+        calls=_file_tools("file_path", "read_file", "write_file"),
+        variables={
+            "OPENAI_BASE_URL": "{base_url}/v1",
+            "OPENAI_API_KEY": "none",
+            "OPENAI_MODEL": "{model}",
+        },
+    ),
+)
