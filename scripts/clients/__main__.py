@@ -13,8 +13,9 @@ from clients.client import Agent, Client
 from clients.drive import as_json, drive, version_of
 from clients.libraries import LIBRARIES
 
-_CLIENTS: dict[str, Client] = {client.name: client for client in (*AGENTS, *LIBRARIES)}
-_GROUPS = {"agents": AGENTS, "libraries": LIBRARIES}
+_ALL: tuple[Client, ...] = (*AGENTS, *LIBRARIES)
+_CLIENTS = {client.name: client for client in _ALL}
+_GROUPS: dict[str, tuple[Client, ...]] = {"agents": AGENTS, "libraries": LIBRARIES}
 
 
 def main() -> int:
@@ -70,19 +71,17 @@ def _is_bad(document: dict[str, Any]) -> bool:
     return bool(document["refused"]) or any(check["error"] for check in document["checks"])
 
 
-def _chosen(names: list[str]) -> list[Client]:
-    """The clients of the names: a client, a group, or the beginning of clients' names."""
-    if not names:
-        return list(_CLIENTS.values())
-    chosen: dict[str, Client] = {}
+def _chosen(names: list[str]) -> tuple[Client, ...]:
+    """The clients and groups of these names; all without any."""
+    chosen: list[Client] = []
     for name in names:
-        found = _GROUPS.get(name) or [
-            client for client in _CLIENTS.values() if client.name == name
-        ]
-        if not found:
+        if name in _CLIENTS:
+            chosen.append(_CLIENTS[name])
+        elif name in _GROUPS:
+            chosen += _GROUPS[name]
+        else:
             sys.exit(f"no client is called {name!r}; --list prints all names")
-        chosen |= {client.name: client for client in found}
-    return list(chosen.values())
+    return tuple(chosen) or _ALL
 
 
 def _arguments() -> argparse.Namespace:

@@ -50,9 +50,7 @@ LIBRARIES = (
     ),
     _python("llm", "llm_checks", "extra", packages=("llm",)),
     _python("llm-ollama", "llm_checks", "ollama", packages=("llm-ollama",)),
-    _python(
-        "instructor", "instructor_checks", packages=("instructor",), environment="instructor"
-    ),
+    _python("instructor", "instructor_checks", packages=("instructor",), environment="instructor"),
     *(
         _python(
             f"llama-index-{kind}",

@@ -14,14 +14,14 @@ from unittest.mock import patch
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+
+from clients.scripted.script import VARIABLE
 from server import app, serving
 from server.__main__ import main
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.http.json_body import UNPACKED
 from server.supervisor.client import WorkerLauncher
-
-from clients.scripted.script import VARIABLE
 
 RECORD = "CLIENTS_RECORD"
 _WORKER = (sys.executable, "-m", "clients.scripted")

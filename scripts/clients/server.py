@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from llama_source import ROOT
-from tests.support.random_bert import BertShape, write_random_bert
 
 from clients.recorded_server import RECORD
 from clients.scripted.script import VARIABLE
+from tests.support.random_bert import BertShape, write_random_bert
 
 MODEL = "tiny-chat.gguf"
 ENCODER = "encoder.gguf"

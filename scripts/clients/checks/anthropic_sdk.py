@@ -53,9 +53,7 @@ def stream() -> None:
 
 
 def tools() -> None:
-    tools = [
-        {"name": "get_weather", "description": TOOL_DESCRIPTION, "input_schema": CITY_SCHEMA}
-    ]
+    tools = [{"name": "get_weather", "description": TOOL_DESCRIPTION, "input_schema": CITY_SCHEMA}]
     messages = [{"role": "user", "content": WEATHER}]
     options = {"model": MODEL, "max_tokens": 64, "tools": tools, "extra_body": {"temperature": 0}}
     first = client.messages.create(messages=messages, **options)

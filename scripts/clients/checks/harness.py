@@ -4,7 +4,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 BASE = os.environ.get("CLIENTS_BASE_URL", "")
@@ -36,7 +36,7 @@ FUNCTION: dict[str, Any] = {
     "parameters": CITY_SCHEMA,
 }
 
-Check = Callable[[], Awaitable[None] | None]
+Check = Callable[[], None]
 
 
 class CheckFailedError(AssertionError):

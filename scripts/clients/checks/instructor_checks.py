@@ -1,6 +1,5 @@
 """instructor over openai and anthropic, in its modes."""
 
-import sys
 from typing import Any, Literal
 
 import instructor
@@ -62,4 +61,4 @@ def anthropic_tools() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_checks(tools, schema, stream, responses_tools, anthropic_tools))
+    run_checks(tools, schema, stream, responses_tools, anthropic_tools)

@@ -48,7 +48,7 @@ def _model() -> Any:
         (folder / "extra-openai-models.yaml").write_text(_EXTRA)
         return llm.get_model("extra")
     os.environ["OLLAMA_HOST"] = BASE
-    return llm.get_model(f"{MODEL.removesuffix('.gguf')}:latest")
+    return llm.get_model(f"ollama/{MODEL}")
 
 
 model = _model()
@@ -75,7 +75,7 @@ def schema() -> None:
 
 
 def embeddings() -> None:
-    embedder = llm.get_embedding_model(f"{EMBEDDING_MODEL.removesuffix('.gguf')}:latest")
+    embedder = llm.get_embedding_model(f"ollama/{EMBEDDING_MODEL}")
     vectors = list(embedder.embed_multi(["one", "two"]))
     expect(len(vectors) == 2 and any(vectors[1]), vectors)
 

@@ -6,10 +6,9 @@ import socket
 import sys
 from typing import NoReturn
 
+from clients.scripted.engine import load_scripted_engine
 from server.worker.loading.estimate import estimate_load
 from server.worker.session.session import serve
-
-from clients.scripted.engine import load_scripted_engine
 
 
 def main() -> NoReturn:

@@ -5,14 +5,13 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from clients.scripted.script import Script
 from llamabind import GenerationRequest
 from llamabind.generation.prompter import PromptRequests
 from server.protocol.job import ChatPrompt, Job
 from server.protocol.messages import Load
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.loading.load import load_worker_engine
-
-from clients.scripted.script import Script
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ Call = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """`calls` has, for each task's prompt, tools with arguments; the first that is offered is called.
+    """`calls` has tools with arguments for each task's prompt; the first that is offered is called.
 
     The user's message that contains the prompt is answered with that call, and the tool's result
     with the marker in it. So a client that prints the marker has run the tool and has sent its
