@@ -1,1 +1,1 @@
-"""Drives real clients against the server: coding agents, SDKs and frameworks; see docs/clients.md."""
+"""Drives coding agents, SDKs and frameworks against the server; see docs/clients.md."""

@@ -12,6 +12,7 @@ from clients.agents import AGENTS
 from clients.client import Agent, Client
 from clients.drive import as_json, drive, version_of
 from clients.libraries import LIBRARIES
+from clients.shapes import write_shapes
 
 _ALL: tuple[Client, ...] = (*AGENTS, *LIBRARIES)
 _CLIENTS = {client.name: client for client in _ALL}
@@ -24,19 +25,24 @@ def main() -> int:
     if arguments.list:
         print("\n".join(_CLIENTS))
         return 0
-    documents = [_report(client, arguments.keep) for client in _chosen(arguments.clients)]
+    documents = [
+        _report(client, arguments.keep, with_shapes=arguments.shapes)
+        for client in _chosen(arguments.clients)
+    ]
     if arguments.json:
         arguments.json.write_text(json.dumps(documents, indent=1) + "\n")
     return 1 if any(_is_bad(document) for document in documents) else 0
 
 
-def _report(client: Client, keep: Path | None) -> dict[str, Any]:
+def _report(client: Client, keep: Path | None, *, with_shapes: bool) -> dict[str, Any]:
     """Run a client, print what it found, and return that as a document."""
     # Not the system's folder for temporary files: Codex refuses to put its helpers there.
     folder = Path(tempfile.mkdtemp(prefix=f".{client.name}-", dir=Path.home()))
     try:
         results, server = drive(client, folder)
         refused, paths = server.refused(), server.paths()
+        if with_shapes and isinstance(client, Agent):
+            write_shapes(client.name, server.recorded)
         if keep:
             shutil.copytree(folder / "requests", keep / client.name, dirs_exist_ok=True)
             shutil.copy(server.log, keep / client.name)
@@ -98,6 +104,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep each client's requests and server log"
+    )
+    parser.add_argument(
+        "--shapes",
+        action="store_true",
+        help="write the shapes of the agents' requests to scripts/clients/requests",
     )
     return parser.parse_args()
 
