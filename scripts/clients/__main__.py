@@ -65,11 +65,10 @@ def _report(client: Client, keep: Path | None, *, with_shapes: bool) -> dict[str
 
 
 def _versions(client: Client) -> str:
-    if isinstance(client, Agent):
-        return f"{client.package} {version_of(client.environment, client.package, is_node=True)}"
+    packages = (client.package,) if isinstance(client, Agent) else client.packages
     return ", ".join(
         f"{package} {version_of(client.environment, package, is_node=client.is_node)}"
-        for package in client.packages
+        for package in packages
     )
 
 

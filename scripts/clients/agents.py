@@ -7,7 +7,7 @@ NOTE = f"The secret word is {MARKER}."
 
 TASKS = (
     Task("read", "Read note.txt and tell me the secret word.", MARKER),
-    Task("write", "Write the secret word into copy.txt.", "The tool has answered", "copy.txt"),
+    Task("write", "Write the secret word into copy.txt.", "", "copy.txt"),
     Task("resume", "Read note.txt once more.", MARKER, resumes=True),
 )
 
@@ -54,6 +54,22 @@ _OPENCODE_SETTINGS = """{
   },
   "model": "llamabind/{model}"
 }
+"""
+
+
+_EDIT = f"copy.txt\n```\n<<<<<<< SEARCH\n=======\n{NOTE}\n>>>>>>> REPLACE\n```\n"
+_CONTINUE_SETTINGS = """
+name: local
+version: 1.0.0
+schema: v1
+models:
+  - name: llamabind
+    provider: openai
+    model: {model}
+    apiBase: {base_url}/v1
+    apiKey: none
+    roles: [chat]
+    capabilities: [tool_use]
 """
 
 
@@ -106,5 +122,27 @@ AGENTS = (
             "OPENAI_API_KEY": "none",
             "OPENAI_MODEL": "{model}",
         },
+    ),
+    Agent(
+        "continue",
+        "continue",
+        "@continuedev/cli",
+        start=("cn", "--config", "{work}/config.yaml", "--auto", "-p", "{prompt}"),
+        resume=("cn", "--config", "{work}/config.yaml", "--auto", "--resume", "-p", "{prompt}"),
+        calls=_file_tools("filepath", "Read", "Write"),
+        files={"config.yaml": _CONTINUE_SETTINGS},
+    ),
+    # Without tools: the answer's text is the edit.
+    Agent(
+        "aider",
+        "aider",
+        "aider-chat",
+        start=(
+            *("aider", "--model", "openai/{model}", "--edit-format", "diff", "--no-git"),
+            *("--yes-always", "--no-check-update", "--message", "{prompt}"),
+        ),
+        calls={"write": (("", {"text": _EDIT}),)},
+        variables={"OPENAI_API_BASE": "{base_url}/v1", "OPENAI_API_KEY": "none"},
+        is_node=False,
     ),
 )

@@ -55,8 +55,8 @@ class Agent:
     """A coding agent.
 
     `start` and `resume` are its commands, `files` settings to write into its home folder ("~/...")
-    or its work folder. `calls` are the tools that the script calls in each task, by the task's
-    name; the first that the agent offers is called. In all of them `{base_url}`, `{model}`,
+    or its work folder. `calls` are the tools that the script calls, by the name of the task (see
+    scripted/script.py); tasks without are left out. In all of them `{base_url}`, `{model}`,
     `{work}` and `{prompt}` are filled in.
     """
 
@@ -68,6 +68,7 @@ class Agent:
     resume: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    is_node: bool = True
 
 
 Client: TypeAlias = Library | Agent

@@ -35,7 +35,7 @@ def drive(client: Agent | Library, folder: Path) -> tuple[list[Result], Server]:
 
 def install(client: Agent | Library) -> None:
     """Install what the client needs, which takes minutes the first time."""
-    if isinstance(client, Agent) or client.is_node:
+    if client.is_node:
         node_environment(client.environment)
     else:
         python_environment(client.environment)
@@ -79,7 +79,8 @@ def _library_results(library: Library, server: Server, folder: Path) -> Iterator
 def _drive_agent(agent: Agent, folder: Path) -> tuple[list[Result], Server]:
     home, work = _made(folder / "home"), _made(folder / "work")
     (work / "note.txt").write_text(NOTE + "\n")
-    script = {task.prompt: agent.calls[task.check] for task in TASKS}
+    tasks = [task for task in TASKS if task.check in agent.calls]
+    script = {task.prompt: agent.calls[task.check] for task in tasks}
     calls = json.loads(_filled(json.dumps(script), {"work": str(work)}))
     with agent_server(folder, calls) as server:
         values = {"base_url": server.base_url, "model": MODEL, "work": str(work)}
@@ -87,7 +88,7 @@ def _drive_agent(agent: Agent, folder: Path) -> tuple[list[Result], Server]:
             file = home / name[2:] if name.startswith("~/") else work / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(_filled(text, values))
-        return [_task_result(agent, task, home, work, values) for task in TASKS], server
+        return [_task_result(agent, task, home, work, values) for task in tasks], server
 
 
 def _task_result(
@@ -96,8 +97,7 @@ def _task_result(
     values = {**values, "prompt": task.prompt}
     command = agent.resume if task.resumes else agent.start
     variables = {name: _filled(text, values) for name, text in agent.variables.items()}
-    folder = node_environment(agent.environment)
-    path = f"{folder}/node_modules/.bin:{tools()}:{os.defpath}"
+    path = f"{_programs(agent)}:{tools()}:{os.defpath}"
     start = time.monotonic()
     output = _run([_filled(word, values) for word in command], work, home, variables, path)
     error = "" if task.answer in output else f"answered {output[-2000:]!r}"
@@ -106,6 +106,12 @@ def _task_result(
         found = file.read_text().strip() if file.exists() else "no file"
         error = "" if found == NOTE else f"{task.file} has {found!r}"
     return Result(task.check, error, time.monotonic() - start)
+
+
+def _programs(agent: Agent) -> Path:
+    if agent.is_node:
+        return node_environment(agent.environment) / "node_modules/.bin"
+    return python_environment(agent.environment) / "bin"
 
 
 def _run(

@@ -21,7 +21,8 @@ class Script:
 
     The user's message that contains the prompt is answered with that call, and the tool's result
     with the marker in it. So a client that prints the marker has run the tool and has sent its
-    result. Conversations without a call, such as one that asks for a title, get a greeting.
+    result. Conversations without a call, such as one that asks for a title, get a greeting. A call
+    without a name is a text, for agents without tools.
     """
 
     calls: dict[str, list[Call]]
@@ -56,6 +57,8 @@ def _after(results: str) -> str:
 def _call(calls: list[Call], tools: list[dict[str, Any]]) -> str:
     offered = {tool["function"]["name"] for tool in tools}
     for name, arguments in calls:
+        if not name:
+            return str(arguments["text"])
         if name in offered:
             call = json.dumps({"name": name, "arguments": arguments})
             # The form of the bundled model's template.
