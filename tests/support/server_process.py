@@ -98,6 +98,14 @@ class ServerProcess:
         assert status == 200, document
         return document
 
+    def post_headers(self, path: str, body: Any) -> dict[str, str]:
+        """The headers of the answer to a POST that must succeed."""
+        with closing(self._connect()) as connection:
+            connection.request("POST", path, body=_encode(body))
+            response = connection.getresponse()
+            assert response.status == 200, response.read()
+            return dict(response.headers)
+
     def workers(self) -> set[int]:
         """The ids of the worker processes. A child is a copy of the server at first, which waits
         for it to become a worker: stopped before that, it would stop the server.

@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llamabind.chat.media_markers import is_medium
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 # Clients send all images of a conversation again with every message.
 _CACHE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedMessages:
+    """Messages as llamabind's Prompter takes them, and warnings that name media left out."""
+
+    messages: list[dict[str, Any]]
+    warnings: tuple[str, ...] = ()
 
 
 class MediaEncoder:
@@ -32,28 +41,48 @@ class MediaEncoder:
         self._known: OrderedDict[bytes, EncodedMedium] = OrderedDict()
         self._n_bytes = 0
 
-    def encode(self, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the messages with encoded media, as llamabind's Prompter takes them.
+    def encode(self, messages: Sequence[dict[str, Any]]) -> EncodedMessages:
+        """Encode the media of a conversation.
+
+        Media that the model cannot read are an error in a user's message. In a tool's result a text
+        takes their place: agents send what their tools find, and an error would come back with
+        every later message of the conversation.
 
         Raises InvalidParameterError naming the content part, PromptTooLongError, ProjectorError.
         """
         n_tokens = 0
         encoded = []
+        warnings: list[str] = []
         for message in messages:
             content = message.get("content")
             if not isinstance(content, list):
                 encoded.append(message)
                 continue
+            may_leave_out = message.get("role") == "tool"
             with self._lock:
-                parts = [self._encode_part(part) if is_medium(part) else part for part in content]
+                parts = [
+                    self._encode_or_leave_out(part, warnings)
+                    if may_leave_out
+                    else self._encode_part(part)
+                    for part in content
+                ]
             n_tokens += sum(part["medium"].n_tokens for part in parts if is_medium(part))
             if n_tokens >= self._n_ctx:
                 # Refuse before encoding the rest.
                 raise PromptTooLongError(n_tokens, self._n_ctx, is_estimate=True)
             encoded.append({**message, "content": parts})
-        return encoded
+        return EncodedMessages(encoded, tuple(warnings))
+
+    def _encode_or_leave_out(self, part: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+        try:
+            return self._encode_part(part)
+        except InvalidParameterError as error:
+            warnings.append(f"{error.field} is left out: {error.message}")
+            return {"type": "text", "text": f"[a file is left out: {error.message}]"}
 
     def _encode_part(self, part: dict[str, Any]) -> dict[str, Any]:
+        if not is_medium(part):
+            return part
         param = part["param"]
         if self._projector is None:
             raise InvalidParameterError(

@@ -51,7 +51,9 @@ class RequestMaker:
         match job.prompt:
             case ChatPrompt(messages=messages):
                 options |= _render_options(job.prompt)
-                return self._prompter.prepare(self._media.encode(messages), sampling, options)
+                encoded = self._media.encode(messages)
+                requests = self._prompter.prepare(encoded.messages, sampling, options)
+                return replace(requests, warnings=(*requests.warnings, *encoded.warnings))
             case TextPrompt(content=content, json_schema=schema):
                 options |= {"json_schema": schema, "lenient_schema": True}
                 return self._prompter.prepare(content, sampling, options)
@@ -64,8 +66,9 @@ class RequestMaker:
         """The prompt of a job's conversation. Raises the errors of Prompter.render."""
         if not isinstance(job.prompt, ChatPrompt):
             raise InvalidParameterError("messages", "a conversation is required")
-        messages = self._media.encode(job.prompt.messages)
-        return self._prompter.render(messages, _render_options(job.prompt))
+        encoded = self._media.encode(job.prompt.messages)
+        rendered = self._prompter.render(encoded.messages, _render_options(job.prompt))
+        return replace(rendered, warnings=(*rendered.warnings, *encoded.warnings))
 
     def _logit_bias(self, job: Job) -> tuple[tuple[tuple[int, float], ...], tuple[str, ...]]:
         """The biases by token, and a warning for tokens that the vocabulary lacks."""

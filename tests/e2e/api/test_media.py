@@ -25,6 +25,7 @@ from tests.support.server_process import TINY, ServerProcess
 pytestmark = pytest.mark.e2e
 _BUNDLED = ROOT / "llamabind" / "models" / TINY
 CHAT = "/v1/chat/completions"
+_WARNINGS = "X-Llamabind-Warnings"
 
 
 @pytest.fixture(scope="module")
@@ -209,9 +210,78 @@ def test_audio_is_accepted_if_the_projector_takes_it(tmp_path: Path):
         assert "does not accept images" in document["error"]["message"]
 
 
-def test_without_a_projector_an_image_is_refused_and_its_part_named(tmp_path: Path):
-    with ServerProcess(tmp_path) as server:
-        status, document = server.request("POST", CHAT, question(image(1)))
-        assert status == 400
-        assert document["error"]["param"] == "messages[0].content[1].image_url"
-        assert "without a projector (mmproj)" in document["error"]["message"]
+@pytest.fixture(scope="module")
+def text_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("text")) as server:
+        yield server
+
+
+def test_without_a_projector_an_image_is_refused_and_its_part_named(text_server):
+    status, document = text_server.request("POST", CHAT, question(image(1)))
+    assert status == 400
+    assert document["error"]["param"] == "messages[0].content[1].image_url"
+    assert "without a projector (mmproj)" in document["error"]["message"]
+
+
+_CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+_SOURCE = {"type": "base64", "media_type": "image/png", "data": picture(1)}
+_ASKED = {"role": "user", "content": "Look"}
+# Path, messages that end with a tool's image, and the name of the image in the warning.
+_TOOL_IMAGES: dict[str, tuple[dict[str, Any], str]] = {
+    CHAT: (
+        {
+            "messages": [
+                _ASKED,
+                {"role": "assistant", "content": None, "tool_calls": [_CALL]},
+                {"role": "tool", "tool_call_id": "c", "content": [image(1)]},
+            ],
+            "max_tokens": 8,
+        },
+        "messages[2].content[0].image_url",
+    ),
+    "/v1/messages": (
+        {
+            "messages": [
+                _ASKED,
+                {
+                    "role": "assistant",
+                    "content": [{"type": "tool_use", "id": "c", "name": "look", "input": {}}],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "tool_use_id": "c",
+                            "content": [{"type": "image", "source": _SOURCE}],
+                        }
+                    ],
+                },
+            ],
+            "max_tokens": 8,
+        },
+        "messages[2].content[0].content[0].source.data",
+    ),
+    "/v1/responses": (
+        {
+            "input": [
+                _ASKED,
+                {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
+                {
+                    "type": "function_call_output",
+                    "call_id": "c",
+                    "output": [{"type": "input_image", "image_url": image(1)["image_url"]["url"]}],
+                },
+            ],
+            "max_output_tokens": 16,
+        },
+        "input[2].output[0].image_url",
+    ),
+}
+
+
+@pytest.mark.parametrize("path", _TOOL_IMAGES)
+def test_without_a_projector_a_tools_image_is_left_out_with_a_warning(text_server, path):
+    body, name = _TOOL_IMAGES[path]
+    warnings = text_server.post_headers(path, {"model": TINY, **body})[_WARNINGS]
+    assert f"{name} is left out: the model was loaded without a projector" in warnings

@@ -37,7 +37,7 @@ def messages(*files: bytes) -> list[dict[str, Any]]:
 
 
 def test_files_are_replaced_by_media_at_their_positions() -> None:
-    system, user = make(FakeProjector()).encode(messages(b"cat", b"dog"))
+    system, user = make(FakeProjector()).encode(messages(b"cat", b"dog")).messages
     assert system == {"role": "system", "content": "a"}
     text, cat, dog = user["content"]
     assert text == {"type": "text", "text": "?"}
@@ -66,7 +66,27 @@ def test_a_model_without_a_projector_names_the_part() -> None:
     with pytest.raises(InvalidParameterError, match="without a projector") as caught:
         make().encode(messages(b"cat"))
     assert caught.value.field == "file 0"
-    assert make().encode(messages()[:1]) == messages()[:1]
+    assert make().encode(messages()[:1]).messages == messages()[:1]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "reason"),
+    [
+        (make(), "the model was loaded without a projector (mmproj) and reads text only"),
+        (make(FakeProjector()), "needs 9 tokens in one batch, over n_ubatch 8; "),
+    ],
+)
+def test_a_text_takes_the_place_of_a_tools_file_that_the_model_cannot_read(
+    encoder: MediaEncoder, reason: str
+) -> None:
+    _, asked = messages(b"both ways")
+    encoded = encoder.encode([{**asked, "role": "tool", "tool_call_id": "c"}])
+    (result,) = encoded.messages
+    question, left_out = result["content"]
+    assert question["text"] == "?"
+    assert left_out["type"] == "text"
+    assert left_out["text"].startswith(f"[a file is left out: {reason}")
+    assert encoded.warnings[0].startswith(f"file 0 is left out: {reason}")
 
 
 def test_media_over_the_context_are_refused_before_all_are_encoded() -> None:
