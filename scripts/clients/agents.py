@@ -1,14 +1,25 @@
 """The coding agents: how each is pointed at the server and run without a terminal."""
 
+import base64
+import json
+
 from clients.client import Agent, Call, Task
 
 MARKER = "marker-4821"
 NOTE = f"The secret word is {MARKER}."
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""A PNG file of one pixel."""
 
 TASKS = (
     Task("read", "Read note.txt and tell me the secret word.", MARKER),
     Task("write", "Write the secret word into copy.txt.", "", "copy.txt"),
     Task("resume", "Read note.txt once more.", MARKER, resumes=True),
+    # The sub-agent's prompt is that of the first task, so its answer has the marker.
+    Task("delegate", "Let an agent find the secret word.", MARKER),
+    Task("image", "Look at picture.png.", "The tool has answered"),
+    Task("discover", "Which tool can search the web?", "The tool has answered"),
 )
 
 
@@ -16,7 +27,12 @@ def _file_tools(path: str, read: str, write: str) -> dict[str, tuple[Call, ...]]
     """Calls of tools that take a path in the field `path`."""
     reads = ((read, {path: "{work}/note.txt"}),)
     writes = ((write, {path: "{work}/copy.txt", "content": NOTE}),)
-    return {"read": reads, "write": writes, "resume": reads}
+    images = ((read, {path: "{work}/picture.png"}),)
+    return {"read": reads, "write": writes, "resume": reads, "image": images}
+
+
+def _delegate(name: str, **more: str | bool) -> tuple[Call, ...]:
+    return ((name, {"description": "Find the word", "prompt": TASKS[0].prompt, **more}),)
 
 
 def _shell_tools() -> dict[str, tuple[Call, ...]]:
@@ -27,7 +43,14 @@ def _shell_tools() -> dict[str, tuple[Call, ...]]:
         return ("exec_command", {"cmd": command}), ("exec", {"input": program})
 
     reads = calls("cat note.txt")
-    return {"read": reads, "write": calls("cp note.txt copy.txt"), "resume": reads}
+    image = {"path": "{work}/picture.png"}
+    program = f"image(await tools.view_image({json.dumps(image)}))"
+    return {
+        "read": reads,
+        "write": calls("cp note.txt copy.txt"),
+        "resume": reads,
+        "image": (("view_image", image), ("exec", {"input": program})),
+    }
 
 
 _CODEX_PROVIDER = """
@@ -93,7 +116,11 @@ AGENTS = (
         "@anthropic-ai/claude-code",
         start=("claude", "-p", "{prompt}", "--permission-mode", "acceptEdits"),
         resume=("claude", "--continue", "-p", "{prompt}"),
-        calls=_file_tools("file_path", "Read", "Write"),
+        calls={
+            **_file_tools("file_path", "Read", "Write"),
+            "delegate": _delegate("Agent", run_in_background=False),
+            "discover": (("ToolSearch", {"query": "select:WebSearch"}),),
+        },
         variables={"ANTHROPIC_BASE_URL": "{base_url}", "ANTHROPIC_AUTH_TOKEN": "none"},
     ),
     _codex("codex", 'model = "{model}"\n' + _CODEX_PROVIDER),
@@ -107,7 +134,10 @@ AGENTS = (
         "opencode-ai",
         start=("opencode", "run", "{prompt}"),
         resume=("opencode", "run", "--continue", "{prompt}"),
-        calls=_file_tools("filePath", "read", "write"),
+        calls={
+            **_file_tools("filePath", "read", "write"),
+            "delegate": _delegate("task", subagent_type="general"),
+        },
         files={"opencode.json": _OPENCODE_SETTINGS},
     ),
     Agent(
@@ -116,7 +146,11 @@ AGENTS = (
         "@qwen-code/qwen-code",
         start=("qwen", "-p", "{prompt}", "--approval-mode", "auto-edit"),
         resume=("qwen", "--continue", "-p", "{prompt}"),
-        calls=_file_tools("file_path", "read_file", "write_file"),
+        calls={
+            **_file_tools("file_path", "read_file", "write_file"),
+            "delegate": _delegate("agent", run_in_background=False),
+            "discover": (("tool_search", {"query": "web"}),),
+        },
         variables={
             "OPENAI_BASE_URL": "{base_url}/v1",
             "OPENAI_API_KEY": "none",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clients.agents import NOTE, TASKS
+from clients.agents import NOTE, PICTURE, TASKS
 from clients.cache import node_environment, python_environment, tools
 from clients.client import Agent, Library, Result, Task
 from clients.server import ENCODER, MODEL, Server, agent_server, library_server
@@ -79,6 +79,7 @@ def _library_results(library: Library, server: Server, folder: Path) -> Iterator
 def _drive_agent(agent: Agent, folder: Path) -> tuple[list[Result], Server]:
     home, work = _made(folder / "home"), _made(folder / "work")
     (work / "note.txt").write_text(NOTE + "\n")
+    (work / "picture.png").write_bytes(PICTURE)
     tasks = [task for task in TASKS if task.check in agent.calls]
     script = {task.prompt: agent.calls[task.check] for task in tasks}
     calls = json.loads(_filled(json.dumps(script), {"work": str(work)}))
