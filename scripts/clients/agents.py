@@ -69,13 +69,13 @@ _OSS = ("--oss", "--local-provider", "ollama", "-m", "{model}")
 _OPENCODE_SETTINGS = """{
   "$schema": "https://opencode.ai/config.json",
   "provider": {
-    "llamabind": {
+    "local": {
       "npm": "@ai-sdk/openai-compatible",
       "options": { "baseURL": "{base_url}/v1" },
       "models": { "{model}": {} }
     }
   },
-  "model": "llamabind/{model}"
+  "model": "local/{model}"
 }
 """
 

@@ -39,7 +39,7 @@ class Script:
             return None
         results = ""
         for message in reversed(prompt.messages):
-            text = json.dumps(message.get("content"))
+            text = json.dumps(message.get("content"), default=repr)  # the bytes of images, too
             if message["role"] == "tool":
                 results += text
             elif message["role"] == "user":
