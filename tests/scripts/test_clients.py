@@ -17,7 +17,7 @@ from tests.support.paths import ROOT
 _CLIENTS = ROOT / "scripts" / "clients"
 _SCRIPT = Script({"Read it": [("read", {"path": "a"}), ("open", {"file": "a"})]})
 _ASKED = {"role": "user", "content": [{"type": "text", "text": "Read it, please"}]}
-_CALLED = {"role": "assistant", "content": None, "tool_calls": []}
+_CALLED: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": []}
 
 
 def _answer(*messages: dict[str, Any], tools: tuple[str, ...] = ("open",)) -> str | None:
