@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from server.cli.parser import parse_command_line
-from server.logs import start_logging
+from server.logs import start_logging, stop_logging
 from server.serving import serve
 from server.sockets import ListenError
 
@@ -18,6 +18,8 @@ def main() -> int:
     except (ListenError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    finally:
+        stop_logging()
     return 0
 
 

@@ -12,6 +12,7 @@ from server.config import ServerConfig
 from server.http.app_keys import REGISTRY, STATUS
 from server.http.connections import ConnectionRunner
 from server.listening import is_loopback_only
+from server.logs import stop_logging
 from server.sockets import open_sites, remove_sockets
 
 logger = logging.getLogger("server")
@@ -64,6 +65,7 @@ def _handle_signals(config: ServerConfig) -> asyncio.Event:
             return
         logger.warning("second %s: exiting at once", number.name)
         remove_sockets(config)
+        stop_logging()
         # Skips all cleanup, which could hang; workers exit when their socket closes.
         os._exit(128 + number)
 

@@ -6,6 +6,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from server.logs import n_dropped_lines
 from server.metrics import ServerMetrics
 from server.models.admission import Admission
 from server.models.entry import ModelEntry
@@ -48,6 +49,7 @@ class MetricsCollector(Collector):
         yield from _drafts(reports)
         yield from self._llama_server_counters()
         yield from self._gpus()
+        yield _dropped_lines()
 
     def _models(
         self, entries: Iterable[ModelEntry], loaded: Iterable[ModelEntry]
@@ -202,6 +204,11 @@ def _rate(name: str, tokens: Counter, seconds: Histogram) -> Metric:
         if times.get(model):
             family.add_metric((model,), value / times[model])
     return family
+
+
+def _dropped_lines() -> CounterMetricFamily:
+    text = "Log lines dropped because the log's reader was too slow or failed"
+    return CounterMetricFamily("llamabind_log_lines_dropped", text, value=n_dropped_lines())
 
 
 def _gauge(name: str, text: str) -> GaugeMetricFamily:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -40,19 +40,26 @@ class Figures:
 
 
 class ServerProcess:
-    """`python -m server` on a free port, in a process group of its own."""
+    """`python -m server` on a free port, in a process group of its own.
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    `prefix` is a command that runs the server, such as a shell that sets limits first; `stderr` is
+    a descriptor that gets the log in place of the file `log`.
+    """
+
+    def __init__(
+        self, folder: Path, *arguments: str, prefix: Sequence[str] = (), stderr: int | None = None
+    ) -> None:
         self.log = folder / "server.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
+                    *prefix,
                     sys.executable,
                     *("-m", "server", "--port", "0", "--models-dir", str(folder)),
                     *arguments,
                 ],
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=log if stderr is None else stderr,
                 text=True,
                 cwd=ROOT,
                 start_new_session=True,
