@@ -9,6 +9,7 @@ from aiohttp import web
 
 from server.app import create_app
 from server.config import ServerConfig
+from server.descriptors import fit_connections
 from server.http.app_keys import REGISTRY, STATUS
 from server.http.connections import ConnectionRunner
 from server.listening import is_loopback_only
@@ -24,6 +25,7 @@ async def serve(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT; then running answers get --drain-seconds to finish, and a
     second signal ends the process at once. Raises ListenError.
     """
+    config = fit_connections(config)
     app = create_app(config)
     runner = ConnectionRunner(app, config, _HANDLER_SECONDS)
     stopping = _handle_signals(config)

@@ -1,13 +1,16 @@
 """The sockets that a server listens on: TCP with or without TLS, and Unix sockets."""
 
+import asyncio
 import os
 import socket
 import ssl
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
+from server.acceptor import Acceptor
 from server.config import ServerConfig
 from server.listening import is_unix_socket
 
@@ -18,6 +21,33 @@ _SOCKET_UMASK = 0o117
 
 class ListenError(Exception):
     """The server cannot listen on a configured address; the message names it and the reason."""
+
+
+class Site(web.BaseSite):
+    """Listening sockets of a runner, served by an Acceptor."""
+
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        listeners: list[socket.socket],
+        limit: int,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(runner, ssl_context=context)
+        assert runner.server is not None, "the runner is set up"
+        self._acceptor = Acceptor(runner.server, listeners, limit, context)
+
+    @property
+    def name(self) -> str:
+        """The first address, for aiohttp."""
+        return str(self._acceptor.sockets[0].getsockname())
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        await super().start()
+        # BaseSite.stop() closes it.
+        self._server = self._acceptor  # type: ignore[assignment]
+        self._acceptor.start()
 
 
 async def open_sites(runner: web.AppRunner, config: ServerConfig) -> list[str]:
@@ -31,33 +61,67 @@ async def open_sites(runner: web.AppRunner, config: ServerConfig) -> list[str]:
     except OSError as error:
         raise ListenError(f"cannot serve HTTPS: {error}") from None
     scheme = "https" if context else "http"
-    port = config.port
+    limit, port = config.max_connections, config.port
     urls = []
     for host in config.hosts:
         if is_unix_socket(host):
-            await _open_unix(runner, Path(host))
+            await Site(runner, [_listen_unix(Path(host))], limit).start()
             urls.append(f"unix:{host}")
             continue
         host = host.strip("[]")
-        site = web.TCPSite(runner, host, port, ssl_context=context, backlog=_BACKLOG)
         try:
-            await site.start()
+            listeners = await _listen_tcp(host, port)
         except OSError as error:
             raise ListenError(f"cannot listen on {host}:{port}: {error}") from None
-        port = site.port  # with port 0, further addresses use the port that the first one got
+        await Site(runner, listeners, limit, context).start()
+        # With port 0, all further addresses use the port that the first one got.
+        port = listeners[0].getsockname()[1]
         urls.append(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
     return urls
 
 
-async def _open_unix(runner: web.AppRunner, path: Path) -> None:
+async def _listen_tcp(host: str, port: int) -> list[socket.socket]:
+    """A listening socket for each address of `host`. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    listeners: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            if not port and listeners:
+                address = (address[0], listeners[0].getsockname()[1], *address[2:])
+            listener = socket.socket(family, kind, protocol)
+            listeners.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _listen(listener, address)
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _listen(listener: socket.socket, address: Any) -> None:
+    listener.bind(address)
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    """Listen on a Unix socket; replaces the file of one that nobody serves. Raises ListenError."""
     _require_free(path)
+    listener = socket.socket(socket.AF_UNIX)
     before = os.umask(_SOCKET_UMASK)
     try:
-        await web.UnixSite(runner, path, backlog=_BACKLOG).start()
+        path.unlink(missing_ok=True)
+        _listen(listener, str(path))
     except OSError as error:
+        listener.close()
         raise ListenError(f"cannot listen on {path}: {error}") from None
     finally:
         os.umask(before)
+    return listener
 
 
 def _require_free(path: Path) -> None:
@@ -68,7 +132,7 @@ def _require_free(path: Path) -> None:
 
 
 def _is_served(path: Path) -> bool:
-    """Whether a server listens there; asyncio would delete its socket's file without a check."""
+    """Whether a server listens there, whose file must not be replaced."""
     with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
         probe.connect(str(path))
         return True
@@ -76,7 +140,7 @@ def _is_served(path: Path) -> bool:
 
 
 def remove_sockets(config: ServerConfig) -> None:
-    """Remove the files of the Unix sockets, which asyncio does only from Python 3.13 on."""
+    """Remove the files of the Unix sockets."""
     for host in config.hosts:
         if is_unix_socket(host):
             with suppress(OSError):

@@ -105,7 +105,8 @@ LIMITS_FLAGS = (
         target="max_connections",
         parse=integer(1, 1_000_000),
         metavar="N",
-        help="maximum number of open connections; further ones get 503",
+        help="maximum number of open connections, less if the limit of file descriptors is lower; "
+        "further ones get 503",
     ),
     Flag(
         names=("--max-body-mb",),

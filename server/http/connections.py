@@ -8,20 +8,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
+from server.acceptor import TOO_MANY_CONNECTIONS
 from server.config import ServerConfig
 from server.errors import ApiError
 from server.http.access_log import AccessLogger
 from server.http.middleware import error_reply, http_error
 
 logger = logging.getLogger(__name__)
-_FULL_BODY = (
-    b'{"error":{"message":"the server has too many open connections; retry in 1 s, or raise '
-    b'--max-connections","type":"unavailable_error","param":null,"code":"too_many_connections"}}'
-)
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_FULL_BODY), _FULL_BODY)
-)
 
 
 class Connection(RequestHandler):
@@ -34,7 +27,7 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve the connection, or answer 503 and close it if it is above the limit."""
         if self._is_over_limit and isinstance(transport, asyncio.WriteTransport):
-            transport.write(_FULL)
+            transport.write(TOO_MANY_CONNECTIONS)
             transport.close()
         else:
             super().connection_made(transport)
