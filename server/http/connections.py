@@ -15,6 +15,9 @@ from server.http.access_log import AccessLogger
 from server.http.middleware import error_reply, http_error
 
 logger = logging.getLogger(__name__)
+# After an answer that did not read the request's body, the rest of it is read and dropped for this
+# long, so that a client that is still sending gets the answer. aiohttp's default is 10 s.
+_LINGER_SECONDS = 1.0
 
 
 class Connection(RequestHandler):
@@ -88,6 +91,7 @@ class ConnectionServer(web.Server):
             # bodies.py decompresses instead: aiohttp would do it on the event loop and without a
             # limit, even for bodies that are discarded after a refusal.
             "auto_decompress": False,
+            "lingering_time": _LINGER_SECONDS,
         }
 
     def __call__(self) -> RequestHandler:
