@@ -21,6 +21,7 @@ LlamaError
 │   ├── InvalidBatchError       -1: the batch is invalid; memory unchanged
 │   └── DecodeFailedError       below -1: fatal; computed ubatches stay in memory
 ├── StateError                  a saved state could not be written or restored
+│   └── SlotFileError           the file system refused to write a slot file
 ├── GrammarError                llama.cpp refuses a grammar, trigger pattern or JSON schema
 ├── ChatTemplateError           a chat template cannot be parsed or rendered
 │   └── TemplateRefusedError    the template itself called raise_exception
@@ -28,10 +29,12 @@ LlamaError
 ├── PromptTooLongError          a prompt is longer than the context; both are attributes
 │   └── InputTooLongError       an input to embed is longer than n_ubatch or n_ctx
 ├── EngineStoppedError          the engine was closed or has failed and accepts no requests
+├── HostMemoryError             native code could not allocate host memory (also MemoryError)
 ├── SlotBusyError               a slot is in use by a running request; try again later
 └── QueueFullError              the queue has reached its limit; try again later
 """
 
+import errno
 from typing import Final
 
 OTHER_BUILD: Final = (
@@ -184,6 +187,14 @@ class StateError(LlamaError):
     """A saved state could not be written or restored."""
 
 
+class SlotFileError(StateError):
+    """The file system refused to write a slot file; `is_full` if for lack of space or quota."""
+
+    def __init__(self, message: str, *, is_full: bool) -> None:
+        super().__init__(message)
+        self.is_full = is_full
+
+
 class GrammarError(LlamaError):
     """llama.cpp refuses a grammar, trigger pattern or JSON schema, or no token can continue it."""
 
@@ -229,6 +240,21 @@ class InputTooLongError(PromptTooLongError):
 
 class EngineStoppedError(LlamaError):
     """The engine was closed or has failed and accepts no requests."""
+
+
+class HostMemoryError(LlamaError, MemoryError):
+    """Native code could not allocate host memory: the process has reached a limit (`ulimit -v`, a
+    container's), or the machine has no more.
+    """
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, of Python or of llamabind, says that host memory is exhausted."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # Python's only sign that the stack of a thread could not be allocated.
+    is_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    return is_thread or isinstance(error, MemoryError)
 
 
 class SlotBusyError(LlamaError):

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+from llamabind.errors import is_out_of_memory
 from server.cli.parser import parse_command_line
 from server.logs import start_logging, stop_logging
 from server.serving import serve
@@ -17,6 +18,11 @@ def main() -> int:
         asyncio.run(serve(config))
     except (ListenError, OSError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"the server has no memory left (limits: ulimit -v): {error}", file=sys.stderr)
         return 1
     finally:
         stop_logging()

@@ -81,7 +81,8 @@ def create_app(
     command, files, budgets = config.worker_command, app[COMPANIONS], config.device_budget_bytes
     app[REGISTRY] = _make_registry(
         config,
-        start_worker or WorkerLauncher(command, config.load_timeout, files, budgets),
+        start_worker
+        or WorkerLauncher(command, config.load_timeout, files, budgets, config.stall_seconds),
         app[STATUS],
         app[BUS],
         admission,

@@ -10,11 +10,13 @@ ApiError
 ├── StateConflictError       409  the model's state does not allow the operation
 ├── QueueFullError           429  the model's queue is full; says when to try again
 ├── EngineFailedError        500  the engine failed while it computed the answer
+├── FileNotWrittenError      500  the file system refused to write a file
 ├── NotSupportedError        501  switched off, or unsupported by this model or this CPU
 ├── UnavailableError         503  temporary: draining, shutting down
 │   └── WorkerCrashedError   503  the model's process died; the next request starts it again
 ├── LoadTimeoutError         504  a load took too long
-└── OutOfMemoryError         507  the model does not fit into memory
+├── OutOfMemoryError         507  the model does not fit into memory
+└── DiskFullError            507  a file to write does not fit on its file system
 """
 
 from typing import Any
@@ -162,6 +164,12 @@ class EngineFailedError(ApiError):
     code = "engine_failed"
 
 
+class FileNotWrittenError(ApiError):
+    """A file cannot be written, for example for lack of permission."""
+
+    code = "file_not_written"
+
+
 class NotSupportedError(ApiError):
     """Switched off on this server, or not supported by this model or this CPU."""
 
@@ -206,6 +214,14 @@ class OutOfMemoryError(ApiError):
     status = 507
     type = "insufficient_memory_error"
     code = "out_of_memory"
+
+
+class DiskFullError(ApiError):
+    """The file system of a file to write has no space left, or the user's quota is used up."""
+
+    status = 507
+    type = "insufficient_storage_error"
+    code = "disk_full"
 
 
 def load_error(reason: str, message: str, param: str | None = None) -> ApiError:

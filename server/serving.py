@@ -22,8 +22,8 @@ _HANDLER_SECONDS = 2.0
 
 
 async def serve(config: ServerConfig) -> None:
-    """Serve until SIGTERM or SIGINT; then running answers get --drain-seconds to finish, and a
-    second signal ends the process at once. Raises ListenError.
+    """Serve until SIGTERM, SIGINT or SIGHUP; then running answers get --drain-seconds to finish,
+    and a second signal ends the process at once. Raises ListenError.
     """
     config = fit_connections(config)
     app = create_app(config)
@@ -71,6 +71,9 @@ def _handle_signals(config: ServerConfig) -> asyncio.Event:
         # Skips all cleanup, which could hang; workers exit when their socket closes.
         os._exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # nohup has SIGHUP ignored: the server then outlives its terminal.
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue
         loop.add_signal_handler(number, stop, number)
     return stopping

@@ -4,6 +4,7 @@ import ctypes
 
 from llamabind._capi import shim
 from llamabind._capi.shim import TextHandle
+from llamabind.errors import HostMemoryError
 
 
 def take_text(text: TextHandle) -> bytes:
@@ -15,5 +16,12 @@ def take_text(text: TextHandle) -> bytes:
 
 
 def last_error() -> str:
-    """Return the message of this thread's last failed call of libllamabind."""
-    return shim.lb_last_error().decode(errors="replace")
+    """Return the message of this thread's last failed call of libllamabind.
+
+    Raises HostMemoryError in its place if an allocation failed: that is no fault of the input that
+    the caller's own error would name.
+    """
+    message = (shim.lb_last_error() or b"").decode(errors="replace")
+    if shim.lb_last_status() == shim.lb_status.LB_NO_MEMORY:
+        raise HostMemoryError(f"not enough host memory: {message}")
+    return message

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from llamabind.context.saved_state import SavedState
-from llamabind.errors import StateError
+from llamabind.errors import SlotFileError, StateError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +23,7 @@ _MAGIC: Final = b"LBSLOT01"
 _HEADER: Final = struct.Struct("<8sII")  # magic, CRC-32 of key and tokens, n_tokens
 _KEY_BYTES: Final = 32
 _TOKEN_BYTES: Final = 4
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class SlotContent:
 
 
 def write_slot_file(path: Path, content: SlotContent) -> int:
-    """Write a file that only its owner can read; return its size in bytes. Raises StateError."""
+    """Write a file that only its owner can read; return its size in bytes. Raises SlotFileError."""
     head = content.key + np.asarray(content.tokens, "<i4").tobytes()
     header = _HEADER.pack(_MAGIC, zlib.crc32(head), len(content.tokens))
     parts = (header, head, content.state.to_bytes())
@@ -45,10 +48,37 @@ def write_slot_file(path: Path, content: SlotContent) -> int:
             file.writelines(parts)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        reason = error.strerror or error
-        raise StateError(f"the slot file {path.name!r} cannot be written: {reason}") from None
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise _write_error(path, error, sum(map(len, parts))) from None
     return sum(map(len, parts))
+
+
+def _write_error(path: Path, error: OSError, n_bytes: int) -> SlotFileError:
+    head = f"the slot file {path.name!r} cannot be written: "
+    is_full = error.errno in _FULL
+    if not is_full:
+        return SlotFileError(f"{head}{error.strerror or error}", is_full=False)
+    needed = f"it needs {_size(n_bytes)}"
+    if error.errno == errno.EFBIG:
+        text = f"{needed}, more than a file may have here (ulimit -f)"
+    elif error.errno == errno.EDQUOT:
+        text = f"{needed}, which exceeds the disk quota of this user on its file system"
+    else:
+        text = f"{needed}, its file system has {_size(_free_bytes(path.parent))} free"
+    return SlotFileError(f"{head}{text}", is_full=True)
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"
+
+
+def _free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write; 0 if the file system does not report them."""
+    with suppress(OSError):
+        state = os.statvfs(folder)
+        return state.f_bavail * state.f_frsize
+    return 0
 
 
 def read_slot_file(path: Path, key: bytes, max_bytes: int) -> tuple[SlotContent, int]:

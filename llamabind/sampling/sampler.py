@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from llamabind._capi import llama, shim
 from llamabind._capi.shim import GrammarHandle, GuardedSamplerHandle, lb_status
+from llamabind._capi.shim_text import last_error
 from llamabind.errors import GrammarError, InvalidParameterError, LlamaError, TokenizeError
 from llamabind.native.handle import Handle
 from llamabind.sampling.chain import build_chain, n_best
@@ -169,7 +170,7 @@ def _make_grammar(model: "Model", params: SamplingParams) -> GrammarHandle | Non
     }
     grammar = shim.lb_grammar_init(model.tokenizer.ptr, json.dumps(spec).encode())
     if not grammar:
-        raise GrammarError(_last_error())
+        raise GrammarError(last_error())
     return grammar
 
 
@@ -191,8 +192,8 @@ def _check(status: int) -> None:
 
 def _error(status: int) -> LlamaError:
     if status in _GRAMMAR_FAILURES:
-        return GrammarError(_last_error())
-    return LlamaError(_last_error())
+        return GrammarError(last_error())
+    return LlamaError(last_error())
 
 
 def _sampling_error(status: int) -> LlamaError:
@@ -203,8 +204,4 @@ def _sampling_error(status: int) -> LlamaError:
         return GrammarError(
             "the grammar is too ambiguous: finding the tokens it allows here exceeds the work limit"
         )
-    return LlamaError(f"sampling failed: {_last_error()}")
-
-
-def _last_error() -> str:
-    return (shim.lb_last_error() or b"").decode(errors="replace")
+    return LlamaError(f"sampling failed: {last_error()}")

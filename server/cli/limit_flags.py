@@ -60,7 +60,8 @@ LIMITS_FLAGS = (
         target="stall_seconds",
         parse=seconds,
         metavar="SECONDS",
-        help="report an engine as stalled when it has work but completes no step for this long",
+        help="report an engine as stalled when it has work but completes no step for this long; "
+        "replace a worker that sends no report for this long while requests wait for it",
     ),
     Flag(
         names=("--header-hold-seconds",),

@@ -9,7 +9,10 @@ from server.config import ServerConfig
 from server.errors import ForbiddenError, InvalidRequestError
 from server.listening import is_loopback, is_loopback_only, is_unix_socket
 
-_PORT = re.compile(r":\d*$")
+# A name or an IPv4 address, or an IPv6 address in brackets; both with an optional port.
+_HOST = re.compile(r"(?:([\w.-]+)|\[([0-9a-f:.]+)\])(?::\d*)?", re.ASCII)
+# As in --host and --allowed-hosts, where no port can follow.
+_BARE_IPV6 = re.compile(r"[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*")
 
 
 def require_host(config: ServerConfig) -> Middleware:
@@ -34,7 +37,7 @@ def require_host(config: ServerConfig) -> Middleware:
         # requests and cannot connect to Unix sockets.
         if is_checked and hosts and not _came_by_unix_socket(request):
             name = host_name(hosts[0])
-            if not (name in allowed or "*" in allowed or is_loopback(name)):
+            if not (name in allowed or "*" in allowed or _is_local(name)):
                 raise ForbiddenError(
                     f"the Host header's {name!r} is not a name of this server; add it to "
                     "--allowed-hosts",
@@ -46,12 +49,19 @@ def require_host(config: ServerConfig) -> Middleware:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header: lower case, without port, brackets and trailing dot."""
+    """The name in a Host header: lower case, without port, brackets and trailing dot.
+
+    A header that is not of that form is returned as it is: no allowed name equals it.
+    """
     name = host.strip().lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    # With more than one colon it is an IPv6 address without brackets, as in --host.
-    return (_PORT.sub("", name) if name.count(":") == 1 else name).removesuffix(".")
+    if found := _HOST.fullmatch(name):
+        return (found[1] or found[2]).removesuffix(".")
+    return name
+
+
+def _is_local(name: str) -> bool:
+    # A name that host_name could not take apart may contain a loopback address anywhere.
+    return bool(_HOST.fullmatch(name) or _BARE_IPV6.fullmatch(name)) and is_loopback(name)
 
 
 def _came_by_unix_socket(request: web.Request) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from llamabind.errors import is_out_of_memory
 from server.errors import ApiError, load_error
 from server.models.clock import Clock
 from server.models.entry import LoadRequest, ModelEntry
@@ -109,7 +110,11 @@ class ModelLoader:
             raise
         except Exception as error:
             logger.exception("model %s: internal error while loading", entry.id)
-            failure = self._fail(entry, "unknown", f"internal error: {type(error).__name__}")
+            failure = (
+                self._fail(entry, "out_of_memory", f"the server has no host memory left: {error}")
+                if is_out_of_memory(error)
+                else self._fail(entry, "unknown", f"internal error: {type(error).__name__}")
+            )
             raise _api_error(entry, failure) from error
         finally:
             entry.loading = None

@@ -33,6 +33,12 @@ class RefusalKind(StrEnum):
     """Not possible now; a later retry may succeed."""
     UNSUPPORTED = "unsupported"
     """A library is missing on the server's machine."""
+    NO_MEMORY = "no_memory"
+    """The worker could not allocate host memory."""
+    DISK_FULL = "disk_full"
+    """The file system of a file to write has no space left."""
+    FILE_NOT_WRITTEN = "file_not_written"
+    """A file cannot be written for another reason."""
     FAILED = "failed"
     """The engine has stopped, or the worker has a bug."""
 

@@ -30,9 +30,12 @@ _MAX_FETCHES = 16
 _CHUNK = 1 << 16
 ANY_HOST = "*"
 
-# These IPv6 networks embed IPv4 addresses, which ipaddress does not check.
-_TRANSLATED = tuple(
-    ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")
+# All IPv6 addresses that are assigned to hosts of the internet. Others embed IPv4 addresses in
+# various forms (::/96, ::ffff:0:0:0/96, 64:ff9b::/96), which may lead to private networks.
+_UNICAST = ipaddress.ip_network("2000::/3")
+# Parts of it that are not public: 6to4 and Teredo, which embed IPv4 addresses, and documentation.
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network) for network in ("2002::/16", "2001::/32", "3fff::/20")
 )
 
 
@@ -45,7 +48,7 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return is_public(str(ip.ipv4_mapped))
-        if ip.is_site_local or any(ip in network for network in _TRANSLATED):
+        if ip not in _UNICAST or any(ip in network for network in _NOT_PUBLIC):
             return False
     return ip.is_global and not ip.is_multicast
 

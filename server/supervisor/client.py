@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,9 +18,12 @@ from server.catalogue.companion_files import CompanionFiles
 from server.errors import (
     ApiError,
     ContextOverflowError,
+    DiskFullError,
     EngineFailedError,
+    FileNotWrittenError,
     InvalidRequestError,
     NotSupportedError,
+    OutOfMemoryError,
     UnavailableError,
     WorkerCrashedError,
     load_error,
@@ -54,6 +58,7 @@ from server.supervisor.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 _STATS_SECONDS = 2.0
+_WATCH_SECONDS = 1.0
 
 _MESSAGE_NAMES = re.compile(r"^(task\.)?(job\.)?(prompt\.)?")
 
@@ -63,7 +68,15 @@ _T = TypeVar("_T")
 class WorkerClient:
     """One worker process: sends it requests, routes outputs to their streams. Event loop only."""
 
-    def __init__(self, process: WorkerProcess, progress: ProgressCallback) -> None:
+    def __init__(
+        self,
+        process: WorkerProcess,
+        progress: ProgressCallback,
+        silence_seconds: float = math.inf,
+    ) -> None:
+        """A loaded worker that sends no report for `silence_seconds` is ended if it has requests:
+        those without output yet go to its successor.
+        """
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[WorkerExit] = loop.create_future()
         self._loaded: asyncio.Future[LoadedModel] = loop.create_future()
@@ -74,9 +87,11 @@ class WorkerClient:
         self.snapshot: Stats | None = None
         self._watchdog = Watchdog(loop.time)
         self._exit_detail = ""
+        self._cause = ""
         self._stopping = False
         self._frames: FrameReader[FromWorker] = FrameReader(FromWorker)
         self._end_task = asyncio.create_task(self._await_end())
+        self._watch_task = asyncio.create_task(self._end_if_silent(silence_seconds))
         process.connection.listen(self._take)
 
     @property
@@ -159,7 +174,23 @@ class WorkerClient:
     async def _await_end(self) -> None:
         await self._process.connection.closed
         # The worker exits when its socket closes; if not, stop() ends it.
-        self._settle(replace(await self._process.stop(), expected=self._stopping))
+        self._watch_task.cancel()
+        exit_ = await self._process.stop()
+        self._settle(replace(exit_, expected=self._stopping, cause=self._cause))
+
+    async def _end_if_silent(self, limit_seconds: float) -> None:
+        """End a worker that was stopped or hangs as a whole. Its reports come from a thread of its
+        own, also during steps that take long.
+        """
+        silence = 0.0
+        while silence < limit_seconds:
+            await asyncio.sleep(_WATCH_SECONDS)
+            silence = self._watchdog.watch(_WATCH_SECONDS, is_busy=self.is_busy)
+        self._cause = (
+            f"sent no report for {limit_seconds:g} s (--stall-seconds) while requests waited, and "
+            "was ended"
+        )
+        self._process.connection.close()
 
     def _receive(self, message: FromWorker) -> None:
         match message:
@@ -223,9 +254,8 @@ class WorkerClient:
         """The process has ended: end the load, all streams and all calls of stats()."""
         if not self.exited.done():
             self.exited.set_result(exit_)
-        self._fail_load(
-            LoadFailedError(exit_.reason, self._exit_text(), exit_.log_tail, has_died=True)
-        )
+        text = self._exit_text(exit_.load_description)
+        self._fail_load(LoadFailedError(exit_.load_reason, text, exit_.log_tail, has_died=True))
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.lose_worker(self._exit_error())
@@ -247,8 +277,9 @@ class WorkerClient:
             return load_error("unsupported_cpu", self._exit_text())
         return WorkerCrashedError(f"{self._exit_text()}; the next request loads the model again")
 
-    def _exit_text(self) -> str:
-        how = self.exited.result().description if self.exited.done() else "is exiting"
+    def _exit_text(self, how: str = "") -> str:
+        """The predicate `how`, by default that of the worker's exit, as a sentence with details."""
+        how = how or (self.exited.result().description if self.exited.done() else "is exiting")
         return f"the worker process {how}" + (f": {self._exit_detail}" if self._exit_detail else "")
 
 
@@ -261,12 +292,16 @@ class WorkerLauncher:
         load_timeout: float,
         files: CompanionFiles,
         device_budgets: Mapping[str, int] = MappingProxyType({}),
+        silence_seconds: float = math.inf,
     ) -> None:
-        """`device_budgets`: bytes that models may use of each device, by its name."""
+        """`device_budgets`: bytes that models may use of each device, by its name;
+        `silence_seconds`: see WorkerClient.
+        """
         self._command = tuple(command)
         self._load_timeout = load_timeout
         self._files = files
         self._device_budgets = dict(device_budgets)
+        self._silence_seconds = silence_seconds
 
     async def __call__(
         self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
@@ -284,7 +319,7 @@ class WorkerLauncher:
             raise LoadFailedError(
                 "crashed", f"no worker process can be started: {error}"
             ) from error
-        client = WorkerClient(process, progress)
+        client = WorkerClient(process, progress, self._silence_seconds)
         try:
             async with asyncio.timeout(self._load_timeout):
                 await client.load(Load(str(path), settings, files, self._device_budgets))
@@ -308,6 +343,16 @@ def _frame(message: Submit | Ask) -> bytes:
         raise InvalidRequestError(f"{where}: {error.problem}", param=path or None) from None
 
 
+_REFUSALS: Mapping[RefusalKind, type[ApiError]] = MappingProxyType(
+    {
+        RefusalKind.NO_MEMORY: OutOfMemoryError,
+        RefusalKind.DISK_FULL: DiskFullError,
+        RefusalKind.FILE_NOT_WRITTEN: FileNotWrittenError,
+        RefusalKind.FAILED: EngineFailedError,
+    }
+)
+
+
 def _refusal(message: Refused) -> ApiError:
     match message.kind:
         case RefusalKind.CONTEXT_OVERFLOW:
@@ -320,8 +365,8 @@ def _refusal(message: Refused) -> ApiError:
             return InvalidRequestError(message.message, param=message.param)
         case RefusalKind.UNSUPPORTED:
             return NotSupportedError(message.message, code="missing_library")
-        case RefusalKind.FAILED:
-            return EngineFailedError(message.message)
+        case kind:
+            return _REFUSALS[kind](message.message)
 
 
 def _resolve(future: asyncio.Future[_T], value: _T) -> None:

@@ -27,6 +27,18 @@ _HINTS = {
     "SIGKILL": " (out of memory, or killed by hand)",
     "SIGILL": f": the native libraries use instructions that this CPU lacks; {OTHER_BUILD}",
 }
+# The last words of processes that cannot start under a limit such as ulimit -v: the dynamic
+# linker's, ggml's, Python's, and C++'s.
+_NO_MEMORY = (
+    "annot allocate memory",
+    "insufficient memory",
+    "failed to map segment",
+    "can't start new thread",
+    "MemoryError",
+    "std::bad_alloc",
+)
+_NO_MEMORY_LINES = 5
+_SHORT_OF_MEMORY = "short of host memory, whose limit is that of ulimit -v or a container"
 # The first line of a faulthandler dump; the threads that follow say nothing about the cause.
 _DUMP_BEGINS = "Fatal Python error"
 # A worker whose socket was closed exits by itself within milliseconds.
@@ -38,16 +50,20 @@ _KILL_AFTER_SECONDS = 2.0
 class WorkerExit:
     """How a worker ended: its exit status (negative: the signal) and its last lines of output.
 
-    `expected` if the server stopped it.
+    `expected` if the server stopped it. `cause` is the predicate of "the worker process" if the
+    server ended it for a fault.
     """
 
     returncode: int
     log_tail: tuple[str, ...] = ()
     expected: bool = False
+    cause: str = ""
 
     @property
     def description(self) -> str:
         """How it ended, as the predicate of "the worker process"."""
+        if self.cause:
+            return self.cause
         if self.returncode >= 0:
             return f"exited with status {self.returncode}"
         try:
@@ -60,6 +76,24 @@ class WorkerExit:
     def reason(self) -> str:
         """The machine-readable reason of a failure: see docs/models.md."""
         return "unsupported_cpu" if self.returncode == -signal.SIGILL else "crashed"
+
+    @property
+    def load_reason(self) -> str:
+        """`reason` for a worker that ended during a load: out_of_memory if its output says so."""
+        return "out_of_memory" if self._memory_line else self.reason
+
+    @property
+    def load_description(self) -> str:
+        """`description` with the line about memory, if there is one."""
+        line = self._memory_line
+        return (
+            f"{self.description}, {_SHORT_OF_MEMORY} ({line[:200]})" if line else self.description
+        )
+
+    @property
+    def _memory_line(self) -> str:
+        last = self.log_tail[-_NO_MEMORY_LINES:]
+        return next((line for line in last if any(sign in line for sign in _NO_MEMORY)), "")
 
 
 class WorkerProcess:

@@ -11,10 +11,12 @@ class Watchdog:
         self._reported_at: float | None = None
         self._progressed_at = now()
         self._steps = 0
+        self._watched_silence = 0.0
 
     def note_report(self, steps: int) -> None:
         """Record a report; `steps` is the engine's total number of steps."""
         self._reported_at = self._now()
+        self._watched_silence = 0.0
         if steps != self._steps:
             self._steps = steps
             self._progressed_at = self._reported_at
@@ -28,3 +30,16 @@ class Watchdog:
         now = self._now()
         silent = now - self._reported_at if self._reported_at is not None else 0.0
         return max(silent, now - self._progressed_at if is_busy else 0.0)
+
+    def watch(self, seconds: float, *, is_busy: bool) -> float:
+        """Add `seconds` of watching; returns the seconds that a busy worker was watched without a
+        report; 0.0 before its first one.
+
+        Unlike a difference of times it leaves out the time in which this process was itself
+        stopped, and its workers with it, as by Ctrl-Z.
+        """
+        if self._reported_at is None or not is_busy:
+            self._watched_silence = 0.0
+        else:
+            self._watched_silence += seconds
+        return self._watched_silence

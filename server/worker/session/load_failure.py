@@ -9,15 +9,21 @@ from llamabind.errors import (
     ModelLoadError,
     ProjectorError,
     UnsupportedCpuError,
+    is_out_of_memory,
 )
 from server.protocol.messages import LoadFailed
 
 _WRONG = "invalid_parameter"
+_NO_MEMORY = (
+    "the worker process cannot get more host memory; its limit is that of ulimit -v or a container"
+)
 _SETTINGS = {AdapterError: "lora", ProjectorError: "mmproj", ChatTemplateError: "chat_template"}
 
 
 def load_failure(error: Exception) -> LoadFailed:
     """The message for an exception, including bugs."""
+    if is_out_of_memory(error):
+        return LoadFailed("out_of_memory", f"{_NO_MEMORY}{f': {error}' if str(error) else ''}")
     match error:
         case ModelLoadError(reason=reason, detail=detail):
             return LoadFailed(reason, detail)
@@ -25,8 +31,6 @@ def load_failure(error: Exception) -> LoadFailed:
             return LoadFailed(reason, str(error))
         case InvalidParameterError():
             return LoadFailed(_WRONG, str(error), error.field)
-        case MemoryError():
-            return LoadFailed("out_of_memory", "the process has reached its memory limit")
         case _:
             pass
     for kind, setting in _SETTINGS.items():

@@ -6,14 +6,17 @@ from llamabind.errors import (
     ChatTemplateError,
     ContextCreateError,
     GrammarError,
+    HostMemoryError,
     InputTooLongError,
     InvalidParameterError,
     LlamaError,
     MissingLibraryError,
     PromptTooLongError,
     SlotBusyError,
+    SlotFileError,
     StateError,
     TokenizeError,
+    is_out_of_memory,
 )
 from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
 from server.protocol.messages import RefusalKind, Refused
@@ -64,6 +67,10 @@ def refusal(
             kind = RefusalKind.BUSY
         case MissingLibraryError():
             kind = RefusalKind.UNSUPPORTED
+        case HostMemoryError():
+            kind = RefusalKind.NO_MEMORY
+        case SlotFileError(is_full=is_full):
+            kind = RefusalKind.DISK_FULL if is_full else RefusalKind.FILE_NOT_WRITTEN
         case StateError() if text_param == _FILE_PARAM:
             param = text_param
         case _:
@@ -82,6 +89,9 @@ def _way_out(error: PromptTooLongError) -> str:
 def internal_error(request_id: str, error: BaseException) -> Refused:
     """The refusal of a request for a bug of the worker."""
     text = f"internal error in the worker: {type(error).__name__}: {error}"
+    if is_out_of_memory(error):
+        text = f"the worker process cannot get more host memory: {type(error).__name__}: {error}"
+        return Refused(request_id=request_id, kind=RefusalKind.NO_MEMORY, message=text)
     return Refused(request_id=request_id, kind=RefusalKind.FAILED, message=text)
 
 

@@ -50,8 +50,10 @@ def serve(
     other threads run native code.
     """
     connection.set_inheritable(False)
-    # Ctrl-C in a terminal reaches the whole process group; only the server handles it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C in a terminal, and the terminal's end, reach the whole process group; only the server
+    # handles them, so that running answers can finish.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     threading.excepthook = _exit_after_thread_error
     _set_process_facts()

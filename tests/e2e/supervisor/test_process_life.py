@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def test_sigterm_during_a_load_answers_waiting_requests_with_503_and_exits_0(
         assert is_gone(worker)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_second_signal_ends_server_and_worker_at_once(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -166,6 +167,61 @@ def test_a_stopped_worker_does_not_delay_the_shutdown(tmp_path: Path) -> None:
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
         assert is_gone(worker)
+
+
+def test_a_stopped_worker_is_replaced_when_a_request_waits(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, "--stall-seconds", "2") as server:
+        worker = _load(server)
+        with server.open(_STREAM, _ENDLESS) as response:
+            next_event(response)
+            os.kill(worker, signal.SIGSTOP)
+            # Without output yet, this request goes on in the new worker.
+            assert server.post(_CHAT, _SHORT)["choices"][0]["message"]["role"] == "assistant"
+            last = all_events(response)[-1]
+        assert last["error"]["code"] == "worker_crashed"
+        assert "sent no report for 2 s" in last["error"]["message"]
+        assert server.engine()["pid"] != worker
+        assert is_gone(worker)
+
+
+def test_a_stopped_worker_stays_while_no_request_waits(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, "--stall-seconds", "5") as server:
+        worker = _load(server)
+        os.kill(worker, signal.SIGSTOP)
+        until(lambda: server.get("/health")["models"][TINY]["stalled"], "the model is stalled")
+        os.kill(worker, signal.SIGCONT)
+        assert server.post(_CHAT, _SHORT)["choices"][0]["message"]["role"] == "assistant"
+        assert server.engine()["pid"] == worker
+
+
+def test_a_server_that_was_stopped_with_its_worker_keeps_it(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, "--stall-seconds", "2") as server:
+        worker = _load(server)
+        with server.open(_STREAM, _ENDLESS | {"n_predict": 400}) as response:
+            next_event(response)
+            server.signal(signal.SIGSTOP, group=True)
+            time.sleep(4)  # longer than --stall-seconds
+            server.signal(signal.SIGCONT, group=True)
+            assert all_events(response)[-1] == "[DONE]"
+        assert server.engine()["pid"] == worker
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_sighup_finishes_the_running_answer_and_exits_0(tmp_path: Path, group: bool) -> None:
+    with ServerProcess(tmp_path) as server:
+        worker = _load(server)
+        with server.open(_STREAM, _ENDLESS | {"n_predict": 400}) as response:
+            next_event(response)
+            server.signal(signal.SIGHUP, group=group)
+            assert all_events(response)[-1] == "[DONE]"
+        assert server.wait() == 0
+        assert is_gone(worker)
+
+
+def test_with_nohup_the_server_outlives_its_terminal(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, prefix=("nohup",)) as server:
+        server.signal(signal.SIGHUP, group=True)
+        assert server.get("/ready")["status"] == "ready"
 
 
 def test_a_port_in_use_is_an_error_with_exit_status_1(tmp_path: Path) -> None:

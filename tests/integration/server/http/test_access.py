@@ -155,6 +155,13 @@ def test_callers_have_names_that_are_not_their_keys() -> None:
         ("", 403),
         ("evil.example#localhost", 403),
         ("user@localhost", 403),
+        ("[::1]evil.example", 403),
+        ("[::1]:80evil.example", 403),
+        ("[::1", 403),
+        ("[::1%evil.example]", 403),
+        ("]127.0.0.1[", 403),
+        ("127.0.0.1:80:80", 403),
+        ("::1", 200),
     ],
 )
 async def test_on_loopback_only_its_names_are_answered(
