@@ -138,16 +138,21 @@ class StateConflictError(ApiError):
 
 
 class QueueFullError(ApiError):
-    """The model's queue is full: `n_waiting` requests wait, the limit is `max_queue`."""
+    """The model's queue is full: `n_waiting` requests wait, the limit is `max_queue`.
+
+    `n_own` of them are of the caller: one that has none waiting is not refused.
+    """
 
     status = 429
     type = "rate_limit_error"
     code = "queue_full"
 
-    def __init__(self, model_id: str, n_waiting: int, max_queue: int, retry_after: int) -> None:
+    def __init__(
+        self, model_id: str, n_waiting: int, max_queue: int, retry_after: int, n_own: int
+    ) -> None:
         super().__init__(
-            f"the queue for model {model_id!r} is full ({n_waiting} waiting, limit {max_queue});"
-            f" retry in {retry_after} s"
+            f"the queue for model {model_id!r} is full ({n_waiting} waiting, {n_own} of them from "
+            f"this client, limit {max_queue}); retry in {retry_after} s"
         )
         self.extra = {
             "queue_length": n_waiting,

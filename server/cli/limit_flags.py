@@ -53,7 +53,8 @@ LIMITS_FLAGS = (
         target="max_queue",
         parse=integer(0, 65_536),
         metavar="N",
-        help="maximum number of requests waiting for one model; further requests get 429",
+        help="maximum number of requests waiting for one model; further requests get 429, except "
+        "those of a client with less than its share",
     ),
     Flag(
         names=("--stall-seconds",),

@@ -1,5 +1,6 @@
 """Access checks: API keys for all paths but probes, admin keys for loading and unloading."""
 
+import ipaddress
 import re
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from server.config import ServerConfig
 from server.errors import AuthenticationError, ForbiddenError
 from server.http.api_keys import Caller, KeyRing, key_name
 from server.http.app_keys import CALLER, CONFIG
+from server.models.admission import CALLER_OF_QUEUE
 
 # Route patterns as in server.api.routes, so that the spelling of a path does not matter.
 # /docs is a static page; it asks for a key before it fetches the description.
@@ -41,6 +43,7 @@ def require_key(config: ServerConfig) -> Middleware:
         pattern = _pattern(request, config.api_prefix)
         caller = _caller(request, ring)
         request[CALLER] = caller or _keyless_caller(request, is_known=not needs_key)
+        CALLER_OF_QUEUE.set(caller.name if caller else _client_address(request))
         # A browser's CORS preflight cannot carry a key.
         if pattern not in _PUBLIC and request.method != "OPTIONS":
             require_known(request)
@@ -87,6 +90,17 @@ def _keyless_caller(request: web.Request, *, is_known: bool) -> Caller:
     client = request.headers.get("X-Client", "")
     name = f"client-{client}" if _CLIENT.fullmatch(client) else request.remote or "local"
     return Caller(name, is_known=is_known)
+
+
+def _client_address(request: web.Request) -> str:
+    """The client's address; of IPv6 the first 64 bits, since one client may use all others."""
+    try:
+        address = ipaddress.ip_address(request.remote or "")
+    except ValueError:
+        return "local"
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return str(ipaddress.ip_network((int(address), 64), strict=False))
+    return str(address)
 
 
 def _key(request: web.Request) -> str | None:

@@ -1,10 +1,14 @@
-"""Admission control: limits the requests that wait for a model, and counts how each one ended."""
+"""Admission control: limits the requests that wait for a model, and counts how each one ended.
+
+The queue is shared fairly between callers: see Admission.
+"""
 
 import math
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from server.errors import QueueFullError
 from server.metrics import ServerMetrics
@@ -16,13 +20,47 @@ _RECENT_SECONDS = 60.0
 _DEFAULT_RETRY_SECONDS = 5
 _MAX_RETRY_SECONDS = 120
 
+CALLER_OF_QUEUE: ContextVar[str] = ContextVar("CALLER_OF_QUEUE", default="")
+"""The client that the current task works for, as server.http.access names it: by its API key, or
+by its address. Clients cannot choose it, unlike the names in logs.
+"""
+
 
 class ModelAdmission:
     """One model's requests: their number, and the rate at which they end. Event loop only."""
 
     def __init__(self) -> None:
         self.n_requests = 0
+        self._streams: dict[str, set[TokenStream]] = {}
         self._ends: deque[float] = deque(maxlen=_KEPT_ENDS)
+
+    def n_of(self, caller: str) -> int:
+        """The caller's requests, running and waiting."""
+        return len(self._streams.get(caller, ()))
+
+    def n_waiting_of(self, caller: str, n_parallel: int) -> int:
+        """The caller's requests that have no token yet, and those that were preempted."""
+        streams = self._streams.get(caller, ())
+        n_without_token = sum(stream.first_token_at is None for stream in streams)
+        return max(n_without_token, len(streams) - n_parallel)
+
+    def share(self, caller: str, n_places: int) -> int:
+        """An equal share of `n_places` for each caller that has requests, and for `caller`."""
+        return n_places // len(self._streams.keys() | {caller})
+
+    @contextmanager
+    def place(self, caller: str, stream: TokenStream) -> Iterator[None]:
+        """Count a request of `caller` for as long as the context is open."""
+        streams = self._streams.setdefault(caller, set())
+        streams.add(stream)
+        self.n_requests += 1
+        try:
+            yield
+        finally:
+            streams.remove(stream)
+            if not streams:
+                del self._streams[caller]
+            self.record_end()
 
     def record_end(self) -> None:
         """Count a request that has ended."""
@@ -42,7 +80,13 @@ class ModelAdmission:
 
 
 class Admission:
-    """Admits up to `max_queue` requests per model beyond those it runs at once. Event loop only."""
+    """Admits up to `max_queue` requests per model beyond those it runs at once. Event loop only.
+
+    One caller may use the whole queue while no other needs it. When the queue is full, a caller
+    still finds a place if it has no request waiting, or fewer requests than an equal share of all
+    places; callers above their share are refused. With `k` callers there are then at most about
+    1 + 1/2 + ... + 1/k times as many requests. With `max_queue` 0 no request waits at all.
+    """
 
     def __init__(self, metrics: ServerMetrics, max_queue: int) -> None:
         self._metrics = metrics
@@ -62,29 +106,35 @@ class Admission:
         """
         admission = self._models.setdefault(model_id, ModelAdmission())
         self._metrics.received.labels(model_id).inc()
-        self._require_free_queue(model_id, admission, n_parallel)
+        caller = CALLER_OF_QUEUE.get()
+        self._require_free_queue(model_id, admission, n_parallel, caller)
         meter = RequestMeter(self._metrics.model(model_id), stream)
-        admission.n_requests += 1
         failure: BaseException | None = None
-        try:
-            yield
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            admission.record_end()
-            self._metrics.requests.labels(model_id, meter.end(failure)).inc()
+        with admission.place(caller, stream):
+            try:
+                yield
+            except BaseException as error:
+                failure = error
+                raise
+            finally:
+                self._metrics.requests.labels(model_id, meter.end(failure)).inc()
 
     def _require_free_queue(
-        self, model_id: str, admission: ModelAdmission, n_parallel: int | None
+        self, model_id: str, admission: ModelAdmission, n_parallel: int | None, caller: str
     ) -> None:
         # Admit one request even with max_queue 0: a request is what starts the load.
         limit = max(1, self._max_queue) if n_parallel is None else n_parallel + self._max_queue
-        if admission.n_requests < limit:
+        n_own_waiting = admission.n_waiting_of(caller, n_parallel or 0)
+        is_entitled = n_own_waiting == 0 or admission.n_of(caller) < admission.share(caller, limit)
+        if admission.n_requests < limit or (is_entitled and self._max_queue > 0):
             return
         n_waiting = admission.n_requests - (n_parallel or 0)
         reason = "load_queue_full" if n_parallel is None else "queue_full"
         self._metrics.refused.labels(model_id, reason).inc()
         raise QueueFullError(
-            model_id, n_waiting, self._max_queue, admission.seconds_for(max(1, n_waiting))
+            model_id,
+            n_waiting,
+            self._max_queue,
+            admission.seconds_for(max(1, n_waiting)),
+            n_own_waiting,
         )

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse
 from pytest_aiohttp.plugin import AiohttpClient
 
+from server.errors import QueueFullError
 from server.metrics import ServerMetrics
-from server.models.admission import Admission, ModelAdmission
+from server.models.admission import CALLER_OF_QUEUE, Admission, ModelAdmission
 from server.streams.token_stream import TokenStream
 from tests.support.gguf_files import write_gguf
 from tests.support.prometheus_text import scrape
@@ -59,6 +60,47 @@ async def test_a_full_queue_is_a_429_with_the_queue_length(client: Client, path:
     seen = await scrape(client)
     assert seen.value("llamabind_requests_refused_total", reason="queue_full") == 1
     assert seen.value("llamabind_requests_received_total") == _N_PARALLEL + 2
+
+
+async def test_another_key_finds_a_place_in_a_queue_that_one_key_has_filled(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    client = await aiohttp_client(make_app(tmp_path, max_queue=1, api_keys=("a", "b")))
+    greedy, other = ({"Authorization": f"Bearer {key}"} for key in "ab")
+    await client.post("/api/v2/models/m.gguf/load", headers=greedy)
+    responses = [
+        await client.post(_STREAM, json=chat_body("forever"), headers=greedy)
+        for _ in range(_N_PARALLEL + 2)
+    ]
+    assert [response.status for response in responses] == [200] * (_N_PARALLEL + 1) + [429]
+    answer = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: a"), headers=other)
+    assert answer.status == 200
+    for response in responses:
+        response.close()
+
+
+def test_callers_above_their_share_of_a_full_queue_are_refused() -> None:
+    admission = Admission(ServerMetrics(), max_queue=6)
+    with ExitStack() as stack:
+
+        def admitted(caller: str) -> bool:
+            CALLER_OF_QUEUE.set(caller)
+            try:
+                stack.enter_context(admission.request("m", 2, TokenStream("r")))
+            except QueueFullError:
+                return False
+            return True
+
+        assert [admitted("a") for _ in range(9)] == [True] * 8 + [False]
+        # Half of the 8 places, then a third for each further caller.
+        assert [admitted("b") for _ in range(5)] == [True] * 4 + [False]
+        assert [admitted("c") for _ in range(3)] == [True] * 2 + [False]
+        assert not admitted("a")
+        assert not admitted("b")
+        assert admission.n_requests("m") == 14
+    assert admission.n_requests("m") == 0
+    CALLER_OF_QUEUE.set("")
 
 
 async def test_a_request_is_admitted_again_once_others_have_ended(client: Client) -> None:
