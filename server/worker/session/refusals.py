@@ -63,19 +63,26 @@ def refusal(
             param = "messages"
         case TokenizeError():
             param = text_param
-        case SlotBusyError() | ContextCreateError(reason="out_of_memory"):
-            kind = RefusalKind.BUSY
-        case MissingLibraryError():
-            kind = RefusalKind.UNSUPPORTED
-        case HostMemoryError():
-            kind = RefusalKind.NO_MEMORY
-        case SlotFileError(is_full=is_full):
-            kind = RefusalKind.DISK_FULL if is_full else RefusalKind.FILE_NOT_WRITTEN
         case StateError() if text_param == _FILE_PARAM:
             param = text_param
         case _:
-            kind = RefusalKind.FAILED
+            kind = _kind_of(error)
     return Refused(request_id=request_id, kind=kind, message=message, param=param)
+
+
+def _kind_of(error: LlamaError) -> RefusalKind:
+    """The kind of an error that is not the fault of the request."""
+    match error:
+        case SlotBusyError() | ContextCreateError(reason="out_of_memory"):
+            return RefusalKind.BUSY
+        case MissingLibraryError():
+            return RefusalKind.UNSUPPORTED
+        case HostMemoryError():
+            return RefusalKind.NO_MEMORY
+        case SlotFileError(is_full=is_full):
+            return RefusalKind.DISK_FULL if is_full else RefusalKind.FILE_NOT_WRITTEN
+        case _:
+            return RefusalKind.FAILED
 
 
 def _way_out(error: PromptTooLongError) -> str:
