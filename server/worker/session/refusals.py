@@ -63,7 +63,7 @@ def refusal(
             param = "messages"
         case TokenizeError():
             param = text_param
-        case StateError() if text_param == _FILE_PARAM:
+        case StateError() if text_param == _FILE_PARAM and not isinstance(error, SlotFileError):
             param = text_param
         case _:
             kind = _kind_of(error)
