@@ -87,7 +87,7 @@ class OfferedTools:
             else TextGrammar()
         )
         if grammar.definition and grammar.syntax == "regex":
-            text["pattern"] = f"^(?:{grammar.definition})$"
+            text["pattern"] = f"^({grammar.definition})$"
         elif grammar.definition:
             kind = grammar.syntax or "unknown"
             self._left_out.warn(f"{path}.format is not enforced: a grammar in {kind!r} syntax")

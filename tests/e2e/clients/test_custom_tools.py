@@ -37,7 +37,7 @@ def client(server: ServerProcess) -> Iterator[openai.OpenAI]:
 
 
 def _fields(**more: Any) -> Any:
-    return {"model": TINY, "temperature": 0, **more}
+    return {"model": TINY, "temperature": 0, "parallel_tool_calls": False, **more}
 
 
 def test_a_custom_call_of_a_response(client: openai.OpenAI) -> None:

@@ -52,7 +52,7 @@ async def test_a_response_has_openais_form(client: Client) -> None:
         ],
         "usage": {
             "input_tokens": 5,
-            "input_tokens_details": {"cached_tokens": 2},
+            "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 0},
             "output_tokens": 2,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": 7,
