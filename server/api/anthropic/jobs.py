@@ -60,17 +60,19 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
         raise error
     left_out = LeftOut()
     offered = offered_tools(body, left_out)
-    messages, continues = with_continuation(wire_messages(body.system, body.messages, left_out))
     choice = body.tool_choice
     tools = offered.tools()
     output = body.output_config or OutputConfig()
     form = output.format or body.output_format
+    schema = form.schema if form else None
+    messages = wire_messages(body.system, body.messages, left_out)
+    messages, continues = with_continuation(messages, schema or body.json_schema)
     return ChatPrompt(
         messages=messages,
         tools=wire_tools(tools),
         tool_choice=_choice(choice, tools, left_out),
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
-        json_schema=form.schema if form else None,
+        json_schema=schema,
         lenient_schema=True,
         reasoning_effort=output.effort,
         enable_thinking=None if body.thinking is None else body.thinking.type != "disabled",

@@ -24,9 +24,8 @@ from server.requests.media_parts import part_of_base64, part_of_text
 def chat_job(body: OllamaChatBody, caller: str) -> Job:
     """The request as a Job. Raises InvalidRequestError, InvalidParameterError."""
     left_out = LeftOut()
-    messages, continues = with_continuation(
-        [_wire(message, index, left_out) for index, message in enumerate(body.messages or ())]
-    )
+    wired = [_wire(message, index, left_out) for index, message in enumerate(body.messages or ())]
+    messages, continues = with_continuation(wired, body.json_schema)
     offered = offered_tools(body.tools, left_out)
     prompt = replace(
         _chat_prompt(body, messages, wire_tools(offered.tools())),

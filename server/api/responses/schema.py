@@ -8,7 +8,7 @@ from msgspec import Meta
 from server.api.schema.chat import ReasoningEffort
 from server.api.schema.content import ContentPart
 from server.api.schema.messages import FunctionName
-from server.api.schema.offered_tools import CustomToolFormat as InputFormat
+from server.api.schema.offered_tools import InputFormat
 from server.api.schema.sampling import LogprobCount, SamplingFields
 from server.http.lenient_values import CLAMPED
 

@@ -92,7 +92,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
         # As in llama-server, the assistant's last message is continued unless a field forbids it.
         continues = self.continue_final_message
         if continues is None and not self.add_generation_prompt:
-            messages, continues = with_continuation(messages)
+            messages, continues = with_continuation(messages, self._schema())
         return ChatPrompt(
             messages=messages,
             tools=wire_tools(tools),

@@ -6,7 +6,7 @@ import msgspec
 
 from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import FunctionDefinition, FunctionName
-from server.api.schema.offered_tools import CustomToolFormat, OfferedTools
+from server.api.schema.offered_tools import InputFormat, OfferedTools
 from server.errors import InvalidRequestError
 
 
@@ -15,7 +15,7 @@ class CustomDefinition(msgspec.Struct, frozen=True):
 
     name: FunctionName
     description: str | None = None
-    format: CustomToolFormat | None = None
+    format: InputFormat | None = None
 
 
 class ToolEntry(msgspec.Struct, frozen=True):

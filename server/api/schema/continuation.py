@@ -1,20 +1,25 @@
 """Prefill: an answer that continues the assistant's last message."""
 
-from typing import Any
+from typing import Any, Final
+
+_JSON: Final = ("{", "[", '"')
 
 
 def with_continuation(
-    messages: list[dict[str, Any]],
+    messages: list[dict[str, Any]], json_schema: dict[str, Any] | None
 ) -> tuple[list[dict[str, Any]], bool | None]:
     """The messages, and True if the answer continues the last one: an assistant's without calls.
 
     An empty one at the end begins nothing, so it is left out. Consecutive messages of the assistant
-    at the end are one beginning.
+    at the end are one beginning. An answer that follows `json_schema` continues only JSON.
     """
     messages = list(messages)
     while len(messages) > 1 and _is_open(messages[-1]) and not _has_text(messages[-1]):
         messages.pop()
     if not messages or not _is_open(messages[-1]) or not _has_text(messages[-1]):
+        return messages, None
+    begins_json = (messages[-1].get("content") or "").lstrip().startswith(_JSON)
+    if json_schema is not None and not begins_json:
         return messages, None
     while len(messages) > 1 and _is_open(messages[-2]):
         last = messages.pop()

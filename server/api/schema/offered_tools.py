@@ -9,16 +9,16 @@ from server.api.schema.messages import INPUT, FunctionDefinition, Tool
 from server.protocol.job import ToolForm
 
 
-class CustomToolFormat(msgspec.Struct, frozen=True, kw_only=True):
+class InputFormat(msgspec.Struct, frozen=True, kw_only=True):
     """The format of a custom tool's input; a grammar in Chat Completions is one level deeper."""
 
     type: str | None = None
     syntax: str | None = None
     definition: str | None = None
-    grammar: "TextGrammar | None" = None
+    grammar: "InputGrammar | None" = None
 
 
-class TextGrammar(msgspec.Struct, frozen=True, kw_only=True):
+class InputGrammar(msgspec.Struct, frozen=True, kw_only=True):
     """A grammar in lark's syntax, or a regular expression."""
 
     syntax: str | None = None
@@ -72,7 +72,7 @@ class OfferedTools:
         path: str,
         name: str,
         description: str | None,
-        form: CustomToolFormat | None,
+        form: InputFormat | None,
         *,
         namespace: str | None = None,
         is_deferred: bool = False,
@@ -82,9 +82,9 @@ class OfferedTools:
         """
         text: dict[str, Any] = {"type": "string"}
         grammar = (
-            form.grammar or TextGrammar(syntax=form.syntax, definition=form.definition)
+            form.grammar or InputGrammar(syntax=form.syntax, definition=form.definition)
             if (form)
-            else TextGrammar()
+            else InputGrammar()
         )
         if grammar.definition and grammar.syntax == "regex":
             text["pattern"] = f"^({grammar.definition})$"

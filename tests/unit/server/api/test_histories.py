@@ -293,3 +293,12 @@ def test_a_field_forbids_the_continuation(fields: dict[str, Any]) -> None:
     prompt = _chat(_BEGIN, **fields).prompt
     assert isinstance(prompt, ChatPrompt)
     assert not prompt.continue_final_message
+
+
+@pytest.mark.parametrize(("begin", "continues"), [(' {"a": ', True), ("Sure:", None)])
+def test_an_answer_that_follows_a_schema_continues_only_json(
+    begin: str, continues: bool | None
+) -> None:
+    prompt = _chat(_BEGIN | {"content": begin}, json_schema={"type": "object"}).prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert prompt.continue_final_message is continues
