@@ -186,7 +186,7 @@ class ScriptedEngine:
                 return self._adapters(task)
             case Render(job):
                 assert isinstance(job.prompt, ChatPrompt)
-                text = job.prompt.messages[-1]["content"]
+                text = _text(job.prompt)
                 return Rendered(prompt=f"<{text}>", n_tokens=len(text.split()))
             case _:
                 pass  # handled below
@@ -323,7 +323,7 @@ class ScriptedEngine:
 def _text(prompt: ChatPrompt | TextPrompt | InfillPrompt) -> str:
     """The text of the last message, or the whole prompt; token ids as numbers."""
     if isinstance(prompt, ChatPrompt):
-        content = prompt.messages[-1]["content"]
+        content = prompt.messages[-1].get("content") or ""
         return content if isinstance(content, str) else " ".join(map(_part_text, content))
     content = prompt.content
     return content if isinstance(content, str) else " ".join(map(str, content))

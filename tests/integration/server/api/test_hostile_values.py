@@ -86,9 +86,7 @@ async def test_a_number_without_measure_is_refused_by_name_and_leaves_nothing_be
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [
-        ("/v1/chat/completions", {"model": "m.gguf", "messages": _HISTORY}, "messages[1]"),
         ("/api/chat", {"model": "m.gguf", "messages": _HISTORY[:1], "tools": [_TOOL]}, "tools[0]"),
-        ("/apply-template", {"model": "m.gguf", "messages": _HISTORY}, "messages[1]"),
         ("/tokenize", {"model": "m.gguf", "content": ["a", WIDE]}, "content[1]"),
         ("/detokenize", {"model": "m.gguf", "tokens": [WIDE]}, "tokens[0]"),
         ("/v1/embeddings", {"model": "m.gguf", "input": [[1, WIDE]]}, "input"),
@@ -104,6 +102,15 @@ async def test_no_dialect_fails_over_a_wide_number(
     assert response.status == 400, text
     assert param in text
     assert (await (await client.get("/api/v2/health")).json())["last_error"] is None
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/apply-template"])
+async def test_a_wide_number_in_the_arguments_of_a_past_call_is_taken(
+    client: Client, path: str
+) -> None:
+    body = {"model": "m.gguf", "messages": _HISTORY}
+    response = await client.post(path, data=json.dumps(body))
+    assert response.status == 200, await response.text()
 
 
 async def test_a_model_kept_for_some_hundred_digits_of_seconds_is_kept(client: Client) -> None:

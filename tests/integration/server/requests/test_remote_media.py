@@ -179,7 +179,7 @@ async def test_a_job_without_urls_is_unchanged(fetcher: MediaFetcher) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("missing", "answered 404"),
+        ("missing", "returned status 404"),
         ("round", "more than 3 redirects"),
         ("file", "only http and https"),
         ("away", "its address is not public"),
@@ -257,7 +257,11 @@ async def test_no_host_is_contacted_unless_the_server_allows_it(
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("name", "status", "reason"),
-    [("cat.png", 200, ""), ("text", 400, "expected a PNG"), ("missing", 400, "answered 404")],
+    [
+        ("cat.png", 200, ""),
+        ("text", 400, "expected a PNG"),
+        ("missing", 400, "returned status 404"),
+    ],
 )
 async def test_a_request_is_answered_or_refused_after_the_fetch(
     tmp_path: Path, address: str, stream: bool, name: str, status: int, reason: str
