@@ -44,7 +44,7 @@ def result_of(path: str, block: Block, left_out: LeftOut) -> str | list[Part]:
     content = block.content
     if isinstance(content, dict):
         return text_of(content)
-    if block.type in ("tool_result", "mcp_tool_result"):
+    if block.kind in ("tool_result", "mcp_tool_result"):
         return joined(parts_of(with_paths(content, f"{path}.content"), left_out))
     found = content if isinstance(content, list) else [Block(text=content)] if content else []
     return "\n".join(text_of(msgspec.to_builtins(one)) for one in found)
@@ -69,11 +69,11 @@ def text_of(value: Any) -> str:
 
 
 def _parts(path: str, block: Block, left_out: LeftOut) -> list[Part]:
-    if block.type in _SILENT:
+    if block.kind in _SILENT:
         return []
-    reader = _READERS.get(block.type)
-    if reader is None or (block.type == "compaction" and not block.content):
-        left_out.add_part(path, block.type, "this type of block is not supported")
+    reader = _READERS.get(block.kind)
+    if reader is None or (block.kind == "compaction" and not block.content):
+        left_out.add_part(path, block.kind, "this type of block is not supported")
         return []
     return reader(path, block, left_out)
 

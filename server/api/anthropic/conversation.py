@@ -41,21 +41,21 @@ class _Conversation:
         """Add the next message."""
         blocks = with_paths(message.content, f"{path}.content")
         self._history.add_calls(
-            (f"{param}.id", block.id) for param, block in blocks if block.type in _CALLS
+            (f"{param}.id", block.id) for param, block in blocks if block.kind in _CALLS
         )
         if message.role == "assistant":
             self._add_assistant(blocks, path)
             return
         for param, block in blocks:
             is_result = _is_result(block)
-            if block.type in _ASSISTANT_ONLY or (is_result and message.role == "system"):
+            if block.kind in _ASSISTANT_ONLY or (is_result and message.role == "system"):
                 text = f"field '{param}': {message.role} messages cannot contain this type of block"
                 raise InvalidRequestError(text, param=param)
             if is_result:
                 self._add_result(param, block)
         others = [(param, block) for param, block in blocks if not _is_result(block)]
         # A message of results only, or of changes to the tools, has no text.
-        if not blocks or any(block.type not in _CHANGES for _, block in others):
+        if not blocks or any(block.kind not in _CHANGES for _, block in others):
             self.add_text(message.role, others, path)
 
     def add_text(self, role: str, blocks: list[tuple[str, Block]], path: str) -> None:
@@ -80,11 +80,11 @@ class _Conversation:
             self._add_said(pending, path)
 
     def _add_said(self, blocks: list[tuple[str, Block]], path: str) -> None:
-        calls = [_call(param, block) for param, block in blocks if block.type in _CALLS]
+        calls = [_call(param, block) for param, block in blocks if block.kind in _CALLS]
         reasoning = [
-            block.thinking for _, block in blocks if block.type == "thinking" and block.thinking
+            block.thinking for _, block in blocks if block.kind == "thinking" and block.thinking
         ]
-        others = [one for one in blocks if one[1].type not in (*_CALLS, "thinking")]
+        others = [one for one in blocks if one[1].kind not in (*_CALLS, "thinking")]
         content = joined(parts_of(others, self._left_out))
         text = text_only(content, path, self._left_out)
         message: dict[str, Any] = {"role": "assistant", "content": text}
@@ -110,7 +110,7 @@ def _block(block: SystemBlock) -> Block:
 
 
 def _is_result(block: Block) -> bool:
-    return block.type == "tool_result" or block.type.endswith("_tool_result")
+    return block.kind == "tool_result" or block.kind.endswith("_tool_result")
 
 
 def _call(path: str, block: Block) -> dict[str, Any]:

@@ -48,14 +48,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """One block of a content; its `type` says which fields it has.
+    """One block of a content; its `type` says which fields it has, "text" without one.
 
     Text, thinking, images and texts of documents, calls of tools, also of Anthropic's own, with
     their results become messages of the chat; blocks of other types are left out with a warning.
     docs/dialects.md has a table of all types.
     """
 
-    type: str = "text"
+    type: str | None = None
     text: str | None = None
     thinking: str | None = None
     signature: str | None = None
@@ -73,11 +73,16 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     content: "str | list[Block] | dict[str, Any] | None" = None
     is_error: bool | None = None
 
+    @property
+    def kind(self) -> str:
+        """The type."""
+        return self.type or "text"
+
 
 class SystemBlock(msgspec.Struct, frozen=True, kw_only=True):
     """A text of the system message; blocks of other types are left out with a warning."""
 
-    type: str = "text"
+    type: str | None = None
     text: str | None = None
 
 

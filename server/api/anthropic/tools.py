@@ -18,15 +18,15 @@ def offered_tools(body: Conversation, left_out: LeftOut) -> OfferedTools:
     for index, tool in enumerate(body.tools or ()):
         _add(tool, f"tools[{index}]", offered, known, left_out)
     for path, block in _blocks(body):
-        if block.type == "tool_reference" and block.tool_name:
+        if block.kind == "tool_reference" and block.tool_name:
             offered.load(block.tool_name)
-        elif block.type == "tool_addition" and block.tool is not None:
+        elif block.kind == "tool_addition" and block.tool is not None:
             definition, name = block.tool.definition, block.tool.name
             if definition is not None and definition.name not in known:
                 _add(definition, f"{path}.tool.definition", offered, known, left_out)
             if name := name or (definition.name if definition else None):
                 offered.load(name)
-        elif block.type == "tool_removal" and block.tool is not None and block.tool.name:
+        elif block.kind == "tool_removal" and block.tool is not None and block.tool.name:
             offered.remove(block.tool.name)
     return offered
 

@@ -199,7 +199,7 @@ class _AssistantItems:
 
 def _summary(item: InputItem) -> str:
     summary = item.summary or ""
-    return summary if isinstance(summary, str) else "\n".join(part.text for part in summary)
+    return summary if isinstance(summary, str) else "\n".join(part.text or "" for part in summary)
 
 
 def _required(param: str) -> InvalidRequestError:

@@ -25,7 +25,7 @@ class OutputPart(ContentPart, frozen=True, kw_only=True):
 class SummaryText(msgspec.Struct, frozen=True, kw_only=True):
     """A summary of a model's reasoning."""
 
-    text: str = ""
+    text: str | None = None
 
 
 class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):

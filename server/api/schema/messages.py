@@ -26,7 +26,7 @@ class CustomCall(msgspec.Struct, frozen=True):
     """A called custom tool with its text."""
 
     name: FunctionName
-    input: str = ""
+    input: str | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -90,7 +90,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         for index, call in enumerate(self.tool_calls or ()):
             where = f"{path}.tool_calls[{index}]"
             if call.custom is not None:
-                function = FunctionCall(call.custom.name, {INPUT: call.custom.input})
+                function = FunctionCall(call.custom.name, {INPUT: call.custom.input or ""})
                 calls.append(_wire_call(function, call.id))
             elif call.function is not None:
                 calls.append(_wire_call(call.function, call.id))

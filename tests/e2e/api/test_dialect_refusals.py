@@ -136,12 +136,24 @@ def test_a_broken_tool_call_in_the_history_is_named(
 
 
 @pytest.mark.parametrize("path", _CHAT)
-def test_tools_with_a_template_without_tool_calls_are_refused_and_it_is_named(
+def test_tools_with_a_template_without_tool_calls_are_answered(
     plain_server: ServerProcess, path: str
 ) -> None:
-    param, message = _refusal(plain_server, path, _body(path, tools=_tools(path)))
-    assert param == "tools"
-    assert f"the chat template given for {TINY} has no tool-call format" in message
+    plain_server.post(path, _body(path, tools=_tools(path)))
+    rendered = plain_server.post(
+        "/apply-template", {"model": TINY, "messages": [_HELLO], "tools": _TOOLS}
+    )
+    assert '"name": "get_weather"' in rendered["prompt"]
+
+
+@pytest.mark.parametrize("path", _OPENAI)
+def test_a_call_can_be_required_with_a_template_without_tool_calls(
+    plain_server: ServerProcess, path: str
+) -> None:
+    more = {"tools": _TOOLS, "tool_choice": "required", "parallel_tool_calls": False}
+    body = _body(path, **more) | {"max_tokens": 200, "n_predict": 200, "temperature": 0}
+    [choice] = plain_server.post(path, body)["choices"]
+    assert choice["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
 
 
 @pytest.mark.parametrize("path", _OPENAI)
