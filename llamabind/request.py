@@ -100,6 +100,11 @@ class GenerationRequest:
 
     `mask` describes what the answer may be; it is made from a JSON schema.
 
+    `lora` has the scale of each adapter of the model for this request; None takes those of the
+    engine. If the engine shifts contexts (EngineConfig.context_shift) and this one is full,
+    `n_discard` tokens after the first `n_keep` are dropped; 0 drops half of them, `n_keep` -1 keeps
+    the prompt.
+
     `media` are images and audio: their vectors are computed in place of the pseudo-tokens (ids
     below 0) that stand for them in `prompt_tokens`; llamabind.media.medium.lay_out makes both. Such
     a prompt must end in text and cannot have `prompt_logprobs`; `logits_processors` see the
@@ -126,6 +131,9 @@ class GenerationRequest:
     return_progress: bool = False
     cache_prompt: bool = True
     id_slot: int | None = None
+    lora: tuple[float, ...] | None = None
+    n_keep: int = 0
+    n_discard: int = 0
     timings_per_token: bool = False
     t_max_predict_ms: int | None = None
 
@@ -135,6 +143,10 @@ class GenerationRequest:
             check_int("max_tokens", self.max_tokens, 0, INT32_MAX)
         check_int("min_tokens", self.min_tokens, 0, INT32_MAX)
         check_int("priority", self.priority, -INT32_MAX, INT32_MAX)
+        check_int("n_keep", self.n_keep, -1, INT32_MAX)
+        check_int("n_discard", self.n_discard, 0, INT32_MAX)
+        for scale in self.lora or ():
+            check_float("lora", scale)
         if self.id_slot is not None:
             check_int("id_slot", self.id_slot, 0, INT32_MAX)
         for name in ("logprobs", "prompt_logprobs"):
@@ -223,7 +235,8 @@ class RequestOutput(msgspec.Struct, frozen=True):
     output; concatenated they are the whole answer. `prompt_logprobs` come with the first output,
     one for each prompt token but the first, which has no token before it that predicts it. The last
     output has a `finish_reason`, `timings`, `seq_id` (the sequence id whose KV cells the request
-    leaves as a retained prefix) and, if a stop string ended the answer, `stop_string`. With
+    leaves as a retained prefix), `truncated` (the context was too small for prompt and answer) and,
+    if a stop string ended the answer, `stop_string`. With
     FinishReason.ERROR it has an `error` and, for some kinds of failure, an `error_code`.
     """
 
@@ -240,3 +253,4 @@ class RequestOutput(msgspec.Struct, frozen=True):
     error_code: ErrorCode | None = None
     progress: PromptProgress | None = None
     seq_id: int | None = None
+    truncated: bool = False

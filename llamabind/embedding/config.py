@@ -81,6 +81,7 @@ class EmbeddingConfig:
     type_v: str = "f16"
     flash_attn: str = "auto"
     offload_kqv: bool = True
+    op_offload: bool = True
     rope: RopeConfig = RopeConfig()  # noqa: RUF009 - it is immutable
 
     def __post_init__(self) -> None:
@@ -96,6 +97,7 @@ class EmbeddingConfig:
         check_choice("type_v", self.type_v, KV_CACHE_TYPES)
         check_choice("flash_attn", self.flash_attn, FLASH_ATTN_MODES)
         check_bool("offload_kqv", self.offload_kqv)
+        check_bool("op_offload", self.op_offload)
 
     def pooling_for(self, traits: EmbeddingTraits) -> str:
         """Return the effective pooling type: the setting, the model's own, or the default."""
@@ -125,6 +127,7 @@ class EmbeddingConfig:
             type_v=self.type_v,
             flash_attn=self.flash_attn,
             offload_kqv=self.offload_kqv,
+            op_offload=self.op_offload,
             kv_unified=True,
             embeddings=True,
             pooling_type=self.pooling_for(traits),

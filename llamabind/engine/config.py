@@ -72,6 +72,8 @@ class EngineConfig:
     flash_attn: str = "auto"
     kv_unified: bool = True
     offload_kqv: bool = True
+    op_offload: bool = True
+    context_shift: bool = False
     cache_ram_mib: int | None = None
     swa_full: bool | None = None
     rope: RopeConfig = RopeConfig()  # noqa: RUF009 - it is immutable
@@ -97,7 +99,8 @@ class EngineConfig:
         check_choice("type_v", self.type_v, KV_CACHE_TYPES)
         check_choice("flash_attn", self.flash_attn, FLASH_ATTN_MODES)
         check_bool("kv_unified", self.kv_unified)
-        check_bool("offload_kqv", self.offload_kqv)
+        for name in ("offload_kqv", "op_offload", "context_shift"):
+            check_bool(name, getattr(self, name))
         if self.cache_ram_mib is not None:
             check_int("cache_ram_mib", self.cache_ram_mib, 0, INT32_MAX)
         if self.swa_full is not None:
@@ -170,6 +173,7 @@ class EngineConfig:
             type_v=self.type_v,
             flash_attn=self.flash_attn,
             offload_kqv=self.offload_kqv,
+            op_offload=self.op_offload,
             kv_unified=self.kv_unified,
             swa_full=swa_full,
             rope=self.rope,

@@ -53,7 +53,8 @@ class EngineCore:
     """Runs requests step by step. Only `prepare` and `stats` may be used on other threads.
 
     `slots` has the tokens that each sequence id holds; only the scheduler and a SlotExchange change
-    them. Every added request ends with exactly one output that has a finish_reason, also if it
+    them. `adapter_scales` has the scale of each LoRA adapter for requests without `lora`. Every
+    added request ends with exactly one output that has a finish_reason, also if it
     fails or is cancelled.
     """
 
@@ -88,7 +89,7 @@ class EngineCore:
         self._speculation = speculation
         self._live: dict[str, Sequence] = {}
         self._outputs: list[RequestOutput] = []
-        self._changes: list[Callable[[], None]] = []
+        self.adapter_scales: tuple[float, ...] = ()
         self._n_arrived = 0
         self._has_deadlines = False
         self._meter = StepMeter()
@@ -96,7 +97,7 @@ class EngineCore:
     @property
     def has_work(self) -> bool:
         """True while a step has something to compute, to change or to output."""
-        return bool(self._outputs or self._changes) or self._scheduler.has_work
+        return bool(self._outputs) or self._scheduler.has_work
 
     def prepare(self, request: GenerationRequest) -> None:
         """Check that `request` can run, and make its sampler. Any thread.
@@ -111,6 +112,11 @@ class EngineCore:
         tokens = request.prompt_tokens
         if request.media:
             tokens = text_tokens(request.prompt_tokens, request.media)
+        if request.lora and len(request.lora) != len(self.adapter_scales):
+            n_given, n_adapters = len(request.lora), len(self.adapter_scales)
+            raise InvalidParameterError(
+                "lora", f"{n_given} scales were given, but the model has {n_adapters} adapters"
+            )
         if min(tokens) < 0 or max(tokens) > last:
             raise InvalidParameterError("prompt", f"token ids must be from 0 to {last}")
         self._check_queue()
@@ -120,8 +126,16 @@ class EngineCore:
         """Queue a prepared request."""
         assert request.request_id not in self._live, "another live request has this id"
         sequence = Sequence(
-            request, self._vocabulary, self.shape.n_ctx, self._n_arrived, self._clock
+            request,
+            self._vocabulary,
+            self.shape.n_ctx,
+            self._n_arrived,
+            self._clock,
+            may_shift=self.shape.context_shift,
         )
+        scales = self.adapter_scales if request.lora is None else request.lora
+        # No adapter applied is the same as none loaded.
+        sequence.adapters = scales if any(scales) else ()
         self._n_arrived += 1
         self._has_deadlines |= request.max_queue_seconds is not None
         self._live[request.request_id] = sequence
@@ -140,7 +154,6 @@ class EngineCore:
     def step(self) -> list[RequestOutput]:
         """Compute one batch and return its outputs, and those of requests that ended before it."""
         self._drop_overdue()
-        self._make_changes()
         plan = self._scheduler.schedule()
         started = self._clock()
         if plan.chunks or plan.operations:
@@ -150,15 +163,6 @@ class EngineCore:
         if self.shape.debug and not self._scheduler.has_work:
             self.check_idle()
         return outputs
-
-    def change_when_idle(self, change: Callable[[], None]) -> None:
-        """Call `change` at the first step in which no request is running.
-
-        Requests that have started end first; new ones wait until then. All retained prefixes are
-        dropped, since they were computed before the change.
-        """
-        self._changes.append(change)
-        self._scheduler.starts_new_requests = False
 
     def abort_all(self) -> list[RequestOutput]:
         """Cancel every live request and return the last outputs."""
@@ -197,15 +201,6 @@ class EngineCore:
         if limit is not None and n_waiting >= limit:
             raise QueueFullError(n_waiting, limit)
 
-    def _make_changes(self) -> None:
-        if not self._changes or self._scheduler.has_begun:
-            return
-        self._scheduler.clear()
-        changes, self._changes = self._changes, []
-        for change in changes:
-            change()
-        self._scheduler.starts_new_requests = True
-
     def _drop_overdue(self) -> None:
         if not self._has_deadlines:
             return
@@ -236,7 +231,8 @@ class EngineCore:
             logprobs = result.prompt_logprobs.get(chunk.sequence.request_id)
             if logprobs:
                 chunk.sequence.add_prompt_logprobs(chunk.start + 1, logprobs)
-            if chunk.sequence.request.return_progress and chunk.n_prompt:
+            is_first = not chunk.sequence.n_generated
+            if chunk.sequence.request.return_progress and chunk.n_prompt and is_first:
                 self._outputs.append(chunk.sequence.progress())
         for chunk, run in zip(last, result.sampled, strict=True):
             self._take_run(chunk.sequence, run)
@@ -249,6 +245,10 @@ class EngineCore:
         output = sequence.append(run)
         if output.finish_reason is None:
             self._outputs.append(output)
+            if sequence.must_shift:
+                self._scheduler.shift(sequence)
+                if self._speculation is not None:
+                    self._speculation.forget(sequence)
         else:
             self._scheduler.remove(sequence)
             self._end(sequence, output)

@@ -19,7 +19,7 @@ from llamabind.engine.core import EngineCore
 from llamabind.engine.runner import ModelRunner
 from llamabind.engine.shape import EngineShape
 from llamabind.engine.speculation_setup import make_speculation
-from llamabind.errors import ChatTemplateError, InvalidParameterError, LlamaError, ModelLoadError
+from llamabind.errors import ChatTemplateError, InvalidParameterError, ModelLoadError
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.media.positions import newest_position
 from llamabind.native.lora import LoraAdapter
@@ -74,7 +74,6 @@ class Engine(EngineCore, Closing):
         self.memory = MemoryReport.of(context)
         # Kept here because the model, which closes them, must outlive them.
         self.adapters: tuple[LoraAdapter, ...] = ()
-        self.adapter_scales: tuple[float, ...] = ()
         runner = self._model_runner = ModelRunner(model, context, threads)
         self._resources = ExitStack()
         self._resources.callback(model.close)
@@ -100,12 +99,15 @@ class Engine(EngineCore, Closing):
         """
         self._resources.close()
 
-    def set_adapter_scales(
-        self, scales: Sequence[float], done: Callable[[Exception | None], None]
-    ) -> None:
-        """Apply the adapters with these scales, one for each, once the running requests have ended.
+    def use_adapters(self, adapters: Sequence[tuple[LoraAdapter, float]]) -> None:
+        """Set the adapters and their scales; before the first request."""
+        self.adapters = self._model_runner.adapters = tuple(adapter for adapter, _ in adapters)
+        self.adapter_scales = tuple(scale for _, scale in adapters)
 
-        Then `done` is called with None, or with the error. Raises InvalidParameterError.
+    def set_adapter_scales(self, scales: Sequence[float]) -> None:
+        """Set the scale of each adapter for requests that are added later without `lora`.
+
+        Running requests keep theirs. Raises InvalidParameterError.
         """
         if len(scales) != len(self.adapters):
             raise InvalidParameterError(
@@ -114,22 +116,7 @@ class Engine(EngineCore, Closing):
             )
         for scale in scales:
             check_float("scale", scale)
-        if tuple(scales) == self.adapter_scales and not self._changes:
-            done(None)
-        else:
-            self.change_when_idle(partial(self._apply_scales, tuple(scales), done))
-
-    def _apply_scales(
-        self, scales: tuple[float, ...], done: Callable[[Exception | None], None]
-    ) -> None:
-        pairs = zip(self.adapters, scales, strict=True)
-        try:
-            self.context.set_lora([(adapter, scale) for adapter, scale in pairs if scale])
-        except LlamaError as error:
-            done(error)
-            return
-        self.adapter_scales = scales
-        done(None)
+        self.adapter_scales = tuple(scales)
 
     def flush_memory(self) -> None:
         """Carry out the pending memory operations now instead of before the next decode."""
@@ -170,7 +157,6 @@ def load_engine(
         context = undo.enter_context(make_context(model, config))
         _check_generates(context)
         adapters = [(LoraAdapter(model, file), scale) for file, scale in lora]
-        context.set_lora([(adapter, scale) for adapter, scale in adapters if scale])
         threads = ComputeThreads(
             context, config.n_threads, config.n_threads_batch, n_max=usable_cores()
         )
@@ -181,8 +167,7 @@ def load_engine(
         speculation = make_speculation(model, shape, config, threads)
         engine = Engine(model, context, threads, template, shape, speculation)
         engine.learn_prompt_speed(n_warm, seconds)
-        engine.adapters = tuple(adapter for adapter, _ in adapters)
-        engine.adapter_scales = tuple(scale for _, scale in adapters)
+        engine.use_adapters(adapters)
         undo.pop_all()
     return engine
 
@@ -216,6 +201,7 @@ def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
         cache_ram_bytes=config.cache_ram_bytes,
         state_size=_measure_state(context),
         max_waiting=config.max_waiting,
+        context_shift=config.context_shift,
         attention_tile=None if is_on_gpu else _attention_tile(context.params),
         max_gap=LONGEST_GAP_ON_GPU if is_on_gpu else LONGEST_GAP,
         debug=bool(os.environ.get(DEBUG_VARIABLE)),

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from llamabind.context.compute_threads import ComputeThreads
     from llamabind.context.context import Context
     from llamabind.kv_cache.operations import MemoryOp
+    from llamabind.kv_cache.slot import Adapters
     from llamabind.media.medium import Medium
+    from llamabind.native.lora import LoraAdapter
     from llamabind.native.model import Model
     from llamabind.request import GenerationRequest, TokenLogprob
     from llamabind.sampling.params import SamplingParams
@@ -37,7 +39,10 @@ logger = logging.getLogger(__name__)
 
 
 class ModelRunner:
-    """Carries out step plans in a context. Only `prepare` may be called from any thread."""
+    """Carries out step plans in a context. Only `prepare` may be called from any thread.
+
+    `adapters` are the LoRA adapters whose scales a plan has.
+    """
 
     def __init__(self, model: Model, context: Context, threads: ComputeThreads) -> None:
         self._model = model
@@ -48,6 +53,8 @@ class ModelRunner:
         self._eog_tokens = list(model.tokenizer.eog_tokens)
         self._samplers: dict[str, Sampler] = {}
         self._masks = StepMasks(model.tokenizer)
+        self.adapters: tuple[LoraAdapter, ...] = ()
+        self._applied: Adapters = ()
 
     def prepare(self, request: GenerationRequest) -> None:
         """Make the sampler. Not on the engine thread, which parsing a large grammar would block."""
@@ -84,6 +91,7 @@ class ModelRunner:
         result = StepResult(saved=self._memory.carry_out(plan.operations))
         if not plan.chunks:
             return result
+        self._apply(plan.adapters)
         chunks = [chunk for chunk in plan.chunks if chunk.medium is None]
         for chunk in plan.chunks:
             if chunk.medium is not None:
@@ -99,6 +107,13 @@ class ModelRunner:
         last = [(chunk, end - 1) for chunk, end in zip(chunks, ends, strict=True) if chunk.is_last]
         result.sampled = self._sample_runs(last)
         return result
+
+    def _apply(self, scales: Adapters) -> None:
+        """Apply the adapters with the scales of the step; () applies none."""
+        if scales != self._applied:
+            pairs = zip(self.adapters, scales, strict=True) if scales else ()
+            self._context.set_lora([(adapter, scale) for adapter, scale in pairs if scale])
+            self._applied = scales
 
     def _decode(self) -> bool:
         """Compute the batch; return True if the number of threads was only tried out."""

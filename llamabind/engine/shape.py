@@ -29,6 +29,8 @@ class EngineShape:
     steps are multiples of it. `max_gap` is how many seconds a step with prompt tokens may delay the
     next token of the decoding sequences.
 
+    With `context_shift` an answer goes on when its context is full (Sequence.shift).
+
     `is_cuttable` is False for models whose memory cannot be cut at any position; then
     `is_checkpoint_partial` says that a checkpoint holds only the part that cannot be cut. States
     saved in host memory take up to `cache_ram_bytes` together; `state_size` estimates each.
@@ -49,6 +51,7 @@ class EngineShape:
     attention_tile: int | None = None
     n_ubatch: int | None = None
     max_gap: float = LONGEST_GAP
+    context_shift: bool = False
     debug: bool = False
 
 

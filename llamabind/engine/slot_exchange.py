@@ -12,7 +12,7 @@ from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
 
 if TYPE_CHECKING:
     from llamabind.engine.engine import Engine
-    from llamabind.kv_cache.slot import Slot
+    from llamabind.kv_cache.slot import Adapters, Slot
 
 _SPARE_BYTES: Final = 1 << 20
 # The settings, beside RopeConfig, that change the values in a KV cell or the layout of a state.
@@ -29,12 +29,17 @@ class SlotExchange:
 
     @property
     def key(self) -> bytes:
+        """The key of states that a request with the engine's own adapter scales can use."""
+        scales = self._engine.adapter_scales
+        return self._key(scales if any(scales) else ())
+
+    def _key(self, scales: Adapters) -> bytes:
         """A hash of what a state depends on: model, context, adapters and llama.cpp build; 32
         bytes.
         """
         model, context = self._engine.model, self._engine.context
         rope = context.params.rope
-        adapters = zip(self._engine.adapters, self._engine.adapter_scales, strict=True)
+        adapters = zip(self._engine.adapters, scales, strict=True) if scales else ()
         facts = (
             LLAMA_CPP_COMMIT,
             sorted(model.metadata.items()),
@@ -71,7 +76,7 @@ class SlotExchange:
             raise InvalidParameterError("id_slot", f"slot {seq_id} holds images or audio")
         self._engine.flush_memory()
         state = self._engine.context.state_seq_save(seq_id)
-        return SlotContent(self.key, array("i", slot.tokens), state)
+        return SlotContent(self._key(slot.adapters), array("i", slot.tokens), state)
 
     def put(self, seq_id: int, content: SlotContent) -> None:
         """Put `content` into a slot; what the slot holds is evicted to the host cache.
@@ -86,7 +91,8 @@ class SlotExchange:
             raise StateError(f"the state has {n_tokens} tokens, a slot holds 1 to {shape.n_ctx}")
         if not 0 <= min(content.tokens) <= max(content.tokens) < shape.n_vocab:
             raise StateError("the state has token ids that are not in the vocabulary")
-        if not self._pool.adopt(slot, content.tokens):
+        scales = self._engine.adapter_scales
+        if not self._pool.adopt(slot, content.tokens, scales if any(scales) else ()):
             raise SlotBusyError(
                 f"{n_tokens} tokens do not fit beside the running requests; try again later"
             )

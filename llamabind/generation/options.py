@@ -29,6 +29,9 @@ class GenerationOptions(TypedDict, total=False):
     return_progress: bool
     cache_prompt: bool
     id_slot: int | None
+    lora: tuple[float, ...] | None
+    n_keep: int
+    n_discard: int
     timings_per_token: bool
     t_max_predict_ms: int | None
     json_schema: Mapping[str, Any] | None

@@ -6,9 +6,9 @@ the least recently used retained slot is evicted: its state is saved to host mem
 (`llama_state_seq_*`), also that of a preempted sequence. There states take at most `cache_ram_mib`
 MiB, and the least recently used are dropped first. A new sequence reuses the longest prefix found
 anywhere; a state in host memory is restored only if it is at least 32 tokens longer than what the
-KV cache has. A state is found by its tokens alone, all of them compared: the model and the context
-do not change while an engine exists, and LoRA scales change only while nothing runs, which drops
-all states. If a state cannot be saved, its tokens are computed again; no request fails.
+KV cache has. A state is found by its tokens, all of them compared, and by the LoRA scales that it
+was computed with; the model and the context do not change while an engine exists. If a state cannot
+be saved, its tokens are computed again; no request fails.
 
 The policy (SlotPool, HostCache) only records memory operations (operations.py); MemoryExecutor
 carries them out between two decodes.

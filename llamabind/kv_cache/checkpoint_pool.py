@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from array import array
 
     from llamabind.kv_cache.host_cache import HostCache
+    from llamabind.kv_cache.slot import Adapters
 
 
 class CheckpointPool(SlotPool):
@@ -39,14 +40,16 @@ class CheckpointPool(SlotPool):
 
         None if the state is saved already or is larger than the host cache.
         """
-        state = self.host.save(tokens, is_partial=self._is_partial)
+        state = self.host.save(tokens, is_partial=self._is_partial, adapters=slot.adapters)
         return None if state is None else SaveState(slot.seq_id, state.state_id, self._is_partial)
 
-    def longest_prefix(self, tokens: array[int], *, restores: bool = True) -> Prefix:
+    def longest_prefix(
+        self, tokens: array[int], adapters: Adapters = (), *, restores: bool = True
+    ) -> Prefix:
         """As SlotPool.longest_prefix, but only at positions where a slot or a saved state ends."""
         limit = len(tokens) - 1
-        best = self._longest_in_slots(tokens, limit)
-        matches = list(self.host.matches(tokens))
+        best = self._longest_in_slots(tokens, limit, adapters)
+        matches = list(self.host.matches(tokens, adapters))
         ends = [
             state
             for state, n in matches
@@ -60,7 +63,7 @@ class CheckpointPool(SlotPool):
                 if restores:
                     return Prefix(n, full=state)
                 continue
-            slot = self._holder(tokens, n)
+            slot = self._holder(tokens, n, adapters)
             if slot is not None:
                 return Prefix(n, slot, partial=state)
             stored = [full for full, common in matches if common >= n and not full.is_partial]
@@ -69,22 +72,24 @@ class CheckpointPool(SlotPool):
                 return Prefix(n, full=shortest, partial=state)
         return best
 
-    def _longest_in_slots(self, tokens: array[int], limit: int) -> Prefix:
+    def _longest_in_slots(self, tokens: array[int], limit: int, adapters: Adapters) -> Prefix:
         """Return the longest retained slot whose tokens all are a prefix: it is reused without a
         copy.
         """
         best = Prefix()
-        for slot in self.slots:
+        for slot in self._with(adapters):
             n = common_prefix(slot.tokens, tokens)
             is_whole = n == len(slot.tokens) == last_border(tokens, n)
             if slot.is_retained and is_whole and best.n < n <= limit:
                 best = Prefix(n, slot)
         return best
 
-    def _holder(self, tokens: array[int], n: int) -> Slot | None:
+    def _holder(self, tokens: array[int], n: int, adapters: Adapters) -> Slot | None:
         """Return a slot that begins with the first `n` of `tokens`, preferably a retained one."""
-        holders = [slot for slot in self.slots if common_prefix(slot.tokens, tokens) >= n]
+        holders = [slot for slot in self._with(adapters) if common_prefix(slot.tokens, tokens) >= n]
         return max(holders, key=lambda slot: slot.is_retained, default=None)
 
     def _is_held_elsewhere(self, slot: Slot) -> bool:
-        return any(other is not slot and other.tokens == slot.tokens for other in self.slots)
+        return any(
+            other is not slot and other.tokens == slot.tokens for other in self._with(slot.adapters)
+        )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Set
 
     from llamabind.kv_cache.operations import MemoryOp
+    from llamabind.kv_cache.slot import Adapters
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,29 @@ class StateSize:
 class StoredState:
     """The KV state of exactly `tokens` in host memory; with `is_partial` only what cannot be cut.
 
-    It can be restored once `is_stored`: the runner has confirmed that it was saved.
+    It can be restored once `is_stored`: the runner has confirmed that it was saved. `adapters` as
+    in Slot.
     """
 
-    __slots__ = ("is_partial", "is_stored", "last_used", "n_bytes", "state_id", "tokens")
+    __slots__ = (
+        "adapters",
+        "is_partial",
+        "is_stored",
+        "last_used",
+        "n_bytes",
+        "state_id",
+        "tokens",
+    )
 
-    def __init__(self, state_id: int, tokens: array[int], n_bytes: int, is_partial: bool) -> None:
+    def __init__(
+        self,
+        state_id: int,
+        tokens: array[int],
+        n_bytes: int,
+        is_partial: bool,
+        adapters: Adapters = (),
+    ) -> None:
+        self.adapters = adapters
         self.state_id = state_id
         self.tokens = tokens
         self.n_bytes = n_bytes
@@ -52,9 +70,9 @@ class HostCache:
     """An index of the states in host memory: at most `limit` bytes, least recently used out first.
 
     Pure policy; MemoryExecutor holds the bytes. A state is valid for one model and context, which
-    do not change while an engine exists, and for exactly its tokens. With `limit` 0 nothing is
-    saved. With `is_cuttable` a restored state can be cut to any shorter prefix, so a state that is
-    a prefix of another one is dropped.
+    do not change while an engine exists, for one set of adapters, and for exactly its tokens. With
+    `limit` 0 nothing is saved. With `is_cuttable` a restored state can be cut to any shorter
+    prefix, so a state that is a prefix of another one is dropped.
     """
 
     def __init__(self, limit: int, size: StateSize, *, is_cuttable: bool = True) -> None:
@@ -74,20 +92,22 @@ class HostCache:
         """The bytes of all states, those that are still to be saved included."""
         return sum(state.n_bytes for state in self._states.values())
 
-    def save(self, tokens: array[int], *, is_partial: bool = False) -> StoredState | None:
+    def save(
+        self, tokens: array[int], *, is_partial: bool = False, adapters: Adapters = ()
+    ) -> StoredState | None:
         """Add a state of `tokens`, which the caller must save in this step, and evict others for
         it.
 
         None if the same state is saved already or is larger than the limit.
         """
         n_bytes = self._size.of(len(tokens), is_partial=is_partial)
-        if self._is_known(tokens, is_partial) or n_bytes > self.limit or self.limit == 0:
+        if self._is_known(tokens, is_partial, adapters) or n_bytes > self.limit or self.limit == 0:
             return None
         if self._is_cuttable:
-            self._drop_prefixes_of(tokens)
+            self._drop_prefixes_of(tokens, adapters)
         self._evict_for(n_bytes)
         self._clock += 1
-        state = StoredState(self._clock, array("i", tokens), n_bytes, is_partial)
+        state = StoredState(self._clock, array("i", tokens), n_bytes, is_partial, adapters)
         self._states[state.state_id] = state
         self._pending.add(state.state_id)
         return state
@@ -109,10 +129,12 @@ class HostCache:
         self._pending.clear()
         self._evict_for(0)
 
-    def matches(self, tokens: array[int]) -> Iterator[tuple[StoredState, int]]:
+    def matches(
+        self, tokens: array[int], adapters: Adapters = ()
+    ) -> Iterator[tuple[StoredState, int]]:
         """Yield every stored state with the length of the prefix that it and `tokens` share."""
         for state in self._states.values():
-            if state.is_stored:
+            if state.is_stored and state.adapters == adapters:
                 n = common_prefix(state.tokens, tokens)
                 if n > 0:
                     yield state, n
@@ -121,11 +143,6 @@ class HostCache:
         """Note that `state` was used now."""
         self._clock += 1
         state.last_used = self._clock
-
-    def clear(self) -> None:
-        """Drop every state."""
-        for state in list(self._states.values()):
-            self._drop(state)
 
     def take_drops(self) -> list[MemoryOp]:
         """Return the operations that free the states dropped since the last call.
@@ -144,18 +161,21 @@ class HostCache:
         assert self.n_bytes <= self.limit, "the host cache is larger than its limit"
         assert self._pending <= planned, "a state is neither saved nor lost"
 
-    def _is_known(self, tokens: array[int], is_partial: bool) -> bool:
+    def _is_known(self, tokens: array[int], is_partial: bool, adapters: Adapters) -> bool:
         for state in self._states.values():
-            if state.is_partial != is_partial or common_prefix(state.tokens, tokens) < len(tokens):
+            if (state.is_partial, state.adapters) != (is_partial, adapters):
+                continue
+            if common_prefix(state.tokens, tokens) < len(tokens):
                 continue
             if self._is_cuttable or len(state.tokens) == len(tokens):
                 self.touch(state)
                 return True
         return False
 
-    def _drop_prefixes_of(self, tokens: array[int]) -> None:
+    def _drop_prefixes_of(self, tokens: array[int], adapters: Adapters) -> None:
         for state in list(self._states.values()):
-            if common_prefix(state.tokens, tokens) == len(state.tokens):
+            is_prefix = common_prefix(state.tokens, tokens) == len(state.tokens)
+            if is_prefix and state.adapters == adapters:
                 self._drop(state)
 
     def _evict_for(self, n_bytes: int) -> None:

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from llamabind.kv_cache.cells import CellIds
     from llamabind.kv_cache.host_cache import StoredState
+
+    Adapters: TypeAlias = tuple[float, ...]
+    """The scale of each LoRA adapter of the model; () if none is applied."""
 
 
 class Slot:
@@ -18,16 +23,18 @@ class Slot:
 
     `owner` is that sequence; the pool only compares it with None. A slot with tokens but without an
     owner is *retained*: its tokens are a prefix for later requests. During a step `cells` is longer
-    than `tokens`; `SlotPool.commit` adds the computed tokens.
+    than `tokens`; `SlotPool.commit` adds the computed tokens. `adapters` are the LoRA scales with
+    which the tokens were computed: only sequences with the same ones can reuse them.
     """
 
-    __slots__ = ("cells", "last_used", "owner", "seq_id", "tokens")
+    __slots__ = ("adapters", "cells", "last_used", "owner", "seq_id", "tokens")
 
     def __init__(self, seq_id: int) -> None:
         self.seq_id = seq_id
         self.tokens: array[int] = array("i")
         self.cells: array[int] = array("i")
         self.owner: object | None = None
+        self.adapters: Adapters = ()
         self.last_used = 0
 
     @property

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from llamabind.kv_cache.host_cache import HostCache, StoredState
     from llamabind.kv_cache.operations import MemoryOp
+    from llamabind.kv_cache.slot import Adapters
 
 MIN_SAVED = 32
 """Least tokens of a saved state: computing fewer again takes about as long as saving and restoring.
@@ -50,28 +51,30 @@ class SlotPool:
         """True if any slot could be evicted."""
         return any(slot.is_retained for slot in self.slots)
 
-    def longest_prefix(self, tokens: array[int], *, restores: bool = True) -> Prefix:
+    def longest_prefix(
+        self, tokens: array[int], adapters: Adapters = (), *, restores: bool = True
+    ) -> Prefix:
         """Return the longest prefix of `tokens` that is in a slot or a saved state.
 
-        It never has the last token, whose logits must be computed. With `restores` False only slots
-        are searched.
+        It was computed with the same `adapters`, and never has the last token, whose logits must be
+        computed. With `restores` False only slots are searched.
         """
         limit = len(tokens) - 1
-        best = self._longest_in_slots(tokens, limit)
+        best = self._longest_in_slots(tokens, limit, adapters)
         if not restores:
             return best
-        for state, common in self.host.matches(tokens):
+        for state, common in self.host.matches(tokens, adapters):
             n = last_border(tokens, min(common, limit))
             if n >= best.n + (MIN_SAVED if best.full is None else 1):
                 best = Prefix(n, full=state)
         return best
 
-    def longest_common(self, tokens: array[int]) -> int:
+    def longest_common(self, tokens: array[int], adapters: Adapters = ()) -> int:
         """Return the longest prefix that any slot or saved state shares with `tokens`, usable or
         not.
         """
-        in_slots = (common_prefix(slot.tokens, tokens) for slot in self.slots)
-        stored = (n for _, n in self.host.matches(tokens))
+        in_slots = (common_prefix(slot.tokens, tokens) for slot in self._with(adapters))
+        stored = (n for _, n in self.host.matches(tokens, adapters))
         return max(max(in_slots, default=0), max(stored, default=0))
 
     def fits(self, prefix: Prefix, n_more: int) -> bool:
@@ -85,7 +88,13 @@ class SlotPool:
             return n_free >= max(len(prefix.full.tokens), prefix.n + n_more)
         return n_free >= n_more
 
-    def open(self, owner: object, prefix: Prefix, id_slot: int | None = None) -> Slot | None:
+    def open(
+        self,
+        owner: object,
+        prefix: Prefix,
+        id_slot: int | None = None,
+        adapters: Adapters = (),
+    ) -> Slot | None:
         """Return a slot for `owner` that holds `prefix`, or None if there is none in this step.
 
         The slot `id_slot` is used if no sequence runs in it. Otherwise the slot of the prefix is
@@ -108,6 +117,7 @@ class SlotPool:
             self.operations.append(RestoreState(slot.seq_id, prefix.partial.state_id))
         self._truncate(slot, prefix.n)
         slot.owner = owner
+        slot.adapters = adapters
         self._touch(slot)
         return slot
 
@@ -166,7 +176,7 @@ class SlotPool:
             self.evict(slot)
         return True
 
-    def adopt(self, slot: Slot, tokens: array[int]) -> bool:
+    def adopt(self, slot: Slot, tokens: array[int], adapters: Adapters = ()) -> bool:
         """Evict `slot` and make it hold `tokens`, whose state the caller then loads into it.
 
         False if too few cells are free. No sequence may be running in the slot.
@@ -176,6 +186,7 @@ class SlotPool:
             return False
         slot.cells = array("i", self.cells.take(len(tokens)))
         slot.tokens = tokens[:]
+        slot.adapters = adapters
         self._touch(slot)
         return True
 
@@ -183,12 +194,10 @@ class SlotPool:
         """Empty `slot` without saving it. No sequence may be running in it."""
         self._truncate(slot, 0)
 
-    def clear(self) -> None:
-        """Empty all slots and the host cache; no sequence may be running."""
-        for slot in self.slots:
-            assert slot.owner is None, "a slot in which a sequence runs cannot be emptied"
-            self._truncate(slot, 0)
-        self.host.clear()
+    def shorten(self, slot: Slot, n: int) -> None:
+        """Keep only the first `n` tokens of `slot`; none of them if the memory cannot be cut."""
+        self.unreserve(slot)
+        self._truncate(slot, last_border(slot.tokens, n) if self.is_cuttable else 0)
 
     def take_operations(self) -> list[MemoryOp]:
         """Return the memory operations since the last call."""
@@ -210,9 +219,13 @@ class SlotPool:
         """True if states may be saved and restored in this step."""
         return True
 
-    def _longest_in_slots(self, tokens: array[int], limit: int) -> Prefix:
+    def _with(self, adapters: Adapters) -> Iterator[Slot]:
+        """Yield the slots whose tokens were computed with these adapters."""
+        return (slot for slot in self.slots if slot.adapters == adapters)
+
+    def _longest_in_slots(self, tokens: array[int], limit: int, adapters: Adapters) -> Prefix:
         best = Prefix()
-        for slot in self.slots:
+        for slot in self._with(adapters):
             # Of equally long prefixes prefer a retained slot, which needs no copy.
             n = last_border(tokens, min(common_prefix(slot.tokens, tokens), limit))
             if n > best.n or (n == best.n > 0 and slot.is_retained):
@@ -279,7 +292,7 @@ class SlotPool:
     def _save(self, slot: Slot) -> None:
         if len(slot.tokens) < MIN_SAVED or not self._can_exchange or self._is_held_elsewhere(slot):
             return
-        state = self.host.save(slot.tokens)
+        state = self.host.save(slot.tokens, adapters=slot.adapters)
         if state is not None:
             self.operations.append(SaveState(slot.seq_id, state.state_id))
 
@@ -288,7 +301,7 @@ class SlotPool:
         n = len(slot.tokens)
         return any(
             other is not slot and common_prefix(other.tokens, slot.tokens) == n
-            for other in self.slots
+            for other in self._with(slot.adapters)
         )
 
     def _truncate(self, slot: Slot, n: int) -> None:

@@ -12,6 +12,7 @@ from llamabind.media.positions import count_positions
 
 if TYPE_CHECKING:
     from llamabind.kv_cache.host_cache import HostCache
+    from llamabind.kv_cache.slot import Adapters
 
 MIN_COPIED_PREFIX = 32
 """Least tokens of a copied prefix: a copy moves the whole part of a sequence, used cells or not."""
@@ -38,9 +39,9 @@ class SplitSlotPool(SlotPool):
         # and the target's state does not exist yet.
         return not any(isinstance(operation, CopyAll) for operation in self.operations)
 
-    def _longest_in_slots(self, tokens: array[int], limit: int) -> Prefix:
+    def _longest_in_slots(self, tokens: array[int], limit: int, adapters: Adapters) -> Prefix:
         """As SlotPool's, without prefixes whose copy would cost more than it saves."""
-        best = super()._longest_in_slots(tokens, limit)
+        best = super()._longest_in_slots(tokens, limit, adapters)
         slot = best.slot
         if slot is None or (slot.is_retained and len(slot.tokens) == best.n):
             return best

@@ -45,8 +45,14 @@ class Projector(Handle[MtmdHandle]):
         *,
         use_gpu: bool = True,
         n_threads: int | None = None,
+        image_min_tokens: int | None = None,
+        image_max_tokens: int | None = None,
     ) -> None:
-        """Load the file. Raises ProjectorError with the reason."""
+        """Load the file. Raises ProjectorError with the reason.
+
+        `image_min_tokens` and `image_max_tokens` limit the tokens of an image for models that read
+        images of any size; None is the model's own limit.
+        """
         self.path = Path(path)
         self.size_bytes = check_projector(self.path)
         if model.params.vocab_only or model.params.no_alloc:
@@ -59,6 +65,10 @@ class Projector(Handle[MtmdHandle]):
         params.warmup = False
         if n_threads is not None:
             params.n_threads = n_threads
+        if image_min_tokens is not None:
+            params.image_min_tokens = image_min_tokens
+        if image_max_tokens is not None:
+            params.image_max_tokens = image_max_tokens
         position = native_log.position()
         handle = mtmd.mtmd_init_from_file(os.fsencode(self.path), model.ptr, params)
         if not handle:

@@ -51,10 +51,10 @@ class PrefixWaits:
         can_share = self._slots.is_cuttable or self._slots.host.limit > 0
         if not can_share or not sequence.may_reuse:
             return None
-        n_best = self._slots.longest_prefix(sequence.tokens).n
+        n_best = self._slots.longest_prefix(sequence.tokens, sequence.adapters).n
         best: tuple[Sequence, int] | None = None
         for producer in running:
-            if producer.is_decoding:
+            if producer.is_decoding or producer.adapters != sequence.adapters:
                 continue
             n = min(common_prefix(producer.tokens, sequence.tokens), len(sequence.tokens) - 1)
             if n > producer.n_computed and n >= n_best + MIN_SHARED_PREFIX:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from llamabind.kv_cache.checkpoint_pool import CheckpointPool
 from llamabind.scheduling.admission import find_prefix
+from llamabind.scheduling.adapter_turns import AdapterTurns
 from llamabind.scheduling.checkpoint_planner import CheckpointPlanner
 from llamabind.scheduling.prefix_waits import PrefixWaits
 from llamabind.scheduling.step_budget import share_budget, whole_tiles
@@ -16,8 +17,9 @@ from llamabind.scheduling.step_plan import ScheduledChunk, StepPlan
 from llamabind.scheduling.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from llamabind.kv_cache.slot import Adapters
     from llamabind.kv_cache.slot_pool import SlotPool
     from llamabind.media.medium import Medium
     from llamabind.scheduling.sequence import Sequence
@@ -39,7 +41,8 @@ class Scheduler:
 
     If the budget has a `tile`, steps with a tile of prompt tokens or more have no decoding
     sequences; they alternate with steps of fewer tokens that have them (EngineShape). With
-    `kv_unified` False no step mixes the two.
+    `kv_unified` False no step mixes the two. All sequences of a step have the same LoRA scales;
+    groups with different ones take turns (AdapterTurns).
     """
 
     def __init__(
@@ -67,12 +70,13 @@ class Scheduler:
         elif budget.tile is not None:
             # With a split cache llama.cpp would compute the two in graphs of their own anyway.
             self._n_mixed = 0
-        self._starts_with_prompts = False
+        self._turns = AdapterTurns()
+        # The groups whose next step begins with prompts.
+        self._prompts_first: set[Adapters] = set()
         self._prefers_shortest = False
         self._n_planned = 0
         # Rejected draft tokens must be cut off the memory.
         self._speculation = speculation if slots.is_cuttable else None
-        self.starts_new_requests = True
         self._drafts_fit = True
         self._awaited = PrefixWaits(slots)
         self._checkpoints = CheckpointPlanner()
@@ -81,11 +85,6 @@ class Scheduler:
     def has_work(self) -> bool:
         """True while any sequence is waiting or running."""
         return bool(self.running) or len(self.waiting) > 0
-
-    @property
-    def has_begun(self) -> bool:
-        """True while any sequence is running or preempted; otherwise only new ones are waiting."""
-        return bool(self.running) or self.waiting.has_preempted
 
     def add(self, sequence: Sequence) -> None:
         """Queue a new sequence."""
@@ -106,20 +105,13 @@ class Scheduler:
     def schedule(self) -> StepPlan:
         """Return the plan of the next step. It has chunks if any sequence is running."""
         plan = StepPlan()
-        if self._starts_with_prompts:
-            self._starts_with_prompts = False
+        if not self.running:
             self._admit()
-            self._plan_prompts(plan)
-        if not plan.chunks:
-            self._plan_decoding(plan)
-            if self._admit():
-                # A resumed sequence may have only its last token left to compute.
-                self._plan_decoding(plan)
-            self._plan_prompts(plan)
+        self._plan_first(plan, self._plan_group)
         while not plan.chunks and self.running:
             # Unfinished prompts hold all cells and none can continue: preempt the youngest.
             self._preempt(self._youngest())
-            self._plan_prompts(plan)
+            self._plan_first(plan, self._plan_prompts)
         if self._speculation is not None and self._drafts_fit:
             self._plan_drafts(plan, self._speculation)
         # With a split cache llama.cpp puts only consecutive sequence ids into one graph
@@ -147,9 +139,20 @@ class Scheduler:
         """Note the bytes of the saved states, by id; states without an entry were not saved."""
         self.slots.host.confirm(sizes)
 
-    def clear(self) -> None:
-        """Drop every retained prefix, in host memory too; no sequence may be running."""
-        self.slots.clear()
+    def shift(self, sequence: Sequence) -> None:
+        """Drop the older part of a running sequence whose context is full (Sequence.shift).
+
+        What remains is computed again, like that of a preempted sequence: shifting the KV cells
+        themselves would change those that other sequences share, and recurrent memory has none.
+        """
+        assert sequence.slot is not None, "only a running sequence can be shifted"
+        n_keep = sequence.shift()
+        self._checkpoints.forget(sequence)
+        self.slots.shorten(sequence.slot, n_keep)
+        self.slots.release(sequence.slot)
+        sequence.preempt()
+        self.running.remove(sequence)
+        self.waiting.preempt(sequence)
 
     def check(self) -> None:
         """Assert that no cell and no saved state is lost or miscounted (debug mode, tests)."""
@@ -175,10 +178,34 @@ class Scheduler:
         if len(self.running) > 1 and not media:
             self._preempt(self._youngest())
 
-    def _plan_decoding(self, plan: StepPlan) -> None:
+    def _plan_first(self, plan: StepPlan, make: Callable[[StepPlan, Adapters], None]) -> None:
+        """Plan the sequences of the first group that has something to compute."""
+        for adapters in self._turns.order(self.running):
+            make(plan, adapters)
+            if plan.chunks:
+                plan.adapters = adapters
+                self._turns.take(adapters)
+                return
+
+    def _plan_group(self, plan: StepPlan, adapters: Adapters) -> None:
+        """Plan a step of the sequences with these adapters, and start waiting ones."""
+        if adapters in self._prompts_first:
+            self._prompts_first.discard(adapters)
+            self._admit()
+            self._plan_prompts(plan, adapters)
+        if not plan.chunks:
+            self._plan_decoding(plan, adapters)
+            if self._admit():
+                # A resumed sequence may have only its last token left to compute.
+                self._plan_decoding(plan, adapters)
+            self._plan_prompts(plan, adapters)
+
+    def _plan_decoding(self, plan: StepPlan, adapters: Adapters) -> None:
         planned = {chunk.sequence for chunk in plan.chunks}
         decoding = [
-            running for running in self.running if running.is_decoding and running not in planned
+            running
+            for running in self.running
+            if running.is_decoding and running.adapters == adapters and running not in planned
         ]
         n_most = self._n_decoding - len(planned)
         if len(decoding) > n_most:
@@ -197,11 +224,11 @@ class Scheduler:
         while sequence.slot is not None and not self.slots.reserve(sequence.slot, 1):
             self._preempt(self._youngest())
 
-    def _plan_prompts(self, plan: StepPlan) -> None:
+    def _plan_prompts(self, plan: StepPlan, adapters: Adapters) -> None:
         prompts = [
             running
             for running in sorted(self.running, key=lambda running: running.arrival)
-            if running.slot is not None and not running.is_decoding
+            if running.slot is not None and not running.is_decoding and running.adapters == adapters
         ]
         if not prompts:
             return
@@ -210,7 +237,8 @@ class Scheduler:
         n_remaining = sum(prompt.n_remaining for prompt in prompts)
         n_wanted = min(budget, n_remaining)
         if plan.chunks and len(plan.chunks) + n_wanted > self._n_mixed:
-            self._starts_with_prompts = n_wanted > 0
+            if n_wanted > 0:
+                self._prompts_first.add(adapters)
             return
         tile = self._tile if self._tile is not None and n_wanted >= self._tile else None
         if tile is not None and self._kv_unified:
@@ -249,7 +277,8 @@ class Scheduler:
     def _next_checkpoint(self, sequence: Sequence) -> int | None:
         if self.slots.is_cuttable or self.slots.host.limit == 0:
             return None
-        return self._checkpoints.next_position(sequence, self.waiting)
+        alike = [other for other in self.waiting if other.adapters == sequence.adapters]
+        return self._checkpoints.next_position(sequence, alike)
 
     def _plan_checkpoint(self, plan: StepPlan, sequence: Sequence, position: int) -> None:
         assert isinstance(self.slots, CheckpointPool), (
@@ -304,8 +333,6 @@ class Scheduler:
 
     def _start_waiting(self) -> None:
         for sequence in list(self.waiting):
-            if not self.starts_new_requests and not sequence.has_started:
-                return
             if self._awaited.is_awaiting(sequence, self.running):
                 continue
             # The first sequence that does not fit ends the loop: starting smaller ones after it
@@ -318,8 +345,10 @@ class Scheduler:
         if prefix is None:
             return False
         # Longest prefix shared with any other prompt; must be read before open() changes the slots.
-        n_common = 0 if self.slots.is_cuttable else self.slots.longest_common(sequence.tokens)
-        slot = self.slots.open(sequence, prefix, sequence.request.id_slot)
+        n_common = 0
+        if not self.slots.is_cuttable:
+            n_common = self.slots.longest_common(sequence.tokens, sequence.adapters)
+        slot = self.slots.open(sequence, prefix, sequence.request.id_slot, sequence.adapters)
         if slot is None:
             return False
         self.waiting.take(sequence)

@@ -27,7 +27,7 @@ from llamabind.scheduling.detokenizer import Detokenizer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llamabind.kv_cache.slot import Slot
+    from llamabind.kv_cache.slot import Adapters, Slot
     from llamabind.media.medium import Medium
     from llamabind.scheduling.sampled import SampledRun, SampledToken
 
@@ -64,7 +64,8 @@ class Sequence:
 
     `tokens` are the prompt and all generated tokens; the first `n_computed` of them have KV cells
     in `slot`. The last token of a decoding sequence is always uncomputed: the next step computes it
-    and samples the token after it.
+    and samples the token after it. `adapters` are the LoRA scales to compute it with. With
+    `may_shift` a full context does not end the answer: older tokens are dropped (`shift`).
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Sequence:
         n_ctx: int,
         arrival: int = 0,
         clock: Callable[[], float] = time.perf_counter,
+        *,
+        may_shift: bool = False,
     ) -> None:
         self.request = request
         self.arrival = arrival
@@ -81,6 +84,8 @@ class Sequence:
         self.n_prompt = len(self.tokens)
         self.n_computed = 0
         self.n_cached = 0
+        self.n_dropped = 0  # tokens that context shifts have dropped
+        self.adapters: Adapters = ()
         self.planned_at = 0  # the number of chunks planned so far at this sequence's latest one
         self.n_drafted = 0
         self.n_draft_accepted = 0
@@ -89,6 +94,8 @@ class Sequence:
         self.finish_reason: FinishReason | None = None
         self._vocabulary = vocabulary
         self._n_ctx = n_ctx
+        # Positions of media depend on all tokens before them.
+        self._may_shift = may_shift and not request.media
         self._clock = clock
         self._times = _Times(clock())
         self._detokenizer = Detokenizer()
@@ -104,7 +111,7 @@ class Sequence:
     @property
     def n_generated(self) -> int:
         """The number of sampled tokens."""
-        return len(self.tokens) - self.n_prompt
+        return len(self.tokens) + self.n_dropped - self.n_prompt
 
     @property
     def n_remaining(self) -> int:
@@ -118,11 +125,34 @@ class Sequence:
 
     @property
     def n_may_generate(self) -> int:
-        """The most tokens that may still be sampled."""
+        """The most tokens that may still be sampled before the context is full."""
         n_left = self._n_ctx - len(self.tokens)
         if self.request.max_tokens is None:
             return n_left
         return min(n_left, self.request.max_tokens - self.n_generated)
+
+    @property
+    def must_shift(self) -> bool:
+        """True if the context is full, and older tokens can be dropped to continue."""
+        return self._may_shift and len(self.tokens) >= self._n_ctx
+
+    @property
+    def is_truncated(self) -> bool:
+        """True if the context was too small: it ended the answer, or tokens were dropped."""
+        return self.n_dropped > 0 or len(self.tokens) >= self._n_ctx
+
+    def shift(self) -> int:
+        """Drop tokens after the first `n_keep` of the request; return how many were kept there.
+
+        As in llama-server `n_discard` tokens are dropped, or half of those after the kept ones.
+        """
+        n_keep, n_tokens = self.request.n_keep, len(self.tokens)
+        n_keep = min(self.n_prompt if n_keep < 0 else n_keep, max(self._n_ctx - 4, 0))
+        n_left = n_tokens - n_keep
+        n_discard = min(max(self.request.n_discard or n_left // 2, 1), n_left - 1)
+        del self.tokens[n_keep : n_keep + n_discard]
+        self.n_dropped += n_discard
+        return n_keep
 
     @property
     def has_started(self) -> bool:
@@ -247,8 +277,14 @@ class Sequence:
         if self._stop.matched is not None:
             return text, FinishReason.STOP
         self._has_new_line |= b"\n" in piece
-        is_over = self.n_may_generate <= 0 or self._is_out_of_time
+        is_full = len(self.tokens) >= self._n_ctx and not self._may_shift
+        is_over = is_full or self._has_max_tokens or self._is_out_of_time
         return text, FinishReason.LENGTH if is_over else None
+
+    @property
+    def _has_max_tokens(self) -> bool:
+        limit = self.request.max_tokens
+        return limit is not None and self.n_generated >= limit
 
     @property
     def _is_out_of_time(self) -> bool:
@@ -282,6 +318,7 @@ class Sequence:
             logprobs=tuple(sampled.logprob for sampled in taken if sampled.logprob is not None),
             prompt_logprobs=tuple(prompt_logprobs),
             stop_string=self._stop.matched,
+            truncated=reason is not None and self.is_truncated,
             seq_id=self.slot.seq_id if reason is not None and self.slot is not None else None,
         )
 

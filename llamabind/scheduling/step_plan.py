@@ -9,7 +9,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from llamabind.kv_cache.operations import MemoryOp, SaveState
-    from llamabind.kv_cache.slot import Slot
+    from llamabind.kv_cache.slot import Adapters, Slot
     from llamabind.media.medium import Medium
     from llamabind.request import TokenLogprob
     from llamabind.scheduling.sampled import SampledRun
@@ -63,8 +63,12 @@ class ScheduledChunk(msgspec.Struct, frozen=True, eq=False):
 
 @dataclass(slots=True)
 class StepPlan:
-    """One step: memory operations, then one batch of all chunks, then checkpoints."""
+    """One step: memory operations, then one batch of all chunks, then checkpoints.
 
+    `adapters` are the LoRA scales of all its sequences.
+    """
+
+    adapters: Adapters = ()
     operations: list[MemoryOp] = field(default_factory=list)
     chunks: list[ScheduledChunk] = field(default_factory=list)
     checkpoints: list[SaveState] = field(default_factory=list)

@@ -23,11 +23,6 @@ class WaitingQueue:
         self._rounds: dict[int, OrderedDict[str, deque[Sequence]]] = {}
         self._preempted: list[Sequence] = []
 
-    @property
-    def has_preempted(self) -> bool:
-        """True if a preempted sequence is waiting."""
-        return bool(self._preempted)
-
     def __len__(self) -> int:
         queues = (queue for callers in self._rounds.values() for queue in callers.values())
         return len(self._preempted) + sum(map(len, queues))

@@ -58,14 +58,24 @@ def tokens_of(outputs: list[RequestOutput]) -> list[int]:
 
 
 def expected_answer(
-    prompt: list[int], max_tokens: int | None, n_ctx: int
+    prompt: list[int],
+    max_tokens: int | None,
+    n_ctx: int,
+    *,
+    context_shift: bool = False,
+    n_keep: int = 0,
 ) -> tuple[list[int], FinishReason]:
     """The model's answer to `prompt` alone, computed from its definition."""
     tokens: list[int] = []
+    context = list(prompt)
+    n_keep = min(len(prompt) if n_keep < 0 else n_keep, n_ctx - 4)
     while max_tokens is None or len(tokens) < max_tokens:
-        if len(prompt) + len(tokens) >= n_ctx:
-            break
-        tokens.append(next_token(prompt + tokens))
+        if len(context) >= n_ctx:
+            if not context_shift:
+                break
+            del context[n_keep : n_keep + (len(context) - n_keep) // 2]
+        tokens.append(next_token(context))
+        context.append(tokens[-1])
         if tokens[-1] == EOG:
             return tokens, FinishReason.STOP
     return tokens, FinishReason.LENGTH

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from llamabind.errors import NoKvSlotError
 from llamabind.kv_cache.operations import (
@@ -58,9 +59,10 @@ class FakeRunner:
         self.n_batch = n_batch
         self.model = model
         self.is_cuttable = is_cuttable
-        self.kv: dict[int, list[list[int]]] = {}  # the token and position of each cell
+        # Of each cell its token, its position and the adapters that it was computed with.
+        self.kv: dict[int, list[list[Any]]] = {}
         self.read: dict[int, list[int]] = {}
-        self.states: dict[int, tuple[SaveState, list[list[int]], list[int]]] = {}
+        self.states: dict[int, tuple[SaveState, list[list[Any]], list[int]]] = {}
         self.prepared: set[str] = set()
         self.n_computed = 0
         self.batch_sizes: list[int] = []
@@ -100,7 +102,7 @@ class FakeRunner:
                     assert not self.kv.get(operation.target), "copied over something"
                     # Only the lengths are known before the next decode.
                     cells = self.kv[operation.source]
-                    self.kv[operation.target] = [[-1, position] for _, position in cells]
+                    self.kv[operation.target] = [[-1, *rest] for _, *rest in cells]
                     self._pending_copies.append(operation)
                 case Truncate(seq_id, n):
                     self._truncate(seq_id, n)
@@ -164,9 +166,11 @@ class FakeRunner:
             held.extend(_cells(chunk, held))
             read = [*self.read.get(seq_id, []), *chunk.sequence.tokens[chunk.start : chunk.end]]
             assert read == [cell[0] for cell in held], "the state is that of other tokens"
+            assert plan.adapters == chunk.sequence.adapters, "a step with other adapters"
+            assert {cell[2] for cell in held} == {plan.adapters}, "KV of other adapters"
             assert chunk.is_last or not chunk.draft, "a draft behind an unfinished prompt"
             for token in chunk.draft:
-                held.append([token, held[-1][1] + 1])
+                held.append([token, held[-1][1] + 1, plan.adapters])
             self.read[seq_id] = [*read, *chunk.draft]
             if chunk.sequence.wants_prompt_logprobs:
                 result.prompt_logprobs[chunk.sequence.request_id] = _prompt_logprobs(chunk)
@@ -203,8 +207,8 @@ class FakeRunner:
         return len({id(cell) for held in self.kv.values() for cell in held})
 
 
-def _cells(chunk: ScheduledChunk, held: list[list[int]]) -> list[list[int]]:
-    """The cells that a chunk adds to `held`; llama.cpp refuses other positions."""
+def _cells(chunk: ScheduledChunk, held: list[list[Any]]) -> list[list[Any]]:
+    """What a chunk adds to `held`; llama.cpp refuses other positions."""
     tokens, sequence = chunk.sequence.tokens[chunk.start : chunk.end], chunk.sequence
     if chunk.medium is not None and chunk.medium.grid is not None:
         first = sequence.position(chunk.medium.start)
@@ -216,7 +220,8 @@ def _cells(chunk: ScheduledChunk, held: list[list[int]]) -> list[list[int]]:
             first += chunk.start - chunk.medium.start
         positions = range(first, first + len(tokens))
         assert not held or first > held[-1][1], "positions that go back"
-    return [list(cell) for cell in zip(tokens, positions, strict=True)]
+    adapters = [sequence.adapters] * len(tokens)
+    return [list(cell) for cell in zip(tokens, positions, adapters, strict=True)]
 
 
 def _prompt_logprobs(chunk: ScheduledChunk) -> list[TokenLogprob]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -79,6 +79,8 @@ class Arrival:
     cache_prompt: bool = True
     prompt_logprobs: int | None = None
     id_slot: int | None = None
+    lora: tuple[float, ...] | None = None
+    n_keep: int = 0
 
 
 class Traffic:
@@ -105,6 +107,8 @@ class Traffic:
             cache_prompt=arrival.cache_prompt,
             prompt_logprobs=arrival.prompt_logprobs,
             id_slot=arrival.id_slot,
+            lora=arrival.lora,
+            n_keep=arrival.n_keep,
         )
         submit(self.engine, request)
         if arrival.cancel_after is not None:
@@ -128,11 +132,18 @@ class Traffic:
             assert self._step < max_steps, "a request starved"
 
 
-def assert_answered(arrival: Arrival, outputs: list[RequestOutput], n_ctx: int) -> None:
+def assert_answered(arrival: Arrival, outputs: list[RequestOutput], sizes: Sizes) -> None:
     """Exactly one end, and the model's own answer up to it."""
     reasons = [output.finish_reason for output in outputs]
     assert [reason for reason in reasons if reason is not None] == reasons[-1:]
-    tokens, reason = expected_answer(arrival.prompt, arrival.max_tokens, n_ctx)
+    n_ctx = sizes.n_ctx
+    tokens, reason = expected_answer(
+        arrival.prompt,
+        arrival.max_tokens,
+        n_ctx,
+        context_shift=sizes.context_shift,
+        n_keep=arrival.n_keep,
+    )
     stop = next((i for i, token in enumerate(tokens) if token in STOPS), None)
     if arrival.stops and stop is not None:
         tokens, reason = tokens[: stop + 1], FinishReason.STOP
@@ -141,6 +152,7 @@ def assert_answered(arrival: Arrival, outputs: list[RequestOutput], n_ctx: int) 
         assert tokens_of(outputs) == tokens[: len(tokens_of(outputs))]
     else:
         assert (tokens_of(outputs), reasons[-1]) == (tokens, reason)
+        assert outputs[-1].truncated == (len(arrival.prompt) + len(tokens) >= n_ctx)
         reported = [each.token for output in outputs for each in output.prompt_logprobs]
         assert reported == (arrival.prompt[1:] if arrival.prompt_logprobs is not None else [])
     if not arrival.cache_prompt or arrival.prompt_logprobs is not None:
@@ -165,10 +177,13 @@ class Sizes:
     refuse_every: int | None = None
     attention_tile: int | None = None
     seconds_per_token: float = 0.0
+    context_shift: bool = False
 
 
 def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
     """Every request ends once, with the answer that it gets alone; no cell is lost."""
+    if sizes.context_shift:
+        arrivals = [replace(one, max_tokens=one.max_tokens or 150) for one in arrivals]
     speculation = None
     wrong_every = sizes.wrong_every
     if wrong_every is not None:
@@ -186,7 +201,9 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
         cache_ram_bytes=sizes.cache_ram_bytes,
         attention_tile=sizes.attention_tile,
         speculation=speculation,
+        context_shift=sizes.context_shift,
     )
+    engine.adapter_scales = (0.0,)
     clock.time(runner)
     traffic = Traffic(engine, runner, sizes.refuse_every)
     requests = {f"r{number}": arrival for number, arrival in enumerate(arrivals)}
@@ -206,4 +223,4 @@ def check_traffic(sizes: Sizes, arrivals: Sequence[Arrival]) -> None:
             assert sizes.refuse_every is not None
             assert "too few free cells" in (outputs[-1].error or "")
         else:
-            assert_answered(arrival, outputs, sizes.n_ctx)
+            assert_answered(arrival, outputs, sizes)

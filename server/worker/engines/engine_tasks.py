@@ -1,7 +1,7 @@
 """EngineTasks: tasks that run on the engine's thread."""
 
+from collections.abc import Mapping
 from concurrent.futures import Future
-from functools import partial
 
 from llamabind import Engine, EngineThread
 from llamabind.engine.slot_reports import SequenceReport, SlotReport
@@ -37,38 +37,24 @@ class EngineTasks:
                 return self._set_adapters(scales)
 
     def _set_adapters(self, scales: dict[int, float]) -> Future[TaskResult]:
-        """A future that is done once the running requests have ended and the scales apply."""
-        answer: Future[TaskResult] = Future()
+        def change(engine: Engine) -> TaskResult:
+            engine.set_adapter_scales(all_scales(scales, len(engine.adapters), "id"))
+            return _list_adapters(engine)
 
-        def begin(engine: Engine) -> None:
-            wanted = _all_scales(scales, len(engine.adapters))
-            engine.set_adapter_scales(wanted, partial(_resolve, engine, answer))
-
-        begun = self._thread.call(begin)
-        begun.add_done_callback(partial(_pass_on_error, answer))
-        return answer
+        return self._thread.call(change)
 
 
-def _all_scales(scales: dict[int, float], n_adapters: int) -> tuple[float, ...]:
+def all_scales(scales: Mapping[int, float], n_adapters: int, param: str) -> tuple[float, ...]:
+    """The scale of each adapter; those that are not named get 0.
+
+    Raises InvalidParameterError naming `param` for an adapter that does not exist.
+    """
     for number in scales:
         if number >= n_adapters:
             raise InvalidParameterError(
-                "id", f"adapter {number} does not exist: the model has {n_adapters} adapters"
+                param, f"adapter {number} does not exist: the model has {n_adapters} adapters"
             )
     return tuple(scales.get(number, 0.0) for number in range(n_adapters))
-
-
-def _resolve(engine: Engine, answer: Future[TaskResult], error: Exception | None) -> None:
-    if error is None:
-        answer.set_result(_list_adapters(engine))
-    else:
-        answer.set_exception(error)
-
-
-def _pass_on_error(answer: Future[TaskResult], begun: Future[None]) -> None:
-    error = begun.exception()
-    if error is not None:
-        answer.set_exception(error)
 
 
 def _list_slots(engine: Engine) -> TaskResult:

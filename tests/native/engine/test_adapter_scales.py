@@ -1,11 +1,11 @@
-"""Scales of LoRA adapters, changed while an engine is open."""
+"""Scales of LoRA adapters, for the engine and for single requests."""
 
 import pytest
 
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import load_engine
 from llamabind.errors import InvalidParameterError
-from tests.support.engine_runs import make_request, run
+from tests.support.engine_runs import make_request, run, tokens_of
 
 pytestmark = pytest.mark.native
 
@@ -20,39 +20,43 @@ def engine(random_llama_path, random_lora_path):
         yield loaded
 
 
-def _answer(engine, request_id: str) -> list[int]:
-    request = make_request(request_id, PROMPT, 16)
-    return [token for output in run(engine, request)[request_id] for token in output.token_ids]
-
-
-def _set(engine, *scales: float) -> list[Exception | None]:
-    done: list[Exception | None] = []
-    engine.set_adapter_scales(scales, done.append)
-    while engine.has_work:
-        engine.step()
-    return done
+def _answer(engine, request_id: str, lora: tuple[float, ...] | None = None) -> list[int]:
+    request = make_request(request_id, PROMPT, 16, lora=lora)
+    return tokens_of(run(engine, request)[request_id])
 
 
 def test_an_answer_is_that_of_the_current_scale(engine):
     full = _answer(engine, "full")
-    assert _set(engine, 0.0) == [None]
+    engine.set_adapter_scales((0.0,))
     plain = _answer(engine, "plain")
     assert plain != full
     assert engine.adapter_scales == (0.0,)
-    assert _set(engine, 1.0) == [None]
+    engine.set_adapter_scales((1.0,))
     assert _answer(engine, "again") == full
     engine.check_idle()
 
 
-def test_setting_an_equal_scale_drops_no_prefix(engine):
-    _answer(engine, "before")
-    kept = [report.n_tokens for report in engine.report_slots()]
-    assert max(kept) > 0
-    assert _set(engine, *engine.adapter_scales) == [None]
-    assert [report.n_tokens for report in engine.report_slots()] == kept
+def test_requests_with_other_scales_run_side_by_side_with_their_own_answers(engine):
+    scales = {"full": (1.0,), "plain": (0.0,), "half": (0.5,)}
+    alone = {name: _answer(engine, f"{name} alone", lora) for name, lora in scales.items()}
+    assert len({tuple(answer) for answer in alone.values()}) > 1
+    requests = [make_request(name, PROMPT, 16, lora=lora) for name, lora in scales.items()]
+    outputs = run(engine, *requests)
+    assert {name: tokens_of(outputs[name]) for name in scales} == alone
+    engine.check_idle()
+
+
+def test_a_prefix_is_reused_by_requests_with_the_same_scales_only(engine):
+    prompt = (1, *range(300, 360))
+    cached = []
+    for number, lora in enumerate([(0.25,), (0.75,), (0.25,)]):
+        request = make_request(f"p{number}", prompt, 4, lora=lora)
+        cached.append(run(engine, request)[f"p{number}"][-1].usage.cached_tokens)
+    assert cached[:2] == [0, 0]
+    assert cached[2] == len(prompt) - 1
 
 
 @pytest.mark.parametrize("scales", [(), (1.0, 1.0), (float("nan"),)])
 def test_wrong_scales_are_refused(engine, scales):
     with pytest.raises(InvalidParameterError):
-        engine.set_adapter_scales(scales, lambda error: None)
+        engine.set_adapter_scales(scales)

@@ -111,7 +111,7 @@ def test_text_after_an_image_has_the_positions_after_it(kind: dict, n_batch: int
     [held] = [cells for cells in runner.kv.values() if cells]
     answered = len(held) - len(request.prompt_tokens)
     texts = range(10, 10 + 2 + answered)
-    assert [position for _, position in held] == [0, 1, *[2] * 6, 5, *[6] * 12, *texts]
+    assert [position for _, position, _ in held] == [0, 1, *[2] * 6, 5, *[6] * 12, *texts]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -35,6 +35,8 @@ _ARRIVALS = st.lists(
         cache_prompt=st.booleans(),
         prompt_logprobs=st.sampled_from([None, None, 0]),
         id_slot=st.one_of(st.none(), st.integers(0, 7)),
+        lora=st.sampled_from([None, None, (1.0,), (0.5,)]),
+        n_keep=st.sampled_from([0, 3, -1]),
     ),
     min_size=1,
     max_size=10,
@@ -57,6 +59,7 @@ _SIZES = st.builds(
     attention_tile=st.one_of(st.none(), st.integers(2, 12)),
     # With the last one a step takes so long that it gets the fewest prompt tokens.
     seconds_per_token=st.sampled_from([0.0, 0.001, 0.1]),
+    context_shift=st.booleans(),
 )
 
 
