@@ -48,7 +48,7 @@ class TokenLogprob(msgspec.Struct, frozen=True):
     """The log-probability of a token under the model's raw logits, before any sampler.
 
     `top` are the most likely tokens at this position with their log-probabilities, the likeliest
-    first.
+    first. With `post_sampling_probs` all of them are those that the samplers leave.
     """
 
     token: int
@@ -88,7 +88,8 @@ class GenerationRequest:
     tokens that are written into the text (tool-call markers); other control tokens are not.
 
     `logprobs` n returns each token's log-probability and those of the n most likely tokens;
-    `prompt_logprobs` does so for the prompt, which is then computed without a cached prefix.
+    with `post_sampling_probs` after the samplers instead of before them. `prompt_logprobs` does so
+    for the prompt, which is then computed without a cached prefix.
     Waiting requests are started in turn between different `caller` values, so one caller with many
     requests does not delay the others; a lower `priority` starts first. A request that has not
     started after `max_queue_seconds` ends with FinishReason.ERROR. `return_progress` returns an
@@ -124,6 +125,7 @@ class GenerationRequest:
     preserved_tokens: frozenset[int] = frozenset()
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    post_sampling_probs: bool = False
     logits_processors: tuple[LogitsProcessor, ...] = ()
     caller: str = ""
     priority: int = 0

@@ -1,6 +1,7 @@
 """`python -m server`: read the command line, set up the log, serve."""
 
 import asyncio
+import os
 import sys
 
 from llamabind.errors import is_out_of_memory
@@ -14,6 +15,9 @@ def main() -> int:
     """Run the server; returns the exit status, 1 if it cannot start. A wrong flag exits with 2."""
     config = parse_command_line()
     try:
+        if config.cpus:
+            # Workers inherit the CPUs, and count only these for their threads.
+            os.sched_setaffinity(0, config.cpus)
         start_logging(config)
         asyncio.run(serve(config))
     except (ListenError, OSError) as error:

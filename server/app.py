@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 
 from aiohttp import web
 
@@ -11,11 +12,21 @@ from server.api.routes import routes
 from server.catalogue.catalogue import Catalogue, ModelFile
 from server.catalogue.companion_files import CompanionFiles
 from server.catalogue.file_settings import file_settings
-from server.catalogue.model_settings import ModelSettings
+from server.catalogue.presets import Presets
 from server.config import ServerConfig
 from server.errors import ApiError
 from server.http.access import require_key
-from server.http.app_keys import BUS, COMPANIONS, CONFIG, MEDIA, METRICS, REGISTRY, STATUS, SYSTEM
+from server.http.app_keys import (
+    BUS,
+    COMPANIONS,
+    CONFIG,
+    MEDIA,
+    METRICS,
+    PRESETS,
+    REGISTRY,
+    STATUS,
+    SYSTEM,
+)
 from server.http.bodies import read_bodies
 from server.http.cors import require_origin, send_cors_headers
 from server.http.host_check import require_host
@@ -73,22 +84,22 @@ def create_app(
     app[STATUS] = ServerStatus()
     app[SYSTEM] = SystemMetrics()
     app[BUS] = EventBus()
-    app[MEDIA] = MediaFetcher(config.media_hosts)
+    app[MEDIA] = MediaFetcher(config.media_hosts, folder=config.media_path)
     metrics = app[METRICS] = ServerMetrics()
     app[BUS].listen(ModelMeter(metrics).on_event)
     admission = Admission(metrics, config.max_queue)
-    app[COMPANIONS] = CompanionFiles(config.model_directories, config.companions)
+    presets = app[PRESETS] = Presets(config.preset_models, config.model_settings)
+    app[COMPANIONS] = CompanionFiles(config.model_directories, config.companions, presets)
     command, files, budgets = config.worker_command, app[COMPANIONS], config.device_budget_bytes
     app[REGISTRY] = _make_registry(
         config,
+        presets,
         start_worker
         or WorkerLauncher(command, config.load_timeout, files, budgets, config.stall_seconds),
-        app[STATUS],
-        app[BUS],
-        admission,
         estimate
         or WorkerEstimator(command, files, min(config.load_timeout, _ESTIMATE_SECONDS), budgets),
-        app[COMPANIONS],
+        app,
+        admission,
     )
     metrics.registry.register(MetricsCollector(metrics, app[REGISTRY], admission, app[SYSTEM]))
     app.on_response_prepare.append(send_request_id)
@@ -105,23 +116,23 @@ def create_app(
 
 def _make_registry(  # noqa: PLR0913 - the parts that create_app made
     config: ServerConfig,
+    presets: Presets,
     start_worker: WorkerStarter,
-    status: ServerStatus,
-    bus: EventBus,
-    admission: Admission,
     estimate: Estimator,
-    companions: CompanionFiles,
+    app: web.Application,
+    admission: Admission,
 ) -> ModelRegistry:
+    status, bus = app[STATUS], app[BUS]
     clock = LoopClock()
-    known = config.model_settings or ModelSettings()
+    companions = app[COMPANIONS]
 
     def defaults_of(file: ModelFile) -> LoadSettings:
         if file.projector is not None:
             companions.add_found(file.projector.name, file.projector.path)
-        return known.of(file.id, config.default_settings, file_settings(file))
+        return presets.settings_of(file.id, config.default_settings, file_settings(file))
 
     index = ModelIndex(
-        _catalogue(config),
+        _catalogue(config, presets),
         lambda file: ModelEntry(
             file,
             defaults_of,
@@ -129,7 +140,7 @@ def _make_registry(  # noqa: PLR0913 - the parts that create_app made
             bus.publish,
             ttl_seconds=config.ttl_seconds,
         ),
-        _aliases(config, known),
+        partial(_aliases, config, presets),
     )
     unloader = ModelUnloader(config.drain_seconds)
     IdleUnloader(index, unloader, bus, clock)
@@ -145,19 +156,20 @@ def _make_registry(  # noqa: PLR0913 - the parts that create_app made
     return ModelRegistry(index, loader, unloader, admission, autoload=config.models_autoload)
 
 
-def _catalogue(config: ServerConfig) -> Catalogue:
+def _catalogue(config: ServerConfig, presets: Presets) -> Catalogue:
     file = config.model_file
     return Catalogue(
         config.model_directories if file is None else (file.parent,),
         only=None if file is None else file.name,
         follow_links=config.follow_links if file is None else True,
         find_projectors=config.mmproj_auto and config.default_settings.mmproj is None,
+        others=presets.files if file is None else dict,
     )
 
 
-def _aliases(config: ServerConfig, known: ModelSettings) -> dict[str, str]:
+def _aliases(config: ServerConfig, presets: Presets) -> dict[str, str]:
     given = dict.fromkeys(config.aliases, config.model_file.name) if config.model_file else {}
-    return {**known.aliases, **given}
+    return {**presets.aliases, **given}
 
 
 async def _close_registry(app: web.Application) -> None:
@@ -175,7 +187,7 @@ async def _start_models(app: web.Application) -> AsyncIterator[None]:
     file = app[CONFIG].model_file
     # Set before the first request: a probe must not see the server ready and later loading.
     app[STATUS].is_starting = file is not None
-    task = asyncio.create_task(_load(app, file.name) if file is not None else _scan(app))
+    task = asyncio.create_task(_load(app, file.name) if file is not None else _load_presets(app))
     yield
     task.cancel()
 
@@ -190,9 +202,14 @@ async def _load(app: web.Application, model_id: str) -> None:
         app[STATUS].is_starting = False
 
 
-async def _scan(app: web.Application) -> None:
-    """Read the model directories once, so that probes need not."""
+async def _load_presets(app: web.Application) -> None:
+    """Read the model directories once, so that probes need not; load what presets ask for."""
     await app[REGISTRY].list()
+    for model_id in app[PRESETS].loaded_on_startup:
+        try:
+            await app[REGISTRY].load(model_id)
+        except (ApiError, InvalidParameterError) as error:
+            logger.warning("model %r of --models-preset could not be loaded: %s", model_id, error)
 
 
 async def _sample_system(app: web.Application) -> AsyncIterator[None]:

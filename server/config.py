@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from server.catalogue.model_settings import ModelSettings
+from server.catalogue.preset_model import PresetModel
 from server.protocol.load_settings import LoadSettings
 
 _SOURCE = Path(__file__).resolve().parents[1]
@@ -21,6 +22,7 @@ class ServerConfig:
     # Where the server listens: addresses, names, or paths of Unix sockets.
     hosts: tuple[str, ...] = ("127.0.0.1",)
     port: int = 8080
+    reuse_port: bool = False
     api_prefix: str = ""
     ssl_cert_file: Path | None = None
     ssl_key_file: Path | None = None
@@ -32,8 +34,10 @@ class ServerConfig:
     allowed_hosts: tuple[str, ...] = ()
     # Hosts from which images and audio are fetched; "*" allows every public host.
     media_hosts: tuple[str, ...] = ()
+    # Folder of media that file:// URLs name; None refuses such URLs.
+    media_path: Path | None = None
     cors_origins: tuple[str, ...] = ("localhost",)
-    cors_methods: str = "GET, POST, OPTIONS"
+    cors_methods: str = "GET, POST, DELETE, OPTIONS"
     cors_headers: str = "*"
     cors_credentials: bool = False
 
@@ -42,6 +46,10 @@ class ServerConfig:
     bundled_model: bool = True
     model_file: Path | None = None
     aliases: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    # The INI file of --models-preset, and the models that it describes.
+    presets: Path | None = None
+    preset_models: Mapping[str, PresetModel] = field(default_factory=dict)
     # Whether to follow symbolic links that point outside the models directory.
     follow_links: bool = False
     # Whether to load the projector that lies beside a model.
@@ -59,6 +67,14 @@ class ServerConfig:
     # Paths of files named in default_settings that may lie outside the models directory; the
     # settings contain only the last part of each path.
     companions: tuple[Path, ...] = ()
+    # Whether adapters of --lora start with scale 0; already part of default_settings.
+    lora_init_without_apply: bool = False
+    # Norm of embeddings, as llama-server's --embd-normalize.
+    embd_normalize: int = 2
+    # Tokens that a context shift never drops; -1 is the prompt.
+    n_keep: int = 0
+    # CPUs that the server and its workers run on; all of them if empty.
+    cpus: tuple[int, ...] = ()
     # Defaults of every chat; None keeps the template's own.
     reasoning_format: str | None = None
     enable_thinking: bool | None = None
@@ -97,6 +113,12 @@ class ServerConfig:
         """The directories to search for models; the user's own before the bundled one."""
         bundled = Path(str(resources.files("llamabind"))) / "models"
         return (self.models_dir, bundled) if self.bundled_model else (self.models_dir,)
+
+    @property
+    def companion_names(self) -> dict[str, Path]:
+        """The files that presets name by path, by the names in their settings."""
+        presets = self.preset_models.values()
+        return {name: path for preset in presets for name, path in preset.companions.items()}
 
     @property
     def device_budget_bytes(self) -> dict[str, int]:

@@ -70,7 +70,7 @@ async def open_sites(runner: web.AppRunner, config: ServerConfig) -> list[str]:
             continue
         host = host.strip("[]")
         try:
-            listeners = await _listen_tcp(host, port)
+            listeners = await _listen_tcp(host, port, reuse_port=config.reuse_port)
         except OSError as error:
             raise ListenError(f"cannot listen on {host}:{port}: {error}") from None
         await Site(runner, listeners, limit, context).start()
@@ -80,7 +80,7 @@ async def open_sites(runner: web.AppRunner, config: ServerConfig) -> list[str]:
     return urls
 
 
-async def _listen_tcp(host: str, port: int) -> list[socket.socket]:
+async def _listen_tcp(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
     """A listening socket for each address of `host`. Raises OSError."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -92,6 +92,8 @@ async def _listen_tcp(host: str, port: int) -> list[socket.socket]:
             listener = socket.socket(family, kind, protocol)
             listeners.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             _listen(listener, address)

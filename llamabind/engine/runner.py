@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from array import array
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from llamabind.engine.logprobs import top_logprobs
 from llamabind.engine.step_masks import StepMasks, without_triggers
 from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.kv_cache.executor import MemoryExecutor
+from llamabind.request import TokenLogprob
+from llamabind.sampling.final_probs import FinalProbs
 from llamabind.sampling.sampler import Sampler, sample_many
 from llamabind.scheduling.sampled import SampledRun, SampledToken
 from llamabind.scheduling.step_plan import StepResult
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from llamabind.media.medium import Medium
     from llamabind.native.lora import LoraAdapter
     from llamabind.native.model import Model
-    from llamabind.request import GenerationRequest, TokenLogprob
+    from llamabind.request import GenerationRequest
     from llamabind.sampling.params import SamplingParams
     from llamabind.scheduling.sequence import Sequence
     from llamabind.scheduling.step_plan import ScheduledChunk, StepPlan
@@ -53,6 +56,7 @@ class ModelRunner:
         self._eog_tokens = list(model.tokenizer.eog_tokens)
         self._samplers: dict[str, Sampler] = {}
         self._masks = StepMasks(model.tokenizer)
+        self._final_probs: dict[str, FinalProbs] = {}
         self.adapters: tuple[LoraAdapter, ...] = ()
         self._applied: Adapters = ()
 
@@ -61,15 +65,19 @@ class ModelRunner:
         for medium in request.media:
             self._check_medium(medium)
         self._masks.add(request)
-        sampler = self._make_sampler(request.sampling, request.prompt_tokens)
-        self._samplers[request.request_id] = sampler
+        sampling, tokens = request.sampling, request.prompt_tokens
+        if request.post_sampling_probs and request.logprobs is not None:
+            final = FinalProbs(self._model, sampling, self._context.n_ctx_seq)
+            for token in _seen(sampling, tokens):
+                final.accept(token)
+            self._final_probs[request.request_id] = final
+        self._samplers[request.request_id] = self._make_sampler(sampling, tokens)
 
     def _make_sampler(self, sampling: SamplingParams, tokens: Tokens[int]) -> Sampler:
         """Return a sampler after these tokens."""
         sampler = Sampler(self._model, sampling, n_ctx=self._context.n_ctx_seq)
-        for token in tokens[len(tokens) - _penalty_window(sampling, len(tokens)) :]:
-            if token >= 0:  # not the pseudo-token of an image or audio
-                sampler.accept(token, is_generated=False)
+        for token in _seen(sampling, tokens):
+            sampler.accept(token, is_generated=False)
         return sampler
 
     def release(self, request_id: str) -> None:
@@ -78,6 +86,9 @@ class ModelRunner:
         sampler = self._samplers.pop(request_id, None)
         if sampler is not None:
             sampler.close()
+        final = self._final_probs.pop(request_id, None)
+        if final is not None:
+            final.close()
 
     def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
         """Carry out memory operations between two steps; return the bytes of each saved state."""
@@ -250,7 +261,8 @@ class ModelRunner:
             if isinstance(token, LlamaError) or sequence.request.logprobs is None:
                 sampled.append(token if isinstance(token, LlamaError) else SampledToken(token))
             else:
-                address = raw[index].ctypes.data if index in raw else pointer
+                is_raw = index in raw and sequence.request_id not in self._final_probs
+                address = raw[index].ctypes.data if is_raw else pointer
                 sampled.append(SampledToken(token, self._logprob(sequence, address, token)))
         return sampled
 
@@ -268,6 +280,9 @@ class ModelRunner:
 
     def _logprob(self, sequence: Sequence, address: int, token: int) -> TokenLogprob:
         k = sequence.request.logprobs or 0
+        final = self._final_probs.get(sequence.request_id)
+        if final is not None:
+            return _final_logprob(final, self._context.logits_at(address), token, k)
         [logprob] = top_logprobs([address], [token], self._model.n_vocab, k)
         return logprob
 
@@ -303,6 +318,21 @@ class ModelRunner:
             self.release(request_id)
         self._memory.close()
         self._batch.close()
+
+
+def _final_logprob(final: FinalProbs, logits: np.ndarray, token: int, k: int) -> TokenLogprob:
+    """The token's log-probability after the samplers; it then counts as generated."""
+    probabilities = final.top(logits)
+    final.accept(token)
+    own = dict(probabilities).get(token, 0.0)
+    top = tuple((other, math.log(value)) for other, value in probabilities[:k])
+    return TokenLogprob(token, math.log(own) if own > 0.0 else -math.inf, top)
+
+
+def _seen(sampling: SamplingParams, tokens: Tokens[int]) -> list[int]:
+    """Return the tokens that the penalty samplers read, without those of images and audio."""
+    last = tokens[len(tokens) - _penalty_window(sampling, len(tokens)) :]
+    return [token for token in last if token >= 0]
 
 
 def _penalty_window(sampling: SamplingParams, n_prompt: int) -> int:

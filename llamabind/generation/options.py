@@ -22,6 +22,7 @@ class GenerationOptions(TypedDict, total=False):
     stop: str | Sequence[str]
     logprobs: int | None
     prompt_logprobs: int | None
+    post_sampling_probs: bool
     logits_processors: Sequence[LogitsProcessor]
     caller: str
     priority: int

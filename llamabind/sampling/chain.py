@@ -37,6 +37,15 @@ def build_chain(model: "Model", params: SamplingParams, n_history: int) -> Sampl
     return chain
 
 
+def build_filters(model: "Model", params: SamplingParams, n_history: int) -> SamplerHandle:
+    """As build_chain, without the sampler at the end that chooses a token; the caller owns it."""
+    biases = _logit_biases(model, params)
+    chain = llama.llama_sampler_chain_init(types.llama_sampler_chain_params(no_perf=True))
+    for sampler in _Builder(model, params, n_history).filters(biases):
+        llama.llama_sampler_chain_add(chain, sampler)
+    return chain
+
+
 def n_best(model: "Model", params: SamplingParams) -> int:
     """Return how many of the largest logits the chain needs to see; 0 if it needs all of them.
 
@@ -81,6 +90,14 @@ class _Builder:
         names = self._order()
         samplers += [self._makers[name]() for name in names if name != "adaptive_p"]
         return [*samplers, self._selector(names)]
+
+    def filters(self, biases: dict[int, float]) -> list[SamplerHandle]:
+        """All samplers but the one that chooses a token."""
+        samplers = [self._logit_bias(biases)] if biases else []
+        if self.params.mirostat:
+            return [*samplers, llama.llama_sampler_init_temp(self._temperature)]
+        names = (name for name in self.params.samplers if name != "adaptive_p")
+        return samplers + [self._makers[name]() for name in names]
 
     def _order(self) -> tuple[str, ...]:
         """The samplers in order; greedy sampling drops trailing ones that keep the best token."""

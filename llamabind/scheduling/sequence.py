@@ -221,7 +221,12 @@ class Sequence:
         """Return an output without text that says how much of the prompt is computed."""
         started = self._times.started or self._clock()
         progress = PromptProgress(self.n_computed, 1e3 * (self._clock() - started))
-        return RequestOutput(self.request_id, "", (), self.usage, progress=progress)
+        timings = None
+        if self.request.timings_per_token:
+            timings = replace(self._timings(), prompt_ms=progress.time_ms)
+        return RequestOutput(
+            self.request_id, "", (), self.usage, progress=progress, timings=timings
+        )
 
     def add_prompt_logprobs(self, start: int, logprobs: list[TokenLogprob]) -> None:
         """Add log-probabilities of the prompt tokens from index `start` on.

@@ -26,7 +26,11 @@ from server.protocol.load_settings import LoadSettings
 _FLAG = {"type": "boolean"}
 _EVENTS: Final = (StateChanged, LoadProgress, WorkerCrashed, ModelEvicted, Lagged)
 _LIST = Operation(
-    tag="OpenAI", summary="List all models in OpenAI's form", reply=replies.OpenAIModels
+    tag="OpenAI",
+    summary="List all models in OpenAI's form",
+    reply=replies.OpenAIModels,
+    errors=(400, 403),
+    query=(("reload", {"type": "string"}),),
 )
 
 _CHAT: Final = Operation(

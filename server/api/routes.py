@@ -89,6 +89,7 @@ def _table() -> list[web.RouteDef]:
         web.post("/lora-adapters", adapters.set_adapters),
         web.get("/slots", slots.list_slots),
         web.post("/slots/{id_slot}", slot_actions.act_on_slot),
+        web.delete("/models", llama_server_models.delete_model),
         web.post("/models/load", llama_server_models.load_model),
         web.post("/models/unload", llama_server_models.unload_model),
         web.get("/models/sse", llama_server_models.watch_models, allow_head=False),

@@ -8,7 +8,7 @@ directory are followed only if `follow_links` is set.
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,11 +79,14 @@ class Catalogue:
         only: str | None = None,
         follow_links: bool = False,
         find_projectors: bool = True,
+        others: Callable[[], Mapping[str, Path]] = dict,
     ) -> None:
         """`only`: list just the model of this file. `follow_links`: even out of a directory.
-        `find_projectors`: look for the projector of each model in its folder.
+        `find_projectors`: look for the projector of each model in its folder. `others` are further
+        models by id, wherever their files are.
         """
         self._find_projectors = find_projectors
+        self._further = others
         self._directories = tuple(directories)
         self._only = only
         self._follow_links = follow_links
@@ -108,6 +111,10 @@ class Catalogue:
                 models = _with_projectors(models, projectors, self._others(directory))
             for model in models:
                 found.setdefault(model.id, model)
+        for model_id, file in self._further().items():
+            paths = _parts(file)
+            seen.update(paths)
+            found[model_id] = self._describe(model_id, paths) or _missing(model_id, file)
         self._readings = {path: self._readings[path] for path in seen if path in self._readings}
         return dict(sorted(found.items()))
 
@@ -266,6 +273,23 @@ def _group(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, list[P
         model_id = path.relative_to(directory).with_name(first_shard(path.name)).as_posix()
         groups.setdefault(model_id, []).append(path)
     yield from groups.items()
+
+
+def _parts(file: Path) -> list[Path]:
+    """The file, and the other files of a split model beside it."""
+    shard = _shard(file.name)
+    if shard is None:
+        return [file]
+    names = (
+        f"{shard['stem']}-{number:05}-of-{shard['count']}{file.name[-5:]}"
+        for number in range(1, min(int(shard["count"]), _MAX_SHARDS) + 1)
+    )
+    return [path for name in names if (path := file.with_name(name)).is_file()] or [file]
+
+
+def _missing(model_id: str, file: Path) -> ModelFile:
+    problem = f"its file {file.name} does not exist, or belongs to another model"
+    return ModelFile(model_id, file, 0, _EPOCH, None, broken=problem, reason="missing_file")
 
 
 def first_shard(name: str) -> str:

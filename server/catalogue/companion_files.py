@@ -5,7 +5,7 @@ not below one of the directories.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -21,12 +21,18 @@ class CompanionFiles:
     """Looks names up in directories; the first directory wins. Blocking: use a thread.
 
     `named` are files that the server's command line names by path: they may be anywhere, and are
-    looked up by file name alone.
+    looked up by file name alone. `known` are those of presets, by the names in their settings.
     """
 
-    def __init__(self, directories: Iterable[Path], named: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        directories: Iterable[Path],
+        named: Iterable[Path] = (),
+        known: Mapping[str, Path] | None = None,
+    ) -> None:
         self._directories = tuple(directories)
         self._named = {path.name: path for path in named}
+        self._known = known or {}
         self._found: dict[str, Path] = {}
 
     def add_found(self, name: str, path: Path) -> None:
@@ -49,7 +55,7 @@ class CompanionFiles:
         return None if name is None else self._path(field, name)
 
     def _path(self, field: str, name: str) -> str:
-        known = self._named.get(name) or self._found.get(name)
+        known = self._named.get(name) or self._known.get(name) or self._found.get(name)
         if known is not None:
             return str(known)
         _check_name(field, name)
@@ -66,20 +72,27 @@ class CompanionFiles:
 
 
 def without_paths(settings: LoadSettings) -> tuple[LoadSettings, tuple[Path, ...]]:
-    """The settings with absolute paths replaced by file names, and the paths.
+    """The settings with file names in place of absolute paths, and those paths.
 
-    Clients can read settings, but must not see paths. Raises InvalidParameterError for two
+    Clients may see the settings, but must not see paths. Raises InvalidParameterError for two
     different files of the same name.
     """
+    changed, paths = named_in("", settings)
+    return changed, tuple(paths.values())
+
+
+def named_in(folder: str, settings: LoadSettings) -> tuple[LoadSettings, dict[str, Path]]:
+    """As `without_paths`, with names below `folder`; the paths are by name."""
     paths: dict[str, Path] = {}
 
     def bare(field: str, name: str | None) -> str | None:
         if name is None or not Path(name).is_absolute():
             return name
         path = Path(name)
-        if paths.setdefault(path.name, path) != path:
+        known = f"{folder}/{path.name}" if folder else path.name
+        if paths.setdefault(known, path) != path:
             raise InvalidParameterError(field, f"two different files are named {path.name!r}")
-        return path.name
+        return known
 
     adapters = tuple(
         LoraChoice(path=bare("lora", adapter.file), scale=adapter.scale)
@@ -91,7 +104,7 @@ def without_paths(settings: LoadSettings) -> tuple[LoadSettings, tuple[Path, ...
         draft_model=bare("draft_model", settings.draft_model),
         mmproj=bare("mmproj", settings.mmproj),
     )
-    return changed, tuple(paths.values())
+    return changed, paths
 
 
 def _check_name(field: str, name: str) -> None:

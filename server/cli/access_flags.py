@@ -1,7 +1,7 @@
 """Flags for the addresses that the server listens on, and for access to it."""
 
 from server.cli.flag import Flag
-from server.cli.values import integer, key_file, keys, path, prefix, words
+from server.cli.values import existing_folder, integer, key_file, keys, path, prefix, words
 
 LISTENING_FLAGS = (
     Flag(
@@ -20,6 +20,12 @@ LISTENING_FLAGS = (
         parse=integer(0, 65_535),
         metavar="N",
         help="TCP port to listen on; 0 picks a free one",
+    ),
+    Flag(
+        names=("--reuse-port",),
+        target="reuse_port",
+        env="LLAMA_ARG_REUSE_PORT",
+        help="let several servers listen on the same port; the system shares out connections",
     ),
     Flag(
         names=("--api-prefix",),
@@ -105,6 +111,13 @@ ACCESS_FLAGS = (
         metavar="NAME,...",
         help="hosts from which images and audio named by http(s) URLs are fetched, at public "
         "addresses only; * allows any host; empty disables fetching",
+    ),
+    Flag(
+        names=("--media-path",),
+        target="media_path",
+        parse=existing_folder,
+        metavar="FOLDER",
+        help="folder of images and audio that requests name by file:// URLs, relative to it",
     ),
     Flag(
         names=("--cors-origins",),

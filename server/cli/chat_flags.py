@@ -5,6 +5,14 @@ from server.cli.values import choice, integer, json_object, reasoning_effort, ye
 
 CHAT_FLAGS = (
     Flag(
+        names=("--keep",),
+        target="n_keep",
+        parse=integer(-1, 2**31 - 1),
+        metavar="N",
+        help="tokens at the start of a prompt that --context-shift never drops; -1 is the whole "
+        "prompt",
+    ),
+    Flag(
         names=("--reasoning-format",),
         target="reasoning_format",
         env="LLAMA_ARG_THINK",

@@ -4,6 +4,7 @@ from server.cli.flag import SETTINGS, Flag
 from server.cli.values import (
     companion,
     companions,
+    embedding_norm,
     gpu_layers,
     number,
     scaled_companions,
@@ -48,6 +49,13 @@ COMPANION_FLAGS = (
         help="LoRA adapters to apply, each with its scale, such as one.gguf:0.5",
     ),
     Flag(
+        names=("--lora-init-without-apply",),
+        target="lora_init_without_apply",
+        means=True,
+        help="load the adapters of --lora with scale 0; a request's lora field or POST "
+        "/lora-adapters applies them",
+    ),
+    Flag(
         names=(
             "-md",
             "--model-draft",
@@ -68,7 +76,18 @@ COMPANION_FLAGS = (
         help="source of draft tokens: auto, off (none), ngram (ngram-simple), draft (draft-simple)",
     ),
     Flag(
-        names=("--spec-ngram-simple-size-n",),
+        names=("--spec-default",),
+        target=f"{SETTINGS}speculative",
+        means="ngram",
+        help="take draft tokens from n-grams, like --spec-type ngram",
+    ),
+    Flag(
+        names=(
+            "--spec-ngram-mod-n-match",
+            "--spec-ngram-map-k-size-n",
+            "--spec-ngram-map-k4v-size-n",
+            "--spec-ngram-simple-size-n",
+        ),
         target=f"{SETTINGS}ngram_size",
         parse=whole,
         metavar="N",
@@ -76,7 +95,13 @@ COMPANION_FLAGS = (
         "them are drafted",
     ),
     Flag(
-        names=("--spec-draft-n-max",),
+        names=(
+            "--spec-ngram-mod-n-max",
+            "--spec-ngram-map-k-size-m",
+            "--spec-ngram-map-k4v-size-m",
+            "--spec-ngram-simple-size-m",
+            "--spec-draft-n-max",
+        ),
         target=f"{SETTINGS}draft_max",
         env="LLAMA_ARG_SPEC_DRAFT_N_MAX",
         parse=whole,
@@ -84,7 +109,7 @@ COMPANION_FLAGS = (
         help="maximum number of draft tokens verified at once",
     ),
     Flag(
-        names=("--spec-draft-n-min",),
+        names=("--spec-ngram-mod-n-min", "--spec-draft-n-min"),
         target=f"{SETTINGS}draft_min",
         env="LLAMA_ARG_SPEC_DRAFT_N_MIN",
         parse=whole,
@@ -125,12 +150,27 @@ COMPANION_FLAGS = (
         help="load models for embeddings or rerank scores instead of text generation",
     ),
     Flag(
+        names=("--embd-normalize",),
+        target="embd_normalize",
+        parse=embedding_norm,
+        metavar="N",
+        help="norm of embeddings: 2 is length 1, 1 a sum of 1, 0 a largest value of 32760, a "
+        "larger N its p-norm, -1 none",
+    ),
+    Flag(
         names=("--pooling",),
         target=f"{SETTINGS}pooling",
         env="LLAMA_ARG_POOLING",
         parse=str,
         metavar="TYPE",
         help="pooling of embeddings: none, mean, cls, last or rank",
+    ),
+    Flag(
+        names=("--rerank", "--reranking"),
+        target=f"{SETTINGS}pooling",
+        env="LLAMA_ARG_RERANKING",
+        means="rank",
+        help="load models to compute rerank scores, like --embedding --pooling rank",
     ),
     Flag(
         names=("--swa-full",),

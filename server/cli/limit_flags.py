@@ -121,6 +121,12 @@ LIMITS_FLAGS = (
 
 LOGS_FLAGS = (
     Flag(
+        names=("--log-disable",),
+        target="log_level",
+        means="error",
+        help="log errors only, like --log-level error",
+    ),
+    Flag(
         names=("--log-level",),
         target="log_level",
         parse=choice("debug", "info", "warning", "error"),

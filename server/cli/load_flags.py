@@ -137,7 +137,8 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_CHAT_TEMPLATE",
         parse=str,
         metavar="JINJA",
-        help="chat template that replaces the model's own",
+        help="chat template that replaces the model's own: Jinja source, or the name of one of "
+        "llama.cpp's, such as chatml or llama3",
     ),
     Flag(
         names=("--chat-template-file",),
@@ -146,6 +147,13 @@ MODEL_FLAGS = (
         parse=text_file,
         metavar="FILE",
         help="file with the chat template that replaces the model's own",
+    ),
+    Flag(
+        names=("--context-shift",),
+        target=f"{SETTINGS}context_shift",
+        env="LLAMA_ARG_CONTEXT_SHIFT",
+        help="go on when the context is full: drop older tokens, and report the answer as "
+        "truncated",
     ),
     Flag(
         names=("-sm", "--split-mode"),

@@ -30,6 +30,14 @@ MODEL_DIR_FLAGS = (
         help="other names of --model's file; /v1 and Ollama list it under the first name",
     ),
     Flag(
+        names=("--tags",),
+        target="tags",
+        env="LLAMA_ARG_TAGS",
+        parse=words,
+        metavar="TAG,...",
+        help="tags that /v1/models lists for the model of --model; they select nothing",
+    ),
+    Flag(
         names=("--models-dir",),
         target="models_dir",
         env="LLAMA_ARG_MODELS_DIR",
@@ -70,6 +78,15 @@ MODEL_DIR_FLAGS = (
         parse=model_settings,
         metavar="FILE",
         help="TOML file of load settings and aliases for each model (docs/models.md)",
+    ),
+    Flag(
+        names=("--models-preset",),
+        target="presets",
+        env="LLAMA_ARG_MODELS_PRESET",
+        parse=path,
+        metavar="FILE",
+        help="INI file of models and their settings in llama-server's form: a section for each "
+        "model, with names of flags as keys",
     ),
     Flag(
         names=("--follow-links",),

@@ -1,15 +1,13 @@
 """Reads the command line and the environment into a ServerConfig, or exits with a message."""
 
 import argparse
+import dataclasses
 import difflib
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
-
-import msgspec
 
 from llamabind import __version__
 from llamabind.errors import InvalidParameterError
@@ -17,6 +15,8 @@ from server.catalogue.catalogue import first_shard
 from server.catalogue.companion_files import CompanionFiles, without_paths
 from server.catalogue.model_settings import ModelSettings
 from server.cli.flag import SETTINGS, Flag
+from server.cli.load_settings import FLAGS, complaint, load_settings, without_prefix
+from server.cli.presets import read_presets
 from server.cli.table import GROUPS
 from server.cli.unsupported_flags import (
     NO_EFFECT_OPTIONS,
@@ -26,11 +26,7 @@ from server.cli.unsupported_flags import (
 )
 from server.config import ServerConfig
 from server.listening import why_not_without_key
-from server.protocol.load_settings import GENERATION_SIZES, LoadSettings
 
-FLAGS = tuple(flag for group in GROUPS for flag in group.flags)
-_SAMPLING = "sampling."
-_FIELD = re.compile(r" - at `\$\.((?:sampling\.)?\w+)[^`]*`$")
 _EPILOG = """
 Every flag can also be set by the environment variable in brackets; a flag overrides its variable.
 Switches have a --no- form; their variables accept true, 1 or on, and false, 0 or off.
@@ -161,53 +157,22 @@ def _from_environment(flag: Flag, environment: Mapping[str, str]) -> Any:
 
 
 def _config(parser: argparse.ArgumentParser, values: dict[str, Any]) -> ServerConfig:
-    chosen = {
-        name.removeprefix(SETTINGS): value
-        for name, value in values.items()
-        if name.startswith(SETTINGS)
-    }
-    sampling = {
-        name.removeprefix(_SAMPLING): chosen.pop(name)
-        for name in tuple(chosen)
-        if name.startswith(_SAMPLING)
-    }
-    if sampling:
-        chosen["sampling"] = sampling
     fields = {name: value for name, value in values.items() if not name.startswith(SETTINGS)}
     for name in ("api_keys", "admin_keys"):
         fields[name] = tuple(dict.fromkeys(fields.get(name, ())))
-    if chosen.get("embedding"):
-        _drop_what_embeddings_ignore(chosen)
+    fields["cpus"] = tuple(sorted(set(fields.get("cpus", ()))))
+    applies_lora = not fields.get("lora_init_without_apply")
     try:
-        settings, companions = without_paths(msgspec.convert(chosen, LoadSettings))
-    except (msgspec.ValidationError, InvalidParameterError) as error:
-        parser.error(_complaint(error))
-    return ServerConfig(default_settings=settings, companions=companions, **fields)
-
-
-def _drop_what_embeddings_ignore(chosen: dict[str, Any]) -> None:
-    """Drop settings that a load for embeddings refuses: llama-server's command lines have them."""
-    for name in sorted(chosen.keys() & set(GENERATION_SIZES)):
-        del chosen[name]
-        print(f"{_flag_name(name)} has no effect with --embedding", file=sys.stderr)
-
-
-def _complaint(error: Exception) -> str:
-    """The error's message behind the name of the flag that it concerns."""
-    # msgspec wraps exceptions of a struct's __post_init__ in a ValidationError.
-    wrong = error if isinstance(error, InvalidParameterError) else error.__cause__
-    if isinstance(wrong, InvalidParameterError):
-        return f"{_flag_name(wrong.field)}: {wrong.message}"
-    found = _FIELD.search(str(error))
-    message = str(error)[: found.start() if found else None]
-    return f"{_flag_name(found[1] if found else '')}: {message[:1].lower()}{message[1:]}"
-
-
-def _flag_name(setting: str) -> str:
-    """The flag that sets a field of LoadSettings, as argparse names it in its own messages."""
-    setting = setting.partition("[")[0]
-    found = [flag for flag in FLAGS if flag.target == f"{SETTINGS}{setting}"]
-    return f"argument {'/'.join(found[0].names)}" if found else setting
+        settings = load_settings(without_prefix(values), applies_lora=applies_lora)
+        settings, companions = without_paths(settings)
+        config = ServerConfig(default_settings=settings, companions=companions, **fields)
+        if config.presets is not None:
+            config = dataclasses.replace(config, preset_models=read_presets(config))
+    except InvalidParameterError as error:
+        parser.error(complaint(error))
+    except ValueError as error:
+        parser.error(str(error))
+    return config
 
 
 def _checked(parser: argparse.ArgumentParser, config: ServerConfig) -> ServerConfig:
@@ -227,7 +192,7 @@ def _checked(parser: argparse.ArgumentParser, config: ServerConfig) -> ServerCon
         config.default_settings.check_complete()
         CompanionFiles(config.model_directories, config.companions).find(config.default_settings)
     except InvalidParameterError as error:
-        parser.error(_complaint(error))
+        parser.error(complaint(error))
     for problem in (_wrong_layers(config), _wrong_model(config), why_not_without_key(config)):
         if problem:
             parser.error(problem)

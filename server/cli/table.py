@@ -7,6 +7,7 @@ from server.cli.flag import Group
 from server.cli.limit_flags import ENDPOINTS_FLAGS, LIMITS_FLAGS, LOGS_FLAGS
 from server.cli.load_flags import MODEL_FLAGS, ROPE_FLAGS
 from server.cli.model_dir_flags import MODEL_DIR_FLAGS
+from server.cli.placement_flags import PLACEMENT_FLAGS
 from server.cli.sampling_flags import SAMPLING_FLAGS
 
 GROUPS = (
@@ -15,6 +16,7 @@ GROUPS = (
     Group("models", MODEL_DIR_FLAGS),
     Group("defaults of a load (a load's own body and --config override them)", MODEL_FLAGS),
     Group("defaults of a load: projector, adapters, drafts, embeddings", COMPANION_FLAGS),
+    Group("defaults of a load: devices and metadata", PLACEMENT_FLAGS),
     Group("defaults of a load: contexts beyond the training context", ROPE_FLAGS),
     Group("defaults of a chat (a request's own fields override them)", CHAT_FLAGS),
     Group("defaults of sampling (a request's own fields override them)", SAMPLING_FLAGS),

@@ -2,113 +2,129 @@
 
 from collections.abc import Mapping
 
-_CHECKPOINTS = "the server decides when to save checkpoints, within --cache-ram"
-_DRAFT = "the draft model uses the main model's threads and samplers"
+_CHECKPOINTS = "checkpoints are made when worthwhile, within --cache-ram"
+_DRAFT = "the draft model has the same threads and samples as the main model"
+_NO_UI = "this server has no web interface; connect one, such as Open WebUI, to /v1"
+_NO_VIDEO = "this server does not accept videos; send single images of them"
+_PRIORITY = "threads have the priority of the process; start it with nice or chrt to change that"
+_POLLING = "threads always wait by polling for a short time"
+_SAME_CPUS = "prompts, answers and drafts are computed on the CPUs of --cpu-mask"
+_CPUS = "the system distributes the threads over the CPUs of --cpu-mask"
+_DRAFT_CACHE = "the draft model's cache has the types of --cache-type-k and --cache-type-v"
 
 # Accepted with a note, so that llama-server's command lines work unchanged: they request what this
-# server always does, or choose something that it does not have. NO_EFFECT_OPTIONS take a value.
+# server always does, or concern what it does not have, or only the speed. NO_EFFECT_OPTIONS take a
+# value.
 NO_EFFECT_SWITCHES: Mapping[str, str] = {
     name: why
     for names, why in (
-        (("--jinja",), "chat templates are always Jinja"),
-        (("-cb", "--cont-batching"), "batching is always continuous"),
-        (("--cache-prompt",), "prefixes of prompts are always reused"),
-        (("--warmup",), "a loaded model is always warmed up"),
-        (("--mmap",), "weights are mapped by default; --load-mode changes it"),
-        (("--perf", "--no-perf"), "timings are always measured; see /metrics"),
-        (("--offline",), "this server never downloads anything"),
-        (("--no-ui", "--no-webui"), "this server has no web interface"),
-        (("--no-context-shift",), "prompts and answers are never shortened"),
-        (("-e", "--escape", "--no-escape"), "prompts come in requests, not on the command line"),
-        (("--cache-idle-slots",), "retained prefixes are always kept while memory allows"),
-        (("-bs", "--backend-sampling"), "tokens are always sampled on the CPU"),
-        (("--spec-draft-backend-sampling", "--no-spec-draft-backend-sampling"), _DRAFT),
-        (("--repack", "--op-offload", "--mmproj-offload"), "this server always does that"),
-        (("--reasoning-preserve",), "the template gets all reasoning in the request and decides"),
-        (("--no-skip-chat-parsing",), "reasoning and tool calls are always parsed"),
-        (("--no-prefill-assistant",), "answers continue only with continue_final_message"),
-        (("-no-ag", "--no-agent"), "this server runs no tools"),
-        (("--no-ui-mcp-proxy", "--no-webui-mcp-proxy"), "this server has no web interface"),
-        (("--log-prefix", "--no-log-prefix"), "the log's format is fixed"),
-        (("--log-timestamps", "--no-log-timestamps"), "the log's format is fixed"),
+        ("--jinja --no-jinja", "chat templates are always Jinja"),
+        ("-cb --cont-batching -nocb --no-cont-batching", "batching is always continuous"),
+        (
+            "--cache-prompt --no-cache-prompt",
+            "prompts are reused unless the request says cache_prompt: false",
+        ),
+        ("--warmup --no-warmup", "a loaded model is always warmed up"),
+        ("--mmap", "weights are mapped unless --load-mode says otherwise"),
+        ("--perf --no-perf", "timings are always measured; see /metrics"),
+        ("--offline", "this server never downloads anything"),
+        ("--ui --webui --no-ui --no-webui --ui-mcp-proxy --webui-mcp-proxy", _NO_UI),
+        ("--no-ui-mcp-proxy --no-webui-mcp-proxy", _NO_UI),
+        ("-e --escape --no-escape", "prompts come in requests, not on the command line"),
+        (
+            "--cache-idle-slots --no-cache-idle-slots",
+            "idle prompts are kept while memory allows; --cache-ram 0 saves none in host memory",
+        ),
+        ("-bs --backend-sampling", "tokens are always sampled on the CPU"),
+        ("--spec-draft-backend-sampling --no-spec-draft-backend-sampling", _DRAFT),
+        (
+            "--reasoning-preserve --no-reasoning-preserve",
+            "the template decides; it gets all reasoning in the request",
+        ),
+        ("--no-skip-chat-parsing", "reasoning and tool calls are always parsed"),
+        (
+            "--prefill-assistant --no-prefill-assistant",
+            "a request continues its last message with continue_final_message",
+        ),
+        ("-no-ag --no-agent", "this server runs no tools"),
+        ("--log-prefix --no-log-prefix --log-timestamps", "the log's format is fixed"),
+        ("--no-log-timestamps", "the log's format is fixed"),
     )
-    for name in names
+    for name in names.split()
 }
 NO_EFFECT_OPTIONS: Mapping[str, str] = {
     name: why
     for names, why in (
-        (("--threads-http",), "requests are handled without threads"),
-        (("-sps", "--slot-prompt-similarity"), "the longest common prefix is always reused"),
-        (("--cache-reuse",), "the longest common prefix is always reused"),
-        (("--log-colors",), "the log has no colours"),
-        (("-dt", "--defrag-thold"), "the KV cache needs no defragmentation"),
-        (("-ctxcp", "--ctx-checkpoints", "--swa-checkpoints"), _CHECKPOINTS),
-        (("-cms", "--checkpoint-min-step"), _CHECKPOINTS),
-        (("-td", "--threads-draft", "--spec-draft-threads"), _DRAFT),
-        (("-tbd", "--threads-batch-draft", "--spec-draft-threads-batch"), _DRAFT),
+        ("--threads-http", "requests are handled without threads"),
+        ("-sps --slot-prompt-similarity --cache-reuse", "the longest common prefix is reused"),
+        ("--log-colors", "the log has no colours"),
+        ("-dt --defrag-thold", "the KV cache needs no defragmentation"),
+        ("-ctxcp --ctx-checkpoints --swa-checkpoints -cms --checkpoint-min-step", _CHECKPOINTS),
+        ("-td --threads-draft --spec-draft-threads", _DRAFT),
+        ("-tbd --threads-batch-draft --spec-draft-threads-batch", _DRAFT),
+        ("--prio --prio-batch --spec-draft-prio --prio-draft", _PRIORITY),
+        ("--spec-draft-prio-batch --prio-batch-draft", _PRIORITY),
+        ("--poll --poll-batch --spec-draft-poll --poll-draft", _POLLING),
+        ("--spec-draft-poll-batch --poll-batch-draft", _POLLING),
+        ("--cpu-strict --cpu-strict-batch --spec-draft-cpu-strict --cpu-strict-draft", _CPUS),
+        ("--spec-draft-cpu-strict-batch --cpu-strict-batch-draft", _CPUS),
+        ("-Cb --cpu-mask-batch -Crb --cpu-range-batch", _SAME_CPUS),
+        ("--spec-draft-cpu-mask -Cd --cpu-mask-draft", _SAME_CPUS),
+        ("--spec-draft-cpu-range -Crd --cpu-range-draft", _SAME_CPUS),
+        ("--spec-draft-cpu-mask-batch -Cbd --cpu-mask-batch-draft", _SAME_CPUS),
+        ("--numa", "start the server with numactl to place its memory"),
+        ("-lzm --lazy-mode", "llama.cpp chooses which weights are read on demand"),
+        ("--mtmd-batch-max-tokens", "each image is computed in batches of llama.cpp's own size"),
+        ("--spec-draft-p-split --draft-p-split", "drafts are never split"),
+        ("--spec-draft-type-k -ctkd --cache-type-k-draft", _DRAFT_CACHE),
+        ("--spec-draft-type-v -ctvd --cache-type-v-draft", _DRAFT_CACHE),
+        ("--spec-ngram-simple-min-hits --spec-ngram-map-k-min-hits", "one occurrence is enough"),
+        ("--spec-ngram-map-k4v-min-hits", "one occurrence is enough"),
+        ("--path --ui-config --webui-config --ui-config-file --webui-config-file", _NO_UI),
+        ("--video-fps --video-timestamp-interval --video-ffmpeg-dir", _NO_VIDEO),
     )
-    for name in names
+    for name in names.split()
 }
 
 _DOWNLOAD = "this server never downloads models; put the file into --models-dir or give it with -m"
-_SAMPLING = "each request sets it in its own field (logit_bias, grammar or json_schema)"
-_NO_UI = "this server has no web interface"
-_NO_TOOLS = "this server runs no tools; it returns tool calls to the client"
-_ALWAYS = "this server always does what the flag switches off"
-_NO_VIDEO = "this server does not accept videos"
-_NGRAMS = "use --spec-type ngram with --spec-ngram-simple-size-n"
-_REMOVED = "llama-server has removed this flag, too; use --spec-draft-n-max and --spec-draft-n-min"
-_LORA = "use --lora-scaled FILE:0, then apply the adapter with POST /lora-adapters"
-_UNAVAILABLE = "this server has no equivalent"
+_SAMPLING = "use the request's own field (logit_bias, grammar or json_schema)"
+_NO_TOOLS = "this server runs no tools; send them in requests, and run the calls in the client"
+_NGRAMS = "use --spec-type ngram with --spec-ngram-simple-size-n and --spec-draft-n-max"
+_REMOVED = "llama-server removed it too; use --spec-draft-n-max and --spec-draft-n-min"
+_DRAFT_LAYERS = "use --spec-draft-ngl to place the draft model; 0 keeps it on the CPU"
+_CONTROL = "use a LoRA adapter with --lora instead of a control vector"
+_SYNTHETIC = "it is for benchmarks of llama.cpp only; use --spec-type"
 
+# Every reason says what to use instead.
 NOT_SUPPORTED: Mapping[str, str] = {
     name: why
     for names, why in (
         ("-mu --model-url -dr --docker-repo -hf -hfr --hf-repo -hff --hf-file", _DOWNLOAD),
-        ("-hft --hf-token -mmu --mmproj-url -hfd --hf-repo-draft -cl --cache-list", _DOWNLOAD),
+        ("-hft --hf-token -mmu --mmproj-url -hfd --hf-repo-draft", _DOWNLOAD),
+        ("-cl --cache-list", "this server has no cache of downloads; use GET /v1/models"),
         ("-l --logit-bias --grammar --grammar-file", _SAMPLING),
         ("-j --json-schema -jf --json-schema-file", _SAMPLING),
-        ("--lora-init-without-apply", _LORA),
-        ("--ui --webui --path --ui-config --webui-config --ui-config-file", _NO_UI),
-        ("--webui-config-file --ui-mcp-proxy --webui-mcp-proxy", _NO_UI),
         ("--tools --tools-runtime --agent -ag --mcp-servers-config --mcp-servers-json", _NO_TOOLS),
-        ("--no-jinja -nocb --no-cont-batching --no-cache-prompt --no-warmup", _ALWAYS),
-        ("--context-shift", "prompts and answers are never shortened; an overflow is an error"),
-        ("--models-preset", "use --config FILE for the settings of single models"),
-        ("--rerank --reranking --tags", _UNAVAILABLE),
-        ("--numa -C --cpu-mask -Cr --cpu-range --cpu-strict --prio --poll --rpc", _UNAVAILABLE),
-        ("-dev --device -ot --override-tensor -cmoe --cpu-moe -ncmoe --n-cpu-moe", _UNAVAILABLE),
-        ("-kvo --kv-offload -nkvo --no-kv-offload --keep --no-host", _UNAVAILABLE),
-        ("-lzm --lazy-mode --override-kv --control-vector --check-tensors", _UNAVAILABLE),
-        ("-fitt --fit-target -fitc --fit-ctx --log-disable --completion-bash", _UNAVAILABLE),
-        ("--reuse-port --media-path --log-prompts-dir --kv-unified-per-slot", _UNAVAILABLE),
-        ("-Cb --cpu-mask-batch -Crb --cpu-range-batch --cpu-strict-batch", _UNAVAILABLE),
-        ("--prio-batch --poll-batch -lcs --lookup-cache-static", _UNAVAILABLE),
-        ("-lcd --lookup-cache-dynamic --no-cache-idle-slots -sp --special", _UNAVAILABLE),
-        ("--spm-infill -nr --no-repack --no-op-offload --no-mmproj-offload", _UNAVAILABLE),
-        ("--image-min-tokens --image-max-tokens --mtmd-batch-max-tokens", _UNAVAILABLE),
-        ("-ncffn --n-cpu-ffn --control-vector-scaled --control-vector-layer-range", _UNAVAILABLE),
-        ("--no-reasoning-preserve --skip-chat-parsing", _UNAVAILABLE),
-        ("--spec-draft-cpu-mask -Cd --cpu-mask-draft --spec-draft-cpu-range -Crd", _UNAVAILABLE),
-        ("--cpu-range-draft --spec-draft-cpu-strict --cpu-strict-draft", _UNAVAILABLE),
-        ("--spec-draft-prio --prio-draft --spec-draft-poll --poll-draft", _UNAVAILABLE),
-        ("--spec-draft-cpu-mask-batch -Cbd --cpu-mask-batch-draft", _UNAVAILABLE),
-        ("--spec-draft-cpu-strict-batch --cpu-strict-batch-draft", _UNAVAILABLE),
-        ("--spec-draft-prio-batch --prio-batch-draft --spec-draft-poll-batch", _UNAVAILABLE),
-        ("--poll-batch-draft --spec-draft-type-k -ctkd --cache-type-k-draft", _UNAVAILABLE),
-        ("--spec-draft-type-v -ctvd --cache-type-v-draft", _UNAVAILABLE),
-        ("--spec-draft-override-tensor -otd --override-tensor-draft", _UNAVAILABLE),
-        ("--spec-draft-cpu-moe -cmoed --cpu-moe-draft --spec-draft-n-cpu-moe", _UNAVAILABLE),
-        ("--spec-draft-ncmoe -ncmoed --n-cpu-moe-draft --spec-synth-len", _UNAVAILABLE),
-        ("--spec-synth-rates --spec-draft-p-split --draft-p-split", _UNAVAILABLE),
-        ("--spec-draft-device -devd --device-draft --spec-default", _UNAVAILABLE),
-        ("--prefill-assistant", "use continue_final_message in the request"),
-        ("--video-fps --video-timestamp-interval --video-ffmpeg-dir", _NO_VIDEO),
-        ("--spec-ngram-mod-n-min --spec-ngram-mod-n-max --spec-ngram-mod-n-match", _NGRAMS),
-        ("--spec-ngram-simple-size-m --spec-ngram-simple-min-hits", _NGRAMS),
-        ("--spec-ngram-map-k-size-n --spec-ngram-map-k-size-m", _NGRAMS),
-        ("--spec-ngram-map-k-min-hits --spec-ngram-map-k4v-size-n", _NGRAMS),
-        ("--spec-ngram-map-k4v-size-m --spec-ngram-map-k4v-min-hits", _NGRAMS),
+        ("--control-vector --control-vector-scaled --control-vector-layer-range", _CONTROL),
+        ("--rpc", "this server computes on this machine only; use --device with its GPUs"),
+        ("-fitt --fit-target", "use --device-budget-mb NAME=MB to leave memory of a device free"),
+        ("-fitc --fit-ctx", "use --ctx-size for the size of the context"),
+        ("--completion-bash", "use --help for a list of all flags"),
+        ("--log-prompts-dir", "prompts are never logged; use verbose: true in a request"),
+        (
+            "--kv-unified-per-slot",
+            "use -no-kvu, with which each sequence has ctx-size / parallel tokens",
+        ),
+        ("-lcs --lookup-cache-static -lcd --lookup-cache-dynamic", _NGRAMS),
+        ("-sp --special", "use return_tokens in the request, and POST /detokenize"),
+        ("--spm-infill", "use POST /completion with the tokens in that order"),
+        ("--skip-chat-parsing", "use --reasoning-format none, or POST /completion"),
+        ("-mmdev --mmproj-device", "use --no-mmproj-offload to keep the projector on the CPU"),
+        ("--spec-draft-override-tensor -otd --override-tensor-draft", _DRAFT_LAYERS),
+        ("--spec-draft-cpu-moe -cmoed --cpu-moe-draft --spec-draft-n-cpu-moe", _DRAFT_LAYERS),
+        ("--spec-draft-ncmoe -ncmoed --n-cpu-moe-draft", _DRAFT_LAYERS),
+        ("--spec-draft-device -devd --device-draft", _DRAFT_LAYERS),
+        ("--spec-synth-len --spec-synth-rates", _SYNTHETIC),
         ("--spec-ngram-size-n --spec-ngram-size-m --spec-ngram-min-hits", _NGRAMS),
         ("--draft --draft-n --draft-max --draft-min --draft-n-min", _REMOVED),
         ("--spec-draft-hf -hfrd --embd-gemma-default --fim-qwen-1.5b-default", _DOWNLOAD),
@@ -130,12 +146,6 @@ ONE_CHOICE: Mapping[str, tuple[frozenset[str], str, str]] = {
             "on true 1 enabled",
             "a load always puts as many layers on the GPU as fit",
             "use --n-gpu-layers and --ctx-size to set sizes",
-        ),
-        (
-            "--embd-normalize",
-            "2",
-            "embeddings always have length 1",
-            "use the field embd_normalize of /embedding, which accepts -1",
         ),
     )
     for name in names.split()

@@ -2,6 +2,7 @@
 
 # os.path instead of Path.is_file and the like, which raise where access is denied.
 import math
+import os
 import os.path
 import re
 from collections.abc import Callable, Iterable
@@ -34,6 +35,8 @@ _SAMPLER_LETTERS = {
 }
 _ESCAPE = re.compile(r"""\\([nrt'"\\])""")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", '"': '"', "\\": "\\"}
+# 1024 CPUs, the most of Linux's own mask.
+_MAX_MASK_DIGITS = 256
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
@@ -150,6 +153,61 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(number(word) for word in words(text))
 
 
+def tensor_rules(text: str) -> tuple[str, ...]:
+    """Rules of the form PATTERN=BUFFER; LoadSettings checks them."""
+    return words(text)
+
+
+def metadata(text: str) -> dict[str, Any]:
+    """Values by key, from `KEY=TYPE:VALUE,...`."""
+    found: dict[str, Any] = {}
+    for word in words(text):
+        key, _, rest = word.partition("=")
+        kind, separator, value = rest.partition(":")
+        if not key or not separator or kind not in _KINDS:
+            raise ValueError(f"{word!r} is not of the form key=int:1, with int, float, bool or str")
+        found[key] = _KINDS[kind](value)
+    return found
+
+
+_KINDS: dict[str, Callable[[str], Any]] = {
+    "int": integer(-(1 << 63), (1 << 63) - 1),
+    "float": number,
+    "bool": boolean,
+    "str": str,
+}
+
+
+def cpu_mask(text: str) -> tuple[int, ...]:
+    """The CPUs of a hexadecimal mask."""
+    digits = text.strip().lower().removeprefix("0x")
+    if not digits or len(digits) > _MAX_MASK_DIGITS or set(digits) - set("0123456789abcdef"):
+        raise ValueError(f"{text!r} is not a hexadecimal mask of CPUs, such as ff")
+    mask = int(digits, 16)
+    cpus = tuple(cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
+    if not cpus:
+        raise ValueError("the mask has no CPU")
+    return cpus
+
+
+def cpu_range(text: str) -> tuple[int, ...]:
+    """The CPUs of a range, such as 0-7; either end may be left out."""
+    first, dash, last = text.strip().partition("-")
+    last_cpu = (os.cpu_count() or 1) - 1
+    if not dash:
+        raise ValueError(f"{text!r} is not a range of CPUs, such as 0-7")
+    number = integer(0, 4 * _MAX_MASK_DIGITS - 1)
+    low, high = number(first or "0"), number(last or str(last_cpu))
+    if low > high:
+        raise ValueError(f"{text!r} is empty")
+    return tuple(range(low, high + 1))
+
+
+def embedding_norm(text: str) -> int:
+    """llama-server's norm: -1 for none, 0 for the largest value, else the p of a p-norm."""
+    return integer(-1, 1 << 15)(text)
+
+
 def path(text: str) -> Path:
     """A file or folder."""
     if not text:
@@ -181,9 +239,19 @@ def parallel(text: str) -> int | None:
 
 
 def speculation(text: str) -> str:
-    """A kind of speculation, by this server's name or by llama-server's for the same."""
-    same = {"none": "off", "draft-simple": "draft", "ngram-simple": "ngram"}
-    return choice("auto", "off", "ngram", "draft")(same.get(text, text))
+    """A kind of speculation, by this server's name or by llama-server's for the same or a similar
+    one: its other kinds of n-grams differ in how they find the tokens that are repeated.
+    """
+    same = {"none": "off", "draft-simple": "draft"}
+    kinds = {
+        choice("auto", "off", "ngram", "draft")(
+            "ngram" if word.startswith("ngram-") else same.get(word, word)
+        )
+        for word in words(text)
+    }
+    if len(kinds) != 1:
+        raise ValueError(f"{text!r} names several kinds; choose draft or ngram")
+    return kinds.pop()
 
 
 def yes_no_or_auto(text: str) -> bool | None:

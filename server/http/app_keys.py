@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from server.catalogue.companion_files import CompanionFiles
+from server.catalogue.presets import Presets
 from server.config import ServerConfig
 from server.http.api_keys import Caller
 from server.metrics import ServerMetrics
@@ -16,6 +17,7 @@ from server.status import ServerStatus
 COMPANIONS: web.AppKey[CompanionFiles] = web.AppKey("COMPANIONS", CompanionFiles)
 BUS: web.AppKey[EventBus] = web.AppKey("BUS", EventBus)
 CONFIG: web.AppKey[ServerConfig] = web.AppKey("CONFIG", ServerConfig)
+PRESETS: web.AppKey[Presets] = web.AppKey("PRESETS", Presets)
 METRICS: web.AppKey[ServerMetrics] = web.AppKey("METRICS", ServerMetrics)
 REGISTRY: web.AppKey[ModelRegistry] = web.AppKey("REGISTRY", ModelRegistry)
 STATUS: web.AppKey[ServerStatus] = web.AppKey("STATUS", ServerStatus)

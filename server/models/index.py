@@ -15,11 +15,16 @@ class ModelIndex:
     """Looks models up, reading the directories again where needed. Event loop only."""
 
     def __init__(
-        self, catalogue: Catalogue, new_entry: NewEntry, aliases: Mapping[str, str] | None = None
+        self,
+        catalogue: Catalogue,
+        new_entry: NewEntry,
+        aliases: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        """`aliases` has the id of each alias; it is called again after a change of presets."""
         self._catalogue = catalogue
         self._new_entry = new_entry
-        self._aliases = dict(aliases or {})
+        self._find_aliases = aliases
+        self._aliases = dict(aliases())
         self._entries: dict[str, ModelEntry] = {}
         self._scan: asyncio.Task[None] | None = None
         self._has_read = False
@@ -28,6 +33,14 @@ class ModelIndex:
     def entries(self) -> Iterable[ModelEntry]:
         """The models as of the last read."""
         return self._entries.values()
+
+    def forget(self, model_ids: Iterable[str]) -> None:
+        """Drop entries, so that the next read makes them anew with their current settings; none
+        of them may be in memory. Aliases are looked up again too.
+        """
+        self._aliases = dict(self._find_aliases())
+        for model_id in model_ids:
+            self._entries.pop(model_id, None)
 
     def get(self, model_id: str) -> ModelEntry | None:
         """The model with this id, as of the last read; aliases are not looked up."""

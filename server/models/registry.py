@@ -4,8 +4,9 @@ Policy only: the ModelIndex finds files, the ModelLoader loads, the ModelUnloade
 """
 
 import asyncio
+import contextlib
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -151,6 +152,15 @@ class ModelRegistry:
             raise StateConflictError(
                 f"model {entry.id!r} is not loaded (state: {entry.state})", code="model_not_loaded"
             )
+
+    async def forget(self, model_ids: Collection[str]) -> None:
+        """Unload these models and look their settings up again: they have changed or are gone."""
+        for model_id in model_ids:
+            entry = self._index.get(model_id)
+            if entry is not None and (entry.is_in_memory or entry.loading is not None):
+                with contextlib.suppress(StateConflictError):
+                    await self.unload(model_id)
+        self._index.forget(model_ids)
 
     @asynccontextmanager
     async def admit(self, model_id: str, stream: TokenStream) -> AsyncIterator[ModelEntry]:

@@ -46,6 +46,11 @@ def full_settings(job: Job, *, stream: bool) -> dict[str, Any]:
         "stream": stream,
         "logit_bias": [{"token": token, "bias": _number(bias)} for token, bias in job.logit_bias],
         "n_probs": job.logprobs or 0,
+        "post_sampling_probs": job.post_sampling_probs,
+        "n_keep": job.n_keep,
+        "n_discard": job.n_discard,
+        "timings_per_token": job.timings_per_token,
+        "lora": [{"id": number, "scale": scale} for number, scale in (job.lora or {}).items()],
         "grammar": sampling.grammar or "",
     }
 

@@ -76,11 +76,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A prompt and the parameters of its answers.
 
     Fields of llamabind's GenerationRequest have the same meaning here. `logit_bias` may name tokens
-    by a text, which applies to all tokens of the text. The `n` answers share one prompt.
-    `return_progress` requests outputs during prefill, `return_tokens` the ids of generated tokens.
-    `ignored` are warnings about parts of the request that were left out, beside the prompt's.
-    `given_sampling` names the fields of `sampling` that the request sets; the model's defaults
-    apply to the others, and to none if it is None.
+    by a text, which applies to all tokens of the text. `lora` has the scales of the model's
+    adapters by their index; adapters that it does not name get 0. The `n` answers share one prompt.
+    `return_progress` requests outputs during prefill, `return_tokens` the ids of generated tokens,
+    `return_prompt` the prompt's tokens as text. `ignored` are warnings about parts of the request
+    that were left out, beside the prompt's. `given_sampling` names the fields of `sampling` that
+    the request sets; the model's defaults apply to the others, and to none if it is None.
     """
 
     prompt: ChatPrompt | TextPrompt | InfillPrompt
@@ -92,10 +93,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     logit_bias: tuple[tuple[int | str, float], ...] = ()
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    post_sampling_probs: bool = False
     return_progress: bool = False
     return_tokens: bool = False
+    return_prompt: bool = False
     cache_prompt: bool = True
     id_slot: int | None = None
+    lora: dict[int, float] | None = None
+    n_keep: int = 0
+    n_discard: int = 0
     timings_per_token: bool = False
     t_max_predict_ms: int | None = None
     caller: str = ""

@@ -1,6 +1,7 @@
 """LoadSettings: the settings of a load, as clients send them and workers apply them."""
 
 import contextlib
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -48,17 +49,34 @@ DraftTokens = Annotated[int, Meta(ge=0, le=MAX_DRAFT, description="minimum numbe
 Template = Annotated[
     str, Meta(min_length=1, max_length=_MAX_TEMPLATE, description='Jinja source, or "chatml"')
 ]
-CacheRam = Annotated[
-    int, Meta(ge=-1, le=1 << 24, description="size in MiB; -1 is no limit, 0 is off")
+TensorRule = Annotated[
+    str,
+    Meta(min_length=3, max_length=512, description="PATTERN=BUFFER, such as ffn_.*_exps=CPU"),
 ]
+Device = Annotated[str, Meta(min_length=1, max_length=64, description="a device, such as CUDA0")]
+LayerCount = Annotated[int, Meta(ge=0, le=1024, description="the first layers of the model")]
+MetadataKey = Annotated[str, Meta(min_length=1, max_length=127)]
+ImageTokens = Annotated[int, Meta(ge=1, le=65_536, description="tokens of one image")]
+CacheRam = Annotated[int, Meta(ge=-1, le=1 << 24, description="MiB; -1 is no limit, 0 is off")]
 
+_TEMPLATE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 # Without flash attention llama.cpp transposes V, which is impossible for quantised types.
 _PLAIN_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
 # What the server itself applies; without effect on the engine.
 _OF_SERVER = ("ttl", "pinned", "sampling")
 # Sizes that have no meaning for embeddings: dropped from defaults, refused in requests.
-GENERATION_SIZES = ("cache_ram", "swa_full", "kv_unified", "n_batch", "threads_batch")
-_GENERATION_FILES = ("lora", "draft_model", "speculative", "mmproj", "chat_template")
+GENERATION_SIZES = (
+    "cache_ram",
+    "swa_full",
+    "kv_unified",
+    "n_batch",
+    "threads_batch",
+    "context_shift",
+    "mmproj_offload",
+    "image_min_tokens",
+    "image_max_tokens",
+)
+GENERATION_FILES = ("lora", "draft_model", "speculative", "mmproj", "chat_template")
 
 
 class LoraChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,6 +131,19 @@ class LoadSettings(
     split_mode: Literal["none", "layer", "row", "tensor"] | None = None
     main_gpu: Gpu | None = None
     tensor_split: Annotated[tuple[Share, ...], Meta(min_length=1, max_length=16)] | None = None
+    devices: Annotated[tuple[Device, ...], Meta(max_length=16)] | None = None
+    override_tensor: Annotated[tuple[TensorRule, ...], Meta(max_length=256)] | None = None
+    cpu_moe: bool | None = None
+    n_cpu_moe: LayerCount | None = None
+    n_cpu_ffn: LayerCount | None = None
+    kv_offload: bool | None = None
+    op_offload: bool | None = None
+    repack: bool | None = None
+    no_host: bool | None = None
+    check_tensors: bool | None = None
+    override_kv: (
+        Annotated[dict[MetadataKey, bool | int | float | str], Meta(max_length=64)] | None
+    ) = None
     rope_scaling: Literal["none", "linear", "yarn", "longrope"] | None = None
     rope_freq_base: Positive | None = None
     rope_freq_scale: Positive | None = None
@@ -132,7 +163,11 @@ class LoadSettings(
         Annotated[int, Meta(ge=1, le=1024, description="length of the n-gram in tokens")] | None
     ) = None
     mmproj: FilePath | None = None
+    mmproj_offload: bool | None = None
+    image_min_tokens: ImageTokens | None = None
+    image_max_tokens: ImageTokens | None = None
     chat_template: Template | None = None
+    context_shift: bool | None = None
     embedding: bool | None = None
     pooling: Literal["none", "mean", "cls", "last", "rank"] | None = None
     ttl: Ttl | None = None
@@ -169,7 +204,7 @@ class LoadSettings(
 
     def without_generation(self) -> "LoadSettings":
         """These settings without those that have no meaning for embeddings."""
-        names = (*_GENERATION_FILES, *GENERATION_SIZES)
+        names = (*GENERATION_FILES, *GENERATION_SIZES)
         return msgspec.structs.replace(self, **dict.fromkeys(names))
 
     def check_complete(self) -> None:
@@ -204,7 +239,7 @@ class LoadSettings(
     @property
     def _leaves_embedding_open(self) -> bool:
         """Whether `embedding` may come from a base: nothing here is for generation only."""
-        names = ("embedding", *_GENERATION_FILES)
+        names = ("embedding", *GENERATION_FILES)
         return all(getattr(self, name) is None for name in names)
 
     def _without_sizes(self) -> "LoadSettings":
@@ -262,8 +297,26 @@ class LoadSettings(
                 raise InvalidParameterError(
                     "tensor_split", 'split_mode "none" puts everything on main_gpu'
                 )
+        for index, rule in enumerate(self.override_tensor or ()):
+            self._check_tensor_rule(f"override_tensor[{index}]", rule)
+        if (self.image_min_tokens or 0) > (self.image_max_tokens or MAX_CONTEXT):
+            raise InvalidParameterError(
+                "image_min_tokens",
+                f"{self.image_min_tokens} is more than image_max_tokens {self.image_max_tokens}",
+            )
         if self.split_mode == "tensor" and self.flash_attn == "off":
             raise InvalidParameterError("split_mode", '"tensor" requires flash_attn, which is off')
+
+    def _check_tensor_rule(self, field: str, rule: str) -> None:
+        pattern, _, buffer_type = rule.rpartition("=")
+        if not pattern or not buffer_type:
+            raise InvalidParameterError(field, f"{rule!r} is not of the form ffn_.*_exps=CPU")
+        try:
+            re.compile(pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise InvalidParameterError(
+                field, f"{pattern!r} is not a regular expression: {error}"
+            ) from None
 
     def _check_template(self) -> None:
         text = self.chat_template
@@ -271,10 +324,12 @@ class LoadSettings(
             return
         if "\0" in text:
             raise InvalidParameterError("chat_template", "a NUL character is not allowed")
-        # Text without Jinja tags would be a template that ignores the conversation.
-        if text != "chatml" and "{{" not in text and "{%" not in text:
+        # Text without Jinja tags would be a template that ignores the conversation. The worker
+        # knows which names llama.cpp has.
+        if "{{" not in text and "{%" not in text and not _TEMPLATE_NAME.fullmatch(text):
             raise InvalidParameterError(
-                "chat_template", 'expected Jinja source, or the built-in name "chatml"'
+                "chat_template",
+                "expected Jinja source, or the name of a built-in template such as chatml",
             )
 
     def _check_speculation(self) -> None:
@@ -292,6 +347,6 @@ class LoadSettings(
             raise InvalidParameterError("pooling", "requires embedding: true")
         if not self.embedding:
             return
-        for name in (*_GENERATION_FILES, *GENERATION_SIZES):
+        for name in (*GENERATION_FILES, *GENERATION_SIZES):
             if getattr(self, name) not in (None, _NO_FILE):
                 raise InvalidParameterError(name, "cannot be used with embedding: true")

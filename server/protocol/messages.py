@@ -246,7 +246,8 @@ class ToolCallPiece(msgspec.Struct, frozen=True, array_like=True):
 class LogprobEntry(msgspec.Struct, frozen=True, array_like=True):
     """A generated token, its bytes and log-probability, and the same for the likeliest tokens.
 
-    `is_content` is False for tokens of reasoning, of tool calls and of their markup.
+    `is_content` is False for tokens of reasoning, of tool calls and of their markup; `is_final` is
+    True for probabilities after the samplers.
     """
 
     token: int
@@ -254,6 +255,7 @@ class LogprobEntry(msgspec.Struct, frozen=True, array_like=True):
     logprob: float
     top: tuple[tuple[int, bytes, float], ...] = ()
     is_content: bool = True
+    is_final: bool = False
 
 
 class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
@@ -273,6 +275,15 @@ class WireTimings(Timings, frozen=True, array_like=True):
     """llamabind's times of one answer, in milliseconds."""
 
 
+class EndDetails(msgspec.Struct, frozen=True, array_like=True):
+    """What the last output of an answer adds: `truncated` if the context was too small for prompt
+    and answer, and `prompt`, its tokens as text with special ones written out, if requested.
+    """
+
+    truncated: bool = False
+    prompt: str | None = None
+
+
 class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     """New output of the answer `index` of a request, encoded as an array to keep frames small.
 
@@ -281,6 +292,7 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     `stop_string` is the request's stop string that ended it, if one did. The last output has
     `timings` and `seq_id`, the sequence id in whose KV cache the answer remains. `prompt_logprobs`
     begin with the prompt's first token, which has no prediction: its log-probability is 0.
+    `details` are in the last output, if there are any.
     `error_code` is machine-readable, `error` a sentence, `error_param` the field at fault, if any.
     """
 
@@ -301,6 +313,7 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     progress: PromptProgress | None = None
     seq_id: int | None = None
     error_param: str | None = None
+    details: EndDetails | None = None
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):

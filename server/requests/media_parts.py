@@ -18,16 +18,16 @@ def part_of_text(text: str) -> dict[str, Any]:
 
 
 def part_of_url(url: str, param: str, kind: str) -> dict[str, Any]:
-    """The content part of a data: or http(s) URL for a file of `kind`, "image" or "audio".
+    """The content part of a data:, http(s) or file: URL for a file of `kind`, "image" or "audio".
 
-    The part of an http(s) URL has no data until MediaFetcher adds it. Raises InvalidRequestError
-    naming `param`.
+    The part of another URL than data: has no data until MediaFetcher adds it. Raises
+    InvalidRequestError naming `param`.
     """
-    if url[:8].lower().startswith(("http://", "https://")):
+    if url[:8].lower().startswith(("http://", "https://", "file://")):
         return {"type": "media", "url": url, "kind": kind, "param": param}
     head, comma, text = url.partition(",")
     if not head[:5].lower() == "data:" or not comma:
-        raise _invalid(param, "expected a data: URL with base64, or an http(s) URL")
+        raise _invalid(param, "expected a data: URL with base64, an http(s) URL or a file: URL")
     if not head.lower().endswith(";base64"):
         raise _invalid(param, "the data: URL is not base64-encoded")
     return part_of_base64(text, param, kind)

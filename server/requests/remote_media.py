@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,6 +19,7 @@ from yarl import URL
 
 from server.errors import InvalidRequestError
 from server.protocol.job import ChatPrompt, Job
+from server.requests.local_media import LocalMedia, is_file_url
 from server.requests.media_parts import media_of, part_of_bytes
 
 MAX_BYTES = 10 << 20
@@ -97,12 +99,17 @@ class MediaFetcher:
     """Completes jobs whose content parts have a `url`. Event loop only.
 
     It fetches from `hosts` only; "*" allows any host, none disables fetching. `may_connect` says
-    whether an IP address may be connected to; tests replace it.
+    whether an IP address may be connected to; tests replace it. file: URLs name files in `folder`.
     """
 
     def __init__(
-        self, hosts: Collection[str], may_connect: Callable[[str], bool] = is_public
+        self,
+        hosts: Collection[str],
+        may_connect: Callable[[str], bool] = is_public,
+        *,
+        folder: Path | None = None,
     ) -> None:
+        self._local = LocalMedia(folder)
         self._hosts = frozenset(host.lower() for host in hosts)
         self._may_connect = may_connect
         self._session: aiohttp.ClientSession | None = None
@@ -162,6 +169,10 @@ class MediaFetcher:
         return part_of_bytes(data, param, part["kind"])
 
     async def _fetch(self, address: str, param: str, limits: _FetchLimits) -> bytes:
+        if is_file_url(address):
+            data = await asyncio.to_thread(self._local.read, address, param, MAX_BYTES)
+            limits.take(len(data), param)
+            return data
         url = URL(address)
         for _ in range(_MAX_REDIRECTS + 1):
             self._check(url, param)

@@ -35,6 +35,8 @@ class Choice:
     finish_reason: str = ""
     stop_string: str | None = None
     seq_id: int | None = None
+    truncated: bool = False
+    prompt: str | None = None
     n_tokens: int = 0
     timings: Timings = NO_TIMINGS
 
@@ -53,6 +55,8 @@ class Choice:
             self.finish_reason = output.finish_reason
             self.stop_string = output.stop_string
             self.seq_id = output.seq_id
+            if output.details is not None:
+                self.truncated, self.prompt = output.details.truncated, output.details.prompt
             self.n_tokens = output.usage.completion_tokens
             self.timings = output.timings or self.timings
 

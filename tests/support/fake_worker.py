@@ -11,6 +11,8 @@ What it does depends on the file it loads and on the last user message:
                                                 a bad template / an unexpected exception
   "stuck"                                       the prompt is never ready
   "echo: warn"                                  with a warning that its schema is not enforced
+  "lora"                                        answers with the scales of its two adapters
+  "echo: drafted"                               with draft tokens, and a context that was too small
 """
 
 import argparse
@@ -71,6 +73,7 @@ from server.protocol.tasks import (
     Vectors,
 )
 from server.worker.engines.engine_interface import EngineEvents
+from server.worker.engines.request_maker import adapter_scales
 from server.worker.session.session import serve
 
 _MIB = 1 << 20
@@ -120,6 +123,7 @@ class ScriptedEngine:
         self._ids = itertools.count()
         self._scales = [1.0, 0.5]
         self._words: dict[int, bytes] = {}
+        self._drafted: set[str] = set()
 
     def describe(self) -> LoadedModel:
         return LoadedModel(
@@ -145,6 +149,9 @@ class ScriptedEngine:
             raise KeyError("bug")
         if text.startswith("stuck"):
             threading.Event().wait()
+        if text == "lora":
+            scales = adapter_scales(job.lora or {}, 2, "lora")
+            text = "echo: " + ",".join(map(str, scales))
         n_prompt = int(text.split()[1]) if text.startswith("long") else 5
         return PromptRequests(
             tuple(
@@ -157,6 +164,7 @@ class ScriptedEngine:
                     logprobs=job.logprobs,
                     prompt_logprobs=job.prompt_logprobs,
                     timings_per_token=job.timings_per_token,
+                    return_progress=job.return_progress,
                 )
                 for _ in range(job.n)
             ),
@@ -249,6 +257,8 @@ class ScriptedEngine:
     def _new_id(self, text: str) -> str:
         request_id = str(next(self._ids))
         self._texts[request_id] = text
+        if "drafted" in text:
+            self._drafted.add(request_id)
         return request_id
 
     def _answer(self, request: GenerationRequest, cancelled: threading.Event) -> None:
@@ -292,7 +302,8 @@ class ScriptedEngine:
     ) -> None:
         self._served += 1
         usage = Usage(len(request.prompt_tokens), n_generated, 2)
-        timings = Timings(1.0, 10.0, 20.0) if reason else None
+        drafted = request.request_id in self._drafted
+        timings = Timings(1.0, 10.0, 20.0, *((9, 6) if drafted else ())) if reason else None
         # Each text has its own token; the token that ends an answer has no text.
         tokens = (n_generated,) if text else ()
         self._words[n_generated] = text.encode()
@@ -316,6 +327,7 @@ class ScriptedEngine:
             logprobs=logprobs,
             prompt_logprobs=prompt_logprobs,
             seq_id=6 if reason else None,
+            truncated=drafted,
         )
         self._events.on_step([output])
 

@@ -12,7 +12,7 @@ from tests.support.paths import ROOT
 
 DOCUMENT = ROOT / "docs" / "fields.md"
 _NAME = re.compile(r"`([^`]+)`")
-_ENDPOINT = re.compile(r"`((?:GET|POST) [^`]+)`")
+_ENDPOINT = re.compile(r"`((?:GET|POST|DELETE) [^`]+)`")
 Endpoint = tuple[str, str]
 
 

@@ -28,10 +28,9 @@ async def list_adapters(request: web.Request) -> web.Response:
 
 
 async def set_adapters(request: web.Request) -> web.Response:
-    """POST /lora-adapters: sets the scales once all running answers have ended, then answers.
+    """POST /lora-adapters: sets the scales for later requests that do not set their own.
 
-    The scales hold until the model is loaded again. They affect all requests, so an admin key is
-    needed.
+    They hold until the model is loaded again. They affect all requests, so an admin key is needed.
     """
     require_admin(request)
     body = await read_body(request, list[AdapterChoice])

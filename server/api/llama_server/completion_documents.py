@@ -7,15 +7,15 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from server.api.llama_server.schema_completion import NativeCompletion, NativePiece
+from server.api.llama_server.schema_completion import NativePiece
 from server.api.shared.answer_documents import (
     logprobs_document,
     progress_document,
-    prompt_logprobs_document,
     timings_document,
 )
-from server.protocol.generation_settings import full_settings
-from server.protocol.job import InfillPrompt, Job, TextPrompt
+from server.api.shared.native_answer import native_answer, native_end
+from server.api.shared.native_completion import NativeCompletion
+from server.protocol.job import Job
 from server.protocol.messages import SequenceOutput
 from server.streams.answer import Answer, Choice
 from server.streams.token_stream import TokenUsage
@@ -27,45 +27,20 @@ class NativeAnswers:
     def __init__(self, model: str, jobs: Sequence[Job], *, stream: bool) -> None:
         self._model = model
         self._jobs = jobs
-        self._settings = full_settings(jobs[0], stream=stream)
+        self._stream = stream
 
     def whole(self, prompt_index: int, answer: Answer) -> list[NativeCompletion]:
         """All answers to the prompt `prompt_index`, from 0."""
-        return [self._whole(prompt_index, answer, choice) for choice in answer.choices]
+        job = self._jobs[prompt_index]
+        return [
+            native_answer(self._model, job, answer, choice, prompt_index * job.n + choice.index)
+            for choice in answer.choices
+        ]
 
     def end(self, choice: Choice, index: int, usage: TokenUsage) -> NativeCompletion:
-        """The document of an answer that has ended; in a stream without its text."""
+        """The document of an answer whose text was streamed."""
         job = self._jobs[index // self._jobs[0].n]
-        is_limit = choice.finish_reason == "length"
-        return NativeCompletion(
-            index=index,
-            content=choice.text,
-            tokens=choice.token_ids,
-            id_slot=-1 if choice.seq_id is None else choice.seq_id,
-            stop=True,
-            model=self._model,
-            tokens_predicted=usage.completion,
-            tokens_evaluated=usage.prompt,
-            generation_settings=self._settings,
-            prompt=_prompt(job.prompt),
-            has_new_line="\n" in choice.text,
-            truncated=False,
-            stop_type="limit" if is_limit else "eos" if choice.stop_string is None else "word",
-            stopping_word=choice.stop_string or "",
-            tokens_cached=usage.cached,
-            timings=timings_document(usage, choice.timings),
-        )
-
-    def _whole(self, prompt_index: int, answer: Answer, choice: Choice) -> NativeCompletion:
-        usage = TokenUsage(answer.usage.prompt, choice.n_tokens, answer.usage.cached)
-        index = prompt_index * self._jobs[0].n + choice.index
-        document = self.end(choice, index, usage)
-        if choice.prompt_logprobs:
-            document = replace(document, prompt_logprobs=prompt_logprobs_document(choice))
-        if self._jobs[0].logprobs is None:
-            return document
-        probabilities = logprobs_document(choice.logprobs)["content"]
-        return replace(document, completion_probabilities=probabilities)
+        return native_end(self._model, job, choice, index, usage, stream=self._stream)
 
 
 class NativeChunks:
@@ -133,9 +108,3 @@ def _at(value: Any, keys: Sequence[str]) -> Any:
             return UNSET
         value = value[key]
     return value
-
-
-def _prompt(prompt: Any) -> str | list[int | str]:
-    """The prompt as it was sent; of an infill its field `prompt`."""
-    assert isinstance(prompt, TextPrompt | InfillPrompt), "completions have no chat prompts"
-    return prompt.content if isinstance(prompt.content, str) else list(prompt.content)

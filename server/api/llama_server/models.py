@@ -11,6 +11,7 @@ from server.api.llama_server.schema_models import ModelBody, SuccessDocument
 from server.api.shared.modalities import loaded_modalities
 from server.api.shared.model_documents import STATUS_WORDS, is_failed, listed_name, model_document
 from server.errors import InvalidRequestError
+from server.http.access import require_admin
 from server.http.app_keys import BUS, CONFIG, REGISTRY, REQUEST_ID
 from server.http.json_body import json_reply, read_body
 from server.http.sse import SseWriter
@@ -46,6 +47,22 @@ async def unload_model(request: web.Request) -> web.Response:
         raise InvalidRequestError("model is not running", param="model", code="model_not_loaded")
     await registry.unload(entry.id)
     return json_reply(SuccessDocument())
+
+
+async def delete_model(request: web.Request) -> web.Response:
+    """DELETE /models?model=NAME: as in llama-server only downloaded models can be deleted, and this
+    server downloads none.
+    """
+    require_admin(request)
+    name = request.query.get("model", "")
+    if not name:
+        raise InvalidRequestError("'model' must be the name of a model", param="model")
+    entry = await request.app[REGISTRY].find(name)
+    raise InvalidRequestError(
+        f"model {entry.id!r} was not downloaded by this server; delete its file to remove it",
+        param="model",
+        code="model_not_removable",
+    )
 
 
 async def watch_models(request: web.Request) -> web.StreamResponse:

@@ -10,9 +10,10 @@ from server.api.llama_server import (
     schema_text,
 )
 from server.api.schema.operation import BODY, BUSY, MODEL, Operation
+from server.api.shared.native_completion import NativeCompletion
 
 _MODEL = (("model", {"type": "string"}),)
-_ANSWER = schema_completion.NativeCompletion
+_ANSWER = NativeCompletion
 _COMPLETION = Operation(
     tag="llama-server",
     summary="Continue one text or several, whole or as server-sent events without [DONE]",
@@ -88,7 +89,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/lora-adapters"): Operation(
         tag="llama-server",
-        summary="Set the scales of a model's LoRA adapters, once all running answers have ended",
+        summary="Set the scales of a model's LoRA adapters for later requests",
         body=list[schema_adapters.AdapterChoice],
         needs_body=True,
         reply=list[schema_adapters.AdapterDocument],
@@ -102,6 +103,12 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         reply=schema_state.SlotMovedDocument,
         errors=(*MODEL, *BODY, *BUSY, 409),
         query=(*_MODEL, ("action", {"type": "string"})),
+    ),
+    ("DELETE", "/models"): Operation(
+        tag="llama-server",
+        summary="Delete a downloaded model; this server downloads none, so it is always an error",
+        errors=MODEL,
+        query=_MODEL,
     ),
     ("POST", "/models/load"): Operation(
         tag="llama-server",

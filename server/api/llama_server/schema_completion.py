@@ -30,6 +30,7 @@ class NativeFields(SamplingFields, frozen=True, kw_only=True):
             prompt=prompt,
             logprobs=(self.logprobs if self.n_probs is None else self.n_probs) or None,
             return_tokens=bool(self.return_tokens),
+            return_prompt=True,
             caller=caller,
             **self.job_fields(),
         )
@@ -80,30 +81,3 @@ class NativePiece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     timings: dict[str, Any] | UnsetType = UNSET
     prompt_progress: dict[str, Any] | UnsetType = UNSET
     completion_probabilities: list[Any] | UnsetType = UNSET
-
-
-class NativeCompletion(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of POST /completion and /infill, and the last event of each answer in a stream.
-
-    `index` counts answers, n for each prompt; `id_slot` is the slot that retains the sequence, or
-    -1.
-    """
-
-    index: Count
-    content: str
-    tokens: list[int]
-    id_slot: int
-    stop: Literal[True]
-    model: str
-    tokens_predicted: Count
-    tokens_evaluated: Count
-    generation_settings: dict[str, Any]
-    prompt: str | list[int | str]
-    has_new_line: bool
-    truncated: Literal[False]
-    stop_type: Literal["eos", "limit", "word"]
-    stopping_word: str
-    tokens_cached: Count
-    timings: dict[str, Any]
-    completion_probabilities: list[Any] | UnsetType = UNSET
-    prompt_logprobs: list[dict[str, Any] | None] | UnsetType = UNSET

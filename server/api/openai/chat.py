@@ -5,6 +5,7 @@ from typing import Annotated
 
 from aiohttp import web
 from msgspec import Meta
+from msgspec.structs import replace
 
 from server.api.schema.chat import ChatFields
 from server.api.schema.replies import InputTokens
@@ -12,9 +13,12 @@ from server.api.shared.answer_documents import choice_document, timings_document
 from server.api.shared.chunks import AnswerTag, OpenAIChunks
 from server.api.shared.generate import render, start_generation
 from server.api.shared.modalities import modalities
-from server.api.shared.model_documents import model_document
+from server.api.shared.model_documents import model_document, native_entry
+from server.api.shared.native_answer import VERBOSE, is_verbose, native_answer
+from server.api.shared.reload import reload_presets
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
+from server.http.access import require_admin
 from server.http.app_keys import CALLER, REGISTRY
 from server.http.json_body import json_reply, read_body
 
@@ -27,13 +31,20 @@ class ChatCompletionBody(ChatFields, frozen=True, kw_only=True):
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """GET /v1/models and /models: every model on disk; reads the folders each time."""
+    """GET /v1/models and /models: every model on disk; reads the folders each time.
+
+    As in llama-server's router, ?reload reads the file of --models-preset again.
+    """
+    if request.query.get("reload"):
+        require_admin(request)
+        await reload_presets(request.app)
     entries = await request.app[REGISTRY].list()
     kinds = await asyncio.gather(*(modalities(request.app, entry) for entry in entries))
     data = [
         model_document(request.app, entry, read) for entry, read in zip(entries, kinds, strict=True)
     ]
-    return json_reply({"object": "list", "data": data})
+    models = [native_entry(document) for document in data]
+    return json_reply({"object": "list", "data": data, "models": models})
 
 
 async def show_model(request: web.Request) -> web.Response:
@@ -53,7 +64,8 @@ async def count_tokens(request: web.Request) -> web.Response:
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions."""
     body = await read_body(request, ChatCompletionBody)
-    job = body.to_job(request[CALLER].name)
+    verbose = is_verbose(request, body.verbose)
+    job = replace(body.to_job(request[CALLER].name), return_prompt=verbose)
     model_id = served_model(request, body.model)
     tag = AnswerTag("chatcmpl", body.model or model_id)
     with_logprobs = job.logprobs is not None
@@ -65,6 +77,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
                 include_usage=body.include_usage,
                 with_logprobs=with_logprobs,
                 forms=job.tool_forms,
+                verbose_job=job if verbose else None,
             )
             return await stream_answer(request, generation.stream, form, body.sse_ping_interval)
         answer = await generation.collect()
@@ -74,12 +87,13 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
         )
         for choice in answer.choices
     ]
-    return json_reply(
-        tag.document(
-            "chat.completion",
-            choices,
-            usage=usage_document(answer.usage),
-            timings=timings_document(answer.usage, answer.timings),
-            system_fingerprint=generation.fingerprint,
-        )
+    document = tag.document(
+        "chat.completion",
+        choices,
+        usage=usage_document(answer.usage),
+        timings=timings_document(answer.usage, answer.timings),
+        system_fingerprint=generation.fingerprint,
     )
+    if verbose:
+        document[VERBOSE] = native_answer(tag.model, job, answer, answer.choices[0], 0)
+    return json_reply(document)

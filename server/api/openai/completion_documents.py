@@ -15,6 +15,8 @@ from server.api.shared.answer_documents import (
     usage_document,
 )
 from server.api.shared.chunks import AnswerTag
+from server.api.shared.native_answer import VERBOSE, streamed_end
+from server.protocol.job import Job
 from server.protocol.messages import LogprobEntry, SequenceOutput
 from server.streams.answer import Answer, Choice
 from server.streams.token_stream import TokenUsage
@@ -56,7 +58,9 @@ class CompletionChunks:
         tag: AnswerTag,
         fingerprint: Callable[[], str],
         body: CompletionBody,
+        verbose_jobs: Sequence[Job] = (),
     ) -> None:
+        self._verbose_jobs = verbose_jobs
         self._tag = tag
         self._fingerprint = fingerprint
         self._body = body
@@ -78,6 +82,9 @@ class CompletionChunks:
             chunk["prompt_progress"] = progress_document(output.progress)
         if output.timings is not None:
             chunk["timings"] = timings_document(TokenUsage.of(output.usage), output.timings)
+        if self._verbose_jobs and output.finish_reason is not None:
+            job = self._verbose_jobs[output.index // self._verbose_jobs[0].n]
+            chunk[VERBOSE] = streamed_end(self._tag.model, job, output)
         return [chunk]
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:

@@ -334,11 +334,28 @@ class OpenAIModel(msgspec.Struct):
     meta: ModelMeta
 
 
+class NativeModel(msgspec.Struct):
+    """A model as llama-server lists it beside OpenAI's `data`, in Ollama's form."""
+
+    name: str
+    model: str
+    modified_at: str
+    size: Count
+    digest: str
+    type: Literal["model"]
+    description: str
+    tags: list[str]
+    capabilities: list[str]
+    parameters: str
+    details: dict[str, Any]
+
+
 class OpenAIModels(msgspec.Struct):
     """GET /v1/models."""
 
     object: Literal["list"]
     data: list[OpenAIModel]
+    models: list[NativeModel]
 
 
 class InputTokens(msgspec.Struct, frozen=True, kw_only=True):

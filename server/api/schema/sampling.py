@@ -33,6 +33,13 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
+class LoraScale(msgspec.Struct, frozen=True):
+    """The scale of the adapter `id` for this request; adapters that are not named get 0."""
+
+    id: Annotated[int, Meta(ge=0, le=65_535)]
+    scale: Annotated[float, Meta(ge=-1e4, le=1e4)]
+
+
 class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     """Fields of a request by llama-server's names. None (or null) is the default.
 
@@ -91,8 +98,11 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
     t_max_predict_ms: Annotated[int, Meta(le=2**31 - 1, extra=CLAMPED)] | None = None
     cache_prompt: bool | None = None
     id_slot: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
-    lora: list[Any] | None = None
+    lora: tuple[LoraScale, ...] | None = None
+    n_keep: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    n_discard: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     post_sampling_probs: bool | None = None
+    verbose: bool | None = None
     sse_ping_interval: Annotated[int, Meta(le=_YEAR_SECONDS)] | None = None
     priority: Annotated[int, Meta(ge=0, le=2**31 - 1, extra=CLAMPED)] | None = None
     max_queue_seconds: Annotated[float, Meta(ge=0)] | None = None
@@ -122,7 +132,6 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises InvalidRequestError or InvalidParameterError naming the field.
         """
-        self._refuse_unsupported()
         ignored: list[str] = []
         chosen = self._chosen_sampling(ignored)
         return {
@@ -134,29 +143,31 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
             "stop": stops_of(self.stop, "stop", ignored),
             "logit_bias": self._logit_biases(),
             "prompt_logprobs": self.prompt_logprobs,
+            "post_sampling_probs": bool(self.post_sampling_probs),
             "return_progress": bool(self.return_progress),
             "timings_per_token": bool(self.timings_per_token),
             # As in llama-server, 0 and below mean no limit.
             "t_max_predict_ms": self.t_max_predict_ms if (self.t_max_predict_ms or 0) > 0 else None,
             "cache_prompt": self.cache_prompt is not False,
             "id_slot": None if self.id_slot == -1 else self.id_slot,
+            "lora": self._lora_scales(),
+            "n_keep": self.n_keep or 0,
+            "n_discard": self.n_discard or 0,
             "priority": self.priority or 0,
             "max_queue_seconds": self.max_queue_seconds,
             "ignored": tuple(ignored),
         }
 
-    def _refuse_unsupported(self) -> None:
-        refused = (
-            ("lora", self.lora, "not supported; POST /lora-adapters sets scales for the model"),
-            (
-                "post_sampling_probs",
-                self.post_sampling_probs,
-                "not supported; only the model's own probabilities are returned",
-            ),
-        )
-        for name, value, reason in refused:
-            if value:
-                raise InvalidRequestError(f"field '{name}': {reason}", param=name)
+    def _lora_scales(self) -> dict[int, float] | None:
+        """Scales by adapter; None, also for an empty list, takes those of the model."""
+        if not self.lora:
+            return None
+        scales = {one.id: one.scale for one in self.lora}
+        if len(scales) < len(self.lora):
+            raise InvalidRequestError(
+                "field 'lora': each adapter may be listed only once", param="lora"
+            )
+        return scales
 
     def _chosen_sampling(self, ignored: list[str]) -> dict[str, Any]:
         """The fields of SamplingParams that the request sets.

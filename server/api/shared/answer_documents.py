@@ -1,5 +1,6 @@
 """Parts of an answer that all dialects with OpenAI's documents share."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,16 +27,22 @@ def usage_document(usage: TokenUsage) -> dict[str, Any]:
 
 def timings_document(usage: TokenUsage, timings: Timings) -> dict[str, Any]:
     """llama-server's timings; the predicted rate excludes the first token. Rates are never null."""
-    prompt_n = usage.prompt - usage.cached
-    return {
+    prompt_n, n_steps = usage.prompt - usage.cached, max(usage.completion - 1, 0)
+    document = {
         "cache_n": usage.cached,
         "prompt_n": prompt_n,
         "prompt_ms": timings.prompt_ms,
+        "prompt_per_token_ms": timings.prompt_ms / prompt_n if prompt_n else 0.0,
         "prompt_per_second": _rate(prompt_n, timings.prompt_ms),
         "predicted_n": usage.completion,
         "predicted_ms": timings.decode_ms,
-        "predicted_per_second": _rate(max(usage.completion - 1, 0), timings.decode_ms),
+        "predicted_per_token_ms": timings.decode_ms / n_steps if n_steps else 0.0,
+        "predicted_per_second": _rate(n_steps, timings.decode_ms),
     }
+    if timings.draft_n:
+        drafts = {"draft_n": timings.draft_n, "draft_n_accepted": timings.draft_n_accepted}
+        document |= drafts
+    return document
 
 
 def progress_document(progress: PromptProgress) -> dict[str, Any]:
@@ -101,14 +108,11 @@ def called_with(
 
 
 def logprobs_document(entries: Sequence[LogprobEntry]) -> dict[str, Any]:
-    """OpenAI's logprobs of a chat, with the token ids that llama-server adds."""
-    return {
-        "content": [
-            _token(entry.token, entry.piece, entry.logprob)
-            | {"top_logprobs": [_token(*top) for top in entry.top]}
-            for entry in entries
-        ]
-    }
+    """OpenAI's logprobs of a chat, with the token ids that llama-server adds.
+
+    Probabilities after the samplers are numbers from 0 to 1, as in llama-server, not logarithms.
+    """
+    return {"content": [_entry(entry) for entry in entries]}
 
 
 def prompt_logprobs_document(source: Choice | SequenceOutput) -> list[dict[str, Any] | None]:
@@ -133,6 +137,18 @@ def _candidates(entry: LogprobEntry) -> dict[str, Any]:
 def finite(logprob: float) -> float:
     """The log-probability, at least -9999.0: JSON has no infinity, and OpenAI uses this value."""
     return max(logprob, -9999.0)
+
+
+def _entry(entry: LogprobEntry) -> dict[str, Any]:
+    make, key = (_chosen, "top_probs") if entry.is_final else (_token, "top_logprobs")
+    document = make(entry.token, entry.piece, entry.logprob)
+    return document | {key: [make(*top) for top in entry.top]}
+
+
+def _chosen(token: int, piece: bytes, logprob: float) -> dict[str, Any]:
+    document = _token(token, piece, logprob)
+    del document["logprob"]
+    return document | {"prob": math.exp(logprob)}
 
 
 def _token(token: int, piece: bytes, logprob: float) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from server.api.shared.answer_documents import (
     usage_document,
 )
 from server.api.shared.call_deltas import CallDeltas
-from server.protocol.job import ToolForm
+from server.api.shared.native_answer import VERBOSE, streamed_end
+from server.protocol.job import Job, ToolForm
 from server.protocol.messages import LogprobEntry, SequenceOutput
 from server.streams.token_stream import TokenUsage
 
@@ -105,7 +106,10 @@ class V2Chunks:
         if output.index in self._started and TextChunks.fits(output):
             return [self._texts.encode(output, self._chunk)]
         if output.progress is not None:
-            return [self._tag.progress_chunk(output, {"content": ""})]
+            chunk = self._tag.progress_chunk(output, {"content": ""})
+            if output.timings is not None:
+                chunk["timings"] = timings_document(TokenUsage.of(output.usage), output.timings)
+            return [chunk]
         delta = _delta(output, self._calls)
         is_last = output.finish_reason is not None
         if not delta and not is_last:
@@ -137,7 +141,8 @@ class V2Chunks:
 class OpenAIChunks:
     """/v1: a first chunk with the role, chunks with content, a last one with an empty delta.
 
-    `fingerprint` is called when there is an output.
+    `fingerprint` is called when there is an output. With `verbose_job` the last chunk of an answer
+    has it in llama-server's own form too, without the text that was sent before.
     """
 
     def __init__(
@@ -148,7 +153,9 @@ class OpenAIChunks:
         include_usage: bool,
         with_logprobs: bool = False,
         forms: Mapping[str, ToolForm] | None = None,
+        verbose_job: Job | None = None,
     ) -> None:
+        self._verbose_job = verbose_job
         self._tag = tag
         self._calls = CallDeltas(forms or {})
         self._fingerprint = fingerprint
@@ -175,6 +182,8 @@ class OpenAIChunks:
         if output.timings is not None and documents:
             timings = timings_document(TokenUsage.of(output.usage), output.timings)
             documents[-1]["timings"] = timings
+        if output.finish_reason is not None and self._verbose_job is not None:
+            documents[-1][VERBOSE] = streamed_end(self._tag.model, self._verbose_job, output)
         documents = _with_prompt(documents, output)
         return self._signed(documents)
 

@@ -39,7 +39,9 @@ async def render(request: web.Request, model_id: str, job: Job) -> Rendered:
 
 
 def with_defaults(job: Job, config: ServerConfig) -> Job:
-    """The job with the server's chat defaults for all that its request leaves open."""
+    """The job with the server's defaults for all that its request leaves open."""
+    if config.n_keep and not job.n_keep:
+        job = replace(job, n_keep=config.n_keep)
     prompt = job.prompt
     if not isinstance(prompt, ChatPrompt):
         return job

@@ -5,7 +5,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from server.catalogue.template_capabilities import renders_thinking, renders_tools
-from server.http.app_keys import CONFIG, REGISTRY
+from server.http.app_keys import CONFIG, PRESETS, REGISTRY
 from server.models.entry import ModelEntry
 from server.models.state import ModelState
 
@@ -22,8 +22,12 @@ STATUS_WORDS: Final = {
 
 
 def listed_name(app: web.Application, entry: ModelEntry) -> str:
-    """A model's name in lists: its id, or the first alias of the model of --model."""
-    config = app[CONFIG]
+    """A model's name in lists: its id, the name of its preset, or the first alias of the model of
+    --model.
+    """
+    config, preset = app[CONFIG], app[PRESETS].find(entry.id)
+    if preset is not None:
+        return preset.name
     return config.aliases[0] if config.model_file is not None and config.aliases else entry.id
 
 
@@ -38,13 +42,13 @@ def model_document(
     return {
         "id": name,
         "aliases": [other for other in _names(app, entry) if other != name],
-        "tags": [],
+        "tags": _tags(app, entry),
         "object": "model",
         "created": int(file.modified.timestamp()),
         "owned_by": "llamabind",
         "status": _status(entry),
         "architecture": {"input_modalities": modalities, "output_modalities": ["text"]},
-        "source": "models_dir" if app[CONFIG].model_file is None else "model",
+        "source": _source(app, entry),
         "can_remove": False,
         "capabilities": capabilities(entry, modalities),
         "context_length": n_ctx,
@@ -60,6 +64,42 @@ def model_document(
             "ftype": header.file_type_name if header else None,
         },
     }
+
+
+def native_entry(document: dict[str, Any]) -> dict[str, Any]:
+    """One element of `models`, which llama-server lists beside `data`, in Ollama's form."""
+    meta = document["meta"]
+    return {
+        "name": document["id"],
+        "model": document["id"],
+        "modified_at": "",
+        "size": meta["size"],
+        "digest": "",
+        "type": "model",
+        "description": "",
+        "tags": document["tags"],
+        "capabilities": document["capabilities"],
+        "parameters": "",
+        "details": {
+            "parent_model": "",
+            "format": "gguf",
+            "family": "",
+            "families": [],
+            "parameter_size": "",
+            "quantization_level": meta["ftype"] or "",
+        },
+    }
+
+
+def _tags(app: web.Application, entry: ModelEntry) -> list[str]:
+    preset = app[PRESETS].find(entry.id)
+    return list(app[CONFIG].tags if preset is None else preset.tags)
+
+
+def _source(app: web.Application, entry: ModelEntry) -> str:
+    if app[PRESETS].find(entry.id) is not None:
+        return "preset"
+    return "models_dir" if app[CONFIG].model_file is None else "model"
 
 
 def template_of(entry: ModelEntry) -> str:

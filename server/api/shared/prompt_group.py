@@ -8,7 +8,8 @@ from typing import Self
 
 from aiohttp import web
 
-from server.http.app_keys import GENERATION, REGISTRY
+from server.api.shared.generate import with_defaults
+from server.http.app_keys import CONFIG, GENERATION, REGISTRY
 from server.protocol.job import Job
 from server.requests.generation import Generation
 from server.streams.answer import Answer
@@ -24,7 +25,8 @@ class PromptGroup:
 
     def __init__(self, request: web.Request, model_id: str, jobs: Sequence[Job]) -> None:
         wakeup = Wakeup()
-        registry = request.app[REGISTRY]
+        registry, config = request.app[REGISTRY], request.app[CONFIG]
+        jobs = [with_defaults(job, config) for job in jobs]
         self._generations = [Generation(registry, model_id, job, wakeup=wakeup) for job in jobs]
         # The access log reports the first one only.
         request[GENERATION] = self._generations[0]

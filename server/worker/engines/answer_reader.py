@@ -13,6 +13,7 @@ from llamabind.request import ErrorCode, TokenLogprob
 from llamabind.request import PromptProgress as EngineProgress
 from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
 from server.protocol.messages import (
+    EndDetails,
     LogprobEntry,
     PromptProgress,
     SequenceOutput,
@@ -60,8 +61,13 @@ class AnswerReader:
         parser: Parser | None,
         piece: TokenPiece,
         request: GenerationRequest,
+        prompt: str | None = None,
     ) -> None:
-        """`request` is the engine request for this answer, one of those made from `job`."""
+        """`request` is the engine request for this answer, one of those made from `job`; `prompt`
+        is the text of its tokens, if it must be returned.
+        """
+        self._prompt = prompt
+        self._is_final = job.post_sampling_probs
         self.request_id, self.index = answer
         self._first_token = None if job.prompt_logprobs is None else request.prompt_tokens[0]
         self._parser = parser
@@ -108,8 +114,14 @@ class AnswerReader:
             prompt_logprobs=prompt_logprobs,
             token_ids=output.token_ids if self._with_tokens else (),
             seq_id=output.seq_id,
+            details=self._details(output),
             error_param=self._error_param(output),
         )
+
+    def _details(self, output: RequestOutput) -> EndDetails | None:
+        if output.finish_reason is None or not (output.truncated or self._prompt):
+            return None
+        return EndDetails(output.truncated, self._prompt)
 
     def close(self) -> None:
         """Free the parser."""
@@ -152,6 +164,7 @@ class AnswerReader:
             progress=PromptProgress(
                 usage.prompt_tokens, usage.cached_tokens, progress.n_processed, progress.time_ms
             ),
+            timings=WireTimings(*astuple(output.timings)) if output.timings else None,
         )
 
     def _parse(self, output: RequestOutput) -> tuple[MessageDelta, ...]:
@@ -177,7 +190,8 @@ class AnswerReader:
 
     def _entry(self, logprob: TokenLogprob) -> LogprobEntry:
         top = tuple((token, self._piece(token), value) for token, value in logprob.top)
-        return LogprobEntry(logprob.token, self._piece(logprob.token), logprob.logprob, top)
+        piece = self._piece(logprob.token)
+        return LogprobEntry(logprob.token, piece, logprob.logprob, top, is_final=self._is_final)
 
 
 class AnswerReaders:
@@ -191,6 +205,7 @@ class AnswerReaders:
     def open(self, message: Submit, prompt: PromptRequests, piece: TokenPiece) -> None:
         """Prepare for the outputs of a request, before it starts."""
         request_id, job, make = message.request_id, message.job, prompt.make_parser
+        text = prompt_text(prompt.request.prompt_tokens, piece) if job.return_prompt else None
         readers = {
             request.request_id: AnswerReader(
                 (request_id, index),
@@ -198,6 +213,7 @@ class AnswerReaders:
                 make() if make else None,
                 piece,
                 request,
+                text,
             )
             for index, request in enumerate(prompt.requests)
         }
@@ -247,6 +263,11 @@ def _echo(prompt: ChatPrompt | TextPrompt | InfillPrompt, piece: TokenPiece) -> 
     parts = [prompt.content] if isinstance(prompt.content, str) else prompt.content
     raw = b"".join(part.encode() if isinstance(part, str) else piece(part) for part in parts)
     return raw.decode(errors="replace")
+
+
+def prompt_text(tokens: Iterable[int], piece: TokenPiece) -> str:
+    """The text of a prompt, special tokens as they are written; images and audio are left out."""
+    return b"".join(piece(token) for token in tokens if token >= 0).decode(errors="replace")
 
 
 def _logprobs_of_text(output: RequestOutput) -> Sequence[TokenLogprob]:

@@ -1,11 +1,9 @@
 """EngineTasks: tasks that run on the engine's thread."""
 
-from collections.abc import Mapping
 from concurrent.futures import Future
 
 from llamabind import Engine, EngineThread
 from llamabind.engine.slot_reports import SequenceReport, SlotReport
-from llamabind.errors import InvalidParameterError
 from server.protocol.generation_settings import brief_settings
 from server.protocol.tasks import (
     AdapterInfo,
@@ -18,6 +16,7 @@ from server.protocol.tasks import (
     SlotRequest,
     TaskResult,
 )
+from server.worker.engines.request_maker import adapter_scales
 
 
 class EngineTasks:
@@ -38,23 +37,10 @@ class EngineTasks:
 
     def _set_adapters(self, scales: dict[int, float]) -> Future[TaskResult]:
         def change(engine: Engine) -> TaskResult:
-            engine.set_adapter_scales(all_scales(scales, len(engine.adapters), "id"))
+            engine.set_adapter_scales(adapter_scales(scales, len(engine.adapters), "id"))
             return _list_adapters(engine)
 
         return self._thread.call(change)
-
-
-def all_scales(scales: Mapping[int, float], n_adapters: int, param: str) -> tuple[float, ...]:
-    """The scale of each adapter; those that are not named get 0.
-
-    Raises InvalidParameterError naming `param` for an adapter that does not exist.
-    """
-    for number in scales:
-        if number >= n_adapters:
-            raise InvalidParameterError(
-                param, f"adapter {number} does not exist: the model has {n_adapters} adapters"
-            )
-    return tuple(scales.get(number, 0.0) for number in range(n_adapters))
 
 
 def _list_slots(engine: Engine) -> TaskResult:

@@ -50,7 +50,7 @@ class LlamaEngine:
             engine.tokenizer, engine.chat_template, engine.shape.n_ctx, engine.check_grammar
         )
         media = MediaEncoder(projector, n_ctx=engine.shape.n_ctx, n_ubatch=engine.context.n_ubatch)
-        self._requests = RequestMaker(prompter, engine.tokenizer, media)
+        self._requests = RequestMaker(prompter, engine.tokenizer, media, len(engine.adapters))
         self._texts = TextTasks(engine.tokenizer, self._requests.render)
         self._thread = EngineThread(engine, events.on_step, events.on_failure)
         self._tasks = EngineTasks(self._thread)

@@ -1,5 +1,6 @@
 """RequestMaker: converts jobs to engine requests with llamabind's Prompter."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +19,14 @@ _REQUEST_FIELDS = (
     "stop",
     "logprobs",
     "prompt_logprobs",
+    "post_sampling_probs",
     "caller",
     "priority",
     "max_queue_seconds",
     "return_progress",
     "cache_prompt",
     "id_slot",
+    "n_discard",
     "timings_per_token",
     "t_max_predict_ms",
 )
@@ -34,7 +37,14 @@ _NOT_RENDERED = ("messages", "warnings", "tool_forms")
 class RequestMaker:
     """Renders and tokenises jobs. Any thread."""
 
-    def __init__(self, prompter: Prompter, tokenizer: Tokenizer, media: MediaEncoder) -> None:
+    def __init__(
+        self,
+        prompter: Prompter,
+        tokenizer: Tokenizer,
+        media: MediaEncoder,
+        n_adapters: int = 0,
+    ) -> None:
+        self._n_adapters = n_adapters
         self._prompter = prompter
         self._media = media
         self._tokenizer = tokenizer
@@ -48,6 +58,9 @@ class RequestMaker:
 
     def _make(self, job: Job, sampling: SamplingParams) -> PromptRequests:
         options = {name: getattr(job, name) for name in _REQUEST_FIELDS}
+        options["n_keep"] = self._n_keep(job)
+        if job.lora is not None:
+            options["lora"] = adapter_scales(job.lora, self._n_adapters, "lora")
         match job.prompt:
             case ChatPrompt(messages=messages):
                 options |= _render_options(job.prompt)
@@ -70,6 +83,10 @@ class RequestMaker:
         rendered = self._prompter.render(encoded.messages, _render_options(job.prompt))
         return replace(rendered, warnings=(*rendered.warnings, *encoded.warnings))
 
+    def _n_keep(self, job: Job) -> int:
+        """As in llama-server, a BOS is kept beside the tokens that the request asks for."""
+        return job.n_keep if job.n_keep < 0 else job.n_keep + self._tokenizer.add_bos
+
     def _logit_bias(self, job: Job) -> tuple[tuple[tuple[int, float], ...], tuple[str, ...]]:
         """The biases by token, and a warning for tokens that the vocabulary lacks."""
         biases = list(job.sampling.logit_bias)
@@ -87,6 +104,19 @@ class RequestMaker:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special=False)
+
+
+def adapter_scales(scales: Mapping[int, float], n_adapters: int, param: str) -> tuple[float, ...]:
+    """The scale of each adapter; those that are not named get 0.
+
+    Raises InvalidParameterError naming `param` for an adapter that does not exist.
+    """
+    for number in scales:
+        if number >= n_adapters:
+            raise InvalidParameterError(
+                param, f"adapter {number} does not exist: the model has {n_adapters} adapters"
+            )
+    return tuple(scales.get(number, 0.0) for number in range(n_adapters))
 
 
 def _gap(prompt: InfillPrompt) -> Gap:

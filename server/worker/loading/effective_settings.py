@@ -32,6 +32,12 @@ def effective_settings(
         "pooling": None,
         "chat_template": template if engine.chat_template else None,
         "mmproj": load.settings.projector,
+        "mmproj_offload": load.settings.mmproj_offload is not False,
+        "image_min_tokens": load.settings.image_min_tokens,
+        "image_max_tokens": load.settings.image_max_tokens,
+        "context_shift": shape.context_shift,
+        "kv_offload": context.params.offload_kqv,
+        "op_offload": context.params.op_offload,
         **_lora(load),
         **_speculation(load, config, is_possible=shape.is_cuttable),
         **_placement(load, settled, is_locked=is_locked),
@@ -57,6 +63,8 @@ def effective_embedding_settings(
         "threads_batch": params.n_threads_batch,
         "flash_attn": "on" if engine.flash_attn else "off",
         "embedding": True,
+        "kv_offload": params.offload_kqv,
+        "op_offload": params.op_offload,
         "pooling": engine.pooling,
         **_placement(load, settled, is_locked=is_locked),
         **_cache_types(params),
@@ -65,16 +73,25 @@ def effective_embedding_settings(
 
 
 def _placement(load: Load, settled: Settled, *, is_locked: bool) -> dict[str, Any]:
-    params = settled.plan.model_params
+    params, settings = settled.plan.model_params, load.settings
     return {
         "n_gpu_layers": settled.n_gpu_layers,
         "split_mode": params.split_mode,
         "main_gpu": params.main_gpu,
         "tensor_split": params.tensor_split or None,
+        "devices": settings.devices,
+        "override_tensor": settings.override_tensor,
+        "cpu_moe": bool(settings.cpu_moe),
+        "n_cpu_moe": settings.n_cpu_moe or 0,
+        "n_cpu_ffn": settings.n_cpu_ffn or 0,
+        "repack": params.use_extra_bufts is not False,
+        "no_host": params.no_host,
+        "check_tensors": params.check_tensors,
+        "override_kv": settings.override_kv,
         "use_mlock": is_locked,
         "load_mode": params.load_mode,
-        "ttl": load.settings.ttl,
-        "pinned": bool(load.settings.pinned),
+        "ttl": settings.ttl,
+        "pinned": bool(settings.pinned),
     }
 
 

@@ -90,8 +90,10 @@ def _load_projector(load: Load, engine: Engine) -> Projector | None:
     return Projector(
         engine.model,
         load.files.mmproj,
-        use_gpu=count_gpus() > 0,
+        use_gpu=count_gpus() > 0 and load.settings.mmproj_offload is not False,
         n_threads=engine.context.n_threads_batch,
+        image_min_tokens=load.settings.image_min_tokens,
+        image_max_tokens=load.settings.image_max_tokens,
     )
 
 

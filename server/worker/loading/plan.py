@@ -9,6 +9,7 @@ from llamabind.checks import INT32_MAX
 from llamabind.errors import GgufError, InvalidParameterError
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import LoadFiles
+from server.worker.loading.placement import NO_DEVICE, OVERRIDES, placement_params
 
 _ROPE = tuple(field.name for field in fields(RopeConfig))
 _SAME_NAME = ("n_batch", "n_ubatch", "n_parallel", "flash_attn", "kv_unified", "swa_full")
@@ -26,7 +27,17 @@ _USED_BY = {
     "ngram": frozenset({"draft_max", "draft_min", "ngram_size"}),
     "draft": frozenset({"draft_max", "draft_min", "draft_p_min", "draft_gpu_layers"}),
 }
-_EMBEDDING = ("n_ctx", "n_ubatch", "n_parallel", "n_threads", "type_k", "type_v", "flash_attn")
+_EMBEDDING = (
+    "n_ctx",
+    "n_ubatch",
+    "n_parallel",
+    "n_threads",
+    "type_k",
+    "type_v",
+    "flash_attn",
+    "offload_kqv",
+    "op_offload",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,7 @@ def is_placement_open(settings: LoadSettings) -> bool:
     With split modes "row" and "tensor" llama.cpp does not distribute by free memory.
     """
     is_set = settings.n_gpu_layers is not None or settings.tensor_split is not None
+    is_set |= any(getattr(settings, name) for name in OVERRIDES) or settings.devices == NO_DEVICE
     return not is_set and settings.split_mode in (None, "none", "layer")
 
 
@@ -109,6 +121,7 @@ def _model_params(settings: LoadSettings, machine: Machine) -> ModelParams:
         main_gpu=settings.main_gpu or 0,
         tensor_split=settings.tensor_split or (),
         load_mode=settings.weights_mode,
+        **placement_params(settings),
     )
 
 
@@ -127,6 +140,9 @@ def _engine_fields(
         "type_v": settings.cache_type_v or cache_type,
         "cache_ram_mib": INT32_MAX if settings.cache_ram == -1 else settings.cache_ram,
         "rope": RopeConfig(**_given(settings, _ROPE)),
+        "offload_kqv": settings.kv_offload,
+        "op_offload": settings.op_offload,
+        "context_shift": settings.context_shift,
         **_given(settings, _SAME_NAME),
         **_given(settings, _SPECULATION),
     }

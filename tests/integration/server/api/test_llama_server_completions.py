@@ -20,7 +20,9 @@ async def test_an_answer_tells_why_it_ended_and_how_it_was_made(client: Client) 
     )
     assert (document["content"], document["stop"], document["stop_type"]) == ("a b", True, "eos")
     assert (document["tokens"], document["tokens_evaluated"]) == ([1, 2], 5)
-    assert (document["prompt"], document["index"], document["id_slot"]) == ("echo: a b", 0, 6)
+    # The prompt's tokens as text, BOS and other special tokens included.
+    assert (document["prompt"], document["index"], document["id_slot"]) == ("<1>" * 5, 0, 6)
+    assert document["truncated"] is False
     settings = document["generation_settings"]
     assert (settings["top_k"], settings["seed"], settings["n_predict"]) == (7, 3, -1)
     assert (settings["stream"], settings["temperature"]) == (False, 0.8)
@@ -35,7 +37,7 @@ async def test_several_prompts_and_answers_are_a_list(client: Client) -> None:
     assert [document["index"] for document in documents] == [0, 1, 2, 3]
     assert [document["tokens_predicted"] for document in documents] == [1, 1, 2, 2]
     single = await post(client, "/completion", prompt=[5, 6])
-    assert (single["content"], single["prompt"]) == ("word", [5, 6])
+    assert single["content"] == "word"
 
 
 async def test_a_stream_ends_each_answer_by_itself_and_has_no_mark(client: Client) -> None:
@@ -53,6 +55,29 @@ async def test_a_stream_ends_each_answer_by_itself_and_has_no_mark(client: Clien
 async def test_timings_come_with_every_piece_on_request(client: Client) -> None:
     documents = await _stream(client, prompt="echo: a b", timings_per_token=True)
     assert all(document["timings"]["prompt_ms"] == 10.0 for document in documents)
+
+
+async def test_a_request_has_scales_of_its_own(client: Client) -> None:
+    scales = [{"id": 1, "scale": 0.25}]
+    assert (await post(client, "/completion", prompt="lora", lora=scales))["content"] == "0.0,0.25"
+
+
+async def test_an_answer_tells_drafts_and_a_context_that_was_too_small(client: Client) -> None:
+    document = await post(client, "/completion", prompt="echo: drafted")
+    assert document["truncated"] is True
+    timings = document["timings"]
+    assert (timings["draft_n"], timings["draft_n_accepted"]) == (9, 6)
+    assert (timings["prompt_per_token_ms"], timings["predicted_per_token_ms"]) == (10 / 3, 0.0)
+    *_, end = await _stream(client, prompt="echo: drafted")
+    assert end["truncated"] is True
+
+
+async def test_probabilities_after_the_samplers_are_no_logarithms(client: Client) -> None:
+    body: dict[str, Any] = {"prompt": "echo: a", "n_probs": 2, "post_sampling_probs": True}
+    [entry] = (await post(client, "/completion", **body))["completion_probabilities"]
+    assert entry["prob"] == pytest.approx(0.6065, abs=1e-4)
+    assert [top["prob"] for top in entry["top_probs"]] == pytest.approx([0.6065, 0.2231], abs=1e-4)
+    assert "logprob" not in entry
 
 
 async def test_a_gap_that_does_not_fit_names_its_field(client: Client) -> None:
@@ -75,7 +100,7 @@ async def test_a_gap_is_filled_in_the_same_form(client: Client) -> None:
     gap: dict[str, Any] = {"input_prefix": "int ", "input_suffix": ["}", 5]}
     gap["input_extra"] = [{"text": "x"}]
     document = await post(client, "/infill", prompt="echo: a", **gap)
-    assert (document["content"], document["prompt"]) == ("a", "echo: a")
+    assert document["content"] == "a"
     assert (await post(client, "/infill", **gap))["content"] == "word"
 
 
@@ -90,8 +115,14 @@ _GAP = {"input_prefix": "a", "input_suffix": "b"}
         ("/completion", {"prompt": "a", "id_slot": -2}, "id_slot"),
         ("/completion", {"prompt": "a", "cache_prompt": "no"}, "cache_prompt"),
         ("/completion", {"prompt": "a", "t_max_predict_ms": 0.5}, "t_max_predict_ms"),
-        ("/completion", {"prompt": "a", "lora": [{"id": 0, "scale": 1}]}, "lora"),
-        ("/completion", {"prompt": "a", "post_sampling_probs": True}, "post_sampling_probs"),
+        ("/completion", {"prompt": "lora", "lora": [{"id": 2, "scale": 1}]}, "lora"),
+        ("/completion", {"prompt": "a", "lora": [{"id": 0, "scale": 1e9}]}, "lora[0].scale"),
+        (
+            "/completion",
+            {"prompt": "a", "lora": [{"id": 0, "scale": 1}, {"id": 0, "scale": 2}]},
+            "lora",
+        ),
+        ("/completion", {"prompt": "a", "n_keep": -2}, "n_keep"),
         ("/completion", {"prompt": "a", "response_fields": 5}, "response_fields"),
         ("/completion", {"prompt": "a", "prompt_logprobs": 1000}, "prompt_logprobs"),
         ("/infill", {"input_suffix": "b"}, "input_prefix"),

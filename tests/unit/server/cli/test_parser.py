@@ -9,7 +9,8 @@ import pytest
 
 from server.cli.docs import DOCUMENT, updated
 from server.cli.flag import SETTINGS
-from server.cli.parser import FLAGS, make_parser, parse_command_line
+from server.cli.load_settings import FLAGS
+from server.cli.parser import make_parser, parse_command_line
 from server.cli.unsupported_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, NOT_SUPPORTED
 from server.config import ServerConfig
 from server.listening import is_loopback
@@ -43,7 +44,11 @@ def test_every_flag_sets_a_field_that_exists_and_has_a_variable_of_its_own() -> 
     assert {flag.target for flag in FLAGS} <= fields | settings
     variables = [flag.variable for flag in FLAGS]
     assert len(set(variables)) == len(variables)
-    assert fields - {flag.target for flag in FLAGS} == {"default_settings", "companions"}
+    assert fields - {flag.target for flag in FLAGS} == {
+        "default_settings",
+        "companions",
+        "preset_models",
+    }
 
 
 def test_no_name_is_both_ours_and_foreign() -> None:
@@ -82,6 +87,12 @@ def test_help_names_every_flag_and_variable() -> None:
         ("-to 5", "client_seconds", 5.0),
         ("--log-jsonl", "log_jsonl", True),
         ("--no-metrics", "metrics", False),
+        ("--tags a,b", "tags", ("a", "b")),
+        ("--keep 5", "n_keep", 5),
+        ("--embd-normalize 1", "embd_normalize", 1),
+        ("--reuse-port", "reuse_port", True),
+        ("--log-disable", "log_level", "error"),
+        ("-C 5 -Cr 4-5", "cpus", (0, 2, 4, 5)),
     ],
 )
 def test_a_flag_arrives(line: str, field: str, value: Any) -> None:
@@ -113,6 +124,24 @@ def test_a_flag_arrives(line: str, field: str, value: Any) -> None:
         ("--yarn-ext-factor 1 --yarn-attn-factor 1", {"yarn_attn_factor": 1.0}),
         ("--yarn-beta-slow 1", {"yarn_beta_slow": 1.0}),
         ("--spec-draft-n-max 8 -ngld all --swa-full", {"draft_max": 8, "draft_gpu_layers": -1}),
+        ("-cmoe", {"cpu_moe": True}),
+        ("-ncmoe 3 -ncffn 2", {"n_cpu_moe": 3, "n_cpu_ffn": 2}),
+        (
+            "-ot exps=CPU,a.*=CUDA0 -ot b=CPU",
+            {"override_tensor": ("exps=CPU", "a.*=CUDA0", "b=CPU")},
+        ),
+        ("-dev none -nkvo --no-op-offload", {"devices": ("none",), "kv_offload": False}),
+        ("-nr --no-host --check-tensors", {"repack": False, "no_host": True}),
+        ("--override-kv a.b=int:3,c=bool:false", {"override_kv": {"a.b": 3, "c": False}}),
+        ("--image-max-tokens 64 --no-mmproj-offload", {"image_max_tokens": 64}),
+        ("--context-shift", {"context_shift": True}),
+        ("--reranking", {"pooling": "rank", "embedding": True}),
+        ("--chat-template llama3", {"chat_template": "llama3"}),
+        ("--spec-default", {"speculative": "ngram"}),
+        (
+            "--spec-type ngram-mod --spec-ngram-mod-n-max 9",
+            {"speculative": "ngram", "draft_max": 9},
+        ),
     ],
 )
 def test_a_flag_of_llama_server_is_the_default_of_every_load(
@@ -219,6 +248,14 @@ def test_an_empty_variable_does_not_count() -> None:
         ("--lora-scaled a.gguf", ("--lora-scaled", "adapter.gguf:0.5")),
         ("--rope-scale 0", ("--rope-scale", "above 0")),
         ("--pooling mean", ("--pooling", "embedding")),
+        ("-ot exps", ("--override-tensor", "ffn_.*_exps=CPU")),
+        ("-ot (=CPU", ("--override-tensor", "regular expression")),
+        ("--override-kv a=long:1", ("--override-kv", "key=int:1")),
+        ("-C xyz", ("--cpu-mask", "hexadecimal")),
+        ("-Cr 5-1", ("--cpu-range", "empty")),
+        ("--chat-template nothing/like{it", ("--chat-template", "chatml")),
+        ("--media-path nowhere", ("--media-path", "nowhere")),
+        ("--spec-type draft,ngram-mod", ("--spec-type", "choose")),
     ],
 )
 def test_a_wrong_line_ends_with_a_message_that_says_what(

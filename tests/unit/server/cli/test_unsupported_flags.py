@@ -17,10 +17,10 @@ def _refusal(capsys: pytest.CaptureFixture[str], line: str) -> str:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("-ot exps=CPU", "this server has no equivalent"),
         ("-fit off", "--n-gpu-layers"),
-        ("--embd-normalize 0", "embd_normalize"),
-        ("--control-vector-layer-range 1 2", "has no equivalent"),
+        ("--control-vector-layer-range 1 2", "LoRA adapter"),
+        ("--rpc host:1", "--device"),
+        ("--tools all", "send them in requests"),
         ("--draft-max 4", "--spec-draft-n-max"),
         ("--spec-type draft-mtp", "not one of auto, off, ngram, draft"),
         ("--gpt-oss-20b-default", "never downloads"),
@@ -37,7 +37,7 @@ def test_what_means_something_else_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    "line", ["-fit on", "-fit", "-ctxcp 8", "-td 4 -tbd 4", "--repack", "--embd-normalize 2", "-e"]
+    "line", ["-fit on", "-fit", "-ctxcp 8", "-td 4 -tbd 4", "--no-jinja", "--prio 2", "-e", "--ui"]
 )
 def test_flags_for_what_is_always_so_are_a_warning(
     capsys: pytest.CaptureFixture[str], line: str

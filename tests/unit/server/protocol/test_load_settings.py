@@ -17,7 +17,7 @@ from server.protocol.load_settings import LoadSettings, LoraChoice
         ({"tensor_split": (1.0, 1.0), "split_mode": "none"}, "tensor_split"),
         ({"split_mode": "tensor", "flash_attn": "off"}, "split_mode"),
         ({"chat_template": "{{ messages }}\0"}, "chat_template"),
-        ({"chat_template": "llama3"}, "chat_template"),
+        ({"chat_template": "not a template"}, "chat_template"),
         ({"speculative": "ngram", "draft_model": "small.gguf"}, "draft_model"),
         ({"draft_max": 4, "draft_min": 5}, "draft_min"),
         ({"embedding": False, "pooling": "mean"}, "pooling"),
