@@ -233,7 +233,7 @@ class InputTooLongError(PromptTooLongError):
 
     def __str__(self) -> str:
         return (
-            f"the input of {self.n_prompt_tokens} tokens does not fit "
+            f"the input of {self.n_prompt_tokens} tokens is too large for "
             f"{self.limit_name} of {self.n_ctx} tokens"
         )
 

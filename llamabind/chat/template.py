@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llamabind._capi import shim
 from llamabind._capi.shim import ChatHandle, TextHandle, lb_status
 from llamabind._capi.shim_text import last_error, take_text
+from llamabind.chat.builtin_templates import builtin_source, is_builtin_name
 from llamabind.chat.grammar_fixes import with_any_call_id, without_talk
 from llamabind.chat.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.chat.told_tools import TEMPLATE, has_tool_messages, with_told_tools
@@ -86,10 +87,15 @@ class ChatTemplate(Handle[ChatHandle]):
     def __init__(self, model: "Model | None", override: str | None = None) -> None:
         """Parse the template of `model`, or `override` instead (then `model` may be None).
 
-        A model without a template gets ChatML. Raises ChatTemplateError if it cannot be parsed.
+        `override` is Jinja source, or the name of a built-in template of llama.cpp such as
+        "llama3". A model without a template gets ChatML. Raises ChatTemplateError if it cannot be
+        parsed.
         """
         backend.init()
-        text = None if override is None else override.encode(errors="replace")
+        source = override
+        if override is not None and is_builtin_name(override):
+            source = builtin_source(override)
+        text = None if source is None else source.encode(errors="replace")
         if text is not None and b"\0" in text:
             raise ChatTemplateError("the template contains a NUL character")
         handle = shim.lb_chat_init(None if model is None else model.ptr, text)

@@ -18,6 +18,7 @@ from llamabind.embedding.rerank_prompt import RerankPrompt
 from llamabind.embedding.runner import EmbeddingRunner
 from llamabind.embedding.thread import EmbeddingThread
 from llamabind.errors import InvalidParameterError
+from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
 from llamabind.system.close_guard import CloseGuard
 from llamabind.system.closing import Closing
@@ -42,8 +43,17 @@ class EmbeddingEngine(Closing):
     `flash_attn` and `memory` are the effective settings and sizes of its context.
     """
 
-    def __init__(self, model: Model, config: EmbeddingConfig | None = None) -> None:
-        """Raises ContextCreateError if the context cannot be made, such as for lack of memory."""
+    def __init__(
+        self,
+        model: Model,
+        config: EmbeddingConfig | None = None,
+        lora: Sequence[tuple[str | Path, float]] = (),
+    ) -> None:
+        """`lora` are adapter files with their scales.
+
+        Raises ContextCreateError if the context cannot be made, such as for lack of memory, and
+        AdapterError.
+        """
         config = config or EmbeddingConfig()
         self.model = model
         self._closing = threading.RLock()
@@ -53,6 +63,9 @@ class EmbeddingEngine(Closing):
             threads = ComputeThreads(context, config.n_threads, None, n_max=usable_cores())
             undo.callback(threads.close)  # after the context that uses them
             undo.enter_context(context)
+            # Kept here because the model, which closes them, must outlive them.
+            self._adapters = [(LoraAdapter(model, file), scale) for file, scale in lora]
+            context.set_lora([(adapter, scale) for adapter, scale in self._adapters if scale])
             self.shape = config.shape(traits, context.n_batch, context.n_seq_max)
             self.pooling = context.pooling_type
             self.context_params = context.params
@@ -73,8 +86,11 @@ class EmbeddingEngine(Closing):
         """The length of a vector; with pooling "rank" the number of scores for an input."""
         return self.model.n_cls_out if self.pooling == "rank" else self.model.n_embd_out
 
-    def tokenize(self, inputs: Sequence[str | Sequence[int]]) -> list[list[int]]:
-        """Return the token ids of each input; inputs that are token ids are returned unchanged."""
+    def tokenize(self, inputs: Sequence[str | Sequence[int | str]]) -> list[list[int]]:
+        """Return the token ids of each input: a text, token ids, or a list of both.
+
+        Only a text at the start gets the special tokens that the vocabulary adds.
+        """
         with self._close_guard.entered():
             return [self._tokens(item) for item in inputs]
 
@@ -173,10 +189,15 @@ class EmbeddingEngine(Closing):
         with self._closing:
             self._resources.close()
 
-    def _tokens(self, item: str | Sequence[int]) -> list[int]:
-        if isinstance(item, str):
-            return self.model.tokenizer.encode(item, add_special=True, parse_special=True)
-        return list(item)
+    def _tokens(self, item: str | Sequence[int | str]) -> list[int]:
+        encode = self.model.tokenizer.encode
+        tokens: list[int] = []
+        for index, part in enumerate([item] if isinstance(item, str) else item):
+            if isinstance(part, str):
+                tokens += encode(part, add_special=index == 0, parse_special=True)
+            else:
+                tokens.append(part)
+        return tokens
 
     def _check_pooling(self, needed: str) -> None:
         if self.pooling != needed:
@@ -198,15 +219,16 @@ def load_embedding_engine(
     model_params: ModelParams | None = None,
     config: EmbeddingConfig | None = None,
     progress: Callable[[float], bool] | None = None,
+    lora: Sequence[tuple[str | Path, float]] = (),
 ) -> EmbeddingEngine:
     """Load a GGUF file and make an embedding engine whose close() also closes the model.
 
-    `progress` is called with 0.0 to 1.0 and cancels the load by returning False. Raises
-    ModelLoadError or ContextCreateError.
+    `progress` is called with 0.0 to 1.0 and cancels the load by returning False. `lora` are
+    adapter files with their scales. Raises ModelLoadError, ContextCreateError or AdapterError.
     """
     with ExitStack() as undo:
         model = undo.enter_context(Model(path, model_params, progress))
-        engine = _LoadedEmbeddingEngine(model, config)
+        engine = _LoadedEmbeddingEngine(model, config, lora)
         undo.pop_all()
     return engine
 

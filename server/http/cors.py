@@ -34,10 +34,17 @@ def require_origin(config: ServerConfig) -> Middleware:
         origin = request.headers.get("Origin")
         if origin is None:
             return await handler(request)
+        is_preflight = (
+            request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        )
         if is_allowed(origin, config):
             request[ALLOWED_ORIGIN] = origin
-            if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-                return web.Response(status=204, headers=_preflight(request, config))
+            if is_preflight:
+                return web.Response(headers=_preflight(request, config))
+        elif is_preflight:
+            # Without CORS headers the browser does not send the request. It sends no key with a
+            # preflight either, so a missing one must not be the answer.
+            return web.Response()
         elif request.method not in _SAFE_METHODS and not _is_same_origin(request, origin):
             raise ForbiddenError(
                 f"web pages of origin {origin[:200]!r} may not use this server; add the origin to "

@@ -76,7 +76,7 @@ GENERATION_SIZES = (
     "image_min_tokens",
     "image_max_tokens",
 )
-GENERATION_FILES = ("lora", "draft_model", "speculative", "mmproj", "chat_template")
+GENERATION_FILES = ("draft_model", "speculative", "mmproj", "chat_template")
 
 
 class LoraChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -33,14 +33,17 @@ class Render(msgspec.Struct, frozen=True, tag="render"):
 
 
 class Embed(msgspec.Struct, frozen=True, kw_only=True, tag="embed"):
-    """Compute a vector for each input, a text or token ids; `normalize` scales it to length 1.
+    """Compute a vector for each input: a text, token ids, or both mixed.
 
-    With `truncate` an input that is too long is cut off; otherwise it is an error.
+    `normalize` scales it to length 1. With `of_tokens` a model whose pooling is "none" gives a
+    vector for each token, which are never scaled; otherwise it refuses. With `truncate` an input
+    that is too long is cut off; otherwise it is an error.
     """
 
-    inputs: tuple[str | tuple[int, ...], ...]
+    inputs: tuple[str | tuple[int | str, ...], ...]
     normalize: bool = True
     truncate: bool = False
+    of_tokens: bool = False
 
 
 class Rank(msgspec.Struct, frozen=True, kw_only=True, tag="rank"):
@@ -121,10 +124,14 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True, tag="rendered"):
 
 
 class Vectors(msgspec.Struct, frozen=True, kw_only=True, tag="vectors"):
-    """The result of Embed: each vector as little-endian 32-bit floats; tokens of each input."""
+    """The result of Embed: each vector as little-endian 32-bit floats; tokens of each input.
+
+    If `are_of_tokens`, an input has a vector for each of its tokens, one after the other.
+    """
 
     vectors: tuple[bytes, ...]
     n_tokens: tuple[int, ...]
+    are_of_tokens: bool = False
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True, tag="scores"):

@@ -2,7 +2,6 @@
 
 import base64
 
-import numpy as np
 from aiohttp import web
 
 from server.api.embeddings.schema import (
@@ -20,9 +19,9 @@ from server.api.embeddings.schema import (
     inputs_of,
 )
 from server.api.shared.served_model import served_model
-from server.api.shared.vectors import read_vectors
+from server.api.shared.vectors import EUCLIDEAN, read_vectors, token_vectors
 from server.errors import InvalidRequestError
-from server.http.app_keys import REGISTRY
+from server.http.app_keys import CONFIG, REGISTRY
 from server.http.json_body import json_reply, read_body
 from server.protocol.tasks import Embed, Rank, Scores, Vectors
 from server.requests.dispatch import ask
@@ -32,11 +31,11 @@ async def embeddings(request: web.Request) -> web.Response:
     """POST /v1/embeddings."""
     body = await read_body(request, EmbeddingsBody)
     model_id = served_model(request, body.model)
-    result = await ask(
-        request.app[REGISTRY], model_id, Embed(inputs=inputs_of(body.input, "input"))
-    )
+    norm = _norm(request, body.embd_normalize)
+    task = Embed(inputs=inputs_of(body.input, "input"), normalize=norm == EUCLIDEAN)
+    result = await ask(request.app[REGISTRY], model_id, task)
     assert isinstance(result, Vectors)
-    vectors = read_vectors(result, body.dimensions)
+    vectors = read_vectors(result, body.dimensions, norm)
     is_base64 = body.encoding_format == "base64"
     items = [
         EmbeddingItem(
@@ -56,15 +55,16 @@ async def native_embedding(request: web.Request) -> web.Response:
     value = body.content if body.input is None else body.input
     if value is None:
         raise InvalidRequestError("field 'content' is required", param="content")
-    task = Embed(inputs=inputs_of(value, param), normalize=body.embd_normalize != -1)
+    norm = _norm(request, body.embd_normalize)
+    task = Embed(inputs=inputs_of(value, param), normalize=norm == EUCLIDEAN, of_tokens=True)
     result = await ask(request.app[REGISTRY], served_model(request, body.model), task)
     assert isinstance(result, Vectors)
-    return json_reply(
-        [
-            NativeEmbedding(index, [np.frombuffer(raw, "<f4").tolist()])
-            for index, raw in enumerate(result.vectors)
-        ]
-    )
+    if result.are_of_tokens:
+        # As in llama-server these are never scaled.
+        vectors = token_vectors(result)
+    else:
+        vectors = [[vector.tolist()] for vector in read_vectors(result, norm=norm)]
+    return json_reply([NativeEmbedding(*numbered) for numbered in enumerate(vectors)])
 
 
 async def rerank(request: web.Request) -> web.Response:
@@ -96,6 +96,10 @@ async def rerank(request: web.Request) -> web.Response:
     ]
     usage = _counts(result.n_tokens)
     return json_reply(RerankDocument(results=ranked, model=body.model or model_id, usage=usage))
+
+
+def _norm(request: web.Request, requested: int | None) -> int:
+    return request.app[CONFIG].embd_normalize if requested is None else requested
 
 
 def _counts(n_tokens: int) -> InputCounts:

@@ -1,4 +1,4 @@
-"""read_vectors: a worker's embeddings as arrays, cut to the dimensions that a request wants."""
+"""read_vectors: a worker's embeddings as arrays, with the norm and dimensions of a request."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,14 +8,59 @@ from server.protocol.tasks import Vectors
 
 Vector = NDArray[np.float32]
 
+EUCLIDEAN = 2
+RAW = -1
+# The largest value of llama-server's norm 0.
+_LARGEST = 32760.0
 
-def read_vectors(result: Vectors, dimensions: int | None) -> list[Vector]:
-    """One float32 vector per input. Raises InvalidRequestError if `dimensions` is too large."""
-    return [_shortened(np.frombuffer(raw, "<f4"), dimensions) for raw in result.vectors]
+
+def read_vectors(
+    result: Vectors, dimensions: int | None = None, norm: int = EUCLIDEAN
+) -> list[Vector]:
+    """One float32 vector per input. Raises InvalidRequestError if `dimensions` is too large.
+
+    With another `norm` than 2 the worker was asked for raw vectors.
+    """
+    vectors = (np.frombuffer(raw, "<f4") for raw in result.vectors)
+    if norm == EUCLIDEAN:
+        return [_shortened(vector, dimensions) for vector in vectors]
+    return [normalized(_cut(vector, dimensions), norm) for vector in vectors]
+
+
+def token_vectors(result: Vectors) -> list[list[list[float]]]:
+    """The vectors of each input as lists: one, or with pooling "none" one for each token."""
+    counts = result.n_tokens if result.are_of_tokens else (1,) * len(result.vectors)
+    return [
+        np.frombuffer(raw, "<f4").reshape(count, -1).tolist()
+        for raw, count in zip(result.vectors, counts, strict=True)
+    ]
+
+
+def normalized(vector: Vector, norm: int) -> Vector:
+    """The vector scaled as by common_embd_normalize of llama.cpp; a zero vector stays zero.
+
+    `norm` -1 does not scale, 0 scales the largest value to 32760, any other p to a p-norm of 1.
+    """
+    if norm == RAW:
+        return vector
+    values = np.abs(vector.astype(np.float64))
+    largest = float(values.max(initial=0.0))
+    if largest == 0.0:
+        return vector
+    if norm == 0:
+        length = largest / _LARGEST
+    else:
+        # Scaled by the largest value first, whose high powers would overflow.
+        length = largest * float(((values / largest) ** norm).sum()) ** (1.0 / norm)
+    return (vector / length).astype("<f4")
 
 
 def _shortened(vector: Vector, dimensions: int | None) -> Vector:
     """The first `dimensions` numbers, normalised to length 1 again, as OpenAI does."""
+    return vector if dimensions is None else normalized(_cut(vector, dimensions), EUCLIDEAN)
+
+
+def _cut(vector: Vector, dimensions: int | None) -> Vector:
     if dimensions is None:
         return vector
     if dimensions > len(vector):
@@ -24,6 +69,4 @@ def _shortened(vector: Vector, dimensions: int | None) -> Vector:
             "model's embeddings",
             param="dimensions",
         )
-    head = vector[:dimensions].astype(np.float64)
-    length = float(np.linalg.norm(head))
-    return (head / length if length > 0 else head).astype("<f4")
+    return vector[:dimensions]

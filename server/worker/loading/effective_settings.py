@@ -66,6 +66,7 @@ def effective_embedding_settings(
         "kv_offload": params.offload_kqv,
         "op_offload": params.op_offload,
         "pooling": engine.pooling,
+        **_lora(load),
         **_placement(load, settled, is_locked=is_locked),
         **_cache_types(params),
         **params.rope.changes(),

@@ -115,7 +115,9 @@ def _load_embedding(load: Load, settled: Settled, events: EngineEvents) -> Embed
     plan = settled.plan
     assert isinstance(plan.config, EmbeddingConfig), "planned with `embedding`"
     with _native_warnings() as warnings:
-        engine = load_embedding_engine(load.path, plan.model_params, plan.config, _Progress(events))
+        engine = load_embedding_engine(
+            load.path, plan.model_params, plan.config, _Progress(events), load.files.lora
+        )
     effective = effective_embedding_settings(
         load, settled, engine, is_locked=_is_locked(load, warnings)
     )

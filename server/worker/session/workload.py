@@ -55,7 +55,7 @@ def _n_of_task(task: Task) -> int:
         case Tokenize(content=content):
             return _n_of_texts([content] if isinstance(content, str) else content)
         case Embed(inputs=inputs):
-            return _n_of_texts(inputs)
+            return _n_of_texts(part for item in inputs for part in _parts(item))
         case Rank(query=query, documents=documents):
             return len(query) * len(documents) + _n_of_texts(documents)
         case Detokenize(tokens):

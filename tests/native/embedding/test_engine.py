@@ -174,7 +174,9 @@ def test_a_long_input_of_a_causal_model_is_computed_in_parts(random_llama):
 
 def test_an_input_too_long_for_an_encoder_is_refused_with_both_numbers(bert):
     with _make(bert, n_ubatch=16) as engine:
-        with pytest.raises(InputTooLongError, match="17 tokens does not fit n_ubatch of 16") as e:
+        with pytest.raises(
+            InputTooLongError, match="17 tokens is too large for n_ubatch of 16"
+        ) as e:
             engine.embed([[101] * 16, [101] * 17])
         assert (e.value.n_prompt_tokens, e.value.n_ctx) == (17, 16)
         assert engine.embed([[101] * 16]).shape == (1, 32)
@@ -183,7 +185,7 @@ def test_an_input_too_long_for_an_encoder_is_refused_with_both_numbers(bert):
 def test_positions_beyond_the_trained_ones_are_refused(bert):
     with _make(bert, n_ctx=4096, n_ubatch=4096) as engine:
         assert engine.embed([[101] * 128]).shape == (1, 32)
-        with pytest.raises(InputTooLongError, match="129 tokens does not fit n_ctx of 128"):
+        with pytest.raises(InputTooLongError, match="129 tokens is too large for n_ctx of 128"):
             engine.embed([[101] * 129])
 
 

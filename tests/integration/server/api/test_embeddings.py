@@ -34,7 +34,18 @@ async def test_a_shortened_vector_has_length_one_again(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "n_inputs"), [("a", 1), ([1, 2, 3], 1), ([[1, 2], [3]], 2), (["a", [1]], 2)]
+    ("value", "n_inputs"),
+    [
+        ("a", 1),
+        ([1, 2, 3], 1),
+        ([1, "a", 3], 1),
+        ([[1, 2], [3]], 2),
+        (["a", [1]], 2),
+        (["a", [1, "b"]], 2),
+        ({"prompt_string": "a"}, 1),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, 1),
+        (["a", {"prompt_string": [1, "b"]}, {"content": [{"type": "text", "text": "c"}]}], 3),
+    ],
 )
 async def test_inputs_are_texts_or_tokens(client: Client, value: Any, n_inputs: int) -> None:
     document = await post(client, "/v1/embeddings", input=value)
@@ -45,6 +56,20 @@ async def test_llama_servers_older_form_is_a_list(client: Client) -> None:
     expected = [{"index": 0, "embedding": [[1.0, 0.0, 4.0, 3.0]]}]
     assert await post(client, "/embedding", content="a") == expected
     assert await post(client, "/embeddings", input="a") == expected
+
+
+async def test_a_request_or_the_server_chooses_the_norm(
+    client: Client, aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    for path, vector_of in (
+        ("/embedding", lambda document: document[0]["embedding"][0]),
+        ("/v1/embeddings", lambda document: document["data"][0]["embedding"]),
+    ):
+        document = await _post(client, path, input="a", embd_normalize=1)
+        assert vector_of(document) == pytest.approx([0.125, 0.0, 0.5, 0.375])
+    other = await aiohttp_client(make_app(tmp_path, embd_normalize=0))
+    document = await _post(other, "/embedding", input="a")
+    assert max(document[0]["embedding"][0]) == pytest.approx(32760.0)
 
 
 async def test_documents_are_ranked_best_first(client: Client) -> None:
@@ -71,7 +96,11 @@ async def test_texts_are_ranked_in_the_form_of_text_embeddings_inference(client:
     [
         ("/v1/embeddings", {}, "input"),
         ("/v1/embeddings", {"input": []}, "input"),
-        ("/v1/embeddings", {"input": [1, "a"]}, "input"),
+        ("/v1/embeddings", {"input": [1, ["a"]]}, "input"),
+        ("/v1/embeddings", {"input": {}}, "input"),
+        ("/v1/embeddings", {"input": {"content": [{"type": "image_url"}]}}, "input.content[0]"),
+        ("/v1/embeddings", {"input": ["a", {"content": [{"type": "x"}]}]}, "input[1].content[0]"),
+        ("/v1/embeddings", {"input": "a", "embd_normalize": -2}, "embd_normalize"),
         ("/v1/embeddings", {"input": [-1]}, "input[0]"),
         ("/v1/embeddings", {"input": "a", "dimensions": 5}, "dimensions"),
         ("/v1/embeddings", {"input": "a", "dimensions": 0}, "dimensions"),
@@ -83,7 +112,7 @@ async def test_texts_are_ranked_in_the_form_of_text_embeddings_inference(client:
         ("/v1/rerank", {"query": "q"}, "documents"),
         ("/v1/rerank", {"query": "q", "texts": []}, "texts"),
         ("/v1/rerank", {"documents": ["a"]}, "query"),
-        ("/v1/rerank", {"query": "q", "documents": ["a"], "top_n": 0}, "top_n"),
+        ("/v1/rerank", {"query": "q", "documents": ["a"], "top_n": -1}, "top_n"),
     ],
 )
 async def test_a_wrong_body_is_a_400_that_names_the_field(

@@ -213,7 +213,9 @@ def test_a_failed_batch_fails_its_requests_and_the_thread_keeps_running(thread, 
 
 
 def test_an_input_that_is_too_long_is_refused_with_both_numbers(thread):
-    with pytest.raises(InputTooLongError, match="9 tokens does not fit n_ubatch of 8") as caught:
+    with pytest.raises(
+        InputTooLongError, match="9 tokens is too large for n_ubatch of 8"
+    ) as caught:
         thread.submit(EmbeddingRequest([[1], [1] * 9]))
     assert (caught.value.n_prompt_tokens, caught.value.n_ctx) == (9, 8)
     assert caught.value.limit_name == "n_ubatch"
