@@ -22,9 +22,7 @@ def find_prefix(slots: SlotPool, running: list[Sequence], candidate: Sequence) -
     if not candidate.may_reuse:
         return Prefix() if slots.fits(Prefix(), n_tokens + n_soon) else None
     for restores in (True, False):
-        prefix = slots.longest_prefix(
-            candidate.tokens, candidate.adapters, restores=restores
-        )
+        prefix = slots.longest_prefix(candidate.tokens, candidate.adapters, restores=restores)
         if slots.fits(prefix, n_tokens - prefix.n + n_soon):
             return prefix
         if prefix.full is None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from llamabind.kv_cache.checkpoint_pool import CheckpointPool
-from llamabind.scheduling.admission import find_prefix
 from llamabind.scheduling.adapter_turns import AdapterTurns
+from llamabind.scheduling.admission import find_prefix
 from llamabind.scheduling.checkpoint_planner import CheckpointPlanner
 from llamabind.scheduling.prefix_waits import PrefixWaits
 from llamabind.scheduling.step_budget import share_budget, whole_tiles

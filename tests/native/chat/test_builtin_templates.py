@@ -57,15 +57,6 @@ def test_a_name_in_place_of_a_source_is_taken() -> None:
     assert "add_generation_prompt" in template.source
 
 
-def test_tools_work_with_a_format_that_has_none() -> None:
-    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-    with ChatTemplate(None, "vicuna") as template:
-        rendered = template.render(
-            [{"role": "user", "content": "hi"}], tools=[tool], tool_choice="required"
-        )
-    assert rendered.grammar
-
-
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ChatTemplateError, match=r"named 'llama9'.*llama3"):
         ChatTemplate(None, "llama9")

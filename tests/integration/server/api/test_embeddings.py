@@ -2,11 +2,13 @@
 
 import base64
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_aiohttp.plugin import AiohttpClient
 
-from tests.support.server_app import Client, post
+from tests.support.server_app import Client, make_app, post
 
 
 async def test_openais_form_has_a_vector_for_each_input_and_counts(client: Client) -> None:
@@ -65,10 +67,10 @@ async def test_a_request_or_the_server_chooses_the_norm(
         ("/embedding", lambda document: document[0]["embedding"][0]),
         ("/v1/embeddings", lambda document: document["data"][0]["embedding"]),
     ):
-        document = await _post(client, path, input="a", embd_normalize=1)
+        document = await post(client, path, input="a", embd_normalize=1)
         assert vector_of(document) == pytest.approx([0.125, 0.0, 0.5, 0.375])
     other = await aiohttp_client(make_app(tmp_path, embd_normalize=0))
-    document = await _post(other, "/embedding", input="a")
+    document = await post(other, "/embedding", input="a")
     assert max(document[0]["embedding"][0]) == pytest.approx(32760.0)
 
 
