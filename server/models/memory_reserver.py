@@ -68,12 +68,25 @@ class MemoryReserver:
         self._wait_seconds = wait_seconds
         self._drain_after_seconds = drain_after_seconds
         self._change = asyncio.Event()
+        # Models whose memory is being reserved, the first that came first.
+        self._waiting: list[ModelEntry] = []
         bus.listen(self._on_event)
 
     async def reserve(self, entry: ModelEntry) -> Estimated | None:
         """Returns the estimate when its memory is reserved; None if there could be no estimate.
 
         Raises LoadFailedError, or ApiError: 507 if it can never fit, 503 if others stay busy.
+        """
+        self._waiting.append(entry)
+        try:
+            return await self._reserve_in_turn(entry)
+        finally:
+            self._waiting.remove(entry)
+            self._wake()
+
+    async def _reserve_in_turn(self, entry: ModelEntry) -> Estimated | None:
+        """Loads that fit now go ahead; those that need the memory of other models get it in the
+        order in which they came.
         """
         began = self._clock.now()
         estimated = await self._estimate_now(entry)
@@ -87,7 +100,11 @@ class MemoryReserver:
                 # No await since the plan was made: no other load can have taken the memory.
                 entry.reserve(estimated.devices if estimated else ())
                 return estimated
-            if plan.evict:
+            if self._waiting[0] is not entry:
+                if self._clock.now() - began >= self._wait_seconds:
+                    raise _still_busy(entry, (*plan.evict, *plan.wait_for))
+                changed = await _wait(change)
+            elif plan.evict:
                 await self._evict(entry, plan.evict)
                 changed = True
             else:
@@ -186,8 +203,11 @@ class MemoryReserver:
 
     def _on_event(self, event: ModelEvent) -> None:
         if isinstance(event, StateChanged | UseChanged):
-            self._change.set()
-            self._change = asyncio.Event()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
 
 
 async def _wait(change: asyncio.Event) -> bool:

@@ -153,3 +153,27 @@ async def test_models_whose_memory_cannot_be_estimated_count_for_models_max(
     loads = (client.post(f"/api/v2/models/{name}.gguf/load") for name in "abc")
     assert {response.status for response in await asyncio.gather(*loads)} == {200}
     assert sorted((await _states(client)).values()) == ["loaded", "unloaded", "unloaded"]
+
+
+async def test_loads_that_wait_for_memory_get_it_in_the_order_in_which_they_came(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    client = await _client(aiohttp_client, tmp_path, models_max=1)
+    stream = await client.post("/api/v2/chat/a.gguf/stream", json=chat_body("forever"))
+    answered: list[str] = []
+
+    async def ask(name: str) -> None:
+        response = await client.post(f"/api/v2/chat/{name}.gguf", json=chat_body("echo: x"))
+        assert response.status == 200, await response.text()
+        answered.append(name)
+
+    asked = []
+    # The second would be first in the alphabet.
+    for name in ("c", "b"):
+        asked.append(asyncio.ensure_future(ask(name)))
+        async with asyncio.timeout(20):
+            while (await _states(client))[f"{name}.gguf"] != "queued":
+                await pause()
+    stream.close()
+    await asyncio.gather(*asked)
+    assert answered == ["c", "b"]
