@@ -30,7 +30,7 @@ from server.http.app_keys import (
 from server.http.bodies import read_bodies
 from server.http.cors import require_origin, send_cors_headers
 from server.http.host_check import require_host
-from server.http.middleware import answer_errors, identify, send_request_id
+from server.http.middleware import answer_errors, choose_autoload, identify, send_request_id
 from server.http.paths import AnySpelling
 from server.http.warnings_header import log_late_warnings, send_warnings
 from server.metrics import ServerMetrics
@@ -77,6 +77,7 @@ def create_app(
             require_origin(config),
             require_key(config),
             read_bodies(config),
+            choose_autoload,
         ],
         client_max_size=config.max_body_mb << 20,
     )

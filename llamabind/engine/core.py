@@ -18,6 +18,7 @@ from llamabind.kv_cache.checkpoint_pool import CheckpointPool
 from llamabind.kv_cache.host_cache import HostCache
 from llamabind.kv_cache.slot_pool import SlotPool
 from llamabind.kv_cache.split_pool import SplitSlotPool
+from llamabind.media.known_media import KnownMedia
 from llamabind.media.medium import text_tokens
 from llamabind.request import ErrorCode, FinishReason, GenerationRequest, RequestOutput
 from llamabind.scheduling.scheduler import Scheduler
@@ -90,6 +91,7 @@ class EngineCore:
         self._live: dict[str, Sequence] = {}
         self._outputs: list[RequestOutput] = []
         self.adapter_scales: tuple[float, ...] = ()
+        self.known_media = KnownMedia()
         self._n_arrived = 0
         self._has_deadlines = False
         self._meter = StepMeter()
@@ -137,6 +139,7 @@ class EngineCore:
         # No adapter applied is the same as none loaded.
         sequence.adapters = scales if any(scales) else ()
         self._n_arrived += 1
+        self.known_media.remember(request.media, request.prompt_tokens)
         self._has_deadlines |= request.max_queue_seconds is not None
         self._live[request.request_id] = sequence
         if request.max_tokens == 0 and request.prompt_logprobs is None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from llamabind._capi.stamp import LLAMA_CPP_COMMIT
 from llamabind.engine.slot_file import SlotContent
 from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
+from llamabind.media.known_media import with_media
+from llamabind.media.positions import newest_position
 
 if TYPE_CHECKING:
     from llamabind.engine.engine import Engine
@@ -22,8 +24,11 @@ _CONTEXT_FACTS: Final = ("type_k", "type_v", "kv_unified")
 class SlotExchange:
     """Saves, restores and erases retained slots between two steps. Engine thread only."""
 
-    def __init__(self, engine: Engine) -> None:
-        """May be called on any thread."""
+    def __init__(self, engine: Engine, projector: tuple[str, int] | None = None) -> None:
+        """May be called on any thread. `projector` is the name and size in bytes of the file that
+        encodes the engine's images and audio.
+        """
+        self._projector = projector
         self._engine = engine
         self._pool = engine.slots
 
@@ -65,18 +70,17 @@ class SlotExchange:
     def take(self, seq_id: int) -> SlotContent:
         """Return a copy of the tokens and the KV state of a slot.
 
-        Raises InvalidParameterError for a slot that does not exist, is empty, or holds images or
-        audio; SlotBusyError; StateError.
+        Raises InvalidParameterError for a slot that does not exist or is empty; SlotBusyError;
+        StateError, also for images or audio of requests too long ago.
         """
         slot = self._free_slot(seq_id)
         if not slot.tokens:
             raise InvalidParameterError("id_slot", f"slot {seq_id} is empty")
-        if min(slot.tokens) < 0:
-            # Another process could not tell which image a pseudo-token stands for.
-            raise InvalidParameterError("id_slot", f"slot {seq_id} holds images or audio")
+        media = self._engine.known_media.find(slot.tokens)
         self._engine.flush_memory()
         state = self._engine.context.state_seq_save(seq_id)
-        return SlotContent(self._key(slot.adapters), array("i", slot.tokens), state)
+        tokens = array("i", slot.tokens)
+        return SlotContent(self._key(slot.adapters), tokens, state, media, self._projector)
 
     def put(self, seq_id: int, content: SlotContent) -> None:
         """Put `content` into a slot; what the slot holds is evicted to the host cache.
@@ -89,17 +93,16 @@ class SlotExchange:
             raise StateError("the state was saved by another model or with other settings")
         if not 0 < n_tokens <= shape.n_ctx:
             raise StateError(f"the state has {n_tokens} tokens, a slot holds 1 to {shape.n_ctx}")
-        if not 0 <= min(content.tokens) <= max(content.tokens) < shape.n_vocab:
-            raise StateError("the state has token ids that are not in the vocabulary")
+        tokens = self._tokens(content)
         scales = self._engine.adapter_scales
-        if not self._pool.adopt(slot, content.tokens, scales if any(scales) else ()):
+        if not self._pool.adopt(slot, tokens, scales if any(scales) else ()):
             raise SlotBusyError(
                 f"{n_tokens} tokens do not fit beside the running requests; try again later"
             )
         self._engine.flush_memory()
         try:
             self._engine.context.state_seq_load(seq_id, content.state)
-            self._check_length(seq_id, n_tokens)
+            self._check_length(seq_id, newest_position(tokens))
         except StateError:
             self._pool.erase(slot)
             self._engine.flush_memory()
@@ -113,10 +116,21 @@ class SlotExchange:
         self._engine.flush_memory()
         return n_tokens
 
-    def _check_length(self, seq_id: int, n_tokens: int) -> None:
+    def _tokens(self, content: SlotContent) -> array[int]:
+        """Return the tokens as this process writes them, with its own pseudo-tokens for media."""
+        texts = content.tokens[:]
+        for medium in reversed(content.media):
+            del texts[medium.start : medium.end]
+        if texts and not 0 <= min(texts) <= max(texts) < self._engine.shape.n_vocab:
+            raise StateError("the state has token ids that are not in the vocabulary")
+        if content.media and content.projector != self._projector:
+            raise StateError("the images or audio of the state were encoded by another projector")
+        return with_media(content.tokens, content.media)
+
+    def _check_length(self, seq_id: int, expected: int) -> None:
         last = self._engine.context.memory_seq_pos_max(seq_id)
-        if last != n_tokens - 1:
-            raise StateError(f"the state ends at position {last}, expected {n_tokens - 1}")
+        if last != expected:
+            raise StateError(f"the state ends at position {last}, expected {expected}")
 
     def _free_slot(self, seq_id: int) -> Slot:
         if not 0 <= seq_id < len(self._pool.slots):

@@ -11,34 +11,46 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 
 from llamabind.context.saved_state import SavedState
 from llamabind.errors import SlotFileError, StateError
+from llamabind.media.known_media import SavedMedium
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_MAGIC: Final = b"LBSLOT01"
-_HEADER: Final = struct.Struct("<8sII")  # magic, CRC-32 of key and tokens, n_tokens
+_MAGIC: Final = b"LBSLOT02"
+# magic, CRC-32 of key, tokens and media, n_tokens, bytes of the media
+_HEADER: Final = struct.Struct("<8sIII")
 _KEY_BYTES: Final = 32
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(tuple[tuple[str, int] | None, tuple[SavedMedium, ...]])
 _TOKEN_BYTES: Final = 4
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
 class SlotContent:
-    """The KV state of exactly `tokens`; `key` is that of SlotExchange.key."""
+    """The KV state of exactly `tokens`; `key` is that of SlotExchange.key.
+
+    `media` are the images and audio whose pseudo-tokens are among them, as `projector` encoded
+    them: its name and size in bytes.
+    """
 
     key: bytes
     tokens: array[int]
     state: SavedState
+    media: tuple[SavedMedium, ...] = ()
+    projector: tuple[str, int] | None = None
 
 
 def write_slot_file(path: Path, content: SlotContent) -> int:
     """Write a file that only its owner can read; return its size in bytes. Raises SlotFileError."""
-    head = content.key + np.asarray(content.tokens, "<i4").tobytes()
-    header = _HEADER.pack(_MAGIC, zlib.crc32(head), len(content.tokens))
+    media = _ENCODER.encode((content.projector, content.media)) if content.media else b""
+    head = content.key + np.asarray(content.tokens, "<i4").tobytes() + media
+    header = _HEADER.pack(_MAGIC, zlib.crc32(head), len(content.tokens), len(media))
     parts = (header, head, content.state.to_bytes())
     # Written beside and renamed, so that a reader gets the old file or the new one, never a part.
     part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
@@ -101,8 +113,9 @@ def read_slot_file(path: Path, key: bytes, max_bytes: int) -> tuple[SlotContent,
 def _parse(raw: bytes, name: str, key: bytes) -> SlotContent:
     if len(raw) < _HEADER.size or not raw.startswith(_MAGIC):
         raise StateError(f"{name!r} is not a slot file of llamabind")
-    _, checksum, n_tokens = _HEADER.unpack_from(raw)
-    end = _HEADER.size + _KEY_BYTES + n_tokens * _TOKEN_BYTES
+    _, checksum, n_tokens, n_media = _HEADER.unpack_from(raw)
+    begin = _HEADER.size + _KEY_BYTES + n_tokens * _TOKEN_BYTES
+    end = begin + n_media
     head = raw[_HEADER.size : end]
     if len(raw) < end or zlib.crc32(head) != checksum:
         raise StateError(f"the slot file {name!r} is damaged")
@@ -110,5 +123,15 @@ def _parse(raw: bytes, name: str, key: bytes) -> SlotContent:
         raise StateError(
             f"the slot file {name!r} was saved by another model or with other load settings"
         )
-    tokens = array("i", np.frombuffer(head[_KEY_BYTES:], "<i4").tolist())
-    return SlotContent(key, tokens, SavedState.from_bytes(raw[end:]))
+    tokens = array("i", np.frombuffer(raw[_HEADER.size + _KEY_BYTES : begin], "<i4").tolist())
+    projector, media = _media(raw[begin:end], name)
+    return SlotContent(key, tokens, SavedState.from_bytes(raw[end:]), media, projector)
+
+
+def _media(raw: bytes, name: str) -> tuple[tuple[str, int] | None, tuple[SavedMedium, ...]]:
+    if not raw:
+        return None, ()
+    try:
+        return _DECODER.decode(raw)
+    except msgspec.MsgspecError:
+        raise StateError(f"the slot file {name!r} is damaged") from None

@@ -80,12 +80,17 @@ class EncodedMedium:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Medium:
-    """Vectors in place of the prompt's tokens from index `start` on; see MediaVectors."""
+    """Vectors in place of the prompt's tokens from index `start` on; see MediaVectors.
+
+    `digest` is that of the EncodedMedium, and `first` the index of the first vector in it.
+    """
 
     start: int
     embeddings: NDArray[np.float32]
     is_causal: bool = True
     grid: Grid | None = None
+    digest: bytes = b""
+    first: int = 0
 
     @property
     def end(self) -> int:
@@ -151,8 +156,16 @@ def lay_out(
         n_vectors = 0
         for piece in part.pieces:
             if isinstance(piece, MediaVectors):
-                media.append(Medium(len(tokens), piece.embeddings, piece.is_causal, piece.grid))
                 n = len(piece.embeddings)
+                medium = Medium(
+                    len(tokens),
+                    piece.embeddings,
+                    piece.is_causal,
+                    piece.grid,
+                    part.digest,
+                    n_vectors,
+                )
+                media.append(medium)
                 tokens += pseudo_tokens(part.digest, n_vectors, n, piece.grid)
                 n_vectors += n
             else:

@@ -15,6 +15,7 @@ from server.http.access_log import log_disconnect
 from server.http.app_keys import REQUEST_ID, STATUS
 from server.http.error_documents import error_document
 from server.http.json_body import json_reply
+from server.models.registry import AUTOLOAD
 
 logger = logging.getLogger(__name__)
 _ID_HEADER = "X-Request-Id"
@@ -25,6 +26,7 @@ _CODES = {404: "unknown_path", 405: "method_not_allowed", 400: "bad_http", 426: 
 # Codex opens a WebSocket first. It tries again for seven seconds after a 405, and sends the request
 # by POST at once after a 426.
 _NO_WEBSOCKET = 426
+_AUTOLOAD = {"true": True, "1": True, "false": False, "0": False}
 
 
 @web.middleware
@@ -62,6 +64,23 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception as error:
         logger.exception("request %s failed", request[REQUEST_ID])
         return _reply(request, unexpected_error(request, error))
+
+
+@web.middleware
+async def choose_autoload(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """?autoload=true or false, as in llama-server's router: may the request load a model."""
+    text = request.query.get("autoload")
+    if text is None:
+        return await handler(request)
+    if text not in _AUTOLOAD:
+        raise InvalidRequestError(
+            f"'autoload' is {text[:32]!r}, expected true or false", param="autoload"
+        )
+    token = AUTOLOAD.set(_AUTOLOAD[text])
+    try:
+        return await handler(request)
+    finally:
+        AUTOLOAD.reset(token)
 
 
 def unexpected_error(request: web.Request, error: Exception) -> ApiError:

@@ -8,6 +8,7 @@ import contextlib
 import math
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from server.errors import ApiError, StateConflictError, UnavailableError, load_error
@@ -22,6 +23,9 @@ from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Estimated
 from server.streams.token_stream import TokenStream
 from server.supervisor.interface import Worker
+
+AUTOLOAD: ContextVar[bool | None] = ContextVar("AUTOLOAD", default=None)
+"""Whether the current request may load models; None is the server's setting."""
 
 _RETRY_SECONDS = 5
 # A request waits for the restart of a crashed model if the remaining delay is at most this.
@@ -310,7 +314,8 @@ class ModelRegistry:
                 code="crash_back_off",
                 retry_after=math.ceil(entry.guard.wait_seconds),
             )
-        if not self._autoload and not has_crashed:
+        wanted = AUTOLOAD.get()
+        if not (self._autoload if wanted is None else wanted) and not has_crashed:
             raise StateConflictError(
                 f"model {entry.id!r} is not loaded, and requests do not load models on this server "
                 f"(--no-models-autoload); POST /api/v2/models/{entry.id}/load first",

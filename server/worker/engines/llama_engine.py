@@ -54,7 +54,8 @@ class LlamaEngine:
         self._texts = TextTasks(engine.tokenizer, self._requests.render)
         self._thread = EngineThread(engine, events.on_step, events.on_failure)
         self._tasks = EngineTasks(self._thread)
-        self._slot_files = SlotFiles(engine, self._thread)
+        file = None if projector is None else (projector.path.name, projector.size_bytes)
+        self._slot_files = SlotFiles(engine, self._thread, file)
 
     def describe(self) -> LoadedModel:
         """The effective settings and sizes."""

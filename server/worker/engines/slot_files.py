@@ -16,9 +16,15 @@ class SlotFiles:
     The engine's thread only copies memory; the caller's thread reads and writes files.
     """
 
-    def __init__(self, engine: Engine, thread: EngineThread[Engine]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        thread: EngineThread[Engine],
+        projector: tuple[str, int] | None = None,
+    ) -> None:
+        """`projector` is the name and size of its file, if the engine has one."""
         self._thread = thread
-        self._exchange = SlotExchange(engine)
+        self._exchange = SlotExchange(engine, projector)
 
     def perform(self, task: SaveSlot | RestoreSlot | EraseSlot) -> SlotMoved:
         """Perform the task; returns counts and time. Raises LlamaError."""

@@ -1,6 +1,7 @@
 """The engine computes images as libmtmd's own helper does, and shares them between requests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from llamabind.context.params import ContextParams
 from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine.engine import Engine
 from llamabind.engine.logprobs import top_logprobs
-from llamabind.errors import InvalidBatchError, InvalidParameterError
+from llamabind.engine.slot_exchange import SlotExchange
+from llamabind.engine.slot_file import read_slot_file, write_slot_file
+from llamabind.errors import InvalidBatchError, InvalidParameterError, StateError
 from llamabind.media.medium import EncodedMedium, MediaVectors, lay_out
 from llamabind.media.projector import Projector
 from llamabind.native.model import Model
@@ -157,3 +160,26 @@ def test_vectors_of_another_width_are_refused(engine: Engine) -> None:
         engine.prepare(make_request("q", tokens, media=media))
     with pytest.raises(InvalidBatchError, match="the model expects"):
         engine.context.decode_vectors(VectorBatch(vectors, 0, 0))
+
+
+def test_a_slot_with_an_image_is_saved_and_restored(
+    engine: Engine, projector: Projector, tmp_path: Path
+) -> None:
+    exchange = SlotExchange(engine, ("mmproj.gguf", 1))
+    image = projector.encode_image(random_pixels(7))
+    first = run(engine, question(engine, "first", image))["first"]
+    slot = first[-1].seq_id
+    assert slot is not None
+    path = tmp_path / "slot.bin"
+    write_slot_file(path, exchange.take(slot))
+    for report in engine.report_slots():
+        exchange.erase(report.seq_id)
+    content, _ = read_slot_file(path, exchange.key, exchange.max_file_bytes)
+    other = SlotExchange(engine, ("other.gguf", 1))
+    with pytest.raises(StateError, match="another projector"):
+        other.put(0, content)
+    exchange.put(0, content)
+    engine.check_idle()
+    again = run(engine, question(engine, "again", image))["again"]
+    assert again[-1].usage.cached_tokens == again[-1].usage.prompt_tokens - 1
+    assert tokens_of(again) == tokens_of(first)

@@ -262,7 +262,11 @@ async def test_without_autoload_a_chat_with_an_unloaded_model_is_a_409(
     response = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: x"))
     assert response.status == 409
     assert (await response.json())["error"]["code"] == "model_not_loaded"
-    await client.post("/api/v2/models/m.gguf/load")
+    response = await client.post("/v1/models?autoload=perhaps", json={})
+    assert (await response.json())["error"]["param"] == "autoload"
+    # A request may ask for the load itself, as in llama-server's router.
+    loading = "/api/v2/chat/m.gguf?autoload=true"
+    assert (await client.post(loading, json=chat_body("echo: x"))).status == 200
     os.kill((await _state(client, "m.gguf"))["engine"]["pid"], signal.SIGKILL)
     response = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: x"))
     assert response.status == 200
