@@ -115,7 +115,7 @@ def create_app(
     return app
 
 
-def _make_registry(  # noqa: PLR0913 - the parts that create_app made
+def _make_registry(
     config: ServerConfig,
     presets: Presets,
     start_worker: WorkerStarter,

@@ -76,36 +76,6 @@ class EmbeddingWorkerEngine:
         """Free the engine and its model."""
         self._engine.close()
 
-    def _embed(self, task: Embed) -> Future[TaskResult]:
-        are_of_tokens = task.of_tokens and self._engine.pooling == "none"
-        if not are_of_tokens:
-            self._engine.check_embeds()
-        inputs = self._engine.tokenize(task.inputs)
-        if task.truncate:
-            inputs = self._engine.truncated(inputs)
-
-        def answer(vectors: list[Any]) -> Vectors:
-            rows: Any = vectors
-            if not are_of_tokens:
-                rows = self._engine.stacked(vectors, normalize=task.normalize)
-            return Vectors(
-                are_of_tokens=are_of_tokens,
-                vectors=tuple(row.astype("<f4").tobytes() for row in rows),
-                n_tokens=tuple(map(len, inputs)),
-            )
-
-        return _then(self._engine.submit(inputs), answer)
-
-    def _rank(self, task: Rank) -> Future[TaskResult]:
-        self._engine.check_ranks()
-        inputs = self._engine.rerank_inputs(task.query, task.documents)
-
-        def answer(vectors: list[Any]) -> Scores:
-            scores = self._engine.stacked(vectors)[:, 0]
-            return Scores(scores=tuple(map(float, scores)), n_tokens=_total(inputs))
-
-        return _then(self._engine.submit(inputs), answer)
-
     def _refuse(self, job: Job) -> RenderedText:  # noqa: ARG002 - every job is refused
         raise self._no_text()
 
@@ -117,23 +87,3 @@ class EmbeddingWorkerEngine:
             "model",
             "it is loaded for embeddings and cannot generate text; load it with embedding: false",
         )
-
-
-def _then(
-    computed: Future[list[Any]], answer: Callable[[list[Any]], TaskResult]
-) -> Future[TaskResult]:
-    """A future with the `answer` for the result of `computed`."""
-    result: Future[TaskResult] = Future()
-
-    def pass_on(done: Future[list[Any]]) -> None:
-        try:
-            result.set_result(answer(done.result()))
-        except Exception as error:  # noqa: BLE001 - passed on to the future
-            result.set_exception(error)
-
-    computed.add_done_callback(pass_on)
-    return result
-
-
-def _total(inputs: Sequence[Sequence[int]]) -> int:
-    return sum(map(len, inputs))

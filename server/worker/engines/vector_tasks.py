@@ -24,14 +24,19 @@ class VectorTasks:
             raise InvalidParameterError(
                 "model", "it is a reranker: it computes scores, not embeddings"
             )
-        self._engine.check_embeds()
+        are_of_tokens = task.of_tokens and self._engine.pooling == "none"
+        if not are_of_tokens:
+            self._engine.check_embeds()
         inputs = self._engine.tokenize(task.inputs)
         if task.truncate:
             inputs = self._engine.truncated(inputs)
 
         def answer(vectors: list[Any]) -> Vectors:
-            rows = self._engine.stacked(vectors, normalize=task.normalize)
+            rows: Any = vectors
+            if not are_of_tokens:
+                rows = self._engine.stacked(vectors, normalize=task.normalize)
             return Vectors(
+                are_of_tokens=are_of_tokens,
                 vectors=tuple(row.astype("<f4").tobytes() for row in rows),
                 n_tokens=tuple(map(len, inputs)),
             )
