@@ -30,7 +30,7 @@ _ALL, _NONE = "*", "default"
 # Keys that are no flags. The last two concern downloads and how llama-server ends its processes.
 _LOAD_ON_STARTUP = "load-on-startup"
 _WITHOUT_EFFECT = ("version", "stop-timeout", "dedup-cache-models")
-_OF_ONE_MODEL = ("model_file", "aliases", "tags", "lora_init_without_apply")
+_OF_ONE_MODEL = ("model_file", "aliases", "tags", "lora_init_without_apply", "mmproj_auto")
 _DOWNLOADED = ("hf-repo", "hf-file", "model-url", "docker-repo", "mmproj-url")
 
 Sections = dict[str, dict[str, str]]
@@ -63,6 +63,8 @@ def _preset(name: str, entries: Mapping[str, str], config: ServerConfig) -> Pres
             load_on_startup = boolean(text)
         else:
             values |= _value(key, text, values)
+    if values.get("mmproj_auto") is False:
+        values.setdefault(f"{SETTINGS}mmproj", "none")
     path: Path | None = values.get("model_file")
     if path is not None:
         path = path.absolute()

@@ -236,7 +236,7 @@ def test_an_empty_variable_does_not_count() -> None:
         ("stray", ("'stray'",)),
         ("--hf-repo a/b", ("--hf-repo", "never downloads")),
         ("--tools all", ("--tools", "not supported")),
-        ("--grammar x", ("--grammar", "each request")),
+        ("--grammar x", ("--grammar", "the request's own field")),
         ("--ssl-key-file k.pem", ("--ssl-cert-file",)),
         ("--admin-key a", ("--admin-key",)),
         ("--admin-key a --api-key a", ("the same key", "use different keys")),

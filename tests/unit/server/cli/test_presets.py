@@ -129,3 +129,23 @@ def test_keys_of_the_server_and_without_effect_are_said(
     _parse(tmp_path, "[m]\nport = 1\njinja = true\nprio = 2\n")
     told = capsys.readouterr().err
     assert all(f"{key} has no effect" in told for key in ("port", "jinja", "prio"))
+
+
+@pytest.mark.parametrize(
+    ("line", "mmproj"),
+    [
+        ("no-mmproj = true", "none"),
+        ("mmproj-auto = off", "none"),
+        ("mmproj-auto = on", None),
+        ("no-mmproj = true\nmmproj = p.gguf", "p.gguf"),
+    ],
+)
+def test_a_preset_may_go_without_the_projector_beside_its_model(
+    tmp_path: Path, line: str, mmproj: str | None
+) -> None:
+    for name in ("m.gguf", "p.gguf"):
+        write_gguf(tmp_path / name)
+    [preset] = _presets(tmp_path, f"[m]\n{line}\ntemp = 0.25").values()
+    assert preset.settings.mmproj == mmproj
+    assert preset.settings.sampling is not None
+    assert preset.settings.sampling.temperature == 0.25
