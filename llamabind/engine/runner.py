@@ -256,8 +256,8 @@ class ModelRunner:
         found = iter(tokens)
         for index, (sequence, run, pointer) in enumerate(last):
             token = known[index] if index in known else next(found)
-            if self._masks.has(sequence.request_id) and not isinstance(token, LlamaError):
-                token = self._follow_mask(sequence, run, token)
+            if self._masks.has(sequence.request_id):
+                token = self._follow_mask(sequence, run, token, pointer)
             if isinstance(token, LlamaError) or sequence.request.logprobs is None:
                 sampled.append(token if isinstance(token, LlamaError) else SampledToken(token))
             else:
@@ -266,9 +266,13 @@ class ModelRunner:
                 sampled.append(SampledToken(token, self._logprob(sequence, address, token)))
         return sampled
 
-    def _follow_mask(self, sequence: Sequence, run: SampledRun, token: int) -> int | LlamaError:
-        """Advance the mask of a sequence by its newest token."""
+    def _follow_mask(
+        self, sequence: Sequence, run: SampledRun, token: int | LlamaError, pointer: int
+    ) -> int | LlamaError:
+        """Advance the mask of a sequence by its newest token, sampled from the logits there."""
         request_id = sequence.request_id
+        if isinstance(token, LlamaError):
+            return self._masks.explain(token, self._context.logits_at(pointer))
         error = self._masks.accept(request_id, token)
         if error is None and self._masks.has_become_answer(request_id):
             # A trigger of calls, or the tag of reasoning, may be in the text of the answer.

@@ -83,6 +83,14 @@ class StepMasks:
             self.release(request_id)
         return None
 
+    def explain(self, error: LlamaError, logits: np.ndarray) -> LlamaError:
+        """Return the error of a request whose masked `logits` no token could be sampled from.
+
+        If they are sound, logit_bias excludes every token that the schema allows.
+        """
+        is_sound = np.isfinite(logits).any() and not np.isnan(logits).any()
+        return GrammarError(DEAD_END) if is_sound else error
+
     def has_become_answer(self, request_id: str) -> bool:
         """Whether it has become certain that a request's answer calls no tool; true once."""
         mask = self._masks.get(request_id)

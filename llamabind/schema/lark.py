@@ -42,6 +42,9 @@ class LarkWriter:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         texts = sorted(tokenizer.control_texts, key=len, reverse=True)
+        # Vocabularies that put a space before each text also begin an answer with it.
+        [first, *_] = tokenizer.encode("{", add_special=False)
+        self._lead = '" "? ' if tokenizer.piece(first).startswith(b" ") else ""
         self._split = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
 
     def answer(
@@ -83,14 +86,15 @@ class LarkWriter:
 
     def _whole(self, reasoning: Reasoning | None, body: str) -> str:
         if reasoning is None:
-            return f"{_HEAD}start: WS? {body}\n{_TAIL}"
+            return f"{_HEAD}start: {self._lead}{body}\n{_TAIL}"
         thought = self._until(reasoning.end)
         start, between = self.text(reasoning.start), self.text(reasoning.between)
         if reasoning.is_open:
-            begin = f"{thought} {between}" + f" ({start} {thought} {between})*" * bool(between)
+            begin = f"WS? {thought} {between}" + f" ({start} {thought} {between})*" * bool(between)
+            begin += " WS?"
         else:
-            begin = f"({start} {thought} {between}){'*' if between else '?'}"
-        return f"{_HEAD}start: WS? {begin} WS? {body}\n{_TAIL}{self._body(reasoning.end)}"
+            begin = f"(WS? {start} {thought} {between} WS?){'*' if between else '?'}"
+        return f"{_HEAD}start: {self._lead}{begin} {body}\n{_TAIL}{self._body(reasoning.end)}"
 
     def _until(self, end: str) -> str:
         first = self._split.match(end)
