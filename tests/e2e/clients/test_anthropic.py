@@ -121,7 +121,7 @@ def test_errors_raise_the_clients_exceptions(client: Anthropic, server: ServerPr
     with pytest.raises(anthropic.NotFoundError):
         client.messages.create(**_fields(question, model="no-such.gguf"))
     with pytest.raises(anthropic.BadRequestError, match="max_tokens"):
-        client.messages.create(**_fields(question, max_tokens=0))
+        client.messages.create(**_fields(question, max_tokens=-1))
     with full_queue(server), pytest.raises(anthropic.RateLimitError):
         client.messages.create(**_fields(question))
 
