@@ -43,7 +43,7 @@ class _CacheKey:
 
     files: tuple[tuple[str, int, int], ...]
     scales: tuple[float, ...]
-    settings: LoadSettings
+    settings: bytes
 
 
 class WorkerEstimator:
@@ -147,7 +147,9 @@ def _cache_key(path: Path, settings: LoadSettings, files: LoadFiles) -> _CacheKe
     companions = [*(name for name, _ in files.lora), files.draft_model, files.mmproj]
     paths = [*_shards(path), *(Path(name) for name in companions if name)]
     scales = tuple(scale for _, scale in files.lora)
-    return _CacheKey(tuple(_stamp(item) for item in paths), scales, settings.engine)
+    # Encoded, because settings with a dict in them have no hash.
+    encoded = msgspec.msgpack.encode(settings.engine, order="deterministic")
+    return _CacheKey(tuple(_stamp(item) for item in paths), scales, encoded)
 
 
 def _shards(path: Path) -> list[Path]:

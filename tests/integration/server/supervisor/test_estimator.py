@@ -39,6 +39,15 @@ async def test_estimates_are_cached_by_settings_but_free_memory_is_not(model):
     assert _processes(model) == 2
 
 
+async def test_estimates_with_overridden_metadata_are_cached_by_it(model):
+    estimate = _estimator(model)
+    for value in (8, 8, 16):
+        await estimate(
+            "m", model, LoadSettings(n_ctx=32, override_kv={"llama.context_length": value})
+        )
+    assert _processes(model) == 2
+
+
 async def test_a_changed_file_is_estimated_again(model):
     estimate = _estimator(model)
     await estimate("m", model, LoadSettings())
