@@ -69,7 +69,13 @@ def test_operations_have_a_summary_an_id_of_their_own_and_a_success(
     operations = [operation for item in document["paths"].values() for operation in item.values()]
     assert all(operation["summary"] for operation in operations)
     assert len({operation["operationId"] for operation in operations}) == len(operations)
-    assert all(operation["responses"]["200"]["content"] for operation in operations)
+    without_content = [
+        operation["operationId"]
+        for operation in operations
+        if not operation["responses"]["200"].get("content")
+    ]
+    # It deletes downloaded models only, and this server downloads none.
+    assert without_content == ["delete_models"]
 
 
 @pytest.mark.parametrize("struct", [ChatBody, LoadSettings])
