@@ -26,32 +26,16 @@ _FOLDER = Path(__file__).parent
 # The cases that users reported, and others of the same kinds.
 _FILES = ("user-cases.jsonl", "own-cases.jsonl")
 _LINES = [line for name in _FILES for line in (_FOLDER / name).read_text().splitlines()]
-# Cases that other changes make pass.
-_OPEN = {
-    "format-beside-tools": "schemas",
-    "number-bounds": "schemas",
-    "pattern-digit-class": "schemas",
-    "max-tokens-float": "values",
-    "seed-53-bit": "values",
-    "stop-70": "values",
-    "root-get": "Ollama",
-    "ollama-repeat-last-n": "Ollama",
-    "ollama-version": "Ollama",
-    "ollama-digest": "Ollama",
-}
-
-
-def _parameter(line: str) -> Any:
-    case = json.loads(line)
-    reason = _OPEN.get(case["id"])
-    marks = [pytest.mark.xfail(strict=False, reason=reason)] if reason else []
-    return pytest.param(case, id=case["id"], marks=marks)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with ServerProcess(tmp_path_factory.mktemp("cases")) as process:
         yield process
+
+
+def _name(case: dict[str, Any]) -> str:
+    return str(case["id"])
 
 
 def _send(server: ServerProcess, case: dict[str, Any]) -> tuple[int, str]:
@@ -76,7 +60,7 @@ def _content(document: Any) -> Any:
     return json.loads(choice["message"]["content"])
 
 
-@pytest.mark.parametrize("case", [_parameter(line) for line in _LINES])
+@pytest.mark.parametrize("case", [json.loads(line) for line in _LINES], ids=_name)
 def test_a_request_of_a_user_is_answered_as_wanted(
     server: ServerProcess, case: dict[str, Any]
 ) -> None:
@@ -96,4 +80,3 @@ def test_a_request_of_a_user_is_answered_as_wanted(
 def test_every_case_has_its_own_name() -> None:
     names = [json.loads(line)["id"] for line in _LINES]
     assert len(names) == len(set(names)) >= 30
-    assert _OPEN.keys() <= set(names)
