@@ -94,17 +94,20 @@ class MemoryReserver:
             # Taken before the plan is made, so that no later change is missed.
             change = self._change
             plan = self._plan(entry, estimated)
+            devices = estimated.devices if estimated else ()
             if plan.missing:
                 raise _out_of_memory(entry, plan.missing)
             if not plan.evict and not plan.wait_for:
                 # No await since the plan was made: no other load can have taken the memory.
-                entry.reserve(estimated.devices if estimated else ())
+                entry.reserve(devices)
                 return estimated
             if self._waiting[0] is not entry:
                 if self._clock.now() - began >= self._wait_seconds:
                     raise _still_busy(entry, (*plan.evict, *plan.wait_for))
                 changed = await _wait(change)
             elif plan.evict:
+                # Reserved before it is free, so that no other load takes what this one evicts.
+                entry.reserve(devices)
                 await self._evict(entry, plan.evict)
                 changed = True
             else:
@@ -112,6 +115,7 @@ class MemoryReserver:
                 if waited >= self._wait_seconds:
                     raise _still_busy(entry, plan.wait_for)
                 if waited >= self._drain_after_seconds:
+                    entry.reserve(devices)
                     self._begin_drains(entry, plan.wait_for)
                 changed = await _wait(change)
             if changed:
