@@ -29,6 +29,8 @@ def json_schema_to_grammar(schema: Mapping[str, Any]) -> str:
 
 def grammar_of_field(schema: Mapping[str, Any]) -> str:
     """Return the grammar of a request's `json_schema`; InvalidParameterError names the path."""
+    if not isinstance(schema, Mapping):
+        raise InvalidParameterError("json_schema", f"must be an object, not {schema!r:.100}")
     schema = completed(strictly_relaxed(schema, "json_schema", is_whole=True))
     backend.init()
     try:
