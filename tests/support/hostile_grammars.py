@@ -120,6 +120,8 @@ SCHEMAS: dict[str, Any] = {
     "an empty enum": {"enum": []},
     "a text": "schema",
 }
+HARMLESS = ("a type twice", "a property that may not be")
+"""Schemas of SCHEMAS that are odd, but whose meaning is clear."""
 
 
 def _exercise(model: Model, grammar: str) -> str:

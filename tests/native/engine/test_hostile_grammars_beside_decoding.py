@@ -26,7 +26,7 @@ from tests.support.engine_runs import (
     tiny_engine,
     tokens_of,
 )
-from tests.support.hostile_grammars import PATTERNS, REFUSED, SCHEMAS, TRIED
+from tests.support.hostile_grammars import HARMLESS, PATTERNS, REFUSED, SCHEMAS, TRIED
 from tests.support.shim_grammar import ShimGrammar
 
 pytestmark = pytest.mark.native
@@ -51,10 +51,6 @@ def _decoding_requests(engine: Engine) -> dict[str, GenerationRequest]:
         )
         for i, text in enumerate(questions)
     }
-
-
-_HARMLESS = ("a type twice", "a property that may not be")
-"""Odd schemas whose meaning is clear."""
 
 
 def _sampling(kind: str, name: str, value: Any) -> SamplingParams:
@@ -185,7 +181,7 @@ def _run_besieged(engine: Engine, siege: Siege, outputs: Outputs, gaps: _Gaps) -
 def _assert_refused_or_honoured(engine: Engine, siege: Siege, outputs: Outputs) -> None:
     for kind, name, _ in _hostile():
         case = f"{kind}: {name}"
-        if kind == "refused" or (kind == "schema" and name not in _HARMLESS):
+        if kind == "refused" or (kind == "schema" and name not in HARMLESS):
             assert case in siege.refusals
         elif case not in siege.refusals:
             last = outputs[case][-1]
