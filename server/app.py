@@ -27,7 +27,7 @@ from server.http.app_keys import (
     STATUS,
     SYSTEM,
 )
-from server.http.bodies import read_bodies
+from server.http.body.bodies import read_bodies
 from server.http.cors import require_origin, send_cors_headers
 from server.http.host_check import require_host
 from server.http.middleware import answer_errors, choose_autoload, identify, send_request_id

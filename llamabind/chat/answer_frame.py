@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from llamabind.sampling.token_mask import MaskGrammar
-from llamabind.schema.lark import LarkWriter, Reasoning
+from llamabind.schema.masks.lark import LarkWriter, Reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

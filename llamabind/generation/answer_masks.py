@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from llamabind.chat.answer_frame import AnswerFrame, frame_of
 from llamabind.errors import ChatTemplateError, GrammarError, InvalidParameterError
 from llamabind.sampling.token_mask import MaskGrammar, TokenMasks
-from llamabind.schema.answer import answer_schemas
-from llamabind.schema.fit import fitted
-from llamabind.schema.lark import LarkWriter
+from llamabind.schema.masks.answer import answer_schemas
+from llamabind.schema.masks.fit import fitted
+from llamabind.schema.masks.lark import LarkWriter
 
 if TYPE_CHECKING:
     from llamabind.chat.template import ChatTemplate, RenderedPrompt

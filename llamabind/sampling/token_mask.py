@@ -22,7 +22,7 @@ from llguidance.numpy import (
 )
 
 from llamabind.errors import GrammarError
-from llamabind.schema.compiler import LIMITS, reason_of
+from llamabind.schema.masks.compiler import LIMITS, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from server import app, serving
 from server.__main__ import main
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
-from server.http.json_body import UNPACKED
+from server.http.body.json_body import UNPACKED
 from server.supervisor.client import WorkerLauncher
 
 RECORD = "CLIENTS_RECORD"

@@ -6,7 +6,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from server.errors import NotSupportedError
 from server.formats import uptime
 from server.http.app_keys import CONFIG, METRICS, STATUS, SYSTEM
-from server.http.json_body import json_reply
+from server.http.body.json_body import json_reply
 
 
 async def health(request: web.Request) -> web.Response:

@@ -18,7 +18,7 @@ from server.api.schema.operation import EVENTS, HTML, JSON, LINES, Operation
 from server.api.schema.replies import ChunkDocument
 from server.api.schema.sampling import SamplingFields
 from server.http.app_keys import CONFIG
-from server.http.json_body import json_reply
+from server.http.body.json_body import json_reply
 
 _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(?P<name>\w+)[^}]*\}")

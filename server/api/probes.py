@@ -10,7 +10,7 @@ from aiohttp import web
 from server.errors import UnavailableError
 from server.http.access import require_known
 from server.http.app_keys import CALLER, CONFIG, REGISTRY, STATUS
-from server.http.json_body import json_reply
+from server.http.body.json_body import json_reply
 from server.models.entry import ModelEntry
 from server.models.state import ModelState
 

@@ -13,8 +13,8 @@ from llamabind.errors import InvalidParameterError
 from server.errors import ApiError, InvalidRequestError, invalid_parameter
 from server.http.access_log import log_disconnect
 from server.http.app_keys import REQUEST_ID, STATUS
+from server.http.body.json_body import json_reply
 from server.http.error_documents import error_document
-from server.http.json_body import json_reply
 from server.models.registry import AUTOLOAD
 
 logger = logging.getLogger(__name__)

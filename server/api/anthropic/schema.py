@@ -8,7 +8,7 @@ from msgspec import Meta
 from server.api.schema.chat import ReasoningEffort
 from server.api.schema.messages import FunctionName
 from server.api.schema.sampling import SamplingFields
-from server.http.lenient_values import CLAMPED
+from server.http.body.lenient_values import CLAMPED
 
 Count = Annotated[int, Meta(ge=0)]
 

@@ -22,7 +22,7 @@ from server.api.shared.served_model import served_model
 from server.api.shared.vectors import EUCLIDEAN, read_vectors, token_vectors
 from server.errors import InvalidRequestError
 from server.http.app_keys import CONFIG, REGISTRY
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 from server.protocol.tasks import Embed, Rank, Scores, Vectors
 from server.requests.dispatch import ask
 

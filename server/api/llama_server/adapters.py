@@ -10,7 +10,7 @@ from server.api.llama_server.schema_adapters import AdapterChoice, AdapterDocume
 from server.errors import InvalidRequestError
 from server.http.access import require_admin
 from server.http.app_keys import REGISTRY
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 from server.protocol.tasks import AdapterInfo, AdapterList, ListAdapters, SetAdapters
 from server.requests.dispatch import ask, peek
 

@@ -13,7 +13,7 @@ from server.api.shared.model_documents import STATUS_WORDS, is_failed, listed_na
 from server.errors import InvalidRequestError
 from server.http.access import require_admin
 from server.http.app_keys import BUS, CONFIG, REGISTRY, REQUEST_ID
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 from server.http.sse import SseWriter
 from server.models.entry import ModelEntry
 from server.models.event_bus import Subscription

@@ -13,7 +13,7 @@ from server.config import ServerConfig
 from server.errors import NotSupportedError
 from server.http.access import require_admin
 from server.http.app_keys import CONFIG
-from server.http.json_body import json_reply
+from server.http.body.json_body import json_reply
 from server.models.entry import ModelEntry
 from server.protocol.generation_settings import brief_settings
 from server.protocol.sampling_defaults import SamplingDefaults

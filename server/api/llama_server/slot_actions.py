@@ -10,7 +10,7 @@ from server.api.shared.served_model import served_model
 from server.errors import InvalidRequestError, NotSupportedError, StateConflictError
 from server.http.access import require_admin
 from server.http.app_keys import CONFIG, REGISTRY
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 from server.protocol.tasks import EraseSlot, RestoreSlot, SaveSlot, SlotMoved
 from server.requests.dispatch import ask
 

@@ -6,7 +6,7 @@ from server.api.llama_server.requested_model import loaded_entry
 from server.api.llama_server.schema_state import NextToken, SlotDocument
 from server.errors import NotSupportedError, UnavailableError
 from server.http.app_keys import CONFIG
-from server.http.json_body import json_reply
+from server.http.body.json_body import json_reply
 from server.models.entry import ModelEntry
 from server.protocol.tasks import ListSlots, SlotInfo, SlotList
 from server.requests.dispatch import peek

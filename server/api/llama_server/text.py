@@ -14,7 +14,7 @@ from server.api.llama_server.schema_text import (
 from server.api.shared.generate import render
 from server.api.shared.served_model import served_model
 from server.http.app_keys import CALLER, REGISTRY
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 from server.protocol.tasks import Detokenize, Text, Tokenize, Tokens
 from server.requests.dispatch import ask
 

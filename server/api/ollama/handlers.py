@@ -24,7 +24,7 @@ from server.catalogue.template_capabilities import renders_thinking
 from server.errors import InvalidRequestError
 from server.http.access import require_admin
 from server.http.app_keys import CALLER, REGISTRY, WARNINGS
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 from server.http.ndjson import NdjsonWriter
 from server.models.entry import ModelEntry
 from server.protocol.job import Job

@@ -13,7 +13,7 @@ from server.catalogue.catalogue import ModelFile
 from server.errors import ModelNotFoundError
 from server.formats import iso_time, utc_now
 from server.http.app_keys import REGISTRY, STATUS
-from server.http.json_body import json_reply
+from server.http.body.json_body import json_reply
 from server.models.entry import ModelEntry
 
 # The version of Ollama whose API this dialect speaks: clients refuse older ones.

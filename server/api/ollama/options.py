@@ -7,8 +7,8 @@ from aiohttp import web
 from msgspec import Meta
 
 from server.api.schema.sampling import SamplingFields
-from server.http.json_body import read_json
-from server.http.lenient_values import CLAMPED
+from server.http.body.json_body import read_json
+from server.http.body.lenient_values import CLAMPED
 
 _SHOWN: Final = 64
 _MAX_WARNINGS: Final = 16

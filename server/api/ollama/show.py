@@ -15,7 +15,7 @@ from server.catalogue.template_capabilities import renders_thinking
 from server.errors import InvalidRequestError
 from server.formats import iso_time
 from server.http.app_keys import CONFIG
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 from server.models.entry import ModelEntry
 
 _SAMPLING: Final = ("temperature", "top_k", "top_p", "min_p", "repeat_last_n", "repeat_penalty")

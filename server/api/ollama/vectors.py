@@ -13,7 +13,7 @@ from server.api.shared.vectors import read_vectors
 from server.formats import utc_now
 from server.http.access import require_admin
 from server.http.app_keys import REGISTRY, WARNINGS
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 from server.models.entry import ModelEntry
 from server.protocol.tasks import Embed, Vectors
 from server.requests.dispatch import ask

@@ -20,7 +20,7 @@ from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
 from server.http.access import require_admin
 from server.http.app_keys import CALLER, REGISTRY
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 
 
 class ChatCompletionBody(ChatFields, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from server.api.shared.prompt_group import PromptGroup
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
 from server.http.app_keys import CALLER
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 
 
 async def completions(request: web.Request) -> web.StreamResponse:

@@ -12,7 +12,7 @@ from server.api.shared.generate import render, start_generation, with_model_defa
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
 from server.http.app_keys import CALLER
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 from server.http.sse import SseWriter
 from server.protocol.job import Job
 

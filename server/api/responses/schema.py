@@ -10,7 +10,7 @@ from server.api.schema.content import ContentPart
 from server.api.schema.messages import FunctionName
 from server.api.schema.offered_tools import InputFormat
 from server.api.schema.sampling import LogprobCount, SamplingFields
-from server.http.lenient_values import CLAMPED
+from server.http.body.lenient_values import CLAMPED
 
 Count = Annotated[int, Meta(ge=0)]
 

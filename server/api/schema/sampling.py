@@ -11,7 +11,7 @@ from llamabind.request import MAX_LOGPROBS
 from llamabind.sampling.params import SamplingParams
 from server.api.schema.sampling_words import breakers_of, reduced_seed, samplers_of, stops_of
 from server.errors import InvalidRequestError
-from server.http.lenient_values import CLAMPED
+from server.http.body.lenient_values import CLAMPED
 
 TokenLimit = Annotated[int, Meta(ge=-1, le=2**31 - 1, extra=CLAMPED)]
 ThinkingBudget = Annotated[int, Meta(ge=-1, le=2**31 - 1, extra=CLAMPED)]

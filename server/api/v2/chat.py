@@ -8,7 +8,7 @@ from server.api.shared.generate import start_generation
 from server.api.shared.streaming import stream_answer
 from server.api.v2.schema import ChatBody, Usage
 from server.http.app_keys import CALLER
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 
 
 async def chat(request: web.Request) -> web.StreamResponse:

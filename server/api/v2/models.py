@@ -9,7 +9,7 @@ from server.api.v2.load_schema import estimate_reply, load_reply
 from server.api.v2.schema import UnloadBody, loaded_model, model_detail, model_summary
 from server.formats import iso_time, utc_now
 from server.http.app_keys import COMPANIONS, REGISTRY
-from server.http.json_body import json_reply, read_body
+from server.http.body.json_body import json_reply, read_body
 from server.protocol.load_settings import LoadSettings
 
 

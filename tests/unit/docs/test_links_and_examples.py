@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 
@@ -20,6 +21,14 @@ def test_the_architecture_has_a_line_for_every_folder(package):
     root = ROOT / package
     folders = {path.parent.relative_to(root).as_posix() for path in root.rglob("*.py")}
     assert folders - {"."} - described == set()
+
+
+@pytest.mark.parametrize("package", ["llamabind", "server"])
+def test_no_folder_has_more_than_16_modules(package):
+    """`_capi` has a module for each header of llama.cpp."""
+    modules = [path for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"]
+    counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in modules)
+    assert {folder for folder, n in counts.items() if n > 16} - {"llamabind/_capi"} == set()
 
 
 def test_every_document_links_to_files_that_exist():

@@ -174,6 +174,6 @@ async def test_temperature_has_the_references_range_on_v2_only(client: Client) -
 async def test_unknown_fields_are_ignored_and_logged(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("DEBUG", logger="server.http.json_body"):
+    with caplog.at_level("DEBUG", logger="server.http.body.json_body"):
         await _v1(client, "echo: x", user="me")
     assert [record.getMessage() for record in caplog.records if "'user'" in record.message]

@@ -405,7 +405,7 @@ async def test_nothing_is_fetched_for_a_model_that_is_not_there(client: Client) 
 async def test_ignored_fields_are_logged_with_their_path(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, logger="server.http.json_body")
+    caplog.set_level(logging.DEBUG, logger="server.http.body.json_body")
     tool = {"type": "function", "function": {"name": "f", "extra": 1, "parameters": {"own": 1}}}
     part = {"type": "text", "text": "a", "colour": "red"}
     body = {

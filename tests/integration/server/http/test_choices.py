@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from server.api.schema.chat import ChatFields
-from server.http.json_body import choices_at, fields_at
+from server.http.body.json_body import choices_at, fields_at
 from server.protocol.load_settings import LoadSettings
 from tests.support.server_app import Client, chat_body
 

@@ -7,8 +7,14 @@ from aiohttp.typedefs import Handler, Middleware
 
 from server.config import ServerConfig
 from server.errors import InvalidRequestError
-from server.http.json_body import UNPACKED
-from server.http.unpacking import UnpackedTooLargeError, UnpackError, encodings, is_known, unpack
+from server.http.body.json_body import UNPACKED
+from server.http.body.unpacking import (
+    UnpackedTooLargeError,
+    UnpackError,
+    encodings,
+    is_known,
+    unpack,
+)
 
 
 def read_bodies(config: ServerConfig) -> Middleware:

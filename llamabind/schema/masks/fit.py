@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llamabind.schema.alternatives import may_overlap, type_of
-from llamabind.schema.fit_kinds import KindFitter, Node
 from llamabind.schema.keywords import ALL, OF_TYPE, is_idle
+from llamabind.schema.masks.fit_kinds import KindFitter, Node
 from llamabind.schema.nodes import implied_type, is_of_types, types_of
 from llamabind.schema.pointer import follow
 from llamabind.schema.warning import SchemaWarning, shown

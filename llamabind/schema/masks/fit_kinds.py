@@ -10,11 +10,11 @@ from itertools import combinations, permutations
 from math import comb, isfinite
 from typing import Any, Final
 
-from llamabind.schema.compiler import why_no_pattern
-from llamabind.schema.formats import KNOWN, MAX_LENGTHS, OF_ANY_STRING, PATTERNS, SCHEME
 from llamabind.schema.keywords import is_idle
+from llamabind.schema.masks.compiler import why_no_pattern
+from llamabind.schema.masks.formats import KNOWN, MAX_LENGTHS, OF_ANY_STRING, PATTERNS, SCHEME
+from llamabind.schema.masks.regex import as_rust
 from llamabind.schema.nodes import types_of
-from llamabind.schema.regex import as_rust
 from llamabind.schema.warning import SchemaWarning, shown
 from llamabind.schema.workarounds import MAX_INTEGER
 

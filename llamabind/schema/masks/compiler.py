@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llguidance import LLMatcher, LLParserLimits
 
-from llamabind.schema.regex import as_rust, regex_size, why_ambiguous
+from llamabind.schema.masks.regex import as_rust, regex_size, why_ambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Meta
 
 from server.api.operations import OPERATIONS
-from server.http.lenient_values import CLAMPED, lenient
+from server.http.body.lenient_values import CLAMPED, lenient
 
 Limit = Annotated[int, Meta(ge=-1, le=100, extra=CLAMPED)]
 

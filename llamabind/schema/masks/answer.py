@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from llamabind.errors import InvalidParameterError
-from llamabind.schema.compiler import why_no_schema
-from llamabind.schema.fit import fitted, only_type
+from llamabind.schema.masks.compiler import why_no_schema
+from llamabind.schema.masks.fit import fitted, only_type
 from llamabind.schema.warning import SchemaWarning
 
 Node = dict[str, Any]

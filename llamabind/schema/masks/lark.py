@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from llamabind.schema.compiler import WHITESPACE
+from llamabind.schema.masks.compiler import WHITESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

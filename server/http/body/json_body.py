@@ -14,7 +14,7 @@ from msgspec import inspect
 
 from llamabind.errors import InvalidParameterError
 from server.errors import InvalidRequestError, invalid_parameter
-from server.http.lenient_values import lenient
+from server.http.body.lenient_values import lenient
 
 logger = logging.getLogger(__name__)
 

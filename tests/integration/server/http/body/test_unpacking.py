@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from server.http import bodies
-from server.http.unpacking import UnpackedTooLargeError, UnpackError, encodings, is_known, unpack
+from server.http.body import bodies
+from server.http.body.unpacking import (
+    UnpackedTooLargeError,
+    UnpackError,
+    encodings,
+    is_known,
+    unpack,
+)
 from tests.support.raw_http import exchange, running
 from tests.support.server_app import chat_body
 

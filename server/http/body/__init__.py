@@ -1,0 +1,1 @@
+"""Request bodies: unpacked, within limits, parsed into the structs of the dialects."""
