@@ -78,6 +78,7 @@ class NativeChunks:
 
     def _piece(self, output: SequenceOutput, usage: TokenUsage) -> NativePiece:
         timings, progress = output.timings, output.progress
+        timed = UNSET if timings is None else timings_document(usage, timings, progress)
         entries = logprobs_document(output.logprobs)["content"] if output.logprobs else UNSET
         return NativePiece(
             index=output.index,
@@ -87,7 +88,7 @@ class NativeChunks:
             tokens_predicted=usage.completion,
             tokens_evaluated=usage.prompt,
             model=self._model,
-            timings=UNSET if timings is None else timings_document(usage, timings),
+            timings=timed,
             prompt_progress=UNSET if progress is None else progress_document(progress),
             completion_probabilities=entries,
         )

@@ -25,9 +25,15 @@ def usage_document(usage: TokenUsage) -> dict[str, Any]:
     }
 
 
-def timings_document(usage: TokenUsage, timings: Timings) -> dict[str, Any]:
-    """llama-server's timings; the predicted rate excludes the first token. Rates are never null."""
-    prompt_n, n_steps = usage.prompt - usage.cached, max(usage.completion - 1, 0)
+def timings_document(
+    usage: TokenUsage, timings: Timings, progress: PromptProgress | None = None
+) -> dict[str, Any]:
+    """llama-server's timings; the predicted rate excludes the first token. Rates are never null.
+
+    With `progress` they are those of the part of the prompt that is computed.
+    """
+    n_processed = usage.prompt if progress is None else progress.processed
+    prompt_n, n_steps = n_processed - usage.cached, max(usage.completion - 1, 0)
     document = {
         "cache_n": usage.cached,
         "prompt_n": prompt_n,

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from llamabind.request import Timings
 from server.api.shared.answer_documents import (
     logprobs_document,
     progress_document,
@@ -108,7 +109,7 @@ class V2Chunks:
         if output.progress is not None:
             chunk = self._tag.progress_chunk(output, {"content": ""})
             if output.timings is not None:
-                chunk["timings"] = timings_document(TokenUsage.of(output.usage), output.timings)
+                chunk["timings"] = _timings(output, output.timings)
             return [chunk]
         delta = _delta(output, self._calls)
         is_last = output.finish_reason is not None
@@ -121,7 +122,7 @@ class V2Chunks:
             delta = {"role": "assistant", "content": ""} | delta
         chunk = self._chunk(output.index, delta, output)
         if output.timings is not None:
-            chunk["timings"] = timings_document(TokenUsage.of(output.usage), output.timings)
+            chunk["timings"] = _timings(output, output.timings)
         return _with_prompt([chunk], output)
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
@@ -180,8 +181,7 @@ class OpenAIChunks:
         if output.finish_reason is not None:
             documents.append(self._tag.chunk(output.index, {}, output.finish_reason))
         if output.timings is not None and documents:
-            timings = timings_document(TokenUsage.of(output.usage), output.timings)
-            documents[-1]["timings"] = timings
+            documents[-1]["timings"] = _timings(output, output.timings)
         if output.finish_reason is not None and self._verbose_job is not None:
             documents[-1][VERBOSE] = streamed_end(self._tag.model, self._verbose_job, output)
         documents = _with_prompt(documents, output)
@@ -222,6 +222,10 @@ class OpenAIChunks:
                 # With include_usage all of OpenAI's chunks have the key, null before the last.
                 document.setdefault("usage", None)
         return documents
+
+
+def _timings(output: SequenceOutput, timings: Timings) -> dict[str, Any]:
+    return timings_document(TokenUsage.of(output.usage), timings, output.progress)
 
 
 def _with_prompt(documents: list[dict[str, Any]], output: SequenceOutput) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import pytest
 
 from llamabind.request import Timings
 from server.api.shared.answer_documents import logprobs_document, timings_document
-from server.protocol.messages import LogprobEntry
+from server.protocol.messages import LogprobEntry, PromptProgress
 from server.streams.token_stream import TokenUsage
 
 
@@ -22,6 +22,15 @@ def test_times_per_token_and_rates_leave_out_the_first_token_of_the_answer() -> 
 def test_without_tokens_times_per_token_are_zero(usage: TokenUsage) -> None:
     document = timings_document(usage, Timings(0.0, 0.0, 0.0))
     assert document["prompt_per_token_ms"] == document["predicted_per_token_ms"] == 0.0
+
+
+@pytest.mark.parametrize(("processed", "prompt_n"), [(2, 0), (6, 4)])
+def test_timings_of_a_prompt_in_progress_count_what_is_computed(
+    processed: int, prompt_n: int
+) -> None:
+    progress = PromptProgress(10, 2, processed, 8.0)
+    document = timings_document(TokenUsage(10, 0, 2), Timings(0.0, 8.0, 0.0), progress)
+    assert (document["cache_n"], document["prompt_n"]) == (2, prompt_n)
 
 
 def test_drafts_are_listed_where_there_were_any() -> None:
