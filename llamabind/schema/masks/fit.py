@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llamabind.schema.alternatives import may_overlap, type_of
 from llamabind.schema.keywords import ALL, OF_TYPE, is_idle
-from llamabind.schema.masks.fit_kinds import KindFitter, Node
+from llamabind.schema.masks.fit_kinds import KindFitter
 from llamabind.schema.nodes import implied_type, is_of_types, types_of
 from llamabind.schema.pointer import follow
 from llamabind.schema.warning import SchemaWarning, shown
+
+if TYPE_CHECKING:
+    from llamabind.schema.masks.fit_scalars import Node
 
 MAX_DEPTH: Final = 100
 _MAX_NODES: Final = 20_000
