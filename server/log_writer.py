@@ -19,7 +19,7 @@ _CLOSE_SECONDS = 1.0
 class LogWriter(logging.Handler):
     """Formats records where they are logged and writes them to `fd` on a thread of its own.
 
-    The write to a pipe that nobody reads, or to a file system that hangs, blocks only this thread.
+    The write to a pipe without a reader, or to a file system that hangs, blocks only this thread.
     When lines were dropped, the log gets one line with their number once it flows again. Any
     thread may log.
     """

@@ -50,7 +50,7 @@ class Drafter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SpeculationStats:
-    """Counts of all drafts so far, named as in llama-server's spec_decode metrics.
+    """Counts over all drafts, named as in llama-server's spec_decode metrics.
 
     `accepted_per_position` counts for each position of a draft how often its token was accepted.
     """

@@ -1,4 +1,4 @@
-"""A log that nobody reads, or that cannot be written, neither delays nor ends the server."""
+"""A log pipe without a reader, or a full disk, neither delays nor ends the server."""
 
 import fcntl
 import os
@@ -53,7 +53,7 @@ def _drop_lines(server: ServerProcess) -> None:
         _request_much(server)
 
 
-def test_a_pipe_that_nobody_reads_delays_no_request_and_no_shutdown(tmp_path: Path) -> None:
+def test_a_pipe_without_a_reader_delays_no_request_and_no_shutdown(tmp_path: Path) -> None:
     with _small_pipe() as (_, writer), ServerProcess(tmp_path, stderr=writer) as server:
         os.close(writer)
         _drop_lines(server)

@@ -71,7 +71,9 @@ def test_a_full_queue_of_one_client_has_a_place_for_another(tmp_path: Path) -> N
         assert _n_refused(server) == n_refused
 
 
-def test_requests_that_are_opened_and_closed_at_once_lock_out_nobody(tmp_path: Path) -> None:
+def test_requests_that_are_opened_and_closed_at_once_lock_out_no_other_caller(
+    tmp_path: Path,
+) -> None:
     with _server(tmp_path) as server:
 
         def attack() -> None:
