@@ -111,7 +111,7 @@ def _listen(listener: socket.socket, address: Any) -> None:
 
 
 def _listen_unix(path: Path) -> socket.socket:
-    """Listen on a Unix socket; replaces the file of a socket without a server. Raises ListenError."""
+    """Listen on a Unix socket; replaces a file without a server. Raises ListenError."""
     _require_free(path)
     listener = socket.socket(socket.AF_UNIX)
     before = os.umask(_SOCKET_UMASK)

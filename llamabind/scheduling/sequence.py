@@ -86,9 +86,7 @@ class Sequence:
         self.n_cached = 0
         self.n_dropped = 0  # tokens that context shifts have dropped
         self.adapters: Adapters = ()
-        self.planned_at = (
-            0  # number of the scheduler's chunks when this sequence had its latest one
-        )
+        self.planned_at = 0  # the scheduler's chunk count when this sequence last had one
         self.n_drafted = 0
         self.n_draft_accepted = 0
         self.slot: Slot | None = None

@@ -104,7 +104,7 @@ class Checks:
             process.wait(self._setup.seconds_left)
             is_complete = process.returncode in (0, 1)
         except subprocess.TimeoutExpired:
-            process.terminate()  # on SIGTERM it stops its servers and writes the results that it has
+            process.terminate()  # on SIGTERM it stops its servers and writes what it has
             process.wait()
             is_complete = False
         document = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
