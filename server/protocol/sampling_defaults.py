@@ -10,13 +10,14 @@ from msgspec.structs import replace
 from llamabind.errors import InvalidParameterError
 from llamabind.sampling.params import RANDOM_SEED, SamplingParams, sampler_names
 from server.protocol.job import Job
+from server.protocol.sampling_fields import CommonSampling
 
 # Fields that are not SamplingParams': they have the same names in a Job, except n_predict.
 _OF_JOB = ("n_predict", "stop")
 
 
 class SamplingDefaults(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+    CommonSampling, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
     """Sampling fields by llama-server's names; None is its own default.
 
@@ -25,33 +26,8 @@ class SamplingDefaults(
     """
 
     temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    dynatemp_range: float | None = None
-    dynatemp_exponent: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    typical_p: float | None = None
-    top_n_sigma: float | None = None
-    xtc_probability: float | None = None
-    xtc_threshold: float | None = None
-    repeat_last_n: int | None = None
-    repeat_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    dry_multiplier: float | None = None
-    dry_base: float | None = None
-    dry_allowed_length: int | None = None
-    dry_penalty_last_n: int | None = None
     dry_sequence_breakers: tuple[str, ...] | None = None
-    mirostat: int | None = None
-    mirostat_tau: float | None = None
-    mirostat_eta: float | None = None
-    adaptive_target: float | None = None
-    adaptive_decay: float | None = None
-    min_keep: int | None = None
     samplers: tuple[str, ...] | None = None
-    ignore_eos: bool | None = None
     n_predict: int | None = None
     stop: tuple[str, ...] | None = None
 

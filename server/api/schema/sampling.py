@@ -12,6 +12,7 @@ from llamabind.sampling.params import SamplingParams
 from server.api.schema.sampling_words import breakers_of, reduced_seed, samplers_of, stops_of
 from server.errors import InvalidRequestError
 from server.http.body.lenient_values import CLAMPED
+from server.protocol.sampling_fields import CommonSampling
 
 TokenLimit = Annotated[int, Meta(ge=-1, le=2**31 - 1, extra=CLAMPED)]
 ThinkingBudget = Annotated[int, Meta(ge=-1, le=2**31 - 1, extra=CLAMPED)]
@@ -40,42 +41,17 @@ class LoraScale(msgspec.Struct, frozen=True):
     scale: Annotated[float, Meta(ge=-1e4, le=1e4)]
 
 
-class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
+class SamplingFields(CommonSampling, frozen=True, kw_only=True):
     """Fields of a request by llama-server's names. None (or null) is the default.
 
     Fields that SamplingParams has under the same name are passed to it unchanged.
     """
 
     temperature: Annotated[float, Meta(ge=0.0)] | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    dynatemp_range: float | None = None
-    dynatemp_exponent: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    typical_p: float | None = None
-    top_n_sigma: float | None = None
-    xtc_probability: float | None = None
-    xtc_threshold: float | None = None
-    repeat_last_n: int | None = None
-    repeat_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    dry_multiplier: float | None = None
-    dry_base: float | None = None
-    dry_allowed_length: int | None = None
-    dry_penalty_last_n: int | None = None
     dry_sequence_breakers: str | tuple[str, ...] | None = None
-    mirostat: int | None = None
-    mirostat_tau: float | None = None
-    mirostat_eta: float | None = None
-    adaptive_target: float | None = None
-    adaptive_decay: float | None = None
-    min_keep: int | None = None
     samplers: str | tuple[str, ...] | None = None
     grammar: str | None = None
     json_schema: dict[str, Any] | None = None
-    ignore_eos: bool | None = None
     reasoning_budget_tokens: ThinkingBudget | None = None
     thinking_budget_tokens: ThinkingBudget | None = None
     reasoning_budget_message: str | None = None
