@@ -1,5 +1,6 @@
 """ChatTemplate: renders conversations with llama.cpp's Jinja engine and format detection."""
 
+import atexit
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -222,8 +223,10 @@ def _name(model: "Model | None", override: str | None) -> str:
 
 @cache
 def _told_format() -> ChatTemplate:
-    """The format of calls for templates that have none."""
-    return ChatTemplate(None, TEMPLATE)
+    """The format of calls for templates that have none; one for the life of the process."""
+    template = ChatTemplate(None, TEMPLATE)
+    atexit.register(template.close)
+    return template
 
 
 _TOOL_OPTIONS = ("tool_choice", "parallel_tool_calls", "shown_tools")
