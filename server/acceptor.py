@@ -8,6 +8,7 @@ import asyncio
 import errno
 import logging
 import os
+import select
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -87,6 +88,9 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
+                # Without a descriptor, accept fails also where nobody waits.
+                if not _somebody_waits(listener):
+                    return
                 if error.errno in _NO_DESCRIPTORS and self._refuse_from_reserve(listener):
                     continue
                 if error.errno in _NO_DESCRIPTORS + _NO_MEMORY:
@@ -173,6 +177,12 @@ class _Reserve:
     def _take(self) -> None:
         with suppress(OSError):
             self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _somebody_waits(listener: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _refuse(connection: socket.socket, *, is_tls: bool) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from llamabind.errors import LibraryError, UnsupportedCpuError
+from llamabind._capi.opening import misfit, open_file
+from llamabind.errors import UnsupportedCpuError
 
 _TEXT_BYTES: Final = 1024
 # Instruction sets that identify a generation of CPUs, newest first.
@@ -59,19 +60,16 @@ def read_cpu_report(library: Path) -> CpuReport | None:
     """Read the report of libllamabind-cpu; None without such a file, as in a foreign build."""
     if not library.is_file():
         return None
+    opened = open_file(library)
     try:
-        opened = ctypes.CDLL(str(library))
         return CpuReport(
             needed=_constant(opened, "lb_cpu_needed"),
             optional=_constant(opened, "lb_cpu_optional"),
             found=tuple(_filled(opened, "lb_cpu_found").split()),
             cpu=" ".join(_filled(opened, "lb_cpu_name").split()),
         )
-    except (OSError, AttributeError) as error:
-        raise LibraryError(
-            f"{library} cannot be used: {error}; all libraries of a folder must come from one "
-            "build for this machine: reinstall llamabind"
-        ) from error
+    except AttributeError as error:
+        raise misfit(library, error) from error
 
 
 def check_cpu(library: Path) -> None:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from llamabind._capi import cpu_features, stamp
 from llamabind._capi.annotations import CType, signature_of
-from llamabind.errors import LibraryError, LibraryNotFoundError, SymbolMissingError
+from llamabind._capi.opening import open_file
+from llamabind.errors import LibraryNotFoundError, SymbolMissingError
 
 # The libraries that each one links to. Opening them first, by full path, makes the dynamic linker
 # use our files regardless of LD_LIBRARY_PATH or a copied library's run path.
@@ -169,18 +170,8 @@ def _open_if_present(library: str) -> ctypes.CDLL | None:
         for needed in _LINKS_TO[library]:
             _open_if_present(needed)
         path = library_directory() / library_file(library)
-        _opened[library] = _open(path) if path.is_file() else None
+        _opened[library] = open_file(path) if path.is_file() else None
     return _opened[library]
-
-
-def _open(path: Path) -> ctypes.CDLL:
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise LibraryError(
-            f"{path} cannot be loaded: {error}; all libraries of a folder must come from one "
-            "build for this machine: reinstall llamabind"
-        ) from error
 
 
 def _address_in(library: ctypes.CDLL, name: str) -> int | None:

@@ -134,7 +134,7 @@ async def _exchange(process: WorkerProcess, message: Estimate) -> Estimated:
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if not answer.done():
         end = await process.stop()
-        detail = f"the worker process {end.load_description} while it read the file"
+        detail = f"while it read the file, the worker process {end.load_description}"
         raise LoadFailedError(end.load_reason, detail, end.log_tail)
     match answer.result():
         case Estimated() as estimated:

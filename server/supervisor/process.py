@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 from collections import deque
@@ -18,8 +19,14 @@ logger = logging.getLogger("server.worker")
 _LOG_TAIL_LINES = 60
 _MAX_LINE_BYTES = 4096
 _READ_BYTES = 1 << 16
-# Otherwise ggml_abort starts a debugger, if installed, for a stack trace (ggml/src/ggml.c).
-_ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "GGML_NO_BACKTRACE": "1"}
+_ENVIRONMENT = {
+    "PYTHONUNBUFFERED": "1",
+    # Otherwise ggml_abort starts a debugger, if installed, for a stack trace (ggml/src/ggml.c).
+    "GGML_NO_BACKTRACE": "1",
+    # Workers multiply nothing with NumPy, whose OpenBLAS would start a thread a core when it is
+    # imported, and under a limit of memory hang or end the process without a word.
+    "OPENBLAS_NUM_THREADS": "1",
+}
 # Put weights and KV cache in pages of 2 MiB, where Linux has some: every token reads all weights,
 # and with pages of 4 KiB the CPU spends time on address translation.
 _HUGE_PAGES = "glibc.malloc.hugetlb"
@@ -28,9 +35,10 @@ _HINTS = {
     "SIGILL": f": the native libraries use instructions that this CPU lacks; {OTHER_BUILD}",
 }
 # The last words of processes that cannot start under a limit such as ulimit -v: the dynamic
-# linker's, ggml's, Python's, and C++'s.
+# linker's, OpenBLAS's (in NumPy), ggml's, Python's, and C++'s.
 _NO_MEMORY = (
     "annot allocate memory",
+    "emory allocation still failed",
     "insufficient memory",
     "failed to map segment",
     "can't start new thread",
@@ -84,10 +92,18 @@ class WorkerExit:
 
     @property
     def load_description(self) -> str:
-        """`description` with the line about memory, if there is one."""
-        line = self._memory_line
+        """`description` with the line about memory, if there is one, or the limit of memory.
+
+        Native code that gets no memory often ends without a word.
+        """
+        if line := self._memory_line:
+            return f"{self.description}, {_SHORT_OF_MEMORY} ({line[:200]})"
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return self.description
         return (
-            f"{self.description}, {_SHORT_OF_MEMORY} ({line[:200]})" if line else self.description
+            f"{self.description}; ulimit -v limits each process to {limit >> 20:,} MB of address "
+            "space, which may be too little"
         )
 
     @property

@@ -47,6 +47,17 @@ def _is_served(server: ServerProcess) -> bool:
     return _status(server) == 200
 
 
+def _connections(pid: int) -> list[object]:
+    connections = psutil.Process(pid).net_connections("tcp")
+    return [one for one in connections if one.status != psutil.CONN_LISTEN]
+
+
+def _lowest_free(pid: int) -> int:
+    """The number that the process's next descriptor would get."""
+    used = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    return min(set(range(len(used) + 1)) - used)
+
+
 def test_with_few_descriptors_connections_above_the_limit_get_503(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, prefix=_FEW) as server:
         with _idle(server, _N_IDLE):
@@ -68,11 +79,25 @@ def test_without_any_descriptor_left_clients_get_503_until_one_is_free(tmp_path:
     with ServerProcess(tmp_path) as server:
         assert _is_served(server)
         pid, limits = server.process.pid, resource.getrlimit(resource.RLIMIT_NOFILE)
+        until(lambda: not _connections(pid), "the server has closed the connection")
         # As if other parts of the process had taken all that were meant for them.
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (psutil.Process(pid).num_fds(), limits[1]))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (_lowest_free(pid), limits[1]))
         assert [_status(server) for _ in range(50)] == [503] * 50
         log = server.log.read_text()
         assert log.count("no file descriptor is left") == 1
         assert "Traceback" not in log
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         until(lambda: _is_served(server), "a descriptor is free")
+
+
+def test_with_one_descriptor_left_clients_are_served_one_by_one(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        assert _is_served(server)
+        pid, limits = server.process.pid, resource.getrlimit(resource.RLIMIT_NOFILE)
+        until(lambda: not _connections(pid), "the server has closed the connection")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (_lowest_free(pid) + 1, limits[1]))
+        for _ in range(50):
+            assert _is_served(server)
+            until(lambda: not _connections(pid), "the server has closed the connection")
+        # Nobody waited while none was free.
+        assert "no file descriptor is left" not in server.log.read_text()

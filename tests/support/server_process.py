@@ -83,7 +83,13 @@ class ServerProcess:
             self.process.terminate()
         assert self.process.stdout is not None
         self.process.stdout.close()
-        self.process.wait(_DEADLINE_SECONDS)
+        try:
+            self.process.wait(_DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            # A process that stays would fail tests that follow.
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Send one request; the status and the JSON of the answer. Bytes are sent as they are."""

@@ -65,6 +65,10 @@ def serve(
         status = 0
     except FramingError:
         logger.exception("the server sent invalid protocol data")
+    except BaseException:
+        # Such as a thread that cannot be started; the server reads the reason from this log.
+        logger.exception("internal error")
+        status = EXIT_THREAD_DIED
     finally:
         # Not sys.exit: native threads may be computing, and the system frees all memory anyway.
         os._exit(status)

@@ -18,7 +18,7 @@ def test_a_build_of_another_project_has_no_cpu_check(tmp_path: Path) -> None:
 def test_a_check_library_that_cannot_be_opened_raises_library_error(tmp_path: Path) -> None:
     file = tmp_path / "library"
     file.write_text("no library")
-    with pytest.raises(LibraryError, match="cannot be used"):
+    with pytest.raises(LibraryError, match="cannot be loaded"):
         check_cpu(file)
 
 

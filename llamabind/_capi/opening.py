@@ -1,0 +1,31 @@
+"""Opens one native library; tells a library that does not fit from a lack of memory."""
+
+import ctypes
+from pathlib import Path
+from typing import Final
+
+from llamabind.errors import HostMemoryError, LibraryError
+
+# The dynamic linker's words (glibc, musl) where a library finds no room.
+_NO_MEMORY: Final = ("failed to map segment", "annot allocate memory", "Out of memory")
+
+
+def open_file(path: Path) -> ctypes.CDLL:
+    """Open a library by its path.
+
+    Raises HostMemoryError where there is no memory for it, and otherwise LibraryError.
+    """
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        if any(words in str(error) for words in _NO_MEMORY):
+            raise HostMemoryError(f"{path} cannot be loaded: {error}") from error
+        raise misfit(path, error) from error
+
+
+def misfit(path: Path, error: Exception) -> LibraryError:
+    """The error about a library that cannot be opened, or lacks a function of ours."""
+    return LibraryError(
+        f"{path} cannot be loaded: {error}; all libraries of a folder must come from one build for "
+        "this machine: reinstall llamabind"
+    )
