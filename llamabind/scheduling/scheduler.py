@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from llamabind.kv_cache.checkpoint_pool import CheckpointPool
 from llamabind.scheduling.adapter_turns import AdapterTurns
 from llamabind.scheduling.admission import find_prefix
 from llamabind.scheduling.checkpoint_planner import CheckpointPlanner
 from llamabind.scheduling.prefix_waits import PrefixWaits
-from llamabind.scheduling.step_budget import share_budget, whole_tiles
-from llamabind.scheduling.step_plan import ScheduledChunk, StepPlan
+from llamabind.scheduling.prompt_planner import PromptPlanner
+from llamabind.scheduling.step_plan import StepPlan
 from llamabind.scheduling.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
@@ -21,13 +20,9 @@ if TYPE_CHECKING:
 
     from llamabind.kv_cache.slot import Adapters
     from llamabind.kv_cache.slot_pool import SlotPool
-    from llamabind.media.medium import Medium
     from llamabind.scheduling.sequence import Sequence
     from llamabind.scheduling.step_budget import StepBudget
     from llamabind.scheduling.step_plan import DraftPlanner, StepResult
-
-MAX_LOGPROB_CHUNK = 64
-"""Most prompt tokens per step with prompt_logprobs: each needs a row of logits, up to 600 kB."""
 
 
 class Scheduler:
@@ -60,26 +55,26 @@ class Scheduler:
         self.waiting = WaitingQueue()
         self.running: list[Sequence] = []
         self._n_parallel = n_parallel
-        self._n_batch = n_batch
-        self._tile = budget.tile
-        self._kv_unified = kv_unified
-        # The most tokens of a step with decoding sequences, and of one with prompts as well.
-        self._n_decoding = self._n_mixed = n_batch
+        self._n_decoding = n_batch  # the most tokens of a step with decoding sequences
         if budget.tile is not None and kv_unified:
-            self._n_decoding = self._n_mixed = min(n_batch, budget.tile - 1)
-        elif budget.tile is not None:
-            # With a split cache llama.cpp would compute the two in graphs of their own anyway.
-            self._n_mixed = 0
+            self._n_decoding = min(n_batch, budget.tile - 1)
         self._turns = AdapterTurns()
         # The groups whose next step begins with prompts.
         self._prompts_first: set[Adapters] = set()
-        self._prefers_shortest = False
         self._n_planned = 0
         # Rejected draft tokens must be cut off the memory.
         self._speculation = speculation if slots.is_cuttable else None
         self._drafts_fit = True
         self._awaited = PrefixWaits(slots)
         self._checkpoints = CheckpointPlanner()
+        self._prompts = PromptPlanner(
+            slots,
+            budget,
+            self._checkpoints,
+            self.waiting,
+            n_batch=n_batch,
+            kv_unified=kv_unified,
+        )
 
     @property
     def has_work(self) -> bool:
@@ -114,6 +109,9 @@ class Scheduler:
             self._plan_first(plan, self._plan_prompts)
         if self._speculation is not None and self._drafts_fit:
             self._plan_drafts(plan, self._speculation)
+        for chunk in plan.chunks:
+            self._n_planned += 1
+            chunk.sequence.planned_at = self._n_planned
         # With a split cache llama.cpp puts only consecutive sequence ids into one graph
         # (llama_batch_allocr::split_equal), and each graph reads all weights.
         plan.chunks.sort(key=lambda chunk: chunk.slot.seq_id)
@@ -214,7 +212,7 @@ class Scheduler:
         for sequence in sorted(decoding, key=lambda running: running.arrival):
             if sequence in self.running:
                 self._reserve_or_preempt(sequence)
-                self._plan_chunk(plan, sequence, 1)
+                plan.add(sequence, 1)
 
     def _reserve_or_preempt(self, sequence: Sequence) -> None:
         """Reserve a cell for the next token of a decoding sequence.
@@ -230,65 +228,9 @@ class Scheduler:
             for running in sorted(self.running, key=lambda running: running.arrival)
             if running.slot is not None and not running.is_decoding and running.adapters == adapters
         ]
-        if not prompts:
-            return
         n_decoding = sum(running.is_decoding for running in self.running)
-        budget = self.budget.n_prompt_tokens(n_decoding, len(prompts))
-        n_remaining = sum(prompt.n_remaining for prompt in prompts)
-        n_wanted = min(budget, n_remaining)
-        if plan.chunks and len(plan.chunks) + n_wanted > self._n_mixed:
-            if n_wanted > 0:
-                self._prompts_first.add(adapters)
-            return
-        tile = self._tile if self._tile is not None and n_wanted >= self._tile else None
-        if tile is not None and self._kv_unified:
-            budget, tile = whole_tiles(budget, n_remaining, tile), None
-        elif tile is not None and budget < 2 * tile:
-            # One tile cannot be divided: give it alternately to the oldest and the shortest prompt.
-            self._prefers_shortest = not self._prefers_shortest
-            if self._prefers_shortest:
-                prompts.sort(key=lambda prompt: prompt.n_remaining)
-        for sequence, n_most in share_budget(budget, prompts, tile):
-            n = min(n_most, budget)
-            if tile is not None:
-                # With a split cache each sequence has tiles of its own.
-                n = whole_tiles(n, sequence.n_remaining, tile)
-            budget -= self._plan_prompt(plan, sequence, n)
-
-    def _plan_prompt(self, plan: StepPlan, sequence: Sequence, n: int) -> int:
-        """Plan a chunk of up to `n` prompt tokens and return its length."""
-        assert sequence.slot is not None, "a prompt without a slot"
-        n = min(n, sequence.n_remaining, self._n_batch - plan.n_tokens)
-        if sequence.wants_prompt_logprobs:
-            n = min(n, MAX_LOGPROB_CHUNK)
-        position = self._next_checkpoint(sequence)
-        if position is not None:
-            n = min(n, position - sequence.n_computed)
-        medium = sequence.next_medium() if sequence.request.media else None
-        if medium is not None and n > 0:
-            n = medium.limit(sequence.n_computed, n)
-        if n <= 0 or not self.slots.reserve(sequence.slot, n):
-            return 0
-        self._plan_chunk(plan, sequence, n, medium)
-        if position == sequence.n_computed + n:
-            self._plan_checkpoint(plan, sequence, position)
-        return n
-
-    def _next_checkpoint(self, sequence: Sequence) -> int | None:
-        if self.slots.is_cuttable or self.slots.host.limit == 0:
-            return None
-        alike = [other for other in self.waiting if other.adapters == sequence.adapters]
-        return self._checkpoints.next_position(sequence, alike)
-
-    def _plan_checkpoint(self, plan: StepPlan, sequence: Sequence, position: int) -> None:
-        assert isinstance(self.slots, CheckpointPool), (
-            "only memory that cannot be cut has checkpoints"
-        )
-        assert sequence.slot is not None, "a chunk without a slot"
-        self._checkpoints.reached(sequence, position)
-        save = self.slots.checkpoint(sequence.slot, sequence.tokens[:position])
-        if save is not None:
-            plan.checkpoints.append(save)
+        if prompts and not self._prompts.plan(plan, prompts, n_decoding):
+            self._prompts_first.add(adapters)
 
     def _plan_drafts(self, plan: StepPlan, speculation: DraftPlanner) -> None:
         """Add drafts of the decoding sequences to the batch, without preempting any sequence."""
@@ -310,19 +252,6 @@ class Scheduler:
                 self.slots.reserve(chunk.slot, len(draft))
             if draft:
                 plan.chunks[index] = replace(chunk, draft=draft)
-
-    def _plan_chunk(
-        self, plan: StepPlan, sequence: Sequence, n: int, medium: Medium | None = None
-    ) -> None:
-        if sequence.slot is None:
-            return
-        self._n_planned += 1
-        sequence.planned_at = self._n_planned
-        start = sequence.n_computed
-        if medium is not None and start < medium.start:
-            medium = None
-        chunk = ScheduledChunk(sequence, sequence.slot, start, start + n, medium=medium)
-        plan.chunks.append(chunk)
 
     def _admit(self) -> bool:
         """Start waiting sequences in the queue's order; return True if any was started."""

@@ -73,6 +73,18 @@ class StepPlan:
     chunks: list[ScheduledChunk] = field(default_factory=list)
     checkpoints: list[SaveState] = field(default_factory=list)
 
+    def add(self, sequence: Sequence, n: int, medium: Medium | None = None) -> None:
+        """Add the next `n` tokens of a sequence, if it has a slot.
+
+        `medium` is computed in their place once the sequence has reached its start.
+        """
+        if sequence.slot is None:
+            return
+        start = sequence.n_computed
+        if medium is not None and start < medium.start:
+            medium = None
+        self.chunks.append(ScheduledChunk(sequence, sequence.slot, start, start + n, medium=medium))
+
     @property
     def n_decoding(self) -> int:
         """The number of chunks of decoding sequences."""
