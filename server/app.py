@@ -51,9 +51,9 @@ from server.monitoring.system_metrics import SystemMetrics
 from server.protocol.load_settings import LoadSettings
 from server.requests.remote_media import MediaFetcher
 from server.status import ServerStatus
-from server.supervisor.client import WorkerLauncher
 from server.supervisor.estimator import WorkerEstimator
 from server.supervisor.interface import Estimator, WorkerStarter
+from server.supervisor.launcher import WorkerLauncher
 
 logger = logging.getLogger(__name__)
 # An estimate reads only header and vocabulary; a slower file is treated as hostile.

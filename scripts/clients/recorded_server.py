@@ -21,7 +21,7 @@ from server.__main__ import main
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.http.body.json_body import UNPACKED
-from server.supervisor.client import WorkerLauncher
+from server.supervisor.launcher import WorkerLauncher
 
 RECORD = "CLIENTS_RECORD"
 _WORKER = (sys.executable, "-m", "clients.scripted")

@@ -2,34 +2,21 @@
 
 import asyncio
 import contextlib
-import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
 
-from llamabind.errors import InvalidParameterError
-from server.catalogue.companion_files import CompanionFiles
 from server.errors import (
     ApiError,
-    ContextOverflowError,
-    DiskFullError,
-    EngineFailedError,
-    FileNotWrittenError,
     InvalidRequestError,
-    NotSupportedError,
-    OutOfMemoryError,
     UnavailableError,
     WorkerCrashedError,
     load_error,
 )
 from server.protocol.framing import FrameReader, FramingError, UnframeableError, encode_frame
-from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import (
     PROTOCOL_VERSION,
     Answered,
@@ -43,7 +30,6 @@ from server.protocol.messages import (
     LoadedModel,
     LoadFailed,
     Progress,
-    RefusalKind,
     Refused,
     SequenceOutput,
     Stats,
@@ -54,9 +40,9 @@ from server.protocol.messages import (
 from server.streams.token_stream import TokenStream
 from server.supervisor.interface import LoadFailedError, ProgressCallback
 from server.supervisor.process import WorkerExit, WorkerProcess
+from server.supervisor.refusals import refusal_error
 from server.supervisor.watchdog import Watchdog
 
-logger = logging.getLogger(__name__)
 _STATS_SECONDS = 2.0
 _WATCH_SECONDS = 1.0
 
@@ -201,7 +187,7 @@ class WorkerClient:
             case Refused():
                 stream = self._streams.pop(message.request_id, None)
                 if stream is not None:
-                    stream.fail(_refusal(message))
+                    stream.fail(refusal_error(message))
             case Answered(request_id, result):
                 self._watchdog.note_progress()
                 stream = self._streams.pop(request_id, None)
@@ -283,56 +269,6 @@ class WorkerClient:
         return f"the worker process {how}" + (f": {self._exit_detail}" if self._exit_detail else "")
 
 
-class WorkerLauncher:
-    """Starts worker processes that load a model: the WorkerStarter outside of tests."""
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        load_timeout: float,
-        files: CompanionFiles,
-        device_budgets: Mapping[str, int] = MappingProxyType({}),
-        silence_seconds: float = math.inf,
-    ) -> None:
-        """`device_budgets`: bytes that models may use of each device, by its name;
-        `silence_seconds`: see WorkerClient.
-        """
-        self._command = tuple(command)
-        self._load_timeout = load_timeout
-        self._files = files
-        self._device_budgets = dict(device_budgets)
-        self._silence_seconds = silence_seconds
-
-    async def __call__(
-        self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
-    ) -> WorkerClient:
-        """Start a process and load the model. Cancelling ends the process.
-
-        Raises LoadFailedError.
-        """
-        try:
-            files = await asyncio.to_thread(self._files.find, settings)
-            process = await WorkerProcess.start(self._command, name)
-        except InvalidParameterError as error:
-            raise LoadFailedError.for_setting(error) from None
-        except OSError as error:
-            raise LoadFailedError(
-                "crashed", f"no worker process can be started: {error}"
-            ) from error
-        client = WorkerClient(process, progress, self._silence_seconds)
-        try:
-            async with asyncio.timeout(self._load_timeout):
-                await client.load(Load(str(path), settings, files, self._device_budgets))
-        except TimeoutError:
-            await client.stop()
-            detail = f"the load took longer than {self._load_timeout:g} seconds"
-            raise LoadFailedError("timeout", detail, process.log_tail) from None
-        except BaseException:
-            await client.stop()
-            raise
-        return client
-
-
 def _frame(message: Submit | Ask) -> bytes:
     try:
         return encode_frame(message)
@@ -341,32 +277,6 @@ def _frame(message: Submit | Ask) -> bytes:
         path = _MESSAGE_NAMES.sub("", error.path or "")
         where = f"field '{path}'" if path else "the request"
         raise InvalidRequestError(f"{where}: {error.problem}", param=path or None) from None
-
-
-_REFUSALS: Mapping[RefusalKind, type[ApiError]] = MappingProxyType(
-    {
-        RefusalKind.NO_MEMORY: OutOfMemoryError,
-        RefusalKind.DISK_FULL: DiskFullError,
-        RefusalKind.FILE_NOT_WRITTEN: FileNotWrittenError,
-        RefusalKind.FAILED: EngineFailedError,
-    }
-)
-
-
-def _refusal(message: Refused) -> ApiError:
-    match message.kind:
-        case RefusalKind.CONTEXT_OVERFLOW:
-            return ContextOverflowError(
-                message.message, message.n_prompt_tokens, message.n_ctx, message.param or "messages"
-            )
-        case RefusalKind.BUSY:
-            return UnavailableError(message.message, retry_after=1)
-        case RefusalKind.INVALID:
-            return InvalidRequestError(message.message, param=message.param)
-        case RefusalKind.UNSUPPORTED:
-            return NotSupportedError(message.message, code="missing_library")
-        case kind:
-            return _REFUSALS[kind](message.message)
 
 
 def _resolve(future: asyncio.Future[_T], value: _T) -> None:

@@ -12,8 +12,8 @@ from aiohttp.test_utils import TestClient
 from server.app import create_app
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
-from server.supervisor.client import WorkerLauncher
 from server.supervisor.estimator import WorkerEstimator
+from server.supervisor.launcher import WorkerLauncher
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 Client = TestClient[web.Request, web.Application]

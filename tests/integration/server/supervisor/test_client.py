@@ -25,8 +25,9 @@ from server.protocol.job import ChatPrompt, Job
 from server.protocol.load_settings import LoadSettings
 from server.protocol.messages import Submit, WireTimings
 from server.streams.token_stream import TokenStream
-from server.supervisor.client import WorkerClient, WorkerLauncher
+from server.supervisor.client import WorkerClient
 from server.supervisor.interface import LoadFailedError
+from server.supervisor.launcher import WorkerLauncher
 from server.supervisor.process import WorkerExit, WorkerProcess
 from tests.support.fake_worker import N_CTX
 from tests.support.gguf_files import write_gguf

@@ -1,0 +1,65 @@
+"""WorkerLauncher: starts a worker process and loads a model in it."""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from llamabind.errors import InvalidParameterError
+from server.catalogue.companion_files import CompanionFiles
+from server.protocol.load_settings import LoadSettings
+from server.protocol.messages import Load
+from server.supervisor.client import WorkerClient
+from server.supervisor.interface import LoadFailedError, ProgressCallback
+from server.supervisor.process import WorkerProcess
+
+
+class WorkerLauncher:
+    """Starts worker processes that load a model: the WorkerStarter outside of tests."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        load_timeout: float,
+        files: CompanionFiles,
+        device_budgets: Mapping[str, int] = MappingProxyType({}),
+        silence_seconds: float = math.inf,
+    ) -> None:
+        """`device_budgets`: bytes that models may use of each device, by its name;
+        `silence_seconds`: see WorkerClient.
+        """
+        self._command = tuple(command)
+        self._load_timeout = load_timeout
+        self._files = files
+        self._device_budgets = dict(device_budgets)
+        self._silence_seconds = silence_seconds
+
+    async def __call__(
+        self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
+    ) -> WorkerClient:
+        """Start a process and load the model. Cancelling ends the process.
+
+        Raises LoadFailedError.
+        """
+        try:
+            files = await asyncio.to_thread(self._files.find, settings)
+            process = await WorkerProcess.start(self._command, name)
+        except InvalidParameterError as error:
+            raise LoadFailedError.for_setting(error) from None
+        except OSError as error:
+            raise LoadFailedError(
+                "crashed", f"no worker process can be started: {error}"
+            ) from error
+        client = WorkerClient(process, progress, self._silence_seconds)
+        try:
+            async with asyncio.timeout(self._load_timeout):
+                await client.load(Load(str(path), settings, files, self._device_budgets))
+        except TimeoutError:
+            await client.stop()
+            detail = f"the load took longer than {self._load_timeout:g} seconds"
+            raise LoadFailedError("timeout", detail, process.log_tail) from None
+        except BaseException:
+            await client.stop()
+            raise
+        return client
