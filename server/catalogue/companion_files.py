@@ -12,7 +12,7 @@ import msgspec
 
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings, LoraChoice
-from server.protocol.messages import LoadFiles
+from server.protocol.loading import LoadFiles
 
 _MAX_NAME_BYTES = 255
 

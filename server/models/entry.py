@@ -16,7 +16,7 @@ from server.models.crash_guard import CrashGuard
 from server.models.events import LoadProgress, ModelEvent, StateChanged, UseChanged
 from server.models.state import TRANSITIONS, Failure, ModelState, UnloadReason
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import DeviceMemory
+from server.protocol.loading import DeviceMemory
 from server.streams.token_stream import TokenStream
 from server.supervisor.interface import Worker
 

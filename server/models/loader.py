@@ -18,7 +18,7 @@ from server.models.memory_reserver import MemoryReserver
 from server.models.redaction import redact_detail, redact_log
 from server.models.state import Failure, UnloadReason
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import Estimated
+from server.protocol.loading import Estimated
 from server.status import ServerStatus
 from server.supervisor.interface import LoadFailedError, Worker, WorkerExit, WorkerStarter
 

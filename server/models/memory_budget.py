@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from server.protocol.messages import DeviceMemory
+from server.protocol.loading import DeviceMemory
 
 HOST = "host"
 MODELS = "models"

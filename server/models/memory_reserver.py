@@ -26,7 +26,7 @@ from server.models.memory_budget import (
 from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import Estimated, HostRoom
+from server.protocol.loading import Estimated, HostRoom
 from server.supervisor.interface import Estimator, LoadFailedError
 
 logger = logging.getLogger(__name__)

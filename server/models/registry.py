@@ -20,7 +20,7 @@ from server.models.memory_budget import EvictionPlan
 from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import Estimated
+from server.protocol.loading import Estimated
 from server.streams.token_stream import TokenStream
 from server.supervisor.interface import Worker
 

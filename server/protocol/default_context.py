@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from server.protocol.messages import DeviceMemory, HostRoom
+from server.protocol.loading import DeviceMemory, HostRoom
 
 FLOOR: Final = 8192
 """A smaller context is chosen only if this one does not fit into all of the free memory."""

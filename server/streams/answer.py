@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from llamabind.request import Timings
 from server.errors import ApiError
-from server.protocol.messages import LogprobEntry, SequenceOutput
+from server.protocol.outputs import LogprobEntry, SequenceOutput
 from server.streams.token_stream import TokenStream, TokenUsage
 
 NO_TIMINGS = Timings(0.0, 0.0, 0.0)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from server.protocol.messages import SequenceOutput
+from server.protocol.outputs import SequenceOutput
 from server.streams.token_stream import TokenStream, TokenUsage
 from server.streams.wakeup import Wakeup
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from llamabind.request import Timings
 from server.errors import ApiError
 from server.metrics import ModelSeries
-from server.protocol.messages import SequenceOutput
+from server.protocol.outputs import SequenceOutput
 from server.streams.token_stream import TokenStream
 
 _BATCH_TOKENS = 32

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from msgspec.structs import replace
 
@@ -17,9 +17,12 @@ from server.errors import (
     UnavailableError,
     WorkerCrashedError,
 )
-from server.protocol.messages import LoadedModel, SequenceOutput
+from server.protocol.outputs import SequenceOutput
 from server.protocol.tasks import Scores, TaskResult, Vectors
 from server.streams.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from server.protocol.loading import LoadedModel
 
 _MAX_OUTPUTS = 32
 

@@ -17,6 +17,7 @@ from server.errors import (
     load_error,
 )
 from server.protocol.framing import FrameReader, FramingError, UnframeableError, encode_frame
+from server.protocol.loading import Load, LoadedModel, LoadFailed, Progress
 from server.protocol.messages import (
     PROTOCOL_VERSION,
     Answered,
@@ -26,17 +27,13 @@ from server.protocol.messages import (
     FromWorker,
     GetStats,
     Hello,
-    Load,
-    LoadedModel,
-    LoadFailed,
-    Progress,
     Refused,
-    SequenceOutput,
     Stats,
     Step,
     Submit,
     Warned,
 )
+from server.protocol.outputs import SequenceOutput
 from server.streams.token_stream import TokenStream
 from server.supervisor.interface import LoadFailedError, ProgressCallback
 from server.supervisor.process import WorkerExit, WorkerProcess

@@ -17,16 +17,15 @@ from server.catalogue.companion_files import CompanionFiles
 from server.protocol.default_context import slack
 from server.protocol.framing import FrameReader, FramingError, encode_frame
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import (
+from server.protocol.loading import (
     DeviceMemory,
     Estimate,
     Estimated,
-    FromEstimator,
-    Hello,
     HostRoom,
     LoadFailed,
     LoadFiles,
 )
+from server.protocol.messages import FromEstimator, Hello
 from server.supervisor.interface import LoadFailedError
 from server.supervisor.process import WorkerProcess
 

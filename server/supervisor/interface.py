@@ -7,7 +7,8 @@ from typing import Protocol, Self, TypeAlias
 
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import Ask, Estimated, HostRoom, LoadedModel, Stats, Submit
+from server.protocol.loading import Estimated, HostRoom, LoadedModel
+from server.protocol.messages import Ask, Stats, Submit
 from server.streams.token_stream import TokenStream
 from server.supervisor.process import WorkerExit
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from llamabind.errors import InvalidParameterError
 from server.catalogue.companion_files import CompanionFiles
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import Load
+from server.protocol.loading import Load
 from server.supervisor.client import WorkerClient
 from server.supervisor.interface import LoadFailedError, ProgressCallback
 from server.supervisor.process import WorkerProcess

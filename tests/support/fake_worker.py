@@ -45,7 +45,8 @@ from llamabind.request import (
     Usage,
 )
 from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
-from server.protocol.messages import DeviceMemory, Estimate, Estimated, Load, LoadedModel, Stats
+from server.protocol.loading import DeviceMemory, Estimate, Estimated, Load, LoadedModel
+from server.protocol.messages import Stats
 from server.protocol.tasks import (
     AdapterInfo,
     AdapterList,

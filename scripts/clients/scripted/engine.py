@@ -9,7 +9,7 @@ from clients.scripted.script import Script
 from llamabind import GenerationRequest
 from llamabind.generation.prompter import PromptRequests
 from server.protocol.job import ChatPrompt, Job
-from server.protocol.messages import Load
+from server.protocol.loading import Load
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.loading.load import load_worker_engine
 

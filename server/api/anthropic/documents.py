@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from server.api.shared.answer_documents import called_with
-from server.protocol.messages import SequenceOutput
+from server.protocol.outputs import SequenceOutput
 from server.streams.answer import Answer
 from server.streams.token_stream import TokenUsage
 

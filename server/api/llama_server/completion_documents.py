@@ -16,7 +16,7 @@ from server.api.shared.answer_documents import (
 from server.api.shared.native_answer import native_answer, native_end
 from server.api.shared.native_completion import NativeCompletion
 from server.protocol.job import Job
-from server.protocol.messages import SequenceOutput
+from server.protocol.outputs import SequenceOutput
 from server.streams.answer import Answer, Choice
 from server.streams.token_stream import TokenUsage
 

@@ -7,7 +7,7 @@ from typing import Any
 from llamabind.request import Timings
 from server.api.shared.answer_documents import called_with, logprobs_document
 from server.formats import iso_time, utc_now
-from server.protocol.messages import LogprobEntry, SequenceOutput
+from server.protocol.outputs import LogprobEntry, SequenceOutput
 from server.streams.answer import NO_TIMINGS, Answer, CalledTool
 from server.streams.token_stream import TokenUsage
 

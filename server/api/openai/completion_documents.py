@@ -17,7 +17,7 @@ from server.api.shared.answer_documents import (
 from server.api.shared.chunks import AnswerTag
 from server.api.shared.native_answer import VERBOSE, streamed_end
 from server.protocol.job import Job
-from server.protocol.messages import LogprobEntry, SequenceOutput
+from server.protocol.outputs import LogprobEntry, SequenceOutput
 from server.streams.answer import Answer, Choice
 from server.streams.token_stream import TokenUsage
 

@@ -19,7 +19,7 @@ from server.api.responses.tools import echoed_tools
 from server.api.shared.answer_documents import logprobs_document
 from server.errors import ApiError, ContextOverflowError
 from server.protocol.job import Job, ToolForm
-from server.protocol.messages import SequenceOutput, ToolCallPiece
+from server.protocol.outputs import SequenceOutput, ToolCallPiece
 from server.streams.token_stream import TokenUsage
 
 

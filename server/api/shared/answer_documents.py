@@ -9,7 +9,7 @@ import msgspec
 from llamabind.request import Timings
 from server.api.shared.custom_input import input_of
 from server.protocol.job import ToolForm
-from server.protocol.messages import LogprobEntry, PromptProgress, SequenceOutput
+from server.protocol.outputs import LogprobEntry, PromptProgress, SequenceOutput
 from server.streams.answer import CalledTool, Choice
 from server.streams.token_stream import TokenUsage
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from server.api.shared.custom_input import CustomInput
 from server.protocol.job import ToolForm
-from server.protocol.messages import SequenceOutput, ToolCallPiece
+from server.protocol.outputs import SequenceOutput, ToolCallPiece
 
 
 class CallDeltas:

@@ -18,7 +18,7 @@ from server.api.shared.answer_documents import (
 from server.api.shared.call_deltas import CallDeltas
 from server.api.shared.native_answer import VERBOSE, streamed_end
 from server.protocol.job import Job, ToolForm
-from server.protocol.messages import LogprobEntry, SequenceOutput
+from server.protocol.outputs import LogprobEntry, SequenceOutput
 from server.streams.token_stream import TokenUsage
 
 _NO_CONTENT = b'"content":""'

@@ -12,7 +12,7 @@ from server.api.shared.native_completion import NativeCompletion
 from server.http.app_keys import CONFIG
 from server.protocol.generation_settings import full_settings
 from server.protocol.job import Job
-from server.protocol.messages import SequenceOutput
+from server.protocol.outputs import SequenceOutput
 from server.streams.answer import Answer, Choice
 from server.streams.token_stream import TokenUsage
 

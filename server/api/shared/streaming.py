@@ -14,7 +14,7 @@ from server.http.app_keys import CONFIG, REQUEST_ID
 from server.http.error_documents import error_document
 from server.http.middleware import unexpected_error
 from server.http.sse import SseWriter
-from server.protocol.messages import SequenceOutput
+from server.protocol.outputs import SequenceOutput
 from server.streams.token_stream import TokenUsage
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from server.formats import byte_size, iso_time
 from server.models.entry import ModelEntry
 from server.models.registry import LoadPreview
 from server.protocol.generation_settings import brief_settings
-from server.protocol.messages import DeviceMemory
+from server.protocol.loading import DeviceMemory
 from server.protocol.sampling_defaults import SamplingDefaults
 
 

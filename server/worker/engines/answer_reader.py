@@ -12,13 +12,12 @@ from llamabind.generation.prompter import PromptRequests
 from llamabind.request import ErrorCode, TokenLogprob
 from llamabind.request import PromptProgress as EngineProgress
 from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
-from server.protocol.messages import (
+from server.protocol.messages import Step, Submit
+from server.protocol.outputs import (
     EndDetails,
     LogprobEntry,
     PromptProgress,
     SequenceOutput,
-    Step,
-    Submit,
     ToolCallPiece,
     WireTimings,
     WireUsage,

@@ -7,7 +7,8 @@ from llamabind.errors import InvalidParameterError
 from llamabind.generation.prompter import PromptRequests, RenderedText
 from llamabind.gguf.purpose import is_encoder
 from server.protocol.job import Job
-from server.protocol.messages import LoadedModel, Stats
+from server.protocol.loading import LoadedModel
+from server.protocol.messages import Stats
 from server.protocol.tasks import (
     Detokenize,
     Embed,

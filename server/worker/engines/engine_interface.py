@@ -8,7 +8,8 @@ from typing import Protocol, TypeAlias
 from llamabind import GenerationRequest, RequestOutput
 from llamabind.generation.prompter import PromptRequests
 from server.protocol.job import Job
-from server.protocol.messages import Estimate, Estimated, Load, LoadedModel, Stats
+from server.protocol.loading import Estimate, Estimated, Load, LoadedModel
+from server.protocol.messages import Stats
 from server.protocol.tasks import Task, TaskResult
 
 OnStep: TypeAlias = Callable[[Sequence[RequestOutput]], None]

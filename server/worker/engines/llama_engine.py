@@ -5,7 +5,8 @@ from concurrent.futures import Future
 from llamabind import Engine, EngineThread, GenerationRequest, Projector
 from llamabind.generation.prompter import Prompter, PromptRequests
 from server.protocol.job import Job
-from server.protocol.messages import LoadedModel, Stats
+from server.protocol.loading import LoadedModel
+from server.protocol.messages import Stats
 from server.protocol.tasks import (
     Detokenize,
     Embed,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from llamabind.chat.output_parser import MessageDelta
 from llamabind.scheduling.detokenizer import Detokenizer
-from server.protocol.messages import LogprobEntry
+from server.protocol.outputs import LogprobEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from llamabind.gguf.header import read_gguf_shapes
 from llamabind.media.projector import check_projector
 from llamabind.native.load_failure import shards
 from llamabind.speculation.draft_vocabulary import check_draft_vocabulary
-from server.protocol.messages import Estimate
+from server.protocol.loading import Estimate
 
 
 def check_companions(message: Estimate) -> None:

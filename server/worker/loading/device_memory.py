@@ -9,7 +9,7 @@ from llamabind.context.device_fit import FIT_MARGIN
 from llamabind.context.memory_report import MemoryReport, MemoryUse
 from llamabind.native.backend import devices
 from llamabind.system.host_memory import host_memory
-from server.protocol.messages import DeviceMemory, LoadFiles
+from server.protocol.loading import DeviceMemory, LoadFiles
 
 HOST = "CPU"
 _GPU_KINDS = frozenset({"gpu", "igpu"})

@@ -3,7 +3,7 @@
 from typing import Any
 
 from llamabind import ContextParams, EmbeddingEngine, Engine, EngineConfig
-from server.protocol.messages import Load
+from server.protocol.loading import Load
 from server.worker.loading.estimate import Settled
 
 

@@ -11,7 +11,7 @@ from llamabind.system.cpus import usable_cpus
 from llamabind.system.host_memory import has_huge_pages
 from server.formats import byte_size
 from server.protocol.default_context import FLOOR, SMALLEST, choose_context, slack
-from server.protocol.messages import DeviceMemory, Estimate, Estimated, HostRoom, Load
+from server.protocol.loading import DeviceMemory, Estimate, Estimated, HostRoom, Load
 from server.worker.loading.companion_checks import check_companions, errors_of_field
 from server.worker.loading.device_memory import (
     count_gpus,

@@ -23,7 +23,7 @@ from llamabind.context.memory_report import MemoryReport
 from llamabind.generation.prompter import NO_TEMPLATE
 from llamabind.media.libraries import missing_libraries
 from llamabind.system.host_memory import host_memory
-from server.protocol.messages import Load, LoadedModel
+from server.protocol.loading import Load, LoadedModel
 from server.worker.engines.embedding_engine import EmbeddingWorkerEngine
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.engines.llama_engine import LlamaEngine

@@ -8,7 +8,7 @@ from llamabind import EmbeddingConfig, EngineConfig, ModelParams, RopeConfig, re
 from llamabind.checks import INT32_MAX
 from llamabind.errors import GgufError, InvalidParameterError
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import LoadFiles
+from server.protocol.loading import LoadFiles
 from server.worker.loading.placement import NO_DEVICE, OVERRIDES, placement_params
 
 _ROPE = tuple(field.name for field in fields(RopeConfig))

@@ -10,16 +10,8 @@ from typing import TypeAlias
 
 from llamabind.errors import LlamaError
 from llamabind.generation.prompter import PromptRequests
-from server.protocol.messages import (
-    Answered,
-    Ask,
-    Estimate,
-    Estimated,
-    Load,
-    LoadFailed,
-    Submit,
-    Warned,
-)
+from server.protocol.loading import Estimate, Estimated, Load, LoadFailed
+from server.protocol.messages import Answered, Ask, Submit, Warned
 from server.protocol.tasks import RestoreSlot, SaveSlot, TaskResult
 from server.worker.engines.engine_interface import EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.session.heartbeat import Heartbeat

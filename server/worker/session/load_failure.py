@@ -11,7 +11,7 @@ from llamabind.errors import (
     UnsupportedCpuError,
     is_out_of_memory,
 )
-from server.protocol.messages import LoadFailed
+from server.protocol.loading import LoadFailed
 
 _WRONG = "invalid_parameter"
 _NO_MEMORY = (

@@ -5,7 +5,8 @@ import threading
 from collections.abc import Sequence
 
 from llamabind import RequestOutput
-from server.protocol.messages import EngineDown, Progress
+from server.protocol.loading import Progress
+from server.protocol.messages import EngineDown
 from server.worker.engines.answer_reader import AnswerReaders
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.session.sender import FrameSender

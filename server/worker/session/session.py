@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from server.protocol.framing import FrameReader, FramingError
+from server.protocol.loading import Estimate, Load
 from server.protocol.messages import (
     PROTOCOL_VERSION,
     Ask,
     Cancel,
-    Estimate,
     GetStats,
     Hello,
-    Load,
     Submit,
     ToWorker,
 )

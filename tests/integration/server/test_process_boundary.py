@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from llamabind.errors import UnsupportedCpuError
-from server.protocol.messages import LoadFailed
+from server.protocol.loading import LoadFailed
 from server.supervisor.process import WorkerExit
 from server.worker.session.load_failure import load_failure
 from tests.support.paths import ROOT

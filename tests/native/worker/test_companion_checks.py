@@ -6,7 +6,7 @@ import pytest
 
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings, LoraChoice
-from server.protocol.messages import Estimate, LoadFiles
+from server.protocol.loading import Estimate, LoadFiles
 from server.worker.loading.companion_checks import check_companions
 from server.worker.loading.estimate import estimate_load
 from tests.support.paths import ROOT

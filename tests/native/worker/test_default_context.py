@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import DeviceMemory, Estimate, HostRoom
+from server.protocol.loading import DeviceMemory, Estimate, HostRoom
 from server.worker.loading import estimate
 from server.worker.loading.device_memory import device_memory
 from server.worker.loading.estimate import settle

@@ -11,7 +11,8 @@ from llamabind import load_embedding_engine
 from llamabind.errors import ContextCreateError, InputTooLongError, InvalidParameterError
 from llamabind.system.host_memory import HostMemory
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import Load, RefusalKind
+from server.protocol.loading import Load
+from server.protocol.messages import RefusalKind
 from server.protocol.tasks import Embed, Rank, TaskResult, Vectors
 from server.worker.engines import side_embeddings
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine

@@ -7,7 +7,7 @@ import pytest
 from server.api.openai.completion_documents import CompletionChunks, completion_document
 from server.api.openai.completion_schema import CompletionBody
 from server.api.shared.chunks import AnswerTag
-from server.protocol.messages import LogprobEntry, SequenceOutput, WireUsage
+from server.protocol.outputs import LogprobEntry, SequenceOutput, WireUsage
 from server.streams.answer import Answer, Choice
 from server.streams.token_stream import TokenUsage
 from tests.support.server_app import Client, events, post

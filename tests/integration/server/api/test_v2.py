@@ -10,7 +10,7 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from server.api.shared.chunks import AnswerTag, V2Chunks
-from server.protocol.messages import PromptProgress, SequenceOutput, WireUsage
+from server.protocol.outputs import PromptProgress, SequenceOutput, WireUsage
 from tests.support.gguf_files import write_gguf
 from tests.support.server_app import Client, chat_body, events, make_app
 from tests.support.v2_requests import get, post, state, write_models

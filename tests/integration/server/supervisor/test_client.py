@@ -23,7 +23,8 @@ from server.errors import (
 )
 from server.protocol.job import ChatPrompt, Job
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import Submit, WireTimings
+from server.protocol.messages import Submit
+from server.protocol.outputs import WireTimings
 from server.streams.token_stream import TokenStream
 from server.supervisor.client import WorkerClient
 from server.supervisor.interface import LoadFailedError

@@ -11,7 +11,7 @@ import pytest
 
 from server.protocol.framing import encode_frame
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import Load
+from server.protocol.loading import Load
 from server.supervisor.process import WorkerProcess
 from server.worker.session.session import EXIT_THREAD_DIED
 

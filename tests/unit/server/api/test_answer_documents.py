@@ -6,7 +6,7 @@ import pytest
 
 from llamabind.request import Timings
 from server.api.shared.answer_documents import logprobs_document, timings_document
-from server.protocol.messages import LogprobEntry, PromptProgress
+from server.protocol.outputs import LogprobEntry, PromptProgress
 from server.streams.token_stream import TokenUsage
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from server.api.shared.chunks import AnswerTag, OpenAIChunks, TextChunks, V2Chunks
-from server.protocol.messages import (
+from server.protocol.outputs import (
     LogprobEntry,
     PromptProgress,
     SequenceOutput,

@@ -8,7 +8,7 @@ from llamabind.errors import InvalidParameterError
 from server.catalogue.companion_files import CompanionFiles
 from server.cli.parser import parse_command_line
 from server.protocol.load_settings import LoadSettings, LoraChoice
-from server.protocol.messages import LoadFiles
+from server.protocol.loading import LoadFiles
 from tests.support.gguf_files import write_gguf
 
 

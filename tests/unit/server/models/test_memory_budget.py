@@ -13,7 +13,7 @@ from server.models.memory_budget import (
     amounts_of,
     free_of,
 )
-from server.protocol.messages import DeviceMemory
+from server.protocol.loading import DeviceMemory
 
 
 def _holder(name: str, size: int, used: float = 0, **more: Any) -> Holder:

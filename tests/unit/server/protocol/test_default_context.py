@@ -3,7 +3,7 @@
 import pytest
 
 from server.protocol.default_context import FLOOR, choose_context, slack
-from server.protocol.messages import DeviceMemory, HostRoom
+from server.protocol.loading import DeviceMemory, HostRoom
 
 _GIB = 1 << 30
 

@@ -13,17 +13,9 @@ from server.protocol.framing import (
 )
 from server.protocol.job import ChatPrompt, Job, TextPrompt
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import (
-    Ask,
-    Cancel,
-    FromWorker,
-    Load,
-    SequenceOutput,
-    Step,
-    Submit,
-    ToWorker,
-    WireUsage,
-)
+from server.protocol.loading import Load
+from server.protocol.messages import Ask, Cancel, FromWorker, Step, Submit, ToWorker
+from server.protocol.outputs import SequenceOutput, WireUsage
 from server.protocol.tasks import SetAdapters
 
 

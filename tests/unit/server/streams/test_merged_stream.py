@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from server.errors import InvalidRequestError
-from server.protocol.messages import SequenceOutput, WireUsage
+from server.protocol.outputs import SequenceOutput, WireUsage
 from server.streams.merged_stream import MergedStream
 from server.streams.token_stream import TokenStream, TokenUsage
 from server.streams.wakeup import Wakeup

@@ -10,7 +10,7 @@ from llamabind.errors import GrammarError
 from llamabind.request import ErrorCode, TokenLogprob, Usage
 from server.errors import InvalidRequestError
 from server.protocol.job import ChatPrompt, Job, TextPrompt
-from server.protocol.messages import SequenceOutput
+from server.protocol.outputs import SequenceOutput
 from server.streams.token_stream import TokenStream
 from server.worker.engines.answer_reader import AnswerReader
 from server.worker.session.refusals import refusal

@@ -9,7 +9,7 @@ from llamabind.checks import INT32_MAX
 from llamabind.context.memory_report import DeviceMemoryUse, MemoryReport, MemoryUse
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings
-from server.protocol.messages import LoadFiles
+from server.protocol.loading import LoadFiles
 from server.worker.loading.device_memory import fit_margins
 from server.worker.loading.plan import LoadPlan, Machine, plan_load, size_warnings
 from tests.support.gguf_files import write_gguf

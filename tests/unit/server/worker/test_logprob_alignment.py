@@ -1,7 +1,7 @@
 """LogprobAlignment: entries are output with the text of their tokens, marked as content or not."""
 
 from llamabind.chat.output_parser import MessageDelta, ToolCallDelta
-from server.protocol.messages import LogprobEntry
+from server.protocol.outputs import LogprobEntry
 from server.worker.engines.logprob_alignment import LogprobAlignment
 
 _CALL = MessageDelta(tool_call=ToolCallDelta(0, "1", "f", "{}"))
