@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from llamabind.generation.answer import Generation, StreamPiece
     from llamabind.generation.client import GenerationClient
+    from llamabind.generation.conversation import Conversation
     from llamabind.generation.options import ChatOptions, GenerateOptions, StreamOptions
-    from llamabind.generation.prompter import Conversation, Prompt
+    from llamabind.generation.prompter import Prompt
     from llamabind.request import GenerationRequest, RequestOutput
     from llamabind.sampling.params import SamplingParams
 

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from llamabind.engine.config import EngineConfig
     from llamabind.engine.shape import EngineStats
     from llamabind.generation.answer import Generation
+    from llamabind.generation.conversation import Conversation
     from llamabind.generation.options import ChatOptions, GenerateOptions, StreamOptions
-    from llamabind.generation.prompter import Conversation, Prompt
+    from llamabind.generation.prompter import Prompt
     from llamabind.native.model_params import ModelParams
     from llamabind.native.tokenizer import Tokenizer
     from llamabind.request import RequestOutput

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llamabind.errors import InvalidParameterError
-from llamabind.generation.prompter import Conversation, Prompt, is_conversation
+from llamabind.generation.conversation import Conversation, is_conversation
 from llamabind.sampling.params import SamplingParams
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llamabind.generation.client import GenerationClient
-    from llamabind.generation.prompter import PromptRequests
+    from llamabind.generation.prompter import Prompt, PromptRequests
 
 _T = TypeVar("_T")
 

@@ -20,7 +20,7 @@ from llamabind import (
 )
 from llamabind.bug_report import make_bug_report
 from llamabind.context.memory_report import MemoryReport
-from llamabind.generation.prompter import NO_TEMPLATE
+from llamabind.generation.conversation import NO_TEMPLATE
 from llamabind.media.libraries import missing_libraries
 from llamabind.system.host_memory import host_memory
 from server.protocol.loading import Load, LoadedModel

@@ -1,0 +1,69 @@
+"""PromptEncoder: the tokens of prompts made of texts, tokens and media."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llamabind.errors import PromptTooLongError
+from llamabind.media.medium import lay_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from llamabind.media.medium import EncodedMedium, Medium
+    from llamabind.native.tokenizer import Tokenizer
+
+_CHARACTERS_PER_TOKEN = 16
+"""Texts with at most this many characters for each token of the context are tokenised without a
+check of their length. The check needs the longest piece of the vocabulary, and finding it takes as
+long as tokenising a long prompt.
+"""
+
+
+class PromptEncoder:
+    """Tokenises the parts of prompts. Any thread."""
+
+    def __init__(self, tokenizer: Tokenizer, n_ctx: int) -> None:
+        self._tokenizer = tokenizer
+        self._n_ctx = n_ctx
+
+    def encode(self, parts: Sequence[int | str]) -> tuple[int, ...]:
+        """Return the concatenated tokens; only a text at the start gets the vocabulary's BOS."""
+        self.check_size(len(part) for part in parts if isinstance(part, str))
+        tokens: list[int] = []
+        for index, part in enumerate(parts):
+            if isinstance(part, str):
+                tokens += self._tokenizer.encode(part, add_special=index == 0, parse_special=True)
+            else:
+                tokens.append(part)
+        return tuple(tokens)
+
+    def lay_out(
+        self, parts: Sequence[str | EncodedMedium]
+    ) -> tuple[tuple[int, ...], tuple[Medium, ...]]:
+        """Return the concatenated tokens of texts and media, and the media; a text comes first."""
+        self.check_size(len(part) for part in parts if isinstance(part, str))
+        # If the vocabulary adds a BOS, common/chat.cpp has removed it from the rendered prompt.
+        return lay_out(
+            self._tokenizer.encode(part, add_special=index == 0, parse_special=True)
+            if isinstance(part, str)
+            else part
+            for index, part in enumerate(parts)
+        )
+
+    def check_size(self, lengths: Iterable[int]) -> None:
+        """Refuse texts that cannot fit the context before time is spent on tokenising them."""
+        n_characters = sum(lengths)
+        if n_characters <= _CHARACTERS_PER_TOKEN * self._n_ctx:
+            return
+        longest = self._tokenizer.longest_piece
+        if longest is not None and n_characters > longest * self._n_ctx:
+            n_tokens = n_characters // longest
+            raise PromptTooLongError(n_tokens, self._n_ctx, is_estimate=True)
+
+    def control_tokens(self, texts: Iterable[str]) -> frozenset[int]:
+        """Return those of `texts` that are one control token; others are plain text already."""
+        encoded = [
+            self._tokenizer.encode(text, add_special=False, parse_special=True) for text in texts
+        ]
+        return frozenset(tokens[0] for tokens in encoded if len(tokens) == 1)
