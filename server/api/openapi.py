@@ -15,7 +15,7 @@ from llamabind import __version__
 from llamabind.sampling.params import RANGES
 from server.api.operations import OPERATIONS
 from server.api.schema.operation import EVENTS, HTML, JSON, LINES, Operation
-from server.api.schema.replies import ChunkDocument
+from server.api.schema.replies.answers import ChunkDocument
 from server.api.schema.sampling import SamplingFields
 from server.http.app_keys import CONFIG
 from server.http.body.json_body import json_reply

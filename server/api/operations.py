@@ -9,8 +9,8 @@ from server.api.ollama import operations as ollama
 from server.api.openai import operations as completions
 from server.api.openai.chat import ChatCompletionBody
 from server.api.responses import operations as responses
-from server.api.schema import replies
 from server.api.schema.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
+from server.api.schema.replies import answers, errors, model_lists, models, probes
 from server.api.v2.schema import ChatBody, UnloadBody
 from server.models.events import (
     Lagged,
@@ -28,7 +28,7 @@ _EVENTS: Final = (StateChanged, LoadProgress, WorkerCrashed, ModelEvicted, Lagge
 _LIST = Operation(
     tag="OpenAI",
     summary="List all models in OpenAI's form",
-    reply=replies.OpenAIModels,
+    reply=model_lists.OpenAIModels,
     errors=(400, 403),
     query=(("reload", {"type": "string"}),),
 )
@@ -38,7 +38,7 @@ _CHAT: Final = Operation(
     summary="Answer a conversation in OpenAI's form, whole or as server-sent events",
     body=ChatCompletionBody,
     needs_body=True,
-    reply=replies.ChatDocument,
+    reply=answers.ChatDocument,
     streams=True,
     events=CHUNKS,
     errors=(*MODEL, *BODY, *BUSY, 409),
@@ -48,7 +48,7 @@ _CHAT_TOKENS: Final = Operation(
     summary="Count the tokens of a conversation without generating an answer",
     body=ChatCompletionBody,
     needs_body=True,
-    reply=replies.InputTokens,
+    reply=answers.InputTokens,
     errors=(*MODEL, *BODY, *BUSY, 409),
 )
 
@@ -56,21 +56,21 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/api/v2/models"): Operation(
         tag="Models",
         summary="List all models on disk, and those in memory",
-        reply=replies.ModelsDocument,
+        reply=models.ModelsDocument,
     ),
     ("GET", "/api/v2/models/{model_id}"): Operation(
         tag="Models",
         summary="Show a model: its file, state, settings and performance; never loads it",
-        reply=replies.ModelDocument,
+        reply=models.ModelDocument,
         errors=MODEL,
     ),
     ("POST", "/api/v2/models/{model_id}/load"): Operation(
         tag="Models",
         summary="Load a model, or reload it with other settings; without a body with the defaults",
         body=LoadSettings,
-        reply=replies.LoadDocument,
+        reply=models.LoadDocument,
         streams=True,
-        events=(*_EVENTS, replies.LoadDocument, replies.ErrorDocument),
+        events=(*_EVENTS, models.LoadDocument, errors.ErrorDocument),
         errors=(*MODEL, *BODY, *BUSY, 409),
         query=(("stream", _FLAG),),
     ),
@@ -78,7 +78,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         tag="Models",
         summary="Unload a model; running answers get --drain-seconds to finish",
         body=UnloadBody,
-        reply=replies.UnloadDocument,
+        reply=models.UnloadDocument,
         errors=(*MODEL, *BODY, 409, 503),
         query=(("force", _FLAG),),
     ),
@@ -86,7 +86,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         tag="Models",
         summary="Estimate the memory that a load would take, without loading",
         body=LoadSettings,
-        reply=replies.EstimateDocument,
+        reply=models.EstimateDocument,
         errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("POST", "/api/v2/chat/{model_id}"): Operation(
@@ -94,7 +94,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         summary="Answer a conversation, whole, or with `stream` as server-sent events",
         body=ChatBody,
         needs_body=True,
-        reply=replies.ChatDocument,
+        reply=answers.ChatDocument,
         streams=True,
         events=CHUNKS,
         errors=(*MODEL, *BODY, *BUSY, 409),
@@ -114,7 +114,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/api/v2/health"): Operation(
         tag="System",
         summary="Show the server's version, uptime and latest failure",
-        reply=replies.HealthDocument,
+        reply=probes.HealthDocument,
     ),
     ("GET", "/api/v2/events"): Operation(
         tag="System",
@@ -135,7 +135,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/v1/models/{model_id}"): Operation(
         tag="OpenAI",
         summary="Show a model in OpenAI's form",
-        reply=replies.OpenAIModel,
+        reply=model_lists.OpenAIModel,
         errors=MODEL,
     ),
     ("POST", "/v1/chat/completions"): _CHAT,
@@ -148,21 +148,21 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/live"): Operation(
         tag="Operation",
         summary="Liveness probe: 200 while the server's own process answers",
-        reply=replies.ProbeDocument,
+        reply=probes.ProbeDocument,
     ),
     ("GET", "/health"): Operation(
         tag="Operation",
         summary="llama-server's health check, with the state of all models in use or failed",
-        reply=replies.ProbeDocument,
+        reply=probes.ProbeDocument,
         errors=(503,),
     ),
     ("GET", "/v1/health"): Operation(
-        tag="Operation", summary="Same as /health", reply=replies.ProbeDocument, errors=(503,)
+        tag="Operation", summary="Same as /health", reply=probes.ProbeDocument, errors=(503,)
     ),
     ("GET", "/ready"): Operation(
         tag="Operation",
         summary="Readiness probe: of the server, or with ?model of a loaded model",
-        reply=replies.ProbeDocument,
+        reply=probes.ProbeDocument,
         errors=(401, 404, 503),
         query=(("model", {"type": "string"}),),
     ),

@@ -8,7 +8,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from server.api.schema.chat import ChatFields
-from server.api.schema.replies import InputTokens
+from server.api.schema.replies.answers import InputTokens
 from server.api.shared.answer_documents import choice_document, timings_document, usage_document
 from server.api.shared.chunks import AnswerTag, OpenAIChunks
 from server.api.shared.generate import render, start_generation

@@ -7,7 +7,7 @@ from aiohttp import web
 from server.api.responses.documents import ResponseEvents
 from server.api.responses.jobs import chat_prompt, responses_job
 from server.api.responses.schema import InputTokensBody, ResponsesBody
-from server.api.schema.replies import InputTokens
+from server.api.schema.replies.answers import InputTokens
 from server.api.shared.generate import render, start_generation, with_model_defaults
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer

@@ -4,7 +4,7 @@ from typing import Final
 
 from server.api.responses import schema
 from server.api.schema.operation import BODY, BUSY, MODEL, Operation
-from server.api.schema.replies import InputTokens
+from server.api.schema.replies.answers import InputTokens
 
 _ERRORS = (*MODEL, *BODY, *BUSY, 409)
 _CREATE = Operation(

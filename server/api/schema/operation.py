@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from server.api.schema.replies import ChunkDocument, ErrorDocument
+from server.api.schema.replies.answers import ChunkDocument
+from server.api.schema.replies.errors import ErrorDocument
 
 JSON: Final = "application/json"
 LINES: Final = "application/x-ndjson"

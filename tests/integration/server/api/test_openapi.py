@@ -13,7 +13,7 @@ from llamabind.sampling.params import RANGES
 from server.api.openapi import plain_path
 from server.api.operations import OPERATIONS
 from server.api.routes import routes
-from server.api.schema import replies
+from server.api.schema.replies import answers, models, probes
 from server.api.v2.schema import ChatBody
 from server.models.events import LoadProgress, StateChanged
 from server.monitoring.system_metrics import SystemDocument
@@ -114,18 +114,18 @@ async def test_where_keys_are_set_the_page_asks_for_one_and_only_the_description
 
 
 _WHOLE = [
-    ("GET", "/api/v2/models", None, replies.ModelsDocument),
-    ("GET", "/api/v2/models/m.gguf", None, replies.ModelDocument),
-    ("GET", "/api/v2/models/bad.gguf", None, replies.ModelDocument),
-    ("POST", "/api/v2/models/m.gguf/estimate", {"n_ctx": 64}, replies.EstimateDocument),
-    ("POST", "/api/v2/models/m.gguf/load", {"n_ctx": 64}, replies.LoadDocument),
-    ("GET", "/api/v2/models/m.gguf", None, replies.ModelDocument),
-    ("GET", "/api/v2/models", None, replies.ModelsDocument),
-    ("GET", "/health", None, replies.ProbeDocument),
-    ("GET", "/ready?model=m.gguf", None, replies.ProbeDocument),
-    ("GET", "/api/v2/health", None, replies.HealthDocument),
+    ("GET", "/api/v2/models", None, models.ModelsDocument),
+    ("GET", "/api/v2/models/m.gguf", None, models.ModelDocument),
+    ("GET", "/api/v2/models/bad.gguf", None, models.ModelDocument),
+    ("POST", "/api/v2/models/m.gguf/estimate", {"n_ctx": 64}, models.EstimateDocument),
+    ("POST", "/api/v2/models/m.gguf/load", {"n_ctx": 64}, models.LoadDocument),
+    ("GET", "/api/v2/models/m.gguf", None, models.ModelDocument),
+    ("GET", "/api/v2/models", None, models.ModelsDocument),
+    ("GET", "/health", None, probes.ProbeDocument),
+    ("GET", "/ready?model=m.gguf", None, probes.ProbeDocument),
+    ("GET", "/api/v2/health", None, probes.HealthDocument),
     ("GET", "/api/v2/metrics", None, SystemDocument),
-    ("POST", "/api/v2/models/m.gguf/unload", None, replies.UnloadDocument),
+    ("POST", "/api/v2/models/m.gguf/unload", None, models.UnloadDocument),
 ]
 
 
@@ -154,13 +154,13 @@ async def test_events_are_described_to_their_last_key(
         for chunk in chunks:
             chunk.pop("system_fingerprint", None)
             _drop(chunk.get("usage") or {}, "details")
-            _assert_described(chunk, replies.ChunkDocument)
+            _assert_described(chunk, answers.ChunkDocument)
     loading = await client.post("/api/v2/models/m.gguf/load?stream=true", json={"n_ctx": 48})
     *changes, reply = await events(loading)
     for change in changes:
         _assert_described(change, StateChanged | LoadProgress)
     assert len(changes) >= 4
-    _assert_described(reply, replies.LoadDocument)
+    _assert_described(reply, models.LoadDocument)
 
 
 def _drop(document: dict[str, Any], ending: str) -> None:

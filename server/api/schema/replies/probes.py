@@ -1,0 +1,36 @@
+"""The answers to probes of the server's health."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from server.api.schema.replies.units import Count, Fraction, Status, Uptime
+
+
+class HealthDocument(msgspec.Struct):
+    """GET /api/v2/health."""
+
+    status: Literal["healthy"]
+    version: str
+    uptime: Uptime
+    last_error: str | None
+
+
+class ProbedModel(msgspec.Struct):
+    """A model in use or failed. `stalled` means that it has work but completes no step."""
+
+    status: Status
+    progress: Fraction | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    running: Count | UnsetType = UNSET
+    waiting: Count | UnsetType = UNSET
+    stalled: bool | UnsetType = UNSET
+
+
+class ProbeDocument(msgspec.Struct):
+    """The answer to a probe; /health has `models` by id for callers with a key."""
+
+    status: Literal["ok", "ready"]
+    models: dict[str, ProbedModel] | UnsetType = UNSET
+    model: str | UnsetType = UNSET
