@@ -9,9 +9,10 @@ from aiohttp import web
 
 from llamabind.errors import InvalidParameterError
 from server.api.routes import routes
-from server.catalogue.catalogue import Catalogue, ModelFile
+from server.catalogue.catalogue import Catalogue
 from server.catalogue.companion_files import CompanionFiles
 from server.catalogue.file_settings import file_settings
+from server.catalogue.model_file import ModelFile
 from server.catalogue.presets import Presets
 from server.config import ServerConfig
 from server.errors import ApiError

@@ -7,57 +7,39 @@ directory are followed only if `follow_links` is set.
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from llamabind import GgufHeader, read_gguf_header
 from llamabind.errors import GgufError
-from llamabind.gguf.purpose import purpose_of
+from server.catalogue.model_file import (
+    ModelFile,
+    file_time,
+    missing_model,
+    unreadable_model,
+)
 from server.catalogue.projectors import (
     ARCHITECTURE,
     ProjectorFile,
     choose_projectors,
     is_projector_name,
 )
+from server.catalogue.split_models import (
+    files_of,
+    first_shard,
+    group_shards,
+    missing_shard,
+    shard_of,
+)
 from server.protocol.load_settings import MAX_CONTEXT
 
 logger = logging.getLogger(__name__)
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
-_MAX_SHARDS = 1000
-_EPOCH = datetime.fromtimestamp(0, UTC)
 # Files that belong to a model: by general.type, by the architecture of projectors and drafters, or
 # by the beginning of their names (those of llama.cpp's hub downloads).
 _OTHER_KINDS = frozenset({"adapter", "mmproj", "imatrix"})
 _OTHER_ARCHITECTURES = frozenset({ARCHITECTURE, "eagle3", "dflash"})
 _OTHER_NAMES = ("mtp-", "eagle3-", "dflash-", "dspark-", "imatrix")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """One model on disk; a split model has the id and path of its first file.
-
-    `size` (bytes) and `parameter_count` are sums over its files. `broken` is a sentence that says
-    why the model cannot be loaded, and `reason` the machine-readable form; `header` may then be
-    None. `projector` is the projector beside it that fits.
-    """
-
-    id: str
-    path: Path
-    size: int
-    modified: datetime
-    header: GgufHeader | None
-    parameter_count: int = 0
-    broken: str | None = None
-    reason: str | None = None
-    projector: ProjectorFile | None = None
-
-    @property
-    def generates(self) -> bool:
-        """Whether it was made to generate text, as far as its header tells."""
-        return self.header is None or purpose_of(self.header) == "generation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +81,7 @@ class Catalogue:
         for directory in self._directories:
             models: list[ModelFile] = []
             projectors: list[ProjectorFile] = []
-            for model_id, paths in _group(directory, self._files(directory)):
+            for model_id, paths in group_shards(directory, self._files(directory)):
                 seen.update(paths)
                 projector = self._projector(model_id, paths)
                 if projector is not None:
@@ -112,9 +94,9 @@ class Catalogue:
             for model in models:
                 found.setdefault(model.id, model)
         for model_id, file in self._further().items():
-            paths = _parts(file)
+            paths = files_of(file)
             seen.update(paths)
-            found[model_id] = self._describe(model_id, paths) or _missing(model_id, file)
+            found[model_id] = self._describe(model_id, paths) or missing_model(model_id, file)
         self._readings = {path: self._readings[path] for path in seen if path in self._readings}
         return dict(sorted(found.items()))
 
@@ -122,9 +104,9 @@ class Catalogue:
         if self._only is None:
             yield from _walk(directory, self._follow_links)
             return
-        shard = _shard(self._only)
+        shard = shard_of(self._only)
         for path in sorted({*directory.glob("*"), directory / self._only}):
-            other = _shard(path.name)
+            other = shard_of(path.name)
             is_mine = path.name == self._only or (
                 shard is not None
                 and other is not None
@@ -164,7 +146,7 @@ class Catalogue:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            return _out_of_reach(model_id, paths[0], error)
+            return unreadable_model(model_id, paths[0], error)
         readings = [self._read(path, stat) for path, stat in zip(paths, stats, strict=True)]
         header = readings[0].header
         if header is not None and _is_companion(header):
@@ -174,7 +156,7 @@ class Catalogue:
             id=model_id,
             path=paths[0],
             size=sum(stat.st_size for stat in stats),
-            modified=_time(max(stat.st_mtime for stat in stats)),
+            modified=file_time(max(stat.st_mtime for stat in stats)),
             header=header,
             parameter_count=sum(item.header.parameter_count for item in readings if item.header),
             broken=broken,
@@ -266,45 +248,13 @@ def _with_projectors(
     return models
 
 
-def _group(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, list[Path]]]:
-    """(id, files) pairs; all shards of a split model, in order, under the id of the first."""
-    groups: dict[str, list[Path]] = {}
-    for path in paths:
-        model_id = path.relative_to(directory).with_name(first_shard(path.name)).as_posix()
-        groups.setdefault(model_id, []).append(path)
-    yield from groups.items()
-
-
-def _parts(file: Path) -> list[Path]:
-    """The file, and the other files of a split model beside it."""
-    shard = _shard(file.name)
-    if shard is None:
-        return [file]
-    names = (
-        f"{shard['stem']}-{number:05}-of-{shard['count']}{file.name[-5:]}"
-        for number in range(1, min(int(shard["count"]), _MAX_SHARDS) + 1)
-    )
-    return [path for name in names if (path := file.with_name(name)).is_file()] or [file]
-
-
-def _missing(model_id: str, file: Path) -> ModelFile:
-    problem = f"its file {file.name} does not exist, or belongs to another model"
-    return ModelFile(model_id, file, 0, _EPOCH, None, broken=problem, reason="missing_file")
-
-
-def first_shard(name: str) -> str:
-    """The name of a split model's first file, given that of any; other names are unchanged."""
-    shard = _shard(name)
-    return name if shard is None else f"{shard['stem']}-{1:05}-of-{shard['count']}{name[-5:]}"
-
-
 def _is_companion(header: GgufHeader) -> bool:
     return header.kind in _OTHER_KINDS or header.architecture in _OTHER_ARCHITECTURES
 
 
 def _diagnose(paths: list[Path], readings: list[_Reading]) -> tuple[str | None, str | None]:
     """Why the model cannot be loaded: a sentence and the reason; both None if it seems fine."""
-    if missing := _missing_shard(paths):
+    if missing := missing_shard(paths):
         return f"the file {missing} of this split model is missing", "missing_shard"
     for path, reading in zip(paths, readings, strict=True):
         if reading.problem is not None:
@@ -317,37 +267,3 @@ def _diagnose(paths: list[Path], readings: list[_Reading]) -> tuple[str | None, 
         problem = f"the header claims a context of {header.context_length} tokens"
         return f"{problem}, over the limit of {MAX_CONTEXT}", "corrupt_file"
     return None, None
-
-
-def _out_of_reach(model_id: str, path: Path, error: OSError) -> ModelFile:
-    """A file that cannot be read."""
-    problem = f"the file cannot be read: {error.strerror or type(error).__name__}"
-    return ModelFile(model_id, path, 0, _EPOCH, None, broken=problem, reason="corrupt_file")
-
-
-def _time(seconds: float) -> datetime:
-    """A file's time; the epoch if it is out of range, which some file systems report."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        return _EPOCH
-
-
-def _shard(name: str) -> re.Match[str] | None:
-    """The parts of a shard's file name; None if it is not one, or its number is out of range."""
-    shard = _SHARD.fullmatch(name)
-    if shard is None or not 1 <= int(shard["number"]) <= int(shard["count"]):
-        return None
-    return shard
-
-
-def _missing_shard(paths: list[Path]) -> str | None:
-    shard = _shard(paths[0].name)
-    if shard is None:
-        return None
-    present = {path.name for path in paths}
-    for number in range(1, min(int(shard["count"]), _MAX_SHARDS) + 1):
-        name = f"{shard['stem']}-{number:05}-of-{shard['count']}{paths[0].suffix}"
-        if name not in present:
-            return name
-    return None

@@ -10,7 +10,7 @@ from llamabind import GgufHeader
 from llamabind.errors import InvalidParameterError
 from llamabind.gguf.purpose import purpose_of
 from llamabind.sampling.params import sampler_names
-from server.catalogue.catalogue import ModelFile
+from server.catalogue.model_file import ModelFile
 from server.protocol.load_settings import LoadSettings
 from server.protocol.sampling_defaults import SamplingDefaults
 

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 from llamabind import __version__
 from llamabind.errors import InvalidParameterError
-from server.catalogue.catalogue import first_shard
 from server.catalogue.companion_files import CompanionFiles, without_paths
 from server.catalogue.model_settings import ModelSettings
+from server.catalogue.split_models import first_shard
 from server.cli.flag import SETTINGS, Flag
 from server.cli.load_settings import FLAGS, complaint, load_settings, without_prefix
 from server.cli.presets import read_presets

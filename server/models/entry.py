@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from server.catalogue.catalogue import ModelFile
+from server.catalogue.model_file import ModelFile
 from server.formats import utc_now
 from server.models.clock import Clock
 from server.models.crash_guard import CrashGuard

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
-from server.catalogue.catalogue import Catalogue, ModelFile
+from server.catalogue.catalogue import Catalogue
+from server.catalogue.model_file import ModelFile
 from server.errors import ModelNotFoundError, UnavailableError
 from server.models.entry import ModelEntry
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from server.api.ollama.schema import OllamaModels, VersionDocument
 from server.api.shared.model_documents import listed_name
-from server.catalogue.catalogue import ModelFile
+from server.catalogue.model_file import ModelFile
 from server.errors import ModelNotFoundError
 from server.formats import iso_time, utc_now
 from server.http.app_keys import REGISTRY, STATUS

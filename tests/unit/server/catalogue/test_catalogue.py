@@ -10,7 +10,8 @@ import pytest
 import server.catalogue.catalogue
 from llamabind import GgufHeader, read_gguf_header
 from llamabind.native.load_failure import shards
-from server.catalogue.catalogue import Catalogue, ModelFile
+from server.catalogue.catalogue import Catalogue
+from server.catalogue.model_file import ModelFile
 from tests.support.gguf_files import gguf_header_bytes, write_gguf
 
 

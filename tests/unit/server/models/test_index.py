@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any, cast
 
-from server.catalogue.catalogue import Catalogue, ModelFile
+from server.catalogue.catalogue import Catalogue
+from server.catalogue.model_file import ModelFile
 from server.models.entry import ModelEntry
 from server.models.index import ModelIndex
 from tests.support.gguf_files import write_gguf

@@ -1,0 +1,56 @@
+"""ModelFile: a model on disk, as the catalogue describes it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llamabind import GgufHeader
+from llamabind.gguf.purpose import purpose_of
+from server.catalogue.projectors import ProjectorFile
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One model on disk; a split model has the id and path of its first file.
+
+    `size` (bytes) and `parameter_count` are sums over its files. `broken` is a sentence that says
+    why the model cannot be loaded, and `reason` the machine-readable form; `header` may then be
+    None. `projector` is the projector beside it that fits.
+    """
+
+    id: str
+    path: Path
+    size: int
+    modified: datetime
+    header: GgufHeader | None
+    parameter_count: int = 0
+    broken: str | None = None
+    reason: str | None = None
+    projector: ProjectorFile | None = None
+
+    @property
+    def generates(self) -> bool:
+        """Whether it was made to generate text, as far as its header tells."""
+        return self.header is None or purpose_of(self.header) == "generation"
+
+
+def missing_model(model_id: str, file: Path) -> ModelFile:
+    """A configured model whose file does not exist, or is not a model of its own."""
+    problem = f"its file {file.name} does not exist, or belongs to another model"
+    return ModelFile(model_id, file, 0, _EPOCH, None, broken=problem, reason="missing_file")
+
+
+def unreadable_model(model_id: str, path: Path, error: OSError) -> ModelFile:
+    """A model whose file cannot be read."""
+    problem = f"the file cannot be read: {error.strerror or type(error).__name__}"
+    return ModelFile(model_id, path, 0, _EPOCH, None, broken=problem, reason="corrupt_file")
+
+
+def file_time(seconds: float) -> datetime:
+    """A file's time; the epoch if it is out of range, which some file systems report."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return _EPOCH
