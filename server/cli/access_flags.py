@@ -1,7 +1,22 @@
 """Flags for the addresses that the server listens on, and for access to it."""
 
+import re
+
 from server.cli.flag import Flag
-from server.cli.values import existing_folder, integer, key_file, keys, path, prefix, words
+from server.cli.values.files import existing_folder, key_file, path
+from server.cli.values.lists import keys, words
+from server.cli.values.numbers import integer
+
+_PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
+
+
+def _prefix(text: str) -> str:
+    """The prefix of every URL path, such as /llm; may be empty."""
+    text = text.rstrip("/")
+    if text and not _PREFIX.fullmatch(text):
+        raise ValueError(f"{text!r} is not a path prefix such as /llm")
+    return text
+
 
 LISTENING_FLAGS = (
     Flag(
@@ -31,7 +46,7 @@ LISTENING_FLAGS = (
         names=("--api-prefix",),
         target="api_prefix",
         env="LLAMA_ARG_API_PREFIX",
-        parse=prefix,
+        parse=_prefix,
         metavar="PATH",
         help="prefix of every URL path, such as /llm",
     ),

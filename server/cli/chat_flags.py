@@ -1,7 +1,9 @@
 """Flags for the defaults of chat requests."""
 
 from server.cli.flag import Flag
-from server.cli.values import choice, integer, json_object, reasoning_effort, yes_no_or_auto
+from server.cli.values.choices import choice, reasoning_effort, yes_no_or_auto
+from server.cli.values.lists import json_object
+from server.cli.values.numbers import integer
 
 CHAT_FLAGS = (
     Flag(

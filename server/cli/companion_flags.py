@@ -1,16 +1,9 @@
 """Flags for files loaded beside the model (projector, adapters, draft model) and for embeddings."""
 
 from server.cli.flag import SETTINGS, Flag
-from server.cli.values import (
-    companion,
-    companions,
-    embedding_norm,
-    gpu_layers,
-    number,
-    scaled_companions,
-    speculation,
-    whole,
-)
+from server.cli.values.choices import gpu_layers, speculation
+from server.cli.values.files import companion, companions, scaled_companions
+from server.cli.values.numbers import embedding_norm, number, whole
 
 COMPANION_FLAGS = (
     Flag(

@@ -1,15 +1,9 @@
 """Flags for optional endpoints, limits and logs."""
 
 from server.cli.flag import Flag
-from server.cli.values import (
-    choice,
-    existing_folder,
-    integer,
-    path,
-    seconds,
-    seconds_or_never,
-    verbosity,
-)
+from server.cli.values.choices import choice, verbosity
+from server.cli.values.files import existing_folder, path
+from server.cli.values.numbers import integer, seconds, seconds_or_never
 
 ENDPOINTS_FLAGS = (
     Flag(

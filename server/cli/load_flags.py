@@ -1,16 +1,10 @@
 """Flags for load settings. LoadSettings checks their ranges and combinations."""
 
 from server.cli.flag import SETTINGS, Flag
-from server.cli.values import (
-    gpu_layers,
-    inverse,
-    number,
-    numbers,
-    on_off_or_auto,
-    parallel,
-    text_file,
-    whole,
-)
+from server.cli.values.choices import gpu_layers, on_off_or_auto, parallel
+from server.cli.values.files import text_file
+from server.cli.values.lists import numbers
+from server.cli.values.numbers import inverse, number, whole
 
 MODEL_FLAGS = (
     Flag(

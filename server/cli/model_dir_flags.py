@@ -1,16 +1,9 @@
 """Flags for the models that are served, and for how many stay in memory and how long."""
 
 from server.cli.flag import Flag
-from server.cli.values import (
-    device_budgets,
-    folder,
-    integer,
-    model_settings,
-    path,
-    seconds,
-    seconds_or_never,
-    words,
-)
+from server.cli.values.files import folder, model_settings, path
+from server.cli.values.lists import device_budgets, words
+from server.cli.values.numbers import integer, seconds, seconds_or_never
 
 MODEL_DIR_FLAGS = (
     Flag(

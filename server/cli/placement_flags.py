@@ -1,7 +1,9 @@
 """Flags that place weights and computation on devices, and replace metadata of the file."""
 
 from server.cli.flag import SETTINGS, Flag
-from server.cli.values import cpu_mask, cpu_range, metadata, tensor_rules, whole, words
+from server.cli.values.cpus import cpu_mask, cpu_range
+from server.cli.values.lists import metadata, tensor_rules, words
+from server.cli.values.numbers import whole
 
 PLACEMENT_FLAGS = (
     Flag(

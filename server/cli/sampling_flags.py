@@ -1,16 +1,8 @@
 """Flags for the sampling of requests that leave it open. SamplingDefaults checks their ranges."""
 
 from server.cli.flag import SETTINGS, Flag
-from server.cli.values import (
-    breaker,
-    number,
-    one_text,
-    sampler_letters,
-    sampler_list,
-    temperature,
-    whole,
-    whole_seed,
-)
+from server.cli.values.numbers import number, temperature, whole, whole_seed
+from server.cli.values.samplers import breaker, one_text, sampler_letters, sampler_list
 
 _TARGET = f"{SETTINGS}sampling."
 

@@ -1,0 +1,1 @@
+"""Parsers of flag values: text in, checked value out, or a ValueError with a sentence."""
