@@ -22,9 +22,11 @@ async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
 
 
 async def _send(client: Client, method: str, path: str, **options: Any) -> ClientResponse:
-    """Send a request with the path exactly as it is written."""
+    """Send a request with the path exactly as it is written; its whole answer."""
     url = client.make_url("/").with_path(path, encoded=True)
-    return await client.session.request(method, url, **options)
+    async with client.session.request(method, url, **options) as response:
+        await response.read()
+        return response
 
 
 def test_a_plain_path_has_single_slashes() -> None:
