@@ -95,6 +95,7 @@ async def test_an_unknown_encoding_is_415_and_says_which_are_known(
         gzip.compress(_TEXT) + gzip.compress(_TEXT),
         gzip.compress(b"a" * 70_000, compresslevel=0) + b"x",
     ],
+    ids=["text", "truncated", "one more byte", "two members", "one more byte after a large text"],
 )
 async def test_a_damaged_body_is_a_400(tmp_path: Path, body: bytes) -> None:
     async with running(tmp_path) as port:
