@@ -1,9 +1,8 @@
-"""ModelEntry: one model, its state and its leases. Makes no decisions; publishes every change."""
+"""ModelEntry: one model, its settings and its state. Makes no decisions; publishes every change."""
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,10 @@ from server.formats import utc_now
 from server.models.clock import Clock
 from server.models.crash_guard import CrashGuard
 from server.models.events import LoadProgress, ModelEvent, StateChanged, UseChanged
+from server.models.leases import Leases
 from server.models.state import TRANSITIONS, Failure, ModelState, UnloadReason
 from server.protocol.load_settings import LoadSettings
 from server.protocol.loading import DeviceMemory
-from server.streams.token_stream import TokenStream
 from server.supervisor.interface import Worker
 
 if TYPE_CHECKING:
@@ -75,7 +74,6 @@ class ModelEntry:
         self.failure: Failure | None = None
         self.loaded_at: datetime | None = None
         self.load_seconds: float | None = None
-        self._n_tokens = 0
         self._ttl_seconds = ttl_seconds
         self._ttl_override: float | None = None
         self.guard = CrashGuard(clock)
@@ -88,17 +86,11 @@ class ModelEntry:
         # Memory is reserved for its load: it counts for the budget, even if its size is unknown.
         self.has_reservation = False
         self.reserved: tuple[DeviceMemory, ...] = ()
-        self.last_used = clock.now()
+        self.leases = Leases(clock, self._publish_use)
         self._clock = clock
         self._publish = publish
         self._worker: Worker | None = None
         self._load_began = 0.0
-        self._streams: set[TokenStream] = set()
-        self._claims = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._busy_seconds = 0.0
-        self._busy_since = 0.0
 
     @property
     def id(self) -> str:
@@ -119,16 +111,6 @@ class ModelEntry:
     def is_held_by(self, worker: Worker) -> bool:
         """Whether `worker` is the process that holds the model."""
         return self._worker is worker
-
-    @property
-    def n_requests(self) -> int:
-        """Number of requests that hold a lease."""
-        return len(self._streams)
-
-    @property
-    def is_idle(self) -> bool:
-        """True if there are no active requests and no waiters."""
-        return not self._streams and not self._claims
 
     @property
     def settings(self) -> LoadSettings:
@@ -188,11 +170,6 @@ class ModelEntry:
         return chosen if chosen >= 0 else math.inf
 
     @property
-    def idle_seconds(self) -> float:
-        """Seconds since its last use; 0 while it is in use."""
-        return self._clock.now() - self.last_used if self.is_idle else 0.0
-
-    @property
     def is_pinned(self) -> bool:
         """Whether it stays in memory until a client unloads it by name."""
         return bool(self.settings.pinned)
@@ -204,19 +181,6 @@ class ModelEntry:
             return self.reserved
         model = self._worker.model
         return model.devices or (DeviceMemory.on_host(model.memory_bytes),)
-
-    @property
-    def tokens_processed(self) -> int:
-        """Tokens of all prompts and answers, running requests included."""
-        return self._n_tokens + sum(stream.usage.total for stream in self._streams)
-
-    @property
-    def average_speed(self) -> float:
-        """Tokens per second, over the time in which at least one request ran."""
-        busy = self._busy_seconds
-        if self._streams:
-            busy += self._clock.now() - self._busy_since
-        return round(self.tokens_processed / busy, 1) if busy > 0 else 0.0
 
     def refresh(self, file: ModelFile) -> None:
         """Take the file as the scan found it; if it changed, forget crashes and failures."""
@@ -235,43 +199,6 @@ class ModelEntry:
         if self.state in (ModelState.UNLOADED, ModelState.BROKEN):
             self._become(ModelState.BROKEN if file.broken else ModelState.UNLOADED)
 
-    @contextmanager
-    def claim(self) -> Iterator[None]:
-        """Count a waiter, so that the model is not evicted between its load and the lease.
-
-        A drain does not wait for claims.
-        """
-        self._claims += 1
-        try:
-            yield
-        finally:
-            self._claims -= 1
-            if self.is_idle:
-                self._publish(UseChanged(model=self.id, n_requests=0))
-
-    def acquire(self, stream: TokenStream) -> None:
-        """Add a request's lease."""
-        self._streams.add(stream)
-        self.last_used = self._clock.now()
-        if len(self._streams) == 1:
-            self._busy_since = self.last_used
-            self._idle.clear()
-            self._publish(UseChanged(model=self.id, n_requests=1))
-
-    def release(self, stream: TokenStream) -> None:
-        """Remove a request's lease and add up its tokens."""
-        self._streams.remove(stream)
-        self._n_tokens += stream.usage.total
-        self.last_used = self._clock.now()
-        if not self._streams:
-            self._busy_seconds += self.last_used - self._busy_since
-            self._idle.set()
-            self._publish(UseChanged(model=self.id, n_requests=0))
-
-    async def wait_idle(self) -> None:
-        """Returns when no request holds a lease."""
-        await self._idle.wait()
-
     def request_unload(self) -> None:
         """Count a request to unload: earlier waiters give up, a failed reload restores nothing."""
         self.n_unload_requests += 1
@@ -281,13 +208,13 @@ class ModelEntry:
         """Take a request that needs no reload: only `ttl` and `pinned` may differ."""
         self.load_request = self._last_load_request = load_request
         self._ttl_override = None
-        self.last_used = self._clock.now()
-        self._publish(UseChanged(model=self.id, n_requests=self.n_requests))
+        self.leases.touch()
+        self._publish_use()
 
     def override_ttl(self, seconds: float) -> None:
         """Override the ttl until the model is unloaded or a load gives new settings."""
         self._ttl_override = seconds
-        self._publish(UseChanged(model=self.id, n_requests=self.n_requests))
+        self._publish_use()
 
     # -- transitions
 
@@ -326,8 +253,8 @@ class ModelEntry:
         self.release_reservation()
         self.progress = 1.0
         self.loaded_at = utc_now()
-        self.last_used = self._clock.now()
-        self.load_seconds = round(self.last_used - self._load_began, 3)
+        self.leases.touch()
+        self.load_seconds = round(self._clock.now() - self._load_began, 3)
         self._become(ModelState.LOADED)
 
     def drain(self, drain: Drain) -> None:
@@ -357,6 +284,9 @@ class ModelEntry:
         self.release_reservation()
         self.loaded_at = None
         self.load_seconds = None
+
+    def _publish_use(self) -> None:
+        self._publish(UseChanged(model=self.id, n_requests=self.leases.n_requests))
 
     def _become(
         self, state: ModelState, *, reason: str | None = None, detail: str | None = None

@@ -44,7 +44,7 @@ class IdleUnloader:
 
     def _ttl_of(self, entry: ModelEntry) -> float | None:
         """Seconds until an idle model is unloaded; None if it stays loaded."""
-        stays = entry.state is not ModelState.LOADED or not entry.is_idle or entry.is_pinned
+        stays = entry.state is not ModelState.LOADED or not entry.leases.is_idle or entry.is_pinned
         return None if stays or entry.ttl == math.inf else entry.ttl
 
     def _expire(self, entry: ModelEntry) -> None:

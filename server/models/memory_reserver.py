@@ -181,8 +181,8 @@ class MemoryReserver:
             Holder(
                 id=other.id,
                 amounts=amounts_of(other.memory),
-                last_used=other.last_used,
-                is_idle=other.is_idle and other.state is ModelState.LOADED,
+                last_used=other.leases.last_used,
+                is_idle=other.leases.is_idle and other.state is ModelState.LOADED,
                 is_pinned=other.is_pinned,
                 is_loading=not other.is_in_memory,
             )

@@ -104,7 +104,7 @@ class ModelRegistry:
         if entry.state is ModelState.LOADED and entry.settings.engine != wanted.settings.engine:
             # Check first: a working model must not be unloaded for settings that cannot work.
             wanted = await self._check(entry, settings, wanted)
-        with entry.claim():
+        with entry.leases.claim():
             while True:
                 self._require_usable(entry)
                 self._require_not_unloaded(entry, n_unload_requests)
@@ -184,15 +184,15 @@ class ModelRegistry:
         The model stays loaded until the context ends. `stream` is the request's: its token counts
         are added to the model's. Raises ApiError.
         """
-        with entry.claim():
+        with entry.leases.claim():
             await self._make_ready(entry)
-            entry.acquire(stream)
+            entry.leases.acquire(stream)
         try:
             yield entry.worker
         finally:
             if stream.is_complete:
                 entry.guard.record_answer()
-            entry.release(stream)
+            entry.leases.release(stream)
 
     async def close(self) -> None:
         """Take no new requests, let running answers finish within the limit, stop every worker."""

@@ -47,14 +47,16 @@ class ModelUnloader:
     async def _run(self, entry: ModelEntry, reason: UnloadReason, cut: asyncio.Event) -> None:
         worker = entry.worker
         limit = None if reason in _WITHOUT_LIMIT else self._drain_seconds
-        ends = {asyncio.ensure_future(entry.wait_idle()), asyncio.ensure_future(cut.wait())}
+        ends = {asyncio.ensure_future(entry.leases.wait_idle()), asyncio.ensure_future(cut.wait())}
         try:
             await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for end in ends:
                 end.cancel()
-        if entry.n_requests:
-            logger.warning("model %s: cutting off %d running requests", entry.id, entry.n_requests)
+        if entry.leases.n_requests:
+            logger.warning(
+                "model %s: cutting off %d running requests", entry.id, entry.leases.n_requests
+            )
         await worker.stop()
         drain, entry.draining = entry.draining, None
         # After a crash during the drain the entry has failed already.

@@ -83,7 +83,7 @@ def _process(app: web.Application, entry: ModelEntry) -> dict[str, Any]:
 def _expiry(entry: ModelEntry) -> str:
     """When the model would be unloaded if it stays idle; "never" is 100 years, as in Ollama."""
     stays = entry.is_pinned or entry.ttl >= _FOREVER.total_seconds()
-    left = _FOREVER if stays else timedelta(seconds=max(0.0, entry.ttl - entry.idle_seconds))
+    left = _FOREVER if stays else timedelta(seconds=max(0.0, entry.ttl - entry.leases.idle_seconds))
     return iso_time(utc_now() + left)
 
 

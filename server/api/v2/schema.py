@@ -65,8 +65,8 @@ def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
     detail = model_summary(entry) | {
         "performance": {
             "load_time": _load_time(entry),
-            "tokens_processed": entry.tokens_processed,
-            "average_speed": entry.average_speed,
+            "tokens_processed": entry.leases.tokens_processed,
+            "average_speed": entry.leases.average_speed,
         },
         "settings": load_settings(entry),
         "memory": memory_documents(entry.worker.model.devices) if entry.is_in_memory else None,

@@ -43,7 +43,7 @@ async def _until_at_rest(client: Client) -> None:
     [entry] = client.app[REGISTRY].entries
     assert isinstance(entry.worker, WorkerClient)
     async with asyncio.timeout(20):
-        while entry.worker.is_busy or not entry.is_idle:
+        while entry.worker.is_busy or not entry.leases.is_idle:
             await pause()
 
 

@@ -135,15 +135,15 @@ async def test_reading_slots_does_not_count_as_use_of_the_model(
     client = await _client(aiohttp_client, tmp_path, max_queue=0)
     await _load(client)
     entry = next(iter(client.app[REGISTRY].entries))
-    last_used = entry.last_used
+    last_used = entry.leases.last_used
     body = chat_body("forever", model="m.gguf", stream=True)
     streams = [await client.post("/v1/chat/completions", json=body) for _ in range(4)]
     # All slots are taken and the queue is full: /props must answer then, too.
     assert len(await _get(client, "/slots?model=m.gguf")) == 2
     for stream in streams:
         stream.close()
-    await asyncio.wait_for(entry.wait_idle(), 10)
-    before = entry.last_used
+    await asyncio.wait_for(entry.leases.wait_idle(), 10)
+    before = entry.leases.last_used
     assert before > last_used
     await _get(client, "/slots?model=m.gguf")
-    assert entry.last_used == before
+    assert entry.leases.last_used == before
