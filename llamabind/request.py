@@ -60,7 +60,9 @@ class LogitsProcessor(Protocol):
     """A callable that changes the logits of one request before its samplers read them."""
 
     def __call__(self, tokens: Sequence[int], logits: NDArray[np.float32], /) -> None:
-        """Change `logits`, shape (n_vocab,), in place; `tokens` are prompt and answer so far.
+        """Change `logits`, shape (n_vocab,), in place.
+
+        `tokens` are those of the prompt, then those that were generated.
 
         Called on the engine's thread, so all requests wait until it returns. An exception ends this
         request with FinishReason.ERROR. `logits` is a view that is valid only in the call.
@@ -82,10 +84,10 @@ class GenerationRequest:
 
     `prompt_tokens` are token ids, at least one. `max_tokens` limits the generated tokens, including
     the one that ends the answer; with None the answer goes on until the model ends it or the
-    context is full. No token can end it before it has `min_tokens`. `stop` strings end the answer
-    and are not part of it; they are not searched for in the reasoning, if `reasoning_tags` says
-    where that is. `template_stop` strings end the answer anywhere. `preserved_tokens` are control
-    tokens that are written into the text (tool-call markers); other control tokens are not.
+    context is full. The model cannot end an answer that has fewer than `min_tokens` tokens. `stop`
+    strings end the answer and are not part of it; they are not searched for inside the reasoning
+    that `reasoning_tags` enclose. `template_stop` strings end the answer anywhere. The text
+    contains the control tokens in `preserved_tokens` (tool-call markers) and no others.
 
     `logprobs` n returns each token's log-probability and those of the n most likely tokens;
     with `post_sampling_probs` after the samplers instead of before them. `prompt_logprobs` does so
@@ -95,14 +97,14 @@ class GenerationRequest:
     started after `max_queue_seconds` ends with FinishReason.ERROR. `return_progress` returns an
     output without text after each computed part of the prompt, `timings_per_token` the timings with
     every output. With `cache_prompt` False no cached prefix is used. `id_slot` is the sequence id
-    to run in, modulo the number of slots: what it retains is evicted, but if another request is
-    running in it the engine chooses another slot. Once the answer contains a newline, it ends
+    to run in, modulo the number of slots: the prefix that it retains is evicted. If another request
+    is running in it, the engine chooses another slot. Once the answer contains a newline, it ends
     `t_max_predict_ms` milliseconds after its first token.
 
-    `mask` describes what the answer may be; it is made from a JSON schema.
+    `mask` is made from a JSON schema; it allows only tokens that continue a valid answer.
 
     `lora` has the scale of each adapter of the model for this request; None takes those of the
-    engine. If the engine shifts contexts (EngineConfig.context_shift) and this one is full,
+    engine. If the engine shifts contexts (EngineConfig.context_shift) and a sequence fills its own,
     `n_discard` tokens after the first `n_keep` are dropped; 0 drops half of them, `n_keep` -1 keeps
     the prompt.
 
@@ -231,7 +233,7 @@ class ErrorCode(StrEnum):
 
 
 class RequestOutput(msgspec.Struct, frozen=True):
-    """What one step added to one request.
+    """New output of one request after one step.
 
     `text`, `token_ids` and `logprobs` (if requested, one for each token) are new since the previous
     output; concatenated they are the whole answer. `prompt_logprobs` come with the first output,

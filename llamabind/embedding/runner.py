@@ -28,7 +28,7 @@ class EmbeddingRunner:
         self._threads = threads
         self._batch = Batch(context.n_batch)
         self._is_pooled = context.pooling_type != "none"
-        # With pooling "none", the vectors of an unfinished input so far.
+        # With pooling "none": vectors of an input whose later tokens are in the next chunks.
         self._token_rows: list[NDArray[np.float32]] = []
 
     def run(self, chunks: Sequence[EmbeddingChunk]) -> list[NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""What generate(), chat() and stream() return, and how it is built from the engine's outputs."""
+"""The results of generate(), chat() and stream(), built from the engine's outputs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """All answers to one prompt; the properties are those of the first.
+    """All answers to one prompt; the properties are those of the first answer.
 
     `prompt_logprobs`, if requested, has one entry for each prompt token but the first.
     """
@@ -93,7 +93,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class StreamPiece:
-    """What one step added to an answer; the last piece has a `finish_reason` and `timings`.
+    """New output of an answer after one step; the last has a `finish_reason` and `timings`.
 
     In a chat `text` is new content; `reasoning` and `tool_calls` are the rest of the message.
     """
@@ -157,7 +157,7 @@ class AnswerBuilder:
 
     @property
     def prompt_logprobs(self) -> tuple[TokenLogprob, ...]:
-        """The prompt's log-probabilities from all outputs so far."""
+        """The log-probabilities of the prompt's tokens, from the outputs that were added."""
         return tuple(entry for output in self._outputs for entry in output.prompt_logprobs)
 
     def add(self, output: RequestOutput) -> Answer | None:

@@ -269,7 +269,7 @@ class Sequence:
 
     @property
     def usage(self) -> Usage:
-        """The token counts so far."""
+        """The current token counts."""
         return Usage(self.n_prompt, self.n_generated, self.n_cached)
 
     def _take_token(self, token: int) -> tuple[str, FinishReason | None]:

@@ -43,7 +43,7 @@ def _log(request: web.Request, warnings: Sequence[str]) -> str:
 
 
 def warnings_of(request: web.Request) -> tuple[str, ...]:
-    """The warnings known so far; complete once the first output of an answer has arrived."""
+    """The warnings that are known now; all are, once the first output of an answer has arrived."""
     generation = request.get(GENERATION)
     return (*request.get(WARNINGS, ()), *(generation.warnings if generation else ()))
 

@@ -1,4 +1,4 @@
-"""Responses: whole documents and stream events, which contain the response so far."""
+"""ResponseEvents: builds the document of a response, and the events that stream it."""
 
 import time
 import uuid
@@ -26,7 +26,7 @@ from server.streams.token_stream import TokenUsage
 class ResponseEvents:
     """Turns the outputs of one request into the events of its response.
 
-    `response` is the document of the response so far; complete after `ending`.
+    `response` is the document. Every output adds to it; after `ending` it is complete.
     """
 
     def __init__(self, model: str, body: ResponsesBody, job: Job) -> None:
@@ -175,7 +175,7 @@ def _typed_choice(choice: ToolChoice | None) -> ToolChoice:
 def _usage(usage: TokenUsage) -> dict[str, Any]:
     return {
         "input_tokens": usage.prompt,
-        # Retained prefixes are not written on request, and not billed.
+        # Prefixes are retained without a request for it, so no token counts as a cache write.
         "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": 0},
         "output_tokens": usage.completion,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning},

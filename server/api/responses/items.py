@@ -1,4 +1,4 @@
-"""The output items of a response while they are streamed: reasoning, message, function calls."""
+"""The items in the output of a response: reasoning, message and tool calls, with their events."""
 
 import uuid
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ class OutputItem(ABC):
         self._id = f"{self._prefix}_{uuid.uuid4().hex}"
 
     def document(self, status: str) -> Event:
-        """The item so far."""
+        """The item with the pieces that were added."""
         return {"id": self._id, "status": status} | self._fields(status)
 
     def begin(self) -> list[Event]:

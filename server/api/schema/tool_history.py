@@ -6,8 +6,8 @@ from server.errors import InvalidRequestError
 
 
 class CallHistory:
-    """The ids of the tool calls so far. Calls and results without an id are not checked: many
-    templates need none.
+    """The ids of the tool calls that were added. A call or result without an id is not checked,
+    because many templates need no ids.
     """
 
     def __init__(self) -> None:

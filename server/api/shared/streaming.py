@@ -31,7 +31,7 @@ class AnswerWriter(Protocol):
         """Write documents."""
 
     async def ping(self) -> None:
-        """Send a sign of life that clients ignore."""
+        """Send bytes that clients ignore, so that no proxy closes the idle connection."""
 
     async def finish(self) -> None:
         """End the stream of a complete answer."""
@@ -42,14 +42,14 @@ class AnswerStream(Protocol):
 
     @property
     def usage(self) -> TokenUsage:
-        """The token counts so far."""
+        """The token counts of the outputs that have arrived."""
 
     @property
     def is_done(self) -> bool:
         """Whether all outputs have been read."""
 
     async def next(self, timeout_seconds: float | None = None) -> SequenceOutput | None:
-        """The next output of one answer; None if there is none within `timeout_seconds`."""
+        """The next output of one answer; None if none arrives within `timeout_seconds`."""
 
 
 OpenWriter: TypeAlias = Callable[[web.Request], Awaitable[AnswerWriter]]
