@@ -1,4 +1,4 @@
-"""Opens one native library; tells a library that does not fit from a lack of memory."""
+"""Opens one native library; a lack of memory is another error than an unusable library."""
 
 import ctypes
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 from llamabind.errors import HostMemoryError, LibraryError
 
-# The dynamic linker's words (glibc, musl) where a library finds no room.
+# The dynamic linker's messages (glibc, musl) for a lack of memory.
 _NO_MEMORY: Final = ("failed to map segment", "annot allocate memory", "Out of memory")
 
 

@@ -1,4 +1,4 @@
-"""AnswerFrame: what a chat template's format puts around an answer that follows a JSON schema."""
+"""AnswerFrame: the text that a template's format puts around an answer with a JSON schema."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _ROLES: Final = ("system", "user", "assistant", "tool")
 # Placeholders that no format contains; the tabs around them show which formats trim contents.
 _MARK: Final = "\t\x01{}\x02\t"
 _MARKED: Final = re.compile("(\t?)\x01(\\d+)\x02(\t?)")
-# What comes before a message of each role, as formats expect it.
+# The roles of the messages that formats expect before a message of each role.
 _BEFORE: Final = {"system": (), "user": (), "assistant": ("user",), "tool": ("user", "assistant")}
 
 
@@ -78,7 +78,7 @@ def _history(role: str) -> tuple[str, ...]:
 
 
 def _end(name: str, role: str) -> str:
-    """What is written behind a message of `role` only if it is the last one."""
+    """The text behind a message of `role` that is written only if it is the last message."""
     history = _history(role)
     alone, followed = _write(name, history), _write(name, (*history, "user"))
     pairs = zip(alone, followed, strict=False)
@@ -87,7 +87,7 @@ def _end(name: str, role: str) -> str:
 
 
 def _piece(name: str, previous: str, role: str, ends: Mapping[str, str]) -> str:
-    """What a message adds behind one of `previous`, as Jinja source."""
+    """The text that a message adds behind one of `previous`, as Jinja source."""
     history = _history(previous)
     before = _write(name, history).removesuffix(ends[previous])
     after = _write(name, (*history, role)).removesuffix(ends[role])

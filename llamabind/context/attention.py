@@ -9,7 +9,7 @@ from llamabind.errors import ContextCreateError
 from llamabind.native import backend
 
 ATTENTION_VARIABLE: Final = "LLAMABIND_ATTENTION"
-"""Overrides the attention, such as "ggml", to compare; empty or unset: the fastest of this CPU."""
+"""Selects the attention, such as "ggml", for comparisons; by default the fastest on this CPU."""
 
 _NAMES: Final = ("avx512", "avx2", "ggml")
 

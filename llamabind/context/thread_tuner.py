@@ -120,8 +120,9 @@ class ThreadTuner:
         regime.n_trials += 1
 
     def _near(self, count: int) -> list[int]:
-        """Return the counts up to two steps away, nearest first and smaller before larger: the best
-        count may be behind one that is not better.
+        """Return the counts up to two steps away, nearest first and smaller before larger.
+
+        Two steps, because a better count may lie beyond a worse one.
         """
         here = self.counts.index(count)
         others = [at for at in range(len(self.counts)) if 0 < abs(at - here) <= _MAX_DISTANCE]

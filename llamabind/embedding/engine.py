@@ -63,7 +63,7 @@ class EmbeddingEngine(Closing):
             threads = ComputeThreads(context, config.n_threads, None, n_max=usable_cores())
             undo.callback(threads.close)  # after the context that uses them
             undo.enter_context(context)
-            # Kept here because the model, which closes them, must outlive them.
+            # The model closes its adapters but does not keep them alive, so they are kept here.
             self._adapters = [(LoraAdapter(model, file), scale) for file, scale in lora]
             context.set_lora([(adapter, scale) for adapter, scale in self._adapters if scale])
             self.shape = config.shape(traits, context.n_batch, context.n_seq_max)

@@ -180,7 +180,7 @@ class EngineCore:
         return self._take_outputs()
 
     def learn_prompt_speed(self, n_tokens: int, seconds: float) -> None:
-        """Tell the step budget how long a prompt step of `n_tokens` took during warm-up.
+        """Give the step budget the time of a prompt step of `n_tokens` during warm-up.
 
         Without it the first prompt of a slow model could be one step of minutes, in which the
         engine carries out no command.

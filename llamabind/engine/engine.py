@@ -72,7 +72,7 @@ class Engine(EngineCore, Closing):
         self.tokenizer = model.tokenizer
         self.chat_template = template
         self.memory = MemoryReport.of(context)
-        # Kept here because the model, which closes them, must outlive them.
+        # The model closes its adapters but does not keep them alive, so they are kept here.
         self.adapters: tuple[LoraAdapter, ...] = ()
         runner = self._model_runner = ModelRunner(model, context, threads)
         self._resources = ExitStack()
@@ -250,8 +250,8 @@ def _check_generates(context: Context) -> None:
 def _warm_up(context: Context, threads: ComputeThreads) -> tuple[int, float]:
     """Decode 1 and 64 tokens; return the number of tokens of the last decode and its seconds.
 
-    A device that cannot compute thus fails the load and not a request, and the number of threads to
-    start with is found.
+    So a device that cannot compute fails the load instead of the first request. The decodes also
+    find the number of threads to begin with.
     """
     n_tokens, seconds = 0, 0.0
     longest = context.model.n_positions or _WARM_UP_PROMPT

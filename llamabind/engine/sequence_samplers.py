@@ -50,7 +50,7 @@ class SequenceSamplers:
         sampling, tokens = request.sampling, request.prompt_tokens
         if request.post_sampling_probs and request.logprobs is not None:
             final = FinalProbs(self._model, sampling, self._context.n_ctx_seq)
-            for token in _seen(sampling, tokens):
+            for token in _penalised(sampling, tokens):
                 final.accept(token)
             self._final_probs[request.request_id] = final
         self._samplers[request.request_id] = self._make_sampler(sampling, tokens)
@@ -156,7 +156,7 @@ class SequenceSamplers:
             return self._masks.explain(token, self._context.logits_at(pointer))
         error = self._masks.accept(request_id, token)
         if error is None and self._masks.has_become_answer(request_id):
-            # A trigger of calls, or the tag of reasoning, may be in the text of the answer.
+            # From here on the answer may contain the text of a trigger or of a reasoning tag.
             tokens = [*sequence.tokens, *(one.token for one in run.tokens), token]
             sampling = without_triggers(sequence.request.sampling)
             self._samplers[request_id].close()
@@ -191,7 +191,7 @@ class SequenceSamplers:
     def _make_sampler(self, sampling: SamplingParams, tokens: Tokens[int]) -> Sampler:
         """Return a sampler after these tokens."""
         sampler = Sampler(self._model, sampling, n_ctx=self._context.n_ctx_seq)
-        for token in _seen(sampling, tokens):
+        for token in _penalised(sampling, tokens):
             sampler.accept(token, is_generated=False)
         return sampler
 
@@ -205,7 +205,7 @@ def _final_logprob(final: FinalProbs, logits: np.ndarray, token: int, k: int) ->
     return TokenLogprob(token, math.log(own) if own > 0.0 else -math.inf, top)
 
 
-def _seen(sampling: SamplingParams, tokens: Tokens[int]) -> list[int]:
+def _penalised(sampling: SamplingParams, tokens: Tokens[int]) -> list[int]:
     """Return the tokens that the penalty samplers read, without those of images and audio."""
     last = tokens[len(tokens) - _penalty_window(sampling, len(tokens)) :]
     return [token for token in last if token >= 0]

@@ -73,7 +73,7 @@ class StepMasks:
         return None
 
     def accept(self, request_id: str, token: int) -> LlamaError | None:
-        """Go on by a generated token; an error if the mask does not allow it."""
+        """Advance the mask by a generated token; return an error if it does not allow the token."""
         mask = self._masks[request_id]
         if self._ends[token]:
             return None
@@ -86,13 +86,13 @@ class StepMasks:
     def explain(self, error: LlamaError, logits: np.ndarray) -> LlamaError:
         """Return the error of a request whose masked `logits` no token could be sampled from.
 
-        If they are sound, logit_bias excludes every token that the schema allows.
+        If the masks are valid, logit_bias excludes every token that the schema allows.
         """
         is_sound = np.isfinite(logits).any() and not np.isnan(logits).any()
         return GrammarError(DEAD_END) if is_sound else error
 
     def has_become_answer(self, request_id: str) -> bool:
-        """Whether it has become certain that a request's answer calls no tool; true once."""
+        """True once: when it becomes certain that a request's answer calls no tool."""
         mask = self._masks.get(request_id)
         return mask is not None and mask.has_become_answer()
 

@@ -24,7 +24,7 @@ _MAX_KNOWN = 256
 
 
 class SavedMedium(msgspec.Struct, frozen=True, kw_only=True):
-    """The tokens from `start` on are those of `n_held` of a medium's `n` vectors.
+    """The medium of the tokens from `start` on: they stand for `n_held` of its `n` vectors.
 
     `digest`, `first` and `grid` as in Medium.
     """

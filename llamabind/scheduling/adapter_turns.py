@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from llamabind.scheduling.sequence import Sequence
 
 TURN_STEPS = 8
-"""Steps until the sequences with other adapters continue.
+"""Steps of one group of sequences before a group with other adapters continues.
 
 llama.cpp applies adapters to a whole context, and after a change it plans its buffers again, which
 takes as long as building two graphs. Longer turns would delay the tokens of the others.

@@ -31,9 +31,10 @@ def find_prefix(slots: SlotPool, running: list[Sequence], candidate: Sequence) -
 
 
 def _n_needed_soon(running: list[Sequence], candidate: Sequence) -> int:
-    """Return the cells that running sequences need soon, and `candidate` after its prompt.
+    """Return the cells that will be needed soon, besides those for the prompt of `candidate`.
 
-    For each the rest of its prompt and LOOKAHEAD tokens of its answer.
+    They are for the rest of the running prompts, and for up to LOOKAHEAD tokens of each answer,
+    including that of `candidate`.
     """
     if not running:
         return 0

@@ -33,7 +33,7 @@ class AnswerStops:
         self._begun = ""
         self._is_reasoning = self._tags is not None and self._tags.is_open
         self._has_begun = self._tags is None or self._is_reasoning
-        # In the white space after the reasoning, which is not part of the answer.
+        # True in the white space between reasoning and answer, which belongs to neither.
         self._is_between = False
         self._matcher = StopMatcher(self._in_reasoning if self._is_reasoning else self._in_answer)
 
@@ -81,7 +81,7 @@ class AnswerStops:
         return self._is_reasoning and found is not None and found not in self._template_stops
 
     def _may_begin_reasoning(self, text: str) -> bool:
-        """Return whether `text` can still become the start tag."""
+        """Return whether `text` is a proper beginning of the start tag."""
         start = text.lstrip()
         tag = "" if self._tags is None else self._tags.start
         return (
@@ -89,7 +89,7 @@ class AnswerStops:
         )
 
     def _enter_reasoning(self, text: str) -> str:
-        """Feed the beginning of the answer, which has the start tag or not."""
+        """Feed the beginning of the text, now that it is certain whether it has the start tag."""
         start = text.lstrip()
         tag = "" if self._tags is None else self._tags.start
         if not tag or not start.startswith(tag):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llamabind.scheduling.sequence import Sequence
 
 SPACING = 512
-"""Tokens between checkpoints of a long prompt. The default n_ubatch, so that no graph is split."""
+"""Tokens between checkpoints of a long prompt: the default n_ubatch, so that no graph is split."""
 
 MIN_SPACING = 32
 """Least tokens between two checkpoints: computing fewer again is as fast as restoring a state."""
@@ -39,7 +39,7 @@ class _Progress:
 
 
 class CheckpointPlanner:
-    """Chooses where other prompts branch off, the end of the prompt, and every 512 tokens.
+    """Chooses where other prompts branch off, near the prompt's end, and every 512 tokens.
 
     The end of a shared system prompt is found as the position where two prompts begin to differ, so
     no client has to give its length.

@@ -62,7 +62,7 @@ class Scheduler:
         # The groups whose next step begins with prompts.
         self._prompts_first: set[Adapters] = set()
         self._n_planned = 0
-        # Rejected draft tokens must be cut off the memory.
+        # Speculation removes rejected draft tokens, so it needs memory that can be cut.
         self._speculation = speculation if slots.is_cuttable else None
         self._drafts_fit = True
         self._awaited = PrefixWaits(slots)
@@ -140,8 +140,8 @@ class Scheduler:
     def shift(self, sequence: Sequence) -> None:
         """Drop the older part of a running sequence whose context is full (Sequence.shift).
 
-        What remains is computed again, like that of a preempted sequence: shifting the KV cells
-        themselves would change those that other sequences share, and recurrent memory has none.
+        The remaining tokens are computed again, as after a preemption: moving their KV cells would
+        also change the cells for the sequences that share them, and recurrent memory has no cells.
         """
         assert sequence.slot is not None, "only a running sequence can be shifted"
         n_keep = sequence.shift()
@@ -157,7 +157,7 @@ class Scheduler:
         self.slots.check()
 
     def roll_back(self, plan: StepPlan) -> None:
-        """Undo a plan for which llama.cpp found too few free cells although we counted enough.
+        """Undo a plan for which llama.cpp found too few free cells, although we count enough.
 
         Evict all retained prefixes, preempt the youngest sequence, and draft nothing in the next
         step. If the step has media, preempt the sequences with media instead and empty their slots:
@@ -217,7 +217,7 @@ class Scheduler:
     def _reserve_or_preempt(self, sequence: Sequence) -> None:
         """Reserve a cell for the next token of a decoding sequence.
 
-        If none is free, preempt the youngest sequences one by one, which may reach this one.
+        If none is free, preempt the youngest sequences one by one; this one may be among them.
         """
         while sequence.slot is not None and not self.slots.reserve(sequence.slot, 1):
             self._preempt(self._youngest())

@@ -86,7 +86,7 @@ class Sequence:
         self.n_cached = 0
         self.n_dropped = 0  # tokens that context shifts have dropped
         self.adapters: Adapters = ()
-        self.planned_at = 0  # the scheduler's chunk count when this sequence last had one
+        self.planned_at = 0  # the number of its latest chunk, counted over all sequences
         self.n_drafted = 0
         self.n_draft_accepted = 0
         self.slot: Slot | None = None
@@ -188,7 +188,7 @@ class Sequence:
         Tokens that were sampled after the end of the answer are dropped.
         """
         if self.request.max_tokens == 0:
-            # Only prompt_logprobs were requested.
+            # The request is only for prompt_logprobs.
             return self._output("", [], FinishReason.LENGTH)
         if self._times.first_token is None and run.tokens:
             self._times.first_token = self._clock()

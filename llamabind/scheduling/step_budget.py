@@ -164,7 +164,7 @@ class StepBudget:
     def _cost(self, size: int) -> float:
         """Return the seconds per token of steps whose token count has `size` bits.
 
-        If none was measured, the nearest measured size is taken, of two the larger.
+        If none was measured, the nearest measured size counts; of two equally near, the larger.
         """
         known = min(self._seconds_per_token, key=lambda other: (abs(other - size), -other))
         return self._seconds_per_token[known]

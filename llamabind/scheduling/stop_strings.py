@@ -49,7 +49,7 @@ class StopMatcher:
         return text[: len(text) - n_held]
 
     def finish(self) -> str:
-        """Return the held-back text: at the end of the answer it is no stop string any more."""
+        """Return the held-back text: at the end of the answer it cannot become a stop string."""
         held, self._held = self._held, ""
         return held
 
@@ -104,7 +104,7 @@ class _Automaton:
         self.matches[state] = self.depths[state]
 
     def _link(self) -> None:
-        """Set the fallbacks: the longest beginning of a stop string with which a state ends."""
+        """Set each fallback: the longest other state with which the text of a state ends."""
         pending = deque(self._edges[0].values())
         while pending:
             state = pending.popleft()

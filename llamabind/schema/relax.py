@@ -192,8 +192,9 @@ class _Relaxer(KindRelaxer):
         return False
 
     def _constrains_more(self, node: Node, key: str, children: list[Any]) -> bool:
-        """Return whether the keywords beside alternatives are worth more than the alternatives,
-        since one of these names no type.
+        """Return whether to keep the keywords beside alternatives and drop the alternatives.
+
+        They constrain more if an alternative names no type.
         """
         others = ALL - {key, "oneOf", "anyOf", "$ref"}
         if not any(name in others and not is_idle(name, node[name]) for name in node):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from llamabind.speculation.step_cost import StepCost
 
 _HIGHEST_RATE = 0.98
-"""Upper bound of an estimated rate: a sequence whose drafts were all accepted may not stay so."""
+"""Upper bound of an estimated rate: after any number of accepted tokens one may be rejected."""
 
 
 class AcceptanceRate:

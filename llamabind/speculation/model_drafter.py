@@ -116,7 +116,7 @@ class ModelDrafter:
         self.model.close()
 
     def _plan(self, wanted: list[tuple[Sequence, int]]) -> dict[Sequence, _Reader]:
-        """Reserve cells: sequences with few new tokens first, many new tokens in several calls."""
+        """Reserve cells, first for sequences with few new tokens; many take several calls."""
         readers: dict[Sequence, _Reader] = {}
         opened = [(sequence, self._slot(sequence), n) for sequence, n in wanted]
         behind = [

@@ -15,13 +15,13 @@ MAX_ROWS = 64
 """Draft tokens per step: each needs a row of logits, 600 kB with a large vocabulary."""
 
 _LARGEST_STEP = 128
-"""Larger steps compute prompts: their time does not tell the cost of a few tokens more."""
+"""Larger steps contain prompts; their times do not show the cost of one more token."""
 
 _FIRST_PRIOR = 0.6
 _PROBE_EVERY = 32
-"""Steps without a draft after which one is tried although it does not seem to pay.
+"""After this many steps without a draft, one is tried although it is not expected to pay.
 
-Doubled after each such try, up to _MAX_PROBE_INTERVAL.
+Each try doubles the interval, up to _MAX_PROBE_INTERVAL.
 """
 
 _MAX_PROBE_INTERVAL = 256
@@ -173,7 +173,7 @@ class SpeculationPlanner:
         return lengths
 
     def _probe(self, sequence: Sequence) -> int:
-        """Return the length of a draft to try although it does not seem to pay; 0 if not now."""
+        """Return the length of a draft to try although it may not pay; 0 for none now."""
         progress = self._progress_of(sequence)
         progress.n_idle += 1
         if progress.n_idle < progress.probe_interval or self.drafter.is_free:

@@ -14,7 +14,7 @@ from llamabind.schema.warning import SchemaWarning
 Node = dict[str, Any]
 Warnings = tuple[SchemaWarning, ...]
 
-# Keywords that may contradict each other, or that llguidance takes in some places only.
+# Keywords that may contradict each other, or that llguidance supports only in some places.
 _DOUBTFUL: Final = (
     ("patternProperties",),
     ("minProperties",),

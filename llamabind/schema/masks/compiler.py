@@ -1,4 +1,4 @@
-"""What llguidance says about schemas: which patterns it takes, and how large they may become."""
+"""llguidance's limits: the patterns and schemas that it accepts, and their largest automata."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ def why_no_schema(schema: Mapping[str, Any]) -> str:
 
 
 def reason_of(message: str) -> str:
-    """Return the reason in a message of llguidance, in one line without the grammar."""
+    """Return the reason from an error message of llguidance, as one line without the grammar."""
     _, marker, reason = message.rpartition("error: ")
     return (reason if marker else message.split("\n", 1)[0])[:200].strip()

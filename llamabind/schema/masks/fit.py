@@ -1,8 +1,8 @@
 """fitted: a JSON schema as llguidance takes it, without the keywords that it cannot enforce.
 
 The result allows nothing that the schema forbids, except for the keywords with a warning. It may
-allow less: an object with `properties` has no others unless `additionalProperties` names them, and
-a list of item schemas has all of its items.
+allow less: an object has no properties besides its `properties`, unless `additionalProperties`
+describes them, and an array with a list of item schemas has all of these items.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CHOICES: Final = ("anyOf", "oneOf")
 
 
 class TooLargeError(Exception):
-    """The schema has more parts than are worth the time of the thread that reads it."""
+    """The schema has too many parts: fitting it would block its thread for too long."""
 
 
 def fitted(schema: Mapping[str, Any], where: str) -> tuple[Node, tuple[SchemaWarning, ...]]:
@@ -236,7 +236,7 @@ class _Fitter(KindFitter):
             self.forget(node, "additionalProperties")
 
     def _closing(self, node: Node, parts: list[Any]) -> Node | None:
-        """Return a part that allows no properties but those of all parts; None if it is unclear."""
+        """Return a part that allows only properties of the parts; None if these may have others."""
         names: dict[str, Any] = {}
         for part in (node, *map(self.resolve, parts)):
             others = ("patternProperties", "additionalProperties", "anyOf", "oneOf", "$ref")

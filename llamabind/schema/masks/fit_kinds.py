@@ -30,7 +30,7 @@ class KindFitter(ScalarFitter, ABC):
     def node(self, value: Any, path: str, depth: int, *, merges: bool = False) -> Any:
         """Return a fitted copy of any node.
 
-        With `merges` other schemas describe the same value, so that it must not allow less.
+        With `merges` other schemas describe the same value, so the copy must not allow less.
         """
 
     @abstractmethod
@@ -118,7 +118,7 @@ class KindFitter(ScalarFitter, ABC):
             del node["patternProperties"]
 
     def _property_names(self, node: Node, path: str) -> None:
-        """Rewrite the names that are allowed as properties or as patternProperties."""
+        """Write `propertyNames` as `properties` or as `patternProperties`."""
         names = self.resolve(node.pop("propertyNames"))
         place = f"{path}/propertyNames"
         if names is True or names in ({}, {"type": "string"}):
@@ -147,7 +147,7 @@ class KindFitter(ScalarFitter, ABC):
 
     @staticmethod
     def _matched(node: Node, pattern: str) -> None:
-        """Allow properties whose names match only."""
+        """Allow only properties whose names match."""
         members = node.get("properties", {})
         for name in [name for name in members if not _matches(pattern, name)]:
             members[name] = False
@@ -158,7 +158,7 @@ class KindFitter(ScalarFitter, ABC):
 
     @staticmethod
     def _named(node: Node, names: list[str]) -> None:
-        """Allow properties of these names only."""
+        """Allow only properties with these names."""
         members = node.setdefault("properties", {})
         others = node.get("additionalProperties", False if members else {})
         for name in members:
@@ -170,7 +170,7 @@ class KindFitter(ScalarFitter, ABC):
         node["additionalProperties"] = False
 
     def _property_counts(self, node: Node, path: str) -> None:
-        """Enforce counts of optional properties by the sets of names that they allow."""
+        """Replace counts of properties by the sets of optional properties that they allow."""
         low, high = node.get("minProperties", 0), node.get("maxProperties", MAX_COUNT)
         required = node.get("required", [])
         optional = [
@@ -251,7 +251,7 @@ class KindFitter(ScalarFitter, ABC):
             node.setdefault("minItems", min(most, node.get("maxItems", most)))
 
     def _unique(self, node: Node, path: str, values: list[Any]) -> None:
-        """Write arrays of different fixed values out."""
+        """Replace `uniqueItems` by a list of all arrays, if their items have few fixed values."""
         if is_idle("uniqueItems", node["uniqueItems"]) or node.get("maxItems", 2) < 2:
             del node["uniqueItems"]
             return
@@ -288,7 +288,7 @@ def _is_whole(node: Node) -> bool:
 
 
 def _few_values(schema: Any) -> list[Any]:
-    """Return the values that a schema allows, if it names them."""
+    """Return the values that a schema allows, if they are few; else []."""
     if not isinstance(schema, Mapping):
         return []
     if "const" in schema:
