@@ -86,7 +86,10 @@ class KnownMedia:
             )
             if medium.tokens() == tokens[start : medium.end].tolist():
                 return medium
-        raise StateError("the slot holds an image or audio of a request too long ago to be saved")
+        raise StateError(
+            "the slot cannot be saved: it holds an image or audio that was sent too long ago, and "
+            f"only the latest {_MAX_KNOWN} are known; send the request again, then save"
+        )
 
 
 def with_media(tokens: array[int], media: Sequence[SavedMedium]) -> array[int]:

@@ -40,7 +40,7 @@ LISTENING_FLAGS = (
         names=("--reuse-port",),
         target="reuse_port",
         env="LLAMA_ARG_REUSE_PORT",
-        help="let several servers listen on the same port; the system shares out connections",
+        help="let several servers listen on the same port; the system distributes the connections",
     ),
     Flag(
         names=("--api-prefix",),
@@ -141,9 +141,9 @@ ACCESS_FLAGS = (
         parse=words,
         metavar="ORIGIN,...",
         help="origins of web pages that may use the server from a browser; localhost allows all "
-        "pages served by this machine, apps allows desktop apps and browser extensions "
-        "(app://, tauri://, vscode-webview://, file:// and the origin null of local files, which "
-        "a website can take on in a sandboxed frame), * allows any page",
+        "pages served by this machine; apps allows desktop apps and browser extensions "
+        "(app://, tauri://, vscode-webview://, file://, and the origin null of local files, which "
+        "a sandboxed frame of any website has too); * allows any page",
     ),
     Flag(
         names=("--cors-methods",),

@@ -23,7 +23,7 @@ COMPANION_FLAGS = (
         target="mmproj_auto",
         env="LLAMA_ARG_MMPROJ_AUTO",
         off_names=("--no-mmproj",),
-        help="use the projector that lies in the folder of a model",
+        help="use the projector in a model's folder",
     ),
     Flag(
         names=("--lora",),
@@ -66,7 +66,7 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_TYPE",
         parse=speculation,
         metavar="TYPE",
-        help="source of draft tokens: auto, off (none), ngram (ngram-simple), draft (draft-simple)",
+        help="source of draft tokens: auto, off, ngram or draft, or llama-server's name of it",
     ),
     Flag(
         names=("--spec-default",),
@@ -147,8 +147,8 @@ COMPANION_FLAGS = (
         target="embd_normalize",
         parse=embedding_norm,
         metavar="N",
-        help="norm of embeddings: 2 is length 1, 1 a sum of 1, 0 a largest value of 32760, a "
-        "larger N its p-norm, -1 none",
+        help="norm by which embeddings are divided: 2 is Euclidean, 1 taxicab, above 2 the p-norm; "
+        "0 scales the largest value to 32760, -1 leaves them as they are",
     ),
     Flag(
         names=("--pooling",),

@@ -48,7 +48,7 @@ LIMITS_FLAGS = (
         parse=integer(0, 65_536),
         metavar="N",
         help="maximum number of requests waiting for one model; further requests get 429, except "
-        "those of a client with less than its share",
+        "from clients with less than an equal share of the queue",
     ),
     Flag(
         names=("--stall-seconds",),

@@ -13,8 +13,8 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_CTX_SIZE",
         parse=whole,
         metavar="N",
-        help="context size in tokens, shared by all sequences; 0 is the training context; without "
-        "it, as much of that as half of the free memory takes",
+        help="context size in tokens, shared by all sequences; 0 is the training context. If not "
+        "given: the training context, or less if that takes more than half of the free memory",
     ),
     Flag(
         names=("-np", "--parallel"),

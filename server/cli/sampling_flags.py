@@ -13,7 +13,7 @@ SAMPLING_FLAGS = (
         env="LLAMA_ARG_TEMPERATURE",
         parse=temperature,
         metavar="N",
-        help="temperature; 0 always takes the likeliest token",
+        help="temperature; 0 always takes the most likely token",
     ),
     Flag(
         names=("--top-k",),
@@ -21,7 +21,7 @@ SAMPLING_FLAGS = (
         env="LLAMA_ARG_TOP_K",
         parse=whole,
         metavar="N",
-        help="number of the likeliest tokens to sample from; 0 is all",
+        help="sample from this many of the most likely tokens; 0 is all",
     ),
     Flag(
         names=("--top-p",),
@@ -29,7 +29,7 @@ SAMPLING_FLAGS = (
         env="LLAMA_ARG_TOP_P",
         parse=number,
         metavar="P",
-        help="probability that the likeliest tokens to sample from have together; 1 is all",
+        help="sample from the smallest set of tokens with this total probability; 1 is all",
     ),
     Flag(
         names=("--min-p",),
@@ -37,7 +37,7 @@ SAMPLING_FLAGS = (
         env="LLAMA_ARG_MIN_P",
         parse=number,
         metavar="P",
-        help="minimum probability of a token, relative to that of the likeliest",
+        help="minimum probability of a token, relative to that of the most likely one",
     ),
     Flag(
         names=("-s", "--seed"),
@@ -111,15 +111,15 @@ SAMPLING_FLAGS = (
         target=f"{_TARGET}top_n_sigma",
         parse=number,
         metavar="N",
-        help="distance from the best logit, in standard deviations, up to which tokens are "
-        "sampled; -1 is off",
+        help="sample from tokens whose logit is at most this many standard deviations below the "
+        "best; -1 is off",
     ),
     Flag(
         names=("--xtc-probability",),
         target=f"{_TARGET}xtc_probability",
         parse=number,
         metavar="P",
-        help="probability with which XTC removes the likeliest tokens; 0 is off",
+        help="probability with which XTC removes the most likely tokens; 0 is off",
     ),
     Flag(
         names=("--xtc-threshold",),
@@ -133,7 +133,7 @@ SAMPLING_FLAGS = (
         target=f"{_TARGET}dynatemp_range",
         parse=number,
         metavar="N",
-        help="range around the temperature from which it is chosen by the entropy; 0 is off",
+        help="let the entropy change the temperature by up to this much; 0 is off",
     ),
     Flag(
         names=("--dynatemp-exp",),
@@ -176,7 +176,7 @@ SAMPLING_FLAGS = (
         parse=breaker,
         adds=True,
         metavar="TEXT",
-        help="text that ends a sequence for DRY, in place of the default ones; none is no text",
+        help="text that ends a sequence for DRY, instead of the default ones; none removes all",
     ),
     Flag(
         names=("--mirostat",),
@@ -204,7 +204,7 @@ SAMPLING_FLAGS = (
         target=f"{_TARGET}adaptive_target",
         parse=number,
         metavar="P",
-        help="probability near which adaptive-p takes tokens; negative is off",
+        help="target probability of adaptive-p; a negative value turns it off",
     ),
     Flag(
         names=("--adaptive-decay",),

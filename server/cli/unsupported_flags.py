@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 _CHECKPOINTS = "checkpoints are made when worthwhile, within --cache-ram"
-_DRAFT = "the draft model has the same threads and samples as the main model"
+_DRAFT = "the draft model uses the threads and the sampling of the main model"
 _NO_UI = "this server has no web interface; connect one, such as Open WebUI, to /v1"
-_NO_VIDEO = "this server does not accept videos; send single images of them"
+_NO_VIDEO = "this server does not accept videos; send their frames as images"
 _PRIORITY = "threads have the priority of the process; start it with nice or chrt to change that"
 _POLLING = "threads always wait by polling for a short time"
 _SAME_CPUS = "prompts, answers and drafts are computed on the CPUs of --cpu-mask"

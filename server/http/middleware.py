@@ -117,7 +117,9 @@ def _from_http(request: web.Request, http: web.HTTPException) -> ApiError:
     """The ApiError for aiohttp's own errors: unknown path, wrong method, a WebSocket."""
     if http.status == 405 and request.headers.get("Upgrade", "").lower() == "websocket":
         path = request.path
-        return http_error(_NO_WEBSOCKET, f"{path} takes no WebSocket; send the request by POST")
+        return http_error(
+            _NO_WEBSOCKET, f"{path} does not accept WebSockets; send the request by POST"
+        )
     messages = {
         404: f"{request.method} {request.path} does not exist; GET /docs lists all paths",
         405: f"{request.path} does not support {request.method}",

@@ -83,9 +83,9 @@ class Admission:
     """Admits up to `max_queue` requests per model beyond those it runs at once. Event loop only.
 
     One caller may use the whole queue while no other needs it. When the queue is full, a caller
-    still finds a place if it has no request waiting, or fewer requests than an equal share of all
-    places; callers above their share are refused. With `k` callers there are then at most about
-    1 + 1/2 + ... + 1/k times as many requests. With `max_queue` 0 no request waits at all.
+    is still admitted if it has no request waiting, or fewer requests than an equal share of the
+    limit; other callers are refused. The requests of `k` callers are then at most about
+    1 + 1/2 + ... + 1/k times the limit. With `max_queue` 0 no request waits at all.
     """
 
     def __init__(self, metrics: ServerMetrics, max_queue: int) -> None:

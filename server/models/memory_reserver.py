@@ -225,8 +225,8 @@ async def _wait(change: asyncio.Event) -> bool:
 def _out_of_memory(entry: ModelEntry, missing: Mapping[str, Shortage]) -> ApiError:
     if MODELS in missing:
         error: ApiError = UnavailableError(
-            f"model {entry.id!r} cannot be loaded: the limit of loaded models is reached and all "
-            "of them are pinned; unload one first",
+            f"model {entry.id!r} cannot be loaded: --models-max limits the number of loaded "
+            "models, and all that are loaded are pinned; unload one first",
             code="too_many_models",
             retry_after=_PINNED_RETRY_SECONDS,
         )

@@ -46,7 +46,9 @@ _NO_MEMORY = (
     "std::bad_alloc",
 )
 _NO_MEMORY_LINES = 5
-_SHORT_OF_MEMORY = "short of host memory, whose limit is that of ulimit -v or a container"
+_SHORT_OF_MEMORY = (
+    "for lack of host memory; a limit of ulimit -v or of the container may be the cause"
+)
 # The first line of a faulthandler dump; the threads that follow say nothing about the cause.
 _DUMP_BEGINS = "Fatal Python error"
 # A worker whose socket was closed exits by itself within milliseconds.
@@ -97,7 +99,7 @@ class WorkerExit:
         Native code that gets no memory often ends without a word.
         """
         if line := self._memory_line:
-            return f"{self.description}, {_SHORT_OF_MEMORY} ({line[:200]})"
+            return f"{self.description} {_SHORT_OF_MEMORY} ({line[:200]})"
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit == resource.RLIM_INFINITY:
             return self.description

@@ -170,5 +170,5 @@ def inputs_of(value: Input, param: str) -> tuple[str | tuple[int | str, ...], ..
 
 def _not_text(param: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"field '{param}': only texts can be embedded, no images or audio", param=param
+        f"field '{param}': only texts can be embedded, not images or audio", param=param
     )

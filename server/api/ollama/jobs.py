@@ -44,7 +44,7 @@ def generate_job(body: GenerateBody, caller: str) -> Job:
     """
     if body.template:
         raise InvalidRequestError(
-            "field 'template' is not supported: it is a template of Go, and chat templates here "
+            "field 'template' is not supported: it is a Go template, but chat templates here "
             "are Jinja; set chat_template when loading the model, or send a finished prompt with "
             "raw: true",
             param="template",

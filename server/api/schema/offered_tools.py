@@ -90,7 +90,10 @@ class OfferedTools:
             text["pattern"] = f"^({grammar.definition})$"
         elif grammar.definition:
             kind = grammar.syntax or "unknown"
-            self._left_out.warn(f"{path}.format is not enforced: a grammar in {kind!r} syntax")
+            self._left_out.warn(
+                f"{path}.format is not enforced: a grammar in {kind!r} syntax is only described to "
+                "the model"
+            )
             text["description"] = f"Text that matches this {kind} grammar:\n{grammar.definition}"
         parameters = {
             "type": "object",
@@ -138,7 +141,7 @@ class OfferedTools:
                 continue
             is_loaded = self._loads_all or name in self._loaded
             if offer.is_deferred and not is_loaded:
-                reason = "it is deferred, and no message loads it"
+                reason = "it is deferred (defer_loading), and no message names it"
                 self._left_out.add(offer.path, offer.kind, name, reason)
             else:
                 tools.append(

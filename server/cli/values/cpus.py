@@ -16,7 +16,7 @@ def cpu_mask(text: str) -> tuple[int, ...]:
     mask = int(digits, 16)
     cpus = tuple(cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
     if not cpus:
-        raise ValueError("the mask has no CPU")
+        raise ValueError("the mask selects no CPU")
     return cpus
 
 

@@ -80,7 +80,7 @@ def unpack(data: bytes, encoding: str, limit: int) -> Iterator[bytes]:
     except _errors() as error:
         raise UnpackError(str(error)) from error
     if not decompressor.eof or decompressor.unused_data:
-        raise UnpackError("the compressed data do not end where the body does")
+        raise UnpackError("the compressed data are incomplete, or other bytes follow them")
 
 
 def _pieces(decompressor: _Decompressor, data: bytes) -> Iterator[bytes]:
@@ -91,7 +91,7 @@ def _pieces(decompressor: _Decompressor, data: bytes) -> Iterator[bytes]:
             piece = b"" if decompressor.eof else decompressor.decompress(b"", _SLICE_BYTES)
         is_last = begin + _INPUT_BYTES >= len(data)
         if decompressor.eof and not is_last:
-            raise UnpackError("the compressed data end before the body does")
+            raise UnpackError("other bytes follow the compressed data")
 
 
 def _decompressor(encoding: str, data: bytes) -> _Decompressor:

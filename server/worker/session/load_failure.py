@@ -15,7 +15,8 @@ from server.protocol.loading import LoadFailed
 
 _WRONG = "invalid_parameter"
 _NO_MEMORY = (
-    "the worker process cannot get more host memory; its limit is that of ulimit -v or a container"
+    "the worker process cannot get more host memory; a limit of ulimit -v or of the container may "
+    "be the cause"
 )
 _SETTINGS = {AdapterError: "lora", ProjectorError: "mmproj", ChatTemplateError: "chat_template"}
 

@@ -131,7 +131,7 @@ async def test_a_websocket_is_a_426_on_which_clients_send_a_post(client: Client)
     answer = await client.get("/v1/responses", headers=headers)
     assert answer.status == 426
     error = (await answer.json())["error"]
-    assert error["message"] == "/v1/responses takes no WebSocket; send the request by POST"
+    assert error["message"] == "/v1/responses does not accept WebSockets; send the request by POST"
     assert error["code"] == "no_websocket"
 
 
