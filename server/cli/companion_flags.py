@@ -147,8 +147,8 @@ COMPANION_FLAGS = (
         target="embd_normalize",
         parse=embedding_norm,
         metavar="N",
-        help="norm by which embeddings are divided: 2 is Euclidean, 1 taxicab, above 2 the p-norm; "
-        "0 scales the largest value to 32760, -1 leaves them as they are",
+        help="norm of embeddings: 2 is Euclidean, 1 taxicab, above 2 the p-norm; 0 scales the "
+        "largest value to 32760, -1 does not scale",
     ),
     Flag(
         names=("--pooling",),
