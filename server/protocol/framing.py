@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from server.protocol.wide_numbers import LEAST, MOST, is_wide
+
 MAX_FRAME_BYTES = 128 << 20
 
-# The range of integers that msgpack can encode.
-_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
 _LENGTH = struct.Struct(">I")
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -35,14 +35,18 @@ class UnframeableError(ValueError):
         self.path = path
 
 
+class WideNumberError(UnframeableError):
+    """The message has an integer of more than 64 bits."""
+
+
 def encode_frame(message: msgspec.Struct) -> bytes:
     """Encode one message as one frame. Raises UnframeableError."""
     try:
         payload = _ENCODER.encode(message)
     except OverflowError:
         path = _path_of_wide_number(msgspec.to_builtins(message))
-        problem = f"an integer is out of range, expected {_LEAST} to {_MOST}"
-        raise UnframeableError(problem, path) from None
+        problem = f"an integer is out of range, expected {LEAST} to {MOST}"
+        raise WideNumberError(problem, path) from None
     except RecursionError:
         raise UnframeableError("nested too deeply") from None
     if len(payload) > MAX_FRAME_BYTES:
@@ -86,7 +90,7 @@ def _path_of_wide_number(document: Any) -> str | None:
     waiting = [("", document)]
     while waiting:
         path, value = waiting.pop()
-        if _is_wide(value) or (isinstance(value, dict) and any(map(_is_wide, value))):
+        if is_wide(value) or (isinstance(value, dict) and any(map(is_wide, value))):
             return path or None
         if isinstance(value, dict):
             inner = [(f"{path}.{key}" if path else str(key), item) for key, item in value.items()]
@@ -96,7 +100,3 @@ def _path_of_wide_number(document: Any) -> str | None:
             continue
         waiting.extend(reversed(inner))
     return None
-
-
-def _is_wide(value: Any) -> bool:
-    return isinstance(value, int) and not _LEAST <= value <= _MOST

@@ -7,6 +7,11 @@ import msgspec
 from llamabind import SamplingParams
 
 
+def instead_of_file(reason: str) -> dict[str, Any]:
+    """The content part that takes the place of a file in a tool's result."""
+    return {"type": "text", "text": f"[a file is left out: {reason}]"}
+
+
 class ToolForm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a client named a tool that the model calls as a function: a custom tool's call has a text
     in place of arguments, and a tool of a namespace has both names.

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import uuid
 
+import msgspec
+
 from server.errors import UnavailableError
 from server.models.entry import ModelEntry
 from server.models.registry import ModelRegistry
 from server.protocol.messages import Ask, Submit
-from server.protocol.tasks import Render, Task, TaskResult
+from server.protocol.tasks import Render, Rendered, Task, TaskResult
 from server.requests.remote_media import MediaFetcher
 from server.streams.token_stream import TokenStream
 
@@ -40,14 +42,19 @@ async def ask(
 ) -> TaskResult:
     """Admit a request for `task` and return its result. Raises ApiError.
 
-    `media` fetches the files that the job of a Render names by URLs.
+    `media` fetches the files that the job of a Render names by URLs. The warnings of a Rendered
+    include those of its job.
     """
     stream = TokenStream(uuid.uuid4().hex)
     async with registry.admit(model_id, stream) as entry:
         if media is not None and isinstance(task, Render):
             task = Render(await media.complete(task.job))
         await submit(registry, entry, Ask(stream.request_id, task), stream)
-    return stream.require_result()
+    result = stream.require_result()
+    if isinstance(task, Render) and isinstance(result, Rendered):
+        warnings = (*task.job.warnings, *stream.warnings, *result.warnings)
+        return msgspec.structs.replace(result, warnings=warnings)
+    return result
 
 
 async def peek(entry: ModelEntry, task: Task) -> TaskResult:

@@ -76,6 +76,7 @@ class Generation:
             job = with_sampling(self._job, entry.settings.sampling)
             # Fetched after admission, so not for an unknown model or while the queue is full.
             job = job if self._media is None else await self._media.complete(job)
+            self._job = job  # its warnings name the files that were left out
             await submit(self._registry, entry, Submit(stream.request_id, job), stream)
 
     def _pass_on_error(self, task: asyncio.Task[None]) -> None:

@@ -7,7 +7,7 @@ resolved once, only public addresses are connected to, and a redirect is checked
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from llamabind.errors import InvalidParameterError
 from server.errors import InvalidRequestError
-from server.protocol.job import ChatPrompt, Job
+from server.protocol.job import ChatPrompt, Job, instead_of_file
 from server.requests.local_media import LocalMedia, is_file_url
 from server.requests.media_parts import media_of, part_of_bytes
 
@@ -115,7 +116,10 @@ class MediaFetcher:
         self._session: aiohttp.ClientSession | None = None
 
     async def complete(self, job: Job) -> Job:
-        """The job with the contents of its files. Raises InvalidRequestError naming the part."""
+        """The job with the contents of its files. Raises InvalidRequestError naming the part.
+
+        In a tool's result a text takes the place of a file that cannot be fetched, with a warning.
+        """
         prompt = job.prompt
         if not isinstance(prompt, ChatPrompt):
             return job
@@ -127,14 +131,18 @@ class MediaFetcher:
                 wanted[MAX_FILES]["param"],
                 f"the request names {len(wanted)} files, limit {MAX_FILES}",
             )
-        fetched = iter(await self._fetch_all(wanted))
+        in_results = {id(part) for part in _parts_of_results(prompt.messages)}
+        warnings: list[str] = []
+        fetched = iter(await self._fetch_all(wanted, in_results, warnings))
         messages = [
             {**message, "content": [_completed(part, fetched) for part in message["content"]]}
             if _has_url(message)
             else message
             for message in prompt.messages
         ]
-        prompt = msgspec.structs.replace(prompt, messages=messages)
+        prompt = msgspec.structs.replace(
+            prompt, messages=messages, warnings=(*prompt.warnings, *warnings)
+        )
         return msgspec.structs.replace(job, prompt=prompt)
 
     async def close(self) -> None:
@@ -142,12 +150,29 @@ class MediaFetcher:
         if self._session is not None:
             await self._session.close()
 
-    async def _fetch_all(self, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The parts with their files, fetched concurrently; a failure cancels the others."""
+    async def _fetch_all(
+        self, wanted: list[dict[str, Any]], in_results: Container[int], warnings: list[str]
+    ) -> list[dict[str, Any]]:
+        """The parts with their files, fetched concurrently; a failure cancels the others, but
+        only adds a warning if the part's id is `in_results`.
+        """
         limits = _FetchLimits()
+
+        async def complete(part: dict[str, Any]) -> dict[str, Any]:
+            if id(part) not in in_results:
+                return await self._complete_part(part, limits)
+            try:
+                return await self._complete_part(part, limits)
+            except InvalidRequestError as error:
+                reason = error.message.removeprefix(f"field '{error.param}': ")
+            except InvalidParameterError as error:
+                reason = error.message
+            warnings.append(f"{part['param']} is left out: {reason}")
+            return instead_of_file(reason)
+
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._complete_part(part, limits)) for part in wanted]
+                tasks = [group.create_task(complete(part)) for part in wanted]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
@@ -217,6 +242,13 @@ class MediaFetcher:
                 trust_env=False,
             )
         return self._session
+
+
+def _parts_of_results(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for message in messages:
+        content = message.get("content")
+        if message["role"] == "tool" and isinstance(content, list):
+            yield from content
 
 
 def _has_url(message: dict[str, Any]) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import math
-import re
 from dataclasses import replace
 from typing import TypeVar
 
@@ -11,12 +10,11 @@ import msgspec
 
 from server.errors import (
     ApiError,
-    InvalidRequestError,
     UnavailableError,
     WorkerCrashedError,
     load_error,
 )
-from server.protocol.framing import FrameReader, FramingError, UnframeableError, encode_frame
+from server.protocol.framing import FrameReader, FramingError, encode_frame
 from server.protocol.loading import Load, LoadedModel, LoadFailed, Progress
 from server.protocol.messages import (
     PROTOCOL_VERSION,
@@ -38,12 +36,11 @@ from server.streams.token_stream import TokenStream
 from server.supervisor.interface import LoadFailedError, ProgressCallback
 from server.supervisor.process import WorkerExit, WorkerProcess
 from server.supervisor.refusals import refusal_error
+from server.supervisor.request_frames import request_frame
 from server.supervisor.watchdog import Watchdog
 
 _STATS_SECONDS = 2.0
 _WATCH_SECONDS = 1.0
-
-_MESSAGE_NAMES = re.compile(r"^(task\.)?(job\.)?(prompt\.)?")
 
 _T = TypeVar("_T")
 
@@ -110,7 +107,7 @@ class WorkerClient:
         if self.exited.done() or self._stopping:
             stream.lose_worker(self._exit_error())
             return
-        frame = _frame(message)
+        frame, stream.warnings = request_frame(message)
         if not self._streams:
             self._watchdog.note_progress()
         self._streams[message.request_id] = stream
@@ -194,7 +191,7 @@ class WorkerClient:
                 self._take_stats(message)
             case Warned(request_id, warnings):
                 if (warned := self._streams.get(request_id)) is not None:
-                    warned.warnings = warnings
+                    warned.warnings = (*warned.warnings, *warnings)
             case _:
                 self._receive_state(message)
 
@@ -264,16 +261,6 @@ class WorkerClient:
         """The predicate `how`, by default that of the worker's exit, as a sentence with details."""
         how = how or (self.exited.result().description if self.exited.done() else "is exiting")
         return f"the worker process {how}" + (f": {self._exit_detail}" if self._exit_detail else "")
-
-
-def _frame(message: Submit | Ask) -> bytes:
-    try:
-        return encode_frame(message)
-    except UnframeableError as error:
-        # Name the client's field: remove the names of the message's own structs from the path.
-        path = _MESSAGE_NAMES.sub("", error.path or "")
-        where = f"field '{path}'" if path else "the request"
-        raise InvalidRequestError(f"{where}: {error.problem}", param=path or None) from None
 
 
 def _resolve(future: asyncio.Future[_T], value: _T) -> None:

@@ -1,12 +1,13 @@
 """The texts and images of Anthropic's blocks: documents, search results, results of tools."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from server.api.anthropic.schema import Block, Source
-from server.api.schema.content import joined, text_of_data_url
+from server.api.schema.content import joined, readable, text_of_data_url
 from server.api.schema.left_out import LeftOut
 from server.errors import InvalidRequestError
 from server.requests.media_parts import part_of_base64, part_of_text, part_of_url
@@ -24,12 +25,22 @@ _NOT_SHOWN: Final = {
 _ONLY_TEXTS: Final = "only documents with a text are read"
 
 
-def parts_of(blocks: Iterable[tuple[str, Block]], left_out: LeftOut) -> list[Part]:
+def parts_of(
+    blocks: Iterable[tuple[str, Block]], left_out: LeftOut, *, may_leave_out: bool = False
+) -> list[Part]:
     """The texts and images of blocks, each with the name of its field.
 
-    Blocks of other types are left out. Raises InvalidRequestError naming the field.
+    Blocks of other types are left out. With `may_leave_out`, for results of tools and messages of
+    the assistant, a text takes the place of an image that cannot be read. Raises
+    InvalidRequestError naming the field.
     """
-    return [part for path, block in blocks for part in _parts(path, block, left_out)]
+    if not may_leave_out:
+        return [part for path, block in blocks for part in _parts(path, block, left_out)]
+    found = []
+    for path, block in blocks:
+        read = readable(path, left_out, partial(_parts, path, block, left_out))
+        found += read if isinstance(read, list) else [read]
+    return found
 
 
 def with_paths(content: str | list[Block] | None, path: str) -> list[tuple[str, Block]]:
@@ -45,7 +56,8 @@ def result_of(path: str, block: Block, left_out: LeftOut) -> str | list[Part]:
     if isinstance(content, dict):
         return text_of(content)
     if block.kind in ("tool_result", "mcp_tool_result"):
-        return joined(parts_of(with_paths(content, f"{path}.content"), left_out))
+        blocks = with_paths(content, f"{path}.content")
+        return joined(parts_of(blocks, left_out, may_leave_out=True))
     found = content if isinstance(content, list) else [Block(text=content)] if content else []
     return "\n".join(text_of(msgspec.to_builtins(one)) for one in found)
 

@@ -85,7 +85,7 @@ class _Conversation:
             block.thinking for _, block in blocks if block.kind == "thinking" and block.thinking
         ]
         others = [one for one in blocks if one[1].kind not in (*_CALLS, "thinking")]
-        content = joined(parts_of(others, self._left_out))
+        content = joined(parts_of(others, self._left_out, may_leave_out=True))
         text = text_only(content, path, self._left_out)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if calls:

@@ -1,6 +1,7 @@
 """Converts Ollama's requests to jobs."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from server.api.ollama.schema import (
     OllamaMessage,
 )
 from server.api.schema.chat_tools import offered_tools
+from server.api.schema.content import readable
 from server.api.schema.continuation import with_continuation
 from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import ChatMessage, FunctionCall, ToolCall, wire_tools
@@ -99,11 +101,6 @@ def _ignored(body: AnswerRequest) -> Iterator[str]:
 
 def _wire(message: OllamaMessage, index: int, left_out: LeftOut) -> dict[str, Any]:
     path = f"messages[{index}]"
-    if message.images and message.role == "assistant":
-        param = f"{path}.images"
-        raise InvalidRequestError(
-            f"field '{param}': assistant messages may contain text only", param=param
-        )
     text = message.content or ""
     calls = [
         ToolCall(FunctionCall(call.function.name, call.function.arguments), call.id)
@@ -116,7 +113,22 @@ def _wire(message: OllamaMessage, index: int, left_out: LeftOut) -> dict[str, An
         tool_call_id=message.tool_call_id,
         reasoning_content=message.thinking,
         tool_calls=calls or None,
-    ).to_wire(path, left_out, _parts(text, message.images, f"{path}.images"))
+    ).to_wire(path, left_out, _message_parts(message, f"{path}.images", left_out))
+
+
+def _message_parts(
+    message: OllamaMessage, param: str, left_out: LeftOut
+) -> list[dict[str, Any]] | None:
+    """As _parts; in results of tools and the assistant's messages a text takes the place of an
+    image that cannot be read.
+    """
+    if not message.images or message.role not in ("tool", "assistant"):
+        return _parts(message.content or "", message.images, param)
+    made = []
+    for index, image in enumerate(message.images):
+        where = f"{param}[{index}]"
+        made.append(readable(where, left_out, partial(part_of_base64, image, where, "image")))
+    return [*made, part_of_text(message.content or "")]
 
 
 def _parts(text: str, images: list[str] | None, param: str) -> list[dict[str, Any]] | None:

@@ -97,7 +97,12 @@ class _Conversation:
     def _add_message(self, item: InputItem, path: str) -> None:
         if item.role is None:
             raise _required(f"{path}.role")
-        content = wire_content(item.content, f"{path}.content", self._left_out)
+        content = wire_content(
+            item.content,
+            f"{path}.content",
+            self._left_out,
+            may_leave_out=item.role == "assistant",
+        )
         if item.role != "assistant":
             self.add_text("system" if item.role == "developer" else item.role, content)
         else:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from server.api.responses.schema import InputItem, OutputPart
-from server.api.schema.content import joined
+from server.api.schema.content import joined, readable
 from server.api.schema.left_out import LeftOut
 from server.api.schema.offered_tools import OfferedTools, input_arguments
 from server.errors import InvalidRequestError
@@ -126,7 +127,7 @@ def _part(part: OutputPart, path: str, left_out: LeftOut) -> dict[str, Any] | No
     if part.stdout is not None or part.stderr is not None:
         text = "\n".join(filter(None, (part.stdout, part.stderr)))
         return {"type": "text", "text": text}
-    return part.to_wire(path, left_out)
+    return readable(path, left_out, partial(part.to_wire, path, left_out))
 
 
 def _screenshot(output: dict[str, Any]) -> OutputPart:

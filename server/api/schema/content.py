@@ -1,13 +1,19 @@
 """The parts of a message's content in OpenAI's form: text, images, audio, files."""
 
 import binascii
-from typing import Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from llamabind.errors import InvalidParameterError
 from server.api.schema.left_out import LeftOut
 from server.errors import InvalidRequestError
+from server.protocol.job import instead_of_file
 from server.requests.media_parts import part_of_base64, part_of_text, part_of_url
+
+T = TypeVar("T")
 
 _TEXT_TYPES: Final = (
     "text",
@@ -99,13 +105,43 @@ class ContentPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def wire_content(
-    content: str | list[ContentPart] | None, path: str, left_out: LeftOut
+    content: str | list[ContentPart] | None,
+    path: str,
+    left_out: LeftOut,
+    *,
+    may_leave_out: bool = False,
 ) -> str | list[dict[str, Any]]:
-    """The content as one text, or with media as a list of parts."""
+    """The content as one text, or with media as a list of parts.
+
+    With `may_leave_out`, for results of tools and messages of the assistant, a text takes the place
+    of a file that cannot be read (`readable`). Raises InvalidRequestError naming the part.
+    """
     if not isinstance(content, list):
         return content or ""
-    made = [part.to_wire(f"{path}[{index}]", left_out) for index, part in enumerate(content)]
+    made = []
+    for index, part in enumerate(content):
+        where = f"{path}[{index}]"
+        if may_leave_out:
+            made.append(readable(where, left_out, partial(part.to_wire, where, left_out)))
+        else:
+            made.append(part.to_wire(where, left_out))
     return joined([part for part in made if part is not None])
+
+
+def readable(path: str, left_out: LeftOut, read: Callable[[], T]) -> T | dict[str, Any]:
+    """What `read` returns, or a text in place of the file at `path` that it cannot read.
+
+    Agents send what their tools find, in every later request of the conversation too, so a file in
+    a result that is damaged or of an unknown format is no reason to refuse a request.
+    """
+    try:
+        return read()
+    except InvalidParameterError as error:
+        reason = error.message
+    except InvalidRequestError as error:
+        reason = error.message.removeprefix(f"field '{error.param}': ")
+    left_out.add_part(path, "media", reason)
+    return instead_of_file(reason)
 
 
 def joined(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:

@@ -70,7 +70,10 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
             )
         # "developer" is OpenAI's newer name for "system"; chat templates know only the latter.
         roles = {"developer": "system", "function": "tool"}
-        content = parts or wire_content(self.content, f"{path}.content", left_out)
+        may_leave_out = self.role in ("tool", "function", "assistant")
+        content = parts or wire_content(
+            self.content, f"{path}.content", left_out, may_leave_out=may_leave_out
+        )
         if self.role == "assistant":
             content = text_only(content, f"{path}.content", left_out) or self.refusal or ""
         wire: dict[str, Any] = {"role": roles.get(self.role, self.role), "content": content}

@@ -34,7 +34,7 @@ async def render(request: web.Request, model_id: str, job: Job) -> Rendered:
     job = with_defaults(job, request.app[CONFIG])
     result = await ask(request.app[REGISTRY], model_id, Render(job), request.app[MEDIA])
     assert isinstance(result, Rendered)
-    request[WARNINGS] = (*job.warnings, *result.warnings)
+    request[WARNINGS] = result.warnings
     return result
 
 

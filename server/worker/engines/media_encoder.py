@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llamabind.chat.media_markers import is_medium
-from llamabind.errors import InvalidParameterError, PromptTooLongError
+from llamabind.errors import (
+    InvalidParameterError,
+    MissingLibraryError,
+    ProjectorError,
+    PromptTooLongError,
+)
 from llamabind.media.medium import EncodedMedium
+from server.protocol.job import instead_of_file
 
 if TYPE_CHECKING:
     from llamabind import Projector
@@ -77,8 +83,11 @@ class MediaEncoder:
         try:
             return self._encode_part(part)
         except InvalidParameterError as error:
-            warnings.append(f"{error.field} is left out: {error.message}")
-            return {"type": "text", "text": f"[a file is left out: {error.message}]"}
+            reason = error.message
+        except (MissingLibraryError, ProjectorError) as error:
+            reason = str(error)
+        warnings.append(f"{part['param']} is left out: {reason}")
+        return instead_of_file(reason)
 
     def _encode_part(self, part: dict[str, Any]) -> dict[str, Any]:
         if not is_medium(part):
