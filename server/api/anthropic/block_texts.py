@@ -90,8 +90,11 @@ def _parts(path: str, block: Block, left_out: LeftOut) -> list[Part]:
     return reader(path, block, left_out)
 
 
-def _text(path: str, block: Block, left_out: LeftOut) -> list[Part]:  # noqa: ARG001 - as others
-    return [part_of_text(_required(block.text, f"{path}.text"))]
+def _text(path: str, block: Block, left_out: LeftOut) -> list[Part]:
+    if block.text is None:
+        left_out.add_part(path, "text", "it has no text")
+        return []
+    return [part_of_text(block.text)]
 
 
 def _search_result(path: str, block: Block, left_out: LeftOut) -> list[Part]:

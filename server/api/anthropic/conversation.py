@@ -2,14 +2,12 @@
 
 from typing import Any, Final
 
-import msgspec
-
 from server.api.anthropic.block_texts import parts_of, result_of, with_paths
 from server.api.anthropic.schema import Block, Message, SystemBlock
+from server.api.schema.call_arguments import wire_arguments
 from server.api.schema.content import joined, text_only
 from server.api.schema.left_out import LeftOut
 from server.api.schema.tool_history import CallHistory
-from server.errors import InvalidRequestError
 
 _CALLS: Final = ("tool_use", "server_tool_use", "mcp_tool_use")
 _CHANGES: Final = ("tool_addition", "tool_removal")
@@ -35,25 +33,25 @@ class _Conversation:
     def __init__(self, left_out: LeftOut) -> None:
         self.messages: list[dict[str, Any]] = []
         self._left_out = left_out
-        self._history = CallHistory()
+        self._history = CallHistory(left_out)
 
     def add(self, message: Message, path: str) -> None:
         """Add the next message."""
         blocks = with_paths(message.content, f"{path}.content")
-        self._history.add_calls(
-            (f"{param}.id", block.id) for param, block in blocks if block.kind in _CALLS
-        )
         if message.role == "assistant":
+            self._history.add_calls(block.id for _, block in blocks if block.kind in _CALLS)
             self._add_assistant(blocks, path)
             return
+        others = []
         for param, block in blocks:
             is_result = _is_result(block)
             if block.kind in _ASSISTANT_ONLY or (is_result and message.role == "system"):
-                text = f"field '{param}': {message.role} messages cannot contain this type of block"
-                raise InvalidRequestError(text, param=param)
-            if is_result:
+                reason = f"{message.role} messages cannot contain this type of block"
+                self._left_out.add_part(param, block.kind, reason)
+            elif is_result:
                 self._add_result(param, block)
-        others = [(param, block) for param, block in blocks if not _is_result(block)]
+            else:
+                others.append((param, block))
         # A message of results only, or of changes to the tools, has no text.
         if not blocks or any(block.kind not in _CHANGES for _, block in others):
             self.add_text(message.role, others, path)
@@ -80,7 +78,8 @@ class _Conversation:
             self._add_said(pending, path)
 
     def _add_said(self, blocks: list[tuple[str, Block]], path: str) -> None:
-        calls = [_call(param, block) for param, block in blocks if block.kind in _CALLS]
+        found = [self._call(param, block) for param, block in blocks if block.kind in _CALLS]
+        calls = [call for call in found if call is not None]
         reasoning = [
             block.thinking for _, block in blocks if block.kind == "thinking" and block.thinking
         ]
@@ -95,14 +94,18 @@ class _Conversation:
         self.messages.append(message)
 
     def _add_result(self, path: str, block: Block) -> None:
-        if block.tool_use_id is None:
-            param = f"{path}.tool_use_id"
-            raise InvalidRequestError(f"field '{param}' is required", param=param)
-        self._history.check_result(f"{path}.tool_use_id", block.tool_use_id)
+        self._history.check_result(path, block.tool_use_id)
         content = result_of(path, block, self._left_out)
-        self.messages.append(
-            {"role": "tool", "content": content, "tool_call_id": block.tool_use_id}
-        )
+        named = {"tool_call_id": block.tool_use_id} if block.tool_use_id else {}
+        self.messages.append({"role": "tool", "content": content} | named)
+
+    def _call(self, path: str, block: Block) -> dict[str, Any] | None:
+        if not block.name:
+            self._left_out.add_part(path, block.kind, "it has no name")
+            return None
+        arguments = wire_arguments(block.input, path, self._left_out)
+        function = {"name": block.name, "arguments": arguments}
+        return {"type": "function", "function": function} | ({"id": block.id} if block.id else {})
 
 
 def _block(block: SystemBlock) -> Block:
@@ -111,13 +114,3 @@ def _block(block: SystemBlock) -> Block:
 
 def _is_result(block: Block) -> bool:
     return block.kind == "tool_result" or block.kind.endswith("_tool_result")
-
-
-def _call(path: str, block: Block) -> dict[str, Any]:
-    for field in ("id", "name"):
-        if getattr(block, field) is None:
-            param = f"{path}.{field}"
-            raise InvalidRequestError(f"field '{param}' is required", param=param)
-    arguments = msgspec.json.encode(block.input or {}).decode()
-    function = {"name": block.name, "arguments": arguments}
-    return {"type": "function", "id": block.id, "function": function}

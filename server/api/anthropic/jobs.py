@@ -89,5 +89,6 @@ def _choice(choice: ToolChoice | None, tools: list[Tool], left_out: LeftOut) -> 
         return with_mode(tools, _CHOICES[choice.type], left_out)[1]
     if choice.name is None:
         raise InvalidRequestError("field 'tool_choice.name' is required", param="tool_choice.name")
-    left_out.check_choice("tool_choice.name", choice.name, names_of(tools))
+    if left_out.lacks_choice("tool_choice", choice.name, names_of(tools)):
+        return None
     return must_call(choice.name)

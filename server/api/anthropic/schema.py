@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from server.api.schema.chat import ReasoningEffort
-from server.api.schema.messages import FunctionName
+from server.api.schema.messages import CalledName, FunctionName
 from server.api.schema.sampling import SamplingFields
 from server.http.body.lenient_values import CLAMPED
 
@@ -65,8 +65,8 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     context: str | None = None
     id: str | None = None
-    name: FunctionName | None = None
-    input: dict[str, Any] | None = None
+    name: CalledName | None = None
+    input: Any = None
     tool_use_id: str | None = None
     tool_name: str | None = None
     tool: "ToolChange | None" = None

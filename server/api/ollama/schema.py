@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from server.api.ollama.keep_alive import KeepAlive, keep_seconds
 from server.api.ollama.options import Options
 from server.api.schema.chat_tools import ToolEntry
-from server.api.schema.messages import FunctionName
+from server.api.schema.messages import CalledName, Role
 from server.api.schema.sampling import LogprobCount
 
 ModelName = Annotated[str, Meta(min_length=1)]
@@ -21,8 +21,8 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 class CalledFunction(msgspec.Struct, frozen=True):
     """A called function with its arguments as an object, or as JSON."""
 
-    name: FunctionName
-    arguments: dict[str, Any] | str | None = None
+    name: CalledName | None = None
+    arguments: Any = None
 
 
 class CalledTool(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ class CalledTool(msgspec.Struct, frozen=True):
 class OllamaMessage(msgspec.Struct, frozen=True):
     """One message of a conversation."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: Role
     content: str | None = None
     thinking: str | None = None
     images: list[str] | None = None

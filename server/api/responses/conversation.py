@@ -119,11 +119,10 @@ class _Conversation:
             self._left_out.add_part(path, "reasoning", "its content is encrypted")
 
     def _add_call(self, item: InputItem, path: str) -> None:
-        call_id = item.call_id or item.id
-        if call_id is None and item.type == "function_call":
-            raise _required(f"{path}.call_id")
-        call_id = call_id or f"call_{len(self._calls)}"
-        call = call_of(item, path, self._offered)
+        call_id = item.call_id or item.id or f"call_{len(self._calls)}"
+        call = call_of(item, path, self._offered, self._left_out)
+        if call is None:
+            return
         self._calls[call_id] = call.name
         if item.id is not None:
             self._aliases[item.id] = call_id
@@ -141,13 +140,9 @@ class _Conversation:
         call_id = self._call_of(item)
         if call_id is None and item.type == "tool_search_output":
             return  # a search of the server, whose tools are offered
-        if call_id is None:
-            raise _required(f"{path}.call_id")
-        if call_id not in self._calls:
-            param = f"{path}.call_id"
-            raise InvalidRequestError(
-                f"field '{param}': no earlier call has the id {call_id!r}", param=param
-            )
+        if call_id is None or call_id not in self._calls:
+            # OpenAI refuses it; but agents that cut the beginning of a conversation send it.
+            self._left_out.note(path, "a tool's result without an earlier call of this id")
         self._add_tool_message(item, path, call_id)
 
     def _call_of(self, item: InputItem) -> str | None:
@@ -160,10 +155,11 @@ class _Conversation:
             name = "tool_search"
         return next((key for key in reversed(self._calls) if self._calls[key] == name), None)
 
-    def _add_tool_message(self, item: InputItem, path: str, call_id: str) -> None:
+    def _add_tool_message(self, item: InputItem, path: str, call_id: str | None) -> None:
         content = result_of(item, path, self._left_out)
         self._add_pending()
-        self._messages.append({"role": "tool", "content": content, "tool_call_id": call_id})
+        named = {} if call_id is None else {"tool_call_id": call_id}
+        self._messages.append({"role": "tool", "content": content} | named)
 
     def _add_other(self, item: InputItem, kind: str, path: str) -> None:
         """Add the text of an item that only other servers make, or leave it out."""

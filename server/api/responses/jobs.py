@@ -14,6 +14,7 @@ from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import Tool, wire_tools
 from server.api.schema.offered_tools import OfferedTools
 from server.api.schema.tool_choice import (
+    MODES,
     WireChoice,
     must_call,
     names_of,
@@ -76,21 +77,24 @@ def _chosen(
         if choice.name is None:
             raise _refused("tool_choice.name", "is required")
         name = offered.wire_name(choice.name, choice.namespace)
-        left_out.check_choice("tool_choice.name", name, names_of(tools))
+        if left_out.lacks_choice("tool_choice", name, names_of(tools)):
+            return tools, None
         only_allowed(tools, [name], "tool_choice.name")
         return tools, must_call(name)
+    if choice.type in MODES:
+        return with_mode(tools, choice.type, left_out)
     if choice.type != "allowed_tools":
-        raise no_function("tool_choice.type", choice.type)
-    for field in ("mode", "tools"):
-        if getattr(choice, field) is None:
-            raise _refused(f"tool_choice.{field}", "is required")
+        left_out.warn(no_function(choice.type))
+        return tools, None
+    if choice.tools is None:
+        raise _refused("tool_choice.tools", "is required")
     param = "tool_choice.tools"
     named = [
         offered.wire_name(one.name, one.namespace) if one.name else one.type or ""
         for one in choice.tools or ()
     ]
     names = left_out.without(named, param, names_of(tools))
-    return with_mode(only_allowed(tools, names, param), choice.mode, left_out)
+    return with_mode(only_allowed(tools, names, param), choice.mode or "auto", left_out)
 
 
 def _schema(body: ResponsesInput) -> dict[str, Any] | None:

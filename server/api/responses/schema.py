@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from server.api.schema.chat import ReasoningEffort
 from server.api.schema.content import ContentPart
-from server.api.schema.messages import FunctionName
+from server.api.schema.messages import CalledName, FunctionName
 from server.api.schema.offered_tools import InputFormat
 from server.api.schema.sampling import LogprobCount, SamplingFields
 from server.http.body.lenient_values import CLAMPED
@@ -58,7 +58,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True):
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: str | list[ContentPart] | None = None
     call_id: str | None = None
-    name: FunctionName | None = None
+    name: CalledName | None = None
     namespace: str | None = None
     arguments: Any = None
     input: str | None = None
@@ -98,7 +98,7 @@ class ChosenResponseTools(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     tools: list[ToolName] | None = None
 
 
-ToolChoice = Literal["none", "auto", "required"] | ChosenResponseTools
+ToolChoice = Literal["none", "auto", "required", "any"] | ChosenResponseTools
 
 
 class TextFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,6 +1,5 @@
 """Calls of tools and their results among the items of a Responses conversation."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -8,10 +7,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from server.api.responses.schema import InputItem, OutputPart
+from server.api.schema.call_arguments import wire_arguments
 from server.api.schema.content import joined, readable
 from server.api.schema.left_out import LeftOut
 from server.api.schema.offered_tools import OfferedTools, input_arguments
-from server.errors import InvalidRequestError
 
 _CALLS: Final = {
     "function_call",
@@ -59,17 +58,18 @@ def has_result(item: InputItem) -> bool:
     return item.type in _CALLS_WITH_RESULTS
 
 
-def call_of(item: InputItem, path: str, offered: OfferedTools) -> Call:
-    """The call of an item. Raises InvalidRequestError naming its field."""
+def call_of(item: InputItem, path: str, offered: OfferedTools, left_out: LeftOut) -> Call | None:
+    """The call of an item; None if it is left out, since it has no name."""
     if item.type in ("function_call", "mcp_call", "custom_tool_call"):
-        if item.name is None:
-            raise InvalidRequestError(f"field '{path}.name' is required", param=f"{path}.name")
+        if not item.name:
+            left_out.add_part(path, item.type, "it has no name")
+            return None
         name = offered.wire_name(item.name, item.namespace)
         if item.type == "custom_tool_call":
             return Call(name, input_arguments(item.input or ""))
-        return Call(name, _arguments(item.arguments, path))
+        return Call(name, wire_arguments(item.arguments, path, left_out))
     if item.type == "tool_search_call":
-        return Call("tool_search", _arguments(item.arguments, path))
+        return Call("tool_search", wire_arguments(item.arguments, path, left_out))
     name, arguments = _NAMED[item.type or ""]
     return Call(name, _json(arguments(item)))
 
@@ -87,17 +87,15 @@ _NAMED: Final[dict[str, tuple[str, Callable[[InputItem], dict[str, Any]]]]] = {
 
 
 def result_of(item: InputItem, path: str, left_out: LeftOut) -> str | list[dict[str, Any]]:
-    """The result in an item: a text, or with images a list of parts.
-
-    Raises InvalidRequestError naming the field.
-    """
+    """The result in an item: a text, or with images a list of parts."""
     if (text_of := _TEXTS.get(item.type or "")) is not None:
         return text_of(item)
     output = item.output
     if output is None:
         if item.type == "apply_patch_call_output":
             return item.status or ""
-        raise InvalidRequestError(f"field '{path}.output' is required", param=f"{path}.output")
+        left_out.note(path, "the result of a call is empty: it has no output")
+        return ""
     if isinstance(output, str):
         return output
     if isinstance(output, dict):
@@ -146,22 +144,6 @@ def _found(result: dict[str, Any]) -> str:
 
 def _without_type(action: dict[str, Any] | None) -> dict[str, Any]:
     return {key: value for key, value in (action or {}).items() if key != "type" and value}
-
-
-def _arguments(arguments: Any, path: str) -> str:
-    """The arguments, checked to be JSON here: the worker's error would name a field of a chat."""
-    if arguments is None or arguments == "":
-        return "{}"
-    if isinstance(arguments, dict):
-        return _json(arguments)
-    param = f"{path}.arguments"
-    try:
-        json.loads(arguments)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequestError(
-            f"field '{param}': not valid JSON: {error}", param=param
-        ) from None
-    return str(arguments)
 
 
 def _text(value: Any) -> str:

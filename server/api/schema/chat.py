@@ -84,7 +84,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
         left_out = LeftOut()
         offered = offered_tools(self.tools, left_out)
         tools, choice = choose(offered.tools(), self.tool_choice, left_out)
-        _check_results(self.messages)
+        _check_results(self.messages, left_out)
         messages = [
             message.to_wire(f"messages[{index}]", left_out)
             for index, message in enumerate(self.messages)
@@ -130,14 +130,10 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
         return self.n_probs or None
 
 
-def _check_results(messages: list[ChatMessage]) -> None:
-    """Raise InvalidRequestError for a tool result whose call is missing."""
-    history = CallHistory()
+def _check_results(messages: list[ChatMessage], left_out: LeftOut) -> None:
+    """Warn about tool results whose calls are missing."""
+    history = CallHistory(left_out)
     for index, message in enumerate(messages):
-        path = f"messages[{index}]"
-        history.add_calls(
-            (f"{path}.tool_calls[{number}].id", call.id)
-            for number, call in enumerate(message.tool_calls or ())
-        )
+        history.add_calls(call.id for call in message.tool_calls or ())
         if message.role == "tool":
-            history.check_result(f"{path}.tool_call_id", message.tool_call_id)
+            history.check_result(f"messages[{index}]", message.tool_call_id)

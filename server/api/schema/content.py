@@ -71,9 +71,9 @@ class ContentPart(msgspec.Struct, frozen=True, kw_only=True):
         kind = self.type or "text"
         if kind in _TEXT_TYPES:
             text = self.thinking if kind == "thinking" else self.text
-            return part_of_text(_given(text, f"{path}.text"))
+            return self._text(text, path, left_out)
         if kind == "refusal":
-            return part_of_text(_given(self.refusal, f"{path}.refusal"))
+            return self._text(self.refusal, path, left_out)
         if kind in ("image_url", "input_image", "computer_screenshot"):
             return self._image(kind, path, left_out)
         if kind == "input_audio":
@@ -84,6 +84,12 @@ class ContentPart(msgspec.Struct, frozen=True, kw_only=True):
             return self._file(kind, path, left_out)
         left_out.add_part(path, kind, "this type of content is not supported")
         return None
+
+    def _text(self, text: str | None, path: str, left_out: LeftOut) -> dict[str, Any] | None:
+        if text is None:
+            left_out.add_part(path, self.type or "part", "it has no text")
+            return None
+        return part_of_text(text)
 
     def _image(self, kind: str, path: str, left_out: LeftOut) -> dict[str, Any] | None:
         image = self.image_url
@@ -173,12 +179,6 @@ def text_of_data_url(url: str) -> str | None:
         return binascii.a2b_base64(data).decode()
     except ValueError:
         return None
-
-
-def _given(text: str | None, param: str) -> str:
-    if text is None:
-        raise _required(param)
-    return text
 
 
 def _required(param: str) -> InvalidRequestError:

@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Sequence
 
-from server.errors import InvalidRequestError
-
 _NO_TOOL = "only functions and custom tools are supported"
 _SHOWN_PATHS = 3
 
@@ -11,14 +9,15 @@ _SHOWN_PATHS = 3
 class LeftOut:
     """Collects left-out tools and parts of the conversation.
 
-    A tool_choice that needs a left-out tool is a 400; a left-out part is only a warning.
+    A tool_choice that needs a left-out tool is a warning too: agents choose the hosted tools of
+    their vendor, and read the answer without a call.
     """
 
     def __init__(self) -> None:
         self._warnings: list[str] = []
         self._names: set[str] = set()
-        # The fields of left-out parts, by kind and reason: agents repeat a part in every request.
-        self._parts: dict[tuple[str, str], list[str]] = {}
+        # The fields of parts, by what is said of them: agents repeat a part in every request.
+        self._parts: dict[str, list[str]] = {}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -33,28 +32,29 @@ class LeftOut:
 
     def add_part(self, path: str, kind: str, reason: str) -> None:
         """Leave out the message, item, block or content part at field `path`."""
-        self._parts.setdefault((kind, reason), []).append(path)
+        self.note(path, f"{kind!r} is left out: {reason}")
+
+    def note(self, path: str, text: str) -> None:
+        """Add a warning about the part at field `path`; those with the same text are one."""
+        self._parts.setdefault(text, []).append(path)
 
     def warn(self, text: str) -> None:
         """Add a warning about a part that is offered to the model, but not as it was sent."""
         self._warnings.append(text)
 
-    def check_choice(self, param: str, name: str, functions: Collection[str]) -> None:
-        """Raise InvalidRequestError if the tool that must be called was left out."""
-        if name in self._names and name not in functions:
-            raise InvalidRequestError(
-                f"field '{param}': tool {name!r} was left out of this request: {_NO_TOOL}",
-                param=param,
-            )
+    def lacks_choice(self, param: str, name: str, functions: Collection[str]) -> bool:
+        """Whether the tool that must be called was left out; adds a warning if so."""
+        if name not in self._names or name in functions:
+            return False
+        self.warn(f"{param} is ignored: tool {name!r} was left out")
+        return True
 
-    def check_required(self, param: str, n_tools: int) -> None:
-        """Raise InvalidRequestError if a call is required, but all tools were left out."""
-        if self._names and not n_tools:
-            raise InvalidRequestError(
-                f"field '{param}': a call is required, but all tools of the request were left "
-                f"out: {_NO_TOOL}",
-                param=param,
-            )
+    def lacks_all(self, param: str, n_tools: int) -> bool:
+        """Whether a call is required, but all tools were left out; adds a warning if so."""
+        if n_tools or not self._names:
+            return False
+        self.warn(f"{param} is ignored: a call is required, but all tools were left out")
+        return True
 
     def without(self, names: Sequence[str], param: str, functions: Collection[str]) -> list[str]:
         """`names` without left-out tools; adds a warning for each of those."""
@@ -63,8 +63,7 @@ class LeftOut:
         return [name for name in names if name not in left]
 
 
-def _of_parts(kind: tuple[str, str], paths: list[str]) -> str:
-    name, reason = kind
+def _of_parts(text: str, paths: list[str]) -> str:
     more = len(paths) - _SHOWN_PATHS
     shown = ", ".join(paths[:_SHOWN_PATHS]) + (f" and {more} more" if more > 0 else "")
-    return f"{shown}: {name!r} is left out: {reason}"
+    return f"{shown}: {text}"

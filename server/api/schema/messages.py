@@ -5,33 +5,37 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from server.api.schema.call_arguments import wire_arguments
 from server.api.schema.content import ContentPart, text_only, wire_content
 from server.api.schema.left_out import LeftOut
-from server.errors import InvalidRequestError
 
-Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+Role = Literal["system", "developer", "user", "assistant", "tool", "function", "control"]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
+CalledName = Annotated[str, Meta(max_length=256)]
+"""The name in a past call; one without a name is left out with a warning."""
 INPUT = "input"
 """The only argument of the function that stands for a custom tool."""
 
 
 class FunctionCall(msgspec.Struct, frozen=True):
-    """A called function; `arguments` is a JSON object, or a string that contains one."""
+    """A called function; `arguments` is a JSON object, or a string that contains one. Others are
+    shown to the model as a text, with a warning.
+    """
 
-    name: FunctionName
-    arguments: str | dict[str, Any] | None = None
+    name: CalledName | None = None
+    arguments: Any = None
 
 
 class CustomCall(msgspec.Struct, frozen=True):
     """A called custom tool with its text."""
 
-    name: FunctionName
+    name: CalledName | None = None
     input: str | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True):
     """A call that the assistant made earlier in the conversation, of a function or with type
-    "custom" of a custom tool. A call of neither is left out with a warning.
+    "custom" of a custom tool. A call of neither, or without a name, is left out with a warning.
     """
 
     function: FunctionCall | None = None
@@ -44,7 +48,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message of a conversation. A `content` that is null is an empty text.
 
     Role "function" with its `name`, and `function_call` of the assistant, are OpenAI's predecessors
-    of tools.
+    of tools. Role "control" is for templates that know it, such as Granite's.
     """
 
     role: Role
@@ -63,11 +67,6 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 
         `parts`, if given, replace the content: other dialects have their own form of images.
         """
-        if self.tool_calls and self.role != "assistant":
-            param = f"{path}.tool_calls"
-            raise InvalidRequestError(
-                f"field '{param}': only assistant messages may have tool calls", param=param
-            )
         # "developer" is OpenAI's newer name for "system"; chat templates know only the latter.
         roles = {"developer": "system", "function": "tool"}
         may_leave_out = self.role in ("tool", "function", "assistant")
@@ -87,30 +86,36 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
         return wire
 
     def _calls(self, path: str, left_out: LeftOut) -> list[dict[str, Any]]:
+        if self.tool_calls and self.role != "assistant":
+            where = f"{path}.tool_calls"
+            left_out.add_part(where, "tool_calls", "only the assistant calls tools")
+        if self.role != "assistant":
+            return []
         calls = []
-        if self.function_call is not None and self.role == "assistant":
-            calls.append(_wire_call(self.function_call, None))
+        if self.function_call is not None:
+            calls.append(_wire_call(self.function_call, None, f"{path}.function_call", left_out))
         for index, call in enumerate(self.tool_calls or ()):
             where = f"{path}.tool_calls[{index}]"
+            function = call.function
             if call.custom is not None:
                 function = FunctionCall(call.custom.name, {INPUT: call.custom.input or ""})
-                calls.append(_wire_call(function, call.id))
-            elif call.function is not None:
-                calls.append(_wire_call(call.function, call.id))
-            elif call.type in ("function", "custom", None):
-                param = f"{where}.{call.type or 'function'}"
-                raise InvalidRequestError(f"field '{param}' is required", param=param)
+            if function is not None:
+                calls.append(_wire_call(function, call.id, where, left_out))
             else:
-                left_out.add_part(where, call.type, "neither a function nor a custom tool")
-        return calls
+                kind = call.type or "call"
+                left_out.add_part(where, kind, "neither a function nor a custom tool")
+        return [call for call in calls if call is not None]
 
 
-def _wire_call(function: FunctionCall, call_id: str | None) -> dict[str, Any]:
-    arguments = function.arguments
-    if isinstance(arguments, dict):
-        arguments = msgspec.json.encode(arguments).decode()
-    called = {"name": function.name, "arguments": arguments or ""}
-    return {"type": "function", "function": called} | ({} if call_id is None else {"id": call_id})
+def _wire_call(
+    function: FunctionCall, call_id: str | None, path: str, left_out: LeftOut
+) -> dict[str, Any] | None:
+    if not function.name:
+        left_out.add_part(path, "call", "it has no name")
+        return None
+    arguments = wire_arguments(function.arguments, path, left_out)
+    called = {"name": function.name, "arguments": arguments}
+    return {"type": "function", "function": called} | ({"id": call_id} if call_id else {})
 
 
 class FunctionDefinition(msgspec.Struct, frozen=True, omit_defaults=True):

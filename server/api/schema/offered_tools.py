@@ -6,6 +6,7 @@ import msgspec
 
 from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import INPUT, FunctionDefinition, Tool
+from server.errors import InvalidRequestError
 from server.protocol.job import ToolForm
 
 
@@ -134,7 +135,8 @@ class OfferedTools:
 
     def tools(self) -> list[Tool]:
         """The tools for the prompt; those that are not offered are left out with a warning."""
-        tools = []
+        tools: list[Tool] = []
+        known: dict[str, FunctionDefinition] = {}
         for offer in self._offers:
             name = offer.function.name
             if name in self._removed:
@@ -143,11 +145,27 @@ class OfferedTools:
             if offer.is_deferred and not is_loaded:
                 reason = "it is deferred (defer_loading), and no message names it"
                 self._left_out.add(offer.path, offer.kind, name, reason)
-            else:
-                tools.append(
-                    Tool(msgspec.structs.replace(offer.function, name=self._wire_name(offer)))
-                )
+                continue
+            function = msgspec.structs.replace(offer.function, name=self._wire_name(offer))
+            first = known.setdefault(function.name, function)
+            if first is function:
+                tools.append(Tool(function))
+            elif first != function:
+                self._leave_out_second(offer)
         return tools
+
+    def _leave_out_second(self, offer: _Offer) -> None:
+        """Leave out the second tool of a name. Raises InvalidRequestError if it is strict: calls
+        would not be held to its schema.
+        """
+        name = offer.function.name
+        if offer.function.strict:
+            raise InvalidRequestError(
+                f"field '{offer.path}': another tool is named {name!r} too, and this one is "
+                "strict; give it another name",
+                param=offer.path,
+            )
+        self._left_out.warn(f"{offer.path} is left out: another tool is named {name!r} too")
 
     def forms(self) -> dict[str, ToolForm]:
         """The forms of tools whose calls are not plain functions, by the name that is called."""

@@ -1,7 +1,7 @@
 """tool_choice: which tools a model may or must call, in OpenAI's forms."""
 
 from collections.abc import Collection
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -42,16 +42,21 @@ class AllowedChatTools(msgspec.Struct, frozen=True):
 
 class ChosenTools(msgspec.Struct, frozen=True):
     """The function or custom tool that must be called, or the tools that are allowed, depending on
-    `type`.
+    `type`. The `name` beside the type is the form of other dialects; so are the types "auto",
+    "none", "required", "any" (the same as "required") and "tool" (the same as "function").
     """
 
     type: str | None = None
+    name: FunctionName | None = None
     function: NamedFunction | None = None
     custom: NamedFunction | None = None
     allowed_tools: AllowedChatTools | None = None
 
 
-ToolChoice: TypeAlias = Literal["none", "auto", "required"] | ChosenTools
+ToolChoice: TypeAlias = Literal["none", "auto", "required", "any"] | ChosenTools
+
+MODES: Final = ("none", "auto", "required", "any")
+"""The choices that name no tool; "any" is Anthropic's and Mistral's word for "required"."""
 
 
 def choose(
@@ -65,17 +70,24 @@ def choose(
             param = "tool_choice.allowed_tools.tools"
             names = left_out.without([tool.name for tool in named], param, names_of(tools))
             return with_mode(only_allowed(tools, names, param), mode, left_out)
-        case ChosenTools(type="function" | None, function=NamedFunction(name=name)):
-            left_out.check_choice("tool_choice.function.name", name, names_of(tools))
+        case (
+            ChosenTools(type="function" | None, function=NamedFunction(name=name))
+            | ChosenTools(type="custom", custom=NamedFunction(name=name))
+            | ChosenTools(type="function" | "custom" | "tool" | None, name=str(name))
+        ):
+            # A name that no tool of the request has is a 400, as in OpenAI and Anthropic: the
+            # client asked for the guarantee of a call.
+            if left_out.lacks_choice("tool_choice", name, names_of(tools)):
+                return tools, None
             return tools, must_call(name)
-        case ChosenTools(type="custom", custom=NamedFunction(name=name)):
-            left_out.check_choice("tool_choice.custom.name", name, names_of(tools))
-            return tools, must_call(name)
-        case ChosenTools(type="allowed_tools" | "function" | "custom" | None):
+        case ChosenTools(type="allowed_tools" | "function" | "custom" | "tool" | None):
             param = f"tool_choice.{choice.type or 'function'}"
             raise InvalidRequestError(f"field '{param}' is required", param=param)
-        case ChosenTools(type=kind):
-            raise no_function("tool_choice.type", str(kind))
+        case ChosenTools(type=kind) if kind not in MODES:
+            left_out.warn(no_function(str(kind)))
+            return tools, None
+        case ChosenTools(type=mode):
+            return with_mode(tools, mode, left_out)
         case mode:
             return with_mode(tools, mode, left_out)
 
@@ -83,21 +95,17 @@ def choose(
 def with_mode(
     tools: list[Tool], mode: str | None, left_out: LeftOut
 ) -> tuple[list[Tool], WireChoice]:
-    """The tools, and the choice of any of them. Raises InvalidRequestError if a call is required
-    but all tools were left out.
-    """
-    if mode == "required":
-        left_out.check_required("tool_choice", len(tools))
+    """The tools, and the choice of any of them: none if all tools were left out."""
+    if mode == "any":
+        mode = "required"
+    if mode == "required" and left_out.lacks_all("tool_choice", len(tools)):
+        return tools, None
     return tools, mode
 
 
-def no_function(param: str, kind: str) -> InvalidRequestError:
-    """The error for a tool_choice of type `kind`, which is not a function."""
-    return InvalidRequestError(
-        f"field '{param}': tools of type {kind!r} are left out of requests; choose a function or "
-        "a custom tool",
-        param=param,
-    )
+def no_function(kind: str) -> str:
+    """The warning about a tool_choice of type `kind`, a tool that runs on a vendor's servers."""
+    return f"tool_choice is ignored: tools of type {kind!r} are left out of requests"
 
 
 def names_of(tools: list[Tool]) -> set[str]:

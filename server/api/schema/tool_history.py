@@ -1,32 +1,27 @@
-"""CallHistory: checks that every tool result in a conversation answers an earlier tool call."""
+"""CallHistory: notes results of tools in a conversation that answer no earlier call."""
 
 from collections.abc import Iterable
 
-from server.errors import InvalidRequestError
+from server.api.schema.left_out import LeftOut
 
 
 class CallHistory:
     """The ids of the tool calls that were added. A call or result without an id is not checked,
     because many templates need no ids.
+
+    OpenAI and Anthropic refuse a result without its call, but agents that cut the beginning of a
+    long conversation send one, and templates render it. So it is a warning.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, left_out: LeftOut) -> None:
+        self._left_out = left_out
         self._ids: set[str] = set()
 
-    def add_calls(self, calls: Iterable[tuple[str, str | None]]) -> None:
-        """Add the calls of one message, as pairs of field name and id."""
-        own: set[str] = set()
-        for param, call_id in calls:
-            if call_id is None:
-                continue
-            if call_id in own:
-                text = f"field '{param}': another call of this message already has id {call_id!r}"
-                raise InvalidRequestError(text, param=param)
-            own.add(call_id)
-        self._ids |= own
+    def add_calls(self, ids: Iterable[str | None]) -> None:
+        """Add the ids of one message's calls."""
+        self._ids.update(one for one in ids if one)
 
-    def check_result(self, param: str, call_id: str | None) -> None:
-        """Raise InvalidRequestError naming `param` if no earlier call has this id."""
-        if call_id is not None and call_id not in self._ids:
-            text = f"field '{param}': no earlier tool call has the id {call_id!r}"
-            raise InvalidRequestError(text, param=param)
+    def check_result(self, path: str, call_id: str | None) -> None:
+        """Warn if no earlier call has the id of the result at `path`."""
+        if call_id and call_id not in self._ids:
+            self._left_out.note(path, "a tool's result without an earlier call of this id")
