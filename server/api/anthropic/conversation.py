@@ -1,6 +1,9 @@
 """Converts Anthropic's messages of content blocks to messages in OpenAI's form."""
 
+import re
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from server.api.anthropic.block_texts import parts_of, result_of, with_paths
 from server.api.anthropic.schema import Block, Message, SystemBlock
@@ -12,6 +15,10 @@ from server.api.schema.tool_history import CallHistory
 _CALLS: Final = ("tool_use", "server_tool_use", "mcp_tool_use")
 _CHANGES: Final = ("tool_addition", "tool_removal")
 _ASSISTANT_ONLY: Final = (*_CALLS, "thinking", "redacted_thinking")
+# Claude Code begins the system message with this line, which names its version. It differs between
+# conversations, so nothing behind it would be found in the prefix cache.
+_BILLING: Final = re.compile(r"x-anthropic-billing-header:(?:[ \t]*\w+=[^;\s]*;)*\s*", re.ASCII)
+_BILLING_REASON: Final = "it names the client, and would keep conversations from sharing a prefix"
 
 
 def wire_messages(
@@ -21,7 +28,9 @@ def wire_messages(
     conversation = _Conversation(left_out)
     if system:
         blocks = system if isinstance(system, str) else [_block(one) for one in system]
-        conversation.add_text("system", with_paths(blocks, "system"), "system")
+        texts = _without_billing(with_paths(blocks, "system"), left_out)
+        if texts:
+            conversation.add_text("system", texts, "system")
     for index, message in enumerate(messages):
         conversation.add(message, f"messages[{index}]")
     return conversation.messages
@@ -106,6 +115,17 @@ class _Conversation:
         arguments = wire_arguments(block.input, path, self._left_out)
         function = {"name": block.name, "arguments": arguments}
         return {"type": "function", "function": function} | ({"id": block.id} if block.id else {})
+
+
+def _without_billing(blocks: list[tuple[str, Block]], left_out: LeftOut) -> list[tuple[str, Block]]:
+    """The blocks without the line that Claude Code puts in front of its system message."""
+    path, first = blocks[0] if blocks else ("", Block())
+    found = _BILLING.match(first.text or "")
+    if found is None:
+        return blocks
+    left_out.add_part(path, "x-anthropic-billing-header", _BILLING_REASON)
+    rest = (first.text or "")[found.end() :]
+    return [*([(path, replace(first, text=rest))] if rest else []), *blocks[1:]]
 
 
 def _block(block: SystemBlock) -> Block:

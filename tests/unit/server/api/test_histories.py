@@ -302,3 +302,25 @@ def test_an_answer_that_follows_a_schema_continues_only_json(
     prompt = _chat(_BEGIN | {"content": begin}, json_schema={"type": "object"}).prompt
     assert isinstance(prompt, ChatPrompt)
     assert prompt.continue_final_message is continues
+
+
+_BILLING = "x-anthropic-billing-header: cc_version=2.1.332.54f; cc_entrypoint=cli; cch=a5145;"
+
+
+@pytest.mark.parametrize(
+    ("system", "left"),
+    [
+        (_BILLING, None),
+        (_BILLING + "You are an agent.", "You are an agent."),
+        ([{"type": "text", "text": _BILLING}], None),
+        ([{"type": "text", "text": _BILLING}, {"type": "text", "text": "Help."}], "Help."),
+    ],
+)
+def test_the_version_of_the_client_is_no_part_of_the_system_message(
+    system: Any, left: str | None
+) -> None:
+    body = {"messages": [_HI], "max_tokens": 5, "system": system}
+    prompt = messages_job(msgspec.convert(body, MessagesBody), "").prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert prompt.messages == [*([{"role": "system", "content": left}] if left else []), _HI]
+    assert "'x-anthropic-billing-header' is left out" in prompt.warnings[0]
