@@ -84,9 +84,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     by a text, which applies to all tokens of the text. `lora` has the scales of the model's
     adapters by their index; adapters that it does not name get 0. The `n` answers share one prompt.
     `return_progress` requests outputs during prefill, `return_tokens` the ids of generated tokens,
-    `return_prompt` the prompt's tokens as text. `ignored` are warnings about parts of the request
-    that were left out, beside the prompt's. `given_sampling` names the fields of `sampling` that
-    the request sets; the model's defaults apply to the others, and to none if it is None.
+    `return_prompt` the prompt's tokens as text, `end_logprob` an entry of the `logprobs` for the
+    token that ends the answer, as llama-server's completions have it. `ignored` are warnings about
+    parts of the request that were left out, beside the prompt's. `given_sampling` names the fields
+    of `sampling` that the request sets; the model's defaults apply to the others, and to none if it
+    is None.
     """
 
     prompt: ChatPrompt | TextPrompt | InfillPrompt
@@ -97,6 +99,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop: tuple[str, ...] = ()
     logit_bias: tuple[tuple[int | str, float], ...] = ()
     logprobs: int | None = None
+    end_logprob: bool = False
     prompt_logprobs: int | None = None
     post_sampling_probs: bool = False
     return_progress: bool = False

@@ -29,6 +29,7 @@ class NativeFields(SamplingFields, frozen=True, kw_only=True):
         return Job(
             prompt=prompt,
             logprobs=(self.logprobs if self.n_probs is None else self.n_probs) or None,
+            end_logprob=True,
             return_tokens=bool(self.return_tokens),
             return_prompt=True,
             caller=caller,

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from llamabind import FinishReason, GenerationRequest, RequestOutput
 from llamabind.chat.output_parser import MessageDelta
@@ -67,6 +67,7 @@ class AnswerReader:
         """
         self._prompt = prompt
         self._is_final = job.post_sampling_probs
+        self._with_end = job.end_logprob
         self.request_id, self.index = answer
         self._first_token = None if job.prompt_logprobs is None else request.prompt_tokens[0]
         self._parser = parser
@@ -131,7 +132,8 @@ class AnswerReader:
         self, alignment: LogprobAlignment, output: RequestOutput, deltas: Sequence[MessageDelta]
     ) -> tuple[LogprobEntry, ...]:
         """The entries of tokens whose text is in `deltas`; at the end also the remaining ones."""
-        for logprob in _logprobs_of_text(output):
+        of_text, of_end = _split_logprobs(output)
+        for logprob in of_text:
             token = logprob.token
             alignment.put(
                 self._entry(logprob), self._piece(token, special=token in self._preserved_tokens)
@@ -140,6 +142,9 @@ class AnswerReader:
         taken = alignment.take(deltas)
         if output.finish_reason is not None:
             taken += alignment.take_rest(is_cut=output.stop_string is not None)
+        if self._with_end:
+            ends = map(self._entry, of_end)
+            taken += [replace(entry, piece=b"", is_content=False) for entry in ends]
         return tuple(taken)
 
     def _of_prompt(self, output: RequestOutput, echo: str) -> tuple[LogprobEntry, ...]:
@@ -269,10 +274,13 @@ def prompt_text(tokens: Iterable[int], piece: TokenPiece) -> str:
     return b"".join(piece(token) for token in tokens if token >= 0).decode(errors="replace")
 
 
-def _logprobs_of_text(output: RequestOutput) -> Sequence[TokenLogprob]:
-    """The entries of all tokens except an end-of-generation token, which has no text."""
+def _split_logprobs(
+    output: RequestOutput,
+) -> tuple[Sequence[TokenLogprob], Sequence[TokenLogprob]]:
+    """The entries of the text, and that of an end-of-generation token, which has no text."""
     ended_by_token = output.finish_reason is FinishReason.STOP and output.stop_string is None
-    return output.logprobs[:-1] if ended_by_token else output.logprobs
+    n_text = len(output.logprobs) - ended_by_token
+    return output.logprobs[: max(n_text, 0)], output.logprobs[max(n_text, 0) :]
 
 
 def _tool_calls(deltas: Iterable[MessageDelta]) -> tuple[ToolCallPiece, ...]:

@@ -67,6 +67,17 @@ def _logprob_text(read: list[SequenceOutput]) -> str:
     return b"".join(entry.piece for item in read for entry in item.logprobs).decode()
 
 
+@pytest.mark.parametrize(("end_logprob", "tokens"), [(True, [0, 1]), (False, [0])])
+def test_the_token_that_ends_the_answer_has_an_entry_without_text_if_requested(
+    end_logprob: bool, tokens: list[int]
+) -> None:
+    reader = _reader(logprobs=0, end_logprob=end_logprob)
+    ending = _output("", [1], finish_reason=FinishReason.STOP)
+    read = [item for item in map(reader.read, [_output("one", [0]), ending]) if item is not None]
+    assert [entry.token for item in read for entry in item.logprobs] == tokens
+    assert _logprob_text(read) == "one"
+
+
 def test_log_probabilities_are_not_kept_unless_requested() -> None:
     read = _reader().read(_output("one", [0]))
     assert read is not None
