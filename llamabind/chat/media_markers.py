@@ -21,6 +21,9 @@ MEDIA_TYPE = "media"
 `param` names it in errors.
 """
 
+MEDIUM_TEXT = "<__media__>"
+"""The marker that llama.cpp's tools write in place of an image or audio."""
+
 _MARKER_DIGITS = 24
 
 

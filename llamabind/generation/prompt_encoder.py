@@ -39,15 +39,15 @@ class PromptEncoder:
         return tuple(tokens)
 
     def lay_out(
-        self, parts: Sequence[str | EncodedMedium]
+        self, parts: Sequence[int | str | EncodedMedium]
     ) -> tuple[tuple[int, ...], tuple[Medium, ...]]:
-        """Return the concatenated tokens of texts and media, and the media; a text comes first."""
+        """Return the concatenated tokens of the parts, and the media; a text comes first."""
         self.check_size(len(part) for part in parts if isinstance(part, str))
         # If the vocabulary adds a BOS, common/chat.cpp has removed it from the rendered prompt.
         return lay_out(
             self._tokenizer.encode(part, add_special=index == 0, parse_special=True)
             if isinstance(part, str)
-            else part
+            else ((part,) if isinstance(part, int) else part)
             for index, part in enumerate(parts)
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from llamabind.chat.media_markers import MEDIUM_TEXT, is_medium
 from llamabind.checks import check_int
 from llamabind.errors import InvalidParameterError, PromptTooLongError
 from llamabind.generation.answer_masks import (
@@ -35,12 +36,9 @@ if TYPE_CHECKING:
     from llamabind.chat.template import ChatTemplate
     from llamabind.native.tokenizer import Tokenizer
 
-Prompt = str | Sequence[int] | Sequence[int | str]
+Prompt = str | Sequence[int] | Sequence[int | str] | Sequence[int | str | Mapping[str, Any]]
 
 MAX_ANSWERS = 128
-
-_MEDIUM_TEXT = "<__media__>"
-"""The marker that llama.cpp's tools write in place of an image or audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +103,11 @@ class Prompter:
 
         A text gets the special tokens that the vocabulary adds (BOS), and special tokens spelled
         out in it become special tokens, as in llama-server's completions; a prompt may also be a
-        list of texts and token ids. In a conversation only special tokens of the template count,
-        not those in messages: see ControlTokenGuard. Contents may have parts of type "media", whose
-        `medium` is an EncodedMedium of the model's projector and whose `param` names the part in
-        errors. Raises PromptTooLongError, InvalidParameterError, TokenizeError or
-        ChatTemplateError.
+        list of texts, token ids and parts of type "media", the first of them a text. In a
+        conversation only special tokens of the template count, not those in messages: see
+        ControlTokenGuard. Contents may have parts of type "media" too; a part's `medium` is an
+        EncodedMedium of the model's projector, its `param` names it in errors. Raises
+        PromptTooLongError, InvalidParameterError, TokenizeError or ChatTemplateError.
         """
         params = params or SamplingParams()
         options = dict(options)
@@ -127,7 +125,11 @@ class Prompter:
                 unknown, "this option is for conversations, not for prompts"
             )
         parts: Any = [prompt] if isinstance(prompt, str) else prompt
-        tokens = self._encoder.encode(parts)
+        if any(map(is_medium, parts)):
+            media = [part["medium"] if is_medium(part) else part for part in parts]
+            tokens, options["media"] = self._encoder.lay_out(media)
+        else:
+            tokens = self._encoder.encode(parts)
         warnings: tuple[str, ...] = ()
         if schema is not None:
             options["mask"], warnings = self._masks.of_text(schema)
@@ -173,7 +175,7 @@ class Prompter:
         warnings = () if schema is None or must_call(options) else schema.warnings
         rendering = self._renderer.render(messages, options, None)
         parts = rendering.parts
-        text = "".join(part if isinstance(part, str) else _MEDIUM_TEXT for part in parts)
+        text = "".join(part if isinstance(part, str) else MEDIUM_TEXT for part in parts)
         return RenderedText(text, self._encoder.lay_out(parts)[0], (*warnings, *rendering.warnings))
 
     def check_grammar(self, params: SamplingParams) -> None:

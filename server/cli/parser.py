@@ -39,13 +39,22 @@ def parse_command_line(
 ) -> ServerConfig:
     """The configuration from flags and variables; exits with status 2 and a message on an error."""
     parser = make_parser()
-    given, extra = parser.parse_known_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    given, extra = parser.parse_known_args([_with_hyphens(word) for word in words])
     if extra:
         parser.error(_unknown(extra[0], parser))
     values = _read_environment(parser, os.environ if environment is None else environment)
     # A flag replaces every variable with the same target, of other flags too.
     values |= vars(given)
     return _checked(parser, _config(parser, values))
+
+
+def _with_hyphens(word: str) -> str:
+    """A long flag with hyphens in place of underscores, which llama-server takes as well."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
 
 
 def make_parser() -> "_Parser":

@@ -52,10 +52,11 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 class TextPrompt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
     """A text to continue, or token ids, or a mix of both; with `echo` the answer begins with it.
 
-    Parts of `json_schema` that have no grammar are ignored with a warning.
+    Between texts there may be images and audio, in the form of a chat's content parts. Parts of
+    `json_schema` that have no grammar are ignored with a warning.
     """
 
-    content: str | tuple[int | str, ...]
+    content: str | tuple[int | str | dict[str, Any], ...]
     json_schema: dict[str, Any] | None = None
     echo: bool = False
 

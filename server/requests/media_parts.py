@@ -1,9 +1,10 @@
 """Content parts for the worker: text, and images and audio, whose files are checked here."""
 
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from llamabind.chat.media_markers import MEDIUM_TEXT
 from llamabind.media.file_kind import file_kind
 from server.errors import InvalidRequestError
 
@@ -33,8 +34,11 @@ def part_of_url(url: str, param: str, kind: str) -> dict[str, Any]:
     return part_of_base64(text, param, kind)
 
 
-def part_of_base64(text: str, param: str, kind: str) -> dict[str, Any]:
-    """The content part of a base64 file. Raises InvalidRequestError naming `param`."""
+def part_of_base64(text: str, param: str, kind: str | None) -> dict[str, Any]:
+    """The content part of a base64 file, of any kind if `kind` is None.
+
+    Raises InvalidRequestError or InvalidParameterError naming `param`.
+    """
     if len(text) * 3 // 4 > MAX_MEDIUM_BYTES:
         raise _too_large(param)
     data = _decoded(text)
@@ -46,15 +50,15 @@ def part_of_base64(text: str, param: str, kind: str) -> dict[str, Any]:
     return part_of_bytes(data, param, kind)
 
 
-def part_of_bytes(data: bytes, param: str, kind: str) -> dict[str, Any]:
-    """The content part of a file's bytes.
+def part_of_bytes(data: bytes, param: str, kind: str | None) -> dict[str, Any]:
+    """The content part of a file's bytes, of any kind if `kind` is None.
 
     Raises InvalidRequestError or InvalidParameterError naming `param`.
     """
     if len(data) > MAX_MEDIUM_BYTES:
         raise _too_large(param)
     found = file_kind(data, param)
-    if found != kind:
+    if kind not in (found, None):
         raise _invalid(param, f"expected {kind}, got {found}")
     return {"type": "media", "data": data, "param": param}
 
@@ -69,9 +73,28 @@ def media_of(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         if part["type"] == "media"
     ]
     if len(media) > MAX_MEDIA:
-        text = f"the request has {len(media)} images and audio files, limit {MAX_MEDIA}"
-        raise _invalid(media[MAX_MEDIA]["param"], text)
+        raise _too_many(media[MAX_MEDIA]["param"], len(media))
     return media
+
+
+def text_with_media(
+    text: str, files: Sequence[str], param: str
+) -> tuple[str | dict[str, Any], ...]:
+    """The texts of a prompt and the base64 `files` whose places llama.cpp's marker holds in it.
+
+    The first and the last item are texts. Raises InvalidRequestError or InvalidParameterError
+    naming `param` or a file.
+    """
+    first, *texts = text.split(MEDIUM_TEXT)
+    if len(texts) != len(files):
+        places = f"the prompt has {len(texts)} markers {MEDIUM_TEXT} for them"
+        raise _invalid(param, f"{len(files)} files were given, but {places}")
+    if len(files) > MAX_MEDIA:
+        raise _too_many(f"{param}[{MAX_MEDIA}]", len(files))
+    parts: list[str | dict[str, Any]] = [first]
+    for index, (file, after) in enumerate(zip(files, texts, strict=True)):
+        parts += [part_of_base64(file, f"{param}[{index}]", None), after]
+    return tuple(parts)
 
 
 def _decoded(text: str) -> bytes | None:
@@ -79,6 +102,10 @@ def _decoded(text: str) -> bytes | None:
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         return None
+
+
+def _too_many(param: str, n_files: int) -> InvalidRequestError:
+    return _invalid(param, f"the request has {n_files} images and audio files, limit {MAX_MEDIA}")
 
 
 def _too_large(param: str) -> InvalidRequestError:

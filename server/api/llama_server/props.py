@@ -5,6 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from llamabind import __version__
+from llamabind.chat.media_markers import MEDIUM_TEXT
 from server.api.llama_server.requested_model import requested_entry
 from server.api.llama_server.schema_models import SuccessDocument
 from server.api.llama_server.schema_state import DefaultSettings, PropsDocument
@@ -76,6 +77,7 @@ def _model_props(config: ServerConfig, entry: ModelEntry, name: str) -> PropsDoc
             "video": False,
             "audio": bool(effective.get("audio")),
         },
+        media_marker=MEDIUM_TEXT,
         endpoint_slots=config.slots,
         endpoint_props=config.props,
         endpoint_metrics=config.metrics,

@@ -31,6 +31,7 @@ class PropsDocument(msgspec.Struct, frozen=True, kw_only=True):
     total_slots: Count | UnsetType | None = UNSET
     model_ftype: str | UnsetType | None = UNSET
     modalities: dict[str, bool] | UnsetType = UNSET
+    media_marker: str | UnsetType = UNSET
     chat_template: str | UnsetType = UNSET
     chat_template_caps: dict[str, bool] | UnsetType | None = UNSET
     bos_token: str | UnsetType | None = UNSET

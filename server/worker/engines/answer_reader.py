@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from msgspec.structs import astuple, replace
 
 from llamabind import FinishReason, GenerationRequest, RequestOutput
+from llamabind.chat.media_markers import MEDIUM_TEXT
 from llamabind.chat.output_parser import MessageDelta
 from llamabind.generation.prompter import PromptRequests
 from llamabind.request import ErrorCode, TokenLogprob
@@ -265,8 +266,13 @@ def _echo(prompt: ChatPrompt | TextPrompt | InfillPrompt, piece: TokenPiece) -> 
     if not isinstance(prompt, TextPrompt) or not prompt.echo:
         return ""
     parts = [prompt.content] if isinstance(prompt.content, str) else prompt.content
-    raw = b"".join(part.encode() if isinstance(part, str) else piece(part) for part in parts)
-    return raw.decode(errors="replace")
+    return b"".join(_echoed(part, piece) for part in parts).decode(errors="replace")
+
+
+def _echoed(part: int | str | dict[str, Any], piece: TokenPiece) -> bytes:
+    if isinstance(part, int):
+        return piece(part)
+    return (part if isinstance(part, str) else MEDIUM_TEXT).encode()
 
 
 def prompt_text(tokens: Iterable[int], piece: TokenPiece) -> str:

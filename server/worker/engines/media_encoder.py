@@ -79,6 +79,15 @@ class MediaEncoder:
             encoded.append({**message, "content": parts})
         return EncodedMessages(encoded, tuple(warnings))
 
+    def encode_parts(self, parts: Sequence[Any]) -> list[Any]:
+        """Encode the media among the parts of a prompt that is not a conversation.
+
+        Raises InvalidParameterError naming the part, PromptTooLongError, ProjectorError.
+        """
+        [message] = self.encode([{"content": list(parts)}]).messages
+        encoded: list[Any] = message["content"]
+        return encoded
+
     def _encode_or_leave_out(self, part: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
         try:
             return self._encode_part(part)

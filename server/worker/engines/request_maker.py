@@ -69,7 +69,8 @@ class RequestMaker:
                 return replace(requests, warnings=(*requests.warnings, *encoded.warnings))
             case TextPrompt(content=content, json_schema=schema):
                 options |= {"json_schema": schema, "lenient_schema": True}
-                return self._prompter.prepare(content, sampling, options)
+                parts = content if isinstance(content, str) else self._media.encode_parts(content)
+                return self._prompter.prepare(parts, sampling, options)
             case InfillPrompt(json_schema=schema):
                 options |= {"json_schema": schema, "lenient_schema": True}
                 tokens = self._infiller.tokens(_gap(job.prompt), job.max_tokens)

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 from llamabind.chat.media_markers import is_medium
-from server.protocol.job import ChatPrompt, InfillPrompt, Job
+from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
 from server.protocol.messages import Ask, Submit
 from server.protocol.tasks import Detokenize, Embed, Rank, Render, Task, Tokenize
 
@@ -26,6 +26,8 @@ def has_media(message: object) -> bool:
     match message:
         case Submit(job=Job(prompt=ChatPrompt(messages=messages))):
             pass
+        case Submit(job=Job(prompt=TextPrompt(content=content))):
+            return any(map(is_medium, content))
         case Ask(task=Render(job=Job(prompt=ChatPrompt(messages=messages)))):
             pass
         case _:
@@ -44,7 +46,7 @@ def _n_of_job(job: Job) -> int:
     return _n_of_texts(_parts(prompt.content))
 
 
-def _parts(content: str | tuple[int | str, ...]) -> Iterable[object]:
+def _parts(content: str | Iterable[object]) -> Iterable[object]:
     return [content] if isinstance(content, str) else content
 
 

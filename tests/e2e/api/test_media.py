@@ -62,6 +62,28 @@ def test_an_images_tokens_are_counted_and_cached_for_the_next_request(server):
     assert again["choices"] == first["choices"]
 
 
+@pytest.mark.parametrize("path", ["/completion", "/v1/completions"])
+def test_a_completion_reads_images_at_their_markers(server, path):
+    marker = server.get(f"/props?model={TINY}")["media_marker"]
+
+    def complete(*seeds: int) -> dict[str, Any]:
+        text = "What is this: " + marker * len(seeds) + "\n"
+        prompt = {"prompt_string": text, "multimodal_data": [picture(seed) for seed in seeds]}
+        more = {"n_predict": 4, "temperature": 0, "n_probs": 3, "logprobs": 3}
+        return server.post(path, {"model": TINY, "prompt": prompt, **more})
+
+    def counted(answer: dict[str, Any]) -> int:
+        return answer.get("tokens_evaluated") or answer["usage"]["prompt_tokens"]
+
+    def scores(answer: dict[str, Any]) -> Any:
+        return answer.get("completion_probabilities") or answer["choices"][0]["logprobs"]
+
+    none, one, two = complete(), complete(1), complete(1, 2)
+    assert counted(one) == counted(none) + N_IMAGE_TOKENS
+    assert counted(two) == counted(one) + N_IMAGE_TOKENS
+    assert scores(complete(1)) == scores(one) != scores(complete(3))
+
+
 def test_the_answer_depends_on_the_image(server):
     logprobs = [
         server.post(CHAT, question(image(seed), logprobs=True, top_logprobs=5, max_tokens=1))[

@@ -42,9 +42,26 @@ async def test_a_prompt_may_be_an_object_of_text(client: Client, path: str) -> N
         else:
             texts = [answer["content"] for answer in _as_list(document)]
         assert texts == ["a b", "c", "a b"][:n_answers]
-    media = text | {"multimodal_data": ["iVBORw0KGgo="]}
-    refused = (await post(client, path, 400, prompt=media))["error"]
-    assert refused["param"] == "prompt.multimodal_data"
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/completion"])
+@pytest.mark.parametrize(
+    ("text", "files", "param", "reason"),
+    [
+        ("a", ["iVBORw0KGgo="], "", "1 files were given, but the prompt has 0 markers <__media__>"),
+        ("<__media__>b", ["iVBORw0KGgo="] * 2, "", "2 files were given, but the prompt has 1"),
+        ("<__media__>b", ["bm8="], "[0]", "expected a PNG"),
+        ("<__media__>b", ["?"], "[0]", "invalid base64"),
+    ],
+)
+async def test_media_of_a_prompt_have_a_marker_each(
+    client: Client, path: str, text: str, files: list[str], param: str, reason: str
+) -> None:
+    prompt = {"prompt_string": text, "multimodal_data": files}
+    for prompts, name in ((prompt, "prompt"), ([prompt], "prompt[0]")):
+        refused = (await post(client, path, 400, prompt=prompts))["error"]
+        assert refused["param"] == f"{name}.multimodal_data{param}"
+        assert reason in refused["message"]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -345,3 +345,10 @@ def test_a_models_own_settings_are_checked_with_all_that_lies_below(
     assert '[models."m.gguf"] pooling: requires embedding: true' in printed
     config = parse("--config", str(file), "--embedding")
     assert config.model_settings is not None
+
+
+def test_underscores_in_the_name_of_a_long_flag_are_hyphens_as_in_llama_server() -> None:
+    assert parse("--ctx_size", "512") == parse("--ctx-size", "512")
+    assert parse("--ctx_size=512", "--no_slots") == parse("--ctx-size=512", "--no-slots")
+    config = parse("--models_dir", "my_models", "--alias", "my_model")
+    assert config.models_dir == Path("my_models")
