@@ -115,7 +115,9 @@ def _assert_described(section: Section, expected: set[str], known: set[str]) -> 
     )
 
 
-@pytest.mark.parametrize("struct", list(dict.fromkeys(_REQUESTS.values())), ids=lambda struct: struct.__qualname__)
+@pytest.mark.parametrize(
+    "struct", list(dict.fromkeys(_REQUESTS.values())), ids=lambda struct: struct.__qualname__
+)
 def test_unknown_fields_are_ignored(struct: type[msgspec.Struct]) -> None:
     assert not struct.__struct_config__.forbid_unknown_fields
 
