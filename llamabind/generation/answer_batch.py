@@ -10,7 +10,7 @@ from llamabind.generation.answer import Answer, AnswerBuilder, Generation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llamabind.generation.prompter import PromptRequests
+    from llamabind.generation.prompt_requests import PromptRequests
     from llamabind.request import GenerationRequest, RequestOutput
 
 

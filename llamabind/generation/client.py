@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llamabind.engine.thread import EngineThread
 from llamabind.errors import EngineStoppedError, LlamaError
 from llamabind.generation.output_router import OutputRouter, Sink
-from llamabind.generation.prompter import Prompt, Prompter, PromptRequests
+from llamabind.generation.prompter import Prompt, Prompter
 from llamabind.system.close_guard import CloseGuard
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llamabind.engine.engine import Engine
     from llamabind.engine.shape import EngineStats
     from llamabind.generation.conversation import Conversation
+    from llamabind.generation.prompt_requests import PromptRequests
     from llamabind.request import GenerationRequest
     from llamabind.sampling.params import SamplingParams
 

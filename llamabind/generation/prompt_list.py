@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llamabind.generation.client import GenerationClient
-    from llamabind.generation.prompter import Prompt, PromptRequests
+    from llamabind.generation.prompt_requests import PromptRequests
+    from llamabind.generation.prompter import Prompt
 
 _T = TypeVar("_T")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from llamabind.generation.conversation import (
 )
 from llamabind.generation.options import REQUEST_OPTIONS, SCHEMA_OPTIONS, TEMPLATE_OPTIONS
 from llamabind.generation.prompt_encoder import PromptEncoder
+from llamabind.generation.prompt_requests import MAX_ANSWERS, PromptRequests, RenderedText
 from llamabind.generation.reasoning import is_without_reasoning, reasoning_tags
 from llamabind.request import GenerationRequest
 from llamabind.sampling.params import RANDOM_SEED, SamplingParams
@@ -32,48 +33,10 @@ from llamabind.sampling.params import RANDOM_SEED, SamplingParams
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llamabind.chat.output_parser import OutputParser
     from llamabind.chat.template import ChatTemplate
     from llamabind.native.tokenizer import Tokenizer
 
 Prompt = str | Sequence[int] | Sequence[int | str] | Sequence[int | str | Mapping[str, Any]]
-
-MAX_ANSWERS = 128
-
-
-@dataclass(frozen=True, slots=True)
-class PromptRequests:
-    """The requests of one prompt, one for each answer, and the parser for a chat's answers.
-
-    `warnings` name what is ignored, such as schema keywords that no grammar can express.
-    """
-
-    requests: tuple[GenerationRequest, ...]
-    make_parser: Callable[[], OutputParser] | None = None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def request(self) -> GenerationRequest:
-        """The request of the first answer."""
-        return self.requests[0]
-
-    @property
-    def only_request(self) -> GenerationRequest:
-        """The request of a prompt with one answer; InvalidParameterError if it has several."""
-        if len(self.requests) > 1:
-            raise InvalidParameterError(
-                "n", "a stream has one answer; call stream() once for each answer"
-            )
-        return self.requests[0]
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedText:
-    """A conversation as the prompt that the model gets."""
-
-    text: str
-    tokens: tuple[int, ...]
-    warnings: tuple[str, ...] = ()
 
 
 class Prompter:

@@ -12,7 +12,7 @@ from llamabind.system.closing import Closing
 if TYPE_CHECKING:
     from llamabind.generation.answer import StreamPiece
     from llamabind.generation.client import GenerationClient
-    from llamabind.generation.prompter import PromptRequests
+    from llamabind.generation.prompt_requests import PromptRequests
     from llamabind.request import RequestOutput
 
 

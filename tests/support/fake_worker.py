@@ -35,7 +35,7 @@ from llamabind.errors import (
     StateError,
     TemplateRefusedError,
 )
-from llamabind.generation.prompter import PromptRequests
+from llamabind.generation.prompt_requests import PromptRequests
 from llamabind.request import (
     FinishReason,
     GenerationRequest,
@@ -73,8 +73,8 @@ from server.protocol.tasks import (
     Tokens,
     Vectors,
 )
+from server.worker.engines.adapter_scales import adapter_scales
 from server.worker.engines.engine_interface import EngineEvents
-from server.worker.engines.request_maker import adapter_scales
 from server.worker.session.session import serve
 
 _MIB = 1 << 20

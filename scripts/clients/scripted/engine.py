@@ -7,7 +7,7 @@ from typing import Any
 
 from clients.scripted.script import Script
 from llamabind import GenerationRequest
-from llamabind.generation.prompter import PromptRequests
+from llamabind.generation.prompt_requests import PromptRequests
 from server.protocol.job import ChatPrompt, Job
 from server.protocol.loading import Load
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine

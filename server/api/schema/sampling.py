@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from llamabind.generation.prompter import MAX_ANSWERS
+from llamabind.generation.prompt_requests import MAX_ANSWERS
 from llamabind.request import MAX_LOGPROBS
 from llamabind.sampling.params import SamplingParams
 from server.api.schema.sampling_words import breakers_of, reduced_seed, samplers_of, stops_of

@@ -9,7 +9,7 @@ from msgspec.structs import astuple, replace
 from llamabind import FinishReason, GenerationRequest, RequestOutput
 from llamabind.chat.media_markers import MEDIUM_TEXT
 from llamabind.chat.output_parser import MessageDelta
-from llamabind.generation.prompter import PromptRequests
+from llamabind.generation.prompt_requests import PromptRequests
 from llamabind.request import ErrorCode, TokenLogprob
 from llamabind.request import PromptProgress as EngineProgress
 from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt

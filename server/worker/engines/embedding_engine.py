@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 from llamabind import EmbeddingEngine, GenerationRequest
 from llamabind.errors import InvalidParameterError
-from llamabind.generation.prompter import PromptRequests, RenderedText
+from llamabind.generation.prompt_requests import PromptRequests, RenderedText
 from llamabind.gguf.purpose import is_encoder
 from server.protocol.job import Job
 from server.protocol.loading import LoadedModel

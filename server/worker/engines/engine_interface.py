@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from llamabind import GenerationRequest, RequestOutput
-from llamabind.generation.prompter import PromptRequests
+from llamabind.generation.prompt_requests import PromptRequests
 from server.protocol.job import Job
 from server.protocol.loading import Estimate, Estimated, Load, LoadedModel
 from server.protocol.messages import Stats

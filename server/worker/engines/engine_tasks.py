@@ -16,7 +16,7 @@ from server.protocol.tasks import (
     SlotRequest,
     TaskResult,
 )
-from server.worker.engines.request_maker import adapter_scales
+from server.worker.engines.adapter_scales import adapter_scales
 
 
 class EngineTasks:

@@ -3,7 +3,8 @@
 from concurrent.futures import Future
 
 from llamabind import Engine, EngineThread, GenerationRequest, Projector
-from llamabind.generation.prompter import Prompter, PromptRequests
+from llamabind.generation.prompt_requests import PromptRequests
+from llamabind.generation.prompter import Prompter
 from server.protocol.job import Job
 from server.protocol.loading import LoadedModel
 from server.protocol.messages import Stats

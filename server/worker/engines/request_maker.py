@@ -1,15 +1,16 @@
 """RequestMaker: converts jobs to engine requests with llamabind's Prompter."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from llamabind.errors import InvalidParameterError
 from llamabind.generation.infill import Gap, Infiller
-from llamabind.generation.prompter import Prompter, PromptRequests, RenderedText
+from llamabind.generation.prompt_requests import PromptRequests, RenderedText
+from llamabind.generation.prompter import Prompter
 from llamabind.native.tokenizer import Tokenizer
 from llamabind.sampling.params import SamplingParams
 from server.protocol.job import ChatPrompt, InfillExtra, InfillPrompt, Job, TextPrompt
+from server.worker.engines.adapter_scales import adapter_scales
 from server.worker.engines.media_encoder import MediaEncoder
 
 _REQUEST_FIELDS = (
@@ -105,19 +106,6 @@ class RequestMaker:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special=False)
-
-
-def adapter_scales(scales: Mapping[int, float], n_adapters: int, param: str) -> tuple[float, ...]:
-    """The scale of each adapter; those that are not named get 0.
-
-    Raises InvalidParameterError naming `param` for an adapter that does not exist.
-    """
-    for number in scales:
-        if number >= n_adapters:
-            raise InvalidParameterError(
-                param, f"adapter {number} does not exist: the model has {n_adapters} adapters"
-            )
-    return tuple(scales.get(number, 0.0) for number in range(n_adapters))
 
 
 def _gap(prompt: InfillPrompt) -> Gap:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from llamabind.generation.prompter import RenderedText
+from llamabind.generation.prompt_requests import RenderedText
 from llamabind.native.tokenizer import Tokenizer
 from server.protocol.job import Job
 from server.protocol.tasks import Detokenize, Render, Rendered, Text, Tokenize, Tokens

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import TypeAlias
 
 from llamabind.errors import LlamaError
-from llamabind.generation.prompter import PromptRequests
+from llamabind.generation.prompt_requests import PromptRequests
 from server.protocol.loading import Estimate, Estimated, Load, LoadFailed
 from server.protocol.messages import Answered, Ask, Submit, Warned
 from server.protocol.tasks import RestoreSlot, SaveSlot, TaskResult

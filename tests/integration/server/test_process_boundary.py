@@ -16,7 +16,8 @@ from tests.support.paths import ROOT
 def test_the_http_process_imports_nothing_native() -> None:
     code = (
         "import sys, server.__main__\n"
-        "bad = [m for m in sys.modules if m.startswith(('llamabind._capi', 'server.worker.'))]\n"
+        "_NATIVE = ('llamabind._capi', 'llguidance', 'server.worker.')\n"
+        "bad = [m for m in sys.modules if m.startswith(_NATIVE)]\n"
         "print(bad)"
     )
     result = subprocess.run(

@@ -9,7 +9,8 @@ import pytest
 from llamabind.chat.answer_frame import AnswerFrame, frame_of
 from llamabind.chat.template import ChatTemplate, RenderedPrompt
 from llamabind.errors import GrammarError, InvalidParameterError, TemplateRefusedError
-from llamabind.generation.prompter import Prompter, PromptRequests
+from llamabind.generation.prompt_requests import PromptRequests
+from llamabind.generation.prompter import Prompter
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
 from llamabind.sampling.params import SamplingParams

@@ -11,7 +11,8 @@ from llamabind.generation.answer import AnswerBuilder
 from llamabind.generation.answer_batch import AnswerBatch
 from llamabind.generation.output_router import OutputRouter
 from llamabind.generation.progress_bar import ProgressBar
-from llamabind.generation.prompter import Prompter, PromptRequests
+from llamabind.generation.prompt_requests import PromptRequests
+from llamabind.generation.prompter import Prompter
 from llamabind.request import (
     FinishReason,
     GenerationRequest,
