@@ -8,7 +8,7 @@ from msgspec import Meta
 from server.api.schema.chat import ReasoningEffort
 from server.api.schema.messages import CalledName, FunctionName
 from server.api.schema.sampling import SamplingFields
-from server.http.body.lenient_values import CLAMPED
+from server.http.body.lenient_values import CLAMPED, CONTENT
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -70,7 +70,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     tool_use_id: str | None = None
     tool_name: str | None = None
     tool: "ToolChange | None" = None
-    content: "str | list[Block] | dict[str, Any] | None" = None
+    content: "Annotated[str | list[Block] | dict[str, Any] | None, Meta(extra=CONTENT)]" = None
     is_error: bool | None = None
 
     @property
@@ -113,7 +113,7 @@ class Message(msgspec.Struct, frozen=True):
     """One message of a conversation; a system message may contain text only."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[Block] | None = None
+    content: Annotated[str | list[Block] | None, Meta(extra=CONTENT)] = None
 
 
 class ToolChoice(msgspec.Struct, frozen=True):
@@ -156,7 +156,7 @@ class Conversation(SamplingFields, frozen=True, kw_only=True):
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     model: Annotated[str, Meta(min_length=1)] | None = None
-    system: str | list[SystemBlock] | None = None
+    system: Annotated[str | list[SystemBlock] | None, Meta(extra=CONTENT)] = None
     tools: list[AnthropicTool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None

@@ -7,10 +7,10 @@ from msgspec import Meta
 
 from server.api.schema.chat import ReasoningEffort
 from server.api.schema.content import ContentPart
-from server.api.schema.messages import CalledName, FunctionName
+from server.api.schema.messages import CalledName, FunctionDefinition, FunctionName
 from server.api.schema.offered_tools import InputFormat
 from server.api.schema.sampling import LogprobCount, SamplingFields
-from server.http.body.lenient_values import CLAMPED
+from server.http.body.lenient_values import CLAMPED, CONTENT
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -33,7 +33,8 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     Fields by type: a function has name and parameters; a custom tool has name and the format of its
     text; a namespace has name and tools, which are functions and custom tools. Tools of other types
-    are left out. A tool with `defer_loading` is offered once the conversation names it.
+    are left out. A tool with `defer_loading` is offered once the conversation names it. A function
+    may have the form of Chat Completions, with its fields in `function`.
     """
 
     type: str | None = "function"
@@ -44,6 +45,7 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True):
     format: InputFormat | None = None
     tools: "list[ToolDefinition] | None" = None
     defer_loading: bool | None = None
+    function: FunctionDefinition | None = None
 
 
 class InputItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +58,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
     id: str | None = None
     role: Literal["system", "developer", "user", "assistant"] | None = None
-    content: str | list[ContentPart] | None = None
+    content: Annotated[str | list[ContentPart] | None, Meta(extra=CONTENT)] = None
     call_id: str | None = None
     name: CalledName | None = None
     namespace: str | None = None
@@ -69,7 +71,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True):
     queries: list[str] | None = None
     results: list[dict[str, Any]] | None = None
     outputs: list[dict[str, Any]] | None = None
-    output: str | list[OutputPart] | dict[str, Any] | None = None
+    output: Annotated[str | list[OutputPart] | dict[str, Any] | None, Meta(extra=CONTENT)] = None
     result: str | None = None
     status: str | None = None
     error: Any = None

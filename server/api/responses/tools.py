@@ -59,6 +59,14 @@ class _Tools:
 
     def _add(self, tool: ToolDefinition, path: str, namespace: str | None) -> None:
         kind = tool.type or "function"
+        if kind == "function" and tool.name is None and (nested := tool.function) is not None:
+            tool = replace(
+                tool,
+                name=nested.name,
+                description=nested.description,
+                parameters=nested.parameters,
+                strict=nested.strict,
+            )
         if kind not in _IS_OFFERED or (namespace and kind == "namespace"):
             self._left_out.add(path, kind, tool.name)
             if kind == "tool_search":

@@ -8,6 +8,7 @@ from msgspec import Meta
 from server.api.schema.call_arguments import wire_arguments
 from server.api.schema.content import ContentPart, text_only, wire_content
 from server.api.schema.left_out import LeftOut
+from server.http.body.lenient_values import CONTENT
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function", "control"]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -52,7 +53,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     role: Role
-    content: str | list[ContentPart] | None = None
+    content: Annotated[str | list[ContentPart] | None, Meta(extra=CONTENT)] = None
     name: str | None = None
     reasoning_content: str | None = None
     tool_call_id: str | None = None

@@ -9,11 +9,17 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import msgspec
 from msgspec import inspect
 
 CLAMPED: Final = {"clamped": True}
 """Marks a number, as Meta(extra=CLAMPED), that is a limit: a value above its maximum means the
 same as the maximum, and where the minimum is negative, a value below it the same as the minimum.
+"""
+
+CONTENT: Final = {"content": True}
+"""Marks the content of a message, as Meta(extra=CONTENT): a part that is a text or any other JSON
+stands for a part with that text, and a single part for a list of it.
 """
 
 # Each value that is looked at costs about a microsecond, on the event loop.
@@ -38,7 +44,10 @@ class _Converter:
     def converted(self, kinds: Iterable[inspect.Type], value: Any) -> Any:
         """`value` as one of `kinds`, if it can be."""
         self._n_left -= 1
+        kinds = list(kinds)
         options = list(_flat(kinds))
+        if any(isinstance(kind, inspect.Metadata) and _is_content(kind) for kind in kinds):
+            value = _as_parts(value, takes_object=_has_map(options))
         if self._n_left < 0 or any(isinstance(one, inspect.AnyType) for one, _ in options):
             return value
         if isinstance(value, dict):
@@ -114,6 +123,27 @@ def _of_text(kinds: list[inspect.Type], value: str) -> Any:
         return None
     takes_texts = any(isinstance(kind, _LISTS) and _is_text(kind.item_type) for kind in kinds)
     return [value] if takes_texts else value
+
+
+def _is_content(kind: inspect.Metadata) -> bool:
+    return bool(kind.extra and kind.extra.get("content"))
+
+
+def _has_map(options: "list[_Option]") -> bool:
+    return any(isinstance(one, inspect.DictType) for one, _ in options)
+
+
+def _as_parts(value: Any, *, takes_object: bool) -> Any:
+    if isinstance(value, dict):
+        return value if takes_object else [_as_part(value)]
+    return [_as_part(item) for item in value] if isinstance(value, list) else value
+
+
+def _as_part(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict) and ("type" in value or "text" in value):
+        return value
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return {"type": "text", "text": text}
 
 
 def _literals(kinds: list[inspect.Type]) -> list[str | int | bool | None]:

@@ -219,11 +219,6 @@ async def test_images_of_ollama_are_accepted(client: Client) -> None:
             {"messages": [{"role": "user", "content": "x", "images": [base64_of(PNG), "!"]}]},
             "messages[0].images[1]",
         ),
-        (
-            "/api/chat",
-            {"messages": [{"role": "assistant", "content": "x", "images": [base64_of(PNG)]}]},
-            "messages[0].images",
-        ),
         ("/api/generate", {"prompt": "x", "images": [base64_of(WAV)]}, "images[0]"),
         ("/api/generate", {"prompt": "x", "images": ["x"], "raw": True}, "images"),
         (

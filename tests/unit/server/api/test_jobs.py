@@ -110,9 +110,12 @@ def test_anthropics_system_may_speak_in_between() -> None:
         {"role": "system", "content": "be brief"},
     ]
     reasoning = {"role": "system", "content": [{"type": "thinking", "thinking": "hm"}]}
-    with pytest.raises(InvalidRequestError) as refused:
-        _anthropic(messages=[*_MESSAGES, reasoning])
-    assert refused.value.param == "messages[1].content[0]"
+    job = _anthropic(messages=[*_MESSAGES, reasoning])
+    assert _prompt(job).messages == _MESSAGES
+    assert job.warnings == (
+        "messages[1].content[0]: 'thinking' is left out: system messages cannot contain this type "
+        "of block",
+    )
 
 
 def test_anthropics_reasoning_has_a_budget() -> None:

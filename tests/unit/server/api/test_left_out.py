@@ -85,47 +85,110 @@ def test_a_tool_other_than_a_function_is_left_out_with_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("make", "tools", "choice", "param"),
+    ("make", "tools", "choice"),
     [
         (
             _chat,
             [_CHAT_TOOL, {"type": "web_search", "name": "patch"}],
-            "patch",
-            "tool_choice.function.name",
+            {"type": "function", "function": {"name": "patch"}},
         ),
-        (_chat, [{"type": "web_search"}], "required", "tool_choice"),
-        (_chat, [_CHAT_TOOL], {"type": "web_search"}, "tool_choice.type"),
-        (_responses, [_RESPONSES_TOOL], {"type": "web_search"}, "tool_choice.type"),
+        (_chat, [{"type": "web_search"}], "required"),
+        (_chat, [_CHAT_TOOL], {"type": "web_search"}),
+        (_responses, [_RESPONSES_TOOL], {"type": "web_search"}),
         (
             _responses,
             [_RESPONSES_TOOL, {"type": "mcp", "name": "patch"}],
             {"type": "function", "name": "patch"},
-            "tool_choice.name",
         ),
-        (_responses, [{"type": "web_search"}], "required", "tool_choice"),
+        (_responses, [{"type": "web_search"}], "required"),
         (
             _responses,
             [{"type": "web_search"}],
             {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]},
-            "tool_choice",
         ),
         (
             _anthropic,
             [_ANTHROPIC_TOOL, {"type": "bash_20250124", "name": "bash"}],
             {"type": "tool", "name": "bash"},
-            "tool_choice.name",
         ),
-        (_anthropic, [{"type": "bash_20250124", "name": "bash"}], {"type": "any"}, "tool_choice"),
+        (_anthropic, [{"type": "bash_20250124", "name": "bash"}], {"type": "any"}),
     ],
 )
-def test_a_choice_of_what_was_left_out_is_a_400_that_says_so(
-    make: Any, tools: list[Any], choice: Any, param: str
+def test_a_choice_of_what_was_left_out_is_ignored_with_a_warning(
+    make: Any, tools: list[Any], choice: Any
 ) -> None:
-    if choice == "patch":
-        choice = {"type": "function", "function": {"name": "patch"}}
-    with pytest.raises(InvalidRequestError, match="left out") as caught:
-        make(tools=tools, tool_choice=choice)
-    assert caught.value.param == param
+    job = make(tools=tools, tool_choice=choice)
+    assert _prompt(job).tool_choice is None
+    assert any("tool_choice is ignored" in warning for warning in job.warnings)
+
+
+@pytest.mark.parametrize(
+    ("make", "tool", "choice"),
+    [
+        (_responses, _RESPONSES_TOOL, {"type": "function", "name": "g"}),
+        (
+            _responses,
+            _RESPONSES_TOOL,
+            {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "g"}]},
+        ),
+    ],
+)
+def test_a_choice_of_a_tool_that_the_request_does_not_have_is_a_400(
+    make: Any, tool: Any, choice: Any
+) -> None:
+    with pytest.raises(InvalidRequestError, match="'g' is not one of the request's tools"):
+        make(tools=[tool], tool_choice=choice)
+
+
+@pytest.mark.parametrize(
+    ("choice", "wire"),
+    [
+        ("any", "required"),
+        ({"type": "any"}, "required"),
+        ({"type": "auto"}, "auto"),
+        ({"type": "tool", "name": "f"}, {"type": "function", "function": {"name": "f"}}),
+        ({"type": "function", "name": "f"}, {"type": "function", "function": {"name": "f"}}),
+    ],
+)
+def test_choices_of_other_dialects_are_taken(choice: Any, wire: Any) -> None:
+    assert _prompt(_chat(tools=[_CHAT_TOOL], tool_choice=choice)).tool_choice == wire
+
+
+@pytest.mark.parametrize(
+    ("make", "tool", "other"),
+    [
+        (_chat, _CHAT_TOOL, {"type": "function", "function": {"name": "f", "description": "d"}}),
+        (_responses, _RESPONSES_TOOL, {"type": "function", "name": "f", "description": "d"}),
+        (_anthropic, _ANTHROPIC_TOOL, _ANTHROPIC_TOOL | {"description": "d"}),
+        (_ollama, _CHAT_TOOL, {"type": "function", "function": {"name": "f", "description": "d"}}),
+    ],
+)
+def test_the_second_tool_of_a_name_is_left_out(make: Any, tool: Any, other: Any) -> None:
+    assert make(tools=[tool, tool]).warnings == ()
+    job = make(tools=[tool, other])
+    assert len(_prompt(job).tools or ()) == 1
+    assert "another tool is named 'f' too" in job.warnings[0]
+
+
+def test_the_second_tool_of_a_name_must_not_be_strict() -> None:
+    strict = {"type": "function", "function": {"name": "f", "strict": True}}
+    with pytest.raises(InvalidRequestError, match="give it another name") as caught:
+        _chat(tools=[_CHAT_TOOL, strict])
+    assert caught.value.param == "tools[1]"
+
+
+@pytest.mark.parametrize(
+    ("make", "tool"),
+    [
+        (_chat, {"type": "function", "name": "f", "parameters": _SCHEMA}),
+        (_chat, {"name": "f", "input_schema": _SCHEMA}),
+        (_chat, {"type": "custom", "name": "f", "input_schema": _SCHEMA}),
+        (_responses, _CHAT_TOOL),
+    ],
+)
+def test_a_function_may_have_the_form_of_another_api(make: Any, tool: Any) -> None:
+    function = {"name": "f", "parameters": _SCHEMA}
+    assert _prompt(make(tools=[tool])).tools == [{"type": "function", "function": function}]
 
 
 def test_a_function_may_have_the_name_of_what_was_left_out() -> None:
