@@ -13,7 +13,7 @@ from server.api.ollama.documents import (
     idle_document,
 )
 from server.api.ollama.jobs import chat_job, generate_job
-from server.api.ollama.keeping import keep_alive
+from server.api.ollama.keep_alive import keep_alive
 from server.api.ollama.models import find_model
 from server.api.ollama.options import ignored_options
 from server.api.ollama.schema import AnswerRequest, GenerateBody, OllamaChatBody

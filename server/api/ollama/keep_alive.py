@@ -1,43 +1,24 @@
-"""keep_alive: how long an idle model stays in memory after a request."""
+"""keep_alive: applies a request's keep_alive to the model when the request ends."""
 
-import math
-import re
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from llamabind.errors import InvalidParameterError
+from aiohttp import web
 
-KeepAlive = int | float | str
-
-_SECONDS: Final = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "μs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-}
-_UNIT: Final = "|".join(_SECONDS)
-_FOR_EVER: Final = 1e12
-_NUMBER: Final = r"(?:[0-9]{1,12}(?:\.[0-9]*)?|\.[0-9]{1,12})"
-_DURATION: Final = re.compile(rf"[+-]?(?:{_NUMBER}|(?:{_NUMBER}(?:{_UNIT}))+)")
-_PART: Final = re.compile(rf"({_NUMBER})({_UNIT})?")
+from server.api.ollama.schema import ModelRequest
+from server.http.access import is_admin
+from server.models.entry import ModelEntry
 
 
-def keep_seconds(value: KeepAlive) -> float:
-    """The seconds of a number, or of a duration such as "5m" or "1h30m"; below 0 is infinity.
+@contextmanager
+def keep_alive(request: web.Request, entry: ModelEntry, body: ModelRequest) -> Iterator[None]:
+    """When the request ends, apply its keep_alive to the model, whatever its outcome.
 
-    Raises InvalidParameterError.
+    Clients send keep_alive with every request, so without admin rights it is ignored, not refused.
     """
-    if not isinstance(value, str):
-        # float() fails for integers of several hundred digits; such a time counts as infinity.
-        return float(value) if 0 <= value < _FOR_EVER else math.inf
-    if _DURATION.fullmatch(value) is None:
-        raise InvalidParameterError(
-            "keep_alive",
-            f'{value!r} is not a duration: give a number of seconds, or a duration such as "5m"',
-        )
-    if value.startswith("-"):
-        return math.inf
-    return sum(float(number) * _SECONDS[unit or "s"] for number, unit in _PART.findall(value))
+    try:
+        yield
+    finally:
+        seconds = body.keep_seconds
+        if seconds is not None and entry.is_in_memory and is_admin(request):
+            entry.override_ttl(seconds)

@@ -52,7 +52,7 @@ async def ignored_options(request: web.Request, known: frozenset[str] = KNOWN) -
     try:
         options = msgspec.json.decode(await read_json(request), type=_WithOptions).options or {}
     except msgspec.MsgspecError:
-        # Such as a number that is too large for any field, and was converted.
+        # msgspec refuses a value, such as a huge number, that the parser of bodies has converted.
         return ()
     names = [name for name, value in options.items() if value is not None and name not in known]
     warnings = [_warning(name[:_SHOWN]) for name in names[:_MAX_WARNINGS]]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from server.api.ollama.keep_alive import KeepAlive, keep_seconds
+from server.api.ollama.durations import KeepAlive, keep_seconds
 from server.api.ollama.options import Options
 from server.api.schema.chat_tools import ToolEntry
 from server.api.schema.messages import CalledName, Role
@@ -184,7 +184,7 @@ class OllamaVectors(msgspec.Struct):
 
 
 class OllamaVector(msgspec.Struct):
-    """The embedding of a prompt, in the older form: as the model computes it."""
+    """The embedding of a prompt, in the older form: not scaled to length 1."""
 
     embedding: list[float]
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 from aiohttp import web
 
-from server.api.ollama.keeping import keep_alive
+from server.api.ollama.keep_alive import keep_alive
 from server.api.ollama.models import find_model
 from server.api.ollama.options import ignored_options
 from server.api.ollama.schema import EmbedBody, OllamaEmbeddingsBody, OllamaVector, OllamaVectors

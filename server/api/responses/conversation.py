@@ -12,7 +12,7 @@ from server.errors import InvalidRequestError
 
 Content: TypeAlias = str | list[dict[str, Any]]
 NOT_STORED: Final = "this server stores no responses; send the whole conversation as input"
-# Items that say nothing to the model, by type.
+# Items with nothing for the model to read, by type, and the reason.
 _LEFT: Final = {
     "web_search_call": "the item has no result of the search",
     "image_generation_call": "images of the assistant are not shown to the model",
@@ -52,7 +52,7 @@ class _Conversation:
         self._left_out = left_out
         self._messages: list[dict[str, Any]] = []
         self._pending = _AssistantItems()
-        # The id and the tool of each call, and the id that a result may name instead.
+        # The tool of each call by the call's id, and that id by the id of the call's item.
         self._calls: dict[str, str] = {}
         self._aliases: dict[str, str] = {}
 
@@ -139,14 +139,14 @@ class _Conversation:
     def _add_result(self, item: InputItem, path: str) -> None:
         call_id = self._call_of(item)
         if call_id is None and item.type == "tool_search_output":
-            return  # a search of the server, whose tools are offered
+            return  # a search by OpenAI's server; the tools that it found are offered
         if call_id is None or call_id not in self._calls:
             # OpenAI refuses it; but agents that cut the beginning of a conversation send it.
             self._left_out.note(path, "a tool's result without an earlier call of this id")
         self._add_tool_message(item, path, call_id)
 
     def _call_of(self, item: InputItem) -> str | None:
-        """The id of the call that an item answers, by the call's id, its item, or its tool."""
+        """The id of the call that an item answers, by that id, the call's item or its tool."""
         named = item.call_id or item.id
         if named is not None and (item.call_id or named in self._calls or named in self._aliases):
             return named if named in self._calls else self._aliases.get(named, named)
@@ -162,7 +162,7 @@ class _Conversation:
         self._messages.append({"role": "tool", "content": content} | named)
 
     def _add_other(self, item: InputItem, kind: str, path: str) -> None:
-        """Add the text of an item that only other servers make, or leave it out."""
+        """Add the text of an item that only other servers create; leave it out if it has none."""
         readable = wire_content(item.content, f"{path}.content", self._left_out) or _summary(item)
         if readable:
             self.add_text("user", readable)

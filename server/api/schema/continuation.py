@@ -8,10 +8,11 @@ _JSON: Final = ("{", "[", '"')
 def with_continuation(
     messages: list[dict[str, Any]], json_schema: dict[str, Any] | None
 ) -> tuple[list[dict[str, Any]], bool | None]:
-    """The messages, and True if the answer continues the last one: an assistant's without calls.
+    """The messages, and True if the answer continues the last one; None leaves it to the template.
 
-    An empty one at the end begins nothing, so it is left out. Consecutive messages of the assistant
-    at the end are one beginning. An answer that follows `json_schema` continues only JSON.
+    That message is the assistant's and has no calls. Empty messages of the assistant at the end are
+    left out, and several with text are joined to one. With `json_schema` the answer continues only
+    a message that begins like JSON.
     """
     messages = list(messages)
     while len(messages) > 1 and _is_open(messages[-1]) and not _has_text(messages[-1]):

@@ -36,7 +36,7 @@ class CustomCall(msgspec.Struct, frozen=True):
 
 class ToolCall(msgspec.Struct, frozen=True):
     """A call that the assistant made earlier in the conversation, of a function or with type
-    "custom" of a custom tool. A call of neither, or without a name, is left out with a warning.
+    "custom" of a custom tool. A call of another type or without a name is left out with a warning.
     """
 
     function: FunctionCall | None = None

@@ -32,14 +32,14 @@ _SEPARATORS: Final = re.compile(r"[;,\s]+")
 def reduced_seed(seed: int) -> int:
     """A seed of any size as one of 32 bits; -1, and LLAMA_DEFAULT_SEED itself, are random.
 
-    No other seed becomes LLAMA_DEFAULT_SEED: the largest integer of JavaScript, for one, has its
-    bits, and the client that sends it expects the same answer again.
+    No other seed becomes LLAMA_DEFAULT_SEED. JavaScript's largest integer, for example, has the
+    same low 32 bits, and a client that sends it expects answers that it can repeat.
     """
     return RANDOM_SEED if seed in (-1, RANDOM_SEED) else seed % RANDOM_SEED
 
 
 def stops_of(value: str | Sequence[str] | None, name: str, ignored: list[str]) -> tuple[str, ...]:
-    """The stop strings, each once, without empty ones, which some clients send for none."""
+    """The stop strings, each once. Empty ones, which some clients send, have no effect."""
     stops = (value,) if isinstance(value, str) else value or ()
     if n_empty := sum(not stop for stop in stops):
         ignored.append(f"{name}: {n_empty} empty stop string{'s'[: n_empty > 1]} ignored")

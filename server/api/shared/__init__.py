@@ -1,1 +1,1 @@
-"""What the handlers of all dialects share: find the model, start the generation, write it."""
+"""Steps that the handlers of all dialects share: find the model, start the generation, write it."""

@@ -99,9 +99,8 @@ def called_with(
 ) -> list[tuple[CalledTool, dict[str, Any]]]:
     """The calls with their arguments parsed, for dialects that send arguments as objects.
 
-    A call that the token limit cut off is left out: half of its JSON cannot be parsed, and without
-    arguments, or with some of them, it would be a call that the model did not make. The finish
-    reason shows the limit.
+    A call that the token limit cut off is left out: its incomplete JSON cannot be parsed, and with
+    missing arguments it would be another call than the model's. The finish reason shows the limit.
     """
     whole = []
     for call in calls:

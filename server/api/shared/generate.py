@@ -39,7 +39,7 @@ async def render(request: web.Request, model_id: str, job: Job) -> Rendered:
 
 
 def with_defaults(job: Job, config: ServerConfig) -> Job:
-    """The job with the server's defaults for all that its request leaves open."""
+    """The job with the server's defaults for the fields that its request does not set."""
     if config.n_keep and not job.n_keep:
         job = replace(job, n_keep=config.n_keep)
     prompt = job.prompt
@@ -58,7 +58,7 @@ def with_defaults(job: Job, config: ServerConfig) -> Job:
 
 
 def _with_budget(sampling: SamplingParams, config: ServerConfig) -> SamplingParams:
-    """The sampling with the server's reasoning budget if its own is -1 (unset, as llama-server)."""
+    """The sampling with the server's reasoning budget if its own is -1, as in llama-server."""
     if sampling.reasoning_budget_tokens == -1:
         sampling = dataclasses.replace(sampling, reasoning_budget_tokens=config.reasoning_budget)
     message = sampling.reasoning_budget_message or config.reasoning_budget_message

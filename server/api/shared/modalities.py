@@ -21,7 +21,7 @@ _KINDS: Final = (
 
 
 def loaded_modalities(entry: ModelEntry) -> list[str]:
-    """The modalities of a model in memory; only text for a model that is not."""
+    """The modalities of a model that is in memory; only text for any other model."""
     effective = entry.worker.model.effective if entry.is_in_memory else {}
     return [_TEXT, *(kind for kind, word, _ in _KINDS if effective.get(word))]
 
@@ -34,7 +34,7 @@ async def modalities(app: web.Application, entry: ModelEntry) -> list[str]:
 
 
 def _of_settings(files: CompanionFiles, settings: LoadSettings) -> list[str]:
-    """From the projector's header; an unreadable one counts as text only: a load reports it."""
+    """From the projector's header; if it cannot be read, only text. A load reports that error."""
     try:
         projector = files.find(settings).mmproj
         metadata = read_gguf_header(projector).metadata if projector else {}

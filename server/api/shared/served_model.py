@@ -9,8 +9,8 @@ from server.http.app_keys import CONFIG
 def served_model(request: web.Request, name: str | None) -> str:
     """The id or alias of the model that `name` means. Raises InvalidRequestError if it is missing.
 
-    With --model any name, and none, means that model, as in llama-server; for none the result is
-    its first alias, if it has one.
+    With --model every name means that model, as in llama-server. So does a missing name; the result
+    is then its first alias, if it has one.
     """
     config = request.app[CONFIG]
     if config.model_file is not None:

@@ -19,7 +19,7 @@ def read_vectors(
 ) -> list[Vector]:
     """One float32 vector per input. Raises InvalidRequestError if `dimensions` is too large.
 
-    With another `norm` than 2 the worker was asked for raw vectors.
+    With `norm` 2 the worker has normalised the vectors; with another one it returns raw vectors.
     """
     vectors = (np.frombuffer(raw, "<f4") for raw in result.vectors)
     if norm == EUCLIDEAN:

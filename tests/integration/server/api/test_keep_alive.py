@@ -12,7 +12,7 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from llamabind.errors import InvalidParameterError
-from server.api.ollama.keep_alive import keep_seconds
+from server.api.ollama.durations import keep_seconds
 from server.http.app_keys import BUS, REGISTRY
 from server.models.events import ModelEvent, StateChanged
 from server.models.state import ModelState
