@@ -32,7 +32,7 @@ class ModelFile:
 
     @property
     def generates(self) -> bool:
-        """Whether it was made to generate text, as far as its header tells."""
+        """Whether its header describes a model that generates text; True without a header."""
         return self.header is None or purpose_of(self.header) == "generation"
 
 

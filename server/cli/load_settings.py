@@ -35,7 +35,7 @@ def load_settings(chosen: dict[str, Any], *, applies_lora: bool = True) -> LoadS
 
 
 def complaint(error: Exception) -> str:
-    """The error's message behind the name of the flag that it concerns."""
+    """The error's message after the name of the flag that it concerns."""
     # msgspec wraps exceptions of a struct's __post_init__ in a ValidationError.
     wrong = error if isinstance(error, InvalidParameterError) else error.__cause__
     if isinstance(wrong, InvalidParameterError):

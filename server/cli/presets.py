@@ -27,7 +27,7 @@ _SECTION = re.compile(r"\[\s*([^\]]*?)\s*\]\s*(?:[;#].*)?")
 _ENTRY = re.compile(r"([A-Za-z_][\w.-]*)\s*=\s*(.*)", re.DOTALL)
 _COMMENT = re.compile(r"(?:^|\s+)[;#].*")
 _ALL, _NONE = "*", "default"
-# Keys that are no flags. The last two concern downloads and how llama-server ends its processes.
+# Keys other than flags. The last two are about downloads and the end of llama-server's processes.
 _LOAD_ON_STARTUP = "load-on-startup"
 _WITHOUT_EFFECT = ("version", "stop-timeout", "dedup-cache-models")
 _OF_ONE_MODEL = ("model_file", "aliases", "tags", "lora_init_without_apply", "mmproj_auto")

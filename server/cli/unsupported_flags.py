@@ -12,9 +12,9 @@ _SAME_CPUS = "prompts, answers and drafts are computed on the CPUs of --cpu-mask
 _CPUS = "the system distributes the threads over the CPUs of --cpu-mask"
 _DRAFT_CACHE = "the draft model's cache has the types of --cache-type-k and --cache-type-v"
 
-# Accepted with a note, so that llama-server's command lines work unchanged: they request what this
-# server always does, or concern what it does not have, or only the speed. NO_EFFECT_OPTIONS take a
-# value.
+# Accepted with a note, so that llama-server's command lines work unchanged. They request what this
+# server does anyway, belong to features that it lacks, or affect only the speed. NO_EFFECT_OPTIONS
+# take a value.
 NO_EFFECT_SWITCHES: Mapping[str, str] = {
     name: why
     for names, why in (

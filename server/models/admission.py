@@ -44,12 +44,12 @@ class ModelAdmission:
         n_without_token = sum(stream.first_token_at is None for stream in streams)
         return max(n_without_token, len(streams) - n_parallel)
 
-    def share(self, caller: str, n_places: int) -> int:
-        """An equal share of `n_places` for each caller that has requests, and for `caller`."""
-        return n_places // len(self._streams.keys() | {caller})
+    def share(self, caller: str, limit: int) -> int:
+        """The caller's share of `limit` requests, equal for all callers that have requests."""
+        return limit // len(self._streams.keys() | {caller})
 
     @contextmanager
-    def place(self, caller: str, stream: TokenStream) -> Iterator[None]:
+    def count(self, caller: str, stream: TokenStream) -> Iterator[None]:
         """Count a request of `caller` for as long as the context is open."""
         streams = self._streams.setdefault(caller, set())
         streams.add(stream)
@@ -85,7 +85,7 @@ class Admission:
     One caller may use the whole queue while no other needs it. When the queue is full, a caller
     is still admitted if it has no request waiting, or fewer requests than an equal share of the
     limit; other callers are refused. The requests of `k` callers are then at most about
-    1 + 1/2 + ... + 1/k times the limit. With `max_queue` 0 no request waits at all.
+        1 + 1/2 + ... + 1/k times the limit. With `max_queue` 0 no request waits at all.
     """
 
     def __init__(self, metrics: ServerMetrics, max_queue: int) -> None:
@@ -110,7 +110,7 @@ class Admission:
         self._require_free_queue(model_id, admission, n_parallel, caller)
         meter = RequestMeter(self._metrics.model(model_id), stream)
         failure: BaseException | None = None
-        with admission.place(caller, stream):
+        with admission.count(caller, stream):
             try:
                 yield
             except BaseException as error:

@@ -46,7 +46,7 @@ class LoadRequest:
 
 
 class ModelEntry:
-    """One model as the server knows it. Event loop only; changed by loader, unloader and leases.
+    """One model as the server knows it. Event loop only; changed by loader, unloader and registry.
 
     `defaults` are the settings from the server's configuration and the model's file; those of a
     load override them. `ttl_seconds` applies where no settings give a `ttl`.
@@ -146,7 +146,7 @@ class ModelEntry:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What of the settings could not be applied; () while the model is not in memory."""
+        """Warnings about settings that could not be applied; () while it is not in memory."""
         if self._worker is None:
             return ()
         own = (self._projector_warning,) if self._projector_warning else ()

@@ -58,7 +58,7 @@ class MemoryBudget:
         self._limits = {name: limit for name, limit in limits.items() if limit > 0}
 
     def remaining(self, name: str, holders: Iterable[Holder]) -> int | None:
-        """What the others leave of the limit of `name`; None without a limit."""
+        """The part of the limit of `name` that the others do not use; None without a limit."""
         if name not in self._limits:
             return None
         return max(0, self._limits[name] - sum(item.amounts.get(name, 0) for item in holders))

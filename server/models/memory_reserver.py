@@ -26,7 +26,7 @@ from server.models.memory_budget import (
 from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
 from server.protocol.load_settings import LoadSettings
-from server.protocol.loading import Estimated, HostRoom
+from server.protocol.loading import Estimated, HostBudget
 from server.supervisor.interface import Estimator, LoadFailedError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class MemoryReserver:
         self._wait_seconds = wait_seconds
         self._drain_after_seconds = drain_after_seconds
         self._change = asyncio.Event()
-        # Models whose memory is being reserved, the first that came first.
+        # Models whose memory is being reserved, in the order of their requests.
         self._waiting: list[ModelEntry] = []
         bus.listen(self._on_event)
 
@@ -86,7 +86,7 @@ class MemoryReserver:
 
     async def _reserve_in_turn(self, entry: ModelEntry) -> Estimated | None:
         """Loads that fit now go ahead; those that need the memory of other models get it in the
-        order in which they came.
+        order of their requests.
         """
         began = self._clock.now()
         estimated = await self._estimate_now(entry)
@@ -138,7 +138,9 @@ class MemoryReserver:
 
         Changes nothing. Raises LoadFailedError.
         """
-        estimated = await self._estimate(entry.id, entry.file.path, settings, self._room(entry))
+        estimated = await self._estimate(
+            entry.id, entry.file.path, settings, self._host_budget(entry)
+        )
         return estimated, self._plan_reload(entry, estimated)
 
     def _plan_reload(self, entry: ModelEntry, estimated: Estimated | None) -> EvictionPlan:
@@ -152,7 +154,9 @@ class MemoryReserver:
         """The estimate, with the memory that is free now; None if it cannot be made."""
         try:
             settings = settings or entry.settings
-            return await self._estimate(entry.id, entry.file.path, settings, self._room(entry))
+            return await self._estimate(
+                entry.id, entry.file.path, settings, self._host_budget(entry)
+            )
         except LoadFailedError as error:
             if error.reason != "unknown":
                 raise
@@ -169,11 +173,11 @@ class MemoryReserver:
         free = {name: n + given_back.get(name, 0) for name, n in free_of(devices).items()}
         return self._budget.plan(amounts_of(devices), free, self._holders(entry))
 
-    def _room(self, entry: ModelEntry) -> HostRoom:
+    def _host_budget(self, entry: ModelEntry) -> HostBudget:
         """The host memory that a load of the model may take."""
         given_back = amounts_of(entry.memory) if entry.is_in_memory else {}
         limit = self._budget.remaining(HOST, self._holders(entry))
-        return HostRoom(limit, given_back.get(HOST, 0))
+        return HostBudget(limit, given_back.get(HOST, 0))
 
     def _holders(self, entry: ModelEntry) -> list[Holder]:
         """The other models that hold or have reserved memory."""

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from server.protocol.loading import DeviceMemory, HostRoom
+from server.protocol.loading import DeviceMemory, HostBudget
 
 FLOOR: Final = 8192
 """A smaller context is chosen only if this one does not fit into all of the free memory."""
@@ -21,7 +21,9 @@ _MAX_TRIES: Final = 4
 
 
 def slack(
-    devices: Iterable[DeviceMemory], room: HostRoom, margins: Mapping[str, int] | None = None
+    devices: Iterable[DeviceMemory],
+    host_budget: HostBudget,
+    margins: Mapping[str, int] | None = None,
 ) -> float:
     """Bytes by which cache and buffers stay below the rule's limit on the tightest device; negative
     above it. `margins` are bytes that stay free on GPUs, by name.
@@ -29,7 +31,7 @@ def slack(
     lowest = math.inf
     for device in devices:
         if device.kind == "host":
-            available = room.available(device.free_bytes)
+            available = host_budget.available(device.free_bytes)
         elif device.free_bytes is None:
             continue
         else:

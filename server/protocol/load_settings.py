@@ -62,7 +62,7 @@ CacheRam = Annotated[int, Meta(ge=-1, le=1 << 24, description="MiB; -1 is no lim
 _TEMPLATE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 # Without flash attention llama.cpp transposes V, which is impossible for quantised types.
 _PLAIN_CACHE_TYPES = frozenset({"f32", "f16", "bf16"})
-# What the server itself applies; without effect on the engine.
+# Settings that the server applies itself; they have no effect on the engine.
 _OF_SERVER = ("ttl", "pinned", "sampling")
 # Sizes that have no meaning for embeddings: dropped from defaults, refused in requests.
 GENERATION_SIZES = (

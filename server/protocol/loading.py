@@ -30,7 +30,7 @@ class DeviceMemory(msgspec.Struct, frozen=True):
         return cls("CPU", "host", model_bytes, 0, 0, None, None)
 
 
-class HostRoom(msgspec.Struct, frozen=True):
+class HostBudget(msgspec.Struct, frozen=True):
     """Host memory of a load: at most `limit` bytes if set; `credit` bytes more than are free now,
     because the load replaces the model that holds them.
     """
@@ -67,7 +67,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     settings: LoadSettings
     files: LoadFiles = LoadFiles()
     device_budgets: dict[str, int] = {}
-    room: HostRoom = HostRoom()
+    host_budget: HostBudget = HostBudget()
 
 
 class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
@@ -77,7 +77,7 @@ class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
     settings: LoadSettings
     files: LoadFiles = LoadFiles()
     device_budgets: dict[str, int] = {}
-    room: HostRoom = HostRoom()
+    host_budget: HostBudget = HostBudget()
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):

@@ -18,7 +18,7 @@ from server.protocol.loading import Estimate, Estimated, Load, LoadedModel, Load
 from server.protocol.outputs import SequenceOutput
 from server.protocol.tasks import Task, TaskResult
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 
 
 class RefusalKind(StrEnum):

@@ -21,7 +21,7 @@ from server.protocol.loading import (
     DeviceMemory,
     Estimate,
     Estimated,
-    HostRoom,
+    HostBudget,
     LoadFailed,
     LoadFiles,
 )
@@ -31,7 +31,7 @@ from server.supervisor.process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 _MAX_CACHED = 256
-_ALL_FREE = HostRoom()
+_ALL_FREE = HostBudget()
 # Each parses a vocabulary, which may temporarily take some hundred MB.
 _CONCURRENT = 2
 
@@ -69,7 +69,7 @@ class WorkerEstimator:
         self._slots = asyncio.Semaphore(_CONCURRENT)
 
     async def __call__(
-        self, name: str, path: Path, settings: LoadSettings, room: HostRoom = _ALL_FREE
+        self, name: str, path: Path, settings: LoadSettings, host_budget: HostBudget = _ALL_FREE
     ) -> Estimated:
         """The memory of the load, by device. Raises LoadFailedError."""
         try:
@@ -82,11 +82,11 @@ class WorkerEstimator:
             answer = await asyncio.to_thread(_refreshed, known)
             # A context size that memory decides may be another one now.
             is_open = settings.has_open_context
-            if not is_open or (not answer.is_limited and slack(answer.devices, room) >= 0):
+            if not is_open or (not answer.is_limited and slack(answer.devices, host_budget) >= 0):
                 self._answers.move_to_end(key)
                 return answer
         async with self._slots:
-            message = Estimate(str(path), settings, files, self._device_budgets, room)
+            message = Estimate(str(path), settings, files, self._device_budgets, host_budget)
             answer = await self._run_process(name, message)
         if all(device.kind == "host" for device in answer.devices):
             self._answers[key] = answer

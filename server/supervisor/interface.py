@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeAlias
 
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings
-from server.protocol.loading import Estimated, HostRoom, LoadedModel
+from server.protocol.loading import Estimated, HostBudget, LoadedModel
 from server.protocol.messages import Ask, Stats, Submit
 from server.streams.token_stream import TokenStream
 from server.supervisor.process import WorkerExit
@@ -105,9 +105,9 @@ class Estimator(Protocol):
     """Estimates the memory of a load, without loading."""
 
     async def __call__(
-        self, name: str, path: Path, settings: LoadSettings, room: HostRoom = ...
+        self, name: str, path: Path, settings: LoadSettings, host_budget: HostBudget = ...
     ) -> Estimated:
-        """The memory by device; `room` limits a context size that is left open.
+        """The memory by device; `host_budget` limits a context size that is left open.
 
         Raises LoadFailedError.
         """

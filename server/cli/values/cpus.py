@@ -4,7 +4,7 @@ import os
 
 from server.cli.values.numbers import integer
 
-# 1024 CPUs, the most of Linux's own mask.
+# 1024 CPUs, like Linux's own masks (CPU_SETSIZE).
 _MAX_MASK_DIGITS = 256
 
 

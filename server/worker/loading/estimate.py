@@ -11,7 +11,7 @@ from llamabind.system.cpus import usable_cpus
 from llamabind.system.host_memory import has_huge_pages
 from server.formats import byte_size
 from server.protocol.default_context import FLOOR, SMALLEST, choose_context, slack
-from server.protocol.loading import DeviceMemory, Estimate, Estimated, HostRoom, Load
+from server.protocol.loading import DeviceMemory, Estimate, Estimated, HostBudget, Load
 from server.worker.loading.companion_checks import check_companions, errors_of_field
 from server.worker.loading.device_memory import (
     count_gpus,
@@ -74,7 +74,7 @@ def settle(load: Load | Estimate) -> Settled:
     """
     chosen = _default_context(load) if load.settings.has_open_context else None
     settled = _settle(load, chosen)
-    if chosen == FLOOR and not _fits(settled.devices[0], load.room):
+    if chosen == FLOOR and not _fits(settled.devices[0], load.host_budget):
         settled = _settle(load, SMALLEST)
     return replace(settled, plan=_with_load_mode(settled))
 
@@ -97,7 +97,7 @@ def _default_context(load: Load | Estimate) -> int | None:
         estimate = estimate_memory(load.path, plan.model_params, plan.config)
         draft = _draft_report(load, plan.config, estimate)
         reports = [estimate.report, *([draft] if draft else [])]
-        return slack(device_memory(reports, load.files), load.room, margins)
+        return slack(device_memory(reports, load.files), load.host_budget, margins)
 
     return choose_context(n_ctx_train, slack_at)
 
@@ -188,5 +188,5 @@ def _gpu_layers(params: ModelParams, machine: Machine, estimate: MemoryEstimate)
     return everything if requested is None or requested < 0 else min(requested, everything)
 
 
-def _fits(host: DeviceMemory, room: HostRoom) -> bool:
-    return host.used_bytes <= room.available(host.free_bytes)
+def _fits(host: DeviceMemory, host_budget: HostBudget) -> bool:
+    return host.used_bytes <= host_budget.available(host.free_bytes)

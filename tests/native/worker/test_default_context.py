@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from server.protocol.load_settings import LoadSettings
-from server.protocol.loading import DeviceMemory, Estimate, HostRoom
+from server.protocol.loading import DeviceMemory, Estimate, HostBudget
 from server.worker.loading import estimate
 from server.worker.loading.device_memory import device_memory
 from server.worker.loading.estimate import settle
@@ -28,7 +28,10 @@ def model(tmp_path_factory: pytest.TempPathFactory, vocab_dir: Path) -> Path:
 
 
 def _settled(
-    model: Path, monkeypatch: pytest.MonkeyPatch, beside_weights: int, room: HostRoom | None = None
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    beside_weights: int,
+    host_budget: HostBudget | None = None,
 ) -> tuple[int, DeviceMemory]:
     """The context and the host's memory where so many bytes are free beside the weights."""
 
@@ -38,7 +41,7 @@ def _settled(
         return (msgspec.structs.replace(host, free_bytes=free), *others)
 
     monkeypatch.setattr(estimate, "device_memory", with_free_memory)
-    message = Estimate(str(model), LoadSettings(), room=room or HostRoom())
+    message = Estimate(str(model), LoadSettings(), host_budget=host_budget or HostBudget())
     settled = settle(message)
     return settled.estimate.n_ctx, settled.devices[0]
 
@@ -59,8 +62,8 @@ def test_otherwise_cache_and_buffers_take_half_of_what_is_free(model, monkeypatc
 
 def test_a_budget_of_all_models_limits_the_context(model, monkeypatch):
     n_ctx, host = _settled(model, monkeypatch, 4096 * _MIB)
-    room = HostRoom(limit=host.model_bytes + host.context_bytes + host.compute_bytes)
-    limited, _ = _settled(model, monkeypatch, 4096 * _MIB, room)
+    host_budget = HostBudget(limit=host.model_bytes + host.context_bytes + host.compute_bytes)
+    limited, _ = _settled(model, monkeypatch, 4096 * _MIB, host_budget)
     assert 8192 <= limited < n_ctx
 
 

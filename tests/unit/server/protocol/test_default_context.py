@@ -3,7 +3,7 @@
 import pytest
 
 from server.protocol.default_context import FLOOR, choose_context, slack
-from server.protocol.loading import DeviceMemory, HostRoom
+from server.protocol.loading import DeviceMemory, HostBudget
 
 _GIB = 1 << 30
 
@@ -27,7 +27,7 @@ def test_half_of_the_memory_beside_the_weights_decides(free: int, expected: int)
 
     def slack_at(n_ctx: int) -> float:
         tried.append(n_ctx)
-        return slack([_host(n_ctx << 17, free)], HostRoom())
+        return slack([_host(n_ctx << 17, free)], HostBudget())
 
     assert choose_context(131_072, slack_at) == expected
     assert len(tried) <= 6
@@ -53,12 +53,12 @@ def test_the_tightest_device_decides_and_margins_stay_free() -> None:
     gpu = DeviceMemory("CUDA0", "gpu", 4 * _GIB, 3 * _GIB, _GIB, 16 * _GIB, 24 * _GIB)
     unknown = DeviceMemory("X", "gpu", 4 * _GIB, 3 * _GIB, _GIB, None, None)
     devices = [_host(_GIB, None), gpu, unknown]
-    assert slack(devices, HostRoom()) == 2 * _GIB
-    assert slack(devices, HostRoom(), {"CUDA0": 2 * _GIB}) == _GIB
+    assert slack(devices, HostBudget()) == 2 * _GIB
+    assert slack(devices, HostBudget(), {"CUDA0": 2 * _GIB}) == _GIB
 
 
 def test_a_budget_and_the_memory_of_the_model_that_is_replaced_count() -> None:
     host = [_host(_GIB, 6 * _GIB)]
-    assert slack(host, HostRoom()) == 0
-    assert slack(host, HostRoom(credit=4 * _GIB)) == 2 * _GIB
-    assert slack(host, HostRoom(limit=4 * _GIB, credit=4 * _GIB)) == -_GIB
+    assert slack(host, HostBudget()) == 0
+    assert slack(host, HostBudget(credit=4 * _GIB)) == 2 * _GIB
+    assert slack(host, HostBudget(limit=4 * _GIB, credit=4 * _GIB)) == -_GIB
