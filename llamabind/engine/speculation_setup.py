@@ -40,7 +40,7 @@ def make_speculation(
         return None
     if not shape.is_cuttable:
         logger.warning(
-            "speculative decoding is off: the memory of %s models cannot be cut at any position",
+            "speculative decoding is off: %s models cannot remove rejected draft tokens",
             model.architecture,
         )
         return None

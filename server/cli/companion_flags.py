@@ -66,7 +66,7 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_TYPE",
         parse=speculation,
         metavar="TYPE",
-        help="source of draft tokens: auto, off, ngram or draft, or llama-server's name of it",
+        help="source of draft tokens: auto, off, ngram or draft, or a llama-server name",
     ),
     Flag(
         names=("--spec-default",),
