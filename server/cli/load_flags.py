@@ -146,7 +146,7 @@ MODEL_FLAGS = (
         names=("--context-shift",),
         target=f"{SETTINGS}context_shift",
         env="LLAMA_ARG_CONTEXT_SHIFT",
-        help="go on when the context is full: drop older tokens, and report the answer as "
+        help="continue when the context is full: drop older tokens, and report the answer as "
         "truncated",
     ),
     Flag(
