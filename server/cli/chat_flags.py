@@ -38,8 +38,8 @@ CHAT_FLAGS = (
         env="LLAMA_ARG_REASONING_EFFORT",
         parse=reasoning_effort,
         metavar="LEVEL",
-        help="amount of reasoning, passed to the chat template: none, minimal, low, medium, high "
-        "or xhigh; the value default keeps the template's own",
+        help="amount of reasoning, passed to the chat template: none, minimal, low, medium, "
+        "high, xhigh or max; the value default keeps the template's own",
     ),
     Flag(
         names=("--reasoning-budget",),

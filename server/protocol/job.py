@@ -1,10 +1,13 @@
 """Job: a request independent of dialect and model; every handler converts its body to one."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from llamabind import SamplingParams
+
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""The levels of reasoning that chat templates know."""
 
 
 def instead_of_file(reason: str) -> dict[str, Any]:

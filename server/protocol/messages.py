@@ -2,7 +2,7 @@
 
 The server sends one Load, then any number of Submit, Ask, Cancel and GetStats; or one Estimate,
 which has one reply and ends the worker. The worker sends Hello, then Progress, then LoadedModel or
-LoadFailed. After that it sends, for a Submit, Refused if it cannot start, or Warned before the
+LoadFailed. After that it sends, for a Submit, Refused if it cannot start, or Prepared before the
 first output if parts of it are ignored; for an Ask, one Answered or Refused; and after each engine
 step one Step with the new outputs of all requests. When the server closes the socket, the worker
 exits at once. That is how a load is cancelled, and why no worker outlives its server.
@@ -82,8 +82,11 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     pid: int
 
 
-class Warned(msgspec.Struct, frozen=True, tag="warned"):
-    """Parts of a request that are ignored, such as schema keywords; before its first output."""
+class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
+    """A request was rendered and tokenised, so it will not be refused; before its first output.
+
+    `warnings` name parts of the request that are ignored, such as schema keywords.
+    """
 
     request_id: str
     warnings: tuple[str, ...]
@@ -158,7 +161,7 @@ FromWorker: TypeAlias = (
     | LoadFailed
     | Answered
     | Refused
-    | Warned
+    | Prepared
     | Step
     | Stats
     | EngineDown

@@ -116,7 +116,7 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True, tag="rendered"):
-    """The result of Render; `warnings` as in Warned."""
+    """The result of Render; `warnings` as in Prepared."""
 
     prompt: str
     n_tokens: int

@@ -13,7 +13,8 @@ class MergedStream:
     """Reads several streams of `n` answers each, round robin. Event loop only; one reader.
 
     All of them notify `wakeup` when there is an output. Answer `i` of stream `s` gets the index
-    s * n + i. An error of one stream is raised to the reader of all.
+    s * n + i. An error of one stream is raised to the reader of all; a refusal comes before any
+    output, because the first output waits until the worker has prepared all requests.
     """
 
     def __init__(self, streams: Sequence[TokenStream], n: int, wakeup: Wakeup) -> None:
@@ -21,6 +22,7 @@ class MergedStream:
         self._n = n
         self._wakeup = wakeup
         self._next_stream = 0
+        self._has_begun = False
 
     @property
     def usage(self) -> TokenUsage:
@@ -48,6 +50,12 @@ class MergedStream:
         return output
 
     def _take(self) -> SequenceOutput | None:
+        if not self._has_begun:
+            # Each is asked, since any of them may raise its refusal.
+            accepted = [stream.is_accepted() for stream in self._streams]
+            self._has_begun = all(accepted)
+            if not self._has_begun:
+                return None
         for _ in self._streams:
             number = self._next_stream
             self._next_stream = (number + 1) % len(self._streams)

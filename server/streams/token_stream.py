@@ -77,6 +77,7 @@ class TokenStream:
         self.model: LoadedModel | None = None
         # Parts of the request that the worker ignores; complete before the first output.
         self.warnings: tuple[str, ...] = ()
+        self._is_accepted = False
         self.created_at = time.monotonic()
         self.first_token_at: float | None = None
         self.last_token_at: float | None = None
@@ -116,6 +117,12 @@ class TokenStream:
     def has_failed(self) -> bool:
         """Whether it ended with an error."""
         return self._error is not None
+
+    def accept(self, warnings: tuple[str, ...]) -> None:
+        """The worker has prepared the request: it may fail, but will not be refused."""
+        self.warnings = (*self.warnings, *warnings)
+        self._is_accepted = True
+        self._wakeup.notify()
 
     def deliver(self, output: SequenceOutput) -> None:
         """Add the output of one step."""
@@ -198,6 +205,12 @@ class TokenStream:
     def is_done(self) -> bool:
         """Whether the reader has all outputs of all answers, each with its finish_reason."""
         return self.is_complete and not self._outputs
+
+    def is_accepted(self) -> bool:
+        """Whether the worker has prepared the request. Raises the error if it was refused."""
+        if self._error is not None and not self._latest:
+            raise self._error
+        return self._is_accepted or bool(self._latest) or self.is_complete
 
     async def next(self, timeout_seconds: float | None = None) -> SequenceOutput | None:
         """The next output of any answer; None after `timeout_seconds` without one.

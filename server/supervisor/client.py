@@ -25,11 +25,11 @@ from server.protocol.messages import (
     FromWorker,
     GetStats,
     Hello,
+    Prepared,
     Refused,
     Stats,
     Step,
     Submit,
-    Warned,
 )
 from server.protocol.outputs import SequenceOutput
 from server.streams.token_stream import TokenStream
@@ -189,9 +189,9 @@ class WorkerClient:
                     stream.settle(result)
             case Stats():
                 self._take_stats(message)
-            case Warned(request_id, warnings):
-                if (warned := self._streams.get(request_id)) is not None:
-                    warned.warnings = (*warned.warnings, *warnings)
+            case Prepared(request_id, warnings):
+                if (prepared := self._streams.get(request_id)) is not None:
+                    prepared.accept(warnings)
             case _:
                 self._receive_state(message)
 

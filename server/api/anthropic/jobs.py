@@ -14,6 +14,7 @@ from server.api.anthropic.schema import (
     ToolChoice,
 )
 from server.api.anthropic.tools import offered_tools
+from server.api.schema.chat import known_effort
 from server.api.schema.continuation import with_continuation
 from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import Tool, wire_tools
@@ -66,7 +67,7 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
     form = output.format or body.output_format
     schema = form.schema if form else None
     messages = wire_messages(body.system, body.messages, left_out)
-    messages, continues = with_continuation(messages, schema or body.json_schema)
+    messages, continues = with_continuation(messages, schema or body.json_schema, left_out)
     return ChatPrompt(
         messages=messages,
         tools=wire_tools(tools),
@@ -74,7 +75,7 @@ def chat_prompt(body: Conversation) -> ChatPrompt:
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
         json_schema=schema,
         lenient_schema=True,
-        reasoning_effort=output.effort,
+        reasoning_effort=known_effort(output.effort, "output_config.effort", left_out),
         enable_thinking=None if body.thinking is None else body.thinking.type != "disabled",
         continue_final_message=continues,
         warnings=left_out.warnings,

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from server.api.schema.chat import ReasoningEffort
 from server.api.schema.messages import CalledName, FunctionName
 from server.api.schema.sampling import SamplingFields
 from server.http.body.lenient_values import CLAMPED, CONTENT
@@ -145,7 +144,7 @@ class OutputConfig(msgspec.Struct, frozen=True):
     """The format of the answer, and the amount of reasoning before it."""
 
     format: OutputFormat | None = None
-    effort: ReasoningEffort | None = None
+    effort: str | None = None
 
 
 class Conversation(SamplingFields, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ def chat_job(body: OllamaChatBody, caller: str) -> Job:
     """The request as a Job. Raises InvalidRequestError, InvalidParameterError."""
     left_out = LeftOut()
     wired = [_wire(message, index, left_out) for index, message in enumerate(body.messages or ())]
-    messages, continues = with_continuation(wired, body.json_schema)
+    messages, continues = with_continuation(wired, body.json_schema, left_out)
     offered = offered_tools(body.tools, left_out)
     prompt = replace(
         _chat_prompt(body, messages, wire_tools(offered.tools())),

@@ -10,12 +10,12 @@ from server.api.ollama.options import Options
 from server.api.schema.chat_tools import ToolEntry
 from server.api.schema.messages import CalledName, Role
 from server.api.schema.sampling import LogprobCount
+from server.protocol.job import EFFORTS
 
 ModelName = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=0)]
 Format = Literal["", "json"] | dict[str, Any]
 Think = bool | str
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 class CalledFunction(msgspec.Struct, frozen=True):

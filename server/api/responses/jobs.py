@@ -10,6 +10,7 @@ from server.api.responses.schema import (
     ToolChoice,
 )
 from server.api.responses.tools import offered_tools
+from server.api.schema.chat import known_effort
 from server.api.schema.left_out import LeftOut
 from server.api.schema.messages import Tool, wire_tools
 from server.api.schema.offered_tools import OfferedTools
@@ -59,7 +60,9 @@ def chat_prompt(body: ResponsesInput) -> ChatPrompt:
         parallel_tool_calls=body.parallel_tool_calls,
         json_schema=_schema(body),
         lenient_schema=not (body.text and body.text.format and body.text.format.strict),
-        reasoning_effort=body.reasoning.effort if body.reasoning else None,
+        reasoning_effort=known_effort(
+            body.reasoning.effort if body.reasoning else None, "reasoning.effort", left_out
+        ),
         chat_template_kwargs=body.chat_template_kwargs,
         warnings=left_out.warnings,
         tool_forms=offered.forms(),

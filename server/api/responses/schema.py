@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from server.api.schema.chat import ReasoningEffort
 from server.api.schema.content import ContentPart
 from server.api.schema.messages import CalledName, FunctionDefinition, FunctionName
 from server.api.schema.offered_tools import InputFormat
@@ -125,7 +124,7 @@ class TextConfig(msgspec.Struct, frozen=True, kw_only=True):
 class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
     """The amount of reasoning before the answer. It is returned whole, without summaries."""
 
-    effort: ReasoningEffort | None = None
+    effort: str | None = None
 
 
 class ResponsesInput(SamplingFields, frozen=True, kw_only=True):

@@ -13,10 +13,9 @@ from server.api.schema.sampling import LogprobCount, SamplingFields
 from server.api.schema.tool_choice import ToolChoice, choose
 from server.api.schema.tool_history import CallHistory
 from server.errors import InvalidRequestError
-from server.protocol.job import ChatPrompt, Job
+from server.protocol.job import EFFORTS, ChatPrompt, Job
 
 ReasoningFormat = Literal["none", "auto", "deepseek", "deepseek-legacy"]
-ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Continuation = bool | Literal["content", "reasoning_content"]
 
 
@@ -65,7 +64,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     reasoning_format: ReasoningFormat | None = None
-    reasoning_effort: ReasoningEffort | None = None
+    reasoning_effort: str | None = None
     enable_thinking: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
@@ -92,7 +91,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
         # As in llama-server, the assistant's last message is continued unless a field forbids it.
         continues = self.continue_final_message
         if continues is None and not self.add_generation_prompt:
-            messages, continues = with_continuation(messages, self._schema())
+            messages, continues = with_continuation(messages, self._schema(), left_out)
         return ChatPrompt(
             messages=messages,
             tools=wire_tools(tools),
@@ -101,7 +100,7 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
             json_schema=self._schema(),
             lenient_schema=not (self.response_format and self.response_format.is_strict),
             reasoning_format=self.reasoning_format,
-            reasoning_effort=self.reasoning_effort,
+            reasoning_effort=known_effort(self.reasoning_effort, "reasoning_effort", left_out),
             enable_thinking=self.enable_thinking,
             chat_template_kwargs=self.chat_template_kwargs,
             add_generation_prompt=self.add_generation_prompt,
@@ -128,6 +127,15 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
         if self.logprobs:
             return self.top_logprobs or self.n_probs or 0
         return self.n_probs or None
+
+
+def known_effort(effort: str | None, param: str, left_out: LeftOut) -> str | None:
+    """A level of reasoning; for one that no template knows a warning, and the template's own."""
+    if effort is None or effort in EFFORTS:
+        return effort
+    known = ", ".join(EFFORTS)
+    left_out.warn(f"{param} is ignored: {effort[:32]!r} is not one of {known}")
+    return None
 
 
 def _check_results(messages: list[ChatMessage], left_out: LeftOut) -> None:

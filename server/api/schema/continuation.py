@@ -2,17 +2,19 @@
 
 from typing import Any, Final
 
+from server.api.schema.left_out import LeftOut
+
 _JSON: Final = ("{", "[", '"')
 
 
 def with_continuation(
-    messages: list[dict[str, Any]], json_schema: dict[str, Any] | None
+    messages: list[dict[str, Any]], json_schema: dict[str, Any] | None, left_out: LeftOut
 ) -> tuple[list[dict[str, Any]], bool | None]:
     """The messages, and True if the answer continues the last one; None leaves it to the template.
 
     That message is the assistant's and has no calls. Empty messages of the assistant at the end are
     left out, and several with text are joined to one. With `json_schema` the answer continues only
-    a message that begins like JSON.
+    a message that begins like JSON; after another text it begins anew, with a warning.
     """
     messages = list(messages)
     while len(messages) > 1 and _is_open(messages[-1]) and not _has_text(messages[-1]):
@@ -21,6 +23,10 @@ def with_continuation(
         return messages, None
     begins_json = (messages[-1].get("content") or "").lstrip().startswith(_JSON)
     if json_schema is not None and not begins_json:
+        left_out.warn(
+            "the assistant's last message is not continued: it is not the beginning of a JSON "
+            "answer; the answer begins anew"
+        )
         return messages, None
     while len(messages) > 1 and _is_open(messages[-2]):
         last = messages.pop()

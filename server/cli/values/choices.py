@@ -5,6 +5,7 @@ from collections.abc import Callable
 from server.cli.flag import boolean
 from server.cli.values.lists import words
 from server.cli.values.numbers import integer, whole
+from server.protocol.job import EFFORTS
 
 # llama-server's numbers (common/arg.cpp): 0 generic, 1 error, 2 warning, 3 info, 4 trace, 5 debug.
 _VERBOSITY = ("error", "error", "warning", "info", "debug", "debug")
@@ -65,5 +66,5 @@ def on_off_or_auto(text: str) -> str:
 
 def reasoning_effort(text: str) -> str | None:
     """A level; None for `default`, the template's own."""
-    words = ("default", "none", "minimal", "low", "medium", "high", "xhigh")
+    words = ("default", *EFFORTS)
     return None if choice(*words)(text) == "default" else text

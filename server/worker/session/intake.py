@@ -11,7 +11,7 @@ from typing import TypeAlias
 from llamabind.errors import LlamaError
 from llamabind.generation.prompt_requests import PromptRequests
 from server.protocol.loading import Estimate, Estimated, Load, LoadFailed
-from server.protocol.messages import Answered, Ask, Submit, Warned
+from server.protocol.messages import Answered, Ask, Prepared, Submit
 from server.protocol.tasks import RestoreSlot, SaveSlot, TaskResult
 from server.worker.engines.engine_interface import EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.session.heartbeat import Heartbeat
@@ -132,9 +132,8 @@ class Intake:
         assert self.engine is not None, "the server sends Submit after the load only"
         try:
             prompt = self.engine.prepare(message.job)
-            if prompt.warnings:
-                # Before the engine gets the request, since its first output may follow at once.
-                self._sender.send(Warned(message.request_id, prompt.warnings))
+            # Before the engine gets the request, since its first output may follow at once.
+            self._sender.send(Prepared(message.request_id, prompt.warnings))
             if self._is_waiting(message.request_id):
                 self._start(message, prompt, self.engine)
         except LlamaError as error:

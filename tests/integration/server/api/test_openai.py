@@ -110,7 +110,6 @@ async def test_every_name_of_the_limit_works(client: Client, field: str) -> None
         ({"logit_bias": [[1]]}, "logit_bias[0]"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
-        ({"reasoning_effort": "some"}, "reasoning_effort"),
         ({"temperature": -1}, "temperature"),
         ({"seed": 1.5}, "seed"),
         ({"model": ""}, "model"),

@@ -256,3 +256,38 @@ def test_a_header_is_one_line_of_bounded_length() -> None:
     assert len(many) <= 1000
     assert many.endswith(f"and {10_000 - many.count('warning')} more")
     assert len(header_text(["x" * 10**6, "y"])) <= 1000
+
+
+_SURE = {"role": "assistant", "content": "Sure:"}
+
+
+@pytest.mark.parametrize(
+    ("make", "more"),
+    [
+        (_chat, {"response_format": {"type": "json_object"}}),
+        (_anthropic, {"json_schema": _SCHEMA}),
+        (_ollama, {"format": "json"}),
+    ],
+)
+def test_a_beginning_that_is_not_json_is_not_continued_by_json(make: Any, more: Any) -> None:
+    job = make(messages=[*_MESSAGES, _SURE], **more)
+    assert not _prompt(job).continue_final_message
+    assert "the answer begins anew" in job.warnings[0]
+    job = make(messages=[*_MESSAGES, _SURE | {"content": "{"}], **more)
+    assert (_prompt(job).continue_final_message, job.warnings) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("make", "effort"),
+    [
+        (_chat, lambda level: {"reasoning_effort": level}),
+        (_responses, lambda level: {"reasoning": {"effort": level}}),
+        (_anthropic, lambda level: {"output_config": {"effort": level}}),
+    ],
+)
+def test_an_unknown_level_of_reasoning_is_ignored_with_a_warning(make: Any, effort: Any) -> None:
+    job = make(**effort("ultra"))
+    assert _prompt(job).reasoning_effort is None
+    assert "'ultra' is not one of none, minimal, low" in job.warnings[0]
+    job = make(**effort("max"))
+    assert (_prompt(job).reasoning_effort, job.warnings) == ("max", ())

@@ -67,6 +67,7 @@ def test_words_of_llama_server_that_mean_the_same_are_taken() -> None:
     config = parse_command_line(["--reasoning-effort", "default"], environment)
     assert (config.reasoning_format, config.enable_thinking) == ("none", None)
     assert (config.reasoning_effort, config.log_level) == (None, "debug")
+    assert parse_command_line(["--reasoning-effort", "max"], {}).reasoning_effort == "max"
     assert parse_command_line([], {"LLAMABIND_VERBOSE": "0"}).log_level == "info"
 
 

@@ -15,9 +15,11 @@ def _output(index: int, text: str, reason: str | None = None) -> SequenceOutput:
     return SequenceOutput("r", index, text, WireUsage(5, 1, 2), reason)
 
 
-def _make(n: int = 1) -> tuple[list[TokenStream], MergedStream]:
+def _make(n: int = 1, *, is_accepted: bool = True) -> tuple[list[TokenStream], MergedStream]:
     wakeup = Wakeup()
     streams = [TokenStream(str(number), n, wakeup) for number in range(2)]
+    for stream in streams if is_accepted else ():
+        stream.accept(())
     return streams, MergedStream(streams, n, wakeup)
 
 
@@ -51,3 +53,25 @@ async def test_a_wait_times_out_and_errors_are_raised() -> None:
     second.fail(InvalidRequestError("no"))
     with pytest.raises(InvalidRequestError):
         await merged.next()
+
+
+async def test_a_refusal_comes_before_any_output() -> None:
+    (first, second), merged = _make(is_accepted=False)
+    first.accept(())
+    first.deliver(_output(0, "a"))
+    assert await merged.next(timeout_seconds=0.001) is None
+    second.fail(InvalidRequestError("no"))
+    with pytest.raises(InvalidRequestError):
+        await merged.next()
+
+
+async def test_the_first_output_waits_until_all_requests_are_prepared() -> None:
+    (first, second), merged = _make(is_accepted=False)
+    reader = asyncio.create_task(merged.next())
+    first.accept(("a warning",))
+    first.deliver(_output(0, "a"))
+    await asyncio.sleep(0)
+    assert not reader.done()
+    second.accept(())
+    assert (await reader) is not None
+    assert first.warnings == ("a warning",)
