@@ -54,6 +54,14 @@ class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
         """Whether at least a part of the weights is on a GPU."""
         return any(device.model > 0 for device in self.devices if device.type != "accel")
 
+    @property
+    def without_weights(self) -> MemoryReport:
+        """The memory of the context alone, as of a second one over the same weights."""
+        return MemoryReport(
+            host=msgspec.structs.replace(self.host, model=0),
+            devices=tuple(msgspec.structs.replace(device, model=0) for device in self.devices),
+        )
+
     def plus(self, other: MemoryReport) -> MemoryReport:
         """Return the sum of both, as for a model and its draft model."""
         devices = {device.name: device for device in self.devices}

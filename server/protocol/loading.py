@@ -88,6 +88,7 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
 class LoadedModel(msgspec.Struct, frozen=True, tag="loaded", kw_only=True):
     """The model is ready; these are its effective settings, which may differ from the requested.
+    It is sent again when its memory changes, as by a second context for embeddings.
 
     `n_ctx` is the most tokens one request may use; `memory_bytes` is weights, KV cache and buffers,
     on `devices`; `effective` has every setting of a load by its name; `fingerprint` is the

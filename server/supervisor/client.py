@@ -60,6 +60,7 @@ class WorkerClient:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[WorkerExit] = loop.create_future()
         self._loaded: asyncio.Future[LoadedModel] = loop.create_future()
+        self._changed: LoadedModel | None = None
         self._process = process
         self._progress = progress
         self._streams: dict[str, TokenStream] = {}
@@ -77,7 +78,7 @@ class WorkerClient:
     @property
     def model(self) -> LoadedModel:
         """The effective settings and sizes."""
-        return self._loaded.result()
+        return self._changed or self._loaded.result()
 
     @property
     def pid(self) -> int:
@@ -208,6 +209,8 @@ class WorkerClient:
         match message:
             case Progress(fraction):
                 self._progress(fraction)
+            case LoadedModel() if self._loaded.done():
+                self._changed = message
             case LoadedModel():
                 self._watchdog.note_report(0)
                 _resolve(self._loaded, message)

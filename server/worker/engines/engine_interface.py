@@ -23,6 +23,7 @@ class EngineEvents:
     on_progress: Callable[[float], None]
     on_step: OnStep
     on_failure: OnFailure
+    on_change: Callable[[LoadedModel], None] = lambda _: None
 
 
 class WorkerEngine(Protocol):

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,15 @@ class SideEmbeddings:
     too small for it. It stays until close(), which must be called before the engine's. Any thread.
     """
 
-    def __init__(self, path: str, model_params: ModelParams, engine: Engine) -> None:
+    def __init__(
+        self,
+        path: str,
+        model_params: ModelParams,
+        engine: Engine,
+        on_made: Callable[[MemoryReport], None] = lambda _: None,
+    ) -> None:
+        """`on_made` gets the memory of the second context, once it is made."""
+        self._on_made = on_made
         self._path = path
         self._model_params = model_params
         self._engine = engine
@@ -45,6 +54,7 @@ class SideEmbeddings:
         with self._lock:
             if self._made is None:
                 self._made = EmbeddingEngine(self._engine.model, self._config())
+                self._on_made(self._made.memory.without_weights)
         return VectorTasks(self._made).perform(task)
 
     def close(self) -> None:

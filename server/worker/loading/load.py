@@ -80,7 +80,14 @@ def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> Llam
     if template is not None and not template.is_explicit:
         logger.warning("%s: %s", Path(load.path).name, NO_TEMPLATE)
         loaded = replace(loaded, warnings=(*loaded.warnings, f"chat_template: {NO_TEMPLATE}"))
-    embeddings = SideEmbeddings(load.path, plan.model_params, engine)
+
+    def count_embeddings(memory: MemoryReport) -> None:
+        """Report the memory of the embeddings' context too, once it is made."""
+        devices = device_memory([engine.memory, memory], load.files)
+        n_bytes = sum(device.used_bytes for device in devices)
+        events.on_change(replace(loaded, devices=devices, memory_bytes=n_bytes))
+
+    embeddings = SideEmbeddings(load.path, plan.model_params, engine, count_embeddings)
     return LlamaEngine(engine, events, loaded, embeddings, projector)
 
 

@@ -28,7 +28,9 @@ class EngineReporter:
     @property
     def events(self) -> EngineEvents:
         """The callbacks to load an engine with."""
-        return EngineEvents(self._send_progress, self._send_step, self._exit_failed)
+        return EngineEvents(
+            self._send_progress, self._send_step, self._exit_failed, self._sender.send
+        )
 
     def attach(self, engine: WorkerEngine) -> None:
         """Set the loaded engine, which is closed if it fails."""

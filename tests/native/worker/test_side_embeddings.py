@@ -11,7 +11,7 @@ from llamabind import load_embedding_engine
 from llamabind.errors import ContextCreateError, InputTooLongError, InvalidParameterError
 from llamabind.system.host_memory import HostMemory
 from server.protocol.load_settings import LoadSettings
-from server.protocol.loading import Load
+from server.protocol.loading import Load, LoadedModel
 from server.protocol.messages import RefusalKind
 from server.protocol.tasks import Embed, Rank, TaskResult, Vectors
 from server.worker.engines import side_embeddings
@@ -52,6 +52,24 @@ def test_they_equal_those_of_the_model_loaded_for_embeddings(
     with load_embedding_engine(random_llama_path) as alone:
         expected = alone.embed(texts)
     np.testing.assert_allclose(_embed(engine, *texts), expected, atol=2e-3)
+
+
+def test_the_memory_of_their_context_is_reported_once_it_is_made(random_llama_path: Path) -> None:
+    changes: list[LoadedModel] = []
+    events = EngineEvents(lambda _: None, lambda _: None, lambda _: None, changes.append)
+    load = Load(str(random_llama_path), LoadSettings(n_ctx=512, threads=1))
+    engine = load_worker_engine(load, events)
+    try:
+        loaded = engine.describe()
+        for _ in range(2):
+            _embed(engine, "a")
+    finally:
+        engine.close()
+    (changed,) = changes
+    assert changed.memory_bytes > loaded.memory_bytes
+    assert changed.memory_bytes == sum(device.used_bytes for device in changed.devices)
+    assert changed.devices[0].model_bytes == loaded.devices[0].model_bytes
+    assert changed.effective == loaded.effective
 
 
 def test_a_smaller_context_is_made_where_memory_is_short(
