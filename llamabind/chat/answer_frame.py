@@ -32,7 +32,8 @@ class AnswerFrame:
         answer = writer.answer(
             schema, self.reasoning, before=self.before, after=self.after, call=self.json_call
         )
-        return MaskGrammar(answer, writer.call(self.calls, self.reasoning) if self.calls else "")
+        call = writer.call(self.calls, self.reasoning) if self.calls else ""
+        return MaskGrammar(answer, call, reasoning=self.reasoning)
 
 
 # Formats that name the reader of each part of an answer, by a text in their templates.

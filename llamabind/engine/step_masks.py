@@ -36,6 +36,10 @@ class StepMasks:
         """Start the mask of a request, if it has one. Raises GrammarError."""
         if request.mask is not None:
             mask = TokenMasks.of(self._tokenizer).start(request.mask)
+            reasoning = request.mask.reasoning
+            has_budget = request.sampling.reasoning_budget_tokens >= 0
+            if reasoning and has_budget and not reasoning.between:
+                mask.watch_reasoning(reasoning)
             self._masks[request.request_id] = mask
 
     def release(self, request_id: str) -> None:
@@ -79,6 +83,8 @@ class StepMasks:
             return None
         if not mask.accept(token):
             return GrammarError(_LATE)
+        if mask.reads:
+            mask.read(self._tokenizer.piece(token, special=True))
         if mask.is_free:
             self.release(request_id)
         return None
@@ -92,7 +98,9 @@ class StepMasks:
         return GrammarError(DEAD_END) if is_sound else error
 
     def has_become_answer(self, request_id: str) -> bool:
-        """True once: when it becomes certain that a request's answer calls no tool."""
+        """True once: when it becomes certain that a request's answer calls no tool, or its reasoning
+        is over.
+        """
         mask = self._masks.get(request_id)
         return mask is not None and mask.has_become_answer()
 

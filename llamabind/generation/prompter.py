@@ -123,7 +123,11 @@ class Prompter:
         if schema is not None and not must_call(render_options):
             tools = callable_tools(render_options)
             begun = begun_answer(messages, render_options)
-            options["mask"], more = self._masks.of_chat(schema, template, rendered, tools, begun)
+            mask, more = self._masks.of_chat(schema, template, rendered, tools, begun)
+            if not mask.reasoning and not mask.call:
+                # A start tag in the answer is text of its JSON.
+                params = replace(params, reasoning_budget_tokens=-1)
+            options["mask"] = mask
             warnings = (*more, *warnings)
         requests = self._requests(tokens, params, options, n)
         return PromptRequests(requests, lambda: template.parser(rendered), warnings)

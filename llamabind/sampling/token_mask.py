@@ -22,6 +22,7 @@ from llguidance.numpy import (
 )
 
 from llamabind.errors import GrammarError
+from llamabind.sampling.reasoning_watch import ReasoningWatch
 from llamabind.schema.masks.compiler import LIMITS, reason_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llamabind.native.tokenizer import Tokenizer
+    from llamabind.schema.masks.lark import Reasoning
 
 _MAX_COMPILED: Final = 16
 _N_THREADS: Final = max(1, min(4, (os.cpu_count() or 1) // 4))
@@ -45,12 +47,13 @@ class MaskGrammar:
 
     Where tools may be called, `call` describes an answer that calls one, up to the text that
     activates the lazy grammar of the calls. `begun` are the tokens of the answer's beginning that
-    the prompt already has.
+    the prompt already has. `reasoning` has the tags of the reasoning that may come before.
     """
 
     answer: str
     call: str = ""
     begun: tuple[int, ...] = ()
+    reasoning: Reasoning | None = None
 
 
 class TokenMasks:
@@ -135,6 +138,23 @@ class SequenceMask:
         self._answer: LLMatcher | None = answer
         self._call = call
         self._is_undecided = call is not None
+        self._watch: ReasoningWatch | None = None
+        self._has_ended_reasoning = False
+
+    def watch_reasoning(self, reasoning: Reasoning) -> None:
+        """Find the end of the reasoning in the pieces that `read` gets."""
+        self._watch = ReasoningWatch(reasoning)
+
+    @property
+    def reads(self) -> bool:
+        """Whether `read` is to be called for each token."""
+        return self._watch is not None
+
+    def read(self, piece: bytes) -> None:
+        """Go on by the bytes of a token."""
+        if self._watch is not None and self._watch.is_over(piece):
+            self._watch = None
+            self._has_ended_reasoning = True
 
     @property
     def matchers(self) -> list[LLMatcher]:
@@ -147,9 +167,10 @@ class SequenceMask:
         return self._answer is None and self._call is not None and self._call.is_accepting()
 
     def has_become_answer(self) -> bool:
-        """Return whether the last token made certain that no tool is called."""
+        """Return whether the last token made certain that neither a call nor reasoning follows."""
         was_undecided, self._is_undecided = self._is_undecided, len(self.matchers) == 2
-        return was_undecided and self._call is None
+        was_reasoning, self._has_ended_reasoning = self._has_ended_reasoning, False
+        return (was_undecided or was_reasoning) and self._call is None
 
     def why_failed(self) -> str:
         """Return why the latest masks are not valid; "" if they are."""

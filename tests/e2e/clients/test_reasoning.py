@@ -233,3 +233,16 @@ def test_an_answer_beside_tools_follows_the_schema_or_is_a_call(server: ServerPr
     assert status == 200, document
     message = document["choices"][0]["message"]
     assert message.get("tool_calls") or message["content"].startswith("{")
+
+
+@pytest.mark.parametrize("model", [TINY, _ALWAYS])
+@pytest.mark.parametrize("more", [{}, {"chat_template_kwargs": {"enable_thinking": False}}])
+def test_a_budget_does_not_act_on_a_tag_inside_the_json_of_an_answer(
+    server: ServerProcess, model: str, more: dict[str, Any]
+) -> None:
+    text = "one <think> two three four five six"
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"const": text}}}
+    body = {"model": model, "messages": [_QUESTION], "max_tokens": 60, "temperature": 0}
+    body |= {"response_format": form, "reasoning_budget_tokens": 2, **more}
+    answer = server.post("/v1/chat/completions", body)
+    assert json.loads(answer["choices"][0]["message"]["content"]) == text
