@@ -24,7 +24,10 @@ async def embed(request: web.Request) -> web.Response:
     started, arrived = time.monotonic(), utc_now()
     body = await read_body(request, EmbedBody)
     request[WARNINGS] = await ignored_options(request, frozenset())
-    inputs = (body.input,) if isinstance(body.input, str) else tuple(body.input or ())
+    # As in Ollama, an empty text is no input.
+    inputs = (
+        (body.input,) if isinstance(body.input, str) and body.input else tuple(body.input or ())
+    )
     entry = await find_model(request, body.model)
     result = Vectors(vectors=(), n_tokens=())
     with keep_alive(request, entry, body):

@@ -7,14 +7,15 @@ from msgspec import UNSET, Meta, UnsetType
 
 from server.api.schema.prompts import ModelName, Prompt, prompt_list
 from server.api.schema.sampling import LogprobCount, SamplingFields
-from server.errors import InvalidRequestError
-from server.protocol.job import Job, TextPrompt
+from server.protocol.job import InfillPrompt, Job, TextPrompt
 
 Count = Annotated[int, Meta(ge=0)]
 
 
 class CompletionBody(SamplingFields, frozen=True, kw_only=True):
-    """The body of POST /v1/completions."""
+    """The body of POST /v1/completions. With a `suffix` the answer is the text between the prompt
+    and it, for models with tokens for that.
+    """
 
     prompt: Prompt
     model: ModelName | None = None
@@ -26,17 +27,17 @@ class CompletionBody(SamplingFields, frozen=True, kw_only=True):
 
     def to_jobs(self, caller: str) -> list[Job]:
         """A Job for each prompt. Raises InvalidRequestError."""
-        self._refuse_unsupported()
         prompts = prompt_list(self.prompt)
         fields = self.job_fields()
+        if (self.best_of or 1) > self.n_answers:
+            # OpenAI computes more answers and returns the best; the first is an answer too.
+            fields["ignored"] += (f"best_of: {self.best_of} is ignored; n answers are computed",)
         # With echo and logprobs the prompt's tokens have log-probabilities too.
         if self.echo and self.logprobs is not None:
             fields["prompt_logprobs"] = max(self.logprobs, self.prompt_logprobs or 0)
         return [
             Job(
-                prompt=TextPrompt(
-                    content=prompt, json_schema=self.json_schema, echo=bool(self.echo)
-                ),
+                prompt=self._job_prompt(prompt),
                 logprobs=self.logprobs,
                 caller=caller,
                 **fields,
@@ -44,14 +45,10 @@ class CompletionBody(SamplingFields, frozen=True, kw_only=True):
             for prompt in prompts
         ]
 
-    def _refuse_unsupported(self) -> None:
-        refused = (
-            ("suffix", bool(self.suffix), "not supported; use POST /infill to fill a gap"),
-            ("best_of", (self.best_of or 1) > self.n_answers, "must not be more than n"),
-        )
-        for name, is_refused, reason in refused:
-            if is_refused:
-                raise InvalidRequestError(f"field '{name}': {reason}", param=name)
+    def _job_prompt(self, prompt: str | tuple[int | str, ...]) -> TextPrompt | InfillPrompt:
+        if self.suffix:
+            return InfillPrompt(prefix=prompt, suffix=self.suffix, json_schema=self.json_schema)
+        return TextPrompt(content=prompt, json_schema=self.json_schema, echo=bool(self.echo))
 
 
 class LegacyLogprobs(msgspec.Struct, frozen=True):

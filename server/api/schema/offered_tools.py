@@ -48,6 +48,8 @@ class OfferedTools:
         self._loaded: set[str] = set()
         self._removed: set[str] = set()
         self._loads_all = False
+        # Offers that `tools` left out for another one of the same name.
+        self._seconds: list[_Offer] = []
 
     def add_function(
         self,
@@ -150,7 +152,9 @@ class OfferedTools:
             first = known.setdefault(function.name, function)
             if first is function:
                 tools.append(Tool(function))
-            elif first != function:
+                continue
+            self._seconds.append(offer)
+            if first != function:
                 self._leave_out_second(offer)
         return tools
 
@@ -168,13 +172,15 @@ class OfferedTools:
         self._left_out.warn(f"{offer.path} is left out: another tool is named {name!r} too")
 
     def forms(self) -> dict[str, ToolForm]:
-        """The forms of tools whose calls are not plain functions, by the name that is called."""
+        """The forms of tools whose calls are not plain functions, by the name that is called; to
+        be called after `tools`.
+        """
         return {
             self._wire_name(offer): ToolForm(
                 kind=offer.kind, name=offer.function.name, namespace=offer.namespace
             )
             for offer in self._offers
-            if offer.kind == "custom" or offer.namespace
+            if (offer.kind == "custom" or offer.namespace) and offer not in self._seconds
         }
 
     def _wire_name(self, offer: _Offer) -> str:

@@ -103,11 +103,19 @@ def _scalar(kinds: list[inspect.Type], value: Any) -> Any:
     if isinstance(value, float):
         is_whole = _takes_whole(kinds) and not takes_float and value.is_integer()
         return int(value) if is_whole else value
+    if value is False and _is_unset_number(kinds):
+        return None  # such as logprobs: false where it is a count
     if isinstance(value, int) and not isinstance(value, bool):
         takes_number = takes_float or _takes_whole(kinds)
         is_switch = _has(kinds, inspect.BoolType) and not takes_number and value in (0, 1)
         return bool(value) if is_switch else value
     return value
+
+
+def _is_unset_number(kinds: list[inspect.Type]) -> bool:
+    takes_number = _takes_whole(kinds) or _has(kinds, inspect.FloatType)
+    is_only_number = not any(_has(kinds, kind) for kind in (inspect.BoolType, inspect.StrType))
+    return takes_number and is_only_number and _has(kinds, inspect.NoneType)
 
 
 def _of_text(kinds: list[inspect.Type], value: str) -> Any:

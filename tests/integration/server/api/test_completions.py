@@ -155,8 +155,6 @@ async def test_log_probabilities_of_a_prompt_have_vllms_form(client: Client) -> 
         ("/v1/completions", {"prompt": [1, [2]]}, "prompt"),
         ("/v1/completions", {"prompt": ["a"] * 129}, "prompt"),
         ("/v1/completions", {"prompt": [-1]}, "prompt[0]"),
-        ("/v1/completions", {"prompt": "a", "suffix": "b"}, "suffix"),
-        ("/v1/completions", {"prompt": "a", "best_of": 2}, "best_of"),
         ("/v1/completions", {"prompt": "a", "top_p": 2}, "top_p"),
     ],
 )

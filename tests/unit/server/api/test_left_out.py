@@ -170,6 +170,12 @@ def test_the_second_tool_of_a_name_is_left_out(make: Any, tool: Any, other: Any)
     assert "another tool is named 'f' too" in job.warnings[0]
 
 
+def test_calls_have_the_form_of_the_tool_that_is_offered() -> None:
+    custom = {"type": "custom", "name": "f"}
+    assert _responses(tools=[_RESPONSES_TOOL, custom]).tool_forms == {}
+    assert _responses(tools=[custom, _RESPONSES_TOOL]).tool_forms["f"].kind == "custom"
+
+
 def test_the_second_tool_of_a_name_must_not_be_strict() -> None:
     strict = {"type": "function", "function": {"name": "f", "strict": True}}
     with pytest.raises(InvalidRequestError, match="give it another name") as caught:

@@ -11,10 +11,11 @@ from server.api.anthropic.schema import MessagesBody
 from server.api.ollama.jobs import chat_job
 from server.api.ollama.schema import OllamaChatBody
 from server.api.openai.chat import ChatCompletionBody
+from server.api.openai.completion_schema import CompletionBody
 from server.api.responses.jobs import responses_job
 from server.api.responses.schema import ResponsesBody
 from server.http.body.lenient_values import lenient
-from server.protocol.job import ChatPrompt, Job
+from server.protocol.job import ChatPrompt, InfillPrompt, Job
 
 Message = dict[str, Any]
 _HI = {"role": "user", "content": "hi"}
@@ -198,6 +199,13 @@ def test_a_text_part_without_a_text_is_left_out(make: Any) -> None:
     job = make({"role": "user", "content": parts})
     assert _messages(job) == [{"role": "user", "content": "hello"}]
     assert "it has no text" in job.warnings[0]
+
+
+def test_a_completion_with_a_suffix_fills_a_gap() -> None:
+    fields = {"prompt": "a", "suffix": "b", "best_of": 2}
+    (job,) = msgspec.convert(fields, CompletionBody).to_jobs("")
+    assert job.prompt == InfillPrompt(prefix="a", suffix="b")
+    assert job.warnings == ("best_of: 2 is ignored; n answers are computed",)
 
 
 def test_calls_of_another_role_are_left_out() -> None:

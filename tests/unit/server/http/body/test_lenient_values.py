@@ -147,3 +147,9 @@ def test_every_whole_number_of_every_dialect_may_be_written_as_a_float(kind: Any
         for value in (2.0, "2"):
             fixed = lenient({name: value}, kind)[name]
             assert (fixed, type(fixed)) == (2, int), name
+
+
+def test_false_is_an_unset_number() -> None:
+    body = {"whole": False, "number": False, "limit": False, "switch": False}
+    expected = {"whole": None, "number": None, "limit": None, "switch": False}
+    assert lenient(body, _Body) == expected
