@@ -88,7 +88,7 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # Without a descriptor, accept fails also where nobody waits.
+                # Without a free descriptor accept fails even if no client waits.
                 if not _somebody_waits(listener):
                     return
                 if error.errno in _NO_DESCRIPTORS and self._refuse_from_reserve(listener):

@@ -15,7 +15,7 @@ from server.config import ServerConfig
 from server.listening import is_unix_socket
 
 _BACKLOG = 512
-# A Unix socket is open to its owner and group; the folder's permissions decide who reaches it.
+# A Unix socket is open to its owner and group; the permissions of its folder restrict it further.
 _SOCKET_UMASK = 0o117
 
 

@@ -99,5 +99,5 @@ def test_with_one_descriptor_left_clients_are_served_one_by_one(tmp_path: Path) 
         for _ in range(50):
             assert _is_served(server)
             until(lambda: not _connections(pid), "the server has closed the connection")
-        # Nobody waited while none was free.
+        # No client waited while no descriptor was free.
         assert "no file descriptor is left" not in server.log.read_text()

@@ -68,7 +68,7 @@ def test_a_process_that_hangs_is_ended_and_counts_as_failed() -> None:
     assert "gave no result within 0.5 s" in result.detail
 
 
-def test_a_process_that_cannot_be_started_says_nothing_of_the_build() -> None:
+def test_a_process_that_cannot_be_started_is_no_failure_of_the_build() -> None:
     result = run_self_test(command=("/no/such/program",))
     assert result.status == "untestable"
     assert "cannot be started" in result.detail
@@ -81,7 +81,7 @@ def test_a_process_that_cannot_be_started_says_nothing_of_the_build() -> None:
         (SelfTestResult("untestable", "libcuda.so.1 is missing"), 3, "libcuda.so.1 is missing"),
     ],
 )
-def test_the_command_tells_the_build_by_its_exit_status(
+def test_the_exit_status_is_the_result_for_the_build(
     result: SelfTestResult,
     status: int,
     text: str,

@@ -14,7 +14,7 @@ from llamabind.native.model_params import ModelParams
 pytestmark = pytest.mark.native
 
 
-def test_what_fits_stays_as_it_was(random_llama_path):
+def test_parameters_of_a_model_that_fits_are_unchanged(random_llama_path):
     params = ModelParams()
     assert fit_devices(random_llama_path, params, ContextParams(n_ctx=256)) == params
 

@@ -264,7 +264,7 @@ def test_a_cancelled_image_is_not_cut_inside(
 def test_images_are_saved_to_host_memory_and_restored(
     path: Path, model: Model, projector: Projector
 ) -> None:
-    """Parked for want of cells, and evicted by others."""
+    """Preempted for lack of cells, and evicted by other sequences."""
     images = [projector.encode_image(_pixels(seed, 8, 6)) for seed in range(4)]
     prompts = {f"{seed}": _prompt(model, medium) for seed, medium in enumerate(images)}
     with _load(path, n_ctx=160, kv_unified=True, n_parallel=2) as engine:

@@ -69,7 +69,7 @@ def test_only_the_model_that_it_cannot_compute_is_loaded_without_it(first, write
     assert _holds_weights(first, write("llama"))
 
 
-def test_models_loaded_at_once_each_get_what_computes_them_right(first, write):
+def test_models_loaded_at_once_each_get_buffers_that_compute_them_correctly(first, write):
     paths = {name: write(name) for name in ("lfm2", "llama", "mamba", "qwen3")}
 
     def left_out(name: str) -> bool:

@@ -87,7 +87,9 @@ def test_a_named_function_is_shown_alone_and_as_it_was_sent(
     assert '"name": "g"' in text
 
 
-def test_many_large_tools_are_offered_with_what_fits(model: Model, template: ChatTemplate) -> None:
+def test_many_large_tools_are_offered_with_the_schemas_that_fit(
+    model: Model, template: ChatTemplate
+) -> None:
     item = {
         "type": "object",
         "properties": {

@@ -343,7 +343,7 @@ def test_a_machine_without_proc_and_sys_is_examined_too(
     assert found["huge pages"].status == "warning"
 
 
-def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--port", "70000"])
     assert ended.value.code == 2

@@ -39,7 +39,7 @@ async def test_adapters_are_listed_by_their_place(
     ]
 
 
-async def test_scales_are_set_and_what_is_not_named_gets_none(
+async def test_scales_are_set_and_adapters_without_one_get_0(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path)

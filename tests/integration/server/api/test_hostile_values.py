@@ -68,12 +68,12 @@ async def _until_at_rest(client: Client) -> None:
         ({"max_queue_seconds": DIGITS}, "max_queue_seconds"),
     ],
 )
-async def test_a_number_without_measure_is_refused_by_name_and_leaves_nothing_behind(
+async def test_a_huge_number_is_refused_by_name_and_has_no_lasting_effect(
     client: Client, path: str, more: dict[str, Any], param: str | None
 ) -> None:
     body = chat_body("echo: a", **more)
     if param is None:
-        # Of no consequence, whatever it is.
+        # Any value is accepted, because the field has no effect.
         response = await client.post(path, data=json.dumps(body))
         assert response.status == 200, await response.text()
     else:

@@ -102,7 +102,9 @@ async def test_it_holds_for_this_stay_in_memory_only(client: Client) -> None:
     assert (await _entry(client)).state is ModelState.LOADED
 
 
-async def test_the_latest_one_counts_and_a_request_without_changes_nothing(client: Client) -> None:
+async def test_the_latest_keep_alive_counts_and_a_request_without_one_changes_nothing(
+    client: Client,
+) -> None:
     await _post(client, "chat", **_SPEECH | {"keep_alive": "1h"})
     await _post(client, "chat", **_SPEECH)
     assert timedelta(minutes=59) < await _expires_in(client) <= timedelta(hours=1)
@@ -110,7 +112,7 @@ async def test_the_latest_one_counts_and_a_request_without_changes_nothing(clien
     assert await _expires_in(client) > timedelta(days=10_000)
 
 
-async def test_a_load_without_a_prompt_says_it_too(client: Client) -> None:
+async def test_a_load_without_a_prompt_applies_keep_alive_too(client: Client) -> None:
     await _post(client, "generate", keep_alive="2m")
     assert (await _entry(client)).ttl == 120
 

@@ -14,7 +14,7 @@ async def _stream(client: Client, **body: Any) -> list[Any]:
     return [json.loads(line.removeprefix("data: ")) for line in lines if line]
 
 
-async def test_an_answer_tells_why_it_ended_and_how_it_was_made(client: Client) -> None:
+async def test_an_answer_reports_why_it_ended_and_its_settings(client: Client) -> None:
     document = await post(
         client, "/completion", prompt="echo: a b", return_tokens=True, top_k=7, seed=3
     )
@@ -62,7 +62,7 @@ async def test_a_request_has_scales_of_its_own(client: Client) -> None:
     assert (await post(client, "/completion", prompt="lora", lora=scales))["content"] == "0.0,0.25"
 
 
-async def test_an_answer_tells_drafts_and_a_context_that_was_too_small(client: Client) -> None:
+async def test_an_answer_reports_drafts_and_a_context_that_was_too_small(client: Client) -> None:
     document = await post(client, "/completion", prompt="echo: drafted")
     assert document["truncated"] is True
     timings = document["timings"]
@@ -72,7 +72,7 @@ async def test_an_answer_tells_drafts_and_a_context_that_was_too_small(client: C
     assert end["truncated"] is True
 
 
-async def test_probabilities_after_the_samplers_are_no_logarithms(client: Client) -> None:
+async def test_probabilities_after_the_samplers_are_plain_numbers(client: Client) -> None:
     body: dict[str, Any] = {"prompt": "echo: a", "n_probs": 2, "post_sampling_probs": True}
     [entry] = (await post(client, "/completion", **body))["completion_probabilities"]
     assert entry["prob"] == pytest.approx(0.6065, abs=1e-4)

@@ -56,7 +56,7 @@ async def test_a_prompt_is_answered_and_limited(client: Client) -> None:
     assert last["done"]
 
 
-async def test_asking_nothing_loads_and_unloads(client: Client) -> None:
+async def test_a_request_without_a_prompt_loads_or_unloads(client: Client) -> None:
     assert (await post(client, "generate"))["done_reason"] == "load"
     running = await (await client.get("/api/ps")).json()
     assert [model["name"] for model in running["models"]] == ["m.gguf"]

@@ -23,7 +23,7 @@ async def _complete(client: Client, status: int = 200, **body: Any) -> Any:
     return await response.json()
 
 
-async def test_models_are_listed_with_what_clients_of_peers_read(client: Client) -> None:
+async def test_models_are_listed_with_keys_for_clients_of_other_servers(client: Client) -> None:
     document = await (await client.get("/v1/models")).json()
     assert document["object"] == "list"
     model = document["data"][0]
@@ -124,7 +124,7 @@ async def test_what_cannot_be_honoured_is_a_400_that_names_the_field(
     assert answer["error"]["param"] == param
 
 
-async def test_what_asks_for_nothing_special_is_accepted(client: Client) -> None:
+async def test_values_that_mean_the_default_are_accepted(client: Client) -> None:
     harmless = {"tools": [], "n": 1, "logprobs": False, "response_format": {"type": "text"}}
     answer = await _complete(client, **chat_body("echo: x", user="me", seed=-1, **harmless))
     assert answer["choices"][0]["message"]["content"] == "x"

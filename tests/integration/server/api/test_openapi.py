@@ -79,7 +79,7 @@ def test_operations_have_a_summary_an_id_of_their_own_and_a_success(
 
 
 @pytest.mark.parametrize("struct", [ChatBody, LoadSettings])
-def test_requests_are_described_by_what_parses_them(
+def test_requests_are_described_by_the_types_that_parse_them(
     document: dict[str, Any], struct: type[msgspec.Struct]
 ) -> None:
     schema = document["components"]["schemas"][struct.__name__]
@@ -195,7 +195,7 @@ def _job(body: dict[str, Any]) -> Job:
     return msgspec.convert(body, ChatBody).to_job("")
 
 
-def test_every_stream_of_our_own_tells_what_its_events_are(document: dict[str, Any]) -> None:
+def test_every_stream_of_api_v2_describes_its_events(document: dict[str, Any]) -> None:
     for path, item in document["paths"].items():
         for operation in item.values():
             stream = operation["responses"]["200"]["content"].get("text/event-stream")
@@ -203,7 +203,7 @@ def test_every_stream_of_our_own_tells_what_its_events_are(document: dict[str, A
                 assert "contentSchema" in str(stream["schema"]["properties"]["data"]), path
 
 
-def test_every_path_tells_how_a_request_is_turned_away_at_the_door(
+def test_every_path_describes_the_errors_of_the_access_checks(
     document: dict[str, Any],
 ) -> None:
     for path, item in document["paths"].items():

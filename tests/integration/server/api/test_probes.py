@@ -39,7 +39,7 @@ async def test_a_server_without_loaded_models_is_well(client: Client, path: str)
     assert (status, document["status"]) == (200, "ok")
 
 
-async def test_health_tells_the_state_of_every_model_that_is_more_than_a_file(
+async def test_health_reports_every_model_that_is_in_use_or_failed(
     client: Client,
 ) -> None:
     await client.post("/api/v2/models/m.gguf/load")
@@ -67,7 +67,7 @@ async def test_a_model_is_ready_when_it_is_loaded(client: Client) -> None:
     assert (status, document["error"]["code"]) == (404, "model_not_found")
 
 
-async def test_a_model_that_loads_is_not_ready_and_health_tells_how_far_it_is(
+async def test_a_loading_model_is_not_ready_and_health_reports_its_progress(
     client: Client,
 ) -> None:
     load = asyncio.ensure_future(client.post("/api/v2/models/slow.gguf/load"))
@@ -140,7 +140,7 @@ async def test_models_are_known_to_probes_soon_after_the_start(
             await pause()
 
 
-async def test_a_server_that_leaves_is_not_ready(client: Client) -> None:
+async def test_a_server_that_shuts_down_is_not_ready(client: Client) -> None:
     assert client.app is not None
     client.app[STATUS].is_shutting_down = True
     status, document = await _get(client, "/ready")
@@ -202,7 +202,7 @@ def test_an_engine_with_work_that_makes_no_step_is_stalled() -> None:
     assert life.stalled_seconds(is_busy=True) == 0.0
 
 
-def test_a_worker_that_says_nothing_is_stalled_busy_or_not() -> None:
+def test_a_worker_without_reports_is_stalled_busy_or_not() -> None:
     now = 0.0
     life = Watchdog(lambda: now)
     now = 500.0

@@ -81,7 +81,7 @@ async def test_props_can_be_posted_only_where_that_is_switched_on_and_by_admins(
         assert (await on.post("/props", json={}, headers=headers)).status == status
 
 
-async def test_slots_show_what_runs_and_what_is_kept(
+async def test_slots_show_running_requests_and_retained_prefixes(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path)

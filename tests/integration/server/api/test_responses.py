@@ -123,7 +123,7 @@ async def test_a_stream_opens_and_closes_every_item(client: Client) -> None:
     assert (added[2]["call_id"], added[2]["arguments"]) == ("call1", "")
 
 
-async def test_a_stream_says_what_the_whole_response_says(client: Client) -> None:
+async def test_the_last_event_of_a_stream_has_the_whole_response(client: Client) -> None:
     text = "echo: <r> hm </r> a b <f> {} </f> <g> {} </g>"
     whole = await _post(client, input=text)
     streamed = (await _events(client, text))[-1]["response"]

@@ -89,7 +89,7 @@ async def test_a_wrong_body_is_a_400_that_names_the_field(
         ({"samplers": ["magic"]}, "magic"),
     ],
 )
-async def test_what_promises_nothing_is_taken_or_left_out_with_a_warning(
+async def test_fields_without_a_guarantee_are_accepted_or_left_out_with_a_warning(
     client: Client, change: dict[str, Any], warning: str | None
 ) -> None:
     answer = await post(client, "chat/m.gguf", chat_body("echo: a") | change)

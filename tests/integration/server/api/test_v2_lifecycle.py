@@ -79,7 +79,7 @@ async def test_an_engine_failure_is_remembered(client: Client) -> None:
     assert (await get(client, "health"))["last_error"] is not None
 
 
-async def test_a_client_that_leaves_frees_the_sequence(client: Client) -> None:
+async def test_a_client_that_disconnects_frees_the_sequence(client: Client) -> None:
     for path in ("chat/m.gguf", "chat/m.gguf/stream"):
         await post(client, "models/m.gguf/load", {})
         task = asyncio.ensure_future(_read_first(client, path))
@@ -139,7 +139,7 @@ async def test_unload_cancels_a_load_and_waiting_requests_get_an_error(client: C
     assert await state(client, "slow.gguf") == "unloaded"
 
 
-async def test_a_client_that_leaves_does_not_stop_a_load(client: Client) -> None:
+async def test_a_client_that_disconnects_does_not_stop_a_load(client: Client) -> None:
     waiting = asyncio.ensure_future(post(client, "models/slow.gguf/load", {}))
     await until_state(client, "slow.gguf", "loading")
     waiting.cancel()

@@ -141,7 +141,7 @@ async def test_one_connection_too_many_gets_an_error(tmp_path: Path) -> None:
         writer.close()
 
 
-async def test_the_access_log_tells_of_requests_and_not_of_their_words(
+async def test_the_access_log_has_requests_without_their_text_and_keys(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="server.http.access")
@@ -167,7 +167,7 @@ async def test_the_access_log_tells_of_requests_and_not_of_their_words(
 
 
 @pytest.mark.parametrize("path", ["/api/v2/chat/m.gguf", "/api/v2/chat/m.gguf/stream"])
-async def test_who_leaves_has_a_line_in_the_access_log(
+async def test_a_client_that_disconnects_has_a_line_in_the_access_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     caplog.set_level(logging.INFO, logger="server.http.access")

@@ -93,7 +93,7 @@ async def test_a_client_that_disconnects_is_counted_as_cancelled(client: Client)
     assert seen.value("llamabind_generated_tokens_total") >= 1
 
 
-async def test_a_scrape_loads_nothing_and_has_llama_servers_header(client: Client) -> None:
+async def test_a_scrape_loads_no_model_and_has_llama_servers_header(client: Client) -> None:
     await client.get("/api/v2/models")
     response = await client.get("/metrics")
     assert response.content_type == "text/plain"

@@ -68,7 +68,7 @@ def test_each_contradiction_is_one_clause(found: Stamp, clause: str) -> None:
     assert list(contradictions(found)) == [clause]
 
 
-def test_libraries_that_say_nothing_are_refused_with_a_sentence() -> None:
+def test_libraries_without_a_stamp_are_refused_with_a_sentence() -> None:
     with pytest.raises(LibraryMismatchError) as refused:
         check_stamp(lambda library: None)
     message = str(refused.value)

@@ -48,7 +48,7 @@ def test_a_prompt_that_begins_with_a_picture_has_an_empty_text_before_it() -> No
     assert split_at_markers(message["content"], found) == ["", CAT, "?"]
 
 
-def test_a_picture_that_the_template_leaves_out_is_named() -> None:
+def test_an_image_that_the_template_leaves_out_is_named() -> None:
     _, found = insert_markers([{"role": "user", "content": [media(CAT)]}])
     with pytest.raises(
         InvalidParameterError, match="the cat: the chat template does not render this"

@@ -40,5 +40,5 @@ def test_changes_name_the_models_own_values_none():
     assert given == {"rope_scaling": "yarn", "yarn_ext_factor": 0.0, "yarn_orig_ctx": 4096}
 
 
-def test_a_context_leaves_positions_to_the_model_unless_asked():
+def test_a_context_leaves_positions_to_the_model_unless_configured():
     assert ContextParams().rope == RopeConfig()

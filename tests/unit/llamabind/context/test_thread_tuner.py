@@ -38,7 +38,7 @@ def test_a_core_that_becomes_busy_is_noticed_within_some_steps():
     assert _serve(tuner, {1: 102, 2: 30}, 20)[1] > 8
 
 
-def test_it_begins_with_what_was_measured():
+def test_it_begins_with_the_calibrated_count():
     tuner = ThreadTuner(4)
     tuner.start_with(1, 2)
     assert (tuner.choose(1), tuner.choose(8), tuner.choose(100)) == (2, 2, 4)
@@ -80,7 +80,7 @@ def test_trials_of_slower_counts_cost_little(one_thread, n_steps, limit):
     assert _cost(tuner, {1: one_thread, 2: 1.0}, n_steps, 16) <= limit
 
 
-def test_a_trial_says_that_it_is_one():
+def test_a_trial_is_reported_as_one():
     tuner = ThreadTuner(2)
     n_trials = 0
     for _ in range(200):

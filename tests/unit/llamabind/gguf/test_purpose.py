@@ -34,5 +34,5 @@ def test_the_header_decides(header: GgufHeader, purpose: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", [None, "", "llama", "t5", "dream"])
-def test_other_architectures_are_no_encoders(architecture: str | None) -> None:
+def test_other_architectures_have_a_decoder(architecture: str | None) -> None:
     assert not is_encoder(architecture)

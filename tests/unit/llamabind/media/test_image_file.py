@@ -81,7 +81,7 @@ def test_an_image_is_turned_upright(orientation: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_exif_data_that_is_no_exif_is_ignored() -> None:
+def test_invalid_exif_data_is_ignored() -> None:
     data = _file("JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
     assert read_image(data).shape == (20, 30, 3)
 

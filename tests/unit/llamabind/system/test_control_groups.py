@@ -53,7 +53,7 @@ def test_inside_a_container_the_own_group_is_the_root(tmp_path):
     assert cpu_quota(tmp_path, tmp_path / "own") == 4
 
 
-def test_version_one_says_no_limit_with_a_negative_quota(tmp_path):
+def test_version_one_has_a_negative_quota_without_a_limit(tmp_path):
     (tmp_path / "own").write_text("4:cpu,cpuacct:/x\n")
     _write(tmp_path / "cpu" / "x", cpu__cfs_quota_us="-1", cpu__cfs_period_us="100000")
     assert cpu_quota(tmp_path, tmp_path / "own") is None

@@ -24,7 +24,7 @@ def _fields(job: Job) -> dict[str, Any]:
     return {name: fields[name] for name in names}
 
 
-def test_a_chat_that_says_nothing_is_as_the_flags_say() -> None:
+def test_a_chat_without_settings_has_those_of_the_flags() -> None:
     job = Job(prompt=ChatPrompt(messages=[]), n=3)
     changed = with_defaults(job, _CONFIG)
     assert changed.n == 3
@@ -36,7 +36,7 @@ def test_a_chat_that_says_nothing_is_as_the_flags_say() -> None:
     }
 
 
-def test_what_a_request_says_wins() -> None:
+def test_the_settings_of_a_request_win() -> None:
     own = {"reasoning_format": "deepseek", "enable_thinking": True, "reasoning_effort": "high"}
     variables = {"b": 3}
     prompt = ChatPrompt(messages=[], chat_template_kwargs=variables, **own)  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def test_a_text_prompt_gets_no_chat_defaults() -> None:
     assert with_defaults(job, _CONFIG) == job
 
 
-def test_the_servers_budget_is_that_of_chats_that_say_nothing() -> None:
+def test_chats_without_a_budget_have_the_servers() -> None:
     config = ServerConfig(reasoning_budget=100, reasoning_budget_message="Enough.")
 
     def budget(prompt: ChatPrompt | TextPrompt, **asked: Any) -> tuple[int, str]:

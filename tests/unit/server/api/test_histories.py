@@ -141,7 +141,7 @@ def test_calls_and_results_of_every_type_are_calls_and_results(
         ({"type": "from_the_future", "payload": {"a": 1}}, "not supported"),
     ],
 )
-def test_an_item_that_says_nothing_is_left_out_with_one_warning(
+def test_an_item_without_text_for_the_model_is_left_out_with_one_warning(
     item: dict[str, Any], reason: str
 ) -> None:
     job = _responses(item, _HI, item)

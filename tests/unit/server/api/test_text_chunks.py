@@ -39,7 +39,7 @@ def _documents(form: OpenAIChunks | V2Chunks, output: SequenceOutput) -> list[An
 
 @pytest.mark.parametrize("kind", ["v2", "openai"])
 @pytest.mark.parametrize("with_logprobs", [False, True])
-def test_what_is_encoded_once_is_what_would_be_encoded_each_time(
+def test_chunks_encoded_once_equal_chunks_encoded_each_time(
     kind: str, *, with_logprobs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for model in _MODELS:

@@ -21,7 +21,7 @@ _VECTOR = np.array([3.0, -4.0, 0.0], "<f4")
         (32768, [0.75, -1.0, 0.0]),
     ],
 )
-def test_a_vector_has_the_norm_that_was_asked_for(norm: int, expected: list[float]) -> None:
+def test_a_vector_has_the_requested_norm(norm: int, expected: list[float]) -> None:
     assert normalized(_VECTOR, norm).tolist() == pytest.approx(expected, rel=1e-4)
 
 

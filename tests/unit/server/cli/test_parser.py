@@ -209,7 +209,7 @@ def test_switches_take_llama_servers_words(text: str, value: bool) -> None:
     assert parse(LLAMA_ARG_KV_UNIFIED=text).default_settings.kv_unified is value
 
 
-def test_a_variable_that_says_no_means_no() -> None:
+def test_a_no_variable_switches_the_flag_off() -> None:
     assert parse(LLAMA_ARG_NO_KV_UNIFIED="1").default_settings.kv_unified is False
 
 
@@ -258,7 +258,7 @@ def test_an_empty_variable_does_not_count() -> None:
         ("--spec-type draft,ngram-mod", ("--spec-type", "choose")),
     ],
 )
-def test_a_wrong_line_ends_with_a_message_that_says_what(
+def test_a_wrong_line_ends_with_a_message_that_names_the_mistake(
     capsys: pytest.CaptureFixture[str], line: str, words: tuple[str, ...]
 ) -> None:
     message = refusal(capsys, *line.split())
@@ -272,7 +272,7 @@ def test_a_wrong_variable_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("line", ["--jinja", "-cb", "--threads-http 4", "--no-webui", "-sps 0.5"])
-def test_what_has_no_effect_is_accepted_and_said(
+def test_flags_without_effect_are_accepted_with_a_note(
     capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
     assert parse(*line.split()) == ServerConfig()

@@ -122,7 +122,7 @@ def test_a_mistake_is_named_with_its_section(
     assert all(word in message for word in words), message
 
 
-def test_keys_of_the_server_and_without_effect_are_said(
+def test_keys_of_the_server_and_keys_without_effect_are_reported(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     write_gguf(tmp_path / "m.gguf")

@@ -39,7 +39,7 @@ def test_what_means_something_else_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     "line", ["-fit on", "-fit", "-ctxcp 8", "-td 4 -tbd 4", "--no-jinja", "--prio 2", "-e", "--ui"]
 )
-def test_flags_for_what_is_always_so_are_a_warning(
+def test_flags_for_fixed_behaviour_are_a_warning(
     capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
     assert parse_command_line(line.split(), {}) == parse_command_line([], {})
