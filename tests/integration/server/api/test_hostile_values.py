@@ -73,7 +73,7 @@ async def test_a_huge_number_is_refused_by_name_and_has_no_lasting_effect(
 ) -> None:
     body = chat_body("echo: a", **more)
     if param is None:
-        # Any value is accepted, because the field has no effect.
+        # The value has a meaning: a seed is reduced to 32 bits, a limit below 0 is none.
         response = await client.post(path, data=json.dumps(body))
         assert response.status == 200, await response.text()
     else:
