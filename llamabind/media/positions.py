@@ -19,16 +19,16 @@ _INSIDE: Final = 1 << HASH_BITS  # not an M-RoPE image's first vector: no border
 _NO_POSITION: Final = 1 << (HASH_BITS + 1)  # a vector that adds no position to the sequence
 
 
-def pseudo_token(number: int, place: int = 0, n_positions: int | None = None) -> int:
+def pseudo_token(number: int, index: int = 0, n_positions: int | None = None) -> int:
     """Return the pseudo-token of a number of HASH_BITS bits.
 
-    With `n_positions` it is that of the vector with index `place` in an image that takes
+    With `n_positions` it is that of the vector with index `index` in an image that takes
     `n_positions` positions. These count correctly only for the whole image.
     """
-    if n_positions is None or place == 0:
+    if n_positions is None or index == 0:
         return ~number
     # The first n_positions vectors count one position each, the others none.
-    return ~(number | _INSIDE | (_NO_POSITION if place >= n_positions else 0))
+    return ~(number | _INSIDE | (_NO_POSITION if index >= n_positions else 0))
 
 
 def position_bits(token: int) -> int:

@@ -64,8 +64,8 @@ class KindRelaxer(ABC):
                 self.warn(f"{path}/additionalProperties", reason)
                 del node["additionalProperties"]
             elif additional is not True:
-                place = f"{path}/additionalProperties"
-                node["additionalProperties"] = self.node(additional, place, depth + 1)
+                child_path = f"{path}/additionalProperties"
+                node["additionalProperties"] = self.node(additional, child_path, depth + 1)
         if "properties" in node and "additionalProperties" not in node:
             # The grammar of such an object allows no other properties anyway.
             _forget(node, "unevaluatedProperties", False)

@@ -57,8 +57,10 @@ class KindFitter(ScalarFitter, ABC):
         if "patternProperties" in node:
             self._pattern_properties(node, path, depth)
         if "additionalProperties" in node:
-            place = f"{path}/additionalProperties"
-            node["additionalProperties"] = self.node(node["additionalProperties"], place, depth + 1)
+            child_path = f"{path}/additionalProperties"
+            node["additionalProperties"] = self.node(
+                node["additionalProperties"], child_path, depth + 1
+            )
         if "propertyNames" in node:
             self._property_names(node, path)
         is_known = "properties" in node or "patternProperties" in node
@@ -102,17 +104,17 @@ class KindFitter(ScalarFitter, ABC):
         node["required"] = list(dict.fromkeys(kept))
 
     def _pattern_properties(self, node: Node, path: str, depth: int) -> None:
-        place = f"{path}/patternProperties"
+        child_path = f"{path}/patternProperties"
         members = node["patternProperties"]
         if not isinstance(members, Mapping):
-            self.warn(place, "it is not an object of schemas")
+            self.warn(child_path, "it is not an object of schemas")
             members = {}
         kept = {}
         for pattern, child in members.items():
             if reason := why_no_pattern(pattern):
-                self.warn(f"{place}/{pattern}", reason)
+                self.warn(f"{child_path}/{pattern}", reason)
             else:
-                kept[as_rust(pattern)] = self.node(child, f"{place}/{pattern}", depth + 1)
+                kept[as_rust(pattern)] = self.node(child, f"{child_path}/{pattern}", depth + 1)
         node["patternProperties"] = kept
         if not kept:
             del node["patternProperties"]
@@ -120,14 +122,14 @@ class KindFitter(ScalarFitter, ABC):
     def _property_names(self, node: Node, path: str) -> None:
         """Write `propertyNames` as `properties` or as `patternProperties`."""
         names = self.resolve(node.pop("propertyNames"))
-        place = f"{path}/propertyNames"
+        child_path = f"{path}/propertyNames"
         if names is True or names in ({}, {"type": "string"}):
             return
         reason = "no grammar can express it"
         if not isinstance(names, Mapping) or not _NAME_KEYWORDS.issuperset(
             key for key in names if not key.startswith(("$", "title", "description"))
         ):
-            self.warn(place, reason)
+            self.warn(child_path, reason)
             return
         allowed = [names["const"]] if "const" in names else names.get("enum")
         if isinstance(allowed, list):
@@ -136,12 +138,14 @@ class KindFitter(ScalarFitter, ABC):
         pattern = names.get("pattern")
         if "minLength" in names or "maxLength" in names:
             if pattern is not None:
-                self.warn(f"{place}/pattern", "it cannot be combined with the lengths beside it")
+                self.warn(
+                    f"{child_path}/pattern", "it cannot be combined with the lengths beside it"
+                )
             pattern = f"^[\\s\\S]{{{names.get('minLength', 0)},{names.get('maxLength', '')}}}$"
         if "patternProperties" not in node:
             reason = why_no_pattern(pattern)
         if reason or not isinstance(pattern, str):
-            self.warn(place, reason)
+            self.warn(child_path, reason)
         else:
             self._matched(node, pattern)
 

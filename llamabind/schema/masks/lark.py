@@ -87,13 +87,16 @@ class LarkWriter:
     def _whole(self, reasoning: Reasoning | None, body: str) -> str:
         if reasoning is None:
             return f"{_HEAD}start: {self._lead}{body}\n{_TAIL}"
-        thought = self._until(reasoning.end)
+        reasoning_text = self._until(reasoning.end)
         start, between = self.text(reasoning.start), self.text(reasoning.between)
         if reasoning.is_open:
-            begin = f"WS? {thought} {between}" + f" ({start} {thought} {between})*" * bool(between)
+            begin = (
+                f"WS? {reasoning_text} {between}"
+                + f" ({start} {reasoning_text} {between})*" * bool(between)
+            )
             begin += " WS?"
         else:
-            begin = f"(WS? {start} {thought} {between} WS?){'*' if between else '?'}"
+            begin = f"(WS? {start} {reasoning_text} {between} WS?){'*' if between else '?'}"
         return f"{_HEAD}start: {self._lead}{begin} {body}\n{_TAIL}{self._body(reasoning.end)}"
 
     def _until(self, end: str) -> str:
