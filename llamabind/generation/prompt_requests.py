@@ -1,4 +1,4 @@
-"""What a Prompter makes of a prompt. Light to import: processes without an engine use it too."""
+"""PromptRequests: the result of a Prompter. Imports little, for processes without an engine."""
 
 from __future__ import annotations
 

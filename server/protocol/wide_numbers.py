@@ -1,8 +1,7 @@
 """with_narrow_numbers: a job without integers that msgpack and llama.cpp cannot hold.
 
-JSON has integers of any size, and generated schemas have bounds such as 2**64. Where the client
-asked for no guarantee, such a number is rounded to the nearest 64-bit float, as most JSON readers
-round it.
+JSON has integers of any size, and generated schemas have bounds such as 2**64. Except in strict
+tools and schemas, such a number is rounded to the nearest 64-bit float, as most JSON readers do.
 """
 
 import sys

@@ -80,7 +80,7 @@ def media_of(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def text_with_media(
     text: str, files: Sequence[str], param: str
 ) -> tuple[str | dict[str, Any], ...]:
-    """The texts of a prompt and the base64 `files` whose places llama.cpp's marker holds in it.
+    """The texts of a prompt, and between them the base64 `files` in place of llama.cpp's markers.
 
     The first and the last item are texts. Raises InvalidRequestError or InvalidParameterError
     naming `param` or a file.

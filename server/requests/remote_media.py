@@ -118,7 +118,7 @@ class MediaFetcher:
     async def complete(self, job: Job) -> Job:
         """The job with the contents of its files. Raises InvalidRequestError naming the part.
 
-        In a tool's result a text takes the place of a file that cannot be fetched, with a warning.
+        In a tool's result a file that cannot be fetched is replaced by a text, with a warning.
         """
         prompt = job.prompt
         if not isinstance(prompt, ChatPrompt):

@@ -31,8 +31,8 @@ def parts_of(
     """The texts and images of blocks, each with the name of its field.
 
     Blocks of other types are left out. With `may_leave_out`, for results of tools and messages of
-    the assistant, a text takes the place of an image that cannot be read. Raises
-    InvalidRequestError naming the field.
+    the assistant, an image that cannot be read is replaced by a text. Raises InvalidRequestError
+    naming the field.
     """
     if not may_leave_out:
         return [part for path, block in blocks for part in _parts(path, block, left_out)]

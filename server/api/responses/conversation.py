@@ -141,7 +141,7 @@ class _Conversation:
         if call_id is None and item.type == "tool_search_output":
             return  # a search by OpenAI's server; the tools that it found are offered
         if call_id is None or call_id not in self._calls:
-            # OpenAI refuses it; but agents that cut the beginning of a conversation send it.
+            # OpenAI refuses it, but agents send it when they cut the beginning of a conversation.
             self._left_out.note(path, "a tool's result without an earlier call of this id")
         self._add_tool_message(item, path, call_id)
 

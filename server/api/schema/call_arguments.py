@@ -15,9 +15,9 @@ _NOTE: Final = "the arguments are not a JSON object; the model gets them as a te
 def wire_arguments(arguments: Any, path: str, left_out: LeftOut) -> str:
     """The arguments as JSON text of an object.
 
-    A model may have written anything, and the client, or another tool, has already reported it as
-    an error to the model. So other values than an object become {"arguments": text}, with a
-    warning; an object in a JSON string is unpacked.
+    A model may have written invalid arguments; then the client has already sent the model an error
+    as the call's result. So the request is accepted: a value that is not an object becomes
+    {"arguments": text}, with a warning. An object in a JSON string is unpacked.
     """
     if arguments is None or arguments == "":
         return "{}"
@@ -35,7 +35,7 @@ def wire_arguments(arguments: Any, path: str, left_out: LeftOut) -> str:
 
 
 def _decoded(text: str) -> Any:
-    """The value of a JSON text; None if it is none that llama.cpp reads."""
+    """The value of a JSON text; None if llama.cpp could not read it."""
     try:
         value = msgspec.json.decode(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):

@@ -119,8 +119,8 @@ def wire_content(
 ) -> str | list[dict[str, Any]]:
     """The content as one text, or with media as a list of parts.
 
-    With `may_leave_out`, for results of tools and messages of the assistant, a text takes the place
-    of a file that cannot be read (`readable`). Raises InvalidRequestError naming the part.
+    With `may_leave_out`, for results of tools and messages of the assistant, a file that cannot be
+    read is replaced by a text (`readable`). Raises InvalidRequestError naming the part.
     """
     if not isinstance(content, list):
         return content or ""
@@ -135,10 +135,10 @@ def wire_content(
 
 
 def readable(path: str, left_out: LeftOut, read: Callable[[], T]) -> T | dict[str, Any]:
-    """What `read` returns, or a text in place of the file at `path` that it cannot read.
+    """The part that `read` returns, or a text if it cannot read the file at `path`.
 
-    Agents send what their tools find, in every later request of the conversation too, so a file in
-    a result that is damaged or of an unknown format is no reason to refuse a request.
+    Agents send a tool's result again with every later request of the conversation. If a damaged
+    file in it were an error, the conversation could not continue.
     """
     try:
         return read()

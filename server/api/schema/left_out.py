@@ -9,14 +9,14 @@ _SHOWN_PATHS = 3
 class LeftOut:
     """Collects left-out tools and parts of the conversation.
 
-    A tool_choice that needs a left-out tool is a warning too: agents choose the hosted tools of
-    their vendor, and read the answer without a call.
+    A tool_choice that needs a left-out tool is a warning too: agents choose tools that run on their
+    vendor's servers, and accept an answer without a call.
     """
 
     def __init__(self) -> None:
         self._warnings: list[str] = []
         self._names: set[str] = set()
-        # The fields of parts, by what is said of them: agents repeat a part in every request.
+        # The fields of parts by their common warning: agents repeat a part in every request.
         self._parts: dict[str, list[str]] = {}
 
     @property
@@ -35,7 +35,7 @@ class LeftOut:
         self.note(path, f"{kind!r} is left out: {reason}")
 
     def note(self, path: str, text: str) -> None:
-        """Add a warning about the part at field `path`; those with the same text are one."""
+        """Add a warning about the part at field `path`; equal warnings are joined to one."""
         self._parts.setdefault(text, []).append(path)
 
     def warn(self, text: str) -> None:

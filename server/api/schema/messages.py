@@ -19,8 +19,8 @@ INPUT = "input"
 
 
 class FunctionCall(msgspec.Struct, frozen=True):
-    """A called function; `arguments` is a JSON object, or a string that contains one. Others are
-    shown to the model as a text, with a warning.
+    """A called function; `arguments` is a JSON object, or a string that contains one. Other
+    values are shown to the model as a text, with a warning.
     """
 
     name: CalledName | None = None

@@ -120,7 +120,7 @@ class OfferedTools:
         self._removed.discard(name)
 
     def load_all(self) -> None:
-        """Offer all deferred tools: nothing can search for them."""
+        """Offer all deferred tools, because the tool that searches for them was left out."""
         self._loads_all = True
 
     def remove(self, name: str) -> None:

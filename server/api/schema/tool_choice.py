@@ -95,7 +95,7 @@ def choose(
 def with_mode(
     tools: list[Tool], mode: str | None, left_out: LeftOut
 ) -> tuple[list[Tool], WireChoice]:
-    """The tools, and the choice of any of them: none if all tools were left out."""
+    """The tools, and the choice of any of them; no choice if all tools were left out."""
     if mode == "any":
         mode = "required"
     if mode == "required" and left_out.lacks_all("tool_choice", len(tools)):

@@ -1,4 +1,4 @@
-"""CallHistory: notes results of tools in a conversation that answer no earlier call."""
+"""CallHistory: warns about results of tools in a conversation without an earlier call."""
 
 from collections.abc import Iterable
 
@@ -9,8 +9,8 @@ class CallHistory:
     """The ids of the tool calls that were added. A call or result without an id is not checked,
     because many templates need no ids.
 
-    OpenAI and Anthropic refuse a result without its call, but agents that cut the beginning of a
-    long conversation send one, and templates render it. So it is a warning.
+    OpenAI and Anthropic refuse a result without its call. But agents send one when they cut the
+    beginning of a long conversation, and templates can render it, so here it is a warning.
     """
 
     def __init__(self, left_out: LeftOut) -> None:

@@ -50,9 +50,9 @@ class MediaEncoder:
     def encode(self, messages: Sequence[dict[str, Any]]) -> EncodedMessages:
         """Encode the media of a conversation.
 
-        Media that the model cannot read are an error in a user's message. In a tool's result a text
-        takes their place: agents send what their tools find, and an error would come back with
-        every later message of the conversation.
+        Media that the model cannot read are an error in a user's message. In a tool's result they
+        are replaced by a text: agents send it again with every later message, so after an error the
+        conversation could not continue.
 
         Raises InvalidParameterError naming the content part, PromptTooLongError, ProjectorError.
         """
