@@ -42,8 +42,8 @@ def require_origin(config: ServerConfig) -> Middleware:
             if is_preflight:
                 return web.Response(headers=_preflight(request, config))
         elif is_preflight:
-            # Without CORS headers the browser does not send the request. It sends no key with a
-            # preflight either, so a missing one must not be the answer.
+            # Without CORS headers the browser does not send the request. A preflight has no key, so
+            # the answer must not be the error for a missing key.
             return web.Response()
         elif request.method not in _SAFE_METHODS and not _is_same_origin(request, origin):
             raise ForbiddenError(

@@ -23,8 +23,8 @@ _ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     # Otherwise ggml_abort starts a debugger, if installed, for a stack trace (ggml/src/ggml.c).
     "GGML_NO_BACKTRACE": "1",
-    # Workers multiply nothing with NumPy, whose OpenBLAS would start a thread a core when it is
-    # imported, and under a limit of memory hang or end the process without a word.
+    # Workers need no matrix products of NumPy. Its OpenBLAS would start a thread for each core when
+    # NumPy is imported, and under a memory limit that hangs or ends the process without a message.
     "OPENBLAS_NUM_THREADS": "1",
 }
 # Put weights and KV cache in pages of 2 MiB, where Linux has some: every token reads all weights,
@@ -34,7 +34,7 @@ _HINTS = {
     "SIGKILL": " (out of memory, or killed by hand)",
     "SIGILL": f": the native libraries use instructions that this CPU lacks; {OTHER_BUILD}",
 }
-# The last words of processes that cannot start under a limit such as ulimit -v: the dynamic
+# The messages of processes that cannot start under a limit such as ulimit -v: the dynamic
 # linker's, OpenBLAS's (in NumPy), ggml's, Python's, and C++'s.
 _NO_MEMORY = (
     "annot allocate memory",

@@ -22,7 +22,7 @@ CONTENT: Final = {"content": True}
 stands for a part with that text, and a single part for a list of it.
 """
 
-# Each value that is looked at costs about a microsecond, on the event loop.
+# Examining a value takes about a microsecond, on the event loop.
 _MAX_VALUES: Final = 100_000
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,400}")
 _BOOLEANS: Final = {"true": True, "false": False}

@@ -25,7 +25,7 @@ class UnpackedTooLargeError(Exception):
 
 
 class _Decompressor(Protocol):
-    """What zlib's and zstd's decompressors have in common here."""
+    """The common interface of zlib's and zstd's decompressors."""
 
     @property
     def eof(self) -> bool: ...
