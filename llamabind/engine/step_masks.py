@@ -98,8 +98,8 @@ class StepMasks:
         return GrammarError(DEAD_END) if is_sound else error
 
     def has_become_answer(self, request_id: str) -> bool:
-        """True once: when it becomes certain that a request's answer calls no tool, or its reasoning
-        is over.
+        """True once: when it is certain that a request's answer calls no tool, or when its
+        reasoning is over.
         """
         mask = self._masks.get(request_id)
         return mask is not None and mask.has_become_answer()

@@ -16,7 +16,11 @@ from server.api.responses.items import (
 )
 from server.api.responses.schema import ChosenResponseTools, ResponsesBody, ToolChoice
 from server.api.responses.tools import echoed_tools
-from server.api.shared.answer_documents import logprobs_document
+from server.api.shared.answer_documents import (
+    logprobs_document,
+    progress_document,
+    timings_document,
+)
 from server.errors import ApiError, ContextOverflowError
 from server.protocol.job import Job, ToolForm
 from server.protocol.outputs import SequenceOutput, ToolCallPiece
@@ -26,7 +30,9 @@ from server.streams.token_stream import TokenUsage
 class ResponseEvents:
     """Turns the outputs of one request into the events of its response.
 
-    `response` is the document. Every output adds to it; after `ending` it is complete.
+    `response` is the document. Every output adds to it; after `ending` it is complete. As in
+    llama-server the last event has `timings`, and so has the last event of each output on request;
+    the prompt's progress is in events of type "response.in_progress".
     """
 
     def __init__(self, model: str, body: ResponsesBody, job: Job) -> None:
@@ -42,6 +48,8 @@ class ResponseEvents:
             "usage": None,
         }
         self._forms = job.tool_forms
+        self._times_each = job.timings_per_token
+        self._timings: dict[str, Any] | None = None
         self._n_events = 0
         self._n_items = 0
         self._open: OutputItem | None = None
@@ -61,7 +69,19 @@ class ResponseEvents:
         for piece in output.tool_calls:
             events += self._add_call(piece)
         self._is_cut_off = output.finish_reason == "length"
+        if output.progress is not None:
+            events = events or [self._state("in_progress")]
+            events[-1]["prompt_progress"] = progress_document(output.progress)
+        self._add_timings(output, events)
         return self._numbered(events)
+
+    def _add_timings(self, output: SequenceOutput, events: list[Event]) -> None:
+        if output.timings is None:
+            return
+        usage = TokenUsage.of(output.usage)
+        self._timings = timings_document(usage, output.timings, output.progress)
+        if events and (self._times_each or output.progress is not None):
+            events[-1]["timings"] = self._timings
 
     def ending(self, usage: TokenUsage) -> list[Event]:
         """The events that end the open item and the response."""
@@ -72,7 +92,10 @@ class ResponseEvents:
             self.response["incomplete_details"] = {"reason": "max_output_tokens"}
         else:
             self.response["completed_at"] = int(time.time())
-        return self._numbered([*events, self._state(status)])
+        last = self._state(status)
+        if self._timings is not None:
+            last["timings"] = self._timings
+        return self._numbered([*events, last])
 
     def failure(self, error: ApiError) -> list[Event]:
         """The events that end the response with an error."""

@@ -36,6 +36,17 @@ def _without_ids(item: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in item.items() if key != "id"}
 
 
+@pytest.mark.parametrize("every", [False, True])
+async def test_the_last_event_has_timings_and_those_of_the_text_on_request(
+    client: Client, every: bool
+) -> None:
+    events = await _events(client, "echo: a b", timings_per_token=every)
+    deltas = [event for event in events if event["type"] == "response.output_text.delta"]
+    assert events[-1]["timings"]["predicted_n"] == 2
+    assert ["timings" in event for event in deltas] == [every] * len(deltas)
+    assert not any("prompt_progress" in event for event in events)
+
+
 async def test_a_response_has_openais_form(client: Client) -> None:
     document = await _post(client, input="echo: a b", metadata={"k": "v"}, temperature=0.5)
     assert document["id"].startswith("resp_")
