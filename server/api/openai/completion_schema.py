@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from server.api.schema.prompts import ModelName, Prompt, prompt_list
+from server.api.schema.prompts import ModelName, Prompt, PromptContent, prompt_list
 from server.api.schema.sampling import LogprobCount, SamplingFields
+from server.errors import InvalidRequestError
 from server.protocol.job import InfillPrompt, Job, TextPrompt
 
 Count = Annotated[int, Meta(ge=0)]
@@ -45,10 +46,20 @@ class CompletionBody(SamplingFields, frozen=True, kw_only=True):
             for prompt in prompts
         ]
 
-    def _job_prompt(self, prompt: str | tuple[int | str, ...]) -> TextPrompt | InfillPrompt:
+    def _job_prompt(self, prompt: PromptContent) -> TextPrompt | InfillPrompt:
         if self.suffix:
-            return InfillPrompt(prefix=prompt, suffix=self.suffix, json_schema=self.json_schema)
+            prefix = prompt if isinstance(prompt, str) else _without_media(prompt)
+            return InfillPrompt(prefix=prefix, suffix=self.suffix, json_schema=self.json_schema)
         return TextPrompt(content=prompt, json_schema=self.json_schema, echo=bool(self.echo))
+
+
+def _without_media(prompt: tuple[int | str | dict[str, Any], ...]) -> tuple[int | str, ...]:
+    pieces = tuple(piece for piece in prompt if not isinstance(piece, dict))
+    if len(pieces) < len(prompt):
+        raise InvalidRequestError(
+            "field 'suffix': cannot be used together with images or audio", param="suffix"
+        )
+    return pieces
 
 
 class LegacyLogprobs(msgspec.Struct, frozen=True):
