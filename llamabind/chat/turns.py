@@ -9,8 +9,10 @@ Message = Mapping[str, Any]
 def with_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Return the conversation with its system messages merged at the start, neighbouring messages
     of the user, or of the assistant without calls, merged into one, and an empty message of the
-    user where none comes before the assistant's first.
+    user where none comes before the assistant's first. A tool's result without a call before it
+    becomes a message of the user.
     """
+    messages = _with_orphans_of_user(messages)
     system = [message for message in messages if message["role"] in _SYSTEM]
     merged: list[dict[str, Any]] = []
     for message in messages:
@@ -29,6 +31,19 @@ def with_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 _SYSTEM = ("system", "developer")
+
+
+def _with_orphans_of_user(messages: Sequence[Message]) -> list[Message]:
+    """Agents that cut the beginning of a long conversation leave results without their calls."""
+    found: list[Message] = []
+    follows_call = False
+    for message in messages:
+        if message["role"] == "tool" and not follows_call:
+            message = {"role": "user", "content": message.get("content")}
+        elif message["role"] != "tool":
+            follows_call = bool(message.get("tool_calls"))
+        found.append(message)
+    return found
 
 
 def _can_join(first: Message, second: Message) -> bool:

@@ -1,6 +1,6 @@
 """Fields that chat requests of all OpenAI-like dialects share."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,13 @@ from server.errors import InvalidRequestError
 from server.protocol.job import EFFORTS, ChatPrompt, Job
 
 ReasoningFormat = Literal["none", "auto", "deepseek", "deepseek-legacy"]
+# Fields of OpenAI that would change the answer, and what to do.
+_WITHOUT_EFFECT: Final = (
+    ("functions", "send the functions as tools"),
+    ("function_call", "send it as tool_choice"),
+    ("audio", "answers are text"),
+    ("web_search_options", "this server does not search the web"),
+)
 Continuation = bool | Literal["content", "reasoning_content"]
 
 
@@ -72,6 +79,10 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: LogprobCount | None = None
     n_probs: LogprobCount | None = None
+    functions: Any = None
+    function_call: Any = None
+    audio: Any = None
+    web_search_options: Any = None
 
     def to_job(self, caller: str = "") -> Job:
         """The request as a Job. Raises InvalidRequestError, InvalidParameterError."""
@@ -81,6 +92,9 @@ class ChatFields(SamplingFields, frozen=True, kw_only=True):
 
     def _prompt(self) -> ChatPrompt:
         left_out = LeftOut()
+        for name, instead in _WITHOUT_EFFECT:
+            if getattr(self, name) is not None:
+                left_out.warn(f"{name} is ignored: {instead}")
         offered = offered_tools(self.tools, left_out)
         tools, choice = choose(offered.tools(), self.tool_choice, left_out)
         _check_results(self.messages, left_out)

@@ -297,3 +297,19 @@ def test_an_unknown_level_of_reasoning_is_ignored_with_a_warning(make: Any, effo
     assert "'ultra' is not one of none, minimal, low" in job.warnings[0]
     job = make(**effort("max"))
     assert (_prompt(job).reasoning_effort, job.warnings) == ("max", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("functions", [{"name": "f"}]),
+        ("function_call", "auto"),
+        ("audio", {"voice": "alloy"}),
+        ("web_search_options", {}),
+    ],
+)
+def test_fields_that_would_change_the_answer_are_not_dropped_silently(
+    name: str, value: Any
+) -> None:
+    (warning,) = _chat(**{name: value}).warnings
+    assert warning.startswith(f"{name} is ignored: ")
