@@ -104,6 +104,22 @@ async def test_disabled_fetching_is_a_refusal_that_names_the_flag() -> None:
     assert "--media-hosts" in message
 
 
+async def test_a_text_takes_the_place_of_a_results_file_that_cannot_be_fetched() -> None:
+    prompt = job_of("https://example.com/a.png").prompt
+    assert isinstance(prompt, ChatPrompt)
+    messages = [*prompt.messages[:1], prompt.messages[1] | {"role": "tool"}]
+    fetcher = MediaFetcher(())
+    job = await fetcher.complete(Job(prompt=ChatPrompt(messages=messages, warnings=("first",))))
+    await fetcher.close()
+    assert isinstance(job.prompt, ChatPrompt)
+    text, left_out = job.prompt.messages[1]["content"]
+    assert text == {"type": "text", "text": "What is this?"}
+    assert left_out["text"].startswith("[a file is left out: cannot be fetched: ")
+    first, second = job.warnings
+    assert first == "first"
+    assert second.startswith("image 0 is left out: cannot be fetched: ")
+
+
 async def test_only_listed_hosts_are_fetched_from() -> None:
     message = await refusal(MediaFetcher(("example.com",)), "https://example.org/a.png")
     assert "host example.org is not allowed" in message
