@@ -336,6 +336,9 @@ class ScriptedEngine:
 def _text(prompt: ChatPrompt | TextPrompt | InfillPrompt) -> str:
     """The text of the last message, or the whole prompt; token ids as numbers."""
     if isinstance(prompt, ChatPrompt):
+        if not prompt.messages:
+            # As RequestMaker.
+            raise InvalidParameterError("messages", "a conversation is required")
         content = prompt.messages[-1].get("content") or ""
         return content if isinstance(content, str) else " ".join(map(_part_text, content))
     content = prompt.content

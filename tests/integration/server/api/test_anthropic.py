@@ -133,10 +133,8 @@ _RESULT = {"type": "tool_result", "tool_use_id": "c", "content": "x"}
             {"messages": [{"role": "user", "content": [_IMAGE]}]},
             "messages[0].content[0].source.data",
         ),
-        (
-            {"messages": [{"role": "system", "content": [_RESULT]}]},
-            "messages[0].content[0]",
-        ),
+        # The result is left out of the system message, so no message remains.
+        ({"messages": [{"role": "system", "content": [_RESULT]}]}, "messages"),
     ],
 )
 async def test_a_wrong_body_is_an_error_in_anthropics_form(

@@ -139,29 +139,45 @@ async def test_log_probabilities_are_left_out_unless_requested(client: Client) -
     assert "logprobs" not in answer["choices"][0]
 
 
+_AFTER = {"role": "user", "content": "echo: a"}
+
+
+async def test_a_message_of_the_wrong_type_is_a_400_that_names_it(client: Client) -> None:
+    body = {"messages": [_AFTER, {"role": "user", "content": 5}]}
+    response = await client.post("/api/v2/chat/m.gguf", json=body)
+    assert response.status == 400
+    assert (await response.json())["error"]["param"] == "messages[1].content"
+
+
 @pytest.mark.parametrize(
-    ("message", "param"),
+    ("message", "warning"),
     [
-        ({"role": "user", "content": 5}, "messages[1].content"),
-        ({"role": "user", "content": [{"type": "text"}]}, "messages[1].content[0].text"),
-        ({"role": "assistant", "tool_calls": [{}]}, "messages[1].tool_calls[0].function"),
+        (
+            {"role": "user", "content": [{"type": "text"}]},
+            "messages[0].content[0]: 'text' is left out: it has no text",
+        ),
+        (
+            {"role": "assistant", "tool_calls": [{}]},
+            "messages[0].tool_calls[0]: 'call' is left out: neither a function nor a custom tool",
+        ),
         (
             {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": 3}}]},
-            "messages[1].tool_calls[0].function.arguments",
+            "messages[0].tool_calls[0]: the arguments are not a JSON object; the model gets them as"
+            " a text",
         ),
         (
             {"role": "user", "content": "x", "tool_calls": [{"function": {"name": "f"}}]},
-            "messages[1].tool_calls",
+            "messages[0].tool_calls: 'tool_calls' is left out: only the assistant calls tools",
         ),
     ],
 )
-async def test_a_malformed_history_is_a_400_that_names_the_message(
-    client: Client, message: dict[str, Any], param: str
+async def test_what_a_past_message_lacks_is_a_warning_that_names_it(
+    client: Client, message: dict[str, Any], warning: str
 ) -> None:
-    body = {"messages": [{"role": "user", "content": "x"}, message]}
+    body = {"messages": [message, _AFTER]}
     response = await client.post("/api/v2/chat/m.gguf", json=body)
-    assert response.status == 400
-    assert (await response.json())["error"]["param"] == param
+    assert response.status == 200, await response.text()
+    assert warning in (await response.json())["warnings"]
 
 
 async def test_temperature_has_the_references_range_on_v2_only(client: Client) -> None:

@@ -51,11 +51,6 @@ async def _until_at_rest(client: Client) -> None:
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"tools": [_TOOL]}, "tools[0].function.parameters.a[1].b"),
-        ({"response_format": _SCHEMA}, "json_schema.maximum"),
-        ({"json_schema": {"minimum": -WIDE}}, "json_schema.minimum"),
-        ({"json_schema": {"minimum": DIGITS}}, "json_schema.minimum"),
-        ({"chat_template_kwargs": {"deep": {"n": WIDE}}}, "chat_template_kwargs.deep.n"),
         ({"logit_bias": [[WIDE, 1]]}, "logit_bias[0][0]"),
         ({"logit_bias": {"1" * 5000: 1}}, "logit_bias"),
         ({"logit_bias": {str(WIDE): 1}}, "logit_bias"),
@@ -84,9 +79,30 @@ async def test_a_huge_number_is_refused_by_name_and_has_no_lasting_effect(
 
 
 @pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"tools": [_TOOL]}, "tools[0].function.parameters.a[1].b"),
+        ({"response_format": _SCHEMA}, "json_schema.maximum"),
+        ({"json_schema": {"minimum": -WIDE}}, "json_schema.minimum"),
+        ({"json_schema": {"minimum": DIGITS}}, "json_schema.minimum"),
+        ({"chat_template_kwargs": {"deep": {"n": WIDE}}}, "chat_template_kwargs.deep.n"),
+    ],
+)
+async def test_a_wide_number_that_only_the_template_or_schema_sees_is_rounded_with_a_warning(
+    client: Client, more: dict[str, Any], param: str
+) -> None:
+    body = json.dumps(chat_body("echo: a", **more))
+    response = await client.post("/api/v2/chat/m.gguf", data=body)
+    assert response.status == 200, await response.text()
+    [warning] = (await response.json())["warnings"]
+    assert warning.startswith(f"{param}: ")
+    assert warning.endswith("it has over 64 bits")
+    await _until_at_rest(client)
+
+
+@pytest.mark.parametrize(
     ("path", "body", "param"),
     [
-        ("/api/chat", {"model": "m.gguf", "messages": _HISTORY[:1], "tools": [_TOOL]}, "tools[0]"),
         ("/tokenize", {"model": "m.gguf", "content": ["a", WIDE]}, "content[1]"),
         ("/detokenize", {"model": "m.gguf", "tokens": [WIDE]}, "tokens[0]"),
         ("/v1/embeddings", {"model": "m.gguf", "input": [[1, WIDE]]}, "input"),
