@@ -143,7 +143,8 @@ class OpenAIChunks:
     """/v1: a first chunk with the role, chunks with content, a last one with an empty delta.
 
     `fingerprint` is called when there is an output. With `verbose_job` the last chunk of an answer
-    has it in llama-server's own form too, without the text that was sent before.
+    has it in llama-server's own form too, without the text that was sent before. The last chunk of
+    the stream has timings, as llama-server's; with `include_usage` it is that of the token counts.
     """
 
     def __init__(
@@ -164,6 +165,7 @@ class OpenAIChunks:
         self._with_logprobs = with_logprobs
         self._started: set[int] = set()
         self._texts = TextChunks()
+        self._timings: dict[str, Any] | None = None
 
     def chunks(self, output: SequenceOutput) -> Sequence[Any]:
         """The documents for one output."""
@@ -181,7 +183,8 @@ class OpenAIChunks:
         if output.finish_reason is not None:
             documents.append(self._tag.chunk(output.index, {}, output.finish_reason))
         if output.timings is not None and documents:
-            documents[-1]["timings"] = _timings(output, output.timings)
+            self._timings = _timings(output, output.timings)
+            documents[-1]["timings"] = self._timings
         if output.finish_reason is not None and self._verbose_job is not None:
             documents[-1][VERBOSE] = streamed_end(self._tag.model, self._verbose_job, output)
         documents = _with_prompt(documents, output)
@@ -189,7 +192,12 @@ class OpenAIChunks:
 
     def ending(self, usage: TokenUsage) -> list[dict[str, Any]]:
         """The chunk of token counts, with `include_usage`."""
-        return self._signed([self._tag.usage_chunk(usage)] if self._include_usage else [])
+        if not self._include_usage:
+            return []
+        chunk = self._tag.usage_chunk(usage)
+        if self._timings is not None:
+            chunk["timings"] = self._timings
+        return self._signed([chunk])
 
     def _content_chunks(self, output: SequenceOutput) -> list[dict[str, Any]]:
         """A chunk for each kind of content; log-probabilities go into the first of them."""

@@ -88,6 +88,7 @@ async def test_usage_is_a_chunk_of_its_own_on_request(client: Client) -> None:
     assert all(chunk["usage"] is None for chunk in others)
     assert usage["choices"] == []
     assert usage["usage"]["total_tokens"] == 8
+    assert usage["timings"]["predicted_n"] == 3
 
 
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens", "n_predict"])
