@@ -33,7 +33,8 @@ def wire_messages(
             conversation.add_text("system", texts, "system")
     for index, message in enumerate(messages):
         conversation.add(message, f"messages[{index}]")
-    return conversation.messages
+    # If nothing is left, an empty message of the user, as in the Responses API.
+    return conversation.messages or [{"role": "user", "content": ""}]
 
 
 class _Conversation:

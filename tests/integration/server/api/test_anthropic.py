@@ -116,7 +116,6 @@ async def test_a_history_of_tools_is_rendered_as_openais(client: Client) -> None
 
 _IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}}
 _TOOL = {"name": "f", "input_schema": {"type": "object"}}
-_RESULT = {"type": "tool_result", "tool_use_id": "c", "content": "x"}
 
 
 @pytest.mark.parametrize(
@@ -133,8 +132,6 @@ _RESULT = {"type": "tool_result", "tool_use_id": "c", "content": "x"}
             {"messages": [{"role": "user", "content": [_IMAGE]}]},
             "messages[0].content[0].source.data",
         ),
-        # The result is left out of the system message, so no message remains.
-        ({"messages": [{"role": "system", "content": [_RESULT]}]}, "messages"),
     ],
 )
 async def test_a_wrong_body_is_an_error_in_anthropics_form(

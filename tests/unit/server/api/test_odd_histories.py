@@ -212,3 +212,12 @@ def test_calls_of_another_role_are_left_out() -> None:
     job = _chat(_chat_call("{}") | {"role": "user", "content": "x"})
     assert _messages(job) == [{"role": "user", "content": "x"}]
     assert "only the assistant calls tools" in job.warnings[0]
+
+
+def test_a_conversation_of_which_nothing_is_left_is_an_empty_message() -> None:
+    thinking = {"role": "user", "content": [{"type": "thinking", "thinking": "hm"}]}
+    fields = {"messages": [thinking], "max_tokens": 5}
+    job = messages_job(_body(MessagesBody, fields), "")
+    assert isinstance(job.prompt, ChatPrompt)
+    assert job.prompt.messages == [{"role": "user", "content": ""}]
+    assert "user messages cannot contain" in job.warnings[0]
