@@ -24,7 +24,8 @@ LlamaError
 │   └── SlotFileError           the file system refused to write a slot file
 ├── GrammarError                llama.cpp refuses a grammar, trigger pattern or JSON schema
 ├── ChatTemplateError           a chat template cannot be parsed or rendered
-│   └── TemplateRefusedError    the template itself called raise_exception
+│   ├── TemplateRefusedError    the template itself called raise_exception
+│   └── RenderStoppedError      rendering took too long, or its request was cancelled
 ├── MissingLibraryError         a library that decodes images or audio is not installed
 ├── PromptTooLongError          a prompt is longer than the context; both are attributes
 │   └── InputTooLongError       an input to embed is longer than n_ubatch or n_ctx
@@ -205,6 +206,10 @@ class ChatTemplateError(LlamaError):
 
 class TemplateRefusedError(ChatTemplateError):
     """The template called raise_exception; the message is the template's own."""
+
+
+class RenderStoppedError(ChatTemplateError):
+    """Rendering and tokenising took longer than its limit, or its request was cancelled."""
 
 
 class PromptTooLongError(LlamaError):

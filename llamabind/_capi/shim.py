@@ -16,6 +16,7 @@ from llamabind._capi.types import (
     Ptr,
     SamplerPtr,
     VocabPtr,
+    f64,
     i32,
     llama_context_params,
     llama_model_params,
@@ -51,6 +52,7 @@ class lb_status(IntEnum):
     LB_TOKEN_REFUSED = 5
     LB_GRAMMAR_DEAD_END = 6
     LB_GRAMMAR_TOO_COSTLY = 7
+    LB_STOPPED = 8
 
 
 @c_function("llamabind")
@@ -90,7 +92,9 @@ def lb_chat_describe(chat: ChatPtr) -> CText | None: ...
 
 
 @c_function("llamabind")
-def lb_chat_render(chat: ChatPtr, request_json: bytes) -> CText | None: ...
+def lb_chat_render(
+    chat: ChatPtr, request_json: bytes, max_seconds: f64, stop: Ptr[ctypes.c_int32] | None
+) -> CText | None: ...
 
 
 @c_function("llamabind")

@@ -14,12 +14,14 @@ from llamabind._capi.shim_text import last_error, take_text
 from llamabind.chat.builtin_templates import builtin_source, is_builtin_name
 from llamabind.chat.grammar_fixes import with_any_call_id, without_talk
 from llamabind.chat.output_parser import OutputParser, ParsedMessage, ToolCall
+from llamabind.chat.render_limit import check_limit, current_limit
 from llamabind.chat.told_tools import TEMPLATE, has_tool_messages, with_told_tools
 from llamabind.chat.turns import with_turns
 from llamabind.errors import (
     ChatTemplateError,
     InvalidParameterError,
     LlamaError,
+    RenderStoppedError,
     TemplateRefusedError,
 )
 from llamabind.native import backend
@@ -199,11 +201,14 @@ class ChatTemplate(Handle[ChatHandle]):
     def _render_once(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = json.loads(
-                _take(shim.lb_chat_render(self.ptr, _to_json(request)))
+                _take(shim.lb_chat_render(self.ptr, _to_json(request), *_limit()))
             )
         except InvalidParameterError as error:
             message = error.message.replace("this model's chat template", self.name)
             raise InvalidParameterError(error.field, message) from None
+        except RenderStoppedError:
+            check_limit()  # its message has the limit of the whole request
+            raise
         return answer
 
     def parser(self, rendered: RenderedPrompt) -> OutputParser:
@@ -260,6 +265,13 @@ _OPTIONS = frozenset(
 )
 
 
+def _limit() -> tuple[float, Any]:
+    """The most seconds that a rendering may take, and the flag that stops it."""
+    check_limit()
+    limit = current_limit()
+    return (0.0, None) if limit is None else (limit.seconds_left, limit.stop.pointer)
+
+
 def _to_json(request: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(request, allow_nan=False).encode()
@@ -276,6 +288,8 @@ def _take(text: TextHandle | None) -> bytes:
 def _error(status: int, message: str) -> LlamaError:
     if status == lb_status.LB_REFUSED:
         return TemplateRefusedError(message)
+    if status == lb_status.LB_STOPPED:
+        return RenderStoppedError(message)
     if status == lb_status.LB_INVALID:
         return conversion_error(message)
     return ChatTemplateError(message)

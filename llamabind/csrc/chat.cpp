@@ -1,6 +1,7 @@
 // Chat templates: llama.cpp parses and renders them; the errors say why it could not.
 
 #include "chat_request.h"
+#include "render_limit.h"
 
 #include "log.h"
 
@@ -214,6 +215,7 @@ lb_chat * lb_chat_init(const llama_model * model, const char * template_override
         silence_common_log();
         auto chat = std::make_unique<lb_chat>();
         lb::run_with_stack(RENDER_STACK, [&] { chat->templates = parse_templates(model, template_override); });
+        lb::add_checks(chat->templates.get());
         return chat.release();
     });
 }
@@ -236,11 +238,13 @@ char * lb_chat_describe(const lb_chat * chat) {
     });
 }
 
-char * lb_chat_render(const lb_chat * chat, const char * request_json) {
+char * lb_chat_render(const lb_chat * chat, const char * request_json, double max_seconds, const int32_t * stop) {
     return lb::guard_pointer([&] {
         std::string text;
-        lb::run_with_stack(RENDER_STACK,
-                           [&] { text = render(chat->templates.get(), request_json).dump_safe(); });
+        lb::run_with_stack(RENDER_STACK, [&] {
+            const lb::render_limit limit(max_seconds, stop);
+            lb::run_stoppable([&] { text = render(chat->templates.get(), request_json).dump_safe(); });
+        });
         return lb::copy_string(text);
     });
 }

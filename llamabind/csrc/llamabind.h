@@ -41,6 +41,7 @@ enum lb_status {
     LB_TOKEN_REFUSED    = 5,  // the grammar does not allow this token here; its state is unchanged
     LB_GRAMMAR_DEAD_END = 6,  // no token of the vocabulary can continue the grammar
     LB_GRAMMAR_TOO_COSTLY = 7,  // computing which tokens the grammar allows takes more work than the limit
+    LB_STOPPED          = 8,  // a rendering took too long, or its caller stopped it
 };
 
 struct lb_chat;     // a parsed chat template
@@ -84,8 +85,11 @@ LB_API char * lb_chat_describe(const struct lb_chat * chat);
 // Out: prompt, format, grammar, grammar_lazy, grammar_triggers [{type, value, token}], grammar_prefill,
 //   generation_prompt, preserved_tokens, additional_stops, supports_thinking, thinking_start_tag,
 //   thinking_end_tags, message_delimiters, parser (what lb_parser_init takes)
-// Fails with LB_INVALID (the message names the field, for a message its index), LB_REFUSED or LB_ERROR.
-LB_API char * lb_chat_render(const struct lb_chat * chat, const char * request_json);
+// Fails with LB_INVALID (the message names the field, for a message its index), LB_REFUSED or LB_ERROR. Fails with
+// LB_STOPPED after `max_seconds` (0 is no limit), and once *stop is not 0; `stop` may be NULL, and another thread may set
+// it. Both are checked in each pass of a loop and in each call of a macro.
+LB_API char * lb_chat_render(const struct lb_chat * chat, const char * request_json, double max_seconds,
+                             const int32_t * stop);
 
 // ---- parsing a model's answer ---------------------------------------------------------------------------------
 

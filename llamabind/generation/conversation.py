@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from llamabind.chat.control_tokens import ControlTokenGuard
 from llamabind.chat.media_markers import insert_markers, split_at_markers
+from llamabind.chat.size_limits import argument_lengths, check_sizes
 from llamabind.errors import ChatTemplateError, GrammarError, InvalidParameterError
 from llamabind.schema.fitting import FittedSchemas, KnownFits, key_of
 
@@ -77,6 +78,7 @@ class ConversationRenderer:
 
         With `params` None nothing will be generated, so the grammar is not checked.
         """
+        check_sizes(messages, render_options, self._encoder.n_ctx)
         key = key_of(render_options)
         levels = self._fits.find(key)
         schemas = FittedSchemas(render_options, levels or ())
@@ -118,6 +120,7 @@ class ConversationRenderer:
             if isinstance(content := message.get("content"), str)
             and message.get("role") != "assistant"  # templates may drop its reasoning
         )
+        self._encoder.check_size(argument_lengths(messages))
         if self._guard is None:
             self._guard = ControlTokenGuard(self._tokenizer.control_texts)
         return self._guard.guard(messages)

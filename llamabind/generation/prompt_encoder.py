@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llamabind.chat.render_limit import check_limit
 from llamabind.errors import PromptTooLongError
 from llamabind.media.medium import lay_out
 
@@ -25,13 +26,14 @@ class PromptEncoder:
 
     def __init__(self, tokenizer: Tokenizer, n_ctx: int) -> None:
         self._tokenizer = tokenizer
-        self._n_ctx = n_ctx
+        self.n_ctx = n_ctx
 
     def encode(self, parts: Sequence[int | str]) -> tuple[int, ...]:
         """Return the concatenated tokens; only a text at the start gets the vocabulary's BOS."""
         self.check_size(len(part) for part in parts if isinstance(part, str))
         tokens: list[int] = []
         for index, part in enumerate(parts):
+            check_limit()
             if isinstance(part, str):
                 tokens += self._tokenizer.encode(part, add_special=index == 0, parse_special=True)
             else:
@@ -43,6 +45,7 @@ class PromptEncoder:
     ) -> tuple[tuple[int, ...], tuple[Medium, ...]]:
         """Return the concatenated tokens of the parts, and the media; a text comes first."""
         self.check_size(len(part) for part in parts if isinstance(part, str))
+        check_limit()
         # If the vocabulary adds a BOS, common/chat.cpp has removed it from the rendered prompt.
         return lay_out(
             self._tokenizer.encode(part, add_special=index == 0, parse_special=True)
@@ -54,12 +57,12 @@ class PromptEncoder:
     def check_size(self, lengths: Iterable[int]) -> None:
         """Refuse texts that cannot fit the context before time is spent on tokenising them."""
         n_characters = sum(lengths)
-        if n_characters <= _CHARACTERS_PER_TOKEN * self._n_ctx:
+        if n_characters <= _CHARACTERS_PER_TOKEN * self.n_ctx:
             return
         longest = self._tokenizer.longest_piece
-        if longest is not None and n_characters > longest * self._n_ctx:
+        if longest is not None and n_characters > longest * self.n_ctx:
             n_tokens = n_characters // longest
-            raise PromptTooLongError(n_tokens, self._n_ctx, is_estimate=True)
+            raise PromptTooLongError(n_tokens, self.n_ctx, is_estimate=True)
 
     def control_tokens(self, texts: Iterable[str]) -> frozenset[int]:
         """Return those of `texts` that are one control token; others are plain text already."""

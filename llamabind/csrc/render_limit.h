@@ -1,0 +1,30 @@
+// Limits of a rendering: a template of a model file may loop for ever, for all conversations or for some.
+
+#pragma once
+
+#include "internal.h"
+
+#include <cstdint>
+
+struct common_chat_templates;
+
+namespace lb {
+
+// Adds a check to every pass of a loop and every call of a macro. Only these can make a rendering endless.
+void add_checks(common_chat_templates * templates);
+
+// The limits of all templates that this thread renders until the object is destroyed. They throw LB_STOPPED.
+class render_limit {
+  public:
+    // `max_seconds` 0 is no limit of time; `stop` may be NULL, and is read while templates are rendered.
+    render_limit(double max_seconds, const int32_t * stop);
+    ~render_limit();
+
+    render_limit(const render_limit &)             = delete;
+    render_limit & operator=(const render_limit &) = delete;
+};
+
+// Runs fn, whose checks may stop it. LB_STOPPED says why it was.
+void run_stoppable(const std::function<void()> & fn);
+
+}  // namespace lb
