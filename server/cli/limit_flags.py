@@ -56,7 +56,8 @@ LIMITS_FLAGS = (
         parse=seconds,
         metavar="SECONDS",
         help="report an engine as stalled when it has work but completes no step for this long; "
-        "replace a worker that sends no report for this long while requests wait for it",
+        "replace a worker that sends no report or completes no prompt for this long while "
+        "requests wait for it",
     ),
     Flag(
         names=("--header-hold-seconds",),

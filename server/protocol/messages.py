@@ -122,6 +122,8 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     `sequence_steps_total` is the sum over all steps of the number of sequences in the step. The
     rates are averages over the latest steps (llamabind.engine.step_meter.StepRates). Drafts are
     those of speculative decoding; `accepted_per_position` counts each position in a draft.
+    `waiting` includes requests whose prompt is not rendered yet; `intake_stalled_seconds` is the
+    time in which no prompt was completed although requests wait for theirs.
     """
 
     running: int
@@ -144,6 +146,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     prompt_tokens_per_second: float = 0.0
     generated_tokens_per_second: float = 0.0
     resident_bytes: int = 0
+    intake_stalled_seconds: float = 0.0
     is_report: bool = False
 
 

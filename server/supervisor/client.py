@@ -160,17 +160,19 @@ class WorkerClient:
         self._settle(replace(exit_, expected=self._stopping, cause=self._cause))
 
     async def _end_if_silent(self, limit_seconds: float) -> None:
-        """End a worker that was stopped or hangs as a whole. Its reports come from a thread of its
-        own, also during steps that take long.
+        """End a worker that was stopped or hangs as a whole, and one that completes no prompt. Its
+        reports come from a thread of its own, also during steps that take long.
         """
-        silence = 0.0
-        while silence < limit_seconds:
+        fault = ""
+        while not fault:
             await asyncio.sleep(_WATCH_SECONDS)
             silence = self._watchdog.watch(_WATCH_SECONDS, is_busy=self.is_busy)
-        self._cause = (
-            f"sent no report for {limit_seconds:g} s (--stall-seconds) while requests waited, and "
-            "was ended"
-        )
+            if silence >= limit_seconds:
+                fault = "sent no report"
+            elif self.is_busy and self._watchdog.intake_seconds >= limit_seconds:
+                fault = "completed no prompt"
+        limit = f"{limit_seconds:g} s (--stall-seconds)"
+        self._cause = f"{fault} for {limit} while requests waited, and was ended"
         self._process.connection.close()
 
     def _receive(self, message: FromWorker) -> None:
@@ -197,7 +199,7 @@ class WorkerClient:
                 self._receive_state(message)
 
     def _take_stats(self, stats: Stats) -> None:
-        self._watchdog.note_report(stats.steps_total)
+        self._watchdog.note_report(stats.steps_total, stats.intake_stalled_seconds)
         if stats.is_report:
             self.snapshot = stats
         elif self._stats_waiters:

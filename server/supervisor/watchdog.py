@@ -12,10 +12,14 @@ class Watchdog:
         self._progressed_at = now()
         self._steps = 0
         self._watched_silence = 0.0
+        self._intake_seconds = 0.0
 
-    def note_report(self, steps: int) -> None:
-        """Record a report; `steps` is the engine's total number of steps."""
+    def note_report(self, steps: int, intake_seconds: float = 0.0) -> None:
+        """Record a report; `steps` is the engine's total number of steps, `intake_seconds` the time
+        in which no prompt was completed although requests wait for theirs.
+        """
         self._reported_at = self._now()
+        self._intake_seconds = intake_seconds
         self._watched_silence = 0.0
         if steps != self._steps:
             self._steps = steps
@@ -26,10 +30,20 @@ class Watchdog:
         self._progressed_at = self._now()
 
     def stalled_seconds(self, *, is_busy: bool) -> float:
-        """Seconds without a step of a busy engine, or without a report of a loaded worker."""
+        """Seconds without a step of a busy engine, without a completed prompt while requests wait
+        for theirs, or without a report of a loaded worker.
+        """
         now = self._now()
         silent = now - self._reported_at if self._reported_at is not None else 0.0
-        return max(silent, now - self._progressed_at if is_busy else 0.0)
+        stuck = self.intake_seconds if is_busy else 0.0
+        return max(silent, stuck, now - self._progressed_at if is_busy else 0.0)
+
+    @property
+    def intake_seconds(self) -> float:
+        """Seconds in which no prompt was completed although requests wait for theirs."""
+        if not self._intake_seconds or self._reported_at is None:
+            return 0.0
+        return self._intake_seconds + self._now() - self._reported_at
 
     def watch(self, seconds: float, *, is_busy: bool) -> float:
         """Add `seconds` of watching; returns the seconds that a busy worker was watched without a

@@ -1,11 +1,12 @@
 """Heartbeat: sends the engine's figures to the server, so that readers there do not wait."""
 
 import threading
+from collections.abc import Callable
 
 import psutil
 from msgspec.structs import replace
 
-from server.worker.engines.engine_interface import WorkerEngine
+from server.protocol.messages import Stats
 from server.worker.session.sender import FrameSender
 
 _PERIOD_SECONDS = 1.0
@@ -14,8 +15,9 @@ _PERIOD_SECONDS = 1.0
 class Heartbeat:
     """Sends a Stats about once a second, on a separate thread that ends with the process."""
 
-    def __init__(self, engine: WorkerEngine, sender: FrameSender) -> None:
-        self._engine = engine
+    def __init__(self, stats: Callable[[], Stats | None], sender: FrameSender) -> None:
+        """`stats` returns None as long as there is nothing to report."""
+        self._stats = stats
         self._sender = sender
         self._never = threading.Event()
 
@@ -25,8 +27,9 @@ class Heartbeat:
 
     def _run(self) -> None:
         while True:
-            stats = replace(self._engine.stats(), is_report=True, resident_bytes=_resident_bytes())
-            self._sender.send(stats)
+            if (stats := self._stats()) is not None:
+                report = replace(stats, is_report=True, resident_bytes=_resident_bytes())
+                self._sender.send(report)
             self._never.wait(_PERIOD_SECONDS)
 
 

@@ -5,16 +5,19 @@ import logging
 import os
 import threading
 from concurrent.futures import Future
-from queue import SimpleQueue
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
+from llamabind.chat.render_limit import RenderLimit, limited
 from llamabind.errors import LlamaError
 from llamabind.generation.prompt_requests import PromptRequests
 from server.protocol.loading import Estimate, Estimated, Load, LoadFailed
-from server.protocol.messages import Answered, Ask, Prepared, Submit
+from server.protocol.messages import Answered, Ask, Prepared, Stats, Submit
 from server.protocol.tasks import RestoreSlot, SaveSlot, TaskResult
 from server.worker.engines.engine_interface import EngineLoader, EstimateMaker, WorkerEngine
 from server.worker.session.heartbeat import Heartbeat
+from server.worker.session.lane import Lane
 from server.worker.session.load_failure import load_failure
 from server.worker.session.refusals import internal_error, prompt_param, refusal, text_param
 from server.worker.session.reporter import EngineReporter
@@ -25,16 +28,21 @@ logger = logging.getLogger(__name__)
 
 EXIT_LOAD_FAILED = 3
 _LONG_CHARACTERS = 1 << 16
+# The most seconds that a prompt may take to render and tokenise; 100,000 tokens take less than one.
+_PROMPT_SECONDS = 10.0
+_N_THREADS = 4
+_N_LONG_THREADS = 2
 
 Message: TypeAlias = Load | Estimate | Submit | Ask
 
 
 class Intake:
-    """Processes messages that the reader thread received, in order, on three threads.
+    """Processes messages that the reader thread received, in three lanes of threads.
 
-    Long texts and slot files have a separate thread, so that they do not delay short requests; so
-    have images and audio, which take seconds to encode. `put`, `cancel` and `engine` are for the
-    reader thread, which must not wait for a long prompt.
+    Long texts and slot files have a separate lane, so that they do not delay short requests; so
+    have images and audio, which take seconds to encode. A prompt that is not rendered and tokenised
+    within 10 seconds is refused, and a cancelled one is given up. `put`, `cancel` and `stats` are
+    for the reader thread, which must not wait for a long prompt.
     """
 
     def __init__(
@@ -51,51 +59,66 @@ class Intake:
         self._answers = reporter.answers
         self._load_engine = load_engine
         self._estimate = estimate
-        self._queue: SimpleQueue[Message] = SimpleQueue()
-        self._long_queue: SimpleQueue[Message] = SimpleQueue()
-        self._media_queue: SimpleQueue[Message] = SimpleQueue()
-        # Requests that were not passed to the engine yet; cancelling one removes it from here.
-        self._waiting: set[str] = set()
+        # Requests that were not passed to the engine yet, with the limits of their prompts;
+        # cancelling one removes it from here.
+        self._waiting: dict[str, RenderLimit] = {}
         self._lock = threading.Lock()
-        queues = {
-            "intake": self._queue,
-            "long intake": self._long_queue,
-            "media intake": self._media_queue,
-        }
-        for name, queue in queues.items():
-            threading.Thread(target=self._run, args=(queue,), name=name, daemon=True).start()
+        self._lane = Lane("intake", self._process, _N_THREADS, self._is_wanted)
+        self._long_lane = Lane("long intake", self._process, _N_LONG_THREADS, self._is_wanted)
+        # One medium at a time: encoding uses all threads of the CPU.
+        self._media_lane = Lane("media intake", self._process, 1, self._is_wanted)
+
+    def stats(self) -> Stats | None:
+        """The engine's figures, with the requests that wait here; None before the load."""
+        if self.engine is None:
+            return None
+        lanes = (self._lane, self._long_lane, self._media_lane)
+        stalled = max(lane.stalled_seconds for lane in lanes)
+        with self._lock:
+            n_waiting = len(self._waiting)
+        stats = self.engine.stats()
+        return replace(stats, waiting=stats.waiting + n_waiting, intake_stalled_seconds=stalled)
 
     def put(self, message: Message) -> None:
         """Queue a message from the server."""
         if isinstance(message, Submit | Ask):
             with self._lock:
-                self._waiting.add(message.request_id)
+                self._waiting[message.request_id] = RenderLimit(_PROMPT_SECONDS)
+        lane = self._lane
         if has_media(message):
-            self._media_queue.put(message)
+            lane = self._media_lane
         elif n_characters(message) > _LONG_CHARACTERS or _moves_files(message):
-            self._long_queue.put(message)
-        else:
-            self._queue.put(message)
+            lane = self._long_lane
+        lane.put(message, message.job.caller if isinstance(message, Submit) else "")
 
     def cancel(self, request_id: str) -> None:
         """Cancel a request, whether it is waiting here or in the engine."""
         with self._lock:
-            if request_id in self._waiting:
-                self._waiting.remove(request_id)
-                return
+            limit = self._waiting.pop(request_id, None)
+        if limit is not None:
+            limit.stop.set()
+            return
         self._cancel_in_engine(request_id)
 
-    def _run(self, queue: SimpleQueue[Message]) -> None:
-        while True:
-            match queue.get():
-                case Load() as load:
-                    self._load(load)
-                case Estimate() as message:
-                    self._answer_estimate(message)
-                case Submit() as message:
-                    self._take(message)
-                case Ask() as message:
-                    self._perform(message)
+    def _process(self, message: Message) -> None:
+        match message:
+            case Load() as load:
+                self._load(load)
+            case Estimate():
+                self._answer_estimate(message)
+            case Submit() | Ask():
+                with self._lock:
+                    limit = self._waiting.get(message.request_id)
+                if limit is None:
+                    return  # cancelled
+                with limited(limit):
+                    self._answer(message)
+
+    def _answer(self, message: Submit | Ask) -> None:
+        if isinstance(message, Submit):
+            self._take(message)
+        else:
+            self._perform(message)
 
     # -- loading
 
@@ -111,7 +134,7 @@ class Intake:
             os._exit(EXIT_LOAD_FAILED)
         self._reporter.attach(self.engine)
         self._sender.send(self.engine.describe())
-        Heartbeat(self.engine, self._sender).start()
+        Heartbeat(self.stats, self._sender).start()
 
     def _answer_estimate(self, message: Estimate) -> None:
         try:
@@ -127,8 +150,6 @@ class Intake:
     # -- requests
 
     def _take(self, message: Submit) -> None:
-        if not self._is_waiting(message.request_id):
-            return
         assert self.engine is not None, "the server sends Submit after the load only"
         try:
             prompt = self.engine.prepare(message.job)
@@ -160,8 +181,6 @@ class Intake:
 
     def _perform(self, message: Ask) -> None:
         request_id = message.request_id
-        if not self._is_waiting(request_id):
-            return
         assert self.engine is not None, "the server sends Ask after the load only"
         try:
             result = self.engine.perform(message.task)
@@ -176,7 +195,7 @@ class Intake:
             else:
                 self._sender.send(Answered(request_id, result))
         with self._lock:
-            self._waiting.discard(request_id)
+            self._waiting.pop(request_id, None)
 
     def _answer_later(self, request_id: str, done: Future[TaskResult]) -> None:
         error = done.exception()
@@ -188,6 +207,9 @@ class Intake:
             logger.error("request %s: the task failed", request_id, exc_info=error)
             self._sender.send(internal_error(request_id, error))
 
+    def _is_wanted(self, message: Message) -> bool:
+        return isinstance(message, Submit | Ask) and self._is_waiting(message.request_id)
+
     def _is_waiting(self, request_id: str) -> bool:
         with self._lock:
             return request_id in self._waiting
@@ -195,8 +217,7 @@ class Intake:
     def _stop_waiting(self, request_id: str) -> None:
         """From now on a cancel goes to the engine; pass on one that arrived before."""
         with self._lock:
-            was_cancelled = request_id not in self._waiting
-            self._waiting.discard(request_id)
+            was_cancelled = self._waiting.pop(request_id, None) is None
         if was_cancelled:
             self._cancel_in_engine(request_id)
 

@@ -12,6 +12,7 @@ from llamabind.errors import (
     LlamaError,
     MissingLibraryError,
     PromptTooLongError,
+    RenderStoppedError,
     SlotBusyError,
     SlotFileError,
     StateError,
@@ -59,6 +60,8 @@ def refusal(
         case GrammarError():
             param = grammar_param
             message = message if message.startswith(param) else f"{param}: {message}"
+        case RenderStoppedError():
+            param = text_param
         case ChatTemplateError():
             param = "messages"
         case TokenizeError():

@@ -102,8 +102,8 @@ def _handle(message: ToWorker, intake: Intake, sender: FrameSender) -> None:
         case Cancel(request_id):
             intake.cancel(request_id)
         case GetStats():
-            if intake.engine is not None:
-                sender.send(intake.engine.stats())
+            if (stats := intake.stats()) is not None:
+                sender.send(stats)
 
 
 def _receive(connection: socket.socket) -> bytes:

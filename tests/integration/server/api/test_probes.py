@@ -210,3 +210,15 @@ def test_a_worker_without_reports_is_stalled_busy_or_not() -> None:
     life.note_report(0)
     now = 520.0
     assert life.stalled_seconds(is_busy=False) == 20.0
+
+
+def test_an_intake_that_completes_no_prompt_is_stalled() -> None:
+    now = 10.0
+    life = Watchdog(lambda: now)
+    life.note_report(1, intake_seconds=30.0)
+    now = 15.0
+    life.note_progress()
+    assert life.stalled_seconds(is_busy=False) == 5.0, "no report"
+    assert life.stalled_seconds(is_busy=True) == 35.0
+    life.note_report(2, intake_seconds=0.0)
+    assert life.stalled_seconds(is_busy=True) == 0.0
