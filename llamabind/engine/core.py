@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec.structs import replace
+
 from llamabind.engine.shape import EngineShape, EngineStats
 from llamabind.engine.slot_reports import report_slots
 from llamabind.engine.step_meter import StepMeter
@@ -154,6 +156,20 @@ class EngineCore:
             self._scheduler.remove(sequence)
             self._end(sequence, sequence.finish(FinishReason.ABORT))
 
+    def pause(self, request_id: str) -> None:
+        """Compute nothing for a request until `resume`; unknown and ended ids are ignored."""
+        sequence = self._live.get(request_id)
+        if sequence is not None and sequence.finish_reason is None:
+            self._scheduler.pause(sequence)
+            self._publish_counts()
+
+    def resume(self, request_id: str) -> None:
+        """Continue a paused request, with the tokens that it would have had without the pause."""
+        sequence = self._live.get(request_id)
+        if sequence is not None:
+            self._scheduler.resume(sequence)
+            self._publish_counts()
+
     def step(self) -> list[RequestOutput]:
         """Compute one batch and return its outputs, and those of requests that ended before it."""
         self._drop_overdue()
@@ -195,12 +211,13 @@ class EngineCore:
         """Assert that slots, cells and requests are accounted for (debug mode, tests)."""
         self._scheduler.check()
         if not self._scheduler.has_work:
-            assert not self._live, "a request was lost"
+            assert len(self._live) == len(self._scheduler.paused), "a request was lost"
 
     def _check_queue(self) -> None:
         # Requests between prepare() and add() are not counted: the limit bounds memory and waiting
         # time, so it need not be exact.
-        limit, n_waiting = self.shape.max_waiting, len(self._live) - self.stats.running
+        stats = self.stats
+        limit, n_waiting = self.shape.max_waiting, len(self._live) - stats.running - stats.paused
         if limit is not None and n_waiting >= limit:
             raise QueueFullError(n_waiting, limit)
 
@@ -278,6 +295,17 @@ class EngineCore:
             self._speculation.forget(sequence)
         self._outputs.append(output)
 
+    def _publish_counts(self) -> None:
+        """Update the figures that change without a step."""
+        scheduler = self._scheduler
+        self.stats = replace(
+            self.stats,
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            paused=len(scheduler.paused),
+            cells_used=self.shape.n_cells - self.slots.cells.n_free,
+        )
+
     def _publish(self, plan: StepPlan, outputs: list[RequestOutput], seconds: float) -> None:
         old, scheduler = self.stats, self._scheduler
         n_cached = sum(output.usage.cached_tokens for output in outputs if output.finish_reason)
@@ -285,6 +313,7 @@ class EngineCore:
         self.stats = EngineStats(
             running=len(scheduler.running),
             waiting=len(scheduler.waiting),
+            paused=len(scheduler.paused),
             cells_used=self.shape.n_cells - self.slots.cells.n_free,
             cells_total=self.shape.n_cells,
             cache_ram_bytes=self.slots.host.n_bytes,

@@ -58,13 +58,14 @@ class EngineShape:
 class EngineStats(msgspec.Struct, frozen=True):
     """A snapshot after a step; any thread may read it.
 
-    `sequence_steps` adds up the number of sequences computed in each step. `rates` are averages
-    over the latest steps. `speculation` counts drafts since the load; all 0 without speculative
-    decoding.
+    `paused` requests are neither running nor waiting. `sequence_steps` adds up the number of
+    sequences computed in each step. `rates` are averages over the latest steps. `speculation`
+    counts drafts since the load; all 0 without speculative decoding.
     """
 
     running: int = 0
     waiting: int = 0
+    paused: int = 0
     cells_used: int = 0
     cells_total: int = 0
     cache_ram_bytes: int = 0

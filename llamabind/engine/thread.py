@@ -66,6 +66,14 @@ class EngineThread(CommandThread[EngineT]):
         """End a request at the next step; it still gets its last output."""
         self._send(lambda engine: engine.cancel(request_id))
 
+    def pause(self, request_id: str) -> None:
+        """Compute nothing for a request from the next step on, until `resume`."""
+        self._send(lambda engine: engine.pause(request_id))
+
+    def resume(self, request_id: str) -> None:
+        """Continue a paused request."""
+        self._send(lambda engine: engine.resume(request_id))
+
     def call(self, work: Callable[[EngineT], ResultT]) -> Future[ResultT]:
         """Call `work` on the engine's thread between two steps; requests wait until it returns.
 

@@ -54,6 +54,7 @@ class Scheduler:
         self.budget = budget
         self.waiting = WaitingQueue()
         self.running: list[Sequence] = []
+        self.paused: set[Sequence] = set()
         self._n_parallel = n_parallel
         self._n_decoding = n_batch  # the most tokens of a step with decoding sequences
         if budget.tile is not None and kv_unified:
@@ -78,7 +79,7 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        """True while any sequence is waiting or running."""
+        """True while any sequence is waiting or running; paused ones are neither."""
         return bool(self.running) or len(self.waiting) > 0
 
     def add(self, sequence: Sequence) -> None:
@@ -88,6 +89,9 @@ class Scheduler:
     def remove(self, sequence: Sequence) -> None:
         """Remove a finished or cancelled sequence; its KV cells stay as a retained prefix."""
         self._awaited.forget(sequence)
+        if sequence in self.paused:
+            self.paused.remove(sequence)
+            return
         if sequence not in self.running:
             self.waiting.remove(sequence)
             return
@@ -96,6 +100,30 @@ class Scheduler:
         if sequence.slot is not None:
             self.slots.release(sequence.slot)
             sequence.slot = None
+
+    def pause(self, sequence: Sequence) -> None:
+        """Compute nothing for a live sequence until `resume`.
+
+        Its KV cells become a retained prefix: it keeps no sequence that waits from starting, and if
+        its cells are still there when it resumes, nothing is computed again.
+        """
+        if sequence in self.paused:
+            return
+        is_running = sequence in self.running
+        self.remove(sequence)
+        if is_running:
+            sequence.preempt()
+        self.paused.add(sequence)
+
+    def resume(self, sequence: Sequence) -> None:
+        """Continue a paused sequence as a preempted one: before those that have not started."""
+        if sequence not in self.paused:
+            return
+        self.paused.remove(sequence)
+        if sequence.has_started:
+            self.waiting.preempt(sequence)
+        else:
+            self.waiting.append(sequence)
 
     def schedule(self) -> StepPlan:
         """Return the plan of the next step. It has chunks if any sequence is running."""
