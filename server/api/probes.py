@@ -82,6 +82,7 @@ def _describe(request: web.Request, entry: ModelEntry) -> dict[str, Any]:
         stats = entry.worker.snapshot
         document["running"] = stats.running if stats else 0
         document["waiting"] = stats.waiting if stats else 0
+        document["paused"] = stats.paused if stats else 0
         document["stalled"] = _is_stalled(request, entry)
     return document
 

@@ -113,6 +113,7 @@ class MetricsCollector(Collector):
 def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
     running = _gauge("requests_running", "Requests running in an engine")
     waiting = _gauge("requests_waiting", "Requests in an engine's queue")
+    paused = _gauge("requests_paused", "Requests that wait for their clients to read")
     used = _gauge("kv_cells_used", "KV cells in use, including retained prefixes")
     cells = _gauge("kv_cells", "KV cells of an engine")
     kept = _gauge("cache_ram_bytes", "Host memory used by saved KV states (cache_ram)")
@@ -123,12 +124,13 @@ def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
     for model, stats in reports:
         running.add_metric((model,), stats.running)
         waiting.add_metric((model,), stats.waiting)
+        paused.add_metric((model,), stats.paused)
         used.add_metric((model,), stats.kv_cells_used)
         cells.add_metric((model,), stats.kv_cells_total)
         kept.add_metric((model,), stats.cache_ram_bytes)
         resident.add_metric((model,), stats.resident_bytes)
         steps.add_metric((model,), stats.steps_total)
-    return running, waiting, used, cells, kept, resident, steps
+    return running, waiting, paused, used, cells, kept, resident, steps
 
 
 def _rates(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:

@@ -1,11 +1,12 @@
 """The messages between the server and a worker process, one msgpack message per frame.
 
-The server sends one Load, then any number of Submit, Ask, Cancel and GetStats; or one Estimate,
-which has one reply and ends the worker. The worker sends Hello, then Progress, then LoadedModel or
-LoadFailed. After that it sends, for a Submit, Refused if it cannot start, or Prepared before the
-first output if parts of it are ignored; for an Ask, one Answered or Refused; and after each engine
-step one Step with the new outputs of all requests. When the server closes the socket, the worker
-exits at once. That is how a load is cancelled, and why no worker outlives its server.
+The server sends one Load, then any number of Submit, Ask, Cancel, Pause, Resume and GetStats; or
+one Estimate, which has one reply and ends the worker. The worker sends Hello, then Progress, then
+LoadedModel or LoadFailed. After that it sends, for a Submit, Refused if it cannot start, or
+Prepared before the first output if parts of it are ignored; for an Ask, one Answered or Refused;
+and after each engine step one Step with the new outputs of all requests. When the server closes the
+socket, the worker exits at once. That is how a load is cancelled, and why no worker outlives its
+server.
 """
 
 from enum import StrEnum
@@ -65,11 +66,23 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     request_id: str
 
 
+class Pause(msgspec.Struct, frozen=True, tag="pause"):
+    """Compute nothing for a request until Resume: its client reads too slowly. May be repeated."""
+
+    request_id: str
+
+
+class Resume(msgspec.Struct, frozen=True, tag="resume"):
+    """Continue a paused request."""
+
+    request_id: str
+
+
 class GetStats(msgspec.Struct, frozen=True, tag="get_stats"):
     """Request one Stats."""
 
 
-ToWorker: TypeAlias = Load | Estimate | Submit | Ask | Cancel | GetStats
+ToWorker: TypeAlias = Load | Estimate | Submit | Ask | Cancel | Pause | Resume | GetStats
 
 
 # ------------------------------------------------------------------------- worker to server
@@ -122,8 +135,9 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     `sequence_steps_total` is the sum over all steps of the number of sequences in the step. The
     rates are averages over the latest steps (llamabind.engine.step_meter.StepRates). Drafts are
     those of speculative decoding; `accepted_per_position` counts each position in a draft.
-    `waiting` includes requests whose prompt is not rendered yet; `intake_stalled_seconds` is the
-    time in which no prompt was completed although requests wait for theirs.
+    `paused` sequences wait for their clients to read. `waiting` includes requests whose prompt is
+    not rendered yet; `intake_stalled_seconds` is the time in which no prompt was completed although
+    requests wait for theirs.
     """
 
     running: int
@@ -146,6 +160,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     prompt_tokens_per_second: float = 0.0
     generated_tokens_per_second: float = 0.0
     resident_bytes: int = 0
+    paused: int = 0
     intake_stalled_seconds: float = 0.0
     is_report: bool = False
 

@@ -1,5 +1,7 @@
 """The output of an answer after one engine step, as a worker sends it to the server."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from llamabind.request import Timings, Usage
@@ -27,6 +29,22 @@ class LogprobEntry(msgspec.Struct, frozen=True, array_like=True):
     top: tuple[tuple[int, bytes, float], ...] = ()
     is_content: bool = True
     is_final: bool = False
+
+
+_ENTRIES: msgspec.msgpack.Decoder[tuple[LogprobEntry, ...]] = msgspec.msgpack.Decoder(
+    tuple[LogprobEntry, ...]
+)
+
+
+def pack_logprobs(entries: Iterable[LogprobEntry]) -> tuple[bytes, ...]:
+    """Encode entries, if there are any: as objects they take ten times the memory."""
+    packed = tuple(entries)
+    return (msgspec.msgpack.encode(packed),) if packed else ()
+
+
+def unpack_logprobs(parts: Iterable[bytes]) -> tuple[LogprobEntry, ...]:
+    """Decode the entries of several parts, in order."""
+    return tuple(entry for part in parts for entry in _ENTRIES.decode(part))
 
 
 class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
@@ -77,11 +95,21 @@ class SequenceOutput(msgspec.Struct, frozen=True, array_like=True):
     error_code: str | None = None
     reasoning: str = ""
     tool_calls: tuple[ToolCallPiece, ...] = ()
-    logprobs: tuple[LogprobEntry, ...] = ()
-    prompt_logprobs: tuple[LogprobEntry, ...] = ()
+    packed_logprobs: tuple[bytes, ...] = ()
+    packed_prompt_logprobs: tuple[bytes, ...] = ()
     token_ids: tuple[int, ...] = ()
     stop_string: str | None = None
     progress: PromptProgress | None = None
     seq_id: int | None = None
     error_param: str | None = None
     details: EndDetails | None = None
+
+    @property
+    def logprobs(self) -> tuple[LogprobEntry, ...]:
+        """The entries of the new tokens; each call decodes them."""
+        return unpack_logprobs(self.packed_logprobs)
+
+    @property
+    def prompt_logprobs(self) -> tuple[LogprobEntry, ...]:
+        """The entries of the prompt's tokens; each call decodes them."""
+        return unpack_logprobs(self.packed_prompt_logprobs)

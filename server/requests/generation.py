@@ -55,6 +55,7 @@ class Generation:
         assert self._task is not None
         self._task.cancel()
         await asyncio.wait({self._task})
+        self.stream.drop()
 
     @property
     def fingerprint(self) -> str:

@@ -19,6 +19,7 @@ from server.errors import (
 )
 from server.protocol.outputs import SequenceOutput
 from server.protocol.tasks import Scores, TaskResult, Vectors
+from server.streams.pending_output import PendingOutput, size_of
 from server.streams.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class TokenStream:
     """The outputs of one request for `n` answers. Event loop only; one reader.
 
     Delivery never waits for the reader. Each output is that of one step; if a slow reader lets more
-    than 32 accumulate, they are joined to one for each answer, so that it can catch up.
+    than 32 accumulate, they are joined to one for each answer, so that it can catch up. `pending`
+    counts their bytes and pauses the request in the engine above a limit.
 
     With `may_restart`, a crash of the worker before any output does not end it: see `restart`.
     `model` is the model in the worker; `first_token_at` and `last_token_at` are times of
@@ -86,6 +88,7 @@ class TokenStream:
         # For each answer, the number of tokens when its latest reasoning text arrived.
         self._n_reasoning: dict[int, int] = {}
         self._outputs: deque[SequenceOutput] = deque()
+        self.pending = PendingOutput()
         self._error: BaseException | None = None
         self._result: TaskResult | None = None
         self.may_restart = False
@@ -144,6 +147,7 @@ class TokenStream:
             if self._n_unfinished == 0:
                 self._ended.set()
         self._outputs.append(output)
+        self.pending.add(output)
         self._wakeup.notify()
 
     def settle(self, result: TaskResult) -> None:
@@ -230,7 +234,15 @@ class TokenStream:
             return None
         if len(self._outputs) > _MAX_OUTPUTS:
             self._outputs = _joined(self._outputs)
-        return self._outputs.popleft()
+        output = self._outputs.popleft()
+        # Joined outputs are smaller than their parts were.
+        self.pending.take(size_of(output) if self._outputs else self.pending.n_bytes)
+        return output
+
+    def drop(self) -> None:
+        """Forget all outputs: the reader has gone."""
+        self._outputs.clear()
+        self.pending.drop()
 
     async def __aiter__(self) -> AsyncIterator[SequenceOutput]:
         while not self.is_done:
@@ -265,8 +277,8 @@ def _join(parts: list[SequenceOutput]) -> SequenceOutput:
         text="".join(part.text for part in parts),
         reasoning="".join(part.reasoning for part in parts),
         tool_calls=tuple(piece for part in parts for piece in part.tool_calls),
-        logprobs=tuple(entry for part in parts for entry in part.logprobs),
-        prompt_logprobs=tuple(entry for part in parts for entry in part.prompt_logprobs),
+        packed_logprobs=tuple(one for part in parts for one in part.packed_logprobs),
+        packed_prompt_logprobs=tuple(one for part in parts for one in part.packed_prompt_logprobs),
         token_ids=tuple(token for part in parts for token in part.token_ids),
     )
 

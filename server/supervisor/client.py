@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -25,8 +26,10 @@ from server.protocol.messages import (
     FromWorker,
     GetStats,
     Hello,
+    Pause,
     Prepared,
     Refused,
+    Resume,
     Stats,
     Step,
     Submit,
@@ -87,8 +90,8 @@ class WorkerClient:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it has requests."""
-        return bool(self._streams)
+        """Whether it has requests that are not paused."""
+        return any(not stream.pending.is_paused for stream in self._streams.values())
 
     @property
     def stalled_seconds(self) -> float:
@@ -109,14 +112,18 @@ class WorkerClient:
             stream.lose_worker(self._exit_error())
             return
         frame, stream.warnings = request_frame(message)
-        if not self._streams:
+        if not self.is_busy:
             self._watchdog.note_progress()
         self._streams[message.request_id] = stream
+        stream.pending.on_pause = partial(self._send, Pause(message.request_id))
+        stream.pending.on_resume = partial(self._resume, message.request_id)
         self._process.connection.write(frame)
 
     def cancel(self, request_id: str) -> None:
         """End a request; nothing more arrives on its stream."""
-        if self._streams.pop(request_id, None) is not None:
+        stream = self._streams.pop(request_id, None)
+        if stream is not None:
+            stream.pending.close()
             self._send(Cancel(request_id))
 
     async def stats(self) -> Stats | None:
@@ -143,6 +150,11 @@ class WorkerClient:
 
     def _send(self, message: msgspec.Struct) -> None:
         self._process.connection.write(encode_frame(message))
+
+    def _resume(self, request_id: str) -> None:
+        # Until now it made no step, and need not have made one.
+        self._watchdog.note_progress()
+        self._send(Resume(request_id))
 
     def _take(self, data: bytes) -> None:
         try:
@@ -230,6 +242,7 @@ class WorkerClient:
         if stream is not None:
             stream.deliver(output)
             if stream.has_ended:
+                stream.pending.close()
                 del self._streams[output.request_id]
             if stream.has_failed:
                 # One failed answer fails the request: cancel its other answers.

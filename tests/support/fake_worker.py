@@ -120,6 +120,7 @@ class ScriptedEngine:
         self._events = events
         self._texts: dict[str, str] = {}
         self._cancelled: dict[str, threading.Event] = {}
+        self._going: dict[str, threading.Event] = {}
         self._served = 0
         self._ids = itertools.count()
         self._scales = [1.0, 0.5]
@@ -181,6 +182,8 @@ class ScriptedEngine:
         if len(request.prompt_tokens) >= N_CTX:
             raise PromptTooLongError(len(request.prompt_tokens), N_CTX)
         cancelled = self._cancelled[request.request_id] = threading.Event()
+        self._going[request.request_id] = threading.Event()
+        self._going[request.request_id].set()
         threading.Thread(target=self._answer, args=(request, cancelled), daemon=True).start()
 
     def perform(self, task: Task) -> TaskResult:
@@ -231,6 +234,13 @@ class ScriptedEngine:
     def cancel(self, request_id: str) -> None:
         if event := self._cancelled.get(request_id):
             event.set()
+            self.resume(request_id)
+
+    def pause(self, request_id: str) -> None:
+        self._going[request_id].clear()
+
+    def resume(self, request_id: str) -> None:
+        self._going[request_id].set()
 
     def stats(self) -> Stats:
         return Stats(
@@ -301,6 +311,7 @@ class ScriptedEngine:
         n_generated: int,
         reason: FinishReason | None = None,
     ) -> None:
+        self._going[request.request_id].wait()
         self._served += 1
         usage = Usage(len(request.prompt_tokens), n_generated, 2)
         drafted = request.request_id in self._drafted

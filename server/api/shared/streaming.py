@@ -1,5 +1,6 @@
 """stream_answer: writes one generation to the client as it is computed, in any dialect."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -111,6 +112,9 @@ async def _write(
             await writer.ping()
         else:
             await writer.send(form.chunks(output))
+            if output.packed_logprobs:
+                # These take long to write, and the next one may be there: let other requests run.
+                await asyncio.sleep(0)
         if stream.is_done:
             await writer.send(form.ending(stream.usage))
             return

@@ -22,6 +22,7 @@ from server.protocol.outputs import (
     ToolCallPiece,
     WireTimings,
     WireUsage,
+    pack_logprobs,
 )
 from server.worker.engines.logprob_alignment import LogprobAlignment
 
@@ -111,8 +112,8 @@ class AnswerReader:
             stop_string=output.stop_string if output.stop_string in self._stop else None,
             reasoning=reasoning,
             tool_calls=calls,
-            logprobs=logprobs,
-            prompt_logprobs=prompt_logprobs,
+            packed_logprobs=pack_logprobs(logprobs),
+            packed_prompt_logprobs=pack_logprobs(prompt_logprobs),
             token_ids=output.token_ids if self._with_tokens else (),
             seq_id=output.seq_id,
             details=self._details(output),

@@ -62,6 +62,12 @@ class EmbeddingWorkerEngine:
     def cancel(self, request_id: str) -> None:
         """Does nothing: embeddings cannot be cancelled."""
 
+    def pause(self, request_id: str) -> None:
+        """Does nothing: embeddings have one result."""
+
+    def resume(self, request_id: str) -> None:
+        """Does nothing: embeddings are never paused."""
+
     def stats(self) -> Stats:
         """A snapshot; counts of generation are 0."""
         return Stats(

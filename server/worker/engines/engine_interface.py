@@ -47,6 +47,12 @@ class WorkerEngine(Protocol):
     def cancel(self, request_id: str) -> None:
         """End a request at the next step."""
 
+    def pause(self, request_id: str) -> None:
+        """Compute nothing for a request from the next step on, until `resume`."""
+
+    def resume(self, request_id: str) -> None:
+        """Continue a paused request."""
+
     def stats(self) -> Stats:
         """A snapshot."""
 

@@ -91,12 +91,21 @@ class LlamaEngine:
         """End a request at the next step."""
         self._thread.cancel(request_id)
 
+    def pause(self, request_id: str) -> None:
+        """Compute nothing for a request from the next step on, until `resume`."""
+        self._thread.pause(request_id)
+
+    def resume(self, request_id: str) -> None:
+        """Continue a paused request."""
+        self._thread.resume(request_id)
+
     def stats(self) -> Stats:
         """A snapshot."""
         stats = self._thread.stats
         return Stats(
             running=stats.running,
             waiting=stats.waiting,
+            paused=stats.paused,
             kv_cells_used=stats.cells_used,
             n_ctx=self._engine.shape.n_ctx,
             prompt_tokens_total=stats.prompt_tokens,

@@ -32,6 +32,9 @@ _REQUEST_FIELDS = (
     "t_max_predict_ms",
 )
 
+_MAX_PROMPT_LOGPROBS = 300_000
+"""They come in one output, of about 20 bytes each: about 6 MB."""
+
 _NOT_RENDERED = ("messages", "warnings", "tool_forms")
 
 
@@ -55,6 +58,7 @@ class RequestMaker:
         """The engine requests of a job. Raises the errors of Prompter.prepare."""
         biases, warnings = self._logit_bias(job)
         requests = self._make(job, replace(job.sampling, logit_bias=biases))
+        _check_prompt_logprobs(job, len(requests.request.prompt_tokens))
         return replace(requests, warnings=(*requests.warnings, *warnings))
 
     def _make(self, job: Job, sampling: SamplingParams) -> PromptRequests:
@@ -106,6 +110,19 @@ class RequestMaker:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special=False)
+
+
+def _check_prompt_logprobs(job: Job, n_prompt: int) -> None:
+    """Raise InvalidParameterError if those of the whole prompt are too many: they come at once."""
+    if job.prompt_logprobs is None:
+        return
+    n_entries = n_prompt * (job.prompt_logprobs + 1) * job.n
+    if n_entries > _MAX_PROMPT_LOGPROBS:
+        raise InvalidParameterError(
+            "prompt_logprobs",
+            f"{n_prompt} prompt tokens, each with {job.prompt_logprobs + 1} log-probabilities for "
+            f"{job.n} answers, are {n_entries} in all, the limit is {_MAX_PROMPT_LOGPROBS}",
+        )
 
 
 def _gap(prompt: InfillPrompt) -> Gap:

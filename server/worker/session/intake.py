@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeAlias
 
@@ -99,6 +100,14 @@ class Intake:
             limit.stop.set()
             return
         self._cancel_in_engine(request_id)
+
+    def pause(self, request_id: str) -> None:
+        """Have the engine compute nothing for a request until `resume`."""
+        self._tell_engine(request_id, lambda engine, engine_id: engine.pause(engine_id))
+
+    def resume(self, request_id: str) -> None:
+        """Have the engine continue a paused request."""
+        self._tell_engine(request_id, lambda engine, engine_id: engine.resume(engine_id))
 
     def _process(self, message: Message) -> None:
         match message:
@@ -222,11 +231,14 @@ class Intake:
             self._cancel_in_engine(request_id)
 
     def _cancel_in_engine(self, request_id: str) -> None:
+        self._tell_engine(request_id, lambda engine, engine_id: engine.cancel(engine_id))
+
+    def _tell_engine(self, request_id: str, tell: Callable[[WorkerEngine, str], None]) -> None:
         # An engine that has stopped has ended all its requests.
         with contextlib.suppress(LlamaError):
             for engine_id in self._answers.engine_ids(request_id):
                 if self.engine is not None:
-                    self.engine.cancel(engine_id)
+                    tell(self.engine, engine_id)
 
 
 def _moves_files(message: Message) -> bool:

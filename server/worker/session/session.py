@@ -20,6 +20,8 @@ from server.protocol.messages import (
     Cancel,
     GetStats,
     Hello,
+    Pause,
+    Resume,
     Submit,
     ToWorker,
 )
@@ -101,6 +103,10 @@ def _handle(message: ToWorker, intake: Intake, sender: FrameSender) -> None:
             intake.put(message)
         case Cancel(request_id):
             intake.cancel(request_id)
+        case Pause(request_id):
+            intake.pause(request_id)
+        case Resume(request_id):
+            intake.resume(request_id)
         case GetStats():
             if (stats := intake.stats()) is not None:
                 sender.send(stats)

@@ -18,13 +18,16 @@ class HealthDocument(msgspec.Struct):
 
 
 class ProbedModel(msgspec.Struct):
-    """A model in use or failed. `stalled` means that it has work but completes no step."""
+    """A model in use or failed. `paused` sequences wait for their clients to read; `stalled` means
+    that it has work but completes no step or no prompt.
+    """
 
     status: Status
     progress: Fraction | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     running: Count | UnsetType = UNSET
     waiting: Count | UnsetType = UNSET
+    paused: Count | UnsetType = UNSET
     stalled: bool | UnsetType = UNSET
 
 

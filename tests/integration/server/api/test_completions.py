@@ -7,7 +7,7 @@ import pytest
 from server.api.openai.completion_documents import CompletionChunks, completion_document
 from server.api.openai.completion_schema import CompletionBody
 from server.api.shared.chunks import AnswerTag
-from server.protocol.outputs import LogprobEntry, SequenceOutput, WireUsage
+from server.protocol.outputs import LogprobEntry, SequenceOutput, WireUsage, pack_logprobs
 from server.streams.answer import Answer, Choice
 from server.streams.token_stream import TokenUsage
 from tests.support.server_app import Client, events, post
@@ -174,8 +174,22 @@ def test_tokens_within_a_character_share_its_place(stream: bool) -> None:
     body = CompletionBody(prompt="☃ö", echo=True, logprobs=0)
     tag = AnswerTag("cmpl", "m")
     outputs = [
-        SequenceOutput("1", 0, "☃ö", WireUsage(4, 1, 0), logprobs=said[:1], prompt_logprobs=prompt),
-        SequenceOutput("1", 0, "öa", WireUsage(4, 3, 0), logprobs=said[1:], finish_reason="stop"),
+        SequenceOutput(
+            "1",
+            0,
+            "☃ö",
+            WireUsage(4, 1, 0),
+            packed_logprobs=pack_logprobs(said[:1]),
+            packed_prompt_logprobs=pack_logprobs(prompt),
+        ),
+        SequenceOutput(
+            "1",
+            0,
+            "öa",
+            WireUsage(4, 3, 0),
+            packed_logprobs=pack_logprobs(said[1:]),
+            finish_reason="stop",
+        ),
     ]
     if stream:
         form = CompletionChunks(tag, str, body)
@@ -194,8 +208,8 @@ def test_what_is_generated_completes_no_character_of_the_prompt(stream: bool) ->
     body = CompletionBody(prompt="?", echo=True, logprobs=0)
     output = SequenceOutput(
         *("1", 0, "\ufffd\ufffda", WireUsage(1, 2, 0)),
-        logprobs=_entries(b"\xa9", b"a"),
-        prompt_logprobs=_entries(b"\xc3"),
+        packed_logprobs=pack_logprobs(_entries(b"\xa9", b"a")),
+        packed_prompt_logprobs=pack_logprobs(_entries(b"\xc3")),
     )
     choice = Choice(0)
     choice.add(output)
