@@ -15,6 +15,7 @@ from msgspec import inspect
 from llamabind.errors import InvalidParameterError
 from server.errors import InvalidRequestError, invalid_parameter
 from server.http.body.lenient_values import lenient
+from server.http.body.message_limit import check_items, check_raw
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,10 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
     raw = await read_json(request)
     if empty is not None and not raw.strip():
         return empty
+    check_raw(raw, kind)
     try:
         body = _decoded(raw, kind)
+        check_items(body)
         _log_unknown(raw, body)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InvalidParameterError):
