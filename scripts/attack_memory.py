@@ -125,7 +125,7 @@ def main() -> None:
     wide = {"n": options.answers, "max_tokens": options.tokens, "top_logprobs": 256}
     nothing = partial(read_nothing, n_readers=options.readers, seconds=options.seconds)
     attacks = {
-        "no attack": lambda port: time.sleep(10.0) if port else None,
+        "no attack": partial(read_nothing, n_readers=0, seconds=10.0),
         "readers that read nothing": nothing,
         "a stream of many answers": partial(read_chat, body=chat(stream=True, **wide)),
         "many answers in one piece": partial(read_chat, body=chat(**wide)),

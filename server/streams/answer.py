@@ -44,6 +44,11 @@ class Choice:
     timings: Timings = NO_TIMINGS
 
     @property
+    def n_packed_bytes(self) -> int:
+        """The bytes of the log-probabilities, encoded."""
+        return sum(map(len, self.packed_logprobs)) + sum(map(len, self.packed_prompt_logprobs))
+
+    @property
     def logprobs(self) -> tuple[LogprobEntry, ...]:
         """The entries of the generated tokens; each call decodes them."""
         return unpack_logprobs(self.packed_logprobs)
@@ -80,6 +85,11 @@ class Answer:
 
     choices: tuple[Choice, ...]
     usage: TokenUsage
+
+    @property
+    def n_packed_bytes(self) -> int:
+        """The bytes of all log-probabilities, encoded."""
+        return sum(choice.n_packed_bytes for choice in self.choices)
 
     @property
     def timings(self) -> Timings:

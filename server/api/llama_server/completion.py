@@ -1,6 +1,7 @@
 """llama-server's /completion and /infill."""
 
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -10,8 +11,9 @@ from server.api.shared.generate import with_model_defaults
 from server.api.shared.prompt_group import PromptGroup
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
+from server.api.shared.whole_reply import whole_reply
 from server.http.app_keys import CALLER
-from server.http.body.json_body import json_reply, read_body
+from server.http.body.json_body import read_body
 from server.http.sse import SseWriter
 
 
@@ -44,10 +46,14 @@ async def _answer(
                 open_writer=partial(SseWriter.open, end_mark=False),
             )
         collected = await group.collect()
-    documents = [
-        chosen(document, fields)
-        for prompt_index, answer in enumerate(collected)
-        for document in answers.whole(prompt_index, answer)
-    ]
-    # As in llama-server, a single answer is not wrapped in a list.
-    return json_reply(documents[0] if len(documents) == 1 else documents)
+
+    def document() -> Any:
+        documents = [
+            chosen(document, fields)
+            for prompt_index, answer in enumerate(collected)
+            for document in answers.whole(prompt_index, answer)
+        ]
+        # As in llama-server, a single answer is not wrapped in a list.
+        return documents[0] if len(documents) == 1 else documents
+
+    return await whole_reply(collected, document)

@@ -1,7 +1,7 @@
 """/v1: the OpenAI dialect."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from aiohttp import web
 from msgspec import Meta
@@ -18,6 +18,7 @@ from server.api.shared.native_answer import VERBOSE, is_verbose, native_answer
 from server.api.shared.reload import reload_presets
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
+from server.api.shared.whole_reply import whole_reply
 from server.http.access import require_admin
 from server.http.app_keys import CALLER, REGISTRY
 from server.http.body.json_body import json_reply, read_body
@@ -81,19 +82,23 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
             )
             return await stream_answer(request, generation.stream, form, body.sse_ping_interval)
         answer = await generation.collect()
-    choices = [
-        choice_document(
-            choice, content_may_be_null=True, with_logprobs=with_logprobs, forms=job.tool_forms
+
+    def document() -> dict[str, Any]:
+        choices = [
+            choice_document(
+                choice, content_may_be_null=True, with_logprobs=with_logprobs, forms=job.tool_forms
+            )
+            for choice in answer.choices
+        ]
+        made = tag.document(
+            "chat.completion",
+            choices,
+            usage=usage_document(answer.usage),
+            timings=timings_document(answer.usage, answer.timings),
+            system_fingerprint=generation.fingerprint,
         )
-        for choice in answer.choices
-    ]
-    document = tag.document(
-        "chat.completion",
-        choices,
-        usage=usage_document(answer.usage),
-        timings=timings_document(answer.usage, answer.timings),
-        system_fingerprint=generation.fingerprint,
-    )
-    if verbose:
-        document[VERBOSE] = native_answer(tag.model, job, answer, answer.choices[0], 0)
-    return json_reply(document)
+        if verbose:
+            made[VERBOSE] = native_answer(tag.model, job, answer, answer.choices[0], 0)
+        return made
+
+    return await whole_reply([answer], document)

@@ -1,5 +1,7 @@
 """OpenAI's text completions: POST /v1/completions."""
 
+from typing import Any
+
 from aiohttp import web
 from msgspec.structs import replace
 
@@ -10,8 +12,9 @@ from server.api.shared.native_answer import VERBOSE, is_verbose, native_answer
 from server.api.shared.prompt_group import PromptGroup
 from server.api.shared.served_model import served_model
 from server.api.shared.streaming import stream_answer
+from server.api.shared.whole_reply import whole_reply
 from server.http.app_keys import CALLER
-from server.http.body.json_body import json_reply, read_body
+from server.http.body.json_body import read_body
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
@@ -26,7 +29,11 @@ async def completions(request: web.Request) -> web.StreamResponse:
             form = CompletionChunks(tag, lambda: group.fingerprint, body, jobs if verbose else ())
             return await stream_answer(request, group.stream, form, body.sse_ping_interval)
         answers = await group.collect()
-    document = completion_document(tag, answers, body)
-    if verbose:
-        document[VERBOSE] = native_answer(tag.model, jobs[0], answers[0], answers[0].choices[0], 0)
-    return json_reply(document | {"system_fingerprint": group.fingerprint})
+
+    def document() -> dict[str, Any]:
+        made: dict[str, Any] = completion_document(tag, answers, body)
+        if verbose:
+            made[VERBOSE] = native_answer(tag.model, jobs[0], answers[0], answers[0].choices[0], 0)
+        return made | {"system_fingerprint": group.fingerprint}
+
+    return await whole_reply(answers, document)

@@ -9,7 +9,7 @@ import msgspec
 from llamabind.request import Timings
 from server.api.shared.custom_input import input_of
 from server.protocol.job import ToolForm
-from server.protocol.outputs import LogprobEntry, PromptProgress, SequenceOutput
+from server.protocol.outputs import LogprobEntry, PromptProgress, SequenceOutput, unpack_logprobs
 from server.streams.answer import CalledTool, Choice
 from server.streams.token_stream import TokenUsage
 
@@ -78,7 +78,7 @@ def choice_document(
         message["tool_calls"] = [call_document(call, forms) for call in choice.tool_calls]
     document = {"index": choice.index, "message": message, "finish_reason": choice.finish_reason}
     if with_logprobs:
-        document["logprobs"] = logprobs_document(choice.logprobs)
+        document["logprobs"] = whole_logprobs_document(choice)
     if choice.prompt_logprobs:
         document["prompt_logprobs"] = prompt_logprobs_document(choice)
     return document
@@ -118,6 +118,14 @@ def logprobs_document(entries: Sequence[LogprobEntry]) -> dict[str, Any]:
     Probabilities after the samplers are numbers from 0 to 1, as in llama-server, not logarithms.
     """
     return {"content": [_entry(entry) for entry in entries]}
+
+
+def whole_logprobs_document(choice: Choice) -> dict[str, Any]:
+    """As logprobs_document, for all tokens of an answer. Each entry is JSON already: as objects
+    they would take ten times the memory.
+    """
+    entries = (one for part in choice.packed_logprobs for one in unpack_logprobs((part,)))
+    return {"content": [msgspec.Raw(msgspec.json.encode(_entry(entry))) for entry in entries]}
 
 
 def prompt_logprobs_document(source: Choice | SequenceOutput) -> list[dict[str, Any] | None]:

@@ -4,9 +4,9 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from server.api.shared.answer_documents import (
-    logprobs_document,
     prompt_logprobs_document,
     timings_document,
+    whole_logprobs_document,
 )
 from server.api.shared.native_completion import NativeCompletion
 from server.http.app_keys import CONFIG
@@ -67,5 +67,5 @@ def native_answer(
         document = replace(document, prompt_logprobs=prompt_logprobs_document(choice))
     if job.logprobs is None:
         return document
-    probabilities = logprobs_document(choice.logprobs)["content"]
+    probabilities = whole_logprobs_document(choice)["content"]
     return replace(document, completion_probabilities=probabilities)
