@@ -201,15 +201,14 @@ def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]
         # ggml's threads busy-wait for each other: on a machine that is busy compiling, two threads
         # take a hundred times as long as one.
         params.n_threads = params.n_threads_batch = 1
-        if is_cpu and not llama.llama_supports_gpu_offload():
-            shim.lb_use_attention(ctypes.byref(params), None)
-        context = llama.llama_init_from_model(model_handle, params)
+        attention = None if is_cpu and not llama.llama_supports_gpu_offload() else b"ggml"
+        context = shim.lb_context_init(model_handle, ctypes.byref(params), attention, False)
         if not context:
             raise NoAnswerError("the context cannot be made; the usual cause is too little memory")
         try:
             yield context, llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model_handle))
         finally:
-            llama.llama_free(context)
+            shim.lb_context_free(context)
     finally:
         llama.llama_model_free(model_handle)
 

@@ -224,7 +224,20 @@ def lb_memory_breakdown(ctx: ContextPtr) -> CText | None: ...
 
 
 @c_function("llamabind")
-def lb_use_attention(cparams: Ptr[llama_context_params], name: bytes | None) -> bool: ...
+def lb_context_init(
+    model: ModelPtr,
+    cparams: Ptr[llama_context_params],
+    attention: bytes | None,
+    deterministic: bool,
+) -> ContextPtr | None: ...
+
+
+@c_function("llamabind")
+def lb_context_free(ctx: ContextPtr) -> None: ...
+
+
+@c_function("llamabind")
+def lb_has_attention(name: bytes) -> bool: ...
 
 
 @c_function("llamabind")

@@ -1,10 +1,9 @@
 """Which attention the contexts on a CPU use: our kernel (csrc/attention.cpp) or ggml's."""
 
-import ctypes
 import os
 from typing import Final
 
-from llamabind._capi import llama, shim, types
+from llamabind._capi import shim
 from llamabind.errors import ContextCreateError
 from llamabind.native import backend
 
@@ -16,10 +15,7 @@ _NAMES: Final = ("avx512", "avx2", "ggml")
 
 def attention_variants() -> tuple[str, ...]:
     """Return the kinds that this library and CPU support, fastest first; the last is "ggml"."""
-    params = llama.llama_context_default_params()
-    return tuple(
-        name for name in _NAMES if shim.lb_use_attention(ctypes.byref(params), name.encode())
-    )
+    return tuple(name for name in _NAMES if shim.lb_has_attention(name.encode()))
 
 
 def attention_in_use() -> str:
@@ -39,8 +35,3 @@ def attention_in_use() -> str:
     if backend.has_gpu():
         return "ggml"
     return wanted or shim.lb_attention_name().decode()
-
-
-def take_attention(c_params: types.llama_context_params) -> None:
-    """Make a context created with these parameters use attention_in_use()."""
-    shim.lb_use_attention(ctypes.byref(c_params), attention_in_use().encode())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llamabind._capi import llama
+from llamabind._capi import llama, shim
 from llamabind._capi.types import ContextHandle
 from llamabind.checks import check_float, check_int
 from llamabind.context.batch import Batch
@@ -312,7 +312,7 @@ class Context(ContextMemory):
     def _free(self, handle: ContextHandle) -> None:
         self._outputs = None
         self._adapters = {}
-        llama.llama_free(handle)
+        shim.lb_context_free(handle)
 
 
 def decode_error(code: int, native_lines: list[str]) -> DecodeError:

@@ -1,11 +1,12 @@
 """Makes a native context from ContextParams, after checking what native code would abort on."""
 
+import ctypes
 import logging
 import re
 from typing import TYPE_CHECKING, Final
 
-from llamabind._capi import enums, llama, types
-from llamabind.context.attention import take_attention
+from llamabind._capi import enums, llama, shim, types
+from llamabind.context.attention import attention_in_use
 from llamabind.context.params import ContextParams
 from llamabind.errors import ContextCreateError
 from llamabind.native.log import native_log
@@ -46,8 +47,9 @@ def create_context(model: "Model", params: ContextParams) -> tuple[types.Context
     _check(model, params)
     position = native_log.position()
     c_params = c_context_params(params)
-    take_attention(c_params)
-    handle = llama.llama_init_from_model(model.ptr, c_params)
+    handle = shim.lb_context_init(
+        model.ptr, ctypes.byref(c_params), attention_in_use().encode(), params.deterministic
+    )
     if not handle:
         text = "\n".join(native_log.lines_since(position)[-5:])
         reason = "invalid_parameter" if _MISFIT.search(text) else "out_of_memory"
@@ -82,6 +84,12 @@ def c_context_params(params: ContextParams) -> types.llama_context_params:
 def _check(model: "Model", params: ContextParams) -> None:
     if model.params.vocab_only:
         raise ContextCreateError("the model was loaded without its weights")
+    if params.deterministic and model.params.use_extra_bufts is not False:
+        raise ContextCreateError(
+            "deterministic needs weights in the file's layout: load the model with "
+            "use_extra_bufts=False",
+            "invalid_parameter",
+        )
     n_ctx = params.n_ctx or model.n_ctx_train
     # llama_context reserves one output per sequence, out of min(n_batch, n_ctx), or aborts.
     if params.n_seq_max > min(params.n_batch, n_ctx):

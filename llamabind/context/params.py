@@ -22,6 +22,7 @@ _BOOLEANS: Final = (
     "swa_full",
     "offload_kqv",
     "op_offload",
+    "deterministic",
     "no_perf",
 )
 
@@ -33,7 +34,9 @@ class ContextParams:
     `n_ctx` 0 means the model's training context. With `kv_unified` all sequences share `n_ctx`
     tokens; without it each of the `n_seq_max` sequences has n_ctx / n_seq_max. `n_batch` is the
     most tokens of one decode, `n_ubatch` of one graph. None means llama.cpp's default for
-    `n_threads` and `n_threads_batch`, and the model's own `pooling_type` and `attention_type`.
+    `n_threads` and `n_threads_batch`, and the model's own `pooling_type` and `attention_type`. With
+    `deterministic`, which needs a model loaded with `use_extra_bufts` False, a product on the CPU
+    has the same bits whatever the number of tokens in the batch.
     """
 
     n_ctx: int = 0
@@ -54,6 +57,7 @@ class ContextParams:
     rope: RopeConfig = RopeConfig()  # noqa: RUF009 - it is immutable
     offload_kqv: bool = True
     op_offload: bool = True
+    deterministic: bool = False
     no_perf: bool = True
 
     def __post_init__(self) -> None:

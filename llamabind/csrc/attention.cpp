@@ -6,13 +6,12 @@
 // sequences that share cells share the cost of reading them, and other sequences add nothing to each other's cost. The bits
 // of a token's result do not depend on the other tokens of the batch; for that reason a single token is computed here, too.
 //
-// llama.cpp calls an evaluation callback for every node of a graph before the graph is computed. Ours turns each
-// GGML_OP_FLASH_ATTN_EXT that the kernels support into a GGML_OP_CUSTOM, which ggml's threads then compute.
+// A sequence's cells are read in the order of its own tokens (attention_tiles.h), so the bits do not depend on where in the
+// cache they are, either.
 //
 // This file is compiled for every CPU and chooses the kernel when a context is created; see attention.h.
 
-#include "attention.h"
-#include "internal.h"
+#include "attention_operation.h"
 
 #include "ggml-backend.h"
 
@@ -23,7 +22,6 @@
 #include <cpuid.h>
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <new>
 
@@ -46,11 +44,7 @@ bool has_avx512() {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-struct variant {
-    const char *         name;
-    lb::attention_kernel kernel;
-    bool                 is_supported;
-};
+using lb::variant;
 
 // In order of preference.
 const variant (&variants())[2] {
@@ -74,9 +68,10 @@ const variant * find_variant(const char * name) {
 
 // The parameters of our operation, at the end of its op_params; ggml uses the beginning of these for custom operations.
 struct job {
-    lb::attention_kernel kernel;
-    float                scale;
-    std::atomic<int32_t> next;
+    const lb::attention_state * state;
+    const lb::tile_plan *       plan;
+    float                       scale;
+    std::atomic<int32_t>        next;
 };
 
 constexpr size_t N_OWN = GGML_MAX_OP_PARAMS - sizeof(job);
@@ -103,13 +98,16 @@ void compute(ggml_tensor * op, int /*ith*/, int nth, void * /*userdata*/) {
 
     // The last tokens attend to the most cells, so their blocks start first and shorter ones keep all threads busy at the end.
     job * const work = job_of(op);
+    work->state->is_used.store(true, std::memory_order_relaxed);
     for (int64_t item = work->next++; item < n_items; item = work->next++) {
         const int64_t index = n_blocks - 1 - item / (n_key_heads * n_streams);
         const int64_t which = item % (n_key_heads * n_streams);
         const int64_t first = index * n;
-        work->kernel({ op, work->scale, which / n_key_heads, which % n_key_heads, first,
-                       static_cast<int>(std::min(n, n_tokens - first)) },
-                     *w);
+        const int64_t stream  = which / n_key_heads;
+        const lb::stream_tiles & tiles = work->plan->of(stream);
+        work->state->chosen->kernel({ op, work->scale, tiles.data(), tiles.size(), stream, which % n_key_heads, first,
+                                      static_cast<int>(std::min(n, n_tokens - first)) },
+                                    *w);
     }
 }
 
@@ -118,11 +116,16 @@ bool is_in_host_memory(const ggml_tensor * t) {
     return buffer != nullptr && ggml_backend_buffer_is_host(buffer);
 }
 
+// The masks are read before the graph is computed, so they must be its inputs.
+bool is_input(const ggml_tensor * t) {
+    return t->op == GGML_OP_NONE && t->view_src == nullptr;
+}
+
 bool is_supported(const ggml_tensor * op) {
     const ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
     float              params[3];  // scale, largest ALiBi slope, soft cap
     std::memcpy(params, op->op_params, sizeof(params));
-    return mask != nullptr && op->src[4] == nullptr && params[1] == 0 && params[2] == 0 &&
+    return mask != nullptr && is_input(mask) && op->src[4] == nullptr && params[1] == 0 && params[2] == 0 &&
            q->type == GGML_TYPE_F32 && k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 &&
            mask->type == GGML_TYPE_F16 && mask->ne[2] == 1 && q->ne[3] == k->ne[3] && q->ne[3] == v->ne[3] &&
            k->ne[2] == v->ne[2] && k->ne[1] == v->ne[1] && k->ne[0] == q->ne[0] && mask->ne[0] >= k->ne[1] &&
@@ -145,47 +148,80 @@ const ggml_tensor & custom_op() {
     return made;
 }
 
-// ggml_backend_sched_eval_callback; user_data is the context's variant.
-bool replace_attention(ggml_tensor * op, bool ask, void * user_data) {
-    if (ask && op->op == GGML_OP_FLASH_ATTN_EXT && is_supported(op)) {
-        float scale;
-        std::memcpy(&scale, op->op_params, sizeof(scale));
-        op->op = GGML_OP_CUSTOM;
-        std::memcpy(op->op_params, custom_op().op_params, N_OWN);
-        new (job_of(op)) job{ static_cast<const variant *>(user_data)->kernel, scale, { 0 } };
-    } else if (ask && op->op == GGML_OP_CUSTOM && std::memcmp(op->op_params, custom_op().op_params, N_OWN) == 0) {
-        job_of(op)->next = 0;  // the graph is computed once more
+// The tiles of an operation: those of an earlier operation of this graph, if they are the same.
+const lb::tile_plan * plan_of(lb::attention_state & state, const ggml_tensor * op) {
+    // Operations are prepared once each, before any of their graph is computed. So a new graph has begun if one was computed,
+    // or if the first one comes again: the graph before was aborted.
+    if (state.is_used.exchange(false) || state.first == op) {
+        state.n_plans = 0;
     }
-    return !ask;
+    if (state.n_plans == 0) {
+        state.first = op;
+    }
+    for (size_t i = 0; i < state.n_plans; i++) {
+        if (state.plans[i]->serves(op, state.caches)) {
+            return state.plans[i].get();
+        }
+    }
+    if (state.n_plans == state.plans.size()) {
+        state.plans.push_back(std::make_unique<lb::tile_plan>());
+    }
+    lb::tile_plan & made = *state.plans[state.n_plans];
+    if (!made.build(op, state.caches)) {
+        return nullptr;
+    }
+    state.n_plans++;
+    return &made;
+}
+
+// ggml's operation with the parameters that it had; is_supported() permits one value only for the others.
+void restore(ggml_tensor * op, float scale) {
+    op->op = GGML_OP_FLASH_ATTN_EXT;
+    std::memset(op->op_params, 0, sizeof(op->op_params));
+    std::memcpy(op->op_params, &scale, sizeof(scale));
+    op->op_params[3] = GGML_PREC_F32;
 }
 
 }  // namespace
 
-extern "C" const char * lb_attention_name(void) {
-    const variant * best = find_variant(nullptr);
-    return best == nullptr ? "ggml" : best->name;
+void lb::prepare_attention(attention_state & state, ggml_tensor * op) {
+    float scale;
+    if (op->op == GGML_OP_FLASH_ATTN_EXT && is_supported(op)) {
+        std::memcpy(&scale, op->op_params, sizeof(scale));
+    } else if (op->op == GGML_OP_CUSTOM && std::memcmp(op->op_params, custom_op().op_params, N_OWN) == 0) {
+        scale = job_of(op)->scale;  // the graph is computed once more
+    } else {
+        return;
+    }
+    const tile_plan * plan = plan_of(state, op);
+    if (plan != nullptr) {
+        op->op = GGML_OP_CUSTOM;
+        std::memcpy(op->op_params, custom_op().op_params, N_OWN);
+        new (job_of(op)) job{ &state, plan, scale, { 0 } };
+    } else if (op->op == GGML_OP_CUSTOM) {
+        restore(op, scale);
+    }
 }
 
-extern "C" bool lb_use_attention(llama_context_params * cparams, const char * name) {
-    if (name != nullptr && std::strcmp(name, "ggml") == 0) {
-        return true;
-    }
-    const variant * chosen = find_variant(name);
-    if (chosen != nullptr) {
-        cparams->cb_eval           = replace_attention;
-        cparams->cb_eval_user_data = const_cast<variant *>(chosen);
-    }
-    return chosen != nullptr || name == nullptr;
+const lb::variant * lb::find_attention(const char * name) {
+    return find_variant(name);
 }
 
 #else
 
-extern "C" const char * lb_attention_name(void) {
-    return "ggml";
+const lb::variant * lb::find_attention(const char * /*name*/) {
+    return nullptr;
 }
 
-extern "C" bool lb_use_attention(llama_context_params * /*cparams*/, const char * name) {
-    return name == nullptr || std::strcmp(name, "ggml") == 0;
-}
+void lb::prepare_attention(attention_state & /*state*/, ggml_tensor * /*op*/) {}
 
 #endif
+
+extern "C" const char * lb_attention_name(void) {
+    const lb::variant * best = lb::find_attention(nullptr);
+    return best == nullptr ? "ggml" : best->name;
+}
+
+extern "C" bool lb_has_attention(const char * name) {
+    return std::strcmp(name, "ggml") == 0 || lb::find_attention(name) != nullptr;
+}

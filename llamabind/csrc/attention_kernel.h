@@ -1,8 +1,8 @@
 // Computes the attention of one block with vector instructions. attention_avx2.cpp and attention_avx512.cpp include it after
 // they define LB_ATTENTION_KERNEL, the function's name.
 //
-// The kernels must give the same bits. Products are summed with fused multiply-adds in the order of the cells, which does
-// not depend on a vector's width; every other sum has 8 lanes; and the files are compiled with -ffp-contract=off, since the
+// The kernels must give the same bits. Products are summed with fused multiply-adds in the order of a tile's cells, which
+// does not depend on a vector's width; every other sum has 8 lanes; and the files are compiled with -ffp-contract=off, since the
 // compiler might fuse an operation in one kernel and not in the other.
 // This file does not use the C++ library; attention.h gives the reason.
 
@@ -182,15 +182,15 @@ template <typename T> const T * at(const ggml_tensor * t, int64_t i1, int64_t i2
 class computation {
   public:
     computation(const lb::attention_block & block, lb::attention_workspace & w) :
-        op(block.op), q(op->src[0]), k(op->src[1]), v(op->src[2]), mask(op->src[3]), w(w), scale(block.scale),
-        stream(block.stream), key_head(block.key_head), first(block.first), n_tokens(block.n_tokens),
+        op(block.op), q(op->src[0]), k(op->src[1]), v(op->src[2]), w(w), tiles(block.tiles), n_tiles(block.n_tiles),
+        scale(block.scale), stream(block.stream), key_head(block.key_head), first(block.first), n_tokens(block.n_tokens),
         n_group(static_cast<int>(q->ne[2] / k->ne[2])), n_head(static_cast<int>(q->ne[0])) {}
 
     void run() {
         load_queries();
-        for (int64_t cell = 0; cell < k->ne[1]; cell += TILE) {
-            if (find_seeing(cell)) {
-                load_cells(cell);
+        for (int64_t i = 0; i < n_tiles; i++) {
+            if (find_seeing(tiles[i])) {
+                load_cells(tiles[i].cells);
                 attend();
             }
         }
@@ -202,8 +202,9 @@ class computation {
     const ggml_tensor *       q;
     const ggml_tensor *       k;
     const ggml_tensor *       v;
-    const ggml_tensor *       mask;
     lb::attention_workspace & w;
+    const lb::attention_tile * tiles;
+    int64_t                   n_tiles;
     float                     scale;
     int64_t                   stream;
     int64_t                   key_head;
@@ -231,32 +232,28 @@ class computation {
         }
     }
 
-    // Finds the tokens that attend to any cell of the tile at `cell`, and loads their masks. False if there are none.
-    bool find_seeing(int64_t cell) {
-        n_seeing = 0;
-        const __m256i hidden = _mm256_set1_epi16(static_cast<int16_t>(0xFC00));  // -infinity
-        for (int token = 0; token < n_tokens; token++) {
-            const ggml_fp16_t * row = at<ggml_fp16_t>(mask, first + token, 0, stream % mask->ne[3]) + cell;
-            __m256i             all = _mm256_set1_epi16(-1);
-            for (int i = 0; i < TILE; i += 16) {
-                const __m256i part = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(row + i));
-                all                = _mm256_and_si256(all, _mm256_cmpeq_epi16(part, hidden));
-            }
-            if (_mm256_movemask_epi8(all) != -1) {
-                for (int i = 0; i < TILE; i += 8) {
-                    _mm256_storeu_ps(w.mask[n_seeing] + i, load_half(row + i));
-                }
-                seeing[n_seeing++] = token;
+    // Finds the block's tokens that attend to a cell of the tile, and those cells. False if there are none.
+    bool find_seeing(const lb::attention_tile & tile) {
+        n_seeing          = 0;
+        const int64_t end = first + n_tokens;
+        for (int64_t i = 0; i < tile.n_runs && tile.runs[i].first < end; i++) {
+            const lb::attention_run & run      = tile.runs[i];
+            const int64_t             run_end  = run.first + run.n_tokens;
+            const int64_t             last_end = run_end < end ? run_end : end;
+            for (int64_t token = run.first > first ? run.first : first; token < last_end; token++) {
+                w.seen[n_seeing]   = run.seen;
+                seeing[n_seeing++] = static_cast<int>(token - first);
             }
         }
         return n_seeing > 0;
     }
 
-    void load_cells(int64_t cell) {
+    void load_cells(const int32_t * cells) {
+        static const ggml_fp16_t none[lb::ATTENTION_MAX_HEAD] = {};
         for (int c = 0; c < TILE; c += 8) {
             const ggml_fp16_t * rows[8];
             for (int i = 0; i < 8; i++) {
-                rows[i] = at<ggml_fp16_t>(k, cell + c + i, key_head, stream);
+                rows[i] = cells[c + i] < 0 ? none : at<ggml_fp16_t>(k, cells[c + i], key_head, stream);
             }
             for (int d = 0; d < n_head; d += 8) {
                 __m256 part[8];
@@ -271,7 +268,7 @@ class computation {
         }
         __m256 zero = _mm256_setzero_ps();
         for (int c = 0; c < TILE; c++) {
-            const ggml_fp16_t * row = at<ggml_fp16_t>(v, cell + c, key_head, stream);
+            const ggml_fp16_t * row = cells[c] < 0 ? none : at<ggml_fp16_t>(v, cells[c], key_head, stream);
             for (int d = 0; d < n_head; d += 8) {
                 const __m256 part = load_half(row + d);
                 _mm256_storeu_ps(w.values + c * n_head + d, part);
@@ -296,7 +293,7 @@ class computation {
         }
         multiply_rows(queries, w.keys, n_head, TILE, scores, n_rows, false);
         for (int i = 0; i < n_rows; i++) {
-            weigh(scores[i], w.mask[i / n_group], seeing[i / n_group] * n_group + i % n_group);
+            weigh(scores[i], w.seen[i / n_group], seeing[i / n_group] * n_group + i % n_group);
         }
         if (are_finite) {
             multiply_rows(weights, w.values, TILE, n_head, sums, n_rows, true);
@@ -318,14 +315,15 @@ class computation {
     }
 
     // Turns scores into weights relative to the row's highest score. If the highest score grows, earlier sums are scaled.
-    void weigh(float * scores, const float * mask_row, int row) {
-        __m256 best = _mm256_set1_ps(-INFINITY);
+    void weigh(float * scores, uint64_t seen, int row) {
+        __m256        best = _mm256_set1_ps(-INFINITY);
+        const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
         for (int i = 0; i < TILE; i += 8) {
-            const __m256 hiding = _mm256_loadu_ps(mask_row + i);
-            const __m256 none   = _mm256_set1_ps(-INFINITY);
+            const __m256i own     = _mm256_set1_epi32(static_cast<int>(seen >> i & 0xFF));
+            const __m256i is_seen = _mm256_cmpeq_epi32(_mm256_and_si256(own, bits), bits);
             // The score of a masked cell is ignored, even if it is NaN.
-            const __m256 score = _mm256_blendv_ps(_mm256_add_ps(_mm256_loadu_ps(scores + i), hiding), none,
-                                                  _mm256_cmp_ps(hiding, none, _CMP_EQ_OQ));
+            const __m256 score = _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), _mm256_loadu_ps(scores + i),
+                                                  _mm256_castsi256_ps(is_seen));
             _mm256_storeu_ps(scores + i, score);
             best = _mm256_max_ps(best, score);
         }

@@ -181,12 +181,21 @@ LB_API int32_t lb_top_logprobs(const float * const * logits, int32_t n, int32_t 
                                const llama_token * tokens, llama_token * out_ids, float * out_logprobs,
                                float * out_token_logprobs);
 
-// ---- attention ------------------------------------------------------------------------------------------------
+// ---- contexts --------------------------------------------------------------------------------------------------
 
-// Make a context compute its attention on the CPU with our kernel, which is faster than ggml's and slightly more exact.
-// Sets cb_eval. `name` is "avx512" or "avx2" (both give the same bits), "ggml", which changes nothing, or NULL for the
-// best one that this CPU can run. False if the library does not contain the named kernel or the CPU cannot run it.
-LB_API bool lb_use_attention(struct llama_context_params * cparams, const char * name);
+// llama_init_from_model, with operations of ours in place of some of ggml's on the CPU. Sets cb_eval. NULL with the last
+// error, or (LB_OK) where llama.cpp only logs why. Free it with lb_context_free.
+// `attention` is a kernel that is faster than ggml's and slightly more exact, and whose results do not depend on the place
+// of a sequence in the KV cache: "avx512" or "avx2" (both give the same bits), "ggml" for ggml's own, or NULL for the best
+// one that this CPU can run.
+// With `deterministic` the bits of a product do not depend on the number of tokens in a batch. The model must be loaded
+// with use_extra_bufts = false.
+LB_API struct llama_context * lb_context_init(struct llama_model * model, const struct llama_context_params * cparams,
+                                              const char * attention, bool deterministic);
+LB_API void lb_context_free(struct llama_context * ctx);
+
+// Whether lb_context_init accepts that attention here.
+LB_API bool lb_has_attention(const char * name);
 
 // The name of the kernel that NULL chooses on this CPU.
 LB_API const char * lb_attention_name(void);

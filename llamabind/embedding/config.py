@@ -82,6 +82,7 @@ class EmbeddingConfig:
     flash_attn: str = "auto"
     offload_kqv: bool = True
     op_offload: bool = True
+    deterministic: bool = False
     rope: RopeConfig = RopeConfig()  # noqa: RUF009 - it is immutable
 
     def __post_init__(self) -> None:
@@ -98,6 +99,7 @@ class EmbeddingConfig:
         check_choice("flash_attn", self.flash_attn, FLASH_ATTN_MODES)
         check_bool("offload_kqv", self.offload_kqv)
         check_bool("op_offload", self.op_offload)
+        check_bool("deterministic", self.deterministic)
 
     def pooling_for(self, traits: EmbeddingTraits) -> str:
         """Return the effective pooling type: the setting, the model's own, or the default."""
@@ -128,6 +130,7 @@ class EmbeddingConfig:
             flash_attn=self.flash_attn,
             offload_kqv=self.offload_kqv,
             op_offload=self.op_offload,
+            deterministic=self.deterministic,
             kv_unified=True,
             embeddings=True,
             pooling_type=self.pooling_for(traits),

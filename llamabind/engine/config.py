@@ -53,6 +53,10 @@ class EngineConfig:
     a prefix can be reused only up to a checkpoint. None chooses by size, and the full size for
     speculative decoding.
 
+    With `deterministic` a sequence computed on the CPU has the same logits, bit for bit, whatever
+    other sequences run and however its prompt was split into batches. Prompts are slower:
+    docs/library.md has numbers.
+
     `speculative` "ngram" drafts the next tokens from repetitions in the request's own text, "draft"
     with the small model `draft_model`; answers stay the same. "auto" is "draft" if `draft_model` is
     set, else "off". A draft has at most `draft_max` tokens (None: 48 for n-grams and 3 for a model,
@@ -74,6 +78,7 @@ class EngineConfig:
     offload_kqv: bool = True
     op_offload: bool = True
     context_shift: bool = False
+    deterministic: bool = False
     cache_ram_mib: int | None = None
     swa_full: bool | None = None
     rope: RopeConfig = RopeConfig()  # noqa: RUF009 - it is immutable
@@ -99,7 +104,7 @@ class EngineConfig:
         check_choice("type_v", self.type_v, KV_CACHE_TYPES)
         check_choice("flash_attn", self.flash_attn, FLASH_ATTN_MODES)
         check_bool("kv_unified", self.kv_unified)
-        for name in ("offload_kqv", "op_offload", "context_shift"):
+        for name in ("offload_kqv", "op_offload", "context_shift", "deterministic"):
             check_bool(name, getattr(self, name))
         if self.cache_ram_mib is not None:
             check_int("cache_ram_mib", self.cache_ram_mib, 0, INT32_MAX)
@@ -174,6 +179,7 @@ class EngineConfig:
             flash_attn=self.flash_attn,
             offload_kqv=self.offload_kqv,
             op_offload=self.op_offload,
+            deterministic=self.deterministic,
             kv_unified=self.kv_unified,
             swa_full=swa_full,
             rope=self.rope,

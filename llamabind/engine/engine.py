@@ -24,6 +24,7 @@ from llamabind.kv_cache.host_cache import StateSize
 from llamabind.media.positions import newest_position
 from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
+from llamabind.native.model_params import ModelParams
 from llamabind.sampling.sampler import check_grammar
 from llamabind.scheduling.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 from llamabind.speculation.model_drafter import ModelDrafter
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llamabind.context.params import ContextParams
-    from llamabind.native.model_params import ModelParams
     from llamabind.sampling.params import SamplingParams
     from llamabind.speculation.planner import SpeculationPlanner
 
@@ -152,6 +152,8 @@ def load_engine(
     given here or in the file, that cannot be parsed).
     """
     config = config or EngineConfig()
+    if config.deterministic:
+        model_params = (model_params or ModelParams()).unpacked()
     with ExitStack() as undo:
         model = undo.enter_context(Model(path, model_params, progress))
         context = undo.enter_context(make_context(model, config))

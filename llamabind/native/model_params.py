@@ -1,6 +1,6 @@
 """ModelParams: how a model file is loaded; pure Python."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from llamabind.checks import (
@@ -66,6 +66,18 @@ class ModelParams:
             check_bool("use_extra_bufts", self.use_extra_bufts)
         self._check_devices()
         self._check_overrides()
+
+    def unpacked(self) -> "ModelParams":
+        """Return these parameters with weights in the file's layout.
+
+        Raises InvalidParameterError if they ask for repacked weights.
+        """
+        if self.use_extra_bufts:
+            raise InvalidParameterError(
+                "use_extra_bufts",
+                "True contradicts deterministic, which needs weights as in the file",
+            )
+        return replace(self, use_extra_bufts=False)
 
     def _check_devices(self) -> None:
         if len(self.tensor_split) > _MAX_DEVICES:

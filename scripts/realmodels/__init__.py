@@ -1,1 +1,1 @@
-"""Tests with trained models: scripts/real_models fetches them, scripts/test_real_models uses them."""
+"""Trained models: scripts/real_models fetches them, scripts/test_real_models tests with them."""

@@ -150,6 +150,13 @@ MODEL_FLAGS = (
         "truncated",
     ),
     Flag(
+        names=("--deterministic",),
+        target=f"{SETTINGS}deterministic",
+        env="LLAMABIND_DETERMINISTIC",
+        help="give a sequence the same logits, bit for bit, whatever other sequences run; on CPUs, "
+        "with slower prompts",
+    ),
+    Flag(
         names=("-sm", "--split-mode"),
         target=f"{SETTINGS}split_mode",
         env="LLAMA_ARG_SPLIT_MODE",

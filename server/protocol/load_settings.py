@@ -168,6 +168,7 @@ class LoadSettings(
     image_max_tokens: ImageTokens | None = None
     chat_template: Template | None = None
     context_shift: bool | None = None
+    deterministic: bool | None = None
     embedding: bool | None = None
     pooling: Literal["none", "mean", "cls", "last", "rank"] | None = None
     ttl: Ttl | None = None
@@ -177,6 +178,7 @@ class LoadSettings(
     def __post_init__(self) -> None:
         self._check_cache_types()
         self._check_load_mode()
+        self._check_deterministic()
         self._check_devices()
         self._check_template()
         self._check_speculation()
@@ -275,6 +277,12 @@ class LoadSettings(
             sent = "true" if self.use_mlock else "false"
             raise InvalidParameterError(
                 "use_mlock", f"{sent} contradicts load_mode {self.load_mode}; set only one"
+            )
+
+    def _check_deterministic(self) -> None:
+        if self.deterministic and self.repack:
+            raise InvalidParameterError(
+                "repack", "true contradicts deterministic, which needs weights as in the file"
             )
 
     @property

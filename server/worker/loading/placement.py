@@ -24,7 +24,8 @@ def placement_params(settings: LoadSettings) -> dict[str, Any]:
     values = {
         "devices": () if settings.devices == NO_DEVICE else settings.devices,
         "tensor_buffers": tensor_buffers(settings) or None,
-        "use_extra_bufts": settings.repack,
+        # Repacked weights have kernels that depend on the number of tokens.
+        "use_extra_bufts": False if settings.deterministic else settings.repack,
         "no_host": settings.no_host,
         "check_tensors": settings.check_tensors,
         "kv_overrides": kv_overrides(settings) or None,

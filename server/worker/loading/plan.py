@@ -37,6 +37,7 @@ _EMBEDDING = (
     "flash_attn",
     "offload_kqv",
     "op_offload",
+    "deterministic",
 )
 
 
@@ -143,6 +144,7 @@ def _engine_fields(
         "offload_kqv": settings.kv_offload,
         "op_offload": settings.op_offload,
         "context_shift": settings.context_shift,
+        "deterministic": settings.deterministic,
         **_given(settings, _SAME_NAME),
         **_given(settings, _SPECULATION),
     }
@@ -187,11 +189,24 @@ def _warnings(settings: LoadSettings, machine: Machine, n_ctx_train: int | None)
                 yield f"{name}: there is no GPU, everything is computed on the CPU"
         if settings.split_mode in ("row", "tensor"):
             yield f'split_mode: there is no GPU, "{settings.split_mode}" has no effect'
+    elif settings.deterministic and settings.devices != NO_DEVICE:
+        yield "deterministic: has no effect on what GPUs compute"
+    if settings.deterministic and not _has_our_attention(settings):
+        yield (
+            "deterministic: attention depends on the batch unless flash_attn is on and the KV "
+            "cache is f16"
+        )
     n_batch = settings.n_batch or EngineConfig().n_batch
     if not settings.embedding and settings.n_ubatch and settings.n_ubatch > n_batch:
         yield f"n_ubatch: {settings.n_ubatch} is more than n_batch, {n_batch} is used"
     yield from _context_warnings(settings, n_ctx_train)
     yield from _speculation_warnings(settings)
+
+
+def _has_our_attention(settings: LoadSettings) -> bool:
+    types = (settings.cache_type_k, settings.cache_type_v)
+    is_f16 = settings.f16_kv is not False and all(each in (None, "f16") for each in types)
+    return is_f16 and settings.flash_attn != "off"
 
 
 def _speculation_warnings(settings: LoadSettings) -> Iterator[str]:

@@ -135,6 +135,7 @@ def test_a_flag_arrives(line: str, field: str, value: Any) -> None:
         ("--override-kv a.b=int:3,c=bool:false", {"override_kv": {"a.b": 3, "c": False}}),
         ("--image-max-tokens 64 --no-mmproj-offload", {"image_max_tokens": 64}),
         ("--context-shift", {"context_shift": True}),
+        ("--deterministic", {"deterministic": True}),
         ("--reranking", {"pooling": "rank", "embedding": True}),
         ("--chat-template llama3", {"chat_template": "llama3"}),
         ("--spec-default", {"speculative": "ngram"}),

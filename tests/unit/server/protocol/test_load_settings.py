@@ -13,6 +13,7 @@ from server.protocol.load_settings import LoadSettings, LoraChoice
         ({"f16_kv": True, "cache_type_k": "q8_0"}, "cache_type_k"),
         ({"f16_kv": False, "cache_type_v": "f16"}, "cache_type_v"),
         ({"flash_attn": "off", "cache_type_v": "q8_0"}, "cache_type_v"),
+        ({"deterministic": True, "repack": True}, "repack"),
         ({"tensor_split": (0.0, 0.0)}, "tensor_split"),
         ({"tensor_split": (1.0, 1.0), "split_mode": "none"}, "tensor_split"),
         ({"split_mode": "tensor", "flash_attn": "off"}, "split_mode"),

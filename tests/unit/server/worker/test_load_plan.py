@@ -52,6 +52,7 @@ def test_without_settings_the_engines_defaults_apply(model):
         ({"flash_attn": "on"}, "flash_attn", "on"),
         ({"kv_unified": False}, "kv_unified", False),
         ({"swa_full": True}, "swa_full", True),
+        ({"deterministic": True}, "deterministic", True),
         ({"cache_ram": 0}, "cache_ram_mib", 0),
         ({"cache_ram": -1}, "cache_ram_mib", INT32_MAX),
         ({"rope_scaling": "yarn"}, "rope", RopeConfig(rope_scaling="yarn")),
@@ -80,6 +81,21 @@ def test_every_setting_reaches_the_model(model, settings, field, value):
     plan = _plan(model, TWO_GPUS, **settings)
     assert getattr(plan.model_params, field) == value
     assert plan.warnings == ()
+
+
+@pytest.mark.parametrize("is_embedding", [False, True])
+def test_deterministic_keeps_weights_as_in_the_file(model, is_embedding):
+    plan = _plan(model, deterministic=True, embedding=is_embedding)
+    assert plan.model_params.use_extra_bufts is False
+    assert plan.config.deterministic
+    assert plan.warnings == ()
+    assert _plan(model).model_params.use_extra_bufts is None
+
+
+def test_deterministic_has_a_warning_where_gpus_compute(model):
+    (warning,) = _plan(model, TWO_GPUS, deterministic=True).warnings
+    assert warning.startswith("deterministic: has no effect on what GPUs compute")
+    assert _plan(model, TWO_GPUS, deterministic=True, devices=("none",)).warnings == ()
 
 
 def test_the_draft_model_is_the_resolved_file(model):
@@ -116,6 +132,8 @@ def test_devices_that_do_not_exist_are_refused(model, settings, machine, field):
         ({"n_gpu_layers": 1}, "n_gpu_layers: there is no GPU"),
         ({"split_mode": "row"}, "split_mode: there is no GPU"),
         ({"n_batch": 64, "n_ubatch": 65}, "n_ubatch: 65 is more than n_batch, 64 is used"),
+        ({"deterministic": True, "flash_attn": "off"}, "deterministic: attention depends"),
+        ({"deterministic": True, "cache_type_k": "q8_0"}, "deterministic: attention depends"),
         ({"draft_max": 4}, "draft_max: not used with speculative off"),
         (
             {"speculative": "ngram", "draft_p_min": 0.5},
