@@ -91,7 +91,9 @@ def test_with_strict_an_unsupported_keyword_is_a_400_that_names_it(
 
 
 @pytest.mark.parametrize(("schema", "keyword"), _BOTH)
-def test_so_it_is_for_an_answer(server: ServerProcess, schema: Any, keyword: str) -> None:
+def test_a_schema_of_an_answer_is_refused_if_strict_and_relaxed_otherwise(
+    server: ServerProcess, schema: Any, keyword: str
+) -> None:
     body = {"model": TINY, "messages": _HI, "max_tokens": 8}
     answer = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": True}}
     status, _, document = _post(server, "/v1/chat/completions", body | {"response_format": answer})

@@ -99,7 +99,7 @@ def test_texts_are_embedded(client: Client) -> None:
     assert list(one[0]) == pytest.approx(list(both[0]), abs=1e-3)
 
 
-def test_an_input_that_is_too_long_is_cut_off_unless_the_client_says_no(client: Client) -> None:
+def test_an_input_that_is_too_long_is_cut_off_unless_truncate_is_false(client: Client) -> None:
     text = "word " * 10_000
     whole = client.embed(model=VECTORS, input=text)
     assert 0 < (whole.prompt_eval_count or 0) < 10_000

@@ -60,7 +60,7 @@ def _with_image() -> list[dict[str, Any]]:
     return [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": url}}]
 
 
-def test_only_models_are_listed_each_with_what_it_can_do(server: ServerProcess) -> None:
+def test_only_models_are_listed_each_with_its_capabilities(server: ServerProcess) -> None:
     models = {model["id"]: model for model in server.get("/v1/models")["data"]}
     assert list(models) == ["chat.gguf", "embed.gguf", "rerank.gguf", "vision.gguf"]
     assert models["embed.gguf"]["capabilities"] == ["embedding"]
@@ -123,7 +123,7 @@ def test_a_chat_model_embeds_beside_its_chats(server: ServerProcess) -> None:
         ("/v1/rerank", {"model": "chat.gguf", "query": "x", "documents": ["a"]}, "cannot rerank"),
     ],
 )
-def test_a_model_of_another_kind_says_what_it_is(
+def test_the_error_for_a_model_of_another_kind_names_its_kind(
     server: ServerProcess, path: str, body: dict[str, Any], words: str
 ) -> None:
     status, document = server.request("POST", path, body)

@@ -194,7 +194,7 @@ def test_a_stopped_worker_stays_while_no_request_waits(tmp_path: Path) -> None:
         assert server.engine()["pid"] == worker
 
 
-def test_a_server_that_was_stopped_with_its_worker_keeps_it(tmp_path: Path) -> None:
+def test_a_server_that_was_stopped_with_its_worker_keeps_the_worker(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, "--stall-seconds", "2") as server:
         worker = _load(server)
         with server.open(_STREAM, _ENDLESS | {"n_predict": 400}) as response:

@@ -33,7 +33,7 @@ def _plain() -> list[tuple[str, RenderedPrompt]]:
     return found
 
 
-def test_llama_cpps_parser_takes_all_for_content_where_we_do_not_ask_it():
+def test_llama_cpps_parser_returns_only_content_where_we_skip_it():
     plain = _plain()
     print([name for name, _ in plain])
     assert len(plain) >= 10

@@ -192,7 +192,7 @@ def test_tools_are_defined_by_every_template_or_refused(choice: str) -> None:
         [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}],
     ],
 )
-def test_a_template_without_a_place_for_tools_has_them_in_its_system_message(
+def test_a_template_without_a_format_of_tools_has_them_in_its_system_message(
     system: list[dict[str, Any]],
 ) -> None:
     with ChatTemplate(None, template_text("deepseek-ai-DeepSeek-V3.1")) as template:

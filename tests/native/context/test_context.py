@@ -57,7 +57,7 @@ def test_logits_are_a_view_by_batch_index(context):
 
 
 @pytest.mark.parametrize("layout", ["context", "split_context"])
-def test_many_tokens_logits_are_found_in_one_call_where_one_by_one_finds_them(layout, request):
+def test_logits_ptrs_finds_the_same_rows_as_logits(layout, request):
     context = request.getfixturevalue(layout)
     # Of sequences of different lengths, which llama.cpp computes in an order of its own.
     with Batch(64) as batch:

@@ -64,7 +64,7 @@ def test_what_has_a_state_for_each_sequence_is_found_in_its_graph(first, write, 
     assert extra_buffers.unfit_types(path, ModelParams()) == ({first} if expected else set())
 
 
-def test_only_the_model_that_it_cannot_compute_is_loaded_without_it(first, write):
+def test_only_a_model_that_a_buffer_type_cannot_compute_is_loaded_without_it(first, write):
     assert not _holds_weights(first, write("lfm2"))
     assert _holds_weights(first, write("llama"))
 

@@ -114,7 +114,7 @@ def test_the_vocabularys_own_view_of_a_token(tokenizer):
     assert tokenizer.score(300) < 0
 
 
-def test_many_threads_may_use_it_at_once(tokenizer):
+def test_many_threads_may_use_a_tokenizer_at_once(tokenizer):
     text = "the quick brown fox " * 50
     expected = tokenizer.encode(text)
     results = []

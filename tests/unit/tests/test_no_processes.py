@@ -30,7 +30,9 @@ def test_no_unit_test_imports_what_starts_a_process_or_a_server() -> None:
         ("from tests.support.server_app import make_app", "aiohttp.test_utils"),
     ],
 )
-def test_such_an_import_is_found(source: str, module: str, tmp_path: Path) -> None:
+def test_an_import_that_reaches_such_a_module_is_found(
+    source: str, module: str, tmp_path: Path
+) -> None:
     file = tmp_path / "test_x.py"
     file.write_text(source)
     assert module in _reached(file)

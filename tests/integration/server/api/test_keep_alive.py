@@ -94,7 +94,7 @@ async def test_vectors_may_say_it_too(client: Client) -> None:
         await _post(client, "embed", input="a", keep_alive="0s")
 
 
-async def test_it_holds_for_this_stay_in_memory_only(client: Client) -> None:
+async def test_keep_alive_holds_until_the_model_is_unloaded(client: Client) -> None:
     async with _unloaded_after(client):
         await _post(client, "generate", prompt="echo: a", keep_alive=0)
     await _post(client, "chat", **_SPEECH)
@@ -124,7 +124,7 @@ async def test_a_wrong_one_is_an_error_before_anything_is_loaded(client: Client)
     assert (await _entry(client)).state is ModelState.UNLOADED
 
 
-async def test_only_an_admins_counts_where_there_are_admins(
+async def test_only_an_admins_keep_alive_counts_if_admin_keys_are_set(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     write_gguf(tmp_path / "m.gguf")

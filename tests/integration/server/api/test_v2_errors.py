@@ -176,7 +176,7 @@ async def test_a_load_that_takes_too_long_is_a_504(
         assert error["type"] == "timeout_error"
 
 
-async def test_nothing_is_fetched_for_a_model_that_is_not_there(client: Client) -> None:
+async def test_nothing_is_fetched_for_an_unknown_model(client: Client) -> None:
     picture = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
     body = {"messages": [{"role": "user", "content": [picture]}]}
     # If the model exists, the image is fetched, and its host is not an allowed one.

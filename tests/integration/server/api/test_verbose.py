@@ -17,7 +17,7 @@ _TEXT = {"model": "m.gguf", "prompt": "echo: a b"}
 @pytest.mark.parametrize(
     ("path", "body"), [("/v1/chat/completions", _CHAT), ("/v1/completions", _TEXT)]
 )
-async def test_it_is_there_as_requested_or_at_log_level_debug(
+async def test_verbose_answers_come_as_requested_or_at_log_level_debug(
     aiohttp_client: AiohttpClient, tmp_path: Path, path: str, body: dict[str, Any]
 ) -> None:
     write_gguf(tmp_path / "m.gguf")

@@ -17,7 +17,7 @@ def _user(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
-def test_a_conversation_without_them_is_left_alone() -> None:
+def test_a_conversation_without_control_tokens_is_unchanged() -> None:
     messages = [_user("1 < 2 and im_end"), {"role": "tool", "content": None}]
     guarded, mark = _guard(*messages)
     assert (guarded, mark) == (messages, "")

@@ -19,6 +19,6 @@ from llamabind.chat.grammar_fixes import without_talk
         ("until-12? end", "until-12? end"),
     ],
 )
-def test_only_text_ahead_of_the_call_goes(root: str, expected: str) -> None:
+def test_only_the_text_before_the_call_is_removed(root: str, expected: str) -> None:
     rest = 'a ::= "b" until-1 tool-call\n'
     assert without_talk(f"root ::= {root}\n{rest}") == f"root ::= {expected}\n{rest}"

@@ -43,7 +43,7 @@ def test_texts_are_joined_as_llama_cpp_joins_them() -> None:
     assert message["role"] == "user"
 
 
-def test_a_prompt_that_begins_with_a_picture_has_an_empty_text_before_it() -> None:
+def test_a_prompt_that_begins_with_an_image_has_an_empty_text_before_it() -> None:
     [message], found = insert_markers([{"role": "user", "content": [media(CAT), text("?")]}])
     assert split_at_markers(message["content"], found) == ["", CAT, "?"]
 

@@ -31,7 +31,7 @@ def test_known_formats(data: bytes, kind: str) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"<svg/>", b"RIFF\0\0\0\0AVI ", b"\0\0\0\x20ftypisom", b"\xff", b"%PDF-1.7"]
 )
-def test_others_are_refused_with_the_field_and_the_known_formats(data: bytes) -> None:
+def test_other_files_are_refused_with_the_field_and_the_known_formats(data: bytes) -> None:
     with pytest.raises(InvalidParameterError, match=r"expected a PNG, .* WebP or AVIF") as caught:
         file_kind(data, "messages[2]")
     assert caught.value.field == "messages[2]"

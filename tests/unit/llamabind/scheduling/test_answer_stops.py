@@ -36,7 +36,7 @@ def _read(stops: AnswerStops, pieces: list[str]) -> str:
         (None, "<think>a\n\nb</think>", "<think>a", "\n\n"),
     ],
 )
-def test_only_the_answer_is_searched(
+def test_stop_strings_are_matched_in_the_answer_only(
     tags: ReasoningTags | None, text: str, shown: str, matched: str | None
 ) -> None:
     for pieces in ([text], list(text)):

@@ -33,7 +33,7 @@ def test_a_closed_guard_refuses_entry():
         pass
 
 
-def test_an_exception_inside_leaves_too():
+def test_an_exception_inside_leaves_the_guard():
     guard = CloseGuard("door")
     with pytest.raises(ValueError, match="no"), guard.entered():
         raise ValueError("no")

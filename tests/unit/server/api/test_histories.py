@@ -316,7 +316,7 @@ _BILLING = "x-anthropic-billing-header: cc_version=2.1.332.54f; cc_entrypoint=cl
         ([{"type": "text", "text": _BILLING}, {"type": "text", "text": "Help."}], "Help."),
     ],
 )
-def test_the_version_of_the_client_is_no_part_of_the_system_message(
+def test_the_version_of_the_client_is_removed_from_the_system_message(
     system: Any, left: str | None
 ) -> None:
     body = {"messages": [_HI], "max_tokens": 5, "system": system}

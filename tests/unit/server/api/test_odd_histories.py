@@ -108,7 +108,7 @@ def test_a_result_without_its_call_is_a_warning(make: Any, call: Any, result: An
         ('"x"', '"x"'),
     ],
 )
-def test_arguments_that_are_no_object_are_shown_as_a_text(
+def test_arguments_that_are_not_an_object_are_shown_as_a_text(
     make: Any, call: Any, result: Any, arguments: Any, text: str
 ) -> None:
     job = make(call(arguments), result("an error"))
