@@ -125,13 +125,6 @@ def test_fields_that_cannot_be_honoured_are_refused(server: ServerProcess) -> No
     unknown: dict[str, Any] = {"tools": [_WEATHER], "tool_choice": {"function": {"name": "dance"}}}
     assert _refusal(server, **unknown)["param"] == "tool_choice"
     assert _refusal(server, tool_choice="required")["param"] == "tool_choice"
-    cut = {"name": "get_weather", "arguments": '{"city": '}
-    history = [
-        _ask("hi"),
-        {"role": "assistant", "tool_calls": [{"function": cut}]},
-    ]
-    error = _refusal(server, messages=history)
-    assert error["param"] == "messages[1].tool_calls[0].function.arguments"
 
 
 def test_a_grammar_whose_tokens_are_all_banned_is_a_400(server: ServerProcess) -> None:
