@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from llamabind._capi.stop_flag import StopFlag
 from llamabind.errors import RenderStoppedError
+from llamabind.system.stop_flag import StopFlag
 
 
 class RenderLimit:

@@ -1,6 +1,7 @@
 """ChatTemplate: renders conversations with llama.cpp's Jinja engine and format detection."""
 
 import atexit
+import ctypes
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -269,7 +270,10 @@ def _limit() -> tuple[float, Any]:
     """The most seconds that a rendering may take, and the flag that stops it."""
     check_limit()
     limit = current_limit()
-    return (0.0, None) if limit is None else (limit.seconds_left, limit.stop.pointer)
+    if limit is None:
+        return 0.0, None
+    flag = ctypes.c_int32.from_buffer(limit.stop.value)
+    return limit.seconds_left, ctypes.pointer(flag)
 
 
 def _to_json(request: Mapping[str, Any]) -> bytes:

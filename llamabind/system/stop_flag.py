@@ -1,26 +1,20 @@
 """StopFlag: an integer that native code reads while another thread may set it."""
 
-import ctypes
-
-from llamabind._capi.types import Ptr
+from array import array
 
 
 class StopFlag:
     """Asks native code to stop what it computes. Any thread."""
 
     def __init__(self) -> None:
-        self._value = ctypes.c_int32(0)
+        self.value = array("i", [0])
+        """A C int, for native code; the flag must outlive the call."""
 
     def set(self) -> None:
         """Ask for the stop; it cannot be taken back."""
-        self._value.value = 1
+        self.value[0] = 1
 
     @property
     def is_set(self) -> bool:
         """Whether the stop was asked for."""
-        return self._value.value != 0
-
-    @property
-    def pointer(self) -> Ptr[ctypes.c_int32]:
-        """The argument for native code; the flag must outlive the call."""
-        return ctypes.pointer(self._value)
+        return self.value[0] != 0
