@@ -24,7 +24,7 @@ TEMPLATE = (
 EMPTY = {"role": "user", "content": ""}
 HELLO = {"role": "user", "content": "hello"}
 CALL = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+TOOLS = [{"type": "function", "function": {"name": f"f{number}"}} for number in range(5000)]
 
 
 def chat(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -114,9 +114,7 @@ def test_100_000_variables_are_refused_by_name(
 
 
 def test_too_many_tools_are_refused_by_name(server: ServerProcess) -> None:
-    status, document = server.request(
-        "POST", "/v1/chat/completions", chat(HELLO, tools=[TOOL] * 5000)
-    )
+    status, document = server.request("POST", "/v1/chat/completions", chat(HELLO, tools=TOOLS))
     assert (status, document["error"]["param"]) == (400, "tools")
 
 
