@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from queue import SimpleQueue
@@ -86,6 +87,7 @@ class Siege:
         self.refusals: dict[str, str] = {}
         self.requests: dict[str, GenerationRequest] = {}
         self.n_steps_beside: dict[str, int] = {}
+        self.seconds: dict[str, float] = {}
         self.ready: SimpleQueue[GenerationRequest] = SimpleQueue()
         self.slots = threading.Semaphore(4)
         self._thread = threading.Thread(target=self._prepare_all)
@@ -103,7 +105,7 @@ class Siege:
             self._prepare(f"{kind}: {name}", kind, name, value)
 
     def _prepare(self, case: str, kind: str, name: str, value: Any) -> None:
-        before = self.engine.stats.steps
+        before, started_at = self.engine.stats.steps, time.monotonic()
         try:
             sampling = _sampling(kind, name, value)
             request = make_request(case, [1, 2, 3], 16, sampling=sampling)
@@ -115,11 +117,14 @@ class Siege:
             self.requests[case] = request
             self.ready.put(request)
         self.n_steps_beside[case] = self.engine.stats.steps - before
+        self.seconds[case] = time.monotonic() - started_at
 
 
 def test_four_decoding_sequences_go_on_beside_hostile_requests(engine):
     requests = _decoding_requests(engine)
+    before, started_at = engine.stats.steps, time.monotonic()
     undisturbed = run(engine, *requests.values())
+    seconds_per_step = (time.monotonic() - started_at) / (engine.stats.steps - before)
     siege = Siege(engine)
     submit(engine, *requests.values())
     outputs: Outputs = defaultdict(list)
@@ -134,7 +139,9 @@ def test_four_decoding_sequences_go_on_beside_hostile_requests(engine):
     engine.check_idle()
     # With attention tiles a prompt step may come between two tokens of a decoding sequence.
     assert gaps.longest <= 2, "a decoding sequence was left out of steps"
-    assert siege.n_steps_beside[SLOW] > 3, "decoding stopped while a grammar was prepared"
+    # The threads share the cores with others, so few may be made: a fortieth of those made alone.
+    n_alone = siege.seconds[SLOW] / seconds_per_step
+    assert siege.n_steps_beside[SLOW] > n_alone / 40, "decoding stopped beside a grammar"
     for name, request in requests.items():
         expected = tokens_of(undisturbed[name])
         prompt = list(request.prompt_tokens)
