@@ -281,8 +281,8 @@ class TextChunks:
         return bool(output.text) and not (
             output.reasoning
             or output.tool_calls
-            or output.logprobs
-            or output.prompt_logprobs
+            or output.packed_logprobs
+            or output.packed_prompt_logprobs
             or output.finish_reason
             or output.timings
         )

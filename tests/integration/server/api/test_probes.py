@@ -50,6 +50,7 @@ async def test_health_reports_every_model_that_is_in_use_or_failed(
         "status": "loaded",
         "running": 0,
         "waiting": 0,
+        "paused": 0,
         "stalled": False,
     }
     assert document["models"]["die.gguf"] == {"status": "failed", "reason": "crashed"}

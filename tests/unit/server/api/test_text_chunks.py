@@ -12,6 +12,7 @@ from server.protocol.outputs import (
     SequenceOutput,
     WireTimings,
     WireUsage,
+    pack_logprobs,
 )
 
 _TEXTS = ["word", '"content":""', 'a "quote" \\ and\nlines', "höflich 漢字 🙂", "\0\x1f", " "]
@@ -61,8 +62,8 @@ def test_chunks_encoded_once_equal_chunks_encoded_each_time(
         {"reasoning": "hm"},
         {"finish_reason": "stop"},
         {"timings": WireTimings(1.0, 2.0, 3.0)},
-        {"logprobs": (LogprobEntry(1, b"a", -0.5),)},
-        {"prompt_logprobs": (LogprobEntry(1, b"a", -0.5),)},
+        {"packed_logprobs": pack_logprobs([LogprobEntry(1, b"a", -0.5)])},
+        {"packed_prompt_logprobs": pack_logprobs([LogprobEntry(1, b"a", -0.5)])},
     ],
 )
 def test_more_than_text_goes_the_general_way(more: dict[str, Any]) -> None:
