@@ -21,7 +21,9 @@ _REASONS: Final = tuple(
         (
             "out_of_memory",
             r"unable to allocate|failed to allocate|out of .*memory|bad_alloc|malloc failed"
-            r"|cannot allocate memory|alloc_tensor_range: failed|mmap failed|insufficient memory",
+            r"|cannot allocate memory|alloc_tensor_range: failed|mmap failed|insufficient memory"
+            # EAGAIN of a thread whose stack finds no room.
+            r"|resource temporarily unavailable",
         ),
         (
             "unsupported_architecture",

@@ -192,6 +192,7 @@ def test_wrong_shapes_are_corrupt(tmp_path, vocab_dir):
     [
         ("ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 9", 0),
         ("load_tensors: unable to allocate CUDA0 buffer", 0),
+        ("llama_model_load: error loading model: Resource temporarily unavailable", 0),
         ("ggml_backend_cuda_buffer_type_alloc_buffer: cudaMalloc failed: out of memory", 0),
         ("error loading model: unknown pre-tokenizer type: 'x'", 1),
         ("this GGUF file is version 9 but this software only supports up to version 3", 1),
