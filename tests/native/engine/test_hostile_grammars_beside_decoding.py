@@ -33,14 +33,14 @@ from tests.support.shim_grammar import ShimGrammar
 pytestmark = pytest.mark.native
 
 N_STREAMS = 4
-N_TOKENS = 400
+N_TOKENS = 1500
 SLOW = "tried: 100,000 rules"
 """Takes a hundred milliseconds of native code to prepare, tens of steps."""
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    with tiny_engine(n_ctx=4096, n_parallel=8) as engine:
+    with tiny_engine(n_ctx=8192, n_parallel=8) as engine:
         yield engine
 
 
