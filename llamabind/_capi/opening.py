@@ -13,7 +13,7 @@ _NO_MEMORY: Final = ("failed to map segment", "annot allocate memory", "Out of m
 def open_file(path: Path) -> ctypes.CDLL:
     """Open a library by its path.
 
-    Raises HostMemoryError where there is no memory for it, and otherwise LibraryError.
+    Raises HostMemoryError if memory is lacking, and LibraryError for any other failure.
     """
     try:
         return ctypes.CDLL(str(path))

@@ -79,7 +79,7 @@ class PendingOutput:
         self.is_paused = False
 
     def drop(self) -> None:
-        """Forget all pending bytes: nobody will take them."""
+        """Forget all pending bytes, because the reader has gone."""
         self._change(-self._n_bytes)
         self.close()
 

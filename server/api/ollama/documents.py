@@ -51,7 +51,7 @@ class OllamaLines:
             if piece.index == len(self._calls):
                 self._calls.append(CalledTool(piece.id or "", piece.name or ""))
             self._calls[piece.index].arguments += piece.arguments
-        if output.text or output.reasoning or output.logprobs:
+        if output.text or output.reasoning or output.packed_logprobs:
             line = self._line(output.text, output.reasoning, [])
             lines.append(line | _logprobs(output.logprobs))
         if output.finish_reason is not None:

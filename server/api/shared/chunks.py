@@ -205,10 +205,11 @@ class OpenAIChunks:
         calls = delta.pop("tool_calls", [])
         deltas = [{key: value} for key, value in delta.items()]
         deltas += [{"tool_calls": [call]} for call in calls]
-        if output.logprobs and not deltas:
+        logprobs = output.logprobs
+        if logprobs and not deltas:
             deltas = [{"content": ""}]
         return [
-            self._chunk(output.index, part, output.logprobs if position == 0 else ())
+            self._chunk(output.index, part, logprobs if position == 0 else ())
             for position, part in enumerate(deltas)
         ]
 
@@ -238,7 +239,7 @@ def _timings(output: SequenceOutput, timings: Timings) -> dict[str, Any]:
 
 def _with_prompt(documents: list[dict[str, Any]], output: SequenceOutput) -> list[dict[str, Any]]:
     """The chunks of an output; the first gets the log-probabilities of the prompt, if any."""
-    if output.prompt_logprobs and documents:
+    if output.packed_prompt_logprobs and documents:
         documents[0]["choices"][0]["prompt_logprobs"] = prompt_logprobs_document(output)
     return documents
 

@@ -1,4 +1,4 @@
-"""A paused request costs nothing and keeps nobody waiting; its answer is the same as without."""
+"""A paused request takes no part in steps and delays no other; the pause changes no token."""
 
 import pytest
 
