@@ -16,7 +16,7 @@ from llamabind.chat.builtin_templates import builtin_source, is_builtin_name
 from llamabind.chat.grammar_fixes import with_any_call_id, without_talk
 from llamabind.chat.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.chat.render_limit import check_limit, current_limit
-from llamabind.chat.told_tools import TEMPLATE, has_tool_messages, with_told_tools
+from llamabind.chat.tools_as_text import TEMPLATE, has_tool_messages, with_tools_as_text
 from llamabind.chat.turns import with_turns
 from llamabind.errors import (
     ChatTemplateError,
@@ -127,7 +127,7 @@ class ChatTemplate(Handle[ChatHandle]):
         continue_final_message, grammar, reasoning_format, reasoning_effort,
         enable_thinking, chat_template_kwargs, force_pure_content, shown_tools and now, as
         lb_chat_render of csrc/llamabind.h describes them. A template without a format of tools gets
-        the conversation of told_tools. InvalidParameterError names the field
+        the conversation of tools_as_text. InvalidParameterError names the field
         (in messages and tools with the index), TemplateRefusedError has the message that the
         template raised, ChatTemplateError means that the template itself fails.
         """
@@ -138,7 +138,7 @@ class ChatTemplate(Handle[ChatHandle]):
             may_call = bool(tools) and options.get("tool_choice") != "none"
             if may_call or has_tool_messages(messages):
                 return _rendered(
-                    self._with_told_tools(messages, tools if may_call else None, options)
+                    self._with_tools_as_text(messages, tools if may_call else None, options)
                 )
         return _rendered(self._answer_format(messages, tools, options))
 
@@ -162,7 +162,7 @@ class ChatTemplate(Handle[ChatHandle]):
             )
         return answer
 
-    def _with_told_tools(
+    def _with_tools_as_text(
         self,
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Mapping[str, Any]] | None,
@@ -174,16 +174,16 @@ class ChatTemplate(Handle[ChatHandle]):
         """
         plain = {key: value for key, value in options.items() if key not in _TOOL_OPTIONS}
         # This checks messages and tools, so errors name their fields.
-        calls = _told_format()._answer_format(messages, tools, options if tools else plain)
+        calls = _text_tools_template()._answer_format(messages, tools, options if tools else plain)
         if tools is None:
-            return self._answer_format(with_told_tools(messages, None), None, plain)
+            return self._answer_format(with_tools_as_text(messages, None), None, plain)
         # A grammar of the answer belongs to the format of calls.
         pure = {key: value for key, value in plain.items() if key != "grammar"}
         shown = options.get("shown_tools") or tools
         try:
-            answer = self._answer_format(with_told_tools(messages, shown), None, pure)
+            answer = self._answer_format(with_tools_as_text(messages, shown), None, pure)
         except TemplateRefusedError:
-            self._answer_format(with_told_tools(messages, None), None, pure)
+            self._answer_format(with_tools_as_text(messages, None), None, pure)
             raise InvalidParameterError("tools", f"{self.name} does not support tools") from None
         return answer | {name: calls[name] for name in _CALL_FORMAT}
 
@@ -228,7 +228,7 @@ def _name(model: "Model | None", override: str | None) -> str:
 
 
 @cache
-def _told_format() -> ChatTemplate:
+def _text_tools_template() -> ChatTemplate:
     """The format of calls for templates that have none; one for the life of the process."""
     template = ChatTemplate(None, TEMPLATE)
     atexit.register(template.close)

@@ -1,8 +1,8 @@
-"""Tools for templates without a format of tools: the conversation tells them in its own words.
+"""Tools for chat templates without tool support: definitions, calls and results become text.
 
-The definitions are in the system message, calls are texts of the assistant between <tool_call>
-tags, and results are texts of the user. The grammar and the parser of the answer are those that
-llama.cpp derives from TEMPLATE, which writes calls in the same way.
+The definitions go into the system message, a call into the assistant's text between <tool_call>
+tags, and a result into a message of the user. llama.cpp derives the grammar and the parser of the
+answer from TEMPLATE, which writes calls in the same form.
 """
 
 import json
@@ -43,9 +43,9 @@ TEMPLATE: Final = """{%- for message in messages %}
 {%- if add_generation_prompt %}
     {{- '<|im_start|>assistant\\n' }}
 {%- endif %}"""
-"""A template with the format of calls; only its grammar and parser are used."""
+"""A chat template with this form of calls; only its grammar and parser are used, never its text."""
 
-# Marks messages that were made of results, while the conversation is converted.
+# During the conversion: marks the messages that hold results.
 _IS_RESULT: Final = "is_result"
 
 
@@ -58,21 +58,21 @@ def has_tool_messages(messages: Sequence[Any]) -> bool:
     )
 
 
-def with_told_tools(
+def with_tools_as_text(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None
 ) -> list[dict[str, Any]]:
-    """Return the conversation with `tools` in its system message; calls and results are texts."""
-    told: list[dict[str, Any]] = []
+    """Return the conversation with `tools` in its system message and calls and results as text."""
+    converted: list[dict[str, Any]] = []
     for message in messages:
         if message.get("tool_calls"):
-            told.append(_with_calls(message))
+            converted.append(_with_calls(message))
         elif message.get("role") == "tool":
-            _add_result(told, message)
+            _add_result(converted, message)
         else:
-            told.append(dict(message))
-    for message in told:
+            converted.append(dict(message))
+    for message in converted:
         message.pop(_IS_RESULT, None)
-    return _with_guide(told, tools) if tools else told
+    return _with_guide(converted, tools) if tools else converted
 
 
 def _with_calls(message: Message) -> dict[str, Any]:
@@ -90,21 +90,21 @@ def _call(function: Mapping[str, Any]) -> str:
     return f'<tool_call>\n{{"name": {name}, "arguments": {arguments}}}\n</tool_call>'
 
 
-def _add_result(told: list[dict[str, Any]], message: Message) -> None:
-    """Add a result; those of several calls are one message of the user."""
+def _add_result(converted: list[dict[str, Any]], message: Message) -> None:
+    """Add a result; consecutive results share one message of the user."""
     content = message.get("content") or ""
     if isinstance(content, str):
         result: Any = f"<tool_response>\n{content}\n</tool_response>"
     else:
         result = [_part("<tool_response>"), *content, _part("</tool_response>")]
-    if not told or not told[-1].get(_IS_RESULT):
-        told.append({"role": "user", "content": result, _IS_RESULT: True})
+    if not converted or not converted[-1].get(_IS_RESULT):
+        converted.append({"role": "user", "content": result, _IS_RESULT: True})
         return
-    first = told[-1]["content"]
+    first = converted[-1]["content"]
     if isinstance(first, str) and isinstance(result, str):
-        told[-1]["content"] = f"{first}\n{result}"
+        converted[-1]["content"] = f"{first}\n{result}"
     else:
-        told[-1]["content"] = [*_parts(first), *_parts(result)]
+        converted[-1]["content"] = [*_parts(first), *_parts(result)]
 
 
 def _with_guide(

@@ -78,7 +78,7 @@ def test_a_beginning_is_continued_with_tools(template: ChatTemplate) -> None:
     assert "".join(delta.content or "" for delta in deltas) == " sunny."
 
 
-def test_without_a_choice_of_tools_none_are_told(template: ChatTemplate) -> None:
+def test_without_a_choice_of_tools_none_are_in_the_prompt(template: ChatTemplate) -> None:
     prompt = template.render([USER], tools=TOOLS, tool_choice="none").prompt
     assert "get_weather" not in prompt
 
@@ -90,7 +90,7 @@ def test_errors_name_the_tools_field(template: ChatTemplate) -> None:
     assert caught.value.field.startswith("tools[0]")
 
 
-def test_a_template_that_refuses_the_told_tools_does_not_support_tools() -> None:
+def test_a_template_that_refuses_tools_as_text_does_not_support_tools() -> None:
     with (
         ChatTemplate(None, _NO_SYSTEM) as template,
         pytest.raises(InvalidParameterError, match="does not support tools"),
