@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from llamabind.schema.pointer import part_at
+
 Schema = Mapping[str, Any]
 
 FORMATS: Final = frozenset(
@@ -93,16 +95,17 @@ def unclear_name(properties: Any) -> str | None:
     return None
 
 
+def counted(node: dict[str, Any], key: str) -> int | None:
+    """Return a count such as minItems, with 2.0 made 2 in the node; None if it is no count."""
+    value = node[key]
+    if isinstance(value, float) and value.is_integer():
+        value = node[key] = int(value)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_count else None
+
+
 def _follow(root: Any, ref: Any) -> Any:
     """Resolve a JSON pointer as llama.cpp does: without decoding escapes."""
     if not isinstance(ref, str) or not ref.startswith("#/"):
         return None
-    target = root
-    for key in ref[2:].split("/"):
-        if isinstance(target, Mapping):
-            target = target.get(key)
-        elif isinstance(target, list) and re.fullmatch("[0-9]{1,9}", key):
-            target = target[int(key)] if int(key) < len(target) else None
-        else:
-            return None
-    return target
+    return part_at(root, ref[2:].split("/"))

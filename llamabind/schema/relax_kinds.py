@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from llamabind.schema.keywords import OF_ANY, OF_TYPE, is_idle
-from llamabind.schema.nodes import FORMATS, unclear_name
+from llamabind.schema.nodes import FORMATS, counted, unclear_name
 from llamabind.schema.pattern import why_no_grammar
 from llamabind.schema.warning import SchemaWarning, shown
 from llamabind.schema.workarounds import MAX_INTEGER, limits
@@ -184,11 +184,9 @@ class KindRelaxer(ABC):
         for key in (low, high):
             if key not in node:
                 continue
-            value = node[key]
-            if isinstance(value, float) and value.is_integer():
-                value = node[key] = int(value)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                reason = f"{shown(value)} is not a count"
+            value = counted(node, key)
+            if value is None:
+                reason = f"{shown(node[key])} is not a count"
             elif value > _MAX_REPEATS:
                 reason = f"{value} is above {_MAX_REPEATS}, the most that a grammar can count"
             else:

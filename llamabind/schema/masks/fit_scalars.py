@@ -10,7 +10,7 @@ from llamabind.schema.keywords import is_idle
 from llamabind.schema.masks.compiler import why_no_pattern
 from llamabind.schema.masks.formats import KNOWN, MAX_LENGTHS, OF_ANY_STRING, PATTERNS, SCHEME
 from llamabind.schema.masks.regex import as_rust
-from llamabind.schema.nodes import types_of
+from llamabind.schema.nodes import counted, types_of
 from llamabind.schema.warning import SchemaWarning, shown
 from llamabind.schema.workarounds import MAX_INTEGER
 
@@ -117,11 +117,9 @@ class ScalarFitter:
         for key in (low, high):
             if key not in node:
                 continue
-            value = node[key]
-            if isinstance(value, float) and value.is_integer():
-                value = node[key] = int(value)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                self.warn(f"{path}/{key}", f"{shown(value)} is not a count")
+            value = counted(node, key)
+            if value is None:
+                self.warn(f"{path}/{key}", f"{shown(node[key])} is not a count")
                 del node[key]
             elif value > MAX_COUNT and key == high:
                 del node[key]  # no answer is as long
