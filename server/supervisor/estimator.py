@@ -59,12 +59,16 @@ class WorkerEstimator:
         files: CompanionFiles,
         timeout_seconds: float,
         device_budgets: Mapping[str, int] = MappingProxyType({}),
+        process_type: type[WorkerProcess] = WorkerProcess,
     ) -> None:
-        """`device_budgets`: bytes that models may use of each device, by its name."""
+        """`device_budgets`: bytes that models may use of each device, by its name;
+        `process_type`: tests start processes in another way.
+        """
         self._device_budgets = dict(device_budgets)
         self._command = tuple(command)
         self._files = files
         self._timeout_seconds = timeout_seconds
+        self._process_type = process_type
         self._answers: OrderedDict[_CacheKey, Estimated] = OrderedDict()
         self._slots = asyncio.Semaphore(_CONCURRENT)
 
@@ -96,7 +100,7 @@ class WorkerEstimator:
 
     async def _run_process(self, name: str, message: Estimate) -> Estimated:
         try:
-            process = await WorkerProcess.start(self._command, f"{name} (estimate)")
+            process = await self._process_type.start(self._command, f"{name} (estimate)")
         except OSError as error:
             detail = f"no worker process can be started: {error}"
             raise LoadFailedError("crashed", detail) from error

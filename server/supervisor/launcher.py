@@ -25,15 +25,17 @@ class WorkerLauncher:
         files: CompanionFiles,
         device_budgets: Mapping[str, int] = MappingProxyType({}),
         silence_seconds: float = math.inf,
+        process_type: type[WorkerProcess] = WorkerProcess,
     ) -> None:
         """`device_budgets`: bytes that models may use of each device, by its name;
-        `silence_seconds`: see WorkerClient.
+        `silence_seconds`: see WorkerClient; `process_type`: tests start processes in another way.
         """
         self._command = tuple(command)
         self._load_timeout = load_timeout
         self._files = files
         self._device_budgets = dict(device_budgets)
         self._silence_seconds = silence_seconds
+        self._process_type = process_type
 
     async def __call__(
         self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
@@ -44,7 +46,7 @@ class WorkerLauncher:
         """
         try:
             files = await asyncio.to_thread(self._files.find, settings)
-            process = await WorkerProcess.start(self._command, name)
+            process = await self._process_type.start(self._command, name)
         except InvalidParameterError as error:
             raise LoadFailedError.for_setting(error) from None
         except OSError as error:

@@ -8,9 +8,9 @@ import resource
 import signal
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 from llamabind.errors import OTHER_BUILD
 from server.supervisor.connection import WorkerConnection
@@ -114,6 +114,23 @@ class WorkerExit:
         return next((line for line in last if any(sign in line for sign in _NO_MEMORY)), "")
 
 
+class ChildProcess(Protocol):
+    """The part of asyncio.subprocess.Process that WorkerProcess uses."""
+
+    stdout: asyncio.StreamReader | None
+
+    @property
+    def pid(self) -> int: ...  # noqa: D102
+
+    async def wait(self) -> int: ...  # noqa: D102
+
+    async def communicate(self) -> tuple[bytes, bytes]: ...  # noqa: D102
+
+    def send_signal(self, signal: int) -> None: ...  # noqa: D102
+
+    def kill(self) -> None: ...  # noqa: D102
+
+
 class WorkerProcess:
     """Owns a child process until it has exited and was reaped. Event loop only.
 
@@ -123,7 +140,7 @@ class WorkerProcess:
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
+        process: ChildProcess,
         connection: WorkerConnection,
         name: str,
     ) -> None:
@@ -139,16 +156,7 @@ class WorkerProcess:
         """Start `command`. Raises OSError when the system refuses."""
         ours, theirs = socket.socketpair()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                "--fd",
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
-                env=_environment(),
-            )
+            process = await cls.spawn(command, theirs.fileno(), _environment())
         except BaseException:
             ours.close()
             raise
@@ -165,6 +173,22 @@ class WorkerProcess:
             await process.communicate()
             raise
         return cls(process, connection, name)
+
+    @staticmethod
+    async def spawn(
+        command: Sequence[str], descriptor: int, environment: Mapping[str, str]
+    ) -> ChildProcess:
+        """A process that runs `command` and inherits `descriptor`. Tests fork a process instead."""
+        return await asyncio.create_subprocess_exec(
+            *command,
+            "--fd",
+            str(descriptor),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            pass_fds=[descriptor],
+            env=environment,
+        )
 
     @property
     def pid(self) -> int:

@@ -14,6 +14,7 @@ from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.supervisor.estimator import WorkerEstimator
 from server.supervisor.launcher import WorkerLauncher
+from tests.support.forked_worker import ForkedWorker
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 Client = TestClient[web.Request, web.Application]
@@ -28,8 +29,8 @@ def make_app(models_dir: Path, **settings: Any) -> web.Application:
     files = CompanionFiles(config.model_directories, config.companions)
     return create_app(
         config,
-        start_worker=WorkerLauncher(COMMAND, config.load_timeout, files),
-        estimate=WorkerEstimator(COMMAND, files, config.load_timeout),
+        start_worker=WorkerLauncher(COMMAND, config.load_timeout, files, process_type=ForkedWorker),
+        estimate=WorkerEstimator(COMMAND, files, config.load_timeout, process_type=ForkedWorker),
     )
 
 
