@@ -214,8 +214,10 @@ lb_chat * lb_chat_init(const llama_model * model, const char * template_override
     return lb::guard_pointer([&] {
         silence_common_log();
         auto chat = std::make_unique<lb_chat>();
-        lb::run_with_stack(RENDER_STACK, [&] { chat->templates = parse_templates(model, template_override); });
-        lb::add_checks(chat->templates.get());
+        lb::run_with_stack(RENDER_STACK, [&] {
+            chat->templates = parse_templates(model, template_override);
+            lb::add_checks(chat->templates.get());
+        });
         return chat.release();
     });
 }

@@ -5,6 +5,8 @@
 #include "chat.h"
 #include "chat_templates_struct.h"  // made from chat.cpp by the build
 #include "jinja/runtime.h"
+#include "render_nodes.h"
+#include "render_sizes.h"
 
 #include <atomic>
 #include <chrono>
@@ -30,26 +32,12 @@ bool is_set(const int32_t * stop) {
     return stop != nullptr && reinterpret_cast<const std::atomic<int32_t> *>(stop)->load(std::memory_order_relaxed) != 0;
 }
 
-void check() {
-    if (current == nullptr) {
-        return;
-    }
-    if (is_set(current->stop)) {
-        throw stopped{ "the request was cancelled while its chat template was rendered" };
-    }
-    if (clock::now() > current->deadline) {
-        char seconds[32];
-        std::snprintf(seconds, sizeof(seconds), "%g", current->seconds);
-        throw stopped{ std::string("the chat template did not finish within ") + seconds + " s" };
-    }
-}
-
 // A statement without output.
 struct check_statement : public jinja::statement {
     std::string type() const override { return "Check"; }
 
     jinja::value execute_impl(jinja::context &) const override {
-        check();
+        lb::check_time();
         return jinja::mk_val<jinja::value_undefined>();
     }
 };
@@ -64,7 +52,7 @@ struct checked_test : public jinja::expression {
     std::string type() const override { return "CheckedTest"; }
 
     jinja::value execute_impl(jinja::context & ctx) const override {
-        check();
+        lb::check_time();
         return test ? test->execute(ctx) : jinja::mk_val<jinja::value_bool>(true);
     }
 };
@@ -82,33 +70,82 @@ void check_items(jinja::for_statement & loop) {
     loop.iterable->pos = pos;
 }
 
-void add_to(jinja::statements & body);
+// A value that was computed before.
+struct held_value : public jinja::expression {
+    jinja::value held;
 
-void begin_with_check(jinja::statements & body) {
-    add_to(body);
-    auto node = std::make_unique<check_statement>();
-    node->pos = body.empty() ? 0 : body.front()->pos;
-    body.insert(body.begin(), std::move(node));
+    explicit held_value(jinja::value held) : held(std::move(held)) {}
+
+    std::string type() const override { return "HeldValue"; }
+
+    jinja::value execute_impl(jinja::context &) const override { return held; }
+};
+
+// An operation whose operands are checked first.
+struct checked_operation : public jinja::binary_expression {
+    using jinja::binary_expression::binary_expression;
+
+    jinja::value execute_impl(jinja::context & ctx) const override {
+        if (current == nullptr || op.value == "and" || op.value == "or") {
+            return jinja::binary_expression::execute_impl(ctx);
+        }
+        auto left_value  = left->execute(ctx);
+        auto right_value = right->execute(ctx);
+        lb::check_time();
+        lb::check_operation(op.value, left_value, right_value);
+        const jinja::binary_expression same(op, std::make_unique<held_value>(std::move(left_value)),
+                                            std::make_unique<held_value>(std::move(right_value)));
+        return same.execute_impl(ctx);
+    }
+};
+
+// An expression whose value is written to the prompt. llama.cpp writes all items of a list, and of the lists in it.
+struct checked_output : public jinja::expression {
+    jinja::statement_ptr written;
+
+    explicit checked_output(jinja::statement_ptr && written) : written(std::move(written)) {}
+
+    std::string type() const override { return "CheckedOutput"; }
+
+    jinja::value execute_impl(jinja::context & ctx) const override {
+        auto value = written->execute(ctx);
+        if (current != nullptr) {
+            lb::check_values(value);
+        }
+        return value;
+    }
+};
+
+void add_to_expression(jinja::statement_ptr & one) {
+    lb::each_expression(*one, add_to_expression);
+    if (auto * binary = jinja::cast_stmt<jinja::binary_expression>(one)) {
+        const auto pos = one->pos;
+        one = std::make_unique<checked_operation>(binary->op, std::move(binary->left), std::move(binary->right));
+        one->pos = pos;
+    }
 }
 
 void add_to(jinja::statements & body) {
     for (auto & one : body) {
+        add_to_expression(one);
+        if (jinja::is_stmt<jinja::expression>(one)) {
+            const auto pos = one->pos;
+            one            = std::make_unique<checked_output>(std::move(one));
+            one->pos       = pos;
+            continue;
+        }
         if (auto * loop = jinja::cast_stmt<jinja::for_statement>(one)) {
             check_items(*loop);
-            begin_with_check(loop->body);
-            add_to(loop->default_block);
-        } else if (auto * macro = jinja::cast_stmt<jinja::macro_statement>(one)) {
-            begin_with_check(macro->body);
-        } else if (auto * call = jinja::cast_stmt<jinja::call_statement>(one)) {
-            begin_with_check(call->body);
-        } else if (auto * branch = jinja::cast_stmt<jinja::if_statement>(one)) {
-            add_to(branch->body);
-            add_to(branch->alternate);
-        } else if (auto * set = jinja::cast_stmt<jinja::set_statement>(one)) {
-            add_to(set->body);
-        } else if (auto * filter = jinja::cast_stmt<jinja::filter_statement>(one)) {
-            add_to(filter->body);
         }
+        lb::each_body(*one, [&](jinja::statements & inner) {
+            if (inner.empty()) {
+                return;
+            }
+            add_to(inner);
+            auto node = std::make_unique<check_statement>();
+            node->pos = one->pos;
+            inner.insert(inner.begin(), std::move(node));
+        });
     }
 }
 
@@ -116,7 +153,26 @@ void add_to(jinja::statements & body) {
 
 namespace lb {
 
+void check_time() {
+    if (current == nullptr) {
+        return;
+    }
+    if (is_set(current->stop)) {
+        stop_rendering("the request was cancelled while its chat template was rendered");
+    }
+    if (clock::now() > current->deadline) {
+        char seconds[32];
+        std::snprintf(seconds, sizeof(seconds), "%g", current->seconds);
+        stop_rendering(std::string("the chat template did not finish within ") + seconds + " s");
+    }
+}
+
+bool is_rendering() { return current != nullptr; }
+
+void stop_rendering(const std::string & why) { throw stopped{ why }; }
+
 void add_checks(common_chat_templates * templates) {
+    limit_functions();
     for (auto * one : { templates->template_default.get(), templates->template_tool_use.get() }) {
         if (one != nullptr) {
             add_to(one->prog.body);

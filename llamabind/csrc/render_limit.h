@@ -10,7 +10,8 @@ struct common_chat_templates;
 
 namespace lb {
 
-// Adds a check to every pass of a loop and every call of a macro. Only these can make a rendering endless.
+// Adds a check to every pass of a loop, every call of a macro, and every operation whose result may be much larger than
+// its operands (render_sizes.h).
 void add_checks(common_chat_templates * templates);
 
 // The limits of all templates that this thread renders until the object is destroyed. They throw LB_STOPPED.
@@ -26,5 +27,14 @@ class render_limit {
 
 // Runs fn, whose checks may stop it. LB_STOPPED says why it was.
 void run_stoppable(const std::function<void()> & fn);
+
+// Ends the rendering of this thread if its time is up or its request was cancelled; does nothing outside of a rendering.
+void check_time();
+
+// Whether this thread renders a template.
+bool is_rendering();
+
+// Ends the rendering of this thread.
+[[noreturn]] void stop_rendering(const std::string & why);
 
 }  // namespace lb
