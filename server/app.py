@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -21,6 +22,8 @@ from server.http.app_keys import (
     BUS,
     COMPANIONS,
     CONFIG,
+    DOWNLOADS,
+    HUB_CACHE,
     MEDIA,
     METRICS,
     PRESETS,
@@ -34,6 +37,8 @@ from server.http.host_check import require_host
 from server.http.middleware import answer_errors, choose_autoload, identify, send_request_id
 from server.http.paths import AnySpelling
 from server.http.warnings_header import log_late_warnings, send_warnings
+from server.hub.cache import HubCache, default_root
+from server.hub_parts import add_hub
 from server.metrics import ServerMetrics
 from server.models.admission import Admission
 from server.models.clock import LoopClock
@@ -92,6 +97,7 @@ def create_app(
     admission = Admission(metrics, config.max_queue)
     presets = app[PRESETS] = Presets(config.preset_models, config.model_settings)
     app[COMPANIONS] = CompanionFiles(config.model_directories, config.companions, presets)
+    app[HUB_CACHE] = HubCache(config.hub_cache or default_root(os.environ))
     command, files, budgets = config.worker_command, app[COMPANIONS], config.device_budget_bytes
     app[REGISTRY] = _make_registry(
         config,
@@ -103,6 +109,7 @@ def create_app(
         app,
         admission,
     )
+    add_hub(app)
     metrics.registry.register(MetricsCollector(metrics, app[REGISTRY], admission, app[SYSTEM]))
     app.on_response_prepare.append(send_request_id)
     app.on_response_prepare.append(send_warnings)
@@ -133,8 +140,9 @@ def _make_registry(
             companions.add_found(file.projector.name, file.projector.path)
         return presets.settings_of(file.id, config.default_settings, file_settings(file))
 
+    hub = app[HUB_CACHE] if config.hub_cache is not None else None
     index = ModelIndex(
-        _catalogue(config, presets),
+        _catalogue(config, presets, hub),
         lambda file: ModelEntry(
             file,
             defaults_of,
@@ -158,7 +166,7 @@ def _make_registry(
     return ModelRegistry(index, loader, unloader, admission, autoload=config.models_autoload)
 
 
-def _catalogue(config: ServerConfig, presets: Presets) -> Catalogue:
+def _catalogue(config: ServerConfig, presets: Presets, hub: HubCache | None) -> Catalogue:
     file = config.model_file
     return Catalogue(
         config.model_directories if file is None else (file.parent,),
@@ -166,6 +174,7 @@ def _catalogue(config: ServerConfig, presets: Presets) -> Catalogue:
         follow_links=config.follow_links if file is None else True,
         find_projectors=config.mmproj_auto and config.default_settings.mmproj is None,
         others=presets.files if file is None else dict,
+        hub=hub if file is None else None,
     )
 
 
@@ -177,6 +186,7 @@ def _aliases(config: ServerConfig, presets: Presets) -> dict[str, str]:
 async def _close_registry(app: web.Application) -> None:
     """Runs before aiohttp cancels the handlers, so that each gets its answer or an error."""
     app[BUS].close()
+    await app[DOWNLOADS].close()
     await app[REGISTRY].close()
 
 

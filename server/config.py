@@ -10,6 +10,7 @@ from typing import Any
 
 from server.catalogue.model_settings import ModelSettings
 from server.catalogue.preset_model import PresetModel
+from server.hub.reference import ModelReference
 from server.protocol.load_settings import LoadSettings
 
 _SOURCE = Path(__file__).resolve().parents[1]
@@ -50,6 +51,14 @@ class ServerConfig:
     # The INI file of --models-preset, and the models that it describes.
     presets: Path | None = None
     preset_models: Mapping[str, PresetModel] = field(default_factory=dict)
+    # The hub's cache, whose models are listed too; None lists none. The token must never appear in
+    # a log, so repr() leaves it out.
+    hub_cache: Path | None = None
+    hub_token: str | None = field(default=None, repr=False)
+    # A model of the hub to serve alone, which is downloaded at the start, and its file.
+    hub_repo: ModelReference | None = None
+    hub_file: str | None = None
+    offline: bool = False
     # Whether to follow symbolic links that point outside the models directory.
     follow_links: bool = False
     # Whether to load the projector that lies beside a model.

@@ -47,6 +47,17 @@ class ServerMetrics:
         self.unloads = self._counter("model_unloads", "Model unloads, by reason", ("reason",))
         self.crashes = self._counter("worker_crashes", "Worker processes that died unexpectedly")
         self.load_seconds = self._histogram("load_seconds", "Duration of a load", _LOADS)
+        self.download_bytes = Counter(
+            "llamabind_download_bytes",
+            "Bytes received from the hub",
+            registry=self.registry,
+        )
+        self.downloads = Counter(
+            "llamabind_downloads",
+            "Downloads that ended, by state: completed, failed or cancelled",
+            ("state",),
+            registry=self.registry,
+        )
         self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens computed")
         self.cached_tokens = self._counter(
             "cached_tokens", "Prompt tokens reused from the KV cache"

@@ -10,7 +10,7 @@ from aiohttp import web
 from server.app import create_app
 from server.config import ServerConfig
 from server.descriptors import fit_connections
-from server.http.app_keys import REGISTRY, STATUS
+from server.http.app_keys import DOWNLOADS, REGISTRY, STATUS
 from server.http.connections import ConnectionRunner
 from server.listening import is_loopback_only
 from server.logs import stop_logging
@@ -46,6 +46,8 @@ async def _drain(app: web.Application, config: ServerConfig) -> None:
         config.drain_seconds,
     )
     app[STATUS].is_shutting_down = True
+    # Their parts stay; the next start continues them.
+    await app[DOWNLOADS].close()
     await app[REGISTRY].close()
 
 

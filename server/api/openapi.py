@@ -24,6 +24,9 @@ _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(?P<name>\w+)[^}]*\}")
 _PARAMETERS = {
     "model_id": "id of the model: its path below the models directory, slashes plain or as %2F",
+    "id": "id of the download",
+    "org": "organisation or user on the hub",
+    "repo": "name of the repository",
     "id_slot": "number of the slot (llama.cpp's sequence id), from 0",
 }
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
@@ -167,6 +170,8 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     if operation.text is not None:
         content[operation.text] = {"schema": {"type": "string"}}
     responses = {"200": {"description": "success", "content": content}}
+    if operation.starts:
+        responses["202"] = {"description": "accepted", "content": content}
     for status in operation.all_errors:
         error = schemas[operation.error]
         if status == HTTPStatus.SERVICE_UNAVAILABLE and operation.tag == "Operation":

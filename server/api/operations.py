@@ -11,11 +11,14 @@ from server.api.openai.chat import ChatCompletionBody
 from server.api.responses import operations as responses
 from server.api.schema.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
 from server.api.schema.replies import answers, errors, model_lists, models, probes
+from server.api.v2 import operations as downloads
 from server.api.v2.schema import ChatBody, UnloadBody
 from server.models.events import (
+    DownloadChanged,
     Lagged,
     LoadProgress,
     ModelEvicted,
+    ModelsChanged,
     Snapshot,
     StateChanged,
     WorkerCrashed,
@@ -120,7 +123,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         tag="System",
         summary="Watch loads, unloads and crashes of models, as server-sent events",
         streams=True,
-        events=(*_EVENTS, Snapshot),
+        events=(*_EVENTS, DownloadChanged, ModelsChanged, Snapshot),
         errors=(400, 404, 503),
         query=(("model", {"type": "string"}),),
     ),
@@ -175,6 +178,7 @@ OPERATIONS: Final = (
     _OWN
     | anthropic.OPERATIONS
     | completions.OPERATIONS
+    | downloads.OPERATIONS
     | embeddings.OPERATIONS
     | llama_server.OPERATIONS
     | ollama.OPERATIONS

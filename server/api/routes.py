@@ -11,15 +11,17 @@ from server.api import monitoring, openapi, probes
 from server.api.anthropic import handlers as anthropic
 from server.api.embeddings import handlers as vectors
 from server.api.llama_server import adapters, completion, props, slot_actions, slots, text
+from server.api.llama_server import downloads as llama_server_downloads
 from server.api.llama_server import models as llama_server_models
 from server.api.ollama import handlers as ollama
 from server.api.ollama import models as ollama_models
+from server.api.ollama import pull as ollama_pull
 from server.api.ollama import show as ollama_show
 from server.api.ollama import vectors as ollama_vectors
 from server.api.openai import chat as openai
 from server.api.openai import completions as texts
 from server.api.responses import handlers as responses
-from server.api.v2 import chat, events, models
+from server.api.v2 import chat, downloads, events, hub, models
 
 # No empty part, so that other spellings of a path (server/http/paths.py) do not end up in an id.
 _ID = "{model_id:[^/]+(?:/[^/]+)*}"
@@ -62,6 +64,13 @@ def _table() -> list[web.RouteDef]:
         web.post(f"/api/v2/models/{_ID}/estimate", models.estimate_model),
         web.route("*", f"/api/v2/models/{_ID}/estimate", monitoring.only_post),
         web.get(f"/api/v2/models/{_ID}", models.show_model),
+        web.delete(f"/api/v2/models/{_ID}", models.delete_model),
+        web.get("/api/v2/downloads", downloads.list_downloads),
+        web.post("/api/v2/downloads", downloads.start_download),
+        web.get("/api/v2/downloads/{id}", downloads.show_download),
+        web.delete("/api/v2/downloads/{id}", downloads.cancel_download),
+        web.get("/api/v2/hub/models", hub.search_models),
+        web.get("/api/v2/hub/models/{org}/{repo}", hub.show_repository),
         web.post(f"/api/v2/chat/{_ID}/stream", chat.chat_stream),
         web.post(f"/api/v2/chat/{_ID}", chat.chat),
         *(web.get(path, openai.list_models) for path in ("/v1/models", "/models")),
@@ -75,6 +84,8 @@ def _table() -> list[web.RouteDef]:
         web.post("/api/embed", ollama_vectors.embed),
         web.post("/api/embeddings", ollama_vectors.embeddings),
         web.post("/api/show", ollama_show.show),
+        web.post("/api/pull", ollama_pull.pull),
+        web.delete("/api/delete", ollama_pull.delete),
         web.get("/api/tags", ollama_models.tags),
         web.get("/api/ps", ollama_models.processes),
         web.get("/api/version", ollama_models.version),
@@ -89,7 +100,8 @@ def _table() -> list[web.RouteDef]:
         web.post("/lora-adapters", adapters.set_adapters),
         web.get("/slots", slots.list_slots),
         web.post("/slots/{id_slot}", slot_actions.act_on_slot),
-        web.delete("/models", llama_server_models.delete_model),
+        web.post("/models", llama_server_downloads.download_model),
+        web.delete("/models", llama_server_downloads.delete_model),
         web.post("/models/load", llama_server_models.load_model),
         web.post("/models/unload", llama_server_models.unload_model),
         web.get("/models/sse", llama_server_models.watch_models, allow_head=False),

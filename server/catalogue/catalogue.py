@@ -1,8 +1,10 @@
-"""Catalogue: the model files in the models directories, by id, read again for each scan.
+"""Catalogue: the model files in the models directories and in the hub's cache, by id, read again
+for each scan.
 
-An id is a path relative to its directory, with slashes. Ids are looked up only among those that a
-scan found, so no id can name a file outside the directories. Symbolic links that lead out of a
-directory are followed only if `follow_links` is set.
+An id is a path relative to its directory, with slashes; in the hub's cache it is
+org/repo/path/in/the/repository. Ids are looked up only among those that a scan found, so no id can
+name a file outside the directories. Symbolic links that lead out of a directory are followed only
+if `follow_links` is set.
 """
 
 import logging
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from llamabind import GgufHeader, read_gguf_header
 from llamabind.errors import GgufError
+from server.catalogue.hub_models import add_aliases, hub_folders, with_chosen_projector
 from server.catalogue.model_file import (
     ModelFile,
     file_time,
@@ -32,6 +35,7 @@ from server.catalogue.split_models import (
     missing_shard,
     shard_of,
 )
+from server.hub.cache import HubCache
 from server.protocol.load_settings import MAX_CONTEXT
 
 logger = logging.getLogger(__name__)
@@ -62,11 +66,14 @@ class Catalogue:
         follow_links: bool = False,
         find_projectors: bool = True,
         others: Callable[[], Mapping[str, Path]] = dict,
+        hub: HubCache | None = None,
     ) -> None:
         """`only`: list just the model of this file. `follow_links`: even out of a directory.
         `find_projectors`: look for the projector of each model in its folder. `others` are further
-        models by id, wherever their files are.
+        models by id, wherever their files are. `hub` is a cache whose models are listed after those
+        of the directories.
         """
+        self._hub = hub
         self._find_projectors = find_projectors
         self._further = others
         self._directories = tuple(directories)
@@ -79,26 +86,50 @@ class Catalogue:
         found: dict[str, ModelFile] = {}
         seen: set[Path] = set()
         for directory in self._directories:
-            models: list[ModelFile] = []
-            projectors: list[ProjectorFile] = []
-            for model_id, paths in group_shards(directory, self._files(directory)):
-                seen.update(paths)
-                projector = self._projector(model_id, paths)
-                if projector is not None:
-                    projectors.append(projector)
-                elif not _is_companion_name(paths[0].name) or self._only == paths[0].name:
-                    model = self._describe(model_id, paths)
-                    models += [] if model is None else [model]
+            groups = group_shards(directory, self._files(directory))
+            models, projectors = self._read_groups(groups, seen)
             if self._find_projectors:
                 models = _with_projectors(models, projectors, self._others(directory))
             for model in models:
                 found.setdefault(model.id, model)
+        for model in self._hub_models(seen):
+            found.setdefault(model.id, model)
         for model_id, file in self._further().items():
             paths = files_of(file)
             seen.update(paths)
             found[model_id] = self._describe(model_id, paths) or missing_model(model_id, file)
         self._readings = {path: self._readings[path] for path in seen if path in self._readings}
         return dict(sorted(found.items()))
+
+    def _read_groups(
+        self, groups: Iterable[tuple[str, list[Path]]], seen: set[Path]
+    ) -> tuple[list[ModelFile], list[ProjectorFile]]:
+        """The models and the projectors among files, each group of which is one of either."""
+        models: list[ModelFile] = []
+        projectors: list[ProjectorFile] = []
+        for model_id, paths in groups:
+            seen.update(paths)
+            projector = self._projector(model_id, paths)
+            if projector is not None:
+                projectors.append(projector)
+            elif not _is_companion_name(paths[0].name) or self._only == paths[0].name:
+                model = self._describe(model_id, paths)
+                models += [] if model is None else [model]
+        return models, projectors
+
+    def _hub_models(self, seen: set[Path]) -> list[ModelFile]:
+        """The models of the hub's cache, with their aliases."""
+        found: list[ModelFile] = []
+        for folder in () if self._hub is None else hub_folders(self._hub):
+            groups = group_shards(folder.path, folder.files)
+            named = ((folder.prefix + model_id, paths) for model_id, paths in groups)
+            models, projectors = self._read_groups(named, seen)
+            models = [replace(model, hub=folder.place_of(model.path)) for model in models]
+            if self._find_projectors:
+                models = _with_projectors(models, projectors, ())
+                models = [with_chosen_projector(one, folder, projectors) for one in models]
+            found += models
+        return add_aliases(found)
 
     def _files(self, directory: Path) -> Iterator[Path]:
         if self._only is None:

@@ -12,12 +12,22 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
+class HubPlace:
+    """Where in the hub's cache a model is: the paths of its files in one commit of `repo`."""
+
+    repo: str
+    commit: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFile:
     """One model on disk; a split model has the id and path of its first file.
 
     `size` (bytes) and `parameter_count` are sums over its files. `broken` is a sentence that says
     why the model cannot be loaded, and `reason` the machine-readable form; `header` may then be
-    None. `projector` is the projector beside it that fits.
+    None. `projector` is the projector beside it that fits. A model of the hub's cache has its place
+    there, and `aliases` such as org/repo:Q4_K_M.
     """
 
     id: str
@@ -29,6 +39,8 @@ class ModelFile:
     broken: str | None = None
     reason: str | None = None
     projector: ProjectorFile | None = None
+    hub: HubPlace | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def generates(self) -> bool:

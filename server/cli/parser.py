@@ -15,6 +15,7 @@ from server.catalogue.companion_files import CompanionFiles, without_paths
 from server.catalogue.model_settings import ModelSettings
 from server.catalogue.split_models import first_shard
 from server.cli.flag import SETTINGS, Flag
+from server.cli.hub_flags import with_hub_defaults, wrong_hub
 from server.cli.load_settings import FLAGS, complaint, load_settings, without_prefix
 from server.cli.presets import read_presets
 from server.cli.table import GROUPS
@@ -46,6 +47,7 @@ def parse_command_line(
     values = _read_environment(parser, os.environ if environment is None else environment)
     # A flag replaces every variable with the same target, of other flags too.
     values |= vars(given)
+    values = with_hub_defaults(values, os.environ if environment is None else environment)
     return _checked(parser, _config(parser, values))
 
 
@@ -202,7 +204,12 @@ def _checked(parser: argparse.ArgumentParser, config: ServerConfig) -> ServerCon
         CompanionFiles(config.model_directories, config.companions).find(config.default_settings)
     except InvalidParameterError as error:
         parser.error(complaint(error))
-    for problem in (_wrong_layers(config), _wrong_model(config), why_not_without_key(config)):
+    for problem in (
+        _wrong_layers(config),
+        _wrong_model(config),
+        wrong_hub(config),
+        why_not_without_key(config),
+    ):
         if problem:
             parser.error(problem)
     return config

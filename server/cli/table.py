@@ -4,6 +4,7 @@ from server.cli.access_flags import ACCESS_FLAGS, LISTENING_FLAGS
 from server.cli.chat_flags import CHAT_FLAGS
 from server.cli.companion_flags import COMPANION_FLAGS
 from server.cli.flag import Group
+from server.cli.hub_flags import HUB_FLAGS
 from server.cli.limit_flags import ENDPOINTS_FLAGS, LIMITS_FLAGS, LOGS_FLAGS
 from server.cli.load_flags import MODEL_FLAGS, ROPE_FLAGS
 from server.cli.model_dir_flags import MODEL_DIR_FLAGS
@@ -14,6 +15,7 @@ GROUPS = (
     Group("listening", LISTENING_FLAGS),
     Group("access", ACCESS_FLAGS),
     Group("models", MODEL_DIR_FLAGS),
+    Group("models of a hub", HUB_FLAGS),
     Group("defaults of a load (a load's own body and --config override them)", MODEL_FLAGS),
     Group("defaults of a load: projector, adapters, drafts, embeddings", COMPANION_FLAGS),
     Group("defaults of a load: devices and metadata", PLACEMENT_FLAGS),

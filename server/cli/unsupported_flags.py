@@ -27,7 +27,6 @@ NO_EFFECT_SWITCHES: Mapping[str, str] = {
         ("--warmup --no-warmup", "a loaded model is always warmed up"),
         ("--mmap", "weights are mapped unless --load-mode says otherwise"),
         ("--perf --no-perf", "timings are always measured; see /metrics"),
-        ("--offline", "this server never downloads anything"),
         ("--ui --webui --no-ui --no-webui --ui-mcp-proxy --webui-mcp-proxy", _NO_UI),
         ("--no-ui-mcp-proxy --no-webui-mcp-proxy", _NO_UI),
         ("-e --escape --no-escape", "prompts come in requests, not on the command line"),
@@ -86,7 +85,9 @@ NO_EFFECT_OPTIONS: Mapping[str, str] = {
     for name in names.split()
 }
 
-_DOWNLOAD = "this server never downloads models; put the file into --models-dir or give it with -m"
+_BY_URL = "use --hf-repo with a repository, or put the file into --models-dir"
+_OTHER_FILE = "download it with POST /api/v2/downloads, and give the file with --model-draft"
+_DEFAULT_MODEL = "name its repository with --hf-repo"
 _SAMPLING = "use the request's own field (logit_bias, grammar or json_schema)"
 _NO_TOOLS = "this server runs no tools; send them in requests, and run the calls in the client"
 _NGRAMS = "use --spec-type ngram with --spec-ngram-simple-size-n and --spec-draft-n-max"
@@ -99,9 +100,13 @@ _SYNTHETIC = "it is for benchmarks of llama.cpp only; use --spec-type"
 NOT_SUPPORTED: Mapping[str, str] = {
     name: why
     for names, why in (
-        ("-mu --model-url -dr --docker-repo -hf -hfr --hf-repo -hff --hf-file", _DOWNLOAD),
-        ("-hft --hf-token -mmu --mmproj-url -hfd --hf-repo-draft", _DOWNLOAD),
-        ("-cl --cache-list", "this server has no cache of downloads; use GET /v1/models"),
+        ("-mu --model-url -dr --docker-repo", _BY_URL),
+        (
+            "-mmu --mmproj-url",
+            "the projector of --hf-repo is downloaded with it; else use --mmproj",
+        ),
+        ("-hfd --hf-repo-draft", _OTHER_FILE),
+        ("-cl --cache-list", "use GET /v1/models, which also lists the models of the hub's cache"),
         ("-l --logit-bias --grammar --grammar-file", _SAMPLING),
         ("-j --json-schema -jf --json-schema-file", _SAMPLING),
         ("--tools --tools-runtime --agent -ag --mcp-servers-config --mcp-servers-json", _NO_TOOLS),
@@ -127,11 +132,12 @@ NOT_SUPPORTED: Mapping[str, str] = {
         ("--spec-synth-len --spec-synth-rates", _SYNTHETIC),
         ("--spec-ngram-size-n --spec-ngram-size-m --spec-ngram-min-hits", _NGRAMS),
         ("--draft --draft-n --draft-max --draft-min --draft-n-min", _REMOVED),
-        ("--spec-draft-hf -hfrd --embd-gemma-default --fim-qwen-1.5b-default", _DOWNLOAD),
-        ("--fim-qwen-3b-default --fim-qwen-7b-default --fim-qwen-7b-spec", _DOWNLOAD),
-        ("--fim-qwen-14b-spec --fim-qwen-30b-default --gpt-oss-20b-default", _DOWNLOAD),
-        ("--gpt-oss-120b-default --vision-gemma-4b-default", _DOWNLOAD),
-        ("--vision-gemma-12b-default", _DOWNLOAD),
+        ("--spec-draft-hf -hfrd", _OTHER_FILE),
+        ("--embd-gemma-default --fim-qwen-1.5b-default", _DEFAULT_MODEL),
+        ("--fim-qwen-3b-default --fim-qwen-7b-default --fim-qwen-7b-spec", _DEFAULT_MODEL),
+        ("--fim-qwen-14b-spec --fim-qwen-30b-default --gpt-oss-20b-default", _DEFAULT_MODEL),
+        ("--gpt-oss-120b-default --vision-gemma-4b-default", _DEFAULT_MODEL),
+        ("--vision-gemma-12b-default", _DEFAULT_MODEL),
     )
     for name in names.split()
 }

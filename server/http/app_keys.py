@@ -6,6 +6,9 @@ from server.catalogue.companion_files import CompanionFiles
 from server.catalogue.presets import Presets
 from server.config import ServerConfig
 from server.http.api_keys import Caller
+from server.hub.cache import HubCache
+from server.hub.downloads import Downloads
+from server.hub.lookups import Lookups
 from server.metrics import ServerMetrics
 from server.models.event_bus import EventBus
 from server.models.registry import ModelRegistry
@@ -18,6 +21,9 @@ COMPANIONS: web.AppKey[CompanionFiles] = web.AppKey("COMPANIONS", CompanionFiles
 BUS: web.AppKey[EventBus] = web.AppKey("BUS", EventBus)
 CONFIG: web.AppKey[ServerConfig] = web.AppKey("CONFIG", ServerConfig)
 PRESETS: web.AppKey[Presets] = web.AppKey("PRESETS", Presets)
+DOWNLOADS: web.AppKey[Downloads] = web.AppKey("DOWNLOADS", Downloads)
+HUB_CACHE: web.AppKey[HubCache] = web.AppKey("HUB_CACHE", HubCache)
+LOOKUPS: web.AppKey[Lookups] = web.AppKey("LOOKUPS", Lookups)
 METRICS: web.AppKey[ServerMetrics] = web.AppKey("METRICS", ServerMetrics)
 REGISTRY: web.AppKey[ModelRegistry] = web.AppKey("REGISTRY", ModelRegistry)
 STATUS: web.AppKey[ServerStatus] = web.AppKey("STATUS", ServerStatus)

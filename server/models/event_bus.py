@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from server.models.events import Lagged, LoadProgress, ModelEvent, PublicEvent, UseChanged
+from server.models.events import (
+    DownloadChanged,
+    Lagged,
+    LoadProgress,
+    ModelEvent,
+    ModelsChanged,
+    PublicEvent,
+    UseChanged,
+)
 from server.streams.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
@@ -19,7 +27,8 @@ class Subscription:
     """A queue of events for one reader, at most `limit` long. Event loop only; one reader.
 
     A reader that falls behind loses the oldest events and gets a Lagged with their number. A
-    progress event replaces the one before it.
+    progress event replaces the one before it, and a download's event the earlier one of it. Of one
+    model's events downloads are no part.
     """
 
     def __init__(self, model: str | None = None, limit: int = _MAX_QUEUED) -> None:
@@ -32,8 +41,10 @@ class Subscription:
 
     def offer(self, event: ModelEvent) -> None:
         """Queue an event, if it is for this reader."""
-        if isinstance(event, UseChanged) or self._model not in (None, event.model):
+        if isinstance(event, UseChanged) or not self._is_wanted(event):
             return
+        if isinstance(event, DownloadChanged):
+            self._drop_older(event)
         if isinstance(event, LoadProgress) and self._is_newer_progress(event):
             self._queue.pop()
         elif len(self._queue) >= self._limit:
@@ -65,6 +76,20 @@ class Subscription:
         event = self._queue.popleft()
         assert not isinstance(event, UseChanged), "offer() drops them"
         return event
+
+    def _is_wanted(self, event: ModelEvent) -> bool:
+        if self._model is None:
+            return True
+        return not isinstance(event, DownloadChanged | ModelsChanged) and event.model == self._model
+
+    def _drop_older(self, event: DownloadChanged) -> None:
+        """Drop the queued event of the same download: the newer one has all of it."""
+        for older in self._queue:
+            if isinstance(older, DownloadChanged) and (
+                older.download["id"] == event.download["id"]
+            ):
+                self._queue.remove(older)
+                return
 
     def _is_newer_progress(self, event: LoadProgress) -> bool:
         last = self._queue[-1] if self._queue else None

@@ -72,6 +72,23 @@ class Lagged(msgspec.Struct, frozen=True, tag="lagged", kw_only=True):
     time: datetime = field(default_factory=_now)
 
 
+class DownloadChanged(msgspec.Struct, frozen=True, tag="download", kw_only=True):
+    """A download from a hub began, went on or ended; at most 5 a second for each download."""
+
+    download: dict[str, Any]
+    time: datetime = field(default_factory=_now)
+
+
+class ModelsChanged(msgspec.Struct, frozen=True, tag="models_changed", kw_only=True):
+    """The list of models has changed by a download or a deletion; the client should ask again.
+
+    `removed` are the ids of deleted models.
+    """
+
+    removed: tuple[str, ...] = ()
+    time: datetime = field(default_factory=_now)
+
+
 class UseChanged(msgspec.Struct, frozen=True, tag="use", kw_only=True):
     """A model got its first lease or lost its last. Used inside the server only."""
 
@@ -80,6 +97,21 @@ class UseChanged(msgspec.Struct, frozen=True, tag="use", kw_only=True):
 
 
 PublicEvent: TypeAlias = (
-    StateChanged | LoadProgress | WorkerCrashed | ModelEvicted | Snapshot | Lagged
+    StateChanged
+    | LoadProgress
+    | WorkerCrashed
+    | ModelEvicted
+    | DownloadChanged
+    | ModelsChanged
+    | Snapshot
+    | Lagged
 )
-ModelEvent: TypeAlias = StateChanged | LoadProgress | WorkerCrashed | ModelEvicted | UseChanged
+ModelEvent: TypeAlias = (
+    StateChanged
+    | LoadProgress
+    | WorkerCrashed
+    | ModelEvicted
+    | DownloadChanged
+    | ModelsChanged
+    | UseChanged
+)

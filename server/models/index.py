@@ -9,6 +9,7 @@ from server.errors import ModelNotFoundError, UnavailableError
 from server.models.entry import ModelEntry
 
 _SUFFIX = ".gguf"
+_HOSTS = ("hf.co/", "huggingface.co/")
 NewEntry = Callable[[ModelFile], ModelEntry]
 
 
@@ -26,6 +27,8 @@ class ModelIndex:
         self._new_entry = new_entry
         self._find_aliases = aliases
         self._aliases = dict(aliases())
+        # The names by which models were downloaded; the case of the quantisation does not matter.
+        self._hub_names: dict[str, str] = {}
         self._entries: dict[str, ModelEntry] = {}
         self._scan: asyncio.Task[None] | None = None
         self._has_read = False
@@ -49,7 +52,10 @@ class ModelIndex:
 
     def aliases_of(self, model_id: str) -> tuple[str, ...]:
         """The aliases of a model."""
-        return tuple(alias for alias, owner in self._aliases.items() if owner == model_id)
+        given = [alias for alias, owner in self._aliases.items() if owner == model_id]
+        entry = self._entries.get(model_id)
+        hub = [] if entry is None else entry.file.aliases
+        return (*given, *(name for name in hub if self._hub_names.get(_folded(name)) == model_id))
 
     def find_known(self, name: str) -> ModelEntry:
         """The model of that id or alias, as of the last read. Raises ModelNotFoundError, or
@@ -85,7 +91,8 @@ class ModelIndex:
         return entry
 
     def _lookup(self, name: str) -> ModelEntry | None:
-        for one in (name, self._aliases.get(name, ""), f"{name}{_SUFFIX}"):
+        hub_name = self._hub_names.get(_folded(name), "")
+        for one in (name, self._aliases.get(name, ""), f"{name}{_SUFFIX}", hub_name):
             if one in self._entries:
                 return self._entries[one]
         return None
@@ -112,3 +119,14 @@ class ModelIndex:
             entry = self._entries[model_id]
             if not entry.is_in_memory and entry.loading is None:
                 del self._entries[model_id]
+        self._hub_names = {
+            _folded(alias): file.id for file in files.values() for alias in file.aliases
+        }
+
+
+def _folded(name: str) -> str:
+    """A downloaded model's name, without a host in front, in one case."""
+    folded = name.casefold()
+    for host in _HOSTS:
+        folded = folded.removeprefix(host)
+    return folded.removesuffix(":latest")

@@ -7,17 +7,28 @@ from typing import Any
 
 from aiohttp import web
 
+from server.api.llama_server.downloads import (
+    change_documents,
+    download_documents,
+    running_download,
+)
 from server.api.llama_server.schema_models import ModelBody, SuccessDocument
 from server.api.shared.modalities import loaded_modalities
 from server.api.shared.model_documents import STATUS_WORDS, is_failed, listed_name, model_document
 from server.errors import InvalidRequestError
-from server.http.access import require_admin
-from server.http.app_keys import BUS, CONFIG, REGISTRY, REQUEST_ID
+from server.http.app_keys import BUS, CONFIG, DOWNLOADS, REGISTRY, REQUEST_ID
 from server.http.body.json_body import json_reply, read_body
 from server.http.sse import SseWriter
 from server.models.entry import ModelEntry
 from server.models.event_bus import Subscription
-from server.models.events import Lagged, LoadProgress, PublicEvent, StateChanged
+from server.models.events import (
+    DownloadChanged,
+    Lagged,
+    LoadProgress,
+    ModelsChanged,
+    PublicEvent,
+    StateChanged,
+)
 from server.models.registry import ModelRegistry
 from server.models.state import ModelState
 
@@ -39,30 +50,19 @@ async def load_model(request: web.Request) -> web.Response:
 
 
 async def unload_model(request: web.Request) -> web.Response:
-    """POST /models/unload: lets running answers finish, and answers when the model is unloaded."""
+    """POST /models/unload: lets running answers finish, and answers when the model is unloaded;
+    cancels the download of a model.
+    """
     body = await read_body(request, ModelBody)
+    if (download := running_download(request.app, body.model)) is not None:
+        await request.app[DOWNLOADS].cancel(download.id)
+        return json_reply(SuccessDocument())
     registry = request.app[REGISTRY]
     entry = await registry.find(body.model)
     if entry.loading is None and not entry.is_in_memory:
         raise InvalidRequestError("model is not running", param="model", code="model_not_loaded")
     await registry.unload(entry.id)
     return json_reply(SuccessDocument())
-
-
-async def delete_model(request: web.Request) -> web.Response:
-    """DELETE /models?model=NAME: as in llama-server only downloaded models can be deleted, and this
-    server downloads none.
-    """
-    require_admin(request)
-    name = request.query.get("model", "")
-    if not name:
-        raise InvalidRequestError("'model' must be the name of a model", param="model")
-    entry = await request.app[REGISTRY].find(name)
-    raise InvalidRequestError(
-        f"model {entry.id!r} was not downloaded by this server; delete its file to remove it",
-        param="model",
-        code="model_not_removable",
-    )
 
 
 async def watch_models(request: web.Request) -> web.StreamResponse:
@@ -112,6 +112,10 @@ def _documents(app: web.Application, event: PublicEvent) -> list[dict[str, Any]]
             progress = {"stages": [_STAGE], "current": _STAGE, "value": event.progress}
             data = {"status": "loading", "progress": progress}
             return [_document(app, event.model, "status_change", data)]
+        case DownloadChanged():
+            return download_documents(app, event)
+        case ModelsChanged():
+            return change_documents(event)
         case Lagged():
             return [{"model": "*", "event": "models_reload"}]
         case _:

@@ -104,10 +104,19 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         errors=(*MODEL, *BODY, *BUSY, 409),
         query=(*_MODEL, ("action", {"type": "string"})),
     ),
+    ("POST", "/models"): Operation(
+        tag="llama-server",
+        summary="Start to download a model from the hub, without waiting for the end",
+        body=schema_models.ModelBody,
+        needs_body=True,
+        reply=schema_models.SuccessDocument,
+        errors=(*MODEL, *BODY, 429, 500, 501, 502, 503, 507),
+    ),
     ("DELETE", "/models"): Operation(
         tag="llama-server",
-        summary="Delete a downloaded model; this server downloads none, so it is always an error",
-        errors=MODEL,
+        summary="Delete a downloaded model from the hub's cache, or end its download",
+        reply=schema_models.SuccessDocument,
+        errors=(*MODEL, 409, 500),
         query=_MODEL,
     ),
     ("POST", "/models/load"): Operation(

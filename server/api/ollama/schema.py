@@ -10,6 +10,7 @@ from server.api.ollama.options import Options
 from server.api.schema.chat_tools import ToolEntry
 from server.api.schema.messages import CalledName, Role
 from server.api.schema.sampling import LogprobCount
+from server.errors import InvalidRequestError
 from server.protocol.job import EFFORTS
 
 ModelName = Annotated[str, Meta(min_length=1)]
@@ -142,6 +143,47 @@ class ShowBody(msgspec.Struct, frozen=True, kw_only=True):
 
     model: ModelName | None = None
     name: ModelName | None = None
+
+
+class PullBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of POST /api/pull; `name` is the older name of `model`."""
+
+    model: ModelName | None = None
+    name: ModelName | None = None
+    stream: bool | None = None
+    insecure: bool | None = None
+
+    @property
+    def named(self) -> str:
+        """The model's name. Raises InvalidRequestError if it is missing."""
+        return _named(self.model, self.name)
+
+
+class DeleteBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of DELETE /api/delete; `name` is the older name of `model`."""
+
+    model: ModelName | None = None
+    name: ModelName | None = None
+
+    @property
+    def named(self) -> str:
+        """The model's name. Raises InvalidRequestError if it is missing."""
+        return _named(self.model, self.name)
+
+
+def _named(model: str | None, name: str | None) -> str:
+    if wanted := model or name:
+        return wanted
+    raise InvalidRequestError("field 'model' is required", param="model")
+
+
+class OllamaStatus(msgspec.Struct):
+    """The end of a pull, and the lines before it, with the bytes of one file."""
+
+    status: str
+    digest: str | UnsetType = UNSET
+    total: int | UnsetType = UNSET
+    completed: int | UnsetType = UNSET
 
 
 class OllamaAnswer(msgspec.Struct):

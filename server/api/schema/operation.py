@@ -28,7 +28,8 @@ class Operation:
 
     `reply` is the type of a 200 in JSON. `streams` adds server-sent events of the types `events`,
     `lines` adds JSON documents line by line, and `error` is the type of every error answer. `body`
-    is the type that parses the request; `query` maps parameters to their schemas.
+    is the type that parses the request; `query` maps parameters to their schemas. `starts`: the
+    reply may also be a 202, of something that goes on.
     """
 
     tag: str
@@ -36,6 +37,7 @@ class Operation:
     body: Any = None
     needs_body: bool = False
     reply: Any = None
+    starts: bool = False
     streams: bool = False
     events: tuple[Any, ...] = ()
     lines: bool = False

@@ -49,7 +49,7 @@ def model_document(
         "status": _status(entry),
         "architecture": {"input_modalities": modalities, "output_modalities": ["text"]},
         "source": _source(app, entry),
-        "can_remove": False,
+        "can_remove": file.hub is not None,
         "capabilities": capabilities(entry, modalities),
         "context_length": n_ctx,
         "max_model_len": n_ctx,
@@ -99,6 +99,8 @@ def _tags(app: web.Application, entry: ModelEntry) -> list[str]:
 def _source(app: web.Application, entry: ModelEntry) -> str:
     if app[PRESETS].find(entry.id) is not None:
         return "preset"
+    if entry.file.hub is not None:
+        return "cache"
     return "models_dir" if app[CONFIG].model_file is None else "model"
 
 

@@ -1,13 +1,15 @@
-"""/api/v2/models: list, show, estimate, load, unload."""
+"""/api/v2/models: list, show, estimate, load, unload, delete."""
 
 import asyncio
 
 from aiohttp import web
 
+from server.api.shared.hub_deletion import delete_model as delete_from_cache
 from server.api.v2.events import query_flag, stream_load, wants_events
 from server.api.v2.load_schema import estimate_reply, load_reply
 from server.api.v2.schema import UnloadBody, loaded_model, model_detail, model_summary
 from server.formats import iso_time, utc_now
+from server.http.access import require_admin
 from server.http.app_keys import COMPANIONS, REGISTRY
 from server.http.body.json_body import json_reply, read_body
 from server.protocol.load_settings import LoadSettings
@@ -71,3 +73,11 @@ async def unload_model(request: web.Request) -> web.Response:
             "unload_time": iso_time(utc_now()),
         }
     )
+
+
+async def delete_model(request: web.Request) -> web.Response:
+    """DELETE /api/v2/models/{model_id}: removes a downloaded model from the hub's cache."""
+    require_admin(request)
+    entry = await request.app[REGISTRY].find(request.match_info["model_id"])
+    freed = await delete_from_cache(request.app, entry)
+    return json_reply({"id": entry.id, "deleted": True, "bytes_freed": freed})

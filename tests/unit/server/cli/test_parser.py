@@ -13,10 +13,14 @@ from server.cli.load_settings import FLAGS
 from server.cli.parser import make_parser, parse_command_line
 from server.cli.unsupported_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, NOT_SUPPORTED
 from server.config import ServerConfig
+from server.hub.cache import default_root
 from server.listening import is_loopback
 from server.protocol.load_settings import LoadSettings
 from server.protocol.sampling_defaults import SamplingDefaults
 from tests.support.gguf_files import write_gguf
+
+# Without variables the hub's cache is in the home folder.
+_DEFAULTS = ServerConfig(hub_cache=default_root({}))
 
 
 def parse(*arguments: str, **environment: str) -> ServerConfig:
@@ -32,7 +36,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, **environment: 
 
 def test_no_flags_are_the_defaults() -> None:
     config = parse()
-    assert config == ServerConfig()
+    assert config == _DEFAULTS
     assert (config.hosts, config.port, config.models_dir) == (("127.0.0.1",), 8080, Path("models"))
     assert config.model_directories[1].name == "models"
 
@@ -215,7 +219,7 @@ def test_a_no_variable_switches_the_flag_off() -> None:
 
 
 def test_an_empty_variable_does_not_count() -> None:
-    assert parse(LLAMA_ARG_PORT="", LLAMA_API_KEY="") == ServerConfig()
+    assert parse(LLAMA_ARG_PORT="", LLAMA_API_KEY="") == _DEFAULTS
 
 
 @pytest.mark.parametrize(
@@ -235,7 +239,11 @@ def test_an_empty_variable_does_not_count() -> None:
         ("--chat-template-fil x", ("--chat-template-fil",)),
         ("--ctx-sise 1", ("--ctx-sise", "--ctx-size")),
         ("stray", ("'stray'",)),
-        ("--hf-repo a/b", ("--hf-repo", "never downloads")),
+        ("--hf-repo a", ("--hf-repo", "'a'", "org/repo:QUANT")),
+        ("--hf-repo a/b@../c", ("'../c'", "a branch, a tag or a commit")),
+        ("--hf-file m.gguf", ("--hf-file", "needs --hf-repo")),
+        ("--hf-repo a/b --hf-file ../m.gguf", ("--hf-file", "'../m.gguf'")),
+        ("--model-url x", ("--model-url", "--hf-repo")),
         ("--tools all", ("--tools", "not supported")),
         ("--grammar x", ("--grammar", "the request's own field")),
         ("--ssl-key-file k.pem", ("--ssl-cert-file",)),
@@ -276,7 +284,7 @@ def test_a_wrong_variable_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 def test_flags_without_effect_are_accepted_with_a_note(
     capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
-    assert parse(*line.split()) == ServerConfig()
+    assert parse(*line.split()) == _DEFAULTS
     assert f"{line.split()[0]} has no effect" in capsys.readouterr().err
 
 

@@ -23,7 +23,7 @@ def _refusal(capsys: pytest.CaptureFixture[str], line: str) -> str:
         ("--tools all", "send them in requests"),
         ("--draft-max 4", "--spec-draft-n-max"),
         ("--spec-type draft-mtp", "not one of auto, off, ngram, draft"),
-        ("--gpt-oss-20b-default", "never downloads"),
+        ("--gpt-oss-20b-default", "--hf-repo"),
         ("--no-mmap --mlock", "argument --mlock: true contradicts load_mode none"),
         ("-lm magic", "load-mode"),
         ("--chat-template-kwargs [1]", "not a JSON object"),

@@ -88,7 +88,7 @@ async def test_a_failing_listener_does_not_affect_others(caplog: pytest.LogCaptu
     seen: list[ModelEvent] = []
 
     def fails(event: ModelEvent) -> None:
-        raise KeyError(event.model)
+        raise KeyError(event)
 
     bus.listen(fails)
     bus.listen(seen.append)

@@ -1,0 +1,110 @@
+"""The models of the hub's cache, as the catalogue lists them."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from server.catalogue.model_file import HubPlace, ModelFile
+from server.catalogue.projectors import ProjectorFile
+from server.catalogue.split_models import files_of
+from server.hub.cache import HubCache, Snapshot, walk
+from server.hub.reference import MAIN
+from server.hub.repo_files import NoSuchFileError, RepoFile, choose, default_of, reference_of
+
+_SHORT_COMMIT = 12
+
+
+@dataclass(frozen=True, slots=True)
+class HubFolder:
+    """Files of one commit of a repository whose models have ids that begin with `prefix`."""
+
+    snapshot: Snapshot
+    prefix: str
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        """The commit's folder."""
+        return self.snapshot.folder
+
+    def place_of(self, first: Path) -> HubPlace:
+        """Where the model with this first file is."""
+        paths = tuple(file.relative_to(self.path).as_posix() for file in files_of(first))
+        return HubPlace(self.snapshot.repo, self.snapshot.commit, paths)
+
+
+def hub_folders(cache: HubCache) -> Iterator[HubFolder]:
+    """The GGUF files of the cache, by commit, under the beginnings of their ids.
+
+    Files of main are org/repo/FILE, those of another branch or tag org/repo@REVISION/FILE. A commit
+    that has no name any more, after main went on, keeps org/repo/FILE for what the new commit has
+    not; the rest is org/repo@COMMIT/FILE, so that it can be seen and deleted.
+    """
+    taken: dict[str, str] = {}
+    root = Path(os.path.realpath(cache.root))
+    for snapshot in cache.snapshots():
+        revision = snapshot.revision
+        plain = HubFolder(snapshot, f"{snapshot.repo}/")
+        suffix = revision or snapshot.commit[:_SHORT_COMMIT]
+        other = HubFolder(snapshot, f"{snapshot.repo}@{suffix}/")
+        for file in walk(snapshot.folder):
+            real = os.path.realpath(file)
+            # A link out of the cache is not the hub's.
+            if file.suffix.lower() != ".gguf" or not Path(real).is_relative_to(root):
+                continue
+            if not Path(real).is_file():
+                continue
+            name = plain.prefix + file.relative_to(snapshot.folder).as_posix()
+            if revision not in (MAIN, None):
+                other.files.append(file)
+            elif name not in taken:
+                taken[name] = real
+                plain.files.append(file)
+            elif taken[name] != real:
+                other.files.append(file)
+        yield from (folder for folder in (plain, other) if folder.files)
+
+
+def with_chosen_projector(
+    model: ModelFile, folder: HubFolder, projectors: Iterable[ProjectorFile]
+) -> ModelFile:
+    """The model with the projector that a download chooses for it, unless it has one: it may be in
+    the folder above.
+    """
+    if model.projector is not None or model.hub is None or not model.generates:
+        return model
+    names = [file.relative_to(folder.path).as_posix() for file in folder.files]
+    try:
+        chosen = choose([RepoFile(name) for name in names], None, model.hub.paths[0]).projector
+    except NoSuchFileError:
+        return model
+    path = folder.path / chosen.path if chosen else None
+    found = next((one for one in projectors if one.path == path), None)
+    return replace(model, projector=found)
+
+
+def add_aliases(models: Sequence[ModelFile]) -> list[ModelFile]:
+    """The models with the names by which they are downloaded: org/repo:QUANT, and org/repo for the
+    one that is meant without a quantisation.
+    """
+    groups: dict[str, list[ModelFile]] = {}
+    for model in models:
+        groups.setdefault(_repo_of(model), []).append(model)
+    named: list[ModelFile] = []
+    for repo, members in groups.items():
+        files = [RepoFile(model.id.removeprefix(f"{repo}/")) for model in members]
+        default = default_of(files)
+        base, at, revision = repo.partition("@")
+        for model, file in zip(members, files, strict=True):
+            quant = reference_of(files, file.path)
+            aliases = [f"{base}:{quant}{at}{revision}"] if quant else []
+            aliases += [repo] if file.path == default else []
+            named.append(replace(model, aliases=tuple(aliases)))
+    return named
+
+
+def _repo_of(model: ModelFile) -> str:
+    """What the id has before the file: org/repo, or org/repo@revision."""
+    assert model.hub is not None, "models of the cache have a place"
+    return model.id.removesuffix(model.hub.paths[0]).rstrip("/")

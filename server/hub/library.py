@@ -1,0 +1,140 @@
+"""What we ask of huggingface_hub, and its errors as codes. Runs in a child process only."""
+
+import errno
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+from huggingface_hub import HfApi, constants, hf_hub_url
+from huggingface_hub.errors import (
+    FileMetadataError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import get_hf_file_metadata
+
+from server.hub.messages import Described, Failed, Found, FoundRepo
+from server.hub.reference import why_not_a_path
+from server.hub.repo_files import RepoFile
+
+# Without an answer for so long a hub is unreachable.
+_SECONDS = 20.0
+_RETRY_SECONDS = 30
+
+
+class CorruptFileError(Exception):
+    """What the hub sent has another checksum than it says."""
+
+
+def search(number: int, text: str, limit: int) -> Found:
+    """Repositories with GGUF files, the most downloaded first."""
+    found = HfApi().list_models(search=text, filter="gguf", sort="downloads", limit=limit)
+    return Found(
+        number,
+        tuple(
+            FoundRepo(
+                model.id,
+                model.downloads,
+                model.likes,
+                _time(model.last_modified),
+                bool(model.gated),
+            )
+            for model in found
+        ),
+    )
+
+
+def describe(number: int, repo: str, revision: str) -> Described:
+    """The files of a repository, with sizes and checksums."""
+    info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=_SECONDS)
+    files = tuple(
+        RepoFile(
+            one.rfilename,
+            one.size or 0,
+            sha256=one.lfs.sha256 if one.lfs else None,
+            git_oid=None if one.lfs else one.blob_id,
+        )
+        for one in info.siblings or ()
+        if why_not_a_path(one.rfilename) is None
+    )
+    return Described(number, info.id, info.sha or "", bool(info.gated), files)
+
+
+def probe(repo: str, commit: str, file: str) -> None:
+    """Ask for the head of a file, which fails where the file may not be read."""
+    get_hf_file_metadata(hf_hub_url(repo, file, revision=commit), timeout=_SECONDS)
+
+
+def host() -> str:
+    """The hub's name for messages."""
+    return urlsplit(constants.ENDPOINT).netloc or constants.ENDPOINT
+
+
+def failure(number: int, error: BaseException, repo: str = "") -> Failed:
+    """The error as a code and a sentence, which carries no address and no token."""
+    wait: int | None = None
+    match error:
+        case HfHubHTTPError():
+            return _http_failure(number, error, repo)
+        case OfflineModeIsEnabled():
+            code, message = "offline", "the hub's library is offline (HF_HUB_OFFLINE is set)"
+        case HFValidationError():
+            code, message = "invalid_model_name", f"{repo!r} is not the name of a repository"
+        case CorruptFileError():
+            code, message = "hub_corrupt", str(error)
+        case httpx2.HTTPError() | FileMetadataError():
+            code, wait = "hub_unreachable", _RETRY_SECONDS
+            kind = type(error).__name__
+            message = f"{host()} cannot be reached ({kind}); check the network and retry"
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            code = "insufficient_disk_space"
+            message = "the disk of the cache is full; free some space, and start it again"
+        case OSError(strerror=str(why)):
+            code, message = "cache_not_writable", f"the cache cannot be written: {why}"
+        case OSError():
+            code, wait = "hub_unreachable", _RETRY_SECONDS
+            message = f"{host()} ended the connection early each time; start the download again"
+        case _:
+            code, message = "download_failed", f"the download failed: {type(error).__name__}"
+    return Failed(number, code, message, wait)
+
+
+def _http_failure(number: int, error: HfHubHTTPError, repo: str) -> Failed:
+    where, status = host(), error.response.status_code
+    use_token = "set HF_TOKEN, or give --hf-token, to a token that may read it"
+    code, wait = "hub_not_found", None
+    if isinstance(error, GatedRepoError):
+        code = "hub_gated"
+        message = f"{repo} is gated: ask for access on {where}/{repo}, then {use_token}"
+    elif isinstance(error, RevisionNotFoundError):
+        message = f"{repo} has no such revision on {where}"
+    elif isinstance(error, RemoteEntryNotFoundError):
+        message = f"{repo} has no such file on {where}"
+    elif isinstance(error, RepositoryNotFoundError) or status == 404:
+        message = f"{repo} does not exist on {where}, or is private; in that case {use_token}"
+    elif status in (401, 403):
+        code = "hub_gated"
+        target = repo or "its list of models"
+        message = f"{where} refused access to {target} (status {status}); {use_token}"
+    elif status == 429:
+        code, wait = "hub_rate_limited", _retry_after(error)
+        message = f"{where} limits the rate of requests; retry in {wait} s"
+    else:
+        code, wait = "hub_unreachable", _RETRY_SECONDS
+        message = f"{where} answered with status {status}; retry later"
+    return Failed(number, code, message, wait)
+
+
+def _retry_after(error: HfHubHTTPError) -> int:
+    value: Any = error.response.headers.get("Retry-After", "")
+    return min(int(value), 86_400) if value.isascii() and value.isdigit() else _RETRY_SECONDS
+
+
+def _time(value: datetime | None) -> str | None:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value else None
