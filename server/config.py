@@ -92,6 +92,8 @@ class ServerConfig:
     # Maximum number of reasoning tokens; -1 is no limit.
     reasoning_budget: int = -1
     reasoning_budget_message: str = ""
+    # Whether to serve the web page.
+    ui: bool = True
     metrics: bool = True
     slots: bool = True
     props: bool = False

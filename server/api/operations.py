@@ -9,7 +9,7 @@ from server.api.ollama import operations as ollama
 from server.api.openai import operations as completions
 from server.api.openai.chat import ChatCompletionBody
 from server.api.responses import operations as responses
-from server.api.schema.operation import BODY, BUSY, CHUNKS, HTML, MODEL, TEXT, Operation
+from server.api.schema.operation import BODY, BUSY, CHUNKS, HTML, MODEL, SVG, TEXT, Operation
 from server.api.schema.replies import answers, errors, model_lists, models, probes
 from server.api.v2 import operations as downloads
 from server.api.v2.schema import ChatBody, UnloadBody
@@ -146,7 +146,18 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/v1/chat/completions/input_tokens"): _CHAT_TOKENS,
     ("POST", "/chat/completions/input_tokens"): _CHAT_TOKENS,
     ("GET", "/"): Operation(
-        tag="Operation", summary="Show that the server runs, as a line of text", text=TEXT
+        tag="Operation",
+        summary="Show the web page to browsers, otherwise a line of text: the server runs",
+        text=TEXT,
+    ),
+    ("GET", "/ui/{file}"): Operation(
+        tag="Operation",
+        summary="Get a script, style sheet or image of the web page",
+        text=TEXT,
+        errors=(404,),
+    ),
+    ("GET", "/favicon.ico"): Operation(
+        tag="Operation", summary="Get the web page's icon", text=SVG, errors=(404,)
     ),
     ("GET", "/live"): Operation(
         tag="Operation",

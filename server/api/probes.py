@@ -1,4 +1,4 @@
-"""Endpoints for probes and load balancers: /, /live, /health, /ready.
+"""Endpoints for probes and load balancers: /live, /health, /ready.
 
 They read only this process's memory: no disk, no worker, no lock; they never load a model.
 """
@@ -17,11 +17,6 @@ from server.models.state import ModelState
 _RETRY_SECONDS = 2
 # Models in these states are not listed: they are only files on disk.
 _UNLISTED = (ModelState.UNLOADED, ModelState.BROKEN)
-
-
-async def root(_: web.Request) -> web.Response:
-    """GET / and HEAD /: a line of text, by which Ollama's clients see that a server runs."""
-    return web.Response(text="llamabind is running")
 
 
 async def live(_: web.Request) -> web.Response:

@@ -22,6 +22,7 @@ from server.api.openai import chat as openai
 from server.api.openai import completions as texts
 from server.api.responses import handlers as responses
 from server.api.v2 import chat, downloads, events, hub, models
+from server.web import page
 
 # No empty part, so that other spellings of a path (server/http/paths.py) do not end up in an id.
 _ID = "{model_id:[^/]+(?:/[^/]+)*}"
@@ -45,7 +46,9 @@ def routes(prefix: str = "") -> list[web.RouteDef]:
 
 def _table() -> list[web.RouteDef]:
     return [
-        web.get("/", probes.root),
+        web.get("/", page.root),
+        web.get("/ui/{file:.+}", page.asset),
+        web.get("/favicon.ico", page.favicon),
         web.get("/live", probes.live),
         web.get("/health", probes.health),
         web.get("/v1/health", probes.health),

@@ -7,6 +7,13 @@ from server.cli.values.numbers import integer, seconds, seconds_or_never
 
 ENDPOINTS_FLAGS = (
     Flag(
+        names=("--ui", "--webui"),
+        target="ui",
+        off_names=("--no-webui",),
+        env="LLAMA_ARG_UI",
+        help="serve the web page at / and its files at /ui/",
+    ),
+    Flag(
         names=("--metrics",),
         target="metrics",
         env="LLAMA_ARG_ENDPOINT_METRICS",

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 _CHECKPOINTS = "checkpoints are made when worthwhile, within --cache-ram"
 _DRAFT = "the draft model uses the threads and the sampling of the main model"
-_NO_UI = "this server has no web interface; connect one, such as Open WebUI, to /v1"
+_NO_UI_SETTINGS = "the web page keeps its settings in the browser; its files cannot be replaced"
+_NO_PROXY = "the web page calls no MCP servers"
 _NO_VIDEO = "this server does not accept videos; send their frames as images"
 _PRIORITY = "threads have the priority of the process; start it with nice or chrt to change that"
 _POLLING = "threads always wait by polling for a short time"
@@ -27,8 +28,7 @@ NO_EFFECT_SWITCHES: Mapping[str, str] = {
         ("--warmup --no-warmup", "a loaded model is always warmed up"),
         ("--mmap", "weights are mapped unless --load-mode says otherwise"),
         ("--perf --no-perf", "timings are always measured; see /metrics"),
-        ("--ui --webui --no-ui --no-webui --ui-mcp-proxy --webui-mcp-proxy", _NO_UI),
-        ("--no-ui-mcp-proxy --no-webui-mcp-proxy", _NO_UI),
+        ("--ui-mcp-proxy --webui-mcp-proxy --no-ui-mcp-proxy --no-webui-mcp-proxy", _NO_PROXY),
         ("-e --escape --no-escape", "prompts come in requests, not on the command line"),
         (
             "--cache-idle-slots --no-cache-idle-slots",
@@ -79,7 +79,7 @@ NO_EFFECT_OPTIONS: Mapping[str, str] = {
         ("--spec-draft-type-v -ctvd --cache-type-v-draft", _DRAFT_CACHE),
         ("--spec-ngram-simple-min-hits --spec-ngram-map-k-min-hits", "one occurrence is enough"),
         ("--spec-ngram-map-k4v-min-hits", "one occurrence is enough"),
-        ("--path --ui-config --webui-config --ui-config-file --webui-config-file", _NO_UI),
+        ("--path --ui-config --webui-config --ui-config-file --webui-config-file", _NO_UI_SETTINGS),
         ("--video-fps --video-timestamp-interval --video-ffmpeg-dir", _NO_VIDEO),
     )
     for name in names.split()

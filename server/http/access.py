@@ -13,8 +13,10 @@ from server.http.app_keys import CALLER, CONFIG
 from server.models.admission import CALLER_OF_QUEUE
 
 # Route patterns as in server.api.routes, so that the spelling of a path does not matter.
-# /docs is a static page; it asks for a key before it fetches the description.
-_PUBLIC = frozenset({"/", "/health", "/v1/health", "/live", "/ready", "/docs"})
+# /docs and the web page are static files; they ask for a key before they use the API.
+_PUBLIC = frozenset(
+    {"/", "/health", "/v1/health", "/live", "/ready", "/docs", "/ui/{file}", "/favicon.ico"}
+)
 _ADMIN = frozenset(
     {
         "/api/v2/models/{model_id}/load",

@@ -11,6 +11,7 @@ LINES: Final = "application/x-ndjson"
 EVENTS: Final = "text/event-stream"
 TEXT: Final = "text/plain"
 HTML: Final = "text/html"
+SVG: Final = "image/svg+xml"
 
 # Errors of every path: hosts, keys and bodies are checked before the handler runs.
 _ALWAYS = (400, 401, 403, 408, 413, 415)

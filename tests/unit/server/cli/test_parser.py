@@ -280,7 +280,7 @@ def test_a_wrong_variable_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "LLAMA_ARG_KV_UNIFIED" in refusal(capsys, LLAMA_ARG_KV_UNIFIED="perhaps")
 
 
-@pytest.mark.parametrize("line", ["--jinja", "-cb", "--threads-http 4", "--no-webui", "-sps 0.5"])
+@pytest.mark.parametrize("line", ["--jinja", "-cb", "--threads-http 4", "--no-perf", "-sps 0.5"])
 def test_flags_without_effect_are_accepted_with_a_note(
     capsys: pytest.CaptureFixture[str], line: str
 ) -> None:

@@ -37,7 +37,17 @@ def test_what_means_something_else_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    "line", ["-fit on", "-fit", "-ctxcp 8", "-td 4 -tbd 4", "--no-jinja", "--prio 2", "-e", "--ui"]
+    "line",
+    [
+        "-fit on",
+        "-fit",
+        "-ctxcp 8",
+        "-td 4 -tbd 4",
+        "--no-jinja",
+        "--prio 2",
+        "-e",
+        "--ui-mcp-proxy",
+    ],
 )
 def test_flags_for_fixed_behaviour_are_a_warning(
     capsys: pytest.CaptureFixture[str], line: str

@@ -1,0 +1,1 @@
+"""The web page: its handlers, its own modules (static/) and its libraries (vendor/)."""

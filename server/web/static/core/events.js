@@ -1,0 +1,134 @@
+// Follows the server's events: the state of each model, and whether the server answers.
+import { get, stream } from "./api.js";
+import { effect, signal } from "./html.js";
+import { key } from "./session.js";
+
+/**
+ * @typedef {object} Model
+ * @property {string} id
+ * @property {string} status one of docs/models.md, "States"
+ * @property {number} progress 0 to 1, while it loads
+ * @property {string|null} reason of a failure, as a word
+ * @property {string|null} detail of a failure, as a sentence
+ * @property {number} [size] in bytes
+ * @property {object} [metadata] as in GET /api/v2/models
+ */
+
+/** "connecting", "online" or "offline". */
+export const connection = signal("connecting");
+
+/** All models by id; null until the server has answered once. @type {{value: Map<string, Model>|null}} */
+export const models = signal(null);
+
+const listeners = new Set();
+const DELAYS_MS = [300, 1000, 2000, 4000];
+const POLL_MS = 3000;
+let failures = 0;
+
+/** Call `listener` with each event of /api/v2/events; returns the function that ends it. */
+export function onEvent(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** Connect, and connect again when the connection breaks, until the page is closed. */
+export function followEvents() {
+  let ended = new AbortController();
+  const restart = () => {
+    ended.abort();
+    ended = new AbortController();
+    // A browser opens few connections to one server: a hidden tab leaves them to the others.
+    if (!document.hidden) follow(ended.signal);
+  };
+  document.addEventListener("visibilitychange", restart);
+  effect(() => {
+    key.value;
+    restart();
+  });
+}
+
+async function follow(signal) {
+  while (!signal.aborted) {
+    let problem = null;
+    try {
+      for await (const event of stream("GET", "api/v2/events", { signal })) receive(event);
+    } catch (error) {
+      problem = error;
+    }
+    if (signal.aborted || problem?.status === 401) return;
+    if (problem?.status === 403) {
+      await poll(signal);
+      return;
+    }
+    if (!problem?.status) connection.value = "offline";
+    await pause(DELAYS_MS[Math.min(failures++, DELAYS_MS.length - 1)], signal);
+  }
+}
+
+/** With an ordinary key beside admin keys the events are not allowed; the list of models is. */
+async function poll(signal) {
+  while (!signal.aborted) {
+    try {
+      await refreshModels();
+    } catch (error) {
+      if (error.status === 401) return;
+      if (!error.status) connection.value = "offline";
+    }
+    await pause(POLL_MS, signal);
+  }
+}
+
+/** Read the list of models again: sizes and metadata, which events do not have. */
+export async function refreshModels() {
+  const list = await get("api/v2/models");
+  isOnline();
+  const known = models.peek() || new Map();
+  models.value = new Map(
+    list.available_models.map((model) => {
+      const before = known.get(model.id);
+      const { reason = null, detail = null } = model.failure || {};
+      const progress = before?.status === model.status ? before.progress : 0;
+      return [model.id, { progress, ...model, reason, detail }];
+    }),
+  );
+}
+
+function receive(event) {
+  isOnline();
+  if (event.type === "snapshot") {
+    const known = models.peek() || new Map();
+    models.value = new Map(event.models.map((model) => [model.model, { ...known.get(model.model), ...model, id: model.model }]));
+    readList();
+  } else if (event.type === "state") {
+    change(event.model, { status: event.status, reason: event.reason, detail: event.detail, progress: 0 });
+  } else if (event.type === "progress") {
+    change(event.model, { progress: event.progress });
+  } else if (event.type === "models_changed" || event.type === "lagged") {
+    readList();
+  }
+  for (const listener of listeners) listener(event);
+}
+
+function change(id, fields) {
+  const next = new Map(models.peek() || []);
+  if (!next.has(id)) readList();
+  next.set(id, { progress: 0, reason: null, detail: null, ...next.get(id), id, ...fields });
+  models.value = next;
+}
+
+function isOnline() {
+  failures = 0;
+  connection.value = "online";
+}
+
+function readList() {
+  // A failure shows in the connection's state, too.
+  refreshModels().catch(() => {});
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", resolve, { once: true });
+  });
+}
