@@ -6,6 +6,7 @@ import { link, route } from "./router.js";
 import { keyNeeded, theme } from "./session.js";
 import { TABS } from "./tabs.js";
 import { Icon } from "../shared/icon.js";
+import { Toast } from "../shared/toast.js";
 
 export function Shell() {
   const { tab, rest } = useValue(route);
@@ -26,7 +27,8 @@ export function Shell() {
     </header>
     <main id="main" tabindex="-1">
       ${asks ? html`<${KeyForm} reason=${asks} />` : html`<${Slot} key=${current.id} tab=${current} rest=${rest} />`}
-    </main>`;
+    </main>
+    <${Toast} />`;
 }
 
 function focusMain(event) {

@@ -1,0 +1,120 @@
+// MarkdownView: Markdown in an element, drawn as it arrives. Blocks that are complete are never read or drawn again.
+import { blocksOf, codeBlock, fragmentOf, LONGEST_BLOCK } from "./markdown.js";
+
+const OPEN_FENCE = /^ {0,3}(`{3,}|~{3,})([^\n`]*)\n/;
+
+export class MarkdownView {
+  #text = "";
+  /** Length of the text whose blocks are complete. */
+  #done = 0;
+  /** The nodes of the last block, which may still change. */
+  #open = [];
+  /** The text node of a code block that is still being written, and the length of the text in it. */
+  #code = null;
+
+  /**
+   * @param {Element} root an element that nothing else draws in
+   * @param {(text: string) => void} [onBlock] gets the plain text of each block once it is complete
+   */
+  constructor(root, onBlock = () => {}) {
+    this.root = root;
+    this.onBlock = onBlock;
+  }
+
+  /**
+   * Draw a text that mostly begins with the text drawn before.
+   * @param {string} source
+   * @param {boolean} isComplete whether no more text will follow
+   */
+  update(source, isComplete) {
+    const text = source.replace(/\r\n?/g, "\n");
+    if (!text.startsWith(this.#text)) this.#clear();
+    this.#text = text;
+    const rest = text.slice(this.#done);
+    if (!isComplete && this.#writeCode(rest)) return;
+    this.#code = null;
+    if (rest.length > LONGEST_BLOCK && longestBlock(rest) > LONGEST_BLOCK) this.#drawPlain(rest, isComplete);
+    else this.#draw(blocksOf(rest), isComplete);
+  }
+
+  #clear() {
+    this.root.replaceChildren();
+    this.#done = 0;
+    this.#open = [];
+    this.#code = null;
+  }
+
+  #draw(blocks, isComplete) {
+    let last = blocks.length - 1;
+    while (last >= 0 && blocks[last].type === "space") last--;
+    const complete = isComplete ? blocks.length : Math.max(last, 0);
+    this.#removeOpen();
+    const finished = blocks.slice(0, complete);
+    this.#done += finished.reduce((length, block) => length + block.raw.length, 0);
+    if (finished.length) this.onBlock(textOf(this.#append(finished)));
+    if (!isComplete && last >= 0) this.#open = this.#append([blocks[last]]);
+  }
+
+  #append(blocks) {
+    const fragment = fragmentOf(blocks);
+    const nodes = [...fragment.childNodes];
+    this.root.append(fragment);
+    return nodes;
+  }
+
+  #removeOpen() {
+    for (const node of this.#open) node.remove();
+    this.#open = [];
+  }
+
+  /** Add to a code block without its end; false if the text is not at one. */
+  #writeCode(rest) {
+    const fence = OPEN_FENCE.exec(rest);
+    if (!fence) return false;
+    const end = new RegExp(`\\n {0,3}${fence[1][0]}{${fence[1].length},}[ \\t]*(?:\\n|$)`);
+    const body = rest.slice(fence[0].length);
+    // Only the new text can have the end, with what may begin it.
+    const from = this.#code ? Math.max(this.#code.length - 200, 0) : 0;
+    if (end.test(`${from ? "" : "\n"}${body.slice(from)}`)) return false;
+    if (!this.#code) {
+      this.#removeOpen();
+      const block = codeBlock("", fence[2].trim().split(/\s/)[0]);
+      this.root.append(block);
+      this.#open = [block];
+      this.#code = { node: block.querySelector("code").firstChild, length: 0 };
+    }
+    this.#code.node.appendData(body.slice(this.#code.length));
+    this.#code.length = body.length;
+    return true;
+  }
+
+  /** A block too long for Markdown, in pieces that the browser can lay out one by one. */
+  #drawPlain(rest, isComplete) {
+    this.#removeOpen();
+    const box = document.createElement("div");
+    box.className = "plain-text";
+    for (let at = 0; at < rest.length; at += LONGEST_BLOCK) {
+      const piece = document.createElement("div");
+      piece.textContent = rest.slice(at, at + LONGEST_BLOCK);
+      box.append(piece);
+    }
+    this.root.append(box);
+    if (isComplete) this.#done += rest.length;
+    else this.#open = [box];
+  }
+}
+
+function textOf(nodes) {
+  return nodes.map((node) => node.textContent).join("\n");
+}
+
+/** The length of the longest part between blank lines, which no block of another kind than code exceeds. */
+function longestBlock(text) {
+  let longest = 0;
+  let begin = 0;
+  for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n", begin)) {
+    longest = Math.max(longest, end - begin);
+    begin = end + 2;
+  }
+  return Math.max(longest, text.length - begin);
+}

@@ -1,0 +1,85 @@
+// Which model answers, and what is known about it.
+import { get, modelPath } from "../core/api.js";
+import { models } from "../core/events.js";
+import { html, signal, useEffect, useValue } from "../core/html.js";
+
+const LAST = "llamabind.model";
+const BUNDLED = "tiny-chat.gguf";
+const IN_MEMORY = new Set(["loaded", "draining"]);
+
+/** Effective settings of loaded models by id: sampling, vision, audio, n_ctx. */
+const facts = signal(new Map());
+
+/** The model for a new chat; "" if there is none: the last one or any, if loaded; else the last, the only, the bundled. */
+export function defaultModel() {
+  const usable = [...(models.peek() || new Map()).values()].filter((one) => one.status !== "broken");
+  const last = localStorage.getItem(LAST);
+  const loaded = usable.filter((one) => one.status === "loaded");
+  const choice =
+    loaded.find((one) => one.id === last) || loaded[0] ||
+    usable.find((one) => one.id === last) || (usable.length > 1 && usable.find((one) => one.id !== BUNDLED && one.status !== "failed")) || usable[0];
+  return choice?.id || "";
+}
+
+/** Keep a choice for the next new chat. */
+export function rememberModel(id) {
+  localStorage.setItem(LAST, id);
+}
+
+/** The effective settings of a model, null while it is not loaded. */
+export function useFacts(id) {
+  const known = useValue(facts).get(id) || null;
+  const isLoaded = useValue(models)?.get(id)?.status === "loaded";
+  useEffect(() => {
+    if (!isLoaded) return;
+    get(modelPath(id)).then(
+      (model) => {
+        facts.value = new Map(facts.peek()).set(id, model.settings.effective);
+      },
+      () => {}, // The page works without.
+    );
+  }, [id, isLoaded]);
+  return known;
+}
+
+/** A model's name without its folder's and file's parts that all names share. */
+export function shortName(id) {
+  return id.replace(/^.*\//, "").replace(/\.gguf$/i, "");
+}
+
+const WORDS = {
+  unloaded: "on disk", queued: "waits for memory", loading: "loading", loaded: "ready", draining: "being unloaded",
+  failed: "failed", broken: "damaged",
+};
+
+/** The choice of the model, with its state. */
+export function ModelPicker({ model, onChoose }) {
+  const all = [...(useValue(models) || new Map()).values()];
+  const now = all.find((one) => one.id === model);
+  const groups = [
+    ["In memory", all.filter((one) => IN_MEMORY.has(one.status))],
+    ["On disk", all.filter((one) => !IN_MEMORY.has(one.status) && one.status !== "broken")],
+    ["Damaged", all.filter((one) => one.status === "broken")],
+  ].filter(([, members]) => members.length);
+  const choose = (event) => onChoose(event.target.value);
+  return html`
+    <div class="model-picker">
+      <select aria-label="Model" value=${model} onChange=${choose}>
+        ${!now && html`<option value=${model} disabled>${model ? `${shortName(model)} (not here)` : "no model"}</option>`}
+        ${groups.map(([title, members]) => html`
+          <optgroup key=${title} label=${title}>
+            ${members.map((one) => html`
+              <option key=${one.id} value=${one.id} disabled=${one.status === "broken"}>${one.id.replace(/\.gguf$/i, "")}</option>`)}
+          </optgroup>`)}
+      </select>
+      ${now && html`<${ModelState} model=${now} />`}
+    </div>`;
+}
+
+function ModelState({ model }) {
+  const { status, progress } = model;
+  const isLoading = status === "loading";
+  const kind = { loaded: "good", failed: "error", broken: "error" }[status] || "";
+  const words = isLoading && progress > 0 ? `loading, ${Math.round(progress * 100)} %` : WORDS[status] || status;
+  return html`<span class="model-state ${kind}" title=${model.detail || null}><span class="dot" aria-hidden="true"></span>${words}</span>`;
+}

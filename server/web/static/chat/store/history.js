@@ -1,0 +1,79 @@
+// The list of conversations: kept in memory, written to the database.
+import { signal } from "../../core/html.js";
+import * as database from "./database.js";
+
+const TITLE_LENGTH = 60;
+
+/** All conversations, the latest first; null until they are read. @type {{value: database.Conversation[]|null}} */
+export const conversations = signal(null);
+
+/** Why chats are not kept, as a sentence; "" if they are. */
+export const storageProblem = signal("");
+
+// Other tabs of this browser show the same list.
+const channel = new BroadcastChannel("llamabind.chats");
+channel.onmessage = () => readHistory();
+
+export async function readHistory() {
+  try {
+    const all = await database.allConversations();
+    conversations.value = all.sort((one, other) => other.updated - one.updated);
+  } catch (error) {
+    conversations.value ||= [];
+    cannotStore(error);
+  }
+}
+
+/** Write a conversation and messages; the list follows. A failure is shown, not thrown. */
+export async function keep(conversation, messages = []) {
+  const others = (conversations.peek() || []).filter((one) => one.id !== conversation.id);
+  const next = [conversation, ...others];
+  next.sort((one, other) => other.updated - one.updated);
+  conversations.value = next;
+  await write({ conversations: [conversation], messages });
+  channel.postMessage("changed");
+}
+
+/** Write messages of a conversation that is in the list. */
+export async function keepMessages(messages) {
+  await write({ messages });
+}
+
+async function write(records) {
+  try {
+    await database.save(records);
+    storageProblem.value = "";
+  } catch (error) {
+    cannotStore(error);
+  }
+}
+
+function cannotStore(error) {
+  storageProblem.value =
+    error?.name === "QuotaExceededError"
+      ? "The browser's storage for this page is full: new messages are lost when you close the page. Export chats and delete old ones."
+      : "This browser does not keep chats of this page (a private window?): they are lost when you close it. Export them before.";
+}
+
+export function rename(conversation, title) {
+  return keep({ ...conversation, title: title.trim() || "Untitled" });
+}
+
+/** Delete a conversation; returns the function that brings it back. */
+export async function removeConversation(id) {
+  conversations.value = (conversations.peek() || []).filter((one) => one.id !== id);
+  const removed = await database.remove(id);
+  channel.postMessage("changed");
+  return async () => {
+    await write(removed);
+    await readHistory();
+    channel.postMessage("changed");
+  };
+}
+
+/** A title from the first words of a message. */
+export function titleOf(text) {
+  const line = text.trim().split("\n", 1)[0].replace(/\s+/g, " ");
+  if (line.length <= TITLE_LENGTH) return line || "New chat";
+  return `${line.slice(0, TITLE_LENGTH).replace(/\s\S*$/, "")}…`;
+}
