@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llamabind.chat.render_limit import check_limit
 from llamabind.context.compute_threads import ComputeThreads
 from llamabind.context.context import Context
 from llamabind.context.memory_report import MemoryReport
@@ -194,7 +195,9 @@ class EmbeddingEngine(Closing):
         tokens: list[int] = []
         for index, part in enumerate([item] if isinstance(item, str) else item):
             if isinstance(part, str):
-                tokens += encode(part, add_special=index == 0, parse_special=True)
+                tokens += encode(
+                    part, add_special=index == 0, parse_special=True, check=check_limit
+                )
             else:
                 tokens.append(part)
         return tokens

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from llamabind.chat.render_limit import check_limit
 from llamabind.errors import InvalidParameterError, PromptTooLongError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Infiller:
                 tokens.append(part)
             elif part:
                 # Text that is spelled like a control token stays text.
-                tokens += self._tokenizer.encode(part, add_special=False, parse_special=False)
+                tokens += self._tokenizer.encode(part, add_special=False, check=check_limit)
         return tokens
 
 

@@ -2,7 +2,7 @@
 
 import ctypes
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Final, Self
@@ -13,9 +13,15 @@ from llamabind.checks import INT32_MAX
 from llamabind.errors import TokenizeError
 from llamabind.native.deep_stack import call_with_stack
 from llamabind.native.handle import Handle
+from llamabind.native.special_cuts import SpecialCuts
 
 _OVERFLOW: Final = -(2**31)
 _PIECE_BYTES: Final = 64
+# Their tokens after a special token do not depend on the text before it.
+_CUT_TYPES: Final = (
+    enums.llama_vocab_type.LLAMA_VOCAB_TYPE_BPE,
+    enums.llama_vocab_type.LLAMA_VOCAB_TYPE_SPM,
+)
 
 # See _stack_bytes.
 _ORDINARY_BYTES: Final = 4096
@@ -23,6 +29,8 @@ _FIRST_STACK_BYTES: Final = 1 << 20
 _STACK_PER_BYTE: Final = 1024
 _MAX_STACK_BYTES: Final = 1 << 30
 _RUNS: Final = re.compile(rb"\s+|\S+")
+# Longer texts are tokenised in pieces.
+_WHOLE_BYTES: Final = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +100,38 @@ class Tokenizer:
         return self.special.eot
 
     def encode(
-        self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
+        self,
+        text: str | bytes,
+        *,
+        add_special: bool = True,
+        parse_special: bool = False,
+        check: Callable[[], None] | None = None,
     ) -> list[int]:
         """Return the tokens of `text`; bytes must be UTF-8.
 
         `add_special` adds BOS, EOS or SEP if the model is configured to. `parse_special` reads
         texts like "<|im_end|>" as special tokens; without it they are plain text, so set it for
-        rendered templates only. Raises TokenizeError.
+        rendered templates only. `check` is called before each piece of a long text with special
+        tokens, and may raise. Raises TokenizeError.
         """
         vocab = self._require_vocabulary()
         raw = _utf8(text)
+        if len(raw) <= _WHOLE_BYTES or self.vocab_type not in _CUT_TYPES:
+            return self._encode(vocab, raw, add_special, parse_special)
+        tokens: list[int] = []
+        for piece, has_control in (self._cuts if parse_special else self._plain_cuts).pieces(raw):
+            if check is not None:
+                check()
+            tokens += self._encode(vocab, piece, False, has_control)
+        if not add_special:
+            return tokens
+        begin = [self.bos] if self.add_bos and self.bos is not None else []
+        end = [self.eos] if self.add_eos and self.eos is not None else []
+        return [*begin, *tokens, *end]
+
+    def _encode(
+        self, vocab: VocabHandle, raw: bytes, add_special: bool, parse_special: bool
+    ) -> list[int]:
         is_bpe = self.vocab_type == enums.llama_vocab_type.LLAMA_VOCAB_TYPE_BPE
         if not is_bpe or len(raw) <= _ORDINARY_BYTES:
             return _tokenize(vocab, raw, add_special, parse_special)
@@ -196,6 +226,41 @@ class Tokenizer:
         if self.vocab_type in (kinds.LLAMA_VOCAB_TYPE_WPM, kinds.LLAMA_VOCAB_TYPE_UGM):
             return None
         return max(len(self.piece(token, special=True)) for token in range(self.n_tokens))
+
+    @cached_property
+    def _cuts(self) -> SpecialCuts:
+        texts = self._special_texts
+        return SpecialCuts(
+            {text: is_alone for text, (_, is_alone) in texts.items()},
+            [text for text, (is_control, _) in texts.items() if is_control],
+        )
+
+    @cached_property
+    def _plain_cuts(self) -> SpecialCuts:
+        """Without the tokens that only `parse_special` recognises."""
+        texts = self._special_texts
+        return SpecialCuts({text: it[1] for text, it in texts.items() if not it[0]})
+
+    @cached_property
+    def _special_texts(self) -> dict[bytes, tuple[bool, bool]]:
+        """The texts that the tokenizer looks for: only with `parse_special`? Without its spaces?"""
+        vocab = self._require_vocabulary()
+        # Plain numbers: there may be 262,144 tokens.
+        flags = enums.llama_token_attr
+        control = int(flags.LLAMA_TOKEN_ATTR_CONTROL | flags.LLAMA_TOKEN_ATTR_UNKNOWN)
+        special = control | int(flags.LLAMA_TOKEN_ATTR_USER_DEFINED)
+        strips = int(flags.LLAMA_TOKEN_ATTR_LSTRIP | flags.LLAMA_TOKEN_ATTR_RSTRIP)
+        texts: dict[bytes, tuple[bool, bool]] = {}
+        read_attributes, read_text = llama.llama_vocab_get_attr, llama.llama_vocab_get_text
+        for token in range(self.n_tokens):
+            attributes = int(read_attributes(vocab, token))
+            if attributes & special and (text := read_text(vocab, token)):
+                is_control, is_alone = texts.get(text, (True, True))
+                texts[text] = (
+                    is_control and bool(attributes & control),
+                    is_alone and not attributes & strips,
+                )
+        return texts
 
     def is_control(self, token: int) -> bool:
         """Return whether the token is a control token rather than text."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from llamabind.chat.render_limit import check_limit
 from llamabind.generation.prompt_requests import RenderedText
 from llamabind.native.tokenizer import Tokenizer
 from server.protocol.job import Job
@@ -39,6 +40,7 @@ class TextTasks:
                     part,
                     add_special=task.add_special and index == 0,
                     parse_special=task.parse_special,
+                    check=check_limit,
                 )
             else:
                 tokens.append(part)

@@ -131,7 +131,7 @@ def test_a_sink_gets_nothing_after_the_last_output_or_close():
 
 
 class LetterTokenizer:
-    def encode(self, text, *, add_special=True, parse_special=False):
+    def encode(self, text, *, add_special=True, parse_special=False, check=None):
         assert add_special
         assert parse_special
         return [ord(character) for character in text]
