@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 
 from llamabind.errors import is_out_of_memory
 from server.cli.parser import parse_command_line
@@ -11,9 +12,11 @@ from server.serving import serve
 from server.sockets import ListenError
 
 
-def main() -> int:
-    """Run the server; returns the exit status, 1 if it cannot start. A wrong flag exits with 2."""
-    config = parse_command_line()
+def main(arguments: Sequence[str] | None = None, program: str = "python -m server") -> int:
+    """Run the server with these arguments, by default the process's; returns the exit status, 1 if
+    it cannot start. A wrong flag exits with 2. Messages and --help call the server `program`.
+    """
+    config = parse_command_line(arguments, program=program)
     try:
         if config.cpus:
             # Workers inherit the CPUs, and count only these for their threads.

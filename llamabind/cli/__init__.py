@@ -1,4 +1,6 @@
-"""The command `llamabind`, which is `python -m llamabind` too: one module for each subcommand.
+"""The subcommands of `llamabind` that need no server: one module for each.
+
+`python -m llamabind` has only these; the command `llamabind` (server/command) takes them from here.
 
 A subcommand is a module of this folder with `main(arguments) -> exit status`, and a line of
 COMMANDS. Only the module of the command that was given is imported, so that --help is quick and
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = {
     "doctor": "check this installation and machine, and say what to do",
+    "report": "print versions, native libraries and devices, as needed for a bug report",
 }
 
 
@@ -35,11 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="llamabind",
+        prog="python -m llamabind",
         description="Without a command: print versions, native libraries and devices, as needed "
         "for a bug report.",
-        epilog="`llamabind COMMAND --help` shows the flags of a command; the server's are those of "
-        "`python -m server --help`.",
+        epilog="`python -m llamabind COMMAND --help` shows the flags of a command; `llamabind "
+        "--help` lists the commands that talk to a server.",
     )
     parser.add_argument("--version", action="version", version=f"llamabind {__version__}")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -36,10 +36,12 @@ docs/running.md explains keys, TLS, exposing the server, signals and logs.
 
 
 def parse_command_line(
-    arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    program: str = "python -m server",
 ) -> ServerConfig:
     """The configuration from flags and variables; exits with status 2 and a message on an error."""
-    parser = make_parser()
+    parser = make_parser(program)
     words = sys.argv[1:] if arguments is None else arguments
     given, extra = parser.parse_known_args([_with_hyphens(word) for word in words])
     if extra:
@@ -59,10 +61,10 @@ def _with_hyphens(word: str) -> str:
     return name.replace("_", "-") + equals + value
 
 
-def make_parser() -> "_Parser":
+def make_parser(program: str = "python -m server") -> "_Parser":
     """The parser: the table's groups, and llama-server's other flags, hidden from --help."""
     parser = _Parser(
-        prog="python -m server",
+        prog=program,
         description="Serve GGUF models over HTTP.",
         epilog=_EPILOG,
         formatter_class=_Formatter,

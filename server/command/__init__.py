@@ -1,0 +1,1 @@
+"""The command `llamabind`: one module for each subcommand; see main.COMMANDS."""

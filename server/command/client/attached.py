@@ -1,0 +1,36 @@
+"""`python -m server.command.client.attached`: a server that ends when its parent does.
+
+Its stdin is a pipe whose other end only the parent holds: the pipe is closed when the parent ends,
+also by SIGKILL. The server then ends as by SIGTERM; the second signal ends it without waiting.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Final
+
+_GRACE_SECONDS: Final = 3.0
+
+
+def main() -> int:
+    """Serve with the process's arguments; returns the exit status."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from server.__main__ import main as serve
+
+    return serve(sys.argv[1:], "llamabind")
+
+
+def _end_with_parent() -> None:
+    try:
+        while os.read(0, 4096):
+            pass
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""state_file: where the command keeps its history, conversations and the log of its server."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+_NAME: Final = "llamabind"
+
+
+def state_file(name: str) -> Path:
+    """The path of a file in the user's state folder, which is made if it is missing.
+
+    $XDG_STATE_HOME/llamabind, by default ~/.local/state/llamabind; only the user may read it.
+    Raises OSError.
+    """
+    base = os.environ.get("XDG_STATE_HOME", "")
+    # The specification has relative paths ignored.
+    root = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
+    path = root / _NAME / name
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""Conversations in a terminal: the answer as it arrives, the prompt, the /commands."""
