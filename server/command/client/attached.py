@@ -4,11 +4,13 @@ Its stdin is a pipe whose other end only the parent holds: the pipe is closed wh
 also by SIGKILL. The server then ends as by SIGTERM; the second signal ends it without waiting.
 """
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Final
 
 _GRACE_SECONDS: Final = 3.0
@@ -19,7 +21,13 @@ def main() -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from server.__main__ import main as serve
 
-    return serve(sys.argv[1:], "llamabind")
+    arguments = sys.argv[1:]
+    try:
+        return serve(arguments, "llamabind")
+    finally:
+        # The parent removes the socket's folder, but not if it was killed.
+        with contextlib.suppress(OSError):
+            Path(arguments[arguments.index("--host") + 1]).parent.rmdir()
 
 
 def _end_with_parent() -> None:

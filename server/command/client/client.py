@@ -61,7 +61,8 @@ class Client:
         """The documents of an output stream of server-sent events, as they arrive.
 
         The request is sent at the first `next()`. Closing the iterator closes the connection, at
-        which the server cancels the request. An `error` inside the stream raises RefusedError.
+        which the server cancels the request. An `error` inside the stream raises RefusedError. A
+        connection that is lost may look like the end: the last document tells whether it was.
         """
         with closing(self._open(method, path, body)) as exchange:
             if exchange.content_type != "text/event-stream":
@@ -94,7 +95,7 @@ class Client:
             content = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
         connection = self._connect()
-        exchange = _Exchange(self.address, connection)
+        exchange = _Exchange(connection)
         try:
             exchange.send(method, f"{self.address.prefix}{path}", content, headers)
             refusal = self._refusal(exchange) if exchange.status >= 400 else None
@@ -165,8 +166,7 @@ class Client:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, address: Address, connection: http.client.HTTPConnection) -> None:
-        self._address = address
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
         self._connection = connection
         self._response: http.client.HTTPResponse | None = None
 
@@ -183,13 +183,13 @@ class _Exchange:
             self._connection.request(method, path, body=body, headers=headers)
             self._response = self._connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise self._lost(error) from None
+            raise _lost(error) from None
 
     def read(self, limit: int | None = None) -> bytes:
         try:
             return self._answer.read(limit)
         except (OSError, http.client.HTTPException) as error:
-            raise self._lost(error) from None
+            raise _lost(error) from None
 
     def events(self) -> Iterator[bytes]:
         """The data of each event; comments, which keep the connection open, are skipped."""
@@ -197,7 +197,7 @@ class _Exchange:
             try:
                 line = self._answer.readline(_MAX_EVENT_BYTES)
             except (OSError, http.client.HTTPException) as error:
-                raise self._lost(error) from None
+                raise _lost(error) from None
             if not line:
                 return
             if line.startswith(b"data:"):
@@ -213,12 +213,9 @@ class _Exchange:
         assert self._response is not None, "the request was sent"
         return self._response
 
-    def _lost(self, error: Exception) -> DisconnectedError:
-        reason = f": {error}" if isinstance(error, OSError) and error.strerror else ""
-        return DisconnectedError(
-            f"the server at {self._address} closed the connection before its answer was complete"
-            f"{reason}; its log says why"
-        )
+
+def _lost(error: Exception) -> DisconnectedError:
+    return DisconnectedError((error.strerror or "") if isinstance(error, OSError) else "")
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from server.command.client import paths
 from server.command.client.client import Client
-from server.command.client.errors import CommandError
+from server.command.client.errors import CommandError, DisconnectedError
 from server.command.terminal.formats import size
 from server.command.terminal.progress import ProgressBar, transfer_note
 from server.command.terminal.screen import say
@@ -35,6 +35,8 @@ def download(
         if not as_json:
             say(f"paused; `llamabind pull {model}` goes on from here")
         raise
+    if state["state"] not in _ENDED:
+        raise DisconnectedError
     if state["state"] == "failed":
         error = state.get("error") or {}
         raise CommandError(

@@ -22,6 +22,12 @@ class NoServerError(CommandError):
 class DisconnectedError(CommandError):
     """The server closed the connection in the middle of an answer."""
 
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(
+            "the server closed the connection before its answer was complete"
+            f"{f' ({reason})' if reason else ''}; its log says why"
+        )
+
 
 class RefusedError(CommandError):
     """The server answered with an error.

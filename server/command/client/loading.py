@@ -4,6 +4,7 @@ from typing import Any
 
 from server.command.client import paths
 from server.command.client.client import Client
+from server.command.client.errors import DisconnectedError
 from server.command.terminal.progress import ProgressBar
 from server.command.terminal.screen import say
 
@@ -28,4 +29,6 @@ def load_with_bar(client: Client, model: str, body: dict[str, Any]) -> dict[str,
                     reply = document
                 case _:
                     pass
+    if not reply:
+        raise DisconnectedError
     return reply

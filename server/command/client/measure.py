@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from server.command.client.client import Client
-from server.command.client.errors import CommandError
+from server.command.client.errors import DisconnectedError
 
 SHORT_PROMPT: Final = 16
 _WORDS: Final = (
@@ -107,7 +107,7 @@ def _run_one(client: Client, model: str, prompt: list[int], n_generate: int) -> 
             timed.n_generated = document["tokens_predicted"]
     timed.ended = time.monotonic()
     if not timed.n_generated:
-        raise CommandError(f"{model} generated no tokens")
+        raise DisconnectedError
     return timed
 
 

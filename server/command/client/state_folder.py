@@ -16,6 +16,8 @@ def state_file(name: str) -> Path:
     base = os.environ.get("XDG_STATE_HOME", "")
     # The specification has relative paths ignored.
     root = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
-    path = root / _NAME / name
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = root / _NAME
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
     return path

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
+from server.command.client.errors import DisconnectedError
 from server.command.terminal.formats import duration
 from server.command.terminal.progress import ProgressBar
 from server.command.terminal.screen import has_colours, is_terminal, safe, say, styled
@@ -116,6 +117,8 @@ def read_answer(ask: Ask, request: dict[str, Any], printer: Printer | None) -> A
             if printer is not None:
                 printer.reasoning(reasoning)
                 printer.content(content)
+        if answer.finish_reason is None:
+            raise DisconnectedError
     except KeyboardInterrupt:
         answer.was_stopped = True
     finally:

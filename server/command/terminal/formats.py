@@ -16,7 +16,8 @@ def size(n_bytes: float | None) -> str:
     value = float(n_bytes)
     for unit in _UNITS:
         if value < 999.95 or unit == _UNITS[-1]:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
+            is_whole = unit == "B" or value >= 99.95
+            return f"{value:.0f} {unit}" if is_whole else f"{value:.3g} {unit}"
         value /= 1000
     raise AssertionError
 

@@ -1,0 +1,62 @@
+"""The command as a process: what it imports, and a reader of its output that ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.paths import ROOT
+
+
+def test_a_closed_pipe_is_no_error():
+    program = (
+        "from server.command.main import main; import sys; sys.exit(main(['completion', 'bash']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+@pytest.mark.parametrize("words", [["--help"], ["ls", "--help"], ["pull", "--help"], ["ls"]])
+def test_help_and_lists_import_neither_the_server_nor_native_code(words):
+    heavy = ["aiohttp", "asyncio", "numpy", "llamabind._capi", "ctypes", "server.app", "shtab"]
+    program = (
+        "import sys\nfrom server.command.main import main\n"
+        f"try: main({words!r})\nexcept SystemExit: pass\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"LLAMABIND_URL": "127.0.0.1:1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_the_doctor_needs_no_package_of_the_server():
+    """It has to say what is broken, whatever is."""
+    program = (
+        "import sys\nfor name in ('aiohttp', 'msgspec', 'numpy', 'prometheus_client', 'shtab'):\n"
+        "    sys.modules[name] = None\n"
+        "from server.command.main import main\nsys.exit(main(['doctor', '--no-self-test']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"LLAMABIND_LIB_DIR": "/nonexistent", "PYTHONPATH": str(ROOT), "HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "no native library at /nonexistent" in done.stdout
