@@ -80,6 +80,8 @@ function Rename({ conversation, onEnd }) {
   const field = useRef(null);
   useEffect(() => field.current.select(), []);
   const save = () => {
+    // The field loses the focus once more when it is removed.
+    if (!field.current) return;
     if (field.current.value.trim() !== conversation.title) rename(conversation, field.current.value);
     onEnd();
   };

@@ -5,8 +5,12 @@
 import DOMPurify from "../../vendor/dompurify/purify.es.mjs";
 import { Marked } from "../../vendor/marked/marked.esm.js";
 
-/** A block longer than this is shown as plain text: Markdown in it would keep the browser busy. */
-export const LONGEST_BLOCK = 20_000;
+// marked needs quadratic time for some texts, and recursion for nested blocks: beyond these limits a text is
+// shown as it is. In characters, of one paragraph or list item, and of one block.
+const LONGEST_PARAGRAPH = 6_000;
+const LONGEST_BLOCK = 40_000;
+const NEW_PARAGRAPH = /^\s*(?:[-*+|>#]|\d+[.)])/;
+const TOO_DEEP = /^\s*(?:(?:[->*+]|\d+[.)])[ \t]*){25}/;
 
 const SAFE_LINK = /^(?:https?:|mailto:)/i;
 const INLINE_IMAGE = /^data:image\/(?:png|jpeg|gif|webp);base64,/i;
@@ -46,6 +50,20 @@ const marked = new Marked({
  */
 export function blocksOf(text) {
   return marked.lexer(text);
+}
+
+/** Whether reading `text` as Markdown could keep the browser busy. */
+export function isTooHard(text) {
+  let paragraph = 0;
+  let block = 0;
+  for (const line of text.split("\n")) {
+    if (TOO_DEEP.test(line)) return true;
+    const isBlank = !line.trim();
+    block = isBlank ? 0 : block + line.length;
+    paragraph = isBlank ? 0 : NEW_PARAGRAPH.test(line) ? line.length : paragraph + line.length;
+    if (paragraph > LONGEST_PARAGRAPH || block > LONGEST_BLOCK) return true;
+  }
+  return false;
 }
 
 /** @param {any[]} blocks as of blocksOf @returns {DocumentFragment} */

@@ -1,6 +1,9 @@
 // MarkdownView: Markdown in an element, drawn as it arrives. Blocks that are complete are never read or drawn again.
-import { blocksOf, codeBlock, fragmentOf, LONGEST_BLOCK } from "./markdown.js";
+import { blocksOf, codeBlock, fragmentOf, isTooHard } from "./markdown.js";
 
+const PIECE = 20_000;
+// Between two times that the last block is drawn, this many times as long as drawing it took.
+const REST = 6;
 const OPEN_FENCE = /^ {0,3}(`{3,}|~{3,})([^\n`]*)\n/;
 
 export class MarkdownView {
@@ -9,6 +12,9 @@ export class MarkdownView {
   #done = 0;
   /** The nodes of the last block, which may still change. */
   #open = [];
+  /** Until when the last block stays as it is; of performance.now(). */
+  #restsUntil = 0;
+  #timer = 0;
   /** The text node of a code block that is still being written, and the length of the text in it. */
   #code = null;
 
@@ -33,8 +39,16 @@ export class MarkdownView {
     const rest = text.slice(this.#done);
     if (!isComplete && this.#writeCode(rest)) return;
     this.#code = null;
-    if (rest.length > LONGEST_BLOCK && longestBlock(rest) > LONGEST_BLOCK) this.#drawPlain(rest, isComplete);
-    else this.#draw(blocksOf(rest), isComplete);
+    clearTimeout(this.#timer);
+    const now = performance.now();
+    if (!isComplete && now < this.#restsUntil) {
+      this.#timer = setTimeout(() => this.update(this.#text, false), this.#restsUntil - now);
+      return;
+    }
+    const blocks = isTooHard(rest) ? null : tryToRead(rest);
+    if (blocks) this.#draw(blocks, isComplete);
+    else this.#drawPlain(rest, isComplete);
+    this.#restsUntil = now + (performance.now() - now) * (REST + 1);
   }
 
   #clear() {
@@ -93,9 +107,9 @@ export class MarkdownView {
     this.#removeOpen();
     const box = document.createElement("div");
     box.className = "plain-text";
-    for (let at = 0; at < rest.length; at += LONGEST_BLOCK) {
+    for (let at = 0; at < rest.length; at += PIECE) {
       const piece = document.createElement("div");
-      piece.textContent = rest.slice(at, at + LONGEST_BLOCK);
+      piece.textContent = rest.slice(at, at + PIECE);
       box.append(piece);
     }
     this.root.append(box);
@@ -108,13 +122,12 @@ function textOf(nodes) {
   return nodes.map((node) => node.textContent).join("\n");
 }
 
-/** The length of the longest part between blank lines, which no block of another kind than code exceeds. */
-function longestBlock(text) {
-  let longest = 0;
-  let begin = 0;
-  for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n", begin)) {
-    longest = Math.max(longest, end - begin);
-    begin = end + 2;
+function tryToRead(text) {
+  try {
+    return blocksOf(text);
+  } catch (error) {
+    // Nested deeper than the limits foresee.
+    if (error instanceof RangeError) return null;
+    throw error;
   }
-  return Math.max(longest, text.length - begin);
 }

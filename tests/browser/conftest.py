@@ -1,0 +1,58 @@
+"""Fixtures of the tests in a real browser."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.browser import ScriptedServer, Watched, browser
+from tests.support.gguf_files import write_gguf
+from tests.support.server_process import ServerProcess
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+# A page, and all that it must not do: `watched.page` is the page.
+Open = Callable[..., Watched]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["Browser"]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def open_page(chromium: "Browser") -> Iterator[Open]:
+    """Opens a page of a server in a fresh profile. At the end of the test no page may have had an
+    exception, a report of its policy, or a request to another host.
+    """
+    pages: list[tuple[Watched, str]] = []
+
+    def opened(url: str, **options: Any) -> Watched:
+        watched = Watched(chromium, **{"viewport": {"width": 1200, "height": 800}} | options)
+        pages.append((watched, url.split("/")[2]))
+        watched.page.goto(url)
+        return watched
+
+    yield opened
+    for watched, host in pages:
+        watched.close()
+        assert watched.problems == []
+        assert watched.hosts - {host, ""} == set()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with the bundled model."""
+    with ServerProcess(tmp_path_factory.mktemp("tiny")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServer]:
+    """A server with one model, m.gguf, whose answers are scripted (fake_worker.py)."""
+    folder = tmp_path_factory.mktemp("scripted")
+    write_gguf(folder / "m.gguf")
+    with ScriptedServer(folder) as server:
+        yield server

@@ -1,0 +1,134 @@
+"""Answering again, editing, branches, and the list of chats."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Open
+from tests.support.browser import ScriptedServer, until_true
+from tests.support.chat_page import ChatPage
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def chat(scripted: ScriptedServer, open_page: Open) -> ChatPage:
+    return ChatPage(open_page(scripted.url).page)
+
+
+def test_another_answer_is_a_branch_of_its_own(chat: ChatPage) -> None:
+    chat.ask("echo: one two")
+    chat.action("Answer again").click()
+    chat.page.get_by_label("Branch 2 of 2").wait_for()
+    chat.wait_ended()
+    assert chat.texts == ["echo: one two", "one two"]
+    chat.action("Previous branch").click()
+    chat.page.get_by_label("Branch 1 of 2").wait_for()
+    chat.ask("echo: three")
+    assert len(chat.texts) == 4
+    # The later messages belong to the first branch only.
+    chat.page.get_by_role("button", name="Next branch").click()
+    assert chat.texts == ["echo: one two", "one two"]
+    chat.page.get_by_role("button", name="Previous branch").click()
+    assert chat.texts[2:] == ["echo: three", "three"]
+    chat.page.reload()
+    ChatPage(chat.page)
+    chat.page.get_by_label("Branch 1 of 2").wait_for()
+    assert chat.texts[2:] == ["echo: three", "three"]
+
+
+def test_an_edited_question_is_a_branch_with_its_own_answer(chat: ChatPage) -> None:
+    chat.ask("echo: one")
+    chat.page.get_by_role("article", name="You").get_by_label("Edit as a new branch").click()
+    field = chat.page.get_by_label("Change this message")
+    field.fill("echo: two")
+    field.press("Control+Enter")
+    chat.page.get_by_label("Branch 2 of 2").wait_for()
+    chat.wait_ended()
+    assert chat.texts == ["echo: two", "two"]
+    chat.page.get_by_role("button", name="Previous branch").click()
+    assert chat.texts == ["echo: one", "one"]
+
+
+def test_an_edited_answer_is_what_the_model_gets(chat: ChatPage) -> None:
+    chat.ask("echo: one")
+    chat.action("Edit as a new branch").click()
+    chat.page.get_by_label("Change this message").fill("changed")
+    chat.page.get_by_role("button", name="Save as a new branch").click()
+    with chat.page.expect_request("**/stream") as sent:
+        chat.ask("echo: three")
+    assert [message["content"] for message in json.loads(sent.value.post_data or "")["messages"]] == [
+        "echo: one",
+        "changed",
+        "echo: three",
+    ]
+
+
+def test_a_chat_is_renamed_deleted_and_brought_back(chat: ChatPage) -> None:
+    page = chat.page
+    chat.ask("echo: one")
+    page.get_by_label("Rename echo: one").click()
+    page.get_by_label("New title").fill("A better name")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="A better name").wait_for()
+    page.get_by_label("Delete A better name").click()
+    page.locator(".welcome").wait_for()
+    assert chat.stored() == []
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("link", name="A better name").click()
+    page.locator(".message").first.wait_for()
+    assert chat.texts == ["echo: one", "one"]
+
+
+def test_search_finds_titles_and_words_of_messages(chat: ChatPage) -> None:
+    page = chat.page
+    for text in ("echo: apple pie", "echo: banana"):
+        page.get_by_role("button", name="New chat").click()
+        chat.ask(text)
+    page.get_by_label("Rename echo: banana").click()
+    page.get_by_label("New title").fill("Fruit")
+    page.keyboard.press("Enter")
+    rows = page.locator(".chat-row a")
+    page.get_by_label("Search chats").fill("APPLE")
+    until_true(page, "document.querySelectorAll('.chat-row').length === 1")
+    assert rows.all_inner_texts() == ["echo: apple pie"]
+    page.get_by_label("Search chats").fill("banana")
+    until_true(page, "document.querySelector('.chat-row a')?.textContent === 'Fruit'")
+    page.get_by_label("Search chats").fill("cherry")
+    page.get_by_text("No chat has these words.").wait_for()
+
+
+def test_an_export_is_imported_by_another_browser_once(
+    chat: ChatPage, scripted: ScriptedServer, open_page: Open, tmp_path: Path
+) -> None:
+    chat.ask("echo: one")
+    chat.action("Answer again").click()
+    chat.page.get_by_label("Branch 2 of 2").wait_for()
+    chat.wait_ended()
+    with chat.page.expect_download() as download:
+        chat.page.get_by_role("button", name="Export").click()
+    file = tmp_path / "chats.json"
+    download.value.save_as(file)
+    other = ChatPage(open_page(scripted.url).page)
+    for words in ("Imported 1 chat.", "Imported 0 chats; 1 chat already here."):
+        other.page.get_by_label("File of chats to import").set_input_files(file)
+        other.page.get_by_text(words).wait_for()
+    other.page.get_by_role("link", name="echo: one").click()
+    other.page.get_by_label("Branch 2 of 2").wait_for()
+    assert other.texts == ["echo: one", "one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("{", "it is not JSON"), ("[]", "it is not a file of the format"),
+     ('{"format": "llamabind-chats", "version": 9, "conversations": []}', "it has version 9"),
+     ('{"format": "llamabind-chats", "version": 1, "conversations": [{"id": "<b>"}]}', "a conversation has")],
+)  # fmt: skip
+def test_a_file_that_is_no_export_is_refused_with_a_sentence(
+    chat: ChatPage, tmp_path: Path, text: str, why: str
+) -> None:
+    file = tmp_path / "other.json"
+    file.write_text(text)
+    chat.page.get_by_label("File of chats to import").set_input_files(file)
+    chat.page.get_by_text(f"other.json cannot be imported: {why}").wait_for()

@@ -1,0 +1,65 @@
+"""ChatPage: the tab Chat of the web page as a user operates it."""
+
+from typing import TYPE_CHECKING, Any
+
+from tests.support.browser import until_text
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+ANSWER = ".message.assistant"
+
+
+class ChatPage:
+    """Reads and operates the chat that is open on `page`."""
+
+    def __init__(self, page: "Page") -> None:
+        self.page = page
+        page.locator("#composer").wait_for()
+
+    def send(self, text: str) -> None:
+        """Write a message and send it."""
+        self.page.locator("#composer").fill(text)
+        self.page.keyboard.press("Enter")
+
+    def ask(self, text: str) -> str:
+        """Send a message and wait for the end of its answer; the answer's text."""
+        self.send(text)
+        self.wait_ended()
+        return self.answer
+
+    def wait_ended(self) -> None:
+        """Wait until no answer is on its way, and the last one has its actions."""
+        self.page.locator(f"{ANSWER} .message-foot").last.wait_for(state="attached")
+        self.page.get_by_label("Send", exact=True).wait_for()
+
+    def wait_for_text(self, text: str) -> None:
+        """Wait until the last answer has this text."""
+        until_text(self.page, f"{ANSWER} .markdown", text)
+
+    @property
+    def answer(self) -> str:
+        """The text of the last answer."""
+        return self.page.locator(f"{ANSWER} .markdown").last.inner_text()
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of all messages of the branch."""
+        return self.page.locator(".message :is(.markdown, .said)").all_inner_texts()
+
+    def action(self, name: str) -> "Locator":
+        """A button of the last message."""
+        return self.page.locator(".message").last.get_by_role("button", name=name)
+
+    def stored(self) -> list[dict[str, Any]]:
+        """All messages in the browser's database."""
+        found: list[dict[str, Any]] = self.page.evaluate(
+            """() => new Promise((resolve) => {
+              indexedDB.open("llamabind").onsuccess = (event) => {
+                const database = event.target.result;
+                const all = database.transaction("messages").objectStore("messages").getAll();
+                all.onsuccess = () => { database.close(); resolve(all.result); };
+              };
+            })"""
+        )
+        return found
