@@ -88,6 +88,16 @@ class ServerMetrics:
             series = self._models[model_id] = self._series(model_id)
         return series
 
+    def tokens_of(self, model_id: str) -> tuple[int, int]:
+        """Prompt tokens computed for a model, and tokens it generated; 0 before its first request.
+
+        For vectors and scores only prompt tokens are counted.
+        """
+        series = self._models.get(model_id)
+        if series is None:
+            return 0, 0
+        return _value(series.prompt_tokens), _value(series.generated_tokens)
+
     def _series(self, model_id: str) -> ModelSeries:
         return ModelSeries(
             prompt_tokens=self.prompt_tokens.labels(model_id),
@@ -108,3 +118,15 @@ class ServerMetrics:
         return Histogram(
             f"llamabind_{name}", text, ("model",), buckets=buckets, registry=self.registry
         )
+
+
+def _value(counter: Counter) -> int:
+    """The value of a counter that has all its labels."""
+    return int(
+        sum(
+            sample.value
+            for metric in counter.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        )
+    )

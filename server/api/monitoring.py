@@ -5,8 +5,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from server.errors import NotSupportedError
 from server.formats import uptime
-from server.http.app_keys import CONFIG, METRICS, STATUS, SYSTEM
+from server.http.app_keys import CONFIG, METRICS, REGISTRY, STATUS, SYSTEM
 from server.http.body.json_body import json_reply
+from server.monitoring.model_figures import metrics_document
 
 
 async def health(request: web.Request) -> web.Response:
@@ -18,13 +19,15 @@ async def health(request: web.Request) -> web.Response:
             "version": status.version,
             "uptime": uptime(status.uptime_seconds),
             "last_error": status.last_error,
+            "recent_errors": list(status.recent_errors),
         }
     )
 
 
 async def system_metrics(request: web.Request) -> web.Response:
-    """GET /api/v2/metrics: CPU, memory and GPUs, sampled within the last second."""
-    return json_reply(request.app[SYSTEM].document)
+    """GET /api/v2/metrics: CPU, memory, GPUs and models, sampled within the last second."""
+    app = request.app
+    return json_reply(metrics_document(app[SYSTEM].document, app[REGISTRY].entries, app[METRICS]))
 
 
 async def prometheus(request: web.Request) -> web.Response:

@@ -23,7 +23,7 @@ from server.models.events import (
     StateChanged,
     WorkerCrashed,
 )
-from server.monitoring.system_metrics import SystemDocument
+from server.monitoring.model_figures import MetricsDocument
 from server.protocol.load_settings import LoadSettings
 
 _FLAG = {"type": "boolean"}
@@ -112,7 +112,9 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         errors=(*MODEL, *BODY, *BUSY, 409),
     ),
     ("GET", "/api/v2/metrics"): Operation(
-        tag="System", summary="Show CPU, memory and GPUs of the machine", reply=SystemDocument
+        tag="System",
+        summary="Show CPU, memory and GPUs of the machine, and the load of models in memory",
+        reply=MetricsDocument,
     ),
     ("GET", "/api/v2/health"): Operation(
         tag="System",

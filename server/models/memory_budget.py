@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from server.protocol.loading import DeviceMemory
 
@@ -46,6 +46,18 @@ class EvictionPlan:
     evict: tuple[str, ...] = ()
     wait_for: tuple[str, ...] = ()
     missing: Mapping[str, Shortage] = field(default_factory=dict)
+
+    def shortages(self) -> list[dict[str, Any]]:
+        """`missing` as in the API: bytes by device, numbers of models under the name MODELS."""
+        return [
+            {
+                "name": name,
+                "needed_bytes": lack.needed,
+                "free_bytes": lack.free,
+                "available_bytes": lack.available,
+            }
+            for name, lack in self.missing.items()
+        ]
 
 
 class MemoryBudget:

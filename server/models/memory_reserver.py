@@ -19,7 +19,6 @@ from server.models.memory_budget import (
     EvictionPlan,
     Holder,
     MemoryBudget,
-    Shortage,
     amounts_of,
     free_of,
 )
@@ -96,7 +95,7 @@ class MemoryReserver:
             plan = self._plan(entry, estimated)
             devices = estimated.devices if estimated else ()
             if plan.missing:
-                raise _out_of_memory(entry, plan.missing)
+                raise _out_of_memory(entry, plan)
             if not plan.evict and not plan.wait_for:
                 # No await since the plan was made: no other load can have taken the memory.
                 entry.reserve(devices)
@@ -129,7 +128,7 @@ class MemoryReserver:
         estimated = await self._estimate_now(entry, settings)
         plan = self._plan_reload(entry, estimated)
         if plan.missing:
-            raise _out_of_memory(entry, plan.missing)
+            raise _out_of_memory(entry, plan)
 
     async def preview(
         self, entry: ModelEntry, settings: LoadSettings
@@ -226,8 +225,8 @@ async def _wait(change: asyncio.Event) -> bool:
     return change.is_set()
 
 
-def _out_of_memory(entry: ModelEntry, missing: Mapping[str, Shortage]) -> ApiError:
-    if MODELS in missing:
+def _out_of_memory(entry: ModelEntry, plan: EvictionPlan) -> ApiError:
+    if MODELS in plan.missing:
         error: ApiError = UnavailableError(
             f"model {entry.id!r} cannot be loaded: --models-max limits the number of loaded "
             "models, and all that are loaded are pinned; unload one first",
@@ -240,18 +239,10 @@ def _out_of_memory(entry: ModelEntry, missing: Mapping[str, Shortage]) -> ApiErr
         f"needs {byte_size(lack.needed)} of {'host memory' if name == HOST else name}, "
         f"{byte_size(lack.free)} is free, at most {byte_size(lack.available)} after unloading "
         "other models"
-        for name, lack in missing.items()
+        for name, lack in plan.missing.items()
     ]
     error = load_error("out_of_memory", f"model {entry.id!r} " + "; ".join(sentences))
-    error.extra["devices"] = [
-        {
-            "name": name,
-            "needed_bytes": lack.needed,
-            "free_bytes": lack.free,
-            "available_bytes": lack.available,
-        }
-        for name, lack in missing.items()
-    ]
+    error.extra["devices"] = plan.shortages()
     return error
 
 

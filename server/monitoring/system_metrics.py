@@ -25,7 +25,9 @@ class GpuMetrics(msgspec.Struct, frozen=True):
 
 
 class SystemDocument(msgspec.Struct, frozen=True):
-    """GET /api/v2/metrics. `gpus` has every GPU, also the first; `timestamp` is the sample's."""
+    """The machine in GET /api/v2/metrics. `gpus` has every GPU, also the first; `timestamp` is the
+    sample's.
+    """
 
     cpu: CpuMetrics
     memory: MemoryMetrics

@@ -62,6 +62,7 @@ def estimate_reply(preview: LoadPreview) -> dict[str, Any]:
         "fits": not plan.missing,
         "evicts": list(plan.evict),
         "waits_for": list(plan.wait_for),
+        "devices": plan.shortages(),
         "memory_needed": byte_size(sum(device.used_bytes for device in estimated.devices)),
         "memory": memory_documents(estimated.devices),
         "settings": {

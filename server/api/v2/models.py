@@ -5,6 +5,7 @@ import asyncio
 from aiohttp import web
 
 from server.api.shared.hub_deletion import delete_model as delete_from_cache
+from server.api.shared.modalities import modalities
 from server.api.v2.events import query_flag, stream_load, wants_events
 from server.api.v2.load_schema import estimate_reply, load_reply
 from server.api.v2.schema import UnloadBody, loaded_model, model_detail, model_summary
@@ -17,10 +18,15 @@ from server.protocol.load_settings import LoadSettings
 
 async def list_models(request: web.Request) -> web.Response:
     """GET /api/v2/models."""
-    entries = await request.app[REGISTRY].list()
+    registry = request.app[REGISTRY]
+    entries = await registry.list()
+    kinds = await asyncio.gather(*(modalities(request.app, entry) for entry in entries))
     return json_reply(
         {
-            "available_models": [model_summary(entry) for entry in entries],
+            "available_models": [
+                model_summary(entry, registry.aliases_of(entry.id), read)
+                for entry, read in zip(entries, kinds, strict=True)
+            ],
             "loaded_models": {
                 entry.id: loaded_model(entry) for entry in entries if entry.is_in_memory
             },
@@ -30,9 +36,12 @@ async def list_models(request: web.Request) -> web.Response:
 
 async def show_model(request: web.Request) -> web.Response:
     """GET /api/v2/models/{model_id}; never loads the model."""
-    entry = await request.app[REGISTRY].find(request.match_info["model_id"])
+    registry = request.app[REGISTRY]
+    entry = await registry.find(request.match_info["model_id"])
+    kinds = await modalities(request.app, entry)
     stats = await entry.worker.stats() if entry.is_in_memory else None
-    return json_reply(model_detail(entry, stats))
+    summary = model_summary(entry, registry.aliases_of(entry.id), kinds)
+    return json_reply(model_detail(summary, entry, stats))
 
 
 async def load_model(request: web.Request) -> web.StreamResponse:

@@ -1,11 +1,13 @@
 """Requests and answers of /api/v2, as in docs/api.md."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from server.api.schema.chat import ChatFields
+from server.api.shared.model_documents import capabilities
 from server.api.v2.load_schema import load_settings, memory_documents, retention
 from server.formats import iso_time
 from server.models.entry import ModelEntry
@@ -40,15 +42,19 @@ class UnloadBody(msgspec.Struct, frozen=True):
     force: bool | None = None
 
 
-def model_summary(entry: ModelEntry) -> dict[str, Any]:
-    """One element of `available_models`."""
+def model_summary(
+    entry: ModelEntry, aliases: Sequence[str], modalities: list[str]
+) -> dict[str, Any]:
+    """One element of `available_models`; `modalities` are those of its inputs."""
     file = entry.file
     summary = {
         "id": file.id,
+        "aliases": list(aliases),
         "size": file.size,
         "modified": iso_time(file.modified),
         "status": entry.state.value,
         "metadata": _metadata(entry),
+        "capabilities": capabilities(entry, modalities),
     }
     if reason := _reason(entry):
         summary["failure"] = reason
@@ -57,12 +63,20 @@ def model_summary(entry: ModelEntry) -> dict[str, Any]:
 
 def loaded_model(entry: ModelEntry) -> dict[str, Any]:
     """One value of `loaded_models`."""
-    return {"status": entry.state.value, "load_time": _load_time(entry)} | retention(entry)
+    model = entry.worker.model if entry.is_in_memory else None
+    return {
+        "status": entry.state.value,
+        "load_time": _load_time(entry),
+        "n_ctx": model.n_ctx if model else None,
+        "memory_bytes": model.memory_bytes if model else None,
+    } | retention(entry)
 
 
-def model_detail(entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
-    """The answer of GET /api/v2/models/{model_id}. `stats` is None without an engine's answer."""
-    detail = model_summary(entry) | {
+def model_detail(summary: dict[str, Any], entry: ModelEntry, stats: Stats | None) -> dict[str, Any]:
+    """The answer of GET /api/v2/models/{model_id}: its `summary` and further figures. `stats` is
+    None without an engine's answer.
+    """
+    detail = summary | {
         "performance": {
             "load_time": _load_time(entry),
             "tokens_processed": entry.leases.tokens_processed,
@@ -103,6 +117,7 @@ def _metadata(entry: ModelEntry) -> dict[str, Any]:
         },
         "name": header.name if header else None,
         "file_type": header.file_type if header else None,
+        "file_type_name": header.file_type_name if header else None,
         "parameter_count": entry.file.parameter_count,
     }
 

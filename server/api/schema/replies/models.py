@@ -24,6 +24,7 @@ class ModelMetadata(msgspec.Struct):
     parameters: ModelParameters
     name: str | None
     file_type: Count | None
+    file_type_name: str | None
     parameter_count: Count
 
 
@@ -39,18 +40,22 @@ class AvailableModel(msgspec.Struct):
     """A model on disk. If it is `broken` with a `size` of 0, only its name is known."""
 
     id: str
+    aliases: list[str]
     size: Count
     modified: UtcTime
     status: Status
     metadata: ModelMetadata
+    capabilities: list[str]
     failure: ModelFailure | UnsetType = UNSET
 
 
 class LoadedSummary(msgspec.Struct):
-    """A model in memory."""
+    """A model in memory; `n_ctx` is in tokens."""
 
     status: Status
     load_time: UtcTime
+    n_ctx: Count
+    memory_bytes: Count
     ttl: Ttl
     pinned: bool
 
@@ -136,15 +141,28 @@ class EstimatedSettings(msgspec.Struct):
     effective: dict[str, int]
 
 
+class ShortDevice(msgspec.Struct):
+    """A device that is too small, "host" for host memory: bytes needed, free now, and free after
+    unloading all models that are not pinned. "models" counts models, limited by --models-max.
+    """
+
+    name: str
+    needed_bytes: Count
+    free_bytes: Count
+    available_bytes: Count
+
+
 class EstimateDocument(msgspec.Struct):
     """The memory that a load would need now. `evicts` lists the models that it would unload,
-    `waits_for` those that it would wait for because they have active requests.
+    `waits_for` those that it would wait for because they have active requests, `devices` the
+    devices that would be too small even after unloading all models that are not pinned.
     """
 
     id: str
     fits: bool
     evicts: list[str]
     waits_for: list[str]
+    devices: list[ShortDevice]
     memory_needed: ByteSize
     memory: list[DeviceDocument]
     settings: EstimatedSettings

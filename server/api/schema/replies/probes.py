@@ -9,12 +9,15 @@ from server.api.schema.replies.units import Count, Fraction, Status, Uptime
 
 
 class HealthDocument(msgspec.Struct):
-    """GET /api/v2/health."""
+    """GET /api/v2/health. `recent_errors` has up to 20 errors in the form of `last_error`, the
+    newest last.
+    """
 
     status: Literal["healthy"]
     version: str
     uptime: Uptime
     last_error: str | None
+    recent_errors: list[str]
 
 
 class ProbedModel(msgspec.Struct):

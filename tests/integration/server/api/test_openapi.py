@@ -16,7 +16,7 @@ from server.api.routes import routes
 from server.api.schema.replies import answers, models, probes
 from server.api.v2.schema import ChatBody
 from server.models.events import LoadProgress, StateChanged
-from server.monitoring.system_metrics import SystemDocument
+from server.monitoring.model_figures import MetricsDocument
 from server.protocol.job import Job
 from server.protocol.load_settings import LoadSettings
 from tests.support.gguf_files import write_gguf
@@ -124,7 +124,7 @@ _WHOLE = [
     ("GET", "/health", None, probes.ProbeDocument),
     ("GET", "/ready?model=m.gguf", None, probes.ProbeDocument),
     ("GET", "/api/v2/health", None, probes.HealthDocument),
-    ("GET", "/api/v2/metrics", None, SystemDocument),
+    ("GET", "/api/v2/metrics", None, MetricsDocument),
     ("POST", "/api/v2/models/m.gguf/unload", None, models.UnloadDocument),
 ]
 

@@ -21,12 +21,18 @@ async def client(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
     return await aiohttp_client(make_app(tmp_path))
 
 
-async def test_health_has_the_four_fields(client: Client) -> None:
+async def test_health_has_the_four_fields_and_the_recent_errors(client: Client) -> None:
     health = await get(client, "health")
-    assert set(health) == {"status", "version", "uptime", "last_error"}
+    assert set(health) == {"status", "version", "uptime", "last_error", "recent_errors"}
     assert health["status"] == "healthy"
     assert re.fullmatch(r"\d+d \d+h \d+m", health["uptime"])
     assert health["last_error"] is None
+    assert health["recent_errors"] == []
+    await post(client, "models/oom.gguf/load", status=507)
+    await post(client, "models/new.gguf/load", status=400)
+    health = await get(client, "health")
+    assert [error.split()[2] for error in health["recent_errors"]] == ["oom.gguf:", "new.gguf:"]
+    assert health["recent_errors"][-1] == health["last_error"]
 
 
 async def test_models_lists_files_with_their_metadata(client: Client) -> None:
@@ -50,6 +56,8 @@ async def test_models_lists_files_with_their_metadata(client: Client) -> None:
         "embedding_length": 64,
         "block_count": 2,
     }
+    assert model["aliases"] == []
+    assert model["capabilities"] == ["completion"]
     assert models["bad.gguf"]["status"] == "broken"
     assert models["bad.gguf"]["failure"]["reason"] == "corrupt_file"
     assert document["loaded_models"] == {}
@@ -71,6 +79,8 @@ async def test_load_and_unload_follow_the_reference(client: Client) -> None:
         "m.gguf": {
             "status": "loaded",
             "load_time": loaded["load_time"],
+            "n_ctx": 64,
+            "memory_bytes": 13 << 20,
             "ttl": -1,
             "pinned": False,
         }

@@ -124,7 +124,11 @@ async def test_an_estimate_applies_the_budget(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await _client(aiohttp_client, tmp_path, memory_budget_mb=1)
-    assert (await _estimate(client, "a"))["fits"] is False
+    document = await (await client.post("/api/v2/models/a.gguf/estimate")).json()
+    assert document["fits"] is False
+    used = document["memory"][0]["used_bytes"]
+    size = {"needed_bytes": used, "free_bytes": 1 << 20, "available_bytes": 1 << 20}
+    assert document["devices"] == [{"name": "host"} | size]
 
 
 @pytest.mark.parametrize("name", ["a", "b"])

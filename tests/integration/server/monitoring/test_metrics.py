@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
@@ -70,6 +71,32 @@ async def test_metrics_under_llama_servers_names_have_the_same_figures(client: C
     assert seen.value(per_position, position="1") == 4
     for name in ("requests_processing", "requests_deferred", "n_busy_slots_per_decode"):
         assert f"llamacpp:{name}" in seen.families
+
+
+async def test_the_metrics_of_the_machine_list_models_in_memory_with_their_load(
+    client: Client,
+) -> None:
+    async def models() -> list[dict[str, Any]]:
+        document = await (await client.get("/api/v2/metrics")).json()
+        return list(document["models"])
+
+    assert await models() == []
+    await client.post(_CHAT, json=chat_body("echo: a b c"))
+    async with asyncio.timeout(20):
+        while (figures := (await models())[0])["kv_cells"] is None:
+            await pause()
+    assert figures["model"] == "m.gguf"
+    assert figures["status"] == "loaded"
+    assert (figures["n_parallel"], figures["kv_cells"], figures["memory_bytes"]) == (
+        4,
+        64,
+        13 << 20,
+    )
+    assert (figures["prompt_tokens_total"], figures["generated_tokens_total"]) == (3, 3)
+    assert (figures["running"], figures["waiting"]) == (0, 0)
+    assert figures["generated_tokens_per_second"] == 12.0
+    await client.post("/api/v2/models/m.gguf/unload")
+    assert await models() == []
 
 
 @pytest.mark.parametrize(
