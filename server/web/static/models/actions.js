@@ -1,0 +1,32 @@
+// Requests that change a model: load, unload, pin, delete.
+import { errorOfEvent, get, modelPath, post, request, stream } from "../core/api.js";
+
+/**
+ * Load a model and wait for the end.
+ * @param {string} id
+ * @param {object} body settings as in docs/loading.md
+ * @returns {Promise<object>} the answer of the load
+ * @throws {ApiError}
+ */
+export async function load(id, body) {
+  let last = null;
+  for await (const event of stream("POST", modelPath(id, "/load?stream=true"), { body })) last = event;
+  if (last?.error) throw errorOfEvent(last);
+  return last;
+}
+
+/** Unload a model, or cancel its load; `force` cuts running answers off. */
+export function unload(id, { force = false } = {}) {
+  return post(modelPath(id, "/unload"), { force });
+}
+
+/** Keep a loaded model in memory, or stop keeping it; nothing is loaded again for it. */
+export async function setPinned(id, pinned) {
+  const { settings } = await get(modelPath(id));
+  return post(modelPath(id, "/load"), { ...settings.requested, pinned });
+}
+
+/** Delete a model's files from the hub's cache. */
+export function remove(id) {
+  return request("DELETE", modelPath(id));
+}

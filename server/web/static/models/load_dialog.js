@@ -1,0 +1,117 @@
+// Loads a model: its settings, what they would take, the progress, and how it came out.
+import { get, modelPath } from "../core/api.js";
+import { models } from "../core/events.js";
+import { html, useEffect, useRef, useState, useValue } from "../core/html.js";
+import { Dialog } from "../shared/dialog.js";
+import { Failure } from "../shared/failure.js";
+import { isInMemory, isLoading, shortName } from "../shared/model_words.js";
+import { RequestError } from "../shared/request_error.js";
+import { load } from "./actions.js";
+import { useEstimate } from "./estimate.js";
+import { EstimateBars } from "./estimate_bars.js";
+import { MAIN_FIELDS, MORE_FIELDS, bodyOf, fieldsFor, formOf } from "./load_fields.js";
+import { LoadFields } from "./load_form.js";
+import { LoadProgress } from "./load_progress.js";
+import { LoadResult } from "./load_result.js";
+
+/** @param {{id: string, onClose: () => void}} props */
+export function LoadDialog({ id, onClose }) {
+  const [model, setModel] = useState(null);
+  const [problem, setProblem] = useState(null);
+  const read = () => {
+    setProblem(null);
+    get(modelPath(id)).then(setModel, setProblem);
+  };
+  useEffect(read, [id]);
+  return html`
+    <${Dialog} title=${`Load ${shortName(id)}`} onClose=${onClose}>
+      <${RequestError} error=${problem} onRetry=${read} />
+      ${model && html`<${LoadForm} id=${id} model=${model} onClose=${onClose} />`}
+      ${!model && !problem && html`<p class="quiet">Reading its settings…</p>`}
+    <//>`;
+}
+
+function LoadForm({ id, model, onClose }) {
+  const start = useRef(null);
+  start.current ??= formOf(model.settings.requested);
+  const [values, setValues] = useState(start.current.values);
+  const [others, setOthers] = useState(start.current.others);
+  const [run, setRun] = useState({ phase: "form" });
+  const all = useValue(models);
+  const { body, problem: invalid } = bodyOf(values, others);
+  const text = body && JSON.stringify(body);
+  const estimate = useEstimate(id, run.phase === "form" ? text : null, memoryHolders(all, id));
+  const fault = invalid || paramOf(run.error) || paramOf(estimate.error);
+  const change = (name, value) => {
+    setRun({ phase: "form" });
+    setValues((before) => ({ ...before, [name]: value }));
+  };
+  const submit = async (event) => {
+    event?.preventDefault();
+    if (text === null) return;
+    setRun({ phase: "loading" });
+    setRun(await load(id, body).then(
+      (reply) => ({ phase: "done", reply }),
+      (error) => ({ phase: "form", error }),
+    ));
+  };
+  if (run.phase === "loading") return html`<${LoadProgress} id=${id} onClose=${onClose} />`;
+  if (run.phase === "done") return html`<${LoadResult} id=${id} reply=${run.reply} onClose=${onClose} />`;
+  const kind = { isEmbedding: isEmbedding(model), hasGpu: (estimate.document?.memory || []).some((device) => device.kind === "gpu") };
+  const shared = { values, defaults: model.settings.defaults, problem: fault, trained: model.metadata.parameters.context_length || 0, onChange: change };
+  return html`
+    <form class="load-form" onSubmit=${submit} novalidate>
+      ${isInMemory(model.status) && html`<p class="notice">It is loaded. With other settings it is loaded again, after its running answers.</p>`}
+      <${LoadFields} fields=${fieldsFor(MAIN_FIELDS, kind)} ...${shared} />
+      <details class="more">
+        <summary>More settings</summary>
+        <${LoadFields} fields=${fieldsFor(MORE_FIELDS, kind)} ...${shared} />
+        <div class="field">
+          <label for="load-others">All other settings, as JSON</label>
+          <textarea id="load-others" rows="3" spellcheck="false" value=${others} aria-describedby="help-others"
+            placeholder='{"rope_scaling": "yarn"}' onInput=${(event) => setOthers(event.target.value)}></textarea>
+          <small id="help-others" class=${fault?.name === "others" ? "error" : "quiet"}>
+            ${fault?.name === "others" ? fault.message : html`With their names in <a href="docs" target="_blank" rel="noreferrer">the API's description</a>.`}
+          </small>
+        </div>
+      </details>
+      ${estimate.error && !paramOf(estimate.error)
+        ? html`<${RequestError} error=${estimate.error} onRetry=${() => setValues((before) => ({ ...before }))} />`
+        : html`<${EstimateBars} estimate=${estimate} own=${ownMemory(model)} />`}
+      <${LoadError} error=${run.error} shown=${fault} />
+      <div class="actions">
+        <button type="button" onClick=${onClose}>Cancel</button>
+        <button type="submit" class="primary" disabled=${text === null}>${isInMemory(model.status) ? "Load again" : "Load"}</button>
+      </div>
+    </form>`;
+}
+
+/** Why a load failed, unless it is said at its field. */
+function LoadError({ error, shown }) {
+  if (!error || (shown && paramOf(error)?.name === shown.name)) return null;
+  const { reason, log } = error.document;
+  if (!reason) return html`<${RequestError} error=${error} />`;
+  return html`<div role="alert"><${Failure} reason=${reason} detail=${error.message} log=${log} /></div>`;
+}
+
+/** A wrong setting that has a field in the form. */
+function paramOf(error) {
+  const name = error?.document?.param;
+  const isField = [...MAIN_FIELDS, ...MORE_FIELDS].some((field) => field.name === name);
+  if (!name || error.status >= 500) return null;
+  return isField ? { name, message: error.message } : null;
+}
+
+function isEmbedding(model) {
+  return model.capabilities.includes("embedding") || model.capabilities.includes("rerank");
+}
+
+function ownMemory(model) {
+  return new Map((model.memory || []).map((device) => [device.device, device.used_bytes]));
+}
+
+/** Changes when another model enters or leaves the memory. */
+function memoryHolders(all, id) {
+  const holders = [...(all?.values() || [])].filter((one) => one.id !== id && (isInMemory(one.status) || isLoading(one.status)));
+  return holders.map((one) => `${one.id} ${one.status}`).join("\n");
+}
