@@ -12,6 +12,9 @@ import { key } from "./session.js";
  * @property {string|null} detail of a failure, as a sentence
  * @property {number} [size] in bytes
  * @property {object} [metadata] as in GET /api/v2/models
+ * @property {string[]} [capabilities]
+ * @property {{reason: string, detail: string, log: string[]}} [failure]
+ * @property {number} [n_ctx] tokens, while it is in memory; with `memory_bytes`, `ttl`, `pinned`
  */
 
 /** "connecting", "online" or "offline". */
@@ -88,7 +91,7 @@ export async function refreshModels() {
       const before = known.get(model.id);
       const { reason = null, detail = null } = model.failure || {};
       const progress = before?.status === model.status ? before.progress : 0;
-      return [model.id, { progress, ...model, reason, detail }];
+      return [model.id, { progress, ...model, ...list.loaded_models[model.id], reason, detail }];
     }),
   );
 }
@@ -101,6 +104,8 @@ function receive(event) {
     readList();
   } else if (event.type === "state") {
     change(event.model, { status: event.status, reason: event.reason, detail: event.detail, progress: 0 });
+    // The list has what the event has not: memory and context of a loaded model, the log of a failed one.
+    if (event.status === "loaded" || event.status === "failed") readList();
   } else if (event.type === "progress") {
     change(event.model, { progress: event.progress });
   } else if (event.type === "models_changed" || event.type === "lagged") {

@@ -18,6 +18,7 @@ export function EstimateBars({ estimate, own }) {
       </p>
       <p class="verdict" role="status"><${Verdict} document=${document} /></p>
       <p class="small quiet">${effectWords(document.settings.effective)}</p>
+      ${document.warnings.map((text) => html`<p class="small warn-text sentence" key=${text}>${text}</p>`)}
     </div>`;
 }
 
@@ -28,7 +29,8 @@ function Bar({ device, own }) {
   let at = 0;
   const segments = LEGEND.map(([kind]) => {
     const x = at;
-    at += (parts[kind] / scale) * 100;
+    // A small part stays visible beside a large memory.
+    at += parts[kind] ? Math.max(0.5, (parts[kind] / scale) * 100) : 0;
     return html`<rect key=${kind} class=${kind} x=${x} y="0" width=${at - x} height="10" />`;
   });
   const limit = (parts.total / scale) * 100;

@@ -37,10 +37,11 @@ function LoadForm({ id, model, onClose }) {
   const [values, setValues] = useState(start.current.values);
   const [others, setOthers] = useState(start.current.others);
   const [run, setRun] = useState({ phase: "form" });
+  const [tries, setTries] = useState(0);
   const all = useValue(models);
   const { body, problem: invalid } = bodyOf(values, others);
   const text = body && JSON.stringify(body);
-  const estimate = useEstimate(id, run.phase === "form" ? text : null, memoryHolders(all, id));
+  const estimate = useEstimate(id, run.phase === "form" ? text : null, `${tries} ${memoryHolders(all, id)}`);
   const fault = invalid || paramOf(run.error) || paramOf(estimate.error);
   const change = (name, value) => {
     setRun({ phase: "form" });
@@ -75,13 +76,15 @@ function LoadForm({ id, model, onClose }) {
           </small>
         </div>
       </details>
-      ${estimate.error && !paramOf(estimate.error)
-        ? html`<${RequestError} error=${estimate.error} onRetry=${() => setValues((before) => ({ ...before }))} />`
-        : html`<${EstimateBars} estimate=${estimate} own=${ownMemory(model)} />`}
       <${LoadError} error=${run.error} shown=${fault} />
-      <div class="actions">
-        <button type="button" onClick=${onClose}>Cancel</button>
-        <button type="submit" class="primary" disabled=${text === null}>${isInMemory(model.status) ? "Load again" : "Load"}</button>
+      <div class="foot">
+        ${estimate.error && !paramOf(estimate.error)
+          ? html`<${RequestError} error=${estimate.error} onRetry=${() => setTries(tries + 1)} />`
+          : html`<${EstimateBars} estimate=${estimate} own=${ownMemory(model)} />`}
+        <div class="actions">
+          <button type="button" onClick=${onClose}>Cancel</button>
+          <button type="submit" class="primary" disabled=${text === null}>${isInMemory(model.status) ? "Load again" : "Load"}</button>
+        </div>
       </div>
     </form>`;
 }

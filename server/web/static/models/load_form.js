@@ -28,7 +28,7 @@ function Control({ field, value, usual, wrong, onChange }) {
     "aria-describedby": `help-${field.name}`, "aria-invalid": wrong ? "true" : null,
     onInput: (event) => onChange(field.name, event.target.value),
   };
-  const empty = usual === undefined ? "automatic" : `${usual} (this server's setting)`;
+  const empty = usual === undefined ? field.empty || "automatic" : `${usual} (this server's setting)`;
   if (field.kind === "choice") {
     return html`
       <select ...${shared}>

@@ -3,12 +3,14 @@ import { models } from "../core/events.js";
 import { html, useState, useValue } from "../core/html.js";
 import { stateWords } from "../shared/model_words.js";
 import { RequestError } from "../shared/request_error.js";
+import { useFocus } from "../shared/use_focus.js";
 import { unload } from "./actions.js";
 
 /** @param {{id: string, onClose: () => void}} props */
 export function LoadProgress({ id, onClose }) {
   const model = useValue(models)?.get(id);
   const [error, setError] = useState(null);
+  const close = useFocus();
   const cancel = () => unload(id).catch(setError);
   return html`
     <div class="loading">
@@ -18,7 +20,7 @@ export function LoadProgress({ id, onClose }) {
       <${RequestError} error=${error} />
       <div class="actions">
         <button type="button" class="danger" onClick=${cancel}>Cancel the load</button>
-        <button type="button" onClick=${onClose}>Close</button>
+        <button type="button" ref=${close} onClick=${onClose}>Close</button>
       </div>
     </div>`;
 }

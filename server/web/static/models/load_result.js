@@ -3,18 +3,20 @@ import { html } from "../core/html.js";
 import { link } from "../core/router.js";
 import { bytes, duration, integer } from "../shared/format.js";
 import { Warnings } from "../shared/failure.js";
+import { useFocus } from "../shared/use_focus.js";
 
 const FIRST = ["n_ctx", "n_parallel", "n_gpu_layers", "cache_type_k", "cache_type_v", "flash_attn", "threads", "layout", "vision", "audio", "ttl", "pinned"];
 
 /** @param {{id: string, reply: object, onClose: () => void}} props `reply` is the answer to the load */
 export function LoadResult({ id, reply, onClose }) {
+  const done = useFocus();
   return html`
     <div class="result">
       <p role="status" class="good"><strong>Loaded</strong>, ${reply.memory_used.replace(/(?=[MG]B)/, " ")} of memory.</p>
       <${Effective} reply=${reply} />
       <div class="actions">
         <a class="button" href=${link("chat")} onClick=${onClose}>Chat</a>
-        <button type="button" class="primary" autofocus onClick=${onClose}>Done</button>
+        <button type="button" ref=${done} class="primary" onClick=${onClose}>Done</button>
       </div>
     </div>`;
 }

@@ -3,21 +3,30 @@ import { html, useLayoutEffect, useRef } from "../core/html.js";
 import { Icon } from "./icon.js";
 
 /**
- * @param {{title: string, onClose: () => void, children: any, kind?: string}} props
- *   `kind` is a class for its size: "small" or ""
+ * @param {{title: string, onClose: () => void, children: any, kind?: string, titled?: boolean}} props
+ *   `kind` is a class for its size: "small" or ""; `titled` is false if a child has `autofocus` in place of the title
  */
-export function Dialog({ title, onClose, children, kind = "" }) {
+export function Dialog({ title, onClose, children, kind = "", titled = true }) {
   const element = useRef(null);
+  const isGone = useRef(false);
   useLayoutEffect(() => {
     const opener = document.activeElement;
-    element.current.showModal();
-    // The opener may be gone, for example the row of a model that was deleted.
-    return () => (opener?.isConnected ? opener : document.getElementById("main"))?.focus();
+    const dialog = element.current;
+    dialog.showModal();
+    return () => {
+      isGone.current = true;
+      // All else is inert until it is closed.
+      dialog.close();
+      // The opener may be gone, for example the row of a model that was deleted.
+      (opener?.isConnected ? opener : document.getElementById("main"))?.focus();
+    };
   }, []);
+  // Closing sends its event later, when another dialog may be open.
+  const close = () => isGone.current || onClose();
   return html`
-    <dialog ref=${element} class="modal ${kind}" aria-label=${title} onClose=${onClose}>
+    <dialog ref=${element} class="modal ${kind}" aria-label=${title} onClose=${close}>
       <header class="modal-head">
-        <h2>${title}</h2>
+        <h2 tabindex="-1" autofocus=${titled}>${title}</h2>
         <button type="button" class="icon" aria-label="Close" title="Close" onClick=${onClose}><${Icon} name="close" /></button>
       </header>
       ${children}
@@ -30,7 +39,7 @@ export function Dialog({ title, onClose, children, kind = "" }) {
  */
 export function Confirm({ title, action, busy = false, onConfirm, onClose, children }) {
   return html`
-    <${Dialog} title=${title} kind="small" onClose=${onClose}>
+    <${Dialog} title=${title} kind="small" titled=${false} onClose=${onClose}>
       ${children}
       <div class="actions">
         <button type="button" autofocus onClick=${onClose}>Keep it</button>

@@ -1,5 +1,6 @@
 // Why a model is not in memory: headline, the server's sentence, what to do, the end of its log.
 import { html } from "../core/html.js";
+import { sentence } from "./format.js";
 import { Icon } from "./icon.js";
 import { failureAdvice, failureTitle } from "./model_words.js";
 
@@ -9,7 +10,7 @@ export function Failure({ reason, detail, log = [] }) {
   return html`
     <div class="notice error failure">
       <strong><${Icon} name="warning" /> ${failureTitle(reason)}</strong>
-      ${detail && html`<p class="sentence">${detail}</p>`}
+      ${detail && html`<p class="sentence">${sentence(detail)}</p>`}
       ${advice && html`<p>${advice}</p>`}
       ${log.length > 0 && html`
         <details open=${log.length <= 4}>

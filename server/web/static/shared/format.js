@@ -42,11 +42,26 @@ export function duration(seconds) {
   return `${Math.floor(whole / 3600)} h${minutes ? ` ${minutes} min` : ""}`;
 }
 
+const DAY = { day: "numeric", month: "short", year: "numeric" };
+
 /** A time of the API in the reader's zone: "1 Dec 2026, 20:15". */
 export function dateTime(iso) {
+  return timeWords(iso, { ...DAY, hour: "2-digit", minute: "2-digit" });
+}
+
+/** The day of a time: "1 Dec 2026". */
+export function day(iso) {
+  return timeWords(iso, DAY);
+}
+
+function timeWords(iso, form) {
   const date = new Date(iso);
-  if (Number.isNaN(date.getTime())) return iso;
-  return date.toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+  return Number.isNaN(date.getTime()) ? iso : date.toLocaleString("en-GB", form);
+}
+
+/** A sentence of the server, which begins in lower case after a name or a number of its own. */
+export function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** "1 file", "3 files". */

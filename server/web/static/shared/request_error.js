@@ -1,6 +1,7 @@
 // The answer to a request that failed: the server's sentence, or a form for the admin key it needs.
 import { html, useRef, useValue } from "../core/html.js";
 import { key, setKey } from "../core/session.js";
+import { sentence } from "./format.js";
 
 /**
  * @param {{error: {message: string, code: string}|null, advice?: string, onRetry?: () => void}} props
@@ -11,7 +12,7 @@ export function RequestError({ error, advice = "", onRetry }) {
   if (error.code === "admin_key_required") return html`<${AdminKey} onRetry=${onRetry} />`;
   return html`
     <div class="notice error" role="alert">
-      <p class="sentence">${upper(error.message)}</p>
+      <p class="sentence">${sentence(error.message)}</p>
       ${advice && html`<p>${advice}</p>`}
       ${onRetry && html`<button type="button" onClick=${onRetry}>Try again</button>`}
     </div>`;
@@ -35,8 +36,4 @@ export function AdminKey({ onRetry }) {
       <label>Admin key<input ref=${field} type="password" autocomplete="off" spellcheck="false" required /></label>
       <button type="submit" class="primary">Use this key</button>
     </form>`;
-}
-
-function upper(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,0 +1,37 @@
+// The server's last errors, newest first, from GET /api/v2/health.
+import { get } from "../core/api.js";
+import { onEvent } from "../core/events.js";
+import { html, useEffect, useState } from "../core/html.js";
+import { dateTime } from "../shared/format.js";
+
+export function Errors() {
+  const [health, setHealth] = useState(null);
+  useEffect(() => {
+    let isShown = true;
+    const read = () => get("api/v2/health").then((found) => isShown && setHealth(found), () => {});
+    read();
+    const end = onEvent((event) => {
+      if (event.type === "crash" || event.status === "failed") read();
+    });
+    return () => {
+      isShown = false;
+      end();
+    };
+  }, []);
+  if (!health) return null;
+  const errors = [...health.recent_errors].reverse();
+  return html`
+    <section class="errors">
+      <h2>Last errors</h2>
+      ${errors.length === 0
+        ? html`<p class="quiet">None since the server started, ${health.uptime} ago.</p>`
+        : html`<ul class="error-list">${errors.map((text, index) => html`<${OneError} key=${`${index}${text}`} text=${text} />`)}</ul>`}
+      <p class="quiet small">llamabind ${health.version}, running for ${health.uptime}.</p>
+    </section>`;
+}
+
+/** An error begins with its time. */
+function OneError({ text }) {
+  const [, time, words] = /^(\S+) (.*)$/s.exec(text) || [null, "", text];
+  return html`<li><time class="quiet small number" datetime=${time}>${dateTime(time)}</time> <span class="sentence">${words}</span></li>`;
+}

@@ -1,0 +1,52 @@
+// What can be done with a model in its state.
+import { html, useState } from "../core/html.js";
+import { bytes } from "../shared/format.js";
+import { Confirm, Dialog } from "../shared/dialog.js";
+import { Icon } from "../shared/icon.js";
+import { isLoading, shortName } from "../shared/model_words.js";
+import { RequestError } from "../shared/request_error.js";
+import { remove, setPinned, unload } from "./actions.js";
+
+/** @param {{model: import("../core/events.js").Model, onLoad: (id: string) => void}} props */
+export function RowActions({ model, onLoad }) {
+  const { id, status } = model;
+  const [failed, setFailed] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const [asks, setAsks] = useState(false);
+  const run = async (action) => {
+    setFailed(null);
+    setBusy(true);
+    try {
+      await action();
+    } catch (error) {
+      // It was unloaded or cancelled by somebody else in the meantime: nothing is left to do.
+      if (error.code !== "model_not_loaded") setFailed({ error, action });
+    } finally {
+      setBusy(false);
+    }
+  };
+  const button = (label, action, kind = "") =>
+    html`<button type="button" class=${kind} disabled=${busy && status !== "draining"} aria-label=${`${label} ${shortName(id)}`} onClick=${action}>${label}</button>`;
+  const iconButton = (name, label, action, pressed = null) =>
+    html`<button type="button" class="icon" disabled=${busy} aria-label=${`${label} ${shortName(id)}`} aria-pressed=${pressed} title=${label} onClick=${action}><${Icon} name=${name} /></button>`;
+  const canLoad = status === "unloaded" || status === "failed";
+  return html`
+    <div class="buttons">
+      ${status === "loaded" && iconButton("pin", model.pinned ? "Stop keeping in memory:" : "Keep in memory:", () => run(() => setPinned(id, !model.pinned)), String(Boolean(model.pinned)))}
+      ${status === "loaded" && iconButton("settings", "Settings of", () => onLoad(id))}
+      ${model.can_remove && (canLoad || status === "broken") && iconButton("trash", "Delete", () => setAsks(true))}
+      ${canLoad && button("Load", () => onLoad(id))}
+      ${isLoading(status) && button("Cancel", () => run(() => unload(id)))}
+      ${status === "loaded" && button("Unload", () => run(() => unload(id)))}
+      ${status === "draining" && button("Stop answers", () => run(() => unload(id, { force: true })))}
+    </div>
+    ${asks && html`
+      <${Confirm} title=${`Delete ${shortName(id)}?`} action="Delete" busy=${busy} onClose=${() => setAsks(false)}
+        onConfirm=${() => run(() => remove(id)).then(() => setAsks(false))}>
+        <p>Its files (${bytes(model.size)}) are deleted from the hub's cache, also for other programs that use this cache.</p>
+      <//>`}
+    ${failed && html`
+      <${Dialog} title=${shortName(id)} kind="small" onClose=${() => setFailed(null)}>
+        <${RequestError} error=${failed.error} onRetry=${() => run(failed.action)} />
+      <//>`}`;
+}
