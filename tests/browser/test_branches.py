@@ -58,7 +58,9 @@ def test_an_edited_answer_is_what_the_model_gets(chat: ChatPage) -> None:
     chat.page.get_by_role("button", name="Save as a new branch").click()
     with chat.page.expect_request("**/stream") as sent:
         chat.ask("echo: three")
-    assert [message["content"] for message in json.loads(sent.value.post_data or "")["messages"]] == [
+    assert [
+        message["content"] for message in json.loads(sent.value.post_data or "")["messages"]
+    ] == [
         "echo: one",
         "changed",
         "echo: three",
