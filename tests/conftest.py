@@ -5,6 +5,9 @@ import tempfile
 from pathlib import Path
 
 import hypothesis
+import pytest
+
+from tests.support.paths import ROOT
 
 from server.hub.cache import VARIABLES
 
@@ -17,3 +20,19 @@ os.environ.pop("HF_TOKEN", None)
 # A busy machine is no failure: no test has a limit of time for one example.
 hypothesis.settings.register_profile("llamabind", deadline=None)
 hypothesis.settings.load_profile("llamabind")
+
+# The files that take longest start first: only short ones should be left when cores become idle.
+_LONGEST = (
+    "tests/e2e/supervisor/test_process_life.py",
+    "tests/e2e/models/test_hostile_models.py",
+    "tests/e2e/models/test_loading.py",
+    "tests/e2e/models/test_lifecycle.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files; the order of the tests of a file stays."""
+    ranks = {ROOT / name: rank for rank, name in enumerate(_LONGEST)}
+    missing = [path for path in ranks if not path.exists()]
+    assert not missing, f"files in _LONGEST that do not exist: {missing}"
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
