@@ -31,7 +31,8 @@ class HubFolder:
     def place_of(self, first: Path) -> HubPlace:
         """Where the model with this first file is."""
         paths = tuple(file.relative_to(self.path).as_posix() for file in files_of(first))
-        return HubPlace(self.snapshot.repo, self.snapshot.commit, paths)
+        snapshot = self.snapshot
+        return HubPlace(snapshot.repo, snapshot.commit, paths, snapshot.revisions)
 
 
 def hub_folders(cache: HubCache) -> Iterator[HubFolder]:
@@ -44,9 +45,9 @@ def hub_folders(cache: HubCache) -> Iterator[HubFolder]:
     taken: dict[str, str] = {}
     root = Path(os.path.realpath(cache.root))
     for snapshot in cache.snapshots():
-        revision = snapshot.revision
+        is_other = bool(snapshot.revisions) and snapshot.revisions[0] != MAIN
         plain = HubFolder(snapshot, f"{snapshot.repo}/")
-        suffix = revision or snapshot.commit[:_SHORT_COMMIT]
+        suffix = snapshot.revisions[0] if is_other else snapshot.commit[:_SHORT_COMMIT]
         other = HubFolder(snapshot, f"{snapshot.repo}@{suffix}/")
         for file in walk(snapshot.folder):
             real = os.path.realpath(file)
@@ -56,7 +57,7 @@ def hub_folders(cache: HubCache) -> Iterator[HubFolder]:
             if not Path(real).is_file():
                 continue
             name = plain.prefix + file.relative_to(snapshot.folder).as_posix()
-            if revision not in (MAIN, None):
+            if is_other:
                 other.files.append(file)
             elif name not in taken:
                 taken[name] = real
@@ -98,10 +99,19 @@ def add_aliases(models: Sequence[ModelFile]) -> list[ModelFile]:
         base, at, revision = repo.partition("@")
         for model, file in zip(members, files, strict=True):
             quant = reference_of(files, file.path)
-            aliases = [f"{base}:{quant}{at}{revision}"] if quant else []
-            aliases += [repo] if file.path == default else []
-            named.append(replace(model, aliases=tuple(aliases)))
+            aliases = []
+            for ending in dict.fromkeys((at + revision, *_other_endings(model))):
+                aliases += [f"{base}:{quant}{ending}"] if quant else []
+                aliases += [f"{base}{ending}"] if file.path == default else []
+                aliases += [f"{base}{ending}/{file.path}"]
+            named.append(replace(model, aliases=tuple(one for one in aliases if one != model.id)))
     return named
+
+
+def _other_endings(model: ModelFile) -> list[str]:
+    """What names the model's commit by a branch or tag; without one it is main's."""
+    assert model.hub is not None, "models of the cache have a place"
+    return ["" if name == MAIN else f"@{name}" for name in model.hub.revisions]
 
 
 def _repo_of(model: ModelFile) -> str:

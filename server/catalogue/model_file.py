@@ -13,11 +13,14 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, slots=True)
 class HubPlace:
-    """Where in the hub's cache a model is: the paths of its files in one commit of `repo`."""
+    """Where in the hub's cache a model is: the paths of its files in one commit of `repo`, which
+    has the names `revisions`.
+    """
 
     repo: str
     commit: str
     paths: tuple[str, ...]
+    revisions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,11 @@ def default_root(environment: Mapping[str, str]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One commit of a repository in the cache; `revision` is the branch or tag that leads to it."""
+    """One commit of a repository in the cache, with its branches and tags, main first."""
 
     repo: str
     commit: str
-    revision: str | None
+    revisions: tuple[str, ...]
     folder: Path
 
 
@@ -134,10 +134,11 @@ class HubCache:
         order = sorted(names, key=lambda name: (name != MAIN, name))
         for name in order:
             if (folder := folders.pop(names[name], None)) is not None:
-                yield Snapshot(repo, folder.name, name, folder)
+                same = tuple(one for one in order if names[one] == folder.name)
+                yield Snapshot(repo, folder.name, same, folder)
         for folder in sorted(folders.values(), key=_age):
             if is_commit(folder.name):
-                yield Snapshot(repo, folder.name, None, folder)
+                yield Snapshot(repo, folder.name, (), folder)
 
     def _refs(self, repo: str) -> dict[str, str]:
         """The commit of each branch and tag."""

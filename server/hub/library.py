@@ -1,4 +1,7 @@
-"""What we ask of huggingface_hub, and its errors as codes. Runs in a child process only."""
+"""What we ask of huggingface_hub, and its errors as codes. Runs in a child process only.
+
+HfApi is imported where it is used: a download does without it, and it takes a while.
+"""
 
 import errno
 from datetime import UTC, datetime
@@ -6,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_url
+from huggingface_hub import constants, hf_hub_url
 from huggingface_hub.errors import (
     FileMetadataError,
     GatedRepoError,
@@ -34,6 +37,8 @@ class CorruptFileError(Exception):
 
 def search(number: int, text: str, limit: int) -> Found:
     """Repositories with GGUF files, the most downloaded first."""
+    from huggingface_hub import HfApi
+
     found = HfApi().list_models(search=text, filter="gguf", sort="downloads", limit=limit)
     return Found(
         number,
@@ -52,6 +57,8 @@ def search(number: int, text: str, limit: int) -> Found:
 
 def describe(number: int, repo: str, revision: str) -> Described:
     """The files of a repository, with sizes and checksums."""
+    from huggingface_hub import HfApi
+
     info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=_SECONDS)
     files = tuple(
         RepoFile(

@@ -74,8 +74,8 @@ def choose(files: Sequence[RepoFile], quant: str | None, file: str | None = None
     if found is None:
         wanted = f"file {file!r}" if file is not None else f"quantisation {quant!r}"
         known = ", ".join(_known(files)) or "none"
-        nothing = "a GGUF model" if file is None and quant is None else f"the {wanted}"
-        raise NoSuchFileError(f"has not {nothing}; its models: {known}")
+        missing = "GGUF model" if file is None and quant is None else wanted
+        raise NoSuchFileError(f"has no {missing}; its models: {known}")
     return _whole(files, found)
 
 

@@ -29,9 +29,9 @@ from server.hub.repo_files import RepoFile
 _CHUNK_BYTES = 256 << 10
 _HASH_BYTES = 1 << 20
 _LOCK_SECONDS = 0.5
-# Attempts without a new byte before giving up; the library repeats each a few times itself.
-_MAX_ATTEMPTS = 4
-_FIRST_PAUSE_SECONDS = 1.0
+# Attempts without a new byte before giving up; the library repeats each for some seconds itself.
+_MAX_ATTEMPTS = 2
+_PAUSE_SECONDS = 2.0
 Report = Callable[[int, int], None]
 """Called with the index of a file and its bytes on disk."""
 
@@ -120,7 +120,7 @@ def _receive(request: Fetch, file: RepoFile, sink: "_Sink") -> None:
             attempts = 0 if sink.size > before else attempts + 1
             if attempts >= _MAX_ATTEMPTS:
                 raise
-            time.sleep(_FIRST_PAUSE_SECONDS * 2**attempts)
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _is_transient(error: Exception) -> bool:
