@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from llamabind.errors import is_out_of_memory
 from server.cli.parser import parse_command_line
+from server.errors import ApiError
+from server.hub_start import with_hub_model
 from server.logs import start_logging, stop_logging
 from server.serving import serve
 from server.sockets import ListenError
@@ -22,8 +24,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m serve
             # Workers inherit the CPUs, and count only these for their threads.
             os.sched_setaffinity(0, config.cpus)
         start_logging(config)
+        config = asyncio.run(with_hub_model(config))
         asyncio.run(serve(config))
-    except (ListenError, OSError) as error:
+    except (ListenError, OSError, ApiError) as error:
         print(error, file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
@@ -31,6 +34,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m serve
             raise
         print(f"the server has no memory left (limits: ulimit -v): {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        # While a model is downloaded; later the server handles the signal.
+        return 130
     finally:
         stop_logging()
     return 0

@@ -95,9 +95,9 @@ def create_app(
     metrics = app[METRICS] = ServerMetrics()
     app[BUS].listen(ModelMeter(metrics).on_event)
     admission = Admission(metrics, config.max_queue)
-    presets = app[PRESETS] = Presets(config.preset_models, config.model_settings)
-    app[COMPANIONS] = CompanionFiles(config.model_directories, config.companions, presets)
     app[HUB_CACHE] = HubCache(config.hub_cache or default_root(os.environ))
+    presets = app[PRESETS] = Presets(config.preset_models, config.model_settings, app[HUB_CACHE])
+    app[COMPANIONS] = CompanionFiles(config.model_directories, config.companions, presets)
     command, files, budgets = config.worker_command, app[COMPANIONS], config.device_budget_bytes
     app[REGISTRY] = _make_registry(
         config,
@@ -219,9 +219,21 @@ async def _load_presets(app: web.Application) -> None:
     await app[REGISTRY].list()
     for model_id in app[PRESETS].loaded_on_startup:
         try:
+            await _download_preset(app, model_id)
             await app[REGISTRY].load(model_id)
         except (ApiError, InvalidParameterError) as error:
             logger.warning("model %r of --models-preset could not be loaded: %s", model_id, error)
+
+
+async def _download_preset(app: web.Application, model_id: str) -> None:
+    """Download a preset's model from the hub, if it has one that is not in the cache."""
+    preset = app[PRESETS].find(model_id)
+    entry = await app[REGISTRY].find(model_id)
+    if preset is None or preset.hub_model is None or not entry.file.broken:
+        return
+    download, _ = await app[DOWNLOADS].start(preset.hub_model, preset.hub_file)
+    while not download.is_finished:
+        await download.changed.wait()
 
 
 async def _sample_system(app: web.Application) -> AsyncIterator[None]:

@@ -65,13 +65,13 @@ class Catalogue:
         only: str | None = None,
         follow_links: bool = False,
         find_projectors: bool = True,
-        others: Callable[[], Mapping[str, Path]] = dict,
+        others: Callable[[], Mapping[str, Path | str]] = dict,
         hub: HubCache | None = None,
     ) -> None:
         """`only`: list just the model of this file. `follow_links`: even out of a directory.
         `find_projectors`: look for the projector of each model in its folder. `others` are further
-        models by id, wherever their files are. `hub` is a cache whose models are listed after those
-        of the directories.
+        models by id, wherever their files are; a sentence says why there is no file. `hub` is a
+        cache whose models are listed after those of the directories.
         """
         self._hub = hub
         self._find_projectors = find_projectors
@@ -92,12 +92,18 @@ class Catalogue:
                 models = _with_projectors(models, projectors, self._others(directory))
             for model in models:
                 found.setdefault(model.id, model)
-        for model in self._hub_models(seen):
+        hub = {model.path: model for model in self._hub_models(seen)}
+        for model in hub.values():
             found.setdefault(model.id, model)
         for model_id, file in self._further().items():
+            if isinstance(file, str):
+                found[model_id] = missing_model(model_id, Path(), file)
+                continue
             paths = files_of(file)
             seen.update(paths)
-            found[model_id] = self._describe(model_id, paths) or missing_model(model_id, file)
+            model = self._describe(model_id, paths) or missing_model(model_id, file)
+            same = hub.get(file)
+            found[model_id] = replace(model, projector=same.projector) if same else model
         self._readings = {path: self._readings[path] for path in seen if path in self._readings}
         return dict(sorted(found.items()))
 

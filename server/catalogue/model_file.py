@@ -51,9 +51,9 @@ class ModelFile:
         return self.header is None or purpose_of(self.header) == "generation"
 
 
-def missing_model(model_id: str, file: Path) -> ModelFile:
+def missing_model(model_id: str, file: Path, problem: str | None = None) -> ModelFile:
     """A configured model whose file does not exist, or is not a model of its own."""
-    problem = f"its file {file.name} does not exist, or belongs to another model"
+    problem = problem or f"its file {file.name} does not exist, or belongs to another model"
     return ModelFile(model_id, file, 0, _EPOCH, None, broken=problem, reason="missing_file")
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from server.catalogue.model_settings import ModelSettings
 from server.catalogue.preset_model import PresetModel
+from server.hub.cache import HubCache
+from server.hub.cached import find_cached
 from server.protocol.load_settings import LoadSettings
 
 
@@ -15,8 +17,13 @@ class Presets(Mapping[str, Path]):
     """
 
     def __init__(
-        self, models: Mapping[str, PresetModel], known: ModelSettings | None = None
+        self,
+        models: Mapping[str, PresetModel],
+        known: ModelSettings | None = None,
+        cache: HubCache | None = None,
     ) -> None:
+        """`cache` is that of the hub, where presets with a model of the hub have their files."""
+        self._cache = cache
         self._models = dict(models)
         self._known = known or ModelSettings()
 
@@ -52,9 +59,23 @@ class Presets(Mapping[str, Path]):
         """The preset of a model."""
         return self._models.get(model_id)
 
-    def files(self) -> dict[str, Path]:
-        """The files of presets that name one, by model id."""
-        return {one.id: one.path for one in self._models.values() if one.path is not None}
+    def files(self) -> dict[str, Path | str]:
+        """The files of presets that name one, by model id; a sentence for one that is not there.
+        Blocking: use a thread.
+        """
+        found: dict[str, Path | str] = {}
+        for one in tuple(self._models.values()):
+            if one.path is not None:
+                found[one.id] = one.path
+            elif one.hub_model is not None:
+                path = (
+                    find_cached(self._cache, one.hub_model, one.hub_file) if self._cache else None
+                )
+                found[one.id] = path or (
+                    f"{one.hub_model} is not in the hub's cache; download it with "
+                    "POST /api/v2/downloads"
+                )
+        return found
 
     def settings_of(
         self, model_id: str, base: LoadSettings, implied: LoadSettings | None = None

@@ -30,8 +30,11 @@ _ALL, _NONE = "*", "default"
 # Keys other than flags. The last two are about downloads and the end of llama-server's processes.
 _LOAD_ON_STARTUP = "load-on-startup"
 _WITHOUT_EFFECT = ("version", "stop-timeout", "dedup-cache-models")
-_OF_ONE_MODEL = ("model_file", "aliases", "tags", "lora_init_without_apply", "mmproj_auto")
-_DOWNLOADED = ("hf-repo", "hf-file", "model-url", "docker-repo", "mmproj-url")
+_OF_ONE_MODEL = (
+    *("model_file", "aliases", "tags", "lora_init_without_apply", "mmproj_auto"),
+    *("hub_repo", "hub_file"),
+)
+_DOWNLOADED = ("model-url", "docker-repo", "mmproj-url")
 
 Sections = dict[str, dict[str, str]]
 
@@ -70,7 +73,13 @@ def _preset(name: str, entries: Mapping[str, str], config: ServerConfig) -> Pres
         path = path.absolute()
         if not path.is_file():
             raise ValueError(f"model: {path} does not exist")
-    model_id = _model_id(name, config.models_dir) if path is None else _as_id(name)
+    reference = values.get("hub_repo")
+    if reference is not None and path is not None:
+        raise ValueError("model and hf-repo both name the model; give one")
+    if reference is None and values.get("hub_file") is not None:
+        raise ValueError("hf-file needs hf-repo = ORG/REPO")
+    is_listed = path is None and reference is None
+    model_id = _model_id(name, config.models_dir) if is_listed else _as_id(name)
     chosen = load_settings(
         without_prefix(values), applies_lora=not values.get("lora_init_without_apply")
     )
@@ -79,6 +88,8 @@ def _preset(name: str, entries: Mapping[str, str], config: ServerConfig) -> Pres
         id=model_id,
         name=name,
         path=path,
+        hub_model=reference,
+        hub_file=values.get("hub_file"),
         settings=settings,
         aliases=tuple(values.get("aliases", ())),
         tags=tuple(values.get("tags", ())),
@@ -113,7 +124,7 @@ def _value(key: str, text: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if key in _WITHOUT_EFFECT:
         return {}
     if key in _DOWNLOADED:
-        raise ValueError(f"{key}: this server downloads nothing; give the file as model = PATH")
+        raise ValueError(f"{key}: use hf-repo = ORG/REPO, or give the file as model = PATH")
     flag, is_negative = _KEYS.get(key, (None, False))
     if flag is None:
         return _foreign(key, text)

@@ -25,8 +25,8 @@ from server.hub.library import CorruptFileError, host
 from server.hub.messages import Fetch
 from server.hub.repo_files import RepoFile
 
-# Small, so that little is lost by a kill, and little memory is needed.
-_CHUNK_BYTES = 256 << 10
+# The library drops an incomplete chunk when a connection ends. Small ones also need little memory.
+_CHUNK_BYTES = 64 << 10
 _HASH_BYTES = 1 << 20
 _LOCK_SECONDS = 0.5
 # Attempts without a new byte before giving up; the library repeats each for some seconds itself.

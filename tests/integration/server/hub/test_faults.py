@@ -16,6 +16,8 @@ from tests.support.hub_app import Q4, REPO, SIZE, TOKEN, HubClient, MakeClient
 from tests.support.hub_files import HubFile, HubRepo
 
 _GATED = "fake/gated"
+# Where a connection is cut, and what the library may lose of the end.
+_CUT, _CHUNK = int(SIZE * 0.3), 64 << 10
 
 
 async def test_a_connection_that_is_cut_is_continued_where_it_ended(client: HubClient) -> None:
@@ -24,8 +26,9 @@ async def test_a_connection_that_is_cut_is_continued_where_it_ended(client: HubC
     assert ended["bytes_done"] == SIZE
     first, second = client.hub.files_asked()
     assert "range" not in first.headers
-    assert int(second.headers["range"].split("=")[1].rstrip("-")) == int(SIZE * 0.3)
-    assert client.hub.bytes_sent == SIZE, "no byte was sent twice"
+    start = int(second.headers["range"].split("=")[1].rstrip("-"))
+    assert _CUT - _CHUNK < start <= _CUT
+    assert client.hub.bytes_sent < SIZE + _CHUNK
 
 
 async def test_a_hub_that_cuts_each_connection_is_given_up_and_the_part_stays(
@@ -35,10 +38,10 @@ async def test_a_hub_that_cuts_each_connection_is_given_up_and_the_part_stays(
     ended = await client.end(await client.start(REPO))
     assert (ended["state"], ended["error"]["code"]) == ("failed", "hub_unreachable")
     (part,) = client.parts()
-    assert part.stat().st_size == int(SIZE * 0.3)
+    assert _CUT - _CHUNK < part.stat().st_size <= _CUT
     client.hub.faults.cut = 1.0
     assert (await client.pull(REPO))["state"] == "completed"
-    assert client.hub.bytes_sent == SIZE
+    assert int(client.hub.files_asked()[-1].headers["range"][6:-1]) > _CUT - _CHUNK
 
 
 async def test_a_file_with_wrong_bytes_is_removed(client: HubClient) -> None:

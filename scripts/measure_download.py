@@ -1,0 +1,171 @@
+"""Downloads 1 GB from a hub on loopback: `python scripts/measure_download.py [--mb N]`.
+
+Prints the memory that the server and its download process take meanwhile, how long /live takes,
+the speed, and whether the file is bit-equal. Exits with 1 where a bar is missed: 100 MB of memory
+beside what the idle server has, 50 ms for /live (99th percentile). The hub and the cache are made
+for this and removed afterwards.
+"""
+
+import argparse
+import hashlib
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.support.fake_hub import FakeHub  # noqa: E402 - the path comes first
+from tests.support.hub_files import HubFile, HubRepo  # noqa: E402
+from tests.support.paths import TINY_MODEL  # noqa: E402
+
+MEMORY_MB = 100
+LIVE_MS = 50
+REPO, FILE = "fake/big-GGUF", "big-Q8_0.gguf"
+
+
+class Watch:
+    """Samples the memory of the server and its children, and times GET /live, until it is ended."""
+
+    def __init__(self, process: psutil.Process, port: int) -> None:
+        self.peak_mb = 0.0
+        self.live_ms: list[float] = []
+        self._process = process
+        self._port = port
+        self._has_ended = threading.Event()
+        self._threads = [threading.Thread(target=run) for run in (self._sample, self._ask)]
+
+    def __enter__(self) -> "Watch":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._has_ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _sample(self) -> None:
+        while not self._has_ended.wait(0.05):
+            self.peak_mb = max(self.peak_mb, resident_mb(self._process))
+
+    def _ask(self) -> None:
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port)) as connection:
+            while not self._has_ended.wait(0.01):
+                began = time.perf_counter()
+                connection.request("GET", "/live")
+                connection.getresponse().read()
+                self.live_ms.append(1e3 * (time.perf_counter() - began))
+
+
+def resident_mb(process: psutil.Process) -> float:
+    """Memory of the server and its children, without pages that they share with each other."""
+    total = 0
+    for one in (process, *process.children(recursive=True)):
+        try:
+            info = one.memory_full_info()
+        except psutil.Error:
+            continue
+        total += info.uss
+    return total / 2**20
+
+
+@contextmanager
+def server(hub: FakeHub, folder: Path) -> Iterator[tuple[psutil.Process, int]]:
+    """A server whose cache is in `folder`."""
+    environment = os.environ | {
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_CACHE": str(folder / "cache"),
+        "HF_HOME": str(folder / "home"),
+    }
+    for name in ("LLAMA_CACHE", "HF_TOKEN"):
+        environment.pop(name, None)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "server", "--port", "0", "--models-dir", str(folder / "m")],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        yield (
+            psutil.Process(process.pid),
+            int(line.split("http://")[1].split()[0].rsplit(":", 1)[1]),
+        )
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def request(port: int, method: str, path: str, body: Any = None) -> Any:
+    """The JSON answer of the server."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
+        connection.request(method, path, body=json.dumps(body) if body else None)
+        return json.loads(connection.getresponse().read())
+
+
+def measure(size_mb: int) -> bool:
+    """Download a file of this size; prints the figures, and returns whether all bars are kept."""
+    file = HubFile(TINY_MODEL.read_bytes(), size_mb << 20)
+    print(f"the hub has a file of {size_mb:,} MB with SHA-256 {file.sha256}")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        FakeHub([HubRepo(REPO, {FILE: file})]) as hub,
+        server(hub, Path(name)) as (process, port),
+    ):
+        request(port, "GET", "/api/v2/models")
+        idle_mb = resident_mb(process)
+        with Watch(process, port) as before:
+            time.sleep(5)
+        began = time.monotonic()
+        with Watch(process, port) as watch:
+            download = request(port, "POST", "/api/v2/downloads", {"model": f"{REPO}:Q8_0"})
+            while download["state"] in ("queued", "running"):
+                time.sleep(0.2)
+                download = request(port, "GET", f"/api/v2/downloads/{download['id']}")
+        seconds = time.monotonic() - began
+        assert download["state"] == "completed", download
+        (link,) = Path(name, "cache").glob("*/snapshots/*/" + FILE)
+        with link.open("rb") as data:
+            is_equal = hashlib.file_digest(data, "sha256").hexdigest() == file.sha256
+    more_mb = watch.peak_mb - idle_mb
+    p99, p99_before = (_p99(one.live_ms) for one in (watch, before))
+    print(f"bit-equal: {is_equal}")
+    print(f"time: {seconds:.1f} s, {size_mb / seconds:.0f} MB/s with both ends on this machine")
+    print(
+        f"memory: {watch.peak_mb:.0f} MB at most, {idle_mb:.0f} MB idle, so {more_mb:.0f} MB more"
+    )
+    print(
+        f"/live: p99 {p99:.1f} ms of {len(watch.live_ms)}, {p99_before:.1f} ms before the download"
+    )
+    return is_equal and more_mb < MEMORY_MB and p99 < LIVE_MS
+
+
+def _p99(values: list[float]) -> float:
+    return statistics.quantiles(values, n=100)[98]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mb", type=int, default=1024, help="size of the file (default: 1024)")
+    return 0 if measure(parser.parse_args().mb) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
