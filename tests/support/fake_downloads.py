@@ -68,6 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fake.refusal:
             self._reply(*self.fake.refusal)
             return
+        # As the server, which would answer with events.
+        assert "text/event-stream" not in self.headers["Accept"]
         self._reply(202, download_state(state="queued", bytes_total=None))
 
     def do_DELETE(self) -> None:

@@ -18,6 +18,7 @@ from server.command.client.errors import (
 if TYPE_CHECKING:
     import ssl
 
+_EVENTS: Final = "text/event-stream"
 _CONNECT_SECONDS: Final = 10.0
 _MAX_EVENT_BYTES: Final = 64 << 20
 _MAX_ERROR_BYTES: Final = 1 << 20
@@ -48,7 +49,7 @@ class Client:
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON of the answer; None if it is empty."""
-        with closing(self._open(method, path, body)) as exchange:
+        with closing(self._open(method, path, body, "application/json")) as exchange:
             raw = exchange.read()
         if not raw:
             return None
@@ -64,8 +65,8 @@ class Client:
         which the server cancels the request. An `error` inside the stream raises RefusedError. A
         connection that is lost may look like the end: the last document tells whether it was.
         """
-        with closing(self._open(method, path, body)) as exchange:
-            if exchange.content_type != "text/event-stream":
+        with closing(self._open(method, path, body, _EVENTS)) as exchange:
+            if exchange.content_type != _EVENTS:
                 # An answer that was complete before the stream began.
                 yield json.loads(exchange.read() or b"null")
                 return
@@ -85,8 +86,9 @@ class Client:
             return False
         return True
 
-    def _open(self, method: str, path: str, body: Any) -> "_Exchange":
-        headers = {"Accept": "application/json, text/event-stream", "Connection": "close"}
+    def _open(self, method: str, path: str, body: Any, accept: str) -> "_Exchange":
+        # Some endpoints choose the form of their answer by this header.
+        headers = {"Accept": accept, "Connection": "close"}
         headers["User-Agent"] = "llamabind-command"
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"

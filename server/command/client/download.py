@@ -56,7 +56,7 @@ def _follow(client: Client, first: dict[str, Any], *, as_json: bool) -> dict[str
             last = state
             if as_json:
                 print(json.dumps(state), flush=True)
-            else:
+            elif state["state"] not in _ENDED:
                 _show(bar, state)
     return last
 

@@ -84,6 +84,15 @@ def test_a_stream_that_ends_early_is_a_failure(fake, capsys):
     assert "closed the connection" in capsys.readouterr().err
 
 
+@pytest.fixture
+def takes_ctrl_c() -> Iterator[None]:
+    """SIGINT is ignored where the tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("takes_ctrl_c")
 def test_ctrl_c_pauses_and_says_how_to_go_on(fake, capsys):
     fake.states, fake.is_slow = [download_state(bytes_done=100)], True
     main_thread = threading.main_thread().ident
