@@ -32,12 +32,12 @@ def run(options: argparse.Namespace) -> int:
     """Print the table."""
     document = make_client(options).get(paths.MODELS)
     text = options.text.lower()
-    models = [one for one in document["available_models"] if text in one["id"].lower()]
+    models = [one for one in document["available_models"] if text in _names(one).lower()]
     if options.json:
         print(json.dumps(models, indent=2))
     elif options.quiet:
         for model in models:
-            print(model["id"])
+            print(short_name(model))
     elif models:
         headings = ("NAME", "SIZE", "TYPE", "PARAMETERS", "QUANTISATION", "STATUS", "MODIFIED")
         rows = [_row(model) for model in models]
@@ -61,10 +61,20 @@ def quantisation(file_type: int | None) -> str:
     return "-" if file_type is None else FILE_TYPES.get(file_type, f"type {file_type}")
 
 
+def short_name(model: dict[str, Any]) -> str:
+    """The name by which a model of the hub was pulled, `org/repo:QUANT`; of others the id."""
+    aliases: list[str] = model.get("aliases") or []
+    return next((one for one in aliases if "/" in one and ":" in one), str(model["id"]))
+
+
+def _names(model: dict[str, Any]) -> str:
+    return "\n".join([model["id"], *(model.get("aliases") or [])])
+
+
 def _row(model: dict[str, Any]) -> tuple[str, ...]:
     metadata = model["metadata"]
     return (
-        model["id"],
+        short_name(model),
         size(model["size"]),
         metadata["model_type"] or "-",
         count(metadata["parameter_count"]),

@@ -7,6 +7,7 @@ from server.command.client.download import download
 from server.command.client.session import open_server
 from server.command.flags.connection import add_connection_flags
 from server.command.terminal.formats import size
+from server.command.terminal.screen import say
 
 DESCRIPTION: Final = (
     "Download a model from the hub (huggingface.co), with all its parts and its projector for "
@@ -40,5 +41,10 @@ def run(options: argparse.Namespace) -> int:
         state = download(client, options.model, options.file, as_json=options.json)
     if not options.json:
         total = state.get("bytes_total")
-        print(f"{state['model_id']} is ready{f' ({size(total)})' if total else ''}")
+        # A reference with a quantisation is an alias of the model, any other is none.
+        reference = state["model"]
+        is_alias = ":" in reference and "@" not in reference and not options.file
+        name = reference if is_alias else state["model_id"]
+        print(f"{name} is ready{f' ({size(total)})' if total else ''}")
+        say(f"talk to it: llamabind chat {name}")
     return 0

@@ -22,7 +22,6 @@ from tests.support.terminal import Terminal, command, command_environment
 pytestmark = pytest.mark.e2e
 
 REPO = "fake/tiny-chat-GGUF"
-MODEL = f"{REPO}/tiny-chat-Q4_K_M.gguf"
 # The model with zeros behind it, so that its download takes seconds.
 BIG, BIG_BYTES = "fake/big-GGUF", 32 << 20
 
@@ -66,10 +65,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 def test_what_was_pulled_is_what_chat_takes(place: Place):
     done = place.run("pull", f"{REPO}:q4_k_m")
-    assert (done.returncode, done.stdout) == (0, f"{MODEL} is ready (1.21 MB)\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{REPO}:Q4_K_M is ready (1.21 MB)\n"), done.stderr
     done = place.run("chat", "--temp", "0", given="What is the capital of France?\n")
     assert done.stdout == "The capital of France is Paris.\n"
-    assert f"using {MODEL}" in done.stderr
+    assert f"using {REPO}" in done.stderr
 
 
 def test_run_pulls_what_is_missing_after_saying_how_large_it_is(place: Place):
@@ -88,7 +87,7 @@ def test_a_pull_that_was_killed_goes_on(place: Place):
     place.hub.faults.slow = 0
     before = place.hub.bytes_sent
     done = place.run("pull", BIG)
-    assert (done.returncode, done.stdout) == (0, f"{BIG}/big-Q4_K_M.gguf is ready (33.6 MB)\n")
+    assert (done.returncode, done.stdout) == (0, f"{BIG}:Q4_K_M is ready (33.6 MB)\n")
     assert place.hub.bytes_sent - before < 0.9 * BIG_BYTES
     assert "range" in place.hub.files_asked()[-1].headers
 
