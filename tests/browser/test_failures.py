@@ -1,0 +1,199 @@
+"""Each state that keeps an answer from coming has a face, and nothing that was written is lost."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Open
+from tests.support.browser import ScriptedServer, until_text, until_true
+from tests.support.chat_page import ANSWER, ChatPage
+from tests.support.gguf_files import write_gguf
+from tests.support.server_process import TINY, ServerProcess
+
+pytestmark = pytest.mark.browser
+_LONG = {"Longest answer": "-1"}
+
+
+def _stream_started(chat: ChatPage) -> None:
+    until_true(chat.page, f"document.querySelector('{ANSWER} .markdown')?.textContent.length > 20")
+
+
+def test_without_a_model_the_page_says_where_to_get_one(tmp_path: Path, open_page: Open) -> None:
+    with ScriptedServer(tmp_path) as server:
+        page = open_page(server.url).page
+        page.get_by_role("heading", name="No model yet").wait_for()
+        assert page.get_by_role("link", name="Get a model").get_attribute("href") == "#/get"
+        page.locator("#composer").fill("hello")
+        assert page.get_by_label("Send", exact=True).is_disabled()
+        # It appears as soon as there is one, after the list is read again.
+        write_gguf(tmp_path / "m.gguf")
+        page.reload()
+        assert ChatPage(page).ask("echo: here") == "here"
+
+
+def test_a_load_shows_its_progress_and_can_be_stopped(tmp_path: Path, open_page: Open) -> None:
+    write_gguf(tmp_path / "slow.gguf", "SLOW")
+    with ScriptedServer(tmp_path) as server:
+        chat = ChatPage(open_page(server.url).page)
+        chat.send("hello")
+        until_text(chat.page, ".pending", "Loading slow, 50 %")
+        assert chat.page.locator(".pending progress").get_attribute("value") == "0.5"
+        until_text(chat.page, ".model-state", "loading, 50 %")
+        chat.page.keyboard.press("Escape")
+        chat.wait_ended()
+        assert [m["state"] for m in chat.stored() if m["role"] == "assistant"] == ["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [("out_of_memory", "Unload other models"), ("corrupt_file", "Get it again")],
+)
+def test_a_failed_load_says_why_and_what_to_do(
+    tmp_path: Path, open_page: Open, reason: str, advice: str
+) -> None:
+    write_gguf(tmp_path / "bad.gguf", f"FAIL:{reason}")
+    with ScriptedServer(tmp_path) as server:
+        chat = ChatPage(open_page(server.url).page)
+        chat.send("hello")
+        notice = chat.page.locator(".problem")
+        notice.wait_for()
+        text = notice.inner_text()
+        assert "The model could not be loaded" in text
+        assert "scripted failure" in text.lower()
+        assert advice in text
+        assert notice.get_by_role("link", name="Open the tab Models").is_visible()
+
+
+def test_a_full_queue_is_tried_again_by_itself(tmp_path: Path, open_page: Open) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    with ScriptedServer(tmp_path, max_queue=0) as server:
+        watched = open_page(server.url)
+        busy = ChatPage(watched.page)
+        # The scripted model has four slots.
+        for _ in range(4):
+            busy.page.get_by_role("button", name="New chat").click()
+            busy.send("forever")
+            _stream_started(busy)
+        other = ChatPage(open_page(server.url).page)
+        other.send("echo: at last")
+        until_text(other.page, ".pending", "The server is busy. Trying again in")
+        busy.page.keyboard.press("Escape")
+        other.wait_for_text("at last")
+        other.wait_ended()
+        for _ in range(3):
+            busy.page.locator(".chat-row", has=busy.page.locator(".working")).locator(
+                "a"
+            ).first.click()
+            busy.page.get_by_label("Stop the answer").click()
+            busy.wait_ended()
+
+
+def test_a_workers_crash_keeps_the_half_answer_and_continue_goes_on(
+    scripted: ScriptedServer, open_page: Open
+) -> None:
+    chat = ChatPage(open_page(scripted.url).page)
+    chat.send("die")
+    chat.page.locator(".problem").wait_for()
+    chat.wait_ended()
+    half = chat.answer
+    assert half.startswith("word word")
+    text = chat.page.locator(".problem").inner_text()
+    assert "The model's process ended in mid-answer" in text
+    assert "The answer so far is kept" in text
+    chat.page.reload()
+    chat = ChatPage(chat.page)
+    chat.page.locator(".problem").wait_for()
+    assert chat.answer == half
+    with chat.page.expect_request("**/stream") as sent:
+        chat.action("Continue").click()
+    body = sent.value.post_data_json
+    assert body["messages"][-1] == {"role": "assistant", "content": half}
+    assert body["continue_final_message"] == "content"
+    chat.wait_ended()
+
+
+def test_a_server_that_comes_back_is_noticed(tmp_path: Path, open_page: Open) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    first = ScriptedServer(tmp_path)
+    chat = ChatPage(open_page(first.url).page)
+    chat.send("forever")
+    _stream_started(chat)
+    first.stop()
+    chat.page.locator(".problem").wait_for()
+    half = chat.answer
+    assert "The connection to the server broke" in chat.page.locator(".problem").inner_text()
+    chat.page.get_by_text("Server not reachable").wait_for()
+    # A question meanwhile waits for the server.
+    chat.page.get_by_role("button", name="New chat").click()
+    chat.send("echo: back again")
+    until_text(chat.page, ".pending", "The server does not answer")
+    with ScriptedServer(tmp_path, first.port):
+        chat.wait_for_text("back again")
+        chat.wait_ended()
+        chat.page.get_by_text("Server not reachable").wait_for(state="hidden")
+        chat.page.get_by_role("link", name="forever").click()
+        chat.action("Continue").wait_for()
+        assert chat.answer == half
+
+
+def test_a_real_worker_killed_in_mid_answer_leaves_the_page_whole(
+    tmp_path: Path, open_page: Open
+) -> None:
+    with ServerProcess(tmp_path) as server:
+        server.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 2048})
+        watched = open_page(f"http://127.0.0.1:{server.port}/")
+        chat = ChatPage(watched.page)
+        # Never ends by itself.
+        watched.page.route("**/stream", _ignore_end)
+        chat.send("Tell me a story")
+        until_true(
+            chat.page, f"document.querySelector('{ANSWER} .markdown')?.textContent.length > 50"
+        )
+        for pid in server.workers():
+            os.kill(pid, signal.SIGKILL)
+        chat.page.locator(".problem").wait_for()
+        assert len(chat.answer) > 50
+        chat.page.unroute("**/stream")
+        chat.page.get_by_role("button", name="New chat").click()
+        assert len(chat.ask("Hello")) > 3
+
+
+def _ignore_end(route) -> None:
+    body = route.request.post_data_json | {"ignore_eos": True}
+    route.continue_(post_data=body)
+
+
+def test_a_key_is_asked_for_and_kept_until_the_tab_is_closed(
+    tmp_path: Path, open_page: Open
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    with ScriptedServer(tmp_path, api_keys=["sécret"]) as server:
+        watched = open_page(server.url)
+        page = watched.page
+        page.get_by_role("heading", name="This server needs a key").wait_for()
+        page.keyboard.type("wrong")
+        page.keyboard.press("Enter")
+        page.get_by_text("The server does not accept this key.").wait_for()
+        page.get_by_label("API key").fill("sécret")
+        page.keyboard.press("Enter")
+        assert ChatPage(page).ask("echo: in") == "in"
+        page.reload()
+        page.locator(ANSWER).wait_for()
+        assert ChatPage(page).texts == ["echo: in", "in"]
+        other = watched.open()
+        other.goto(server.url)
+        other.get_by_role("heading", name="This server needs a key").wait_for()
+
+
+def test_with_an_ordinary_key_beside_admin_keys_the_page_works_without_events(
+    tmp_path: Path, open_page: Open
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    with ScriptedServer(tmp_path, api_keys=["user", "boss"], admin_keys=["boss"]) as server:
+        page = open_page(server.url).page
+        page.get_by_label("API key").fill("user")
+        page.keyboard.press("Enter")
+        assert ChatPage(page).ask("echo: in") == "in"
+        until_text(page, ".model-state", "ready")
