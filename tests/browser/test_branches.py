@@ -123,10 +123,16 @@ def test_an_export_is_imported_by_another_browser_once(
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("{", "it is not JSON"), ("[]", "it is not a file of the format"),
-     ('{"format": "llamabind-chats", "version": 9, "conversations": []}', "it has version 9"),
-     ('{"format": "llamabind-chats", "version": 1, "conversations": [{"id": "<b>"}]}', "a conversation has")],
-)  # fmt: skip
+    [
+        ("{", "it is not JSON"),
+        ("[]", "it is not a file of the format"),
+        ('{"format": "llamabind-chats", "version": 9, "conversations": []}', "it has version 9"),
+        (
+            '{"format": "llamabind-chats", "version": 1, "conversations": [{"id": "<b>"}]}',
+            "a conversation has no valid id",
+        ),
+    ],
+)
 def test_a_file_that_is_no_export_is_refused_with_a_sentence(
     chat: ChatPage, tmp_path: Path, text: str, why: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Answers as Markdown: what a model writes can neither run nor fetch anything, nor make the page slow."""
+"""Answers as Markdown: what a model writes can neither run, nor fetch, nor slow the page."""
 
 import json
 from collections.abc import Callable
@@ -19,17 +19,21 @@ Answer = Callable[[str], Watched]
 _HOSTILE = """\
 <script>window.ran = "script"</script>
 
-<img src=x onerror="window.ran = 'onerror'"> <svg onload="window.ran = 'svg'"><script>window.ran = 1</script></svg>
+<img src=x onerror="window.ran = 'onerror'"> <svg onload="window.ran = 'svg'">
+<script>window.ran = 1</script></svg>
 
-[click](javascript:window.ran='link') [data](data:text/html,<script>window.ran=1</script>) <javascript:alert(1)>
+[click](javascript:window.ran='link') [data](data:text/html,<script>window.ran=1</script>)
+<javascript:alert(1)>
 
 ![tracker](http://tracker.invalid/pixel.png) <iframe src="http://frame.invalid/"></iframe>
 
 <style>body { display: none }</style> <div style="position: fixed" id="composer">over</div>
 
-<form action="http://form.invalid/"><input name=x></form> <base href="http://base.invalid/"> <a href=x onclick="window.ran=2">a</a>
+<form action="http://form.invalid/"><input name=x></form> <base href="http://base.invalid/">
+<a href=x onclick="window.ran=2">a</a>
 
-<math><mtext><table><mglyph><style><img src=x onerror="window.ran='mxss'"></style></mglyph></table></mtext></math>
+<math><mtext><table><mglyph><style>
+<img src=x onerror="window.ran='mxss'"></style></mglyph></table></mtext></math>
 
 `<script>window.ran = "code"</script>`
 
@@ -123,7 +127,10 @@ def test_hostile_markdown_runs_nothing_and_fetches_nothing(answer: Answer) -> No
 
 
 def test_an_inline_image_is_shown(answer: Answer) -> None:
-    pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    pixel = (
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5Erk"
+        "Jggg=="
+    )
     page = answer(f"![dot](data:image/png;base64,{pixel})").page
     assert page.locator(".markdown img[alt=dot]").evaluate("image => image.naturalWidth") == 1
 

@@ -3,7 +3,7 @@ import { blocksOf, codeBlock, fragmentOf, isTooHard } from "./markdown.js";
 
 const PIECE = 20_000;
 // Between two times that the last block is drawn, this many times as long as drawing it took.
-const REST = 6;
+const REST = 3;
 const OPEN_FENCE = /^ {0,3}(`{3,}|~{3,})([^\n`]*)\n/;
 
 export class MarkdownView {
@@ -71,6 +71,8 @@ export class MarkdownView {
 
   #append(blocks) {
     const fragment = fragmentOf(blocks);
+    // The line ends between blocks.
+    for (const node of [...fragment.childNodes]) if (!node.textContent.trim() && node.nodeType === Node.TEXT_NODE) node.remove();
     const nodes = [...fragment.childNodes];
     this.root.append(fragment);
     return nodes;
