@@ -24,6 +24,9 @@ export const connection = signal("connecting");
 export const models = signal(null);
 
 const listeners = new Set();
+/** The number of events so far, and at which of them each model changed. */
+let received = 0;
+const changedAt = new Map();
 const DELAYS_MS = [300, 1000, 2000, 4000];
 const POLL_MS = 3000;
 let failures = 0;
@@ -83,6 +86,7 @@ async function poll(signal) {
 
 /** Read the list of models again: sizes and metadata, which events do not have. */
 export async function refreshModels() {
+  const began = received;
   const list = await get("api/v2/models");
   isOnline();
   const known = models.peek() || new Map();
@@ -91,13 +95,20 @@ export async function refreshModels() {
       const before = known.get(model.id);
       const { reason = null, detail = null } = model.failure || {};
       const progress = before?.status === model.status ? before.progress : 0;
-      return [model.id, { progress, ...model, ...list.loaded_models[model.id], reason, detail }];
+      const found = { progress, ...model, ...list.loaded_models[model.id], reason, detail };
+      // An event that arrived meanwhile is newer than the list.
+      return [model.id, changedAt.get(model.id) > began ? { ...found, ...stateOf(before) } : found];
     }),
   );
 }
 
+function stateOf({ status, progress, reason, detail }) {
+  return { status, progress, reason, detail };
+}
+
 function receive(event) {
   isOnline();
+  received += 1;
   if (event.type === "snapshot") {
     const known = models.peek() || new Map();
     models.value = new Map(event.models.map((model) => [model.model, { ...known.get(model.model), ...model, id: model.model }]));
@@ -115,6 +126,7 @@ function receive(event) {
 }
 
 function change(id, fields) {
+  changedAt.set(id, received);
   const next = new Map(models.peek() || []);
   if (!next.has(id)) readList();
   next.set(id, { progress: 0, reason: null, detail: null, ...next.get(id), id, ...fields });

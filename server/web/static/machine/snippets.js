@@ -3,7 +3,7 @@ import { ROOT } from "../core/api.js";
 import { models } from "../core/events.js";
 import { html, useState, useValue } from "../core/html.js";
 import { key } from "../core/session.js";
-import { CopyButton } from "../shared/copy_button.js";
+import { CopyButton } from "../shared/copy.js";
 import { isInMemory } from "../shared/model_words.js";
 import { KEY_VARIABLE, snippets } from "./snippet_texts.js";
 
@@ -35,7 +35,7 @@ function One({ snippet }) {
       <div class="snippet-head">
         <h3>${snippet.title}</h3>
         ${snippet.install && html`<code class="quiet">${snippet.install}</code>`}
-        <${CopyButton} text=${snippet.text} label=${`Copy the ${snippet.title} example`} />
+        <${CopyButton} text=${() => snippet.text} label=${`Copy the ${snippet.title} example`} />
       </div>
       <pre tabindex="0">${snippet.text}</pre>
     </div>`;

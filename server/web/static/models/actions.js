@@ -1,5 +1,6 @@
 // Requests that change a model: load, unload, pin, delete.
 import { errorOfEvent, get, modelPath, post, request, stream } from "../core/api.js";
+import { refreshModels } from "../core/events.js";
 
 /**
  * Load a model and wait for the end.
@@ -12,6 +13,7 @@ export async function load(id, body) {
   let last = null;
   for await (const event of stream("POST", modelPath(id, "/load?stream=true"), { body })) last = event;
   if (last?.error) throw errorOfEvent(last);
+  readRetention();
   return last;
 }
 
@@ -23,7 +25,13 @@ export function unload(id, { force = false } = {}) {
 /** Keep a loaded model in memory, or stop keeping it; nothing is loaded again for it. */
 export async function setPinned(id, pinned) {
   const { settings } = await get(modelPath(id));
-  return post(modelPath(id, "/load"), { ...settings.requested, pinned });
+  await post(modelPath(id, "/load"), { ...settings.requested, pinned });
+  readRetention();
+}
+
+/** `ttl` and `pinned` change without an event. */
+function readRetention() {
+  refreshModels().catch(() => {});
 }
 
 /** Delete a model's files from the hub's cache. */
