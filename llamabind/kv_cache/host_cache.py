@@ -67,7 +67,7 @@ class StoredState:
 
 
 class HostCache:
-    """An index of the states in host memory: at most `limit` bytes, least recently used out first.
+    """An index of the states in host memory: at most `limit` bytes; drops the least recently used.
 
     Pure policy; MemoryExecutor holds the bytes. A state is valid for one model and context, which
     do not change while an engine exists, for one set of adapters, and for exactly its tokens. With

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llamabind.kv_cache.slot import Adapters
 
 MIN_SAVED = 32
-"""Least tokens of a saved state: computing fewer again takes about as long as saving and restoring.
+"""Minimum tokens of a saved state: recomputing fewer takes about as long as saving and restoring.
 
 For the same reason a saved state must be this many tokens longer than the best prefix in the KV
 cache to be restored.
@@ -149,7 +149,7 @@ class SlotPool:
         del slot.cells[n:]
 
     def release(self, slot: Slot) -> None:
-        """Take the owner off `slot`; its tokens stay as a retained prefix."""
+        """End the owner's use of `slot`; its tokens stay as a retained prefix."""
         self.unreserve(slot)
         slot.owner = None
         self._touch(slot)
@@ -161,8 +161,8 @@ class SlotPool:
         self._truncate(slot, 0)
 
     def discard(self, slot: Slot) -> None:
-        """Empty `slot` without saving it, also of tokens in llama.cpp's memory that we did not
-        count.
+        """Empty `slot` without saving it, in llama.cpp's memory too, even of tokens that were never
+        committed.
         """
         self._truncate(slot, 0)
         self.operations.append(Truncate(slot.seq_id, 0))

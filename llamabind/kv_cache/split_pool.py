@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llamabind.kv_cache.slot import Adapters
 
 MIN_COPIED_PREFIX = 32
-"""Least tokens of a copied prefix: a copy moves the whole part of a sequence, used cells or not."""
+"""Minimum tokens of a copied prefix: a copy includes all cells of a sequence, used or not."""
 
 
 class SplitSlotPool(SlotPool):

@@ -20,7 +20,7 @@ SPACING = 512
 """Tokens between checkpoints of a long prompt: the default n_ubatch, so that no graph is split."""
 
 MIN_SPACING = 32
-"""Least tokens between two checkpoints: computing fewer again is as fast as restoring a state."""
+"""Minimum tokens between two checkpoints: recomputing fewer is as fast as restoring a state."""
 
 TAIL = 4
 """Tokens between the last checkpoint and the end of the prompt, as in llama-server.

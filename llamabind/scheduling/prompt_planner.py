@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llamabind.scheduling.waiting_queue import WaitingQueue
 
 MAX_LOGPROB_CHUNK = 64
-"""Most prompt tokens per step with prompt_logprobs: each needs a row of logits, up to 600 kB."""
+"""Maximum prompt tokens per step with prompt_logprobs: each needs a row of logits, up to 600 kB."""
 
 
 class PromptPlanner:

@@ -104,8 +104,8 @@ class Scheduler:
     def pause(self, sequence: Sequence) -> None:
         """Compute nothing for a live sequence until `resume`.
 
-        Its KV cells become a retained prefix: it keeps no sequence that waits from starting, and if
-        its cells are still there when it resumes, nothing is computed again.
+        Its slot and KV cells become free for waiting sequences, as a retained prefix: if the cells
+        are still there when it resumes, nothing is computed again.
         """
         if sequence in self.paused:
             return

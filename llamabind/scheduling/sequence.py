@@ -142,7 +142,7 @@ class Sequence:
         return self.n_dropped > 0 or len(self.tokens) >= self._n_ctx
 
     def shift(self) -> int:
-        """Drop tokens after the first `n_keep` of the request; return how many were kept there.
+        """Drop tokens after the first `n_keep` of the request; return how many come before the gap.
 
         As in llama-server `n_discard` tokens are dropped, or half of those after the kept ones.
         """

@@ -16,7 +16,7 @@ _FIRST_CHUNK = 64
 """Prompt tokens of the first step beside decoding sequences, when no step has been measured yet."""
 
 _N_MIN = 16
-"""Least prompt tokens of a step: with fewer it mostly pays for reading the weights."""
+"""Minimum prompt tokens of a step: with fewer it mostly pays for reading the weights."""
 
 LONGEST_GAP = 0.5
 LONGEST_GAP_ON_GPU = 0.08
@@ -191,7 +191,7 @@ def share_budget(
 
 
 def whole_tiles(n_most: int, n_remaining: int, tile: int) -> int:
-    """Return the size of a prompt's next chunk, at most `n_most`, for as few tiles as possible.
+    """Return the size of a prompt's next chunk, at most `n_most`, so that it uses the fewest tiles.
 
     0 if there is no such chunk. A partly filled tile costs as much as a full one, and tiles at the
     end of a prompt cost most. So the tokens that do not fill a tile are computed first, unless they
