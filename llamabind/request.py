@@ -86,8 +86,8 @@ class GenerationRequest:
     the one that ends the answer; with None the answer goes on until the model ends it or the
     context is full. The model cannot end an answer that has fewer than `min_tokens` tokens. `stop`
     strings end the answer and are not part of it; they are not searched for inside the reasoning
-    that `reasoning_tags` enclose. `template_stop` strings end the answer anywhere. The text
-    contains the control tokens in `preserved_tokens` (tool-call markers) and no others.
+    that `reasoning_tags` enclose. `template_stop` strings end the answer inside the reasoning too.
+    The text contains the control tokens in `preserved_tokens` (tool-call markers) and no others.
 
     `logprobs` n returns each token's log-probability and those of the n most likely tokens;
     with `post_sampling_probs` after the samplers instead of before them. `prompt_logprobs` does so

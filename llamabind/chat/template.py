@@ -126,8 +126,8 @@ class ChatTemplate(Handle[ChatHandle]):
         `options` are tool_choice, parallel_tool_calls, add_generation_prompt (True),
         continue_final_message, grammar, reasoning_format, reasoning_effort,
         enable_thinking, chat_template_kwargs, force_pure_content, shown_tools and now, as
-        lb_chat_render of csrc/llamabind.h describes them. A template without a format of tools gets
-        the conversation of tools_as_text. InvalidParameterError names the field
+        lb_chat_render of csrc/llamabind.h describes them. If a template has no format for tools,
+        tools_as_text first rewrites the conversation. InvalidParameterError names the field
         (in messages and tools with the index), TemplateRefusedError has the message that the
         template raised, ChatTemplateError means that the template itself fails.
         """

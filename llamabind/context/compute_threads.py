@@ -34,6 +34,9 @@ class ComputeThreads:
         n_max: int,
         owner: ComputeThreads | None = None,
     ) -> None:
+        """`n_threads` and `n_threads_batch` are fixed counts, for steps of one token and of more;
+        None is tuned, from 1 to `n_max` (see usable_cores).
+        """
         self._context = context
         self._n_threads = n_threads
         self._n_threads_batch = n_threads_batch or n_threads

@@ -42,7 +42,7 @@ class Context(ContextMemory):
     """
 
     def __init__(self, model: "Model", params: ContextParams | None = None) -> None:
-        """Allocate the context. Raises ContextCreateError, such as when memory is too short."""
+        """Allocate the context. Raises ContextCreateError, for example for lack of memory."""
         self.params = params or ContextParams()
         self.model = model
         handle, self.flash_attn = create_context(model, self.params)

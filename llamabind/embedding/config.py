@@ -63,10 +63,10 @@ class EmbeddingConfig:
 
     `n_ctx` in tokens is never more than the training context; None is the training context, at most
     8,192. `n_ubatch` tokens are computed at once; it is also the longest input of an encoder, and
-    of any model with pooling "mean" or "cls". None is the longest input (`n_ctx`), as far as the
-    output buffer stays below 512 MiB but at least 512, and 512 if inputs can be split. A decode has
-    at most `n_parallel` inputs. `pooling` "none" gives one vector for each token, "rank" a score;
-    None is the model's own, or else "last" for a causal model and "mean" for others. While
+    of any model with pooling "mean" or "cls"; None is 512 if inputs can be split, else the longest
+    input (`n_ctx`), or fewer (but at least 512) to keep the output buffer below 512 MiB. A decode
+    has at most `n_parallel` inputs. `pooling` "none" gives one vector for each token, "rank" a
+    score; None is the model's own, or else "last" for a causal model and "mean" for others. While
     `max_waiting` inputs wait, more are refused with QueueFullError. `n_threads` None tunes the
     number while computing, up to one for each usable core.
     """

@@ -40,11 +40,11 @@ class EngineConfig:
     once, the others wait. With `kv_unified` False the cache is split: each running request has
     n_ctx / n_parallel cells of its own, which is faster if prompts have little in common, but no
     request can use more than its part. A step computes at most `n_batch` tokens, a graph at most
-    `n_ubatch`. Thread counts None are tuned while serving, up to one for each physical core that
-    this process may use (see usable_cores). While `max_waiting` requests wait, more are refused
-    with QueueFullError. None sets no limit: the caller holds the prompts in memory anyway, and a
-    program that starts thousands of coroutines wants all of them answered. The server sets a limit
-    for its clients (server.config: max_queue).
+    `n_ubatch`. A thread count of None is tuned while the engine runs, up to one thread for each
+    physical core that this process may use (see usable_cores). While `max_waiting` requests wait,
+    more are refused with QueueFullError. None sets no limit: the caller holds the prompts in memory
+    anyway, and a program that starts thousands of coroutines wants all of them answered. The server
+    sets a limit for its clients (server.config: max_queue).
 
     Retained prefixes that are evicted from the KV cache are saved in up to `cache_ram_mib` MiB of
     host memory and restored when a prompt begins with them; 0 disables that, None is a quarter of

@@ -52,7 +52,7 @@ _CALIBRATION_SECONDS = 0.5
 
 
 class Engine(EngineCore, Closing):
-    """An EngineCore over a model and a context of its own; close() frees all of it.
+    """An EngineCore with its own model and context; close() frees all of it.
 
     `tokenizer` and `chat_template` may be used on any thread while the engine is open. `memory` is
     the memory in use on each device; `adapter_scales` has one scale for each of `adapters`.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class ModelRunner:
     """Carries out step plans in a context. Only `prepare` may be called from any thread.
 
-    `adapters` are the LoRA adapters whose scales a plan has.
+    `adapters` are the model's LoRA adapters; StepPlan.adapters has the scale of each.
     """
 
     def __init__(self, model: Model, context: Context, threads: ComputeThreads) -> None:

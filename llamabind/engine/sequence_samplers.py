@@ -150,7 +150,7 @@ class SequenceSamplers:
     def _follow_mask(
         self, sequence: Sequence, run: SampledRun, token: int | LlamaError, pointer: int
     ) -> int | LlamaError:
-        """Advance the mask of a sequence by its newest token, sampled from the logits there."""
+        """Advance the mask of a sequence by `token`, sampled from the logits at `pointer`."""
         request_id = sequence.request_id
         if isinstance(token, LlamaError):
             return self._masks.explain(token, self._context.logits_at(pointer))

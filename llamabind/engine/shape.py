@@ -22,12 +22,12 @@ class EngineShape:
     `max_waiting` requests wait, more are refused. With `debug` the accounting of slots and cells is
     checked whenever the engine is idle.
 
-    `attention_tile` is set if attention is computed in tiles of that many tokens once a batch has
-    that many (ggml's CPU flash attention). A tile reads all cells that any of its tokens attends
-    to, so the decoding sequences of one tile would read each other's cells. Prompts then get steps
-    of their own, in whole tiles. `n_ubatch` is the size of a graph: while nothing decodes, prompt
-    steps are multiples of it. `max_gap` is how many seconds a step with prompt tokens may delay the
-    next token of the decoding sequences.
+    `attention_tile` is a number of tokens: attention for a batch of at least that many is computed
+    in tiles of that size (ggml's CPU flash attention); None if there are no tiles. A tile reads all
+    cells that any of its tokens attends to, so the decoding sequences of one tile would read each
+    other's cells. Prompts then get steps of their own, in whole tiles. `n_ubatch` is the size of a
+    graph: while nothing decodes, prompt steps are multiples of it. `max_gap` is how many seconds a
+    step with prompt tokens may delay the next token of the decoding sequences.
 
     With `context_shift` an answer goes on when its context is full (Sequence.shift).
 

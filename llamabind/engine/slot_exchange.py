@@ -71,7 +71,7 @@ class SlotExchange:
         """Return a copy of the tokens and the KV state of a slot.
 
         Raises InvalidParameterError for a slot that does not exist or is empty; SlotBusyError;
-        StateError, also for images or audio of requests too long ago.
+        StateError, also if the slot holds images or audio that KnownMedia has forgotten.
         """
         slot = self._free_slot(seq_id)
         if not slot.tokens:

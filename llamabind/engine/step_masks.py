@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from llamabind.sampling.params import SamplingParams
     from llamabind.sampling.token_mask import SequenceMask
 
-_LATE: Final = "the token that the sampler was made to choose is not allowed by the schema"
+_LATE: Final = (
+    "the sampler forced a token, such as an end tag of the reasoning, that the schema does not "
+    "allow"
+)
 
 
 class StepMasks:
