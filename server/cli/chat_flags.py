@@ -29,7 +29,7 @@ CHAT_FLAGS = (
         env="LLAMA_ARG_REASONING",
         parse=yes_no_or_auto,
         metavar="on|off|auto",
-        help="turn reasoning on or off in chat templates that support the switch; auto keeps the "
+        help="turn reasoning on, in chat templates that support it, or off; auto keeps the "
         "template's default",
     ),
     Flag(

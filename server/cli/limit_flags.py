@@ -63,7 +63,7 @@ LIMITS_FLAGS = (
         parse=seconds,
         metavar="SECONDS",
         help="report an engine as stalled when it has work but completes no step for this long; "
-        "replace a worker that sends no report or completes no prompt for this long while "
+        "replace a worker that sends no report or prepares no request for this long while "
         "requests wait for it",
     ),
     Flag(
@@ -141,7 +141,8 @@ LOGS_FLAGS = (
         env="LLAMA_ARG_LOG_VERBOSITY",
         parse=verbosity,
         metavar="N",
-        help="log level as llama-server's number, 0 to 5",
+        help="log level as llama-server's number: 0 and 1 are error, 2 is warning, 3 is info, "
+        "4 and 5 are debug",
     ),
     Flag(
         names=("-v", "--verbose", "--log-verbose"),

@@ -22,7 +22,7 @@ MODEL_FLAGS = (
         env="LLAMA_ARG_N_PARALLEL",
         parse=parallel,
         metavar="N",
-        help="maximum number of sequences that run at once, or auto",
+        help="maximum number of sequences that run at once, or auto (16; 64 for embeddings)",
     ),
     Flag(
         names=("-ngl", "--gpu-layers", "--n-gpu-layers"),
@@ -123,7 +123,7 @@ MODEL_FLAGS = (
         parse=whole,
         metavar="MIB",
         help="maximum host memory for states of sequences that the KV cache no longer holds; -1 "
-        "is no limit, 0 turns it off",
+        "is no limit, 0 saves no states",
     ),
     Flag(
         names=("--chat-template",),

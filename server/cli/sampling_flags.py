@@ -104,7 +104,7 @@ SAMPLING_FLAGS = (
         target=f"{_TARGET}typical_p",
         parse=number,
         metavar="P",
-        help="parameter of locally typical sampling; 1 is off",
+        help="total probability of the tokens that locally typical sampling keeps; 1 is off",
     ),
     Flag(
         names=("--top-nsigma", "--top-n-sigma"),
@@ -154,7 +154,7 @@ SAMPLING_FLAGS = (
         target=f"{_TARGET}dry_base",
         parse=number,
         metavar="N",
-        help="base of DRY's penalty",
+        help="base of DRY's penalty, which grows exponentially with the length of the repetition",
     ),
     Flag(
         names=("--dry-allowed-length",),
@@ -204,14 +204,16 @@ SAMPLING_FLAGS = (
         target=f"{_TARGET}adaptive_target",
         parse=number,
         metavar="P",
-        help="target probability of adaptive-p; a negative value turns it off",
+        help="probability near which the adaptive-p sampler selects tokens; a negative value turns "
+        "it off",
     ),
     Flag(
         names=("--adaptive-decay",),
         target=f"{_TARGET}adaptive_decay",
         parse=number,
         metavar="N",
-        help="decay of adaptive-p, 0 to 0.99",
+        help="decay of the average by which adaptive-p adapts its target, 0 to 0.99; higher is "
+        "slower",
     ),
     Flag(
         names=("--ignore-eos",),

@@ -136,8 +136,8 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     rates are averages over the latest steps (llamabind.engine.step_meter.StepRates). Drafts are
     those of speculative decoding; `accepted_per_position` counts each position in a draft.
     `paused` sequences wait for their clients to read. `waiting` includes requests whose prompt is
-    not rendered yet; `intake_stalled_seconds` is the time in which no prompt was completed although
-    requests wait for theirs.
+    not rendered yet; `intake_stalled_seconds` is the time in which no request was prepared although
+    some wait for it.
     """
 
     running: int

@@ -152,7 +152,7 @@ class WorkerClient:
         self._process.connection.write(encode_frame(message))
 
     def _resume(self, request_id: str) -> None:
-        # Until now it made no step, and need not have made one.
+        # While all requests were paused, the engine had no step to compute.
         self._watchdog.note_progress()
         self._send(Resume(request_id))
 
@@ -172,8 +172,8 @@ class WorkerClient:
         self._settle(replace(exit_, expected=self._stopping, cause=self._cause))
 
     async def _end_if_silent(self, limit_seconds: float) -> None:
-        """End a worker that was stopped or hangs as a whole, and one that completes no prompt. Its
-        reports come from a thread of its own, also during steps that take long.
+        """End a worker that was stopped or hangs as a whole, and one that prepares no request. A
+        separate thread of the worker sends reports, so they also arrive during long steps.
         """
         fault = ""
         while not fault:
@@ -182,7 +182,7 @@ class WorkerClient:
             if silence >= limit_seconds:
                 fault = "sent no report"
             elif self.is_busy and self._watchdog.intake_seconds >= limit_seconds:
-                fault = "completed no prompt"
+                fault = "prepared no request"
         limit = f"{limit_seconds:g} s (--stall-seconds)"
         self._cause = f"{fault} for {limit} while requests waited, and was ended"
         self._process.connection.close()

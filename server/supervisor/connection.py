@@ -12,8 +12,8 @@ class WorkerConnection(asyncio.BufferedProtocol):
 
     An asyncio.StreamReader would wake a task for each token; this way the token reaches its
     handler one iteration of the loop earlier. Bytes that arrive before `listen` are kept. `closed`
-    is done once nothing more will be received, even if there are bytes left to write: a worker
-    that does not read would delay it forever.
+    is done once nothing more will be received, even if there are bytes left to write; otherwise a
+    worker that does not read would delay it forever.
     """
 
     def __init__(self) -> None:

@@ -49,8 +49,8 @@ class WorkerEstimator:
     """The Estimator outside of tests; caches estimates by files and settings. Event loop only.
 
     Native code parses the file in a separate process with limits on time and memory. Free memory
-    is not cached: that of the host is read for each call. That of a GPU is known in the process
-    only, so estimates with GPUs are not cached at all.
+    is not cached: free host memory is read for each call. Free GPU memory can be read only in the
+    worker process, so estimates with GPUs are not cached at all.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class WorkerEstimator:
         known = self._answers.get(key)
         if known is not None:
             answer = await asyncio.to_thread(_refreshed, known)
-            # A context size that memory decides may be another one now.
+            # If free memory decides the context size, the size may differ now.
             is_open = settings.has_open_context
             if not is_open or (not answer.is_limited and slack(answer.devices, host_budget) >= 0):
                 self._answers.move_to_end(key)

@@ -16,7 +16,7 @@ class Watchdog:
 
     def note_report(self, steps: int, intake_seconds: float = 0.0) -> None:
         """Record a report; `steps` is the engine's total number of steps, `intake_seconds` the time
-        in which no prompt was completed although requests wait for theirs.
+        in which no request was prepared (rendered, tokenised) although some wait for it.
         """
         self._reported_at = self._now()
         self._intake_seconds = intake_seconds
@@ -30,8 +30,8 @@ class Watchdog:
         self._progressed_at = self._now()
 
     def stalled_seconds(self, *, is_busy: bool) -> float:
-        """Seconds without a step of a busy engine, without a completed prompt while requests wait
-        for theirs, or without a report of a loaded worker.
+        """The longest of three: seconds without a step of a busy engine; without a prepared request
+        while some wait for it; without a report of a loaded worker.
         """
         now = self._now()
         silent = now - self._reported_at if self._reported_at is not None else 0.0
@@ -40,7 +40,7 @@ class Watchdog:
 
     @property
     def intake_seconds(self) -> float:
-        """Seconds in which no prompt was completed although requests wait for theirs."""
+        """Seconds in which no request was prepared although some wait for it."""
         if not self._intake_seconds or self._reported_at is None:
             return 0.0
         return self._intake_seconds + self._now() - self._reported_at
