@@ -7,9 +7,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support.paths import ROOT
-
 from server.hub.cache import VARIABLES
+from tests.support.paths import ROOT
 
 # No test may list or change the models that were downloaded to this machine.
 for _name, _ in VARIABLES:

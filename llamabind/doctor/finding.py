@@ -32,7 +32,7 @@ def guarded(name: str, check: Callable[[], Finding]) -> Finding:
             name,
             "broken",
             f"the check itself failed: {problem}",
-            "reinstall llamabind; if it happens again, report it with the output of `llamabind report`",
+            "reinstall llamabind; if it happens again, report the output of `llamabind report`",
         )
 
 

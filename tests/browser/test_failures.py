@@ -108,7 +108,7 @@ def test_a_workers_crash_keeps_the_half_answer_and_continue_goes_on(
     assert chat.answer == half
     with chat.page.expect_request("**/stream") as sent:
         chat.action("Continue").click()
-    body = sent.value.post_data_json
+    body = sent.value.post_data_json or {}
     assert body["messages"][-1] == {"role": "assistant", "content": half}
     assert body["continue_final_message"] == "content"
     chat.wait_ended()

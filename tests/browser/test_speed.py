@@ -180,13 +180,11 @@ def test_a_long_chat_shows_its_end_and_the_rest_on_demand(
         "conversations": [_chat(200)],
     }
     page.get_by_label("File of chats to import").set_input_files(
-        [
-            {
-                "name": "long.json",
-                "mimeType": "application/json",
-                "buffer": json.dumps(document).encode(),
-            }
-        ]
+        {
+            "name": "long.json",
+            "mimeType": "application/json",
+            "buffer": json.dumps(document).encode(),
+        }
     )
     page.get_by_role("link", name="A long chat").click()
     page.get_by_text("message 199", exact=True).wait_for()
