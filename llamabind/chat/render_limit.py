@@ -31,14 +31,22 @@ class RenderLimit:
             self._ends_at = time.monotonic() + self.seconds
         return self._ends_at
 
+    def is_overdue(self, seconds: float) -> bool:
+        """Whether the deadline passed this many seconds ago: a native call does not return."""
+        return self._ends_at is not None and time.monotonic() > self._ends_at + seconds
+
     def check(self) -> None:
         """Raise RenderStoppedError after the deadline, or once the flag is set."""
         if self.stop.is_set:
             raise RenderStoppedError("the request was cancelled before its prompt was complete")
         if time.monotonic() > self._deadline:
-            raise RenderStoppedError(
-                f"rendering and tokenising the prompt took longer than {self.seconds:g} s"
-            )
+            raise self.error()
+
+    def error(self) -> RenderStoppedError:
+        """The error of a prompt that reached the deadline."""
+        return RenderStoppedError(
+            f"rendering and tokenising the prompt took longer than {self.seconds:g} s"
+        )
 
 
 _current: ContextVar[RenderLimit | None] = ContextVar("render_limit", default=None)

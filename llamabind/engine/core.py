@@ -26,6 +26,7 @@ from llamabind.request import ErrorCode, FinishReason, GenerationRequest, Reques
 from llamabind.scheduling.scheduler import Scheduler
 from llamabind.scheduling.sequence import Sequence, Vocabulary
 from llamabind.scheduling.step_budget import StepBudget
+from llamabind.scheduling.stop_strings import prepare_stops
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +125,7 @@ class EngineCore:
         if min(tokens) < 0 or max(tokens) > last:
             raise InvalidParameterError("prompt", f"token ids must be from 0 to {last}")
         self._check_queue()
+        prepare_stops((*request.stop, *request.template_stop))
         self._runner.prepare(request)
 
     def add(self, request: GenerationRequest) -> None:

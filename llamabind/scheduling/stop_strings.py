@@ -116,6 +116,15 @@ class _Automaton:
                 pending.append(follower)
 
 
+def prepare_stops(stops: tuple[str, ...]) -> None:
+    """Do the work for which a StopMatcher of these stop strings would take long. Any thread.
+
+    Stop strings of 32 kB take tens of milliseconds; the engine's thread should not wait for that.
+    """
+    if stops:
+        _automaton(stops)
+
+
 @lru_cache(maxsize=_KEPT_AUTOMATONS)
 def _automaton(stops: tuple[str, ...]) -> _Automaton:
     return _Automaton(stops)

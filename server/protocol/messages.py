@@ -137,7 +137,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     those of speculative decoding; `accepted_per_position` counts each position in a draft.
     `paused` sequences wait for their clients to read. `waiting` includes requests whose prompt is
     not rendered yet; `intake_stalled_seconds` is the time in which no request was prepared although
-    some wait for it.
+    some wait for it, `intake_stuck` the number of threads that a prompt keeps beyond its deadline.
     """
 
     running: int
@@ -162,6 +162,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     resident_bytes: int = 0
     paused: int = 0
     intake_stalled_seconds: float = 0.0
+    intake_stuck: int = 0
     is_report: bool = False
 
 

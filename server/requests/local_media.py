@@ -1,6 +1,7 @@
 """LocalMedia: images and audio in a folder of this machine, named by file: URLs."""
 
 import os
+import stat
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,7 +19,8 @@ class LocalMedia:
     """Reads files below one folder; None refuses all. Blocking: use a thread.
 
     A name cannot reach a file outside: it is resolved, links included, and refused if the result is
-    not below the folder.
+    not below the folder. The resolved path is then opened without following links, so that a link
+    which replaces a part of it meanwhile is refused, too.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -39,16 +41,40 @@ class LocalMedia:
             raise _failed(param, f"{name!r} is not a file name")
         root = Path(os.path.realpath(self._folder))
         path = Path(os.path.realpath(root / name))
+        missing = _failed(param, f"no file {name!r} in the folder of --media-path")
+        if not path.is_relative_to(root):
+            raise missing
         try:
-            if not path.is_relative_to(root) or not path.is_file():
-                raise _failed(param, f"no file {name!r} in the folder of --media-path")
-            with path.open("rb") as file:
-                data = file.read(limit + 1)
+            descriptor = _open_below(root, path.relative_to(root))
+            try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise missing
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    data = file.read(limit + 1)
+            finally:
+                os.close(descriptor)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise missing from None
         except OSError as error:
             raise _failed(param, f"{name!r} cannot be read: {error.strerror}") from None
         if len(data) > limit:
             raise _failed(param, f"the file is larger than {limit >> 20} MB")
         return data
+
+
+def _open_below(root: Path, path: Path) -> int:
+    """Open a file below `root` by a path without links. Raises OSError."""
+    # O_NONBLOCK: opening a named pipe would wait for its writer.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in path.parts[:-1]:
+            inner = os.open(part, flags | os.O_DIRECTORY, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(path.name or ".", flags, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def _failed(param: str, reason: str) -> InvalidRequestError:

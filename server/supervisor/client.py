@@ -70,6 +70,7 @@ class WorkerClient:
         self._stats_waiters: list[asyncio.Future[Stats | None]] = []
         self.snapshot: Stats | None = None
         self._watchdog = Watchdog(loop.time)
+        self._n_stuck = 0
         self._exit_detail = ""
         self._cause = ""
         self._stopping = False
@@ -173,18 +174,19 @@ class WorkerClient:
 
     async def _end_if_silent(self, limit_seconds: float) -> None:
         """End a worker that was stopped or hangs as a whole, and one that prepares no request. A
-        separate thread of the worker sends reports, so they also arrive during long steps.
+        separate thread of the worker sends reports, so they also arrive during long steps. A worker
+        with a thread that never ends is ended once it has no requests.
         """
-        fault = ""
-        while not fault:
+        waited = f"for {limit_seconds:g} s (--stall-seconds) while requests waited"
+        while not self._cause:
             await asyncio.sleep(_WATCH_SECONDS)
             silence = self._watchdog.watch(_WATCH_SECONDS, is_busy=self.is_busy)
             if silence >= limit_seconds:
-                fault = "sent no report"
+                self._cause = f"sent no report {waited}, and was ended"
             elif self.is_busy and self._watchdog.intake_seconds >= limit_seconds:
-                fault = "prepared no request"
-        limit = f"{limit_seconds:g} s (--stall-seconds)"
-        self._cause = f"{fault} for {limit} while requests waited, and was ended"
+                self._cause = f"prepared no request {waited}, and was ended"
+            elif self._n_stuck and not self._streams:
+                self._cause = "was ended because a prompt kept a thread beyond its deadline"
         self._process.connection.close()
 
     def _receive(self, message: FromWorker) -> None:
@@ -212,6 +214,7 @@ class WorkerClient:
 
     def _take_stats(self, stats: Stats) -> None:
         self._watchdog.note_report(stats.steps_total, stats.intake_stalled_seconds)
+        self._n_stuck = stats.intake_stuck
         if stats.is_report:
             self.snapshot = stats
         elif self._stats_waiters:

@@ -49,6 +49,7 @@ def write_random_lora(
     shape: LlamaShape | None = None,
     metadata: Mapping[str, Value] | None = None,
     rank: int = 4,
+    factor: float = 1.0,
 ) -> Path:
     """A LoRA adapter for the attention of write_random_llama's models."""
     shape = shape or LlamaShape()
@@ -64,5 +65,6 @@ def write_random_lora(
     for layer in range(shape.n_layer):
         base = f"blk.{layer}.attn_q.weight"
         for part, size in (("lora_a", (rank, shape.n_embd)), ("lora_b", (shape.n_embd, rank))):
-            tensors[f"{base}.{part}"] = random.standard_normal(size).astype(np.float32)
+            weights = factor * random.standard_normal(size)
+            tensors[f"{base}.{part}"] = weights.astype(np.float32)
     return write_gguf(path, encode_entries(values), tensors)

@@ -31,6 +31,8 @@ EXIT_LOAD_FAILED = 3
 _LONG_CHARACTERS = 1 << 16
 # The most seconds that a prompt may take to render and tokenise; 100,000 tokens take less than one.
 _PROMPT_SECONDS = 10.0
+# A prompt inside a native call that checks no deadline is answered this much later.
+_GRACE_SECONDS = 2.0
 _N_THREADS = 4
 _N_LONG_THREADS = 2
 
@@ -42,7 +44,9 @@ class Intake:
 
     Long texts and slot files have a separate lane, so that they do not delay short requests; so
     have images and audio, which take seconds to encode. A prompt that is not rendered and tokenised
-    within 10 seconds is refused, and a cancelled one is given up. `put`, `cancel` and `stats` are
+    within 10 seconds is refused, and a cancelled one is given up. If that is inside a native call
+    which does not return, the thread is lost: `stats` counts it, and the server ends this process
+    when no request needs it, or when requests wait in vain. `put`, `cancel` and `stats` are
     for the reader thread, which must not wait for a long prompt.
     """
 
@@ -63,6 +67,8 @@ class Intake:
         # Requests that were not passed to the engine yet, with the limits of their prompts;
         # cancelling one removes it from here.
         self._waiting: dict[str, RenderLimit] = {}
+        # The messages that a thread is processing.
+        self._taken: dict[RenderLimit, Submit | Ask] = {}
         self._lock = threading.Lock()
         self._lane = Lane("intake", self._process, _N_THREADS, self._is_wanted)
         self._long_lane = Lane("long intake", self._process, _N_LONG_THREADS, self._is_wanted)
@@ -77,8 +83,14 @@ class Intake:
         stalled = max(lane.stalled_seconds for lane in lanes)
         with self._lock:
             n_waiting = len(self._waiting)
+            n_stuck = sum(limit.is_overdue(_GRACE_SECONDS) for limit in self._taken)
         stats = self.engine.stats()
-        return replace(stats, waiting=stats.waiting + n_waiting, intake_stalled_seconds=stalled)
+        return replace(
+            stats,
+            waiting=stats.waiting + n_waiting,
+            intake_stalled_seconds=stalled,
+            intake_stuck=n_stuck,
+        )
 
     def put(self, message: Message) -> None:
         """Queue a message from the server."""
@@ -118,10 +130,15 @@ class Intake:
             case Submit() | Ask():
                 with self._lock:
                     limit = self._waiting.get(message.request_id)
-                if limit is None:
-                    return  # cancelled
-                with limited(limit):
-                    self._answer(message)
+                    if limit is None:
+                        return  # cancelled
+                    self._taken[limit] = message
+                try:
+                    with limited(limit):
+                        self._answer(message)
+                finally:
+                    with self._lock:
+                        del self._taken[limit]
 
     def _answer(self, message: Submit | Ask) -> None:
         if isinstance(message, Submit):
@@ -143,7 +160,7 @@ class Intake:
             os._exit(EXIT_LOAD_FAILED)
         self._reporter.attach(self.engine)
         self._sender.send(self.engine.describe())
-        Heartbeat(self.stats, self._sender).start()
+        Heartbeat(self._beat, self._sender).start()
 
     def _answer_estimate(self, message: Estimate) -> None:
         try:
@@ -157,6 +174,28 @@ class Intake:
         os._exit(0 if isinstance(answer, Estimated) else EXIT_LOAD_FAILED)
 
     # -- requests
+
+    def _beat(self) -> Stats | None:
+        self._refuse_overdue()
+        return self.stats()
+
+    def _refuse_overdue(self) -> None:
+        """Answer requests whose prompts a native call keeps beyond the deadline."""
+        with self._lock:
+            overdue = {
+                limit: message
+                for limit, message in self._taken.items()
+                if limit.is_overdue(_GRACE_SECONDS) and message.request_id in self._waiting
+            }
+            for message in overdue.values():
+                del self._waiting[message.request_id]
+        for limit, message in overdue.items():
+            limit.stop.set()
+            if isinstance(message, Submit):
+                param = prompt_param(message.job)
+            else:
+                param = text_param(message.task)
+            self._sender.send(refusal(message.request_id, limit.error(), param))
 
     def _take(self, message: Submit) -> None:
         assert self.engine is not None, "the server sends Submit after the load only"

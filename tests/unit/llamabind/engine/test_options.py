@@ -1,8 +1,9 @@
-"""Request options cache_prompt, prompt_logprobs, timings_per_token and t_max_predict_ms."""
+"""Request options cache_prompt, prompt_logprobs, timings_per_token, t_max_predict_ms and stop."""
 
 from itertools import count
 
 from llamabind.request import FinishReason
+from llamabind.scheduling import stop_strings
 from tests.support.engine_driver import make_engine, make_request, run, submit, tokens_of
 
 PROMPT = list(range(1, 41))
@@ -72,3 +73,13 @@ def test_an_answer_without_a_newline_is_not_limited_by_t_max_predict_ms():
     runner.model = lambda tokens: ord("x")
     submit(engine, make_request("a", [1, 2], None, t_max_predict_ms=1))
     assert run(engine)["a"][-1].usage.completion_tokens == 62
+
+
+def test_long_stop_strings_are_prepared_before_the_request_is_added():
+    engine, _ = make_engine(n_ctx=256)
+    request = make_request("r", PROMPT, stop=("a" * 4096, "b" * 4096), template_stop=("<end>",))
+    engine.prepare(request)
+    before = stop_strings._automaton.cache_info().misses
+    engine.add(request)
+    run(engine)
+    assert stop_strings._automaton.cache_info().misses == before
