@@ -69,8 +69,13 @@ class Downloads:
         return download
 
     def find(self, reference: ModelReference) -> Download | None:
-        """The unfinished download that was started with this name."""
-        return next((one for one in self._unfinished if str(one.reference) == str(reference)), None)
+        """The unfinished download of this name; without a quantisation any of the repository."""
+        for one in self._unfinished:
+            quant = one.reference.quant if reference.quant is None else reference.quant
+            wanted = replace(reference, quant=quant)
+            if str(one.reference).casefold() == str(wanted).casefold():
+                return one
+        return None
 
     async def start(
         self, reference: ModelReference, file: str | None = None

@@ -5,7 +5,7 @@ HfApi is imported where it is used: a download does without it, and it takes a w
 
 import errno
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx2
@@ -33,6 +33,18 @@ _RETRY_SECONDS = 30
 
 class CorruptFileError(Exception):
     """What the hub sent has another checksum than it says."""
+
+    @classmethod
+    def for_file(cls, path: str) -> Self:
+        """The error for a whole file, which was removed."""
+        return cls(
+            f"{path} came from {host()} with the wrong checksum, and was removed; start the "
+            "download again, and ask the owner of the repository if that fails too"
+        )
+
+
+class NeedsXetError(Exception):
+    """The hub sends this file only to hf-xet, which is not installed."""
 
 
 def search(number: int, text: str, limit: int) -> Found:
@@ -95,6 +107,8 @@ def failure(number: int, error: BaseException, repo: str = "") -> Failed:
             code, message = "invalid_model_name", f"{repo!r} is not the name of a repository"
         case CorruptFileError():
             code, message = "hub_corrupt", str(error)
+        case NeedsXetError():
+            code, message = "hub_not_installed", str(error)
         case httpx2.HTTPError() | FileMetadataError():
             code, wait = "hub_unreachable", _RETRY_SECONDS
             kind = type(error).__name__

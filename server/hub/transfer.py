@@ -21,6 +21,7 @@ from huggingface_hub.utils._fixes import WeakFileLock
 from huggingface_hub.utils._headers import build_hf_headers
 
 from server.hub.cache import HubCache
+from server.hub.large_files import fetch_by_xet
 from server.hub.library import CorruptFileError, host
 from server.hub.messages import Fetch
 from server.hub.repo_files import RepoFile
@@ -59,7 +60,8 @@ def _fetch_file(
         if cache.has(request.repo, request.commit, file):
             return
         if not blob.exists() or blob.stat().st_size != file.size:
-            _fetch_part(request, file, part, report)
+            is_small = file.size <= constants.MAX_HTTP_DOWNLOAD_SIZE
+            (_fetch_part if is_small else fetch_by_xet)(request, file, part, report)
             part.replace(blob)
         use_links = not constants.HF_HUB_DISABLE_SYMLINKS
         cache.make_link(request.repo, request.commit, file, use_links=use_links)
@@ -93,10 +95,7 @@ def _fetch_part(request: Fetch, file: RepoFile, part: Path, report: Callable[[in
             return
         part.unlink()
         if not was_resumed:
-            raise CorruptFileError(
-                f"{file.path} came from {host()} with the wrong checksum, and was removed; start "
-                "the download again, and ask the owner of the repository if that fails too"
-            )
+            raise CorruptFileError.for_file(file.path)
         # The part of an earlier attempt was wrong: once more, from the beginning.
 
 

@@ -59,8 +59,10 @@ async def test_llama_servers_unload_pauses_a_download_and_delete_discards_it(
     assert (await _events_until(feed, "download_failed"))[-1]["model"] == _NAME
     feed.close()
     assert len(client.parts()) == 1
-    await client.client.post("/models", json={"model": _NAME})
-    assert (await client.client.delete(f"/models?model={REPO}")).status == 200
+    again = await client.client.post("/models", json={"model": _NAME})
+    assert again.status == 200, await again.text()
+    response = await client.client.delete(f"/models?model={REPO}")
+    assert response.status == 200, await response.text()
     assert client.parts() == []
 
 
