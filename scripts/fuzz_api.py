@@ -84,6 +84,8 @@ def _start(folder: Path) -> subprocess.Popen[str]:
         [
             *(sys.executable, "-m", "server", "--port", "0", "--models-dir", str(folder)),
             *("--ctx-size", "512", "--threads", "1", "--load-timeout", "10"),
+            # Nothing may be asked of a real hub, nor deleted from this machine's cache.
+            *("--offline", "--hub-cache", str(folder / "hub")),
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -15,6 +15,8 @@ for _name, _ in VARIABLES:
     os.environ.pop(_name, None)
 os.environ["HF_HUB_CACHE"] = str(Path(tempfile.gettempdir()) / "llamabind-tests-no-hub-cache")
 os.environ.pop("HF_TOKEN", None)
+# Nor ask a real hub.
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
 # A busy machine is no failure: no test has a limit of time for one example.
 hypothesis.settings.register_profile("llamabind", deadline=None)
