@@ -86,8 +86,8 @@ NO_EFFECT_OPTIONS: Mapping[str, str] = {
 }
 
 _BY_URL = "use --hf-repo with a repository, or put the file into --models-dir"
-_OTHER_FILE = "download it with POST /api/v2/downloads, and give the file with --model-draft"
-_DEFAULT_MODEL = "name its repository with --hf-repo"
+_OTHER_FILE = "use --model-draft with its file, after POST /api/v2/downloads"
+_DEFAULT_MODEL = "use --hf-repo with its repository"
 _SAMPLING = "use the request's own field (logit_bias, grammar or json_schema)"
 _NO_TOOLS = "this server runs no tools; send them in requests, and run the calls in the client"
 _NGRAMS = "use --spec-type ngram with --spec-ngram-simple-size-n and --spec-draft-n-max"

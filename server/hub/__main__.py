@@ -4,6 +4,7 @@ It ends when its stdin does, so that nothing goes on after its server has died.
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -85,6 +86,8 @@ def _safely(request: Request, replies: _Replies) -> None:
 
 def main() -> None:
     """Handle requests, each on a thread of its own, until stdin ends."""
+    # Ctrl-C reaches all processes of a terminal; this one ends with its stdin.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = _Replies()
     reader: FrameReader[Request] = FrameReader(Request)
     while data := os.read(0, _READ_BYTES):

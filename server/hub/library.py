@@ -4,6 +4,7 @@ HfApi is imported where it is used: a download does without it, and it takes a w
 """
 
 import errno
+import re
 from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -23,16 +24,25 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import get_hf_file_metadata
 
 from server.hub.messages import Described, Failed, Found, FoundRepo
-from server.hub.reference import why_not_a_path
+from server.hub.reference import is_commit, why_not_a_path
 from server.hub.repo_files import RepoFile
 
 # Without an answer for so long a hub is unreachable.
 _SECONDS = 20.0
 _RETRY_SECONDS = 30
+_CHECKSUM = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class CorruptFileError(Exception):
+class HubAnswerError(Exception):
+    """What the hub sends cannot be used; `code` is that of the reply."""
+
+    code = "download_failed"
+
+
+class CorruptFileError(HubAnswerError):
     """What the hub sent has another checksum than it says."""
+
+    code = "hub_corrupt"
 
     @classmethod
     def for_file(cls, path: str) -> Self:
@@ -43,8 +53,16 @@ class CorruptFileError(Exception):
         )
 
 
-class NeedsXetError(Exception):
+class NotAHubError(HubAnswerError):
+    """The answer is not one of a hub."""
+
+    code = "hub_unreachable"
+
+
+class NeedsXetError(HubAnswerError):
     """The hub sends this file only to hf-xet, which is not installed."""
+
+    code = "hub_not_installed"
 
 
 def search(number: int, text: str, limit: int) -> Found:
@@ -75,13 +93,15 @@ def describe(number: int, repo: str, revision: str) -> Described:
     files = tuple(
         RepoFile(
             one.rfilename,
-            one.size or 0,
-            sha256=one.lfs.sha256 if one.lfs else None,
-            git_oid=None if one.lfs else one.blob_id,
+            max(0, one.size or 0),
+            sha256=_checksum(one.lfs.sha256) if one.lfs else None,
+            git_oid=None if one.lfs else _checksum(one.blob_id),
         )
         for one in info.siblings or ()
         if why_not_a_path(one.rfilename) is None
     )
+    if not is_commit(info.sha or ""):
+        raise NotAHubError(f"{host()} names no commit of {repo}; check HF_ENDPOINT")
     return Described(number, info.id, info.sha or "", bool(info.gated), files)
 
 
@@ -91,8 +111,13 @@ def probe(repo: str, commit: str, file: str) -> None:
 
 
 def host() -> str:
-    """The hub's name for messages."""
-    return urlsplit(constants.ENDPOINT).netloc or constants.ENDPOINT
+    """The hub's name for messages, without a password."""
+    return urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2] or "the hub"
+
+
+def _checksum(value: object) -> str | None:
+    """A checksum, which becomes a file's name in the cache; None if it is something else."""
+    return value if isinstance(value, str) and _CHECKSUM.fullmatch(value) else None
 
 
 def failure(number: int, error: BaseException, repo: str = "") -> Failed:
@@ -105,10 +130,8 @@ def failure(number: int, error: BaseException, repo: str = "") -> Failed:
             code, message = "offline", "the hub's library is offline (HF_HUB_OFFLINE is set)"
         case HFValidationError():
             code, message = "invalid_model_name", f"{repo!r} is not the name of a repository"
-        case CorruptFileError():
-            code, message = "hub_corrupt", str(error)
-        case NeedsXetError():
-            code, message = "hub_not_installed", str(error)
+        case HubAnswerError(code=code):
+            message = str(error)
         case httpx2.HTTPError() | FileMetadataError():
             code, wait = "hub_unreachable", _RETRY_SECONDS
             kind = type(error).__name__

@@ -5,11 +5,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from server.hub.errors import NOT_INSTALLED, hub_error
 from server.hub.messages import Describe, Described, Found, Probe, Reply, Request, Search
 from server.hub.process import HubProcess, child_environment
 
+_DEFAULT_ENDPOINT = "https://huggingface.co"
 _IDLE_SECONDS = 60.0
 # A hub that answers later is unreachable; the child's own limits are shorter.
 _ANSWER_SECONDS = 60.0
@@ -34,8 +36,10 @@ class Hub:
 
     @property
     def endpoint(self) -> str:
-        """The hub's address, which only the operator chooses."""
-        return (self._environment.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+        """The hub's address, which only the operator chooses; without a password."""
+        address = urlsplit(self._environment.get("HF_ENDPOINT") or _DEFAULT_ENDPOINT)
+        netloc = address.netloc.rpartition("@")[2]
+        return f"{address.scheme}://{netloc}{address.path}".rstrip("/")
 
     def require(self) -> None:
         """Raise ApiError where the hub may not or cannot be asked."""

@@ -146,6 +146,7 @@ class _Sink:
             raw.truncate(0)
         while piece := raw.read(_HASH_BYTES):
             self._take(piece)
+        self._report(self.size)
 
     def _start(self) -> None:
         self.size = 0
@@ -157,7 +158,6 @@ class _Sink:
     def _take(self, piece: bytes) -> None:
         self._hash.update(piece)
         self.size += len(piece)
-        self._report(self.size)
 
     def write(self, piece: bytes) -> int:
         """More than the file's size is a wrong file, and must not fill the disk."""
@@ -169,6 +169,7 @@ class _Sink:
         # After a kill the part has all that was received.
         self._raw.flush()
         self._take(piece)
+        self._report(self.size)
         return len(piece)
 
     def tell(self) -> int:

@@ -47,7 +47,8 @@ async def show_repository(request: web.Request) -> web.Response:
 
     def look() -> list[bool]:
         return [
-            all(cache.has(repo, described.commit, one) for one in model.all) for model in models
+            all(cache.has(described.repo, described.commit, one) for one in model.all)
+            for model in models
         ]
 
     downloaded = await asyncio.to_thread(look)

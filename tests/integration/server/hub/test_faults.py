@@ -10,6 +10,7 @@ import psutil
 import pytest
 from huggingface_hub import scan_cache_dir
 
+from server.http.app_keys import LOOKUPS
 from server.hub.cache import HubCache
 from tests.support.fake_hub import FakeHub
 from tests.support.hub_app import Q4, REPO, SIZE, TOKEN, HubClient, MakeClient
@@ -159,6 +160,32 @@ async def test_files_of_a_hostile_hub_stay_in_the_cache(client: HubClient) -> No
     ended = await client.pull("fake/evil")
     assert [file["file"] for file in ended["files"]] == ["ok-Q8_0.gguf"]
     assert [path.name for path in client.files("*.gguf")] == ["ok-Q8_0.gguf"]
+
+
+async def test_checksums_and_commits_of_a_hostile_hub_name_no_other_files(
+    client: HubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = HubFile(b"GGUF")
+    file.__dict__["sha256"] = "../../../../evil"
+    client.hub.repos["fake/evil"] = HubRepo("fake/evil", {"m.gguf": file})
+    ended = await client.end(await client.start("fake/evil"))
+    assert ended["error"]["code"] == "hub_corrupt"
+    monkeypatch.setattr(HubRepo, "commit", "../../evil")
+    error = await client.error(REPO, 503)
+    assert error["code"] == "hub_unreachable"
+    assert list(client.cache.parent.rglob("*evil*/blobs/*")) == []
+    assert not list(client.cache.parent.parent.rglob("evil"))
+
+
+async def test_an_address_with_a_password_is_not_shown(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, hub: FakeHub
+) -> None:
+    client = await make_client()
+    monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("//", "//user:s3cret@"))
+    hub.faults.refuse = True
+    error = await client.error(REPO, 503)
+    assert error["code"] == "hub_unreachable"
+    assert "s3cret" not in str(error) + client.client.app[LOOKUPS].endpoint
 
 
 async def test_too_many_requests_are_reported_with_the_time_to_wait(client: HubClient) -> None:
