@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ollama
 import psutil
 import pytest
 
@@ -108,6 +109,25 @@ def test_a_model_of_the_hub_is_downloaded_at_the_start_and_served_alone(
     with ServerProcess(tmp_path, "-hf", f"{_REPO}:q4_k_m") as server:
         assert server.get("/v1/models")["data"]
     assert "the model in the cache is used" in server.log.read_text()
+
+
+def test_ollamas_own_client_pulls_shows_and_deletes(hub: FakeHub, tmp_path: Path) -> None:
+    name = f"hf.co/{_REPO}:Q4_K_M"
+    with (
+        ServerProcess(tmp_path) as server,
+        ollama.Client(host=f"http://127.0.0.1:{server.port}") as client,
+    ):
+        steps = list(client.pull(name, stream=True))
+        assert (steps[0].status, steps[-1].status) == ("pulling manifest", "success")
+        size = TINY_MODEL.stat().st_size
+        assert {step.total for step in steps if step.digest} == {size}
+        assert client.pull(name).status == "success"
+        assert client.show(name).details is not None
+        assert client.delete(name).status == "success"
+        with pytest.raises(ollama.ResponseError, match="not found"):
+            client.delete(name)
+        with pytest.raises(ollama.ResponseError, match="does not exist"):
+            client.pull("fake/none")
 
 
 @pytest.mark.parametrize(
