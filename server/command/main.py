@@ -6,6 +6,8 @@ quick and a broken native library stops no command that does without it.
 """
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from llamabind import __version__
 from llamabind.cli import COMMANDS as LIBRARY_COMMANDS
 from server.command.client.errors import CommandError
 from server.command.parser import Parser
+from server.command.terminal.screen import safe
 
 INTERRUPTED: Final = 130  # 128 and SIGINT, as shells have it
 _BROKEN_PIPE: Final = 141  # 128 and SIGPIPE
@@ -52,6 +55,10 @@ exit status: 0 success, 1 failure, 2 wrong usage, 130 after Ctrl-C
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = _flags_last(list(sys.argv[1:] if arguments is None else arguments))
+    for stream in (sys.stdout, sys.stderr):
+        # In a locale without a character of an answer or a bar, another one is better than an end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         status = _run(words)
         sys.stdout.flush()
@@ -69,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
     command = _ALIASES.get(words[0], words[0]) if words else ""
     if command in LIBRARY_COMMANDS:
         return int(import_module(f"llamabind.cli.{command}").main(words[1:]))
@@ -128,8 +137,6 @@ def _flags_last(words: list[str]) -> list[str]:
 
 
 def _fail(message: str, status: int) -> int:
-    try:
-        print(f"llamabind: {message}", file=sys.stderr)
-    except OSError:
-        return status
+    with contextlib.suppress(OSError):  # stderr may be closed; the status says it then
+        print(f"llamabind: {safe(message)}", file=sys.stderr)
     return status

@@ -10,6 +10,7 @@ from server.command.client.client import Client
 from server.command.client.errors import RefusedError
 from server.command.client.make_client import make_client
 from server.command.flags.connection import add_connection_flags
+from server.command.ls import short_name
 from server.command.terminal.formats import ago, duration, size
 from server.command.terminal.screen import say, terminal_width
 from server.command.terminal.table import format_table
@@ -63,7 +64,7 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
     speed, used = engine.get("generated_tokens_per_second"), engine.get("kv_cells_used")
     n_ctx = engine.get("n_ctx")
     return (
-        model["id"],
+        short_name(model),
         model["status"],
         size(sum(device["used_bytes"] for device in memory)) if memory else "-",
         ", ".join(device["device"] for device in memory if device["used_bytes"]) or "-",

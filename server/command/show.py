@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from typing import Any, Final
 
 from server.command.client import paths
@@ -12,7 +13,7 @@ from server.command.flags.connection import add_connection_flags
 from server.command.load import estimate_text
 from server.command.ls import quantisation
 from server.command.terminal.formats import ago, count, size
-from server.command.terminal.screen import safe, styled
+from server.command.terminal.screen import is_terminal, safe, styled
 from server.command.terminal.table import format_pairs
 
 DESCRIPTION: Final = (
@@ -39,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     model = client.get(paths.model_path(options.model))
     details = client.post("/api/show", {"model": options.model})
     if options.template:
-        print(details["template"])
+        template = details["template"]
+        print(safe(template) if is_terminal(sys.stdout) else template)
         return 0
     estimate = None if model["memory"] else _estimate(client, options.model)
     if options.json:

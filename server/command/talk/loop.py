@@ -17,6 +17,7 @@ from server.command.talk.answer import (
 )
 from server.command.talk.commands import Chat, is_command, run_command
 from server.command.talk.prompt import Prompt
+from server.command.terminal.screen import say
 
 _INTERRUPTED: Final = 130
 
@@ -55,7 +56,7 @@ def chat_loop(
         except NoServerError:
             raise
         except CommandError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            say(f"error: {error}")
         except KeyboardInterrupt:  # between the answer and the next prompt, or in a load
             dim_remark("(stopped)")
     if sys.stdin.isatty():

@@ -43,6 +43,18 @@ def test_help_and_lists_import_neither_the_server_nor_native_code(words):
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+def test_a_locale_without_the_characters_of_an_answer_is_no_error():
+    program = "from server.command.main import main; main(['ls']); print('█…')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT), "LLAMABIND_URL": "127.0.0.1:1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"??\n")
+
+
 def test_the_doctor_needs_no_package_of_the_server():
     """It has to say what is broken, whatever is."""
     program = (

@@ -90,6 +90,26 @@ def test_without_a_server_the_error_says_how_to_start_one(words, capsys):
     )
 
 
+@pytest.mark.parametrize("words", [["help", "ls"], ["help", "list"], ["list", "--help"]])
+def test_help_is_a_command_and_other_names_are_known(words, capsys):
+    assert _status(*words) == 0
+    assert capsys.readouterr().out.startswith("usage: llamabind ls [text] [flags]")
+
+
+def test_help_alone_lists_the_commands(capsys):
+    assert _status("help") == 0
+    assert "\ncommands:\n" in capsys.readouterr().out
+
+
+def test_an_error_cannot_move_the_cursor(monkeypatch, capsys):
+    def fail(_):
+        raise CommandError("model '\x1b[2J' does not exist")
+
+    monkeypatch.setattr(command, "_run", fail)
+    assert main(["ls"]) == 1
+    assert capsys.readouterr().err == "llamabind: model '[2J' does not exist\n"
+
+
 def test_flags_may_stand_in_front_of_the_command(capsys, monkeypatch):
     monkeypatch.delenv("LLAMABIND_URL")
     assert _status("--url", "127.0.0.1:2", "ls") == 1
@@ -100,6 +120,8 @@ def test_flags_may_stand_in_front_of_the_command(capsys, monkeypatch):
 
 def test_flags_may_stand_between_arguments():
     _, parser = load_command("run")
+    options = parser.parse_args(["m", "--temp", "0", "--", "-5 + 3"])
+    assert (options.model, options.prompt) == ("m", ["-5 + 3"])
     options = parser.parse_args(["m", "--temp", "0", "how", "-v", "are", "you?"])
     assert (options.model, options.prompt) == ("m", ["how", "are", "you?"])
 
