@@ -73,7 +73,9 @@ def estimate_text(estimate: dict[str, Any]) -> str:
         )
         for device in estimate["memory"]
     ]
-    lines = [format_table(headings, rows, width=terminal_width(sys.stdout), right=headings[1:])]
+    width = terminal_width(sys.stdout)
+    optional = ("TOTAL", "BUFFERS", "CONTEXT", "WEIGHTS")
+    lines = [format_table(headings, rows, width=width, right=headings[1:], optional=optional)]
     effective = estimate["settings"]["effective"]
     n_ctx, layers = effective.get("n_ctx"), effective.get("n_gpu_layers")
     lines.append(f"\ncontext: {n_ctx} tokens; layers on GPUs: {layers}")

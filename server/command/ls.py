@@ -43,7 +43,11 @@ def run(options: argparse.Namespace) -> int:
         rows = [_row(model) for model in models]
         print(
             format_table(
-                headings, rows, width=terminal_width(sys.stdout), right=("SIZE", "PARAMETERS")
+                headings,
+                rows,
+                width=terminal_width(sys.stdout),
+                right=("SIZE", "PARAMETERS"),
+                optional=("MODIFIED", "TYPE", "PARAMETERS", "QUANTISATION"),
             )
         )
     else:

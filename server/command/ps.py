@@ -25,6 +25,8 @@ examples:
 """
 _HEADINGS: Final = ("NAME", "STATUS", "MEMORY", "DEVICES", "CONTEXT", "KV CACHE", "REQUESTS",
                     "TOKENS/S", "LOADED", "UNLOADS")  # fmt: skip
+# Left out of a narrow terminal, the first one first.
+_OPTIONAL: Final = ("LOADED", "DEVICES", "UNLOADS", "TOKENS/S", "KV CACHE", "CONTEXT")
 _NUMBERS: Final = ("MEMORY", "CONTEXT", "KV CACHE", "TOKENS/S")
 
 
@@ -40,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(models, indent=2))
     elif models:
         rows = [_row(model) for model in models]
-        print(format_table(_HEADINGS, rows, width=terminal_width(sys.stdout), right=_NUMBERS))
+        width = terminal_width(sys.stdout)
+        print(format_table(_HEADINGS, rows, width=width, right=_NUMBERS, optional=_OPTIONAL))
     else:
         say("no model is in memory; the first request that names one loads it")
     return 0

@@ -92,6 +92,7 @@ def _model_pairs(model: dict[str, Any], details: dict[str, Any]) -> list[tuple[s
     sizes = metadata["parameters"]
     pairs = [
         ("name", model["id"]),
+        ("also named", ", ".join(model.get("aliases") or [])),
         ("title", metadata["name"]),
         ("status", model["status"]),
         ("architecture", metadata["model_type"]),

@@ -11,7 +11,7 @@ from typing import Any, Final
 from server.command.client import paths
 from server.command.client.client import Client
 from server.command.client.download import download
-from server.command.client.errors import CommandError, RefusedError, UsageError
+from server.command.client.errors import CommandError, NoServerError, RefusedError, UsageError
 from server.command.client.loading import load_with_bar
 from server.command.client.make_client import make_client
 from server.command.client.own_server import own_server
@@ -42,7 +42,7 @@ def open_model(options: argparse.Namespace) -> Iterator[tuple[Client, str]]:
     Raises CommandError.
     """
     name: str | None = options.model
-    if name is not None and _is_path(name):
+    if name is not None and _is_path(make_client(options), name):
         file = Path(name).expanduser()
         if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where access is denied
             raise UsageError(f"the model file {name} does not exist")
@@ -67,11 +67,23 @@ def find_model(client: Client, name: str) -> str:
     return found
 
 
-def _is_path(name: str) -> bool:
-    """Whether a model is given by its path. A plain name is looked up on the server first."""
-    return name.startswith(("/", "./", "../", "~")) or (
-        "/" in name and name.endswith(".gguf") and os.path.isfile(name)  # noqa: PTH113
-    )
+def _is_path(client: Client, name: str) -> bool:
+    """Whether a model is given by its path: a name that the server also knows is the server's."""
+    if name.startswith(("/", "./", "../", "~")):
+        return True
+    if not (name.endswith(".gguf") and os.path.isfile(name)):  # noqa: PTH113
+        return False
+    try:
+        find_model(client, name)
+    except NoServerError:
+        if client.address.is_chosen:
+            raise
+        return True
+    except RefusedError as error:
+        if error.status != 404:
+            raise
+        return True
+    return False
 
 
 def _find(client: Client, name: str) -> str:
@@ -103,7 +115,9 @@ def _default(client: Client) -> str:
     own = [model for model in models if model["id"] != _BUNDLED]
     loaded = [model for model in models if model["status"]["value"] == "loaded"]
     model = max(loaded or own or models, key=lambda one: int(one["created"]))
-    if len(models) > 1:
+    if not own:
+        say(f"using {_BUNDLED}, a small demo; `llamabind pull org/repo:QUANT` gets a real model")
+    elif len(models) > 1:
         why = "which is loaded" if loaded else "the newest" if len(own) > 1 else ""
         say(f"using {model['id']}{f', {why}' if why else ''}; `llamabind ls` lists all models")
     return str(model["id"])

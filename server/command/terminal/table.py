@@ -15,21 +15,29 @@ def format_table(
     *,
     width: int | None = None,
     right: Sequence[str] = (),
+    optional: Sequence[str] = (),
 ) -> str:
     """The table as text. Columns named in `right` are aligned to the right.
 
-    If it is wider than `width` columns, the widest columns are shortened; None cuts nothing, as for
-    a pipe, where another program reads the cells.
+    If it is wider than `width` columns, columns of `optional` are left out, the first one first,
+    then the widest cells are shortened. With None, as for a pipe, nothing is left out or cut.
     """
     cells = [list(headings), *([safe(cell).replace("\n", " ") for cell in row] for row in rows)]
-    widths = [max(text_width(row[column]) for row in cells) for column in range(len(headings))]
+    shown = list(range(len(headings)))
+    widths = [max(text_width(row[column]) for row in cells) for column in shown]
     if width is not None:
-        _fit(widths, width - len(_GAP) * (len(headings) - 1))
+        for heading in optional:
+            if _total(widths, shown) <= width:
+                break
+            shown.remove(headings.index(heading))
+        _fit(widths, shown, width)
     lines = []
     for row in cells:
         parts = [
-            _padded(shortened(cell, widths[column]), widths[column], headings[column] in right)
-            for column, cell in enumerate(row)
+            _padded(
+                shortened(row[column], widths[column]), widths[column], headings[column] in right
+            )
+            for column in shown
         ]
         lines.append(_GAP.join(parts).rstrip())
     return "\n".join(lines)
@@ -43,10 +51,14 @@ def format_pairs(pairs: Sequence[tuple[str, str]], indent: str = "  ") -> str:
     )
 
 
-def _fit(widths: list[int], available: int) -> None:
-    """Take columns of text from the widest until the sum fits, or all are at their minimum."""
-    while sum(widths) > available:
-        widest = max(range(len(widths)), key=widths.__getitem__)
+def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
+    return sum(widths[column] for column in shown) + len(_GAP) * (len(shown) - 1)
+
+
+def _fit(widths: list[int], shown: Sequence[int], width: int) -> None:
+    """Narrow the widest columns until the table fits, or all are at their minimum."""
+    while _total(widths, shown) > width:
+        widest = max(shown, key=widths.__getitem__)
         if widths[widest] <= _MIN_COLUMN:
             return
         widths[widest] -= 1

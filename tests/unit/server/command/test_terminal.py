@@ -37,6 +37,17 @@ def test_a_narrow_terminal_gets_shorter_cells_and_a_pipe_all_of_them():
     assert "a-very-long-name-of-a-model.gguf" in format_table(("NAME", "SIZE"), ROWS, width=None)
 
 
+def test_a_narrow_terminal_loses_columns_before_names():
+    headings, rows = ("NAME", "SIZE", "TYPE"), [("model-a.gguf", "1 GB", "llama")]
+    optional = ("TYPE", "SIZE")
+    assert "llama" in format_table(headings, rows, width=40, optional=optional)
+    text = format_table(headings, rows, width=20, optional=optional)
+    assert text.split("\n") == ["NAME           SIZE", "model-a.gguf   1 GB"]
+    assert format_table(headings, rows, width=12, optional=optional) == "NAME\nmodel-a.gguf"
+    assert "model-…" in format_table(headings, rows, width=7, optional=optional)
+    assert "llama" in format_table(headings, rows, optional=optional)
+
+
 def test_cells_of_wide_characters_stay_aligned():
     lines = format_table(("NAME", "SIZE"), [("模型.gguf", "1"), ("model.gguf", "2")]).split("\n")
     assert [text_width(line[: line.index("1")]) for line in lines[1:2]] == [13]
