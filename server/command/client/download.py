@@ -71,7 +71,7 @@ def _states(client: Client, first: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _show(bar: ProgressBar, state: dict[str, Any]) -> None:
     done, total = state["bytes_done"], state.get("bytes_total")
     if state["state"] == "queued":
-        bar.show(None, "waiting for other downloads")
+        bar.show(None, "waiting to start")
         return
     note = transfer_note(done, total, state.get("bytes_per_second"), state.get("eta_seconds"))
     bar.show(done / total if total else None, note)

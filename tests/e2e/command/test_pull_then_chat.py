@@ -80,7 +80,7 @@ def test_run_pulls_what_is_missing_after_saying_how_large_it_is(place: Place):
 def test_a_pull_that_was_killed_goes_on(place: Place):
     place.hub.faults.slow = 4 << 20
     with Terminal(*command("pull", BIG), environment=place.environment) as terminal:
-        terminal.expect(" 20%")
+        terminal.expect("█" * 8)  # a fifth
         terminal.process.send_signal(signal.SIGKILL)
     # The server of the killed command ends after it, and keeps the part.
     until(lambda: not _is_sending(place), "the download of the killed command ended")
