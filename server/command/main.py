@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 from llamabind import __version__
@@ -55,10 +56,7 @@ exit status: 0 success, 1 failure, 2 wrong usage, 130 after Ctrl-C
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = _flags_last(list(sys.argv[1:] if arguments is None else arguments))
-    for stream in (sys.stdout, sys.stderr):
-        # In a locale without a character of an answer or a bar, another one is better than an end.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    _prepare_streams()
     try:
         status = _run(words)
         sys.stdout.flush()
@@ -73,6 +71,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(str(error), 1)
     return status
+
+
+def _prepare_streams() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell, as by `<&-`
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the end
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            # In a locale without a character of an answer, another one is better than an end.
+            stream.reconfigure(errors="replace")
 
 
 def _run(words: list[str]) -> int:

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import stat
 import sys
 import time
 from typing import Final
@@ -69,6 +71,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _question(words: list[str]) -> str:
-    """Text from a pipe, then the words of the command line."""
-    piped = "" if sys.stdin.isatty() else sys.stdin.read().strip()
+    """Text from a pipe or file, then the words of the command line."""
+    piped = sys.stdin.read().strip() if _is_given_text(bool(words)) else ""
     return "\n\n".join(part for part in (piped, " ".join(words)) if part)
+
+
+def _is_given_text(has_words: bool) -> bool:
+    """Whether stdin is to be read: beside a question only a pipe or a file, as other inputs, such
+    as ssh's, may never end.
+    """
+    if sys.stdin.isatty():
+        return False
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    return not has_words or stat.S_ISFIFO(mode) or stat.S_ISREG(mode)

@@ -39,7 +39,10 @@ def own_server(flags: Sequence[str] = ()) -> Iterator[Client]:
     those of the environment (LLAMA_ARG_MODELS_DIR, LLAMA_ARG_CTX_SIZE, ...).
     """
     folder = _new_folder()
-    log = state_file("own-server.log")
+    try:
+        log = state_file("own-server.log")
+    except OSError:  # a home that cannot be written
+        log = folder / "server.log"
     try:
         with log.open("wb") as log_file:
             process = _start(folder / "server.sock", flags, log_file.fileno())

@@ -45,7 +45,9 @@ def open_model(options: argparse.Namespace) -> Iterator[tuple[Client, str]]:
     if name is not None and _is_path(make_client(options), name):
         file = Path(name).expanduser()
         if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where access is denied
-            raise UsageError(f"the model file {name} does not exist")
+            is_folder = os.path.isdir(file)  # noqa: PTH112
+            wrong = "is a folder; name a file in it" if is_folder else "does not exist"
+            raise UsageError(f"the model file {name} {wrong}")
         if options.url is not None:
             raise UsageError(
                 f"{name} is a file of this machine, which a server at --url cannot be given; name "

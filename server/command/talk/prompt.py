@@ -49,8 +49,11 @@ def terminal_lines() -> Iterator[ReadLine]:
     if not sys.stdin.isatty():
         yield _plain_line
         return
-    import readline
-
+    try:
+        import readline
+    except ImportError:  # a Python that was built without it
+        yield input
+        return
     history = None
     with contextlib.suppress(OSError):  # a read-only home: no history
         history = state_file("chat_history")

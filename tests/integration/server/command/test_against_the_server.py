@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,20 @@ def _runner(client: Client, capsys, monkeypatch) -> Run:
         return status, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def give(monkeypatch) -> Iterator[Callable[[str], None]]:
+    """Makes a text what a pipe at stdin has."""
+    with contextlib.ExitStack() as opened:
+
+        def put(text: str) -> None:
+            reader, writer = os.pipe()
+            with os.fdopen(writer, "w") as pipe:
+                pipe.write(text)
+            monkeypatch.setattr("sys.stdin", opened.enter_context(os.fdopen(reader)))
+
+        yield put
 
 
 async def test_ls_lists_the_models(run: Run):
@@ -110,8 +127,8 @@ async def test_a_model_that_does_not_exist(run: Run):
         assert err == "llamabind: model 'x' does not exist; `llamabind ls` lists all models\n"
 
 
-async def test_run_prints_the_answer_or_a_document(run: Run, monkeypatch, tmp_path: Path):
-    monkeypatch.setattr("sys.stdin.read", lambda: "", raising=False)
+async def test_run_prints_the_answer_or_a_document(run: Run, give, tmp_path: Path):
+    give("")
     status, out, _ = await run("run", "m.gguf", "echo:", "a", "b", "c")
     assert (status, out) == (0, "a b c\n")
     status, out, err = await run("run", "m.gguf", "echo: <r> hm </r> a", "-v")
@@ -126,39 +143,40 @@ async def test_run_prints_the_answer_or_a_document(run: Run, monkeypatch, tmp_pa
     assert "none cannot be read: No such file or directory" in err
 
 
-async def test_run_reads_a_pipe_in_front_of_the_question(run: Run, monkeypatch):
-    class Pipe:
-        @staticmethod
-        def isatty() -> bool:
-            return False
-
-        @staticmethod
-        def read() -> str:
-            return "echo: piped\n"
-
-    monkeypatch.setattr("sys.stdin", Pipe)
+async def test_run_reads_a_pipe_in_front_of_the_question(run: Run, give):
+    give("echo: piped\n")
     status, out, _ = await run("run", "m.gguf", "asked")
     assert (status, out) == (0, "piped\n\nasked\n")
+    give("echo: piped\n")
+    assert (await run("run", "m.gguf"))[1] == "piped\n"
 
 
-async def test_an_engine_that_dies_is_a_failure(run: Run, monkeypatch):
-    monkeypatch.setattr("sys.stdin.read", lambda: "", raising=False)
+async def test_run_with_a_question_does_not_wait_for_an_input_that_never_ends(
+    run: Run, monkeypatch
+):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("r") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert (await run("run", "m.gguf", "echo: a"))[1] == "a\n"
+
+
+async def test_an_engine_that_dies_is_a_failure(run: Run, give):
+    give("")
     status, _, err = await run("run", "m.gguf", "die")
     assert status == 1
     assert err.startswith("llamabind: ")
     assert "Traceback" not in err
 
 
-async def test_chat_takes_the_only_model(run: Run, monkeypatch):
-    script = iter(["echo: hello\n", "/model\n", ""])
-    monkeypatch.setattr("sys.stdin.readline", lambda: next(script), raising=False)
+async def test_chat_takes_the_only_model(run: Run, give):
+    give("echo: hello\n/model\n")
     status, out, err = await run("chat")
     assert (status, out) == (0, "hello\n")
     assert "* m.gguf" in err
 
 
 async def test_a_key_is_needed_and_taken(
-    aiohttp_client: AiohttpClient, tmp_path: Path, capsys, monkeypatch
+    aiohttp_client: AiohttpClient, tmp_path: Path, capsys, monkeypatch, give
 ):
     write_gguf(tmp_path / "m.gguf")
     app = make_app(tmp_path, api_keys=("secret",), admin_keys=("admin",))
@@ -174,8 +192,7 @@ async def test_a_key_is_needed_and_taken(
     assert status == 1
     assert "give an admin key with LLAMABIND_API_KEY or --api-key-file FILE" in err
     # A chat loads its model without an admin key.
-    script = iter(["echo: hello\n", ""])
-    monkeypatch.setattr("sys.stdin.readline", lambda: next(script), raising=False)
+    give("echo: hello\n")
     assert (await run("chat"))[1] == "hello\n"
     file = tmp_path / "key"
     file.write_text("admin\n")

@@ -72,3 +72,59 @@ def test_the_doctor_needs_no_package_of_the_server():
     )
     assert (done.returncode, done.stderr) == (1, "")
     assert "no native library at /nonexistent" in done.stdout
+
+
+def _bash(program: str) -> str:
+    script = subprocess.run(
+        [sys.executable, "-m", "server.command", "completion", "bash"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    done = subprocess.run(
+        ["bash", "--norc", "-c", f"{script}\n{program}"], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("llamabind lo", {"load"}),
+        ("llamabind load --n-ct", {"--n-ctx"}),
+        ("llamabind serve --models-d", {"--models-dir"}),
+        ("llamabind show ti", {"tiny-chat.gguf"}),
+        ("llamabind completion f", {"fish"}),
+    ],
+)
+def test_bash_completes_commands_flags_and_models(words: str, expected: set[str]):
+    n_words = len(words.split())
+    completed = _bash(
+        "llamabind() { echo tiny-chat.gguf other.gguf; }\n"
+        f"COMP_WORDS=({words}); COMP_CWORD={n_words - 1}\n"
+        '_shtab_llamabind; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    assert set(completed.split()) == expected
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script_with_commands_and_models(shell: str):
+    done = subprocess.run(
+        [sys.executable, "-m", "server.command", "completion", shell],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "llamabind ls --quiet" in done.stdout
+    assert all(word in done.stdout for word in ("unload", "n-gpu-layers", "models-dir"))
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_error(closed: str):
+    line = f"{sys.executable} -m server.command run x y --url 127.0.0.1:1 {closed}"
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr + done.stdout
