@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 Open = Callable[..., Watched]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse other tests: playwright's event loop runs on, and asyncio tests cannot run beside it."""
+    if not all(item.get_closest_marker("browser") for item in items):
+        raise pytest.UsageError("run tests/browser in a call of its own, without other tests")
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator["Browser"]:
     with browser() as started:

@@ -46,6 +46,19 @@ def test_the_second_question_reuses_the_first_ones_cells(
     assert len(chat.texts) == 4
 
 
+def test_a_model_without_a_projector_gets_no_image(tiny: ServerProcess, open_page: Open) -> None:
+    page = open_page(_url(tiny)).page
+    chat = ChatPage(page)
+    chat.ask("Hello")
+    page.get_by_label("Files to attach").set_input_files(
+        {"name": "dot.png", "mimeType": "image/png", "buffer": b"no image"}
+    )
+    page.get_by_text("This model takes no images").wait_for()
+    assert page.get_by_label("Send", exact=True).is_disabled()
+    page.get_by_label("Remove dot.png").click()
+    assert len(chat.ask("What is the capital of France?")) > 0
+
+
 def test_a_reload_shows_the_chat_and_the_list_has_it(tiny: ServerProcess, open_page: Open) -> None:
     page = open_page(_url(tiny)).page
     chat = ChatPage(page)

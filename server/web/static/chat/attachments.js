@@ -34,8 +34,8 @@ function kindOf(file) {
 /** Why the model cannot take these attachments, as a sentence; "" if it can, or if that is not known. */
 export function whyNotTaken(attachments, facts) {
   if (!facts) return "";
-  if (!facts.vision && attachments.some((one) => one.kind === "image")) return "This model takes no images: choose one with a projector.";
-  if (!facts.audio && attachments.some((one) => one.kind === "audio")) return "This model takes no audio: choose one with a projector for audio.";
+  if (facts.vision === false && attachments.some((one) => one.kind === "image")) return "This model takes no images: choose one with a projector.";
+  if (facts.audio === false && attachments.some((one) => one.kind === "audio")) return "This model takes no audio: choose one with a projector for audio.";
   return "";
 }
 

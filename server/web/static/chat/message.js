@@ -1,6 +1,6 @@
 // One message of a conversation, with its actions.
 import { announce } from "../shared/announcer.js";
-import { CopyButton } from "../shared/copy.js";
+import { CopyButton } from "../shared/copy_button.js";
 import { effect, html, useEffect, useLayoutEffect, useRef, useState, useValue } from "../core/html.js";
 import { Icon } from "../shared/icon.js";
 import { Answer, answers } from "./answer/answer.js";
@@ -26,7 +26,7 @@ export function Message({ thread, message, isLast }) {
       ${!answer && html`
         <footer class="message-foot">
           <${Branches} thread=${thread} message=${message} />
-          <${CopyButton} text=${() => message.content} label="Copy this message" />
+          <${CopyButton} text=${message.content} label="Copy this message" />
           ${message.role !== "tool" && html`<button type="button" class="icon" aria-label="Edit as a new branch" title="Edit as a new branch" onClick=${edit}><${Icon} name="edit" /></button>`}
           ${message.role === "assistant" && html`<${AnswerActions} thread=${thread} message=${message} isLast=${isLast} />`}
         </footer>`}
@@ -39,7 +39,7 @@ function AnswerBody({ message, answer }) {
     <${Markdown} message=${message} answer=${answer} />
     ${message.calls?.map((call, index) => call && html`<${Call} key=${index} call=${call} answer=${answer} />`)}
     ${answer && html`<${Pending} answer=${answer} />`}
-    ${!answer && message.problem && html`<${Problem} problem=${message.problem} isPartial=${message.state === "cut"} />`}
+    ${!answer && message.problem && html`<${Problem} problem=${message.problem} model=${message.model} isPartial=${message.state === "cut"} />`}
     ${!answer && !message.problem && message.state === "cut" && html`<p class="quiet small">This answer broke off when the page was closed.</p>`}
     ${!answer && message.warnings?.length > 0 && html`<ul class="warnings small quiet" aria-label="Warnings of the server">${message.warnings.map((text) => html`<li>${text}</li>`)}</ul>`}`;
 }

@@ -3,17 +3,15 @@ import { html, useValue } from "../core/html.js";
 import { link } from "../core/router.js";
 import { models } from "../core/events.js";
 import { Icon } from "../shared/icon.js";
-import { shortName } from "./model_choice.js";
+import { isLoading, shortName } from "../shared/model_words.js";
 import { describe } from "./answer/problems.js";
-
-const LOADS = new Set(["queued", "loading"]);
 
 /** @param {{answer: import("./answer/answer.js").Answer}} props */
 export function Pending({ answer }) {
   const phase = useValue(answer.phase);
   const model = useValue(models)?.get(answer.message.model);
   if (phase.name === "writing") return html`<div class="pending" role="img" aria-label="The answer is being written"><span class="working"></span></div>`;
-  if (phase.name === "sending" && model && LOADS.has(model.status)) return html`<${Loading} model=${model} />`;
+  if (phase.name === "sending" && model && isLoading(model.status)) return html`<${Loading} model=${model} />`;
   return html`
     <div class="pending" role="status">
       <span class="working"></span><span>${words(phase)}</span>
@@ -40,9 +38,10 @@ function Loading({ model }) {
     </div>`;
 }
 
-/** @param {{problem: object, isPartial: boolean}} props */
-export function Problem({ problem, isPartial }) {
+/** @param {{problem: object, model: string, isPartial: boolean}} props */
+export function Problem({ problem, model, isPartial }) {
   const { title, text, advice, leadsToModels } = describe(problem);
+  const log = useValue(models)?.get(model)?.failure?.log || [];
   return html`
     <div class="notice error problem" role="alert">
       <${Icon} name="warning" />
@@ -51,7 +50,8 @@ export function Problem({ problem, isPartial }) {
         ${text && html`<p>${text}</p>`}
         ${isPartial && html`<p>The answer so far is kept: press Continue to go on from there.</p>`}
         ${advice && html`<p>${advice}</p>`}
-        ${leadsToModels && html`<p><a href=${link("models", problem.model || "")}>Open the tab Models</a></p>`}
+        ${problem.reason && log.length > 0 && html`<details><summary>The end of its log</summary><pre tabindex="0" class="log">${log.join("\n")}</pre></details>`}
+        ${leadsToModels && html`<p><a href=${link("models", model)}>Load it with other settings</a></p>`}
       </div>
     </div>`;
 }

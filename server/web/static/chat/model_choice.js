@@ -2,10 +2,10 @@
 import { get, modelPath } from "../core/api.js";
 import { models } from "../core/events.js";
 import { html, signal, useEffect, useValue } from "../core/html.js";
+import { isInMemory, shortName, stateWords } from "../shared/model_words.js";
 
 const LAST = "llamabind.model";
 const BUNDLED = "tiny-chat.gguf";
-const IN_MEMORY = new Set(["loaded", "draining"]);
 
 /** Effective settings of loaded models by id: sampling, vision, audio, n_ctx. */
 const facts = signal(new Map());
@@ -42,23 +42,13 @@ export function useFacts(id) {
   return known;
 }
 
-/** A model's name without its folder's and file's parts that all names share. */
-export function shortName(id) {
-  return id.replace(/^.*\//, "").replace(/\.gguf$/i, "");
-}
-
-const WORDS = {
-  unloaded: "on disk", queued: "waits for memory", loading: "loading", loaded: "ready", draining: "being unloaded",
-  failed: "failed", broken: "damaged",
-};
-
 /** The choice of the model, with its state. */
 export function ModelPicker({ model, onChoose }) {
   const all = [...(useValue(models) || new Map()).values()];
   const now = all.find((one) => one.id === model);
   const groups = [
-    ["In memory", all.filter((one) => IN_MEMORY.has(one.status))],
-    ["On disk", all.filter((one) => !IN_MEMORY.has(one.status) && one.status !== "broken")],
+    ["In memory", all.filter((one) => isInMemory(one.status))],
+    ["On disk", all.filter((one) => !isInMemory(one.status) && one.status !== "broken")],
     ["Damaged", all.filter((one) => one.status === "broken")],
   ].filter(([, members]) => members.length);
   const choose = (event) => onChoose(event.target.value);
@@ -78,8 +68,7 @@ export function ModelPicker({ model, onChoose }) {
 
 function ModelState({ model }) {
   const { status, progress } = model;
-  const isLoading = status === "loading";
   const kind = { loaded: "good", failed: "error", broken: "error" }[status] || "";
-  const words = isLoading && progress > 0 ? `loading, ${Math.round(progress * 100)} %` : WORDS[status] || status;
+  const words = status === "loading" && progress > 0 ? `Loading, ${Math.round(progress * 100)} %` : stateWords(status);
   return html`<span class="model-state ${kind}" title=${model.detail || null}><span class="dot" aria-hidden="true"></span>${words}</span>`;
 }

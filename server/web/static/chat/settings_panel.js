@@ -4,13 +4,15 @@ import { Icon } from "../shared/icon.js";
 import { toast } from "../shared/toast.js";
 import { jsonProblem, keepAsDefault, NUMBERS, REASONING } from "./store/settings.js";
 
+const KEEP_MS = 500;
+
 /** @param {{thread: import("./store/thread.js").Thread, facts: object|null, onClose: () => void}} props */
 export function SettingsPanel({ thread, facts, onClose }) {
   useValue(thread.changed);
   const panel = useRef(null);
   useEffect(() => panel.current.querySelector("textarea").focus(), []);
   const { settings } = thread.conversation;
-  const set = (name, value) => thread.update({ settings: { ...settings, [name]: value } });
+  const set = useTyped(thread);
   const reset = () => thread.update({ settings: {} });
   const keep = () => {
     keepAsDefault(settings);
@@ -49,6 +51,27 @@ export function SettingsPanel({ thread, facts, onClose }) {
     </aside>`;
 }
 
+/** Changes a setting at once, and keeps it when the user pauses or closes the panel. */
+function useTyped(thread) {
+  const timer = useRef(0);
+  const keep = () => {
+    timer.current = 0;
+    thread.update({});
+  };
+  useEffect(() => () => {
+    if (!timer.current) return;
+    clearTimeout(timer.current);
+    keep();
+  }, [thread]);
+  return (name, value) => {
+    const { conversation } = thread;
+    conversation.settings = { ...conversation.settings, [name]: value };
+    thread.redraw();
+    clearTimeout(timer.current);
+    timer.current = setTimeout(keep, KEEP_MS);
+  };
+}
+
 function Number({ field: { name, label, hint, min, max, step }, settings, set, own }) {
   // llama.cpp's number for a random seed.
   const shown = name === "seed" && own === 4294967295 ? -1 : own;
@@ -57,7 +80,7 @@ function Number({ field: { name, label, hint, min, max, step }, settings, set, o
     <label title=${hint}>
       <span>${label}</span>
       <input type="number" inputmode="decimal" min=${min} max=${max} step=${step} placeholder=${placeholder} value=${settings[name] ?? ""}
-        onChange=${(event) => set(name, event.target.value)} />
+        onInput=${(event) => set(name, event.target.value)} />
     </label>`;
 }
 
@@ -66,7 +89,7 @@ function Long({ name, label, hint, settings, set, rows, kind }) {
   return html`
     <label>${label} <span class="quiet small">${hint}</span>
       <textarea rows=${rows} spellcheck=${kind ? "false" : "true"} class=${kind ? "mono" : ""} value=${settings[name] || ""}
-        aria-invalid=${problem ? "true" : null} onChange=${(event) => set(name, event.target.value)}></textarea>
+        aria-invalid=${problem ? "true" : null} onInput=${(event) => set(name, event.target.value)}></textarea>
     </label>
     ${problem && html`<p class="error small" role="alert">${problem} It is not sent.</p>`}`;
 }

@@ -1,5 +1,7 @@
 // Why an answer failed, in words: a title, the server's sentence, and what to do.
 import { ApiError } from "../../core/api.js";
+import { sentence } from "../../shared/format.js";
+import { failureAdvice, failureTitle } from "../../shared/model_words.js";
 
 /** The parts of an error that are kept with its message. */
 export function problemOf(error) {
@@ -7,18 +9,6 @@ export function problemOf(error) {
   const { message, code, status, document } = error;
   return { message, code, status, reason: document.reason || "", needed: document.n_prompt_tokens, limit: document.n_ctx };
 }
-
-const LOAD_REASONS = {
-  out_of_memory: "Unload other models, or load this one with a smaller context or another quantisation.",
-  unsupported_architecture: "This version of llama.cpp does not know the model's architecture. Choose another model.",
-  corrupt_file: "The file is damaged. Get it again.",
-  missing_shard: "A part of the model is missing. Get it again.",
-  missing_file: "A file that the load needs is missing. Look at the settings of the load.",
-  invalid_parameter: "Load it with other settings in the tab Models.",
-  crash_loop: "It crashed several times in a row. Load it with other settings in the tab Models.",
-  crashed: "It is started again with the next try.",
-  timeout: "Try again; the file may be on a slow disk.",
-};
 
 const CODES = {
   context_length_exceeded: ["The conversation is too long for this model", "Edit an earlier message, start a new chat, or load the model with a larger context."],
@@ -42,14 +32,8 @@ export function describe(problem) {
     return { title, text: problem.code === "unreachable" ? "" : text, advice, leadsToModels: problem.code === "model_not_loaded" };
   }
   if (problem.reason) {
-    return { title: "The model could not be loaded", text, advice: LOAD_REASONS[problem.reason] || "", leadsToModels: true };
+    return { title: failureTitle(problem.reason), text, advice: failureAdvice(problem.reason), leadsToModels: true };
   }
   if (problem.status === 400) return { title: "The server cannot answer this", text, advice: "", leadsToModels: false };
   return { title: "No answer", text, advice: "", leadsToModels: problem.status === 507 };
-}
-
-function sentence(text) {
-  const trimmed = text.trim();
-  const capital = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
-  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
