@@ -131,6 +131,12 @@ class Downloads:
                 self._changed(download)
         return download
 
+    def forget_model(self, model_id: str) -> None:
+        """Drop the completed downloads of a model that was deleted."""
+        gone = [one.id for one in self.all if one.is_finished and one.model_id == model_id]
+        for download_id in gone:
+            del self._downloads[download_id]
+
     async def close(self) -> None:
         """End every download, keeping the parts, and the processes that ask the hub."""
         self._closing = True

@@ -42,6 +42,7 @@ async def delete_model(app: web.Application, entry: ModelEntry) -> int:
             f"the files of model {entry.id!r} cannot be deleted: {error.strerror}",
         ) from None
     logger.info("model %s: deleted, %d bytes freed", entry.id, freed)
+    app[DOWNLOADS].forget_model(entry.id)
     await app[REGISTRY].list()
     app[BUS].publish(ModelsChanged(removed=(entry.id,)))
     return freed

@@ -55,6 +55,7 @@ def model_summary(
         "status": entry.state.value,
         "metadata": _metadata(entry),
         "capabilities": capabilities(entry, modalities),
+        "can_remove": file.hub is not None,
     }
     if reason := _reason(entry):
         summary["failure"] = reason

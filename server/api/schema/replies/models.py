@@ -37,7 +37,9 @@ class ModelFailure(msgspec.Struct):
 
 
 class AvailableModel(msgspec.Struct):
-    """A model on disk. If it is `broken` with a `size` of 0, only its name is known."""
+    """A model on disk. If it is `broken` with a `size` of 0, only its name is known. `can_remove`:
+    it is in the hub's cache, so that DELETE removes its files.
+    """
 
     id: str
     aliases: list[str]
@@ -46,6 +48,7 @@ class AvailableModel(msgspec.Struct):
     status: Status
     metadata: ModelMetadata
     capabilities: list[str]
+    can_remove: bool
     failure: ModelFailure | UnsetType = UNSET
 
 

@@ -26,9 +26,15 @@ const hidden = new Set();
 
 onEvent((event) => {
   if (event.type === "download") put(event.download);
-  // After a lost connection events are missing.
-  if ((event.type === "snapshot" || event.type === "lagged") && downloads.peek()) readDownloads().catch(() => {});
+  // After a lost connection events are missing; the downloads of deleted models are no longer listed.
+  const isOld = event.type === "snapshot" || event.type === "lagged" || isDeletion(event);
+  if (isOld && downloads.peek()) readDownloads().catch(() => {});
 });
+
+/** Whether an event says that models were deleted. */
+export function isDeletion(event) {
+  return event.type === "models_changed" && event.removed.length > 0;
+}
 
 /** Read the list. @throws {ApiError} */
 export async function readDownloads() {

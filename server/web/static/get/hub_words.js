@@ -1,16 +1,14 @@
 // What to do about each error of the hub and of downloads (docs/api.md lists the codes).
 
 const ADVICE = {
-  hub_not_installed: "Install it in the server's environment, then start the server again.",
-  offline: "Start the server without --offline and without HF_HUB_OFFLINE to download models. Models on its disk work as before.",
-  hub_not_found: "Check the spelling. A private repository is found only with a token: start the server with HF_TOKEN=hf_… in its environment, or with -hft.",
-  hub_gated: "Accept the conditions on the repository's page at the hub, then start the server with HF_TOKEN=hf_… of the same account in its environment, or with -hft.",
-  hub_unreachable: "Check the server's network and proxy, or HF_ENDPOINT if it uses a mirror. A download goes on where it stopped.",
-  hub_rate_limited: "Wait a moment. With a token (HF_TOKEN) the hub allows more requests.",
-  hub_corrupt: "The file did not match the hub's checksum and was discarded. Download it again.",
-  insufficient_disk_space: "Delete models that you no longer need, or set HF_HUB_CACHE to a folder on a larger disk and start the server again.",
+  hub_not_installed: "Run this in the server's environment, then start the server again.",
+  offline: "Start it without --offline and HF_HUB_OFFLINE to download. Models on its disk work as before.",
+  hub_not_found: "Check the spelling of the name.",
+  hub_gated: "The token belongs to the server: export HF_TOKEN=hf_… where it is started, and start it again.",
+  hub_unreachable: "Check the server's network and proxy, or HF_ENDPOINT if it uses a mirror. A download continues where it stopped.",
+  hub_rate_limited: "With a token (HF_TOKEN) the hub allows more requests.",
+  insufficient_disk_space: "Models that are no longer needed can be deleted in the tab Models.",
   cache_not_writable: "The server's user needs permission to write to the hub's cache (HF_HUB_CACHE).",
-  too_many_downloads: "Wait until some downloads have ended, or cancel them.",
 };
 
 /** What to do about an error with this code; "" without advice. */

@@ -1,11 +1,12 @@
 // The models of one repository on the hub: size, whether it fits, download.
 import { get } from "../core/api.js";
+import { onEvent } from "../core/events.js";
 import { html, useEffect, useState, useValue } from "../core/html.js";
 import { link } from "../core/router.js";
 import { bytes, plural } from "../shared/format.js";
 import { Icon } from "../shared/icon.js";
 import { RequestError } from "../shared/request_error.js";
-import { downloadOf, downloads, isActive, start } from "./downloads.js";
+import { downloadOf, downloads, isActive, isDeletion, start } from "./downloads.js";
 import { FIT_HELP, fitWords, hubAdvice } from "./hub_words.js";
 
 /** @param {{repo: string, onBack: (() => void)|null}} props */
@@ -22,6 +23,7 @@ export function Repository({ repo, onBack }) {
     return () => control.abort();
   };
   useEffect(read, [repo]);
+  useEffect(() => onEvent((event) => isDeletion(event) && read()), [repo]);
   return html`
     <section class="repository" aria-label=${repo} aria-busy=${!found && !failed ? "true" : "false"}>
       <div class="repository-head">

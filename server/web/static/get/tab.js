@@ -16,8 +16,6 @@ const POLL_MS = 3000;
 /** @param {{rest: string}} props `rest` is the repository that is open */
 export function Tab({ rest }) {
   const list = useValue(downloads);
-  const unfinished = (list || []).filter((one) => one.state !== "completed");
-  const completed = (list || []).filter((one) => one.state === "completed");
   const [text, setText] = useState(rest);
   const [searched, setSearched] = useState("");
   const [problem, setProblem] = useState(null);
@@ -38,27 +36,21 @@ export function Tab({ rest }) {
   return html`
     <div class="page get-tab">
       <header class="tab-head"><h1>Get models</h1></header>
-      <form class="search" role="search" onSubmit=${search}>
+      <form class="hub-search" role="search" onSubmit=${search}>
         <label class="visually-hidden" for="hub-search">Search the hub, or name a repository</label>
         <input id="hub-search" type="search" value=${text} placeholder="org/repo, or words to search for" autocomplete="off" spellcheck="false" onInput=${(event) => setText(event.target.value)} />
         <button type="submit" class="primary"><${Icon} name="search" /> Search</button>
       </form>
-      <${DownloadList} label="Downloads" list=${unfinished} />
       <${RequestError} error=${problem} advice=${problem && hubAdvice(problem.code)} onRetry=${read} />
       ${rest && html`<${Repository} key=${rest} repo=${rest} onBack=${searched ? () => go("get") : null} />`}
       ${!rest && searched && html`<${Results} text=${searched} onOpen=${(repo) => go("get", repo)} />`}
-      ${!rest && !searched && !unfinished.length && html`<${Hint} />`}
-      <${DownloadList} label="Downloaded since the server started" list=${completed} withTitle />
+      ${!rest && !searched && list?.length === 0 && html`<${Hint} />`}
+      ${list?.length > 0 && html`
+        <section aria-label="Downloads">
+          <h2>Downloads</h2>
+          <ul class="downloads">${list.map((one) => html`<${DownloadRow} key=${one.id} download=${one} />`)}</ul>
+        </section>`}
     </div>`;
-}
-
-function DownloadList({ label, list, withTitle = false }) {
-  if (!list.length) return null;
-  return html`
-    <section aria-label=${label}>
-      ${withTitle && html`<h2>${label}</h2>`}
-      <ul class="downloads">${list.map((one) => html`<${DownloadRow} key=${one.id} download=${one} />`)}</ul>
-    </section>`;
 }
 
 function Hint() {

@@ -58,6 +58,7 @@ async def test_models_lists_files_with_their_metadata(client: Client) -> None:
     }
     assert model["aliases"] == []
     assert model["capabilities"] == ["completion"]
+    assert model["can_remove"] is False
     assert models["bad.gguf"]["status"] == "broken"
     assert models["bad.gguf"]["failure"]["reason"] == "corrupt_file"
     assert document["loaded_models"] == {}

@@ -156,6 +156,9 @@ async def test_a_loaded_model_is_not_deleted(client: HubClient) -> None:
     assert (await client.client.post(f"/api/v2/models/{_ID}/unload")).status == 200
     response = await client.client.delete(f"/api/v2/models/{_ID}")
     assert await _json(response) == {"id": _ID, "deleted": True, "bytes_freed": SIZE}
+    # Its completed download would offer a model that is gone.
+    listed = await client.client.get("/api/v2/downloads")
+    assert (await _json(listed))["data"] == []
 
 
 async def test_a_model_is_not_deleted_while_its_repository_is_downloaded(
