@@ -33,6 +33,7 @@ export function Tab({ rest }) {
       ${all && all.size === 0 && html`<${NoModels} />`}
       ${list?.length > 0 && html`<${ModelTable} list=${list} onLoad=${(id) => go("models", id)} onDetails=${setDetails} />`}
       ${all?.size > 0 && list.length === 0 && html`<p class="quiet" role="status">None of ${plural(all.size, "model")} has “${filter}” in its name.</p>`}
+      ${rest && all && !all.has(rest) && html`<p class="notice" role="status">The server has no model “${rest}”.</p>`}
       ${rest && all?.has(rest) && html`<${LoadDialog} key=${rest} id=${rest} onClose=${closeLoad} />`}
       ${details && all?.has(details) && html`<${DetailsDialog} key=${details} id=${details} onClose=${() => setDetails("")} />`}
     </div>`;

@@ -24,6 +24,8 @@ export function AdminKey({ onRetry }) {
   const inUse = useValue(key);
   const submit = (event) => {
     event.preventDefault();
+    // It may stand in another form.
+    event.stopPropagation();
     if (!field.current.value.trim()) return;
     setKey(field.current.value);
     onRetry?.();
