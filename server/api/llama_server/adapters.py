@@ -7,7 +7,7 @@ from aiohttp import web
 
 from server.api.llama_server.requested_model import requested_entry
 from server.api.llama_server.schema_adapters import AdapterChoice, AdapterDocument
-from server.errors import InvalidRequestError
+from server.api.schema.sampling import scales_by_adapter
 from server.http.access import require_admin
 from server.http.app_keys import REGISTRY
 from server.http.body.json_body import json_reply, read_body
@@ -35,9 +35,7 @@ async def set_adapters(request: web.Request) -> web.Response:
     require_admin(request)
     body = await read_body(request, list[AdapterChoice])
     entry = await requested_entry(request)
-    scales = {choice.id: choice.scale for choice in body}
-    if len(scales) < len(body):
-        raise InvalidRequestError("field 'id': each adapter may be listed only once", param="id")
+    scales = scales_by_adapter(((choice.id, choice.scale) for choice in body), "id")
     result = await ask(request.app[REGISTRY], entry.id, SetAdapters(scales))
     assert isinstance(result, AdapterList)
     return json_reply(_documents(result.adapters))

@@ -1,6 +1,7 @@
 """Fields that all requests for text share: sampling, limits, stop strings."""
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -138,12 +139,7 @@ class SamplingFields(CommonSampling, frozen=True, kw_only=True):
         """Scales by adapter; None, also for an empty list, takes those of the model."""
         if not self.lora:
             return None
-        scales = {one.id: one.scale for one in self.lora}
-        if len(scales) < len(self.lora):
-            raise InvalidRequestError(
-                "field 'lora': each adapter may be listed only once", param="lora"
-            )
-        return scales
+        return scales_by_adapter(((one.id, one.scale) for one in self.lora), "lora")
 
     def _chosen_sampling(self, ignored: list[str]) -> dict[str, Any]:
         """The fields of SamplingParams that the request sets.
@@ -179,6 +175,19 @@ class SamplingFields(CommonSampling, frozen=True, kw_only=True):
         else:
             pairs = self.logit_bias or []
         return tuple((token, _bias(token, bias)) for token, bias in pairs)
+
+
+def scales_by_adapter(pairs: Iterable[tuple[int, float]], param: str) -> dict[int, float]:
+    """The scale of each adapter. Raises InvalidRequestError for one that is listed twice."""
+    scales: dict[int, float] = {}
+    for adapter, scale in pairs:
+        if adapter in scales:
+            raise InvalidRequestError(
+                f"field '{param}': adapter {adapter} is listed twice; list each adapter once",
+                param=param,
+            )
+        scales[adapter] = scale
+    return scales
 
 
 def _token(key: str) -> int | str:
