@@ -83,8 +83,8 @@ class SideEmbeddings:
                 return config
             if n_ctx // 2 < _MIN_CTX:
                 raise ContextCreateError(
-                    f"embeddings beside a chat need {problem}; unload another model, or load this "
-                    "one with embedding: true",
+                    f"embeddings by a model that is loaded to generate text need {problem}; unload "
+                    "another model, or load this one with embedding: true",
                     "out_of_memory",
                 )
             config = replace(config, n_ctx=n_ctx // 2)

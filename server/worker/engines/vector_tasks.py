@@ -25,8 +25,12 @@ class VectorTasks:
                 "model", "it is a reranker: it computes scores, not embeddings"
             )
         are_of_tokens = task.of_tokens and self._engine.pooling == "none"
-        if not are_of_tokens:
-            self._engine.check_embeds()
+        if self._engine.pooling == "none" and not are_of_tokens:
+            raise InvalidParameterError(
+                "model",
+                'it was loaded with pooling "none", so each token has a vector; POST /embeddings '
+                "returns them, and another pooling gives one vector for each input",
+            )
         inputs = self._engine.tokenize(task.inputs)
         if task.truncate:
             inputs = self._engine.truncated(inputs)
