@@ -16,10 +16,10 @@ LlamaError
 ├── ProjectorError              the projector of a multimodal model could not be loaded
 ├── TokenizeError               the vocabulary cannot convert a text or token ids
 ├── DecodeError                 llama_decode or llama_encode returned an error code:
-│   ├── NoKvSlotError           1: too few free KV cells for the batch; memory unchanged
-│   ├── DecodeAbortedError      2: aborted; computed ubatches stay in memory
-│   ├── InvalidBatchError       -1: the batch is invalid; memory unchanged
-│   └── DecodeFailedError       below -1: fatal; computed ubatches stay in memory
+│   ├── NoKvSlotError           1: too few free KV cells for the batch; KV cache unchanged
+│   ├── DecodeAbortedError      2: aborted; computed ubatches stay in the KV cache
+│   ├── InvalidBatchError       -1: the batch is invalid; KV cache unchanged
+│   └── DecodeFailedError       below -1: fatal; computed ubatches stay in the KV cache
 ├── StateError                  a saved state could not be written or restored
 │   └── SlotFileError           the file system refused to write a slot file
 ├── GrammarError                llama.cpp refuses a grammar, trigger pattern or JSON schema
@@ -151,7 +151,7 @@ class MissingLibraryError(LlamaError):
 
     def __init__(self, kind: str, libraries: str) -> None:
         super().__init__(
-            f"{kind} need {libraries}, missing on this machine; install with: "
+            f"to decode {kind}, install {libraries}, which this machine lacks: "
             "pip install 'llamabind[media]'"
         )
 
@@ -169,19 +169,19 @@ class DecodeError(LlamaError):
 
 
 class NoKvSlotError(DecodeError):
-    """The KV cache has too few free cells for this batch; the memory is unchanged."""
+    """The KV cache has too few free cells for this batch; it is unchanged."""
 
 
 class DecodeAbortedError(DecodeError):
-    """The abort callback stopped the decode; computed ubatches remain in memory."""
+    """The abort callback stopped the decode; computed ubatches remain in the KV cache."""
 
 
 class InvalidBatchError(DecodeError):
-    """llama.cpp rejected the batch as invalid; the memory is unchanged."""
+    """llama.cpp rejected the batch as invalid; the KV cache is unchanged."""
 
 
 class DecodeFailedError(DecodeError):
-    """A fatal error; computed ubatches remain in memory."""
+    """A fatal error; computed ubatches remain in the KV cache."""
 
 
 class StateError(LlamaError):
@@ -189,7 +189,7 @@ class StateError(LlamaError):
 
 
 class SlotFileError(StateError):
-    """The file system refused to write a slot file; `is_full` if for lack of space or quota."""
+    """The file system refused to write a slot file; `is_full` if space or quota is used up."""
 
     def __init__(self, message: str, *, is_full: bool) -> None:
         super().__init__(message)

@@ -92,7 +92,9 @@ def _piece(name: str, previous: str, role: str, ends: Mapping[str, str]) -> str:
     before = _write(name, history).removesuffix(ends[previous])
     after = _write(name, (*history, role)).removesuffix(ends[role])
     if not after.startswith(before):
-        raise ChatTemplateError(f"the built-in template {name!r} cannot be written as Jinja")
+        raise ChatTemplateError(
+            f"the built-in template {name!r} cannot be written as Jinja; give its Jinja source"
+        )
     return _jinja(after[len(before) :], len(history))
 
 

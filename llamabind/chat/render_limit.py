@@ -45,7 +45,8 @@ class RenderLimit:
     def error(self) -> RenderStoppedError:
         """The error of a prompt that reached the deadline."""
         return RenderStoppedError(
-            f"rendering and tokenising the prompt took longer than {self.seconds:g} s"
+            f"rendering and tokenising the prompt took longer than {self.seconds:g} s; "
+            "shorten the prompt"
         )
 
 

@@ -287,7 +287,10 @@ class EngineCore:
         if alone and was_tight:
             sequence = self._scheduler.running[0]
             self._scheduler.remove(sequence)
-            error = f"the KV cache has too few free cells for {len(sequence.tokens)} tokens"
+            error = (
+                f"the KV cache has too few free cells for {len(sequence.tokens)} tokens; shorten "
+                "the prompt, or load the model with a larger n_ctx"
+            )
             self._end(sequence, sequence.finish(FinishReason.ERROR, error=error))
 
     def _end(self, sequence: Sequence, output: RequestOutput) -> None:

@@ -135,7 +135,9 @@ class SlotExchange:
     def _free_slot(self, seq_id: int) -> Slot:
         if not 0 <= seq_id < len(self._pool.slots):
             last = len(self._pool.slots) - 1
-            raise InvalidParameterError("id_slot", f"no slot {seq_id}: ids are 0 to {last}")
+            raise InvalidParameterError(
+                "id_slot", f"slot {seq_id} does not exist: ids are 0 to {last}"
+            )
         slot = self._pool.slots[seq_id]
         if slot.owner is not None:
             raise SlotBusyError(f"slot {seq_id} is in use by a running request; try again later")

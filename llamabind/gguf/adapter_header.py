@@ -10,6 +10,7 @@ _A, _B = ".lora_a", ".lora_b"
 # llama.cpp skips these tensors, because training often hardly changes them.
 _IGNORED = "_norm.weight"
 _TRANSPOSED = "token_embd.weight"
+_OTHER_BASE = "the adapter seems to be made for another base model"
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -42,7 +43,7 @@ def check_adapter_shapes(path: Path, model: Shapes) -> None:
         if f"{base}{_A}" not in adapter or f"{base}{_B}" not in adapter:
             raise AdapterError(f"{path}: {base!r} has only one of {_A!r} and {_B!r}")
         if base not in model:
-            raise AdapterError(f"{path}: the model has no tensor {base!r}; wrong base model?")
+            raise AdapterError(f"{path}: the model has no tensor {base!r}; {_OTHER_BASE}")
         _check_pair(path, base, model[base], adapter)
 
 
@@ -56,7 +57,7 @@ def _check_pair(path: Path, base: str, model: tuple[int, ...], adapter: Shapes) 
     if not fits:
         raise AdapterError(
             f"{path}: {base!r} is {rows}x{columns} in the model, but the adapter's matrices "
-            f"are {a[0]}x{a[1]} and {b[0]}x{b[1]}; wrong base model?"
+            f"are {a[0]}x{a[1]} and {b[0]}x{b[1]}; {_OTHER_BASE}"
         )
 
 

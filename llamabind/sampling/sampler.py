@@ -202,6 +202,7 @@ def _sampling_error(status: int) -> LlamaError:
         return GrammarError("no token of the vocabulary can continue the grammar")
     if status == lb_status.LB_GRAMMAR_TOO_COSTLY:
         return GrammarError(
-            "the grammar is too ambiguous: finding the tokens it allows here exceeds the work limit"
+            "the grammar is too ambiguous: finding the tokens that it allows here exceeds the "
+            "limit of work for one token; write it with fewer alternatives"
         )
     return LlamaError(f"sampling failed: {last_error()}")
