@@ -138,9 +138,9 @@ class StateConflictError(ApiError):
 
 
 class QueueFullError(ApiError):
-    """The model's queue is full: `n_waiting` requests wait, the limit is `max_queue`.
+    """The model's queue is full: `n_waiting` requests wait, `n_own` of them sent by the caller.
 
-    `n_own` of them are of the caller: one that has none waiting is not refused.
+    With a limit `max_queue` above 0, a caller that has no request waiting never gets this error.
     """
 
     status = 429

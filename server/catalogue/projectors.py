@@ -52,8 +52,8 @@ def choose_projectors(
 
     `models` are the headers of those that generate text, by file name; None where it is not known.
     A single model, in any number of quantisations, takes any projector. Several models take those
-    with their name; a projector without a name goes to the only one whose embeddings have its
-    width.
+    with their name; a projector without a name (mmproj-f16.gguf) goes to the model whose embeddings
+    have the width of its vectors, if there is only one.
     """
     chosen = {}
     is_single = len({_core(name) for name in models}) == 1

@@ -39,7 +39,9 @@ class ModelAdmission:
         return len(self._streams.get(caller, ()))
 
     def n_waiting_of(self, caller: str, n_parallel: int) -> int:
-        """The caller's requests that have no token yet, and those that were preempted."""
+        """How many of the caller's requests wait: those that have no token yet, and at least those
+        beyond `n_parallel` (a preempted request waits but has tokens).
+        """
         streams = self._streams.get(caller, ())
         n_without_token = sum(stream.first_token_at is None for stream in streams)
         return max(n_without_token, len(streams) - n_parallel)
@@ -84,8 +86,8 @@ class Admission:
 
     One caller may use the whole queue while no other needs it. When the queue is full, a caller
     is still admitted if it has no request waiting, or fewer requests than an equal share of the
-    limit; other callers are refused. The requests of `k` callers are then at most about
-        1 + 1/2 + ... + 1/k times the limit. With `max_queue` 0 no request waits at all.
+    limit; other callers are refused. The requests of `k` callers together are then at most about
+    (1 + 1/2 + ... + 1/k) times the limit. With `max_queue` 0 no request waits at all.
     """
 
     def __init__(self, metrics: ServerMetrics, max_queue: int) -> None:

@@ -39,7 +39,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """The settings of a load: as requested, and the same over the model's defaults."""
+    """The settings of a load: as requested, and combined with the model's defaults."""
 
     requested: LoadSettings
     settings: LoadSettings
@@ -140,7 +140,7 @@ class ModelEntry:
         if name != projector.name or self.defaults.mmproj != name:
             return False
         self._unusable_projector = projector
-        self._projector_warning = f"mmproj: {name} was found beside the model, but: {detail}"
+        self._projector_warning = f"mmproj: {name}, found beside the model, is not used: {detail}"
         self._take_defaults()
         return True
 

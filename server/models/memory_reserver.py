@@ -72,7 +72,7 @@ class MemoryReserver:
         bus.listen(self._on_event)
 
     async def reserve(self, entry: ModelEntry) -> Estimated | None:
-        """Returns the estimate when its memory is reserved; None if there could be no estimate.
+        """Returns the estimate when its memory is reserved; None if none could be made.
 
         Raises LoadFailedError, or ApiError: 507 if it can never fit, 503 if others stay busy.
         """

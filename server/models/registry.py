@@ -295,7 +295,7 @@ class ModelRegistry:
         drain = entry.draining
         if drain is not None and drain.reason in (UnloadReason.REQUESTED, UnloadReason.SHUTDOWN):
             raise UnavailableError(
-                f"model {entry.id!r} is being unloaded",
+                f"model {entry.id!r} is being unloaded; retry in {_RETRY_SECONDS} s",
                 code="model_draining",
                 retry_after=_RETRY_SECONDS,
             )

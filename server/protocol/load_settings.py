@@ -47,7 +47,12 @@ FilePath = Annotated[
 AdapterScale = Annotated[float, Meta(ge=-1e4, le=1e4, description="scale of the adapter")]
 DraftTokens = Annotated[int, Meta(ge=0, le=MAX_DRAFT, description="minimum number of draft tokens")]
 Template = Annotated[
-    str, Meta(min_length=1, max_length=_MAX_TEMPLATE, description='Jinja source, or "chatml"')
+    str,
+    Meta(
+        min_length=1,
+        max_length=_MAX_TEMPLATE,
+        description='Jinja source, or the name of a built-in template, such as "chatml"',
+    ),
 ]
 TensorRule = Annotated[
     str,
@@ -57,7 +62,7 @@ Device = Annotated[str, Meta(min_length=1, max_length=64, description="a device,
 LayerCount = Annotated[int, Meta(ge=0, le=1024, description="the first layers of the model")]
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=127)]
 ImageTokens = Annotated[int, Meta(ge=1, le=65_536, description="tokens of one image")]
-CacheRam = Annotated[int, Meta(ge=-1, le=1 << 24, description="MiB; -1 is no limit, 0 is off")]
+CacheRam = Annotated[int, Meta(ge=-1, le=1 << 24, description="MiB; -1 is no limit, 0 saves none")]
 
 _TEMPLATE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 # Without flash attention llama.cpp transposes V, which is impossible for quantised types.

@@ -190,7 +190,7 @@ class MediaFetcher:
             if isinstance(error.__cause__, _NotPublicError):
                 raise _failed(param, "its address is not public") from None
             # The error's own text may contain details of the server's network.
-            raise _failed(param, type(error).__name__) from None
+            raise _failed(param, f"the connection failed ({type(error).__name__})") from None
         return part_of_bytes(data, param, part["kind"])
 
     async def _fetch(self, address: str, param: str, limits: _FetchLimits) -> bytes:

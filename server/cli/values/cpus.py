@@ -29,5 +29,5 @@ def cpu_range(text: str) -> tuple[int, ...]:
     number = integer(0, 4 * _MAX_MASK_DIGITS - 1)
     low, high = number(first or "0"), number(last or str(last_cpu))
     if low > high:
-        raise ValueError(f"{text!r} is empty")
+        raise ValueError(f"{text!r} selects no CPU: its first CPU is above its last")
     return tuple(range(low, high + 1))

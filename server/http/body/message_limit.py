@@ -1,7 +1,7 @@
 """Limits of a conversation's length, checked before the server converts it message by message.
 
-The worker refuses a conversation with more messages than its context has tokens; this limit keeps
-the event loop free for other clients whatever the model's context is.
+The worker refuses a conversation with more messages, parts or tool calls than its context has
+tokens; this limit keeps the event loop free for other clients whatever the model's context is.
 """
 
 from collections.abc import Iterable

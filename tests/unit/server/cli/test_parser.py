@@ -261,7 +261,7 @@ def test_an_empty_variable_does_not_count() -> None:
         ("-ot (=CPU", ("--override-tensor", "regular expression")),
         ("--override-kv a=long:1", ("--override-kv", "key=int:1")),
         ("-C xyz", ("--cpu-mask", "hexadecimal")),
-        ("-Cr 5-1", ("--cpu-range", "empty")),
+        ("-Cr 5-1", ("--cpu-range", "selects no CPU")),
         ("--chat-template nothing/like{it", ("--chat-template", "chatml")),
         ("--media-path nowhere", ("--media-path", "nowhere")),
         ("--spec-type draft,ngram-mod", ("--spec-type", "choose")),
