@@ -20,8 +20,8 @@ def _now() -> datetime:
 class StateChanged(msgspec.Struct, frozen=True, tag="state", kw_only=True):
     """A model changed its state.
 
-    `reason` is an UnloadReason for `draining` and `unloaded`, the failure's reason for `failed`,
-    otherwise null. `seconds` is the time the load took, with `loaded` only.
+    `reason` is why the model is unloaded (for `draining` and `unloaded`) or why it failed (for
+    `failed`), otherwise null. `seconds` is the time the load took, with `loaded` only.
     """
 
     model: str

@@ -17,7 +17,7 @@ _FIRST_READING_SECONDS = 2.0
 
 
 class GpuMetrics(msgspec.Struct, frozen=True):
-    """The first GPU, with the API reference's keys; zeros and null without a GPU."""
+    """The first GPU; numbers are 0 and texts null without one. `gpus` has all GPUs."""
 
     available: bool
     name: str | None
@@ -26,7 +26,7 @@ class GpuMetrics(msgspec.Struct, frozen=True):
 
 class SystemDocument(msgspec.Struct, frozen=True):
     """The machine in GET /api/v2/metrics. `gpus` has every GPU, also the first; `timestamp` is the
-    sample's.
+    time of the sample.
     """
 
     cpu: CpuMetrics

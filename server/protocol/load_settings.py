@@ -109,13 +109,13 @@ class LoraChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class LoadSettings(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """The body of a load. None is the engine's default, which depends on model and machine.
-
-    The first six fields are from the API reference, the others from llama-server, with the same
-    names. `f16_kv` sets both cache types. docs/loading.md describes all fields. Raises
-    InvalidParameterError for settings that contradict each other; only `check_complete` finds
-    missing ones, since these settings may be merged over others.
+    """The settings of a load. A field that is null or absent has its default, which depends on the
+    model and the machine. `f16_kv` sets both cache types. docs/loading.md describes all fields.
     """
+
+    # The OpenAPI description shows the docstring. Making the object raises InvalidParameterError
+    # for settings that contradict each other; only `check_complete` finds missing ones, since these
+    # settings may be merged over others.
 
     n_gpu_layers: Layers | None = None
     n_ctx: ContextSize | None = None

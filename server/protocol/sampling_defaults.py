@@ -19,11 +19,14 @@ _OF_JOB = ("n_predict", "stop")
 class SamplingDefaults(
     CommonSampling, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """Sampling fields by llama-server's names; None is its own default.
+    """Defaults of sampling by llama-server's names; null or absent is llama.cpp's own default.
 
-    `n_predict` is the most tokens of an answer, -1 is no limit; `stop` are strings that end it.
-    Raises InvalidParameterError, with names as in "sampling.top_p".
+    `n_predict` is the maximum number of tokens of an answer, -1 is no limit; `stop` are strings
+    that end it.
     """
+
+    # The OpenAPI description shows the docstring. Making the object raises InvalidParameterError,
+    # with names as in "sampling.top_p".
 
     temperature: float | None = None
     dry_sequence_breakers: tuple[str, ...] | None = None

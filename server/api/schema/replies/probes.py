@@ -22,7 +22,7 @@ class HealthDocument(msgspec.Struct):
 
 class ProbedModel(msgspec.Struct):
     """A model in use or failed. `paused` sequences wait for their clients to read; `stalled` means
-    that it has work but completes no step or no prompt.
+    that it has work but finishes no step, prepares no request or sends no report.
     """
 
     status: Status

@@ -1,6 +1,7 @@
 """The OpenAPI description: complete, consistent, and of the structs that parse requests."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,23 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     )
     assert references
     assert references - document["components"]["schemas"].keys() == set()
+
+
+def test_descriptions_are_for_clients_and_name_nothing_of_python(document: dict[str, Any]) -> None:
+    texts = list(_descriptions(document["components"]))
+    assert len(texts) > 100
+    pythonic = re.compile(r"\bRaises\b|\bNone\b|\bTrue\b|\bFalse\b|\w\(\)|\b[A-Z]\w+Error\b")
+    assert [text for text in texts if pythonic.search(text)] == []
+
+
+def _descriptions(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(text := part.get("description"), str):
+            yield text
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from _descriptions(inner)
 
 
 def test_no_component_is_named_after_a_module(document: dict[str, Any]) -> None:
