@@ -1,6 +1,6 @@
-"""Every endpoint of the API reference on a running server: paths, fields, types and formats.
+"""Every endpoint of /api/v2 on a running server: paths, fields, types and formats.
 
-The tables below are copied from the reference; responses may have more fields, but not fewer.
+Clients rely on the tables below; responses may have more fields, but not fewer.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The API reference's examples on a running server with the bundled model."""
+"""The examples of /api/v2 on a running server with the bundled model."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Times, sizes and durations as the API reference writes them."""
+"""Times, sizes and durations as /api/v2 writes them."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -1,4 +1,4 @@
-"""/api/v2 as the API reference has it, over a scripted engine."""
+"""/api/v2, its paths, fields and formats, over a scripted engine."""
 
 import re
 from pathlib import Path

@@ -14,7 +14,7 @@ from tests.support.gguf_files import write_gguf
 from tests.support.server_app import Client, make_app
 from tests.support.v2_requests import get, post
 
-# The example of the API reference.
+# A load as a client of /api/v2 sends it.
 _REFERENCE = {
     "n_gpu_layers": 32,
     "n_ctx": 2048,
