@@ -36,8 +36,8 @@ HUB_FLAGS = (
         env="LLAMA_ARG_HF_REPO",
         parse=ModelReference.parse,
         metavar="ORG/REPO[:QUANT]",
-        help="download this model if it is not in the cache, then serve it only; without QUANT it "
-        "is Q4_K_M, else Q8_0, else the repository's first model",
+        help="download this model if it is not in the cache, then serve it only; if QUANT is left "
+        "out: Q4_K_M, else Q8_0, else the repository's first model",
     ),
     Flag(
         names=("-hff", "--hf-file"),
@@ -68,7 +68,8 @@ HUB_FLAGS = (
         names=("--offline",),
         target="offline",
         env="LLAMA_ARG_OFFLINE",
-        help="never ask the hub; what is in the cache can be loaded (also: HF_HUB_OFFLINE=1)",
+        help="never contact the hub; models in the cache can be loaded (HF_HUB_OFFLINE=1 does the "
+        "same)",
     ),
 )
 

@@ -39,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="name of a model, path of a GGUF file, or org/repo:QUANT of the hub",
     )
-    parser.add_argument("--load", metavar="NAME", help="go on with a conversation saved by /save")
+    parser.add_argument("--load", metavar="NAME", help="continue a conversation saved by /save")
     add_talk_flags(parser)
     add_connection_flags(parser, json_help="print a line of JSON for each answer")
 

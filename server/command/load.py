@@ -28,7 +28,7 @@ examples:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `load`."""
-    parser.add_argument("model", metavar="MODEL", help="name of a model, as `ls` has it")
+    parser.add_argument("model", metavar="MODEL", help="name of a model, as `ls` lists it")
     parser.add_argument(
         "--estimate", action="store_true", help="print the memory that the load needs; load nothing"
     )

@@ -10,8 +10,8 @@ from server.command.terminal.formats import size
 from server.command.terminal.screen import say
 
 DESCRIPTION: Final = (
-    "Download a model from the hub (huggingface.co), with all its parts and its projector for "
-    "images. Ctrl-C pauses; the same command goes on where it stopped. Works without a running "
+    "Download a model from the hub (huggingface.co), with all its shards and its projector for "
+    "images. Ctrl-C pauses the download; the same command continues it. Works without a running "
     "server, too."
 )
 EXAMPLES: Final = """

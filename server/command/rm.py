@@ -25,7 +25,9 @@ examples:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `rm`."""
-    parser.add_argument("model", nargs="+", metavar="MODEL", help="name of a model, as `ls` has it")
+    parser.add_argument(
+        "model", nargs="+", metavar="MODEL", help="name of a model, as `ls` lists it"
+    )
     parser.add_argument("-y", "--yes", action="store_true", help="delete without asking")
     add_connection_flags(parser)
 

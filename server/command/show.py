@@ -29,7 +29,7 @@ examples:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `show`."""
-    parser.add_argument("model", metavar="MODEL", help="name of a model, as `ls` has it")
+    parser.add_argument("model", metavar="MODEL", help="name of a model, as `ls` lists it")
     parser.add_argument("--template", action="store_true", help="print the chat template only")
     add_connection_flags(parser)
 

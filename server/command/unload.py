@@ -21,7 +21,9 @@ examples:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `unload`."""
-    parser.add_argument("model", nargs="*", metavar="MODEL", help="name of a model, as `ps` has it")
+    parser.add_argument(
+        "model", nargs="*", metavar="MODEL", help="name of a model, as `ps` lists it"
+    )
     parser.add_argument("--all", action="store_true", help="unload every model")
     parser.add_argument("-f", "--force", action="store_true", help="end running answers at once")
     add_connection_flags(parser)

@@ -117,7 +117,7 @@ class HubProcess:
                     if (replies := self._waiting.get(reply.id)) is not None:
                         replies.put_nowait(reply)
         except FramingError:
-            logger.exception("the process that asks the hub sent something else than frames")
+            logger.exception("the process that asks the hub sent data that are not frames")
         finally:
             for replies in self._waiting.values():
                 replies.put_nowait(None)

@@ -163,7 +163,7 @@ class _Sink:
         """More than the file's size is a wrong file, and must not fill the disk."""
         if self.size + len(piece) > self._file.size:
             raise CorruptFileError(
-                f"{self._file.path} is longer than the {self._file.size} bytes that {host()} says"
+                f"{self._file.path} is longer than the {self._file.size} bytes that {host()} lists"
             )
         self._raw.write(piece)
         # After a kill the part has all that was received.

@@ -160,8 +160,8 @@ class Client:
 
     def _foreign(self) -> str:
         return (
-            f"what answers at {self.address} is not a llamabind server; give the address of one "
-            "with --url or LLAMABIND_URL"
+            f"the server at {self.address} is not a llamabind server; give the address of one with "
+            "--url or LLAMABIND_URL"
         )
 
 

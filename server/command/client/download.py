@@ -33,7 +33,7 @@ def download(
     except KeyboardInterrupt:
         _pause(client, state["id"])
         if not as_json:
-            say(f"paused; `llamabind pull {model}` goes on from here")
+            say(f"paused; `llamabind pull {model}` continues it")
         raise
     if state["state"] not in _ENDED:
         raise DisconnectedError
@@ -44,7 +44,7 @@ def download(
         )
     if state["state"] == "cancelled":
         raise CommandError(
-            f"the download of {model} was paused elsewhere; `llamabind pull {model}` goes on"
+            f"the download of {model} was paused elsewhere; `llamabind pull {model}` continues it"
         )
     return state
 

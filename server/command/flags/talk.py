@@ -35,7 +35,8 @@ def add_talk_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models-dir",
         metavar="DIR",
-        help="models of the server that this command starts where none runs [LLAMA_ARG_MODELS_DIR]",
+        help="folder of models for the server that this command starts if none is running "
+        "[LLAMA_ARG_MODELS_DIR]",
     )
     add_sampling_flags(parser)
 

@@ -175,7 +175,7 @@ _COMMANDS: Final = {
     "/help": _Command(_help, "print this list"),
     "/clear": _Command(_clear, "forget the conversation"),
     "/system": _Command(_system, "set the system prompt, or print it; - for none", "[TEXT]"),
-    "/model": _Command(_model, "go on with another model, or list all", "[NAME]"),
+    "/model": _Command(_model, "continue with another model, or list all", "[NAME]"),
     "/set": _Command(
         _set,
         "set sampling (temperature 0.2), think on|off, schema FILE, speed on|off, or list all",
@@ -185,7 +185,7 @@ _COMMANDS: Final = {
     "/regenerate": _Command(_regenerate, "answer the last message anew"),
     "/image": _Command(_attach, "send an image or audio file with the next message", "FILE"),
     "/save": _Command(_save, "save the conversation under a name, or to a file", "NAME"),
-    "/load": _Command(_load, "go on with a saved conversation", "NAME"),
+    "/load": _Command(_load, "continue a saved conversation", "NAME"),
     "/bye": _Command(_leave, "leave"),
 }
 _OTHER_NAMES: Final = {

@@ -60,7 +60,7 @@ def test_pull_names_a_file_and_prints_json_lines(fake, capsys):
         (
             download_state(state="cancelled"),
             "llamabind: the download of org/repo was paused elsewhere; `llamabind pull org/repo` "
-            "goes on",
+            "continues it",
         ),
     ],
 )
@@ -109,6 +109,6 @@ def test_ctrl_c_pauses_and_says_how_to_go_on(fake, capsys):
     assert main(["pull", "org/repo"]) == 130
     thread.join()
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "paused; `llamabind pull org/repo` goes on from here"
+        "paused; `llamabind pull org/repo` continues it"
     )
     assert fake.requests[-1] == ("DELETE", "/api/v2/downloads/dl-1", None)
