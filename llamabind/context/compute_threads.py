@@ -34,8 +34,9 @@ class ComputeThreads:
         n_max: int,
         owner: ComputeThreads | None = None,
     ) -> None:
-        """`n_threads` and `n_threads_batch` are fixed counts, for steps of one token and of more;
-        None is tuned, from 1 to `n_max` (see usable_cores).
+        """`n_threads` and `n_threads_batch` are fixed counts, for decodes of one token and of more;
+        `n_threads_batch` None takes `n_threads`. A count that is None is tuned: 1 to `n_max`, which
+        callers take from usable_cores().
         """
         self._context = context
         self._n_threads = n_threads

@@ -138,7 +138,7 @@ class EmbeddingConfig:
         )
 
     def shape(self, traits: EmbeddingTraits, n_ubatch: int, n_seq_max: int) -> EmbeddingShape:
-        """Return the sizes of a context made with context_params(); sizes given are effective."""
+        """Return the sizes of a context made with context_params(), given its effective ones."""
         n_ctx = self._n_ctx(traits)
         can_split = self._can_split(traits)
         # llama.cpp rounds n_ctx up, but learned positions end at the training context, beyond which
