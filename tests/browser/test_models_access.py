@@ -68,7 +68,8 @@ def test_an_ordinary_key_sees_what_others_load(keyed: ScriptedServer, open_page:
     models = ModelsPage(page)
     models.wait_for_state("m.gguf", "On disk")
     page.evaluate(
-        "(key) => fetch('api/v2/models/m.gguf/load', {method: 'POST', headers: {'X-Api-Key': key}})",
+        """(key) => fetch('api/v2/models/m.gguf/load',
+                  {method: 'POST', headers: {'X-Api-Key': key}})""",
         _ADMIN,
     )
     models.wait_for_state("m.gguf", "Loaded")
@@ -197,9 +198,7 @@ def test_nothing_is_wider_than_a_narrow_screen(
     assert page.evaluate("document.querySelector('main').scrollWidth") <= 375
     if tab == "models":
         dialog = models.open_load("org/sub/n.gguf")
-        assert page.evaluate(
-            "(() => { const one = document.querySelector('dialog'); return one.scrollWidth <= one.clientWidth; })()"
-        )
+        assert page.locator("dialog").evaluate("(one) => one.scrollWidth <= one.clientWidth")
         # The estimate stays in view beside the first field.
         box = dialog.locator(".verdict").bounding_box()
         assert box is not None
@@ -210,7 +209,8 @@ def test_the_table_does_not_move_while_a_model_loads(
     server: ScriptedServer, open_page: Open
 ) -> None:
     models = ModelsPage(open_page(f"{server.url}/#/models").page)
-    columns = "[...document.querySelectorAll('thead th')].map((one) => Math.round(one.getBoundingClientRect().x))"
+    columns = """[...document.querySelectorAll('thead th')]
+        .map((one) => Math.round(one.getBoundingClientRect().x))"""
     before = models.page.evaluate(columns)
     models.page.evaluate("() => { fetch('api/v2/models/slow.gguf/load', {method: 'POST'}); }")
     models.wait_for_state("slow.gguf", "Loading 50 %")
