@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import FilePayload
 
 from tests.browser.conftest import Open
 from tests.support.browser import ScriptedServer, until_text, until_true
@@ -227,16 +228,16 @@ def test_files_are_attached_shown_and_sent(chat: ChatPage) -> None:
     page = chat.page
     page.get_by_label("Files to attach").set_input_files(
         [
-            {"name": "dot.png", "mimeType": "image/png", "buffer": _PNG},
-            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"some notes"},
-            {"name": "film.mp4", "mimeType": "video/mp4", "buffer": b"x"},
+            FilePayload(name="dot.png", mimeType="image/png", buffer=_PNG),
+            FilePayload(name="notes.txt", mimeType="text/plain", buffer=b"some notes"),
+            FilePayload(name="film.mp4", mimeType="video/mp4", buffer=b"x"),
         ]
     )
     page.get_by_text("film.mp4 is neither an image, audio nor a text.").wait_for()
     page.locator(".composer img[alt='dot.png']").wait_for()
     page.get_by_label("Remove dot.png").click()
     page.get_by_label("Files to attach").set_input_files(
-        [{"name": "dot.png", "mimeType": "image/png", "buffer": _PNG}]
+        FilePayload(name="dot.png", mimeType="image/png", buffer=_PNG)
     )
     with page.expect_request("**/stream") as sent:
         chat.send("look")
