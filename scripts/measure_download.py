@@ -25,12 +25,6 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from tests.support.fake_hub import FakeHub  # noqa: E402 - the path comes first
-from tests.support.hub_files import HubFile, HubRepo  # noqa: E402
-from tests.support.paths import TINY_MODEL  # noqa: E402
-
 MEMORY_MB = 100
 LIVE_MS = 50
 REPO, FILE = "fake/big-GGUF", "big-Q8_0.gguf"
@@ -83,31 +77,22 @@ def resident_mb(process: psutil.Process) -> float:
 
 
 @contextmanager
-def server(hub: FakeHub, folder: Path) -> Iterator[tuple[psutil.Process, int]]:
-    """A server whose cache is in `folder`."""
-    environment = os.environ | {
-        "HF_ENDPOINT": hub.url,
-        "HF_HUB_CACHE": str(folder / "cache"),
-        "HF_HOME": str(folder / "home"),
-    }
+def started(command: list[str], **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process of its own, and the first line that it prints."""
+    environment = os.environ | variables
     for name in ("LLAMA_CACHE", "HF_TOKEN"):
         environment.pop(name, None)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "server", "--port", "0", "--models-dir", str(folder / "m")],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        )
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
     assert process.stdout is not None
     try:
-        line = process.stdout.readline()
-        yield (
-            psutil.Process(process.pid),
-            int(line.split("http://")[1].split()[0].rsplit(":", 1)[1]),
-        )
+        yield process, process.stdout.readline()
     finally:
         process.terminate()
         process.wait()
@@ -120,15 +105,30 @@ def request(port: int, method: str, path: str, body: Any = None) -> Any:
         return json.loads(connection.getresponse().read())
 
 
+def sha256_of(hub_port: int) -> str:
+    """The hub's checksum of the file, which it computes now: that takes some seconds."""
+    info = request(hub_port, "GET", f"/api/models/{REPO}?blobs=1")
+    (found,) = (one for one in info["siblings"] if one["rfilename"] == FILE)
+    return str(found["lfs"]["sha256"])
+
+
 def measure(size_mb: int) -> bool:
     """Download a file of this size; prints the figures, and returns whether all bars are kept."""
-    file = HubFile(TINY_MODEL.read_bytes(), size_mb << 20)
-    print(f"the hub has a file of {size_mb:,} MB with SHA-256 {file.sha256}")
+    hub_command = ["tests.support.fake_hub", "--big-mb", str(size_mb)]
     with (
         tempfile.TemporaryDirectory() as name,
-        FakeHub([HubRepo(REPO, {FILE: file})]) as hub,
-        server(hub, Path(name)) as (process, port),
+        started(hub_command) as (_, hub_line),
+        started(
+            ["server", "--port", "0", "--models-dir", f"{name}/models"],
+            HF_ENDPOINT=hub_line.strip().partition("=")[2],
+            HF_HUB_CACHE=f"{name}/cache",
+            HF_HOME=f"{name}/home",
+        ) as (child, line),
     ):
+        sha256 = sha256_of(int(hub_line.rsplit(":", 1)[1]))
+        print(f"the hub has a file of {size_mb:,} MB with SHA-256 {sha256}")
+        process = psutil.Process(child.pid)
+        port = int(line.split("http://")[1].split()[0].rsplit(":", 1)[1])
         request(port, "GET", "/api/v2/models")
         idle_mb = resident_mb(process)
         with Watch(process, port) as before:
@@ -143,7 +143,7 @@ def measure(size_mb: int) -> bool:
         assert download["state"] == "completed", download
         (link,) = Path(name, "cache").glob("*/snapshots/*/" + FILE)
         with link.open("rb") as data:
-            is_equal = hashlib.file_digest(data, "sha256").hexdigest() == file.sha256
+            is_equal = hashlib.file_digest(data, "sha256").hexdigest() == sha256
     more_mb = watch.peak_mb - idle_mb
     p99, p99_before = (_p99(one.live_ms) for one in (watch, before))
     print(f"bit-equal: {is_equal}")

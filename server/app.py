@@ -138,6 +138,9 @@ def _make_registry(
     def defaults_of(file: ModelFile) -> LoadSettings:
         if file.projector is not None:
             companions.add_found(file.projector.name, file.projector.path)
+        if file.hub is not None:
+            # A draft model may be one of the hub's cache.
+            companions.add_found(file.id, file.path)
         return presets.settings_of(file.id, config.default_settings, file_settings(file))
 
     hub = app[HUB_CACHE] if config.hub_cache is not None else None

@@ -139,6 +139,15 @@ class ServerConfig:
     @property
     def worker_command(self) -> tuple[str, ...]:
         """The command that starts a worker process."""
-        # -P keeps a server.py in the current folder from being imported in place of this package.
-        safe = ("-P",) if sys.flags.safe_path or Path.cwd() != _SOURCE else ()
-        return (sys.executable, *safe, "-m", "server.worker")
+        return _command("server.worker")
+
+    @property
+    def hub_command(self) -> tuple[str, ...]:
+        """The command that starts a process that talks to the hub."""
+        return _command("server.hub")
+
+
+def _command(module: str) -> tuple[str, ...]:
+    # -P keeps a server.py in the current folder from being imported in place of this package.
+    safe = ("-P",) if sys.flags.safe_path or Path.cwd() != _SOURCE else ()
+    return (sys.executable, *safe, "-m", module)

@@ -19,14 +19,14 @@ from server.http.app_keys import (
 )
 from server.hub.download import Download
 from server.hub.downloads import Downloads, Hooks
-from server.hub.lookups import Hub, Lookups, hub_command
+from server.hub.lookups import Hub, Lookups
 from server.models.events import DownloadChanged, ModelsChanged
 
 
 def add_hub(app: web.Application) -> None:
     """Put Lookups and Downloads into the application; nothing is asked before a request does."""
     config, bus, metrics = app[CONFIG], app[BUS], app[METRICS]
-    hub = Hub(hub_command(), os.environ, token=config.hub_token, offline=config.offline)
+    hub = Hub(config.hub_command, os.environ, token=config.hub_token, offline=config.offline)
     lookups = app[LOOKUPS] = Lookups(hub)
 
     def on_change(download: Download) -> None:

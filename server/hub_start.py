@@ -16,7 +16,7 @@ from server.hub.cached import find_cached
 from server.hub.download import Download
 from server.hub.downloads import Downloads, Hooks
 from server.hub.errors import hub_error
-from server.hub.lookups import Hub, Lookups, hub_command
+from server.hub.lookups import Hub, Lookups
 from server.hub.reference import ModelReference
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ async def with_hub_model(config: ServerConfig) -> ServerConfig:
 async def _path_of(
     config: ServerConfig, cache: HubCache, reference: ModelReference
 ) -> tuple[Path, str]:
-    hub = Hub(hub_command(), os.environ, token=config.hub_token, offline=config.offline)
+    hub = Hub(config.hub_command, os.environ, token=config.hub_token, offline=config.offline)
     hooks = Hooks(
         on_change=_Printer().show,
         on_end=lambda _: None,

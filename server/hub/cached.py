@@ -20,7 +20,9 @@ def find_cached(cache: HubCache, reference: ModelReference, file: str | None = N
             folders.setdefault(snapshot.folder, []).append(found)
     for folder, files in folders.items():
         try:
-            return folder / choose(files, reference.quant, file).path
+            model = choose(files, reference.quant, file)
         except NoSuchFileError:
             continue
+        if model.has_all_parts:
+            return folder / model.path
     return None

@@ -240,7 +240,7 @@ class Downloads:
             logger.info("download %s: cancelled", download.id)
             self._finish(download, "cancelled")
         except ApiError as error:
-            logger.warning("download %s: %s", download.id, error.message)
+            logger.warning("download %s: %s (%s)", download.id, error.message, self._cache.root)
             self._finish(download, "failed", error)
         except Exception:
             logger.exception("download %s failed", download.id)

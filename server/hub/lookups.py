@@ -1,7 +1,6 @@
 """Lookups: searches and descriptions of repositories, by a child process that ends when idle."""
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -63,12 +62,6 @@ class Hub:
             raise hub_error(
                 "download_failed", f"a process to ask the hub cannot start: {error.strerror}"
             ) from None
-
-
-def hub_command() -> tuple[str, ...]:
-    """The command of a child process."""
-    safe = ("-P",) if sys.flags.safe_path else ()
-    return (sys.executable, *safe, "-m", "server.hub")
 
 
 class Lookups:

@@ -51,6 +51,12 @@ class ModelFiles:
         return self.parts[0].path
 
     @property
+    def has_all_parts(self) -> bool:
+        """Whether no shard is missing."""
+        shard = _shard_of(self.path)
+        return shard is None or len(self.parts) == int(shard["count"])
+
+    @property
     def all(self) -> tuple[RepoFile, ...]:
         """All files to download."""
         return self.parts if self.projector is None else (*self.parts, self.projector)

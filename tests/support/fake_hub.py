@@ -341,10 +341,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any)")
     parser.add_argument("--dir", type=Path, help="folder with org/repo/files to serve")
     parser.add_argument(
+        "--big-mb", type=int, default=1024, help="size of fake/big-GGUF:Q8_0 (default: 1024)"
+    )
+    parser.add_argument(
         "--fault", type=_fault, action="append", default=[], help="NAME=VALUE; see Faults"
     )
     args = parser.parse_args()
-    with FakeHub(read_folder(args.dir) if args.dir else sample_repos(TINY_MODEL), args.port) as hub:
+    repos = read_folder(args.dir) if args.dir else sample_repos(TINY_MODEL, args.big_mb)
+    with FakeHub(repos, args.port) as hub:
         hub.faults = Faults(**dict(args.fault))
         print(f"HF_ENDPOINT={hub.url}", flush=True)
         with suppress(KeyboardInterrupt):

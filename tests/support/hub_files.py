@@ -150,9 +150,9 @@ def read_folder(folder: Path) -> list[HubRepo]:
     ]
 
 
-def sample_repos(model: Path) -> list[HubRepo]:
-    """Repositories to try things with: `model` in several quantisations, in shards with a
-    projector's name, a gated one, and 1 GiB made while it is sent.
+def sample_repos(model: Path, big_mb: int = 1024) -> list[HubRepo]:
+    """Repositories to try things with: `model` in several quantisations, a gated one, and one of
+    `big_mb` whose bytes are made while they are sent.
     """
     head = model.read_bytes()
     tiny = HubFile(path=model)
@@ -169,7 +169,10 @@ def sample_repos(model: Path) -> list[HubRepo]:
         ),
         HubRepo(
             "fake/big-GGUF",
-            {"big-Q8_0.gguf": HubFile(head, 1 << 30), "big-Q4_K_M.gguf": HubFile(head, 64 << 20)},
+            {
+                "big-Q8_0.gguf": HubFile(head, big_mb << 20),
+                "big-Q4_K_M.gguf": HubFile(head, 64 << 20),
+            },
         ),
         HubRepo(
             "fake/gated-GGUF",

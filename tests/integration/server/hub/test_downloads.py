@@ -8,6 +8,9 @@ import psutil
 import pytest
 from huggingface_hub import scan_cache_dir
 
+from llamabind.errors import InvalidParameterError
+from server.http.app_keys import COMPANIONS
+from server.protocol.load_settings import LoadSettings
 from tests.support.hub_app import Q4, Q8, REPO, SIZE, HubClient, MakeClient
 from tests.support.hub_files import HubFile
 from tests.support.server_app import events, pause
@@ -93,6 +96,16 @@ async def test_a_file_can_be_named(client: HubClient) -> None:
     error = await client.error(REPO, 404, file="other.gguf")
     assert (error["code"], error["param"]) == ("hub_not_found", "file")
     assert Q8 in error["message"]
+
+
+async def test_a_draft_model_may_be_one_of_the_cache(client: HubClient) -> None:
+    await client.pull(f"{REPO}:Q8_0")
+    companions = client.client.app[COMPANIONS]
+    found = companions.find(LoadSettings(draft_model=f"{REPO}/{Q8}"))
+    assert found.draft_model is not None
+    assert found.draft_model.startswith(str(client.cache))
+    with pytest.raises(InvalidParameterError, match="was not found"):
+        companions.find(LoadSettings(draft_model=f"{REPO}/none.gguf"))
 
 
 async def test_another_revision_has_an_id_of_its_own(client: HubClient) -> None:

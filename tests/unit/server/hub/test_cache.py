@@ -157,6 +157,14 @@ def test_a_model_in_the_cache_is_found_by_its_name(
     assert (path.name if path else None) == found
 
 
+def test_a_model_without_all_its_shards_is_not_in_the_cache(cache: HubCache) -> None:
+    reference = ModelReference.parse("org/repo:Q4_0")
+    _add(cache, "m-Q4_0-00001-of-00002.gguf")
+    assert find_cached(cache, reference) is None
+    _add(cache, "m-Q4_0-00002-of-00002.gguf")
+    assert find_cached(cache, reference) is not None
+
+
 def test_a_deletion_keeps_what_other_commits_have(cache: HubCache) -> None:
     _add(cache, "m.gguf", _OLD, ref="v1", etag="1")
     _add(cache, "m.gguf", _NEW, etag="1")
