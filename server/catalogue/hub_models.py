@@ -49,12 +49,10 @@ def hub_folders(cache: HubCache) -> Iterator[HubFolder]:
         plain = HubFolder(snapshot, f"{snapshot.repo}/")
         suffix = snapshot.revisions[0] if is_other else snapshot.commit[:_SHORT_COMMIT]
         other = HubFolder(snapshot, f"{snapshot.repo}@{suffix}/")
-        for file in walk(snapshot.folder):
+        for file in walk(snapshot.folder, ".gguf"):
             real = os.path.realpath(file)
-            # A link out of the cache is not the hub's.
-            if file.suffix.lower() != ".gguf" or not Path(real).is_relative_to(root):
-                continue
-            if not Path(real).is_file():
+            # A link out of the cache is not the hub's; some links lead nowhere.
+            if not Path(real).is_relative_to(root) or not os.path.isfile(real):  # noqa: PTH113
                 continue
             name = plain.prefix + file.relative_to(snapshot.folder).as_posix()
             if is_other:

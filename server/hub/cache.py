@@ -167,14 +167,18 @@ class HubCache:
         return found
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """The files below a snapshot, sorted; names that are none on this machine are left out."""
-    for path, folders, names in os.walk(folder):
+def walk(folder: Path, suffix: str = "") -> Iterator[Path]:
+    """The files below a snapshot whose names end with `suffix`, sorted; names that cannot be files
+    on this machine are left out.
+    """
+    root = str(folder)
+    for path, folders, names in os.walk(root):
         folders.sort()
+        above = path[len(root) + 1 :]
         for name in sorted(names):
-            file = Path(path, name)
-            if why_not_a_path(file.relative_to(folder).as_posix()) is None:
-                yield file
+            inner = f"{above}/{name}" if above else name
+            if name.lower().endswith(suffix) and why_not_a_path(inner) is None:
+                yield Path(path, name)
 
 
 def _is_repo(repo: str) -> bool:

@@ -73,6 +73,7 @@ class Lookups:
         self._starting = asyncio.Lock()
         self._slots = asyncio.Semaphore(_MAX_AT_ONCE)
         self._n_asked = 0
+        self._has_ended = False
         self._idle: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -98,7 +99,8 @@ class Lookups:
         await self._ask(object, lambda number: Probe(number, repo, commit, file))
 
     async def close(self) -> None:
-        """End the child."""
+        """End the child; later questions are refused."""
+        self._has_ended = True
         if self._idle is not None:
             self._idle.cancel()
         if self._child is not None:
@@ -109,6 +111,8 @@ class Lookups:
     async def _ask(self, expected: type[Any], make: Any) -> Any:
         self._hub.require()
         async with self._slots:
+            if self._has_ended:
+                raise hub_error("hub_unreachable", "the server is shutting down", retry_after=5)
             child = await self._get_child()
             self._n_asked += 1
             try:

@@ -63,6 +63,29 @@ def test_after_a_kill_no_process_stays_and_the_next_server_continues_the_part(
     assert hashlib.sha256(link.read_bytes()).hexdigest() == hub.repos[_REPO].files[_Q8].sha256
 
 
+def test_a_second_server_takes_over_the_download_of_one_that_is_killed(
+    hub: FakeHub, tmp_path: Path
+) -> None:
+    hub.faults.slow = 2 << 20
+    folders = (tmp_path / "one", tmp_path / "other")
+    for folder in folders:
+        folder.mkdir()
+    body = {"model": f"{_REPO}:Q8_0"}
+    with ServerProcess(folders[0]) as one, ServerProcess(folders[1]) as other:
+        _, first = one.request("POST", "/api/v2/downloads", body)
+        _until_bytes(one, first, _SIZE // 8)
+        _, second = other.request("POST", "/api/v2/downloads", body)
+        _until_bytes(other, second, _SIZE // 4)
+        assert len(hub.files_asked()) == 1
+        one.signal(signal.SIGKILL)
+        one.wait()
+        hub.faults.slow = 0
+        until(lambda: _show(other, second)["state"] == "completed", "the other's download")
+    first_asked, second_asked = hub.files_asked()
+    assert "range" not in first_asked.headers
+    assert int(second_asked.headers["range"][6:-1]) >= _SIZE // 4
+
+
 def test_a_signal_ends_downloads_at_once_and_keeps_their_parts(
     hub: FakeHub, tmp_path: Path
 ) -> None:

@@ -7,7 +7,15 @@ import msgspec
 import pytest
 
 from server.models.event_bus import EventBus, Subscription
-from server.models.events import Lagged, LoadProgress, ModelEvent, StateChanged, UseChanged
+from server.models.events import (
+    DownloadChanged,
+    Lagged,
+    LoadProgress,
+    ModelEvent,
+    ModelsChanged,
+    StateChanged,
+    UseChanged,
+)
 
 
 def _state(model: str = "m", status: str = "loaded") -> StateChanged:
@@ -102,3 +110,28 @@ def test_an_event_has_its_type_and_a_utc_time() -> None:
     assert document["type"] == "state"
     assert document["time"].endswith("Z")
     assert "." not in document["time"]
+
+
+def _download(name: str, done: int) -> DownloadChanged:
+    return DownloadChanged(download={"id": name, "bytes_done": done})
+
+
+async def test_a_slow_reader_gets_the_newest_event_of_each_download() -> None:
+    bus = EventBus()
+    with bus.subscribe() as events:
+        for done in range(1000):
+            bus.publish(_download("a", done))
+            bus.publish(_download("b", done))
+        bus.publish(ModelsChanged(removed=("m",)))
+        received = [await events.next() for _ in range(3)]
+    downloads = [event.download for event in received if isinstance(event, DownloadChanged)]
+    assert downloads == [{"id": "a", "bytes_done": 999}, {"id": "b", "bytes_done": 999}]
+    assert isinstance(received[-1], ModelsChanged)
+
+
+async def test_events_of_one_model_are_without_downloads() -> None:
+    bus = EventBus()
+    with bus.subscribe("m.gguf") as events:
+        bus.publish(_download("a", 1))
+        bus.publish(ModelsChanged())
+        assert await events.next(0) is None
