@@ -11,18 +11,18 @@ from server.command.client.errors import UsageError
 
 _MAX_BYTES: Final = 1 << 18
 # The command's own variable, then those by which the server itself takes its keys.
-_VARIABLES: Final = ("LLAMABIND_API_KEY", "LLAMABIND_ADMIN_KEY", "LLAMA_API_KEY")
-_FILE_VARIABLES: Final = ("LLAMABIND_ADMIN_KEY_FILE", "LLAMA_ARG_API_KEY_FILE")
+VARIABLES: Final = ("LLAMABIND_API_KEY", "LLAMABIND_ADMIN_KEY", "LLAMA_API_KEY")
+FILE_VARIABLES: Final = ("LLAMABIND_ADMIN_KEY_FILE", "LLAMA_ARG_API_KEY_FILE")
 
 
 def find_key(file: str | None, environment: Mapping[str, str]) -> str | None:
     """The first key of `file`, else of the environment; None without any. Raises UsageError."""
     if file is not None:
         return _checked(_first_of_file(file), f"--api-key-file {file}")
-    for name in _VARIABLES:
+    for name in VARIABLES:
         if key := environment.get(name, "").split(",")[0].strip():
             return _checked(key, name)
-    for name in _FILE_VARIABLES:
+    for name in FILE_VARIABLES:
         if path := environment.get(name):
             return _checked(_first_of_file(path), f"{name} {path}")
     return None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from server.command.client.errors import CommandError, NoServerError
+from server.command.client.errors import CommandError, NoServerError, RefusedError
 from server.command.talk.answer import (
     Ask,
     Printer,
@@ -56,12 +56,18 @@ def chat_loop(
         except NoServerError:
             raise
         except CommandError as error:
-            say(f"error: {error}")
+            say(f"error: {error}{_advice(error)}")
         except KeyboardInterrupt:  # between the answer and the next prompt, or in a load
             dim_remark("(stopped)")
     if sys.stdin.isatty():
         print(file=sys.stderr)
     return 0
+
+
+def _advice(error: CommandError) -> str:
+    """What to do about it in a chat."""
+    is_full = isinstance(error, RefusedError) and error.code == "context_length_exceeded"
+    return "; /clear starts a new conversation" if is_full else ""
 
 
 def _takes(chat: Chat, text: str) -> bool:

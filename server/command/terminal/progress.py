@@ -1,5 +1,6 @@
 """ProgressBar: one line on stderr that is drawn again, for people only."""
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -23,7 +24,8 @@ class ProgressBar:
     def __init__(self, label: str, delay_seconds: float = 0.0) -> None:
         """What ends within `delay_seconds` shows no bar."""
         self._label = label
-        self._is_shown = is_terminal(sys.stderr)
+        # A dumb terminal, such as an editor's, cannot clear a line.
+        self._is_shown = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
         self._begins = time.monotonic() + delay_seconds
         self._drawn = 0.0
         self._shown_fraction = -1.0

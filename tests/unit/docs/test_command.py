@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from server.command.client.keys import _FILE_VARIABLES, _VARIABLES
+from server.command.client.keys import FILE_VARIABLES, VARIABLES
 from server.command.main import COMMANDS, load_command
 from server.command.talk.commands import help_text
 from tests.support.paths import ROOT
@@ -68,4 +68,4 @@ def test_every_command_of_a_chat_is_described():
 
 
 def test_every_variable_is_described():
-    assert {name for name in (*_VARIABLES, *_FILE_VARIABLES) if name not in PAGE} == set()
+    assert {name for name in (*VARIABLES, *FILE_VARIABLES) if name not in PAGE} == set()

@@ -133,6 +133,12 @@ def test_an_error_of_a_request_does_not_end_the_chat(capsys):
     assert sent(transport) == [("user", "hello")]
 
 
+def test_a_full_context_has_advice(capsys):
+    error = RefusedError("too long", 400, {"code": "context_length_exceeded"})
+    talk(Transport([error]), "hello")
+    assert capsys.readouterr().err == "error: too long; /clear starts a new conversation\n"
+
+
 def test_a_server_that_is_gone_ends_the_chat():
     with pytest.raises(NoServerError):
         talk(Transport([NoServerError("gone")]), "hello", "again")

@@ -84,6 +84,7 @@ def test_a_bar_shows_the_fraction():
 
 
 def test_a_bar_is_drawn_in_a_terminal_only(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     pipe = io.StringIO()
     monkeypatch.setattr("sys.stderr", pipe)
     with ProgressBar("x") as bar:
@@ -98,6 +99,9 @@ def test_a_bar_is_drawn_in_a_terminal_only(monkeypatch):
     hidden = _Terminal()
     monkeypatch.setattr("sys.stderr", hidden)
     with ProgressBar("x", 3600) as bar:
+        bar.show(0.5)
+    monkeypatch.setenv("TERM", "dumb")
+    with ProgressBar("x") as bar:
         bar.show(0.5)
     assert hidden.getvalue() == ""
 
