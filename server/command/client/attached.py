@@ -1,7 +1,8 @@
 """`python -m server.command.client.attached`: a server that ends when its parent does.
 
 Its stdin is a pipe whose other end only the parent holds: the pipe is closed when the parent ends,
-also by SIGKILL. The server then ends as by SIGTERM; the second signal ends it without waiting.
+also by SIGKILL. The server then ends as by SIGTERM; the second signal ends it without waiting, and
+SIGKILL one that hangs.
 """
 
 import contextlib
@@ -35,9 +36,9 @@ def _end_with_parent() -> None:
         while os.read(0, 4096):
             pass
     finally:
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_GRACE_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            os.kill(os.getpid(), number)
+            time.sleep(_GRACE_SECONDS)
 
 
 if __name__ == "__main__":

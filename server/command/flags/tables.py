@@ -12,7 +12,7 @@ import msgspec
 from server.cli.companion_flags import COMPANION_FLAGS
 from server.cli.flag import SETTINGS, Flag
 from server.cli.load_flags import MODEL_FLAGS, ROPE_FLAGS
-from server.cli.load_settings import load_settings
+from server.cli.load_settings import load_settings, without_prefix
 from server.cli.placement_flags import PLACEMENT_FLAGS
 from server.cli.sampling_flags import SAMPLING_FLAGS
 from server.cli.values.files import companion, companions, scaled_companions
@@ -27,6 +27,7 @@ _LOAD_GROUPS = (
     ("files beside the model, drafts, embeddings", COMPANION_FLAGS),
     ("devices and metadata", PLACEMENT_FLAGS),
     ("contexts beyond the training context", ROPE_FLAGS),
+    ("sampling of requests that leave it open", SAMPLING_FLAGS),
 )
 
 
@@ -37,7 +38,13 @@ def add_load_flags(parser: argparse.ArgumentParser) -> None:
         section = parser.add_argument_group(title)
         for flag in flags:
             if flag.target.startswith(SETTINGS):
-                _add(section, flag, flag.target.removeprefix(SETTINGS), taken)
+                _add(section, flag, flag.target.rpartition(".")[2], taken)
+    parser.add_argument(
+        "--f16-kv",
+        dest=f"{SETTINGS}f16_kv",
+        action=argparse.BooleanOptionalAction,
+        help="set both cache types to f16, with --no-f16-kv to f32",
+    )
     kept = parser.add_argument_group("how long it stays in memory")
     kept.add_argument(
         "--ttl",
@@ -57,9 +64,9 @@ def add_load_flags(parser: argparse.ArgumentParser) -> None:
 
 def load_body(options: argparse.Namespace) -> dict[str, Any]:
     """The body of a load: the settings whose flags were given. Raises UsageError."""
-    chosen = _given(options, SETTINGS)
+    given = {name: value for name, value in vars(options).items() if value is not None}
     try:
-        body: dict[str, Any] = msgspec.to_builtins(load_settings(chosen))
+        body: dict[str, Any] = msgspec.to_builtins(load_settings(without_prefix(given)))
     except ValueError as error:
         raise UsageError(str(error)) from None
     return body
@@ -76,8 +83,9 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
 def sampling_fields(options: argparse.Namespace) -> dict[str, Any]:
     """The fields of a request whose flags were given."""
     return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in _given(options, _SAMPLING).items()
+        name.removeprefix(_SAMPLING): list(value) if isinstance(value, tuple) else value
+        for name, value in vars(options).items()
+        if name.startswith(_SAMPLING) and value is not None
     }
 
 
@@ -86,14 +94,6 @@ def sampling_flags() -> dict[str, Flag]:
     found: dict[str, Flag] = {}
     for flag in SAMPLING_FLAGS:
         found.setdefault(flag.target.removeprefix(_SAMPLING), flag)
-    return found
-
-
-def _given(options: argparse.Namespace, prefix: str) -> dict[str, Any]:
-    found = {}
-    for name, value in vars(options).items():
-        if name.startswith(prefix) and value is not None:
-            found[name.removeprefix(prefix)] = value
     return found
 
 
