@@ -8,14 +8,16 @@ from typing import Any, Final
 
 from server.command.client import paths
 from server.command.client.client import Client
+from server.command.client.errors import CommandError
 from server.command.client.loading import load_with_bar
 from server.command.client.session import find_model, open_model
 from server.command.flags.connection import add_connection_flags
 from server.command.flags.talk import add_talk_flags, request_fields
-from server.command.talk.commands import Chat
+from server.command.talk.commands import Chat, command_names
 from server.command.talk.conversation import Conversation
+from server.command.talk.line_editor import completions, line_reader
 from server.command.talk.loop import chat_loop
-from server.command.talk.prompt import Prompt, terminal_lines
+from server.command.talk.prompt import Prompt
 from server.command.terminal.screen import say
 
 DESCRIPTION: Final = (
@@ -65,7 +67,14 @@ def talk(
     )
     if sys.stdin.isatty() and not options.json:
         say(f"{model} - /help lists the commands, Ctrl-D leaves")
-    with terminal_lines() as read_line:
+
+    def complete(line: str) -> list[str]:
+        try:
+            return completions(line, command_names(), chat.models.names)
+        except CommandError:  # no names without the server
+            return []
+
+    with line_reader(complete) as read_line:
         return chat_loop(
             chat,
             lambda name: partial(_ask, client, name),

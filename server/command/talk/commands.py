@@ -51,6 +51,11 @@ def is_command(text: str) -> bool:
     return word.startswith("/") and "/" not in word[1:]
 
 
+def command_names() -> list[str]:
+    """The names of all commands."""
+    return [*_COMMANDS]
+
+
 def help_text() -> str:
     """One line for each command."""
     names = {name: f"{name} {one.takes}".strip() for name, one in _COMMANDS.items()}
@@ -60,6 +65,7 @@ def help_text() -> str:
         '"""             begin and end a message of several lines',
         "Ctrl-C          stop the answer; twice at the prompt: leave",
         "Ctrl-D          leave",
+        "Tab             complete a command, a model or a path",
     )
     return "\n".join([*lines, "", *(f"  {key}" for key in keys)])
 

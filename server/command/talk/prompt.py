@@ -1,16 +1,11 @@
-"""Prompt: reads messages from the terminal, with history and multi-line input."""
+"""Prompt: reads messages, also of several lines."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
-
-from server.command.client.state_folder import state_file
 
 FIRST: Final = ">>> "
 MORE: Final = "... "
 _QUOTES: Final = '"""'
-_MAX_HISTORY: Final = 1000
 ReadLine = Callable[[str], str]
 
 
@@ -41,37 +36,3 @@ class Prompt:
             line = self._read_line(MORE)
         lines.append(line.partition(_QUOTES)[0])
         return "\n".join(lines).strip("\n")
-
-
-@contextlib.contextmanager
-def terminal_lines() -> Iterator[ReadLine]:
-    """Yields a ReadLine: with readline and its history in a terminal, plain lines from a pipe."""
-    if not sys.stdin.isatty():
-        yield _plain_line
-        return
-    try:
-        import readline
-    except ImportError:  # a Python that was built without it
-        yield input
-        return
-    history = None
-    with contextlib.suppress(OSError):  # a read-only home: no history
-        history = state_file("chat_history")
-        if not history.exists():
-            history.touch(mode=0o600)
-        readline.read_history_file(history)
-    readline.set_history_length(_MAX_HISTORY)
-    readline.parse_and_bind("tab: complete")
-    try:
-        yield input
-    finally:
-        if history is not None:
-            with contextlib.suppress(OSError):
-                readline.write_history_file(history)
-
-
-def _plain_line(_: str) -> str:
-    line = sys.stdin.readline()
-    if not line:
-        raise EOFError
-    return line.rstrip("\n")

@@ -89,6 +89,19 @@ def test_the_history_comes_back_in_the_next_chat(server: ServerProcess, tmp_path
             assert terminal.wait() == 0
 
 
+def test_tab_completes_commands(chat: Terminal):
+    chat.type("/syst\tBe brief\r")
+    chat.expect("the system prompt is set")
+    chat.expect(PROMPT)
+
+
+def test_a_line_is_in_the_history_before_the_chat_ends(chat: Terminal, tmp_path: Path):
+    _ask(chat, QUESTION)
+    chat.enter("")
+    chat.expect(PROMPT)
+    assert (tmp_path / "llamabind" / "chat_history").read_text().splitlines() == [QUESTION]
+
+
 def test_several_lines_between_quotes(chat: Terminal):
     chat.enter('"""What is the capital')
     chat.expect("... ")
