@@ -17,7 +17,7 @@ Open = Callable[..., Watched]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse other tests: asyncio tests cannot run beside the event loop of playwright."""
+    """Refuse other tests: playwright's event loop runs on, and asyncio tests need their own."""
     if not all(item.get_closest_marker("browser") for item in items):
         raise pytest.UsageError("run tests/browser in a call of its own, without other tests")
 

@@ -50,9 +50,7 @@ def test_a_model_without_a_projector_gets_no_image(tiny: ServerProcess, open_pag
     page = open_page(_url(tiny)).page
     chat = ChatPage(page)
     chat.ask("Hello")
-    page.get_by_label("Files to attach").set_input_files(
-        {"name": "dot.png", "mimeType": "image/png", "buffer": b"no image"}
-    )
+    chat.choose("Files to attach", ("dot.png", "image/png", b"no image"))
     page.get_by_text("This model takes no images").wait_for()
     assert page.get_by_label("Send", exact=True).is_disabled()
     page.get_by_label("Remove dot.png").click()

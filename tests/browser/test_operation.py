@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import FilePayload
 
 from tests.browser.conftest import Open
 from tests.support.browser import ScriptedServer, until_text, until_true
@@ -226,19 +225,13 @@ def test_settings_are_sent_kept_and_checked(chat: ChatPage) -> None:
 
 def test_files_are_attached_shown_and_sent(chat: ChatPage) -> None:
     page = chat.page
-    page.get_by_label("Files to attach").set_input_files(
-        [
-            FilePayload(name="dot.png", mimeType="image/png", buffer=_PNG),
-            FilePayload(name="notes.txt", mimeType="text/plain", buffer=b"some notes"),
-            FilePayload(name="film.mp4", mimeType="video/mp4", buffer=b"x"),
-        ]
-    )
+    image = ("dot.png", "image/png", _PNG)
+    notes = ("notes.txt", "text/plain", b"some notes")
+    chat.choose("Files to attach", image, notes, ("film.mp4", "video/mp4", b"x"))
     page.get_by_text("film.mp4 is neither an image, audio nor a text.").wait_for()
     page.locator(".composer img[alt='dot.png']").wait_for()
     page.get_by_label("Remove dot.png").click()
-    page.get_by_label("Files to attach").set_input_files(
-        FilePayload(name="dot.png", mimeType="image/png", buffer=_PNG)
-    )
+    chat.choose("Files to attach", image)
     with page.expect_request("**/stream") as sent:
         chat.send("look")
     [message] = _sent(sent.value)["messages"]

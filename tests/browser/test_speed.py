@@ -179,13 +179,8 @@ def test_a_long_chat_shows_its_end_and_the_rest_on_demand(
         "version": 1,
         "conversations": [_chat(200)],
     }
-    page.get_by_label("File of chats to import").set_input_files(
-        {
-            "name": "long.json",
-            "mimeType": "application/json",
-            "buffer": json.dumps(document).encode(),
-        }
-    )
+    file = ("long.json", "application/json", json.dumps(document).encode())
+    chat.choose("File of chats to import", file)
     page.get_by_role("link", name="A long chat").click()
     page.get_by_text("message 199", exact=True).wait_for()
     assert len(chat.texts) == 20

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.browser
     ("code", "word"),
     [
         ("document.body.append(Object.assign(new Image(), {src: 'http://x.invalid/'}))", "img-src"),
-        ("document.body.innerHTML += '<p style=\"color: red\">'", "style-src"),
+        ("document.body.setAttribute('style', 'color: red')", "style-src"),
+        ("setTimeout(() => { document.body.innerHTML = '<p>' })", "TrustedHTML"),
         ("fetch('http://x.invalid/').catch(() => {})", "connect-src"),
         ("setTimeout(() => { throw new Error('thrown') })", "thrown"),
     ],

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.browser import until_text
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import FilePayload, Locator, Page
 
 ANSWER = ".message.assistant"
 
@@ -21,6 +21,13 @@ class ChatPage:
         """Write a message and send it."""
         self.page.locator("#composer").fill(text)
         self.page.keyboard.press("Enter")
+
+    def choose(self, label: str, *files: tuple[str, str, bytes]) -> None:
+        """Choose files, each a name, a MIME type and its content, in the field with this label."""
+        payload: list[FilePayload] = [
+            {"name": name, "mimeType": kind, "buffer": data} for name, kind, data in files
+        ]
+        self.page.get_by_label(label).set_input_files(payload)
 
     def ask(self, text: str) -> str:
         """Send a message and wait for the end of its answer; the answer's text."""

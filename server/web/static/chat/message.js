@@ -16,30 +16,31 @@ export function Message({ thread, message, isLast }) {
   const [isEditing, setEditing] = useState(false);
   const answer = useValue(answers).get(message.id) || null;
   const edit = () => setEditing(true);
+  const again = () => Answer.start(thread, thread.messages.get(message.parent));
   if (isEditing) return html`<${Editor} thread=${thread} message=${message} onEnd=${() => setEditing(false)} />`;
   return html`
     <article class="message ${message.role}" data-id=${message.id} aria-label=${{ user: "You", assistant: "Answer", tool: "Tool result" }[message.role]}>
       <${Attachments} attachments=${message.attachments} />
       ${message.role === "assistant"
-        ? html`<${AnswerBody} message=${message} answer=${answer} />`
+        ? html`<${AnswerBody} message=${message} answer=${answer} onAgain=${again} />`
         : message.content && html`<div class="said">${message.content}</div>`}
       ${!answer && html`
         <footer class="message-foot">
           <${Branches} thread=${thread} message=${message} />
-          <${CopyButton} text=${message.content} label="Copy this message" />
-          ${message.role !== "tool" && html`<button type="button" class="icon" aria-label="Edit as a new branch" title="Edit as a new branch" onClick=${edit}><${Icon} name="edit" /></button>`}
-          ${message.role === "assistant" && html`<${AnswerActions} thread=${thread} message=${message} isLast=${isLast} />`}
+          ${message.content && html`<${CopyButton} text=${message.content} label="Copy this message" />`}
+          ${message.role !== "tool" && (message.content || message.role === "user") && html`<button type="button" class="icon" aria-label="Edit as a new branch" title="Edit as a new branch" onClick=${edit}><${Icon} name="edit" /></button>`}
+          ${message.role === "assistant" && html`<${AnswerActions} thread=${thread} message=${message} isLast=${isLast} onAgain=${again} />`}
         </footer>`}
     </article>`;
 }
 
-function AnswerBody({ message, answer }) {
+function AnswerBody({ message, answer, onAgain }) {
   return html`
     ${(message.reasoning || answer) && html`<${Reasoning} message=${message} answer=${answer} />`}
     <${Markdown} message=${message} answer=${answer} />
     ${message.calls?.map((call, index) => call && html`<${Call} key=${index} call=${call} answer=${answer} />`)}
     ${answer && html`<${Pending} answer=${answer} />`}
-    ${!answer && message.problem && html`<${Problem} problem=${message.problem} model=${message.model} isPartial=${message.state === "cut"} />`}
+    ${!answer && message.problem && html`<${Problem} problem=${message.problem} model=${message.model} isPartial=${message.state === "cut"} onAgain=${onAgain} />`}
     ${!answer && !message.problem && message.state === "cut" && html`<p class="quiet small">This answer broke off when the page was closed.</p>`}
     ${!answer && message.warnings?.length > 0 && html`<ul class="warnings small quiet" aria-label="Warnings of the server">${message.warnings.map((text) => html`<li>${text}</li>`)}</ul>`}`;
 }
@@ -107,11 +108,10 @@ function indented(text) {
   }
 }
 
-function AnswerActions({ thread, message, isLast }) {
-  const again = () => Answer.start(thread, thread.messages.get(message.parent));
+function AnswerActions({ thread, message, isLast, onAgain }) {
   const mayContinue = isLast && (message.content || message.reasoning) && !message.calls?.length && (MAY_CONTINUE.has(message.state) || message.finish === "length");
   return html`
-    <button type="button" class="icon" aria-label="Answer again" title="Answer again" onClick=${again}><${Icon} name="refresh" /></button>
+    <button type="button" class="icon" aria-label="Answer again" title="Answer again" onClick=${onAgain}><${Icon} name="refresh" /></button>
     ${mayContinue && html`<button type="button" class="plain small" onClick=${() => Answer.continue(thread, message)}><${Icon} name="play" />Continue</button>`}
     ${message.stats && html`
       <span class="stats small quiet number">

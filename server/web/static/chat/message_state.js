@@ -38,8 +38,8 @@ function Loading({ model }) {
     </div>`;
 }
 
-/** @param {{problem: object, model: string, isPartial: boolean}} props */
-export function Problem({ problem, model, isPartial }) {
+/** @param {{problem: object, model: string, isPartial: boolean, onAgain: () => void}} props */
+export function Problem({ problem, model, isPartial, onAgain }) {
   const { title, text, advice, leadsToModels } = describe(problem);
   const log = useValue(models)?.get(model)?.failure?.log || [];
   return html`
@@ -52,6 +52,7 @@ export function Problem({ problem, model, isPartial }) {
         ${advice && html`<p>${advice}</p>`}
         ${problem.reason && log.length > 0 && html`<details><summary>The end of its log</summary><pre tabindex="0" class="log">${log.join("\n")}</pre></details>`}
         ${leadsToModels && html`<p><a href=${link("models", model)}>Load it with other settings</a></p>`}
+        ${!isPartial && html`<button type="button" onClick=${onAgain}>Try again</button>`}
       </div>
     </div>`;
 }

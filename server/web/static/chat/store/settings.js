@@ -55,10 +55,10 @@ export function jsonProblem(text, kind) {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return `This is not JSON: ${error.message}`;
+    return `This is not JSON: ${error.message}.`;
   }
-  if (kind === "array") return Array.isArray(value) ? "" : "Expected a JSON array: [ … ]";
-  return value && typeof value === "object" && !Array.isArray(value) ? "" : "Expected a JSON object: { … }";
+  if (kind === "array") return Array.isArray(value) ? "" : "Expected a JSON array, [ … ].";
+  return value && typeof value === "object" && !Array.isArray(value) ? "" : "Expected a JSON object, { … }.";
 }
 
 /** The request's fields of these settings. JSON that is not valid is left out; the panel says so. */
