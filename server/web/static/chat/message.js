@@ -1,6 +1,6 @@
 // One message of a conversation, with its actions.
 import { announce } from "../shared/announcer.js";
-import { CopyButton } from "../shared/copy_button.js";
+import { CopyButton } from "../shared/copy.js";
 import { effect, html, useEffect, useLayoutEffect, useRef, useState, useValue } from "../core/html.js";
 import { Icon } from "../shared/icon.js";
 import { Answer, answers } from "./answer/answer.js";
@@ -27,7 +27,7 @@ export function Message({ thread, message, isLast }) {
       ${!answer && html`
         <footer class="message-foot">
           <${Branches} thread=${thread} message=${message} />
-          ${message.content && html`<${CopyButton} text=${message.content} label="Copy this message" />`}
+          ${message.content && html`<${CopyButton} text=${() => message.content} label="Copy this message" />`}
           ${message.role !== "tool" && (message.content || message.role === "user") && html`<button type="button" class="icon" aria-label="Edit as a new branch" title="Edit as a new branch" onClick=${edit}><${Icon} name="edit" /></button>`}
           ${message.role === "assistant" && html`<${AnswerActions} thread=${thread} message=${message} isLast=${isLast} onAgain=${again} />`}
         </footer>`}

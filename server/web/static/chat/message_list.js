@@ -1,6 +1,6 @@
 // The messages of a branch. It follows a growing answer only while its end is in view.
 import { effect, html, useEffect, useLayoutEffect, useRef, useState, useValue } from "../core/html.js";
-import { copyText } from "../shared/copy_button.js";
+import { copyText } from "../shared/copy.js";
 import { Icon } from "../shared/icon.js";
 import { answers } from "./answer/answer.js";
 import { Message } from "./message.js";
