@@ -140,3 +140,14 @@ def test_a_file_that_is_no_export_is_refused_with_a_sentence(
     file.write_text(text)
     chat.page.get_by_label("File of chats to import").set_input_files(file)
     chat.page.get_by_text(f"other.json cannot be imported: {why}").wait_for()
+
+
+def test_a_chat_deleted_in_mid_answer_stays_deleted(chat: ChatPage) -> None:
+    page = chat.page
+    chat.send("forever")
+    until_true(page, "document.querySelector('.markdown')?.textContent.length > 40")
+    page.get_by_label("Delete forever").click()
+    page.locator(".welcome").wait_for()
+    assert chat.ask("echo: other") == "other"
+    assert {message["content"] for message in chat.stored()} == {"echo: other", "other"}
+    assert page.locator(".chat-row a").all_inner_texts() == ["echo: other"]

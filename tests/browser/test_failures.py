@@ -197,3 +197,19 @@ def test_with_an_ordinary_key_beside_admin_keys_the_page_works_without_events(
         page.keyboard.press("Enter")
         assert ChatPage(page).ask("echo: in") == "in"
         until_text(page, ".model-state", "Loaded")
+
+
+def test_a_browser_that_keeps_nothing_can_chat_and_says_so(
+    scripted: ScriptedServer, open_page: Open
+) -> None:
+    watched = open_page(scripted.url)
+    watched.context.add_init_script(
+        """for (const name of ["localStorage", "sessionStorage", "indexedDB"])
+          Object.defineProperty(window, name, {
+            get() { throw new DOMException("no", "SecurityError"); },
+          });"""
+    )
+    watched.page.reload()
+    chat = ChatPage(watched.page)
+    assert chat.ask("echo: works") == "works"
+    chat.page.get_by_text("This browser does not keep chats of this page").wait_for()

@@ -1,5 +1,6 @@
 // Which model answers, and what is known about it.
 import { get, modelPath } from "../core/api.js";
+import { lasting } from "../core/browser_storage.js";
 import { models } from "../core/events.js";
 import { html, signal, useEffect, useValue } from "../core/html.js";
 import { isInMemory, shortName, stateWords } from "../shared/model_words.js";
@@ -12,8 +13,8 @@ const facts = signal(new Map());
 
 /** The model for a new chat; "" if there is none: the last one or any, if loaded; else the last, the only, the bundled. */
 export function defaultModel() {
-  const usable = [...(models.peek() || new Map()).values()].filter((one) => one.status !== "broken");
-  const last = localStorage.getItem(LAST);
+  const usable = [...(models.peek() || new Map()).values()].filter(canChat);
+  const last = lasting.get(LAST);
   const loaded = usable.filter((one) => one.status === "loaded");
   const choice =
     loaded.find((one) => one.id === last) || loaded[0] ||
@@ -21,9 +22,14 @@ export function defaultModel() {
   return choice?.id || "";
 }
 
+/** Whether a model writes text; embedding models and rerankers do not. */
+function canChat(model) {
+  return model.status !== "broken" && (!model.capabilities || model.capabilities.includes("completion"));
+}
+
 /** Keep a choice for the next new chat. */
 export function rememberModel(id) {
-  localStorage.setItem(LAST, id);
+  lasting.set(LAST, id);
 }
 
 /** The effective settings of a model, null while it is not loaded. */
@@ -47,9 +53,9 @@ export function ModelPicker({ model, onChoose }) {
   const all = [...(useValue(models) || new Map()).values()];
   const now = all.find((one) => one.id === model);
   const groups = [
-    ["In memory", all.filter((one) => isInMemory(one.status))],
-    ["On disk", all.filter((one) => !isInMemory(one.status) && one.status !== "broken")],
-    ["Damaged", all.filter((one) => one.status === "broken")],
+    ["In memory", all.filter((one) => canChat(one) && isInMemory(one.status))],
+    ["On disk", all.filter((one) => canChat(one) && !isInMemory(one.status))],
+    ["Cannot chat", all.filter((one) => !canChat(one))],
   ].filter(([, members]) => members.length);
   const choose = (event) => onChoose(event.target.value);
   return html`
@@ -59,7 +65,7 @@ export function ModelPicker({ model, onChoose }) {
         ${groups.map(([title, members]) => html`
           <optgroup key=${title} label=${title}>
             ${members.map((one) => html`
-              <option key=${one.id} value=${one.id} disabled=${one.status === "broken"}>${one.id.replace(/\.gguf$/i, "")}</option>`)}
+              <option key=${one.id} value=${one.id} disabled=${!canChat(one)}>${one.id.replace(/\.gguf$/i, "")}</option>`)}
           </optgroup>`)}
       </select>
       ${now && html`<${ModelState} model=${now} />`}

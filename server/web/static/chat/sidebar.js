@@ -59,8 +59,9 @@ function useFound(query) {
 
 function Row({ conversation, isOpen }) {
   const [isRenaming, setRenaming] = useState(false);
-  const isAnswering = [...useValue(answers).values()].some((answer) => answer.thread.conversation.id === conversation.id);
+  const own = [...useValue(answers).values()].filter((answer) => answer.thread.conversation.id === conversation.id);
   const remove = async () => {
+    for (const answer of own) answer.stop();
     const undo = await removeConversation(conversation.id);
     if (isOpen) go("chat");
     toast(`Deleted “${conversation.title}”`, { label: "Undo", run: undo });
@@ -69,7 +70,7 @@ function Row({ conversation, isOpen }) {
   return html`
     <div class="chat-row ${isOpen ? "open" : ""}">
       <a href=${link("chat", conversation.id)} aria-current=${isOpen ? "true" : null} title=${conversation.title}>
-        ${isAnswering && html`<span class="working" role="img" aria-label="answering"></span>`}${conversation.title}
+        ${own.length > 0 && html`<span class="working" role="img" aria-label="answering"></span>`}${conversation.title}
       </a>
       <button type="button" class="icon" aria-label=${`Rename ${conversation.title}`} title="Rename" onClick=${() => setRenaming(true)}><${Icon} name="edit" /></button>
       <button type="button" class="icon" aria-label=${`Delete ${conversation.title}`} title="Delete" onClick=${remove}><${Icon} name="trash" /></button>

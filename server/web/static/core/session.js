@@ -1,11 +1,12 @@
 // What this browser knows about its user: the key (for this tab's session only) and the theme.
+import { lasting, untilClosed } from "./browser_storage.js";
 import { effect, signal } from "./html.js";
 
 const KEY = "llamabind.key";
 const THEME = "llamabind.theme";
 
 /** The API key; "" without one. */
-export const key = signal(sessionStorage.getItem(KEY) || "");
+export const key = signal(untilClosed.get(KEY));
 
 /** Why the page asks for a key: "" (it does not), "missing" or "wrong". */
 export const keyNeeded = signal("");
@@ -14,20 +15,15 @@ export const keyNeeded = signal("");
 export const theme = signal(document.documentElement.dataset.theme || "");
 
 effect(() => {
-  if (theme.value) {
-    document.documentElement.dataset.theme = theme.value;
-    localStorage.setItem(THEME, theme.value);
-  } else {
-    delete document.documentElement.dataset.theme;
-    localStorage.removeItem(THEME);
-  }
+  if (theme.value) document.documentElement.dataset.theme = theme.value;
+  else delete document.documentElement.dataset.theme;
+  lasting.set(THEME, theme.value);
 });
 
 /** Keep the key until this tab is closed; "" forgets it. */
 export function setKey(text) {
   const trimmed = text.trim();
-  if (trimmed) sessionStorage.setItem(KEY, trimmed);
-  else sessionStorage.removeItem(KEY);
+  untilClosed.set(KEY, trimmed);
   keyNeeded.value = "";
   key.value = trimmed;
 }

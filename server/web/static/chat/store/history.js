@@ -24,8 +24,12 @@ export async function readHistory() {
   }
 }
 
+/** Deleted conversations, of which an answer may still be on its way. */
+const deleted = new Set();
+
 /** Write a conversation and messages; the list follows. A failure is shown, not thrown. */
 export async function keep(conversation, messages = []) {
+  if (deleted.has(conversation.id)) return;
   const others = (conversations.peek() || []).filter((one) => one.id !== conversation.id);
   const next = [conversation, ...others];
   next.sort((one, other) => other.updated - one.updated);
@@ -34,9 +38,9 @@ export async function keep(conversation, messages = []) {
   channel.postMessage("changed");
 }
 
-/** Write messages of a conversation that is in the list. */
-export async function keepMessages(messages) {
-  await write({ messages });
+/** Write a message of a conversation that is in the list. */
+export async function keepMessage(message) {
+  if (!deleted.has(message.conversation)) await write({ messages: [message] });
 }
 
 async function write(records) {
@@ -61,10 +65,12 @@ export function rename(conversation, title) {
 
 /** Delete a conversation; returns the function that brings it back. */
 export async function removeConversation(id) {
+  deleted.add(id);
   conversations.value = (conversations.peek() || []).filter((one) => one.id !== id);
   const removed = await database.remove(id);
   channel.postMessage("changed");
   return async () => {
+    deleted.delete(id);
     await write(removed);
     await readHistory();
     channel.postMessage("changed");

@@ -1,5 +1,7 @@
 // The settings of a conversation, and the request's fields that they become.
 
+import { lasting } from "../../core/browser_storage.js";
+
 /**
  * @typedef {object} Field
  * @property {string} name the request's field
@@ -37,7 +39,7 @@ const DEFAULTS = "llamabind.chat-settings";
 /** The settings of new chats. */
 export function defaultSettings() {
   try {
-    const kept = JSON.parse(localStorage.getItem(DEFAULTS) || "{}");
+    const kept = JSON.parse(lasting.get(DEFAULTS) || "{}");
     return kept && typeof kept === "object" && !Array.isArray(kept) ? kept : {};
   } catch {
     return {};
@@ -45,7 +47,7 @@ export function defaultSettings() {
 }
 
 export function keepAsDefault(settings) {
-  localStorage.setItem(DEFAULTS, JSON.stringify(settings));
+  lasting.set(DEFAULTS, JSON.stringify(settings));
 }
 
 /** What is wrong with a JSON text of the settings; "" if nothing is, or if it is empty. */

@@ -1,7 +1,7 @@
 // Thread: one conversation with its messages, which form a tree: an edited question or a second answer is a branch.
 import { signal } from "../../core/html.js";
 import * as database from "./database.js";
-import { keep, keepMessages, titleOf } from "./history.js";
+import { keep, keepMessage, titleOf } from "./history.js";
 
 export class Thread {
   /** Changes whenever the component that shows the thread has to be drawn again. */
@@ -83,7 +83,7 @@ export class Thread {
 
   /** Keep a message whose fields have changed. */
   keepMessage(message) {
-    return keepMessages([message]);
+    return keepMessage(message);
   }
 
   redraw() {
