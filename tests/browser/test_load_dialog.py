@@ -31,7 +31,7 @@ def small(tmp_path: Path) -> Iterator[ScriptedServer]:
 
 def _needed(text: str) -> float:
     """Megabytes of the host's bar."""
-    found = re.search(r"([\d.]+) (kB|MB|GB) needed", text)
+    found = re.search(r"needs ([\d.]+) (kB|MB|GB) of", text)
     assert found is not None, text
     return float(found[1]) * {"kB": 1 / 1024, "MB": 1, "GB": 1024}[found[2]]
 
@@ -49,7 +49,7 @@ def test_the_estimate_follows_the_fields(tiny: ServerProcess, open_page: Open) -
     assert small < automatic
     # More than the model was trained for is a warning, before the load.
     dialog.get_by_label(_CONTEXT).fill("4096")
-    estimate.get_by_text("more than the 2048 tokens").wait_for()
+    dialog.get_by_text("more than the 2048 tokens").wait_for()
     assert _needed(estimate.inner_text()) > automatic
 
 
@@ -102,7 +102,7 @@ def test_a_context_that_cannot_fit_says_by_how_much(tmp_path: Path, open_page: O
         dialog.get_by_label(_CONTEXT).fill("65536")
         dialog.get_by_text("It does not fit").wait_for()
         verdict = dialog.locator(".verdict").inner_text()
-        assert re.search(r"host memory \(needs \d+ MB, at most 20.0 MB after", verdict), verdict
+        assert re.search(r"host memory \(needs \d+ MB, at most 20.0 MB can be used", verdict), verdict
         dialog.get_by_role("button", name="Load", exact=True).click()
         dialog.locator(".failure").get_by_text("Not enough memory").wait_for()
 

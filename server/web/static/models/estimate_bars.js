@@ -18,7 +18,6 @@ export function EstimateBars({ estimate, own }) {
       </p>
       <p class="verdict" role="status"><${Verdict} document=${document} /></p>
       <p class="small quiet">${effectWords(document.settings.effective)}</p>
-      ${document.warnings.map((text) => html`<p class="small warn-text sentence" key=${text}>${text}</p>`)}
     </div>`;
 }
 
@@ -38,7 +37,7 @@ function Bar({ device, own }) {
     <div class="device">
       <div class="device-head">
         <strong>${name}</strong>
-        <span class="number">${bytes(parts.needed)} needed${parts.known ? `, ${bytes(parts.free)} of ${bytes(parts.total)} free` : ""}</span>
+        <span class="number" title=${parts.known ? `${bytes(parts.total)} in all` : null}>needs ${bytes(parts.needed)}${parts.known ? ` of ${bytes(parts.free)} free` : ""}</span>
       </div>
       <svg class="meter" viewBox="0 0 100 10" preserveAspectRatio="none" role="img"
         aria-label=${`${name}: weights ${bytes(parts.weights)}, context ${bytes(parts.context)}, buffers ${bytes(parts.buffers)}`}>
@@ -63,7 +62,7 @@ function lackWords(document) {
   const lacks = document.devices.map(
     (device) =>
       `${device.name === "host" ? "host memory" : device.name} (needs ${bytes(device.needed_bytes)}, ` +
-      `at most ${bytes(device.available_bytes)} after unloading other models)`,
+      `at most ${bytes(device.available_bytes)} can be used after unloading other models)`,
   );
   return `It does not fit: not enough ${lacks.join(" and ") || "memory"}.`;
 }

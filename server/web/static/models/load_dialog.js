@@ -3,7 +3,7 @@ import { get, modelPath } from "../core/api.js";
 import { models } from "../core/events.js";
 import { html, useEffect, useRef, useState, useValue } from "../core/html.js";
 import { Dialog } from "../shared/dialog.js";
-import { Failure } from "../shared/failure.js";
+import { Failure, Warnings } from "../shared/failure.js";
 import { isInMemory, isLoading, shortName } from "../shared/model_words.js";
 import { RequestError } from "../shared/request_error.js";
 import { load } from "./actions.js";
@@ -47,6 +47,12 @@ function LoadForm({ id, model, onClose }) {
     setRun({ phase: "form" });
     setValues((before) => ({ ...before, [name]: value }));
   };
+  const changeOthers = (event) => {
+    setRun({ phase: "form" });
+    setOthers(event.target.value);
+  };
+  // An error that names a field is said there.
+  const failed = run.error && !paramOf(run.error);
   const submit = async (event) => {
     event?.preventDefault();
     if (text === null) return;
@@ -70,17 +76,19 @@ function LoadForm({ id, model, onClose }) {
         <div class="field">
           <label for="load-others">All other settings, as JSON</label>
           <textarea id="load-others" rows="3" spellcheck="false" value=${others} aria-describedby="help-others"
-            placeholder='{"rope_scaling": "yarn"}' onInput=${(event) => setOthers(event.target.value)}></textarea>
+            placeholder='{"rope_scaling": "yarn"}' onInput=${changeOthers}></textarea>
           <small id="help-others" class=${fault?.name === "others" ? "error" : "quiet"}>
             ${fault?.name === "others" ? fault.message : html`With their names in <a href="docs" target="_blank" rel="noreferrer">the API's description</a>.`}
           </small>
         </div>
       </details>
-      <${LoadError} error=${run.error} shown=${fault} />
-      <div class="foot">
-        ${estimate.error && !paramOf(estimate.error)
-          ? html`<${RequestError} error=${estimate.error} onRetry=${() => setTries(tries + 1)} />`
-          : html`<${EstimateBars} estimate=${estimate} own=${ownMemory(model)} />`}
+      <${Warnings} list=${failed ? null : estimate.document?.warnings} />
+      <div class="foot ${failed ? "still" : ""}">
+        ${failed
+          ? html`<${LoadError} error=${run.error} />`
+          : estimate.error && !paramOf(estimate.error)
+            ? html`<${RequestError} error=${estimate.error} onRetry=${() => setTries(tries + 1)} />`
+            : html`<${EstimateBars} estimate=${estimate} own=${ownMemory(model)} />`}
         <div class="actions">
           <button type="button" onClick=${onClose}>Cancel</button>
           <button type="submit" class="primary" disabled=${text === null}>${isInMemory(model.status) ? "Load again" : "Load"}</button>
@@ -89,12 +97,15 @@ function LoadForm({ id, model, onClose }) {
     </form>`;
 }
 
-/** Why a load failed, unless it is said at its field. */
-function LoadError({ error, shown }) {
-  if (!error || (shown && paramOf(error)?.name === shown.name)) return null;
+/** Why a load failed; in place of the estimate until a field is changed. */
+function LoadError({ error }) {
+  const element = useRef(null);
+  useEffect(() => element.current.closest(".foot").scrollIntoView({ block: "end" }), [error]);
   const { reason, log } = error.document;
-  if (!reason) return html`<${RequestError} error=${error} />`;
-  return html`<div role="alert"><${Failure} reason=${reason} detail=${error.message} log=${log} /></div>`;
+  return html`
+    <div ref=${element} role="alert">
+      ${reason ? html`<${Failure} reason=${reason} detail=${error.message} log=${log} />` : html`<${RequestError} error=${error} />`}
+    </div>`;
 }
 
 /** A wrong setting that has a field in the form. */

@@ -15,10 +15,10 @@ export function LoadResult({ id, reply, onClose }) {
     <div class="result">
       <p role="status" class="good"><strong>Loaded</strong>, ${reply.memory_used.replace(/(?=[MG]B)/, " ")} of memory.</p>
       <${Effective} reply=${reply} />
-      <div class="actions">
+      <div class="foot"><div class="actions">
         <a class="button" href=${link("chat")} onClick=${() => rememberModel(id)}>Chat</a>
         <button type="button" ref=${done} class="primary" onClick=${onClose}>Done</button>
-      </div>
+      </div></div>
     </div>`;
 }
 

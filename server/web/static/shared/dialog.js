@@ -17,8 +17,10 @@ export function Dialog({ title, onClose, children, kind = "", titled = true }) {
       isGone.current = true;
       // All else is inert until it is closed.
       dialog.close();
-      // The opener may be gone, for example the row of a model that was deleted.
-      (opener?.isConnected ? opener : document.getElementById("main"))?.focus();
+      // The opener may be gone or drawn anew, for example with the row of a model that was loaded.
+      const label = opener?.getAttribute("aria-label");
+      const same = label && document.querySelector(`main [aria-label="${CSS.escape(label)}"]`);
+      (opener?.isConnected ? opener : same || document.getElementById("main"))?.focus();
     };
   }, []);
   // Closing sends its event later, when another dialog may be open.

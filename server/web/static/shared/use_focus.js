@@ -4,6 +4,6 @@ import { useEffect, useRef } from "../core/html.js";
 /** A ref whose element gets the focus when it is drawn first. */
 export function useFocus() {
   const element = useRef(null);
-  useEffect(() => element.current?.focus(), []);
+  useEffect(() => element.current?.focus({ preventScroll: true }), []);
   return element;
 }
