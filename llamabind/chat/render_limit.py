@@ -32,7 +32,7 @@ class RenderLimit:
         return self._ends_at
 
     def is_overdue(self, seconds: float) -> bool:
-        """Whether the deadline passed this many seconds ago: a native call does not return."""
+        """Whether the deadline passed over `seconds` ago, as when a native call does not return."""
         return self._ends_at is not None and time.monotonic() > self._ends_at + seconds
 
     def check(self) -> None:

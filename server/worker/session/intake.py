@@ -44,10 +44,10 @@ class Intake:
 
     Long texts and slot files have a separate lane, so that they do not delay short requests; so
     have images and audio, which take seconds to encode. A prompt that is not rendered and tokenised
-    within 10 seconds is refused, and a cancelled one is given up. If that is inside a native call
-    which does not return, the thread is lost: `stats` counts it, and the server ends this process
-    when no request needs it, or when requests wait in vain. `put`, `cancel` and `stats` are
-    for the reader thread, which must not wait for a long prompt.
+    within 10 seconds is refused, and a cancelled one is given up. If a native call never returns,
+    its thread is lost: `stats` counts it, and the server ends this process once it has no requests,
+    or after --stall-seconds in which no request was prepared. `put`, `cancel` and `stats` are for
+    the reader thread, which must not wait for a long prompt.
     """
 
     def __init__(
