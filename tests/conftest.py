@@ -24,10 +24,16 @@ hypothesis.settings.load_profile("llamabind")
 
 # The files that take longest start first: only short ones should be left when cores become idle.
 _LONGEST = (
-    "tests/e2e/supervisor/test_process_life.py",
     "tests/e2e/models/test_hostile_models.py",
+    "tests/e2e/supervisor/test_process_life.py",
+    "tests/e2e/api/test_fuzz.py",
+    "tests/e2e/clients/test_user_cases.py",
+    "tests/e2e/requests/test_hostile_grammars.py",
     "tests/e2e/models/test_loading.py",
-    "tests/e2e/models/test_lifecycle.py",
+    "tests/native/engine/test_soak.py",
+    "tests/native/engine/test_weight_types.py",
+    "tests/native/engine/test_architectures.py",
+    "tests/native/chat/test_template_tools.py",
 )
 
 

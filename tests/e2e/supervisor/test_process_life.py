@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +26,14 @@ _ENDLESS = {
     "n_predict": 30_000,
 }
 _SHORT = {"messages": [{"role": "user", "content": "Hello"}], "n_predict": 4}
+
+
+@pytest.fixture(autouse=True)
+def hangups_end_a_process() -> Iterator[None]:
+    """The default, which servers inherit from pytest; under nohup they would ignore hangups."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def _load(server: ServerProcess) -> int:
