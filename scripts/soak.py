@@ -5,6 +5,10 @@ than fit at once, and n-gram drafts are on. Some requests are cancelled, others 
 queue. At the end, every request must have ended exactly once, no KV cell or sequence may be lost,
 and memory must not have grown with the number of requests. The test suite runs this for 30 seconds
 (tests/native/engine/test_soak.py).
+
+With --hostile it starts a server instead, attacks it in all ways of scripts/attacks, three at a
+time, and lets honest clients ask meanwhile: none of them may wait longer than --deadline, and the
+server's memory, descriptors and threads must be at the end what they were before.
 """
 
 import argparse
@@ -18,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from attacks.soak import run_soak
 from numpy.typing import NDArray
 
 from llamabind import Engine, EngineConfig, GenerationRequest, SamplingParams, load_engine
@@ -117,6 +122,10 @@ def main() -> int:
         "--max-growth", type=float, default=64, help="maximum growth of memory in MB"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--hostile", action="store_true", help="attack a server (see above)")
+    parser.add_argument(
+        "--deadline", type=float, default=60, help="most seconds of an honest request (--hostile)"
+    )
     parser.add_argument("--n-ctx", type=int, default=1024)
     parser.add_argument(
         "--threads", type=int, help="compute threads; default: chosen while it runs"
@@ -127,6 +136,8 @@ def main() -> int:
     parser.add_argument("--no-drafts", action="store_true", help="disable speculative decoding")
     parser.add_argument("model", type=Path, nargs="?", default=BUNDLED)
     arguments = parser.parse_args()
+    if arguments.hostile:
+        return run_soak(arguments.seconds, arguments.deadline, arguments.max_growth, arguments.seed)
     config = EngineConfig(
         n_ctx=arguments.n_ctx,
         n_parallel=8,
