@@ -102,7 +102,9 @@ def test_a_context_that_cannot_fit_says_by_how_much(tmp_path: Path, open_page: O
         dialog.get_by_label(_CONTEXT).fill("65536")
         dialog.get_by_text("It does not fit").wait_for()
         verdict = dialog.locator(".verdict").inner_text()
-        assert re.search(r"host memory \(needs \d+ MB, at most 20.0 MB can be used", verdict), verdict
+        assert re.search(r"host memory \(needs \d+ MB, at most 20.0 MB can be used", verdict), (
+            verdict
+        )
         dialog.get_by_role("button", name="Load", exact=True).click()
         dialog.locator(".failure").get_by_text("Not enough memory").wait_for()
 
