@@ -111,7 +111,7 @@ function indented(text) {
 function AnswerActions({ thread, message, isLast, onAgain }) {
   const mayContinue = isLast && (message.content || message.reasoning) && !message.calls?.length && (MAY_CONTINUE.has(message.state) || message.finish === "length");
   return html`
-    <button type="button" class="icon" aria-label="Answer again" title="Answer again" onClick=${onAgain}><${Icon} name="refresh" /></button>
+    ${message.state !== "failed" && html`<button type="button" class="icon" aria-label="Answer again" title="Answer again" onClick=${onAgain}><${Icon} name="refresh" /></button>`}
     ${mayContinue && html`<button type="button" class="plain small" onClick=${() => Answer.continue(thread, message)}><${Icon} name="play" />Continue</button>`}
     ${message.stats && html`
       <span class="stats small quiet number">
