@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.browser.conftest import Open
 from tests.support.browser import ScriptedServer, until_text, until_true
 from tests.support.chat_page import ANSWER, ChatPage
+from tests.support.gguf_files import write_gguf
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -265,3 +267,40 @@ def _sent(request: Any) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(request.post_data)
     assert re.search("/api/v2/chat/m.gguf/stream$", request.url)
     return body
+
+
+def test_the_focus_is_never_lost(chat: ChatPage) -> None:
+    page = chat.page
+    chat.ask("echo: one")
+    page.get_by_label("Settings of this chat").first.click()
+    until_true(page, "document.activeElement.closest('.settings') !== null")
+    page.keyboard.press("Escape")
+    until_true(page, "document.activeElement.dataset.opens === 'settings'")
+    chat.action("Edit as a new branch").click()
+    until_true(page, "document.activeElement.closest('.editor') !== null")
+    page.keyboard.press("Escape")
+    until_true(page, "document.activeElement.id === 'composer'")
+    page.get_by_label("Rename echo: one").click()
+    until_true(page, "document.activeElement.className === 'rename'")
+    page.keyboard.press("Escape")
+    until_true(page, "document.activeElement.textContent === 'echo: one'")
+
+
+def test_a_file_dropped_beside_the_message_is_attached_too(chat: ChatPage) -> None:
+    chat.page.evaluate(
+        """() => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File(["some notes"], "notes.txt", { type: "text/plain" }));
+          document.querySelector(".messages").dispatchEvent(
+            new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }"""
+    )
+    chat.page.locator(".composer .file", has_text="notes.txt").wait_for()
+
+
+def test_below_a_prefix_the_page_works_the_same(tmp_path: Path, open_page: Open) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    with ScriptedServer(tmp_path, api_prefix="/llm") as server:
+        page = open_page(f"{server.url}/llm").page
+        assert ChatPage(page).ask("echo: below") == "below"
+        assert page.url.startswith(f"{server.url}/llm/#/chat/")

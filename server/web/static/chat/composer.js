@@ -1,5 +1,5 @@
 // Where the user writes: Enter sends, Shift+Enter begins a line; images, audio and texts by paste, drop or choice.
-import { html, signal, useLayoutEffect, useRef, useState, useValue } from "../core/html.js";
+import { html, signal, useEffect, useLayoutEffect, useRef, useState, useValue } from "../core/html.js";
 import { Icon } from "../shared/icon.js";
 import { Attachments, readFiles, whyNotTaken } from "./attachments.js";
 
@@ -55,18 +55,9 @@ export function Composer({ isAnswering, why, facts, onSend, onStop, onEditLast }
     event.preventDefault();
     add(event.clipboardData.files);
   };
-  const onDrop = (event) => {
-    event.preventDefault();
-    setOver(false);
-    add(event.dataTransfer.files);
-  };
-  const onDragOver = (event) => {
-    event.preventDefault();
-    setOver(true);
-  };
+  useDroppedFiles(add, setOver);
   return html`
-    <form class="composer ${isOver ? "over" : ""}" onSubmit=${(event) => event.preventDefault()}
-      onDragOver=${onDragOver} onDragLeave=${() => setOver(false)} onDrop=${onDrop}>
+    <form class="composer ${isOver ? "over" : ""}" onSubmit=${(event) => event.preventDefault()}>
       ${[...problems, refusal].filter(Boolean).map((problem) => html`<p key=${problem} class="error small" role="alert">${problem}</p>`)}
       <${Attachments} attachments=${attachments} onRemove=${(at) => { draft.value = { text, attachments: attachments.filter((_, index) => index !== at) }; }} />
       <textarea id="composer" ref=${field} rows="1" aria-label="Message" placeholder=${why || "Write a message"} enterkeyhint="send"
@@ -80,4 +71,28 @@ export function Composer({ isAnswering, why, facts, onSend, onStop, onEditLast }
           : html`<button type="button" class="send primary" aria-label="Send" disabled=${!canSend} onClick=${send}><${Icon} name="send" /></button>`}
       </div>
     </form>`;
+}
+
+/** Files dropped anywhere on the page: the browser would open them in place of the page. */
+function useDroppedFiles(add, setOver) {
+  useEffect(() => {
+    const isOfFiles = (event) => event.dataTransfer?.types.includes("Files");
+    const onDragOver = (event) => {
+      if (!isOfFiles(event)) return;
+      event.preventDefault();
+      setOver(true);
+    };
+    const onDragLeave = (event) => !event.relatedTarget && setOver(false);
+    const onDrop = (event) => {
+      if (!isOfFiles(event)) return;
+      event.preventDefault();
+      setOver(false);
+      add(event.dataTransfer.files);
+    };
+    const handlers = { dragover: onDragOver, dragleave: onDragLeave, drop: onDrop };
+    for (const [name, handler] of Object.entries(handlers)) document.addEventListener(name, handler);
+    return () => {
+      for (const [name, handler] of Object.entries(handlers)) document.removeEventListener(name, handler);
+    };
+  }, []);
 }

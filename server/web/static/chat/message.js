@@ -1,7 +1,8 @@
 // One message of a conversation, with its actions.
 import { announce } from "../shared/announcer.js";
 import { CopyButton } from "../shared/copy.js";
-import { effect, html, useEffect, useLayoutEffect, useRef, useState, useValue } from "../core/html.js";
+import { effect, html, useLayoutEffect, useRef, useState, useValue } from "../core/html.js";
+import { focusIfLost } from "../shared/focus.js";
 import { Icon } from "../shared/icon.js";
 import { Answer, answers } from "./answer/answer.js";
 import { Attachments } from "./attachments.js";
@@ -16,8 +17,12 @@ export function Message({ thread, message, isLast }) {
   const [isEditing, setEditing] = useState(false);
   const answer = useValue(answers).get(message.id) || null;
   const edit = () => setEditing(true);
+  const endEdit = () => {
+    setEditing(false);
+    focusIfLost("#composer");
+  };
   const again = () => Answer.start(thread, thread.messages.get(message.parent));
-  if (isEditing) return html`<${Editor} thread=${thread} message=${message} onEnd=${() => setEditing(false)} />`;
+  if (isEditing) return html`<${Editor} thread=${thread} message=${message} onEnd=${endEdit} />`;
   return html`
     <article class="message ${message.role}" data-id=${message.id} aria-label=${{ user: "You", assistant: "Answer", tool: "Tool result" }[message.role]}>
       <${Attachments} attachments=${message.attachments} />
@@ -136,7 +141,7 @@ function Branches({ thread, message }) {
 /** A changed question becomes a new branch with a new answer; a changed answer a new branch to go on from. */
 function Editor({ thread, message, onEnd }) {
   const field = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     field.current.focus();
     field.current.setSelectionRange(field.current.value.length, field.current.value.length);
   }, []);

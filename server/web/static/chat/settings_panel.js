@@ -1,5 +1,5 @@
 // The settings of a conversation: system prompt, sampling, reasoning, the form of the answer.
-import { html, useEffect, useRef, useValue } from "../core/html.js";
+import { html, useEffect, useLayoutEffect, useRef, useValue } from "../core/html.js";
 import { Icon } from "../shared/icon.js";
 import { toast } from "../shared/toast.js";
 import { jsonProblem, keepAsDefault, NUMBERS, REASONING } from "./store/settings.js";
@@ -10,7 +10,7 @@ const KEEP_MS = 500;
 export function SettingsPanel({ thread, facts, onClose }) {
   useValue(thread.changed);
   const panel = useRef(null);
-  useEffect(() => panel.current.querySelector("textarea").focus(), []);
+  useLayoutEffect(() => panel.current.querySelector("textarea").focus(), []);
   const { settings } = thread.conversation;
   const set = useTyped(thread);
   const reset = () => thread.update({ settings: {} });

@@ -1,6 +1,7 @@
 // The list of conversations: search, rename, delete, export, import.
-import { html, useEffect, useRef, useState, useValue } from "../core/html.js";
+import { html, useEffect, useLayoutEffect, useRef, useState, useValue } from "../core/html.js";
 import { go, link } from "../core/router.js";
+import { focusIfLost } from "../shared/focus.js";
 import { Icon } from "../shared/icon.js";
 import { toast } from "../shared/toast.js";
 import { VirtualList } from "../shared/virtual_list.js";
@@ -64,12 +65,17 @@ function Row({ conversation, isOpen }) {
     for (const answer of own) answer.stop();
     const undo = await removeConversation(conversation.id);
     if (isOpen) go("chat");
+    focusIfLost("#search");
     toast(`Deleted “${conversation.title}”`, { label: "Undo", run: undo });
   };
-  if (isRenaming) return html`<${Rename} conversation=${conversation} onEnd=${() => setRenaming(false)} />`;
+  const endRename = () => {
+    setRenaming(false);
+    focusIfLost(`[data-chat="${conversation.id}"]`);
+  };
+  if (isRenaming) return html`<${Rename} conversation=${conversation} onEnd=${endRename} />`;
   return html`
     <div class="chat-row ${isOpen ? "open" : ""}">
-      <a href=${link("chat", conversation.id)} aria-current=${isOpen ? "true" : null} title=${conversation.title}>
+      <a data-chat=${conversation.id} href=${link("chat", conversation.id)} aria-current=${isOpen ? "true" : null} title=${conversation.title}>
         ${own.length > 0 && html`<span class="working" role="img" aria-label="answering"></span>`}${conversation.title}
       </a>
       <button type="button" class="icon" aria-label=${`Rename ${conversation.title}`} title="Rename" onClick=${() => setRenaming(true)}><${Icon} name="edit" /></button>
@@ -79,7 +85,7 @@ function Row({ conversation, isOpen }) {
 
 function Rename({ conversation, onEnd }) {
   const field = useRef(null);
-  useEffect(() => field.current.select(), []);
+  useLayoutEffect(() => field.current.select(), []);
   const save = () => {
     // The field loses the focus once more when it is removed.
     if (!field.current) return;

@@ -2,6 +2,7 @@
 import { connection, models } from "../core/events.js";
 import { html, signal, useEffect, useValue } from "../core/html.js";
 import { go, link } from "../core/router.js";
+import { focusIfLost } from "../shared/focus.js";
 import { Icon } from "../shared/icon.js";
 import { Answer, answers } from "./answer/answer.js";
 import { Composer } from "./composer.js";
@@ -97,9 +98,9 @@ function Conversation({ thread }) {
   return html`
     <section class="conversation" aria-label="Chat">
       <div class="conversation-head">
-        <button type="button" class="icon" aria-label="List of chats" title="List of chats (Ctrl+B)" aria-expanded=${isSidebarOpen.peek()} onClick=${toggleSidebar}><${Icon} name="menu" /></button>
+        <button type="button" class="icon" data-opens="sidebar" aria-label="List of chats" title="List of chats (Ctrl+B)" aria-expanded=${isSidebarOpen.peek()} onClick=${toggleSidebar}><${Icon} name="menu" /></button>
         <${ModelPicker} model=${model} onChoose=${choose} />
-        <button type="button" class="icon" aria-label="Settings of this chat" title="Settings of this chat" aria-expanded=${showsSettings} onClick=${toggleSettings}><${Icon} name="settings" /></button>
+        <button type="button" class="icon" data-opens="settings" aria-label="Settings of this chat" title="Settings of this chat" aria-expanded=${showsSettings} onClick=${toggleSettings}><${Icon} name="settings" /></button>
       </div>
       <${MessageList} thread=${thread}><${Welcome} model=${model} /><//>
       <${Composer} isAnswering=${isAnswering} why=${why} facts=${facts} onSend=${send} onStop=${stop} onEditLast=${editLast} />
@@ -150,8 +151,10 @@ function stop() {
 
 function toggleSidebar() {
   isSidebarOpen.value = !isSidebarOpen.peek();
+  focusIfLost("[data-opens=sidebar]");
 }
 
 function toggleSettings() {
   areSettingsOpen.value = !areSettingsOpen.peek();
+  focusIfLost("[data-opens=settings]");
 }

@@ -1,11 +1,11 @@
 // Asks for the API key of a server that needs one.
-import { html, useEffect, useRef } from "./html.js";
+import { html, useLayoutEffect, useRef } from "./html.js";
 import { setKey } from "./session.js";
 
 /** @param {{reason: "missing"|"wrong"}} props */
 export function KeyForm({ reason }) {
   const field = useRef(null);
-  useEffect(() => field.current.focus(), []);
+  useLayoutEffect(() => field.current.focus(), []);
   const submit = (event) => {
     event.preventDefault();
     if (field.current.value.trim()) setKey(field.current.value);
