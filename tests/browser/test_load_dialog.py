@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,3 +184,48 @@ def test_the_estimate_names_what_would_be_unloaded(small: ScriptedServer, open_p
     models.row("org/sub/n.gguf").get_by_role("button", name="Keep in memory").click()
     models.row("org/sub/n.gguf").get_by_text("pinned").wait_for()
     assert "all loaded models are pinned" in models.open_load("m.gguf").inner_text()
+
+
+def test_each_device_has_a_bar_and_gpus_have_layers(small: ScriptedServer, open_page: Open) -> None:
+    gib = 1 << 30
+
+    def memory(name: str, kind: str, free: int, total: int, *parts: int) -> dict[str, Any]:
+        keys = ("model_bytes", "context_bytes", "compute_bytes")
+        sizes = {key: size * gib for key, size in zip(keys, parts, strict=True)}
+        used = {"used_bytes": sum(parts) * gib, "free_bytes": free * gib}
+        return {"device": name, "kind": kind, "total_bytes": total * gib} | sizes | used
+
+    estimate = {
+        "id": "m.gguf",
+        "fits": False,
+        "evicts": [],
+        "waits_for": [],
+        "devices": [
+            {
+                "name": "CUDA0",
+                "needed_bytes": 16 * gib,
+                "free_bytes": 12 * gib,
+                "available_bytes": 13 * gib,
+            }
+        ],
+        "memory_needed": "18.0GB",
+        "memory": [
+            memory("CPU", "host", 20, 32, 1, 0, 1),
+            memory("CUDA0", "gpu", 12, 24, 10, 4, 2),
+        ],
+        "settings": {"requested": {}, "effective": {"n_ctx": 4096, "n_gpu_layers": 33}},
+        "warnings": [],
+    }
+    page = open_page(f"{small.url}/#/models").page
+    page.route("**/estimate", lambda route: route.fulfill(json=estimate))
+    dialog = ModelsPage(page).open_load("m.gguf")
+    assert dialog.locator(".device").count() == 2
+    gpu = dialog.locator(".device", has_text="CUDA0")
+    assert "needs 16.0 GB of 12.0 GB free" in gpu.inner_text()
+    assert gpu.locator(".lacking").count() == 1
+    assert gpu.locator(".limit").count() == 1
+    assert dialog.locator(".device", has_text="Host memory").locator(".lacking").count() == 0
+    verdict = "not enough CUDA0 (needs 16.0 GB, at most 13.0 GB can be used"
+    assert verdict in dialog.locator(".verdict").inner_text()
+    assert "33 layers on the GPU" in dialog.inner_text()
+    dialog.get_by_label("Layers on the GPU").wait_for()

@@ -14,7 +14,8 @@ export function LoadProgress({ id, onClose }) {
   const cancel = () => unload(id).catch(setError);
   return html`
     <div class="loading">
-      <p role="status">${loadWords(model)}</p>
+      <p>${loadWords(model)}</p>
+      <p role="status" class="visually-hidden">${model ? stateWords(model.status) : ""}</p>
       <${LoadBar} model=${model} />
       <p class="quiet small">You can close this window; the load goes on.</p>
       <${RequestError} error=${error} />

@@ -36,7 +36,7 @@ function Row({ model, onLoad, onDetails }) {
       </td>
       <td data-label="Size" class="right number">${model.size ? bytes(model.size) : ""}</td>
       <td data-label="Context" class="right number"><${Context} model=${model} /></td>
-      <td data-label="State"><${State} model=${model} /></td>
+      <td data-label="State"><${State} model=${model} onDetails=${onDetails} /></td>
       <td class="row-actions"><${RowActions} model=${model} onLoad=${onLoad} /></td>
     </tr>`;
 }
@@ -52,14 +52,16 @@ function Context({ model }) {
 
 const PILLS = { failed: "error", broken: "error", loaded: "accent", draining: "accent", queued: "warn", loading: "warn" };
 
-function State({ model }) {
+function State({ model, onDetails }) {
   const { status } = model;
   const words = status === "loading" ? `Loading ${Math.round(model.progress * 100)} %` : stateWords(status);
   return html`
-    <span class="state" role="status"><span class="pill ${PILLS[status] || ""} number">${words}</span></span>
+    <span class="state"><span class="pill ${PILLS[status] || ""} number">${words}</span></span>
     ${isLoading(status) && html`<${LoadBar} model=${model} />`}
     ${isInMemory(status) && model.memory_bytes && html`<span class="quiet small">${bytes(model.memory_bytes)}${model.pinned ? ", pinned" : ""}</span>`}
-    ${(status === "failed" || status === "broken") && html`<span class="small">${failureTitle(model.reason)}</span>`}`;
+    ${(status === "failed" || status === "broken") && html`
+      <button type="button" class="name why small" aria-label=${`${failureTitle(model.reason)}: why ${shortName(model.id)} failed`}
+        onClick=${() => onDetails(model.id)}>${failureTitle(model.reason)}</button>`}`;
 }
 
 const CAPABILITIES = { completion: "", embedding: "embeddings", rerank: "rerank", multimodal: "" };
