@@ -3,12 +3,14 @@
 import argparse
 import json
 import os
+import shlex
 import stat
 import sys
 import time
 from typing import Final
 
 from server.command.client import paths
+from server.command.client.errors import RefusedError, UsageError
 from server.command.client.files import media_part
 from server.command.client.session import open_model
 from server.command.flags.connection import add_connection_flags
@@ -45,6 +47,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the answer; 130 if Ctrl-C stopped it."""
+    try:
+        return _run(options)
+    except RefusedError as error:
+        if error.code != "model_not_found" or options.prompt or " " not in options.model:
+            raise
+        way_out = f"llamabind run MODEL {shlex.quote(options.model)}"
+        raise UsageError(f"the first argument is the model: {way_out}") from error
+
+
+def _run(options: argparse.Namespace) -> int:
     conversation = Conversation(system=options.system or "", fields=request_fields(options))
     conversation.parts = [media_part(file) for file in options.image]
     text = _question(options.prompt)

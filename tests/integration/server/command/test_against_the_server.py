@@ -160,6 +160,13 @@ async def test_run_with_a_question_does_not_wait_for_an_input_that_never_ends(
         assert (await run("run", "m.gguf", "echo: a"))[1] == "a\n"
 
 
+async def test_run_with_only_a_question_asks_for_the_model(run: Run, give):
+    give("")
+    status, out, err = await run("run", "How are you?")
+    assert (status, out) == (2, "")
+    assert "the first argument is the model: llamabind run MODEL 'How are you?'" in err
+
+
 async def test_an_engine_that_dies_is_a_failure(run: Run, give):
     give("")
     status, _, err = await run("run", "m.gguf", "die")
