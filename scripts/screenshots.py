@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the pictures of the web page in docs/images: `python scripts/screenshots.py`.
+"""Makes the screenshots of the web page in docs/images: `python scripts/screenshots.py`.
 
 The server is the real one with scripted workers; the answer is written here. Needs Pillow and all
 that tests/browser needs.
