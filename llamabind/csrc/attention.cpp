@@ -13,6 +13,7 @@
 
 #include "attention_operation.h"
 
+#include "custom_job.h"
 #include "ggml-backend.h"
 
 #include <cstring>
@@ -66,7 +67,6 @@ const variant * find_variant(const char * name) {
 
 // ---- the operation --------------------------------------------------------------------------------------------
 
-// The parameters of our operation, at the end of its op_params; ggml uses the beginning of these for custom operations.
 struct job {
     const lb::attention_state * state;
     const lb::tile_plan *       plan;
@@ -74,12 +74,9 @@ struct job {
     std::atomic<int32_t>        next;
 };
 
-constexpr size_t N_OWN = GGML_MAX_OP_PARAMS - sizeof(job);
-static_assert(N_OWN % alignof(job) == 0 && N_OWN >= 24, "ggml_custom_op_params and a job fit into op_params");
+void compute(ggml_tensor * op, int ith, int nth, void * userdata);
 
-job * job_of(ggml_tensor * op) {
-    return reinterpret_cast<job *>(reinterpret_cast<char *>(op->op_params) + N_OWN);
-}
+using operation = lb::custom_job<job, compute>;
 
 // ggml_custom_op_t
 void compute(ggml_tensor * op, int /*ith*/, int nth, void * /*userdata*/) {
@@ -97,7 +94,7 @@ void compute(ggml_tensor * op, int /*ith*/, int nth, void * /*userdata*/) {
     const int64_t n_items  = n_blocks * n_key_heads * n_streams;
 
     // The last tokens attend to the most cells, so their blocks start first and shorter ones keep all threads busy at the end.
-    job * const work = job_of(op);
+    job * const work = operation::of(op);
     work->state->is_used.store(true, std::memory_order_relaxed);
     for (int64_t item = work->next++; item < n_items; item = work->next++) {
         const int64_t index = n_blocks - 1 - item / (n_key_heads * n_streams);
@@ -135,17 +132,6 @@ bool is_supported(const ggml_tensor * op) {
            q->nb[0] == sizeof(float) && k->nb[0] == sizeof(ggml_fp16_t) && v->nb[0] == sizeof(ggml_fp16_t) &&
            mask->nb[0] == sizeof(ggml_fp16_t) && is_in_host_memory(op) && is_in_host_memory(q) &&
            is_in_host_memory(k) && is_in_host_memory(v) && is_in_host_memory(mask);
-}
-
-// Our operation as ggml creates it; its op_params are copied.
-const ggml_tensor & custom_op() {
-    static const ggml_tensor made = [] {
-        ggml_context * ctx = ggml_init({ ggml_tensor_overhead() * 4, nullptr, true });
-        ggml_tensor    copy = *ggml_custom_4d(ctx, GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, compute, GGML_N_TASKS_MAX, nullptr);
-        ggml_free(ctx);
-        return copy;
-    }();
-    return made;
 }
 
 // The tiles of an operation: those of an earlier operation of this graph, if they are the same.
@@ -188,16 +174,14 @@ void lb::prepare_attention(attention_state & state, ggml_tensor * op) {
     float scale;
     if (op->op == GGML_OP_FLASH_ATTN_EXT && is_supported(op)) {
         std::memcpy(&scale, op->op_params, sizeof(scale));
-    } else if (op->op == GGML_OP_CUSTOM && std::memcmp(op->op_params, custom_op().op_params, N_OWN) == 0) {
-        scale = job_of(op)->scale;  // the graph is computed once more
+    } else if (operation::is(op)) {
+        scale = operation::of(op)->scale;  // the graph is computed once more
     } else {
         return;
     }
     const tile_plan * plan = plan_of(state, op);
     if (plan != nullptr) {
-        op->op = GGML_OP_CUSTOM;
-        std::memcpy(op->op_params, custom_op().op_params, N_OWN);
-        new (job_of(op)) job{ &state, plan, scale, { 0 } };
+        operation::put(op, &state, plan, scale, 0);
     } else if (op->op == GGML_OP_CUSTOM) {
         restore(op, scale);
     }

@@ -1,5 +1,6 @@
 #include "products.h"
 
+#include "custom_job.h"
 #include "ggml-backend.h"
 #include "ggml-cpu.h"
 
@@ -8,7 +9,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <new>
 #include <vector>
 
 namespace {
@@ -16,19 +16,15 @@ namespace {
 constexpr int64_t ROWS  = 16;  // rows of the second matrix in a work item, and of the first between two changes of row
 constexpr int64_t PARTS = 4;   // work items for each thread: items and threads differ in speed
 
-// The parameters of our operation, at the end of its op_params; ggml uses the beginning of these for custom operations.
 struct job {
     lb::product_types    types;
     ggml_op              replaced;
     std::atomic<int32_t> next;
 };
 
-constexpr size_t N_OWN = GGML_MAX_OP_PARAMS - sizeof(job);
-static_assert(N_OWN % alignof(job) == 0 && N_OWN >= 24, "ggml_custom_op_params and a job fit into op_params");
+void compute(ggml_tensor * op, int ith, int nth, void * userdata);
 
-job * job_of(ggml_tensor * op) {
-    return reinterpret_cast<job *>(reinterpret_cast<char *>(op->op_params) + N_OWN);
-}
+using operation = lb::custom_job<job, compute>;
 
 // The rows that are multiplied for one row of the result.
 struct row_set {
@@ -83,7 +79,7 @@ void multiply(const ggml_tensor * op, const job & work, int64_t first, int64_t e
 
 // ggml_custom_op_t
 void compute(ggml_tensor * op, int /*ith*/, int nth, void * /*userdata*/) {
-    job * const   work      = job_of(op);
+    job * const   work      = operation::of(op);
     const int64_t n_rows    = op->ne[1] * op->ne[2] * op->ne[3];
     const int64_t n_blocks  = (n_rows + ROWS - 1) / ROWS;
     const int64_t n_parts   = std::max<int64_t>(1, PARTS * nth / n_blocks);
@@ -107,17 +103,6 @@ bool is_supported(lb::product_types types, const ggml_tensor * op) {
     const bool is_packed = b->type == type->vec_dot_type;
     return a->nb[0] == ggml_type_size(a->type) && b->nb[0] == ggml_type_size(b->type) && op->type == GGML_TYPE_F32 &&
            (is_packed || (b->type == GGML_TYPE_F32 && types(type->vec_dot_type)->from_float != nullptr));
-}
-
-// Our operation as ggml creates it; its op_params are copied.
-const ggml_tensor & custom_op() {
-    static const ggml_tensor made = [] {
-        ggml_context * ctx  = ggml_init({ ggml_tensor_overhead() * 4, nullptr, true });
-        ggml_tensor    copy = *ggml_custom_4d(ctx, GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, compute, GGML_N_TASKS_MAX, nullptr);
-        ggml_free(ctx);
-        return copy;
-    }();
-    return made;
 }
 
 }  // namespace
@@ -144,10 +129,8 @@ void lb::prepare_product(product_types types, ggml_tensor * op) {
             return;
         }
         const ggml_op replaced = op->op;
-        op->op                 = GGML_OP_CUSTOM;
-        std::memcpy(op->op_params, custom_op().op_params, N_OWN);
-        new (job_of(op)) job{ types, replaced, { 0 } };
-    } else if (op->op == GGML_OP_CUSTOM && std::memcmp(op->op_params, custom_op().op_params, N_OWN) == 0) {
-        job_of(op)->next = 0;  // the graph is computed once more
+        operation::put(op, types, replaced, 0);
+    } else if (operation::is(op)) {
+        operation::of(op)->next = 0;  // the graph is computed once more
     }
 }
