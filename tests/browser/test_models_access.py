@@ -167,11 +167,11 @@ def test_a_model_is_loaded_and_unloaded_by_keyboard_only(
     page.keyboard.press("Enter")
     until_true(page, "!document.querySelector('dialog')")
     models.wait_for_state("m.gguf", "Loaded")
-    # The focus is in the page, not lost.
-    assert page.evaluate("document.activeElement.id || document.activeElement.tagName") != "BODY"
-    _tab_to(page, "Unload m")
+    # The focus is on the button that opened the dialog, and stays on it in each state.
+    until_true(page, "document.activeElement.ariaLabel === 'Unload m'")
     page.keyboard.press("Enter")
     models.wait_for_state("m.gguf", "On disk")
+    until_true(page, "document.activeElement.ariaLabel === 'Load m'")
     _tab_to(page, "die")
     page.keyboard.press("Enter")
     page.locator("dialog").get_by_text("Architecture").wait_for()

@@ -3,7 +3,6 @@ import { connection, models, refreshModels } from "../core/events.js";
 import { html, useEffect, useState, useValue } from "../core/html.js";
 import { go, link } from "../core/router.js";
 import { Icon } from "../shared/icon.js";
-import { isInMemory, isLoading } from "../shared/model_words.js";
 import { plural } from "../shared/format.js";
 import { DetailsDialog } from "./details_dialog.js";
 import { LoadDialog } from "./load_dialog.js";
@@ -20,7 +19,8 @@ export function Tab({ rest }) {
     refreshModels().catch(() => {});
   }, []);
   const closeLoad = () => go("models", "", { replace: true });
-  const list = all && [...all.values()].filter((model) => model.id.toLowerCase().includes(filter.toLowerCase().trim())).sort(byState);
+  // By name, not by state: a row stays where it is while its model loads.
+  const list = all && [...all.values()].filter((model) => model.id.toLowerCase().includes(filter.toLowerCase().trim())).sort((a, b) => a.id.localeCompare(b.id));
   return html`
     <div class="page models-tab">
       <header class="tab-head">
@@ -46,13 +46,4 @@ function NoModels() {
       <p>Find one in <a href=${link("get")}>Get models</a>, or copy a GGUF file into the server's models folder
         (<code>--models-dir</code>; <code>models/</code> where the server was started). It appears here when you open this tab again.</p>
     </div>`;
-}
-
-/** Models in memory and on their way first, then by name. */
-function byState(a, b) {
-  return rank(a) - rank(b) || a.id.localeCompare(b.id);
-}
-
-function rank(model) {
-  return isInMemory(model.status) || isLoading(model.status) ? 0 : 1;
 }
