@@ -256,9 +256,10 @@ async def test_a_download_process_that_is_killed_is_an_error_and_its_part_is_con
 
 async def test_two_servers_on_one_cache_download_once(make_client: MakeClient) -> None:
     one, other = await make_client(), await make_client()
-    one.hub.faults.slow = 3 << 20
+    one.hub.faults.slow = 1 << 18
     first, second = await one.start(REPO), await other.start(REPO)
     await other.until(second, lambda download: download["bytes_done"] > 0)
+    one.hub.faults.slow = 0
     ends = await asyncio.gather(one.end(first), other.end(second))
     assert [end["state"] for end in ends] == ["completed", "completed"]
     assert len(one.hub.files_asked()) == 1
