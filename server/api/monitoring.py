@@ -19,15 +19,17 @@ async def health(request: web.Request) -> web.Response:
             "version": status.version,
             "uptime": uptime(status.uptime_seconds),
             "last_error": status.last_error,
-            "recent_errors": list(status.recent_errors),
         }
     )
 
 
 async def system_metrics(request: web.Request) -> web.Response:
-    """GET /api/v2/metrics: CPU, memory, GPUs and models, sampled within the last second."""
+    """GET /api/v2/metrics: CPU, memory, GPUs, models and the last errors, sampled within the last
+    second.
+    """
     app = request.app
-    return json_reply(metrics_document(app[SYSTEM].document, app[REGISTRY].entries, app[METRICS]))
+    entries, errors = app[REGISTRY].entries, app[STATUS].recent_errors
+    return json_reply(metrics_document(app[SYSTEM].document, entries, app[METRICS], errors))
 
 
 async def prometheus(request: web.Request) -> web.Response:

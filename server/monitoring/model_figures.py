@@ -33,17 +33,23 @@ class ModelFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricsDocument(SystemDocument, frozen=True, kw_only=True):
-    """GET /api/v2/metrics: the machine, and every model in memory."""
+    """GET /api/v2/metrics: the machine, every model in memory, and up to 20 errors in the form of
+    `last_error` of /api/v2/health, the newest last.
+    """
 
     models: tuple[ModelFigures, ...]
+    recent_errors: tuple[str, ...]
 
 
 def metrics_document(
-    system: SystemDocument, entries: Iterable[ModelEntry], metrics: ServerMetrics
+    system: SystemDocument,
+    entries: Iterable[ModelEntry],
+    metrics: ServerMetrics,
+    errors: tuple[str, ...],
 ) -> MetricsDocument:
     """The latest figures; no worker is asked."""
     models = tuple(_figures_of(entry, metrics) for entry in entries if entry.is_in_memory)
-    return MetricsDocument(**msgspec.structs.asdict(system), models=models)
+    return MetricsDocument(**msgspec.structs.asdict(system), models=models, recent_errors=errors)
 
 
 def _figures_of(entry: ModelEntry, metrics: ServerMetrics) -> ModelFigures:

@@ -9,15 +9,12 @@ from server.api.schema.replies.units import Count, Fraction, Status, Uptime
 
 
 class HealthDocument(msgspec.Struct):
-    """GET /api/v2/health. `recent_errors` has up to 20 errors in the form of `last_error`, the
-    newest last.
-    """
+    """GET /api/v2/health."""
 
     status: Literal["healthy"]
     version: str
     uptime: Uptime
     last_error: str | None
-    recent_errors: list[str]
 
 
 class ProbedModel(msgspec.Struct):

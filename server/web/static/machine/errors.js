@@ -1,14 +1,19 @@
-// The server's last errors, newest first, from GET /api/v2/health.
+// The server's last errors, newest first, from GET /api/v2/metrics; its version and uptime from
+// GET /api/v2/health.
 import { get } from "../core/api.js";
 import { onEvent } from "../core/events.js";
 import { html, useEffect, useState } from "../core/html.js";
 import { dateTime } from "../shared/format.js";
 
 export function Errors() {
-  const [health, setHealth] = useState(null);
+  const [found, setFound] = useState(null);
   useEffect(() => {
     let isShown = true;
-    const read = () => get("api/v2/health").then((found) => isShown && setHealth(found), () => {});
+    const read = () =>
+      Promise.all([get("api/v2/health"), get("api/v2/metrics")]).then(
+        ([health, metrics]) => isShown && setFound({ health, errors: metrics.recent_errors }),
+        () => {},
+      );
     read();
     const end = onEvent((event) => {
       if (event.type === "crash" || event.status === "failed") read();
@@ -18,8 +23,9 @@ export function Errors() {
       end();
     };
   }, []);
-  if (!health) return null;
-  const errors = [...health.recent_errors].reverse();
+  if (!found) return null;
+  const { health } = found;
+  const errors = [...found.errors].reverse();
   return html`
     <section class="errors">
       <h2>Last errors</h2>
