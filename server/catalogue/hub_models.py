@@ -10,7 +10,7 @@ from server.catalogue.projectors import ProjectorFile
 from server.catalogue.split_models import files_of
 from server.hub.cache import HubCache, Snapshot, walk
 from server.hub.reference import MAIN
-from server.hub.repo_files import NoSuchFileError, RepoFile, choose, default_of, reference_of
+from server.hub.repo_files import NoSuchFileError, RepoFile, choose, default_of, references_of
 
 _SHORT_COMMIT = 12
 
@@ -93,10 +93,10 @@ def add_aliases(models: Sequence[ModelFile]) -> list[ModelFile]:
     named: list[ModelFile] = []
     for repo, members in groups.items():
         files = [RepoFile(model.id.removeprefix(f"{repo}/")) for model in members]
-        default = default_of(files)
+        default, references = default_of(files), references_of(files)
         base, at, revision = repo.partition("@")
         for model, file in zip(members, files, strict=True):
-            quant = reference_of(files, file.path)
+            quant = references.get(file.path)
             aliases = []
             for ending in dict.fromkeys((at + revision, *_other_endings(model))):
                 aliases += [f"{base}:{quant}{ending}"] if quant else []

@@ -5,6 +5,8 @@ HfApi is imported where it is used: a download does without it, and it takes a w
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -24,7 +26,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import get_hf_file_metadata
 
 from server.hub.messages import Described, Failed, Found, FoundRepo
-from server.hub.reference import is_commit, why_not_a_path
+from server.hub.reference import is_commit, is_repo, why_not_a_path
 from server.hub.repo_files import RepoFile
 
 # Without an answer for so long a hub is unreachable.
@@ -65,6 +67,26 @@ class NeedsXetError(HubAnswerError):
     code = "hub_not_installed"
 
 
+@contextmanager
+def _hub_answers() -> Iterator[None]:
+    """Turn what the library raises for an answer of the wrong form into NotAHubError: a lookup
+    depends on nothing but the answer.
+    """
+    try:
+        yield
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, HubAnswerError):
+        raise
+    except (FileMetadataError, httpx2.HTTPError, OSError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise NotAHubError(
+            f"{host()} does not answer as a hub does ({kind}); check HF_ENDPOINT, and whether a "
+            "proxy or a login page answers in its place"
+        ) from error
+
+
+@_hub_answers()
 def search(number: int, text: str, limit: int) -> Found:
     """Repositories with GGUF files, the most downloaded first."""
     from huggingface_hub import HfApi
@@ -81,10 +103,13 @@ def search(number: int, text: str, limit: int) -> Found:
                 bool(model.gated),
             )
             for model in found
+            # A name that cannot be opened is of no use.
+            if is_repo(model.id)
         ),
     )
 
 
+@_hub_answers()
 def describe(number: int, repo: str, revision: str) -> Described:
     """The files of a repository, with sizes and checksums."""
     from huggingface_hub import HfApi
@@ -100,11 +125,14 @@ def describe(number: int, repo: str, revision: str) -> Described:
         for one in info.siblings or ()
         if why_not_a_path(one.rfilename) is None
     )
+    if not is_repo(info.id):
+        raise NotAHubError(f"{host()} gives {repo} an invalid name; check HF_ENDPOINT")
     if not is_commit(info.sha or ""):
         raise NotAHubError(f"{host()} names no commit of {repo}; check HF_ENDPOINT")
     return Described(number, info.id, info.sha or "", bool(info.gated), files)
 
 
+@_hub_answers()
 def probe(repo: str, commit: str, file: str) -> None:
     """Ask for the head of a file, which fails where the file may not be read."""
     get_hf_file_metadata(hf_hub_url(repo, file, revision=commit), timeout=_SECONDS)
@@ -151,6 +179,7 @@ def failure(number: int, error: BaseException, repo: str = "") -> Failed:
 
 def _http_failure(number: int, error: HfHubHTTPError, repo: str) -> Failed:
     where, status = host(), error.response.status_code
+    target = repo or "its list of models"
     use_token = "set HF_TOKEN, or give --hf-token, to a token that may read it"
     code, wait = "hub_not_found", None
     if isinstance(error, GatedRepoError):
@@ -162,9 +191,10 @@ def _http_failure(number: int, error: HfHubHTTPError, repo: str) -> Failed:
         message = f"{repo} has no such file on {where}"
     elif isinstance(error, RepositoryNotFoundError) or status == 404:
         message = f"{repo} does not exist on {where}, or is private; in that case {use_token}"
+        if not repo:
+            code, message = "hub_unreachable", f"{where} has no list of models; check HF_ENDPOINT"
     elif status in (401, 403):
         code = "hub_gated"
-        target = repo or "its list of models"
         message = f"{where} refused access to {target} (status {status}); {use_token}"
     elif status == 429:
         code, wait = "hub_rate_limited", _retry_after(error)

@@ -77,6 +77,15 @@ def check_repo(repo: str, text: str | None = None) -> None:
         )
 
 
+def is_repo(repo: str) -> bool:
+    """Whether `repo` is org/name."""
+    try:
+        check_repo(repo)
+    except BadReferenceError:
+        return False
+    return True
+
+
 def check_revision(revision: str) -> None:
     """Raise BadReferenceError unless `revision` may be a branch, a tag or a commit, as in git."""
     parts = revision.split("/")

@@ -6,6 +6,7 @@ Pure: the files may be those of a hub or those in the cache.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
@@ -19,6 +20,8 @@ _QUANT = re.compile(
     r"(?:^|[-._])((?:I?Q\d|TQ\d)\w*|BF16|FP?16|FP?32|MXFP\d\w*|NVFP\d\w*)$", re.IGNORECASE
 )
 _SUFFIX = ".gguf"
+# Real repositories have a few dozen. Each is searched for in all files.
+_MAX_QUANTS = 64
 
 
 class RepoFile(msgspec.Struct, frozen=True):
@@ -76,35 +79,52 @@ def choose(files: Sequence[RepoFile], quant: str | None, file: str | None = None
     if file is not None:
         found = next((one for one in files if one.path == file), None)
     else:
-        found = _best(files, quant)
+        found = _best(_models(files), quant)
     if found is None:
         wanted = f"file {file!r}" if file is not None else f"quantisation {quant!r}"
         known = ", ".join(_known(files)) or "none"
         missing = "GGUF model" if file is None and quant is None else wanted
         raise NoSuchFileError(f"has no {missing}; its models: {known}")
-    return _whole(files, found)
+    return _Helpers(files).whole(found)
 
 
 def models_in(files: Sequence[RepoFile]) -> list[ModelFiles]:
     """Every model of a repository, in the order of its files."""
-    return [_whole(files, file) for file in files if is_model(file.path) and _is_first(file.path)]
+    helpers = _Helpers(files)
+    return [helpers.whole(file) for file in _models(files)]
+
+
+def references_of(files: Sequence[RepoFile]) -> dict[str, str]:
+    """By the path of each model, the QUANT by which `choose` finds it; "" if it is found without
+    one. Models that only `file` finds are not in it.
+    """
+    models = _models(files)
+    default = _best(models, None)
+    found = {default.path: ""} if default else {}
+    quants = dict.fromkeys(quant for file in models if (quant := quantisation(file.path)))
+    for quant in islice(quants, _MAX_QUANTS):
+        best = _best(models, quant)
+        if best is not None and quantisation(best.path) == quant:
+            found[best.path] = quant
+    return found
 
 
 def reference_of(files: Sequence[RepoFile], path: str) -> str | None:
     """The QUANT by which `choose` finds this file; "" if it is found without one, None if only
     `file` finds it.
     """
+    models = _models(files)
     quant = quantisation(path)
-    found = _best(files, quant) if quant else None
+    found = _best(models, quant) if quant else None
     if found is not None and found.path == path:
         return quant
-    found = _best(files, None)
+    found = _best(models, None)
     return "" if found is not None and found.path == path else None
 
 
 def default_of(files: Sequence[RepoFile]) -> str | None:
     """The path of the model that is meant without a quantisation; None without models."""
-    found = _best(files, None)
+    found = _best(_models(files), None)
     return found.path if found else None
 
 
@@ -120,8 +140,12 @@ def is_model(path: str) -> bool:
     return name.endswith(_SUFFIX) and not any(word in name for word in _HELPERS)
 
 
-def _best(files: Iterable[RepoFile], quant: str | None) -> RepoFile | None:
-    models = [file for file in files if is_model(file.path) and _is_first(file.path)]
+def _models(files: Iterable[RepoFile]) -> list[RepoFile]:
+    """The first or only file of each model."""
+    return [file for file in files if is_model(file.path) and _is_first(file.path)]
+
+
+def _best(models: Sequence[RepoFile], quant: str | None) -> RepoFile | None:
     for wanted in (quant,) if quant else _DEFAULT_QUANTS:
         # llama.cpp takes F16 for a part of BF16; a name of its own is better.
         for begin in (r"(?<![A-Za-z0-9])", ""):
@@ -132,37 +156,40 @@ def _best(files: Iterable[RepoFile], quant: str | None) -> RepoFile | None:
     return models[0] if models and not quant else None
 
 
-def _whole(files: Sequence[RepoFile], first: RepoFile) -> ModelFiles:
-    shard = _shard_of(first.path)
-    parts = [first]
-    if shard is not None:
-        same = (shard["stem"], shard["count"])
-        parts = [
-            file
-            for file in files
-            if (other := _shard_of(file.path)) and (other["stem"], other["count"]) == same
-        ]
-        parts.sort(key=lambda file: file.path)
-    return ModelFiles(tuple(parts), _projector(files, first.path))
+class _Helpers:
+    """Finds the other files of a model. Grouped once, as a repository may have thousands of files
+    and models.
+    """
 
+    def __init__(self, files: Iterable[RepoFile]) -> None:
+        self._shards: dict[tuple[str, str], list[RepoFile]] = {}
+        self._projectors: dict[str, list[RepoFile]] = {}
+        for file in files:
+            if shard := _shard_of(file.path):
+                self._shards.setdefault((shard["stem"], shard["count"]), []).append(file)
+            folder, _, name = file.path.rpartition("/")
+            if name.lower().endswith(_SUFFIX) and _PROJECTOR in name.lower():
+                self._projectors.setdefault(folder, []).append(file)
 
-def _projector(files: Iterable[RepoFile], model: str) -> RepoFile | None:
-    """The projector beside the model or in a folder above it, of the nearest number of bits."""
-    if _PROJECTOR in model.rsplit("/", 1)[-1].lower():
-        return None
-    folders = model.split("/")[:-1]
+    def whole(self, first: RepoFile) -> ModelFiles:
+        """The model that begins with this file."""
+        shard = _shard_of(first.path)
+        parts = [first]
+        if shard is not None:
+            same = self._shards[shard["stem"], shard["count"]]
+            parts = sorted(same, key=lambda file: file.path)
+        return ModelFiles(tuple(parts), self._projector(first.path))
 
-    def rank(file: RepoFile) -> tuple[int, int]:
-        return -file.path.count("/"), abs(_bits(file.path) - _bits(model))
-
-    beside = [
-        file
-        for file in files
-        if file.path.lower().endswith(_SUFFIX)
-        and _PROJECTOR in file.path.rsplit("/", 1)[-1].lower()
-        and file.path.split("/")[:-1] == folders[: file.path.count("/")]
-    ]
-    return min(beside, key=rank, default=None)
+    def _projector(self, model: str) -> RepoFile | None:
+        """The projector beside the model or in a folder above it, of the nearest number of bits."""
+        folder, _, name = model.rpartition("/")
+        if _PROJECTOR in name.lower():
+            return None
+        while not (beside := self._projectors.get(folder)) and folder:
+            folder = folder.rpartition("/")[0]
+        return min(
+            beside or (), key=lambda file: abs(_bits(file.path) - _bits(model)), default=None
+        )
 
 
 def _bits(path: str) -> int:
@@ -187,6 +214,6 @@ def _is_first(path: str) -> bool:
 
 
 def _known(files: Sequence[RepoFile], limit: int = 20) -> list[str]:
-    names = [file.path for file in files if is_model(file.path) and _is_first(file.path)]
+    names = [file.path for file in _models(files)]
     more = [f"{len(names) - limit} more"] if len(names) > limit else []
     return [*names[:limit], *more]

@@ -45,6 +45,7 @@ class Faults:
     too_many: how many requests get a 429
     retry_after: the seconds in its Retry-After
     unavailable: how many requests get a 503
+    nonsense: answer each request with this text and status 200
     refuse: close every connection without an answer
     gated_status: the status for a gated repository without a token, 401 or 403
     cdn: send files by a redirect to this origin ("http://localhost:PORT"), as the real hub does
@@ -58,6 +59,7 @@ class Faults:
     too_many: int = 0
     retry_after: int = 1
     unavailable: int = 0
+    nonsense: str = ""
     refuse: bool = False
     gated_status: int = 401
     cdn: str = ""
@@ -162,15 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.hub.requests.append(Asked(self.command, parts.path, headers))
-        faults = self.hub.faults
-        if faults.refuse:
-            self.close_connection = True
-        elif self.hub.take("too_many"):
-            wait = {"Retry-After": str(faults.retry_after)}
-            self._send_json(429, {"error": "too many requests"}, wait)
-        elif self.hub.take("unavailable"):
-            self._send_json(503, {"error": "over capacity"})
-        elif path == "/api/models":
+        if self._goes_wrong():
+            return
+        if path == "/api/models":
             self._search(parse_qs(parts.query))
         elif match := _REFS.fullmatch(path):
             self._refs(match[1])
@@ -183,6 +179,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._resolve(match[1], unquote(match[2]), unquote(match[3]))
         else:
             self._send_json(404, {"error": "Sorry, we can't find the page you are looking for."})
+
+    def _goes_wrong(self) -> bool:
+        """Whether a fault took the place of the answer."""
+        faults = self.hub.faults
+        if faults.refuse:
+            self.close_connection = True
+        elif self.hub.take("too_many"):
+            wait = {"Retry-After": str(faults.retry_after)}
+            self._send_json(429, {"error": "too many requests"}, wait)
+        elif self.hub.take("unavailable"):
+            self._send_json(503, {"error": "over capacity"})
+        elif faults.nonsense:
+            self._send(200, faults.nonsense.encode(), {"Content-Type": "application/json"})
+        else:
+            return False
+        return True
 
     def _search(self, query: dict[str, list[str]]) -> None:
         words = query.get("search", [""])[0].lower().split()

@@ -8,10 +8,11 @@ from aiohttp import web
 from server.errors import InvalidRequestError
 from server.http.app_keys import HUB_CACHE, LOOKUPS, SYSTEM
 from server.http.body.json_body import json_reply
+from server.hub.cache import HubCache
 from server.hub.errors import invalid_name
 from server.hub.messages import Described
 from server.hub.reference import MAIN, BadReferenceError, check_repo, check_revision
-from server.hub.repo_files import ModelFiles, default_of, models_in, quantisation, reference_of
+from server.hub.repo_files import ModelFiles, default_of, models_in, quantisation, references_of
 from server.monitoring.system_metrics import SystemDocument
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 20, 100
@@ -42,40 +43,36 @@ async def show_repository(request: web.Request) -> web.Response:
     except BadReferenceError as error:
         raise invalid_name(error) from None
     described = await request.app[LOOKUPS].describe(repo, revision)
-    models = models_in(described.files)
-    cache = request.app[HUB_CACHE]
-
-    def look() -> list[bool]:
-        return [
-            all(cache.has(described.repo, described.commit, one) for one in model.all)
-            for model in models
-        ]
-
-    downloaded = await asyncio.to_thread(look)
-    system = request.app[SYSTEM].document
-    data = [
-        _document(described, revision, model, is_there, system)
-        for model, is_there in zip(models, downloaded, strict=True)
-    ]
+    cache, system = request.app[HUB_CACHE], request.app[SYSTEM].document
+    # A hub may list thousands of files, and the cache may be on a slow disk.
+    data = await asyncio.to_thread(_documents, described, revision, cache, system)
     return json_reply({"repo": repo, "revision": revision, "gated": described.gated, "files": data})
 
 
-def _document(
-    described: Described, revision: str, model: ModelFiles, is_there: bool, system: SystemDocument
-) -> dict[str, Any]:
-    quant = reference_of(described.files, model.path)
+def _documents(
+    described: Described, revision: str, cache: HubCache, system: SystemDocument
+) -> list[dict[str, Any]]:
+    default = default_of(described.files)
+    references = references_of(described.files)
     at = f"@{revision}" if revision != MAIN else ""
-    return {
-        "file": model.path,
-        "quantisation": quantisation(model.path),
-        "bytes": model.size,
-        "n_shards": len(model.parts),
-        "mmproj": model.projector.path if model.projector else None,
-        "default": model.path == default_of(described.files),
-        "downloaded": is_there,
-        "model": f"{described.repo}:{quant}{at}" if quant else f"{described.repo}{at}",
-        "fits": fits(model.size, system),
-    }
+
+    def document(model: ModelFiles) -> dict[str, Any]:
+        quant = references.get(model.path)
+        return {
+            "file": model.path,
+            "quantisation": quantisation(model.path),
+            "bytes": model.size,
+            "n_shards": len(model.parts),
+            "mmproj": model.projector.path if model.projector else None,
+            "default": model.path == default,
+            "downloaded": all(
+                cache.has(described.repo, described.commit, one) for one in model.all
+            ),
+            "model": f"{described.repo}:{quant}{at}" if quant else f"{described.repo}{at}",
+            "fits": fits(model.size, system),
+        }
+
+    return [document(model) for model in models_in(described.files)]
 
 
 def fits(size: int, system: SystemDocument) -> str:

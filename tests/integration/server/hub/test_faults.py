@@ -286,3 +286,51 @@ async def test_a_file_system_without_links_gets_the_bytes_themselves(
 def _children() -> list[psutil.Process]:
     children = psutil.Process(os.getpid()).children(recursive=True)
     return [child for child in children if "server.hub" in child.cmdline()]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<html>log in</html>",
+        "null",
+        "[1, 2]",
+        '{"a": 1}',
+        '[{"id": 5, "siblings": 3}]',
+        '{"id": "fake/tiny-GGUF", "siblings": [{"rfilename": 5}], "sha": 1}',
+        '{"id": "../../evil", "siblings": [], "sha": "' + "a" * 40 + '"}',
+        "[" * 100_000,
+    ],
+)
+async def test_an_answer_that_is_not_a_hubs_is_an_unreachable_hub(
+    client: HubClient, answer: str
+) -> None:
+    client.hub.faults.nonsense = answer
+    paths = ("/api/v2/hub/models?search=x", f"/api/v2/hub/models/{REPO}")
+    errors = [(await (await client.client.get(path)).json())["error"] for path in paths]
+    errors.append(await client.error(REPO, 503))
+    for error in errors:
+        assert error["code"] == "hub_unreachable", error
+        assert "HF_ENDPOINT" in error["message"]
+
+
+async def test_a_repository_with_thousands_of_models_is_listed(client: HubClient) -> None:
+    file = HubFile(b"one")
+    names = [f"d{number % 50}/m{number}-Q{number}_K.gguf" for number in range(5000)]
+    client.hub.repos["fake/many"] = HubRepo("fake/many", dict.fromkeys(names, file))
+    found = await (await client.client.get("/api/v2/hub/models/fake/many")).json()
+    assert len(found["files"]) == len(names)
+    assert [one["file"] for one in found["files"] if one["default"]] == names[:1]
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>/x", "org/evil\u202efugg", "org/" + "n" * 10_000, "../.."]
+)
+async def test_a_search_leaves_out_names_that_no_repository_can_have(
+    client: HubClient, name: str
+) -> None:
+    for one in (name, "fake/good"):
+        client.hub.repos[one] = HubRepo(one, {})
+    found = await (await client.client.get("/api/v2/hub/models?limit=100")).json()
+    names = [one["repo"] for one in found["data"]]
+    assert "fake/good" in names
+    assert name not in names

@@ -1,7 +1,10 @@
 """Which files of a repository make a model, by names as they are on hubs."""
 
+import re
+
 import pytest
 
+from server.hub import repo_files
 from server.hub.repo_files import (
     NoSuchFileError,
     RepoFile,
@@ -11,6 +14,7 @@ from server.hub.repo_files import (
     models_in,
     quantisation,
     reference_of,
+    references_of,
 )
 
 
@@ -179,3 +183,30 @@ def test_a_model_that_no_quantisation_finds_has_no_name() -> None:
     files = _files("a-Q4_K_M.gguf", "b-Q4_K_M.gguf", "c.gguf")
     assert [reference_of(files, file.path) for file in files] == ["Q4_K_M", None, None]
     assert reference_of(_files("c.gguf"), "c.gguf") == ""
+
+
+def test_references_of_all_models_are_those_of_each() -> None:
+    for files in (_MANY, _files("a-Q4_K_M.gguf", "b-Q4_K_M.gguf", "c.gguf"), _files("c.gguf"), []):
+        references = references_of(files)
+        for model in models_in(files):
+            assert references.get(model.path) == reference_of(files, model.path)
+
+
+def test_the_work_for_a_repository_grows_with_its_files_and_not_with_their_square(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = 0
+    inner = repo_files._shard_of
+
+    def counted(path: str) -> re.Match[str] | None:
+        nonlocal calls
+        calls += 1
+        return inner(path)
+
+    monkeypatch.setattr(repo_files, "_shard_of", counted)
+    files = _files(*(f"d/m{number}-Q{number}_K.gguf" for number in range(1000)), "mmproj-F16.gguf")
+    models = models_in(files)
+    assert len(models) == 1000
+    assert all(model.projector == files[-1] for model in models)
+    references_of(files)
+    assert calls < 20 * len(files)
