@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,6 +132,10 @@ def test_an_export_is_imported_by_another_browser_once(
             '{"format": "llamabind-chats", "version": 1, "conversations": [{"id": "<b>"}]}',
             "a conversation has no valid id",
         ),
+        (
+            '{"format": "llamabind-chats", "version": 1, "conversations": [{"id": 5}]}',
+            "a conversation has no valid id",
+        ),
     ],
 )
 def test_a_file_that_is_no_export_is_refused_with_a_sentence(
@@ -140,6 +145,36 @@ def test_a_file_that_is_no_export_is_refused_with_a_sentence(
     file.write_text(text)
     chat.page.get_by_label("File of chats to import").set_input_files(file)
     chat.page.get_by_text(f"other.json cannot be imported: {why}").wait_for()
+
+
+def _import(chat: ChatPage, *conversations: dict[str, Any]) -> None:
+    document = {"format": "llamabind-chats", "version": 1, "conversations": conversations}
+    file = ("chats.json", "application/json", json.dumps(document).encode())
+    chat.choose("File of chats to import", file)
+
+
+def test_a_file_with_one_wrong_chat_adds_none_of_them(chat: ChatPage) -> None:
+    _import(chat, {"id": "good", "title": "A good one"}, {"id": "bad", "messages": [{"id": "<b>"}]})
+    chat.page.get_by_text("chats.json cannot be imported: a message has no valid id").wait_for()
+    chat.page.reload()
+    chat.page.get_by_text("Your chats appear here.").wait_for()
+
+
+def test_an_imported_chat_of_odd_types_and_endless_branches_can_be_used(chat: ChatPage) -> None:
+    def message(name: str, parent: str) -> dict[str, str]:
+        return {"id": name, "parent": parent, "role": "user", "content": f"message {name}"}
+
+    # d and b answer a, and a answers c, which answers b.
+    messages = [message(*pair) for pair in (("a", "c"), ("d", "a"), ("b", "a"), ("c", "b"))]
+    title = "<b>x</b>\u202e" + "t" * 10_000
+    settings = {"stop": 5, "schema": 7, "tools": 9, "temperature": 0, "reasoning": 1, "system": 3}
+    one = {"id": "odd", "title": title, "leaf": "d", "messages": messages, "settings": settings}
+    _import(chat, one, {"id": "none", "messages": 5})
+    chat.page.locator("[data-chat=odd]").click()
+    chat.page.get_by_label("Branch 1 of 2").get_by_label("Next branch").click()
+    chat.page.get_by_label("Branch 2 of 2").wait_for()
+    assert chat.ask("echo: still here") == "still here"
+    assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_chat_deleted_in_mid_answer_stays_deleted(chat: ChatPage) -> None:

@@ -213,3 +213,56 @@ def test_a_browser_that_keeps_nothing_can_chat_and_says_so(
     chat = ChatPage(watched.page)
     assert chat.ask("echo: works") == "works"
     chat.page.get_by_text("This browser does not keep chats of this page").wait_for()
+    chat.page.get_by_role("button", name="New chat").click()
+    assert chat.ask("echo: second") == "second"
+    chat.page.get_by_role("link", name="echo: works").click()
+    chat.wait_for_text("works")
+    with chat.page.expect_download() as download:
+        chat.page.get_by_role("button", name="Export").click()
+    titles = {
+        one["title"] for one in json.loads(download.value.path().read_text())["conversations"]
+    }
+    assert titles == {"echo: works", "echo: second"}
+    chat.page.get_by_label("Delete echo: second").click()
+    chat.page.get_by_role("button", name="Undo").click()
+    chat.page.get_by_role("link", name="echo: second").wait_for()
+
+
+def test_chats_that_a_full_storage_does_not_take_stay_until_the_page_is_closed(
+    scripted: ScriptedServer, open_page: Open
+) -> None:
+    page = open_page(scripted.url).page
+    page.evaluate(
+        """() => {
+          const put = IDBObjectStore.prototype.put;
+          IDBObjectStore.prototype.put = function (value) {
+            if (window.isFull) throw new DOMException("full", "QuotaExceededError");
+            return put.call(this, value);
+          };
+        }"""
+    )
+    chat = ChatPage(page)
+    chat.ask("echo: stored")
+    page.evaluate("window.isFull = true")
+    chat.ask("echo: more")
+    page.get_by_text("The browser's storage for this page is full").wait_for()
+    page.get_by_role("button", name="New chat").click()
+    page.get_by_role("link", name="echo: stored").click()
+    chat.wait_for_text("more")
+    page.evaluate("window.isFull = false")
+    chat.ask("echo: last")
+    page.reload()
+    chat.wait_for_text("last")
+
+
+def test_the_tabs_stay_where_they_are_when_another_is_chosen(
+    scripted: ScriptedServer, open_page: Open
+) -> None:
+    page = open_page(scripted.url).page
+    tabs = page.get_by_role("navigation", name="Tabs").get_by_role("link")
+    places = []
+    for at in range(tabs.count()):
+        tabs.nth(at).click()
+        until_true(page, f"document.querySelectorAll('nav a')[{at}].ariaCurrent === 'page'")
+        places.append([tabs.nth(other).bounding_box() for other in range(tabs.count())])
+    assert all(place == places[0] for place in places)

@@ -30,7 +30,7 @@ function words(phase) {
 
 function Loading({ model }) {
   const percent = Math.round(model.progress * 100);
-  const text = model.status === "queued" ? `${shortName(model.id)} waits for free memory` : `Loading ${shortName(model.id)}${percent ? `, ${percent} %` : ""}`;
+  const text = model.status === "queued" ? `${shortName(model.id)} waits to be loaded` : `Loading ${shortName(model.id)}${percent ? `, ${percent} %` : ""}`;
   return html`
     <div class="pending" role="status">
       <span class="working"></span><span>${text}</span>

@@ -11,7 +11,7 @@ const BUNDLED = "tiny-chat.gguf";
 /** Effective settings of loaded models by id: sampling, vision, audio, n_ctx. */
 const facts = signal(new Map());
 
-/** The model for a new chat; "" if there is none: the last one or any, if loaded; else the last, the only, the bundled. */
+/** The model for a new chat; "" if there is none: the last one or any, if loaded; else the last, one that is not bundled, the bundled. */
 export function defaultModel() {
   const usable = [...(models.peek() || new Map()).values()].filter(canChat);
   const last = lasting.get(LAST);

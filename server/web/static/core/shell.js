@@ -20,7 +20,7 @@ export function Shell() {
     <header class="bar">
       <a class="brand" href=${link("chat")} aria-label="llamabind, new chat"><${Icon} name="logo" /></a>
       <nav aria-label="Tabs">
-        ${TABS.map((one) => html`<a key=${one.id} href=${link(one.id)} aria-current=${one === current ? "page" : null}>${one.title}</a>`)}
+        ${TABS.map((one) => html`<a key=${one.id} href=${link(one.id)} aria-current=${one === current ? "page" : null} data-title=${one.title}>${one.title}</a>`)}
       </nav>
       <${Connection} />
       <${ThemeSwitch} />

@@ -41,6 +41,9 @@ const BATCH = 500;
 /** @type {Promise<IDBDatabase>|null} */
 let opened = null;
 
+/** What the database did not take, by id: a full or blocked one loses nothing before the page is closed. */
+const unsaved = { conversations: new Map(), messages: new Map() };
+
 function open() {
   opened ||= new Promise((resolve, reject) => {
     const opening = indexedDB.open(NAME, 1);
@@ -48,8 +51,17 @@ function open() {
       opening.result.createObjectStore("conversations", { keyPath: "id" });
       opening.result.createObjectStore("messages", { keyPath: "id" }).createIndex("conversation", "conversation");
     };
-    opening.onsuccess = () => resolve(opening.result);
+    opening.onsuccess = () => {
+      // The browser closes it when the user deletes the page's data.
+      opening.result.onclose = () => {
+        opened = null;
+      };
+      resolve(opening.result);
+    };
     opening.onerror = () => reject(opening.error);
+  });
+  opened.catch(() => {
+    opened = null;
   });
   return opened;
 }
@@ -74,31 +86,62 @@ async function transaction(mode, work) {
 }
 
 /** @returns {Promise<Conversation[]>} all, in no order */
-export const allConversations = () => transaction("readonly", (conversations) => result(conversations.getAll()));
-
-/** @returns {Promise<Conversation|undefined>} */
-export const readConversation = (id) => transaction("readonly", (conversations) => result(conversations.get(id)));
-
-/** @returns {Promise<Message[]>} the messages of a conversation, the oldest first */
-export function readMessages(id) {
-  return transaction("readonly", (_, messages) => result(messages.index("conversation").getAll(id)));
+export async function allConversations() {
+  return merged(await transaction("readonly", (conversations) => result(conversations.getAll())), unsavedConversations());
 }
 
-/** Write conversations and messages at once. */
-export function save({ conversations = [], messages = [] }) {
-  return transaction("readwrite", (toConversations, toMessages) => {
-    for (const one of conversations) toConversations.put(one);
-    for (const one of messages) toMessages.put(one);
+/** The conversations that are in memory only. @returns {Conversation[]} */
+export const unsavedConversations = () => [...unsaved.conversations.values()];
+
+/** @returns {Promise<Conversation|undefined>} */
+export async function readConversation(id) {
+  return unsaved.conversations.get(id) || transaction("readonly", (conversations) => result(conversations.get(id)));
+}
+
+/** @returns {Promise<Message[]>} the messages of a conversation, the oldest first */
+export async function readMessages(id) {
+  const inMemory = [...unsaved.messages.values()].filter((one) => one.conversation === id);
+  const reading = transaction("readonly", (_, messages) => result(messages.index("conversation").getAll(id)));
+  const stored = await reading.catch((error) => {
+    if (!unsaved.conversations.has(id)) throw error;
+    return [];
   });
+  return inMemory.length ? merged(stored, inMemory).sort((one, other) => (one.id < other.id ? -1 : 1)) : stored;
+}
+
+/** Write conversations and messages at once. What cannot be written is kept until the page is closed. */
+export async function save({ conversations = [], messages = [] }) {
+  try {
+    await transaction("readwrite", (toConversations, toMessages) => {
+      for (const one of conversations) toConversations.put(one);
+      for (const one of messages) toMessages.put(one);
+    });
+    for (const one of conversations) unsaved.conversations.delete(one.id);
+    for (const one of messages) unsaved.messages.delete(one.id);
+  } catch (error) {
+    for (const one of conversations) unsaved.conversations.set(one.id, one);
+    for (const one of messages) unsaved.messages.set(one.id, one);
+    throw error;
+  }
+}
+
+/** Records by id, in which `newer` ones take the place of others. */
+function merged(records, newer) {
+  return [...new Map([...records, ...newer].map((one) => [one.id, one])).values()];
 }
 
 /** Delete a conversation; returns what was deleted, for an undo. */
 export async function remove(id) {
   const messages = await readMessages(id);
   const conversation = await readConversation(id);
-  await transaction("readwrite", (fromConversations, fromMessages) => {
+  const isUnsaved = unsaved.conversations.delete(id);
+  for (const one of messages) unsaved.messages.delete(one.id);
+  const deleting = transaction("readwrite", (fromConversations, fromMessages) => {
     fromConversations.delete(id);
     for (const one of messages) fromMessages.delete(one.id);
+  });
+  await deleting.catch((error) => {
+    if (!isUnsaved) throw error;
   });
   return { conversations: conversation ? [conversation] : [], messages };
 }

@@ -1,7 +1,7 @@
 // Export and import of conversations, as one JSON file.
 import { dataUrl } from "../../shared/data_url.js";
 import * as database from "./database.js";
-import { readHistory } from "./history.js";
+import { readHistory, write } from "./history.js";
 
 const FORMAT = "llamabind-chats";
 const ID = /^[0-9a-z-]{1,64}$/;
@@ -11,7 +11,7 @@ const KINDS = new Set(["image", "audio", "text"]);
 
 /** Download all conversations, or those with these ids. */
 export async function exportAll(ids = null) {
-  const all = await database.allConversations();
+  const all = await database.allConversations().catch(database.unsavedConversations);
   const parts = [`{"format":"${FORMAT}","version":1,"conversations":[`];
   let isFirst = true;
   for (const conversation of all) {
@@ -52,18 +52,19 @@ export async function importFile(file) {
   }
   if (document?.format !== FORMAT || !Array.isArray(document.conversations)) throw new Error(`it is not a file of the format "${FORMAT}"`);
   if (document.version !== 1) throw new Error(`it has version ${document.version}, this page reads version 1`);
-  const known = new Set((await database.allConversations()).map((one) => one.id));
-  let added = 0;
+  const all = await database.allConversations().catch(database.unsavedConversations);
+  const known = new Set(all.map((one) => one.id));
+  const added = [];
+  // All are read before the first is written: a file that is refused has added nothing.
   for (const one of document.conversations) {
     const record = conversationOf(one);
     if (known.has(record.id)) continue;
     known.add(record.id);
-    const messages = withNewIds(record, (one.messages || []).map((message) => messageOf(message, record.id)));
-    await database.save({ conversations: [record], messages });
-    added += 1;
+    added.push({ conversations: [record], messages: withNewIds(record, list(one.messages).map((message) => messageOf(message, record.id))) });
   }
+  for (const records of added) await write(records);
   await readHistory();
-  return { added, present: document.conversations.length - added };
+  return { added: added.length, present: document.conversations.length - added.length };
 }
 
 /** The messages with ids of our own: those of the file could be ids of messages of other conversations. */
@@ -76,20 +77,26 @@ function withNewIds(conversation, messages) {
 // Only fields that are known, with the types they must have: a file may come from anyone.
 
 function conversationOf(given) {
-  if (!ID.test(given?.id)) throw new Error("a conversation has no valid id");
+  if (!ID.test(text(given?.id))) throw new Error("a conversation has no valid id");
   return {
     id: given.id,
     title: text(given.title) || "Untitled",
     created: time(given.created),
     updated: time(given.updated),
     model: text(given.model),
-    settings: Object.fromEntries(Object.entries(object(given.settings)).filter(([, value]) => ["string", "number"].includes(typeof value))),
+    settings: settingsOf(given.settings),
     leaf: text(given.leaf),
   };
 }
 
+/** The fields of the settings panel hold texts. */
+function settingsOf(given) {
+  const known = Object.entries(object(given)).filter(([, value]) => ["string", "number"].includes(typeof value));
+  return Object.fromEntries(known.map(([name, value]) => [name, String(value)]));
+}
+
 function messageOf(given, conversation) {
-  if (!ID.test(given?.id) || !ROLES.has(given.role)) throw new Error("a message has no valid id or role");
+  if (!ID.test(text(given?.id)) || !ROLES.has(given.role)) throw new Error("a message has no valid id or role");
   const made = {
     id: given.id,
     conversation,
@@ -119,6 +126,7 @@ function attachmentOf(given) {
   }
 }
 
+const list = (value) => (Array.isArray(value) ? value : []);
 const text = (value) => (typeof value === "string" ? value : "");
 const object = (value) => (value && typeof value === "object" ? value : {});
 const time = (value) => (Number.isFinite(value) ? value : Date.now());

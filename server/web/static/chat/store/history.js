@@ -16,12 +16,17 @@ channel.onmessage = () => readHistory();
 
 export async function readHistory() {
   try {
-    const all = await database.allConversations();
-    conversations.value = all.sort((one, other) => other.updated - one.updated);
+    conversations.value = sorted(await database.allConversations());
   } catch (error) {
-    conversations.value ||= [];
+    const unsaved = database.unsavedConversations();
+    const ids = new Set(unsaved.map((one) => one.id));
+    conversations.value = sorted([...(conversations.peek() || []).filter((one) => !ids.has(one.id)), ...unsaved]);
     cannotStore(error);
   }
+}
+
+function sorted(list) {
+  return list.sort((one, other) => other.updated - one.updated);
 }
 
 /** Deleted conversations, of which an answer may still be on its way. */
@@ -31,9 +36,7 @@ const deleted = new Set();
 export async function keep(conversation, messages = []) {
   if (deleted.has(conversation.id)) return;
   const others = (conversations.peek() || []).filter((one) => one.id !== conversation.id);
-  const next = [conversation, ...others];
-  next.sort((one, other) => other.updated - one.updated);
-  conversations.value = next;
+  conversations.value = sorted([conversation, ...others]);
   await write({ conversations: [conversation], messages });
   channel.postMessage("changed");
 }
@@ -43,7 +46,8 @@ export async function keepMessage(message) {
   if (!deleted.has(message.conversation)) await write({ messages: [message] });
 }
 
-async function write(records) {
+/** Write records. A failure is shown, not thrown. */
+export async function write(records) {
   try {
     await database.save(records);
     storageProblem.value = "";
@@ -67,7 +71,12 @@ export function rename(conversation, title) {
 export async function removeConversation(id) {
   deleted.add(id);
   conversations.value = (conversations.peek() || []).filter((one) => one.id !== id);
-  const removed = await database.remove(id);
+  let removed = {};
+  try {
+    removed = await database.remove(id);
+  } catch (error) {
+    cannotStore(error);
+  }
   channel.postMessage("changed");
   return async () => {
     deleted.delete(id);

@@ -70,7 +70,12 @@ export class Thread {
   /** Show the branch of a sibling, to its latest end. */
   show(message) {
     let leaf = message;
-    for (let below = this.#children.get(leaf.id); below?.length; below = this.#children.get(leaf.id)) leaf = below[below.length - 1];
+    // An imported file may have a message among those that it answers.
+    const seen = new Set();
+    for (let below = this.#children.get(leaf.id); below?.length && !seen.has(leaf); below = this.#children.get(leaf.id)) {
+      seen.add(leaf);
+      leaf = below[below.length - 1];
+    }
     this.update({ leaf: leaf.id });
   }
 
