@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from tests.browser.conftest import Open
 from tests.support.browser import ScriptedServer, until_true
 from tests.support.fake_hub import FakeHub, Faults
-from tests.support.hub_files import sample_repos
+from tests.support.hub_files import HubFile, HubRepo, sample_repos
 from tests.support.hub_page import HubPage
 from tests.support.models_page import ModelsPage
 from tests.support.paths import TINY_MODEL
@@ -164,6 +165,32 @@ def test_an_unknown_repository_and_no_result_are_said(served: str, open_page: Op
     get.page.get_by_text("Check the spelling").wait_for()
     get.search("no such words")
     get.page.get_by_text("no GGUF repository that matches").wait_for()
+
+
+def test_an_address_that_names_no_repository_asks_the_server_nothing(
+    served: str, open_page: Open
+) -> None:
+    page = _open(open_page, served, "../..").page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for name in ("../..", "<script>alert(1)</script>/x", "n" * 10_000):
+        page.goto("about:blank")
+        page.goto(f"{served}/#/get/{quote(name, safe='')}")
+        page.get_by_text("is not the name of a repository").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert not [url for url in asked if "/hub/" in url or url.endswith("/api/v2/")]
+
+
+def test_of_thousands_of_files_the_first_are_shown(
+    hub: FakeHub, served: str, open_page: Open
+) -> None:
+    names = [f"m{number}-Q4_0.gguf" for number in range(3000)]
+    hub.repos["fake/many"] = HubRepo("fake/many", dict.fromkeys(names, HubFile(b"one")))
+    get = _open(open_page, served, "fake/many")
+    get.file("m199-Q4_0.gguf").wait_for()
+    assert get.page.locator("tr[data-file]").count() == 200
+    get.page.get_by_role("button", name="Show more: 2,800 files left").click()
+    get.file("m399-Q4_0.gguf").wait_for()
 
 
 def test_a_hub_that_does_not_answer_can_be_asked_again(

@@ -33,6 +33,6 @@ export const FIT_HELP =
 
 /** "org/repo" if a text names a repository, with or without a host or a quantisation; else "". */
 export function repositoryOf(text) {
-  const found = /^(?:https?:\/\/)?(?:(?:www\.)?(?:huggingface\.co|hf\.co)\/)?([\w.-]+\/[\w.-]+)(?:[:@/].*)?$/.exec(text.trim());
+  const found = /^(?:https?:\/\/)?(?:(?:www\.)?(?:huggingface\.co|hf\.co)\/)?(\w[\w.-]*\/\w[\w.-]*)(?:[:@/].*)?$/.exec(text.trim());
   return found ? found[1] : "";
 }

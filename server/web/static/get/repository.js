@@ -9,10 +9,14 @@ import { RequestError } from "../shared/request_error.js";
 import { downloadOf, downloads, isActive, isDeletion, start } from "./downloads.js";
 import { FIT_HELP, fitWords, hubAdvice } from "./hub_words.js";
 
+/** Real repositories have a few dozen files; drawing thousands takes seconds. */
+const PAGE = 200;
+
 /** @param {{repo: string, onBack: (() => void)|null}} props */
 export function Repository({ repo, onBack }) {
   const [found, setFound] = useState(null);
   const [failed, setFailed] = useState(null);
+  const [shown, setShown] = useState(PAGE);
   const read = () => {
     const control = new AbortController();
     setFailed(null);
@@ -37,8 +41,9 @@ export function Repository({ repo, onBack }) {
       ${found?.files.length > 0 && html`
         <table class="models files">
           <thead><tr><th scope="col">File</th><th scope="col">Quantisation</th><th scope="col" class="right">Size</th><th scope="col"><abbr title=${FIT_HELP}>Memory</abbr></th><th scope="col"><span class="visually-hidden">Actions</span></th></tr></thead>
-          <tbody>${found.files.map((file) => html`<${File} key=${file.file} repo=${repo} file=${file} />`)}</tbody>
-        </table>`}
+          <tbody>${found.files.slice(0, shown).map((file) => html`<${File} key=${file.file} repo=${repo} file=${file} />`)}</tbody>
+        </table>
+        ${found.files.length > shown && html`<button type="button" class="plain" onClick=${() => setShown(shown + PAGE)}>Show more: ${plural(found.files.length - shown, "file")} left</button>`}`}
     </section>`;
 }
 

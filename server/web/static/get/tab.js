@@ -42,7 +42,8 @@ export function Tab({ rest }) {
         <button type="submit" class="primary"><${Icon} name="search" /> Search</button>
       </form>
       <${RequestError} error=${problem} advice=${problem && hubAdvice(problem.code)} onRetry=${read} />
-      ${rest && html`<${Repository} key=${rest} repo=${rest} onBack=${searched ? () => go("get") : null} />`}
+      ${rest && repositoryOf(rest) !== rest && html`<p class="notice error sentence" role="alert">“${rest}” is not the name of a repository. Such a name is org/name, as in ggml-org/gemma-3-4b-it-GGUF.</p>`}
+      ${rest && repositoryOf(rest) === rest && html`<${Repository} key=${rest} repo=${rest} onBack=${searched ? () => go("get") : null} />`}
       ${!rest && searched && html`<${Results} text=${searched} onOpen=${(repo) => go("get", repo)} />`}
       ${!rest && !searched && list?.length === 0 && html`<${Hint} />`}
       ${list?.length > 0 && html`
