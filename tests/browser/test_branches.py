@@ -147,6 +147,28 @@ def test_a_file_that_is_no_export_is_refused_with_a_sentence(
     chat.page.get_by_text(f"other.json cannot be imported: {why}").wait_for()
 
 
+def test_a_chat_that_is_open_in_two_tabs_is_the_same_in_both(
+    scripted: ScriptedServer, open_page: Open
+) -> None:
+    watched = open_page(scripted.url)
+    first = ChatPage(watched.page)
+    first.ask("echo: one")
+    other_page = watched.open()
+    other_page.goto(first.page.url)
+    second = ChatPage(other_page)
+    second.wait_for_text("one")
+    second.ask("echo: two")
+    first.wait_for_text("two")
+    first.ask("echo: three")
+    second.wait_for_text("three")
+    assert second.texts == ["echo: one", "one", "echo: two", "two", "echo: three", "three"]
+    assert other_page.get_by_label("Branch 1 of").count() == 0
+    second.page.get_by_label("Delete echo: one").click()
+    first.page.get_by_text("What would you like to know?").wait_for()
+    assert first.ask("echo: new") == "new"
+    assert first.texts == ["echo: new", "new"]
+
+
 def _import(chat: ChatPage, *conversations: dict[str, Any]) -> None:
     document = {"format": "llamabind-chats", "version": 1, "conversations": conversations}
     file = ("chats.json", "application/json", json.dumps(document).encode())

@@ -1,12 +1,12 @@
 // The tab Chat: the list of chats, the open chat, its settings.
 import { connection, models } from "../core/events.js";
-import { html, signal, useEffect, useValue } from "../core/html.js";
-import { go, link } from "../core/router.js";
+import { effect, html, signal, untracked, useEffect, useValue } from "../core/html.js";
+import { go, link, route } from "../core/router.js";
 import { focusIfLost } from "../shared/focus.js";
 import { Icon } from "../shared/icon.js";
 import { Answer, answers } from "./answer/answer.js";
 import { Composer } from "./composer.js";
-import { conversations, readHistory } from "./store/history.js";
+import { changedElsewhere, conversations, readHistory } from "./store/history.js";
 import { MessageList } from "./message_list.js";
 import { defaultModel, ModelPicker, rememberModel, useFacts } from "./model_choice.js";
 import { defaultSettings } from "./store/settings.js";
@@ -21,6 +21,34 @@ const NARROW = matchMedia("(max-width: 760px)");
 const open = signal(null);
 const isSidebarOpen = signal(!NARROW.matches);
 const areSettingsOpen = signal(false);
+
+effect(() => {
+  const change = changedElsewhere.value;
+  if (change) untracked(() => readAgain(change.id));
+});
+
+/** Another tab has changed a chat: if it is open here, show what it has now, or a new chat if it was deleted. */
+async function readAgain(id) {
+  const now = open.peek();
+  const count = now?.changed.peek();
+  if (now?.conversation.id !== id || isAnswering(now)) return;
+  const found = await Thread.read(id).catch(() => now);
+  // What was written here meanwhile is newer.
+  if (found === now || open.peek() !== now || now.changed.peek() !== count) return;
+  if (!found) {
+    open.value = Thread.make(defaultModel(), defaultSettings());
+    if (route.peek().tab === "chat") go("chat", "", { replace: true });
+    return;
+  }
+  const { leaf } = found.conversation;
+  // An answer that the other tab is still writing: its end is a change, too.
+  if (found.messages.get(leaf)?.state === "cut" && !now.messages.has(leaf)) return;
+  open.value = found;
+}
+
+function isAnswering(thread) {
+  return [...answers.peek().values()].some((answer) => answer.thread === thread);
+}
 
 /** @param {{rest: string}} props the id of the chat in the address */
 export function Tab({ rest }) {

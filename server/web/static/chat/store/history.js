@@ -10,9 +10,15 @@ export const conversations = signal(null);
 /** Why chats are not kept, as a sentence; "" if they are. */
 export const storageProblem = signal("");
 
+/** The chat that another tab of this browser has changed last. @type {{value: {id: string}|null}} */
+export const changedElsewhere = signal(null);
+
 // Other tabs of this browser show the same list.
 const channel = new BroadcastChannel("llamabind.chats");
-channel.onmessage = () => readHistory();
+channel.onmessage = ({ data }) => {
+  readHistory();
+  changedElsewhere.value = { id: data };
+};
 
 export async function readHistory() {
   try {
@@ -38,7 +44,7 @@ export async function keep(conversation, messages = []) {
   const others = (conversations.peek() || []).filter((one) => one.id !== conversation.id);
   conversations.value = sorted([conversation, ...others]);
   await write({ conversations: [conversation], messages });
-  channel.postMessage("changed");
+  channel.postMessage(conversation.id);
 }
 
 /** Write a message of a conversation that is in the list. */
@@ -77,12 +83,12 @@ export async function removeConversation(id) {
   } catch (error) {
     cannotStore(error);
   }
-  channel.postMessage("changed");
+  channel.postMessage(id);
   return async () => {
     deleted.delete(id);
     await write(removed);
     await readHistory();
-    channel.postMessage("changed");
+    channel.postMessage(id);
   };
 }
 
