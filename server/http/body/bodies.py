@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from server.config import ServerConfig
 from server.errors import InvalidRequestError
+from server.http.app_keys import CALLER
 from server.http.body.json_body import UNPACKED
 from server.http.body.unpacking import (
     UnpackedTooLargeError,
@@ -15,6 +16,7 @@ from server.http.body.unpacking import (
     is_known,
     unpack,
 )
+from server.http.body.value_limit import check_values
 
 
 def read_bodies(config: ServerConfig) -> Middleware:
@@ -29,17 +31,17 @@ def read_bodies(config: ServerConfig) -> Middleware:
 
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not request.body_exists:
+        if not request.body_exists or _is_unused(request):
             return await handler(request)
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity") and not is_known(encoding):
             raise _unknown(encoding)
         try:
             async with asyncio.timeout(config.client_seconds):
-                raw = await request.read()
+                raw: bytes | bytearray = await request.read()
             if is_known(encoding):
                 async with unpacking:
-                    request[UNPACKED] = await _unpacked(raw, encoding, limit)
+                    raw = request[UNPACKED] = await _unpacked(bytes(raw), encoding, limit)
         except TimeoutError:
             late = InvalidRequestError(
                 f"the request body did not arrive within {config.client_seconds:g} s; the limit is "
@@ -60,9 +62,15 @@ def read_bodies(config: ServerConfig) -> Middleware:
             )
             large.status = 413
             raise _closing(large) from None
+        await check_values(raw)
         return await handler(request)
 
     return read
+
+
+def _is_unused(request: web.Request) -> bool:
+    """Whether no handler reads the body, so that clients without a key cannot fill memory."""
+    return request.method in ("GET", "HEAD", "OPTIONS") or not request[CALLER].is_known
 
 
 async def _unpacked(raw: bytes, encoding: str, limit: int) -> bytearray:
