@@ -1,13 +1,16 @@
 """Reads and decompresses request bodies before a handler runs, within limits of size and time."""
 
 import asyncio
+from contextlib import AsyncExitStack
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from server.config import ServerConfig
-from server.errors import InvalidRequestError
+from server.errors import InvalidRequestError, UnavailableError
 from server.http.app_keys import CALLER
+from server.http.body.body_memory import BodyMemory
 from server.http.body.json_body import UNPACKED
 from server.http.body.unpacking import (
     UnpackedTooLargeError,
@@ -17,6 +20,10 @@ from server.http.body.unpacking import (
     unpack,
 )
 from server.http.body.value_limit import check_values
+from server.models.admission import CALLER_OF_QUEUE
+
+_BODIES_AT_ONCE: Final = 32
+"""Bodies of the largest allowed size that may be in memory together."""
 
 
 def read_bodies(config: ServerConfig) -> Middleware:
@@ -28,6 +35,7 @@ def read_bodies(config: ServerConfig) -> Middleware:
     limit = config.max_body_mb << 20
     # One body at a time: each may need memory up to the limit.
     unpacking = asyncio.Lock()
+    memory = BodyMemory(_BODIES_AT_ONCE * limit)
 
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -36,36 +44,57 @@ def read_bodies(config: ServerConfig) -> Middleware:
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity") and not is_known(encoding):
             raise _unknown(encoding)
-        try:
-            async with asyncio.timeout(config.client_seconds):
-                raw: bytes | bytearray = await request.read()
-            if is_known(encoding):
-                async with unpacking:
-                    raw = request[UNPACKED] = await _unpacked(bytes(raw), encoding, limit)
-        except TimeoutError:
-            late = InvalidRequestError(
-                f"the request body did not arrive within {config.client_seconds:g} s; the limit is "
-                "--timeout",
-                code="body_too_slow",
-            )
-            late.status = 408
-            raise _closing(late) from None
-        except (web.RequestPayloadError, UnpackError):
-            text = "the request body is damaged: its chunks or its Content-Encoding are invalid"
-            raise _closing(InvalidRequestError(text, code="bad_body")) from None
-        except (web.HTTPRequestEntityTooLarge, UnpackedTooLargeError) as error:
-            when = " when decompressed" if isinstance(error, UnpackedTooLargeError) else ""
-            large = InvalidRequestError(
-                f"the request body is larger than {config.max_body_mb} MB{when}; "
-                "the limit is --max-body-mb",
-                code="request_too_large",
-            )
-            large.status = 413
-            raise _closing(large) from None
-        await check_values(raw)
-        return await handler(request)
+        expected = request.content_length
+        if is_known(encoding) or expected is None or expected > limit:
+            expected = limit
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(config.client_seconds):
+                    held = await stack.enter_async_context(
+                        memory.reserve(expected, CALLER_OF_QUEUE.get())
+                    )
+            except TimeoutError:
+                raise _no_memory(config) from None
+            raw = await _received(request, encoding, config, unpacking)
+            held.shrink(len(raw))
+            await check_values(raw)
+            return await handler(request)
 
     return read
+
+
+async def _received(
+    request: web.Request, encoding: str, config: ServerConfig, unpacking: asyncio.Lock
+) -> bytes | bytearray:
+    try:
+        async with asyncio.timeout(config.client_seconds):
+            raw: bytes | bytearray = await request.read()
+        if is_known(encoding):
+            async with unpacking:
+                raw = request[UNPACKED] = await _unpacked(
+                    bytes(raw), encoding, config.max_body_mb << 20
+                )
+    except TimeoutError:
+        late = InvalidRequestError(
+            f"the request body did not arrive within {config.client_seconds:g} s; the limit is "
+            "--timeout",
+            code="body_too_slow",
+        )
+        late.status = 408
+        raise _closing(late) from None
+    except (web.RequestPayloadError, UnpackError):
+        text = "the request body is damaged: its chunks or its Content-Encoding are invalid"
+        raise _closing(InvalidRequestError(text, code="bad_body")) from None
+    except (web.HTTPRequestEntityTooLarge, UnpackedTooLargeError) as error:
+        when = " when decompressed" if isinstance(error, UnpackedTooLargeError) else ""
+        large = InvalidRequestError(
+            f"the request body is larger than {config.max_body_mb} MB{when}; "
+            "the limit is --max-body-mb",
+            code="request_too_large",
+        )
+        large.status = 413
+        raise _closing(large) from None
+    return raw
 
 
 def _is_unused(request: web.Request) -> bool:
@@ -94,6 +123,17 @@ def _unknown(encoding: str) -> InvalidRequestError:
     error.status = 415
     error.headers["Accept-Encoding"] = ", ".join(encodings())
     return _closing(error)
+
+
+def _no_memory(config: ServerConfig) -> UnavailableError:
+    error = UnavailableError(
+        f"the server holds {_BODIES_AT_ONCE * config.max_body_mb} MB of request bodies, or half "
+        "of it from this client; retry when earlier requests are answered",
+        code="too_many_bodies",
+        retry_after=1,
+    )
+    error.headers["Connection"] = "close"
+    return error
 
 
 def _closing(error: InvalidRequestError) -> InvalidRequestError:

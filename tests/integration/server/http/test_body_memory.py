@@ -1,0 +1,36 @@
+"""Large bodies of one client wait for each other, and delay neither small nor others' bodies."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from tests.support.raw_http import exchange, running
+from tests.support.server_app import chat_body
+
+_HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+
+
+async def _upload(port: int, key: bytes) -> asyncio.StreamWriter:
+    """Begin a body of a megabyte that never ends."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(_HEAD + b"X-Api-Key: " + key + b"\r\nContent-Length: 1048576\r\n\r\n{")
+    await writer.drain()
+    return writer
+
+
+def _chat(key: bytes, padding: int) -> bytes:
+    body = json.dumps(chat_body("hello", model="m.gguf")).encode() + b" " * padding
+    head = b"X-Api-Key: " + key + b"\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return _HEAD + head + body
+
+
+async def test_unfinished_large_bodies_delay_only_large_ones_of_their_key(tmp_path: Path) -> None:
+    async with running(tmp_path, api_keys=("greedy", "modest"), max_body_mb=1) as port:
+        writers = [await _upload(port, b"greedy") for _ in range(16)]
+        assert (await exchange(port, _chat(b"greedy", 0)))[0] == 200
+        waiting = asyncio.create_task(exchange(port, _chat(b"greedy", 500_000)))
+        assert (await exchange(port, _chat(b"modest", 500_000)))[0] == 200
+        assert not waiting.done()
+        for writer in writers:
+            writer.close()
+        assert (await waiting)[0] == 200
