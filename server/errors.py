@@ -52,6 +52,20 @@ class ApiError(Exception):
         return {"error": error | self.extra}
 
 
+def detached(error: BaseException) -> BaseException:
+    """A copy of an ApiError, to keep or to raise; other errors as they are, for the log's sake.
+
+    A raised error refers to its traceback, and so to all variables on the way, such as a request's
+    body. If one of these refers to the error again, all of it stays in memory until Python's next
+    full garbage collection, which may be a gigabyte of bodies later.
+    """
+    if not isinstance(error, ApiError):
+        return error
+    copy = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    return copy
+
+
 class InvalidRequestError(ApiError):
     """The request is invalid; `param` names the field, if a field is invalid."""
 

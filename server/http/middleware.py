@@ -54,9 +54,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except ApiError as error:
-        return _reply(request, error)
+        # A variable of a function that it left may hold the error: see server.errors.detached.
+        return _reply(request, error.with_traceback(None))
     except InvalidParameterError as error:
-        return _reply(request, invalid_parameter(error))
+        return _reply(request, invalid_parameter(error.with_traceback(None)))
     except web.HTTPException as error:
         if error.status < 400:
             raise

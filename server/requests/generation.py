@@ -52,9 +52,9 @@ class Generation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        if (task := self._task) is not None:
+            task.cancel()
+            await asyncio.wait({task})
         self.stream.drop()
 
     @property
@@ -84,3 +84,5 @@ class Generation:
         """Fail the stream if the task failed, so that the reader gets the error."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.stream.fail(error)
+        # A task keeps its error, whose traceback keeps this object: see server.errors.detached.
+        self._task = None

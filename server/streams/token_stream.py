@@ -16,6 +16,7 @@ from server.errors import (
     InvalidRequestError,
     UnavailableError,
     WorkerCrashedError,
+    detached,
 )
 from server.protocol.outputs import SequenceOutput
 from server.protocol.tasks import Scores, TaskResult, Vectors
@@ -160,7 +161,7 @@ class TokenStream:
     def fail(self, error: BaseException) -> None:
         """End the stream with an error, which the reader gets after the outputs before it."""
         if not self.has_ended:
-            self._error = error
+            self._error = detached(error)
             if self.observer is not None:
                 self.observer.on_failure(error)
             self._ended.set()
@@ -196,7 +197,7 @@ class TokenStream:
     def require_result(self) -> TaskResult:
         """The result of a task that has ended. Raises the error that the stream ended with."""
         if self._error is not None:
-            raise self._error
+            raise detached(self._error)
         assert self._result is not None, "the worker answers a task with its result or an error"
         return self._result
 
@@ -213,7 +214,7 @@ class TokenStream:
     def is_accepted(self) -> bool:
         """Whether the worker has prepared the request. Raises the error if it was refused."""
         if self._error is not None and not self._latest:
-            raise self._error
+            raise detached(self._error)
         return self._is_accepted or bool(self._latest) or self.is_complete
 
     async def next(self, timeout_seconds: float | None = None) -> SequenceOutput | None:
@@ -230,7 +231,7 @@ class TokenStream:
         """The next output, or None. Raises the error that the stream ended with."""
         if not self._outputs:
             if self._error is not None:
-                raise self._error
+                raise detached(self._error)
             return None
         if len(self._outputs) > _MAX_OUTPUTS:
             self._outputs = _joined(self._outputs)
