@@ -53,7 +53,10 @@ async def _drain(app: web.Application, config: ServerConfig) -> None:
 
 def _announce(urls: list[str], config: ServerConfig) -> None:
     addresses = ", ".join(f"{url}{config.api_prefix}" for url in urls)
-    print(f"llamabind serves {addresses} - models: /api/v2/models", flush=True)
+    # A browser cannot open a Unix socket.
+    is_for_browsers = config.ui and any(url.startswith("http") for url in urls)
+    what = "open it in a browser" if is_for_browsers else "models: /api/v2/models"
+    print(f"llamabind serves {addresses} - {what}", flush=True)
     if not config.api_keys and not is_loopback_only(config):
         logger.warning("no API key is set: every client that reaches this server can use it")
 

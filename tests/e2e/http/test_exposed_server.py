@@ -71,7 +71,9 @@ def test_a_unix_socket_answers_refuses_a_second_server_and_is_removed(tmp_path: 
     path = tmp_path / "server.sock"
     process = _start(tmp_path, "--host", str(path))
     try:
-        assert f"unix:{path}" in _ready_line(process)
+        ready = _ready_line(process)
+        assert f"unix:{path}" in ready
+        assert "browser" not in ready
         assert path.stat().st_mode & 0o777 == 0o660
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
