@@ -99,6 +99,7 @@ def test_the_last_errors_are_listed_newest_first(tmp_path: Path, open_page: Open
     with ScriptedServer(tmp_path) as server:
         page = _open(open_page, server.url)
         page.get_by_text("None since the server started").wait_for()
+        page.get_by_text(re.compile(r"running for (less than a minute|\d+ min)")).wait_for()
         for model in ("oom.gguf", "new.gguf"):
             page.evaluate(
                 "(model) => fetch(`api/v2/models/${model}/load`, {method: 'POST'})", model

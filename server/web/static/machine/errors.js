@@ -3,7 +3,7 @@
 import { get } from "../core/api.js";
 import { onEvent } from "../core/events.js";
 import { html, useEffect, useState } from "../core/html.js";
-import { dateTime } from "../shared/format.js";
+import { dateTime, duration } from "../shared/format.js";
 
 export function Errors() {
   const [found, setFound] = useState(null);
@@ -30,10 +30,18 @@ export function Errors() {
     <section class="errors">
       <h2>Last errors</h2>
       ${errors.length === 0
-        ? html`<p class="quiet">None since the server started, ${health.uptime} ago.</p>`
+        ? html`<p class="quiet">None since the server started.</p>`
         : html`<ul class="error-list">${errors.map((text, index) => html`<${OneError} key=${`${index}${text}`} text=${text} />`)}</ul>`}
-      <p class="quiet small">llamabind ${health.version}, running for ${health.uptime}.</p>
+      <p class="quiet small">llamabind ${health.version}, running for ${runningFor(health.uptime)}.</p>
     </section>`;
+}
+
+/** "0d 2h 5m" of the API in words. */
+function runningFor(uptime) {
+  const [, days, hours, minutes] = /^(\d+)d (\d+)h (\d+)m$/.exec(uptime) || [];
+  if (minutes === undefined) return uptime;
+  const seconds = ((Number(days) * 24 + Number(hours)) * 60 + Number(minutes)) * 60;
+  return seconds ? duration(seconds) : "less than a minute";
 }
 
 /** An error begins with its time. */

@@ -1,4 +1,5 @@
 // The figures of an answer: speed, time to the first token, cached tokens.
+import { plural } from "../../shared/format.js";
 
 /**
  * @typedef {object} Stats
@@ -45,7 +46,7 @@ export function describeStats(stats) {
   const parts = [];
   if (stats.tokensPerSecond > 0) parts.push({ text: `${short(stats.tokensPerSecond)} tokens/s`, title: "speed of writing" });
   if (stats.firstTokenMs > 0) parts.push({ text: `first token ${seconds(stats.firstTokenMs)}`, title: "from the request to the first text" });
-  if (stats.tokens > 0) parts.push({ text: `${stats.tokens.toLocaleString("en")} tokens`, title: "length of the answer" });
+  if (stats.tokens > 0) parts.push({ text: plural(stats.tokens, "token"), title: "length of the answer" });
   if (stats.promptTokens > 0) {
     parts.push({
       text: `${(stats.cachedTokens || 0).toLocaleString("en")} of ${stats.promptTokens.toLocaleString("en")} prompt tokens cached`,
