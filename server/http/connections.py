@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 # After an answer that did not read the request's body, the rest of it is read and dropped for this
 # long, so that a client that is still sending gets the answer. aiohttp's default is 10 s.
 _LINGER_SECONDS = 1.0
+# Received at a time, in place of asyncio's 256 kB: a body in chunks of one byte takes aiohttp about
+# a microsecond for each received byte, without pause.
+_RECEIVED_BYTES = 1 << 15
 
 
 class Connection(RequestHandler):
@@ -33,6 +36,8 @@ class Connection(RequestHandler):
             transport.write(TOO_MANY_CONNECTIONS)
             transport.close()
         else:
+            if hasattr(transport, "max_size"):
+                transport.max_size = _RECEIVED_BYTES
             super().connection_made(transport)
 
     def handle_error(

@@ -4,6 +4,9 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
+from server.http.connections import Connection
 from tests.support.raw_http import exchange, running
 from tests.support.server_app import chat_body
 
@@ -34,3 +37,24 @@ async def test_unfinished_large_bodies_delay_only_large_ones_of_their_key(tmp_pa
         for writer in writers:
             writer.close()
         assert (await waiting)[0] == 200
+
+
+async def test_bytes_are_received_in_small_portions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiohttp parses a portion without pause: 256 kB of chunks of one byte delay other clients."""
+    sizes: list[int] = []
+    receive = Connection.data_received
+
+    def record(connection: Connection, data: bytes) -> None:
+        sizes.append(len(data))
+        receive(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", record)
+    head = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    body = json.dumps(chat_body("hello", model="m.gguf")).encode().ljust(200_000)
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    async with running(tmp_path) as port:
+        status, _, _ = await exchange(port, head + chunks + b"0\r\n\r\n")
+    assert status == 200
+    assert max(sizes) <= 1 << 15
