@@ -76,8 +76,8 @@ ACCESS_FLAGS = (
         parse=keys,
         metavar="KEY,...",
         adds=True,
-        help="API keys; every request except probes must carry one. Other users of the machine can "
-        "read command lines, so prefer --api-key-file",
+        help="API keys; every request must carry one, except probes and the files of the web "
+        "pages. Other users of the machine can read command lines, so prefer --api-key-file",
     ),
     Flag(
         names=("--api-key-file",),
@@ -94,8 +94,8 @@ ACCESS_FLAGS = (
         parse=keys,
         metavar="KEY,...",
         adds=True,
-        help="keys that may also load and unload models; once one is set, ordinary API keys may "
-        "not",
+        help="keys that may also load, unload, estimate, download and delete models and read "
+        "events; once one is set, ordinary API keys may not",
     ),
     Flag(
         names=("--admin-key-file",),
