@@ -22,7 +22,7 @@ export function unload(id, { force = false } = {}) {
   return post(modelPath(id, "/unload"), { force });
 }
 
-/** Keep a loaded model in memory, or stop keeping it; nothing is loaded again for it. */
+/** Pin a loaded model, or unpin it; neither loads it again. */
 export async function setPinned(id, pinned) {
   const { settings } = await get(modelPath(id));
   await post(modelPath(id, "/load"), { ...settings.requested, pinned });

@@ -37,7 +37,7 @@ function Details({ model }) {
     ["Parameters", parameters(metadata.parameter_count)],
     ["Quantisation", metadata.file_type_name],
     ["Size", model.size ? bytes(model.size) : ""],
-    ["Trained context", metadata.parameters.context_length && `${integer(metadata.parameters.context_length)} tokens`],
+    ["Training context", metadata.parameters.context_length && `${integer(metadata.parameters.context_length)} tokens`],
     ["Layers", metadata.parameters.block_count && integer(metadata.parameters.block_count)],
     ["Can do", model.capabilities.join(", ")],
     ["Changed", model.size ? dateTime(model.modified) : ""],

@@ -1,4 +1,4 @@
-// The memory that a load would take, asked again whenever its settings change.
+// The memory that a load would take, requested again whenever its settings change.
 import { modelPath, post } from "../core/api.js";
 import { useEffect, useState } from "../core/html.js";
 
@@ -8,7 +8,7 @@ const DELAY_MS = 300;
  * The estimate of a load. While a newer one is computed the last one stays, marked as old.
  * @param {string} id of the model
  * @param {string|null} body the settings as JSON; null while the form is not valid
- * @param {string} others changes when other models were loaded or unloaded: asks again
+ * @param {string} others changes when other models are loaded or unloaded: a new estimate is requested then
  * @returns {{document: object|null, error: object|null, isOld: boolean}}
  */
 export function useEstimate(id, body, others) {

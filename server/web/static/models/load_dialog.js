@@ -1,4 +1,4 @@
-// Loads a model: its settings, what they would take, the progress, and how it came out.
+// Loads a model: its settings, the memory they would take, the progress, and the result.
 import { get, modelPath } from "../core/api.js";
 import { models } from "../core/events.js";
 import { html, useEffect, useRef, useState, useValue } from "../core/html.js";
@@ -51,7 +51,7 @@ function LoadForm({ id, model, onClose }) {
     setRun({ phase: "form" });
     setOthers(event.target.value);
   };
-  // An error that names a field is said there.
+  // An error that names a field of the form is shown at that field.
   const failed = run.error && !paramOf(run.error);
   const submit = async (event) => {
     event?.preventDefault();
@@ -124,7 +124,7 @@ function ownMemory(model) {
   return new Map((model.memory || []).map((device) => [device.device, device.used_bytes]));
 }
 
-/** Changes when another model enters or leaves the memory. */
+/** A text that changes when another model is loaded or unloaded. */
 function memoryHolders(all, id) {
   const holders = [...(all?.values() || [])].filter((one) => one.id !== id && (isInMemory(one.status) || isLoading(one.status)));
   return holders.map((one) => `${one.id} ${one.status}`).join("\n");

@@ -1,4 +1,4 @@
-// The settings of a load that the form offers (docs/loading.md has them all), and the body they make.
+// The settings of a load that the form offers (docs/loading.md has all), and the request body made from them.
 
 /**
  * @typedef {object} Field
@@ -20,12 +20,12 @@ const SWITCH = [["true", "on"], ["false", "off"]];
 
 /** @type {Field[]} */
 export const MAIN_FIELDS = [
-  { name: "n_ctx", label: "Context size", unit: "tokens", kind: "integer", min: 0, max: 16777216, help: "Shared by all requests. Empty: as much as memory allows." },
+  { name: "n_ctx", label: "Context size", unit: "tokens", kind: "integer", min: 0, max: 16777216, help: "Shared by all requests. Empty: the training context, or less if that takes over half of the free memory." },
   { name: "n_parallel", label: "Requests at once", kind: "integer", min: 1, max: 256, empty: "16, for embeddings 64", help: "Further requests wait." },
   { name: "n_gpu_layers", label: "Layers on the GPU", kind: "integer", min: -1, max: 65535, gpu: true, help: "-1 is all. Empty: as many as fit." },
   { name: "cache_type_k", label: "Cache type of keys", kind: "choice", choices: CACHE_TYPES, empty: "f16", help: "q8_0 halves the cache." },
   { name: "cache_type_v", label: "Cache type of values", kind: "choice", choices: CACHE_TYPES, empty: "f16", help: "Quantised types need flash attention." },
-  { name: "ttl", label: "Unload when idle for", unit: "seconds", kind: "number", min: -1, max: 31536000, empty: "as the server is set", help: "-1 is never." },
+  { name: "ttl", label: "Unload when idle for", unit: "seconds", kind: "number", min: -1, max: 31536000, empty: "the server's --ttl", help: "-1 is never." },
   { name: "pinned", label: "Keep it loaded", kind: "choice", choices: SWITCH, empty: "off", help: "Never unloaded for being idle or for another model." },
 ];
 
@@ -35,14 +35,14 @@ export const MORE_FIELDS = [
   { name: "kv_unified", label: "One cache for all requests", kind: "choice", choices: SWITCH, empty: "on", generation: true, help: "Off: each request has an equal part." },
   { name: "n_batch", label: "Tokens in a step", kind: "integer", min: 1, max: 65536, empty: "2048", generation: true, help: "The most tokens in one step." },
   { name: "n_ubatch", label: "Tokens computed at once", kind: "integer", min: 1, max: 65536, empty: "512", help: "At most the tokens in a step." },
-  { name: "threads", label: "Threads", kind: "integer", min: -1, max: 1024, help: "Empty: measured while it serves." },
+  { name: "threads", label: "Threads", kind: "integer", min: -1, max: 1024, help: "Empty: the server measures which number is fastest." },
   { name: "cache_ram", label: "Memory for saved prompts", unit: "MiB", kind: "integer", min: -1, max: 16777216, generation: true, help: "Host memory. -1 is no limit, 0 is off." },
   {
     name: "load_mode", label: "How weights are read", kind: "choice", help: "Automatic maps the file.",
     choices: ["none", "mmap", "mlock", "mmap+mlock", "dio"].map((mode) => [mode, mode]),
   },
   { name: "context_shift", label: "Go on when the context is full", kind: "choice", choices: SWITCH, empty: "off", generation: true, help: "Drops the oldest half of the tokens." },
-  { name: "deterministic", label: "Reproducible answers", kind: "choice", choices: SWITCH, empty: "off", generation: true, help: "The same bits whatever else runs; prompts are slower." },
+  { name: "deterministic", label: "Reproducible answers", kind: "choice", choices: SWITCH, empty: "off", generation: true, help: "The same probabilities, bit for bit, whatever other requests run; prompts are slower." },
 ];
 
 const FIELDS = new Map([...MAIN_FIELDS, ...MORE_FIELDS].map((field) => [field.name, field]));
@@ -67,7 +67,7 @@ export function formOf(settings) {
 }
 
 /**
- * The body of a load, or what keeps the form from being one.
+ * The body of a load, or what is wrong with the form.
  * @returns {{body: object|null, problem: {name: string, message: string}|null}}
  */
 export function bodyOf(values, others) {
@@ -83,7 +83,7 @@ export function bodyOf(values, others) {
     const more = JSON.parse(others);
     if (more && typeof more === "object" && !Array.isArray(more)) return { body: { ...more, ...body }, problem: null };
   } catch {
-    // Said below, as for JSON that is not an object.
+    // Reported below, as for JSON that is not an object.
   }
   return { body: null, problem: { name: "others", message: 'Expected a JSON object, such as {"rope_scaling": "yarn"}.' } };
 }

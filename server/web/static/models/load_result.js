@@ -1,4 +1,4 @@
-// What a loaded model got: warnings, memory, and every effective setting.
+// The result of a load: warnings, memory, and every effective setting.
 import { rememberModel } from "../chat/model_choice.js";
 import { html } from "../core/html.js";
 import { link } from "../core/router.js";

@@ -31,7 +31,7 @@ export function RowActions({ model, onLoad }) {
     try {
       await action();
     } catch (error) {
-      // It was unloaded or cancelled by somebody else in the meantime: nothing is left to do.
+      // Another client has unloaded it or cancelled its load in the meantime: nothing is left to do.
       if (error.code !== "model_not_loaded") setFailed({ error, action });
     } finally {
       setBusy(false);

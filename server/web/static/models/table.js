@@ -41,7 +41,7 @@ function Row({ model, onLoad, onDetails }) {
     </tr>`;
 }
 
-/** Tokens: as it is loaded, else as it was trained. */
+/** Tokens: of the loaded context, else of the training context. */
 function Context({ model }) {
   const trained = model.metadata?.parameters.context_length;
   if (!isInMemory(model.status) || !model.n_ctx) return html`<span>${trained ? integer(trained) : ""}</span>`;
