@@ -204,7 +204,7 @@ def test_settings_are_sent_kept_and_checked(chat: ChatPage) -> None:
     page.get_by_label("Settings of this chat").first.click()
     page.get_by_label("System prompt").fill("Be brief.")
     page.get_by_label("Temperature").fill("0.3")
-    page.get_by_label("Stop texts").fill("END\nSTOP")
+    page.get_by_label("Stop strings").fill("END\nSTOP")
     page.get_by_label("JSON schema").fill('{"type": "object"}')
     page.get_by_label("Tools").fill("{}")
     page.get_by_text("Expected a JSON array").wait_for()

@@ -21,7 +21,7 @@ export function Pending({ answer }) {
 }
 
 function words(phase) {
-  if (phase.name === "prompt") return phase.done < phase.total ? `Reading the conversation, ${phase.done.toLocaleString("en")} of ${phase.total.toLocaleString("en")} tokens` : "Thinking";
+  if (phase.name === "prompt") return phase.done < phase.total ? `Reading the conversation, ${phase.done.toLocaleString("en")} of ${phase.total.toLocaleString("en")} tokens` : "Waiting for the first token";
   if (phase.name === "retry") return `The server is busy. Trying again in ${phase.seconds} s`;
   if (phase.name === "offline") return "The server does not answer. The question is sent again as soon as it does";
   if (phase.name === "key") return "The server needs a key";

@@ -11,7 +11,10 @@ const BUNDLED = "tiny-chat.gguf";
 /** Effective settings of loaded models by id: sampling, vision, audio, n_ctx. */
 const facts = signal(new Map());
 
-/** The model for a new chat; "" if there is none: the last one or any, if loaded; else the last, one that is not bundled, the bundled. */
+/**
+ * The model for a new chat: a loaded one, if possible the one chosen last; else the one chosen last; else one that is not
+ * the bundled model and did not fail; else the first. "" if no model can chat.
+ */
 export function defaultModel() {
   const usable = [...(models.peek() || new Map()).values()].filter(canChat);
   const last = lasting.get(LAST);
@@ -42,7 +45,7 @@ export function useFacts(id) {
       (model) => {
         facts.value = new Map(facts.peek()).set(id, model.settings.effective);
       },
-      () => {}, // The page works without.
+      () => {}, // The page works without these settings.
     );
   }, [id, isLoaded]);
   return known;

@@ -1,4 +1,4 @@
-// Answer: one answer on its way. It goes on while other chats or tabs are shown.
+// Answer: one answer in progress. It continues while other chats or tabs are shown.
 import { errorOfEvent, get, stream } from "../../core/api.js";
 import { effect, signal } from "../../core/html.js";
 import { key } from "../../core/session.js";
@@ -9,10 +9,10 @@ import { addUsage, StatsMeter } from "./stats.js";
 const KEEP_MS = 1000;
 const POLL_MS = 1500;
 const MOST_RETRIES = 30;
-// Errors with a Retry-After that only the user can end.
+// Errors that have a Retry-After, but that a retry does not mend: the user has to do something.
 const HOPELESS = new Set(["crash_loop", "load_cancelled"]);
 
-/** The answers on their way, by the ids of their messages. @type {{value: Map<string, Answer>}} */
+/** The answers in progress, by the ids of their messages. @type {{value: Map<string, Answer>}} */
 export const answers = signal(new Map());
 
 /**

@@ -12,9 +12,9 @@ export function problemOf(error) {
 
 const CODES = {
   context_length_exceeded: ["The conversation is too long for this model", "Edit an earlier message, start a new chat, or load the model with a larger context."],
-  worker_crashed: ["The model's process ended in mid-answer", "The server starts it again by itself."],
+  worker_crashed: ["The model's process ended in mid-answer", "The next request starts it again."],
   unreachable: ["The connection to the server broke", ""],
-  model_not_found: ["This model is not here any more", "Choose another one."],
+  model_not_found: ["The server no longer has this model", "Choose another one."],
   model_not_loaded: ["This model is not loaded", "The server does not load models by itself. Load it in the tab Models."],
   admin_key_required: ["This key may not do that", "Ask the server's operator for an admin key."],
   queue_full: ["The queue is full", "Try again later."],

@@ -52,7 +52,7 @@ export function blocksOf(text) {
   return marked.lexer(text);
 }
 
-/** Whether reading `text` as Markdown could keep the browser busy. */
+/** Whether parsing `text` as Markdown could block the browser for seconds. */
 export function isTooHard(text) {
   let paragraph = 0;
   let block = 0;

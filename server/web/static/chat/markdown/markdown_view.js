@@ -2,7 +2,7 @@
 import { blocksOf, codeBlock, fragmentOf, isTooHard } from "./markdown.js";
 
 const PIECE = 20_000;
-// Between two times that the last block is drawn, this many times as long as drawing it took.
+// The last block is drawn again after a pause of this many times the duration of its last drawing.
 const REST = 3;
 const OPEN_FENCE = /^ {0,3}(`{3,}|~{3,})([^\n`]*)\n/;
 
@@ -83,13 +83,13 @@ export class MarkdownView {
     this.#open = [];
   }
 
-  /** Add to a code block without its end; false if the text is not at one. */
+  /** Append to a code block that is still being written; false if `rest` does not begin with one. */
   #writeCode(rest) {
     const fence = OPEN_FENCE.exec(rest);
     if (!fence) return false;
     const end = new RegExp(`\\n {0,3}${fence[1][0]}{${fence[1].length},}[ \\t]*(?:\\n|$)`);
     const body = rest.slice(fence[0].length);
-    // Only the new text can have the end, with what may begin it.
+    // Only the new text can hold the closing fence; a fence may have begun just before it.
     const from = this.#code ? Math.max(this.#code.length - 200, 0) : 0;
     if (end.test(`${from ? "" : "\n"}${body.slice(from)}`)) return false;
     if (!this.#code) {
@@ -128,7 +128,7 @@ function tryToRead(text) {
   try {
     return blocksOf(text);
   } catch (error) {
-    // Nested deeper than the limits foresee.
+    // marked ran out of stack: the blocks are nested deeper than isTooHard can tell.
     if (error instanceof RangeError) return null;
     throw error;
   }

@@ -41,7 +41,7 @@ const BATCH = 500;
 /** @type {Promise<IDBDatabase>|null} */
 let opened = null;
 
-/** What the database did not take, by id: a full or blocked one loses nothing before the page is closed. */
+/** Records that the database refused, by id: if it is full or blocked, nothing is lost until the page is closed. */
 const unsaved = { conversations: new Map(), messages: new Map() };
 
 function open() {

@@ -16,7 +16,7 @@ import { lasting } from "../../core/browser_storage.js";
 export const NUMBERS = [
   { name: "temperature", label: "Temperature", hint: "higher is more varied; 0 always takes the likeliest token", min: 0, max: 2, step: 0.05 },
   { name: "max_tokens", label: "Longest answer", hint: "in tokens; -1 is until the model ends it", min: -1, step: 1 },
-  { name: "top_p", label: "Top-p", hint: "keep the likeliest tokens up to this share", min: 0, max: 1, step: 0.01 },
+  { name: "top_p", label: "Top-p", hint: "keep the likeliest tokens up to this total probability", min: 0, max: 1, step: 0.01 },
   { name: "top_k", label: "Top-k", hint: "keep this many of the likeliest tokens; 0 keeps all", min: -1, step: 1 },
   { name: "min_p", label: "Min-p", hint: "drop tokens below this share of the likeliest one's probability", min: 0, max: 1, step: 0.01 },
   { name: "repeat_penalty", label: "Repeat penalty", hint: "above 1 avoids repetition", min: 0.01, step: 0.01 },
@@ -27,7 +27,7 @@ export const NUMBERS = [
 
 /** The choices for reasoning: value, words, and the request's fields. */
 export const REASONING = [
-  { value: "", label: "As the model does", fields: {} },
+  { value: "", label: "The model's default", fields: {} },
   { value: "off", label: "Off", fields: { enable_thinking: false } },
   { value: "low", label: "Low effort", fields: { reasoning_effort: "low" } },
   { value: "medium", label: "Medium effort", fields: { reasoning_effort: "medium" } },

@@ -67,7 +67,7 @@ export class Thread {
     return message;
   }
 
-  /** Show the branch of a sibling, to its latest end. */
+  /** Show the branch of a sibling, down to its newest message. */
   show(message) {
     let leaf = message;
     // An imported file may have a message among those that it answers.
@@ -79,7 +79,7 @@ export class Thread {
     this.update({ leaf: leaf.id });
   }
 
-  /** Change fields of the conversation; kept unless the thread has no message yet. */
+  /** Change fields of the conversation; stored, unless the thread has no message yet. */
   update(fields, messages = []) {
     Object.assign(this.conversation, fields);
     if (this.isKept) keep({ ...this.conversation }, messages);
