@@ -43,7 +43,7 @@ export function followEvents() {
   const restart = () => {
     ended.abort();
     ended = new AbortController();
-    // A browser opens few connections to one server: a hidden tab leaves them to the others.
+    // A browser limits its connections to one server: a hidden tab leaves them to visible ones.
     if (!document.hidden) follow(ended.signal);
   };
   document.addEventListener("visibilitychange", restart);
@@ -115,7 +115,7 @@ function receive(event) {
     readList();
   } else if (event.type === "state") {
     change(event.model, { status: event.status, reason: event.reason, detail: event.detail, progress: 0 });
-    // The list has what the event has not: memory and context of a loaded model, the log of a failed one.
+    // The list has fields that the event lacks: memory and context of a loaded model, the log of a failed one.
     if (event.status === "loaded" || event.status === "failed") readList();
   } else if (event.type === "progress") {
     change(event.model, { progress: event.progress });

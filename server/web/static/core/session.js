@@ -1,4 +1,4 @@
-// What this browser knows about its user: the key (for this tab's session only) and the theme.
+// The user's key (kept for this tab only) and theme.
 import { lasting, untilClosed } from "./browser_storage.js";
 import { effect, signal } from "./html.js";
 

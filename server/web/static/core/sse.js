@@ -20,7 +20,7 @@ export async function* readEvents(body) {
       }
     }
   } finally {
-    // Leaving early closes the connection, which cancels the request in the server.
+    // If the caller stops reading early, this closes the connection, and the server cancels the request.
     await reader.cancel().catch(() => {});
   }
 }

@@ -1,4 +1,4 @@
-// What to do about each error of the hub and of downloads (docs/api.md lists the codes).
+// What to do about each error of the hub and of downloads (docs/downloads.md lists the codes).
 
 const ADVICE = {
   hub_not_installed: "Run this in the server's environment, then start the server again.",

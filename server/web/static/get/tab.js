@@ -10,7 +10,7 @@ import { hubAdvice, repositoryOf } from "./hub_words.js";
 import { Repository } from "./repository.js";
 import { Results } from "./search.js";
 
-// Without events, as with an ordinary key beside admin keys, progress is asked for.
+// If admin keys are set, an ordinary key gets no events: the list of downloads is then read at this interval.
 const POLL_MS = 3000;
 
 /** @param {{rest: string}} props `rest` is the repository that is open */

@@ -1,4 +1,4 @@
-// Text for screen readers: each call is read after what is being read.
+// Text for screen readers: the text of a call is read out after the texts of earlier calls.
 const MOST = 20;
 let region = null;
 

@@ -1,4 +1,4 @@
-// What the focus was on may be removed; the keyboard goes on from a place near it.
+// If the element that has the focus is removed, the focus moves to one near it, for users of the keyboard.
 
 /**
  * After the next drawing: focus the element of `selector`, if the focus was lost.

@@ -59,7 +59,7 @@ function timeWords(iso, form) {
   return Number.isNaN(date.getTime()) ? iso : date.toLocaleString("en-GB", form);
 }
 
-/** A sentence of the server, which begins in lower case after a name or a number of its own. */
+/** A sentence of the server with a capital at its beginning: its errors begin in lower case. */
 export function sentence(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

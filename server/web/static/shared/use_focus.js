@@ -1,4 +1,4 @@
-// Focus for a view that takes the place of another: the button that led to it is gone.
+// Focus for a view that replaces another: the button that had the focus is no longer on the page.
 import { useEffect, useRef } from "../core/html.js";
 
 /** A ref whose element gets the focus when it is drawn first. */

@@ -1,9 +1,9 @@
-// Asks again and again while a component is shown and the browser's tab is visible.
+// Repeats a request while a component is shown and the browser's tab is visible.
 import { useEffect } from "../core/html.js";
 
 /**
  * Call `action` now and then every `milliseconds`, never two at once, until the component is gone.
- * @param {(signal: AbortSignal) => Promise<void>} action gets errors of its own
+ * @param {(signal: AbortSignal) => Promise<void>} action handles its own errors
  * @param {number} milliseconds 0 stops
  */
 export function usePoll(action, milliseconds) {
