@@ -18,7 +18,7 @@ from server.hub.repo_files import RepoFile
 
 _PREFIX = "models--"
 _PART = ".incomplete"
-# In llama.cpp's order; a folder with a second part is below the variable's value.
+# In llama.cpp's order: a variable, and the cache's path below the folder that it names.
 VARIABLES = (
     ("LLAMA_CACHE", ""),
     ("HF_HUB_CACHE", ""),
@@ -53,15 +53,15 @@ class HubCache:
         self.root = root
 
     def repo_folder(self, repo: str) -> Path:
-        """Where everything of a repository is."""
+        """The folder of a repository's blobs, refs and snapshots."""
         return self.root / (_PREFIX + repo.replace("/", "--"))
 
     def blob(self, repo: str, etag: str) -> Path:
-        """Where the bytes with this checksum are."""
+        """The path of the complete file with this checksum."""
         return self.repo_folder(repo) / "blobs" / etag
 
     def part(self, repo: str, etag: str) -> Path:
-        """Where those bytes are until they are complete."""
+        """The path of that file until it is complete."""
         return self.repo_folder(repo) / "blobs" / (etag + _PART)
 
     def lock(self, repo: str, etag: str) -> Path:
@@ -69,7 +69,7 @@ class HubCache:
         return self.root / ".locks" / self.repo_folder(repo).name / f"{etag}.lock"
 
     def link(self, repo: str, commit: str, path: str) -> Path:
-        """Where a file of a commit is found."""
+        """The path of a file of a commit: a link to its blob, or the file itself."""
         return self.repo_folder(repo) / "snapshots" / commit / path
 
     def bytes_done(self, repo: str, commit: str, file: RepoFile) -> int:
@@ -80,11 +80,11 @@ class HubCache:
         return min(_size(self.part(repo, file.etag)) or 0, file.size)
 
     def has(self, repo: str, commit: str, file: RepoFile) -> bool:
-        """Whether a commit's file is complete and in its place."""
+        """Whether a commit's file is complete and at its path in the commit."""
         return _size(self.link(repo, commit, file.path)) == file.size
 
     def make_link(self, repo: str, commit: str, file: RepoFile, *, use_links: bool = True) -> None:
-        """Put the blob into its commit; where the file system has no links, move it there."""
+        """Link a blob from its path in the commit; without symbolic links, move it there."""
         link, blob = self.link(repo, commit, file.path), self.blob(repo, file.etag)
         link.parent.mkdir(parents=True, exist_ok=True)
         temporary = link.with_name(f".{uuid.uuid4().hex[:8]}.link")
@@ -92,14 +92,14 @@ class HubCache:
             try:
                 temporary.symlink_to(os.path.relpath(blob, link.parent))
             except OSError:
-                pass  # FAT and some network file systems have none
+                pass  # FAT and some network file systems have no symbolic links
             else:
                 temporary.replace(link)
                 return
         blob.replace(link)
 
     def write_ref(self, repo: str, revision: str, commit: str) -> None:
-        """Note which commit a branch or tag is."""
+        """Record the commit of a branch or tag."""
         if revision == commit:
             return
         ref = self.repo_folder(repo) / "refs" / revision
@@ -109,7 +109,7 @@ class HubCache:
         temporary.replace(ref)
 
     def free_bytes(self) -> int | None:
-        """Free bytes of the file system where downloads go; None if it cannot be asked."""
+        """Free bytes of the file system where downloads go; None if the system does not say."""
         for folder in (self.root, *self.root.absolute().parents):
             try:
                 return shutil.disk_usage(folder).free
@@ -117,7 +117,7 @@ class HubCache:
                 continue
         return None
 
-    # -- what is there
+    # -- contents
 
     def snapshots(self) -> Iterator[Snapshot]:
         """Every commit in the cache: of each repository main first, then the other branches and

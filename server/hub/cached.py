@@ -8,7 +8,7 @@ from server.hub.repo_files import NoSuchFileError, RepoFile, choose
 
 
 def find_cached(cache: HubCache, reference: ModelReference, file: str | None = None) -> Path | None:
-    """The model's first file, of the newest commit that has it; None if it is not there.
+    """The model's first file, of the newest commit that has it; None if no commit has it.
 
     Blocking: use a thread.
     """

@@ -47,13 +47,13 @@ def delete_files(cache: HubCache, repo: str, commit: str, paths: Iterable[str]) 
 
 
 def _used_blobs(cache: HubCache, repo: str) -> set[Path]:
-    """The bytes that some commit has."""
+    """The blobs that at least one commit links to."""
     folder = cache.repo_folder(repo) / "snapshots"
     return {Path(os.path.realpath(file)) for file in walk(folder)}
 
 
 def _remove_empty(cache: HubCache, repo: str) -> None:
-    """Remove folders without files; without any commit, all that is left of the repository."""
+    """Remove empty folders; the repository's whole folder if no commit and no blob is left."""
     folder = cache.repo_folder(repo) / "snapshots"
     for path, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):

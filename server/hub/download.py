@@ -1,4 +1,4 @@
-"""Download: one model on its way from the hub to the cache. Makes no decisions."""
+"""Download: the state of one download. Downloads (downloads.py) starts, runs and ends it."""
 
 import asyncio
 import time
@@ -34,7 +34,8 @@ class Download:
         self.failure: ApiError | None = None
         self.model_id: str | None = None
         self.changed = asyncio.Event()
-        # Ollama's pulls that wait for it, and whether it ends with the last of them.
+        # The number of Ollama pulls that wait for this download, and whether it is cancelled
+        # when the last of them disconnects.
         self.n_pulls = 0
         self.ends_with_pulls = False
         self._done = done
@@ -50,7 +51,7 @@ class Download:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the state is final."""
         return self.state in FINISHED
 
     @property
@@ -64,7 +65,7 @@ class Download:
         return self.files.size
 
     def progress(self, done: tuple[int, ...]) -> int:
-        """Take the bytes of each file; returns how many are new."""
+        """Record the bytes on disk of each file; returns how many are new."""
         before = self.bytes_done
         self._done = [*done, *self._done[len(done) :]]
         now = time.monotonic()
@@ -74,7 +75,7 @@ class Download:
         return max(0, self.bytes_done - before)
 
     def finish(self, state: str, error: ApiError | None = None) -> None:
-        """It ends: completed, failed or cancelled."""
+        """Set the final state: completed, failed or cancelled."""
         self.state = state
         self.failure = error
         if error is not None:
@@ -85,7 +86,7 @@ class Download:
         self._samples.clear()
 
     def notify(self) -> None:
-        """Wake all that wait for `changed`, which is a new event afterwards."""
+        """Wake all waiters of `changed`, and replace it by a new event."""
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 

@@ -1,4 +1,4 @@
-"""Downloads: what is downloaded, what waits, and what has ended. Event loop only."""
+"""Downloads: the running, queued and finished downloads. Event loop only."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ FindModel = Callable[[Download], Awaitable[str | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the rest of the server does about downloads."""
+    """Callbacks into the rest of the server; `on_bytes` gets the number of new bytes."""
 
     on_change: OnChange
     on_end: OnChange
@@ -80,10 +80,10 @@ class Downloads:
     async def start(
         self, reference: ModelReference, file: str | None = None
     ) -> tuple[Download, bool]:
-        """Download a model; returns the download, and whether it is a new one that goes on.
+        """Download a model; returns the download, and whether this call has started it.
 
-        A model that is downloaded already has a completed download. Raises ApiError for everything
-        that is known before the first byte.
+        For a model that is in the cache the download is completed at once. Raises ApiError for
+        each error that is found before the first byte.
         """
         self._hub.require()
         described = await self._lookups.describe(reference.repo, reference.revision)
@@ -105,7 +105,7 @@ class Downloads:
         self._forget(key)
         self._downloads[download.id] = download
         if is_complete:
-            # Nothing has changed, so nobody is told.
+            # The cache has not changed, so no event is sent.
             download.finish("completed")
             download.model_id = await self._hooks.find_model(download)
             return download, False
@@ -196,7 +196,7 @@ class Downloads:
         )
 
     async def _require_space(self, needed: int) -> None:
-        """Raise ApiError unless the disk has room for it and for what is still to come."""
+        """Raise ApiError unless `needed` bytes are free beside what other downloads still need."""
         free = await asyncio.to_thread(self._cache.free_bytes)
         promised = sum(one.bytes_total - one.bytes_done for one in self._unfinished)
         if free is not None and needed > free - promised:
@@ -222,7 +222,7 @@ class Downloads:
             )
 
     def _forget(self, key: tuple[str, str, str]) -> None:
-        """Drop what ended: of the same model, and the oldest of too many."""
+        """Drop finished downloads: those of the same model, and the oldest over the limit."""
         ended = [one for one in self._downloads.values() if one.is_finished]
         old = [one for one in ended if one.key == key]
         old += ended[: max(0, len(ended) - _MAX_FINISHED)]
@@ -244,7 +244,8 @@ class Downloads:
             self._finish(download, "failed", error)
         except Exception:
             logger.exception("download %s failed", download.id)
-            self._finish(download, "failed", hub_error("download_failed", "an internal error"))
+            message = "an internal error of the server, which its log describes; try again"
+            self._finish(download, "failed", hub_error("download_failed", message))
         else:
             logger.info("download %s: completed as %s", download.id, download.model_id)
             self._finish(download, "completed")
@@ -265,7 +266,7 @@ class Downloads:
                 if isinstance(reply, Progress):
                     self._hooks.on_bytes(download.progress(reply.done))
                     self._changed(download)
-            # What came after the last report.
+            # The bytes since the last report.
             self._hooks.on_bytes(download.progress(tuple(one.size for one in download.files.all)))
         finally:
             await child.stop()

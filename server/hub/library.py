@@ -29,7 +29,7 @@ from server.hub.messages import Described, Failed, Found, FoundRepo
 from server.hub.reference import is_commit, is_repo, why_not_a_path
 from server.hub.repo_files import RepoFile
 
-# Without an answer for so long a hub is unreachable.
+# A hub that does not answer within this many seconds is unreachable.
 _SECONDS = 20.0
 _RETRY_SECONDS = 30
 _CHECKSUM = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -42,7 +42,7 @@ class HubAnswerError(Exception):
 
 
 class CorruptFileError(HubAnswerError):
-    """What the hub sent has another checksum than it says."""
+    """The file does not have the checksum that the hub lists."""
 
     code = "hub_corrupt"
 
@@ -103,7 +103,7 @@ def search(number: int, text: str, limit: int) -> Found:
                 bool(model.gated),
             )
             for model in found
-            # A name that cannot be opened is of no use.
+            # A repository with an invalid name could not be opened.
             if is_repo(model.id)
         ),
     )
@@ -155,7 +155,7 @@ def failure(number: int, error: BaseException, repo: str = "") -> Failed:
         case HfHubHTTPError():
             return _http_failure(number, error, repo)
         case OfflineModeIsEnabled():
-            code, message = "offline", "the hub's library is offline (HF_HUB_OFFLINE is set)"
+            code, message = "offline", "this server is offline (HF_HUB_OFFLINE is set)"
         case HFValidationError():
             code, message = "invalid_model_name", f"{repo!r} is not the name of a repository"
         case HubAnswerError(code=code):
@@ -166,7 +166,7 @@ def failure(number: int, error: BaseException, repo: str = "") -> Failed:
             message = f"{host()} cannot be reached ({kind}); check the network and retry"
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             code = "insufficient_disk_space"
-            message = "the disk of the cache is full; free some space, and start it again"
+            message = "the disk of the cache is full; free some space, and start the download again"
         case OSError(strerror=str(why)):
             code, message = "cache_not_writable", f"the cache cannot be written: {why}"
         case OSError():

@@ -48,7 +48,7 @@ class Hub:
                 "this server is offline (--offline or HF_HUB_OFFLINE): it loads what is in the "
                 "cache and downloads nothing",
             )
-        # Only looked for: importing it takes a second and much memory.
+        # Does not import the package, which takes a second and much memory.
         if find_spec("huggingface_hub") is None:
             raise hub_error("hub_not_installed", NOT_INSTALLED)
 
@@ -65,7 +65,7 @@ class Hub:
 
 
 class Lookups:
-    """Asks the hub; the first question starts a child, which serves later ones. Event loop only."""
+    """Sends requests to the hub by a child process, which the first one starts. Event loop only."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -99,7 +99,7 @@ class Lookups:
         await self._ask(object, lambda number: Probe(number, repo, commit, file))
 
     async def close(self) -> None:
-        """End the child; later questions are refused."""
+        """End the child; later requests raise ApiError."""
         self._has_ended = True
         if self._idle is not None:
             self._idle.cancel()
@@ -133,7 +133,7 @@ class Lookups:
         last: Reply | None = None
         async for reply in child.ask(request):
             last = reply
-        assert isinstance(last, expected), "the child answers in kind"
+        assert isinstance(last, expected), f"the child answered with {type(last).__name__}"
         return last
 
     async def _get_child(self) -> HubProcess:
