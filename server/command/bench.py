@@ -110,7 +110,7 @@ def _measure_all(
 
 
 def _fitting(options: argparse.Namespace, effective: dict[str, Any]) -> tuple[int, int]:
-    """The lengths of prompts and answers: what was asked for, or what fits into the context."""
+    """The lengths of prompts and answers: the requested ones, or less if the context is small."""
     n_ctx, n_sequences = effective.get("n_ctx") or 0, max(options.sequences)
     # A tenth stays free, so that no sequence is preempted.
     available = int(n_ctx / n_sequences * 0.9)

@@ -21,8 +21,8 @@ from server.command.talk.prompt import Prompt
 from server.command.terminal.screen import say
 
 DESCRIPTION: Final = (
-    "Talk to a model. Without a running server it starts one for itself, which ends with the chat. "
-    "/help in the chat lists what you can do there."
+    "Talk to a model. If no server runs, it starts one for itself, which ends with the chat. "
+    "In the chat, /help lists the commands."
 )
 EXAMPLES: Final = """
 examples:

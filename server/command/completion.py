@@ -13,7 +13,7 @@ examples:
   llamabind completion fish > ~/.config/fish/completions/llamabind.fish
 """
 _SHELLS: Final = ("bash", "zsh", "fish")
-# Quick, and silent where no server runs.
+# Prints nothing if no server runs.
 _MODELS: Final = "llamabind ls --quiet 2>/dev/null"
 
 
@@ -55,7 +55,7 @@ def complete_parser() -> argparse.ArgumentParser:
 
 
 def _set_completion(action: argparse.Action, models: object, file: object) -> None:
-    """What follows a flag or argument: the name of a model, or a file."""
+    """Let the shell complete the value of a flag or argument: names of models, or files."""
     if action.metavar == "MODEL":
         action.complete = models  # type: ignore[attr-defined]
     elif action.metavar in ("FILE", "DIR", "FOLDER"):

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def estimate_text(estimate: dict[str, Any]) -> str:
-    """The estimate for people: a table of devices, and whether the load fits."""
+    """The estimate as text: a table of devices, and whether the load fits."""
     headings = ("DEVICE", "NEEDED", "WEIGHTS", "CONTEXT", "BUFFERS", "FREE", "TOTAL")
     rows = [
         (

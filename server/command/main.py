@@ -1,8 +1,8 @@
 """main: runs a subcommand, and turns its errors into a sentence and an exit status.
 
 A subcommand is a module of this folder with `add_flags(parser)`, `run(options) -> exit status`, and
-a line of COMMANDS. Only the module of the command that was given is imported, so that --help is
-quick and a broken native library stops no command that does without it.
+a line of COMMANDS. Only the module of the given command is imported, so that --help is quick, and
+commands that need no native library work when it is broken.
 """
 
 import argparse
@@ -39,7 +39,7 @@ COMMANDS: Final = {
     **LIBRARY_COMMANDS,
     "completion": "print the completion script of a shell",
 }
-# Other commands' names for the same.
+# The names that other programs give to the same commands.
 _ALIASES: Final = {"list": "ls", "remove": "rm", "delete": "rm", "stop": "unload", "start": "serve"}
 _EXAMPLES: Final = """
 examples:
@@ -79,7 +79,7 @@ def _prepare_streams() -> None:
         if stream is None:  # closed by the shell, as by `<&-`
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the end
         elif mode == "w" and isinstance(stream, io.TextIOWrapper):
-            # In a locale without a character of an answer, another one is better than an end.
+            # A character that the locale lacks becomes a question mark instead of an error.
             stream.reconfigure(errors="replace")
 
 
@@ -145,6 +145,6 @@ def _flags_last(words: list[str]) -> list[str]:
 
 
 def _fail(message: str, status: int) -> int:
-    with contextlib.suppress(OSError):  # stderr may be closed; the status says it then
+    with contextlib.suppress(OSError):  # if stderr is closed, only the status reports the failure
         print(f"llamabind: {safe(message)}", file=sys.stderr)
     return status

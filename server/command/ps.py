@@ -88,8 +88,8 @@ def _requests(engine: dict[str, Any]) -> str:
 
 
 def _unloads(settings: dict[str, Any]) -> str:
-    """When the model leaves memory by itself."""
+    """When the server unloads the model without a request to do so."""
     if settings.get("pinned"):
         return "never (pinned)"
     ttl = settings.get("ttl", -1)
-    return "for other models" if ttl == -1 else f"after {duration(ttl)} idle"
+    return "to free memory" if ttl == -1 else f"after {duration(ttl)} idle"

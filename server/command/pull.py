@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         state = download(client, options.model, options.file, as_json=options.json)
     if not options.json:
         total = state.get("bytes_total")
-        # A reference with a quantisation is an alias of the model, any other is none.
+        # The server makes a reference an alias of the model only if it has a quantisation.
         reference = state["model"]
         is_alias = ":" in reference and "@" not in reference and not options.file
         name = reference if is_alias else state["model_id"]

@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
 def _confirms(model: str, n_bytes: int) -> bool:
     """Whether the person at the terminal says yes."""
     if not sys.stdin.isatty():
-        raise UsageError("rm: asks before it deletes, which needs a terminal; give -y to allow it")
+        raise UsageError(
+            "rm asks before it deletes, but stdin is not a terminal; -y deletes at once"
+        )
     say(f"Delete {model} ({size(n_bytes)}) from the disk? [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")

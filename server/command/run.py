@@ -19,9 +19,9 @@ from server.command.talk.answer import Printer, dim_remark, ending_note, read_an
 from server.command.talk.conversation import Conversation
 
 DESCRIPTION: Final = (
-    "Ask a model one question and print its answer. Text from a pipe comes in front of the "
-    "question. Without a question, in a terminal, it is `llamabind chat MODEL`. Without a running "
-    "server it starts one for itself."
+    "Ask a model one question and print its answer. Text from a pipe is put in front of the "
+    "question. In a terminal, without a question, it is the same as `llamabind chat MODEL`. If no "
+    "server runs, it starts one for itself."
 )
 EXAMPLES: Final = """
 examples:

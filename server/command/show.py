@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _estimate(client: Client, model: str) -> dict[str, Any] | None:
-    """The memory of a load with the defaults; None where it cannot be told."""
+    """The memory of a load with the defaults; None if the server refuses to estimate it."""
     try:
         estimate: dict[str, Any] = client.post(paths.model_path(model, "estimate"))
     except RefusedError:  # a broken file, or a key that may not load

@@ -74,7 +74,7 @@ def find_address(url: str | None, environment: Mapping[str, str]) -> Address:
     host = hosts.split(",")[0].strip().strip("[]") or "127.0.0.1"
     if "/" in host or host.endswith(".sock"):
         return Address(socket=host, is_chosen=False)
-    # A port that is no number, or 0 for any free one, says nothing about where the server is.
+    # A port that is not a number, or is 0 (any free port), does not say where the server listens.
     number = int(port) if port.isdecimal() and 0 < int(port) < 65_536 else DEFAULT_PORT
     scheme = "https" if environment.get("LLAMA_ARG_SSL_CERT_FILE") else "http"
     return Address(_ANY_ADDRESS.get(host, host), number, scheme, prefix, is_chosen=False)

@@ -125,7 +125,7 @@ class Client:
             connection.connect()
         except OSError as error:
             raise _no_connection(address, error) from None
-        # Loads and prompts may take minutes, in which only the server knows how it goes on.
+        # No time limit: loads and prompts may take minutes without any output.
         connection.sock.settimeout(None)
         if address.socket is None:
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

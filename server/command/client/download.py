@@ -78,6 +78,6 @@ def _show(bar: ProgressBar, state: dict[str, Any]) -> None:
 
 
 def _pause(client: Client, download_id: str) -> None:
-    # A second Ctrl-C, or a server that is gone: then nothing is left to pause.
+    # After a second Ctrl-C, or if the server has ended, there is nothing left to pause.
     with suppress(CommandError, KeyboardInterrupt):
         client.delete(paths.download_path(download_id))

@@ -10,7 +10,7 @@ class CommandError(Exception):
 
 
 class UsageError(CommandError):
-    """The command line asks for something that cannot be; exit status 2, as argparse's errors."""
+    """The command line is wrong; the exit status is 2, as for argparse's errors."""
 
     exit_status = 2
 

@@ -1,4 +1,4 @@
-"""own_server: a server for the life of one command, on a Unix socket of this user alone."""
+"""own_server: a server for one command, on a Unix socket that only this user can reach."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ _SOURCE: Final = Path(__file__).resolve().parents[3]
 # The longest path of a Unix socket, without its NUL (macOS; Linux has 107).
 _MAX_SOCKET_PATH: Final = 103
 _STOP_SECONDS: Final = 10.0
-# The socket's folder belongs to this user alone, so that keys would only be in the way.
+# Only this user can enter the socket's folder, so this server needs no keys.
 _NOT_INHERITED: Final = (
     "LLAMA_API_KEY",
     "LLAMA_ARG_API_KEY_FILE",

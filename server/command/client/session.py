@@ -70,7 +70,7 @@ def find_model(client: Client, name: str) -> str:
 
 
 def _is_path(client: Client, name: str) -> bool:
-    """Whether a model is given by its path: a name that the server also knows is the server's."""
+    """Whether `name` is a path; a bare NAME.gguf is not one if the server lists it as a model."""
     if name.startswith(("/", "./", "../", "~")):
         return True
     if not (name.endswith(".gguf") and os.path.isfile(name)):  # noqa: PTH113

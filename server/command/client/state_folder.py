@@ -14,7 +14,7 @@ def state_file(name: str) -> Path:
     Raises OSError.
     """
     base = os.environ.get("XDG_STATE_HOME", "")
-    # The specification has relative paths ignored.
+    # The XDG specification says that relative paths are ignored.
     root = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
     folder = root / _NAME
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from server.cli.values.numbers import number
 from server.command.client.errors import UsageError
 
 _SAMPLING = f"{SETTINGS}sampling."
-# One heading of --help each.
+# Each is a heading of --help.
 _LOAD_GROUPS = (
     ("settings of the load", MODEL_FLAGS),
     ("files beside the model, drafts, embeddings", COMPANION_FLAGS),
@@ -146,7 +146,7 @@ def _scaled_adapters(text: str) -> tuple[dict[str, Any], ...]:
     return tuple(adapters)
 
 
-# A server may run elsewhere: a file's name is one in its models directory, not a path here.
+# The server may run on another machine: a file is a name in its models directory, not a path here.
 _READERS: dict[Any, Callable[[str], Any]] = {
     companion: str,
     companions: _adapters,

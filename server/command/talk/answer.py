@@ -12,7 +12,7 @@ from server.command.terminal.screen import has_colours, is_terminal, safe, say, 
 
 _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
-# Most prompts take less: a bar would only flicker.
+# Most prompts take less time than this, and a bar would only flicker.
 _BAR_DELAY: Final = 0.5
 # Sends a request; the documents of its output stream.
 Ask = Callable[[dict[str, Any]], Generator[Any, None, None]]
@@ -56,7 +56,7 @@ class Answer:
 
 
 class Printer:
-    """Prints an answer: reasoning dimmed, and only where people read; the content everywhere."""
+    """Prints an answer: the content always, the reasoning only in a terminal, dimmed."""
 
     def __init__(self, out: TextIO | None = None, *, shows_reasoning: bool = True) -> None:
         self._out = out or sys.stdout
@@ -76,7 +76,7 @@ class Printer:
         self._write(safe(text))
 
     def content(self, text: str) -> None:
-        """Print text of the answer; what came before it as reasoning ends with an empty line."""
+        """Print text of the answer, after an empty line if reasoning was printed before it."""
         if text and self._is_dim:
             self.end_line()
             self._write("\n")

@@ -46,7 +46,7 @@ def run_command(chat: Chat, line: str) -> str:
 
 
 def is_command(text: str) -> bool:
-    """Whether a message is a command: a path such as /etc/hosts or a comment with // is none."""
+    """Whether a message is a command; a path such as /etc/hosts or a comment with // is not."""
     word = text.split(maxsplit=1)[0] if text.strip() else ""
     return word.startswith("/") and "/" not in word[1:]
 

@@ -14,7 +14,7 @@ from server.command.talk.prompt import ReadLine
 _MAX_HISTORY: Final = 1000
 # /commands that a path follows.
 _TAKE_PATHS: Final = ("/image", "/audio", "/save", "/load")
-# All words that a line can go on with.
+# Returns all completions of a line.
 Complete = Callable[[str], Iterable[str]]
 
 

@@ -65,7 +65,7 @@ def chat_loop(
 
 
 def _advice(error: CommandError) -> str:
-    """What to do about it in a chat."""
+    """What to do about an error in a chat; "" if /clear does not help."""
     is_full = isinstance(error, RefusedError) and error.code == "context_length_exceeded"
     return "; /clear starts a new conversation" if is_full else ""
 
@@ -89,7 +89,7 @@ def _answer(chat: Chat, ask: Ask, *, as_json: bool, shows_reasoning: bool) -> No
     try:
         answer = read_answer(ask, chat.conversation.request(), printer)
     except CommandError:
-        # The message would be refused again with the next one.
+        # If it stayed in the conversation, the next message would be refused as well.
         chat.conversation.drop_question()
         raise
     if answer.content or not answer.was_stopped:

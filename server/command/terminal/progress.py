@@ -22,7 +22,7 @@ class ProgressBar:
     """
 
     def __init__(self, label: str, delay_seconds: float = 0.0) -> None:
-        """What ends within `delay_seconds` shows no bar."""
+        """The bar appears after `delay_seconds`; shorter work shows none."""
         self._label = label
         # A dumb terminal, such as an editor's, cannot clear a line.
         self._is_shown = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"

@@ -42,7 +42,7 @@ def safe(text: str) -> str:
 
 
 def terminal_width(stream: TextIO) -> int | None:
-    """Columns of the terminal behind `stream`; None if there is none, so nothing is cut."""
+    """Columns of the terminal behind `stream`; None for a pipe or file, where nothing is cut."""
     if not is_terminal(stream):
         return None
     return max(_MIN_WIDTH, shutil.get_terminal_size().columns)

@@ -209,7 +209,7 @@ async def test_a_key_is_needed_and_taken(
 async def test_rm_asks_and_needs_a_terminal_for_that(run: Run):
     status, _, err = await run("rm", "m.gguf")
     assert status == 2
-    assert "give -y to allow it" in err
+    assert "-y deletes at once" in err
 
 
 async def test_what_is_no_server_of_ours_is_named(
