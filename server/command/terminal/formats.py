@@ -3,22 +3,22 @@
 from datetime import UTC, datetime
 from typing import Final
 
-_UNITS: Final = ("B", "KB", "MB", "GB", "TB")
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _COUNTS: Final = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 _SPANS: Final = ((86_400 * 365, "year"), (86_400 * 30, "month"), (86_400 * 7, "week"),
                  (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))  # fmt: skip
 
 
 def size(n_bytes: float | None) -> str:
-    """Bytes with a decimal unit, such as 1.2 MB, as Ollama and docker write them; - for None."""
+    """Bytes such as 1.2 MB, 1024-based as in the API and on the web page; - for None."""
     if n_bytes is None:
         return "-"
     value = float(n_bytes)
     for unit in _UNITS:
-        if value < 999.95 or unit == _UNITS[-1]:
+        if value < 1023.5 or unit == _UNITS[-1]:
             is_whole = unit == "B" or value >= 99.95
             return f"{value:.0f} {unit}" if is_whole else f"{value:.3g} {unit}"
-        value /= 1000
+        value /= 1024
     raise AssertionError
 
 

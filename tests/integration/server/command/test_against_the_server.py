@@ -69,11 +69,11 @@ async def test_load_ps_and_unload(run: Run):
     assert await run("ps") == (0, "", none)
     status, out, _ = await run("load", "m.gguf", "-np", "3", "--n-ctx", "32", "--ttl", "60")
     assert status == 0
-    assert out.startswith("loaded m.gguf: 13.6 MB of memory, context of ")
+    assert out.startswith("loaded m.gguf: 13 MB of memory, context of ")
     status, out, _ = await run("ps")
     assert status == 0
     row = out.splitlines()[1]
-    assert row.startswith("m.gguf   loaded   13.6 MB   CPU")
+    assert row.startswith("m.gguf   loaded    13 MB   CPU")
     assert "after 1 min 0 s idle" in row
     [document] = json.loads((await run("ps", "--json"))[1])
     requested = document["settings"]["requested"]

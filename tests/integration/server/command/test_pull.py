@@ -30,7 +30,7 @@ def test_pull_follows_the_download_and_prints_the_models_name(fake, capsys):
     fake.states = [download_state(bytes_done=100), download_state(bytes_done=900), DONE]
     assert main(["pull", "org/repo:Q4_K_M"]) == 0
     captured = capsys.readouterr()
-    assert captured.out == "org/repo:Q4_K_M is ready (1 KB)\n"
+    assert captured.out == "org/repo:Q4_K_M is ready (1000 B)\n"
     assert captured.err == (
         "downloading org/repo:Q4_K_M\ntalk to it: llamabind chat org/repo:Q4_K_M\n"
     )

@@ -128,8 +128,8 @@ def test_a_narrow_terminal_has_a_least_width(monkeypatch):
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "0 B"), (999, "999 B"), (1_210_000, "1.21 MB"), (4_580_000_000, "4.58 GB"),
-     (999_999, "1 MB"), (12_345_678_901_234_567, "12346 TB"), (None, "-")],
+    [(0, "0 B"), (999, "999 B"), (1_210_000, "1.15 MB"), (4_580_000_000, "4.27 GB"),
+     (1023 << 10, "1023 kB"), (12_345_678_901_234_567, "11228 TB"), (None, "-")],
 )  # fmt: skip
 def test_sizes(number, text):
     assert size(number) == text
@@ -158,7 +158,5 @@ def test_how_long_ago():
 
 
 def test_the_note_of_a_transfer_leaves_out_what_is_not_known():
-    assert (
-        transfer_note(10**9, 4 * 10**9, 5 * 10**6, 600) == "1 GB of 4 GB, 5 MB/s, 10 min 0 s left"
-    )
-    assert transfer_note(10**9, None, None, None) == "1 GB"
+    assert transfer_note(1 << 30, 4 << 30, 5 << 20, 600) == "1 GB of 4 GB, 5 MB/s, 10 min 0 s left"
+    assert transfer_note(1 << 30, None, None, None) == "1 GB"
