@@ -180,7 +180,7 @@ def failure(number: int, error: BaseException, repo: str = "") -> Failed:
 def _http_failure(number: int, error: HfHubHTTPError, repo: str) -> Failed:
     where, status = host(), error.response.status_code
     target = repo or "its list of models"
-    use_token = "set HF_TOKEN, or give --hf-token, to a token that may read it"
+    use_token = "start the server with a token that may read it, by HF_TOKEN or --hf-token"
     code, wait = "hub_not_found", None
     if isinstance(error, GatedRepoError):
         code = "hub_gated"
