@@ -53,7 +53,8 @@ def conversations(n: int) -> dict[str, tuple[str, dict[str, Any]]]:
 
 # Texts of one message are joined, so empty ones may have fewer tokens than there are parts.
 TOO_LONG = {name: one for name, one in conversations(N_CTX + 1).items() if name != "parts"}
-TOO_MANY = conversations(100_001)
+TOO_MANY = conversations(20_000)
+FAR_TOO_MANY = conversations(100_001)
 VARIABLES = {f"k{number}": number for number in range(100_000)}
 BEYOND_A_LIMIT = {
     "openai": ("/v1/chat/completions", chat(HELLO, chat_template_kwargs=VARIABLES)),
@@ -96,12 +97,21 @@ def test_more_messages_than_the_context_has_tokens_are_too_long(
 
 
 @pytest.mark.parametrize(("path", "body"), TOO_MANY.values(), ids=TOO_MANY.keys())
-def test_100_000_messages_are_refused_before_they_are_converted(
+def test_20_000_messages_are_refused_before_they_are_converted(
     server: ServerProcess, path: str, body: dict[str, Any]
 ) -> None:
     status, document = server.request("POST", path, body)
     assert status == 400, document
     assert "the limit of a request is 16384" in json.dumps(document)
+
+
+@pytest.mark.parametrize(("path", "body"), FAR_TOO_MANY.values(), ids=FAR_TOO_MANY.keys())
+def test_100_000_messages_are_refused_before_they_are_decoded(
+    server: ServerProcess, path: str, body: dict[str, Any]
+) -> None:
+    status, document = server.request("POST", path, body)
+    assert status == 400, document
+    assert "more than 262144 objects, lists, texts" in json.dumps(document)
 
 
 @pytest.mark.parametrize(("path", "body"), BEYOND_A_LIMIT.values(), ids=BEYOND_A_LIMIT.keys())
