@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 _TOKENS = 2_000
-_LONGEST_TASK_MS = 50.0
+# A person notices a task of more than 50 ms. Four times that, so that a slow or busy machine is no
+# failure: work that grows with the length of the whole answer takes longer still.
+_LONGEST_TASK_MS = 200.0
 _CHATS = 1_000
 _ADD_CHATS = """(count) => new Promise((resolve) => {
   indexedDB.open("llamabind").onsuccess = (event) => {
