@@ -19,7 +19,7 @@ def test_the_first_screen_is_a_chat_and_one_line_gets_an_answer(
 ) -> None:
     page = open_page(_url(tiny)).page
     chat = ChatPage(page)
-    # Ready to type: no click was needed so far, and none is.
+    # The message can be typed without a click.
     until_true(page, "document.activeElement.id === 'composer'")
     page.keyboard.type("Hello")
     page.keyboard.press("Enter")

@@ -1,4 +1,4 @@
-"""Conversation: the messages so far, and the request for the next answer."""
+"""Conversation: its messages, and the request for the next answer."""
 
 import json
 from dataclasses import dataclass, field

@@ -59,7 +59,7 @@ class _Counter:
         self._n_quotes += len(texts) - 1
 
     def check(self) -> None:
-        """Raises InvalidRequestError if the values counted so far exceed a limit."""
+        """Raises InvalidRequestError if more values were counted than a limit allows."""
         n_objects = self._n_opened + self._n_quotes // 2
         if n_objects > MAX_OBJECTS:
             raise _too_many(f"more than {MAX_OBJECTS} objects, lists, texts and names of fields")

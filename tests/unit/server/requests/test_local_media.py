@@ -1,4 +1,4 @@
-"""file: URLs reach the files of one folder only, whoever changes the folder meanwhile."""
+"""A file: URL reaches the files of one folder only, even if links in it change during the read."""
 
 import os
 from pathlib import Path
