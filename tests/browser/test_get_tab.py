@@ -96,7 +96,7 @@ def test_a_download_is_paused_and_resumed_where_it_stopped(
 def test_a_download_is_discarded_after_a_question(
     hub: FakeHub, served: str, open_page: Open, tmp_path: Path
 ) -> None:
-    hub.faults = Faults(slow=200_000)
+    hub.faults = Faults(slow=50_000)
     get = _open(open_page, served, _TINY)
     get.download(_FILE)
     until_true(get.page, "document.querySelector('.download progress')?.value > 100000")
@@ -114,7 +114,7 @@ def test_a_download_is_discarded_after_a_question(
 
 
 def test_two_pages_see_one_download(hub: FakeHub, served: str, open_page: Open) -> None:
-    hub.faults = Faults(slow=400_000)
+    hub.faults = Faults(slow=50_000)
     get, other = (_open(open_page, served, _TINY) for _ in range(2))
     get.download(_FILE)
     other.row(_NAME, "running").wait_for()

@@ -5,25 +5,14 @@ import { bytes, duration, plural, sentence } from "../shared/format.js";
 import { Confirm } from "../shared/dialog.js";
 import { Icon } from "../shared/icon.js";
 import { RequestError } from "../shared/request_error.js";
+import { useAction } from "../shared/use_action.js";
 import { discard, hide, isActive, pause, start } from "./downloads.js";
 import { hubAdvice } from "./hub_words.js";
 
 /** @param {{download: import("./downloads.js").Download}} props */
 export function DownloadRow({ download }) {
-  const [failed, setFailed] = useState(null);
-  const [busy, setBusy] = useState(false);
+  const { run, busy, failed, setFailed } = useAction();
   const [asks, setAsks] = useState(false);
-  const run = async (action) => {
-    setFailed(null);
-    setBusy(true);
-    try {
-      await action();
-    } catch (error) {
-      setFailed({ error, action });
-    } finally {
-      setBusy(false);
-    }
-  };
   const { model, state, error } = download;
   const resume = () => start(model, download.files[0].file);
   const discardIt = () => run(() => discard(download));

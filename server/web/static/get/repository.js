@@ -58,7 +58,7 @@ function File({ repo, file }) {
     setBusy(false);
   };
   const fit = fitWords(file.fits);
-  const parts = [file.n_shards > 1 && plural(file.n_shards, "part"), file.mmproj && "with projector"].filter(Boolean).join(", ");
+  const parts = [file.n_shards > 1 && plural(file.n_shards, "shard"), file.mmproj && "with projector"].filter(Boolean).join(", ");
   const isThere = download ? download.state === "completed" : file.downloaded;
   return html`
     <tr data-file=${file.file}>

@@ -5,6 +5,7 @@ import { Confirm, Dialog } from "../shared/dialog.js";
 import { Icon } from "../shared/icon.js";
 import { isLoading, shortName } from "../shared/model_words.js";
 import { RequestError } from "../shared/request_error.js";
+import { useAction } from "../shared/use_action.js";
 import { remove, setPinned, unload } from "./actions.js";
 
 /**
@@ -22,21 +23,9 @@ function MainAction({ model, busy, onLoad, onUnload }) {
 /** @param {{model: import("../core/events.js").Model, onLoad: (id: string) => void}} props */
 export function RowActions({ model, onLoad }) {
   const { id, status } = model;
-  const [failed, setFailed] = useState(null);
-  const [busy, setBusy] = useState(false);
+  // Another client has unloaded it or cancelled its load in the meantime: nothing is left to do.
+  const { run, busy, failed, setFailed } = useAction((error) => error.code === "model_not_loaded");
   const [asks, setAsks] = useState(false);
-  const run = async (action) => {
-    setFailed(null);
-    setBusy(true);
-    try {
-      await action();
-    } catch (error) {
-      // Another client has unloaded it or cancelled its load in the meantime: nothing is left to do.
-      if (error.code !== "model_not_loaded") setFailed({ error, action });
-    } finally {
-      setBusy(false);
-    }
-  };
   const iconButton = (name, label, action, pressed = null) =>
     html`<button type="button" class="icon" disabled=${busy} aria-label=${`${label} ${shortName(id)}`} aria-pressed=${pressed} title=${label} onClick=${action}><${Icon} name=${name} /></button>`;
   const canLoad = status === "unloaded" || status === "failed";
