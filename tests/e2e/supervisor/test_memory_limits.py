@@ -2,12 +2,14 @@
 
 import os
 import resource
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.server_process import TINY, ServerProcess
+from tests.support.server_process import TINY, ServerProcess, is_gone
 
 pytestmark = pytest.mark.e2e
 
@@ -42,7 +44,12 @@ def test_a_load_below_any_limit_of_address_space_works_or_names_memory(
         resource.prlimit(server.process.pid, resource.RLIMIT_AS, (_LIMIT, hard))
         for megabytes in _STEPS:
             (tmp_path / "kilobytes").write_text(str(megabytes << 10))
-            status, document = server.request("POST", f"/api/v2/models/{TINY}/load", {})
+            try:
+                status, document = server.request("POST", f"/api/v2/models/{TINY}/load", {})
+            except TimeoutError:
+                raise AssertionError(
+                    f"a load with {megabytes} MB hangs: {_stacks(server)}"
+                ) from None
             if status == 200:
                 break
             error = document["error"]
@@ -56,3 +63,12 @@ def test_a_load_below_any_limit_of_address_space_works_or_names_memory(
         else:
             raise AssertionError("no step was enough for the load")
     assert "out_of_memory" in reasons
+
+
+def _stacks(server: ServerProcess) -> str:
+    """The end of the log, with the stacks that faulthandler writes for the workers that hang."""
+    for worker in server.workers():
+        os.kill(worker, signal.SIGABRT)
+        while not is_gone(worker):
+            time.sleep(0.05)
+    return server.log.read_text()[-6000:]
