@@ -3,7 +3,7 @@
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -52,10 +52,31 @@ def _connections(pid: int) -> list[object]:
     return [one for one in connections if one.status != psutil.CONN_LISTEN]
 
 
-def _lowest_free(pid: int) -> int:
-    """The number that the process's next descriptor would get."""
-    used = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
-    return min(set(range(len(used) + 1)) - used)
+def _descriptors(pid: int) -> set[int]:
+    """The numbers in use, without the files of /proc that the monitor opens for moments."""
+    used = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if not str(entry.readlink()).startswith("/proc/"):
+                used.add(int(entry.name))
+    return used
+
+
+@contextmanager
+def _without_gaps(server: ServerProcess) -> Iterator[int]:
+    """How many descriptors the server has open, with idle connections in all gaps between them.
+
+    A limit allows the numbers below it: while a low number is free, a limit is not yet reached.
+    """
+    pid = server.process.pid
+    until(lambda: not _connections(pid), "the server has closed the connection")
+    used = _descriptors(pid)
+    with _idle(server, max(used) + 1 - len(used)):
+        until(
+            lambda: _descriptors(pid) == set(range(max(used) + 1)),
+            "an idle connection is in each gap",
+        )
+        yield max(used) + 1
 
 
 def test_with_few_descriptors_connections_above_the_limit_get_503(tmp_path: Path) -> None:
@@ -79,14 +100,14 @@ def test_without_any_descriptor_left_clients_get_503_until_one_is_free(tmp_path:
     with ServerProcess(tmp_path) as server:
         assert _is_served(server)
         pid, limits = server.process.pid, resource.getrlimit(resource.RLIMIT_NOFILE)
-        until(lambda: not _connections(pid), "the server has closed the connection")
-        # As if other parts of the process had taken all that were meant for them.
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (_lowest_free(pid), limits[1]))
-        assert [_status(server) for _ in range(50)] == [503] * 50
-        log = server.log.read_text()
-        assert log.count("no file descriptor is left") == 1
-        assert "Traceback" not in log
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        with _without_gaps(server) as n_open:
+            # As if other parts of the process had taken all that were meant for them.
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (n_open, limits[1]))
+            assert [_status(server) for _ in range(50)] == [503] * 50
+            log = server.log.read_text()
+            assert log.count("no file descriptor is left") == 1
+            assert "Traceback" not in log
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         until(lambda: _is_served(server), "a descriptor is free")
 
 
@@ -94,10 +115,11 @@ def test_with_one_descriptor_left_clients_are_served_one_by_one(tmp_path: Path) 
     with ServerProcess(tmp_path) as server:
         assert _is_served(server)
         pid, limits = server.process.pid, resource.getrlimit(resource.RLIMIT_NOFILE)
-        until(lambda: not _connections(pid), "the server has closed the connection")
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (_lowest_free(pid) + 1, limits[1]))
-        for _ in range(50):
-            assert _is_served(server)
-            until(lambda: not _connections(pid), "the server has closed the connection")
+        with _without_gaps(server) as n_open:
+            n_idle = len(_connections(pid))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (n_open + 1, limits[1]))
+            for _ in range(50):
+                assert _is_served(server)
+                until(lambda: len(_connections(pid)) == n_idle, "the connection is closed")
         # No client waited while no descriptor was free.
         assert "no file descriptor is left" not in server.log.read_text()

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
+
 from tests.support.paths import ROOT
 
 _DEADLINE_SECONDS = 90.0
@@ -64,7 +66,11 @@ class Terminal:
         os.close(self._master)
 
     def type(self, text: str) -> None:
-        """Press keys."""
+        """Press keys, once the command waits for them: readline misses a Ctrl-C before that."""
+        while (
+            self.process.poll() is None and psutil.Process(self.process.pid).status() == "running"
+        ):
+            time.sleep(0.01)
         os.write(self._master, text.encode())
 
     def enter(self, line: str) -> None:
