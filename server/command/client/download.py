@@ -1,13 +1,14 @@
 """download: pull a model through a server, with a progress bar; Ctrl-C pauses it."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
 from server.command.client import paths
 from server.command.client.client import Client
-from server.command.client.errors import CommandError, DisconnectedError
+from server.command.client.errors import CommandError, DisconnectedError, RefusedError
 from server.command.terminal.formats import size
 from server.command.terminal.progress import ProgressBar, transfer_note
 from server.command.terminal.screen import say
@@ -24,7 +25,12 @@ def download(
     download on the server, which keeps what has arrived. Raises CommandError.
     """
     body = {"model": model} | ({"file": file} if file else {})
-    state: dict[str, Any] = client.post(paths.DOWNLOADS, body)
+    try:
+        state: dict[str, Any] = client.post(paths.DOWNLOADS, body)
+    except RefusedError as refused:
+        # To the person at the terminal these are words of the command line, not fields.
+        message = re.sub(r"^field '(model|file)': ", "", str(refused))
+        raise RefusedError(message, refused.status, refused.error) from None
     if not as_json and state["state"] not in _ENDED:
         total = state.get("bytes_total")
         say(f"downloading {state['model']}{f' ({size(total)})' if total else ''}")

@@ -16,7 +16,7 @@ import pytest
 from tests.support.fake_hub import FakeHub
 from tests.support.hub_files import HubFile, HubRepo
 from tests.support.paths import ROOT, TINY_MODEL
-from tests.support.server_process import until
+from tests.support.server_process import ServerProcess, until
 from tests.support.terminal import Terminal, command, command_environment
 
 pytestmark = pytest.mark.e2e
@@ -90,6 +90,34 @@ def test_a_pull_that_was_killed_goes_on(place: Place):
     assert (done.returncode, done.stdout) == (0, f"{BIG}:Q4_K_M is ready (32 MB)\n")
     assert place.hub.bytes_sent - before < 0.9 * BIG_BYTES
     assert "range" in place.hub.files_asked()[-1].headers
+
+
+def test_a_pulled_model_is_removed_with_its_files(place: Place, tmp_path: Path):
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in place.environment.items():
+            patch.setenv(name, value)
+        server = ServerProcess(tmp_path)
+    with server:
+        place.environment["LLAMABIND_URL"] = f"http://127.0.0.1:{server.port}"
+        name = f"{REPO}:Q8_0"
+        assert place.run("pull", name).returncode == 0
+        cache = tmp_path / "cache"
+        assert [path for path in cache.rglob("*.gguf") if path.exists()]
+        refused = place.run("rm", name)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "-y deletes at once" in refused.stderr
+        done = place.run("rm", "-y", name)
+        assert done.stdout == f"deleted {REPO}/tiny-chat-Q8_0.gguf\n", done.stderr
+        left = [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size > 1000]
+        assert left == []
+        assert REPO not in place.run("ls").stdout
+
+
+def test_what_is_no_name_of_a_model_is_a_sentence(place: Place):
+    done = place.run("pull", "nothing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "'nothing' is not the name of a repository" in done.stderr
+    assert "field" not in done.stderr
 
 
 def test_what_the_hub_lacks_is_a_sentence(place: Place):
