@@ -13,7 +13,7 @@ LlamaError
 │   └── LoadCancelledError      the progress callback returned False
 ├── ContextCreateError          a context could not be made from a loaded model
 ├── AdapterError                a LoRA adapter could not be loaded or applied
-├── ProjectorError              the projector of a multimodal model could not be loaded
+├── ProjectorError              the projector of a multimodal model could not be loaded or used
 ├── TokenizeError               the vocabulary cannot convert a text or token ids
 ├── DecodeError                 llama_decode or llama_encode returned an error code:
 │   ├── NoKvSlotError           1: too few free KV cells for the batch; KV cache unchanged
@@ -143,7 +143,7 @@ class AdapterError(LlamaError):
 
 
 class ProjectorError(LlamaError):
-    """The projector of a multimodal model could not be loaded."""
+    """The projector of a multimodal model could not be loaded, or could not encode a medium."""
 
 
 class MissingLibraryError(LlamaError):

@@ -55,6 +55,10 @@ def ggml_is_quantized(type: ggml_type) -> bool: ...
 
 
 @c_function("ggml-base")
+def ggml_validate_row_data(type: ggml_type, data: VoidPtr, nbytes: size_t) -> bool: ...
+
+
+@c_function("ggml-base")
 def ggml_log_get(log_callback: Ptr[ggml_log_callback], user_data: Ptr[c_void_p]) -> None: ...
 
 

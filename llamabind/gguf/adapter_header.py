@@ -15,6 +15,11 @@ _OTHER_BASE = "the adapter seems to be made for another base model"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+def is_weight(name: str) -> bool:
+    """True for the name of a tensor that llama.cpp applies."""
+    return name.endswith((_A, _B))
+
+
 def check_adapter_header(path: Path, architecture: str) -> GgufHeader:
     """Return the header; raise AdapterError if llama_adapter_lora_init would refuse it or abort."""
     if not path.is_file():
@@ -37,7 +42,7 @@ def check_adapter_shapes(path: Path, model: Shapes) -> None:
     for name in adapter:
         if name.endswith(_IGNORED):
             continue
-        if not name.endswith((_A, _B)):
+        if not is_weight(name):
             raise AdapterError(f"{path}: tensor {name!r} is not part of a LoRA adapter")
         base = name[: -len(_A)]
         if f"{base}{_A}" not in adapter or f"{base}{_B}" not in adapter:

@@ -190,6 +190,12 @@ class Projector(Handle[MtmdHandle]):
         shape = (mtmd.mtmd_input_chunk_get_n_tokens(chunk), self._n_embd)
         # libmtmd overwrites the vectors at its next encoding.
         vectors = np.ctypeslib.as_array(mtmd.mtmd_get_output_embd(self.ptr), shape).copy()
+        if not np.isfinite(vectors).all():
+            # In the KV cache they might spoil the answers of other requests (adapter_weights.py).
+            raise ProjectorError(
+                f"{self.path.name} computed embeddings that are NaN or infinite; the file may be "
+                "damaged, so download or convert it again"
+            )
         is_causal = not mtmd.mtmd_decode_use_non_causal(self.ptr, chunk)
         return MediaVectors(vectors, is_causal, grid)
 

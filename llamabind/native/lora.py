@@ -9,6 +9,7 @@ from llamabind._capi import llama
 from llamabind._capi.types import AdapterHandle
 from llamabind.errors import AdapterError
 from llamabind.gguf.adapter_header import check_adapter_header
+from llamabind.native.adapter_weights import check_adapter_weights
 from llamabind.native.handle import Handle
 from llamabind.native.log import native_log
 
@@ -36,6 +37,7 @@ class LoraAdapter(Handle[AdapterHandle]):
         if model.params.vocab_only or model.params.no_alloc:
             raise AdapterError("the model was loaded without its weights")
         header = check_adapter_header(self.path, model.architecture)
+        check_adapter_weights(self.path)
         self.task_name = str(header.metadata.get("adapter.lora.task_name", ""))
         self.prompt_prefix = str(header.metadata.get("adapter.lora.prompt_prefix", ""))
         position = native_log.position()

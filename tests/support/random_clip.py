@@ -16,8 +16,13 @@ N_IMAGE_TOKENS = (IMAGE_SIZE // PATCH_SIZE) ** 2
 _GGUF_ARRAY, _GGUF_F32 = 9, 6
 
 
-def write_random_clip(path: Path, n_embd_text: int, seed: int = 3) -> Path:
-    """An mmproj that turns an image into N_IMAGE_TOKENS vectors of `n_embd_text` numbers."""
+def write_random_clip(
+    path: Path, n_embd_text: int, seed: int = 3, last_factor: float = 1.0
+) -> Path:
+    """An mmproj that turns an image into N_IMAGE_TOKENS vectors of `n_embd_text` numbers.
+
+    `last_factor` is multiplied by the bias that is added last.
+    """
     weights = _Weights(seed)
     tensors = {
         "v.patch_embd.weight": weights.make(N_EMBD, 3, PATCH_SIZE, PATCH_SIZE),
@@ -25,7 +30,7 @@ def write_random_clip(path: Path, n_embd_text: int, seed: int = 3) -> Path:
         "mm.0.weight": weights.make(n_embd_text, N_EMBD),
         "mm.0.bias": weights.make(n_embd_text),
         "mm.2.weight": weights.make(n_embd_text, n_embd_text),
-        "mm.2.bias": weights.make(n_embd_text),
+        "mm.2.bias": (last_factor * weights.make(n_embd_text)).astype(np.float32),
         **_tower(weights),
     }
     return write_gguf(path, _entries("mlp", n_embd_text), tensors)

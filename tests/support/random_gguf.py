@@ -50,6 +50,7 @@ def write_random_lora(
     metadata: Mapping[str, Value] | None = None,
     rank: int = 4,
     factor: float = 1.0,
+    dtype: str = "<f4",
 ) -> Path:
     """A LoRA adapter for the attention of write_random_llama's models."""
     shape = shape or LlamaShape()
@@ -66,5 +67,5 @@ def write_random_lora(
         base = f"blk.{layer}.attn_q.weight"
         for part, size in (("lora_a", (rank, shape.n_embd)), ("lora_b", (shape.n_embd, rank))):
             weights = factor * random.standard_normal(size)
-            tensors[f"{base}.{part}"] = weights.astype(np.float32)
+            tensors[f"{base}.{part}"] = weights.astype(dtype)
     return write_gguf(path, encode_entries(values), tensors)

@@ -12,13 +12,16 @@ from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.gguf.adapter_header import check_adapter_header, check_adapter_shapes
 from llamabind.gguf.header import read_gguf_shapes
 from llamabind.media.projector import check_projector
+from llamabind.native.adapter_weights import check_adapter_weights
 from llamabind.native.load_failure import shards
 from llamabind.speculation.draft_vocabulary import check_draft_vocabulary
 from server.protocol.loading import Estimate
 
 
 def check_companions(message: Estimate) -> None:
-    """Raise InvalidParameterError naming the field; loads only vocabularies."""
+    """Raise InvalidParameterError naming the field. Of models only vocabularies are loaded, of
+    adapters all weights are read.
+    """
     template, files = message.settings.chat_template, message.files
     if template is not None:
         with errors_of_field("chat_template"):
@@ -53,6 +56,7 @@ def _check_adapters(message: Estimate) -> None:
         with errors_of_field(f"lora[{index}]"):
             check_adapter_header(Path(name), architecture)
             check_adapter_shapes(Path(name), model)
+            check_adapter_weights(Path(name))
 
 
 def _check_draft(path: str, draft_path: str) -> None:

@@ -138,6 +138,18 @@ def test_invalid_images_are_refused_before_native_code(
         projector.encode_image(pixels)
 
 
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+def test_embeddings_that_are_not_finite_are_refused(
+    random_llama: Model, tmp_path: Path, factor: float
+) -> None:
+    path = write_random_clip(tmp_path / "bad.gguf", random_llama.n_embd, last_factor=factor)
+    with (
+        Projector(random_llama, path, use_gpu=False, n_threads=1) as projector,
+        pytest.raises(ProjectorError, match=r"bad\.gguf computed embeddings that are NaN"),
+    ):
+        projector.encode_image(random_pixels(1))
+
+
 def test_a_projector_of_another_width_is_refused(random_llama: Model, tmp_path: Path) -> None:
     path = write_random_clip(tmp_path / "mmproj-wide.gguf", random_llama.n_embd * 2)
     with pytest.raises(ProjectorError):

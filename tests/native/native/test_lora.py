@@ -1,6 +1,7 @@
 """LoraAdapter: its effect on the answers, and files on which native code would abort."""
 
 import gc
+import os
 import weakref
 
 import numpy as np
@@ -113,6 +114,22 @@ def test_files_other_than_adapters_are_refused(tmp_path, random_llama, random_lo
 def test_a_wrong_shape_is_refused_with_the_native_reason(tmp_path, random_llama):
     path = write_random_lora(tmp_path / "wide.gguf", LlamaShape(n_embd=128))
     with pytest.raises(AdapterError, match="incorrect shape"):
+        LoraAdapter(random_llama, path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", ["<f4", "<f2"])
+def test_one_weight_that_is_not_finite_is_refused_with_its_tensor(
+    tmp_path, random_llama, random_lora_path, value, dtype
+):
+    """The last weight of an adapter of more than the piece that is read at once."""
+    path = tmp_path / "damaged.gguf"
+    write_random_lora(path, rank=4 << 20 >> 8, dtype=dtype)
+    with path.open("r+b") as file:
+        file.seek(-np.dtype(dtype).itemsize, os.SEEK_END)
+        file.write(np.array(value, dtype).tobytes())
+    last = f"blk.{LlamaShape().n_layer - 1}.attn_q.weight.lora_b"
+    with pytest.raises(AdapterError, match=rf"damaged\.gguf: tensor '{last}' .* NaN or infinite"):
         LoraAdapter(random_llama, path)
 
 

@@ -54,6 +54,13 @@ def test_an_adapter_of_another_size_is_refused(model, tmp_path):
     assert caught.value.field == "lora[1]"
 
 
+def test_an_adapter_with_weights_that_are_not_numbers_is_refused(model, tmp_path):
+    bad = write_random_lora(tmp_path / "bad.gguf", SHAPE, factor=float("nan"))
+    with pytest.raises(InvalidParameterError, match=r"'blk\.0\.attn_q.* NaN") as caught:
+        _check(model, bad)
+    assert caught.value.field == "lora[0]"
+
+
 def test_an_adapter_for_more_layers_than_there_are_is_refused(model, tmp_path):
     deep = write_random_lora(
         tmp_path / "deep.gguf", LlamaShape(n_embd=128, n_layer=SHAPE.n_layer + 1)
