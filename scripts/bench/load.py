@@ -9,7 +9,14 @@ from typing import Any
 
 import aiohttp
 
-from bench.sse import Arrival, StreamReading, count_events, error_text, read_stream
+from bench.sse import (
+    Arrival,
+    StreamReading,
+    count_events,
+    error_text,
+    read_document,
+    read_stream,
+)
 
 _TIMEOUT_SECONDS = 1800.0
 
@@ -25,23 +32,30 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One request. It is sent when the first shot's stream has had `after_events` events."""
+    """One request. It is sent when the first shot's stream has had `after_events` events.
+
+    Without `is_streamed` the answer is one JSON document. `fields` are more fields of the body.
+    """
 
     messages: tuple[dict[str, str], ...]
     max_tokens: int
     after_events: int = 0
+    is_streamed: bool = True
+    fields: tuple[tuple[str, Any], ...] = ()
 
     def body(self, model: str, seed: int) -> dict[str, Any]:
         """The request, with only such fields as both servers know."""
-        return {
+        body = {
             "model": model,
             "messages": self.messages,
             "max_tokens": self.max_tokens,
             "seed": seed,
             "ignore_eos": True,
-            "stream": True,
-            "stream_options": {"include_usage": True},
+            "stream": self.is_streamed,
         }
+        if self.is_streamed:
+            body["stream_options"] = {"include_usage": True}
+        return body | dict(self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +125,9 @@ class _Volley:
         finally:
             if index == 0:
                 await self._count(float("inf"))
-        reading = read_stream(arrivals)
-        return _result(started, time.perf_counter(), reading, error)
+        ended = time.perf_counter()
+        reading = read_stream(arrivals) if shot.is_streamed else read_document(arrivals)
+        return _result(started, ended, reading, error)
 
     async def _record(self, index: int, arrivals: list[Arrival]) -> str | None:
         """Fill `arrivals`; returns the error if the response is not a stream."""

@@ -49,6 +49,16 @@ def read_stream(arrivals: Iterable[Arrival]) -> StreamReading:
     return reading
 
 
+def read_document(arrivals: Iterable[Arrival]) -> StreamReading:
+    """Read an answer that is one JSON document; it has no arrival times of texts."""
+    reading = StreamReading()
+    data = b"".join(arrival.data for arrival in arrivals)
+    if data:
+        _read_document(json.loads(data), 0.0, reading)
+        reading.is_done = reading.finish_reason is not None
+    return reading
+
+
 def count_events(data: bytes) -> int:
     """The number of events that begin in `data`; cheap enough to call while a stream arrives."""
     return data.count(b"data:")

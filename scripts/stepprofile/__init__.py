@@ -1,0 +1,1 @@
+"""Where the time of an engine's steps goes: scripts/profile_step."""
