@@ -27,7 +27,7 @@ LlamaError
 │   ├── TemplateRefusedError    the template itself called raise_exception
 │   └── RenderStoppedError      rendering took too long, or its request was cancelled
 ├── MissingLibraryError         a library that decodes images or audio is not installed
-├── PromptTooLongError          a prompt is longer than the context; both are attributes
+├── PromptTooLongError          a prompt is longer than the context; both sizes are attributes
 │   └── InputTooLongError       an input to embed is longer than n_ubatch or n_ctx
 ├── EngineStoppedError          the engine was closed or has failed and accepts no requests
 ├── HostMemoryError             native code could not allocate host memory (also MemoryError)
