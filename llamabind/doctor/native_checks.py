@@ -78,7 +78,10 @@ def check_gpu(native: Native, drivers: Mapping[str, str]) -> Finding:
 def check_cpu(cpu: Cpu | None, native: Native | None) -> Finding:
     """Compare the instruction sets that the libraries need with those of this CPU."""
     if cpu is None:
-        detail = "the libraries do not list the instruction sets they need; maybe another project's"
+        detail = (
+            "the libraries do not list the instruction sets that they need; "
+            "they may be those of another project"
+        )
         return Finding("CPU", "warning", detail, REINSTALL)
     needed, found = cpu["needed"], set(cpu["found"])
     if missing := [name for name in needed if name not in found]:

@@ -108,11 +108,11 @@ def add_aliases(models: Sequence[ModelFile]) -> list[ModelFile]:
 
 def _other_endings(model: ModelFile) -> list[str]:
     """What names the model's commit by a branch or tag; without one it is main's."""
-    assert model.hub is not None, "models of the cache have a place"
+    assert model.hub is not None, "every model of the cache has a HubPlace"
     return ["" if name == MAIN else f"@{name}" for name in model.hub.revisions]
 
 
 def _repo_of(model: ModelFile) -> str:
     """What the id has before the file: org/repo, or org/repo@revision."""
-    assert model.hub is not None, "models of the cache have a place"
+    assert model.hub is not None, "every model of the cache has a HubPlace"
     return model.id.removesuffix(model.hub.paths[0]).rstrip("/")

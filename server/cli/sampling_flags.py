@@ -1,4 +1,4 @@
-"""Flags for the sampling of requests that leave it open. SamplingDefaults checks their ranges."""
+"""Flags for the sampling of requests that do not set it. SamplingDefaults checks their ranges."""
 
 from server.cli.flag import SETTINGS, Flag
 from server.cli.values.numbers import number, temperature, whole, whole_seed

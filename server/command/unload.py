@@ -10,7 +10,8 @@ from server.command.client.make_client import make_client
 from server.command.flags.connection import add_connection_flags
 
 DESCRIPTION: Final = (
-    "Unload models from memory. Running answers are finished first, unless --force is given."
+    "Unload models from memory. Running answers get the server's --drain-seconds (30) to finish, "
+    "unless --force is given."
 )
 EXAMPLES: Final = """
 examples:

@@ -1,4 +1,4 @@
-"""`python -m server.hub`: asks the hub and downloads, for the server that holds its stdin.
+"""`python -m server.hub`: queries the hub and downloads, for the server that holds its stdin.
 
 It ends when its stdin does, so that nothing goes on after its server has died.
 """

@@ -60,7 +60,8 @@ class Hub:
             return await HubProcess.start(self.command, environment)
         except OSError as error:
             raise hub_error(
-                "download_failed", f"a process to ask the hub cannot start: {error.strerror}"
+                "download_failed",
+                f"the process that queries the hub cannot start: {error.strerror}",
             ) from None
 
 

@@ -78,7 +78,7 @@ class HubProcess:
             stdin = self._process.stdin
             assert stdin is not None
             if not self.is_running:
-                raise hub_error("download_failed", "the process that asks the hub has ended")
+                raise hub_error("download_failed", "the process that queries the hub has ended")
             with contextlib.suppress(ConnectionError):
                 stdin.write(encode_frame(request))
                 await stdin.drain()
@@ -90,7 +90,7 @@ class HubProcess:
                     return
             status = await self._process.wait()
             raise hub_error(
-                "download_failed", f"the process that asks the hub ended with status {status}"
+                "download_failed", f"the process that queries the hub ended with status {status}"
             )
         finally:
             del self._waiting[request.id]
@@ -117,7 +117,7 @@ class HubProcess:
                     if (replies := self._waiting.get(reply.id)) is not None:
                         replies.put_nowait(reply)
         except FramingError:
-            logger.exception("the process that asks the hub sent data that are not frames")
+            logger.exception("the process that queries the hub sent data that are not frames")
         finally:
             for replies in self._waiting.values():
                 replies.put_nowait(None)

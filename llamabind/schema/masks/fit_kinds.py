@@ -202,7 +202,9 @@ class KindFitter(ScalarFitter, ABC):
             if not is_needed:
                 continue
             if comb(len(optional), n) > _MAX_CHOICES:
-                self.warn(f"{path}/{name}", f"more than {_MAX_CHOICES} sets of properties allow it")
+                self.warn(
+                    f"{path}/{name}", f"more than {_MAX_CHOICES} sets of properties satisfy it"
+                )
                 continue
             sets = combinations(optional, n)
             if name == "minProperties":

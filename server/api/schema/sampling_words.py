@@ -60,7 +60,7 @@ def samplers_of(value: str | Sequence[str] | None, ignored: list[str]) -> dict[s
         shown = ", ".join(repr(name[:_SHOWN]) for name in unknown[:8])
         ignored.append(f"samplers: unknown names are ignored: {shown}")
         if not known:
-            ignored.append("samplers: no name is known, so the default samplers are used")
+            ignored.append("samplers: none of the names is known, so the default samplers are used")
             return {}
     return {"samplers": known}
 

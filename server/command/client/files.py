@@ -16,7 +16,7 @@ def media_part(text: str) -> dict[str, Any]:
     path = Path(text).expanduser()
     kind = mimetypes.guess_type(path.name)[0] or ""
     if not kind.startswith(("image/", "audio/")):
-        raise CommandError(f"{text} is neither an image nor audio by its name")
+        raise CommandError(f"the name of {text} is not that of an image or audio file")
     content = base64.b64encode(_read(path)).decode()
     if kind.startswith("image/"):
         return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{content}"}}
@@ -31,7 +31,7 @@ def response_format(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise CommandError(f"{text} is not valid JSON: {error}") from None
     if not isinstance(schema, dict):
-        raise CommandError(f"{text} is not a JSON schema, which is an object")
+        raise CommandError(f"{text} is not a JSON schema: expected a JSON object")
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 

@@ -37,7 +37,7 @@ def open_server(options: argparse.Namespace, flags: Sequence[str] = ()) -> Itera
 @contextmanager
 def open_model(options: argparse.Namespace) -> Iterator[tuple[Client, str]]:
     """A server and the name of a model on it: `options.model` is the path of a file, a name, a
-    reference of the hub, which is downloaded first, or None for the model to take by itself.
+    reference of the hub, which is downloaded first, or None to let the command choose.
 
     Raises CommandError.
     """
@@ -50,7 +50,7 @@ def open_model(options: argparse.Namespace) -> Iterator[tuple[Client, str]]:
             raise UsageError(f"the model file {name} {wrong}")
         if options.url is not None:
             raise UsageError(
-                f"{name} is a file of this machine, which a server at --url cannot be given; name "
+                f"{name} is a file of this machine, which the server at --url cannot load; name "
                 "one of its models (`llamabind ls`), or leave out --url"
             )
         say(f"starting a server of {name} for this command")

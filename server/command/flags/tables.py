@@ -27,7 +27,7 @@ _LOAD_GROUPS = (
     ("files beside the model, drafts, embeddings", COMPANION_FLAGS),
     ("devices and metadata", PLACEMENT_FLAGS),
     ("contexts beyond the training context", ROPE_FLAGS),
-    ("sampling of requests that leave it open", SAMPLING_FLAGS),
+    ("sampling of requests that do not set it", SAMPLING_FLAGS),
 )
 
 

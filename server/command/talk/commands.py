@@ -122,13 +122,15 @@ def _set(chat: Chat, text: str) -> str:
 
 
 def _unset(chat: Chat, name: str) -> str:
+    if not name:
+        raise CommandError("/unset needs the name of a setting; /set lists those that are set")
     name = name.replace("-", "_")
     if name in ("speed", "verbose"):
         chat.shows_speed = False
     else:
         key = {"schema": "response_format", **_SWITCHES}.get(name, name)
         if chat.conversation.fields.pop(key, None) is None:
-            raise CommandError(f"{name or 'nothing'} is not set; /set lists what is")
+            raise CommandError(f"{name} is not set; /set lists the settings that are")
     return f"{name} has the model's default again"
 
 

@@ -71,7 +71,7 @@ def _advice(error: CommandError) -> str:
 
 
 def _takes(chat: Chat, text: str) -> bool:
-    """Take a line; whether an answer is due."""
+    """Handle a line; returns whether the model has to answer."""
     if is_command(text):
         if remark := run_command(chat, text):
             dim_remark(remark)

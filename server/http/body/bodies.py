@@ -127,8 +127,9 @@ def _unknown(encoding: str) -> InvalidRequestError:
 
 def _no_memory(config: ServerConfig) -> UnavailableError:
     error = UnavailableError(
-        f"the server holds {_BODIES_AT_ONCE * config.max_body_mb} MB of request bodies, or half "
-        "of it from this client; retry when earlier requests are answered",
+        "the bodies of requests in progress have reached the limit "
+        f"({_BODIES_AT_ONCE * config.max_body_mb} MB together, half of it for one client); retry "
+        "when earlier requests are answered",
         code="too_many_bodies",
         retry_after=1,
     )

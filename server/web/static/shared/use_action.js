@@ -1,4 +1,4 @@
-// The state of what a person asked for with a button: running, or failed.
+// The state of an action that a button starts: running, or failed.
 import { useState } from "../core/html.js";
 
 /**

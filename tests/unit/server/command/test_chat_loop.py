@@ -263,7 +263,7 @@ def test_set_and_unset_fields_of_the_request(tmp_path: Path, capsys):
         transport,
         *("/set temperature 0.2", "/set top-k 5", "/set think off", "/set ignore_eos on"),
         *(f"/set schema {schema}", "/set stop END", "one"),
-        *("/unset temperature", "/unset think", "/unset schema", "/unset nope", "two"),
+        *("/unset temperature", "/unset think", "/unset schema", "/unset nope", "/unset", "two"),
         *("/set temperature hot", "/set nope 1", "/set"),
     )
     first, second = (request for _, request in transport.requests)
@@ -274,6 +274,7 @@ def test_set_and_unset_fields_of_the_request(tmp_path: Path, capsys):
     assert second["top_k"] == 5
     err = capsys.readouterr().err
     assert "error: nope is not set" in err
+    assert "error: /unset needs the name of a setting" in err
     assert "error: temperature: 'hot' is not a number" in err
     assert "error: unknown setting nope; /set lists all" in err
     assert "  top_k 5" in err
@@ -325,7 +326,7 @@ def test_an_image_goes_out_with_the_next_message(tmp_path: Path, capsys):
     assert text == {"type": "text", "text": "what is it?"}
     assert sent(transport, 1)[-1] == ("user", "sure?")
     err = capsys.readouterr().err
-    assert "a.txt is neither an image nor audio by its name" in err
+    assert "a.txt is not that of an image or audio file" in err
     assert "b.png cannot be read: No such file or directory" in err
 
 
