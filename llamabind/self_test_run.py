@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from llamabind._capi import ggml, llama, shim, types
+from llamabind._capi import enums, ggml, llama, shim, types
 from llamabind._capi.loader import load_backend_modules
 from llamabind.errors import LibraryError, LlamaError, UnsupportedCpuError
 from llamabind.self_test import FAILED, OK, UNTESTABLE, DeviceSpeed, SelfTestResult
@@ -201,7 +201,7 @@ def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]
         # ggml's threads busy-wait for each other: on a machine that is busy compiling, two threads
         # take a hundred times as long as one.
         params.n_threads = params.n_threads_batch = 1
-        attention = None if is_cpu and not llama.llama_supports_gpu_offload() else b"ggml"
+        attention = None if is_cpu and not _has_gpu() else b"ggml"
         context = shim.lb_context_init(model_handle, ctypes.byref(params), attention, False)
         if not context:
             raise NoAnswerError("the context cannot be made; the usual cause is too little memory")
@@ -211,6 +211,13 @@ def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]
             shim.lb_context_free(context)
     finally:
         llama.llama_model_free(model_handle)
+
+
+def _has_gpu() -> bool:
+    """As native.backend.has_gpu: llama_supports_gpu_offload is true in every build with RPC."""
+    kinds = enums.ggml_backend_dev_type
+    gpus = (kinds.GGML_BACKEND_DEVICE_TYPE_GPU, kinds.GGML_BACKEND_DEVICE_TYPE_IGPU)
+    return any(ggml.ggml_backend_dev_by_type(kind) for kind in gpus)
 
 
 def decode(context: types.ContextHandle, tokens: Sequence[int], first: int) -> None:

@@ -98,6 +98,10 @@ def ggml_backend_dev_by_type(type: enums.ggml_backend_dev_type) -> DevicePtr | N
 
 
 @c_function("ggml")
+def ggml_backend_register(reg: BackendRegPtr) -> None: ...
+
+
+@c_function("ggml")
 def ggml_backend_load(path: bytes) -> BackendRegPtr | None: ...
 
 

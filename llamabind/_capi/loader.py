@@ -24,14 +24,16 @@ from llamabind.errors import LibraryNotFoundError, SymbolMissingError
 _LINKS_TO: dict[str, tuple[str, ...]] = {
     "ggml-base": (),
     "ggml-cpu": ("ggml-base",),
-    "ggml": ("ggml-base", "ggml-cpu"),
+    "ggml-rpc": ("ggml-base",),
+    "ggml": ("ggml-base", "ggml-cpu", "ggml-rpc"),
     "llama": ("ggml",),
     "mtmd": ("llama",),
     "llama-common": ("llama",),
     "llamabind": ("llama-common",),
 }
-# Missing in builds with GGML_BACKEND_DL, in which the CPU backend is one of several modules.
-_OPTIONAL = frozenset({"ggml-cpu"})
+# Missing in builds with GGML_BACKEND_DL, in which the CPU backend is one of several modules, and in
+# builds with GGML_RPC=OFF.
+_OPTIONAL = frozenset({"ggml-cpu", "ggml-rpc"})
 
 _opened: dict[str, ctypes.CDLL | None] = {}
 _lock = threading.RLock()

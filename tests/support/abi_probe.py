@@ -29,6 +29,7 @@ HEADERS = {
     "ggml-backend.h": "ggml/include",
     "ggml-cpu.h": "ggml/include",
     "ggml-opt.h": "ggml/include",
+    "ggml-rpc.h": "ggml/include",
     "gguf.h": "ggml/include",
     "mtmd.h": "tools/mtmd",
     "mtmd-helper.h": "tools/mtmd",
