@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llamabind.native.lora import LoraAdapter
     from llamabind.native.model import Model
     from llamabind.native.model_params import ModelParams
+    from llamabind.native.remote_devices import add_rpc_servers
     from llamabind.native.tokenizer import Tokenizer
     from llamabind.request import (
         FinishReason,
@@ -87,6 +88,7 @@ _MODULES = {
     "Timings": "request",
     "Tokenizer": "native.tokenizer",
     "Usage": "request",
+    "add_rpc_servers": "native.remote_devices",
     "estimate_memory": "memory_estimate",
     "json_schema_to_grammar": "schema.to_grammar",
     "load_embedding_engine": "embedding.engine",
@@ -133,6 +135,8 @@ __all__ = [  # noqa: RUF022 - grouped by purpose
     "Sampler",
     "LoraAdapter",
     "Projector",
+    # devices of other machines
+    "add_rpc_servers",
     # chat
     "ChatTemplate",
     "RenderedPrompt",

@@ -10,6 +10,7 @@ LlamaError
 ├── InvalidParameterError       a value out of range; names the field (also ValueError)
 ├── GgufError                   a file is damaged or not a GGUF file
 ├── ModelLoadError              a model file could not be loaded; carries a machine-readable reason
+│   ├── RpcServerError          an RPC server does not answer, is busy or has another version
 │   └── LoadCancelledError      the progress callback returned False
 ├── ContextCreateError          a context could not be made from a loaded model
 ├── AdapterError                a LoRA adapter could not be loaded or applied
@@ -111,13 +112,21 @@ class ModelLoadError(LlamaError):
     """A model file could not be loaded.
 
     `reason` is out_of_memory, unsupported_architecture, corrupt_file, missing_shard, missing_file,
-    cancelled or unknown (see docs/models.md).
+    cancelled, unknown, or one of RpcServerError's (see docs/models.md).
     """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class RpcServerError(ModelLoadError):
+    """An RPC server cannot be used.
+
+    `reason` is rpc_server_lost (it does not answer), rpc_server_busy (it serves another client) or
+    rpc_server_mismatch (it has another version of the protocol).
+    """
 
 
 class LoadCancelledError(ModelLoadError):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = {
     "doctor": "check this installation and machine, and say what to do",
+    "rpc-server": "lend this machine's devices to models on other machines (llama.cpp's RPC)",
     "report": "print versions, native libraries and devices, as needed for a bug report",
 }
 
@@ -29,11 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the subcommand, or print the bug report where there is none; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in COMMANDS:
-        return int(import_module(f"llamabind.cli.{words[0]}").main(words[1:]))
+        return run(words[0], words[1:])
     options = _parser().parse_args(words)
     from llamabind.cli import report
 
     return report.print_report(as_json=options.json, devices_only=options.devices)
+
+
+def run(command: str, arguments: Sequence[str]) -> int:
+    """Run one of COMMANDS; returns the exit status."""
+    module = import_module(f"llamabind.cli.{command.replace('-', '_')}")
+    return int(module.main(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from llamabind.media.positions import newest_position
 from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
+from llamabind.native.remote_devices import has_remote_devices
 from llamabind.sampling.sampler import check_grammar
 from llamabind.scheduling.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 from llamabind.speculation.model_drafter import ModelDrafter
@@ -152,6 +154,10 @@ def load_engine(
     given here or in the file, that cannot be parsed).
     """
     config = config or EngineConfig()
+    if has_remote_devices():
+        # A state would be read over the network while all sequences wait, and ggml aborts if that
+        # fails.
+        config = replace(config, cache_ram_mib=0)
     if config.deterministic:
         model_params = (model_params or ModelParams()).unpacked()
     with ExitStack() as undo:

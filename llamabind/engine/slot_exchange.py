@@ -11,6 +11,7 @@ from llamabind.engine.slot_file import SlotContent
 from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
 from llamabind.media.known_media import with_media
 from llamabind.media.positions import newest_position
+from llamabind.native.remote_devices import has_remote_devices
 
 if TYPE_CHECKING:
     from llamabind.engine.engine import Engine
@@ -73,6 +74,7 @@ class SlotExchange:
         Raises InvalidParameterError for a slot that does not exist or is empty; SlotBusyError;
         StateError, also if the slot holds images or audio that KnownMedia has forgotten.
         """
+        _require_local()
         slot = self._free_slot(seq_id)
         if not slot.tokens:
             raise InvalidParameterError("id_slot", f"slot {seq_id} is empty")
@@ -87,6 +89,7 @@ class SlotExchange:
 
         Raises what `take` raises, and StateError for a state that does not match the engine.
         """
+        _require_local()
         slot = self._free_slot(seq_id)
         n_tokens, shape = len(content.tokens), self._engine.shape
         if content.key != self.key or not content.state.is_sequence or content.state.flags:
@@ -142,3 +145,11 @@ class SlotExchange:
         if slot.owner is not None:
             raise SlotBusyError(f"slot {seq_id} is in use by a running request; try again later")
         return slot
+
+
+def _require_local() -> None:
+    """Raise StateError if a state would cross the network: all sequences would wait for it, and
+    ggml aborts the process if that fails.
+    """
+    if has_remote_devices():
+        raise StateError("slots cannot be saved or restored with devices of RPC servers (--rpc)")

@@ -91,6 +91,12 @@ def backends() -> tuple[str, ...]:
     return tuple(_text(name) for name in names)
 
 
+def has_backend(name: str) -> bool:
+    """Return whether a backend of that name is loaded."""
+    init()
+    return ggml.ggml_backend_reg_by_name(name.encode()) is not None
+
+
 def features() -> dict[str, dict[str, str]]:
     """Return the features each backend was built with or detected, as {"CPU": {"AVX2": "1"}}."""
     init()

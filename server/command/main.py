@@ -17,6 +17,7 @@ from typing import Final
 
 from llamabind import __version__
 from llamabind.cli import COMMANDS as LIBRARY_COMMANDS
+from llamabind.cli import run as run_library_command
 from server.command.client.errors import CommandError
 from server.command.parser import Parser
 from server.command.terminal.screen import safe
@@ -88,7 +89,7 @@ def _run(words: list[str]) -> int:
         words = [*words[1:2], "--help"]
     command = _ALIASES.get(words[0], words[0]) if words else ""
     if command in LIBRARY_COMMANDS:
-        return int(import_module(f"llamabind.cli.{command}").main(words[1:]))
+        return run_library_command(command, words[1:])
     if command == "serve":
         return int(import_module("server.command.serve").main(words[1:]))
     if command in COMMANDS:

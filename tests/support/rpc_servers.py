@@ -1,0 +1,55 @@
+"""`llamabind rpc-server` on a free port of the loopback device."""
+
+import os
+import signal
+import subprocess
+import sys
+from types import TracebackType
+from typing import Self
+
+from tests.support.paths import ROOT
+
+
+class RpcServerProcess:
+    """An RPC server that lends the CPU with one thread; `address` is its HOST:PORT."""
+
+    def __init__(self, *arguments: str, port: int = 0) -> None:
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "llamabind", "rpc-server", "--device", "CPU"),
+                *("--threads", "1", "--port", str(port), *arguments),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert "listens on" in line, line
+        self.address = line.split("listens on ")[1].split(",")[0]
+        self.port = int(self.address.rpartition(":")[2])
+
+    def kill(self) -> None:
+        """End it as a crash of the machine's kernel would: without a word."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def suspend(self) -> None:
+        """Stop all its processes: they neither answer nor end."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process.wait(30)
