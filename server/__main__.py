@@ -10,6 +10,7 @@ from server.cli.parser import parse_command_line
 from server.errors import ApiError
 from server.hub_start import with_hub_model
 from server.logs import start_logging, stop_logging
+from server.rpc_start import check_rpc_servers
 from server.serving import serve
 from server.sockets import ListenError
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m serve
             # Workers inherit the CPUs, and count only these for their threads.
             os.sched_setaffinity(0, config.cpus)
         start_logging(config)
+        check_rpc_servers(config)
         config = asyncio.run(with_hub_model(config))
         asyncio.run(serve(config))
     except (ListenError, OSError, ApiError) as error:

@@ -53,8 +53,10 @@ from server.models.registry import ModelRegistry
 from server.models.unloader import ModelUnloader
 from server.monitoring.collector import MetricsCollector
 from server.monitoring.model_meter import ModelMeter
+from server.monitoring.rpc_devices import RpcReader
 from server.monitoring.system_metrics import SystemMetrics
 from server.protocol.load_settings import LoadSettings
+from server.protocol.loading import Devices
 from server.requests.remote_media import MediaFetcher
 from server.status import ServerStatus
 from server.supervisor.estimator import WorkerEstimator
@@ -89,7 +91,8 @@ def create_app(
     )
     app[CONFIG] = config
     app[STATUS] = ServerStatus()
-    app[SYSTEM] = SystemMetrics()
+    remote = RpcReader(config.rpc) if config.rpc else None
+    app[SYSTEM] = SystemMetrics(rpc_reader=remote)
     app[BUS] = EventBus()
     app[MEDIA] = MediaFetcher(config.media_hosts, folder=config.media_path)
     metrics = app[METRICS] = ServerMetrics()
@@ -98,14 +101,15 @@ def create_app(
     app[HUB_CACHE] = HubCache(config.hub_cache or default_root(os.environ))
     presets = app[PRESETS] = Presets(config.preset_models, config.model_settings, app[HUB_CACHE])
     app[COMPANIONS] = CompanionFiles(config.model_directories, config.companions, presets)
-    command, files, budgets = config.worker_command, app[COMPANIONS], config.device_budget_bytes
+    command, files = config.worker_command, app[COMPANIONS]
+    devices = Devices(config.device_budget_bytes, config.rpc)
     app[REGISTRY] = _make_registry(
         config,
         presets,
         start_worker
-        or WorkerLauncher(command, config.load_timeout, files, budgets, config.stall_seconds),
+        or WorkerLauncher(command, config.load_timeout, files, devices, config.stall_seconds),
         estimate
-        or WorkerEstimator(command, files, min(config.load_timeout, _ESTIMATE_SECONDS), budgets),
+        or WorkerEstimator(command, files, min(config.load_timeout, _ESTIMATE_SECONDS), devices),
         app,
         admission,
     )

@@ -71,6 +71,8 @@ class ServerConfig:
     models_autoload: bool = True
     ttl_seconds: float = math.inf
     load_timeout: float = 600.0
+    # RPC servers whose devices models may use, as HOST:PORT. Only here: no request can name one.
+    rpc: tuple[str, ...] = ()
     # Defaults of every load.
     default_settings: LoadSettings = field(default_factory=LoadSettings)
     # Paths of files named in default_settings that may lie outside the models directory; the

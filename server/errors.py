@@ -14,6 +14,7 @@ ApiError
 ├── NotSupportedError        501  switched off, or unsupported by this model or this CPU
 ├── UnavailableError         503  temporary: draining, shutting down
 │   └── WorkerCrashedError   503  the model's process died; the next request starts it again
+│       └── RpcServerLostError 503  because an RPC server does not answer any more
 ├── LoadTimeoutError         504  a load took too long
 ├── OutOfMemoryError         507  the model does not fit into memory
 └── DiskFullError            507  a file to write does not fit on its file system
@@ -23,8 +24,11 @@ from typing import Any
 
 from llamabind.errors import InvalidParameterError
 
-# Retry-After of a model in a crash loop, which only an explicit load ends.
-CRASH_LOOP_RETRY_SECONDS = 60
+# Retry-After where somebody has to act first: an explicit load ends a crash loop, the operator
+# changes an RPC server that another client uses or that has another version.
+OPERATOR_RETRY_SECONDS = 60
+# Retry-After of a model whose RPC server does not answer.
+RPC_RETRY_SECONDS = 5
 
 
 class ApiError(Exception):
@@ -219,6 +223,16 @@ class WorkerCrashedError(UnavailableError):
         super().__init__(message, retry_after=1)
 
 
+class RpcServerLostError(WorkerCrashedError):
+    """The model's worker process died because it lost the connection to an RPC server."""
+
+    code = "rpc_server_lost"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers["Retry-After"] = str(RPC_RETRY_SECONDS)
+
+
 class LoadTimeoutError(ApiError):
     """A load or a memory estimate exceeded its time limit."""
 
@@ -257,8 +271,10 @@ def load_error(reason: str, message: str, param: str | None = None) -> ApiError:
             error = NotSupportedError(message, code=reason)
         case "crashed":
             error = WorkerCrashedError(message)
-        case "crash_loop":
-            error = UnavailableError(message, code=reason, retry_after=CRASH_LOOP_RETRY_SECONDS)
+        case "rpc_server_lost":
+            error = RpcServerLostError(message)
+        case "crash_loop" | "rpc_server_busy" | "rpc_server_mismatch":
+            error = UnavailableError(message, code=reason, retry_after=OPERATOR_RETRY_SECONDS)
         case "timeout":
             error = LoadTimeoutError(message)
         case "cancelled":

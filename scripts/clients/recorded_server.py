@@ -21,6 +21,7 @@ from server.__main__ import main
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.http.body.json_body import UNPACKED
+from server.protocol.loading import Devices
 from server.supervisor.launcher import WorkerLauncher
 
 RECORD = "CLIENTS_RECORD"
@@ -31,7 +32,8 @@ def _create_app(config: ServerConfig) -> web.Application:
     launcher = None
     if VARIABLE in os.environ:
         files = CompanionFiles(config.model_directories, config.companions)
-        launcher = WorkerLauncher(_WORKER, config.load_timeout, files, config.device_budget_bytes)
+        devices = Devices(config.device_budget_bytes)
+        launcher = WorkerLauncher(_WORKER, config.load_timeout, files, devices)
     made = app.create_app(config, start_worker=launcher)
     if folder := os.environ.get(RECORD):
         # The last one, behind the middleware that reads and decompresses bodies.

@@ -2,7 +2,7 @@
 
 from server.cli.flag import SETTINGS, Flag
 from server.cli.values.cpus import cpu_mask, cpu_range
-from server.cli.values.lists import metadata, tensor_rules, words
+from server.cli.values.lists import metadata, rpc_servers, tensor_rules, words
 from server.cli.values.numbers import whole
 
 PLACEMENT_FLAGS = (
@@ -29,6 +29,15 @@ PLACEMENT_FLAGS = (
         parse=words,
         metavar="NAME,...",
         help="devices to compute on, as --list-devices names them; none uses the CPU only",
+    ),
+    Flag(
+        names=("--rpc",),
+        target="rpc",
+        env="LLAMA_ARG_RPC",
+        parse=rpc_servers,
+        metavar="HOST:PORT,...",
+        help="use the devices of these RPC servers, each started by `llamabind rpc-server`; the "
+        "protocol has no keys and no encryption (docs/scaling.md)",
     ),
     Flag(
         names=("-ot", "--override-tensor"),

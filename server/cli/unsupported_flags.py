@@ -111,7 +111,6 @@ NOT_SUPPORTED: Mapping[str, str] = {
         ("-j --json-schema -jf --json-schema-file", _SAMPLING),
         ("--tools --tools-runtime --agent -ag --mcp-servers-config --mcp-servers-json", _NO_TOOLS),
         ("--control-vector --control-vector-scaled --control-vector-layer-range", _CONTROL),
-        ("--rpc", "this server computes on this machine only; use --device with its GPUs"),
         ("-fitt --fit-target", "use --device-budget-mb NAME=MB to leave memory of a device free"),
         ("-fitc --fit-ctx", "use --ctx-size for the size of the context"),
         ("--completion-bash", "use --help for a list of all flags"),

@@ -49,6 +49,7 @@ class MetricsCollector(Collector):
         yield from _drafts(reports)
         yield from self._llama_server_counters()
         yield from self._gpus()
+        yield from self._remote_devices()
         yield _dropped_lines()
 
     def _models(
@@ -108,6 +109,30 @@ class MetricsCollector(Collector):
             if gpu.utilization is not None:
                 load.add_metric(values, gpu.utilization)
         return total, used, load
+
+    def _remote_devices(self) -> Iterable[Metric]:
+        up = GaugeMetricFamily(
+            "llamabind_rpc_device_up",
+            "1 if the RPC server of a device answers, or serves another client",
+            labels=("device", "server"),
+        )
+        free = GaugeMetricFamily(
+            "llamabind_rpc_device_memory_free_bytes",
+            "Free memory of a device of an RPC server",
+            labels=("device", "server"),
+        )
+        total = GaugeMetricFamily(
+            "llamabind_rpc_device_memory_bytes",
+            "Memory of a device of an RPC server",
+            labels=("device", "server"),
+        )
+        for device in self._system.rpc_devices:
+            values = (device.name, device.server)
+            up.add_metric(values, float(device.status in ("ok", "busy")))
+            if device.memory is not None:
+                free.add_metric(values, (device.memory.total_mb - device.memory.used_mb) * _MB)
+                total.add_metric(values, device.memory.total_mb * _MB)
+        return up, free, total
 
 
 def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:

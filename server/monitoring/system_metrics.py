@@ -9,6 +9,7 @@ import msgspec
 from server.formats import iso_time, utc_now
 from server.monitoring.gpu import GpuDevice, GpuMemory, GpuReader
 from server.monitoring.host import CpuMetrics, HostReader, MemoryMetrics
+from server.monitoring.rpc_devices import RpcDevice, RpcReader
 
 logger = logging.getLogger(__name__)
 _PERIOD_SECONDS = 1.0
@@ -25,8 +26,8 @@ class GpuMetrics(msgspec.Struct, frozen=True):
 
 
 class SystemDocument(msgspec.Struct, frozen=True):
-    """The machine in GET /api/v2/metrics. `gpus` has every GPU, also the first; `timestamp` is the
-    time of the sample.
+    """The machine in GET /api/v2/metrics. `gpus` has every GPU, also the first; `rpc_devices` those
+    of the servers of --rpc; `timestamp` is the time of the sample.
     """
 
     cpu: CpuMetrics
@@ -34,6 +35,7 @@ class SystemDocument(msgspec.Struct, frozen=True):
     gpu: GpuMetrics
     gpus: tuple[GpuDevice, ...]
     timestamp: str
+    rpc_devices: tuple[RpcDevice, ...] = ()
 
 
 class SystemMetrics:
@@ -42,8 +44,12 @@ class SystemMetrics:
     GPUs are read on a separate thread, so that a hanging driver does not stop the other figures.
     """
 
-    def __init__(self, gpu_reader: GpuReader | None = None) -> None:
+    def __init__(
+        self, gpu_reader: GpuReader | None = None, rpc_reader: RpcReader | None = None
+    ) -> None:
         self._gpu_reader = gpu_reader or GpuReader()
+        self._rpc_reader = rpc_reader
+        self._rpc_devices: tuple[RpcDevice, ...] = ()
         self._host = HostReader()
         self._gpus: tuple[GpuDevice, ...] = ()
         self._stop = threading.Event()
@@ -59,16 +65,26 @@ class SystemMetrics:
             if gpus
             else GpuMetrics(False, None, GpuMemory())
         )
-        return SystemDocument(self._cpu, self._memory, first, gpus, self._timestamp)
+        return SystemDocument(
+            self._cpu, self._memory, first, gpus, self._timestamp, self._rpc_devices
+        )
 
     @property
     def gpus(self) -> tuple[GpuDevice, ...]:
         """Every GPU in the latest sample."""
         return self._gpus
 
+    @property
+    def rpc_devices(self) -> tuple[RpcDevice, ...]:
+        """Every device of the RPC servers in the latest sample."""
+        return self._rpc_devices
+
     def start(self) -> None:
         """Begin to sample; blocks until GPUs were read once, for at most 2 s."""
-        for name, read in (("cpu-metrics", self._read_host), ("gpu-metrics", self._read_gpus)):
+        readers = [("cpu-metrics", self._read_host), ("gpu-metrics", self._read_gpus)]
+        if self._rpc_reader is not None:
+            readers.append(("rpc-metrics", self._read_rpc))
+        for name, read in readers:
             # Daemons: a thread that hangs in a driver must not keep the process from exiting.
             threading.Thread(target=self._sample, args=(read,), name=name, daemon=True).start()
         self._gpus_were_read.wait(_FIRST_READING_SECONDS)
@@ -100,3 +116,7 @@ class SystemMetrics:
             self._gpus = self._gpu_reader.read()
         finally:
             self._gpus_were_read.set()
+
+    def _read_rpc(self) -> None:
+        if self._rpc_reader is not None:
+            self._rpc_devices = self._rpc_reader.read()

@@ -57,16 +57,22 @@ class LoadFiles(msgspec.Struct, frozen=True, kw_only=True):
     mmproj: str | None = None
 
 
-class Load(msgspec.Struct, frozen=True, tag="load"):
-    """Load the model. The first message, sent once.
-
-    `device_budgets`: bytes that models may use of each device, by its name.
+class Devices(msgspec.Struct, frozen=True):
+    """`budgets`: bytes that models may use of each device, by its name; `rpc`: addresses of the RPC
+    servers whose devices they may use.
     """
+
+    budgets: dict[str, int] = {}
+    rpc: tuple[str, ...] = ()
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Load the model. The first message, sent once."""
 
     path: str
     settings: LoadSettings
     files: LoadFiles = LoadFiles()
-    device_budgets: dict[str, int] = {}
+    devices: Devices = Devices()
     host_budget: HostBudget = HostBudget()
 
 
@@ -76,7 +82,7 @@ class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
     path: str
     settings: LoadSettings
     files: LoadFiles = LoadFiles()
-    device_budgets: dict[str, int] = {}
+    devices: Devices = Devices()
     host_budget: HostBudget = HostBudget()
 
 

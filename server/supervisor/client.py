@@ -11,6 +11,7 @@ import msgspec
 
 from server.errors import (
     ApiError,
+    RpcServerLostError,
     UnavailableError,
     WorkerCrashedError,
     load_error,
@@ -276,6 +277,10 @@ class WorkerClient:
             return UnavailableError(text, code="model_unloaded", retry_after=1)
         if self.exited.done() and self.exited.result().reason == "unsupported_cpu":
             return load_error("unsupported_cpu", self._exit_text())
+        if self.exited.done() and self.exited.result().reason == "rpc_server_lost":
+            return RpcServerLostError(
+                f"{self._exit_text()}; the next request loads the model again"
+            )
         return WorkerCrashedError(f"{self._exit_text()}; the next request loads the model again")
 
     def _exit_text(self, how: str = "") -> str:

@@ -3,10 +3,9 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -19,6 +18,7 @@ from server.protocol.framing import FrameReader, FramingError, encode_frame
 from server.protocol.load_settings import LoadSettings
 from server.protocol.loading import (
     DeviceMemory,
+    Devices,
     Estimate,
     Estimated,
     HostBudget,
@@ -32,6 +32,7 @@ from server.supervisor.process import WorkerProcess
 logger = logging.getLogger(__name__)
 _MAX_CACHED = 256
 _ALL_FREE = HostBudget()
+_LOCAL = Devices()
 # Each parses a vocabulary, which may temporarily take some hundred MB.
 _CONCURRENT = 2
 
@@ -58,13 +59,11 @@ class WorkerEstimator:
         command: Sequence[str],
         files: CompanionFiles,
         timeout_seconds: float,
-        device_budgets: Mapping[str, int] = MappingProxyType({}),
+        devices: Devices = _LOCAL,
         process_type: type[WorkerProcess] = WorkerProcess,
     ) -> None:
-        """`device_budgets`: bytes that models may use of each device, by its name;
-        `process_type`: tests start processes in another way.
-        """
-        self._device_budgets = dict(device_budgets)
+        """`process_type`: tests start processes in another way."""
+        self._devices = devices
         self._command = tuple(command)
         self._files = files
         self._timeout_seconds = timeout_seconds
@@ -90,7 +89,7 @@ class WorkerEstimator:
                 self._answers.move_to_end(key)
                 return answer
         async with self._slots:
-            message = Estimate(str(path), settings, files, self._device_budgets, host_budget)
+            message = Estimate(str(path), settings, files, self._devices, host_budget)
             answer = await self._run_process(name, message)
         if all(device.kind == "host" for device in answer.devices):
             self._answers[key] = answer

@@ -2,17 +2,18 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from llamabind.errors import InvalidParameterError
 from server.catalogue.companion_files import CompanionFiles
 from server.protocol.load_settings import LoadSettings
-from server.protocol.loading import Load
+from server.protocol.loading import Devices, Load
 from server.supervisor.client import WorkerClient
 from server.supervisor.interface import LoadFailedError, ProgressCallback
 from server.supervisor.process import WorkerProcess
+
+_LOCAL = Devices()
 
 
 class WorkerLauncher:
@@ -23,17 +24,17 @@ class WorkerLauncher:
         command: Sequence[str],
         load_timeout: float,
         files: CompanionFiles,
-        device_budgets: Mapping[str, int] = MappingProxyType({}),
+        devices: Devices = _LOCAL,
         silence_seconds: float = math.inf,
         process_type: type[WorkerProcess] = WorkerProcess,
     ) -> None:
-        """`device_budgets`: bytes that models may use of each device, by its name;
-        `silence_seconds`: see WorkerClient; `process_type`: tests start processes in another way.
+        """`silence_seconds`: see WorkerClient; `process_type`: tests start processes in another
+        way.
         """
         self._command = tuple(command)
         self._load_timeout = load_timeout
         self._files = files
-        self._device_budgets = dict(device_budgets)
+        self._devices = devices
         self._silence_seconds = silence_seconds
         self._process_type = process_type
 
@@ -56,7 +57,7 @@ class WorkerLauncher:
         client = WorkerClient(process, progress, self._silence_seconds)
         try:
             async with asyncio.timeout(self._load_timeout):
-                await client.load(Load(str(path), settings, files, self._device_budgets))
+                await client.load(Load(str(path), settings, files, self._devices))
         except TimeoutError:
             await client.stop()
             detail = f"the load took longer than {self._load_timeout:g} seconds"

@@ -46,6 +46,12 @@ _NO_MEMORY = (
     "std::bad_alloc",
 )
 _NO_MEMORY_LINES = 5
+# What ggml prints before it aborts because an RPC server is gone (ggml-rpc.cpp).
+_RPC_LOST = (
+    "Remote RPC server crashed or returned malformed response",
+    "RPC handshake failed",
+    "Failed to connect to ",
+)
 _SHORT_OF_MEMORY = (
     "for lack of host memory; a limit of ulimit -v or of the container may be the cause"
 )
@@ -76,6 +82,8 @@ class WorkerExit:
             return self.cause
         if self.returncode >= 0:
             return f"exited with status {self.returncode}"
+        if self._has_lost_rpc:
+            return "lost the connection to an RPC server"
         try:
             name = signal.Signals(-self.returncode).name
         except ValueError:
@@ -85,6 +93,8 @@ class WorkerExit:
     @property
     def reason(self) -> str:
         """The machine-readable reason of a failure: see docs/models.md."""
+        if self._has_lost_rpc:
+            return "rpc_server_lost"
         return "unsupported_cpu" if self.returncode == -signal.SIGILL else "crashed"
 
     @property
@@ -106,6 +116,12 @@ class WorkerExit:
         return (
             f"{self.description}; ulimit -v limits each process to {limit >> 20:,} MB of address "
             "space, which may be too little"
+        )
+
+    @property
+    def _has_lost_rpc(self) -> bool:
+        return self.returncode == -signal.SIGABRT and any(
+            sign in line for line in self.log_tail for sign in _RPC_LOST
         )
 
     @property

@@ -99,6 +99,13 @@ class ServerProcess:
             assert response.headers.get_content_type() == "application/json"
             return response.status, json.loads(response.read())
 
+    def refused(self, path: str, body: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """POST what the server refuses: the status, the error object and the headers."""
+        with closing(self._connect()) as connection:
+            connection.request("POST", path, body=_encode(body))
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())["error"], dict(response.headers)
+
     def get(self, path: str) -> Any:
         """GET a path; the request must succeed."""
         status, document = self.request("GET", path)

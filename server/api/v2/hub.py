@@ -76,15 +76,17 @@ def _documents(
 
 
 def fits(size: int, system: SystemDocument) -> str:
-    """Whether a model of `size` bytes fits into what is free now: `yes`, wholly on GPUs, or in
-    host memory on a machine without; `partly`, on both together; `no`.
+    """Whether a model of `size` bytes fits into what is free now: `yes`, wholly on GPUs and devices
+    of RPC servers, or in host memory on a machine without; `partly`, on both together; `no`.
     """
     needed = size * _OVERHEAD
     host = system.memory.available_mb << 20
-    devices = sum(max(0, gpu.memory.total_mb - gpu.memory.used_mb) << 20 for gpu in system.gpus)
-    if needed <= (devices if system.gpus else host):
+    memories = [gpu.memory for gpu in system.gpus]
+    memories += [device.memory for device in system.rpc_devices if device.memory is not None]
+    devices = sum(max(0, memory.total_mb - memory.used_mb) << 20 for memory in memories)
+    if needed <= (devices if memories else host):
         return "yes"
-    return "partly" if system.gpus and needed <= devices + host else "no"
+    return "partly" if memories and needed <= devices + host else "no"
 
 
 def _limit(request: web.Request) -> int:

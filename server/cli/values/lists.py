@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from llamabind.system.rpc_address import check_rpc_addresses
 from server.cli.flag import boolean
 from server.cli.values.numbers import integer, number
 
@@ -25,6 +26,11 @@ def keys(text: str) -> tuple[str, ...]:
 def numbers(text: str) -> tuple[float, ...]:
     """A comma-separated list of numbers."""
     return tuple(number(word) for word in words(text))
+
+
+def rpc_servers(text: str) -> tuple[str, ...]:
+    """Addresses of RPC servers, from `HOST:PORT,...`."""
+    return check_rpc_addresses(words(text))
 
 
 def tensor_rules(text: str) -> tuple[str, ...]:

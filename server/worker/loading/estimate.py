@@ -7,6 +7,7 @@ from llamabind.context.device_fit import FIT_MARGIN, fit_devices
 from llamabind.context.memory_report import MemoryReport
 from llamabind.errors import ModelLoadError
 from llamabind.memory_estimate import MemoryEstimate, estimate_memory
+from llamabind.native.remote_devices import has_remote_devices
 from llamabind.system.cpus import usable_cpus
 from llamabind.system.host_memory import has_huge_pages
 from server.formats import byte_size
@@ -28,6 +29,7 @@ from server.worker.loading.plan import (
     size_warnings,
     training_context,
 )
+from server.worker.loading.remote import add_remote_devices
 
 # Enough for a header and a vocabulary; stops files whose headers claim huge counts.
 _MEMORY_LIMIT = 4 << 30
@@ -51,6 +53,7 @@ def estimate_load(message: Estimate) -> Estimated:
     Limits the memory of the process, so use a separate one: native code parses an untrusted file.
     """
     limit_memory(_MEMORY_LIMIT)
+    add_remote_devices(message)
     check_companions(message)
     settled = settle(message)
     n_ctx = settled.estimate.n_ctx
@@ -84,9 +87,9 @@ def _default_context(load: Load | Estimate) -> int | None:
     n_ctx_train = training_context(load.path)
     if not n_ctx_train:
         return None
-    machine = Machine(usable_cpus(), count_gpus())
+    machine = this_machine()
     free = free_on_devices()
-    budgets = load.device_budgets
+    budgets = load.devices.budgets
     margins = {
         name: max(FIT_MARGIN, n_bytes - budgets.get(name, n_bytes))
         for name, n_bytes in free.items()
@@ -121,14 +124,19 @@ def require_memory(settled: Settled) -> None:
         )
 
 
+def this_machine() -> Machine:
+    """The CPUs and devices of this process."""
+    return Machine(usable_cpus(), count_gpus(), has_remote_devices())
+
+
 def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
-    machine = Machine(usable_cpus(), count_gpus())
+    machine = this_machine()
     plan = plan_load(load.path, load.settings, load.files, machine, n_ctx)
     estimate = estimate_memory(load.path, plan.model_params, plan.config)
     draft = _draft_report(load, plan.config, estimate)
     if machine.n_gpus and is_placement_open(load.settings):
         # The estimate put the whole model on the GPUs, whether it fits there or not.
-        budgets = load.device_budgets
+        budgets = load.devices.budgets
         margins = fit_margins(estimate.report, draft, load.files, budgets, free_on_devices())
         fitted = _fit(load.path, plan, estimate, margins)
         if fitted != plan:

@@ -22,6 +22,7 @@ from llamabind.bug_report import make_bug_report
 from llamabind.context.memory_report import MemoryReport
 from llamabind.generation.conversation import NO_TEMPLATE
 from llamabind.media.libraries import missing_libraries
+from llamabind.native.remote_devices import keep_connections_alive
 from llamabind.system.host_memory import host_memory
 from server.protocol.loading import Load, LoadedModel
 from server.worker.engines.embedding_engine import EmbeddingWorkerEngine
@@ -35,6 +36,7 @@ from server.worker.loading.effective_settings import (
 )
 from server.worker.loading.estimate import Settled, require_memory, settle
 from server.worker.loading.plan import size_warnings
+from server.worker.loading.remote import add_remote_devices
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +48,13 @@ def load_worker_engine(load: Load, events: EngineEvents) -> WorkerEngine:
     """Load what `load` names; returns when it is ready. Raises LlamaError."""
     # Limited to the free memory: if the load needs more, it fails instead of another process.
     limit_memory(host_memory().free)
+    add_remote_devices(load)
     settled = settle(load)
     require_memory(settled)
-    if load.settings.embedding:
-        return _load_embedding(load, settled, events)
-    return _load_generation(load, settled, events)
+    make = _load_embedding if load.settings.embedding else _load_generation
+    engine = make(load, settled, events)
+    keep_connections_alive()
+    return engine
 
 
 def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> LlamaEngine:

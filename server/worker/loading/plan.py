@@ -43,10 +43,13 @@ _EMBEDDING = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The number of CPUs that this process may use, and of GPUs."""
+    """The number of CPUs that this process may use, and of GPUs; whether some of these are devices
+    of RPC servers.
+    """
 
     n_cpus: int
     n_gpus: int
+    has_remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +136,15 @@ def _engine_fields(
     if settings.n_ctx is not None:
         n_ctx = settings.n_ctx or n_ctx_train
     cache_type = "f32" if settings.f16_kv is False else "f16"
+    # A state would cross the network while all sequences wait, and ggml aborts if that fails.
+    cache_ram = 0 if machine.has_remote else settings.cache_ram
     fields = {
         "n_ctx": n_ctx,
         "n_threads": _threads(settings.threads, machine),
         "n_threads_batch": _threads(settings.threads_batch, machine),
         "type_k": settings.cache_type_k or cache_type,
         "type_v": settings.cache_type_v or cache_type,
-        "cache_ram_mib": INT32_MAX if settings.cache_ram == -1 else settings.cache_ram,
+        "cache_ram_mib": INT32_MAX if cache_ram == -1 else cache_ram,
         "rope": RopeConfig(**_given(settings, _ROPE)),
         "offload_kqv": settings.kv_offload,
         "op_offload": settings.op_offload,
@@ -183,14 +188,7 @@ def _warnings(settings: LoadSettings, machine: Machine, n_ctx_train: int | None)
         asked = getattr(settings, name)
         if asked is not None and asked > n_cpus:
             yield f"{name}: {asked} is more than this machine's {n_cpus} CPUs, {n_cpus} are used"
-    if machine.n_gpus == 0:
-        for name in ("n_gpu_layers", "main_gpu", "draft_gpu_layers"):
-            if getattr(settings, name):
-                yield f"{name}: there is no GPU, everything is computed on the CPU"
-        if settings.split_mode in ("row", "tensor"):
-            yield f'split_mode: there is no GPU, "{settings.split_mode}" has no effect'
-    elif settings.deterministic and settings.devices != NO_DEVICE:
-        yield "deterministic: has no effect on what GPUs compute"
+    yield from _device_warnings(settings, machine)
     if settings.deterministic and not _has_our_attention(settings):
         yield (
             "deterministic: attention depends on the batch unless flash_attn is on and the KV "
@@ -201,6 +199,19 @@ def _warnings(settings: LoadSettings, machine: Machine, n_ctx_train: int | None)
         yield f"n_ubatch: {settings.n_ubatch} is more than n_batch, {n_batch} is used"
     yield from _context_warnings(settings, n_ctx_train)
     yield from _speculation_warnings(settings)
+
+
+def _device_warnings(settings: LoadSettings, machine: Machine) -> Iterator[str]:
+    if machine.n_gpus == 0:
+        for name in ("n_gpu_layers", "main_gpu", "draft_gpu_layers"):
+            if getattr(settings, name):
+                yield f"{name}: there is no GPU, everything is computed on the CPU"
+        if settings.split_mode in ("row", "tensor"):
+            yield f'split_mode: there is no GPU, "{settings.split_mode}" has no effect'
+    elif settings.deterministic and settings.devices != NO_DEVICE:
+        yield "deterministic: has no effect on what GPUs compute"
+    if machine.has_remote and not settings.embedding and settings.cache_ram != 0:
+        yield "cache_ram: 0 is used: with devices of RPC servers (--rpc) no states are saved"
 
 
 def _has_our_attention(settings: LoadSettings) -> bool:
