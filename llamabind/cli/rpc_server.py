@@ -38,7 +38,7 @@ another address than loopback only in a network of its own, or through a tunnel 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit status."""
-    parser = _parser()
+    parser = make_parser()
     options = parser.parse_args(arguments)
     if problem := _wrong(options):
         parser.error(problem)
@@ -117,7 +117,8 @@ def _fail(text: str) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of its flags."""
     parser = argparse.ArgumentParser(
         prog="llamabind rpc-server",
         description=f"{COMMANDS['rpc-server'].capitalize()}.",

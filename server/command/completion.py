@@ -34,6 +34,7 @@ def complete_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line, with the flags of every subcommand."""
     import shtab
 
+    from llamabind.cli.rpc_server import make_parser as make_rpc_parser
     from server.cli.parser import make_parser as make_server_parser
     from server.command.main import COMMANDS, load_command
 
@@ -46,6 +47,8 @@ def complete_parser() -> argparse.ArgumentParser:
             source: argparse.ArgumentParser = make_server_parser()
         elif name in ("doctor", "report"):
             continue
+        elif name == "rpc-server":
+            source = make_rpc_parser()
         else:
             _, source = load_command(name)
         commands.choices[name] = source

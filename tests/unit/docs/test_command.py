@@ -7,6 +7,8 @@ import shlex
 
 import pytest
 
+from llamabind.cli import COMMANDS as LIBRARY_COMMANDS
+from llamabind.cli.rpc_server import make_parser as make_rpc_parser
 from server.command.client.keys import FILE_VARIABLES, VARIABLES
 from server.command.main import COMMANDS, load_command
 from server.command.talk.commands import help_text
@@ -44,13 +46,13 @@ def test_every_command_line_in_the_docs_parses(page: str, line: str):
     assert words[0] in COMMANDS, page
     if words[0] in ("serve", "doctor", "report"):
         return
-    _, parser = load_command(words[0])
+    parser = make_rpc_parser() if words[0] == "rpc-server" else load_command(words[0])[1]
     parser.parse_args(words[1:])
 
 
 def test_the_examples_of_help_parse():
     for name in COMMANDS:
-        if name in ("serve", "doctor", "report"):
+        if name == "serve" or name in LIBRARY_COMMANDS:
             continue
         _, parser = load_command(name)
         lines = re.findall(r"^  (?:cat .* \| )?llamabind (.*)$", parser.epilog or "", re.MULTILINE)

@@ -35,6 +35,18 @@ const FAILURES = {
     "This CPU lacks instructions",
     "The libraries were built for a newer CPU. Build them on this machine, or install the portable wheel.",
   ],
+  rpc_server_lost: [
+    "Another machine does not answer",
+    "Start llamabind rpc-server there again. The next request then loads the model.",
+  ],
+  rpc_server_busy: [
+    "Another machine serves another client",
+    "Unload the model that uses it, or run llamabind rpc-server there, which serves several.",
+  ],
+  rpc_server_mismatch: [
+    "Another machine has another version",
+    "Install the same version of llamabind on both machines.",
+  ],
   timeout: [
     "The load took too long",
     "Start the server with a higher --load-timeout, or put the file on a faster disk.",

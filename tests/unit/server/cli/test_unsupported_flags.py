@@ -19,7 +19,10 @@ def _refusal(capsys: pytest.CaptureFixture[str], line: str) -> str:
     [
         ("-fit off", "--n-gpu-layers"),
         ("--control-vector-layer-range 1 2", "LoRA adapter"),
-        ("--rpc host:1", "--device"),
+        ("--rpc host", "HOST:PORT"),
+        ("--rpc [::1]:50052", "IPv6"),
+        ("--rpc host:70000", "expected 1 to 65535"),
+        ("--rpc a:1,b:2,a:1", "a:1 is given twice"),
         ("--tools all", "send them in requests"),
         ("--draft-max 4", "--spec-draft-n-max"),
         ("--spec-type draft-mtp", "not one of auto, off, ngram, draft"),

@@ -6,11 +6,12 @@ from importlib import import_module
 
 import pytest
 
+from llamabind.cli import COMMANDS as LIBRARY_COMMANDS
 from server.command import main as command
 from server.command.client.errors import CommandError, UsageError
 from server.command.main import COMMANDS, load_command, main
 
-_WITH_PARSER = [name for name in COMMANDS if name not in ("serve", "doctor", "report")]
+_WITH_PARSER = [name for name in COMMANDS if name != "serve" and name not in LIBRARY_COMMANDS]
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ export function problemOf(error) {
 const CODES = {
   context_length_exceeded: ["The conversation is too long for this model", "Edit an earlier message, start a new chat, or load the model with a larger context."],
   worker_crashed: ["The model's process ended in mid-answer", "The next request starts it again."],
+  rpc_server_lost: ["Another machine of this server was lost", "Try again when it is back."],
   unreachable: ["The connection to the server broke", ""],
   model_not_found: ["The server no longer has this model", "Choose another one."],
   model_not_loaded: ["This model is not loaded", "The server does not load models by itself. Load it in the tab Models."],

@@ -1,0 +1,122 @@
+"""`llamabind rpc-server`: its flags, its clients, its end."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from llamabind.native.rpc_serving import drop_incomplete
+from llamabind.system.rpc_probe import HELLO, NO_CAPABILITIES, probe_rpc_servers, rpc_request
+from tests.support.paths import ROOT
+from tests.support.rpc_servers import RpcServerProcess
+from tests.support.server_process import is_gone, until
+
+pytestmark = pytest.mark.native
+
+
+@pytest.fixture
+def remote() -> Iterator[RpcServerProcess]:
+    with RpcServerProcess("--clients", "2") as server:
+        yield server
+
+
+def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "llamabind", "rpc-server", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "example.org"])
+def test_other_addresses_than_loopback_need_a_flag(host: str) -> None:
+    done = _run("--host", host)
+    assert done.returncode == 2
+    assert f"--host {host} is not a loopback address" in done.stderr
+    assert "no keys and no encryption" in done.stderr
+    assert "--insecure-rpc" in done.stderr
+
+
+def test_the_flag_allows_every_address() -> None:
+    with RpcServerProcess("--host", "0.0.0.0", "--insecure-rpc") as server:
+        (state,) = probe_rpc_servers([f"127.0.0.1:{server.port}"])
+        assert state.error is None
+
+
+def test_the_help_says_that_there_are_no_keys() -> None:
+    assert "no keys and no encryption" in _run("--help").stdout
+
+
+def test_an_unknown_device_is_a_sentence() -> None:
+    done = _run("--device", "XPU7", "--port", "0")
+    assert done.returncode == 2
+    assert "no device 'XPU7'; this machine has CPU" in done.stderr
+
+
+def test_a_port_in_use_is_a_sentence(remote: RpcServerProcess) -> None:
+    done = _run("--port", str(remote.port))
+    assert done.returncode == 1
+    assert f"127.0.0.1:{remote.port}: Address already in use" in done.stderr
+
+
+def test_a_second_client_is_served_while_the_first_stays(remote: RpcServerProcess) -> None:
+    with _client(remote):
+        (state,) = probe_rpc_servers([remote.address], 30)
+        assert state.error is None
+        assert len(state.devices) == 1
+
+
+def test_one_client_more_than_allowed_is_told_that_it_is_busy(remote: RpcServerProcess) -> None:
+    with _client(remote), _client(remote):
+        (state,) = probe_rpc_servers([remote.address], 1)
+        assert state.error is not None
+        assert state.error.reason == "rpc_server_busy"
+    (state,) = probe_rpc_servers([remote.address], 30)
+    assert state.error is None
+
+
+def test_a_client_that_sends_nonsense_ends_only_its_own_connection(
+    remote: RpcServerProcess,
+) -> None:
+    with _client(remote) as other:
+        with socket.create_connection(("127.0.0.1", remote.port)) as bad:
+            bad.sendall(b"\xff" * 64)
+            bad.settimeout(60)
+            assert bad.recv(1) == b""
+        other.sendall(rpc_request(15, b""))
+        assert other.recv(12, socket.MSG_WAITALL)[8:] == b"\x01\x00\x00\x00"
+
+
+def test_a_kill_ends_the_connections(remote: RpcServerProcess) -> None:
+    children = psutil.Process(remote.process.pid).children()
+    with _client(remote) as client:
+        remote.kill()
+        assert client.recv(1) == b""
+    until(lambda: all(is_gone(child.pid) for child in children), "its processes have ended")
+
+
+def test_the_newest_file_of_a_cache_may_be_incomplete(tmp_path: Path) -> None:
+    import os
+
+    for index, (name, size) in enumerate([("a", 3), ("empty", 0), ("b", 3), ("newest", 2)]):
+        (tmp_path / name).write_bytes(b"x" * size)
+        os.utime(tmp_path / name, (index, index))
+    drop_incomplete(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
+    drop_incomplete(tmp_path / "a" / "..")
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def _client(remote: RpcServerProcess) -> socket.socket:
+    """A connection that has a process of its own: it has answered."""
+    connection = socket.create_connection(("127.0.0.1", remote.port))
+    connection.settimeout(60)
+    connection.sendall(rpc_request(HELLO, NO_CAPABILITIES))
+    assert len(connection.recv(36, socket.MSG_WAITALL)) == 36
+    return connection
