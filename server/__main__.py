@@ -10,7 +10,7 @@ from server.cli.parser import parse_command_line
 from server.errors import ApiError
 from server.hub_start import with_hub_model
 from server.logs import start_logging, stop_logging
-from server.rpc_start import check_rpc_servers
+from server.monitoring.rpc_check import check_rpc_servers
 from server.serving import serve
 from server.sockets import ListenError
 

@@ -1,9 +1,11 @@
 """`llamabind rpc-server`: its flags, its clients, its end."""
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,10 @@ from tests.support.rpc_servers import RpcServerProcess
 from tests.support.server_process import is_gone, until
 
 pytestmark = pytest.mark.native
+
+# Commands of the protocol (enum rpc_cmd of ggml-rpc.cpp).
+_SET_TENSOR = 6
+_DEVICE_COUNT = 15
 
 
 @pytest.fixture
@@ -81,16 +87,21 @@ def test_one_client_more_than_allowed_is_told_that_it_is_busy(remote: RpcServerP
     assert state.error is None
 
 
+@pytest.mark.parametrize(
+    "data", [b"\xff" * 64, rpc_request(_SET_TENSOR, b"")[:1] + (1 << 62).to_bytes(8, "little")]
+)
 def test_a_client_that_sends_nonsense_ends_only_its_own_connection(
-    remote: RpcServerProcess,
+    remote: RpcServerProcess, data: bytes
 ) -> None:
-    with _client(remote) as other:
-        with socket.create_connection(("127.0.0.1", remote.port)) as bad:
-            bad.sendall(b"\xff" * 64)
-            bad.settimeout(60)
+    """The second one makes ggml end its process: a size for which it gets no memory."""
+    with _client(remote) as other, _client(remote) as bad:
+        bad.sendall(data)
+        with suppress(ConnectionResetError):
             assert bad.recv(1) == b""
-        other.sendall(rpc_request(15, b""))
+        other.sendall(rpc_request(_DEVICE_COUNT, b""))
         assert other.recv(12, socket.MSG_WAITALL)[8:] == b"\x01\x00\x00\x00"
+        (state,) = probe_rpc_servers([remote.address], 30)
+        assert state.error is None
 
 
 def test_a_kill_ends_the_connections(remote: RpcServerProcess) -> None:
@@ -102,14 +113,12 @@ def test_a_kill_ends_the_connections(remote: RpcServerProcess) -> None:
 
 
 def test_the_newest_file_of_a_cache_may_be_incomplete(tmp_path: Path) -> None:
-    import os
-
     for index, (name, size) in enumerate([("a", 3), ("empty", 0), ("b", 3), ("newest", 2)]):
         (tmp_path / name).write_bytes(b"x" * size)
         os.utime(tmp_path / name, (index, index))
     drop_incomplete(tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
-    drop_incomplete(tmp_path / "a" / "..")
+    drop_incomplete(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 

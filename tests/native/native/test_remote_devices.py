@@ -1,4 +1,4 @@
-"""Devices of RPC servers in a process, which keeps them until its end: hence processes of its own."""
+"""Devices of RPC servers; a process keeps them until its end, so tests add them in children."""
 
 import json
 import subprocess
@@ -87,7 +87,7 @@ def test_a_wrong_address_never_reaches_c() -> None:
 
 def test_a_build_without_rpc_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "has_backend", lambda name: False)
-    with pytest.raises(LibraryError, match="built without RPC.*GGML_RPC=OFF"):
+    with pytest.raises(LibraryError, match=r"built without RPC.*GGML_RPC=OFF"):
         add_rpc_servers(["127.0.0.1:1"])
 
 
