@@ -118,9 +118,8 @@ def _attack(target: Target, clients: list[Honest], seconds: float, random_: rand
 
 def _calm(target: Target) -> dict[str, Usage]:
     time.sleep(_CALM_SECONDS)
-    # Workers that an attack ended are loaded again by a request.
-    for model in (MODEL, OTHER):
-        target.client.post(_CHAT, chat("hello", max_tokens=1) | {"model": model})
+    # Workers that an attack ended are loaded again by its first request.
+    target.fill_caches()
     workers = [Usage.of(worker) for worker in target.workers()]
     total = Usage(
         sum(one.memory for one in workers),

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import random
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 MODEL = "tiny-chat.gguf"
 OTHER = "other.gguf"
 STALL_SECONDS = 20
+CACHE_RAM_MIB = 8
+"""Bounds the saved states of a worker. The default is gigabytes, which would hide a leak."""
 LOOP, NATIVE = "endless loop", "endless call"
 # Endless for two conversations. 60 nested pairs of the same pair are 2^60 values for a key's hash.
 TEMPLATE = (
@@ -31,6 +34,10 @@ TEMPLATE = (
     "<|im_start|>assistant\n"
 )
 _TIMEOUT = 600.0
+_FULL = 0.8
+# Two digits, 7 bits, are about one token: 6 long prompts take 9,000 of the 16,384 cells.
+_N_LONG_PROMPTS, _LONG_BITS = 6, 8000
+_MOST_PROMPTS, _SHORT_BITS = 50, 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ class Target:
         port = int(line.split("http://")[1].split()[0].rsplit(":", 1)[1])
         self.client = Client(port)
         self.process = psutil.Process(self._process.pid)
-        settings = {"n_ctx": 16_384, "threads": 1, "n_parallel": 8}
+        settings = {"n_ctx": 16_384, "threads": 1, "n_parallel": 8, "cache_ram": CACHE_RAM_MIB}
         self.client.post(f"/api/v2/models/{MODEL}/load", settings)
         self.client.post(f"/api/v2/models/{OTHER}/load", settings | {"chat_template": TEMPLATE})
 
@@ -107,6 +114,36 @@ class Target:
             if pipe is not None:
                 pipe.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def fill_caches(self) -> None:
+        """Fill both models' KV cells and saved states by distinct prompts, up to their bounds.
+
+        So the memory of two moments can be compared: KV cells take memory when they are first used,
+        and saved states until there are CACHE_RAM_MIB of them.
+        """
+        for model in (MODEL, OTHER):
+            for _ in range(_N_LONG_PROMPTS):
+                self._ask_new(model, _LONG_BITS)
+            for _ in range(_MOST_PROMPTS):
+                self._ask_new(model, _SHORT_BITS)
+                if self._fill_of(model) > _FULL:
+                    break
+            else:
+                raise AssertionError(f"the caches of {model} do not fill: {self._fill_of(model)}")
+
+    def _ask_new(self, model: str, n_bits: int) -> None:
+        text = str(random.getrandbits(n_bits))
+        answer = self.client.post(
+            "/v1/chat/completions", chat(text, max_tokens=1) | {"model": model}
+        )
+        assert answer["choices"], answer
+
+    def _fill_of(self, model: str) -> float:
+        """The share of CACHE_RAM_MIB that saved states take."""
+        name = f'llamabind_cache_ram_bytes{{model="{model}"}} '
+        _, document = self.client.request("GET", "/metrics")
+        [value] = [line for line in document.decode().splitlines() if line.startswith(name)]
+        return float(value.removeprefix(name)) / (CACHE_RAM_MIB << 20)
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes."""
