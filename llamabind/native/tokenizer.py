@@ -1,7 +1,6 @@
 """Tokenizer: text to tokens and back, by the vocabulary of a loaded model."""
 
 import ctypes
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -9,13 +8,11 @@ from typing import Any, Final, Self
 
 from llamabind._capi import enums, llama
 from llamabind._capi.types import VocabHandle
-from llamabind.checks import INT32_MAX
 from llamabind.errors import TokenizeError
-from llamabind.native.deep_stack import call_with_stack
 from llamabind.native.handle import Handle
 from llamabind.native.special_cuts import SpecialCuts
+from llamabind.native.tokenize_text import tokenize, utf8
 
-_OVERFLOW: Final = -(2**31)
 _PIECE_BYTES: Final = 64
 # Their tokens after a special token do not depend on the text before it.
 _CUT_TYPES: Final = (
@@ -23,12 +20,6 @@ _CUT_TYPES: Final = (
     enums.llama_vocab_type.LLAMA_VOCAB_TYPE_SPM,
 )
 
-# See _stack_bytes.
-_ORDINARY_BYTES: Final = 4096
-_FIRST_STACK_BYTES: Final = 1 << 20
-_STACK_PER_BYTE: Final = 1024
-_MAX_STACK_BYTES: Final = 1 << 30
-_RUNS: Final = re.compile(rb"\s+|\S+")
 # Longer texts are tokenised in pieces.
 _WHOLE_BYTES: Final = 1 << 15
 
@@ -115,7 +106,7 @@ class Tokenizer:
         tokens, and may raise. Raises TokenizeError.
         """
         vocab = self._require_vocabulary()
-        raw = _utf8(text)
+        raw = utf8(text)
         if len(raw) <= _WHOLE_BYTES or self.vocab_type not in _CUT_TYPES:
             return self._encode(vocab, raw, add_special, parse_special)
         tokens: list[int] = []
@@ -133,16 +124,7 @@ class Tokenizer:
         self, vocab: VocabHandle, raw: bytes, add_special: bool, parse_special: bool
     ) -> list[int]:
         is_bpe = self.vocab_type == enums.llama_vocab_type.LLAMA_VOCAB_TYPE_BPE
-        if not is_bpe or len(raw) <= _ORDINARY_BYTES:
-            return _tokenize(vocab, raw, add_special, parse_special)
-        try:
-            return call_with_stack(
-                _stack_bytes(raw), lambda: _tokenize(vocab, raw, add_special, parse_special)
-            )
-        except MemoryError as error:
-            raise TokenizeError(
-                f"a text of {len(raw)} bytes cannot be tokenised: {error}"
-            ) from None
+        return tokenize(vocab, raw, add_special, parse_special, is_bpe=is_bpe)
 
     def decode(
         self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False
@@ -305,52 +287,3 @@ class Tokenizer:
         if len(tokens) > 0:
             self._check_token(min(tokens))
             self._check_token(max(tokens))
-
-
-def _tokenize(vocab: VocabHandle, raw: bytes, add_special: bool, parse_special: bool) -> list[int]:
-    # At most one token per byte, plus a space prefix and special tokens.
-    size = len(raw) + 8
-    for _ in range(2):
-        tokens = (ctypes.c_int32 * size)()
-        n = llama.llama_tokenize(vocab, raw, len(raw), tokens, size, add_special, parse_special)
-        if n >= 0:
-            return tokens[:n]
-        if n == _OVERFLOW:
-            break
-        size = -n
-    raise TokenizeError(f"a text of {len(raw)} bytes has more than {INT32_MAX} tokens")
-
-
-def _stack_bytes(raw: bytes) -> int:
-    """Return the bytes of stack that std::regex may need for the text; TokenizeError above 1 GiB.
-
-    For several BPE vocabularies text is split by std::regex (src/unicode.cpp), which recurses once
-    for each character of a match, 324 bytes each: a run of 26,000 letters overflows a thread's
-    usual stack and ends the process. A match never crosses from whitespace to other characters.
-    """
-    needed = _FIRST_STACK_BYTES + _STACK_PER_BYTE * len(raw)
-    if needed <= _MAX_STACK_BYTES:
-        return needed
-    longest = max(match.end() - match.start() for match in _RUNS.finditer(raw))
-    if _FIRST_STACK_BYTES + _STACK_PER_BYTE * longest > _MAX_STACK_BYTES:
-        raise TokenizeError(
-            f"the text has {longest} consecutive bytes that are all spaces or contain no space, "
-            f"the limit is {(_MAX_STACK_BYTES - _FIRST_STACK_BYTES) // _STACK_PER_BYTE}"
-        )
-    return _MAX_STACK_BYTES
-
-
-def _utf8(text: str | bytes) -> bytes:
-    try:
-        raw = text.encode() if isinstance(text, str) else bytes(text)
-        if isinstance(text, bytes):
-            text.decode()
-    except UnicodeEncodeError as error:
-        raise TokenizeError(
-            f"the text is not valid Unicode: lone surrogate at position {error.start}"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise TokenizeError(f"the bytes are not UTF-8: invalid at byte {error.start}") from None
-    if len(raw) > INT32_MAX:
-        raise TokenizeError(f"a text of {len(raw)} bytes is longer than {INT32_MAX}")
-    return raw

@@ -7,6 +7,7 @@ import pytest
 
 from llamabind import Model
 from llamabind._capi.types import VocabHandle
+from llamabind.native import tokenize_text
 from llamabind.native import tokenizer as tokenizer_module
 from llamabind.native.special_cuts import SpecialCuts
 from llamabind.native.tokenizer import Tokenizer
@@ -41,13 +42,13 @@ def test_long_texts_have_the_tokens_of_the_whole(
 def test_llama_cpp_gets_short_pieces(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its time grows with the square of the number of special tokens in a text."""
     sizes: list[int] = []
-    tokenize = tokenizer_module._tokenize
+    tokenize = tokenize_text._tokenize
 
     def measured(vocab: VocabHandle, raw: bytes, add: bool, parse: bool) -> list[int]:
         sizes.append(len(raw))
         return tokenize(vocab, raw, add, parse)
 
-    monkeypatch.setattr(tokenizer_module, "_tokenize", measured)
+    monkeypatch.setattr(tokenize_text, "_tokenize", measured)
     tokens = tokenizer.encode("<|im_end|>" * 40_000, add_special=False, parse_special=True)
     assert len(tokens) == 40_000
     assert max(sizes) < 20_000
