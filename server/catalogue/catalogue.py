@@ -36,7 +36,7 @@ from server.catalogue.split_models import (
     shard_of,
 )
 from server.hub.cache import HubCache
-from server.protocol.load_settings import MAX_CONTEXT
+from server.protocol.load_values import MAX_CONTEXT
 
 logger = logging.getLogger(__name__)
 # Files that belong to a model: by general.type, by the architecture of projectors and drafters, or

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from llamabind.errors import InvalidParameterError
-from server.protocol.load_settings import LoadSettings, LoraChoice
+from server.protocol.load_settings import LoadSettings
+from server.protocol.load_values import LoraChoice
 from server.protocol.loading import LoadFiles
 
 _MAX_NAME_BYTES = 255

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from server.protocol.load_settings import AdapterScale
+from server.protocol.load_values import AdapterScale
 
 
 class AdapterChoice(msgspec.Struct, frozen=True, kw_only=True):

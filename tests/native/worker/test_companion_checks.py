@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from llamabind.errors import InvalidParameterError
-from server.protocol.load_settings import LoadSettings, LoraChoice
+from server.protocol.load_settings import LoadSettings
+from server.protocol.load_values import LoraChoice
 from server.protocol.loading import Estimate, LoadFiles
 from server.worker.loading.companion_checks import check_companions
 from server.worker.loading.estimate import estimate_load

@@ -21,7 +21,8 @@ from llamabind.errors import (
 )
 from llamabind.system.host_memory import host_memory
 from server.protocol.job import Job, TextPrompt
-from server.protocol.load_settings import LoadMode, LoadSettings, LoraChoice
+from server.protocol.load_settings import LoadSettings
+from server.protocol.load_values import LoadMode, LoraChoice
 from server.protocol.loading import Estimate, Load, LoadedModel, LoadFiles
 from server.worker.engines.engine_interface import EngineEvents
 from server.worker.loading import estimate

@@ -7,7 +7,8 @@ import pytest
 from llamabind.errors import InvalidParameterError
 from server.catalogue.companion_files import CompanionFiles
 from server.cli.parser import parse_command_line
-from server.protocol.load_settings import LoadSettings, LoraChoice
+from server.protocol.load_settings import LoadSettings
+from server.protocol.load_values import LoraChoice
 from server.protocol.loading import LoadFiles
 from tests.support.gguf_files import write_gguf
 

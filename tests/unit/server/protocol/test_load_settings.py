@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from llamabind.errors import InvalidParameterError
-from server.protocol.load_settings import LoadSettings, LoraChoice
+from server.protocol.load_settings import LoadSettings
+from server.protocol.load_values import LoraChoice
 
 
 @pytest.mark.parametrize(
