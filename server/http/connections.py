@@ -12,22 +12,25 @@ from server.acceptor import TOO_MANY_CONNECTIONS
 from server.config import ServerConfig
 from server.errors import ApiError
 from server.http.access_log import AccessLogger
+from server.http.body.chunks import READ_BUFFER_BYTES, chunk_turns, discard
+from server.http.fair_turns import FairTurns
 from server.http.middleware import error_reply, http_error
 
 logger = logging.getLogger(__name__)
 # After an answer that did not read the request's body, the rest of it is read and dropped for this
-# long, so that a client that is still sending gets the answer. aiohttp's default is 10 s.
+# long, so that a client that is still sending gets the answer.
 _LINGER_SECONDS = 1.0
-# Received at a time, in place of asyncio's 256 kB: a body in chunks of one byte takes aiohttp about
-# a microsecond for each received byte, without pause.
+# Received at a time, in place of asyncio's 256 kB: aiohttp parses what it received without pause.
 _RECEIVED_BYTES = 1 << 15
 
 
 class Connection(RequestHandler):
     """One client's connection: aiohttp's, with errors in JSON; the one above the limit gets 503."""
 
-    def __init__(self, manager: web.Server, limit: int, **options: Any) -> None:
+    def __init__(self, manager: web.Server, limit: int, turns: FairTurns, **options: Any) -> None:
+        """`turns` are those of bodies that are discarded."""
         super().__init__(manager, **options)
+        self._turns = turns
         self._is_over_limit = len(manager.connections) >= limit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -74,7 +77,10 @@ class Connection(RequestHandler):
         """Send the answer; HTTP errors that aiohttp raised before the middlewares become JSON."""
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = error_reply(http_error(resp.status, resp.reason))
-        return await super().finish_response(request, resp, start_time)
+        answer = await super().finish_response(request, resp, start_time)
+        if not request.content.is_eof():
+            await discard(request.content, _LINGER_SECONDS, self._turns, request.remote or "")
+        return answer
 
 
 class ConnectionServer(web.Server):
@@ -88,6 +94,7 @@ class ConnectionServer(web.Server):
             handler_cancellation=True,
         )
         self._limit = config.max_connections
+        self._turns = chunk_turns()
         self._options: dict[str, Any] = {
             # Also the time limit for receiving a request's headers.
             "keepalive_timeout": config.keepalive_seconds,
@@ -96,12 +103,14 @@ class ConnectionServer(web.Server):
             # bodies.py decompresses instead: aiohttp would do it on the event loop and without a
             # limit, even for bodies that are discarded after a refusal.
             "auto_decompress": False,
-            "lingering_time": _LINGER_SECONDS,
+            # finish_response() discards bodies instead, as slowly as bodies are read.
+            "lingering_time": 0.0,
+            "read_bufsize": READ_BUFFER_BYTES,
         }
 
     def __call__(self) -> RequestHandler:
         """The protocol of one new connection."""
-        return Connection(self, self._limit, loop=self._loop, **self._options)
+        return Connection(self, self._limit, self._turns, loop=self._loop, **self._options)
 
 
 class ConnectionRunner(web.AppRunner):

@@ -59,7 +59,12 @@ def with_defaults(job: Job, config: ServerConfig) -> Job:
 
 def _with_budget(sampling: SamplingParams, config: ServerConfig) -> SamplingParams:
     """The sampling with the server's reasoning budget if its own is -1, as in llama-server."""
-    if sampling.reasoning_budget_tokens == -1:
-        sampling = dataclasses.replace(sampling, reasoning_budget_tokens=config.reasoning_budget)
-    message = sampling.reasoning_budget_message or config.reasoning_budget_message
-    return dataclasses.replace(sampling, reasoning_budget_message=message)
+    tokens, message = sampling.reasoning_budget_tokens, sampling.reasoning_budget_message
+    if tokens == -1:
+        tokens = config.reasoning_budget
+    message = message or config.reasoning_budget_message
+    if (tokens, message) == (sampling.reasoning_budget_tokens, sampling.reasoning_budget_message):
+        return sampling  # a copy is checked again, which takes a while
+    return dataclasses.replace(
+        sampling, reasoning_budget_tokens=tokens, reasoning_budget_message=message
+    )

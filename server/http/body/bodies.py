@@ -7,11 +7,18 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from server.acceptor import has_departed
 from server.config import ServerConfig
 from server.errors import InvalidRequestError, UnavailableError
 from server.http.app_keys import CALLER
 from server.http.body.body_memory import BodyMemory
-from server.http.body.json_body import UNPACKED
+from server.http.body.chunks import (
+    BodyTooLargeError,
+    TinyChunksError,
+    chunk_turns,
+    read_chunks,
+)
+from server.http.body.json_body import BODY
 from server.http.body.unpacking import (
     UnpackedTooLargeError,
     UnpackError,
@@ -20,10 +27,16 @@ from server.http.body.unpacking import (
     unpack,
 )
 from server.http.body.value_limit import check_values
+from server.http.fair_turns import FairTurns
 from server.models.admission import CALLER_OF_QUEUE
 
 _BODIES_AT_ONCE: Final = 32
 """Bodies of the largest allowed size that may be in memory together."""
+
+_HANDLERS_AT_ONCE: Final = 4
+"""Requests with a body that are handled in one iteration of the event loop. One takes about a
+millisecond until it waits for its worker, so that a burst of them would delay all others.
+"""
 
 
 def read_bodies(config: ServerConfig) -> Middleware:
@@ -36,6 +49,8 @@ def read_bodies(config: ServerConfig) -> Middleware:
     # One body at a time: each may need memory up to the limit.
     unpacking = asyncio.Lock()
     memory = BodyMemory(_BODIES_AT_ONCE * limit)
+    chunks = chunk_turns()
+    handlers = FairTurns(_HANDLERS_AT_ONCE)
 
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -48,32 +63,40 @@ def read_bodies(config: ServerConfig) -> Middleware:
         if is_known(encoding) or expected is None or expected > limit:
             expected = limit
         async with AsyncExitStack() as stack:
+            caller = CALLER_OF_QUEUE.get()
             try:
                 async with asyncio.timeout(config.client_seconds):
-                    held = await stack.enter_async_context(
-                        memory.reserve(expected, CALLER_OF_QUEUE.get())
-                    )
+                    held = await stack.enter_async_context(memory.reserve(expected, caller))
             except TimeoutError:
                 raise _no_memory(config) from None
-            raw = await _received(request, encoding, config, unpacking)
+            raw = await _received(request, config, chunks)
+            if is_known(encoding):
+                async with unpacking:
+                    raw = await _unpacked(bytes(raw), encoding, config)
+            request[BODY] = raw
             held.shrink(len(raw))
+            await handlers.wait(caller)
+            if _has_departed(request):
+                raise asyncio.CancelledError("the client has disconnected")
             await check_values(raw)
             return await handler(request)
 
     return read
 
 
-async def _received(
-    request: web.Request, encoding: str, config: ServerConfig, unpacking: asyncio.Lock
-) -> bytes | bytearray:
+def _has_departed(request: web.Request) -> bool:
+    if request.transport is None:
+        return True
+    client = request.transport.get_extra_info("socket")
+    return client is not None and client.fileno() >= 0 and has_departed(client.fileno())
+
+
+async def _received(request: web.Request, config: ServerConfig, turns: FairTurns) -> bytearray:
+    """The body as it was sent. Raises InvalidRequestError."""
+    limit = config.max_body_mb << 20
     try:
         async with asyncio.timeout(config.client_seconds):
-            raw: bytes | bytearray = await request.read()
-        if is_known(encoding):
-            async with unpacking:
-                raw = request[UNPACKED] = await _unpacked(
-                    bytes(raw), encoding, config.max_body_mb << 20
-                )
+            return await read_chunks(request.content, limit, turns, CALLER_OF_QUEUE.get())
     except TimeoutError:
         late = InvalidRequestError(
             f"the request body did not arrive within {config.client_seconds:g} s; the limit is "
@@ -82,19 +105,13 @@ async def _received(
         )
         late.status = 408
         raise _closing(late) from None
-    except (web.RequestPayloadError, UnpackError):
-        text = "the request body is damaged: its chunks or its Content-Encoding are invalid"
-        raise _closing(InvalidRequestError(text, code="bad_body")) from None
-    except (web.HTTPRequestEntityTooLarge, UnpackedTooLargeError) as error:
-        when = " when decompressed" if isinstance(error, UnpackedTooLargeError) else ""
-        large = InvalidRequestError(
-            f"the request body is larger than {config.max_body_mb} MB{when}; "
-            "the limit is --max-body-mb",
-            code="request_too_large",
-        )
-        large.status = 413
-        raise _closing(large) from None
-    return raw
+    except TinyChunksError as error:
+        tiny = f"the request body came in {error}; send it in larger chunks, or with Content-Length"
+        raise _closing(InvalidRequestError(tiny, code="tiny_chunks")) from None
+    except web.RequestPayloadError:
+        raise _damaged() from None
+    except BodyTooLargeError:
+        raise _too_large(config, "") from None
 
 
 def _is_unused(request: web.Request) -> bool:
@@ -102,12 +119,19 @@ def _is_unused(request: web.Request) -> bool:
     return request.method in ("GET", "HEAD", "OPTIONS") or not request[CALLER].is_known
 
 
-async def _unpacked(raw: bytes, encoding: str, limit: int) -> bytearray:
+async def _unpacked(raw: bytes, encoding: str, config: ServerConfig) -> bytearray:
+    """The body decompressed. Raises InvalidRequestError."""
     body = bytearray()
     try:
-        for piece in unpack(raw, encoding, limit):
+        for piece in unpack(raw, encoding, config.max_body_mb << 20):
             body += piece
             await asyncio.sleep(0)  # let other requests run between slices
+    except UnpackError:
+        body.clear()
+        raise _damaged() from None
+    except UnpackedTooLargeError:
+        body.clear()
+        raise _too_large(config, " when decompressed") from None
     except BaseException:
         body.clear()  # the exception's traceback keeps the object until the error is written
         raise
@@ -135,6 +159,21 @@ def _no_memory(config: ServerConfig) -> UnavailableError:
     )
     error.headers["Connection"] = "close"
     return error
+
+
+def _damaged() -> InvalidRequestError:
+    text = "the request body is damaged: its chunks or its Content-Encoding are invalid"
+    return _closing(InvalidRequestError(text, code="bad_body"))
+
+
+def _too_large(config: ServerConfig, when: str) -> InvalidRequestError:
+    error = InvalidRequestError(
+        f"the request body is larger than {config.max_body_mb} MB{when}; "
+        "the limit is --max-body-mb",
+        code="request_too_large",
+    )
+    error.status = 413
+    return _closing(error)
 
 
 def _closing(error: InvalidRequestError) -> InvalidRequestError:

@@ -29,8 +29,8 @@ _STEP = re.compile(r"\w+|\[[^\]]*\]")
 
 T = TypeVar("T")
 
-UNPACKED: web.RequestKey[bytearray] = web.RequestKey("UNPACKED", bytearray)
-"""The decompressed body of a request that came compressed."""
+BODY: web.RequestKey[bytearray] = web.RequestKey("BODY", bytearray)
+"""The body of a request, decompressed (bodies.py)."""
 
 
 def json_reply(
@@ -74,7 +74,7 @@ async def read_body(request: web.Request, kind: type[T], *, empty: T | None = No
 
 async def read_json(request: web.Request) -> bytes | bytearray:
     """The body as JSON text: decompressed, and without the byte order mark of some editors."""
-    raw = request[UNPACKED] if UNPACKED in request else await request.read()
+    raw = request[BODY] if BODY in request else await request.read()
     return raw[len(codecs.BOM_UTF8) :] if raw.startswith(codecs.BOM_UTF8) else raw
 
 

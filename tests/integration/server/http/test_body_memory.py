@@ -39,10 +39,34 @@ async def test_unfinished_large_bodies_delay_only_large_ones_of_their_key(tmp_pa
         assert (await waiting)[0] == 200
 
 
+def _in_chunks_of_one_byte(body: bytes) -> bytes:
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    return _HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+
+
+async def test_a_body_in_tiny_chunks_is_answered_up_to_a_number_of_them(tmp_path: Path) -> None:
+    body = json.dumps(chat_body("hello", model="m.gguf")).encode()
+    async with running(tmp_path) as port:
+        few = _in_chunks_of_one_byte(body.ljust(15_000))
+        assert (await exchange(port, few))[0] == 200
+        many = _in_chunks_of_one_byte(body.ljust(200_000))
+        status, headers, document = await exchange(port, many)
+    assert status == 400
+    assert document["error"]["code"] == "tiny_chunks"
+    assert "more than 16384 chunks of 1.0 bytes" in document["error"]["message"]
+    assert headers["connection"] == "close"
+
+
+async def test_a_body_in_tiny_chunks_without_a_key_is_refused_at_once(tmp_path: Path) -> None:
+    many = _in_chunks_of_one_byte(b"x" * 100_000)
+    async with running(tmp_path, api_keys=("key",)) as port:
+        assert (await exchange(port, many))[0] == 401
+
+
 async def test_bytes_are_received_in_small_portions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """aiohttp parses a portion without pause: 256 kB of chunks of one byte delay other clients."""
+    """aiohttp parses a portion without pause."""
     sizes: list[int] = []
     receive = Connection.data_received
 
@@ -51,10 +75,9 @@ async def test_bytes_are_received_in_small_portions(
         receive(connection, data)
 
     monkeypatch.setattr(Connection, "data_received", record)
-    head = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
     body = json.dumps(chat_body("hello", model="m.gguf")).encode().ljust(200_000)
-    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    head = _HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
     async with running(tmp_path) as port:
-        status, _, _ = await exchange(port, head + chunks + b"0\r\n\r\n")
+        status, _, _ = await exchange(port, head + body)
     assert status == 200
     assert max(sizes) <= 1 << 15
