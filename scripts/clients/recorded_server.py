@@ -20,7 +20,7 @@ from server import app, serving
 from server.__main__ import main
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
-from server.http.body.json_body import UNPACKED
+from server.http.body.json_body import BODY
 from server.protocol.loading import Devices
 from server.supervisor.launcher import WorkerLauncher
 
@@ -36,7 +36,7 @@ def _create_app(config: ServerConfig) -> web.Application:
         launcher = WorkerLauncher(_WORKER, config.load_timeout, files, devices)
     made = app.create_app(config, start_worker=launcher)
     if folder := os.environ.get(RECORD):
-        # The last one, behind the middleware that reads and decompresses bodies.
+        # The last one, behind the middleware that reads and unpacks bodies.
         made.middlewares.append(_record(Path(folder)))
     return made
 
@@ -46,7 +46,7 @@ def _record(folder: Path) -> Middleware:
 
     @web.middleware
     async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
-        raw = request.get(UNPACKED) or await request.read()
+        raw = bytes(request.get(BODY) or await request.read())
         document = {
             "method": request.method,
             "path": request.path_qs,

@@ -15,7 +15,7 @@ from server.http.connections import ConnectionRunner
 from server.sockets import open_sites
 from tests.support.gguf_files import write_gguf
 from tests.support.raw_http import exchange
-from tests.support.server_app import chat_body, make_app
+from tests.support.server_app import chat_body, make_app, pause
 
 _LOOPBACK = "127.0.0.1"
 _LIVE = b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -79,7 +79,7 @@ async def test_a_request_that_is_closed_while_it_is_received_reaches_no_model(
         writer.write(data[-1:])
         writer.close()
         while not (lines := await _lines(caplog, port)):
-            pass
+            await pause()
     assert lines[0].startswith("POST /v1/chat/completions 499 ")
     assert "model=" not in lines[0]
 
@@ -92,6 +92,6 @@ async def test_a_get_of_a_client_that_closed_its_end_for_writing_reaches_its_han
         with closing(_send(port, _LIVE.replace(b"/live", b"/v1/models"))) as client:
             client.shutdown(socket.SHUT_WR)
             while not (lines := await _lines(caplog, port, "GET /v1/models")):
-                pass
+                await pause()
     # From Python 3.12 on it is answered; before, aiohttp sees the end first.
     assert lines[0].startswith(("GET /v1/models 200 ", "GET /v1/models 499 "))
