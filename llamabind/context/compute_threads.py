@@ -47,7 +47,7 @@ class ComputeThreads:
         self._pid = os.getpid()
         self._attached = 0
 
-    def calibrate(self, n_tokens: int, decode: Callable[[], None], seconds: float) -> None:
+    def calibrate(self, n_tokens: int, decode: Callable[[], object], seconds: float) -> None:
         """Time `decode`, of `n_tokens`, with each thread count, and begin with the fastest.
 
         Starts with all cores; tries at least two counts, and no more once `seconds` have passed.

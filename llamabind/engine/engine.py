@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,8 @@ CPU_ATTENTION_TILE = 64
 
 _STATE_SAMPLE = 8
 _CALIBRATION_SECONDS = 0.5
+_LONGEST_WARM_UP_PROMPT = 0.1
+"""Seconds that the decode of a prompt may take at a load; a slower model learns from requests."""
 
 
 class Engine(EngineCore, Closing):
@@ -169,12 +171,12 @@ def load_engine(
             context, config.n_threads, config.n_threads_batch, n_max=usable_cores()
         )
         undo.callback(threads.close)
-        n_warm, seconds = _warm_up(context, threads)
+        warm = _warm_up(context, threads)
         template = _make_template(model, chat_template)
-        shape = _shape(model, context, config)
+        shape = _shape(model, context, config, warm.state_size)
         speculation = make_speculation(model, shape, config, threads)
         engine = Engine(model, context, threads, template, shape, speculation)
-        engine.learn_prompt_speed(n_warm, seconds)
+        engine.learn_prompt_speed(warm.n_tokens, warm.seconds)
         engine.use_adapters(adapters)
         undo.pop_all()
     return engine
@@ -191,7 +193,9 @@ def make_context(model: Model, config: EngineConfig) -> Context:
     )
 
 
-def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
+def _shape(
+    model: Model, context: Context, config: EngineConfig, state_size: StateSize
+) -> EngineShape:
     is_on_gpu = MemoryReport.of(context).has_weights_on_gpu
     is_cuttable = _is_cuttable(model, swa_full=context.params.swa_full)
     return EngineShape(
@@ -207,7 +211,7 @@ def _shape(model: Model, context: Context, config: EngineConfig) -> EngineShape:
         is_cuttable=is_cuttable,
         is_checkpoint_partial=not is_cuttable and context.copies_prefixes,
         cache_ram_bytes=config.cache_ram_bytes,
-        state_size=_measure_state(context),
+        state_size=state_size,
         max_waiting=config.max_waiting,
         context_shift=config.context_shift,
         attention_tile=None if is_on_gpu else _attention_tile(context.params),
@@ -232,20 +236,6 @@ def _is_cuttable(model: Model, *, swa_full: bool) -> bool:
     return not model.is_recurrent and not model.is_hybrid and (model.n_swa == 0 or swa_full)
 
 
-def _measure_state(context: Context) -> StateSize:
-    """Compute a short sequence and measure its state, to estimate the size of longer ones."""
-    n_tokens = min(_STATE_SAMPLE, context.n_batch, context.model.n_positions or _STATE_SAMPLE)
-    with closing(Batch(n_tokens)) as batch:
-        batch.extend([0] * n_tokens, 0, 0, output_last=True)
-        context.decode(batch)
-    full = context.state_seq_size(0)
-    fixed = context.state_seq_size(0, partial_only=True)
-    context.memory_clear()
-    if full == fixed and not context.model.is_recurrent:
-        fixed = 0
-    return StateSize(fixed, (full - fixed) // n_tokens)
-
-
 def _check_generates(context: Context) -> None:
     model = context.model
     if not model.has_decoder or model.has_encoder or not context.has_memory:
@@ -255,32 +245,60 @@ def _check_generates(context: Context) -> None:
         )
 
 
-def _warm_up(context: Context, threads: ComputeThreads) -> tuple[int, float]:
-    """Decode 1 and 64 tokens; return the number of tokens of the last decode and its seconds.
+@dataclass(frozen=True, slots=True)
+class _WarmUp:
+    """The size of a sequence's state, and the seconds that the last decode took for `n_tokens`."""
 
-    So a device that cannot compute fails the load instead of the first request. The decodes also
-    find the number of threads to begin with.
+    state_size: StateSize
+    n_tokens: int
+    seconds: float
+
+
+def _warm_up(context: Context, threads: ComputeThreads) -> _WarmUp:
+    """Decode as little as shows that the device can compute and how fast it is.
+
+    So a device that cannot compute fails the load instead of the first request. The number of
+    threads is chosen for decodes of one token only, which memory limits; those of prompts begin
+    with all cores, and ThreadTuner tries others soon. A load beside other busy programs would
+    otherwise spend most of its time in decodes whose threads wait for each other.
     """
-    n_tokens, seconds = 0, 0.0
     longest = context.model.n_positions or _WARM_UP_PROMPT
-    for n_tokens in (1, min(_WARM_UP_PROMPT, context.n_ubatch, longest)):
-        with closing(Batch(n_tokens)) as batch:
-            batch.extend([0] * n_tokens, 0, 0, output_last=True)
-            decode = partial(_decode_and_forget, context, batch)
-            started = time.perf_counter()
-            decode()
-            seconds = time.perf_counter() - started
-            threads.calibrate(n_tokens, decode, _CALIBRATION_SECONDS)
-        if seconds * _WARM_UP_PROMPT > _CALIBRATION_SECONDS:
-            # The model is so slow that decoding a prompt would delay the load too much.
-            break
-    return n_tokens, seconds
-
-
-def _decode_and_forget(context: Context, batch: Batch) -> None:
-    context.decode(batch)
-    context.synchronize()
+    n_tokens = min(_STATE_SAMPLE, context.n_batch, longest)
+    threads.prepare(n_tokens)
+    seconds = _decode(context, n_tokens)
+    state_size = _measure_state(context, n_tokens)
     context.memory_clear()
+    threads.calibrate(1, partial(_decode_and_forget, context, 1), _CALIBRATION_SECONDS)
+    if seconds / n_tokens * _WARM_UP_PROMPT <= _LONGEST_WARM_UP_PROMPT:
+        n_tokens = min(_WARM_UP_PROMPT, context.n_ubatch, longest)
+        threads.prepare(n_tokens)
+        seconds = _decode_and_forget(context, n_tokens)
+    return _WarmUp(state_size, n_tokens, seconds)
+
+
+def _decode(context: Context, n_tokens: int) -> float:
+    """Decode a sequence of `n_tokens`; returns the seconds."""
+    with closing(Batch(n_tokens)) as batch:
+        batch.extend([0] * n_tokens, 0, 0, output_last=True)
+        started = time.perf_counter()
+        context.decode(batch)
+        context.synchronize()
+        return time.perf_counter() - started
+
+
+def _decode_and_forget(context: Context, n_tokens: int) -> float:
+    seconds = _decode(context, n_tokens)
+    context.memory_clear()
+    return seconds
+
+
+def _measure_state(context: Context, n_tokens: int) -> StateSize:
+    """The size of the state of a sequence of `n_tokens`, to estimate that of longer ones."""
+    full = context.state_seq_size(0)
+    fixed = context.state_seq_size(0, partial_only=True)
+    if full == fixed and not context.model.is_recurrent:
+        fixed = 0
+    return StateSize(fixed, (full - fixed) // n_tokens)
 
 
 def _make_template(model: Model, override: str | None) -> ChatTemplate:
