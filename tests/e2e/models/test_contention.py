@@ -1,7 +1,6 @@
 """Requests that arrive while their model is unloaded, by its ttl, for another or by the kernel."""
 
 import itertools
-import os
 import random
 import shutil
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.memory_group import NEEDS, memory_group
 from tests.support.paths import TINY_MODEL
 from tests.support.server_process import TINY, ServerProcess, is_gone
 
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.e2e
 
 OTHER = "other.gguf"
 SMALL = {"n_ctx": 512, "threads": 1}
-MEMORY = Path("/sys/fs/cgroup/memory")
 
 
 def chat(server: ServerProcess, model: str, n_tokens: int = 4) -> tuple[int, Any]:
@@ -54,14 +53,10 @@ def test_two_models_of_which_one_fits_take_turns_under_traffic(tmp_path: Path) -
 @pytest.fixture
 def group() -> Iterator[Path]:
     """A control group of processes that may use no further memory."""
-    path = MEMORY / f"llamabind-test-{os.getpid()}"
-    try:
-        path.mkdir()
-    except OSError:
-        pytest.skip("needs root and the memory controller of control groups, version 1")
-    (path / "memory.limit_in_bytes").write_text(str(1 << 20))
-    yield path
-    path.rmdir()
+    with memory_group() as path:
+        if path is None:
+            pytest.skip(NEEDS)
+        yield path
 
 
 def test_an_out_of_memory_kill_ends_one_worker_and_is_named(tmp_path: Path, group: Path) -> None:
