@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from llamabind.errors import UnsupportedCpuError
+from server.errors import load_error
 from server.protocol.loading import LoadFailed
 from server.supervisor.process import WorkerExit
 from server.worker.session.load_failure import load_failure
@@ -54,6 +55,29 @@ def test_the_end_of_a_worker_reads_well(returncode: int, words: str) -> None:
 )
 def test_only_an_illegal_instruction_is_the_cpus_fault(returncode: int, reason: str) -> None:
     assert WorkerExit(returncode).reason == reason
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ggml-rpc.cpp:517: Remote RPC server crashed or returned malformed response",
+        "ggml-rpc.cpp:547: Failed to connect to 10.0.0.2:50052",
+        "ggml-rpc.cpp:550: RPC handshake failed for 10.0.0.2:50052",
+    ],
+)
+def test_an_abort_of_ggml_for_a_lost_rpc_server_is_no_crash(line: str) -> None:
+    end = WorkerExit(-signal.SIGABRT, ("INFO loading", line))
+    assert (end.reason, end.load_reason) == ("rpc_server_lost", "rpc_server_lost")
+    assert end.description == "lost the connection to an RPC server"
+    assert WorkerExit(-signal.SIGABRT, ("GGML_ASSERT failed",)).reason == "crashed"
+    assert WorkerExit(-signal.SIGKILL, (line,)).reason == "crashed"
+
+
+@pytest.mark.parametrize("reason", ["rpc_server_lost", "rpc_server_busy", "rpc_server_mismatch"])
+def test_an_rpc_server_that_cannot_be_used_is_a_503_with_a_time(reason: str) -> None:
+    error = load_error(reason, "a sentence")
+    assert (error.status, error.code, error.extra["reason"]) == (503, reason, reason)
+    assert int(error.headers["Retry-After"]) > 0
 
 
 def test_a_cpu_that_cannot_run_the_libraries_fails_a_load_by_its_own_reason() -> None:

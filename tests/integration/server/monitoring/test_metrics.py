@@ -9,6 +9,7 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from server.monitoring.gpu import GpuDevice, GpuMemory
+from server.monitoring.rpc_devices import RpcDevice
 from server.monitoring.system_metrics import SystemMetrics
 from tests.support.gguf_files import write_gguf
 from tests.support.prometheus_text import Scrape, scrape
@@ -167,6 +168,18 @@ async def test_gpus_have_gauges(client: Client, monkeypatch: pytest.MonkeyPatch)
     assert seen.value("llamabind_gpu_memory_bytes", gpu="0", name="RTX") == 1000 << 20
     assert seen.value("llamabind_gpu_memory_used_bytes", gpu="0", name="RTX") == 250 << 20
     assert seen.value("llamabind_gpu_utilization_percent", gpu="0", name="RTX") == 50
+
+
+async def test_remote_devices_have_gauges(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = RpcDevice("RPC0", "a:1", "ok", GpuMemory(1000, 250, 25.0))
+    lost = RpcDevice("RPC1", "b:2", "lost", None, "gone")
+    monkeypatch.setattr(SystemMetrics, "rpc_devices", (known, lost))
+    seen = await scrape(client)
+    labels = {"device": "RPC0", "server": "a:1"}
+    assert seen.value("llamabind_rpc_device_up", **labels) == 1
+    assert seen.value("llamabind_rpc_device_memory_bytes", **labels) == 1000 << 20
+    assert seen.value("llamabind_rpc_device_memory_free_bytes", **labels) == 750 << 20
+    assert seen.value("llamabind_rpc_device_up", device="RPC1", server="b:2") == 0
 
 
 async def test_a_streamed_answer_counts_like_a_whole_one(client: Client) -> None:

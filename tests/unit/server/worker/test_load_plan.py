@@ -35,6 +35,16 @@ def test_without_settings_the_engines_defaults_apply(model):
     assert plan.warnings == ()
 
 
+@pytest.mark.parametrize("cache_ram", [None, -1, 100])
+def test_with_remote_devices_no_states_are_saved(model, cache_ram):
+    machine = Machine(n_cpus=4, n_gpus=1, has_remote=True)
+    plan = _plan(model, machine, cache_ram=cache_ram)
+    assert getattr(plan.config, "cache_ram_mib", None) == 0
+    assert [warning.split(":")[0] for warning in plan.warnings] == ["cache_ram"]
+    assert _plan(model, machine, cache_ram=0).warnings == ()
+    assert _plan(model, machine, embedding=True).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("settings", "field", "value"),
     [
