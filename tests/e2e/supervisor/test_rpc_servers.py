@@ -20,7 +20,7 @@ _CHAT = f"/api/v2/chat/{TINY}"
 _GREEDY = {
     "messages": [{"role": "user", "content": "Tell me about Paris."}],
     "temperature": 0,
-    "n_predict": 48,
+    "n_predict": 24,
 }
 _ENDLESS = _GREEDY | {"ignore_eos": True, "n_predict": 30_000}
 # A context that lasts for the endless answer, and as little work as possible beside it.
