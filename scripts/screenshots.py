@@ -18,9 +18,10 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support.browser import ScriptedServer, Watched, browser  # noqa: E402
+from tests.support.browser import Watched, browser  # noqa: E402
 from tests.support.chat_page import ChatPage  # noqa: E402
 from tests.support.gguf_files import write_gguf  # noqa: E402
+from tests.support.scripted_server import ScriptedServer  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import ScriptedServer, Watched, browser
+from tests.support.browser import Watched, browser
 from tests.support.gguf_files import write_gguf
+from tests.support.scripted_server import ScriptedServer
 from tests.support.server_process import ServerProcess
 
 if TYPE_CHECKING:

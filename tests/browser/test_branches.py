@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import ScriptedServer, until_true
+from tests.support.browser import until_true
 from tests.support.chat_page import ChatPage
+from tests.support.scripted_server import ScriptedServer
 
 pytestmark = pytest.mark.browser
 

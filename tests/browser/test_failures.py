@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import ScriptedServer, until_text, until_true
+from tests.support.browser import until_text, until_true
 from tests.support.chat_page import ANSWER, ChatPage
 from tests.support.gguf_files import write_gguf
+from tests.support.scripted_server import ScriptedServer
 from tests.support.server_process import TINY, ServerProcess
 
 pytestmark = pytest.mark.browser

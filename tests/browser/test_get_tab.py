@@ -1,6 +1,5 @@
 """The tab Get models, on the fake hub: search, download, pause, resume, discard, delete, errors."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -8,12 +7,13 @@ from urllib.parse import quote
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import ScriptedServer, until_true
+from tests.support.browser import until_true
 from tests.support.fake_hub import FakeHub, Faults
 from tests.support.hub_files import HubFile, HubRepo, sample_repos
 from tests.support.hub_page import HubPage
 from tests.support.models_page import ModelsPage
 from tests.support.paths import TINY_MODEL
+from tests.support.scripted_server import ScriptedServer
 from tests.support.server_process import ServerProcess
 
 pytestmark = pytest.mark.browser
@@ -227,20 +227,8 @@ def test_offline_says_how_to_go_online(tmp_path: Path, open_page: Open) -> None:
         get.page.get_by_text("Start it without --offline").wait_for()
 
 
-def test_without_the_library_the_page_says_what_to_install(
-    tmp_path: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blocked = tmp_path / "blocked"
-    blocked.mkdir()
-    (blocked / "sitecustomize.py").write_text(
-        "import importlib.util, sys\n"
-        "found = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *rest: "
-        "None if name == 'huggingface_hub' else found(name, *rest)\n"
-    )
-    path = os.pathsep.join((str(blocked), os.environ.get("PYTHONPATH", "")))
-    monkeypatch.setenv("PYTHONPATH", path)
-    with ScriptedServer(tmp_path) as server:
+def test_without_the_library_the_page_says_what_to_install(tmp_path: Path, open_page: Open) -> None:
+    with ScriptedServer(tmp_path, missing=["huggingface_hub"]) as server:
         get = _open(open_page, server.url)
         get.search("tiny")
         get.page.get_by_text("pip install 'huggingface_hub").wait_for()

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import ScriptedServer, until_true
+from tests.support.browser import until_true
 from tests.support.models_page import ModelsPage
+from tests.support.scripted_server import ScriptedServer
 from tests.support.server_process import TINY, ServerProcess
 from tests.support.v2_requests import write_models
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import ScriptedServer, until_true
+from tests.support.browser import until_true
 from tests.support.gguf_files import write_gguf
 from tests.support.paths import ROOT
+from tests.support.scripted_server import ScriptedServer
 from tests.support.server_process import TINY, ServerProcess
 from tests.support.v2_requests import write_models
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import ScriptedServer, Watched
+from tests.support.browser import Watched
 from tests.support.chat_page import ChatPage
+from tests.support.scripted_server import ScriptedServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import ScriptedServer, until_true
+from tests.support.browser import until_true
 from tests.support.gguf_files import write_gguf
 from tests.support.models_page import ModelsPage
+from tests.support.scripted_server import ScriptedServer
 from tests.support.v2_requests import write_models
 
 pytestmark = pytest.mark.browser

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import ScriptedServer, until_text, until_true
+from tests.support.browser import until_text, until_true
 from tests.support.chat_page import ANSWER, ChatPage
 from tests.support.gguf_files import write_gguf
+from tests.support.scripted_server import ScriptedServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

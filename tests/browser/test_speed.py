@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import ScriptedServer, until_true
+from tests.support.browser import until_true
 from tests.support.chat_page import ANSWER, ChatPage
+from tests.support.scripted_server import ScriptedServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

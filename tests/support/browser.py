@@ -4,18 +4,13 @@
 """
 
 import importlib.util
-import json
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -27,6 +22,17 @@ _WATCH_POLICY = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
+# Parts of the browser that tests do not look at, and that cost most of the CPU time of opening a
+# page: a hidden page in a process of its own for suggestions in the address bar, and a process
+# kept ready for the next page. The last --disable-features counts, so this has playwright's too.
+_WITHOUT = (
+    *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup"),
+    *("PreloadTopChromeWebUI", "SpareRendererForSitePerProcess"),
+    *("AimEnabled", "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose"),
+    *("HttpsFirstBalancedModeAutoEnable", "HttpsUpgrades", "LensOverlay", "MediaRouter"),
+    *("NetworkTimeServiceQuerying", "OptimizationHints", "PaintHolding", "PreconnectToSearch"),
+    *("ThirdPartyStoragePartitioning",),
+)
 # The browser's line for each answer with an error status, which many tests provoke.
 _EXPECTED = re.compile("^Failed to load resource")
 
@@ -54,7 +60,7 @@ def browser() -> Iterator["Browser"]:
         started = playwright.chromium.launch(
             executable_path=chromium(),
             # Its sandbox needs an ordinary user and user namespaces, which containers often lack.
-            args=["--no-sandbox"],
+            args=["--no-sandbox", "--disable-gpu", f"--disable-features={','.join(_WITHOUT)}"],
         )
         yield started
         started.close()
@@ -86,39 +92,6 @@ class Watched:
     def _note(self, kind: str, text: str) -> None:
         if kind in ("error", "warning") and not _EXPECTED.match(text):
             self.problems.append(f"{kind}: {text}")
-
-
-class ScriptedServer:
-    """tests.support.scripted_server as a process; `settings` are fields of ServerConfig."""
-
-    def __init__(self, folder: Path, port: int = 0, **settings: Any) -> None:
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                *("-m", "tests.support.scripted_server"),
-                *(str(folder), str(port), json.dumps(settings)),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
-        assert self.url, "the scripted server did not start"
-        self.port = int(self.url.rpartition(":")[2])
-
-    def stop(self) -> None:
-        """End it, and its workers with it."""
-        self.process.kill()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.process.wait(_DEADLINE_SECONDS)
-
-    def __enter__(self) -> "ScriptedServer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 def until_text(page: "Page", selector: str, text: str) -> None:

@@ -73,7 +73,9 @@ class _ForkedProcess:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                socket.send_fds(_fork_server(), [b"f"], [theirs.fileno(), write_fd, descriptor])
+                socket.send_fds(
+                    start_fork_server(), [b"f"], [theirs.fileno(), write_fd, descriptor]
+                )
             ours.sendall(json.dumps(dict(environment)).encode())
             ours.shutdown(socket.SHUT_WR)
             transport, answers = await loop.create_connection(_Answers, sock=ours)
@@ -111,8 +113,10 @@ class _ForkedProcess:
 
 
 @functools.cache
-def _fork_server() -> socket.socket:
-    """The socket of this process's fork server, which is started at the first use."""
+def start_fork_server() -> socket.socket:
+    """The socket of this process's fork server, which the first call starts. Processes that are
+    forked later share it.
+    """
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
