@@ -73,6 +73,8 @@ class OutputParser(Handle[ParserHandle]):
             raise ChatTemplateError(last_error())
         super().__init__(handle)
         self._plain: list[str] | None = [] if is_plain(spec) else None
+        self.is_plain = self._plain is not None
+        """Whether all text is content, so that feed() changes nothing."""
 
     def parse(self, text: str, *, partial: bool = False) -> ParsedMessage:
         """Parse `text`, the answer from its start; does not change the state of feed().

@@ -100,6 +100,27 @@ class Batch(Closing):
         self._n = end
         return first
 
+    def add_each(
+        self, tokens: Sequence[int], positions: Sequence[int], seq_ids: Sequence[int]
+    ) -> None:
+        """Append one token of each of several sequences, each with an output.
+
+        Three lists of equal length, at least one long. Raises like add().
+        """
+        first, n = self._n, len(tokens)
+        end = first + n
+        if end > self.n_tokens_max:
+            raise self._full(n)
+        self._check_seq_id(min(seq_ids))
+        self._check_seq_id(max(seq_ids))
+        self._token[first:end] = tokens
+        self._pos[first:end] = positions
+        self._seq_id[first:end, 0] = seq_ids
+        self._n_seq_id[first:end] = 1
+        self._output[first:end] = 1
+        self._note(min(tokens), max(tokens), min(positions), max(positions))
+        self._n = end
+
     def clear(self) -> None:
         """Forget all tokens."""
         self._n = 0

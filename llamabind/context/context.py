@@ -151,12 +151,15 @@ class Context(ContextMemory):
         if len(indexes) == 1 or outputs is None:
             return [self.logits_ptr(index) for index in indexes]
         for index in indexes:
-            self._check_output(index)
+            if not (0 <= index < len(outputs) and outputs[index] == 1):
+                self._check_output(index)
         pointer = llama.llama_get_logits(self.ptr)
         if _is_null(pointer):
             raise InvalidParameterError("index", "the batch has no logits")
         first = ctypes.addressof(pointer.contents)
         n_bytes = self._n_vocab * ctypes.sizeof(ctypes.c_float)
+        if outputs.count(1) == len(outputs):
+            return [first + index * n_bytes for index in indexes]
         return [first + outputs.count(1, 0, index) * n_bytes for index in indexes]
 
     def logits(self, index: int) -> NDArray[np.float32]:

@@ -234,7 +234,8 @@ class EngineCore:
             self._end(sequence, output)
 
     def _run(self, plan: StepPlan) -> None:
-        n_decoding, n_tokens = plan.n_decoding + plan.n_drafted, plan.n_tokens
+        n_tokens = plan.n_tokens
+        n_decoding = plan.n_decoding + plan.n_drafted
         started = self._clock()
         try:
             result = self._runner.run(plan)
@@ -250,12 +251,13 @@ class EngineCore:
         self._scheduler.commit(plan, result)
         self._scheduler.confirm_saved(result.saved)
         for chunk in plan.chunks:
-            logprobs = result.prompt_logprobs.get(chunk.sequence.request_id)
-            if logprobs:
-                chunk.sequence.add_prompt_logprobs(chunk.start + 1, logprobs)
-            is_first = not chunk.sequence.n_generated
-            if chunk.sequence.request.return_progress and chunk.n_prompt and is_first:
-                self._outputs.append(chunk.sequence.progress())
+            sequence = chunk.sequence
+            if result.prompt_logprobs:
+                logprobs = result.prompt_logprobs.get(sequence.request_id, [])
+                sequence.add_prompt_logprobs(chunk.start + 1, logprobs)
+            wants_progress = sequence.request.return_progress
+            if wants_progress and chunk.n_prompt and not sequence.n_generated:
+                self._outputs.append(sequence.progress())
         for chunk, run in zip(last, result.sampled, strict=True):
             self._take_run(chunk.sequence, run)
 
@@ -313,8 +315,9 @@ class EngineCore:
 
     def _publish(self, plan: StepPlan, outputs: list[RequestOutput], seconds: float) -> None:
         old, scheduler = self.stats, self._scheduler
-        n_cached = sum(output.usage.cached_tokens for output in outputs if output.finish_reason)
-        n_generated = sum(len(output.token_ids) for output in outputs)
+        n_cached = sum([output.usage.cached_tokens for output in outputs if output.finish_reason])
+        n_generated = sum([len(output.token_ids) for output in outputs])
+        n_prompt = plan.n_prompt
         self.stats = EngineStats(
             running=len(scheduler.running),
             waiting=len(scheduler.waiting),
@@ -323,13 +326,13 @@ class EngineCore:
             cells_total=self.shape.n_cells,
             cache_ram_bytes=self.slots.host.n_bytes,
             steps=old.steps + 1,
-            prompt_tokens=old.prompt_tokens + plan.n_prompt,
+            prompt_tokens=old.prompt_tokens + n_prompt,
             generated_tokens=old.generated_tokens + n_generated,
             cached_tokens=old.cached_tokens + n_cached,
             sequence_steps=old.sequence_steps + len(plan.chunks),
-            longest_sequence=max([old.longest_sequence, *(chunk.end for chunk in plan.chunks)]),
+            longest_sequence=max([old.longest_sequence, *[chunk.end for chunk in plan.chunks]]),
             last_step_seconds=seconds,
-            rates=self._meter.add(seconds, plan.n_prompt, n_generated),
+            rates=self._meter.add(seconds, n_prompt, n_generated),
             speculation=self._speculation.stats if self._speculation else old.speculation,
         )
 

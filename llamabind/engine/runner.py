@@ -75,7 +75,10 @@ class ModelRunner:
             result.is_trial = self._decode()
         result.saved |= self._memory.carry_out(plan.checkpoints)
         for chunk, end in zip(chunks, ends, strict=True):
-            if chunk.sequence.wants_prompt_logprobs:
+            if (
+                chunk.sequence.request.prompt_logprobs is not None
+                and chunk.sequence.wants_prompt_logprobs
+            ):
                 logprobs = self._prompt_logprobs(chunk, end)
                 result.prompt_logprobs[chunk.sequence.request_id] = logprobs
         last = [(chunk, end - 1) for chunk, end in zip(chunks, ends, strict=True) if chunk.is_last]
@@ -133,6 +136,9 @@ class ModelRunner:
         """Return for each chunk the batch index after its last token, where its draft begins."""
         batch = self._batch
         batch.clear()
+        if len(chunks) > 1 and all(map(_is_next_token, chunks)):
+            self._fill_decoding(chunks)
+            return list(range(1, len(chunks) + 1))
         ends = []
         for chunk in chunks:
             tokens, seq_id = chunk.sequence.tokens, chunk.slot.seq_id
@@ -152,6 +158,16 @@ class ModelRunner:
                 batch.outputs[first:] = 1
         return ends
 
+    def _fill_decoding(self, chunks: list[ScheduledChunk]) -> None:
+        """Fill the batch with the newest token of each sequence."""
+        tokens, positions, seq_ids = [], [], []
+        for chunk in chunks:
+            sequence, start = chunk.sequence, chunk.start
+            tokens.append(sequence.tokens[start])
+            positions.append(sequence.position(start) if sequence.request.media else start)
+            seq_ids.append(chunk.slot.seq_id)
+        self._batch.add_each(tokens, positions, seq_ids)
+
     def _prompt_logprobs(self, chunk: ScheduledChunk, end: int) -> list[TokenLogprob]:
         """Return the log-probabilities of the prompt tokens after each token of the chunk."""
         sequence = chunk.sequence
@@ -166,3 +182,9 @@ class ModelRunner:
         self._samplers.close()
         self._memory.close()
         self._batch.close()
+
+
+def _is_next_token(chunk: ScheduledChunk) -> bool:
+    """True for a single token after which the next one is sampled, without a draft."""
+    end = chunk.end
+    return end - chunk.start == 1 and end == len(chunk.sequence.tokens) and not chunk.draft

@@ -43,6 +43,8 @@ class SequenceSamplers:
         self._samplers: dict[str, Sampler] = {}
         self._masks = StepMasks(model.tokenizer)
         self._final_probs: dict[str, FinalProbs] = {}
+        # Requests whose logits only the sampler reads: nothing else is done for their tokens.
+        self._plain: set[str] = set()
 
     def add(self, request: GenerationRequest) -> None:
         """Make the sampler of a request; parsing a large grammar takes long."""
@@ -54,10 +56,16 @@ class SequenceSamplers:
                 final.accept(token)
             self._final_probs[request.request_id] = final
         self._samplers[request.request_id] = self._make_sampler(sampling, tokens)
+        if (
+            not (request.mask or request.min_tokens or request.logits_processors)
+            and request.logprobs is None
+        ):
+            self._plain.add(request.request_id)
 
     def release(self, request_id: str) -> None:
         """Free the sampler; unknown ids are ignored."""
         self._masks.release(request_id)
+        self._plain.discard(request_id)
         sampler = self._samplers.pop(request_id, None)
         if sampler is not None:
             sampler.close()
@@ -76,6 +84,9 @@ class SequenceSamplers:
         Tokens are sampled one position after the other, as without a draft: if the sampled token
         equals the draft's, the next one is sampled from the logits after it.
         """
+        plain = self._sample_plain(last)
+        if plain is not None:
+            return plain
         runs = [SampledRun() for _ in last]
         growing = [(chunk, index, run) for (chunk, index), run in zip(last, runs, strict=True)]
         while growing:
@@ -95,6 +106,27 @@ class SequenceSamplers:
                     run.error = token
             growing = [entry for entry in growing if self._is_accepted(entry[0].draft, entry[2])]
         return runs
+
+    def _sample_plain(self, last: list[tuple[ScheduledChunk, int]]) -> list[SampledRun] | None:
+        """Sample a step in which every sequence gets one token and only its sampler reads logits.
+
+        None for any other step. In a step of many sequences the general way takes longer than the
+        samplers themselves.
+        """
+        samplers, indexes = [], []
+        for chunk, index in last:
+            request_id = chunk.sequence.request_id
+            if chunk.draft or request_id not in self._plain:
+                return None
+            samplers.append(self._samplers[request_id])
+            indexes.append(index)
+        sampled = sample_many(samplers, self._context.logits_ptrs(indexes))
+        return [
+            SampledRun([], token)
+            if isinstance(token, LlamaError)
+            else SampledRun([SampledToken(token)])
+            for token in sampled
+        ]
 
     def _is_accepted(self, draft: tuple[int, ...], run: SampledRun) -> bool:
         """True if the newest sampled token equals the draft's and does not end the answer."""

@@ -130,6 +130,10 @@ class SlotPool:
         slot.cells.extend(self.cells.take(n))
         return True
 
+    def take_one(self, slot: Slot) -> None:
+        """Take one more cell for `slot`; at least one must be free."""
+        slot.cells.append(self.cells.take_one())
+
     def commit(self, slot: Slot, tokens: array[int]) -> None:
         """Note that the reserved cells of `slot` now hold `tokens`.
 

@@ -68,6 +68,7 @@ class Tokenizer:
         self.add_sep = llama.llama_vocab_get_add_sep(vocab)
         self._pieces: list[bytes | None] = [None] * self.n_tokens
         self._special_pieces: list[bytes | None] = [None] * self.n_tokens
+        self._ends: dict[int, bool] = {}
 
     @property
     def ptr(self) -> VocabHandle:
@@ -170,8 +171,15 @@ class Tokenizer:
         return known
 
     def is_eog(self, token: int) -> bool:
-        """Return whether the token ends a generation (EOS, EOT and the like)."""
-        return llama.llama_vocab_is_eog(self._require_vocabulary(), self._check_token(token))
+        """Return whether the token ends a generation (EOS, EOT and the like); cached.
+
+        It is asked for every generated token, and a native call may wait for the GIL.
+        """
+        known = self._ends.get(token)
+        if known is None:
+            vocab = self._require_vocabulary()
+            known = self._ends[token] = llama.llama_vocab_is_eog(vocab, self._check_token(token))
+        return known
 
     @cached_property
     def eog_tokens(self) -> tuple[int, ...]:

@@ -36,6 +36,8 @@ class AnswerStops:
         # True in the white space between reasoning and answer, which belongs to neither.
         self._is_between = False
         self._matcher = StopMatcher(self._in_reasoning if self._is_reasoning else self._in_answer)
+        self.is_idle = self._tags is None and not self._in_answer
+        """True if no text can match, so that there is nothing to feed."""
 
     @property
     def matched(self) -> str | None:

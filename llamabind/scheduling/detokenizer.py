@@ -14,10 +14,15 @@ class Detokenizer:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._is_between_characters = True
 
     def feed(self, piece: bytes) -> str:
         """Return the characters that `piece` completes."""
-        return self._decoder.decode(piece)
+        if self._is_between_characters and piece.isascii():
+            return piece.decode("ascii")
+        text = self._decoder.decode(piece)
+        self._is_between_characters = not self._decoder.getstate()[0]
+        return text
 
     def finish(self) -> str:
         """Return U+FFFD for an unfinished character, or an empty string."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from llamabind.scheduling.sequence import Sequence
     from llamabind.scheduling.step_budget import StepBudget
     from llamabind.scheduling.step_plan import DraftPlanner, StepResult
+
+
+_BY_ARRIVAL = attrgetter("arrival")
+_BY_PLAN = attrgetter("planned_at")
 
 
 class Scheduler:
@@ -137,9 +142,9 @@ class Scheduler:
             self._plan_first(plan, self._plan_prompts)
         if self._speculation is not None and self._drafts_fit:
             self._plan_drafts(plan, self._speculation)
-        for chunk in plan.chunks:
-            self._n_planned += 1
-            chunk.sequence.planned_at = self._n_planned
+        for n, chunk in enumerate(plan.chunks, self._n_planned + 1):
+            chunk.sequence.planned_at = n
+        self._n_planned += len(plan.chunks)
         # With a split cache llama.cpp puts only consecutive sequence ids into one graph
         # (llama_batch_allocr::split_equal), and each graph reads all weights.
         plan.chunks.sort(key=lambda chunk: chunk.slot.seq_id)
@@ -151,9 +156,12 @@ class Scheduler:
         self._drafts_fit = True
         runs = iter(result.sampled)
         for chunk in plan.chunks:
-            n_accepted = next(runs).n_accepted if chunk.is_last else 0
+            run = next(runs) if chunk.is_last else None
             computed = chunk.sequence.tokens[chunk.start : chunk.end]
-            computed.extend(array("i", chunk.draft[:n_accepted]))
+            n_accepted = 0
+            if chunk.draft and run is not None:
+                n_accepted = run.n_accepted
+                computed.extend(array("i", chunk.draft[:n_accepted]))
             self.slots.commit(chunk.slot, computed)
             chunk.sequence.n_computed = chunk.end + n_accepted
             if chunk.draft and self._speculation is not None:
@@ -236,8 +244,15 @@ class Scheduler:
         n_most = self._n_decoding - len(planned)
         if len(decoding) > n_most:
             # Too many for one step: take those that have waited longest for their next token.
-            decoding = sorted(decoding, key=lambda running: running.planned_at)[:n_most]
-        for sequence in sorted(decoding, key=lambda running: running.arrival):
+            decoding = sorted(decoding, key=_BY_PLAN)[:n_most]
+        decoding.sort(key=_BY_ARRIVAL)
+        if self.slots.cells.n_free >= len(decoding):
+            for sequence in decoding:
+                assert sequence.slot is not None, "a decoding sequence without a slot"
+                self.slots.take_one(sequence.slot)
+                plan.add(sequence, 1)
+            return
+        for sequence in decoding:
             if sequence in self.running:
                 self._reserve_or_preempt(sequence)
                 plan.add(sequence, 1)
@@ -251,12 +266,13 @@ class Scheduler:
             self._preempt(self._youngest())
 
     def _plan_prompts(self, plan: StepPlan, adapters: Adapters) -> None:
+        prefilling = [running for running in self.running if not running.is_decoding]
         prompts = [
             running
-            for running in sorted(self.running, key=lambda running: running.arrival)
-            if running.slot is not None and not running.is_decoding and running.adapters == adapters
+            for running in sorted(prefilling, key=_BY_ARRIVAL)
+            if running.slot is not None and running.adapters == adapters
         ]
-        n_decoding = sum(running.is_decoding for running in self.running)
+        n_decoding = len(self.running) - len(prefilling)
         if prompts and not self._prompts.plan(plan, prompts, n_decoding):
             self._prompts_first.add(adapters)
 
@@ -315,7 +331,7 @@ class Scheduler:
         return True
 
     def _youngest(self) -> Sequence:
-        return max(self.running, key=lambda running: running.arrival)
+        return max(self.running, key=_BY_ARRIVAL)
 
     def _preempt(self, sequence: Sequence) -> None:
         assert sequence.slot is not None, "only a running sequence can be preempted"

@@ -79,6 +79,7 @@ class Sequence:
         may_shift: bool = False,
     ) -> None:
         self.request = request
+        self.request_id = request.request_id
         self.arrival = arrival
         self.tokens = array("i", request.prompt_tokens)
         self.n_prompt = len(self.tokens)
@@ -100,13 +101,15 @@ class Sequence:
         self._times = _Times(clock())
         self._detokenizer = Detokenizer()
         self._stop = AnswerStops(request.stop, request.template_stop, request.reasoning_tags)
+        self._has_stops = not self._stop.is_idle
         self._prompt_logprobs: list[TokenLogprob] = []
         self._has_new_line = False
-
-    @property
-    def request_id(self) -> str:
-        """The request's id, which its outputs have."""
-        return self.request.request_id
+        self._has_details = (
+            request.timings_per_token
+            or request.logprobs is not None
+            or request.prompt_logprobs is not None
+        )
+        """Whether an output may have more than text and tokens before the last one."""
 
     @property
     def n_generated(self) -> int:
@@ -121,7 +124,8 @@ class Sequence:
     @property
     def is_decoding(self) -> bool:
         """True if only the newest sampled token is uncomputed."""
-        return self.n_remaining == 1 and self.n_generated > 0
+        n_tokens = len(self.tokens)
+        return n_tokens - self.n_computed == 1 and n_tokens + self.n_dropped > self.n_prompt
 
     @property
     def n_may_generate(self) -> int:
@@ -189,9 +193,13 @@ class Sequence:
         """
         if self.request.max_tokens == 0:
             # The request is only for prompt_logprobs.
-            return self._output("", [], FinishReason.LENGTH)
+            return self._output("", FinishReason.LENGTH, [])
         if self._times.first_token is None and run.tokens:
             self._times.first_token = self._clock()
+        if len(run.tokens) == 1 and run.error is None:
+            token = run.tokens[0].token
+            self.tokens.append(token)
+            return self._output(*self._take_token(token), run.tokens)
         text = ""
         reason: FinishReason | None = None
         taken: list[SampledToken] = []
@@ -201,12 +209,12 @@ class Sequence:
             added, reason = self._take_token(sampled.token)
             text += added
             if reason is not None:
-                return self._output(text, taken, reason)
+                return self._output(text, reason, taken)
         if run.error is None:
-            return self._output(text, taken, None)
+            return self._output(text, None, taken)
         is_dead_end = isinstance(run.error, GrammarError)
         return replace(
-            self._output(text, taken, FinishReason.ERROR),
+            self._output(text, FinishReason.ERROR, taken),
             error=str(run.error),
             error_code=ErrorCode.GRAMMAR_DEAD_END if is_dead_end else None,
         )
@@ -215,7 +223,7 @@ class Sequence:
         self, reason: FinishReason, error: str | None = None, code: ErrorCode | None = None
     ) -> RequestOutput:
         """End the sequence because it was cancelled, timed out or failed."""
-        return replace(self._output("", [], reason), error=error, error_code=code)
+        return replace(self._output("", reason, []), error=error, error_code=code)
 
     def progress(self) -> RequestOutput:
         """Return an output without text that says how much of the prompt is computed."""
@@ -278,32 +286,37 @@ class Sequence:
             return "", FinishReason.STOP
         special = token in self.request.preserved_tokens
         piece = self._vocabulary.piece(token, special=special)
-        text = self._stop.feed(self._detokenizer.feed(piece))
-        if self._stop.matched is not None:
-            return text, FinishReason.STOP
-        self._has_new_line |= b"\n" in piece
-        is_full = len(self.tokens) >= self._n_ctx and not self._may_shift
-        is_over = is_full or self._has_max_tokens or self._is_out_of_time
+        text = self._detokenizer.feed(piece)
+        if self._has_stops:
+            text = self._stop.feed(text)
+            if self._stop.matched is not None:
+                return text, FinishReason.STOP
+        n_tokens, limit = len(self.tokens), self.request.max_tokens
+        is_over = limit is not None and n_tokens + self.n_dropped - self.n_prompt >= limit
+        is_over = is_over or (n_tokens >= self._n_ctx and not self._may_shift)
+        if self.request.t_max_predict_ms:
+            self._has_new_line |= b"\n" in piece
+            is_over = is_over or self._is_out_of_time(self.request.t_max_predict_ms)
         return text, FinishReason.LENGTH if is_over else None
 
-    @property
-    def _has_max_tokens(self) -> bool:
-        limit = self.request.max_tokens
-        return limit is not None and self.n_generated >= limit
-
-    @property
-    def _is_out_of_time(self) -> bool:
-        limit, since = self.request.t_max_predict_ms, self._times.first_token
-        if not limit or since is None or not self._has_new_line:
+    def _is_out_of_time(self, limit: int) -> bool:
+        since = self._times.first_token
+        if since is None or not self._has_new_line:
             return False
         return 1e3 * (self._clock() - since) > limit
 
     def _output(
         self,
         text: str,
-        taken: list[SampledToken],
         reason: FinishReason | None,
+        taken: list[SampledToken],
     ) -> RequestOutput:
+        if reason is None and not self._has_details:
+            # Nearly every token comes here. Values without names are the faster call.
+            n_tokens = len(self.tokens) + self.n_dropped - self.n_prompt
+            usage = Usage(self.n_prompt, n_tokens, self.n_cached)
+            ids = (taken[0].token,) if len(taken) == 1 else tuple([one.token for one in taken])
+            return RequestOutput(self.request_id, text, ids, usage)
         timings = None
         if reason is not None:
             self.status = SequenceStatus.FINISHED

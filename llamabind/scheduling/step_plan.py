@@ -53,7 +53,10 @@ class ScheduledChunk(msgspec.Struct, frozen=True, eq=False):
     @property
     def n_prompt(self) -> int:
         """The number of prompt tokens in the chunk."""
-        return max(0, min(self.end, self.sequence.n_prompt) - self.start)
+        n_prompt = self.sequence.n_prompt
+        if self.start >= n_prompt:
+            return 0
+        return min(self.end, n_prompt) - self.start
 
     @property
     def n_tokens(self) -> int:
@@ -88,22 +91,22 @@ class StepPlan:
     @property
     def n_decoding(self) -> int:
         """The number of chunks of decoding sequences."""
-        return sum(1 for chunk in self.chunks if chunk.sequence.is_decoding)
+        return sum([chunk.sequence.is_decoding for chunk in self.chunks])
 
     @property
     def n_tokens(self) -> int:
         """The number of tokens in the batch."""
-        return sum(chunk.n_tokens for chunk in self.chunks)
+        return sum([chunk.end - chunk.start for chunk in self.chunks]) + self.n_drafted
 
     @property
     def n_prompt(self) -> int:
         """The number of prompt tokens in the batch."""
-        return sum(chunk.n_prompt for chunk in self.chunks)
+        return sum([chunk.n_prompt for chunk in self.chunks])
 
     @property
     def n_drafted(self) -> int:
         """The number of draft tokens in the batch."""
-        return sum(len(chunk.draft) for chunk in self.chunks)
+        return sum([len(chunk.draft) for chunk in self.chunks if chunk.draft])
 
 
 @dataclass(slots=True)

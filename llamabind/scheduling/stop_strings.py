@@ -35,16 +35,17 @@ class StopMatcher:
         """
         if self.matched is not None:
             return ""
-        if self._automaton is None:
+        automaton = self._automaton
+        if automaton is None or (self._state == 0 and automaton.begins.isdisjoint(text)):
             return text
         text = self._held + text
-        match = self._first_match(self._automaton, text)
+        match = self._first_match(automaton, text)
         if match is not None:
             start, length = match
             self.matched, self._held = text[start : start + length], ""
             self.rest = text[start + length :]
             return text[:start]
-        n_held = self._automaton.depths[self._state]
+        n_held = automaton.depths[self._state]
         self._held = text[len(text) - n_held :]
         return text[: len(text) - n_held]
 
@@ -71,6 +72,7 @@ class _Automaton:
     """The automaton of Aho and Corasick: states are the beginnings of stop strings, 0 is "".
 
     `depths` are their lengths, `matches` the length of the longest stop string that ends there.
+    `begins` are the characters that lead from the state 0 to another one.
     """
 
     def __init__(self, stops: tuple[str, ...]) -> None:
@@ -81,6 +83,7 @@ class _Automaton:
         for stop in stops:
             self._add(stop)
         self._link()
+        self.begins = frozenset(self._edges[0])
 
     def next(self, state: int, character: str) -> int:
         """Return the state after one more character."""

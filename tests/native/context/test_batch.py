@@ -1,5 +1,7 @@
 """Batch fills the arrays of llama_batch and refuses what does not fit."""
 
+from contextlib import closing
+
 import pytest
 
 from llamabind.context.batch import Batch
@@ -116,3 +118,29 @@ def test_what_is_written_into_the_views_counts():
         assert (batch.token_range, batch.position_range) == ((-8, 9), (10, 500))
         batch.add(20, 600, 1)
         assert (batch.token_range, batch.position_range) == ((-8, 20), (10, 600))
+
+
+def test_add_each_appends_what_add_appends_one_by_one():
+    tokens, positions, seq_ids = [5, 3, 9], [7, 0, 2], [2, 0, 1]
+    with closing(Batch(4)) as many, closing(Batch(4)) as single:
+        for batch in (many, single):
+            batch.add(1, 0, 3)
+        many.add_each(tokens, positions, seq_ids)
+        for token, position, seq_id in zip(tokens, positions, seq_ids, strict=True):
+            single.add(token, position, seq_id, output=True)
+        assert many.output_flags == single.output_flags
+        assert (many.token_range, many.position_range) == (
+            single.token_range,
+            single.position_range,
+        )
+        assert many.max_seq_id == single.max_seq_id
+        assert many.tokens.tolist() == single.tokens.tolist()
+        assert many.positions.tolist() == single.positions.tolist()
+        assert [many.c_batch.seq_id[i][0] for i in range(4)] == [3, *seq_ids]
+        with pytest.raises(InvalidParameterError, match="1 more tokens do not fit"):
+            many.add_each([1], [8], [0])
+
+
+def test_add_each_refuses_a_sequence_id_out_of_range():
+    with closing(Batch(4)) as batch, pytest.raises(InvalidParameterError, match="sequence -1"):
+        batch.add_each([1, 2], [0, 0], [0, -1])

@@ -38,3 +38,11 @@ def test_any_bytes_decode_as_in_one_piece(data, size):
     detokenizer = Detokenizer()
     pieces = [detokenizer.feed(data[i : i + size]) for i in range(0, len(data), size)]
     assert "".join(pieces) + detokenizer.finish() == data.decode("utf-8", "replace")
+
+
+def test_ascii_after_the_first_bytes_of_a_character_ends_it():
+    detokenizer = Detokenizer()
+    texts = [
+        detokenizer.feed(piece) for piece in (b"a", b"\xe2\x82", b"b", b"c", b"\xc3", b"\xa9d")
+    ]
+    assert texts == ["a", "", "\ufffdb", "c", "", "éd"]

@@ -54,3 +54,11 @@ def test_however_the_text_is_split_all_before_the_earliest_match_is_returned(sto
     assert matcher.matched is not None
     assert complete.startswith("".join(shown))
     assert not any(stop in "".join(shown) for stop in stops)
+
+
+def test_a_text_without_a_first_character_of_any_stop_string_passes_at_once():
+    matcher = StopMatcher(("###", "End"))
+    assert [matcher.feed(text) for text in ("abc", "d#", "xyz", "E", "n", "d")] == [
+        *("abc", "d", "#xyz", "", "", ""),
+    ]
+    assert matcher.matched == "End"
