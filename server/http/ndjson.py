@@ -23,9 +23,12 @@ class NdjsonWriter(StreamWriter):
 
     async def send(self, documents: Iterable[Any]) -> None:
         """Send each document as one line, all in one write."""
-        lines = [msgspec.json.encode(document) + b"\n" for document in documents]
-        if lines:
-            await self.write(b"".join(lines))
+        if data := self.encode(documents):
+            await self.write(data)
+
+    def encode(self, documents: Iterable[Any]) -> bytes:
+        """Return the bytes of the lines."""
+        return b"".join([msgspec.json.encode(document) + b"\n" for document in documents])
 
     async def ping(self) -> None:
         """Send nothing: clients would fail on a line that is not a document."""

@@ -46,12 +46,16 @@ class SseWriter(StreamWriter):
 
     async def send(self, documents: Iterable[Any]) -> None:
         """Send each document as one event, all in one write."""
+        if data := self.encode(documents):
+            await self.write(data)
+
+    def encode(self, documents: Iterable[Any]) -> bytes:
+        """Return the bytes of the events."""
         events = [
             self._name(document) + b"data: " + msgspec.json.encode(document) + b"\n\n"
             for document in documents
         ]
-        if events:
-            await self.write(b"".join(events))
+        return b"".join(events)
 
     def _name(self, document: Any) -> bytes:
         return b"event: %s\n" % document["type"].encode() if self._named else b""

@@ -11,6 +11,9 @@ _UNPAUSED = 1 << 14
 control resumes writing at this size, and pauses it at four times this size.
 """
 
+MAX_NOW_BYTES = 1 << 15
+"""With this much more than _UNPAUSED in its buffer a transport is still not paused."""
+
 
 class StreamWriter:
     """One streamed response. A write waits while the client reads slowly. Event loop only.
@@ -23,6 +26,29 @@ class StreamWriter:
         self.response = response
         self._request = request
         self._write_seconds = request.app[CONFIG].write_seconds
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether write_now() may be called: the client is connected and reads what is sent."""
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            return False
+        return transport.get_write_buffer_size() < _UNPAUSED
+
+    def write_now(self, data: bytes) -> None:
+        """Send `data`, at most MAX_NOW_BYTES, without awaiting. Only if the stream `is_clear`.
+
+        Raises ConnectionResetError if the client disconnects.
+        """
+        assert len(data) <= MAX_NOW_BYTES, "write() is for more"
+        # Below its limits aiohttp's coroutine never waits, so one step of it is all of it.
+        writing = self.response.write(data)
+        try:
+            writing.send(None)
+        except StopIteration:
+            return
+        writing.close()
+        raise AssertionError("aiohttp waited although the transport is not paused")
 
     async def write(self, data: bytes) -> None:
         """Send `data`. Raises ConnectionResetError if the client disconnects or times out."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from server.protocol.outputs import SequenceOutput
-from server.streams.token_stream import TokenStream, TokenUsage
+from server.streams.token_stream import OutputSink, TokenStream, TokenUsage
 from server.streams.wakeup import Wakeup
 
 
@@ -39,7 +39,11 @@ class MergedStream:
         """Whether the reader has all outputs of all streams."""
         return all(stream.is_done for stream in self._streams)
 
-    async def next(self, timeout_seconds: float | None = None) -> SequenceOutput | None:
+    async def next(
+        self,
+        timeout_seconds: float | None = None,
+        sink: OutputSink | None = None,  # noqa: ARG002 - TokenStream's; the order is this class's
+    ) -> SequenceOutput | None:
         """The next output of any answer; None after `timeout_seconds` without one.
 
         Raises the error that a stream ended with. Must not be called when `is_done`.

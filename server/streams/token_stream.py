@@ -61,6 +61,13 @@ class StreamObserver(Protocol):
         """The stream ended with this error."""
 
 
+class OutputSink(Protocol):
+    """Takes outputs at once while the reader waits, which costs less than waking the reader."""
+
+    def __call__(self, output: SequenceOutput, /) -> bool:
+        """Take an output; False leaves it to the reader. Must not block or raise."""
+
+
 class TokenStream:
     """The outputs of one request for `n` answers. Event loop only; one reader.
 
@@ -90,6 +97,7 @@ class TokenStream:
         self._n_reasoning: dict[int, int] = {}
         self._outputs: deque[SequenceOutput] = deque()
         self.pending = PendingOutput()
+        self._sink: OutputSink | None = None
         self._error: BaseException | None = None
         self._result: TaskResult | None = None
         self.may_restart = False
@@ -139,7 +147,8 @@ class TokenStream:
             self.observer.on_output(output)
         if output.usage.completion_tokens:
             self.last_token_at = time.monotonic()
-            self.first_token_at = self.first_token_at or self.last_token_at
+            if self.first_token_at is None:
+                self.first_token_at = self.last_token_at
         if output.finish_reason in ("error", "abort"):
             self.fail(_failure(output))
             return
@@ -147,6 +156,8 @@ class TokenStream:
             self._n_unfinished -= 1
             if self._n_unfinished == 0:
                 self._ended.set()
+        elif self._sink is not None and not self._outputs and self._sink(output):
+            return
         self._outputs.append(output)
         self.pending.add(output)
         self._wakeup.notify()
@@ -217,14 +228,22 @@ class TokenStream:
             raise detached(self._error)
         return self._is_accepted or bool(self._latest) or self.is_complete
 
-    async def next(self, timeout_seconds: float | None = None) -> SequenceOutput | None:
+    async def next(
+        self, timeout_seconds: float | None = None, sink: OutputSink | None = None
+    ) -> SequenceOutput | None:
         """The next output of any answer; None after `timeout_seconds` without one.
 
-        Raises the error that the stream ended with. Must not be called when `is_done`.
+        While it waits, `sink` is offered each output first, except the last one of an answer; those
+        that it takes do not end the wait. Raises the error that the stream ended with. Must not be
+        called when `is_done`.
         """
         while (output := self.take()) is None:
-            if not await self._wakeup.wait(timeout_seconds):
-                return None
+            self._sink = sink
+            try:
+                if not await self._wakeup.wait(timeout_seconds):
+                    return None
+            finally:
+                self._sink = None
         return output
 
     def take(self) -> SequenceOutput | None:

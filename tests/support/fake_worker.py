@@ -87,6 +87,8 @@ STEP_SECONDS = 0.002
 class ScriptedParser:
     """Reads "<r>" as reasoning until "</r>", and "<f>" as a call of a function `f` until "</f>"."""
 
+    is_plain = False
+
     def __init__(self) -> None:
         self._kind = "content"
         self._n_calls = 0

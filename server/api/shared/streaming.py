@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -16,9 +18,13 @@ from server.http.error_documents import error_document
 from server.http.middleware import unexpected_error
 from server.http.sse import SseWriter
 from server.protocol.outputs import SequenceOutput
-from server.streams.token_stream import TokenUsage
+from server.streams.pending_output import size_of
+from server.streams.token_stream import OutputSink, TokenUsage
 
 logger = logging.getLogger(__name__)
+
+_SMALL = 2048
+"""By size_of(), the largest output that is written without waiting: as JSON far below the limit."""
 
 
 class AnswerWriter(Protocol):
@@ -30,6 +36,16 @@ class AnswerWriter(Protocol):
 
     async def send(self, documents: Iterable[Any]) -> None:
         """Write documents."""
+
+    def encode(self, documents: Iterable[Any]) -> bytes:
+        """The bytes that `send` writes."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether `write_now` may be called."""
+
+    def write_now(self, data: bytes) -> None:
+        """Write a few bytes without awaiting."""
 
     async def ping(self) -> None:
         """Send bytes that clients ignore, so that no proxy closes the idle connection."""
@@ -49,8 +65,13 @@ class AnswerStream(Protocol):
     def is_done(self) -> bool:
         """Whether all outputs have been read."""
 
-    async def next(self, timeout_seconds: float | None = None) -> SequenceOutput | None:
-        """The next output of one answer; None if none arrives within `timeout_seconds`."""
+    async def next(
+        self, timeout_seconds: float | None = None, sink: OutputSink | None = None
+    ) -> SequenceOutput | None:
+        """The next output of one answer; None if none arrives within `timeout_seconds`.
+
+        While it waits, `sink` may take outputs.
+        """
 
 
 OpenWriter: TypeAlias = Callable[[web.Request], Awaitable[AnswerWriter]]
@@ -107,18 +128,55 @@ async def _write(
     output: SequenceOutput | None,
     ping_seconds: float | None,
 ) -> None:
+    sink = _DirectSink(writer, form)
     while True:
-        if output is None:
-            await writer.ping()
-        else:
+        if output is not None:
             await writer.send(form.chunks(output))
+            sink.written_at = time.monotonic()
             if output.packed_logprobs:
                 # These take long to write, and the next one may be there: let other requests run.
                 await asyncio.sleep(0)
+        elif not sink.seconds_left(ping_seconds):
+            await writer.ping()
+            sink.written_at = time.monotonic()
         if stream.is_done:
             await writer.send(form.ending(stream.usage))
             return
-        output = await stream.next(ping_seconds)
+        output = await stream.next(sink.seconds_left(ping_seconds), sink)
+        if sink.failure is not None:
+            raise sink.failure
+
+
+class _DirectSink:
+    """Writes small outputs where they arrive, without waking the handler.
+
+    Waking it for each token costs as much as writing the token. `failure` is for the handler, which
+    gets the output that could not be written.
+    """
+
+    def __init__(self, writer: AnswerWriter, form: ChunkForm) -> None:
+        self._writer = writer
+        self._form = form
+        self.written_at = -math.inf
+        self.failure: Exception | None = None
+
+    def seconds_left(self, ping_seconds: float | None) -> float | None:
+        """Return the time until nothing has been written for `ping_seconds`; None without pings."""
+        if ping_seconds is None:
+            return None
+        return max(0.0, self.written_at + ping_seconds - time.monotonic())
+
+    def __call__(self, output: SequenceOutput) -> bool:
+        if output.packed_logprobs or size_of(output) > _SMALL or not self._writer.is_clear:
+            return False
+        try:
+            if data := self._writer.encode(self._form.chunks(output)):
+                self._writer.write_now(data)
+        except Exception as error:  # noqa: BLE001 - the handler raises it
+            self.failure = error
+            return False
+        self.written_at = time.monotonic()
+        return True
 
 
 def _ping_seconds(requested: int | None, configured: float) -> float | None:
