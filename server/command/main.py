@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "chat": "talk to a model in the terminal",
     "run": "ask a model one question, and print the answer",
     "bench": "measure a model's speed",
+    "cluster": "run several replicas of models behind one address",
     **LIBRARY_COMMANDS,
     "completion": "print the completion script of a shell",
 }

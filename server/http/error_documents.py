@@ -27,12 +27,16 @@ _ANTHROPIC_TYPES = {
 
 
 def error_document(request: web.Request, error: ApiError) -> dict[str, Any]:
-    """The JSON document of `error` for a request, by its path.
+    """The JSON document of `error` for a request."""
+    return document_at(api_path(request), error)
+
+
+def document_at(path: str, error: ApiError) -> dict[str, Any]:
+    """The JSON document of `error` for a request to `path`, which is without --api-prefix.
 
     Anthropic's dialect has its own values of `type`; in Ollama's, which is all of /api but /api/v2,
     unknown paths included, `error` is the message alone, with `param` and `code` beside it.
     """
-    path = api_path(request)
     document = error.body()
     if _OLLAMA_PATHS.fullmatch(path):
         return {"error": error.message, "param": error.param, "code": error.code}

@@ -1,0 +1,234 @@
+"""Ingress: the deployment in front of all models. It takes every HTTP request of the cluster."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Final
+
+import msgspec
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    ReplicaUnavailableError,
+)
+from ray.serve.handle import DeploymentHandle
+
+from server.cluster.access import Access
+from server.cluster.answer import Answer
+from server.cluster.call import Call, Head, ServerLostError
+from server.cluster.config import ClusterConfig
+from server.cluster.failures import ClusterFullError, not_deployed, of_one_server, replica_lost
+from server.cluster.labels import merge_metrics
+from server.cluster.lists import union
+from server.cluster.paths import LISTS, PROBES, is_of_one_server
+from server.cluster.prompts import routing_prompt, session_of
+from server.cluster.request import HttpRequest, Receive, Scope, Send
+from server.cluster.routing import Names
+from server.errors import ApiError
+
+logger = logging.getLogger("ray.serve")
+
+# A list or a probe waits this long for a model's replica; one that starts does not answer.
+_LIST_SECONDS: Final = 5.0
+_LOST: Final = (RayActorError, ReplicaUnavailableError, ServerLostError)
+
+
+class Ingress:
+    """Checks keys, finds the model, and relays the request to one of the model's replicas.
+
+    An ASGI application. A client that disconnects cancels its request in the engine.
+    """
+
+    def __init__(
+        self, config: ClusterConfig, access: Access, handles: Sequence[DeploymentHandle[Any]]
+    ) -> None:
+        """`handles` are the deployments of `config.models`, in their order."""
+        self._config = config
+        self._access = access
+        self._names = Names(config.models)
+        self._handles = {
+            model.name: handle.options(method_name="relay", stream=True)
+            for model, handle in zip(config.models, handles, strict=True)
+        }
+        self._all = dict(zip(self._handles, handles, strict=True))
+        self._routers = {model.name: config.router_of(model) for model in config.models}
+
+    def __serve_build_asgi_app__(self) -> Any:  # noqa: PLW3201 - Ray Serve's name
+        """Ray Serve calls this for the ASGI application."""
+        return self.app
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
+        request = HttpRequest.of(scope)
+        answer = Answer(request, send)
+        work = asyncio.ensure_future(self._answer(request, answer, receive))
+        try:
+            await work
+        except ApiError as error:
+            await answer.fail(error)
+        finally:
+            work.cancel()
+
+    async def _answer(self, request: HttpRequest, answer: Answer, receive: Receive) -> None:
+        caller = self._access.check(request)
+        if request.path == "/live":
+            await answer.send_json({"status": "ok"})
+            return
+        if is_of_one_server(request.method, request.path):
+            raise of_one_server(request.method, request.path)
+        await request.read(receive, self._config.max_body_mb << 20)
+        if request.path == "/metrics":
+            await answer.send_text(await self._metrics())
+        elif request.path in PROBES:
+            await self._probe(answer)
+        elif request.path in LISTS and request.method in ("GET", "HEAD"):
+            await self._list(request, answer)
+        else:
+            call = _call(request, caller.name, is_admin=caller.is_admin)
+            watch = asyncio.ensure_future(_disconnected(receive))
+            relay = asyncio.ensure_future(self._relay(request, answer, call))
+            try:
+                await asyncio.wait((watch, relay), return_when=asyncio.FIRST_COMPLETED)
+                if relay.done():
+                    await relay
+            finally:
+                watch.cancel()
+                relay.cancel()
+                await asyncio.gather(relay, return_exceptions=True)
+
+    async def _relay(self, request: HttpRequest, answer: Answer, call: Call) -> None:
+        """Answer with one of the model's replicas; with another one if it ended too early."""
+        model = self._names.of(request)
+        try:
+            await self._relay_once(model, request, answer, call)
+        except ServerLostError:
+            if answer.has_begun:
+                raise replica_lost(model) from None
+            logger.warning("model %s: a replica ended; its request goes to another", model)
+            try:
+                await self._relay_once(model, request, answer, call)
+            except ServerLostError:
+                raise replica_lost(model) from None
+
+    async def _relay_once(
+        self, model: str, request: HttpRequest, answer: Answer, call: Call
+    ) -> None:
+        items = self._items(model, request, call)
+        try:
+            head = await anext(items)
+            assert isinstance(head, Head)
+            await answer.relay(head, items)
+        finally:
+            await items.aclose()
+
+    async def _items(
+        self, model: str, request: HttpRequest, call: Call
+    ) -> AsyncGenerator[Head | bytes, None]:
+        """The items of Replica.relay. Raises ServerLostError if the replica ends."""
+        handle = self._handles[model]
+        if self._routers[model] == "session":
+            handle = handle.options(session_id=session_of(request.headers, request.document))
+        # The prefix router reads positional arguments only, and fails without a prompt.
+        has_prompt = self._routers[model] == "prefix" and call.prompt
+        items = handle.remote(call) if has_prompt else handle.remote(call=call)
+        try:
+            async for item in items:
+                yield item
+        except BackPressureError:
+            raise ClusterFullError(model) from None
+        except DeploymentUnavailableError:
+            raise not_deployed(model) from None
+        except _LOST as error:
+            raise ServerLostError(str(error)) from None
+        except RayTaskError as error:
+            if isinstance(error.cause, ServerLostError):
+                raise ServerLostError(str(error.cause)) from None
+            raise
+        finally:
+            # After the last item this does nothing.
+            items.cancel()
+
+    async def _list(self, request: HttpRequest, answer: Answer) -> None:
+        keys = LISTS[request.path]
+        call = _call(request, "list", is_admin=False)
+        found = await asyncio.gather(*(self._document(name, request, call) for name in self._all))
+        documents = [document for document in found if document is not None]
+        silent = [name for name, one in zip(self._all, found, strict=True) if one is None]
+        headers = []
+        if silent:
+            text = f"no replica of {', '.join(silent)} answers yet; the list is without it"
+            headers.append(("X-Llamabind-Warnings", text))
+        if not documents:
+            raise not_deployed(silent[0])
+        await answer.send_json(union(documents, keys), headers=headers)
+
+    async def _document(
+        self, model: str, request: HttpRequest, call: Call
+    ) -> dict[str, Any] | None:
+        """The JSON of the answer of one of the model's replicas; None if none answers in time."""
+        items = self._items(model, request, call)
+        try:
+            async with asyncio.timeout(_LIST_SECONDS):
+                parts = [item async for item in items if isinstance(item, bytes)]
+        except (TimeoutError, ServerLostError, ApiError):
+            return None
+        finally:
+            await items.aclose()
+        document = msgspec.json.decode(b"".join(parts))
+        return document if isinstance(document, dict) else None
+
+    async def _probe(self, answer: Answer) -> None:
+        probe = HttpRequest("GET", "/ready", "/ready", (), {}, "probe")
+        call = _call(probe, "probe", is_admin=False)
+        found = await asyncio.gather(*(self._document(name, probe, call) for name in self._all))
+        for name, document in zip(self._all, found, strict=True):
+            if document is None:
+                raise not_deployed(name)
+        await answer.send_json({"status": "ok"})
+
+    async def _metrics(self) -> str:
+        """The metrics of all replicas."""
+        found = await asyncio.gather(*(_broadcast(handle) for handle in self._all.values()))
+        return merge_metrics(pair for pairs in found for pair in pairs)
+
+
+async def _broadcast(handle: DeploymentHandle[Any]) -> list[tuple[str, str]]:
+    """The metrics of the replicas that answer."""
+    results = await handle.broadcast("metrics").results_async(
+        timeout_s=_LIST_SECONDS, return_exceptions=True
+    )
+    return [result for result in results if isinstance(result, tuple)]
+
+
+def _call(request: HttpRequest, caller: str, *, is_admin: bool) -> Call:
+    headers = [pair for pair in request.pairs if pair[0].lower() not in ("x-client", "x-request-id")]
+    request_id = request.headers.get("x-request-id", uuid.uuid4().hex)
+    headers += [("X-Client", caller.replace(":", ".")), ("X-Request-Id", request_id)]
+    return Call(
+        method=request.method,
+        target=request.target,
+        headers=tuple(headers),
+        body=request.body,
+        is_admin=is_admin,
+        prompt=routing_prompt(request.document),
+    )
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """ASGI's messages at the start and the end of the application."""
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client disconnects."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

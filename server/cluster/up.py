@@ -1,0 +1,155 @@
+"""up and restart: run a cluster on a local Ray, or deploy its file to a running one."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+# Ray reads these when it is imported; it would report its use to its makers otherwise.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+from ray import serve
+
+from server.cluster.access import why_not_without_key
+from server.cluster.app import APP_NAME, build_app
+from server.cluster.config import ClusterConfig, ClusterConfigError, read_cluster_file
+from server.listening import is_loopback
+
+logger = logging.getLogger("ray.serve")
+
+# Request bodies and chunks of answers are small; Ray's default is a third of the memory.
+_OBJECT_STORE_BYTES: Final = 256 << 20
+_KEEPALIVE_SECONDS: Final = 75
+# Serve's controller and proxies, which reserve none themselves.
+_SPARE_CPUS: Final = 1
+
+
+class DeployError(Exception):
+    """Ray could not start, or the models could not be loaded; the message says why."""
+
+
+def up(file: Path, *, address: str | None, say: Callable[[str], None]) -> None:
+    """Run the cluster of `file` until SIGTERM or SIGINT; SIGHUP reads the file again and replaces
+    the replicas one after the other.
+
+    Without an `address` of a running Ray a local one is started, which ends with this function.
+    Raises ClusterConfigError and DeployError.
+    """
+    config = _checked(file)
+    _connect(config, address)
+    try:
+        serve.start(
+            proxy_location="EveryNode",
+            http_options={
+                "host": config.host,
+                "port": config.port,
+                "keep_alive_timeout_s": _KEEPALIVE_SECONDS,
+            },
+        )
+        _deploy(config)
+        names = ", ".join(model.name for model in config.models)
+        say(f"llamabind cluster serves http://{config.host}:{config.port} - models: {names}")
+        _wait(file, say)
+    finally:
+        if address is None:
+            serve.shutdown()
+        ray.shutdown()
+
+
+def restart(file: Path, *, address: str) -> None:
+    """Deploy `file` to the cluster that runs on the Ray at `address`, with new replicas for all
+    models. Raises ClusterConfigError and DeployError.
+    """
+    config = _checked(file)
+    _connect(config, address)
+    try:
+        _deploy(config)
+    finally:
+        ray.shutdown()
+
+
+def _checked(file: Path) -> ClusterConfig:
+    config = read_cluster_file(file)
+    if reason := why_not_without_key(config, config.host):
+        raise ClusterConfigError(f"{file}: {reason}")
+    return config
+
+
+def _connect(config: ClusterConfig, address: str | None) -> None:
+    settings: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    if address is None:
+        needed = cpus_needed(config)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        if needed > cores:
+            logger.warning(
+                "the replicas of cluster.toml reserve %g cores at most, this machine has %d",
+                needed,
+                cores,
+            )
+        settings |= {
+            "address": "local",
+            "num_cpus": max(cores, needed) + _SPARE_CPUS,
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",  # Ray's own ports on loopback only
+            "object_store_memory": _OBJECT_STORE_BYTES,
+        }
+    else:
+        settings["address"] = address
+    try:
+        ray.init(**settings)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        what = f"no Ray at {address}" if address else "cannot start Ray"
+        raise DeployError(f"{what}: {error}") from None
+
+
+def cpus_needed(config: ClusterConfig) -> int:
+    """The cores that all replicas together reserve, at their largest number."""
+    models = sum(model.reserved_cpus * model.max_replicas for model in config.models)
+    return int(models + config.ingress_cpus * config.ingress_replicas + 0.999)
+
+
+def _deploy(config: ClusterConfig) -> None:
+    """Start or replace the replicas; returns when all models are loaded."""
+    generation = datetime.now(UTC).isoformat()
+    app = build_app(config, is_local=is_loopback(config.host), generation=generation)
+    try:
+        serve.run(app, name=APP_NAME, route_prefix="/")
+    except RuntimeError as error:
+        raise DeployError(f"the cluster cannot be deployed: {error}{_reasons()}") from None
+
+
+def _reasons() -> str:
+    """The messages of the deployments that failed."""
+    application = serve.status().applications.get(APP_NAME)
+    if application is None:
+        return ""
+    messages = [one.message for one in application.deployments.values() if one.message]
+    return "".join(f"\n{message}" for message in messages)
+
+
+def _wait(file: Path, say: Callable[[str], None]) -> None:
+    """Return at SIGTERM or SIGINT; deploy anew at SIGHUP."""
+    stopping, changed = threading.Event(), threading.Event()
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        changed.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, lambda *_: changed.set())
+    while True:
+        changed.wait()
+        changed.clear()
+        if stopping.is_set():
+            return
+        try:
+            _deploy(_checked(file))
+            say("llamabind cluster: all replicas are replaced")
+        except (ClusterConfigError, DeployError) as error:
+            say(f"llamabind cluster: not changed: {error}")

@@ -1,0 +1,75 @@
+"""cluster.toml: what is read, and the sentence of each mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from server.cluster.config import ClusterConfigError, read_cluster_file
+
+_MODEL = '[[models]]\nname = "chat"\nmodel = "chat.gguf"\ncpus = 2\n'
+
+
+def _read(folder: Path, text: str):
+    file = folder / "cluster.toml"
+    file.write_text(text)
+    return read_cluster_file(file)
+
+
+def test_a_short_file_gets_the_defaults(tmp_path: Path) -> None:
+    config = _read(tmp_path, _MODEL)
+    [model] = config.models
+    assert (config.host, config.port, config.router) == ("127.0.0.1", 8080, "prefix")
+    assert (model.max_replicas, model.n_parallel, model.reserved_cpus) == (1, 4, 2)
+    assert model.model == str(tmp_path / "chat.gguf")
+    assert model.names == ("chat", "chat.gguf")
+
+
+def test_a_model_of_a_hub_with_gpus_autoscaling_and_rpc(tmp_path: Path) -> None:
+    config = _read(
+        tmp_path,
+        'router = "pow2"\n[[models]]\nname = "big"\nmodel = "org/repo:Q4_K_M"\ngpus = 1\n'
+        'router = "session"\nrpc = ["10.0.0.2:50052"]\nautoscale = { min = 1, max = 3 }\n',
+    )
+    [model] = config.models
+    assert config.router_of(model) == "session"
+    assert (model.model, model.max_replicas, model.reserved_cpus) == ("org/repo:Q4_K_M", 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "models is missing"),
+        ("models = []", "models: expected `array` of length >= 1"),
+        (_MODEL + "replica = 2", "models[0].replica is not a field of this file"),
+        (_MODEL + 'replicas = "two"', "models[0].replicas: expected `int | null`, got `str`"),
+        (_MODEL + "replicas = 0", "models[0].replicas: expected `int` >= 1"),
+        (_MODEL + 'router = "random"', "models[0].router: invalid enum value 'random'"),
+        (_MODEL + "autoscale = { min = 4, max = 3 }", "min is 4, more than max, which is 3"),
+        (_MODEL + "replicas = 2\nautoscale = { max = 3 }", "replicas and autoscale both set"),
+        (_MODEL + 'rpc = ["10.0.0.2"]', "models[0].rpc[0]: '10.0.0.2' is not an address"),
+        (_MODEL + 'rpc = ["a:70000"]', "models[0].rpc[0]: 'a:70000' is not an address"),
+        (_MODEL + 'flags = ["--port", "1"]', "models[0].flags[0]: --port is set by the field port"),
+        (_MODEL + 'flags = ["--threads=2"]', "--threads is set by the field cpus"),
+        (_MODEL + 'flags = ["--models-dir", "x"]', "--models-dir does not work in a cluster"),
+        (_MODEL + _MODEL, "models[1]: the name 'chat' is taken by models[0]"),
+        ('[[models]]\nname = "a"\nmodel = "a.gguf"\n', "models[0].cpus is missing"),
+        ('[[models]]\nname = "a"\ncpus = 1\n', "models[0].model is missing"),
+        ('[[models]]\nname = "a"\ncpus = 1\nmodel = "a"\n', "models[0].model: is neither the path"),
+        ('[[models]]\nname = "a b"\ncpus = 1\nmodel = "a.gguf"\n', "'a b' is not a name"),
+        ('api_key_file = "keys"\n' + _MODEL, "api_key_file:"),
+        ("port = 99999\n" + _MODEL, "port: expected `int` <= 65535"),
+        ("port = ", "is not valid TOML"),
+    ],
+)
+def test_a_mistake_is_a_sentence_that_names_the_field(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    with pytest.raises(ClusterConfigError) as raised:
+        _read(tmp_path, text)
+    assert sentence in str(raised.value)
+    assert str(raised.value).startswith(str(tmp_path / "cluster.toml"))
+
+
+def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ClusterConfigError, match="cannot be read: No such file"):
+        read_cluster_file(tmp_path / "none.toml")
