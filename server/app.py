@@ -114,7 +114,15 @@ def create_app(
         admission,
     )
     add_hub(app)
-    metrics.registry.register(MetricsCollector(metrics, app[REGISTRY], admission, app[SYSTEM]))
+    metrics.registry.register(
+        MetricsCollector(
+            metrics,
+            app[REGISTRY],
+            admission,
+            app[SYSTEM],
+            for_gateways=config.gateway_metrics,
+        )
+    )
     app.on_response_prepare.append(send_request_id)
     app.on_response_prepare.append(send_warnings)
     app.on_response_prepare.append(send_cors_headers)

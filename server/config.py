@@ -97,6 +97,8 @@ class ServerConfig:
     # Whether to serve the web page.
     ui: bool = True
     metrics: bool = True
+    # Whether /metrics also has the names that inference gateways read.
+    gateway_metrics: bool = False
     slots: bool = True
     props: bool = False
     # Folder for saved slots; None disables saving.

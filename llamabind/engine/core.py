@@ -311,6 +311,7 @@ class EngineCore:
             waiting=len(scheduler.waiting),
             paused=len(scheduler.paused),
             cells_used=self.shape.n_cells - self.slots.cells.n_free,
+            cells_running=self.slots.n_running_cells,
         )
 
     def _publish(self, plan: StepPlan, outputs: list[RequestOutput], seconds: float) -> None:
@@ -323,6 +324,7 @@ class EngineCore:
             waiting=len(scheduler.waiting),
             paused=len(scheduler.paused),
             cells_used=self.shape.n_cells - self.slots.cells.n_free,
+            cells_running=self.slots.n_running_cells,
             cells_total=self.shape.n_cells,
             cache_ram_bytes=self.slots.host.n_bytes,
             steps=old.steps + 1,

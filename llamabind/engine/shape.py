@@ -58,7 +58,8 @@ class EngineShape:
 class EngineStats(msgspec.Struct, frozen=True):
     """A snapshot after a step; any thread may read it.
 
-    `paused` requests are neither running nor waiting. `sequence_steps` adds up the number of
+    `paused` requests are neither running nor waiting. `cells_running` are the KV cells of sequences
+    that run, without retained prefixes. `sequence_steps` adds up the number of
     sequences computed in each step. `rates` are averages over the latest steps. `speculation`
     counts drafts since the load; all 0 without speculative decoding.
     """
@@ -67,6 +68,7 @@ class EngineStats(msgspec.Struct, frozen=True):
     waiting: int = 0
     paused: int = 0
     cells_used: int = 0
+    cells_running: int = 0
     cells_total: int = 0
     cache_ram_bytes: int = 0
     steps: int = 0

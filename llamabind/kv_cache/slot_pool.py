@@ -51,6 +51,12 @@ class SlotPool:
         """True if any slot could be evicted."""
         return any(slot.is_retained for slot in self.slots)
 
+    @property
+    def n_running_cells(self) -> int:
+        """The number of cells of slots in which sequences run; shared cells may count for each."""
+        held = sum(len(slot.cells) for slot in self.slots if slot.owner is not None)
+        return min(held, self.cells.n_cells - self.cells.n_free)
+
     def longest_prefix(
         self, tokens: array[int], adapters: Adapters = (), *, restores: bool = True
     ) -> Prefix:

@@ -20,6 +20,12 @@ ENDPOINTS_FLAGS = (
         help="serve GET /metrics in Prometheus format",
     ),
     Flag(
+        names=("--gateway-metrics",),
+        target="gateway_metrics",
+        help="add the names of vLLM's metrics that Kubernetes' inference gateways read to "
+        "GET /metrics",
+    ),
+    Flag(
         names=("--slots",),
         target="slots",
         env="LLAMA_ARG_ENDPOINT_SLOTS",

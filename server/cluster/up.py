@@ -9,11 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-# Ray reads these when it is imported; it would report its use to its makers otherwise.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray reads these when it is imported, and its processes inherit them. It would report its use to
+# its makers, and end proxies that do not answer within 5 s, as on a busy machine.
+_DEFAULTS: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+}
+for _name, _value in _DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 
 from server.cluster.access import why_not_without_key
 from server.cluster.app import APP_NAME, build_app
@@ -43,14 +51,7 @@ def up(file: Path, *, address: str | None, say: Callable[[str], None]) -> None:
     config = _checked(file)
     _connect(config, address)
     try:
-        serve.start(
-            proxy_location="EveryNode",
-            http_options={
-                "host": config.host,
-                "port": config.port,
-                "keep_alive_timeout_s": _KEEPALIVE_SECONDS,
-            },
-        )
+        _start(config)
         _deploy(config)
         names = ", ".join(model.name for model in config.models)
         say(f"llamabind cluster serves http://{config.host}:{config.port} - models: {names}")
@@ -95,7 +96,6 @@ def _connect(config: ClusterConfig, address: str | None) -> None:
             "address": "local",
             "num_cpus": max(cores, needed) + _SPARE_CPUS,
             "include_dashboard": False,
-            "_node_ip_address": "127.0.0.1",  # Ray's own ports on loopback only
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
     else:
@@ -111,6 +111,24 @@ def cpus_needed(config: ClusterConfig) -> int:
     """The cores that all replicas together reserve, at their largest number."""
     models = sum(model.reserved_cpus * model.max_replicas for model in config.models)
     return int(models + config.ingress_cpus * config.ingress_replicas + 0.999)
+
+
+def _start(config: ClusterConfig) -> None:
+    """Start Ray Serve, or use the one that runs."""
+    try:
+        serve.start(
+            proxy_location="EveryNode",
+            http_options={
+                "host": config.host,
+                "port": config.port,
+                "keep_alive_timeout_s": _KEEPALIVE_SECONDS,
+            },
+        )
+    except TimeoutError as error:
+        # Ray waits a minute. The proxies go on starting, and _deploy() waits for the application.
+        logger.warning("Ray Serve starts slowly: %s", error)
+    except RayError as error:
+        raise DeployError(f"Ray Serve cannot start: {error}") from None
 
 
 def _deploy(config: ClusterConfig) -> None:

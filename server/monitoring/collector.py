@@ -12,6 +12,7 @@ from server.models.admission import Admission
 from server.models.entry import ModelEntry
 from server.models.registry import ModelRegistry
 from server.models.state import ModelState
+from server.monitoring.gateway_metrics import gateway_metrics, kv_cache_utilization
 from server.monitoring.system_metrics import SystemMetrics
 from server.protocol.messages import Stats
 
@@ -30,11 +31,15 @@ class MetricsCollector(Collector):
         registry: ModelRegistry,
         admission: Admission,
         system: SystemMetrics,
+        *,
+        for_gateways: bool = False,
     ) -> None:
+        """With `for_gateways` also the names that inference gateways read."""
         self._metrics = metrics
         self._registry = registry
         self._admission = admission
         self._system = system
+        self._for_gateways = for_gateways
 
     def collect(self) -> Iterable[Metric]:
         """All metrics with their current values."""
@@ -48,6 +53,8 @@ class MetricsCollector(Collector):
         yield from _llama_server_engines(reports)
         yield from _drafts(reports)
         yield from self._llama_server_counters()
+        if self._for_gateways:
+            yield from gateway_metrics(reports)
         yield from self._gpus()
         yield from self._remote_devices()
         yield _dropped_lines()
@@ -141,6 +148,7 @@ def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
     paused = _gauge("requests_paused", "Requests that wait for their clients to read")
     used = _gauge("kv_cells_used", "KV cells in use, including retained prefixes")
     cells = _gauge("kv_cells", "KV cells of an engine")
+    share = _gauge("kv_cache_utilization", "Share of KV cells of running sequences, from 0 to 1")
     kept = _gauge("cache_ram_bytes", "Host memory used by saved KV states (cache_ram)")
     resident = _gauge("worker_resident_bytes", "Resident memory of a model's process")
     steps = CounterMetricFamily(
@@ -152,10 +160,11 @@ def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
         paused.add_metric((model,), stats.paused)
         used.add_metric((model,), stats.kv_cells_used)
         cells.add_metric((model,), stats.kv_cells_total)
+        share.add_metric((model,), kv_cache_utilization(stats))
         kept.add_metric((model,), stats.cache_ram_bytes)
         resident.add_metric((model,), stats.resident_bytes)
         steps.add_metric((model,), stats.steps_total)
-    return running, waiting, paused, used, cells, kept, resident, steps
+    return running, waiting, paused, used, cells, share, kept, resident, steps
 
 
 def _rates(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:

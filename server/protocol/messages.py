@@ -135,6 +135,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     `sequence_steps_total` is the sum over all steps of the number of sequences in the step. The
     rates are averages over the latest steps (llamabind.engine.step_meter.StepRates). Drafts are
     those of speculative decoding; `accepted_per_position` counts each position in a draft.
+    `kv_cells_running` are those of running sequences, without retained prefixes.
     `paused` sequences wait for their clients to read. `waiting` includes requests whose prompt is
     not rendered yet; `intake_stalled_seconds` is the time in which no request was prepared although
     some wait for it, `intake_stuck` the number of threads that a prompt keeps beyond its deadline.
@@ -147,6 +148,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     prompt_tokens_total: int
     generated_tokens_total: int
     kv_cells_total: int = 0
+    kv_cells_running: int = 0
     cached_tokens_total: int = 0
     steps_total: int = 0
     sequence_steps_total: int = 0

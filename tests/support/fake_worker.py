@@ -253,6 +253,7 @@ class ScriptedEngine:
             prompt_tokens_total=0,
             generated_tokens_total=self._served,
             kv_cells_total=N_CTX,
+            kv_cells_running=N_CTX // 4,
             steps_total=self._served,
             longest_sequence=8,
             drafts_total=5,

@@ -107,6 +107,7 @@ class LlamaEngine:
             waiting=stats.waiting,
             paused=stats.paused,
             kv_cells_used=stats.cells_used,
+            kv_cells_running=stats.cells_running,
             n_ctx=self._engine.shape.n_ctx,
             prompt_tokens_total=stats.prompt_tokens,
             generated_tokens_total=stats.generated_tokens,

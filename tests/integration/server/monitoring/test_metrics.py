@@ -54,6 +54,27 @@ async def test_an_answer_is_counted_with_its_tokens_and_times(client: Client) ->
     assert seen.value("llamabind_decode_seconds_sum") == pytest.approx(0.020)
 
 
+@pytest.mark.parametrize("is_on", [True, False])
+async def test_gateways_find_vllms_names_where_they_are_switched_on(
+    aiohttp_client: AiohttpClient, tmp_path: Path, is_on: bool
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    client = await aiohttp_client(make_app(tmp_path, gateway_metrics=is_on))
+    await client.post(_CHAT, json=chat_body("echo: a b c"))
+    seen = await _until(client, "llamabind_kv_cache_utilization", 0.25, model="m.gguf")
+    expected = {
+        "vllm:num_requests_running": 0,
+        "vllm:num_requests_waiting": 0,
+        "vllm:kv_cache_usage_perc": 0.25,
+        "vllm:gpu_cache_usage_perc": 0.25,
+    }
+    for name, value in expected.items():
+        if is_on:
+            assert seen.value(name, model_name="m.gguf") == value
+        else:
+            assert name not in seen.families
+
+
 async def test_metrics_under_llama_servers_names_have_the_same_figures(client: Client) -> None:
     await client.post(_CHAT, json=chat_body("echo: a b c"))
     seen = await _until(client, "llamacpp:n_tokens_max", 8)
