@@ -12,6 +12,8 @@ from server.errors import ApiError
 
 _STREAMS: Final = ("text/event-stream", "application/x-ndjson")
 _REPLICA: Final = "X-Llamabind-Replica"
+# Ray's proxy sends its own.
+_PROXYS: Final = ("date", "server", "x-request-id")
 Headers = Sequence[tuple[str, str]]
 
 
@@ -31,7 +33,8 @@ class Answer:
         content_type = dict((name.lower(), value) for name, value in head.headers).get(
             "content-type", ""
         )
-        headers = (*head.headers, (_REPLICA, head.replica))
+        kept = [pair for pair in head.headers if pair[0].lower() not in _PROXYS]
+        headers = (*kept, (_REPLICA, head.replica))
         if not content_type.startswith(_STREAMS):
             body = b"".join([item async for item in items if isinstance(item, bytes)])
             await self._whole(head.status, headers, body)

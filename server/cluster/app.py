@@ -29,6 +29,8 @@ ROUTERS: Final = {
 # Requests of one replica beyond its slots and its queue, such as lists of models; the replica's own
 # 429, which says how many requests wait, comes before Ray's.
 _BEYOND_QUEUE: Final = 32
+# Requests that wait in an ingress until a replica can take them: a burst, while they are assigned.
+_ROUTER_QUEUE: Final = 1_000
 _INGRESS_REQUESTS: Final = 10_000
 
 
@@ -78,7 +80,7 @@ def _replicas(config: ClusterConfig, model: ClusterModel, generation: str) -> Ap
     options: dict[str, Any] = {
         "name": deployment_name(model),
         "max_ongoing_requests": model.n_parallel + model.max_queue + _BEYOND_QUEUE,
-        "max_queued_requests": max(1, model.max_queue),
+        "max_queued_requests": _ROUTER_QUEUE,
         "ray_actor_options": {"num_cpus": model.reserved_cpus, "num_gpus": model.gpus},
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
@@ -96,6 +98,9 @@ def _replicas(config: ClusterConfig, model: ClusterModel, generation: str) -> Ap
             target_ongoing_requests=scale.target_ongoing_requests or model.n_parallel,
             upscale_delay_s=scale.upscale_delay,
             downscale_delay_s=scale.downscale_delay,
+            # Ray decides by the mean of this time, which would delay a short upscale_delay.
+            metrics_interval_s=min(10.0, max(1.0, scale.upscale_delay / 3)),
+            look_back_period_s=min(30.0, max(2.0, scale.upscale_delay)),
         )
     else:
         options["num_replicas"] = model.replicas or 1

@@ -81,7 +81,8 @@ class ChildServer:
             stdin=asyncio.subprocess.PIPE,  # closed when this process ends: the server ends, too
             stdout=asyncio.subprocess.PIPE,
             env={name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-            | self._model.env,
+            | self._model.env
+            | {"LLAMABIND_REPLICA": self.replica},  # tells the processes of a machine apart
             start_new_session=True,
         )
         assert self._process.stdout is not None

@@ -38,7 +38,7 @@ _LOST: Final = (RayActorError, ReplicaUnavailableError, ServerLostError)
 class Ingress:
     """Checks keys, finds the model, and relays the request to one of the model's replicas.
 
-    An ASGI application. A client that disconnects cancels its request in the engine.
+    A client that disconnects cancels its request in the engine.
     """
 
     def __init__(
@@ -57,13 +57,18 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> Any:  # noqa: PLW3201 - Ray Serve's name
         """Ray Serve calls this for the ASGI application."""
-        return self.app
 
-    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # uvicorn takes a function for an ASGI 3 application, but not a method.
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "lifespan":
+                await _live(receive, send)
+            elif scope["type"] == "http":
+                await self.respond(scope, receive, send)
+
+        return application
+
+    async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-            return
         request = HttpRequest.of(scope)
         answer = Answer(request, send)
         work = asyncio.ensure_future(self._answer(request, answer, receive))

@@ -23,7 +23,7 @@ class Replica:
         flags: Sequence[str],
         generation: str,  # noqa: ARG002
     ) -> None:
-        name = serve.get_replica_context().replica_id.unique_id
+        name = f"{model.name}-{serve.get_replica_context().replica_id.unique_id}"
         self._server = ChildServer(model, name, flags)
         try:
             await self._server.start()
