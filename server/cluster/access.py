@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from server.cli.values.files import key_file
 from server.cluster.config import ClusterConfig
 from server.cluster.paths import is_public
 from server.cluster.request import HttpRequest
-from server.cli.values.files import key_file
 from server.errors import AuthenticationError, ForbiddenError
 from server.http.api_keys import Caller, KeyRing
 from server.http.host_check import host_name
@@ -60,7 +60,8 @@ class Access:
         name = host_name(request.headers.get("host", "localhost"))
         if name not in self._hosts and not is_loopback(name):
             raise ForbiddenError(
-                f"the Host header's {name!r} is not a name of this cluster; add it to allowed_hosts",
+                f"the Host header's {name!r} is not a name of this cluster; add it to "
+                "allowed_hosts",
                 code="host_not_allowed",
             )
 

@@ -30,9 +30,7 @@ class Answer:
         """Send a replica's answer. A stream is sent as it arrives, another answer once it is whole,
         so that a replica that ends can be replaced.
         """
-        content_type = dict((name.lower(), value) for name, value in head.headers).get(
-            "content-type", ""
-        )
+        content_type = {name.lower(): value for name, value in head.headers}.get("content-type", "")
         kept = [pair for pair in head.headers if pair[0].lower() not in _PROXYS]
         headers = (*kept, (_REPLICA, head.replica))
         if not content_type.startswith(_STREAMS):

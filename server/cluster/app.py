@@ -1,6 +1,5 @@
 """build_app: the Ray Serve application of a cluster; `build` makes it for `serve deploy`."""
 
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final

@@ -89,7 +89,8 @@ class ChildServer:
         if not await self._process.stdout.readline():
             status = await self._process.wait()
             raise RuntimeError(
-                f"the server of model {self._model.name!r} ended at its start with status {status}; "
+                f"the server of model {self._model.name!r} ended at its start with status "
+                f"{status}; "
                 "the log of this replica says why"
             )
         await self._load()

@@ -181,7 +181,9 @@ def _faults(model: ClusterModel, where: str) -> list[str]:
         try:
             ModelReference.parse(model.model)
         except BadReferenceError as error:
-            faults.append(f"{where}.model: is neither the path of a .gguf file nor a model: {error}")
+            faults.append(
+                f"{where}.model: is neither the path of a .gguf file nor a model: {error}"
+            )
     if model.cpus is None and model.gpus == 0:
         faults.append(
             f"{where}.cpus is missing: give the CPU cores of each replica (they are also its "
@@ -215,8 +217,7 @@ def _flag_faults(model: ClusterModel, where: str) -> list[str]:
 
 
 def _with_folder(config: ClusterConfig, source: str, folder: Path) -> ClusterConfig:
-    """The config with absolute paths; key files must exist here, models on each replica's machine.
-    """
+    """The config with absolute paths; key files must exist here, models where replicas run."""
     files = {}
     for field in ("api_key_file", "admin_key_file"):
         name = getattr(config, field)

@@ -54,7 +54,8 @@ def not_deployed(model: str) -> ApiError:
 def of_one_server(method: str, path: str) -> ApiError:
     """The error of a request that would change one replica of several."""
     return NotSupportedError(
-        f"{method} {path} is about one server; in a cluster the file cluster.toml says which models "
+        f"{method} {path} is about one server; in a cluster the file cluster.toml says which "
+        "models "
         "are loaded, and how",
         code="not_in_cluster",
     )

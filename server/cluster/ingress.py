@@ -55,7 +55,7 @@ class Ingress:
         self._all = dict(zip(self._handles, handles, strict=True))
         self._routers = {model.name: config.router_of(model) for model in config.models}
 
-    def __serve_build_asgi_app__(self) -> Any:  # noqa: PLW3201 - Ray Serve's name
+    def __serve_build_asgi_app__(self) -> Any:
         """Ray Serve calls this for the ASGI application."""
 
         # uvicorn takes a function for an ASGI 3 application, but not a method.
@@ -211,7 +211,9 @@ async def _broadcast(handle: DeploymentHandle[Any]) -> list[tuple[str, str]]:
 
 
 def _call(request: HttpRequest, caller: str, *, is_admin: bool) -> Call:
-    headers = [pair for pair in request.pairs if pair[0].lower() not in ("x-client", "x-request-id")]
+    headers = [
+        pair for pair in request.pairs if pair[0].lower() not in ("x-client", "x-request-id")
+    ]
     request_id = request.headers.get("x-request-id", uuid.uuid4().hex)
     headers += [("X-Client", caller.replace(":", ".")), ("X-Request-Id", request_id)]
     return Call(

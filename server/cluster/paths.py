@@ -1,10 +1,12 @@
-"""Paths of the server's API as the ingress sees them: which need no key, which it answers itself."""
+"""Paths of the server's API as the ingress sees them: which need no key, which it answers."""
 
 import re
 from typing import Final
 
 # As in server.http.access; a test compares them.
-PUBLIC: Final = frozenset({"/", "/health", "/v1/health", "/live", "/ready", "/docs", "/favicon.ico"})
+PUBLIC: Final = frozenset(
+    {"/", "/health", "/v1/health", "/live", "/ready", "/docs", "/favicon.ico"}
+)
 PROBES: Final = frozenset({"/health", "/v1/health", "/ready"})
 
 # The lists of all models, and the keys of their lists.
@@ -43,7 +45,8 @@ def model_in_path(path: str) -> str | None:
 def is_of_one_server(method: str, path: str) -> bool:
     """Whether a request is about the state of one server, and so has no meaning in a cluster."""
     return any(
-        of in ("*", method) and pattern.fullmatch(path) is not None for of, pattern in _OF_ONE_SERVER
+        of in ("*", method) and pattern.fullmatch(path) is not None
+        for of, pattern in _OF_ONE_SERVER
     )
 
 

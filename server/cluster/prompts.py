@@ -43,8 +43,7 @@ def routing_prompt(body: Mapping[str, Any]) -> str:
 
 
 def session_of(headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
-    """The session of a request: the header X-Session-Id, else what its dialect has; "" if unknown.
-    """
+    """The session of a request: the header X-Session-Id, else a field of its dialect; or ""."""
     if header := headers.get("x-session-id"):
         return header
     metadata = body.get("metadata")

@@ -85,8 +85,8 @@ class HttpRequest:
         if self.body:
             await check_values(self.body)
             is_large = len(self.body) > _LARGE
-            self.document = await asyncio.to_thread(_parse, self.body) if is_large else _parse(
-                self.body
+            self.document = (
+                await asyncio.to_thread(_parse, self.body) if is_large else _parse(self.body)
             )
 
 

@@ -9,19 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-# Ray reads these when it is imported, and its processes inherit them. It would report its use to
-# its makers, run replicas with nice 15, import itself in as many idle processes as it has cores,
-# and end proxies that do not answer within 5 s, as on a busy machine.
-_DEFAULTS: Final = {
-    "RAY_worker_niceness": "0",
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
-}
-for _name, _value in _DEFAULTS.items():
-    os.environ.setdefault(_name, _value)
-
 import ray
 from ray import serve
 from ray.exceptions import RayError

@@ -50,12 +50,17 @@ def run(options: argparse.Namespace) -> int:
             print(f"{model.name}: up to {n} replica{'s' if n > 1 else ''} of {model.model}")
         return 0
     if find_spec("ray") is None:
-        raise CommandError(f"`llamabind cluster {options.action}` needs Ray; install it: {_INSTALL}")
+        raise CommandError(
+            f"`llamabind cluster {options.action}` needs Ray; install it: {_INSTALL}"
+        )
     return _run_on_ray(options)
 
 
 def _run_on_ray(options: argparse.Namespace) -> int:
     from server.cluster.config import ClusterConfigError
+    from server.cluster.environment import set_defaults
+
+    set_defaults()
     from server.cluster.up import DeployError, restart, up
 
     try:

@@ -36,9 +36,11 @@ class _Balanced:
     @contextmanager
     def request(self, session: str, **more: Any) -> Iterator[http.client.HTTPResponse]:
         """Send a chat of a session; leaving closes the connection."""
-        with self.send_only(session, **more) as connection:
-            with closing(connection.getresponse()) as response:
-                yield response
+        with (
+            self.send_only(session, **more) as connection,
+            closing(connection.getresponse()) as response,
+        ):
+            yield response
 
     @contextmanager
     def send_only(self, session: str, **more: Any) -> Iterator[http.client.HTTPConnection]:

@@ -103,8 +103,10 @@ class ClusterProcess(ServerProcess):
         for process in psutil.Process(self.process.pid).children(recursive=True):
             with suppress(psutil.Error):
                 words = process.cmdline()
-                if "--alias" in words and words[words.index("--alias") + 1] == model and (
-                    replica in process.environ().get("LLAMABIND_REPLICA", "")
+                if (
+                    "--alias" in words
+                    and words[words.index("--alias") + 1] == model
+                    and (replica in process.environ().get("LLAMABIND_REPLICA", ""))
                 ):
                     return process
         raise AssertionError(f"no server of {replica}")

@@ -65,7 +65,7 @@ def test_a_request_names_its_model(request_: HttpRequest, model: str) -> None:
 def test_an_unknown_or_a_missing_name_is_an_error() -> None:
     with pytest.raises(ModelNotFoundError, match="'gpt-5' does not exist"):
         Names(_MODELS).of(_body({"model": "gpt-5"}))
-    with pytest.raises(InvalidRequestError, match="field 'model' is required.*chat, vectors"):
+    with pytest.raises(InvalidRequestError, match=r"field 'model' is required.*chat, vectors"):
         Names(_MODELS).of(_body({}))
 
 
@@ -99,9 +99,7 @@ def test_paths_name_models() -> None:
         ("POST", "/v1/chat/completions", False),
     ],
 )
-def test_requests_that_change_one_server_are_refused(
-    method: str, path: str, is_one: bool
-) -> None:
+def test_requests_that_change_one_server_are_refused(method: str, path: str, is_one: bool) -> None:
     assert is_of_one_server(method, path) is is_one
 
 
@@ -117,8 +115,8 @@ def test_lists_and_objects_of_models_are_joined() -> None:
 
 def test_metrics_of_replicas_get_a_label_and_each_family_one_head() -> None:
     text = (
-        "# HELP a_total Requests\n# TYPE a_total counter\na_total{model=\"m\"} 1.0\n"
-        "# HELP b Load\n# TYPE b histogram\nb_bucket{le=\"1\"} 2\nb_sum 3\nb_count 2\n"
+        '# HELP a_total Requests\n# TYPE a_total counter\na_total{model="m"} 1.0\n'
+        '# HELP b Load\n# TYPE b histogram\nb_bucket{le="1"} 2\nb_sum 3\nb_count 2\n'
     )
     merged = merge_metrics([("r1", text), ("r2", text)])
     assert merged.count("# TYPE a_total counter") == merged.count("# HELP b Load") == 1
