@@ -8,7 +8,6 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
-from server.cluster.access import Access, why_not_without_key
 from server.cluster.config import (
     ClusterConfig,
     ClusterConfigError,
@@ -16,6 +15,7 @@ from server.cluster.config import (
     check_cluster,
     read_cluster_file,
 )
+from server.cluster.front.access import Access, why_not_without_key
 from server.cluster.ingress import Ingress
 from server.cluster.replica import Replica
 

@@ -105,6 +105,11 @@ class ChildServer:
                 f"model {self._model.name!r} cannot be loaded: {error.get('message', document)}"
             )
 
+    async def wait(self) -> int:
+        """Wait for the end of the server's process; its exit status."""
+        assert self._process is not None
+        return await self._process.wait()
+
     async def check(self) -> None:
         """Raise RuntimeError if the server has ended or does not answer."""
         if self._process is None or self._process.returncode is not None:

@@ -125,7 +125,9 @@ class ClusterConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     gateway_metrics: bool = False
 
     def router_of(self, model: ClusterModel) -> Router:
-        """The router of a model's replicas."""
+        """The router of a model's replicas; the cheapest where there is nothing to choose."""
+        if model.max_replicas == 1:
+            return "pow2"
         return model.router or self.router
 
 

@@ -15,23 +15,31 @@ from ray.serve.exceptions import (
 )
 from ray.serve.handle import DeploymentHandle
 
-from server.cluster.access import Access
-from server.cluster.answer import Answer
 from server.cluster.call import Call, Head, ServerLostError
 from server.cluster.config import ClusterConfig
-from server.cluster.failures import ClusterFullError, not_deployed, of_one_server, replica_lost
-from server.cluster.labels import merge_metrics
-from server.cluster.lists import union
-from server.cluster.paths import LISTS, PROBES, is_of_one_server
-from server.cluster.prompts import routing_prompt, session_of
-from server.cluster.request import HttpRequest, Receive, Scope, Send
-from server.cluster.routing import Names
+from server.cluster.front.access import Access
+from server.cluster.front.answer import Answer
+from server.cluster.front.failures import (
+    ClusterFullError,
+    not_deployed,
+    of_one_server,
+    replica_lost,
+)
+from server.cluster.front.labels import merge_metrics
+from server.cluster.front.lists import union
+from server.cluster.front.names import Names
+from server.cluster.front.paths import LISTS, PROBES, is_of_one_server
+from server.cluster.front.prompts import routing_prompt, session_of
+from server.cluster.front.request import HttpRequest, Receive, Scope, Send
 from server.errors import ApiError
 
 logger = logging.getLogger("ray.serve")
 
 # A list or a probe waits this long for a model's replica; one that starts does not answer.
 _LIST_SECONDS: Final = 5.0
+# Between two tries of a request whose replica ended before it answered; the next one may choose the
+# same replica until Ray knows that it is gone.
+_PAUSES: Final = (0.2, 1.0, 0.0)
 _LOST: Final = (RayActorError, ReplicaUnavailableError, ServerLostError)
 
 
@@ -107,18 +115,19 @@ class Ingress:
                 await asyncio.gather(relay, return_exceptions=True)
 
     async def _relay(self, request: HttpRequest, answer: Answer, call: Call) -> None:
-        """Answer with one of the model's replicas; with another one if it ended too early."""
+        """Answer with one of the model's replicas; with another one if it ends too early."""
         model = self._names.of(request)
-        try:
-            await self._relay_once(model, request, answer, call)
-        except ServerLostError:
-            if answer.has_begun:
-                raise replica_lost(model) from None
-            logger.warning("model %s: a replica ended; its request goes to another", model)
+        for pause in _PAUSES:
             try:
                 await self._relay_once(model, request, answer, call)
-            except ServerLostError:
-                raise replica_lost(model) from None
+            except ServerLostError as error:
+                logger.warning("model %s: %s", model, error)
+                if answer.has_begun:
+                    break
+                await asyncio.sleep(pause)
+            else:
+                return
+        raise replica_lost(model)
 
     async def _relay_once(
         self, model: str, request: HttpRequest, answer: Answer, call: Call

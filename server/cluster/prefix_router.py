@@ -10,7 +10,7 @@ from ray.llm._internal.serve.routing_policies.prefix_aware.prefix_aware_router i
 
 logger = logging.getLogger("ray.serve")
 
-# Of the texts of server.cluster.prompts, in which a character is a block of 32.
+# Of the texts of server.cluster.front.prompts, in which a character is a block of 32.
 _MAX_CHARACTERS: Final = 400_000
 _KEPT_CHARACTERS: Final = 360_000
 

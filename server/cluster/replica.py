@@ -1,13 +1,22 @@
 """Replica: the class of each model's deployment. Ray Serve makes one object for each replica."""
 
+import asyncio
+import logging
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Final
 
 from ray import serve
 
 from server.cluster.call import Call, Head
 from server.cluster.child import ChildServer
 from server.cluster.config import ClusterModel
+
+logger = logging.getLogger("ray.serve")
+
+# For the requests that the server was answering to learn of its end.
+_REPORT_SECONDS: Final = 0.5
 
 
 class Replica:
@@ -30,6 +39,7 @@ class Replica:
         except BaseException:
             await self._server.stop()
             raise
+        self._watching = asyncio.create_task(self._end_with_server())
 
     async def relay(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """The answer to `call`: its head, then its body. Raises ServerLostError."""
@@ -45,7 +55,18 @@ class Replica:
         """Called by Ray Serve, which replaces a replica that raises."""
         await self._server.check()
 
+    async def _end_with_server(self) -> None:
+        """End this process soon after the server: Ray then routes no more requests to it.
+
+        By failing health checks that would take 15 s.
+        """
+        status = await self._server.wait()
+        logger.error("the server of %s ended with status %d", self._server.replica, status)
+        await asyncio.sleep(_REPORT_SECONDS)
+        os._exit(1)
+
     async def __del__(self) -> None:
         # Called by Ray Serve when a replica has answered its last request.
-        if hasattr(self, "_server"):
+        if hasattr(self, "_watching"):
+            self._watching.cancel()
             await self._server.stop()

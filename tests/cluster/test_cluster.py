@@ -14,8 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.cluster import ClusterProcess, until_slowly
 from tests.support.server_process import TINY, all_events, next_event
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-
 _PATHS = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Tell me a story"}]},
     "/v1/messages": {"messages": [{"role": "user", "content": "Tell me a story"}]},

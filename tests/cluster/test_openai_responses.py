@@ -1,7 +1,3 @@
 """The checks of tests/e2e/clients/test_openai_responses.py through the ingress of a cluster."""
 
-import pytest
-
 from tests.e2e.clients.test_openai_responses import *  # noqa: F403 - the tests and their fixtures
-
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

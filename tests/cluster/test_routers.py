@@ -4,11 +4,7 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from tests.support.paths import ROOT
-
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 # In a process of its own: Ray's modules warn when they are imported.
 _SCRIPT = """

@@ -70,6 +70,11 @@ def test_a_mistake_is_a_sentence_that_names_the_field(
     assert str(raised.value).startswith(str(tmp_path / "cluster.toml"))
 
 
+def test_a_single_replica_has_the_cheapest_router(tmp_path: Path) -> None:
+    one, two = _read(tmp_path, _MODEL), _read(tmp_path, _MODEL + "replicas = 2")
+    assert (one.router_of(one.models[0]), two.router_of(two.models[0])) == ("pow2", "prefix")
+
+
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ClusterConfigError, match="cannot be read: No such file"):
         read_cluster_file(tmp_path / "none.toml")

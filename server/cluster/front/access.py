@@ -5,8 +5,8 @@ from pathlib import Path
 
 from server.cli.values.files import key_file
 from server.cluster.config import ClusterConfig
-from server.cluster.paths import is_public
-from server.cluster.request import HttpRequest
+from server.cluster.front.paths import is_public
+from server.cluster.front.request import HttpRequest
 from server.errors import AuthenticationError, ForbiddenError
 from server.http.api_keys import Caller, KeyRing
 from server.http.host_check import host_name

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.cluster.prompts import BLOCK, routing_prompt, session_of
+from server.cluster.front.prompts import BLOCK, routing_prompt, session_of
 
 _SYSTEM = "You are a patient assistant who answers questions about the weather. " * 20
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from server.cluster.config import ClusterModel
-from server.cluster.paths import model_in_path
-from server.cluster.request import HttpRequest
+from server.cluster.front.paths import model_in_path
+from server.cluster.front.request import HttpRequest
 from server.errors import InvalidRequestError, ModelNotFoundError
 
 _TAG = ":latest"  # Ollama's clients add it to names without a tag

@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from server.cluster.call import Head
-from server.cluster.failures import error_body, last_event
-from server.cluster.request import HttpRequest, Send
+from server.cluster.front.failures import error_body, last_event
+from server.cluster.front.request import HttpRequest, Send
 from server.errors import ApiError
 
 _STREAMS: Final = ("text/event-stream", "application/x-ndjson")

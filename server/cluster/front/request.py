@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from server.cluster.failures import TooLargeError
+from server.cluster.front.failures import TooLargeError
 from server.errors import InvalidRequestError
 from server.http.body.unpacking import UnpackedTooLargeError, UnpackError, is_known, unpack
 from server.http.body.value_limit import check_values

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.cluster.access import Access
 from server.cluster.config import ClusterModel
-from server.cluster.failures import TooLargeError, last_event, replica_lost
-from server.cluster.labels import merge_metrics
-from server.cluster.lists import union
-from server.cluster.paths import PUBLIC, is_of_one_server, is_public, model_in_path
-from server.cluster.request import HttpRequest
-from server.cluster.routing import Names
+from server.cluster.front.access import Access
+from server.cluster.front.failures import TooLargeError, last_event, replica_lost
+from server.cluster.front.labels import merge_metrics
+from server.cluster.front.lists import union
+from server.cluster.front.names import Names
+from server.cluster.front.paths import PUBLIC, is_of_one_server, is_public, model_in_path
+from server.cluster.front.request import HttpRequest
 from server.errors import (
     AuthenticationError,
     ForbiddenError,
