@@ -33,6 +33,8 @@ class ServerConfig:
     admin_keys: tuple[str, ...] = field(default=(), repr=False)
     insecure_no_auth: bool = False
     allowed_hosts: tuple[str, ...] = ()
+    # Whether a proxy names the client of each request in X-Client.
+    proxied_clients: bool = False
     # Hosts from which images and audio are fetched; "*" allows every public host.
     media_hosts: tuple[str, ...] = ()
     # Folder of media that file:// URLs name; None refuses such URLs.

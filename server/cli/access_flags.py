@@ -120,6 +120,12 @@ ACCESS_FLAGS = (
         "server listens on loopback only, and always when this flag is given; * allows any name",
     ),
     Flag(
+        names=("--proxied-clients",),
+        target="proxied_clients",
+        help="tell clients apart by the header X-Client instead of key and address, for the queue "
+        "and the log; for a server that only a proxy reaches, which sets this header",
+    ),
+    Flag(
         names=("--media-hosts",),
         target="media_hosts",
         parse=words,

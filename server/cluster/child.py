@@ -181,6 +181,7 @@ class ChildServer:
             *("--threads", str(max(1, round(model.reserved_cpus)))),
             *("--parallel", str(model.n_parallel), "--max-queue", str(model.max_queue)),
             *("--admin-key-file", str(key_file), "--insecure-no-auth", "--no-ui"),
+            "--proxied-clients",
         ]
         if model.n_ctx is not None:
             command += ["--ctx-size", str(model.n_ctx)]

@@ -44,8 +44,12 @@ def require_key(config: ServerConfig) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         pattern = _pattern(request, config.api_prefix)
         caller = _caller(request, ring)
+        named = _named_by_proxy(request) if config.proxied_clients else ""
+        if named and caller is not None:
+            caller = Caller(named, caller.is_admin)
         request[CALLER] = caller or _keyless_caller(request, is_known=not needs_key)
-        CALLER_OF_QUEUE.set(caller.name if caller else _client_address(request))
+        address = caller.name if caller else _client_address(request)
+        CALLER_OF_QUEUE.set(named or address)
         # A browser's CORS preflight cannot carry a key.
         if pattern not in _PUBLIC and request.method != "OPTIONS":
             require_known(request)
@@ -89,9 +93,13 @@ def _keyless_caller(request: web.Request, *, is_known: bool) -> Caller:
     """
     if key := _key(request):
         return Caller(key_name(key), is_known=is_known)
+    return Caller(_named_by_proxy(request) or request.remote or "local", is_known=is_known)
+
+
+def _named_by_proxy(request: web.Request) -> str:
+    """The client that a proxy names in X-Client; "" if it names none."""
     client = request.headers.get("X-Client", "")
-    name = f"client-{client}" if _CLIENT.fullmatch(client) else request.remote or "local"
-    return Caller(name, is_known=is_known)
+    return f"client-{client}" if _CLIENT.fullmatch(client) else ""
 
 
 def _client_address(request: web.Request) -> str:

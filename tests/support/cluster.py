@@ -39,7 +39,11 @@ class ClusterProcess(ServerProcess):
                 cwd=ROOT,
                 start_new_session=True,
             )
-        self._wait_for("cluster serves")
+        try:
+            self._wait_for("cluster serves")
+        except BaseException:
+            self._stop()
+            raise
 
     def __exit__(
         self,
@@ -47,6 +51,9 @@ class ClusterProcess(ServerProcess):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         # Ray's processes have left the group, and end with the command; a test may not leave them.
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.terminate()

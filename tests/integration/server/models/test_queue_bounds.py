@@ -62,6 +62,30 @@ async def test_a_full_queue_is_a_429_with_the_queue_length(client: Client, path:
     assert seen.value("llamabind_requests_received_total") == _N_PARALLEL + 2
 
 
+@pytest.mark.parametrize(("is_trusted", "status"), [(True, 200), (False, 429)])
+async def test_a_proxy_tells_the_clients_of_a_queue_apart_where_it_is_trusted(
+    aiohttp_client: AiohttpClient, tmp_path: Path, is_trusted: bool, status: int
+) -> None:
+    write_gguf(tmp_path / "m.gguf")
+    keys = {"admin_keys": ("proxy",), "insecure_no_auth": True}
+    client = await aiohttp_client(
+        make_app(tmp_path, max_queue=1, proxied_clients=is_trusted, **keys)
+    )
+    greedy, other = (
+        {"Authorization": "Bearer proxy", "X-Client": name} for name in ("10.0.0.1", "key-0a")
+    )
+    await client.post("/api/v2/models/m.gguf/load", headers=greedy)
+    responses = [
+        await client.post(_STREAM, json=chat_body("forever"), headers=greedy)
+        for _ in range(_N_PARALLEL + 2)
+    ]
+    assert [response.status for response in responses] == [200] * (_N_PARALLEL + 1) + [429]
+    answer = await client.post(_STREAM, json=chat_body("echo: a"), headers=other)
+    assert answer.status == status
+    for response in (*responses, answer):
+        response.close()
+
+
 async def test_another_key_finds_a_place_in_a_queue_that_one_key_has_filled(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
