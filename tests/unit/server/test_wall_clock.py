@@ -12,6 +12,7 @@ TIMESTAMPS = {
     "server/api/responses/documents.py",
     "server/api/shared/chunks.py",
     "server/api/v2/models.py",
+    "server/cluster/up.py",
     "server/command/terminal/formats.py",
     "server/formats.py",
     "server/hub/download.py",
