@@ -14,13 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.cluster import ClusterProcess, until_slowly
 from tests.support.server_process import TINY, all_events, next_event
 
-_PATHS = {
+_PATHS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Tell me a story"}]},
     "/v1/messages": {"messages": [{"role": "user", "content": "Tell me a story"}]},
     "/v1/responses": {"input": "Tell me a story"},
     "/api/chat": {"messages": [{"role": "user", "content": "Tell me a story"}]},
 }
-_LONG = {"stream": True, "ignore_eos": True, "max_tokens": 20_000, "n_predict": 20_000}
+_LONG: dict[str, Any] = {"stream": True, "ignore_eos": True, "max_tokens": 20_000, "n_predict": 20_000}
 
 
 @contextmanager

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.e2e
 
 _CONFIG = ROOT / "docs" / "scaling" / "nginx.conf"
 _CHAT = "/v1/chat/completions"
-_LONG = {"ignore_eos": True, "max_tokens": 30_000, "stream": True}
+_LONG: dict[str, Any] = {"ignore_eos": True, "max_tokens": 30_000, "stream": True}
 
 
 @dataclass
