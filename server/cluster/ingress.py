@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -72,6 +73,8 @@ class Ingress:
                 await _live(receive, send)
             elif scope["type"] == "http":
                 await self.respond(scope, receive, send)
+            else:  # a WebSocket, which no path has
+                await send({"type": "websocket.close"})
 
         return application
 
@@ -84,6 +87,9 @@ class Ingress:
             await work
         except ApiError as error:
             await answer.fail(error)
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path)
+            await answer.fail(ApiError("internal error, see the log of the cluster's ingress"))
         finally:
             work.cancel()
 
@@ -169,32 +175,37 @@ class Ingress:
 
     async def _list(self, request: HttpRequest, answer: Answer) -> None:
         keys = LISTS[request.path]
-        call = _call(request, "list", is_admin=False)
+        call = replace(_call(request, "list", is_admin=False), method="GET")
         found = await asyncio.gather(*(self._document(name, request, call) for name in self._all))
-        documents = [document for document in found if document is not None]
+        answered = [one for one in found if one is not None]
         silent = [name for name, one in zip(self._all, found, strict=True) if one is None]
-        headers = []
+        # What lets a web page read the answer is the same for all.
+        headers = (
+            [pair for pair in answered[0][0].headers if _is_for_pages(pair[0])] if answered else []
+        )
         if silent:
             text = f"no replica of {', '.join(silent)} answers yet; the list is without it"
             headers.append(("X-Llamabind-Warnings", text))
-        if not documents:
+        if not answered:
             raise not_deployed(silent[0])
-        await answer.send_json(union(documents, keys), headers=headers)
+        await answer.send_json(union((one[1] for one in answered), keys), headers=headers)
 
     async def _document(
         self, model: str, request: HttpRequest, call: Call
-    ) -> dict[str, Any] | None:
-        """The JSON of the answer of one of the model's replicas; None if none answers in time."""
+    ) -> tuple[Head, dict[str, Any]] | None:
+        """The answer of one of the model's replicas; None if none answers in time."""
         items = self._items(model, request, call)
         try:
             async with asyncio.timeout(_LIST_SECONDS):
+                head = await anext(items)
                 parts = [item async for item in items if isinstance(item, bytes)]
         except (TimeoutError, ServerLostError, ApiError):
             return None
         finally:
             await items.aclose()
+        assert isinstance(head, Head)
         document = msgspec.json.decode(b"".join(parts))
-        return document if isinstance(document, dict) else None
+        return (head, document) if head.status == 200 else None
 
     async def _probe(self, answer: Answer) -> None:
         probe = HttpRequest("GET", "/ready", "/ready", (), {}, "probe")
@@ -217,6 +228,10 @@ async def _broadcast(handle: DeploymentHandle[Any]) -> list[tuple[str, str]]:
         timeout_s=_LIST_SECONDS, return_exceptions=True
     )
     return [result for result in results if isinstance(result, tuple)]
+
+
+def _is_for_pages(header: str) -> bool:
+    return header.lower() == "vary" or header.lower().startswith("access-control-")
 
 
 def _call(request: HttpRequest, caller: str, *, is_admin: bool) -> Call:

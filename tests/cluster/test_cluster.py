@@ -20,7 +20,12 @@ _PATHS: dict[str, dict[str, Any]] = {
     "/v1/responses": {"input": "Tell me a story"},
     "/api/chat": {"messages": [{"role": "user", "content": "Tell me a story"}]},
 }
-_LONG: dict[str, Any] = {"stream": True, "ignore_eos": True, "max_tokens": 20_000, "n_predict": 20_000}
+_LONG: dict[str, Any] = {
+    "stream": True,
+    "ignore_eos": True,
+    "max_tokens": 20_000,
+    "n_predict": 20_000,
+}
 
 
 @contextmanager

@@ -179,4 +179,4 @@ def until_slowly(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _CHANGE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.5)
+        time.sleep(1)
