@@ -2,6 +2,7 @@
 
 #include "chat_request.h"
 #include "render_limit.h"
+#include "render_sizes.h"
 
 #include "log.h"
 
@@ -213,6 +214,8 @@ bool supports_thinking(const common_chat_templates * templates) {
 lb_chat * lb_chat_init(const llama_model * model, const char * template_override) {
     return lb::guard_pointer([&] {
         silence_common_log();
+        // Before the first template is parsed: llama.cpp renders each one then, and so reads the table of functions.
+        lb::limit_functions();
         auto chat = std::make_unique<lb_chat>();
         lb::run_with_stack(RENDER_STACK, [&] {
             chat->templates = parse_templates(model, template_override);

@@ -172,7 +172,6 @@ bool is_rendering() { return current != nullptr; }
 void stop_rendering(const std::string & why) { throw stopped{ why }; }
 
 void add_checks(common_chat_templates * templates) {
-    limit_functions();
     for (auto * one : { templates->template_default.get(), templates->template_tool_use.get() }) {
         if (one != nullptr) {
             add_to(one->prog.body);

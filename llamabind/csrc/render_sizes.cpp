@@ -178,8 +178,9 @@ void limit(const jinja::func_builtins & functions) {
     for (auto & [name, function] : functions) {
         const auto found = CHECKS.find(name);
         if (found != CHECKS.end()) {
-            // NOTE: llama.cpp declares the table const, but fills it at run time, and nothing reads it before the first
-            // template is parsed. The original is never freed, as the table.
+            // NOTE: the table is declared const, but the nodes of a std::map are not, so changing one is defined. llama.cpp
+            // finds functions in these tables only: a variable of the context can hide a global function, but no filter
+            // and no method. The original is never freed, as the table.
             const_cast<jinja::func_handler &>(function) =
                 checked_function{ new jinja::func_handler(function), found->second };
         }

@@ -7,7 +7,9 @@
 
 namespace lb {
 
-// Has the functions of llama.cpp's Jinja whose results may be large check their arguments first. Once in a process.
+// Has the functions of llama.cpp's Jinja whose results may be large check their arguments first. Changes llama.cpp's tables
+// once in a process; call it before any template is parsed, since parsing renders, and threads read the tables without a
+// lock.
 void limit_functions();
 
 // Checks the operands of `op`, which is "+", "~", "*" or a comparison. Ends the rendering if the result would be too large.
