@@ -28,8 +28,8 @@ _BACKLOG: Final = 64
 _INTERRUPTED: Final = 130
 _WARNING: Final = """
 The protocol has no keys and no encryption: every program that reaches the port can use these
-devices, read the weights and the conversations that pass, and may be able to run code here. Use
-another address than loopback only in a network of its own, or through a tunnel (SSH, WireGuard).
+devices, read the weights and the conversations that pass, and may be able to run code here. Listen
+on loopback and use a tunnel (SSH, WireGuard), or on a network that only trusted machines can reach.
 
   llamabind rpc-server --device CUDA0           on the machine that lends its GPU
   llamabind serve --rpc 127.0.0.1:50052         on the machine with the server, through a tunnel
@@ -93,7 +93,8 @@ def _wrong(options: argparse.Namespace) -> str:
         return ""
     return (
         f"--host {options.host} is not a loopback address, and the protocol has no keys and no "
-        "encryption; use 127.0.0.1 with a tunnel, or add --insecure-rpc in a network of its own"
+        "encryption; use 127.0.0.1 with a tunnel, or add --insecure-rpc if only trusted machines "
+        "can reach this address"
     )
 
 

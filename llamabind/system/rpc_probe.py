@@ -122,7 +122,9 @@ class _Dialogue:
         self._connection.sendall(rpc_request(command, body))
         (size,) = struct.unpack("<Q", self._receive(8))
         if size != n_reply:
-            raise ValueError(f"it sent {size} bytes, expected {n_reply}; it may be no RPC server")
+            raise ValueError(
+                f"it sent {size} bytes, expected {n_reply}; it may not be an RPC server"
+            )
         return self._receive(n_reply)
 
     def _receive(self, n_bytes: int) -> bytes:
@@ -131,7 +133,7 @@ class _Dialogue:
             self._connection.settimeout(_left(self._deadline))
             part = self._connection.recv(n_bytes - len(received))
             if not part:
-                raise ValueError("it closed the connection; it may be no RPC server")
+                raise ValueError("it closed the connection; it may not be an RPC server")
             received += part
         return received
 

@@ -24,7 +24,7 @@ export function AdminKey({ onRetry }) {
   const inUse = useValue(key);
   const submit = (event) => {
     event.preventDefault();
-    // It may stand in another form.
+    // This form may be inside another one, which must not be submitted.
     event.stopPropagation();
     if (!field.current.value.trim()) return;
     setKey(field.current.value);

@@ -114,7 +114,7 @@ def test_another_program_is_no_rpc_server(raw: bytes) -> None:
     with _server(raw=raw) as address:
         reason, detail = _reason(address)
     assert reason == "rpc_server_lost"
-    assert "no RPC server" in detail
+    assert "not be an RPC server" in detail
 
 
 @pytest.mark.parametrize("n_devices", [0, 1000])
