@@ -14,7 +14,6 @@ from server.cli.parser import make_parser, parse_command_line
 from server.cli.unsupported_flags import NO_EFFECT_OPTIONS, NO_EFFECT_SWITCHES, NOT_SUPPORTED
 from server.config import ServerConfig
 from server.hub.cache import default_root
-from server.listening import is_loopback
 from server.protocol.load_settings import LoadSettings
 from server.protocol.sampling_defaults import SamplingDefaults
 from tests.support.gguf_files import write_gguf
@@ -294,26 +293,6 @@ def test_flags_without_effect_are_accepted_with_a_note(
 )
 def test_other_addresses_are_accepted_with_a_key_or_on_request(line: str) -> None:
     assert parse(*line.split()).hosts
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True),
-        ("127.5.5.5", True),
-        ("::1", True),
-        ("[::1]", True),
-        ("LocalHost.", True),
-        ("run/server.sock", True),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("192.168.1.2", False),
-        ("localhost.example.org", False),
-        ("127.0.0.1.example.org", False),
-    ],
-)
-def test_what_is_loopback(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
 
 
 def test_keys_come_from_a_file_with_comments(tmp_path: Path) -> None:
