@@ -35,10 +35,11 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # The browser keeps the files, and asks each time whether they changed: an update of the server
-    # must never run with modules of the previous version.
-    "Cache-Control": "no-cache",
 }
+# The browser keeps the page, and asks each time whether it changed. The page names its files by
+# addresses with a hash of all of them; these never change, so the browser asks for them once.
+_ASK: Final = "no-cache"
+_KEEP: Final = "public, max-age=31536000, immutable"
 
 
 async def root(request: web.Request) -> web.Response:
@@ -51,13 +52,15 @@ async def root(request: web.Request) -> web.Response:
         # With --api-prefix: the page's links are relative, so that it also works behind a proxy.
         path = request.rel_url.raw_path.rpartition("/")[2]
         return web.Response(status=302, headers={"Location": f"{path}/", "Vary": "Accept"})
-    answer = _answer(request, web_files()[INDEX])
+    answer = _answer(request, web_files().files[INDEX], _ASK)
     answer.headers["Vary"] = "Accept"
     return answer
 
 
 async def asset(request: web.Request) -> web.Response:
-    """GET /ui/{file}: a script, style sheet or image of the page."""
+    """GET /ui/{file}: a script, style sheet or image of the page; the page's own addresses have
+    the version in front of the path.
+    """
     return _find(request, request.match_info["file"])
 
 
@@ -67,19 +70,20 @@ async def favicon(request: web.Request) -> web.Response:
 
 
 def _find(request: web.Request, name: str) -> web.Response:
-    file = web_files().get(name) if request.app[CONFIG].ui else None
-    if file is None:
+    file, has_version = web_files().find(name)
+    if file is None or not request.app[CONFIG].ui:
         raise web.HTTPNotFound
-    return _answer(request, file)
+    return _answer(request, file, _KEEP if has_version else _ASK)
 
 
-def _answer(request: web.Request, file: WebFile) -> web.Response:
+def _answer(request: web.Request, file: WebFile, caching: str) -> web.Response:
+    headers = _HEADERS | {"Cache-Control": caching}
     known = request.if_none_match or ()
     if any(tag.value in (file.etag, "*") for tag in known):
-        answer = web.Response(status=304, headers=_HEADERS)
+        answer = web.Response(status=304, headers=headers)
     else:
         answer = web.Response(
-            body=file.content, content_type=file.content_type, charset="utf-8", headers=_HEADERS
+            body=file.content, content_type=file.content_type, charset="utf-8", headers=headers
         )
     answer.etag = ETag(file.etag)
     return answer

@@ -2,8 +2,8 @@
 import { key, keyNeeded } from "./session.js";
 import { readEvents } from "./sse.js";
 
-/** The URL of the server's root, with the prefix of --api-prefix: this file is at ui/core/api.js. */
-export const ROOT = new URL("../../", import.meta.url);
+/** The URL of the server's root, with the prefix of --api-prefix: that of the page. */
+export const ROOT = new URL("./", location.href);
 
 /** An answer that is an error, or no answer. */
 export class ApiError extends Error {

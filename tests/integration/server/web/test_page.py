@@ -1,5 +1,6 @@
 """The web page as a browser requests it: types, caching, policy, keys, --no-ui and --api-prefix."""
 
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from server.web.files import web_files
 from tests.support.server_app import make_app
 
 _BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+_KEPT = "public, max-age=31536000, immutable"
 
 
 async def test_a_browser_gets_the_page_and_other_clients_a_line_of_text(
@@ -46,7 +48,7 @@ async def test_every_module_is_served_as_one_and_imports_only_what_exists(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await aiohttp_client(make_app(tmp_path))
-    modules = [name for name in web_files() if name.endswith(("js", "mjs"))]
+    modules = [name for name in web_files().files if name.endswith(("js", "mjs"))]
     assert len(modules) > 10
     for name in modules:
         answer = await client.get(f"/ui/{name}")
@@ -64,13 +66,67 @@ async def test_a_file_that_did_not_change_is_not_sent_again(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:
     client = await aiohttp_client(make_app(tmp_path))
-    first = await client.get("/ui/app.js")
-    assert first.headers["Cache-Control"] == "no-cache"
-    tag = first.headers["ETag"]
-    again = await client.get("/ui/app.js", headers={"If-None-Match": tag})
-    assert (again.status, await again.read(), again.headers["ETag"]) == (304, b"", tag)
-    other = await client.get("/ui/app.js", headers={"If-None-Match": '"other"'})
-    assert (other.status, await other.read()) == (200, await first.read())
+    for path in ("/", "/ui/app.js"):
+        first = await client.get(path, headers=_BROWSER)
+        assert first.headers["Cache-Control"] == "no-cache"
+        tag = first.headers["ETag"]
+        again = await client.get(path, headers=_BROWSER | {"If-None-Match": tag})
+        assert (again.status, await again.read(), again.headers["ETag"]) == (304, b"", tag)
+        other = await client.get(path, headers=_BROWSER | {"If-None-Match": '"other"'})
+        assert (other.status, await other.read()) == (200, await first.read())
+
+
+async def test_the_page_names_its_files_by_addresses_that_a_browser_keeps(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    client = await aiohttp_client(make_app(tmp_path))
+    text = await (await client.get("/", headers=_BROWSER)).text()
+    addresses = set(re.findall(r"\bui/[^\s\"]+", text))
+    assert len(addresses) > 50
+    for address in addresses:
+        assert address.startswith(f"ui/{web_files().version}/"), address
+        answer = await client.get(f"/{address}")
+        assert (answer.status, answer.headers["Cache-Control"]) == (200, _KEPT), address
+    # A page of another version of the server gets no modules of this one.
+    version = web_files().version
+    other = await client.get(f"/ui/{version[::-1]}/app.js")
+    assert (other.status, other.headers.get("Cache-Control")) != (200, _KEPT)
+    assert other.status == 404
+
+
+async def test_the_page_lists_every_module_so_that_none_waits_for_another(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    client = await aiohttp_client(make_app(tmp_path))
+    text = await (await client.get("/", headers=_BROWSER)).text()
+    start = f"ui/{web_files().version}/"
+    shell = re.findall(rf'rel="modulepreload" href="{start}([^"]+)"', text)
+    assert set(shell) == _needed("app.js")
+    tabs = dict(re.findall(r'<meta name="modules-of-(\w+)" content="([^"]+)"', text))
+    source = web_files().files["core/tabs.js"].content.decode()
+    assert set(tabs) == set(re.findall(r'import\("\.\./(\w+)/tab\.js"\)', source))
+    for tab, addresses in tabs.items():
+        listed = [address.removeprefix(start) for address in addresses.split()]
+        assert len(set(listed)) == len(listed)
+        assert set(listed) == _needed(f"{tab}/tab.js") - set(shell)
+
+
+def _needed(entry: str) -> set[str]:
+    """The module and all that it imports, found without the code under test."""
+    needed = {entry}
+    waiting = [entry]
+    while waiting:
+        name = waiting.pop()
+        text = web_files().files[name].content.decode()
+        if name.startswith("vendor/"):
+            continue
+        for line in text.split(";"):
+            if match := re.search(r'^\s*(?:import|export)\b.*"(\.[^"]+)"$', line, re.S | re.M):
+                path = os.path.normpath(f"{Path(name).parent}/{match[1]}")
+                if path not in needed:
+                    needed.add(path)
+                    waiting.append(path)
+    return needed
 
 
 @pytest.mark.parametrize(
