@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.browser import Watched, browser
+from tests.support.browser_profiles import Profiles, profiles
 from tests.support.gguf_files import write_gguf
 from tests.support.scripted_server import ScriptedServer
 from tests.support.server_process import ServerProcess
@@ -29,24 +30,31 @@ def chromium() -> Iterator["Browser"]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def kept_profiles(chromium: "Browser") -> Iterator[Profiles]:
+    with profiles(chromium) as kept:
+        yield kept
+
+
 @pytest.fixture
-def open_page(chromium: "Browser") -> Iterator[Open]:
-    """Opens a page of a server in a fresh profile. At the end of the test no page may have had an
-    exception, a report of its policy, or a request to another host.
+def open_page(kept_profiles: Profiles) -> Iterator[Open]:
+    """Opens a page of a server in a profile of its own, without data of earlier tests. At the end
+    of the test no page may have had an exception, a report of its policy, or a request to another
+    host.
     """
     pages: list[tuple[Watched, str]] = []
 
     def opened(url: str, **options: Any) -> Watched:
-        watched = Watched(chromium, **{"viewport": {"width": 1200, "height": 800}} | options)
+        watched = kept_profiles.open(url, **options)
         pages.append((watched, url.split("/")[2]))
-        watched.page.goto(url)
         return watched
 
     yield opened
-    for watched, host in pages:
-        watched.close()
-        assert watched.problems == []
-        assert watched.hosts - {host, ""} == set()
+    results = [(list(one.problems), one.hosts - {host, ""}) for one, host in pages]
+    kept_profiles.give_back()
+    for problems, hosts in results:
+        assert problems == []
+        assert hosts == set()
 
 
 @pytest.fixture(scope="module")

@@ -203,7 +203,7 @@ def test_with_an_ordinary_key_beside_admin_keys_the_page_works_without_events(
 def test_a_browser_that_keeps_nothing_can_chat_and_says_so(
     scripted: ScriptedServer, open_page: Open
 ) -> None:
-    watched = open_page(scripted.url)
+    watched = open_page(scripted.url, fresh=True)
     watched.context.add_init_script(
         """for (const name of ["localStorage", "sessionStorage", "indexedDB"])
           Object.defineProperty(window, name, {

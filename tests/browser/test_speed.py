@@ -94,7 +94,7 @@ def _trace(browser: "Browser", page: "Page") -> None:
 def test_a_long_stream_has_no_long_task_and_draws_complete_blocks_once(
     scripted: ScriptedServer, open_page: Open, chromium: "Browser", text: str
 ) -> None:
-    page = open_page(scripted.url).page
+    page = open_page(scripted.url, fresh=True).page
     chat = ChatPage(page)
     chat.ask("echo: warm up")
     # Before the trace: the browser takes long to type a text of hundreds of lines at once.
@@ -131,7 +131,7 @@ _DISTANCE = """() => {
 
 
 def test_a_reader_who_scrolls_up_stays_there(scripted: ScriptedServer, open_page: Open) -> None:
-    page = open_page(scripted.url).page
+    page = open_page(scripted.url, fresh=True).page
     chat = ChatPage(page)
     chat.send(f"echo: {_long_answer()}")
     until_true(page, "document.querySelector('.messages').scrollHeight > 2500")
@@ -150,7 +150,7 @@ def test_a_reader_who_scrolls_up_stays_there(scripted: ScriptedServer, open_page
 def test_a_thousand_chats_are_listed_searched_and_opened_quickly(
     scripted: ScriptedServer, open_page: Open, chromium: "Browser"
 ) -> None:
-    page = open_page(scripted.url).page
+    page = open_page(scripted.url, fresh=True).page
     ChatPage(page)
     page.evaluate(_ADD_CHATS, _CHATS)
     page.reload()
@@ -175,7 +175,7 @@ def test_a_thousand_chats_are_listed_searched_and_opened_quickly(
 def test_a_long_chat_shows_its_end_and_the_rest_on_demand(
     scripted: ScriptedServer, open_page: Open
 ) -> None:
-    page = open_page(scripted.url).page
+    page = open_page(scripted.url, fresh=True).page
     chat = ChatPage(page)
     document: dict[str, Any] = {
         "format": "llamabind-chats",

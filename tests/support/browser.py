@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, CDPSession, Page
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _DEADLINE_SECONDS = 60.0
@@ -75,6 +75,7 @@ class Watched:
         self.problems: list[str] = []
         self.hosts: set[str] = set()
         self.page = self.open()
+        self.devtools: CDPSession = self.context.new_cdp_session(self.page)
 
     def open(self) -> "Page":
         """A further tab of the same profile."""
