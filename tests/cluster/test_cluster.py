@@ -16,8 +16,6 @@ from tests.support.server_process import TINY, all_events, next_event
 
 _PATHS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Tell me a story"}]},
-    "/v1/messages": {"messages": [{"role": "user", "content": "Tell me a story"}]},
-    "/v1/responses": {"input": "Tell me a story"},
     "/api/chat": {"messages": [{"role": "user", "content": "Tell me a story"}]},
 }
 _LONG: dict[str, Any] = {
@@ -34,8 +32,6 @@ def _stream(
 ) -> Iterator[http.client.HTTPResponse]:
     """An endless answer, whose client disconnects at the end."""
     body = {"model": model} | _PATHS[path] | _LONG | more
-    if path == "/v1/responses":
-        body["max_output_tokens"] = body.pop("max_tokens")
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     with closing(connection):
         connection.request("POST", path, json.dumps(body))
