@@ -141,7 +141,9 @@ def test_replicas_are_added_under_load_and_removed_after_it(server: ClusterProce
 
     def ask(client: int) -> None:
         while not done.is_set():
-            with _stream(server, "scale", max_tokens=400, user=f"u{client}") as response:
+            with _stream(
+                server, "scale", max_tokens=400, n_predict=400, user=f"u{client}"
+            ) as response:
                 assert all_events(response)[-1] == "[DONE]"
 
     with ThreadPoolExecutor(6) as pool:
