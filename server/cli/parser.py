@@ -313,7 +313,10 @@ class _ListDevices(argparse.Action):
     """Prints the devices from a child process: this process loads no native code."""
 
     def __call__(
-        self, parser: argparse.ArgumentParser, _space: Any, _values: Any, _: str | None = None
+        self, parser: argparse.ArgumentParser, space: Any, _values: Any, _: str | None = None
     ) -> None:
-        command = (*ServerConfig().worker_command[:-1], "llamabind", "--devices")
+        command = [*ServerConfig().worker_command[:-1], "llamabind", "report", "--devices"]
+        # As with llama-server, an --rpc in front of this flag counts.
+        if servers := getattr(space, "rpc", ()):
+            command += ["--rpc", ",".join(servers)]
         parser.exit(subprocess.run(command, check=False).returncode)

@@ -126,10 +126,14 @@ def test_a_model_kept_on_the_cpu_needs_no_rpc_server(
         assert _text(server, _GREEDY)
 
 
-def test_metrics_list_each_remote_device(
+def test_metrics_list_each_remote_device_and_a_request_can_name_none(
     tmp_path: Path, remotes: tuple[RpcServerProcess, RpcServerProcess]
 ) -> None:
     with ServerProcess(tmp_path, *_rpc(*remotes)) as server:
+        status, error, _ = server.refused(
+            f"/api/v2/models/{TINY}/load", {"rpc": [remotes[0].address]}
+        )
+        assert (status, "rpc" in error["message"]) == (400, True), error
         until(lambda: bool(_remote(server)), "the RPC servers were asked")
         first, second = _remote(server)
         assert (first["name"], first["server"], first["status"]) == (

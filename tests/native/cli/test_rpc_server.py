@@ -122,6 +122,31 @@ def test_the_newest_file_of_a_cache_may_be_incomplete(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
+def test_the_report_and_list_devices_show_the_remote_devices(remote: RpcServerProcess) -> None:
+    for command in (
+        ("llamabind", "report", "--devices", "--rpc", remote.address),
+        ("server", "--rpc", remote.address, "--list-devices"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], capture_output=True, text=True, cwd=ROOT, check=True
+        )
+        assert f"RPC0: {remote.address} (gpu, " in done.stdout
+
+
+def test_a_report_with_a_dead_server_is_a_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "llamabind", "report", "--rpc", "127.0.0.1:1"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "--rpc: the RPC server at 127.0.0.1:1 does not answer: Connection refused\n"
+    )
+
+
 def _client(remote: RpcServerProcess) -> socket.socket:
     """A connection that has a process of its own: it has answered."""
     connection = socket.create_connection(("127.0.0.1", remote.port))

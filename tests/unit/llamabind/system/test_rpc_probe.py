@@ -4,7 +4,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
@@ -84,6 +84,20 @@ def test_an_unknown_name_is_lost() -> None:
     reason, detail = _reason("no-such-host.invalid:50052")
     assert reason == "rpc_server_lost"
     assert "no-such-host.invalid:50052" in detail
+
+
+def test_a_machine_that_ignores_connections_is_lost_in_time() -> None:
+    """A full queue of connections: the system then drops further ones, as a firewall does."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        with ExitStack() as stack:
+            for _ in range(4):
+                waiting = stack.enter_context(closing(socket.socket()))
+                waiting.setblocking(False)
+                waiting.connect_ex(address)
+            reason, detail = _reason(f"127.0.0.1:{address[1]}", 0.3)
+    assert reason == "rpc_server_lost"
+    assert "no connection within 0.3 s" in detail
 
 
 def test_a_connection_without_an_answer_is_busy() -> None:
