@@ -121,13 +121,13 @@ class Scheduler:
         self.paused.add(sequence)
 
     def resume(self, sequence: Sequence) -> None:
-        """Continue a paused sequence as a preempted one: before those that have not started."""
-        if sequence not in self.paused:
-            return
-        self.paused.remove(sequence)
-        if sequence.has_started:
-            self.waiting.preempt(sequence)
-        else:
+        """Continue a paused sequence: it waits as a new one does, after the others of its caller.
+
+        Before all others, as a preempted one, it would delay them without an end: many clients that
+        read slowly can resume again and again.
+        """
+        if sequence in self.paused:
+            self.paused.remove(sequence)
             self.waiting.append(sequence)
 
     def schedule(self) -> StepPlan:

@@ -6,7 +6,7 @@ The queue is shared fairly between callers: see Admission.
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -34,9 +34,15 @@ class ModelAdmission:
         self._streams: dict[str, set[TokenStream]] = {}
         self._ends: deque[float] = deque(maxlen=_KEPT_ENDS)
 
+    @property
+    def n_paused(self) -> int:
+        """Requests that are paused because their clients read slowly; they wait for nothing."""
+        return sum(map(_n_paused, self._streams.values()))
+
     def n_of(self, caller: str) -> int:
         """The caller's requests, running and waiting."""
-        return len(self._streams.get(caller, ()))
+        streams = self._streams.get(caller, set())
+        return len(streams) - _n_paused(streams)
 
     def n_waiting_of(self, caller: str, n_parallel: int) -> int:
         """How many of the caller's requests wait: those that have no token yet, and at least those
@@ -44,7 +50,7 @@ class ModelAdmission:
         """
         streams = self._streams.get(caller, ())
         n_without_token = sum(stream.first_token_at is None for stream in streams)
-        return max(n_without_token, len(streams) - n_parallel)
+        return max(n_without_token, self.n_of(caller) - n_parallel)
 
     def share(self, caller: str, limit: int) -> int:
         """The caller's share of `limit` requests, equal for all callers that have requests."""
@@ -81,8 +87,15 @@ class ModelAdmission:
         return max(1, min(math.ceil(seconds), _MAX_RETRY_SECONDS))
 
 
+def _n_paused(streams: Iterable[TokenStream]) -> int:
+    return sum(stream.pending.is_paused for stream in streams)
+
+
 class Admission:
     """Admits up to `max_queue` requests per model beyond those it runs at once. Event loop only.
+
+    Requests that are paused because their clients read slowly are not among these: they have no
+    slot, and their number is limited by that of the connections.
 
     One caller may use the whole queue while no other needs it. When the queue is full, a caller
     is still admitted if it has no request waiting, or fewer requests than an equal share of the
@@ -130,7 +143,10 @@ class Admission:
         is_entitled = n_own_waiting == 0 or admission.n_of(caller) < admission.share(caller, limit)
         if admission.n_requests < limit or (is_entitled and self._max_queue > 0):
             return
-        n_waiting = admission.n_requests - (n_parallel or 0)
+        n_active = admission.n_requests - admission.n_paused
+        if n_active < limit:
+            return
+        n_waiting = n_active - (n_parallel or 0)
         reason = "load_queue_full" if n_parallel is None else "queue_full"
         self._metrics.refused.labels(model_id, reason).inc()
         raise QueueFullError(

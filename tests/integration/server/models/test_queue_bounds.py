@@ -127,6 +127,26 @@ def test_callers_above_their_share_of_a_full_queue_are_refused() -> None:
     CALLER_OF_QUEUE.set("")
 
 
+def test_requests_that_are_paused_take_no_places_of_the_queue() -> None:
+    admission = Admission(ServerMetrics(), max_queue=2)
+    CALLER_OF_QUEUE.set("slow")
+    with ExitStack() as stack:
+        streams = [TokenStream(str(number)) for number in range(4)]
+        for stream in streams:
+            stack.enter_context(admission.request("m", 2, stream))
+            stream.first_token_at = 1.0
+        with pytest.raises(QueueFullError), admission.request("m", 2, TokenStream("full")):
+            pass
+        for stream in streams:
+            stream.pending.is_paused = True
+        for number in range(4):
+            stack.enter_context(admission.request("m", 2, TokenStream(f"new {number}")))
+        with pytest.raises(QueueFullError), admission.request("m", 2, TokenStream("full")) as _:
+            pass
+    assert admission.n_requests("m") == 0
+    CALLER_OF_QUEUE.set("")
+
+
 async def test_a_request_is_admitted_again_once_others_have_ended(client: Client) -> None:
     await client.post("/api/v2/models/m.gguf/load")
     async with _streams(client, _N_PARALLEL + 1):

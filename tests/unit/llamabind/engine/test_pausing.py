@@ -108,3 +108,22 @@ def test_paused_requests_do_not_fill_the_queue() -> None:
         engine.pause(name)
     submit(engine, make_request("c", [10], 2))
     assert tokens_of(run(engine)["c"]) == expected_answer([10], 2, N_CTX)[0]
+
+
+@pytest.mark.parametrize("caller", ["slow", "other"])
+def test_requests_that_resume_again_and_again_delay_no_new_one_without_an_end(caller: str) -> None:
+    engine, _ = make_engine(N_CTX, n_parallel=1)
+    slow = ["a", "b", "c"]
+    submit(engine, *(make_request(name, PROMPT, 50, caller="slow") for name in slow))
+    submit(engine, make_request("new", [10], 2, caller=caller))
+    n_steps = 0
+    ended: set[str] = set()
+    while "new" not in ended:
+        outputs = engine.step()
+        ended |= {one.request_id for one in outputs if one.finish_reason is not None}
+        n_steps += 1
+        assert n_steps < 40, "the new request waits while others resume"
+        for name in {one.request_id for one in outputs} & set(slow):
+            engine.pause(name)
+            engine.resume(name)
+    assert not ended & set(slow)
