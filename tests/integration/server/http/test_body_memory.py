@@ -39,6 +39,37 @@ async def test_unfinished_large_bodies_delay_only_large_ones_of_their_key(tmp_pa
         assert (await waiting)[0] == 200
 
 
+async def _hold(port: int, key: bytes) -> asyncio.StreamWriter:
+    """A chat with a body of a megabyte whose answer has no end; returns once it has begun."""
+    body = json.dumps(chat_body("forever", model="m.gguf", stream=True)).encode().ljust(1 << 20)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(_HEAD + b"X-Api-Key: " + key + b"\r\nContent-Length: 1048576\r\n\r\n" + body)
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
+    await reader.readuntil(b"data: ")
+    return writer
+
+
+async def test_a_large_body_that_finds_no_memory_in_time_is_a_503(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.http.body.bodies._BODIES_AT_ONCE", 2)
+    settings = {"api_keys": ("greedy", "modest"), "max_body_mb": 1, "client_seconds": 4.0}
+    async with running(tmp_path, **settings) as port:
+        writer = await _hold(port, b"greedy")
+        status, headers, document = await exchange(port, _chat(b"greedy", 500_000))
+        assert status == 503
+        error = document["error"]
+        assert error["code"] == "too_many_bodies"
+        assert "(2 MB together, half of it for one client)" in error["message"]
+        assert int(headers["retry-after"]) > 0
+        assert headers["connection"] == "close"
+        assert (await exchange(port, _chat(b"greedy", 0)))[0] == 200
+        assert (await exchange(port, _chat(b"modest", 500_000)))[0] == 200
+        writer.close()
+        while (await exchange(port, _chat(b"greedy", 500_000)))[0] != 200:
+            pass
+
+
 def _in_chunks_of_one_byte(body: bytes) -> bytes:
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
     return _HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
