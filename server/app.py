@@ -23,6 +23,7 @@ from server.http.app_keys import (
     COMPANIONS,
     CONFIG,
     DOWNLOADS,
+    EVENT_STREAMS,
     HUB_CACHE,
     MEDIA,
     METRICS,
@@ -33,6 +34,7 @@ from server.http.app_keys import (
 )
 from server.http.body.bodies import read_bodies
 from server.http.cors import require_origin, send_cors_headers
+from server.http.event_streams import EventStreams
 from server.http.host_check import require_host
 from server.http.middleware import answer_errors, choose_autoload, identify, send_request_id
 from server.http.paths import AnySpelling
@@ -94,6 +96,7 @@ def create_app(
     remote = RpcReader(config.rpc) if config.rpc else None
     app[SYSTEM] = SystemMetrics(rpc_reader=remote)
     app[BUS] = EventBus()
+    app[EVENT_STREAMS] = EventStreams()
     app[MEDIA] = MediaFetcher(config.media_hosts, folder=config.media_path)
     metrics = app[METRICS] = ServerMetrics()
     app[BUS].listen(ModelMeter(metrics).on_event)

@@ -9,6 +9,7 @@ ApiError
 ├── ModelNotFoundError       404  no model has that id
 ├── StateConflictError       409  the model's state does not allow the operation
 ├── QueueFullError           429  the model's queue is full; says when to try again
+├── TooManyStreamsError      429  the client has too many streams of events open
 ├── EngineFailedError        500  the engine failed while it computed the answer
 ├── FileNotWrittenError      500  the file system refused to write a file
 ├── NotSupportedError        501  switched off, or unsupported by this model or this CPU
@@ -178,6 +179,21 @@ class QueueFullError(ApiError):
             "max_queue": max_queue,
             "retry_after": retry_after,
         }
+        self.headers["Retry-After"] = str(retry_after)
+
+
+class TooManyStreamsError(ApiError):
+    """The client has `n_own` streams of events open, as many as it may have."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "too_many_streams"
+
+    def __init__(self, n_own: int, limit: int, retry_after: int) -> None:
+        super().__init__(
+            f"this client has {n_own} streams of events open, the limit is {limit}; close one, or "
+            f"retry in {retry_after} s"
+        )
         self.headers["Retry-After"] = str(retry_after)
 
 

@@ -126,7 +126,7 @@ _OWN: Final[dict[tuple[str, str], Operation]] = {
         summary="Watch loads, unloads and crashes of models, as server-sent events",
         streams=True,
         events=(*_EVENTS, DownloadChanged, ModelsChanged, Snapshot),
-        errors=(400, 404, 503),
+        errors=(400, 404, 429, 503),
         query=(("model", {"type": "string"}),),
     ),
     ("GET", "/api/v2/openapi.json"): Operation(

@@ -6,6 +6,7 @@ from server.catalogue.companion_files import CompanionFiles
 from server.catalogue.presets import Presets
 from server.config import ServerConfig
 from server.http.api_keys import Caller
+from server.http.event_streams import EventStreams
 from server.hub.cache import HubCache
 from server.hub.downloads import Downloads
 from server.hub.lookups import Lookups
@@ -22,6 +23,7 @@ BUS: web.AppKey[EventBus] = web.AppKey("BUS", EventBus)
 CONFIG: web.AppKey[ServerConfig] = web.AppKey("CONFIG", ServerConfig)
 PRESETS: web.AppKey[Presets] = web.AppKey("PRESETS", Presets)
 DOWNLOADS: web.AppKey[Downloads] = web.AppKey("DOWNLOADS", Downloads)
+EVENT_STREAMS: web.AppKey[EventStreams] = web.AppKey("EVENT_STREAMS", EventStreams)
 HUB_CACHE: web.AppKey[HubCache] = web.AppKey("HUB_CACHE", HubCache)
 LOOKUPS: web.AppKey[Lookups] = web.AppKey("LOOKUPS", Lookups)
 METRICS: web.AppKey[ServerMetrics] = web.AppKey("METRICS", ServerMetrics)

@@ -16,6 +16,17 @@ _HEADERS = {
 }
 
 
+def sse_text(documents: Iterable[Any], *, named: bool = False) -> bytes:
+    """The documents as server-sent events; with `named` each has its `type` as its name."""
+    return b"".join(
+        (b"event: %s\n" % document["type"].encode() if named else b"")
+        + b"data: "
+        + msgspec.json.encode(document)
+        + b"\n\n"
+        for document in documents
+    )
+
+
 class SseWriter(StreamWriter):
     """Writes one streamed response of server-sent events.
 
@@ -51,14 +62,7 @@ class SseWriter(StreamWriter):
 
     def encode(self, documents: Iterable[Any]) -> bytes:
         """Return the bytes of the events."""
-        events = [
-            self._name(document) + b"data: " + msgspec.json.encode(document) + b"\n\n"
-            for document in documents
-        ]
-        return b"".join(events)
-
-    def _name(self, document: Any) -> bytes:
-        return b"event: %s\n" % document["type"].encode() if self._named else b""
+        return sse_text(documents, named=self._named)
 
     async def ping(self) -> None:
         """Send a comment, so that proxies and clients do not time out."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -16,9 +17,9 @@ from server.api.llama_server.schema_models import ModelBody, SuccessDocument
 from server.api.shared.modalities import loaded_modalities
 from server.api.shared.model_documents import STATUS_WORDS, is_failed, listed_name, model_document
 from server.errors import InvalidRequestError
-from server.http.app_keys import BUS, CONFIG, DOWNLOADS, REGISTRY, REQUEST_ID
+from server.http.app_keys import BUS, CONFIG, DOWNLOADS, EVENT_STREAMS, REGISTRY, REQUEST_ID
 from server.http.body.json_body import json_reply, read_body
-from server.http.sse import SseWriter
+from server.http.sse import SseWriter, sse_text
 from server.models.entry import ModelEntry
 from server.models.event_bus import Subscription
 from server.models.events import (
@@ -67,7 +68,7 @@ async def unload_model(request: web.Request) -> web.Response:
 
 async def watch_models(request: web.Request) -> web.StreamResponse:
     """GET /models/sse: events of all models in llama-server's form, without an end."""
-    with request.app[BUS].subscribe() as events:
+    with request.app[EVENT_STREAMS].count(), request.app[BUS].subscribe() as events:
         sse = await SseWriter.open(request)
         try:
             await _forward(request.app, sse, events)
@@ -95,12 +96,18 @@ async def _begin_load(
 
 
 async def _forward(app: web.Application, sse: SseWriter, events: Subscription) -> None:
+    streams = app[EVENT_STREAMS]
     while not events.has_ended:
         event = await events.next(app[CONFIG].ping_seconds)
         if event is not None:
-            await sse.send(_documents(app, event))
+            if text := streams.text(event, "llama-server", partial(_text, app, event)):
+                await sse.write(text)
         elif not events.has_ended:
             await sse.ping()
+
+
+def _text(app: web.Application, event: PublicEvent) -> bytes:
+    return sse_text(_documents(app, event))
 
 
 def _documents(app: web.Application, event: PublicEvent) -> list[dict[str, Any]]:

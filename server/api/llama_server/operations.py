@@ -139,6 +139,6 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         tag="llama-server",
         summary="Watch events of models, as server-sent events in llama-server's form",
         streams=True,
-        errors=(503,),
+        errors=(429, 503),
     ),
 }

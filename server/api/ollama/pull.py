@@ -12,7 +12,7 @@ from server.api.ollama.schema import DeleteBody, PullBody
 from server.api.shared.hub_deletion import delete_model
 from server.errors import ModelNotFoundError
 from server.http.access import require_admin
-from server.http.app_keys import DOWNLOADS, REQUEST_ID
+from server.http.app_keys import DOWNLOADS, EVENT_STREAMS, REQUEST_ID
 from server.http.body.json_body import json_reply, read_body
 from server.http.ndjson import NdjsonWriter
 from server.hub.download import Download
@@ -93,6 +93,11 @@ async def _success(request: web.Request) -> web.StreamResponse:
 
 
 async def _stream(request: web.Request, download: Download) -> web.StreamResponse:
+    with request.app[EVENT_STREAMS].count():
+        return await _follow(request, download)
+
+
+async def _follow(request: web.Request, download: Download) -> web.StreamResponse:
     lines = await NdjsonWriter.open(request)
     await lines.send([{"status": "pulling manifest"}])
     async for documents in _progress(download):

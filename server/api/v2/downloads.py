@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from server.api.v2.events import query_flag, wants_events
 from server.http.access import require_admin
-from server.http.app_keys import CONFIG, DOWNLOADS, REQUEST_ID
+from server.http.app_keys import CONFIG, DOWNLOADS, EVENT_STREAMS, REQUEST_ID
 from server.http.body.json_body import json_reply, read_body
 from server.http.sse import SseWriter
 from server.hub.download import Download
@@ -61,6 +61,11 @@ async def cancel_download(request: web.Request) -> web.Response:
 
 async def _watch(request: web.Request, download: Download) -> web.StreamResponse:
     """The download after every change, as server-sent events; the last one is its end."""
+    with request.app[EVENT_STREAMS].count():
+        return await _follow(request, download)
+
+
+async def _follow(request: web.Request, download: Download) -> web.StreamResponse:
     ping_seconds = request.app[CONFIG].ping_seconds
     sse = await SseWriter.open(request, end_mark=False)
     try:

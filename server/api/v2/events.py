@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -10,9 +11,9 @@ from llamabind.errors import InvalidParameterError
 from server.api.v2.load_schema import load_reply
 from server.api.v2.schema import loaded_model
 from server.errors import ApiError, InvalidRequestError, invalid_parameter
-from server.http.app_keys import BUS, CONFIG, REGISTRY, REQUEST_ID
+from server.http.app_keys import BUS, CONFIG, EVENT_STREAMS, REGISTRY, REQUEST_ID
 from server.http.middleware import unexpected_error
-from server.http.sse import SseWriter
+from server.http.sse import SseWriter, sse_text
 from server.models.entry import ModelEntry
 from server.models.event_bus import Subscription
 from server.models.events import Snapshot
@@ -30,6 +31,11 @@ async def watch_models(request: web.Request) -> web.StreamResponse:
 
     Never loads a model. While nothing happens it sends a comment every --ping-seconds.
     """
+    with request.app[EVENT_STREAMS].count():
+        return await _watch_models(request)
+
+
+async def _watch_models(request: web.Request) -> web.StreamResponse:
     registry, bus = request.app[REGISTRY], request.app[BUS]
     model_id = request.query.get("model")
     if model_id is not None:
@@ -43,7 +49,7 @@ async def watch_models(request: web.Request) -> web.StreamResponse:
         sse = await SseWriter.open(request)
         try:
             await sse.send([snapshot])
-            await _forward(sse, events, request.app[CONFIG].ping_seconds)
+            await _forward(request, sse, events)
         except ConnectionResetError:
             logger.debug("request %s: the client disconnected", request[REQUEST_ID])
         return sse.response
@@ -72,6 +78,11 @@ async def stream_load(request: web.Request, settings: LoadSettings) -> web.Strea
     --header-hold-seconds. A client that disconnects does not stop the load, as other requests may
     wait for it; an unload does.
     """
+    with request.app[EVENT_STREAMS].count():
+        return await _stream_load(request, settings)
+
+
+async def _stream_load(request: web.Request, settings: LoadSettings) -> web.StreamResponse:
     registry, bus, config = request.app[REGISTRY], request.app[BUS], request.app[CONFIG]
     entry = await registry.find(request.match_info["model_id"])
     load = asyncio.ensure_future(_load(registry, entry.id, settings))
@@ -88,7 +99,7 @@ async def stream_load(request: web.Request, settings: LoadSettings) -> web.Strea
                 await sse.send([first])
             elif not events.has_ended:
                 await sse.ping()
-            await _forward(sse, events, config.ping_seconds)
+            await _forward(request, sse, events)
             await sse.send([await _outcome(request, load)])
             await sse.response.write_eof()
         except ConnectionResetError:
@@ -96,11 +107,12 @@ async def stream_load(request: web.Request, settings: LoadSettings) -> web.Strea
         return sse.response
 
 
-async def _forward(sse: SseWriter, events: Subscription, ping_seconds: float) -> None:
+async def _forward(request: web.Request, sse: SseWriter, events: Subscription) -> None:
+    streams, ping_seconds = request.app[EVENT_STREAMS], request.app[CONFIG].ping_seconds
     while not events.has_ended:
         event = await events.next(ping_seconds)
         if event is not None:
-            await sse.send([event])
+            await sse.write(streams.text(event, "v2", partial(sse_text, [event])))
         elif not events.has_ended:
             await sse.ping()
 

@@ -33,7 +33,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         reply=hub.DownloadDocument,
         streams=True,
         events=(hub.DownloadDocument,),
-        errors=MODEL,
+        errors=(*MODEL, 429, 503),
         query=(("stream", _FLAG),),
     ),
     ("DELETE", "/api/v2/downloads/{id}"): Operation(

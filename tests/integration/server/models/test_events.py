@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from server.http.app_keys import REGISTRY
+from server.http.event_streams import PER_CALLER
 from server.http.sse import SseWriter
 from tests.support.gguf_files import write_gguf
 from tests.support.model_events import read_events, read_until, to_end
@@ -162,15 +161,14 @@ async def test_a_client_that_joins_a_silent_load_gets_sse_comments_until_it_ends
 async def test_a_streamed_load_ends_with_success_even_if_the_model_was_unloaded_meanwhile(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = SseWriter.send
+    write = SseWriter.write
 
-    async def slowly(writer: SseWriter, documents: Iterable[Any]) -> None:
-        documents = list(documents)
-        if any(getattr(document, "status", None) == "loaded" for document in documents):
+    async def slowly(writer: SseWriter, text: bytes) -> None:
+        if b'"type":"state"' in text and b'"status":"loaded"' in text:
             await client.app[REGISTRY].unload("m.gguf")
-        await send(writer, documents)
+        await write(writer, text)
 
-    monkeypatch.setattr(SseWriter, "send", slowly)
+    monkeypatch.setattr(SseWriter, "write", slowly)
     response = await client.post("/api/v2/models/m.gguf/load", params={"stream": "true"})
     *_, last = [event async for event in to_end(response)]
     assert last["status"] == "success"
@@ -181,3 +179,26 @@ async def test_a_streamed_load_ends_with_success_even_if_the_model_was_unloaded_
 async def test_head_on_an_endless_event_stream_is_a_405(client: Client, path: str) -> None:
     async with asyncio.timeout(20):
         assert (await client.head(path)).status == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/v2/events"),
+        ("GET", "/api/v2/events?model=m.gguf"),
+        ("GET", "/models/sse"),
+        ("POST", "/api/v2/models/slow.gguf/load?stream=true"),
+    ],
+)
+async def test_one_stream_of_events_too_many_is_a_429_until_one_is_closed(
+    client: Client, method: str, path: str
+) -> None:
+    opened = [await client.get("/api/v2/events") for _ in range(PER_CALLER)]
+    refused = await client.request(method, path)
+    assert refused.status == 429
+    assert int(refused.headers["Retry-After"]) > 0
+    assert (await refused.json())["error"]["code"] == "too_many_streams"
+    opened[0].close()
+    while (response := await client.get("/api/v2/events")).status == 429:
+        await pause()
+    assert response.status == 200
