@@ -2,8 +2,8 @@
 """Makes a GGUF of random Q8_0 weights in the shape of a public model, for benchmarks.
 
 It is as fast as a trained model of the same shape; its text is noise. The vocabulary is gpt-2's
-from llama.cpp's source (50,257 tokens), the chat template is ChatML. An answer may end at any
-token, so send `ignore_eos`.
+from llama.cpp's source (50,257 tokens), or Llama 3's (128,256) in shapes whose name ends in "128k";
+the chat template is ChatML. An answer may end at any token, so send `ignore_eos`.
 
     scripts/make_random_model.py --shape 135m [FILE]
 
@@ -63,6 +63,7 @@ SHAPES = {
     "tiny": LlamaShape(n_ctx_train=32768, ties_embeddings=True),
     # SmolLM2-135M, with a context longer than every scenario needs.
     "135m": LlamaShape(576, 1536, 30, 9, 3, 32768, ties_embeddings=True),
+    "135m-128k": LlamaShape(576, 1536, 30, 9, 3, 32768, ties_embeddings=True),
     # Llama-3.2-1B and Llama-3.1-8B with gpt-2's vocabulary.
     "1b": LlamaShape(2048, 8192, 16, 32, 8, 131072, ties_embeddings=True),
     "8b": LlamaShape(4096, 14336, 32, 32, 8, 131072),
@@ -164,7 +165,8 @@ def random_model(shape_name: str) -> Path:
 
 
 def _write_shape(path: Path, shape_name: str) -> Path:
-    vocab_file = llama_cpp_source() / "models" / "ggml-vocab-gpt-2.gguf"
+    vocabulary = "llama-bpe" if shape_name.endswith("128k") else "gpt-2"
+    vocab_file = llama_cpp_source() / "models" / f"ggml-vocab-{vocabulary}.gguf"
     name: dict[str, Value] = {"general.name": f"random {shape_name}"}
     return write_random_model(path, vocab_file, SHAPES[shape_name], metadata=name)
 

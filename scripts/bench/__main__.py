@@ -31,6 +31,7 @@ def main() -> int:
             max_tokens=arguments.max_tokens,
             has_neighbour=arguments.neighbour,
             only=frozenset(arguments.only),
+            may_choose_model=arguments.model is None,
         )
         contests: list[Contest] = []
         try:

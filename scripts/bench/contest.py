@@ -6,13 +6,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from make_random_model import random_model
+
 from bench.load import Endpoint, RequestResult, Shot, fire
 from bench.neighbour import half_busy_core
 from bench.prompts import user, words
 from bench.scenarios import Contestant, Scenario
 from bench.servers import (
+    BUNDLED,
     LayoutMissingError,
     ServerSettings,
+    batched_bench_rate,
+    engine_rate,
     llama_bench_rate,
     our_server,
     peer_server,
@@ -57,7 +62,8 @@ class Bench:
     """What all runs have in common.
 
     `binaries` is the folder of llama-server and llama-bench; None runs only our server. `only`
-    names the contestants to run; empty runs all.
+    names the contestants to run; empty runs all. With `may_choose_model` scenarios with a model of
+    their own use it in place of `model`.
     """
 
     model: Path
@@ -68,6 +74,7 @@ class Bench:
     max_tokens: int | None = None
     has_neighbour: bool = False
     only: frozenset[str] = frozenset()
+    may_choose_model: bool = False
 
     def measure(self, scenario: Scenario, n_rounds: int, report: Callable[[Run], None]) -> Contest:
         """Run every contestant `n_rounds` times, alternating; call `report` after each run."""
@@ -88,24 +95,29 @@ class Bench:
     def _chosen(self, scenario: Scenario) -> Iterator[Contestant]:
         for contestant in scenario.contestants:
             is_chosen = not self.only or contestant.name in self.only
-            if is_chosen and (contestant.kind == "ours" or self.binaries is not None):
+            is_ours = contestant.kind in ("ours", "engine")
+            if is_chosen and (is_ours or self.binaries is not None):
                 yield contestant
 
     def _run(self, scenario: Scenario, contestant: Contestant, round_number: int) -> Run:
         settings = replace(
             scenario.settings,
             layout=contestant.layout,
-            threads=None if contestant.chooses_threads else self.threads,
+            threads=None if contestant.chooses_threads else scenario.threads or self.threads,
             gpu_layers=self.gpu_layers,
         )
+        model = self._model(scenario)
+        if contestant.kind in ("batched-bench", "engine"):
+            rate = self._bare_rate(contestant, model, settings, scenario.shots(round_number))
+            return Run(contestant.name, round_number, rate, os.getloadavg()[0])
         has_neighbour = scenario.has_neighbour or self.has_neighbour
         if contestant.kind == "llama-bench":
             assert self.binaries is not None
             with self._neighbour(has_neighbour):
-                rate = llama_bench_rate(self.binaries, self.model, settings, _BENCH_TOKENS)
+                rate = llama_bench_rate(self.binaries, model, settings, _BENCH_TOKENS)
             return Run(contestant.name, round_number, rate, os.getloadavg()[0])
         shots = self._shots(scenario, round_number)
-        with self._server(contestant, settings) as endpoint:
+        with self._server(contestant, model, settings) as endpoint:
             _warm_up(endpoint)
             with self._neighbour(has_neighbour):
                 results = fire(endpoint, shots)
@@ -124,14 +136,30 @@ class Bench:
             return shots
         return [replace(shot, max_tokens=self.max_tokens) for shot in shots]
 
+    def _model(self, scenario: Scenario) -> Path:
+        if scenario.model is None or not self.may_choose_model:
+            return self.model
+        return BUNDLED if scenario.model == "bundled" else random_model(scenario.model).absolute()
+
+    def _bare_rate(
+        self, contestant: Contestant, model: Path, settings: ServerSettings, shots: list[Shot]
+    ) -> float:
+        """Tokens per second without a server, of as many sequences of the same lengths."""
+        n_prompt = len(shots[0].messages[0]["content"].split())
+        n_tokens = self.max_tokens or shots[0].max_tokens
+        if contestant.kind == "engine":
+            return engine_rate(model, settings, n_prompt, n_tokens)
+        assert self.binaries is not None
+        return batched_bench_rate(self.binaries, model, settings, n_prompt, n_tokens)
+
     def _server(
-        self, contestant: Contestant, settings: ServerSettings
+        self, contestant: Contestant, model: Path, settings: ServerSettings
     ) -> AbstractContextManager[Endpoint]:
         log = self.log_folder / f"{contestant.name}.log"
         if contestant.kind == "ours":
-            return our_server(self.model, settings, log)
+            return our_server(model, settings, log)
         assert self.binaries is not None
-        return peer_server(self.binaries, self.model, settings, log)
+        return peer_server(self.binaries, model, settings, log)
 
     @staticmethod
     @contextmanager

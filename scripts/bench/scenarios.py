@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bench.load import RequestResult, Shot
 from bench.prompts import system, user, words
@@ -10,7 +11,8 @@ from bench.servers import ServerSettings
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A program to measure: `kind` is "ours", "peer" (llama-server) or "llama-bench".
+    """A program to measure: `kind` is "ours", "peer" (llama-server), "llama-bench", "batched-bench"
+    (llama-batched-bench, llama.cpp's bare decode loop) or "engine" (ours, without a server).
 
     `layout` is "unified", "split" or None for the program's default. With `chooses_threads` the
     program gets no number of compute threads.
@@ -29,6 +31,8 @@ OURS_SPLIT = Contestant("ours-split", "ours", "split")
 PEER_UNIFIED = Contestant("peer-unified", "peer", "unified")
 PEER_SPLIT = Contestant("peer-split", "peer", "split")
 LLAMA_BENCH = Contestant("llama-bench", "llama-bench")
+BATCHED_BENCH = Contestant("batched-bench", "batched-bench", "split")
+ENGINE = Contestant("engine", "engine")
 BOTH_PEERS = (PEER_UNIFIED, PEER_SPLIT)
 
 
@@ -86,7 +90,11 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`shots(round)` returns a round's requests: the same for all contestants, new each round."""
+    """`shots(round)` returns a round's requests: the same for all contestants, new each round.
+
+    `model` is measured unless the user names one: a shape of make_random_model, or "bundled".
+    `threads` replaces the user's number of compute threads.
+    """
 
     name: str
     text: str
@@ -96,6 +104,8 @@ class Scenario:
     shots: Callable[[int], list[Shot]]
     has_neighbour: bool = False
     peer_may_fail: bool = False
+    model: str | None = None
+    threads: int | None = None
 
     @property
     def contestants(self) -> list[Contestant]:
@@ -159,6 +169,57 @@ _SINGLE = Scenario(
 )
 
 
+def _tiny(n: int, *, is_streamed: bool) -> Scenario:
+    """A model that decodes in no time, on one thread: what remains is the cost of all else."""
+    kind = "streamed" if is_streamed else "in one piece"
+    goals = [Goal(OURS, BOTH_PEERS, at_least=2.5 if n == 64 else None)]
+    if is_streamed:
+        goals.append(Goal(ENGINE, (BATCHED_BENCH,), at_least=1.0 if n == 64 else None))
+    return Scenario(
+        name=f"tiny-{n}" if is_streamed else f"tiny-{n}-whole",
+        text=f"the bundled model on one thread: {n} prompts of 16 tokens, 128 tokens {kind}",
+        settings=ServerSettings(n_ctx=256 * max(n, 4), n_parallel=n),
+        metric=THROUGHPUT,
+        goals=tuple(goals),
+        shots=_with(_distinct(n, 16, 128), is_streamed=is_streamed),
+        model="bundled",
+        threads=1,
+    )
+
+
+_SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {"name": "answer", "schema": {"type": "string", "minLength": 4000}},
+}
+_NUCLEUS: dict[str, Any] = {"temperature": 0.8, "top_k": 40, "top_p": 0.9, "min_p": 0.05}
+_LARGE_VOCABULARY: dict[str, dict[str, Any]] = {
+    "": _NUCLEUS,
+    "-schema": {**_NUCLEUS, "response_format": _SCHEMA},
+    "-min-p": {"temperature": 0.8, "top_k": 0, "top_p": 1.0, "min_p": 0.05},
+    "-top-p": {"temperature": 0.8, "top_k": 0, "top_p": 0.9, "min_p": 0.0},
+}
+
+
+def _large_vocabulary(n: int, suffix: str) -> Scenario:
+    fields = _LARGE_VOCABULARY[suffix]
+    names = ", ".join(f"{name} {value}" for name, value in fields.items() if value is not _SCHEMA)
+    return Scenario(
+        name=f"large-vocabulary-{n}{suffix}",
+        text=f"128,256 tokens in the vocabulary: {n} prompts of 32 tokens, 32 tokens each; {names}"
+        + (", with a JSON schema" if "response_format" in fields else ""),
+        settings=ServerSettings(n_ctx=256 * n, n_parallel=n),
+        metric=THROUGHPUT,
+        goals=(Goal(OURS, BOTH_PEERS, at_least=2.3 if suffix == "" else None),),
+        shots=_with(_distinct(n, 32, 32), fields=tuple(fields.items())),
+        model="135m-128k",
+    )
+
+
+def _with(shots: Callable[[int], list[Shot]], **changes: Any) -> Callable[[int], list[Shot]]:
+    """The same shots with other values of some attributes."""
+    return lambda round_number: [replace(shot, **changes) for shot in shots(round_number)]
+
+
 def _all() -> Iterator[Scenario]:
     yield Scenario(
         name="shared-prefix",
@@ -203,9 +264,15 @@ def _all() -> Iterator[Scenario]:
         text="a prompt of 4,000 tokens arrives while a sequence decodes; 4 slots of 8,192 tokens",
         settings=ServerSettings(n_ctx=32768, n_parallel=4),
         metric=DECODE_GAP,
-        goals=(Goal(OURS, (PEER_SPLIT,), at_most=0.2),),
+        goals=(Goal(OURS, (PEER_SPLIT,), at_most=0.1),),
         shots=_stall(4000),
     )
+    for n in (1, 16, 64, 128):
+        yield _tiny(n, is_streamed=True)
+        yield _tiny(n, is_streamed=False)
+    for suffix in _LARGE_VOCABULARY:
+        yield _large_vocabulary(16, suffix)
+        yield _large_vocabulary(64, suffix)
     # No limit: nothing has been measured yet that says which gap is good on a GPU.
     yield Scenario(
         name="gpu-stall",
@@ -221,6 +288,10 @@ SCENARIOS = {scenario.name: scenario for scenario in _all()}
 
 GROUPS = {
     "distinct": ("distinct-1", "distinct-4", "distinct-16"),
+    "tiny": tuple(f"tiny-{n}{kind}" for n in (1, 16, 64, 128) for kind in ("", "-whole")),
+    "large-vocabulary": tuple(
+        f"large-vocabulary-{n}{suffix}" for n in (16, 64) for suffix in _LARGE_VOCABULARY
+    ),
     # Each run starts a server, which takes seconds on a GPU: two rounds fit into scripts/gpu_check.
     "gpu": ("single", "distinct-8", "distinct-64", "gpu-stall"),
     "all": (

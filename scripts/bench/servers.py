@@ -19,6 +19,8 @@ from llama_source import ROOT
 
 from bench.load import Endpoint
 
+BUNDLED = ROOT / "llamabind" / "models" / "tiny-chat.gguf"
+
 _START_SECONDS = 300.0
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -96,10 +98,43 @@ def llama_bench_rate(binaries: Path, model: Path, settings: ServerSettings, n_to
         *("--n-prompt", "0", "--n-gen", str(n_tokens), "--repetitions", "1"),
         *_common_options(settings, batch_threads=False),
     ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return float(json.loads(_output(command, "llama-bench"))[0]["avg_ts"])
+
+
+def batched_bench_rate(
+    binaries: Path, model: Path, settings: ServerSettings, n_prompt: int, n_tokens: int
+) -> float:
+    """llama-batched-bench's tokens per second: decodes alone, nothing is sampled."""
+    command = [
+        *(str(binaries / "llama-batched-bench"), "--model", str(model)),
+        *("--ctx-size", str(settings.n_ctx), "-npl", str(settings.n_parallel)),
+        *("-npp", str(n_prompt), "-ntg", str(n_tokens), "--output-format", "jsonl"),
+        *_common_options(settings),
+    ]
+    if settings.layout == "unified":
+        command.append("--kv-unified")
+    output = _output(command, "llama-batched-bench")
+    return float(json.loads(_last_document(output))["speed_tg"])
+
+
+def engine_rate(model: Path, settings: ServerSettings, n_prompt: int, n_tokens: int) -> float:
+    """Our engine's tokens per second, in a process without a server."""
+    command = [
+        *(sys.executable, "-m", "stepprofile.rate", str(model), str(settings.n_parallel)),
+        *(str(n_prompt), str(n_tokens), str(settings.threads or 0)),
+    ]
+    return float(_output(command, "our engine"))
+
+
+def _output(command: list[str], name: str) -> str:
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise ServerFailedError(f"llama-bench failed: {result.stderr[-_LOG_TAIL:]}")
-    return float(json.loads(result.stdout)[0]["avg_ts"])
+        raise ServerFailedError(f"{name} failed: {result.stderr[-_LOG_TAIL:]}")
+    return result.stdout
+
+
+def _last_document(output: str) -> str:
+    return [line for line in output.splitlines() if line.startswith("{")][-1]
 
 
 def load_body(settings: ServerSettings) -> dict[str, Any]:

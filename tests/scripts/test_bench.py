@@ -16,10 +16,10 @@ from bench.prompts import user, words
 from bench.report import contest_lines, goal_ratio, is_reached, write_json
 from bench.scenarios import GROUPS, OURS, PEER_SPLIT, PEER_UNIFIED, SCENARIOS, find_scenarios
 from bench.servers import ServerSettings, load_body
-from bench.sse import Arrival, count_events, read_stream
+from bench.sse import Arrival, count_events, read_document, read_stream
 from bench.summary import Spread, ratios
 from gguf_writer import Q8_0_BLOCK, encode_entries, write_gguf
-from make_random_model import LlamaShape, write_random_model
+from make_random_model import SHAPES, LlamaShape, write_random_model
 
 from llamabind.gguf.header import read_gguf_header
 
@@ -187,6 +187,35 @@ async def test_token_counts_come_from_the_usage_that_the_server_reports():
     assert body["max_tokens"] == 7
     assert body["ignore_eos"]
     assert body["stream_options"] == {"include_usage": True}
+
+
+def test_a_shot_that_is_not_streamed_asks_for_one_document_and_has_its_own_fields():
+    shot = Shot((user("hello"),), 7, is_streamed=False, fields=(("temperature", 0.8),))
+    body = shot.body("some.gguf", 1)
+    assert body["stream"] is False
+    assert "stream_options" not in body
+    assert body["temperature"] == 0.8
+
+
+def test_an_answer_in_one_document_is_read():
+    document = {
+        "choices": [{"message": {"content": "a b"}, "finish_reason": "length"}],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 2},
+    }
+    data = json.dumps(document).encode()
+    reading = read_document([Arrival(1.0, data[:9]), Arrival(2.0, data[9:])])
+    assert reading.is_done
+    assert reading.usage["completion_tokens"] == 2
+    assert read_document([]).is_done is False
+
+
+@pytest.mark.parametrize("name", [*GROUPS["tiny"], *GROUPS["large-vocabulary"]])
+def test_a_scenario_with_a_model_of_its_own_names_one_that_exists(name: str):
+    scenario = SCENARIOS[name]
+    assert scenario.model in ("bundled", *SHAPES)
+    longest = max(len(_text(shot).split()) + shot.max_tokens for shot in scenario.shots(0))
+    # The chat template adds about 25 tokens; each slot of a split KV cache has a part.
+    assert longest + 50 < scenario.settings.n_ctx / scenario.settings.n_parallel
 
 
 async def test_a_refused_request_and_a_broken_stream_leave_other_results_unchanged():
