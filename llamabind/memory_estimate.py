@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from llamabind.context.context import Context
 from llamabind.context.memory_report import MemoryReport
 from llamabind.embedding.config import EmbeddingConfig
-from llamabind.embedding.engine import embedding_traits
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import make_context
 from llamabind.native.model import Model
@@ -58,5 +57,7 @@ def estimate_memory(
 
 def _make_context(model: Model, config: EngineConfig | EmbeddingConfig | None) -> Context:
     if isinstance(config, EmbeddingConfig):
+        from llamabind.embedding.engine import embedding_traits  # most models generate text
+
         return Context(model, config.context_params(embedding_traits(model)))
     return make_context(model, config or EngineConfig())

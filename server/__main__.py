@@ -3,16 +3,18 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from llamabind.errors import is_out_of_memory
 from server.cli.parser import parse_command_line
+from server.config import ServerConfig
+from server.descriptors import fit_connections
 from server.errors import ApiError
-from server.hub_start import with_hub_model
+from server.listening import ListenError
 from server.logs import start_logging, stop_logging
+from server.model_parts import ModelParts, make_parts
 from server.monitoring.rpc_check import check_rpc_servers
-from server.serving import serve
-from server.sockets import ListenError
+from server.supervisor.estimate_store import EstimateStore, estimate_file, installed_build
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m server") -> int:
@@ -26,8 +28,11 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m serve
             os.sched_setaffinity(0, config.cpus)
         start_logging(config)
         check_rpc_servers(config)
-        config = asyncio.run(with_hub_model(config))
-        asyncio.run(serve(config))
+        if config.hub_repo is not None:
+            from server.hub_start import with_hub_model  # here: others need no downloads yet
+
+            config = asyncio.run(with_hub_model(config))
+        asyncio.run(_run(config))
     except (ListenError, OSError, ApiError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -42,6 +47,25 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m serve
     finally:
         stop_logging()
     return 0
+
+
+async def _run(config: ServerConfig) -> None:
+    """Start a worker and the load of --model, then import the rest beside them, and serve."""
+    config = fit_connections(config)
+    build = installed_build(os.environ)
+    parts = make_parts(config, estimates=EstimateStore(estimate_file(os.environ), build))
+    parts.pool.prepare()
+    parts.begin_first_load()
+    # On a thread, so that this one can pass on messages between the files and the worker.
+    serve = await asyncio.to_thread(_import_http)
+    await serve(config, parts)
+
+
+def _import_http() -> Callable[[ServerConfig, ModelParts], Awaitable[None]]:
+    import server.quick_aiohttp  # noqa: F401 - before all modules that import aiohttp
+    from server.serving import serve
+
+    return serve
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import llamabind
 from server.catalogue.model_settings import ModelSettings
 from server.catalogue.preset_model import PresetModel
 from server.hub.reference import ModelReference
@@ -128,7 +128,7 @@ class ServerConfig:
     @property
     def model_directories(self) -> tuple[Path, ...]:
         """The directories to search for models; the user's own before the bundled one."""
-        bundled = Path(str(resources.files("llamabind"))) / "models"
+        bundled = Path(llamabind.__file__).parent / "models"
         return (self.models_dir, bundled) if self.bundled_model else (self.models_dir,)
 
     @property

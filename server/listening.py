@@ -5,6 +5,10 @@ import ipaddress
 from server.config import ServerConfig
 
 
+class ListenError(Exception):
+    """The server cannot listen on a configured address; the message names it and the reason."""
+
+
 def is_unix_socket(host: str) -> bool:
     """Whether `host` is the path of a Unix socket."""
     return "/" in host or host.endswith(".sock")

@@ -9,11 +9,11 @@ from aiohttp import web
 
 from server.app import create_app
 from server.config import ServerConfig
-from server.descriptors import fit_connections
 from server.http.app_keys import DOWNLOADS, REGISTRY, STATUS
 from server.http.connections import ConnectionRunner
 from server.listening import is_loopback_only
 from server.logs import stop_logging
+from server.model_parts import ModelParts
 from server.sockets import open_sites, remove_sockets
 
 logger = logging.getLogger("server")
@@ -21,12 +21,11 @@ logger = logging.getLogger("server")
 _HANDLER_SECONDS = 2.0
 
 
-async def serve(config: ServerConfig) -> None:
+async def serve(config: ServerConfig, parts: ModelParts) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP; then running answers get --drain-seconds to finish,
     and a second signal ends the process at once. Raises ListenError.
     """
-    config = fit_connections(config)
-    app = create_app(config)
+    app = create_app(config, parts)
     runner = ConnectionRunner(app, config, _HANDLER_SECONDS)
     stopping = _handle_signals(config)
     await runner.setup()

@@ -12,15 +12,11 @@ from aiohttp import web
 
 from server.acceptor import Acceptor
 from server.config import ServerConfig
-from server.listening import is_unix_socket
+from server.listening import ListenError, is_unix_socket
 
 _BACKLOG = 512
 # A Unix socket is open to its owner and group; the permissions of its folder restrict it further.
 _SOCKET_UMASK = 0o117
-
-
-class ListenError(Exception):
-    """The server cannot listen on a configured address; the message names it and the reason."""
 
 
 class Site(web.BaseSite):

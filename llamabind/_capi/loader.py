@@ -10,10 +10,10 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
+import llamabind
 from llamabind._capi import cpu_features, stamp
 from llamabind._capi.annotations import CType, signature_of
 from llamabind._capi.opening import open_file
@@ -132,8 +132,9 @@ def library_directory() -> Path:
     if chosen := os.environ.get("LLAMABIND_LIB_DIR"):
         llama = Path(chosen).expanduser().absolute() / library_file("llama")
     else:
-        # Joined down to the file: an editable install has two roots, and only one has libraries.
-        llama = Path(str(resources.files("llamabind").joinpath("lib", library_file("llama"))))
+        # An editable install has two roots, and only one has libraries.
+        found = [Path(root, "lib", library_file("llama")) for root in llamabind.__path__]
+        llama = next(filter(Path.is_file, found), found[0])
     if not llama.is_file():
         raise LibraryNotFoundError(
             f"no native library at {llama}; install the package (pip install .) to build it, or "

@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-from llamabind._capi import ggml, llama, types
+from llamabind._capi import ggml, llama, shim, types
 from llamabind._capi.loader import library_directory, load_backend_modules
 from llamabind.errors import LibraryError
 from llamabind.native import log
@@ -55,6 +55,11 @@ def devices() -> tuple[Device, ...]:
     init()
     count = ggml.ggml_backend_dev_count()
     return tuple(_describe(_device_handle(index)) for index in range(count))
+
+
+def build_name() -> str:
+    """Return llama.cpp's build number and commit, such as "b11312-0c1e57098"."""
+    return f"b{shim.lb_build_number()}-{shim.lb_llama_commit().decode()[:9]}"
 
 
 def has_gpu() -> bool:

@@ -1,7 +1,7 @@
 """Token masks: which tokens may come next in an answer that follows a JSON schema, by llguidance.
 
 A mask is applied to the logits before the sampler chain. It is computed outside the GIL, for all
-sequences of a step at once.
+sequences of a step at once. llguidance is imported with the first schema: most processes have none.
 """
 
 from __future__ import annotations
@@ -14,20 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from llguidance import LLExecutor, LLMatcher, LLTokenizer
-from llguidance.numpy import (
-    allocate_token_bitmask,
-    fill_next_token_bitmask,
-    fill_next_token_bitmask_par,
-)
 
 from llamabind.errors import GrammarError
 from llamabind.sampling.reasoning_watch import ReasoningWatch
-from llamabind.schema.masks.compiler import LIMITS, reason_of
+from llamabind.schema.masks.compiler import limits, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from llguidance import LLExecutor, LLMatcher, LLTokenizer
     from numpy.typing import NDArray
 
     from llamabind.native.tokenizer import Tokenizer
@@ -85,6 +80,8 @@ class TokenMasks:
 
     def rows(self, masks: Sequence[SequenceMask]) -> list[np.ndarray]:
         """Return for each sequence which tokens may come next: one bool for each token."""
+        from llguidance.numpy import allocate_token_bitmask
+
         matchers = [matcher for mask in masks for matcher in mask.matchers]
         bits = allocate_token_bitmask(len(matchers), self._tokenizer.n_tokens)
         self._fill(matchers, bits)
@@ -99,6 +96,9 @@ class TokenMasks:
         return rows
 
     def _fill(self, matchers: list[LLMatcher], bits: NDArray[np.int32]) -> None:
+        from llguidance import LLExecutor
+        from llguidance.numpy import fill_next_token_bitmask, fill_next_token_bitmask_par
+
         if _N_THREADS == 1 or len(matchers) < _MANY:
             # Waking another thread takes longer than computing a few masks.
             for index, matcher in enumerate(matchers):
@@ -110,6 +110,8 @@ class TokenMasks:
         fill_next_token_bitmask_par(self._executor, numbered, bits)
 
     def _matcher(self, grammar: str) -> LLMatcher:
+        from llguidance import LLMatcher, LLTokenizer
+
         with self._lock:
             if self._vocabulary is None:
                 wrapper: Any = _Vocabulary(self._tokenizer)
@@ -119,7 +121,7 @@ class TokenMasks:
             if known is not None:
                 self._compiled.move_to_end(grammar)
                 return known.deep_copy()
-        matcher = LLMatcher(self._vocabulary, grammar, log_level=0, limits=LIMITS)
+        matcher = LLMatcher(self._vocabulary, grammar, log_level=0, limits=limits())
         if not matcher.is_error():
             matcher.compute_bitmask()  # builds most of the automaton here, not in the first step
         if matcher.is_error():

@@ -18,17 +18,22 @@ from bench.servers import (
     ServerSettings,
     batched_bench_rate,
     engine_rate,
+    free_port,
     llama_bench_rate,
     our_server,
     peer_server,
 )
+from bench.start import forget_file, measure_start, our_start_command, peer_start_command
 
 _BENCH_TOKENS = 192
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The result of one contestant in one round; `value` is the scenario's metric."""
+    """The result of one contestant in one round; `value` is the scenario's metric.
+
+    `cpu_seconds` is the CPU time of a server from its start to its end, if that was measured.
+    """
 
     contestant: str
     round_number: int
@@ -36,6 +41,7 @@ class Run:
     load_average: float
     results: tuple[RequestResult, ...] = ()
     notes: tuple[str, ...] = ()
+    cpu_seconds: float | None = None
 
     @property
     def errors(self) -> list[str]:
@@ -117,6 +123,11 @@ class Bench:
                 rate = llama_bench_rate(self.binaries, model, settings, _BENCH_TOKENS)
             return Run(contestant.name, round_number, rate, os.getloadavg()[0])
         shots = self._shots(scenario, round_number)
+        if scenario.start is not None:
+            with self._neighbour(has_neighbour):
+                return self._run_start(
+                    scenario, contestant, round_number, model, settings, shots[0]
+                )
         with self._server(contestant, model, settings) as endpoint:
             _warm_up(endpoint)
             with self._neighbour(has_neighbour):
@@ -128,6 +139,38 @@ class Bench:
             os.getloadavg()[0],
             tuple(results),
             endpoint.notes,
+        )
+
+    def _run_start(
+        self,
+        scenario: Scenario,
+        contestant: Contestant,
+        round_number: int,
+        model: Path,
+        settings: ServerSettings,
+        shot: Shot,
+    ) -> Run:
+        port = free_port()
+        if contestant.kind == "ours":
+            command = our_start_command(model, settings, port, by_name=contestant.is_named)
+        else:
+            assert self.binaries is not None
+            command = peer_start_command(self.binaries, model, settings, port)
+        if scenario.start == "cold":
+            forget_file(model)
+        else:
+            model.read_bytes()
+        start = measure_start(
+            command, port, model, shot, self.log_folder / f"{contestant.name}.log"
+        )
+        results = (start.result,)
+        return Run(
+            contestant.name,
+            round_number,
+            scenario.metric.of(results),
+            os.getloadavg()[0],
+            results,
+            cpu_seconds=start.cpu_seconds,
         )
 
     def _shots(self, scenario: Scenario, round_number: int) -> list[Shot]:

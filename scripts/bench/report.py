@@ -91,6 +91,9 @@ def _goal_lines(contest: Contest, goal: Goal) -> Iterator[str]:
 
 
 def _details(contest: Contest, contestant: Contestant) -> str:
+    spent = [run.cpu_seconds for run in contest.runs_of(contestant) if run.cpu_seconds is not None]
+    if (cpu := Spread.of(spent)) is not None:
+        return f"CPU time {cpu.text('s')}"
     results = [result for run in contest.runs_of(contestant) for result in run.results]
     if not results:
         return ""

@@ -15,21 +15,25 @@ class Contestant:
     (llama-batched-bench, llama.cpp's bare decode loop) or "engine" (ours, without a server).
 
     `layout` is "unified", "split" or None for the program's default. With `chooses_threads` the
-    program gets no number of compute threads.
+    program gets no number of compute threads. With `is_named` its first request names the model,
+    and loads it; otherwise the program is started with the model, where a scenario measures that.
     """
 
     name: str
     kind: str
     layout: str | None = None
     chooses_threads: bool = False
+    is_named: bool = False
 
 
 OURS = Contestant("ours", "ours")
 OURS_AUTO = Contestant("ours-auto", "ours", chooses_threads=True)
 OURS_UNIFIED = Contestant("ours-unified", "ours", "unified")
 OURS_SPLIT = Contestant("ours-split", "ours", "split")
+PEER = Contestant("peer", "peer")
 PEER_UNIFIED = Contestant("peer-unified", "peer", "unified")
 PEER_SPLIT = Contestant("peer-split", "peer", "split")
+OURS_NAMED = Contestant("ours-named", "ours", is_named=True)
 LLAMA_BENCH = Contestant("llama-bench", "llama-bench")
 BATCHED_BENCH = Contestant("batched-bench", "batched-bench", "split")
 ENGINE = Contestant("engine", "engine")
@@ -64,6 +68,12 @@ DECODE_RATE = Metric(
 DECODE_GAP = Metric(
     "largest gap between tokens", "s", lambda results: results[0].largest_gap, is_better_low=True
 )
+FIRST_TEXT = Metric(
+    "first text after the start",
+    "s",
+    lambda results: results[0].ttft or float("inf"),
+    is_better_low=True,
+)
 FINISHED = Metric(
     "finished requests",
     "",
@@ -94,6 +104,8 @@ class Scenario:
 
     `model` is measured unless the user names one: a shape of make_random_model, or "bundled".
     `threads` replaces the user's number of compute threads.
+    `start` "warm" or "cold" measures from the start of a server's process, with the model's file in
+    the page cache or not; otherwise servers are loaded and warm.
     """
 
     name: str
@@ -106,6 +118,7 @@ class Scenario:
     peer_may_fail: bool = False
     model: str | None = None
     threads: int | None = None
+    start: str | None = None
 
     @property
     def contestants(self) -> list[Contestant]:
@@ -273,6 +286,19 @@ def _all() -> Iterator[Scenario]:
     for suffix in _LARGE_VOCABULARY:
         yield _large_vocabulary(16, suffix)
         yield _large_vocabulary(64, suffix)
+    for kind, where in (("warm", "in memory"), ("cold", "on the disk")):
+        yield Scenario(
+            name=f"start-{kind}",
+            text=f"start the server with the model's file {where}, and ask once: 16 tokens",
+            settings=ServerSettings(n_ctx=8192, n_parallel=4),
+            metric=FIRST_TEXT,
+            goals=(
+                Goal(OURS, (PEER,), at_most=1.2),
+                Goal(OURS_NAMED, (PEER,), at_most=1.5),
+            ),
+            shots=_distinct(1, 8, 16),
+            start=kind,
+        )
     # No limit: nothing has been measured yet that says which gap is good on a GPU.
     yield Scenario(
         name="gpu-stall",
@@ -287,6 +313,7 @@ def _all() -> Iterator[Scenario]:
 SCENARIOS = {scenario.name: scenario for scenario in _all()}
 
 GROUPS = {
+    "start": ("start-warm", "start-cold"),
     "distinct": ("distinct-1", "distinct-4", "distinct-16"),
     "tiny": tuple(f"tiny-{n}{kind}" for n in (1, 16, 64, 128) for kind in ("", "-whole")),
     "large-vocabulary": tuple(
@@ -296,7 +323,7 @@ GROUPS = {
     "gpu": ("single", "distinct-8", "distinct-64", "gpu-stall"),
     "all": (
         *("shared-prefix", "distinct-1", "distinct-4", "distinct-16", "single", "neighbour"),
-        *("long-distinct", "pressure", "stall"),
+        *("long-distinct", "pressure", "stall", "start-warm", "start-cold"),
     ),
 }
 

@@ -61,11 +61,11 @@ def our_server(
         *("--models-dir", str(model.parent), "--no-bundled-model", "--log-level", "warning"),
     ]
     variables = {**os.environ, **(environment or {})}
-    with _process(command, log, cwd=ROOT, env=variables, stdout=subprocess.PIPE) as process:
+    with running(command, log, cwd=ROOT, env=variables, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode()
         if "http://" not in line:
-            raise ServerFailedError(f"our server did not start: {_tail(log)}")
+            raise ServerFailedError(f"our server did not start: {log_tail(log)}")
         base = "http://" + line.split("http://")[1].split()[0]
         notes = _load(base, model.name, settings)
         yield Endpoint(f"{base}/v1/chat/completions", model.name, notes)
@@ -76,7 +76,7 @@ def peer_server(
     binaries: Path, model: Path, settings: ServerSettings, log: Path
 ) -> Iterator[Endpoint]:
     """Start llama-server with the model."""
-    port = _free_port()
+    port = free_port()
     command = [
         *(str(binaries / "llama-server"), "--model", str(model), "--alias", model.name),
         *("--host", "127.0.0.1", "--port", str(port)),
@@ -85,7 +85,7 @@ def peer_server(
     ]
     if settings.layout is not None:
         command.append("--kv-unified" if settings.layout == "unified" else "--no-kv-unified")
-    with _process(command, log, stdout=subprocess.DEVNULL) as process:
+    with running(command, log, stdout=subprocess.DEVNULL) as process:
         base = f"http://127.0.0.1:{port}"
         _await_health(base, process, log)
         yield Endpoint(f"{base}/v1/chat/completions", model.name)
@@ -176,7 +176,8 @@ def _load(base: str, model_id: str, settings: ServerSettings) -> tuple[str, ...]
 
 
 @contextmanager
-def _process(command: list[str], log: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], log: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server, whose log is appended to `log`; end it afterwards."""
     with log.open("ab") as output:
         process = subprocess.Popen(command, stderr=output, **options)
     try:
@@ -196,7 +197,7 @@ def _await_health(base: str, process: subprocess.Popen[bytes], log: Path) -> Non
     deadline = time.monotonic() + _START_SECONDS
     while not _is_healthy(base):
         if process.poll() is not None:
-            raise ServerFailedError(f"llama-server did not start: {_tail(log)}")
+            raise ServerFailedError(f"llama-server did not start: {log_tail(log)}")
         if time.monotonic() > deadline:
             raise ServerFailedError(f"llama-server is not ready after {_START_SECONDS:.0f} s")
         time.sleep(_POLL_SECONDS)
@@ -221,11 +222,13 @@ def _post(url: str, body: dict[str, Any]) -> Any:
         raise ServerFailedError(f"our server refused the load: {text}") from None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that no program listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _tail(log: Path) -> str:
+def log_tail(log: Path) -> str:
+    """The end of a log."""
     return log.read_bytes()[-_LOG_TAIL:].decode(errors="replace") or f"{os.fspath(log)} is empty"

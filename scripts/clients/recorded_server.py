@@ -16,25 +16,31 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from clients.scripted.script import VARIABLE
-from server import app, serving
-from server.__main__ import main
+from server import __main__ as start
+from server import app, model_parts, serving
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.http.body.json_body import BODY
+from server.model_parts import ModelParts
 from server.protocol.loading import Devices
 from server.supervisor.launcher import WorkerLauncher
+from server.supervisor.pool import WorkerPool
 
 RECORD = "CLIENTS_RECORD"
 _WORKER = (sys.executable, "-m", "clients.scripted")
 
 
-def _create_app(config: ServerConfig) -> web.Application:
+def _make_parts(config: ServerConfig, **_: Any) -> ModelParts:
     launcher = None
     if VARIABLE in os.environ:
         files = CompanionFiles(config.model_directories, config.companions)
-        devices = Devices(config.device_budget_bytes)
-        launcher = WorkerLauncher(_WORKER, config.load_timeout, files, devices)
-    made = app.create_app(config, start_worker=launcher)
+        pool, devices = WorkerPool(_WORKER), Devices(config.device_budget_bytes)
+        launcher = WorkerLauncher(pool, config.load_timeout, files, devices)
+    return model_parts.make_parts(config, start_worker=launcher)
+
+
+def _create_app(config: ServerConfig, parts: ModelParts) -> web.Application:
+    made = app.create_app(config, parts)
     if folder := os.environ.get(RECORD):
         # The last one, behind the middleware that reads and unpacks bodies.
         made.middlewares.append(_record(Path(folder)))
@@ -68,5 +74,8 @@ def _parsed(raw: bytes) -> Any:
 
 
 if __name__ == "__main__":
-    with patch.object(serving, "create_app", _create_app):
-        sys.exit(main())
+    with (
+        patch.object(start, "make_parts", _make_parts),
+        patch.object(serving, "create_app", _create_app),
+    ):
+        sys.exit(start.main())

@@ -13,7 +13,6 @@ from aiohttp import web
 
 from llamabind import __version__
 from llamabind.sampling.params import RANGES
-from server.api.operations import OPERATIONS
 from server.api.schema.operation import EVENTS, HTML, JSON, LINES, Operation
 from server.api.schema.replies.answers import ChunkDocument
 from server.api.schema.sampling import SamplingFields
@@ -62,6 +61,9 @@ async def page(_request: web.Request) -> web.Response:
 @cache
 def describe(routes: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """The description of these (method, path) pairs; pairs without an Operation are left out."""
+    # Here, so that a server whose description nobody reads does not import it.
+    from server.api.operations import OPERATIONS
+
     known = {
         (method, path): OPERATIONS[method, path]
         for method, path in ((method, plain_path(path)) for method, path in routes)

@@ -128,13 +128,15 @@ class ModelLoader:
         if estimated is not None and settings.has_open_context:
             # The worker would choose again, by the memory that is free when it starts.
             settings = msgspec.structs.replace(settings, n_ctx=estimated.n_ctx)
-        return await self._run_load(entry, settings)
+        return await self._run_load(entry, settings, estimated)
 
-    async def _run_load(self, entry: ModelEntry, settings: LoadSettings) -> Worker:
+    async def _run_load(
+        self, entry: ModelEntry, settings: LoadSettings, estimated: Estimated | None
+    ) -> Worker:
         async with self._load_slots:
             entry.start_loading()
             return await self._start_worker(
-                entry.id, entry.file.path, settings, entry.report_progress
+                entry.id, entry.file.path, settings, entry.report_progress, estimated
             )
 
     def _on_load_end(self, entry: ModelEntry, task: asyncio.Task[None]) -> None:

@@ -1,10 +1,10 @@
 """GpuReader: reads NVIDIA GPUs through NVML; without a working driver the list is empty."""
 
 import logging
+from functools import cached_property
 from typing import Any, Protocol
 
 import msgspec
-import pynvml  # type: ignore[import-untyped]
 
 logger = logging.getLogger(__name__)
 _MB = 1 << 20
@@ -46,10 +46,20 @@ class GpuReader:
     If the driver cannot be opened, each reading tries again, since it may be installed later.
     """
 
-    def __init__(self, nvml: Nvml = pynvml) -> None:
-        self._nvml = nvml
+    def __init__(self, nvml: Nvml | None = None) -> None:
+        """`nvml`: by default pynvml, imported at the first reading."""
+        self._given = nvml
         self._is_open = False
         self._last_problem = ""
+
+    @cached_property
+    def _nvml(self) -> Nvml:
+        if self._given is not None:
+            return self._given
+        import pynvml  # type: ignore[import-untyped] # here: the start of the server needs no GPU
+
+        nvml: Nvml = pynvml
+        return nvml
 
     def read(self) -> tuple[GpuDevice, ...]:
         """Every GPU, in NVML's order; empty without a GPU or if the driver fails."""

@@ -67,17 +67,22 @@ class Devices(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
-    """Load the model. The first message, sent once."""
+    """Load the model. Sent once, after any Estimates of the same file.
+
+    `estimated` is the estimate with these settings, if the server has one: native code then need
+    not make it again.
+    """
 
     path: str
     settings: LoadSettings
     files: LoadFiles = LoadFiles()
     devices: Devices = Devices()
     host_budget: HostBudget = HostBudget()
+    estimated: "Estimated | None" = None
 
 
 class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
-    """Estimate a load instead of loading; the reply is Estimated or LoadFailed, then an exit."""
+    """Estimate a load; the reply is Estimated, or LoadFailed and an exit."""
 
     path: str
     settings: LoadSettings

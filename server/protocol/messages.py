@@ -1,8 +1,9 @@
 """The messages between the server and a worker process, one msgpack message per frame.
 
-The server sends one Load, then any number of Submit, Ask, Cancel, Pause, Resume and GetStats; or
-one Estimate, which has one reply and ends the worker. The worker sends Hello, then Progress, then
-LoadedModel or LoadFailed. After that it sends, for a Submit, Refused if it cannot start, or
+The server may send Estimates of one model file, each of which has one reply; one that fails ends
+the worker. Then it sends one Load of that file, then any number of Submit, Ask, Cancel, Pause,
+Resume and GetStats. The worker sends Hello first, and for the Load Progress, then LoadedModel or
+LoadFailed. After that it sends, for a Submit, Refused if it cannot start, or
 Prepared before the first output if parts of it are ignored; for an Ask, one Answered or Refused;
 and after each engine step one Step with the new outputs of all requests. When the server closes the
 socket, the worker exits at once. That is how a load is cancelled, and why no worker outlives its

@@ -7,6 +7,7 @@ resolved once, only public addresses are connected to, and a redirect is checked
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,7 @@ class MediaFetcher:
         self._hosts = frozenset(host.lower() for host in hosts)
         self._may_connect = may_connect
         self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
 
     async def complete(self, job: Job) -> Job:
         """The job with the contents of its files. Raises InvalidRequestError naming the part.
@@ -203,7 +205,8 @@ class MediaFetcher:
             self._check(url, param)
             # Do not send a user name and password that are part of the URL.
             bare = url.with_user(None)
-            async with self._open().get(bare, allow_redirects=False) as response:
+            session = await self._open()
+            async with session.get(bare, allow_redirects=False) as response:
                 if response.status in (301, 302, 303, 307, 308):
                     url = url.join(URL(response.headers.get("Location", "")))
                     continue
@@ -226,22 +229,30 @@ class MediaFetcher:
         if is_address and not self._may_connect(url.host):
             raise _NotPublicError("not a public address")
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=_MAX_FETCHES,
-                    resolver=_PublicResolver(self._may_connect),
-                    use_dns_cache=False,
-                    force_close=True,
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                # Accept no compression: a small response could unpack to a huge one.
-                headers={"Accept-Encoding": "identity"},
-                auto_decompress=False,
-                trust_env=False,
-            )
-        return self._session
+    async def _open(self) -> aiohttp.ClientSession:
+        async with self._opening:
+            if self._session is None:
+                # aiohttp's own context has no certificates (server.quick_aiohttp). On a thread,
+                # because the system's certificates are read from disk.
+                tls = await asyncio.to_thread(ssl.create_default_context)
+                self._session = self._make_session(tls)
+            return self._session
+
+    def _make_session(self, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=_MAX_FETCHES,
+                resolver=_PublicResolver(self._may_connect),
+                use_dns_cache=False,
+                force_close=True,
+                ssl=tls,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # Accept no compression: a small response could unpack to a huge one.
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trust_env=False,
+        )
 
 
 def _parts_of_results(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

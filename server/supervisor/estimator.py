@@ -1,10 +1,7 @@
-"""WorkerEstimator: estimates the memory of a load, in short-lived worker processes."""
+"""WorkerEstimator: estimates the memory of a load, in worker processes that then load it."""
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,49 +23,41 @@ from server.protocol.loading import (
     LoadFiles,
 )
 from server.protocol.messages import FromEstimator, Hello
+from server.supervisor.estimate_store import EstimateStore, key_of
 from server.supervisor.interface import LoadFailedError
+from server.supervisor.pool import WorkerPool
 from server.supervisor.process import WorkerProcess
 
 logger = logging.getLogger(__name__)
-_MAX_CACHED = 256
 _ALL_FREE = HostBudget()
 _LOCAL = Devices()
 # Each parses a vocabulary, which may temporarily take some hundred MB.
 _CONCURRENT = 2
 
 
-@dataclass(frozen=True, slots=True)
-class _CacheKey:
-    """What an estimate depends on: path, size and time of each file, and the engine's settings."""
-
-    files: tuple[tuple[str, int, int], ...]
-    scales: tuple[float, ...]
-    settings: bytes
-
-
 class WorkerEstimator:
-    """The Estimator outside of tests; caches estimates by files and settings. Event loop only.
+    """The Estimator outside of tests; remembers estimates by files and settings. Event loop only.
 
-    Native code parses the file in a separate process with limits on time and memory. Free memory
-    is not cached: free host memory is read for each call. Free GPU memory can be read only in the
-    worker process, so estimates with GPUs are not cached at all.
+    Native code parses the file in a separate process with limits on time and memory; the pool keeps
+    that process for the load. Free memory is not cached: free host memory is read for each call.
+    Free GPU memory can be read only in the worker process, so estimates with GPUs are not cached at
+    all.
     """
 
     def __init__(
         self,
-        command: Sequence[str],
+        pool: WorkerPool,
         files: CompanionFiles,
         timeout_seconds: float,
         devices: Devices = _LOCAL,
-        process_type: type[WorkerProcess] = WorkerProcess,
+        store: EstimateStore | None = None,
     ) -> None:
-        """`process_type`: tests start processes in another way."""
+        """`store`: by default one without a file."""
         self._devices = devices
-        self._command = tuple(command)
+        self._pool = pool
         self._files = files
         self._timeout_seconds = timeout_seconds
-        self._process_type = process_type
-        self._answers: OrderedDict[_CacheKey, Estimated] = OrderedDict()
+        self._store = store or EstimateStore()
         self._slots = asyncio.Semaphore(_CONCURRENT)
 
     async def __call__(
@@ -79,38 +68,43 @@ class WorkerEstimator:
             files = await asyncio.to_thread(self._files.find, settings)
         except InvalidParameterError as error:
             raise LoadFailedError.for_setting(error) from None
-        key = await asyncio.to_thread(_cache_key, path, settings, files)
-        known = self._answers.get(key)
+        key = await asyncio.to_thread(_cache_key, path, settings, files, self._devices)
+        known = await self._store.get(key)
         if known is not None:
             answer = await asyncio.to_thread(_refreshed, known)
             # If free memory decides the context size, the size may differ now.
             is_open = settings.has_open_context
             if not is_open or (not answer.is_limited and slack(answer.devices, host_budget) >= 0):
-                self._answers.move_to_end(key)
                 return answer
         async with self._slots:
             message = Estimate(str(path), settings, files, self._devices, host_budget)
-            answer = await self._run_process(name, message)
+            answer = await self._ask_process(path, name, message)
         if all(device.kind == "host" for device in answer.devices):
-            self._answers[key] = answer
-            if len(self._answers) > _MAX_CACHED:
-                self._answers.popitem(last=False)
+            self._store.put(key, answer)
         return answer
 
-    async def _run_process(self, name: str, message: Estimate) -> Estimated:
+    async def _ask_process(self, path: Path, name: str, message: Estimate) -> Estimated:
         try:
-            process = await self._process_type.start(self._command, f"{name} (estimate)")
+            process = await self._pool.take(path, f"{name} (estimate)")
         except OSError as error:
             detail = f"no worker process can be started: {error}"
             raise LoadFailedError("crashed", detail) from error
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await _exchange(process, message)
+                answer = await _exchange(process, message)
         except TimeoutError:
+            await process.stop()
             detail = f"the estimate took longer than {self._timeout_seconds:g} seconds"
             raise LoadFailedError("timeout", detail, process.log_tail) from None
-        finally:
+        except BaseException:
             await process.stop()
+            raise
+        if self._devices.rpc:
+            # The process keeps the devices of RPC servers, also for a load that must not use them.
+            await process.stop()
+        else:
+            self._pool.keep(path, process)
+        return answer
 
 
 async def _exchange(process: WorkerProcess, message: Estimate) -> Estimated:
@@ -145,13 +139,14 @@ async def _exchange(process: WorkerProcess, message: Estimate) -> Estimated:
             raise LoadFailedError(reason, detail, process.log_tail, param)
 
 
-def _cache_key(path: Path, settings: LoadSettings, files: LoadFiles) -> _CacheKey:
+def _cache_key(path: Path, settings: LoadSettings, files: LoadFiles, devices: Devices) -> str:
+    """A hash of what an estimate depends on: each file's path, size, time and inode, the
+    settings, and the devices that the operator allows.
+    """
     companions = [*(name for name, _ in files.lora), files.draft_model, files.mmproj]
     paths = [*_shards(path), *(Path(name) for name in companions if name)]
     scales = tuple(scale for _, scale in files.lora)
-    # Encoded, because settings with a dict in them have no hash.
-    encoded = msgspec.msgpack.encode(settings.engine, order="deterministic")
-    return _CacheKey(tuple(_stamp(item) for item in paths), scales, encoded)
+    return key_of(([_stamp(item) for item in paths], scales, settings.engine, devices))
 
 
 def _shards(path: Path) -> list[Path]:
@@ -164,12 +159,12 @@ def _escaped(text: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in text)
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
+def _stamp(path: Path) -> tuple[str, int, int, int]:
     try:
         stat = path.stat()
     except OSError:
-        return str(path), -1, -1
-    return str(path), stat.st_size, stat.st_mtime_ns
+        return str(path), -1, -1, -1
+    return str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def _refreshed(answer: Estimated) -> Estimated:

@@ -93,9 +93,16 @@ class WorkerStarter(Protocol):
     """Starts workers: WorkerLauncher, or a fake in tests."""
 
     async def __call__(
-        self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
+        self,
+        name: str,
+        path: Path,
+        settings: LoadSettings,
+        progress: ProgressCallback,
+        estimated: Estimated | None = None,
     ) -> Worker:
         """Start a process and load the model. Cancelling ends the process.
+
+        `estimated` is the estimate with these settings, if there is one.
 
         Raises LoadFailedError.
         """

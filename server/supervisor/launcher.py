@@ -2,16 +2,15 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 from llamabind.errors import InvalidParameterError
 from server.catalogue.companion_files import CompanionFiles
 from server.protocol.load_settings import LoadSettings
-from server.protocol.loading import Devices, Load
+from server.protocol.loading import Devices, Estimated, Load
 from server.supervisor.client import WorkerClient
 from server.supervisor.interface import LoadFailedError, ProgressCallback
-from server.supervisor.process import WorkerProcess
+from server.supervisor.pool import WorkerPool
 
 _LOCAL = Devices()
 
@@ -21,25 +20,26 @@ class WorkerLauncher:
 
     def __init__(
         self,
-        command: Sequence[str],
+        pool: WorkerPool,
         load_timeout: float,
         files: CompanionFiles,
         devices: Devices = _LOCAL,
         silence_seconds: float = math.inf,
-        process_type: type[WorkerProcess] = WorkerProcess,
     ) -> None:
-        """`silence_seconds`: see WorkerClient; `process_type`: tests start processes in another
-        way.
-        """
-        self._command = tuple(command)
+        """`silence_seconds`: see WorkerClient."""
+        self._pool = pool
         self._load_timeout = load_timeout
         self._files = files
         self._devices = devices
         self._silence_seconds = silence_seconds
-        self._process_type = process_type
 
     async def __call__(
-        self, name: str, path: Path, settings: LoadSettings, progress: ProgressCallback
+        self,
+        name: str,
+        path: Path,
+        settings: LoadSettings,
+        progress: ProgressCallback,
+        estimated: Estimated | None = None,
     ) -> WorkerClient:
         """Start a process and load the model. Cancelling ends the process.
 
@@ -47,7 +47,7 @@ class WorkerLauncher:
         """
         try:
             files = await asyncio.to_thread(self._files.find, settings)
-            process = await self._process_type.start(self._command, name)
+            process = await self._pool.take(path, name)
         except InvalidParameterError as error:
             raise LoadFailedError.for_setting(error) from None
         except OSError as error:
@@ -57,7 +57,8 @@ class WorkerLauncher:
         client = WorkerClient(process, progress, self._silence_seconds)
         try:
             async with asyncio.timeout(self._load_timeout):
-                await client.load(Load(str(path), settings, files, self._devices))
+                message = Load(str(path), settings, files, self._devices, estimated=estimated)
+                await client.load(message)
         except TimeoutError:
             await client.stop()
             detail = f"the load took longer than {self._load_timeout:g} seconds"

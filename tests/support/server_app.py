@@ -10,10 +10,9 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
 from server.app import create_app
-from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
-from server.supervisor.estimator import WorkerEstimator
-from server.supervisor.launcher import WorkerLauncher
+from server.model_parts import make_parts
+from server.supervisor.pool import WorkerPool
 from tests.support.forked_worker import ForkedWorker
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
@@ -26,12 +25,7 @@ def make_app(models_dir: Path, **settings: Any) -> web.Application:
     # On a busy machine a worker may start more slowly than headers are held by default.
     settings = {"header_hold_seconds": 60.0} | settings
     config = ServerConfig(models_dir=models_dir, bundled_model=False, **settings)
-    files = CompanionFiles(config.model_directories, config.companions)
-    return create_app(
-        config,
-        start_worker=WorkerLauncher(COMMAND, config.load_timeout, files, process_type=ForkedWorker),
-        estimate=WorkerEstimator(COMMAND, files, config.load_timeout, process_type=ForkedWorker),
-    )
+    return create_app(config, make_parts(config, pool=WorkerPool(COMMAND, ForkedWorker)))
 
 
 def chat_body(text: str, **more: Any) -> dict[str, Any]:

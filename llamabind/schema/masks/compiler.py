@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
-
-from llguidance import LLMatcher, LLParserLimits
 
 from llamabind.schema.masks.regex import as_rust, regex_size, why_ambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from llguidance import LLParserLimits
+
 _MAX_PATTERN: Final = 2048
 _MAX_REGEX_SIZE: Final = 20_000
 
-# The defaults, but for memory: 20,000 states are about 40 MB.
-LIMITS: Final = LLParserLimits(max_lexer_states=20_000, verbose_errors=False)
-
 WHITESPACE: Final = r" |\n{1,2}[ \t]{0,20}"
 """What may stand between two parts of an answer, as in llama.cpp's grammars of schemas."""
+
+
+@cache
+def limits() -> LLParserLimits:
+    """llguidance's limits: the defaults, but for memory: 20,000 states are about 40 MB."""
+    from llguidance import LLParserLimits
+
+    return LLParserLimits(max_lexer_states=20_000, verbose_errors=False)
 
 
 def why_no_pattern(pattern: Any) -> str:
@@ -41,11 +46,13 @@ def _why_not_taken(pattern: str) -> str:
 
 def why_no_schema(schema: Mapping[str, Any]) -> str:
     """Return why llguidance refuses a schema; "" if it takes it."""
+    from llguidance import LLMatcher
+
     try:
         grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema))
     except ValueError as error:
         return reason_of(str(error))
-    return reason_of(LLMatcher.validate_grammar(grammar, limits=LIMITS))
+    return reason_of(LLMatcher.validate_grammar(grammar, limits=limits()))
 
 
 def reason_of(message: str) -> str:

@@ -2,14 +2,13 @@
 
 import time
 
-import numpy as np
 from aiohttp import web
 
 from server.api.ollama.keep_alive import keep_alive
 from server.api.ollama.models import find_model
 from server.api.ollama.options import ignored_options
 from server.api.ollama.schema import EmbedBody, OllamaEmbeddingsBody, OllamaVector, OllamaVectors
-from server.api.shared.vectors import read_vectors
+from server.api.shared.vectors import RAW, read_vectors
 from server.formats import utc_now
 from server.http.access import require_admin
 from server.http.app_keys import REGISTRY, WARNINGS
@@ -62,7 +61,7 @@ async def embeddings(request: web.Request) -> web.Response:
         if body.prompt:
             task = Embed(inputs=(body.prompt,), normalize=False, truncate=True)
             result = await _vectors(request, entry, task)
-            vector = np.frombuffer(result.vectors[0], "<f4").tolist()
+            vector = read_vectors(result, norm=RAW)[0].tolist()
         else:
             await _load(request, entry)
     return json_reply(OllamaVector(vector))

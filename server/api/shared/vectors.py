@@ -1,12 +1,15 @@
 """read_vectors: a worker's embeddings as arrays, with the norm and dimensions of a request."""
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
 from server.errors import InvalidRequestError
 from server.protocol.tasks import Vectors
 
-Vector = NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Vector: TypeAlias = "NDArray[np.float32]"
 
 EUCLIDEAN = 2
 RAW = -1
@@ -21,6 +24,8 @@ def read_vectors(
 
     With `norm` 2 the worker has normalised the vectors; with another one it returns raw vectors.
     """
+    import numpy as np  # here, so that a server without embeddings does not import it
+
     vectors = (np.frombuffer(raw, "<f4") for raw in result.vectors)
     if norm == EUCLIDEAN:
         return [_shortened(vector, dimensions) for vector in vectors]
@@ -29,6 +34,8 @@ def read_vectors(
 
 def token_vectors(result: Vectors) -> list[list[list[float]]]:
     """The vectors of each input as lists: one, or with pooling "none" one for each token."""
+    import numpy as np  # here, so that a server without embeddings does not import it
+
     counts = result.n_tokens if result.are_of_tokens else (1,) * len(result.vectors)
     return [
         np.frombuffer(raw, "<f4").reshape(count, -1).tolist()
@@ -43,6 +50,8 @@ def normalized(vector: Vector, norm: int) -> Vector:
     """
     if norm == RAW:
         return vector
+    import numpy as np  # here, so that a server without embeddings does not import it
+
     values = np.abs(vector.astype(np.float64))
     largest = float(values.max(initial=0.0))
     if largest == 0.0:

@@ -1,8 +1,9 @@
 """LlamaEngine: a WorkerEngine for a model that generates text."""
 
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
-from llamabind import Engine, EngineThread, GenerationRequest, Projector
+from llamabind import Engine, EngineThread, GenerationRequest
 from llamabind.generation.prompt_requests import PromptRequests
 from llamabind.generation.prompter import Prompter
 from server.protocol.job import Job
@@ -28,6 +29,9 @@ from server.worker.engines.side_embeddings import SideEmbeddings
 from server.worker.engines.slot_files import SlotFiles
 from server.worker.engines.text_tasks import TextTasks
 
+if TYPE_CHECKING:
+    from llamabind import Projector
+
 
 class LlamaEngine:
     """A loaded model with its engine thread. Any thread.
@@ -42,7 +46,7 @@ class LlamaEngine:
         events: EngineEvents,
         loaded: LoadedModel,
         embeddings: SideEmbeddings,
-        projector: Projector | None = None,
+        projector: "Projector | None" = None,
     ) -> None:
         self._engine = engine
         self._loaded = loaded

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from llamabind import EmbeddingConfig, EmbeddingEngine, Engine, ModelParams
+from llamabind import EmbeddingConfig, Engine, ModelParams
 from llamabind.context.memory_report import MemoryReport
 from llamabind.errors import ContextCreateError
 from llamabind.memory_estimate import estimate_memory
@@ -17,6 +17,9 @@ from llamabind.system.host_memory import host_memory
 from server.formats import byte_size
 from server.protocol.tasks import Embed, Rank, TaskResult
 from server.worker.engines.vector_tasks import VectorTasks, cannot_rerank
+
+if TYPE_CHECKING:
+    from llamabind import EmbeddingEngine
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ class SideEmbeddings:
             raise cannot_rerank()
         with self._lock:
             if self._made is None:
+                from llamabind import EmbeddingEngine  # here: most models only generate text
+
                 self._made = EmbeddingEngine(self._engine.model, self._config())
                 self._on_made(self._made.memory.without_weights)
         return VectorTasks(self._made).perform(task)

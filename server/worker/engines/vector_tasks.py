@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llamabind import EmbeddingEngine
 from llamabind.errors import InvalidParameterError
 from server.protocol.tasks import Embed, Rank, Scores, TaskResult, Vectors
+
+if TYPE_CHECKING:
+    from llamabind import EmbeddingEngine
 
 
 class VectorTasks:
     """Embeds and ranks. Any thread; inputs of concurrent tasks share batches."""
 
-    def __init__(self, engine: EmbeddingEngine) -> None:
+    def __init__(self, engine: "EmbeddingEngine") -> None:
         self._engine = engine
 
     def perform(self, task: Embed | Rank) -> Future[TaskResult]:

@@ -11,7 +11,6 @@ from llamabind import ChatTemplate, Model, ModelParams, read_gguf_header
 from llamabind.errors import InvalidParameterError, LlamaError
 from llamabind.gguf.adapter_header import check_adapter_header, check_adapter_shapes
 from llamabind.gguf.header import read_gguf_shapes
-from llamabind.media.projector import check_projector
 from llamabind.native.adapter_weights import check_adapter_weights
 from llamabind.native.load_failure import shards
 from llamabind.speculation.draft_vocabulary import check_draft_vocabulary
@@ -32,6 +31,8 @@ def check_companions(message: Estimate) -> None:
         with errors_of_field("draft_model"):
             _check_draft(message.path, files.draft_model)
     if files.mmproj is not None:
+        from llamabind.media.projector import check_projector  # most models have none
+
         with errors_of_field("mmproj"):
             check_projector(Path(files.mmproj))
 

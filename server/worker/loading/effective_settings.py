@@ -1,17 +1,20 @@
 """The effective value of every setting of a load, by its name in LoadSettings."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llamabind import ContextParams, EmbeddingEngine, Engine, EngineConfig
+from llamabind import ContextParams, Engine, EngineConfig
 from server.protocol.loading import Load
-from server.worker.loading.estimate import Settled
+from server.worker.loading.estimate import Planned
+
+if TYPE_CHECKING:
+    from llamabind import EmbeddingEngine
 
 
 def effective_settings(
-    load: Load, settled: Settled, engine: Engine, *, is_locked: bool
+    load: Load, planned: Planned, engine: Engine, *, is_locked: bool
 ) -> dict[str, Any]:
     """The settings of an Engine. Call before its thread starts: this reads the context."""
-    config = settled.plan.config
+    config = planned.plan.config
     assert isinstance(config, EngineConfig), "an Engine is made from an EngineConfig"
     context, shape = engine.context, engine.shape
     template = "request" if load.settings.chat_template else "model"
@@ -41,14 +44,14 @@ def effective_settings(
         "deterministic": context.params.deterministic,
         **_lora(load),
         **_speculation(load, config, is_possible=shape.is_cuttable),
-        **_placement(load, settled, is_locked=is_locked),
+        **_placement(load, planned, is_locked=is_locked),
         **_cache_types(context.params),
         **context.params.rope.changes(),
     }
 
 
 def effective_embedding_settings(
-    load: Load, settled: Settled, engine: EmbeddingEngine, *, is_locked: bool
+    load: Load, planned: Planned, engine: "EmbeddingEngine", *, is_locked: bool
 ) -> dict[str, Any]:
     """The settings of an EmbeddingEngine."""
     params, shape = engine.context_params, engine.shape
@@ -69,16 +72,16 @@ def effective_embedding_settings(
         "deterministic": params.deterministic,
         "pooling": engine.pooling,
         **_lora(load),
-        **_placement(load, settled, is_locked=is_locked),
+        **_placement(load, planned, is_locked=is_locked),
         **_cache_types(params),
         **params.rope.changes(),
     }
 
 
-def _placement(load: Load, settled: Settled, *, is_locked: bool) -> dict[str, Any]:
-    params, settings = settled.plan.model_params, load.settings
+def _placement(load: Load, planned: Planned, *, is_locked: bool) -> dict[str, Any]:
+    params, settings = planned.plan.model_params, load.settings
     return {
-        "n_gpu_layers": settled.n_gpu_layers,
+        "n_gpu_layers": planned.n_gpu_layers,
         "split_mode": params.split_mode,
         "main_gpu": params.main_gpu,
         "tensor_split": params.tensor_split or None,

@@ -1,6 +1,9 @@
 """estimate_load: the memory of a load; settle: chooses the settings that were left open."""
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import msgspec
 
 from llamabind import EmbeddingConfig, EngineConfig, ModelParams
 from llamabind.context.device_fit import FIT_MARGIN, fit_devices
@@ -9,7 +12,7 @@ from llamabind.errors import ModelLoadError
 from llamabind.memory_estimate import MemoryEstimate, estimate_memory
 from llamabind.native.remote_devices import has_remote_devices
 from llamabind.system.cpus import usable_cpus
-from llamabind.system.host_memory import has_huge_pages
+from llamabind.system.host_memory import has_huge_pages, host_memory
 from server.formats import byte_size
 from server.protocol.default_context import FLOOR, SMALLEST, choose_context, slack
 from server.protocol.loading import DeviceMemory, Estimate, Estimated, HostBudget, Load
@@ -38,25 +41,35 @@ _UNMAPPED_MODES = ("none", "mlock", "dio")
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Planned:
     """A plan with its memory; `devices` includes the draft model, adapters and projector."""
 
     plan: LoadPlan
-    estimate: MemoryEstimate
+    n_ctx: int
     devices: tuple[DeviceMemory, ...]
     n_gpu_layers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled(Planned):
+    """A plan that native code has just estimated."""
+
+    estimate: MemoryEstimate
+
+
+_Any = TypeVar("_Any", bound=Planned)
 
 
 def estimate_load(message: Estimate) -> Estimated:
     """Estimate a load without loading weights. Raises LlamaError.
 
-    Limits the memory of the process, so use a separate one: native code parses an untrusted file.
+    Limits the memory of the process: native code parses an untrusted file.
     """
     limit_memory(_MEMORY_LIMIT)
     add_remote_devices(message)
     check_companions(message)
     settled = settle(message)
-    n_ctx = settled.estimate.n_ctx
+    n_ctx = settled.n_ctx
     return Estimated(
         devices=settled.devices,
         n_ctx=n_ctx,
@@ -75,19 +88,52 @@ def settle(load: Load | Estimate) -> Settled:
     If `n_ctx` was not set, server.protocol.default_context has the rule; if even its floor does not
     fit into host memory, 4,096 tokens are used.
     """
-    chosen = _default_context(load) if load.settings.has_open_context else None
-    settled = _settle(load, chosen)
+    sizes = _Sizes(load)
+    chosen = _default_context(sizes) if load.settings.has_open_context else None
+    settled = _settle(sizes, chosen)
     if chosen == FLOOR and not _fits(settled.devices[0], load.host_budget):
-        settled = _settle(load, SMALLEST)
-    return replace(settled, plan=_with_load_mode(settled))
+        settled = _settle(sizes, SMALLEST)
+    return with_load_mode(settled)
 
 
-def _default_context(load: Load | Estimate) -> int | None:
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """A plan with one context size, and the memory of the model and of its draft model."""
+
+    plan: LoadPlan
+    estimate: MemoryEstimate
+    draft: MemoryReport | None
+
+    @property
+    def reports(self) -> list[MemoryReport]:
+        return [self.estimate.report, *([self.draft] if self.draft else [])]
+
+
+class _Sizes:
+    """Computes a load's memory once for each context size: native code reads the file each time."""
+
+    def __init__(self, load: Load | Estimate) -> None:
+        self.load = load
+        self.machine = this_machine()
+        self._known: dict[int | None, _Size] = {}
+
+    def at(self, n_ctx: int | None) -> _Size:
+        """The memory with a context of `n_ctx` tokens; None: as the settings have it."""
+        if n_ctx not in self._known:
+            load = self.load
+            plan = plan_load(load.path, load.settings, load.files, self.machine, n_ctx)
+            estimate = estimate_memory(load.path, plan.model_params, plan.config)
+            draft = _draft_report(load, plan.config, estimate)
+            self._known[n_ctx] = _Size(plan, estimate, draft)
+        return self._known[n_ctx]
+
+
+def _default_context(sizes: _Sizes) -> int | None:
     """The context size by the rule; None if the file does not name its training context."""
+    load = sizes.load
     n_ctx_train = training_context(load.path)
     if not n_ctx_train:
         return None
-    machine = this_machine()
     free = free_on_devices()
     budgets = load.devices.budgets
     margins = {
@@ -96,30 +142,41 @@ def _default_context(load: Load | Estimate) -> int | None:
     }
 
     def slack_at(n_ctx: int) -> float:
-        plan = plan_load(load.path, load.settings, load.files, machine, n_ctx)
-        estimate = estimate_memory(load.path, plan.model_params, plan.config)
-        draft = _draft_report(load, plan.config, estimate)
-        reports = [estimate.report, *([draft] if draft else [])]
-        return slack(device_memory(reports, load.files), load.host_budget, margins)
+        devices = device_memory(sizes.at(n_ctx).reports, load.files)
+        return slack(devices, load.host_budget, margins)
 
     return choose_context(n_ctx_train, slack_at)
 
 
-def require_memory(settled: Settled) -> None:
+def plan_known(load: Load) -> Planned:
+    """The plan of a load by the server's estimate, or by a new one. Raises LlamaError.
+
+    With GPUs it is always new, because the placement of layers depends on their free memory.
+    """
+    known = load.estimated
+    is_host_only = known is not None and len(known.devices) == 1 and not count_gpus()
+    if known is None or not is_host_only or load.settings.has_open_context:
+        return settle(load)
+    plan = plan_load(load.path, load.settings, load.files, this_machine())
+    host = msgspec.structs.replace(known.devices[0], free_bytes=host_memory().free)
+    return with_load_mode(Planned(plan, known.n_ctx, (host,), 0))
+
+
+def require_memory(planned: Planned) -> None:
     """Raise ModelLoadError if cache and buffers alone exceed the free host memory.
 
     Weights count only if they are not mapped, since the system can drop pages of a mapped file.
     Without this check Linux would grant the memory and kill the process once it is written to.
     """
-    host = settled.devices[0]
+    host = planned.devices[0]
     needed, free = host.context_bytes + host.compute_bytes, host.free_bytes or 0
     what = "cache and buffers"
-    if settled.plan.model_params.load_mode in _UNMAPPED_MODES:
+    if planned.plan.model_params.load_mode in _UNMAPPED_MODES:
         needed, what = host.used_bytes, "weights, cache and buffers"
     if needed > free:
         raise ModelLoadError(
             "out_of_memory",
-            f"{what} for n_ctx {settled.estimate.n_ctx} need {byte_size(needed)} of host memory; "
+            f"{what} for n_ctx {planned.n_ctx} need {byte_size(needed)} of host memory; "
             f"{byte_size(free)} is free",
         )
 
@@ -129,11 +186,10 @@ def this_machine() -> Machine:
     return Machine(usable_cpus(), count_gpus(), has_remote_devices())
 
 
-def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
-    machine = this_machine()
-    plan = plan_load(load.path, load.settings, load.files, machine, n_ctx)
-    estimate = estimate_memory(load.path, plan.model_params, plan.config)
-    draft = _draft_report(load, plan.config, estimate)
+def _settle(sizes: _Sizes, n_ctx: int | None) -> Settled:
+    load, machine = sizes.load, sizes.machine
+    size = sizes.at(n_ctx)
+    plan, estimate, draft = size.plan, size.estimate, size.draft
     if machine.n_gpus and is_placement_open(load.settings):
         # The estimate put the whole model on the GPUs, whether it fits there or not.
         budgets = load.devices.budgets
@@ -142,26 +198,27 @@ def _settle(load: Load | Estimate, n_ctx: int | None) -> Settled:
         if fitted != plan:
             plan = fitted
             estimate = estimate_memory(load.path, plan.model_params, plan.config)
-    devices = device_memory([estimate.report, *([draft] if draft else [])], load.files)
+    devices = device_memory(_Size(plan, estimate, draft).reports, load.files)
     n_gpu_layers = _gpu_layers(plan.model_params, machine, estimate)
-    return Settled(plan, estimate, devices, n_gpu_layers)
+    return Settled(plan, estimate.n_ctx, devices, n_gpu_layers, estimate)
 
 
-def _with_load_mode(settled: Settled) -> LoadPlan:
+def with_load_mode(planned: _Any) -> _Any:
     """Choose load mode "none" if none was set, there is no GPU, and memory is ample.
 
     Then weights are read into huge pages, instead of mapped in small ones. Ample is the memory of
     the load, once more its weights, and `cache_ram`. With a GPU, llama.cpp would allocate locked
     memory for transfers.
     """
-    plan, (host, *gpus) = settled.plan, settled.devices
+    plan, (host, *gpus) = planned.plan, planned.devices
     is_open = plan.model_params.load_mode == "auto" and not gpus
     cache = plan.config.cache_ram_bytes if isinstance(plan.config, EngineConfig) else 0
     needed = host.used_bytes + host.model_bytes + cache
     is_ample = host.free_bytes is not None and needed <= host.free_bytes
     if not (is_open and is_ample and has_huge_pages()):
-        return plan
-    return replace(plan, model_params=replace(plan.model_params, load_mode="none"))
+        return planned
+    params = replace(plan.model_params, load_mode="none")
+    return replace(planned, plan=replace(plan, model_params=params))
 
 
 def _fit(path: str, plan: LoadPlan, estimate: MemoryEstimate, margins: list[int]) -> LoadPlan:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -14,18 +14,15 @@ from llamabind import (
     Engine,
     EngineConfig,
     Model,
-    Projector,
-    load_embedding_engine,
     load_engine,
 )
-from llamabind.bug_report import make_bug_report
 from llamabind.context.memory_report import MemoryReport
 from llamabind.generation.conversation import NO_TEMPLATE
 from llamabind.media.libraries import missing_libraries
+from llamabind.native.backend import build_name
 from llamabind.native.remote_devices import keep_connections_alive
 from llamabind.system.host_memory import host_memory
 from server.protocol.loading import Load, LoadedModel
-from server.worker.engines.embedding_engine import EmbeddingWorkerEngine
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.engines.llama_engine import LlamaEngine
 from server.worker.engines.side_embeddings import SideEmbeddings
@@ -34,9 +31,12 @@ from server.worker.loading.effective_settings import (
     effective_embedding_settings,
     effective_settings,
 )
-from server.worker.loading.estimate import Settled, require_memory, settle
+from server.worker.loading.estimate import Planned, plan_known, require_memory
 from server.worker.loading.plan import size_warnings
 from server.worker.loading.remote import add_remote_devices
+
+if TYPE_CHECKING:
+    from llamabind import Projector
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +49,16 @@ def load_worker_engine(load: Load, events: EngineEvents) -> WorkerEngine:
     # Limited to the free memory: if the load needs more, it fails instead of another process.
     limit_memory(host_memory().free)
     add_remote_devices(load)
-    settled = settle(load)
-    require_memory(settled)
+    planned = plan_known(load)
+    require_memory(planned)
     make = _load_embedding if load.settings.embedding else _load_generation
-    engine = make(load, settled, events)
+    engine = make(load, planned, events)
     keep_connections_alive()
     return engine
 
 
-def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> LlamaEngine:
-    plan = settled.plan
+def _load_generation(load: Load, planned: Planned, events: EngineEvents) -> LlamaEngine:
+    plan = planned.plan
     assert isinstance(plan.config, EngineConfig), "planned without `embedding`"
     with _native_warnings() as warnings, ExitStack() as undo:
         engine = undo.enter_context(
@@ -73,9 +73,9 @@ def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> Llam
         )
         projector = _load_projector(load, engine)
         undo.pop_all()
-    effective = effective_settings(load, settled, engine, is_locked=_is_locked(load, warnings))
+    effective = effective_settings(load, planned, engine, is_locked=_is_locked(load, warnings))
     loaded = _describe(
-        load, settled, engine.memory, engine.model, effective | _modalities(projector), warnings
+        load, planned, engine.memory, engine.model, effective | _modalities(projector), warnings
     )
     loaded = replace(loaded, warnings=(*loaded.warnings, *_media_warnings(projector)))
     template = engine.chat_template
@@ -95,9 +95,11 @@ def _load_generation(load: Load, settled: Settled, events: EngineEvents) -> Llam
     return LlamaEngine(engine, events, loaded, embeddings, projector)
 
 
-def _load_projector(load: Load, engine: Engine) -> Projector | None:
+def _load_projector(load: Load, engine: Engine) -> "Projector | None":
     if load.files.mmproj is None:
         return None
+    from llamabind import Projector
+
     return Projector(
         engine.model,
         load.files.mmproj,
@@ -108,37 +110,41 @@ def _load_projector(load: Load, engine: Engine) -> Projector | None:
     )
 
 
-def _media_warnings(projector: Projector | None) -> tuple[str, ...]:
+def _media_warnings(projector: "Projector | None") -> tuple[str, ...]:
     if projector is None:
         return ()
     missing = missing_libraries(vision=projector.has_vision, audio=projector.has_audio)
     return tuple(f"mmproj: {error}" for error in missing)
 
 
-def _modalities(projector: Projector | None) -> dict[str, Any]:
+def _modalities(projector: "Projector | None") -> dict[str, Any]:
     return {
         "vision": projector is not None and projector.has_vision,
         "audio": projector is not None and projector.has_audio,
     }
 
 
-def _load_embedding(load: Load, settled: Settled, events: EngineEvents) -> EmbeddingWorkerEngine:
-    plan = settled.plan
+def _load_embedding(load: Load, planned: Planned, events: EngineEvents) -> WorkerEngine:
+    # Here, and the projector below, because most models do without.
+    from llamabind import load_embedding_engine
+    from server.worker.engines.embedding_engine import EmbeddingWorkerEngine
+
+    plan = planned.plan
     assert isinstance(plan.config, EmbeddingConfig), "planned with `embedding`"
     with _native_warnings() as warnings:
         engine = load_embedding_engine(
             load.path, plan.model_params, plan.config, _Progress(events), load.files.lora
         )
     effective = effective_embedding_settings(
-        load, settled, engine, is_locked=_is_locked(load, warnings)
+        load, planned, engine, is_locked=_is_locked(load, warnings)
     )
-    loaded = _describe(load, settled, engine.memory, engine.model, effective, warnings)
+    loaded = _describe(load, planned, engine.memory, engine.model, effective, warnings)
     return EmbeddingWorkerEngine(engine, loaded)
 
 
 def _describe(
     load: Load,
-    settled: Settled,
+    planned: Planned,
     memory: MemoryReport,
     model: Model,
     effective: dict[str, Any],
@@ -155,11 +161,11 @@ def _describe(
         # Every setting; null for those without meaning for this load.
         effective=dict.fromkeys(load.settings.__struct_fields__) | effective,
         description=model.description,
-        fingerprint=_fingerprint(),
+        fingerprint=build_name(),  # as llama-server writes it
         bos_token=_piece(model, model.tokenizer.bos),
         eos_token=_piece(model, model.tokenizer.eos),
         warnings=(
-            *settled.plan.warnings,
+            *planned.plan.warnings,
             *size_warnings(load.settings, effective),
             *warnings,
         ),
@@ -170,12 +176,6 @@ def _piece(model: Model, token: int | None) -> str:
     return (
         "" if token is None else model.tokenizer.piece(token, special=True).decode(errors="replace")
     )
-
-
-def _fingerprint() -> str:
-    """OpenAI's system_fingerprint as llama-server writes it, such as "b11312-0c1e57098"."""
-    native = make_bug_report().native
-    return f"b{native.build_number}-{native.llama_commit[:9]}" if native else ""
 
 
 class _Progress:

@@ -170,8 +170,9 @@ class Intake:
                 logger.exception("internal error while estimating")
             answer = load_failure(error)
         self._sender.send(answer)
-        self._sender.close()
-        os._exit(0 if isinstance(answer, Estimated) else EXIT_LOAD_FAILED)
+        if isinstance(answer, LoadFailed):
+            self._sender.close()
+            os._exit(EXIT_LOAD_FAILED)
 
     # -- requests
 

@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 def test_the_http_process_imports_nothing_native() -> None:
     code = (
-        "import sys, server.__main__\n"
+        "import sys, server.__main__, server.serving\n"
         "_NATIVE = ('llamabind._capi', 'llguidance', 'server.worker.')\n"
         "bad = [m for m in sys.modules if m.startswith(_NATIVE)]\n"
         "print(bad)"
@@ -25,6 +25,54 @@ def test_the_http_process_imports_nothing_native() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+_LATER = ("numpy", "pynvml", "PIL", "ray", "server.api.operations", "server.hub_start")
+_AFTER_THE_LOAD = ("aiohttp", "server.app", "server.api", "server.http")
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [("server.__main__", _LATER + _AFTER_THE_LOAD), ("server.serving", _LATER)],
+)
+def test_the_start_of_the_server_imports_only_what_it_uses(
+    module: str, absent: tuple[str, ...]
+) -> None:
+    """A load of --model begins before HTTP is imported, and what few requests use is not."""
+    code = f"import sys, {module}\nprint(*sys.modules.keys() & {set(absent)!r})"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == ""
+
+
+_RARELY_USED = (
+    *("llguidance", "email", "tempfile", "PIL", "soundfile", "aiohttp", "asyncio"),
+    *("llamabind.embedding.engine", "llamabind.media.projector", "llamabind.bug_report"),
+)
+
+
+def test_a_worker_imports_only_what_every_load_uses() -> None:
+    code = f"import sys, server.worker.__main__\nprint(*sys.modules.keys() & {set(_RARELY_USED)!r})"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == ""
+
+
+def test_aiohttp_is_imported_without_certificates_and_others_still_get_them() -> None:
+    code = (
+        "import ssl, server.quick_aiohttp\n"
+        "from aiohttp import connector\n"
+        "made = ssl.create_default_context()\n"
+        "quick = connector._SSL_CONTEXT_VERIFIED\n"
+        "print(quick.cert_store_stats()['x509_ca'], quick.verify_mode.name)\n"
+        "print('set_default_verify_paths' in vars(ssl.SSLContext), made.check_hostname)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["0", "CERT_REQUIRED", "False", "True"]
 
 
 def test_the_worker_process_does_without_http() -> None:

@@ -29,6 +29,7 @@ from server.streams.token_stream import TokenStream
 from server.supervisor.client import WorkerClient
 from server.supervisor.interface import LoadFailedError
 from server.supervisor.launcher import WorkerLauncher
+from server.supervisor.pool import WorkerPool
 from server.supervisor.process import WorkerExit, WorkerProcess
 from tests.support.fake_worker import N_CTX
 from tests.support.gguf_files import write_gguf
@@ -38,7 +39,7 @@ from tests.support.server_app import COMMAND, pause
 @asynccontextmanager
 async def _worker(path: Path, progress: list[float] | None = None) -> AsyncIterator[WorkerClient]:
     seen = progress if progress is not None else []
-    launcher = WorkerLauncher(COMMAND, load_timeout=30, files=CompanionFiles(()))
+    launcher = WorkerLauncher(WorkerPool(COMMAND), load_timeout=30, files=CompanionFiles(()))
     client = await launcher("m", path, LoadSettings(), seen.append)
     try:
         yield client
@@ -242,7 +243,7 @@ async def test_a_bug_while_loading_is_a_failed_load(tmp_path: Path) -> None:
 
 async def test_a_cancelled_load_ends_the_process(tmp_path: Path) -> None:
     loading = asyncio.Event()
-    launcher = WorkerLauncher(COMMAND, load_timeout=30, files=CompanionFiles(()))
+    launcher = WorkerLauncher(WorkerPool(COMMAND), load_timeout=30, files=CompanionFiles(()))
     path = write_gguf(tmp_path / "m.gguf", "SLOW")
     task = asyncio.ensure_future(launcher("m", path, LoadSettings(), lambda _: loading.set()))
     await loading.wait()
@@ -252,14 +253,16 @@ async def test_a_cancelled_load_ends_the_process(tmp_path: Path) -> None:
 
 
 async def test_a_load_over_its_timeout_fails(tmp_path: Path) -> None:
-    launcher = WorkerLauncher(COMMAND, load_timeout=0.5, files=CompanionFiles(()))
+    launcher = WorkerLauncher(WorkerPool(COMMAND), load_timeout=0.5, files=CompanionFiles(()))
     path = write_gguf(tmp_path / "m.gguf", "SLOW")
     with pytest.raises(LoadFailedError, match=r"longer than 0\.5 seconds"):
         await launcher("m", path, LoadSettings(), lambda _: None)
 
 
 async def test_a_command_that_does_not_exist_is_a_failed_load(tmp_path: Path) -> None:
-    launcher = WorkerLauncher([str(tmp_path / "nothing")], load_timeout=5, files=CompanionFiles(()))
+    launcher = WorkerLauncher(
+        WorkerPool([str(tmp_path / "nothing")]), load_timeout=5, files=CompanionFiles(())
+    )
     with pytest.raises(LoadFailedError, match="no worker process can be started"):
         await launcher("m", tmp_path, LoadSettings(), lambda _: None)
 
@@ -267,7 +270,7 @@ async def test_a_command_that_does_not_exist_is_a_failed_load(tmp_path: Path) ->
 async def test_a_worker_that_sends_invalid_data_is_a_failed_load(tmp_path: Path) -> None:
     script = "import socket,sys; socket.socket(fileno=int(sys.argv[-1])).sendall(b'\\xff' * 9)"
     launcher = WorkerLauncher(
-        [sys.executable, "-c", script], load_timeout=30, files=CompanionFiles(())
+        WorkerPool([sys.executable, "-c", script]), load_timeout=30, files=CompanionFiles(())
     )
     with pytest.raises(LoadFailedError, match="invalid protocol data"):
         await launcher("m", tmp_path, LoadSettings(), lambda _: None)
