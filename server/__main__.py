@@ -12,8 +12,8 @@ from server.descriptors import fit_connections
 from server.errors import ApiError
 from server.listening import ListenError
 from server.logs import start_logging, stop_logging
-from server.model_parts import ModelParts, make_parts
 from server.monitoring.rpc_check import check_rpc_servers
+from server.parts.models import ModelParts, make_parts
 from server.supervisor.estimate_store import EstimateStore, estimate_file, installed_build
 
 

@@ -33,11 +33,11 @@ from server.http.host_check import require_host
 from server.http.middleware import answer_errors, choose_autoload, identify, send_request_id
 from server.http.paths import AnySpelling
 from server.http.warnings_header import log_late_warnings, send_warnings
-from server.hub_parts import add_hub
-from server.model_parts import ModelParts, make_parts
 from server.monitoring.collector import MetricsCollector
 from server.monitoring.rpc_devices import RpcReader
 from server.monitoring.system_metrics import SystemMetrics
+from server.parts.hub import add_hub
+from server.parts.models import ModelParts, make_parts
 from server.requests.remote_media import MediaFetcher
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from server.http.app_keys import DOWNLOADS, REGISTRY, STATUS
 from server.http.connections import ConnectionRunner
 from server.listening import is_loopback_only
 from server.logs import stop_logging
-from server.model_parts import ModelParts
+from server.parts.models import ModelParts
 from server.sockets import open_sites, remove_sockets
 
 logger = logging.getLogger("server")

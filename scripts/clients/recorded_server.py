@@ -17,11 +17,11 @@ from aiohttp.typedefs import Handler, Middleware
 
 from clients.scripted.script import VARIABLE
 from server import __main__ as start
-from server import app, model_parts, serving
+from server import app, serving
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.http.body.json_body import BODY
-from server.model_parts import ModelParts
+from server.parts.models import ModelParts, make_parts
 from server.protocol.loading import Devices
 from server.supervisor.launcher import WorkerLauncher
 from server.supervisor.pool import WorkerPool
@@ -36,7 +36,7 @@ def _make_parts(config: ServerConfig, **_: Any) -> ModelParts:
         files = CompanionFiles(config.model_directories, config.companions)
         pool, devices = WorkerPool(_WORKER), Devices(config.device_budget_bytes)
         launcher = WorkerLauncher(pool, config.load_timeout, files, devices)
-    return model_parts.make_parts(config, start_worker=launcher)
+    return make_parts(config, start_worker=launcher)
 
 
 def _create_app(config: ServerConfig, parts: ModelParts) -> web.Application:

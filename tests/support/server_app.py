@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient
 
 from server.app import create_app
 from server.config import ServerConfig
-from server.model_parts import make_parts
+from server.parts.models import make_parts
 from server.supervisor.pool import WorkerPool
 from tests.support.forked_worker import ForkedWorker
 

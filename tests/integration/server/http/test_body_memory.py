@@ -8,7 +8,7 @@ import pytest
 
 from server.http.connections import Connection
 from tests.support.raw_http import exchange, running
-from tests.support.server_app import chat_body
+from tests.support.server_app import chat_body, pause
 
 _HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -67,7 +67,7 @@ async def test_a_large_body_that_finds_no_memory_in_time_is_a_503(
         assert (await exchange(port, _chat(b"modest", 500_000)))[0] == 200
         writer.close()
         while (await exchange(port, _chat(b"greedy", 500_000)))[0] != 200:
-            pass
+            await pause()
 
 
 def _in_chunks_of_one_byte(body: bytes) -> bytes:
