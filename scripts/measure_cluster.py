@@ -101,16 +101,15 @@ def _free_port() -> int:
 
 @contextmanager
 def _started(*command: str, ready: str) -> Iterator[psutil.Process]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    log = Path(tempfile.gettempdir()) / "measure_cluster.log"
+    with log.open("ab") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
     assert process.stdout is not None
     try:
         if not any(ready in line for line in iter(process.stdout.readline, "")):
-            raise SystemExit(f"{' '.join(command)} has ended")
+            raise SystemExit(f"{' '.join(command)} has ended; {log} says why")
         yield psutil.Process(process.pid)
     finally:
         process.terminate()

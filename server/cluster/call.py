@@ -15,7 +15,6 @@ class Call:
     target: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    is_admin: bool = False
     prompt: str = ""
 
 

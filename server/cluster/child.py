@@ -43,8 +43,9 @@ _KEY_HEADERS: Final = frozenset({"authorization", "x-api-key"})
 class ChildServer:
     """Starts a server for `model`, and sends calls to it. The server ends with this process.
 
-    The socket lies in a folder that only this user may enter, so the server needs no API key; its
-    admin key is random, and sent with the calls of admins. Event loop only.
+    The socket lies in a folder that only this user may enter, so the server needs no API key. Its
+    admin key is random and known here only: no call may unload the model, as by `keep_alive`.
+    Event loop only.
     """
 
     def __init__(self, model: ClusterModel, replica: str, flags: Sequence[str] = ()) -> None:
@@ -191,10 +192,7 @@ class ChildServer:
 
     def _headers(self, call: Call) -> list[tuple[str, str]]:
         dropped = HOP_HEADERS | _KEY_HEADERS
-        headers = [(name, value) for name, value in call.headers if name.lower() not in dropped]
-        if call.is_admin:
-            headers.append(("Authorization", f"Bearer {self._admin_key}"))
-        return headers
+        return [(name, value) for name, value in call.headers if name.lower() not in dropped]
 
     async def _json(self, method: str, path: str) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {self._admin_key}"}

@@ -39,11 +39,16 @@ _OWN_FLAGS: Final = {
     "--port": "port at the top of the file",
     "--api-key": "api_key_file at the top of the file",
     "--api-key-file": "api_key_file at the top of the file",
-    "--admin-key": "admin_key_file at the top of the file",
-    "--admin-key-file": "admin_key_file at the top of the file",
     "--drain-seconds": "drain_seconds at the top of the file",
 }
-_REFUSED_FLAGS: Final = ("--api-prefix", "--models-dir", "--models-preset", "--ssl-cert-file")
+_REFUSED_FLAGS: Final = (
+    "--admin-key",
+    "--admin-key-file",
+    "--api-prefix",
+    "--models-dir",
+    "--models-preset",
+    "--ssl-cert-file",
+)
 
 
 class ClusterConfigError(ValueError):
@@ -117,7 +122,6 @@ class ClusterConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ingress_replicas: _AtLeastOne = 1
     ingress_cpus: Annotated[float, Meta(ge=0)] = 1.0
     api_key_file: str | None = None
-    admin_key_file: str | None = None
     insecure_no_auth: bool = False
     allowed_hosts: tuple[str, ...] = ()
     max_body_mb: _AtLeastOne = 32
@@ -219,20 +223,17 @@ def _flag_faults(model: ClusterModel, where: str) -> list[str]:
 
 
 def _with_folder(config: ClusterConfig, source: str, folder: Path) -> ClusterConfig:
-    """The config with absolute paths; key files must exist here, models where replicas run."""
-    files = {}
-    for field in ("api_key_file", "admin_key_file"):
-        name = getattr(config, field)
-        if name is not None:
-            path = folder / name
-            if not path.is_file():
-                raise ClusterConfigError(f"{source}: {field}: {path} does not exist")
-            files[field] = str(path)
+    """The config with absolute paths. The file of keys must exist here, models elsewhere."""
+    keys = config.api_key_file
+    if keys is not None:
+        keys = str(folder / keys)
+        if not Path(keys).is_file():
+            raise ClusterConfigError(f"{source}: api_key_file: {keys} does not exist")
     models = tuple(
         msgspec.structs.replace(model, model=str(folder / model.model)) if model.is_file else model
         for model in config.models
     )
-    return msgspec.structs.replace(config, models=models, **files)
+    return msgspec.structs.replace(config, models=models, api_key_file=keys)
 
 
 def _sentence(message: str) -> str:

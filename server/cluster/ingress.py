@@ -108,7 +108,7 @@ class Ingress:
         elif request.path in LISTS and request.method in ("GET", "HEAD"):
             await self._list(request, answer)
         else:
-            call = _call(request, caller.name, is_admin=caller.is_admin)
+            call = _call(request, caller)
             watch = asyncio.ensure_future(_disconnected(receive))
             relay = asyncio.ensure_future(self._relay(request, answer, call))
             try:
@@ -175,7 +175,7 @@ class Ingress:
 
     async def _list(self, request: HttpRequest, answer: Answer) -> None:
         keys = LISTS[request.path]
-        call = replace(_call(request, "list", is_admin=False), method="GET")
+        call = replace(_call(request, "list"), method="GET")
         found = await asyncio.gather(*(self._document(name, request, call) for name in self._all))
         answered = [one for one in found if one is not None]
         silent = [name for name, one in zip(self._all, found, strict=True) if one is None]
@@ -209,7 +209,7 @@ class Ingress:
 
     async def _probe(self, answer: Answer) -> None:
         probe = HttpRequest("GET", "/ready", "/ready", (), {}, "probe")
-        call = _call(probe, "probe", is_admin=False)
+        call = _call(probe, "probe")
         found = await asyncio.gather(*(self._document(name, probe, call) for name in self._all))
         for name, document in zip(self._all, found, strict=True):
             if document is None:
@@ -234,7 +234,7 @@ def _is_for_pages(header: str) -> bool:
     return header.lower() == "vary" or header.lower().startswith("access-control-")
 
 
-def _call(request: HttpRequest, caller: str, *, is_admin: bool) -> Call:
+def _call(request: HttpRequest, caller: str) -> Call:
     headers = [
         pair for pair in request.pairs if pair[0].lower() not in ("x-client", "x-request-id")
     ]
@@ -245,7 +245,6 @@ def _call(request: HttpRequest, caller: str, *, is_admin: bool) -> Call:
         target=request.target,
         headers=tuple(headers),
         body=request.body,
-        is_admin=is_admin,
         prompt=routing_prompt(request.document),
     )
 

@@ -61,6 +61,13 @@ def test_conversations_stay_with_the_replica_that_has_their_prompt(server: Clust
     assert all(n_cached > 50 for n_cached in cached), cached
 
 
+def test_keep_alive_does_not_unload_the_model_of_a_replica(server: ClusterProcess) -> None:
+    body = {"model": "pair", "prompt": "hello", "stream": False, "keep_alive": 0}
+    assert server.post("/api/generate", body | {"options": {"num_predict": 1}})["done"]
+    states = server.metrics().sum("llamabind_model_state", model="pair.gguf", state="loaded")
+    assert states == 2
+
+
 def test_a_client_that_disconnects_frees_its_slot(server: ClusterProcess) -> None:
     with _stream(server, "pair") as response:
         assert next_event(response) is not None
@@ -83,6 +90,7 @@ def test_the_lists_and_the_metrics_are_of_all_replicas(server: ClusterProcess) -
     names = {model["id"] for model in server.get("/v1/models")["data"]}
     assert names == {TINY, "vectors.gguf", "pair", "scale"}
     assert {model["name"] for model in server.get("/api/tags")["models"]} == names
+    assert {model["name"] for model in server.get("/api/ps")["models"]} == names
     assert len(server.get("/api/v2/models")["loaded_models"]) == 4
     assert server.get("/ready") == {"status": "ok"}
     assert server.request("POST", "/api/v2/models/pair/load")[0] == 501

@@ -8,7 +8,7 @@ from server.cluster.config import ClusterConfig
 from server.cluster.front.paths import is_public
 from server.cluster.front.request import HttpRequest
 from server.errors import AuthenticationError, ForbiddenError
-from server.http.api_keys import Caller, KeyRing
+from server.http.api_keys import KeyRing
 from server.http.host_check import host_name
 from server.listening import is_loopback
 
@@ -18,13 +18,10 @@ class Access:
     processes of the ingress.
     """
 
-    def __init__(
-        self, api_keys: Sequence[str], admin_keys: Sequence[str], hosts: Sequence[str] | None
-    ) -> None:
+    def __init__(self, api_keys: Sequence[str], hosts: Sequence[str] | None) -> None:
         """`hosts` are the names that the Host header may have besides loopback; None is any."""
-        self._ring = KeyRing(api_keys, admin_keys)
+        self._ring = KeyRing(api_keys, ())
         self._needs_key = bool(api_keys)
-        self._has_admins = bool(admin_keys)
         self._hosts = None if hosts is None else {host_name(host) for host in hosts}
 
     @classmethod
@@ -36,23 +33,21 @@ class Access:
         is_checked = is_local or config.allowed_hosts
         return cls(
             _keys(config.api_key_file),
-            _keys(config.admin_key_file),
             config.allowed_hosts if is_checked and "*" not in config.allowed_hosts else None,
         )
 
-    def check(self, request: HttpRequest) -> Caller:
-        """The caller, with `is_admin` as the replicas' servers see it. Raises AuthenticationError
-        and ForbiddenError.
+    def check(self, request: HttpRequest) -> str:
+        """The caller's name: of its key, or its address. Raises AuthenticationError and
+        ForbiddenError.
         """
         self._check_host(request)
         key = _key(request)
         caller = self._ring.find(key) if key else None
-        is_open = is_public(request.path) or request.method == "OPTIONS"
-        if caller is None and self._needs_key and not is_open:
+        if caller is not None:
+            return caller.name
+        if self._needs_key and not is_public(request.path) and request.method != "OPTIONS":
             raise AuthenticationError(was_given=key is not None)
-        if caller is None:
-            return Caller(request.client, is_admin=not (self._needs_key or self._has_admins))
-        return Caller(caller.name, is_admin=caller.is_admin or not self._has_admins)
+        return request.client
 
     def _check_host(self, request: HttpRequest) -> None:
         if self._hosts is None:

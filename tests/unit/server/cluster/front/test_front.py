@@ -129,27 +129,24 @@ def test_metrics_of_replicas_get_a_label_and_each_family_one_head() -> None:
 
 
 def test_a_key_is_needed_but_for_probes() -> None:
-    keys = Access(["user"], ["boss"], None)
-    assert not keys.check(_request(authorization="Bearer user")).is_admin
-    assert keys.check(_request(x_api_key="boss")).is_admin
-    assert not keys.check(_request("GET", "/health")).is_admin
+    keys = Access(["user"], None)
+    name = keys.check(_request(authorization="Bearer user"))
+    assert name.startswith("key-")
+    assert keys.check(_request(x_api_key="user")) == name
+    assert keys.check(_request("GET", "/health")) == "local"
     for headers in ({}, {"authorization": "Bearer wrong"}):
         with pytest.raises(AuthenticationError):
             keys.check(_request(**headers))
-
-
-def test_without_admin_keys_every_known_caller_is_one() -> None:
-    assert Access(["user"], [], None).check(_request(x_api_key="user")).is_admin
-    assert Access([], [], None).check(_request()).is_admin
+    assert Access([], None).check(_request()) == "local"
 
 
 def test_the_name_of_another_host_is_refused_on_loopback() -> None:
-    local = Access([], [], ["llm.example"])
+    local = Access([], ["llm.example"])
     for host in ("localhost:8080", "127.0.0.1", "[::1]:1", "llm.example"):
         local.check(_request(host=host))
     with pytest.raises(ForbiddenError, match=r"'evil\.example' is not a name"):
         local.check(_request(host="evil.example"))
-    Access([], [], None).check(_request(host="any.example"))
+    Access([], None).check(_request(host="any.example"))
 
 
 class _Body:
