@@ -202,7 +202,7 @@ def cost(target: Target, up: psutil.Process) -> None:
         "proxy": "ProxyActor",
         "ingress": "ServeReplica:llamabind:ingress",
         "prefix trees": "PrefixTreeActor",
-        "replica": "ServeReplica:llamabind:model-one",
+        "replicas": "ServeReplica:llamabind:model-two",
     }
 
     def used() -> dict[str, float]:
@@ -219,7 +219,7 @@ def cost(target: Target, up: psutil.Process) -> None:
         before = used()
 
         def ask(number: int, stream: bool = stream) -> None:
-            body = {"model": "one", "messages": _user(f"{number} hello"), "max_tokens": n_tokens,
+            body = {"model": "two", "messages": _user(f"{number} hello"), "max_tokens": n_tokens,
                     "ignore_eos": True, "stream": stream}  # fmt: skip
             status, _, raw, _ = target.post("/v1/chat/completions", body)
             assert status == 200, raw

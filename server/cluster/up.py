@@ -32,10 +32,10 @@ class DeployError(Exception):
 
 
 def up(file: Path, *, address: str | None, say: Callable[[str], None]) -> None:
-    """Run the cluster of `file` until SIGTERM or SIGINT; SIGHUP reads the file again and replaces
-    the replicas one after the other.
+    """Start a local Ray and run the cluster of `file` until SIGTERM or SIGINT; SIGHUP reads the
+    file again and replaces the replicas one after the other.
 
-    Without an `address` of a running Ray a local one is started, which ends with this function.
+    With the `address` of a running Ray, deploy the file there and return; the cluster stays.
     Raises ClusterConfigError and DeployError.
     """
     config = _checked(file)
@@ -45,7 +45,8 @@ def up(file: Path, *, address: str | None, say: Callable[[str], None]) -> None:
         _deploy(config)
         names = ", ".join(model.name for model in config.models)
         say(f"llamabind cluster serves http://{config.host}:{config.port} - models: {names}")
-        _wait(file, say)
+        if address is None:
+            _wait(file, say)
     finally:
         if address is None:
             serve.shutdown()

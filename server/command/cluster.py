@@ -18,7 +18,8 @@ examples:
   llamabind cluster restart cluster.toml   replace all replicas, one after the other, while they
                                            serve; also reads the file again
   llamabind cluster up cluster.toml --address auto
-                                           run it on the Ray cluster that this machine belongs to
+                                           deploy it to the Ray cluster that this machine belongs
+                                           to, where it stays; `serve shutdown` ends it
 """
 _INSTALL: Final = "pip install 'llamabind[cluster]'"
 
