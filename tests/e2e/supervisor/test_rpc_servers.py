@@ -14,7 +14,7 @@ from tests.support.paths import ROOT
 from tests.support.rpc_servers import RpcServerProcess
 from tests.support.server_process import TINY, ServerProcess, all_events, next_event, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 _CHAT = f"/api/v2/chat/{TINY}"
 _GREEDY = {
