@@ -11,6 +11,7 @@ from typing import Any
 
 from llama_source import ROOT
 
+_NOT_GPUS = ("CPU", "BLAS", "RPC")  # RPC is in every build, and has no devices of this machine
 _SECONDS = 120  # the first use of PTX may compile it
 
 NO_GPU: Mapping[str, str] = {
@@ -77,7 +78,7 @@ def find_gpus(report: Mapping[str, Any]) -> list[Gpu]:
     gpus = [device for device in found if device["kind"] in ("gpu", "igpu")]
     if gpus:
         return [Gpu(d["name"], d["description"], d["memory_total"]) for d in gpus]
-    others = [name for name in native["backends"] if name not in ("CPU", "BLAS")]
+    others = [name for name in native["backends"] if name not in _NOT_GPUS]
     where = native["library_path"]
     if not others:
         raise NoGpuError(

@@ -46,6 +46,7 @@ def test_a_gpu_is_found_and_named_with_its_memory():
     ("report", "sentence"),
     [
         (_report(["CPU"], CPU), r"/lib was built for the CPU only; .*-DGGML_CUDA=ON"),
+        (_report(["RPC", "CPU"], CPU), r"/lib was built for the CPU only; .*-DGGML_CUDA=ON"),
         (_report(["CUDA", "CPU"], CPU), r"backend CUDA, which finds no device; .*nvidia-smi"),
         ({"native": None, "problem": "no libcuda.so.1"}, "cannot be used: no libcuda.so.1"),
     ],
