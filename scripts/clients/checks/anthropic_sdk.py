@@ -1,43 +1,26 @@
 """The anthropic package."""
 
-from typing import Literal
-
 from anthropic import Anthropic, beta_tool
-from pydantic import BaseModel
 
-from clients.checks.harness import (
+from clients.checks.harness import BASE, KEY, MODEL, expect, run_checks
+from clients.checks.questions import (
     ANSWER,
-    BASE,
     CITY_SCHEMA,
     COLOUR_QUESTION,
     COLOURS,
-    KEY,
-    MODEL,
     QUESTION,
     SUNNY,
     TOOL_DESCRIPTION,
     WEATHER,
-    expect,
-    run_checks,
+    Colour,
+    get_weather,
 )
 
 client = Anthropic(base_url=BASE, api_key=KEY, max_retries=0)
 _CHAT = {"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": QUESTION}]}
 
 
-class Colour(BaseModel):
-    colour: Literal["red", "blue"]
-
-
-@beta_tool
-def get_weather(city: str) -> str:
-    """Get the weather of a city.
-
-    Args:
-        city: Name of the city
-    """
-    expect(city == "Paris", city)
-    return SUNNY
+_get_weather = beta_tool(get_weather)
 
 
 def chat() -> None:
@@ -74,7 +57,7 @@ def tool_runner() -> None:
     final = client.beta.messages.tool_runner(
         model=MODEL,
         max_tokens=64,
-        tools=[get_weather],
+        tools=[_get_weather],
         messages=[{"role": "user", "content": WEATHER}],
         extra_body={"temperature": 0},
     ).until_done()

@@ -1,40 +1,15 @@
-"""What all checks share: where the server is, what is asked, and how a result is reported."""
+"""Where the server is, and how the result of a check is reported."""
 
 import json
 import os
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
 
 BASE = os.environ.get("CLIENTS_BASE_URL", "")
 MODEL = os.environ.get("CLIENTS_MODEL", "")
 EMBEDDING_MODEL = os.environ.get("CLIENTS_EMBEDDING_MODEL", "")
 KEY = "none"
-
-QUESTION = "What is the capital of France?"
-ANSWER = "The capital of France is Paris."
-WEATHER = "What is the weather in Paris?"
-SUNNY = '{"weather": "sunny"}'
-COLOURS = ("red", "blue")
-COLOUR_QUESTION = "What is the colour of the sky?"
-CITY_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"city": {"type": "string", "description": "Name of the city"}},
-    "required": ["city"],
-}
-COLOUR_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"colour": {"type": "string", "enum": list(COLOURS)}},
-    "required": ["colour"],
-    "additionalProperties": False,
-}
-TOOL_DESCRIPTION = "Get the weather of a city"
-FUNCTION: dict[str, Any] = {
-    "name": "get_weather",
-    "description": TOOL_DESCRIPTION,
-    "parameters": CITY_SCHEMA,
-}
 
 Check = Callable[[], None]
 

@@ -1,29 +1,17 @@
 """instructor over openai and anthropic, in its modes."""
 
-from typing import Any, Literal
+from typing import Any
 
 import instructor
 from anthropic import Anthropic
 from openai import OpenAI
-from pydantic import BaseModel
 
-from clients.checks.harness import (
-    BASE,
-    COLOUR_QUESTION,
-    COLOURS,
-    KEY,
-    MODEL,
-    expect,
-    run_checks,
-)
+from clients.checks.harness import BASE, KEY, MODEL, expect, run_checks
+from clients.checks.questions import COLOUR_QUESTION, COLOURS, Colour
 
 _OPENAI = OpenAI(base_url=f"{BASE}/v1", api_key=KEY, max_retries=0)
 _ANTHROPIC = Anthropic(base_url=BASE, api_key=KEY, max_retries=0)
 _MESSAGES = [{"role": "user", "content": COLOUR_QUESTION}]
-
-
-class Colour(BaseModel):
-    colour: Literal["red", "blue"]
 
 
 def _ask(client: Any, **options: Any) -> None:

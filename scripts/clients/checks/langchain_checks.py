@@ -1,42 +1,27 @@
 """LangChain's models for OpenAI (chat completions and responses), Anthropic and Ollama."""
 
 import sys
-from typing import Any, Literal
+from typing import Any
 
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
-from pydantic import BaseModel
 
-from clients.checks.harness import (
+from clients.checks.harness import BASE, EMBEDDING_MODEL, KEY, MODEL, expect, run_checks
+from clients.checks.questions import (
     ANSWER,
-    BASE,
     COLOUR_QUESTION,
     COLOURS,
-    EMBEDDING_MODEL,
-    KEY,
-    MODEL,
     QUESTION,
-    SUNNY,
     WEATHER,
-    expect,
-    run_checks,
+    Colour,
+    expect_two_vectors,
+    get_weather,
 )
 
-
-class Colour(BaseModel):
-    """A colour."""
-
-    colour: Literal["red", "blue"]
-
-
-@tool
-def get_weather(city: str) -> str:
-    """Get the weather of a city."""
-    expect(city == "Paris", city)
-    return SUNNY
+_get_weather = tool(get_weather)
 
 
 def _model(kind: str) -> Any:
@@ -76,12 +61,12 @@ def stream() -> None:
 
 
 def tools() -> None:
-    with_tools = model.bind_tools([get_weather])
+    with_tools = model.bind_tools([_get_weather])
     messages: list[Any] = [HumanMessage(WEATHER)]
     first = with_tools.invoke(messages)
     expect(first.tool_calls, first)
     call = first.tool_calls[0]
-    messages += [first, ToolMessage(get_weather.invoke(call["args"]), tool_call_id=call["id"])]
+    messages += [first, ToolMessage(_get_weather.invoke(call["args"]), tool_call_id=call["id"])]
     second = with_tools.invoke(messages)
     expect("sunny" in second.text, second)
 
@@ -104,7 +89,7 @@ def embeddings() -> None:
         )
     )
     vectors = maker.embed_documents(["one", "two"])
-    expect(len(vectors) == 2 and any(vectors[1]), vectors)
+    expect_two_vectors(vectors)
 
 
 if __name__ == "__main__":

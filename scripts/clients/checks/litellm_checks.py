@@ -3,27 +3,22 @@
 import json
 import os
 import sys
-from typing import Any, Literal
+from typing import Any
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # otherwise it fetches a file at its start
 
 import litellm
-from pydantic import BaseModel
 
-from clients.checks.harness import (
+from clients.checks.harness import BASE, EMBEDDING_MODEL, KEY, MODEL, expect, run_checks
+from clients.checks.questions import (
     ANSWER,
-    BASE,
     COLOUR_QUESTION,
     COLOURS,
-    EMBEDDING_MODEL,
     FUNCTION,
-    KEY,
-    MODEL,
     QUESTION,
     SUNNY,
     WEATHER,
-    expect,
-    run_checks,
+    Colour,
 )
 
 _PREFIX, _URL = {
@@ -33,10 +28,6 @@ _PREFIX, _URL = {
     "ollama_chat": ("ollama_chat", BASE),
 }[sys.argv[1]]
 _CALL: dict[str, Any] = {"api_base": _URL, "api_key": KEY, "temperature": 0, "num_retries": 0}
-
-
-class Colour(BaseModel):
-    colour: Literal["red", "blue"]
 
 
 def _ask(text: str | list[Any], **options: Any) -> Any:

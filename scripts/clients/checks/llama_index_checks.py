@@ -1,41 +1,25 @@
 """LlamaIndex with OpenAILike and Ollama."""
 
 import sys
-from typing import Any, Literal
+from typing import Any
 
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.openai import OpenAIEmbedding
 from llama_index.llms.ollama import Ollama
 from llama_index.llms.openai_like import OpenAILike
-from pydantic import BaseModel
 
-from clients.checks.harness import (
+from clients.checks.harness import BASE, EMBEDDING_MODEL, KEY, MODEL, expect, run_checks
+from clients.checks.questions import (
     ANSWER,
-    BASE,
     COLOUR_QUESTION,
     COLOURS,
-    EMBEDDING_MODEL,
-    KEY,
-    MODEL,
     QUESTION,
-    SUNNY,
     WEATHER,
-    expect,
-    run_checks,
+    Colour,
+    expect_two_vectors,
+    get_weather,
 )
-
-
-class Colour(BaseModel):
-    """A colour."""
-
-    colour: Literal["red", "blue"]
-
-
-def get_weather(city: str) -> str:
-    """Get the weather of a city"""
-    expect(city == "Paris", city)
-    return SUNNY
 
 
 def _model() -> Any:
@@ -82,7 +66,7 @@ def embeddings() -> None:
         model_name=EMBEDDING_MODEL, api_base=f"{BASE}/v1", api_key=KEY, max_retries=0
     )
     vectors = embedder.get_text_embedding_batch(["one", "two"])
-    expect(len(vectors) == 2 and any(vectors[1]), vectors)
+    expect_two_vectors(vectors)
 
 
 if __name__ == "__main__":

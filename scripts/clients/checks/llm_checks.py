@@ -3,23 +3,20 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import llm
-from pydantic import BaseModel
 
-from clients.checks.harness import (
+from clients.checks.harness import BASE, EMBEDDING_MODEL, MODEL, expect, run_checks
+from clients.checks.questions import (
     ANSWER,
-    BASE,
     COLOUR_QUESTION,
     COLOURS,
-    EMBEDDING_MODEL,
-    MODEL,
     QUESTION,
-    SUNNY,
     WEATHER,
-    expect,
-    run_checks,
+    Colour,
+    expect_two_vectors,
+    get_weather,
 )
 
 # As a user writes it. JSON is YAML, too.
@@ -30,16 +27,6 @@ _EXTRA = f"""
   supports_tools: true
   supports_schema: true
 """
-
-
-class Colour(BaseModel):
-    colour: Literal["red", "blue"]
-
-
-def get_weather(city: str) -> str:
-    """Get the weather of a city"""
-    expect(city == "Paris", city)
-    return SUNNY
 
 
 def _model() -> Any:
@@ -77,7 +64,7 @@ def schema() -> None:
 def embeddings() -> None:
     embedder = llm.get_embedding_model(f"ollama/{EMBEDDING_MODEL}")
     vectors = list(embedder.embed_multi(["one", "two"]))
-    expect(len(vectors) == 2 and any(vectors[1]), vectors)
+    expect_two_vectors(vectors)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,20 @@
 """The ollama package."""
 
-from typing import Literal
-
 from ollama import Client
-from pydantic import BaseModel
 
-from clients.checks.harness import (
+from clients.checks.harness import BASE, EMBEDDING_MODEL, MODEL, expect, run_checks
+from clients.checks.questions import (
     ANSWER,
-    BASE,
     COLOUR_QUESTION,
     COLOURS,
-    EMBEDDING_MODEL,
-    MODEL,
     QUESTION,
-    SUNNY,
     WEATHER,
-    expect,
-    run_checks,
+    Colour,
+    get_weather,
 )
 
 client = Client(host=BASE)
 _OPTIONS = {"temperature": 0}
-
-
-class Colour(BaseModel):
-    colour: Literal["red", "blue"]
-
-
-def get_weather(city: str) -> str:
-    """Get the weather of a city.
-
-    Args:
-        city: Name of the city
-    """
-    expect(city == "Paris", city)
-    return SUNNY
 
 
 def chat() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from typing import Any, Literal
+from typing import Any
 
 from agents import (
     Agent,
@@ -14,35 +14,23 @@ from agents import (
     set_tracing_disabled,
 )
 from openai import AsyncOpenAI
-from pydantic import BaseModel
 
-from clients.checks.harness import (
+from clients.checks.harness import BASE, KEY, MODEL, expect, run_checks
+from clients.checks.questions import (
     ANSWER,
-    BASE,
     COLOUR_QUESTION,
     COLOURS,
-    KEY,
-    MODEL,
     QUESTION,
-    SUNNY,
     WEATHER,
-    expect,
-    run_checks,
+    Colour,
+    get_weather,
 )
 
 set_tracing_disabled(True)
 _KINDS = {"responses": OpenAIResponsesModel, "chat": OpenAIChatCompletionsModel}
 
 
-class Colour(BaseModel):
-    colour: Literal["red", "blue"]
-
-
-@function_tool
-def get_weather(city: str) -> str:
-    """Get the weather of a city."""
-    expect(city == "Paris", city)
-    return SUNNY
+_get_weather = function_tool(get_weather)
 
 
 def _agent(**options: Any) -> Any:
@@ -68,7 +56,7 @@ def stream() -> None:
 
 
 def tools() -> None:
-    answer = Runner.run_sync(_agent(tools=[get_weather]), WEATHER).final_output
+    answer = Runner.run_sync(_agent(tools=[_get_weather]), WEATHER).final_output
     expect("sunny" in answer, answer)
 
 

@@ -1,31 +1,20 @@
 """The openai package: chat completions, responses and embeddings."""
 
-from typing import Literal
-
 from openai import OpenAI
-from pydantic import BaseModel
 
-from clients.checks.harness import (
+from clients.checks.harness import BASE, EMBEDDING_MODEL, KEY, MODEL, expect, run_checks
+from clients.checks.questions import (
     ANSWER,
-    BASE,
     COLOUR_QUESTION,
     COLOURS,
-    EMBEDDING_MODEL,
     FUNCTION,
-    KEY,
-    MODEL,
     QUESTION,
     SUNNY,
     WEATHER,
-    expect,
-    run_checks,
+    Colour,
 )
 
 client = OpenAI(base_url=f"{BASE}/v1", api_key=KEY, max_retries=0)
-
-
-class Colour(BaseModel):
-    colour: Literal["red", "blue"]
 
 
 def chat() -> None:

@@ -2,9 +2,8 @@
 
 import asyncio
 import sys
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel
 from pydantic_ai import Agent, Embedder, NativeOutput
 from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
 from pydantic_ai.models.anthropic import AnthropicModel
@@ -14,30 +13,17 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.ollama import OllamaProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from clients.checks.harness import (
+from clients.checks.harness import BASE, EMBEDDING_MODEL, KEY, MODEL, expect, run_checks
+from clients.checks.questions import (
     ANSWER,
-    BASE,
     COLOUR_QUESTION,
     COLOURS,
-    EMBEDDING_MODEL,
-    KEY,
-    MODEL,
     QUESTION,
-    SUNNY,
     WEATHER,
-    expect,
-    run_checks,
+    Colour,
+    expect_two_vectors,
+    get_weather,
 )
-
-
-class Colour(BaseModel):
-    colour: Literal["red", "blue"]
-
-
-def get_weather(city: str) -> str:
-    """Get the weather of a city."""
-    expect(city == "Paris", city)
-    return SUNNY
 
 
 def _openai() -> OpenAIProvider:
@@ -92,7 +78,7 @@ def output_tool() -> None:
 def embeddings() -> None:
     embedder = Embedder(OpenAIEmbeddingModel(EMBEDDING_MODEL, provider=_openai()))
     vectors = embedder.embed_documents_sync(["one", "two"]).embeddings
-    expect(len(vectors) == 2 and any(vectors[1]), vectors)
+    expect_two_vectors(vectors)
 
 
 if __name__ == "__main__":
