@@ -13,6 +13,7 @@ from llamabind._capi import shim
 from llamabind._capi.shim import ChatHandle, TextHandle, lb_status
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.chat.builtin_templates import builtin_source, is_builtin_name
+from llamabind.chat.examination import examine
 from llamabind.chat.grammar_fixes import with_any_call_id, without_talk
 from llamabind.chat.output_parser import OutputParser, ParsedMessage, ToolCall
 from llamabind.chat.render_limit import check_limit, current_limit
@@ -93,7 +94,7 @@ class ChatTemplate(Handle[ChatHandle]):
 
         `override` is Jinja source, or the name of a built-in template of llama.cpp such as
         "llama3". A model without a template gets ChatML. Raises ChatTemplateError if it cannot be
-        parsed.
+        parsed, or does not finish.
         """
         backend.init()
         source = override
@@ -102,12 +103,9 @@ class ChatTemplate(Handle[ChatHandle]):
         text = None if source is None else source.encode(errors="replace")
         if text is not None and b"\0" in text:
             raise ChatTemplateError("the template contains a NUL character")
-        handle = shim.lb_chat_init(None if model is None else model.ptr, text)
-        if not handle:
-            raise ChatTemplateError(last_error())
+        handle, facts = examine(None if model is None else model.ptr, text)
         super().__init__(handle, *([] if model is None else [model]))
         self.name = _name(model, override)
-        facts = json.loads(_take(shim.lb_chat_describe(handle)))
         self.source: str = facts["source"]
         self.is_explicit: bool = facts["explicit"]  # false for the ChatML default
         self.capabilities = TemplateCapabilities(
