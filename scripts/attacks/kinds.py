@@ -128,6 +128,42 @@ def callers(client: Client, over: Event) -> None:
                     opened.request("POST", _CHAT, body)
 
 
+def events(client: Client, over: Event) -> None:
+    """1,500 subscribers of the events of models, which are loaded and unloaded meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    with ExitStack() as stack:
+        for number in range(1500):
+            if over.is_set():
+                return
+            address = _HOSTILE[10 + number % 30]
+            connection = stack.enter_context(contextlib.closing(client.connect(address)))
+            with contextlib.suppress(OSError):
+                connection.request("GET", "/api/v2/events")
+        for _ in _rounds(over):
+            for action in ("unload", "load"):
+                path = f"/api/v2/models/{OTHER}/{action}"
+                _tolerant(partial(client.request, "POST", path, {}, _HOSTILE[0]))
+
+
+def chunks(client: Client, over: Event) -> None:
+    """50 bodies in chunks of one byte, up to the largest size."""
+    piece = b"1\r\n \r\n" * 4096
+
+    def send(address: str) -> None:
+        with contextlib.closing(client.connect(address)) as connection:
+            connection.putrequest("POST", _CHAT)
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders()
+            for _ in range(8192):
+                if over.is_set():
+                    return
+                connection.send(piece)
+
+    for _ in _rounds(over):
+        _together([partial(send, _HOSTILE[number % 40]) for number in range(50)])
+
+
 def readers(client: Client, over: Event) -> None:
     """150 clients that open streams with 20 log-probabilities a token, and read nothing."""
     body = json.dumps(
@@ -173,6 +209,8 @@ ATTACKS: dict[str, Attack] = {
     "conversations": conversations,
     "stuck": stuck,
     "callers": callers,
+    "events": events,
+    "chunks": chunks,
     "readers": readers,
     "wide": wide,
     "hosts": hosts,
