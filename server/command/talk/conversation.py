@@ -1,6 +1,8 @@
 """Conversation: its messages, and the request for the next answer."""
 
 import json
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,11 +55,14 @@ class Conversation:
         }
 
     def save(self, name: str, model: str) -> Path:
-        """Write the conversation to a file; returns its path. Raises CommandError."""
+        """Write the conversation to a file; returns its path. Raises CommandError.
+
+        If that fails, as on a full disk, an older file of this name stays as it was.
+        """
         path = conversation_file(name)
         document = {"model": model, "system": self.system, "messages": self.messages}
         try:
-            path.write_text(json.dumps(document, indent=2))
+            _write(path.resolve(), json.dumps(document, indent=2))
         except OSError as error:
             raise CommandError(f"{path} cannot be written: {error.strerror}") from None
         return path
@@ -78,6 +83,21 @@ class Conversation:
                 self.system, self.messages, self.parts = system, messages, []
             case _:
                 raise CommandError(f"{path} is not a conversation that /save wrote")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file in whole or not at all; devices and pipes as they are. Raises OSError."""
+    if path.exists() and not path.is_file():
+        path.write_text(text)
+        return
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text)
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def conversation_file(name: str) -> Path:

@@ -15,6 +15,7 @@ from server.hub.cache import HubCache
 from tests.support.fake_hub import FakeHub
 from tests.support.hub_app import Q4, REPO, SIZE, TOKEN, HubClient, MakeClient
 from tests.support.hub_files import HubFile, HubRepo
+from tests.support.small_disk import fill, small_disk
 
 _GATED = "fake/gated"
 # Where a connection is cut, and what the library may lose of the end.
@@ -211,6 +212,26 @@ async def test_a_hub_that_does_not_answer_is_unreachable(client: HubClient, faul
     assert (response.status, error["code"]) == (503, "hub_unreachable")
     assert "Retry-After" in response.headers
     assert client.hub.url.removeprefix("http://") in error["message"]
+
+
+async def test_a_disk_that_is_filled_during_a_download_fails_it_and_a_later_one_continues(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "cache", SIZE + (1 << 20)) as disk:
+        client = await make_client(hub_cache=disk)
+        client.hub.faults.slow = SIZE // 4
+        download = await client.start(REPO)
+        await client.until(download, lambda one: one["bytes_done"] > 0)
+        filler = fill(disk)
+        client.hub.faults.slow = 0
+        ended = await client.end(download)
+        assert (ended["state"], ended["error"]["code"]) == ("failed", "insufficient_disk_space")
+        assert "disk of the cache is full" in ended["error"]["message"]
+        assert await client.ids() == set()
+        assert (await client.error(REPO, 507))["code"] == "insufficient_disk_space"
+        filler.unlink()
+        await client.pull(REPO)
+        await client.client.close()
 
 
 async def test_a_disk_without_room_is_507_with_both_numbers(

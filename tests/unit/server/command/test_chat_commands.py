@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,42 @@ def test_speed_is_printed_when_asked(capsys):
     err = capsys.readouterr().err
     assert err.count("prompt 12 tokens (5 cached), answer 3 tokens") == 1
     assert "answer at 20.0 tokens/s" in err
+
+
+def test_a_conversation_that_does_not_fit_on_its_disk_leaves_the_older_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "notes"
+    conversation = Conversation()
+    conversation.add_user("hello")
+    conversation.save(str(path), "m")
+    before = path.read_text()
+    conversation.add_user("more")
+
+    def write_half(part: Path, text: str) -> None:
+        with part.open("w") as file:
+            file.write(text[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    with pytest.raises(CommandError, match=r"notes\S* cannot be written: No space left on device"):
+        conversation.save(str(path), "m")
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_conversation_is_saved_through_a_link_and_to_a_pipe(tmp_path: Path) -> None:
+    real, link, pipe = tmp_path / "real", tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(real)
+    os.mkfifo(pipe)
+    conversation = Conversation()
+    conversation.save(str(link), "m")
+    assert link.is_symlink()
+    assert json.loads(real.read_text())["model"] == "m"
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    conversation.save(str(pipe), "m")
+    assert os.read(reader, 1 << 16).decode() == real.read_text()
+    os.close(reader)
 
 
 def test_a_conversation_is_saved_and_loaded(tmp_path: Path, monkeypatch, capsys):
