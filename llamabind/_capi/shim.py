@@ -16,6 +16,7 @@ from llamabind._capi.types import (
     Ptr,
     SamplerPtr,
     VocabPtr,
+    f32,
     f64,
     i32,
     llama_context_params,
@@ -173,6 +174,10 @@ def lb_sampler_clone(sampler: GuardedSamplerPtr) -> GuardedSamplerPtr | None: ..
 
 @c_function("llamabind")
 def lb_sampler_set_n_best(sampler: GuardedSamplerPtr, n_best: i32) -> None: ...
+
+
+@c_function("llamabind")
+def lb_sampler_set_min_p(sampler: GuardedSamplerPtr, log_p: f32, n_excluded: i32) -> None: ...
 
 
 @c_function("llamabind")

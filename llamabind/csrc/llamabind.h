@@ -152,6 +152,9 @@ LB_API struct lb_sampler * lb_sampler_clone(const struct lb_sampler * sampler);
 // Tell the sampler that its chain only ever chooses among the `n_best` largest logits, so that it need not look at the
 // others; 0, the default, is all. Does not hold where a grammar refuses the chain's choice: then all are used.
 LB_API void                lb_sampler_set_n_best(struct lb_sampler * sampler, int32_t n_best);
+// Tell the sampler that its chain begins with min-p: it only chooses among logits of at least the largest one that it does
+// not exclude plus `log_p`, the logarithm of min-p. It excludes at most `n_excluded` tokens. Holds as lb_sampler_set_n_best.
+LB_API void                lb_sampler_set_min_p(struct lb_sampler * sampler, float log_p, int32_t n_excluded);
 // Track the answer's reasoning by its tags. `spec_json`: {"start": tag, "ends": [tags], "budget": tokens of each block
 // of reasoning (-1, the default, is no limit), "message": text, "prompt_end": the prompt's last text, which may open a
 // block}. After `budget` tokens, the tokens of `message` and of the first of `ends` are forced. Within reasoning a lazy

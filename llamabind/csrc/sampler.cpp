@@ -16,6 +16,8 @@ struct lb_sampler {
     std::unique_ptr<lb::reasoning_tracker> reasoning;
     bool                                   is_held = false;  // the grammar begins after the reasoning that the prompt opens
     int32_t                                n_best  = 0;      // the chain uses only this many of the largest logits; 0: all
+    float                                  log_p   = 0;      // below 0: the logarithm of the min-p that the chain begins with
+    int32_t                                n_excluded = 0;   // with log_p: the most tokens that the chain excludes before it
 
     lb_sampler(const llama_vocab * vocab, llama_sampler * chain) : vocab(vocab), chain(chain) {}
 
@@ -124,6 +126,35 @@ void fill_best(candidates & buffer, const float * logits, int32_t n_vocab, size_
               [](const llama_token_data & a, const llama_token_data & b) { return a.id < b.id; });
 }
 
+// Collects at least the logits that min-p keeps, whichever `n_excluded` tokens are excluded before it. An entry for each
+// token of a large vocabulary takes ten times as long.
+void fill_min_p(candidates & buffer, const float * logits, int32_t n_vocab, float log_p, int32_t n_excluded) {
+    constexpr int32_t block = 64;
+    fill_best(buffer, logits, n_vocab, static_cast<size_t>(n_excluded) + 1);
+    if (buffer.size() <= static_cast<size_t>(n_excluded)) {
+        return;  // there are no others but -INFINITY
+    }
+    const auto nth = buffer.begin() + n_excluded;
+    std::nth_element(buffer.begin(), nth, buffer.end(),
+                     [](const llama_token_data & a, const llama_token_data & b) { return a.logit > b.logit; });
+    // Slightly lower, since min-p rounds its own sum. It removes what is too much.
+    const float bound = nth->logit + log_p - 1e-5F * (1.0F + std::fabs(nth->logit) - log_p);
+    buffer.clear();
+    for (int32_t begin = 0; begin < n_vocab; begin += block) {
+        const int32_t end     = std::min(begin + block, n_vocab);
+        int32_t       n_above = 0;
+        for (int32_t i = begin; i < end; i++) {
+            n_above += logits[i] >= bound;
+        }
+        for (int32_t i = begin; i < end && n_above > 0; i++) {
+            if (logits[i] >= bound) {
+                buffer.push_back({ i, logits[i], 0.0F });
+                n_above--;
+            }
+        }
+    }
+}
+
 // Removes tokens that cannot be chosen: some samplers would compute 0 * inf with -INFINITY.
 void drop_impossible(candidates & buffer) {
     buffer.erase(std::remove_if(buffer.begin(), buffer.end(),
@@ -197,6 +228,8 @@ llama_token sample(lb_sampler & sampler, const float * logits, int32_t n_vocab, 
     }
     if (sampler.n_best > 0 && sampler.n_best < n_vocab) {
         fill_best(buffer, logits, n_vocab, static_cast<size_t>(sampler.n_best));
+    } else if (sampler.log_p < 0.0F && sampler.n_excluded < n_vocab) {
+        fill_min_p(buffer, logits, n_vocab, sampler.log_p, sampler.n_excluded);
     } else {
         fill(buffer, logits, n_vocab);
     }
@@ -349,11 +382,18 @@ lb_sampler * lb_sampler_clone(const lb_sampler * sampler) {
         copy->reasoning = sampler->reasoning ? std::make_unique<lb::reasoning_tracker>(*sampler->reasoning) : nullptr;
         copy->is_held = sampler->is_held;
         copy->n_best  = sampler->n_best;
+        copy->log_p   = sampler->log_p;
+        copy->n_excluded = sampler->n_excluded;
         return copy.release();
     });
 }
 
 void lb_sampler_set_n_best(lb_sampler * sampler, int32_t n_best) { sampler->n_best = n_best; }
+
+void lb_sampler_set_min_p(lb_sampler * sampler, float log_p, int32_t n_excluded) {
+    sampler->log_p      = log_p;
+    sampler->n_excluded = std::max(n_excluded, 0);
+}
 
 int32_t lb_sampler_track_reasoning(lb_sampler * sampler, const char * spec_json) {
     return lb::guard_status([&] {

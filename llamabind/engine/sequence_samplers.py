@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from llamabind.scheduling.step_plan import ScheduledChunk
 
 logger = logging.getLogger(__name__)
+
+_LOGITS_FOR_THREADS: Final = 1 << 17
+"""Samplers without top_k read every logit, about 10 ns each with min_p or top_p; starting a thread
+takes about 50 us.
+"""
 
 
 class SequenceSamplers:
@@ -120,7 +125,7 @@ class SequenceSamplers:
                 return None
             samplers.append(self._samplers[request_id])
             indexes.append(index)
-        sampled = sample_many(samplers, self._context.logits_ptrs(indexes))
+        sampled = self._sample_many(samplers, self._context.logits_ptrs(indexes))
         return [
             SampledRun([], token)
             if isinstance(token, LlamaError)
@@ -161,7 +166,7 @@ class SequenceSamplers:
             if outcome is not None:
                 known[index] = outcome
         usable = [index for index in range(len(last)) if index not in known]
-        tokens = sample_many(
+        tokens = self._sample_many(
             [self._samplers[last[index][0].request_id] for index in usable],
             [last[index][2] for index in usable],
         )
@@ -178,6 +183,12 @@ class SequenceSamplers:
                 address = raw[index].ctypes.data if is_raw else pointer
                 sampled.append(SampledToken(token, self._logprob(sequence, address, token)))
         return sampled
+
+    def _sample_many(self, samplers: list[Sampler], pointers: list[int]) -> list[int | LlamaError]:
+        """Sample with as many threads as the decode had, if that takes long enough to pay."""
+        n_logits = self._model.n_vocab * sum([sampler.reads_all for sampler in samplers])
+        n_threads = self._context.n_threads_batch if n_logits >= _LOGITS_FOR_THREADS else 1
+        return sample_many(samplers, pointers, n_threads=n_threads)
 
     def _follow_mask(
         self, sequence: Sequence, run: SampledRun, token: int | LlamaError, pointer: int

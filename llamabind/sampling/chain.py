@@ -51,7 +51,7 @@ def n_best(model: "Model", params: SamplingParams) -> int:
 
     The number is known for greedy sampling, and where top_k is the first sampler with an effect.
     """
-    names = [] if params.mirostat else [name for name in params.samplers if _acts(name, params)]
+    names = _acting(params)
     if "adaptive_p" in names or params.mirostat or any(bias > 0 for _, bias in params.logit_bias):
         return 0
     # A negative bias may remove tokens from the first k, so that others move up.
@@ -63,6 +63,24 @@ def n_best(model: "Model", params: SamplingParams) -> int:
     return 0
 
 
+def min_p_limit(model: "Model", params: SamplingParams) -> tuple[float, int] | None:
+    """Return the arguments of lb_sampler_set_min_p, if min_p is the first sampler with an effect.
+
+    They are the logarithm of min_p and the most tokens that logit biases may exclude before it.
+    """
+    if _acting(params)[:1] != ["min_p"] or params.min_keep > 1 or params.min_p >= 1.0:
+        return None
+    if any(bias > 0 for _, bias in params.logit_bias):
+        return None
+    n_excluded = len(_logit_biases(model, params))
+    return (math.log(params.min_p), n_excluded) if n_excluded <= _MAX_BEST else None
+
+
+def _acting(params: SamplingParams) -> list[str]:
+    """The samplers that have an effect, in order."""
+    return [] if params.mirostat else [name for name in params.samplers if _acts(name, params)]
+
+
 def _acts(name: str, params: SamplingParams) -> bool:
     """Return whether a sampler has any effect with these parameters."""
     penalises = params.frequency_penalty or params.presence_penalty or params.repeat_penalty != 1.0
@@ -71,6 +89,8 @@ def _acts(name: str, params: SamplingParams) -> bool:
         "dry": params.dry_multiplier,
         "top_n_sigma": params.top_n_sigma > 0.0,
         "top_k": params.top_k > 0,
+        "top_p": params.top_p < 1.0,
+        "min_p": params.min_p > 0.0,
         "typ_p": params.typical_p < 1.0,
         "xtc": params.xtc_probability > 0.0,
     }

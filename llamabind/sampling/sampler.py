@@ -10,7 +10,7 @@ from llamabind._capi.shim import GrammarHandle, GuardedSamplerHandle, lb_status
 from llamabind._capi.shim_text import last_error
 from llamabind.errors import GrammarError, InvalidParameterError, LlamaError, TokenizeError
 from llamabind.native.handle import Handle
-from llamabind.sampling.chain import build_chain, n_best
+from llamabind.sampling.chain import build_chain, min_p_limit, n_best
 from llamabind.sampling.params import GrammarTrigger, SamplingParams
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Sampler(Handle[GuardedSamplerHandle]):
         self.params = params or SamplingParams()
         n_history = n_ctx or max(model.n_ctx_train, _MIN_HISTORY)
         super().__init__(_make(model, self.params, min(n_history, _MAX_HISTORY)), model)
+        self.reads_all = not n_best(model, self.params)
+        """Whether the samplers read the logits of the whole vocabulary."""
 
     def sample(self, context: "Context", index: int = -1, *, accept: bool = True) -> int:
         """Return a token for the output of the batch's token `index` in the last decode.
@@ -80,7 +82,7 @@ class Sampler(Handle[GuardedSamplerHandle]):
         if not handle:
             raise _error(shim.lb_last_status())
         copy = object.__new__(type(self))
-        copy.model, copy.params = self.model, self.params
+        copy.model, copy.params, copy.reads_all = self.model, self.params, self.reads_all
         Handle.__init__(copy, handle, self.model)
         return copy
 
@@ -135,6 +137,8 @@ def _make(model: "Model", params: SamplingParams, n_history: int) -> GuardedSamp
         if not handle:
             raise _error(shim.lb_last_status())
         shim.lb_sampler_set_n_best(handle, n_best(model, params))
+        if (limit := min_p_limit(model, params)) is not None:
+            shim.lb_sampler_set_min_p(handle, *limit)
     except LlamaError:
         llama.llama_sampler_free(chain)
         shim.lb_grammar_free(grammar)
