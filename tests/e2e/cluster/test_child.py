@@ -18,7 +18,7 @@ from server.cluster.config import ClusterModel
 from tests.support.client_server import BUNDLED
 from tests.support.server_process import TINY, is_gone, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def _model(path: Path) -> ClusterModel:
