@@ -37,12 +37,10 @@ def build(folder: Path) -> Path:
     return program
 
 
-def perplexity(
-    program: Path, model: Path, text: Path, n_ctx: int, n_chunks: int, *options: str
-) -> float:
-    """What the program prints for the first chunks of `n_ctx` tokens; `options` are its flags."""
+def perplexity(program: Path, model: Path, text: Path, n_ctx: int, n_chunks: int) -> float:
+    """What the program prints for the first chunks of `n_ctx` tokens."""
     command = [str(program), "-m", str(model), "-f", str(text), "-c", str(n_ctx), "-b", str(n_ctx)]
-    command += ["--chunks", str(n_chunks), "-t", "2", *options]
+    command += ["--chunks", str(n_chunks), "-t", "2"]
     result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=500)
     found = re.search(r"Final estimate: PPL = ([0-9.]+)", result.stdout + result.stderr)
     assert found, result.stdout[-2000:] + result.stderr[-2000:]
