@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -34,6 +35,9 @@ class RpcServerProcess:
         """End it as a crash of the machine's kernel would: without a word."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        # Its other processes end by themselves, unless they were suspended.
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGCONT)
 
     def suspend(self) -> None:
         """Stop all its processes: they neither answer nor end."""
