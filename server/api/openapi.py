@@ -26,7 +26,8 @@ _PARAMETERS = {
     "id": "id of the download",
     "org": "organisation or user on the hub",
     "repo": "name of the repository",
-    "file": "path of the file below server/web/static, or vendor/ and a path",
+    "file": "path of the file below server/web/static, or vendor/ and a path; "
+    "the page puts its version in front",
     "id_slot": "number of the slot (llama.cpp's sequence id), from 0",
 }
 _WORDS = re.compile(r"[^A-Za-z0-9]+")

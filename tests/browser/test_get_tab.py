@@ -30,14 +30,27 @@ def hub() -> Iterator[FakeHub]:
 
 
 @pytest.fixture
-def served(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server without models that downloads from the fake hub."""
+def to_hub(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Servers that start now download from the fake hub to this folder."""
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     monkeypatch.delenv("HF_TOKEN", raising=False)
     (tmp_path / "models").mkdir()
     for name in ("LLAMA_CACHE", "HF_HUB_CACHE"):
         monkeypatch.setenv(name, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def served(to_hub: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a server without models that downloads from the fake hub."""
+    with ScriptedServer(tmp_path / "models", hub_cache=str(to_hub)) as server:
+        yield server.url
+
+
+@pytest.fixture
+def served_for_real(to_hub: Path, tmp_path: Path) -> Iterator[str]:
+    """As `served`, with workers that load what was downloaded."""
     with ServerProcess(tmp_path / "models", "--no-bundled-model") as server:
         yield f"http://127.0.0.1:{server.port}"
 
@@ -46,8 +59,8 @@ def _open(open_page: Open, address: str, repo: str = "") -> HubPage:
     return HubPage(open_page(f"{address}/#/get{repo and '/' + repo.replace('/', '%2F')}").page)
 
 
-def test_from_words_to_a_loaded_model(served: str, open_page: Open) -> None:
-    get = _open(open_page, served)
+def test_from_words_to_a_loaded_model(served_for_real: str, open_page: Open) -> None:
+    get = _open(open_page, served_for_real)
     get.search("tiny chat")
     get.page.get_by_role("button", name=_TINY).click()
     assert "1.1 MB" in get.file(_FILE).inner_text()

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from tests.browser.conftest import Open
 from tests.support.browser import until_true
 from tests.support.gguf_files import write_gguf
 from tests.support.paths import ROOT
+from tests.support.program_forks import run_program
 from tests.support.scripted_server import ScriptedServer
 from tests.support.server_process import TINY, ServerProcess
 from tests.support.v2_requests import write_models
@@ -111,10 +111,11 @@ def test_the_last_errors_are_listed_newest_first(tmp_path: Path, open_page: Open
         assert "oom.gguf: out_of_memory" in oldest
 
 
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+@pytest.fixture
+def keyed(tmp_path: Path) -> Iterator[ScriptedServer]:
     """A server with keys."""
-    with ServerProcess(tmp_path_factory.mktemp("keyed"), "--api-key", _KEY) as server:
+    write_gguf(tmp_path / "m.gguf")
+    with ScriptedServer(tmp_path, api_keys=[_KEY]) as server:
         yield server
 
 
@@ -129,43 +130,52 @@ def _snippet(page: "Page", name: str) -> str:
     return copied
 
 
-def _run(command: list[str], key: str = "") -> str:
-    """The output of a program in a clean environment."""
+def _environment(key: str) -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "LLAMABIND_API_KEY": key}
+
+
+def _run(command: str, key: str = "") -> str:
+    """The output of a command of the shell in a clean environment."""
     done = subprocess.run(
-        command,
+        ["bash", "-c", command],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "LLAMABIND_API_KEY": key},
+        env=_environment(key),
         check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+def _run_python(source: str, key: str = "") -> str:
+    """The output of a Python program in a clean environment."""
+    return run_program(source, _environment(key))
+
+
 def test_the_curl_command_works_as_it_is_copied(tiny: ServerProcess, open_page: Open) -> None:
     command = _snippet(_open(open_page, _address(tiny)), "curl")
-    assert '"role":"assistant"' in _run(["bash", "-c", command])
+    assert '"role":"assistant"' in _run(command)
 
 
 def test_with_a_key_the_commands_read_it_from_the_environment(
-    keyed: ServerProcess, open_page: Open
+    keyed: ScriptedServer, open_page: Open
 ) -> None:
-    page = open_page(f"{_address(keyed)}/#/machine").page
+    page = open_page(f"{keyed.url}/#/machine").page
     page.get_by_label("API key").fill(_KEY)
     page.keyboard.press("Enter")
     page.get_by_text("export LLAMABIND_API_KEY").wait_for()
     assert _KEY not in page.locator("main").inner_text()
-    assert '"role":"assistant"' in _run(["bash", "-c", _snippet(page, "curl")], _KEY)
+    assert '"role":"assistant"' in _run(_snippet(page, "curl"), _KEY)
     for name in ("openai", "anthropic", "ollama"):
-        assert _run([sys.executable, "-c", _snippet(page, name)], _KEY).strip(), name
+        assert _run_python(_snippet(page, name), _KEY).strip(), name
 
 
 @pytest.mark.parametrize("name", ["openai", "anthropic", "ollama"])
 def test_the_programs_work_as_they_are_copied(
     tiny: ServerProcess, open_page: Open, name: str
 ) -> None:
-    assert _run([sys.executable, "-c", _snippet(_open(open_page, _address(tiny)), name)]).strip()
+    assert _run_python(_snippet(_open(open_page, _address(tiny)), name)).strip()
 
 
 def test_names_of_models_are_quoted_for_shell_and_python(tmp_path: Path, open_page: Open) -> None:
@@ -174,7 +184,7 @@ def test_names_of_models_are_quoted_for_shell_and_python(tmp_path: Path, open_pa
     with ScriptedServer(tmp_path) as server:
         page = _open(open_page, server.url)
         page.get_by_text("touch pwned").first.wait_for()
-        assert '"role":"assistant"' in _run(["bash", "-c", _snippet(page, "curl")])
+        assert '"role":"assistant"' in _run(_snippet(page, "curl"))
         for name in ("openai", "ollama"):
-            assert _run([sys.executable, "-c", _snippet(page, name)]).strip()
+            assert _run_python(_snippet(page, name)).strip()
     assert not (ROOT / "pwned").exists()

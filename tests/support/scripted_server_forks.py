@@ -65,7 +65,8 @@ def _become_server(request: dict[str, Any]) -> NoReturn:
 
 
 async def _serve(folder: str, port: int, settings: dict[str, Any]) -> None:
-    app = make_app(Path(folder), **settings)
+    paths = {name: Path(settings[name]) for name in ("hub_cache",) if name in settings}
+    app = make_app(Path(folder), **settings | paths)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
