@@ -242,6 +242,10 @@ def lb_context_free(ctx: ContextPtr) -> None: ...
 
 
 @c_function("llamabind")
+def lb_context_has_our_attention(ctx: ContextPtr) -> bool: ...
+
+
+@c_function("llamabind")
 def lb_has_attention(name: bytes) -> bool: ...
 
 

@@ -206,6 +206,14 @@ class Context(ContextMemory):
         llama.llama_synchronize(self.ptr)
 
     @property
+    def has_our_attention(self) -> bool:
+        """Whether our kernel computed all flash attention of the decodes until now (there was one).
+
+        False for what only ggml's kernels can compute, such as a quantised KV cache.
+        """
+        return shim.lb_context_has_our_attention(self.ptr)
+
+    @property
     def n_threads(self) -> int:
         """Threads that decode a single token."""
         return llama.llama_n_threads(self.ptr)

@@ -177,14 +177,19 @@ void lb::prepare_attention(attention_state & state, ggml_tensor * op) {
     } else if (operation::is(op)) {
         scale = operation::of(op)->scale;  // the graph is computed once more
     } else {
+        state.is_mixed = state.is_mixed || op->op == GGML_OP_FLASH_ATTN_EXT;
         return;
     }
     const tile_plan * plan = plan_of(state, op);
     if (plan != nullptr) {
         operation::put(op, &state, plan, scale, 0);
-    } else if (op->op == GGML_OP_CUSTOM) {
+        state.is_ours = true;
+        return;
+    }
+    if (op->op == GGML_OP_CUSTOM) {
         restore(op, scale);
     }
+    state.is_mixed = true;
 }
 
 const lb::variant * lb::find_attention(const char * name) {

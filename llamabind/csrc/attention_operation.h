@@ -28,6 +28,8 @@ struct attention_state {
     size_t                                  n_plans = 0;
     const ggml_tensor *                     first   = nullptr;  // the operation that was prepared first in that graph
     mutable std::atomic<bool>               is_used{ false };  // an operation of the current graph was computed
+    bool                                    is_ours  = false;  // some flash attention was turned into ours
+    bool                                    is_mixed = false;  // some flash attention was left to ggml
 };
 
 // Turns ggml's attention into ours if the kernels support it. Called for each operation each time before its graph is

@@ -197,6 +197,10 @@ LB_API struct llama_context * lb_context_init(struct llama_model * model, const 
                                               const char * attention, bool deterministic);
 LB_API void lb_context_free(struct llama_context * ctx);
 
+// Whether a kernel of ours computed every flash attention of the context's decodes until now, and there was one. Not during
+// a decode.
+LB_API bool lb_context_has_our_attention(const struct llama_context * ctx);
+
 // Whether lb_context_init accepts that attention here.
 LB_API bool lb_has_attention(const char * name);
 

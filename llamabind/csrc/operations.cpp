@@ -75,6 +75,12 @@ extern "C" llama_context * lb_context_init(llama_model * model, const llama_cont
     });
 }
 
+extern "C" bool lb_context_has_our_attention(const llama_context * ctx) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto found = contexts().find(ctx);
+    return found != contexts().end() && found->second->attention.is_ours && !found->second->attention.is_mixed;
+}
+
 extern "C" void lb_context_free(llama_context * ctx) {
     llama_free(ctx);
     const std::lock_guard<std::mutex> lock(mutex);

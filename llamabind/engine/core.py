@@ -84,6 +84,7 @@ class EngineCore:
                 shape.attention_tile,
                 shape.n_ubatch,
                 shares_steps=shape.kv_unified or shape.attention_tile is None,
+                mixes_tiles=shape.has_own_tiles,
             ),
             n_parallel=shape.n_parallel,
             n_batch=shape.n_batch,
@@ -244,7 +245,9 @@ class EngineCore:
             return
         seconds = self._clock() - started
         if not result.is_trial:
-            self._scheduler.budget.observe(n_decoding, n_tokens - n_decoding, seconds)
+            n_prompt = n_tokens - n_decoding
+            context = plan.prompt_context if n_prompt else 0.0
+            self._scheduler.budget.observe(n_decoding, n_prompt, seconds, context)
             if self._speculation is not None:
                 self._speculation.observe_step(n_tokens, seconds)
         last = [chunk for chunk in plan.chunks if chunk.is_last]

@@ -215,6 +215,7 @@ def _shape(
         max_waiting=config.max_waiting,
         context_shift=config.context_shift,
         attention_tile=None if is_on_gpu else _attention_tile(context.params),
+        has_own_tiles=context.has_our_attention,
         max_gap=LONGEST_GAP_ON_GPU if is_on_gpu else LONGEST_GAP,
         debug=bool(os.environ.get(DEBUG_VARIABLE)),
     )

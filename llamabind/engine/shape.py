@@ -25,7 +25,9 @@ class EngineShape:
     `attention_tile` is a number of tokens: attention for a batch of at least that many is computed
     in tiles of that size (ggml's CPU flash attention); None if there are no tiles. A tile reads all
     cells that any of its tokens attends to, so the decoding sequences of one tile would read each
-    other's cells. Prompts then get steps of their own, in whole tiles. `n_ubatch` is the size of a
+    other's cells. Prompts then get steps of their own, in whole tiles, and a step has fewer
+    decoding sequences than a tile has tokens. Neither applies with `has_own_tiles`: our kernel
+    (csrc/attention.cpp) reads a sequence's own cells only. `n_ubatch` is the size of a
     graph: while nothing decodes, prompt steps are multiples of it. `max_gap` is how many seconds a
     step with prompt tokens may delay the next token of the decoding sequences.
 
@@ -49,6 +51,7 @@ class EngineShape:
     state_size: StateSize = field(default_factory=StateSize)
     max_waiting: int | None = None
     attention_tile: int | None = None
+    has_own_tiles: bool = False
     n_ubatch: int | None = None
     max_gap: float = LONGEST_GAP
     context_shift: bool = False

@@ -39,7 +39,7 @@ class PromptPlanner:
         self._n_batch = n_batch
         # The most tokens of a step that has both decoding sequences and prompts.
         self._n_mixed = n_batch
-        if budget.tile is not None:
+        if budget.tile is not None and not budget.mixes_tiles:
             # With a split cache llama.cpp would compute the two in separate graphs anyway.
             self._n_mixed = min(n_batch, budget.tile - 1) if kv_unified else 0
         self._kv_unified = kv_unified
@@ -51,7 +51,7 @@ class PromptPlanner:
         `n_decoding` sequences are decoding, in this step or not. False if the prompts need a step
         without decoding sequences; then nothing was added.
         """
-        budget = self._budget.n_prompt_tokens(n_decoding, len(prompts))
+        budget = self._budget.n_prompt_tokens(n_decoding, len(prompts), prompts[0].n_computed)
         n_remaining = sum(prompt.n_remaining for prompt in prompts)
         n_wanted = min(budget, n_remaining)
         if plan.chunks and len(plan.chunks) + n_wanted > self._n_mixed:

@@ -39,8 +39,9 @@ class Scheduler:
     sequences will need soon. If cells run out all the same, the youngest sequence is preempted and
     recomputed later; it does not fail.
 
-    If the budget has a `tile`, steps with a tile of prompt tokens or more have no decoding
-    sequences; they alternate with steps of fewer tokens that have them (EngineShape). With
+    If the budget has a `tile` and not `mixes_tiles`, steps with a tile of prompt tokens or more
+    have no decoding sequences; they alternate with steps of fewer tokens that have them
+    (EngineShape). With
     `kv_unified` False no step mixes the two. All sequences of a step have the same LoRA scales;
     groups with different ones take turns (AdapterTurns).
     """
@@ -62,7 +63,7 @@ class Scheduler:
         self.paused: set[Sequence] = set()
         self._n_parallel = n_parallel
         self._n_decoding = n_batch  # the most tokens of a step with decoding sequences
-        if budget.tile is not None and kv_unified:
+        if budget.tile is not None and kv_unified and not budget.mixes_tiles:
             self._n_decoding = min(n_batch, budget.tile - 1)
         self._turns = AdapterTurns()
         # The groups whose next step begins with prompts.

@@ -104,6 +104,13 @@ class StepPlan:
         return sum([chunk.n_prompt for chunk in self.chunks])
 
     @property
+    def prompt_context(self) -> float:
+        """The number of tokens before a prompt token of the batch, on average; 0 without any."""
+        parts = [(one.n_prompt, (one.start + one.end) / 2) for one in self.chunks if one.n_prompt]
+        n = sum([n for n, _ in parts])
+        return sum([n * middle for n, middle in parts]) / n if n else 0.0
+
+    @property
     def n_drafted(self) -> int:
         """The number of draft tokens in the batch."""
         return sum([len(chunk.draft) for chunk in self.chunks if chunk.draft])

@@ -111,6 +111,26 @@ def test_more_decoding_sequences_than_fit_a_step_get_tokens_in_turn():
         assert counts[request.request_id] == len(expected)
 
 
+def test_with_own_tiles_all_decoding_sequences_share_steps_with_each_other_and_with_prompts():
+    n = 3 * TILE
+    engine, runner = make_engine(
+        800, n_batch=64, n_parallel=n + 1, n_slots=n + 1, attention_tile=TILE, has_own_tiles=True
+    )
+    requests = [make_request(f"r{i}", _words(i, 4), max_tokens=30) for i in range(n)]
+    submit(engine, *requests)
+    for _ in range(4):
+        engine.step()
+    steps = _watch(runner)
+    submit(engine, make_request("prompt", _words(50, 90), max_tokens=1))
+    outputs = run(engine)
+    assert steps[0][0] == n
+    with_prompt = [step for step in steps if step[1]]
+    assert with_prompt
+    assert all(n_decoding > 0 for n_decoding, _ in with_prompt)
+    answer = expected_answer(_words(50, 90), 1, 800)[0]
+    assert tokens_of(outputs["prompt"]) == answer
+
+
 def test_a_short_prompt_ends_while_an_older_long_one_continues():
     engine, _ = make_engine(400, n_batch=16)
     submit(
