@@ -27,6 +27,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("models")
     pings = ("--header-hold-seconds", "0.1", "--ping-seconds", "0.1")
     with ServerProcess(folder, *pings) as process:
+        # Takes the worker that the server started ahead of need, so that later loads start theirs.
+        _load(process)
+        process.post(f"/api/v2/models/{TINY}/unload")
+        until(lambda: not process.workers(), "the worker has ended")
         yield process
 
 
