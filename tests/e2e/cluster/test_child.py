@@ -16,6 +16,7 @@ from server.cluster.call import Call, Head, ServerLostError
 from server.cluster.child import ChildServer
 from server.cluster.config import ClusterModel
 from tests.support.client_server import BUNDLED
+from tests.support.server_app import pause
 from tests.support.server_process import TINY, is_gone, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -73,7 +74,7 @@ async def test_a_child_answers_cancels_and_reports_its_end(server: ChildServer) 
         assert await _running(server) == 1
     async with asyncio.timeout(60):
         while await _running(server):
-            await asyncio.sleep(0.01)
+            await pause()
 
     # A server that is killed ends its streams with an error.
     async with aclosing(server.relay(endless)) as items:
