@@ -3,6 +3,7 @@
 import asyncio
 import json
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from bench.load import Endpoint, RequestResult, Shot, fire
 from bench.prompts import user, words
 from bench.report import contest_lines, goal_ratio, is_reached, write_json
 from bench.scenarios import GROUPS, OURS, PEER_SPLIT, PEER_UNIFIED, SCENARIOS, find_scenarios
-from bench.servers import ServerSettings, load_body
+from bench.servers import ServerFailedError, ServerSettings, free_port, load_body
 from bench.sse import Arrival, count_events, read_document, read_stream
+from bench.start import measure_start, our_start_command
 from bench.summary import Spread, ratios
 from gguf_writer import Q8_0_BLOCK, encode_entries, write_gguf
 from make_random_model import SHAPES, LlamaShape, write_random_model
@@ -353,3 +355,53 @@ def test_a_random_models_header_is_that_of_a_llama_of_its_shape(tmp_path: Path):
     assert write_random_model(tmp_path / "twin.gguf", vocab_file, LlamaShape()).read_bytes() == (
         path.read_bytes()
     )
+
+
+# -- starts
+
+_STARTING_SERVER = """
+import http.server, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    n_requests = 0
+
+    def do_POST(self):
+        Handler.n_requests += 1
+        self.send_response(200 if Handler.n_requests > 2 else 503)
+        self.end_headers()
+        if Handler.n_requests > 2:
+            self.wfile.write({answer!r})
+
+    def log_message(self, *_):
+        pass
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_a_start_is_measured_up_to_the_first_text_of_the_answer(tmp_path: Path):
+    (tmp_path / "server.py").write_text(_STARTING_SERVER.format(answer=ANSWER))
+    port = free_port()
+    command = [sys.executable, str(tmp_path / "server.py"), str(port)]
+    shot = Shot((user("hello"),), 4)
+    start = measure_start(command, port, Path("m.gguf"), shot, tmp_path / "log")
+    assert start.result.error is None
+    assert start.result.n_tokens == 2
+    assert start.result.ttft is not None
+    assert 0 < start.result.ttft <= start.result.ended - start.result.started
+    assert start.cpu_seconds > 0
+
+
+def test_a_program_that_ends_at_its_start_is_an_error_with_its_log(tmp_path: Path):
+    command = [sys.executable, "-c", "raise SystemExit('no such model')"]
+    shot = Shot((user("hello"),), 4)
+    with pytest.raises(ServerFailedError, match="no such model"):
+        measure_start(command, free_port(), Path("m.gguf"), shot, tmp_path / "log")
+
+
+def test_our_server_is_started_with_the_model_or_with_its_folder():
+    settings = ServerSettings(n_ctx=512, n_parallel=2)
+    model = Path("/models/m.gguf")
+    assert "--model" in our_start_command(model, settings, 1, by_name=False)
+    command = our_start_command(model, settings, 1, by_name=True)
+    assert command[command.index("--models-dir") + 1] == "/models"

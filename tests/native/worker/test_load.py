@@ -23,11 +23,11 @@ from llamabind.system.host_memory import host_memory
 from server.protocol.job import Job, TextPrompt
 from server.protocol.load_settings import LoadSettings
 from server.protocol.load_values import LoadMode, LoraChoice
-from server.protocol.loading import Estimate, Load, LoadedModel, LoadFiles
+from server.protocol.loading import Estimate, Estimated, Load, LoadedModel, LoadFiles
 from server.worker.engines.engine_interface import EngineEvents
 from server.worker.loading import estimate
 from server.worker.loading.device_memory import device_memory
-from server.worker.loading.estimate import require_memory, settle
+from server.worker.loading.estimate import plan_known, require_memory, settle
 from server.worker.loading.load import load_worker_engine
 from tests.support.engine_runs import make_request, run, tokens_of
 from tests.support.paths import ROOT
@@ -69,6 +69,48 @@ def test_every_cache_type_loads_and_takes_what_was_estimated(model, cache_type):
     assert [device.used_bytes for device in estimate.devices] == [
         device.used_bytes for device in loaded.devices
     ]
+
+
+def test_a_load_with_the_servers_estimate_is_the_same_and_does_not_make_it_again(
+    model, monkeypatch
+):
+    # By default cache_ram depends on the memory that is free at the moment.
+    expected = _load(model, n_ctx=512, cache_ram=64)
+    settled = settle(Estimate(str(model), LoadSettings(n_ctx=512)))
+    estimated = Estimated(devices=settled.devices, n_ctx=512, n_gpu_layers=0)
+    settings = LoadSettings(n_ctx=512, threads=1, cache_ram=64)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("estimated again")
+
+    monkeypatch.setattr(estimate, "estimate_memory", fail)
+    events = EngineEvents(lambda _: None, lambda _: None, lambda _: None)
+    engine = load_worker_engine(Load(str(model), settings, estimated=estimated), events)
+    engine.close()
+    loaded = engine.describe()
+    assert (loaded.n_ctx, loaded.effective) == (expected.n_ctx, expected.effective)
+    assert loaded.warnings == expected.warnings
+
+
+@pytest.mark.parametrize("n_devices", [1, 2])
+def test_an_estimate_that_may_not_fit_the_load_is_made_again(model, n_devices):
+    settled = settle(Estimate(str(model), LoadSettings(n_ctx=512)))
+    devices = settled.devices * n_devices
+    wrong = Estimated(devices=devices, n_ctx=64, n_gpu_layers=0)
+    settings = LoadSettings() if n_devices == 1 else LoadSettings(n_ctx=512)
+    assert plan_known(Load(str(model), settings, estimated=wrong)).n_ctx > 64
+
+
+def test_an_estimate_reads_the_model_once_for_each_context_size(model, monkeypatch):
+    sizes: list[int | None] = []
+
+    def count(path, params, config):
+        sizes.append(config.n_ctx)
+        return estimate_memory(path, params, config)
+
+    monkeypatch.setattr(estimate, "estimate_memory", count)
+    settle(Estimate(str(model), LoadSettings()))
+    assert len(sizes) == len(set(sizes)) > 0
 
 
 def test_a_smaller_cache_type_takes_less(model):
