@@ -210,3 +210,19 @@ def test_what_a_token_does_not_see_may_be_infinite(
             beside, spoilt = logits_beside(value, n_behind)
             np.testing.assert_allclose(beside, usual, atol=0.01)
             assert not np.isfinite(spoilt).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [({}, True), ({"kv_unified": False}, True), ({"flash_attn": "off"}, False)],
+    ids=["unified cache", "split cache", "no flash attention"],
+)
+def test_a_context_says_whether_our_kernel_computed_all_its_attention(
+    model: Model, values: dict[str, Any], expected: bool
+):
+    params = ContextParams(n_ctx=256, n_seq_max=2, **({"flash_attn": "on"} | values))
+    with closing(Context(model, params)) as context, closing(Batch(4)) as batch:
+        assert not context.has_our_attention  # nothing was decoded
+        batch.extend([1, 2, 3], 0, 0, output_last=True)
+        context.decode(batch)
+        assert context.has_our_attention is expected
