@@ -99,7 +99,7 @@ def test_a_client_that_sends_nonsense_ends_only_its_own_connection(
         with suppress(ConnectionResetError):
             assert bad.recv(1) == b""
         other.sendall(rpc_request(_DEVICE_COUNT, b""))
-        assert other.recv(12, socket.MSG_WAITALL)[8:] == b"\x01\x00\x00\x00"
+        assert _receive(other, 12)[8:] == b"\x01\x00\x00\x00"
         (state,) = probe_rpc_servers([remote.address], 30)
         assert state.error is None
 
@@ -149,8 +149,17 @@ def test_a_report_with_a_dead_server_is_a_sentence() -> None:
 
 def _client(remote: RpcServerProcess) -> socket.socket:
     """A connection that has a process of its own: it has answered."""
-    connection = socket.create_connection(("127.0.0.1", remote.port))
-    connection.settimeout(60)
+    connection = socket.create_connection(("127.0.0.1", remote.port), timeout=60)
     connection.sendall(rpc_request(HELLO, NO_CAPABILITIES))
-    assert len(connection.recv(36, socket.MSG_WAITALL)) == 36
+    _receive(connection, 36)
     return connection
+
+
+def _receive(connection: socket.socket, n_bytes: int) -> bytes:
+    """Exactly `n_bytes`: with a time limit MSG_WAITALL returns what has arrived so far."""
+    received = b""
+    while len(received) < n_bytes:
+        part = connection.recv(n_bytes - len(received))
+        assert part, f"the server closed the connection after {received!r}"
+        received += part
+    return received
