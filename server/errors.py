@@ -25,8 +25,8 @@ from typing import Any
 
 from llamabind.errors import InvalidParameterError
 
-# Retry-After where somebody has to act first: an explicit load ends a crash loop, the operator
-# changes an RPC server that another client uses or that has another version.
+# Retry-After of errors that a person must mend: a crash loop ends by an explicit load; an RPC
+# server that is busy or of another version is changed by the operator.
 OPERATOR_RETRY_SECONDS = 60
 # Retry-After of a model whose RPC server does not answer.
 RPC_RETRY_SECONDS = 5

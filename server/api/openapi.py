@@ -62,7 +62,7 @@ async def page(_request: web.Request) -> web.Response:
 @cache
 def describe(routes: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """The description of these (method, path) pairs; pairs without an Operation are left out."""
-    # Here, so that a server whose description nobody reads does not import it.
+    # Imported here, because most servers are never asked for their description.
     from server.api.operations import OPERATIONS
 
     known = {

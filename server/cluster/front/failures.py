@@ -15,7 +15,7 @@ class TooLargeError(ApiError):
 
     status = 413
     type = "invalid_request_error"
-    code = "body_too_large"
+    code = "request_too_large"
 
 
 class ClusterFullError(ApiError):

@@ -106,7 +106,7 @@ def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
         raise _too_large(limit) from None
     except UnpackError as error:
         raise InvalidRequestError(
-            f"the body is not valid {encoding}: {error}", code="bad_encoding"
+            f"the body is not valid {encoding}: {error}", code="bad_body"
         ) from None
 
 
