@@ -235,8 +235,7 @@ class EngineCore:
             self._end(sequence, output)
 
     def _run(self, plan: StepPlan) -> None:
-        n_tokens = plan.n_tokens
-        n_decoding = plan.n_decoding + plan.n_drafted
+        n_tokens, n_decoding = plan.n_tokens, plan.n_decoding + plan.n_drafted
         started = self._clock()
         try:
             result = self._runner.run(plan)
@@ -258,8 +257,7 @@ class EngineCore:
             if result.prompt_logprobs:
                 logprobs = result.prompt_logprobs.get(sequence.request_id, [])
                 sequence.add_prompt_logprobs(chunk.start + 1, logprobs)
-            wants_progress = sequence.request.return_progress
-            if wants_progress and chunk.n_prompt and not sequence.n_generated:
+            if sequence.request.return_progress and chunk.n_prompt and not sequence.n_generated:
                 self._outputs.append(sequence.progress())
         for chunk, run in zip(last, result.sampled, strict=True):
             self._take_run(chunk.sequence, run)

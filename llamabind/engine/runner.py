@@ -75,10 +75,7 @@ class ModelRunner:
             result.is_trial = self._decode()
         result.saved |= self._memory.carry_out(plan.checkpoints)
         for chunk, end in zip(chunks, ends, strict=True):
-            if (
-                chunk.sequence.request.prompt_logprobs is not None
-                and chunk.sequence.wants_prompt_logprobs
-            ):
+            if chunk.sequence.wants_prompt_logprobs:
                 logprobs = self._prompt_logprobs(chunk, end)
                 result.prompt_logprobs[chunk.sequence.request_id] = logprobs
         last = [(chunk, end - 1) for chunk, end in zip(chunks, ends, strict=True) if chunk.is_last]
@@ -164,7 +161,7 @@ class ModelRunner:
         for chunk in chunks:
             sequence, start = chunk.sequence, chunk.start
             tokens.append(sequence.tokens[start])
-            positions.append(sequence.position(start) if sequence.request.media else start)
+            positions.append(sequence.position(start))
             seq_ids.append(chunk.slot.seq_id)
         self._batch.add_each(tokens, positions, seq_ids)
 

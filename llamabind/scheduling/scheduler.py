@@ -41,9 +41,8 @@ class Scheduler:
 
     If the budget has a `tile` and not `mixes_tiles`, steps with a tile of prompt tokens or more
     have no decoding sequences; they alternate with steps of fewer tokens that have them
-    (EngineShape). With
-    `kv_unified` False no step mixes the two. All sequences of a step have the same LoRA scales;
-    groups with different ones take turns (AdapterTurns).
+    (EngineShape). With `kv_unified` False no step mixes the two. All sequences of a step have the
+    same LoRA scales; groups with different ones take turns (AdapterTurns).
     """
 
     def __init__(

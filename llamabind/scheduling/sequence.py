@@ -284,8 +284,7 @@ class Sequence:
         """Return the text that `token` adds, and the finish reason if it ends the answer."""
         if self._vocabulary.is_eog(token):
             return "", FinishReason.STOP
-        special = token in self.request.preserved_tokens
-        piece = self._vocabulary.piece(token, special=special)
+        piece = self._vocabulary.piece(token, special=token in self.request.preserved_tokens)
         text = self._detokenizer.feed(piece)
         if self._has_stops:
             text = self._stop.feed(text)
@@ -306,10 +305,7 @@ class Sequence:
         return 1e3 * (self._clock() - since) > limit
 
     def _output(
-        self,
-        text: str,
-        reason: FinishReason | None,
-        taken: list[SampledToken],
+        self, text: str, reason: FinishReason | None, taken: list[SampledToken]
     ) -> RequestOutput:
         if reason is None and not self._has_details:
             # Nearly every token comes here. Values without names are the faster call.
