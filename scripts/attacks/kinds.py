@@ -46,6 +46,12 @@ def _tolerant(task: Callable[[], object]) -> None:
         task()
 
 
+def _allow_descriptors() -> None:
+    """Raise this process's limit of descriptors, for attacks by many connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+
+
 def _rounds(over: Event) -> Iterator[int]:
     return itertools.takewhile(lambda _: not over.wait(0.05), itertools.count())
 
@@ -62,8 +68,7 @@ def bodies(client: Client, over: Event) -> None:
 
 def connections(client: Client, over: Event) -> None:
     """1,100 idle connections, more than the usual limit of descriptors."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    _allow_descriptors()
     with ExitStack() as stack:
         for number in range(1100):
             if over.is_set():
@@ -130,8 +135,7 @@ def callers(client: Client, over: Event) -> None:
 
 def events(client: Client, over: Event) -> None:
     """1,500 subscribers of the events of models, which are loaded and unloaded meanwhile."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    _allow_descriptors()
     with ExitStack() as stack:
         for number in range(1500):
             if over.is_set():

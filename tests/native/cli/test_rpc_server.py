@@ -156,7 +156,7 @@ def _client(remote: RpcServerProcess) -> socket.socket:
 
 
 def _receive(connection: socket.socket, n_bytes: int) -> bytes:
-    """Exactly `n_bytes`: with a time limit MSG_WAITALL returns what has arrived so far."""
+    """Exactly `n_bytes`. One recv() may return fewer, also with MSG_WAITALL if it has a limit."""
     received = b""
     while len(received) < n_bytes:
         part = connection.recv(n_bytes - len(received))
