@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
@@ -42,18 +41,11 @@ class ClusterProcess(ServerProcess):
         try:
             self._wait_for("cluster serves")
         except BaseException:
-            self._stop()
+            self.close()
             raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """End the command and Ray's processes."""
         # Ray's processes have left the group, and end with the command; a test may not leave them.
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.terminate()
@@ -65,9 +57,6 @@ class ClusterProcess(ServerProcess):
             for child in children:
                 with suppress(psutil.NoSuchProcess):
                     child.kill()
-
-    def __enter__(self) -> Self:
-        return self
 
     def engine(self) -> dict[str, Any]:
         """The figures of the model TINY, which has one replica."""

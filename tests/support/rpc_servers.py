@@ -5,13 +5,12 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
+from llamabind.system.closing import Closing
 from tests.support.paths import ROOT
 
 
-class RpcServerProcess:
+class RpcServerProcess(Closing):
     """An RPC server that lends the CPU with one thread; `address` is its HOST:PORT."""
 
     def __init__(self, *arguments: str, port: int = 0) -> None:
@@ -43,15 +42,8 @@ class RpcServerProcess:
         """Stop all its processes: they neither answer nor end."""
         os.killpg(self.process.pid, signal.SIGSTOP)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the server."""
         if self.process.poll() is None:
             self.process.terminate()
         assert self.process.stdout is not None

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from llamabind.system.closing import Closing
 from tests.support.paths import ROOT
 
 TINY = "tiny-chat.gguf"
@@ -39,7 +39,7 @@ class Figures:
         )
 
 
-class ServerProcess:
+class ServerProcess(Closing):
     """`python -m server` on a free port, in a process group of its own.
 
     `prefix` is a command that runs the server, such as a shell that sets limits first; `stderr` is
@@ -70,15 +70,8 @@ class ServerProcess:
         assert "http://" in line, self.log.read_text()
         self.port = int(line.split("http://")[1].split()[0].rsplit(":", 1)[1])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the server; kill it if that takes too long."""
         if self.process.poll() is None:
             self.process.terminate()
         assert self.process.stdout is not None

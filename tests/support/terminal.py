@@ -13,11 +13,11 @@ import sys
 import termios
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
+from llamabind.system.closing import Closing
 from tests.support.paths import ROOT
 
 _DEADLINE_SECONDS = 90.0
@@ -31,7 +31,7 @@ _ATTACH = (
 CTRL_C, CTRL_D = "\x03", "\x04"
 
 
-class Terminal:
+class Terminal(Closing):
     """`python ARGUMENTS` in a terminal of 100 columns; leaving the context kills it."""
 
     def __init__(self, *arguments: str, environment: Mapping[str, str]) -> None:
@@ -51,15 +51,8 @@ class Terminal:
         self.text = ""
         self._passed = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill the command."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()

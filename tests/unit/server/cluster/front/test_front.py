@@ -170,8 +170,16 @@ async def test_a_compressed_body_is_unpacked() -> None:
 async def test_a_large_body_is_refused(encoding: str) -> None:
     raw = b"[" + b" " * 5000 + b"]"
     request = _request(content_encoding=encoding)
-    with pytest.raises(TooLargeError):
+    with pytest.raises(TooLargeError) as refused:
         await request.read(_Body(gzip.compress(raw) if encoding == "gzip" else raw), 1000)
+    assert (refused.value.status, refused.value.code) == (413, "request_too_large")
+
+
+async def test_a_damaged_body_is_refused() -> None:
+    request = _request(content_encoding="gzip")
+    with pytest.raises(InvalidRequestError) as refused:
+        await request.read(_Body(b"not gzip"), 1000)
+    assert (refused.value.status, refused.value.code) == (400, "bad_body")
 
 
 @pytest.mark.parametrize("raw", [b"{", b"\xff", b"[" * 100_000, b"[1]", b""])
