@@ -46,7 +46,6 @@ async def watched(aiohttp_client: AiohttpClient, tmp_path: Path) -> Watched:
 
 @pytest.fixture
 def no_collection() -> Iterator[None]:
-    gc.collect()
     gc.disable()
     yield
     gc.enable()
