@@ -9,6 +9,7 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from tests.support.fake_hub import FakeHub
+from tests.support.forked_hub import use_forks
 from tests.support.hub_files import HubFile, HubRepo
 from tests.support.paths import TINY_MODEL
 from tests.support.server_app import Client, make_app, pause
@@ -125,6 +126,7 @@ def hub_client_maker(
     aiohttp_client: AiohttpClient, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> MakeClient:
     """Makes applications with this hub; each call may have other settings."""
+    use_forks(monkeypatch)
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
 

@@ -17,14 +17,14 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
-from tests.support.forked_worker import start_fork_server
+from tests.support.forks import start_fork_server
 from tests.support.server_app import make_app
 
 
 def main() -> None:
     """Serve requests until the standard input is closed."""
     # One for all: each process would start its own, which costs as much as an interpreter.
-    start_fork_server()
+    start_fork_server("worker")
     gc.collect()
     gc.freeze()  # a collection in a child would copy the pages of all objects
     pids: set[int] = set()

@@ -2,15 +2,14 @@
 
 import asyncio
 import hashlib
-import os
 
-import psutil
 import pytest
 from huggingface_hub import scan_cache_dir
 
 from llamabind.errors import InvalidParameterError
 from server.http.app_keys import COMPANIONS
 from server.protocol.load_settings import LoadSettings
+from tests.support.forked_hub import forked_children
 from tests.support.hub_app import Q4, Q8, REPO, SIZE, HubClient, MakeClient
 from tests.support.hub_files import HubFile
 from tests.support.server_app import events, pause
@@ -175,7 +174,7 @@ async def test_at_most_two_run_and_the_others_wait_in_order(client: HubClient) -
     await client.until(started[1], lambda one: one["bytes_done"] > 0)
     states = [(await client.show(one))["state"] for one in started]
     assert states == ["running", "running", "queued"]
-    assert len(_children()) <= 3, "two downloads, and the process that looks things up"
+    assert len(forked_children()) <= 3, "two downloads, and the process that looks things up"
     client.hub.faults.slow = 0
     assert (await client.cancel(started[0]))["state"] == "cancelled"
     assert (await client.end(started[2]))["state"] == "completed"
@@ -187,7 +186,7 @@ async def test_cancel_ends_the_process_and_keeps_the_part_for_the_next(client: H
     await client.until(started, lambda one: one["bytes_done"] > SIZE // 10)
     cancelled = await client.cancel(started)
     assert cancelled["state"] == "cancelled"
-    assert len(_children()) <= 1
+    assert len(forked_children()) <= 1
     (part,) = client.parts()
     kept = part.stat().st_size
     assert kept > 0
@@ -225,9 +224,9 @@ async def test_the_end_of_the_server_ends_its_downloads(make_client: MakeClient)
     client = await make_client()
     client.hub.faults.slow = 200_000
     await client.start(REPO)
-    while len(_children()) < 2:
+    while len(forked_children()) < 2:
         await pause()
-    children = _children()
+    children = forked_children()
     await client.client.close()
     assert not any(child.is_running() for child in children)
     assert len(client.parts()) <= 1
@@ -289,15 +288,3 @@ async def test_metrics_count_bytes_and_ends(client: HubClient) -> None:
     )
     assert float(lines["llamabind_download_bytes_total"]) == SIZE
     assert float(lines['llamabind_downloads_total{state="completed"}']) == 1
-
-
-def _children() -> list[psutil.Process]:
-    """The processes that talk to the hub."""
-    found: list[psutil.Process] = []
-    for child in psutil.Process(os.getpid()).children(recursive=True):
-        try:
-            if "server.hub" in child.cmdline():
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found

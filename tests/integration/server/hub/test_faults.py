@@ -12,12 +12,16 @@ from huggingface_hub import scan_cache_dir
 
 from server.http.app_keys import LOOKUPS
 from server.hub.cache import HubCache
+from server.hub.process import HubProcess
 from tests.support.fake_hub import FakeHub
+from tests.support.forked_hub import forked_children
 from tests.support.hub_app import Q4, REPO, SIZE, TOKEN, HubClient, MakeClient
 from tests.support.hub_files import HubFile, HubRepo
 from tests.support.small_disk import fill, small_disk
 
 _GATED = "fake/gated"
+# As the server starts them; most tests fork them.
+_START = HubProcess.start
 # Where a connection is cut, and what the library may lose of the end.
 _CUT, _CHUNK = int(SIZE * 0.3), 64 << 10
 
@@ -93,10 +97,14 @@ async def test_a_gated_repository_needs_a_token(client: HubClient, status: int) 
 
 
 async def test_the_token_reaches_the_hub_and_nothing_else(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture, hub: FakeHub
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    hub: FakeHub,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    caplog.set_level("DEBUG")
     client = await make_client(hub_token=TOKEN)
+    monkeypatch.setattr(HubProcess, "start", _START)
+    caplog.set_level("DEBUG")
     # Files come from another origin, as those of the real hub.
     hub.faults.cdn = hub.url.replace("127.0.0.1", "localhost")
     hub.faults.slow = 1 << 20
@@ -266,7 +274,7 @@ async def test_a_download_process_that_is_killed_is_an_error_and_its_part_is_con
     client.hub.faults.slow = 1 << 20
     started = await client.start(REPO)
     await client.until(started, lambda one: one["bytes_done"] > SIZE // 10)
-    newest = max(_children(), key=lambda child: child.create_time())
+    newest = max(forked_children(), key=lambda child: child.create_time())
     newest.send_signal(signal.SIGKILL)
     ended = await client.end(started)
     assert (ended["state"], ended["error"]["code"]) == ("failed", "download_failed")
@@ -302,11 +310,6 @@ async def test_a_file_system_without_links_gets_the_bytes_themselves(
     deleted = await client.client.delete(f"/api/v2/models/{ended['model_id']}")
     assert deleted.status == 200
     assert client.files() == []
-
-
-def _children() -> list[psutil.Process]:
-    children = psutil.Process(os.getpid()).children(recursive=True)
-    return [child for child in children if "server.hub" in child.cmdline()]
 
 
 @pytest.mark.parametrize(
