@@ -43,7 +43,9 @@ class ServerProcess(Closing):
     """`python -m server` on a free port, in a process group of its own.
 
     `prefix` is a command that runs the server, such as a shell that sets limits first; `stderr` is
-    a descriptor that gets the log in place of the file `log`.
+    a descriptor that gets the log in place of the file `log`. Models compute with one thread unless
+    a test asks for more: several wait for each other by polling, which beside other tests takes
+    many times the CPU time.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class ServerProcess(Closing):
                     *prefix,
                     sys.executable,
                     *("-m", "server", "--port", "0", "--models-dir", str(folder)),
+                    *("--threads", "1"),
                     *arguments,
                 ],
                 stdout=subprocess.PIPE,
