@@ -1,5 +1,7 @@
 """Tiny models with random weights, one for each kind of memory in llama.cpp."""
 
+import copy
+import functools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -294,8 +296,9 @@ def write_random_architecture(
     Its matrices are of `weight_type` (weight_types.py) where their rows are whole blocks of it.
     """
     architecture = ARCHITECTURES[name]
-    weights = Weights(256 if weight_type == "q4_k" else 64, seed)
     vocabulary, n_vocab = tokenizer_entries(vocab_file)
+    begun, (embeddings, norm, output) = _begin(n_vocab, seed, weight_type)
+    weights = copy.deepcopy(begun)
     sizes: dict[str, Value | list[int]] = {
         "context_length": 2048,
         "embedding_length": weights.n_embd,
@@ -318,15 +321,27 @@ def write_random_architecture(
             entries += encode_entries({f"{name}.{key}": value})
     norm_name = "token_embd_norm" if name == "lfm2" else "output_norm"
     tensors = {
-        "token_embd.weight": weights.matrix(n_vocab, weights.n_embd),
-        f"{norm_name}.weight": weights.norm(),
-        "output.weight": weights.matrix(n_vocab, weights.n_embd),
+        "token_embd.weight": embeddings,
+        f"{norm_name}.weight": norm,
+        "output.weight": output,
     }
     for layer in range(N_LAYER):
         block = {"attn_norm.weight": weights.norm(), **architecture.block(weights, layer)}
         tensors |= {f"blk.{layer}.{part}": tensor for part, tensor in block.items()}
-    stored = {key: in_type(tensor, weight_type) for key, tensor in tensors.items()}
+    # Those of the vocabulary are of the type already.
+    blocks = {name: one for name, one in tensors.items() if name.startswith("blk.")}
+    stored = tensors | {name: in_type(one, weight_type) for name, one in blocks.items()}
     return write_gguf(path, entries + vocabulary, stored)
+
+
+@functools.lru_cache(maxsize=4)
+def _begin(n_vocab: int, seed: int, weight_type: str) -> tuple[Weights, tuple[np.ndarray, ...]]:
+    """What makes the weights of blocks, and the tensors before them: half a second of work."""
+    weights = Weights(256 if weight_type == "q4_k" else 64, seed)
+    embeddings = weights.matrix(n_vocab, weights.n_embd)
+    norm = weights.norm()
+    output = weights.matrix(n_vocab, weights.n_embd)
+    return weights, (in_type(embeddings, weight_type), norm, in_type(output, weight_type))
 
 
 def _encode_integers(key: str, values: list[int]) -> bytes:

@@ -2,8 +2,9 @@
 
 import ctypes
 import json
-from collections.abc import Iterable
 from typing import Any, Self
+
+import numpy as np
 
 from llamabind._capi import shim
 from llamabind._capi.shim_text import last_error
@@ -78,8 +79,8 @@ class ShimGrammar:
 def all_candidates(n_vocab: int) -> llama_token_data_array:
     """Every token with logit 1."""
     data = (llama_token_data * n_vocab)()
-    for token, entry in enumerate(data):
-        entry.id, entry.logit = token, 1.0
+    entries = np.ctypeslib.as_array(data)
+    entries["id"], entries["logit"] = np.arange(n_vocab), 1.0
     array = llama_token_data_array()
     array.data = ctypes.cast(data, ctypes.POINTER(llama_token_data))
     array.size, array.selected = n_vocab, -1
@@ -87,5 +88,5 @@ def all_candidates(n_vocab: int) -> llama_token_data_array:
 
 
 def survivors(candidates: llama_token_data_array) -> set[int]:
-    entries: Iterable[llama_token_data] = candidates.data[: candidates.size]
-    return {entry.id for entry in entries if entry.logit > 0}
+    entries = np.ctypeslib.as_array(candidates.data, (candidates.size,))
+    return set(entries["id"][entries["logit"] > 0].tolist())

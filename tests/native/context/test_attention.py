@@ -59,8 +59,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Logits]:
         defaults: dict[str, Any] = {
             "n_ctx": 2048,
             "n_seq_max": 4,
-            "n_threads": 2,
-            "n_threads_batch": 2,
+            "n_threads": 1,
+            "n_threads_batch": 1,
         }
         tokens = random.Random(1)
         found = []
@@ -119,10 +119,10 @@ def test_all_kernels_of_this_cpu_give_the_same_bits(
     """One with shorter vectors answers as the best does: no answer depends on the kind of CPU."""
     *kernels, _ = attention_variants()
     # A single kernel is compared with itself: it must not depend on which thread takes what.
-    runs = [
-        run(model, name, _STEPS, kv_unified=kv_unified, n_ctx=1024 if kv_unified else 2048)
-        for name in (kernels if len(kernels) > 1 else kernels * 2)
-    ]
+    names, n_threads = (kernels, 1) if len(kernels) > 1 else (kernels * 2, 2)
+    values = {"n_ctx": 1024 if kv_unified else 2048, "kv_unified": kv_unified}
+    threads = {"n_threads": n_threads, "n_threads_batch": n_threads}
+    runs = [run(model, name, _STEPS, **values, **threads) for name in names]
     for others in runs[1:]:
         for mine, other in zip(runs[0], others, strict=True):
             np.testing.assert_array_equal(mine.view(np.uint32), other.view(np.uint32))
@@ -145,7 +145,9 @@ def test_an_unknown_name_is_refused(random_llama: Model, monkeypatch: pytest.Mon
 
 
 def test_any_number_of_threads_shares_the_work(model: Model, run: Callable[..., Logits]) -> None:
-    one, three = (run(model, "", _STEPS, n_threads=n, n_threads_batch=n) for n in (1, 3))
+    # One step of each kind: threads that wait for each other take a core each.
+    steps = [*_STEPS[:3], [(0, 151, 1), (3, 0, 70)], [(3, 70, 1)]]
+    one, three = (run(model, "", steps, n_threads=n, n_threads_batch=n) for n in (1, 3))
     _assert_close(one, three)
 
 
@@ -220,7 +222,8 @@ def test_what_a_token_does_not_see_may_be_infinite(
 def test_a_context_says_whether_our_kernel_computed_all_its_attention(
     model: Model, values: dict[str, Any], expected: bool
 ):
-    params = ContextParams(n_ctx=256, n_seq_max=2, **({"flash_attn": "on"} | values))
+    values = {"flash_attn": "on", "n_threads": 1, "n_threads_batch": 1} | values
+    params = ContextParams(n_ctx=256, n_seq_max=2, **values)
     with closing(Context(model, params)) as context, closing(Batch(4)) as batch:
         assert not context.has_our_attention  # nothing was decoded
         batch.extend([1, 2, 3], 0, 0, output_last=True)
