@@ -70,9 +70,9 @@ class Runner:
         found = self.decode((seq_id, 0, _TOKENS[:n_prompt]))
         return found + self.rest(seq_id, n_prompt)
 
-    def rest(self, seq_id: int, start: int = N_PROMPT) -> Logits:
+    def rest(self, seq_id: int, start: int = N_PROMPT, end: int = len(_TOKENS)) -> Logits:
         found: Logits = []
-        for i in range(start, len(_TOKENS)):
+        for i in range(start, end):
             found += self.decode((seq_id, i, _TOKENS[i : i + 1]))
         return found
 
@@ -161,8 +161,10 @@ def test_rejected_draft_tokens_leave_the_same_bits(model, expected):
 
 @needs_our_attention
 def test_any_number_of_threads_gives_the_same_bits(model, expected):
+    """A prompt and a few tokens: threads that wait for each other take a core each."""
     with _runner(model, n_threads=3, n_threads_batch=3) as run:
-        _assert_same_bits(run.answer(0), expected)
+        found = run.decode((0, 0, _TOKENS[:N_PROMPT])) + run.rest(0, end=N_PROMPT + 3)
+    _assert_same_bits(found, expected[:4])
 
 
 @needs_our_attention
