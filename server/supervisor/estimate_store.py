@@ -96,7 +96,12 @@ class EstimateStore:
 
 
 def estimate_file(environment: Mapping[str, str]) -> Path | None:
-    """$XDG_CACHE_HOME/llamabind/estimates, by default in ~/.cache; None without a home folder."""
+    """$LLAMABIND_ESTIMATES, by default $XDG_CACHE_HOME/llamabind/estimates or that in ~/.cache.
+
+    None, so that nothing outlives the server, if the variable is empty or there is no home folder.
+    """
+    if (chosen := environment.get("LLAMABIND_ESTIMATES")) is not None:
+        return Path(chosen) if chosen else None
     base = environment.get("XDG_CACHE_HOME", "")
     # The XDG specification says that relative paths are ignored.
     if base.startswith("/"):

@@ -117,5 +117,11 @@ def test_the_file_is_in_the_users_cache() -> None:
     assert estimate_file({"XDG_CACHE_HOME": "relative"}) == home
 
 
+def test_a_variable_names_another_file_or_none() -> None:
+    cache = {"XDG_CACHE_HOME": "/c"}
+    assert estimate_file(cache | {"LLAMABIND_ESTIMATES": "/d/e"}) == Path("/d/e")
+    assert estimate_file(cache | {"LLAMABIND_ESTIMATES": ""}) is None
+
+
 def test_keys_depend_on_every_value() -> None:
     assert key_of(("a", 1)) == key_of(("a", 1)) != key_of(("a", 2))
