@@ -1,5 +1,6 @@
 """Settings of all tests."""
 
+import atexit
 import os
 import tempfile
 from pathlib import Path
@@ -15,6 +16,11 @@ for _name, _ in VARIABLES:
     os.environ.pop(_name, None)
 os.environ["HF_HUB_CACHE"] = str(Path(tempfile.gettempdir()) / "llamabind-tests-no-hub-cache")
 os.environ.pop("HF_TOKEN", None)
+# Nor write to the user's cache, nor use estimates of other code. Processes of one run share a file.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _estimates = tempfile.TemporaryDirectory(prefix="llamabind-tests-")
+    atexit.register(_estimates.cleanup)
+    os.environ["LLAMABIND_ESTIMATES"] = str(Path(_estimates.name, "estimates"))
 # Nor ask a real hub.
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
