@@ -81,7 +81,9 @@ def lb_struct_size(name: bytes) -> size_t: ...
 
 
 @c_function("llamabind")
-def lb_chat_init(model: ModelPtr | None, template_override: bytes | None) -> ChatPtr | None: ...
+def lb_chat_init(
+    model: ModelPtr | None, template_override: bytes | None, stop: Ptr[ctypes.c_int32] | None
+) -> ChatPtr | None: ...
 
 
 @c_function("llamabind")
@@ -89,7 +91,7 @@ def lb_chat_free(chat: ChatPtr | None) -> None: ...
 
 
 @c_function("llamabind")
-def lb_chat_describe(chat: ChatPtr) -> CText | None: ...
+def lb_chat_describe(chat: ChatPtr, stop: Ptr[ctypes.c_int32] | None) -> CText | None: ...
 
 
 @c_function("llamabind")

@@ -1,9 +1,10 @@
 """examine: parses a chat template and learns what it supports, within a limit of time.
 
-llama.cpp renders a template several times to learn that, without a limit: a template that never
-ends would hold a load for ever.
+llama.cpp renders a template several times to learn that: a template that never ends would hold a
+load for ever. The shim limits the memory of these renderings.
 """
 
+import ctypes
 import json
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from llamabind._capi import shim
 from llamabind._capi.shim_text import last_error, take_text
 from llamabind.errors import ChatTemplateError
+from llamabind.system.stop_flag import StopFlag
 
 if TYPE_CHECKING:
     from llamabind._capi.handles import ModelHandle
@@ -34,7 +36,7 @@ def examine(model: "ModelHandle | None", source: bytes | None) -> "tuple[ChatHan
 
 
 class _Examination:
-    """What a thread finds out. A native call cannot be ended, so a late result is dropped."""
+    """What a thread finds out. The flag ends most renderings; a late result is dropped."""
 
     def __init__(self, model: "ModelHandle | None", source: bytes | None) -> None:
         self._model = model
@@ -43,6 +45,7 @@ class _Examination:
         self._found: tuple[ChatHandle, Facts] | None = None
         self._error: BaseException | None = None
         self._is_given_up = False
+        self._stop = StopFlag()
 
     def run(self) -> None:
         """Examine; called on a thread."""
@@ -63,6 +66,7 @@ class _Examination:
                 return self._found
             if self._error is None:
                 self._is_given_up = True
+                self._stop.set()
                 raise ChatTemplateError(
                     f"the chat template did not finish within {EXAMINE_SECONDS:g} s when it was "
                     "rendered to learn what it supports; set another one with chat_template"
@@ -70,11 +74,12 @@ class _Examination:
         raise self._error
 
     def _examine(self) -> "tuple[ChatHandle, Facts]":
-        handle = shim.lb_chat_init(self._model, self._source)
+        stop = ctypes.pointer(ctypes.c_int32.from_buffer(self._stop.value))
+        handle = shim.lb_chat_init(self._model, self._source, stop)
         if not handle:
             # The text of the last error belongs to this thread.
             raise ChatTemplateError(last_error())
-        facts = shim.lb_chat_describe(handle)
+        facts = shim.lb_chat_describe(handle, stop)
         if not facts:
             error = ChatTemplateError(last_error())
             shim.lb_chat_free(handle)

@@ -3,10 +3,10 @@
 #include "chat_request.h"
 #include "render_limit.h"
 #include "render_sizes.h"
+#include "template_limits.h"
 
 #include "log.h"
 
-#include <algorithm>
 #include <memory>
 #include <mutex>
 
@@ -19,9 +19,7 @@ struct lb_chat {
 
 namespace {
 
-constexpr size_t MAX_TEMPLATE_BYTES = 512 * 1024;
-constexpr int    MAX_TEMPLATE_DEPTH = 100;
-constexpr size_t RENDER_STACK       = 64 * lb::MiB;
+constexpr size_t RENDER_STACK = 64 * lb::MiB;
 
 const char RAISED[]    = "Error: Jinja Exception: ";
 const char NO_PARSER[] = "Unable to generate parser for this template";
@@ -30,28 +28,6 @@ const char NO_PARSER[] = "Unable to generate parser for this template";
 void silence_common_log() {
     static std::once_flag once;
     std::call_once(once, [] { common_log_set_verbosity_thold(LOG_LEVEL_OUTPUT - 1); });
-}
-
-// The template parser recurses for each bracket. A template comes from a model file or the operator, not from a client:
-// this check prevents accidental stack overflows, it does not make hostile templates safe.
-void check_template(const char * source) {
-    if (source == nullptr) {
-        return;
-    }
-    int depth = 0;
-    for (const char * c = source; *c != 0; c++) {
-        if (static_cast<size_t>(c - source) >= MAX_TEMPLATE_BYTES) {
-            lb::invalid("chat template: larger than 512 KiB");
-        }
-        if (*c == '(' || *c == '[' || *c == '{') {
-            if (++depth > MAX_TEMPLATE_DEPTH) {
-                lb::invalid("chat template: brackets nested deeper than " + std::to_string(MAX_TEMPLATE_DEPTH) +
-                            " levels");
-            }
-        } else if (*c == ')' || *c == ']' || *c == '}') {
-            depth = std::max(0, depth - 1);
-        }
-    }
 }
 
 // NOTE: common_chat_templates_init rethrows with `throw e`, which slices off the message; parsing again returns it.
@@ -74,9 +50,12 @@ common_chat_templates_ptr parse_templates(const llama_model * model, const char 
     }
     if (!has_override) {
         source = llama_model_chat_template(model, nullptr);
-        check_template(llama_model_chat_template(model, "tool_use"));
     }
-    check_template(source);
+    const char * tool_source = has_override ? nullptr : llama_model_chat_template(model, "tool_use");
+    for (const char * one : { tool_source, source }) {
+        lb::check_template(one);
+        lb::try_template(one);
+    }
     try {
         return common_chat_templates_init(model, has_override ? text : "");
     } catch (const std::exception & e) {
@@ -211,14 +190,15 @@ bool supports_thinking(const common_chat_templates * templates) {
 
 }  // namespace
 
-lb_chat * lb_chat_init(const llama_model * model, const char * template_override) {
+lb_chat * lb_chat_init(const llama_model * model, const char * template_override, const int32_t * stop) {
     return lb::guard_pointer([&] {
         silence_common_log();
         // Before the first template is parsed: llama.cpp renders each one then, and so reads the table of functions.
         lb::limit_functions();
         auto chat = std::make_unique<lb_chat>();
         lb::run_with_stack(RENDER_STACK, [&] {
-            chat->templates = parse_templates(model, template_override);
+            const lb::render_limit limit(0, stop);
+            lb::run_stoppable([&] { chat->templates = parse_templates(model, template_override); });
             lb::add_checks(chat->templates.get());
         });
         return chat.release();
@@ -227,14 +207,15 @@ lb_chat * lb_chat_init(const llama_model * model, const char * template_override
 
 void lb_chat_free(lb_chat * chat) { delete chat; }
 
-char * lb_chat_describe(const lb_chat * chat) {
+char * lb_chat_describe(const lb_chat * chat, const int32_t * stop) {
     return lb::guard_pointer([&] {
         json result;
         lb::run_with_stack(RENDER_STACK, [&] {
-            const auto * templates      = chat->templates.get();
-            result["source"]            = common_chat_templates_source(templates);
-            result["explicit"]          = common_chat_templates_was_explicit(templates);
-            result["supports_thinking"] = supports_thinking(templates);
+            const lb::render_limit limit(0, stop);
+            const auto *           templates = chat->templates.get();
+            result["source"]                 = common_chat_templates_source(templates);
+            result["explicit"]               = common_chat_templates_was_explicit(templates);
+            lb::run_stoppable([&] { result["supports_thinking"] = supports_thinking(templates); });
             for (const auto & [name, value] : common_chat_templates_get_caps(templates)) {
                 result[name] = value;
             }

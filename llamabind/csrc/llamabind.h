@@ -70,12 +70,15 @@ LB_API size_t lb_struct_size(const char * name);
 // ---- chat templates -------------------------------------------------------------------------------------------
 
 // Parse the model's chat template, or `template_override` if it is neither NULL nor empty. A model without a
-// template gets ChatML. `model` may be NULL with an override. At most 512 KiB of template, 100 levels of nesting.
-LB_API struct lb_chat * lb_chat_init(const struct llama_model * model, const char * template_override);
+// template gets ChatML. `model` may be NULL with an override. LB_INVALID for more than 512 KiB of template, or one nested too
+// deeply (template_limits.cpp). LB_STOPPED once *stop is not 0, and if the template makes too much when it is rendered to
+// learn what it supports; `stop` may be NULL, and another thread may set it.
+LB_API struct lb_chat * lb_chat_init(const struct llama_model * model, const char * template_override,
+                                     const int32_t * stop);
 LB_API void             lb_chat_free(struct lb_chat * chat);
 
 // {"source", "explicit", "supports_thinking", "supports_tools", "supports_tool_calls", ...}
-LB_API char * lb_chat_describe(const struct lb_chat * chat);
+LB_API char * lb_chat_describe(const struct lb_chat * chat, const int32_t * stop);
 
 // Render a conversation. In (only `messages` is required; others as in OpenAI's or llama-server's request body):
 //   messages, tools, tool_choice, parallel_tool_calls, add_generation_prompt, continue_final_message, json_schema,
@@ -87,7 +90,8 @@ LB_API char * lb_chat_describe(const struct lb_chat * chat);
 //   thinking_end_tags, message_delimiters, parser (what lb_parser_init takes)
 // Fails with LB_INVALID (the message names the field, for a message its index), LB_REFUSED or LB_ERROR. Fails with
 // LB_STOPPED after `max_seconds` (0 is no limit), and once *stop is not 0; `stop` may be NULL, and another thread may set
-// it. Both are checked in each pass of a loop and in each call of a macro.
+// it. Both are checked in each pass of a loop and in each call of a macro. LB_STOPPED, too, for a template that makes a text
+// over 64 MiB, values over 2 GiB together, or calls its macros so deeply that they need over 16 MiB of stack.
 LB_API char * lb_chat_render(const struct lb_chat * chat, const char * request_json, double max_seconds,
                              const int32_t * stop);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "internal.h"
+#include "jinja/runtime.h"
 
 #include <cstdint>
 
@@ -10,9 +11,10 @@ struct common_chat_templates;
 
 namespace lb {
 
-// Adds a check to every pass of a loop, every call of a macro, and every operation whose result may be much larger than
-// its operands (render_sizes.h).
+// Adds a check to every pass of a loop, every call of a macro, every list in the source, and every operation whose result
+// may be much larger than its operands (render_sizes.h).
 void add_checks(common_chat_templates * templates);
+void add_checks(jinja::statements & body);
 
 // The limits of all templates that this thread renders until the object is destroyed. They throw LB_STOPPED.
 class render_limit {
@@ -30,6 +32,13 @@ void run_stoppable(const std::function<void()> & fn);
 
 // Ends the rendering of this thread if its time is up or its request was cancelled; does nothing outside of a rendering.
 void check_time();
+
+// About the memory of a small value.
+constexpr double VALUE_BYTES = 256;
+
+// Counts bytes of values that the rendering of this thread makes, and ends it if they are too many together. Small values
+// that nothing holds are not counted.
+void add_made(double n_bytes);
 
 // Whether this thread renders a template.
 bool is_rendering();

@@ -44,8 +44,21 @@ void check_moved(double n_bytes) {
     }
 }
 
-double n_bytes(const value & one) {
-    return is_val<value_string>(one) ? static_cast<double>(one->val_str.length()) : 0;
+using lb::text_bytes;
+
+double n_items(const value & one) {
+    return static_cast<double>(one->val_arr.size() + one->val_obj.size());
+}
+
+// A text of the result may be so large; it is made next.
+void make_text(double n_bytes) {
+    check_bytes(n_bytes);
+    lb::add_made(std::max(n_bytes, 0.0));
+}
+
+void make_items(double n_made) {
+    check_items(n_made);
+    lb::add_made(std::max(n_made, 0.0) * lb::VALUE_BYTES);
 }
 
 double n_matches(const std::string & text, const std::string & part) {
@@ -68,7 +81,7 @@ void check_range(const func_args & args) {
     const auto step = static_cast<double>(numbers[2]);
     const auto last = static_cast<double>(numbers[1]);
     if (step != 0) {
-        check_items((last - static_cast<double>(numbers[0])) / step);
+        make_items((last - static_cast<double>(numbers[0])) / step);
         // The last sum must not overflow: it would be less than the end again.
         check_items(std::abs(last) + std::abs(step) < 9e18 ? 0 : 1e19);
     }
@@ -78,13 +91,13 @@ void check_replace(const func_args & args) {
     if (args.count() < 3) {
         return;
     }
-    const double n = n_bytes(args.get_pos(0)), n_old = n_bytes(args.get_pos(1)), n_new = n_bytes(args.get_pos(2));
+    const double n = text_bytes(args.get_pos(0)), n_old = text_bytes(args.get_pos(1)), n_new = text_bytes(args.get_pos(2));
     if (!is_val<value_string>(args.get_pos(0)) || !is_val<value_string>(args.get_pos(1))) {
         return;
     }
     const double times =
         n_old == 0 ? n + 1 : n_matches(args.get_pos(0)->val_str.str(), args.get_pos(1)->val_str.str());
-    check_bytes(n + times * (n_new - n_old));
+    make_text(n + times * (n_new - n_old));
     check_moved(n_old == 0 || n_old == n_new ? 0 : times * std::max(n, n + times * (n_new - n_old)) / 2);
 }
 
@@ -95,15 +108,16 @@ void check_split(const func_args & args) {
         return;
     }
     const double times = n_matches(args.get_pos(0)->val_str.str(), delimiter);
-    check_items(times);
-    check_moved(args.func_name == "rsplit" ? 0 : times * n_bytes(args.get_pos(0)) / 2);
+    make_items(times);
+    lb::add_made(text_bytes(args.get_pos(0)));
+    check_moved(args.func_name == "rsplit" ? 0 : times * text_bytes(args.get_pos(0)) / 2);
 }
 
 void check_indent(const func_args & args) {
     const auto   width = args.get_kwarg_or_pos("width", 1);
-    const double each  = is_val<value_int>(width) ? static_cast<double>(width->as_int()) : n_bytes(width);
+    const double each  = is_val<value_int>(width) ? static_cast<double>(width->as_int()) : text_bytes(width);
     const double lines = is_val<value_string>(args.get_pos(0)) ? n_matches(args.get_pos(0)->val_str.str(), "\n") : 0;
-    check_bytes(n_bytes(args.get_pos(0)) + each * (lines + 1));
+    make_text(text_bytes(args.get_pos(0)) + each * (lines + 1));
 }
 
 void check_join(const func_args & args) {
@@ -111,19 +125,19 @@ void check_join(const func_args & args) {
     if (!is_val<value_array>(list)) {
         return;
     }
-    double n = n_bytes(args.get_kwarg_or_pos("d", 1)) * static_cast<double>(list->as_array().size());
+    double n = text_bytes(args.get_kwarg_or_pos("d", 1)) * static_cast<double>(list->as_array().size());
     for (const auto & one : list->as_array()) {
-        n += n_bytes(one);
+        n += text_bytes(one);
     }
-    check_bytes(n);
+    make_text(n);
 }
 
 void check_text(const func_args & args) {
-    lb::check_values(args.get_pos(0));
+    lb::add_made(lb::check_values(args.get_pos(0)) + lb::text_memory(args.get_pos(0)));
 }
 
 void check_json(const func_args & args) {
-    lb::check_values(args.get_pos(0));
+    check_text(args);
     const auto indent = args.get_kwarg_or_pos("indent", 2);
     if (is_val<value_int>(indent) && indent->as_int() > MAX_INDENT) {
         lb::stop_rendering("the chat template indents JSON by more than " + std::to_string(MAX_INDENT) + " spaces");
@@ -131,7 +145,7 @@ void check_json(const func_args & args) {
     const auto separators = args.get_kwarg_or_pos("separators", 3);
     if (is_val<value_array>(separators)) {
         for (const auto & one : separators->as_array()) {
-            check_bytes(n_bytes(one) * 1024);
+            check_bytes(text_bytes(one) * 1024);
         }
     }
 }
@@ -142,19 +156,68 @@ void check_list(const func_args & args) {
     }
 }
 
+void check_append(const func_args & args) {
+    check_list(args);
+    lb::add_made(lb::VALUE_BYTES);
+    if (args.count() > 1) {
+        lb::check_values(args.get_pos(1));
+    }
+}
+
+// The result has the size of the first argument, or is smaller.
+void check_copy(const func_args & args) {
+    lb::add_made(lb::text_memory(args.get_pos(0)) + n_items(args.get_pos(0)) * sizeof(value));
+}
+
+// The result is a list of pairs or of texts.
+void check_pairs(const func_args & args) {
+    lb::add_made(n_items(args.get_pos(0)) * lb::VALUE_BYTES);
+}
+
+void check_arguments(const func_args & args) {
+    for (const auto & arg : args.get_args()) {
+        const auto & one = is_val<jinja::value_kwarg>(arg) ? jinja::cast_val<jinja::value_kwarg>(arg)->val : arg;
+        lb::add_made(lb::text_memory(one) + lb::VALUE_BYTES);
+        lb::check_values(one);
+    }
+}
+
 using check_function = void (*)(const func_args &);
 
 const std::map<std::string, check_function> CHECKS = {
-    { "range",   check_range   },
-    { "replace", check_replace },
-    { "split",   check_split   },
-    { "rsplit",  check_split   },
-    { "indent",  check_indent  },
-    { "join",    check_join    },
-    { "string",  check_text    },
-    { "tojson",  check_json    },
-    { "sort",    check_list    },
-    { "append",  check_list    },
+    { "range",      check_range     },
+    { "replace",    check_replace   },
+    { "split",      check_split     },
+    { "rsplit",     check_split     },
+    { "indent",     check_indent    },
+    { "join",       check_join      },
+    { "string",     check_text      },
+    { "safe",       check_text      },
+    { "tojson",     check_json      },
+    { "sort",       check_list      },
+    { "append",     check_append    },
+    { "format",     check_arguments },
+    { "namespace",  check_arguments },
+    { "dict",       check_arguments },
+    { "items",      check_pairs     },
+    { "dictsort",   check_pairs     },
+    { "keys",       check_copy      },
+    { "values",     check_copy      },
+    { "list",       check_copy      },
+    { "map",        check_copy      },
+    { "reverse",    check_copy      },
+    { "select",     check_copy      },
+    { "selectattr", check_copy      },
+    { "reject",     check_copy      },
+    { "rejectattr", check_copy      },
+    { "slice",      check_copy      },
+    { "upper",      check_copy      },
+    { "lower",      check_copy      },
+    { "strip",      check_copy      },
+    { "lstrip",     check_copy      },
+    { "rstrip",     check_copy      },
+    { "title",      check_copy      },
+    { "capitalize", check_copy      },
 };
 
 // A function that calls `check` before `original`. Small enough for std::function to copy without allocating: llama.cpp
@@ -207,12 +270,15 @@ void check_operation(const std::string & op, const value & left, const value & r
         if (is_repeat && (is_val<value_int>(left) || is_val<value_int>(right))) {
             const auto & number = is_val<value_int>(left) ? left : right;
             const auto   times  = static_cast<double>(number->as_int());
-            check_bytes(std::max(n_bytes(left) + n_bytes(right), 1.0) * times);
+            check_bytes(std::max(text_bytes(left) + text_bytes(right), 1.0) * times);
+            add_made((text_memory(left) + text_memory(right)) * std::max(times, 0.0));
         }
     } else if (op == "+" || op == "~") {
-        check_bytes(n_bytes(left) + n_bytes(right));
+        check_bytes(text_bytes(left) + text_bytes(right));
+        add_made(text_memory(left) + text_memory(right));
         if (is_val<value_array>(left) && is_val<value_array>(right)) {
-            check_items(static_cast<double>(left->as_array().size()) + static_cast<double>(right->as_array().size()));
+            check_items(n_items(left) + n_items(right));
+            add_made((n_items(left) + n_items(right)) * sizeof(value));
         } else {
             check_values(left);
             check_values(right);
@@ -223,9 +289,17 @@ void check_operation(const std::string & op, const value & left, const value & r
     }
 }
 
-void check_values(const value & one) {
+double text_bytes(const value & one) {
+    return is_val<value_string>(one) ? static_cast<double>(one->val_str.length()) : 0;
+}
+
+double text_memory(const value & one) {
+    return text_bytes(one) + static_cast<double>(one->val_str.parts.size() * sizeof(jinja::string_part));
+}
+
+double check_values(const value & one) {
     if (!is_val<value_array>(one) && !is_val<value_object>(one)) {
-        return;
+        return 0;
     }
     struct item {
         const jinja::value_t * node;
@@ -245,15 +319,16 @@ void check_values(const value & one) {
         const auto & object = now.node->val_obj;
         check_items(static_cast<double>(n_items += array.size() + object.size()));
         for (const auto & value : array) {
-            total += n_bytes(value);
+            total += text_bytes(value);
             left.push_back({ value.get(), now.depth + 1 });
         }
         for (const auto & [key, value] : object) {
-            total += n_bytes(key) + n_bytes(value);
+            total += text_bytes(key) + text_bytes(value);
             left.push_back({ value.get(), now.depth + 1 });
         }
     }
     check_bytes(total);
+    return total;
 }
 
 }  // namespace lb

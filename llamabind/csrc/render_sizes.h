@@ -16,7 +16,13 @@ void limit_functions();
 void check_operation(const std::string & op, const jinja::value & left, const jinja::value & right);
 
 // Ends the rendering if a list or an object contains too many values, or is nested too deeply. A list may contain one list
-// twice, so that 40 nested lists are 2^40 values for each function that visits them all.
-void check_values(const jinja::value & value);
+// twice, so that 40 nested lists are 2^40 values for each function that visits them all. Returns the bytes of their texts.
+double check_values(const jinja::value & value);
+
+// The bytes of a text, 0 for other values.
+double text_bytes(const jinja::value & value);
+
+// About the memory of a text, which llama.cpp keeps in as many parts as it was joined from; 0 for other values.
+double text_memory(const jinja::value & value);
 
 }  // namespace lb
