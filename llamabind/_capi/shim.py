@@ -13,6 +13,7 @@ from llamabind._capi.loader import c_function
 from llamabind._capi.types import (
     ContextPtr,
     ModelPtr,
+    Pointer,
     Ptr,
     SamplerPtr,
     VocabPtr,
@@ -249,6 +250,32 @@ def lb_context_has_our_attention(ctx: ContextPtr) -> bool: ...
 
 @c_function("llamabind")
 def lb_has_attention(name: bytes) -> bool: ...
+
+
+@c_function("llamabind")
+def lb_context_set_hidden_states(ctx: ContextPtr, enabled: bool, only_outputs: bool) -> i32: ...
+
+
+@c_function("llamabind")
+def lb_context_hidden_states(ctx: ContextPtr) -> Pointer[ctypes.c_float]: ...
+
+
+@c_function("llamabind")
+def lb_context_hidden_state(ctx: ContextPtr, index: i32) -> Pointer[ctypes.c_float]: ...
+
+
+@c_function("llamabind")
+def lb_context_set_layer_inputs(ctx: ContextPtr, layer: i32, enabled: bool) -> i32: ...
+
+
+@c_function("llamabind")
+def lb_context_layer_inputs(ctx: ContextPtr, layer: i32) -> Pointer[ctypes.c_float]: ...
+
+
+@c_function("llamabind")
+def lb_model_target_layers(
+    model: ModelPtr, out_layers: Ptr[ctypes.c_int32], n_most: i32
+) -> i32: ...
 
 
 @c_function("llamabind")

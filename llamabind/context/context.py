@@ -11,17 +11,14 @@ from llamabind._capi.types import ContextHandle
 from llamabind.checks import check_float, check_int
 from llamabind.context.batch import Batch
 from llamabind.context.creation import create_context
+from llamabind.context.decode_errors import decode_error, too_long
 from llamabind.context.memory import ContextMemory
 from llamabind.context.params import POOLING_TYPES, ContextParams
 from llamabind.context.vector_batch import VectorBatch
 from llamabind.errors import (
     AdapterError,
-    DecodeAbortedError,
-    DecodeError,
-    DecodeFailedError,
     InvalidBatchError,
     InvalidParameterError,
-    NoKvSlotError,
 )
 from llamabind.native.log import native_log
 from llamabind.system.cpus import MAX_THREADS
@@ -41,16 +38,29 @@ class Context(ContextMemory):
     is the most tokens that one decode accepts.
     """
 
-    def __init__(self, model: "Model", params: ContextParams | None = None) -> None:
-        """Allocate the context. Raises ContextCreateError, for example for lack of memory."""
+    def __init__(
+        self,
+        model: "Model",
+        params: ContextParams | None = None,
+        other: "Context | None" = None,
+    ) -> None:
+        """Allocate the context. Raises ContextCreateError, for example for lack of memory.
+
+        `other` is the context of the model that a draft model reads; this one is closed before it.
+        """
         self.params = params or ContextParams()
         self.model = model
-        handle, self.flash_attn = create_context(model, self.params)
+        handle, self.flash_attn = create_context(
+            model, self.params, None if other is None else other.ptr
+        )
         super().__init__(handle, model)
+        if other is not None:
+            other.adopt(self)
         self.n_ctx = llama.llama_n_ctx(self.ptr)
         self.n_ctx_seq = llama.llama_n_ctx_seq(self.ptr)
         self.n_seq_max = llama.llama_n_seq_max(self.ptr)
         self.n_ubatch = llama.llama_n_ubatch(self.ptr)
+        self.n_rs_seq = llama.llama_n_rs_seq(self.ptr)
         self.is_causal = llama.llama_get_causal_attn(self.ptr)
         # Without causal attention a batch must fit one ubatch; a larger one makes llama.cpp abort.
         is_split = self.is_causal and self.has_memory
@@ -63,7 +73,7 @@ class Context(ContextMemory):
         self.copies_prefixes = not self._copies_only_whole and not model.is_recurrent
         self._n_vocab = model.n_vocab
         self._logits_type = ctypes.c_float * self._n_vocab
-        self._needs_encode = self.has_memory and model.has_encoder
+        self.needs_encode = self.has_memory and model.has_encoder
         self._outputs: bytes | None = None
         self._adapters: dict[LoraAdapter, float] = {}
         self._n_positions = model.n_positions
@@ -78,7 +88,7 @@ class Context(ContextMemory):
         it may have some of the tokens: check memory_seq_pos_max().
         """
         self._check_batch(batch)
-        if self._needs_encode:
+        if self.needs_encode:
             raise InvalidBatchError(-1, "an encoder-decoder model needs encode() before decode()")
         self._outputs = None
         position = native_log.position()
@@ -119,7 +129,7 @@ class Context(ContextMemory):
             raise InvalidBatchError(-1, "this model has no encoder: use decode()")
         self._check_batch(batch)
         if len(batch) > self.n_ubatch:
-            raise _too_long(len(batch), self.n_ubatch)
+            raise too_long(len(batch), self.n_ubatch)
         batch.outputs[:] = 1
         self._outputs = None
         position = native_log.position()
@@ -127,7 +137,7 @@ class Context(ContextMemory):
         if code != 0:
             raise decode_error(code, native_log.lines_since(position))
         self._outputs = batch.output_flags
-        self._needs_encode = False
+        self.needs_encode = False
 
     def logits_ptr(self, index: int) -> int:
         """Return the address of n_vocab floats: the logits of the batch's token `index`.
@@ -261,7 +271,7 @@ class Context(ContextMemory):
         if n < 1:
             raise InvalidBatchError(-1, "the batch is empty")
         if n > self.n_batch:
-            raise _too_long(c_batch.n_tokens, self.n_batch)
+            raise too_long(c_batch.n_tokens, self.n_batch)
         if batch.max_seq_id >= self.n_seq_max:
             raise InvalidBatchError(
                 -1, f"sequence {batch.max_seq_id} is not in 0..{self.n_seq_max - 1}"
@@ -296,7 +306,7 @@ class Context(ContextMemory):
             )
         limit = self.n_batch if is_causal else self.n_ubatch
         if len(batch) > limit:
-            raise _too_long(len(batch), limit)
+            raise too_long(len(batch), limit)
         if batch.seq_id >= self.n_seq_max:
             raise InvalidBatchError(
                 -1, f"sequence {batch.seq_id} is not in 0..{self.n_seq_max - 1}"
@@ -324,22 +334,6 @@ class Context(ContextMemory):
         self._outputs = None
         self._adapters = {}
         shim.lb_context_free(handle)
-
-
-def decode_error(code: int, native_lines: list[str]) -> DecodeError:
-    """Return the exception for a return code of llama_decode or llama_encode that is not 0."""
-    kinds: dict[int, tuple[type[DecodeError], str]] = {
-        1: (NoKvSlotError, "the KV cache has too few free cells for this batch"),
-        2: (DecodeAbortedError, "the computation was aborted"),
-        -1: (InvalidBatchError, "llama.cpp refused the batch"),
-    }
-    kind, message = kinds.get(code, (DecodeFailedError, f"decoding failed with code {code}"))
-    detail = "; ".join(native_lines[-4:])
-    return kind(code, f"{message}: {detail}" if detail else message)
-
-
-def _too_long(n_tokens: int, limit: int) -> InvalidBatchError:
-    return InvalidBatchError(-1, f"the batch has {n_tokens} tokens, at most {limit} fit")
 
 
 def _is_null(pointer: Any) -> bool:

@@ -30,6 +30,7 @@ _SAME_NAME: Final = (
     "n_ubatch",
     "n_seq_max",
     "n_rs_seq",
+    "n_outputs_max",
     "kv_unified",
     "swa_full",
     "embeddings",
@@ -39,14 +40,20 @@ _SAME_NAME: Final = (
 )
 
 
-def create_context(model: "Model", params: ContextParams) -> tuple[types.ContextHandle, bool]:
+def create_context(
+    model: "Model", params: ContextParams, other: types.ContextHandle | None = None
+) -> tuple[types.ContextHandle, bool]:
     """Return a new native context and whether it uses flash attention.
+
+    `other` is the context of the model that a draft model reads, for one that needs it.
 
     Raises ContextCreateError with the last native log lines.
     """
     _check(model, params)
     position = native_log.position()
     c_params = c_context_params(params)
+    if other is not None:
+        c_params.ctx_other = other
     handle = shim.lb_context_init(
         model.ptr, ctypes.byref(c_params), attention_in_use().encode(), params.deterministic
     )
@@ -70,6 +77,7 @@ def c_context_params(params: ContextParams) -> types.llama_context_params:
         c_params.n_threads_batch = params.n_threads_batch
     c_params.type_k = _cache_type(params.type_k)
     c_params.type_v = _cache_type(params.type_v)
+    c_params.ctx_type = enums.llama_context_type[f"LLAMA_CONTEXT_TYPE_{params.kind.upper()}"]
     c_params.flash_attn_type = _FLASH_ATTN[params.flash_attn]
     c_params.pooling_type = enums.llama_pooling_type[_member("POOLING", params.pooling_type)]
     c_params.attention_type = enums.llama_attention_type[

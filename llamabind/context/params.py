@@ -12,6 +12,7 @@ from llamabind.system.cpus import MAX_THREADS
 KV_CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 FLASH_ATTN_MODES: Final = ("auto", "on", "off")
 POOLING_TYPES: Final = ("none", "mean", "cls", "last", "rank")
+CONTEXT_KINDS: Final = ("default", "mtp")
 ATTENTION_TYPES: Final = ("causal", "non_causal")
 # LLAMA_MAX_SEQ of llama-cparams.h, llama_max_parallel_sequences() at run time.
 MAX_SEQUENCES: Final = 256
@@ -37,6 +38,10 @@ class ContextParams:
     `n_threads` and `n_threads_batch`, and the model's own `pooling_type` and `attention_type`. With
     `deterministic`, which needs a model loaded with `use_extra_bufts` False, a product on the CPU
     has the same bits whatever the number of tokens in the batch.
+
+    A context of the kind "mtp" computes the model's draft heads (HiddenBatch). `n_rs_seq` recurrent
+    states are kept beside the newest one of each sequence, so that as many tokens can be removed.
+    At most `n_outputs_max` tokens of a batch have outputs; 0 is `n_batch`.
     """
 
     n_ctx: int = 0
@@ -44,6 +49,7 @@ class ContextParams:
     n_ubatch: int = 512
     n_seq_max: int = 1
     n_rs_seq: int = 0
+    n_outputs_max: int = 0
     n_threads: int | None = None
     n_threads_batch: int | None = None
     type_k: str = "f16"
@@ -59,6 +65,7 @@ class ContextParams:
     op_offload: bool = True
     deterministic: bool = False
     no_perf: bool = True
+    kind: str = "default"
 
     def __post_init__(self) -> None:
         check_int("n_ctx", self.n_ctx, 0, INT32_MAX)
@@ -66,6 +73,7 @@ class ContextParams:
         check_int("n_ubatch", self.n_ubatch, 1, INT32_MAX)
         check_int("n_seq_max", self.n_seq_max, 1, MAX_SEQUENCES)
         check_int("n_rs_seq", self.n_rs_seq, 0, INT32_MAX)
+        check_int("n_outputs_max", self.n_outputs_max, 0, INT32_MAX)
         for name in _BOOLEANS:
             check_bool(name, getattr(self, name))
         self._check_threads()
@@ -85,6 +93,7 @@ class ContextParams:
     def _check_choices(self) -> None:
         check_choice("type_k", self.type_k, KV_CACHE_TYPES)
         check_choice("type_v", self.type_v, KV_CACHE_TYPES)
+        check_choice("kind", self.kind, CONTEXT_KINDS)
         check_choice("flash_attn", self.flash_attn, FLASH_ATTN_MODES)
         if self.pooling_type is not None:
             check_choice("pooling_type", self.pooling_type, POOLING_TYPES)

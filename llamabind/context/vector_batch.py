@@ -15,11 +15,16 @@ class VectorBatch:
     or with M-RoPE at the positions `pos` of shape (4, n_tokens).
 
     `embeddings` have the shape (n_tokens, n_embd_inp) and are copied only if they are not float32
-    and contiguous. None of them gets an output.
+    and contiguous. They get outputs only with `has_outputs`.
     """
 
     def __init__(
-        self, embeddings: NDArray[np.float32], pos: int | NDArray[np.int32], seq_id: int
+        self,
+        embeddings: NDArray[np.float32],
+        pos: int | NDArray[np.int32],
+        seq_id: int,
+        *,
+        has_outputs: bool = False,
     ) -> None:
         if embeddings.ndim != 2 or not embeddings.size:
             raise InvalidParameterError(
@@ -34,7 +39,7 @@ class VectorBatch:
         self._n_seq_id = np.ones(n, np.int32)
         self._seq_id = np.full(1, seq_id, np.int32)
         self._seq_rows = np.full(n, self._seq_id.ctypes.data, np.uintp)
-        self._output = np.zeros(n, np.int8)
+        self._output = np.full(n, has_outputs, np.int8)
 
     def __len__(self) -> int:
         return len(self.embeddings)

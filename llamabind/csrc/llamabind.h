@@ -211,6 +211,28 @@ LB_API bool lb_has_attention(const char * name);
 // The name of the kernel that NULL chooses on this CPU.
 LB_API const char * lb_attention_name(void);
 
+// ---- hidden states for draft heads -----------------------------------------------------------------------------
+
+// After each decode keep the hidden state of every token of the batch from which draft heads (MTP, Gemma 4's assistants)
+// predict; with `only_outputs` of the tokens with an output only. LB_OK or an error.
+LB_API int32_t lb_context_set_hidden_states(struct llama_context * ctx, bool enabled, bool only_outputs);
+
+// The hidden states of the last decode, row by row, llama_model_n_embd_out floats each; NULL if none are kept. Valid until
+// the next decode.
+LB_API const float * lb_context_hidden_states(struct llama_context * ctx);
+
+// The hidden state of the batch's token `index`; NULL if it has none.
+LB_API const float * lb_context_hidden_state(struct llama_context * ctx, int32_t index);
+
+// After each decode keep what layer `layer` read, for every token of the batch; n_layer means what the output reads.
+LB_API int32_t lb_context_set_layer_inputs(struct llama_context * ctx, int32_t layer, bool enabled);
+
+// What that layer read in the last decode, llama_model_n_embd floats for each token; NULL if it is not kept.
+LB_API const float * lb_context_layer_inputs(struct llama_context * ctx, int32_t layer);
+
+// The layers of the target whose inputs an EAGLE-3 draft model reads. Returns their number, which may exceed `n_most`.
+LB_API int32_t lb_model_target_layers(const struct llama_model * model, int32_t * out_layers, int32_t n_most);
+
 // ---- memory ---------------------------------------------------------------------------------------------------
 
 // The memory that a context uses, or would use if its model was loaded with no_alloc: {"devices": [{"name",

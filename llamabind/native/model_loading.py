@@ -49,7 +49,7 @@ class ModelLoad:
         c_params.split_mode = _SPLIT_MODES[params.split_mode]
         c_params.load_mode = _LOAD_MODES[params.load_mode]
         c_params.main_gpu = params.main_gpu
-        for name in ("vocab_only", "check_tensors", "no_host", "no_alloc"):
+        for name in ("vocab_only", "check_tensors", "no_host", "no_alloc", "load_mtp"):
             setattr(c_params, name, getattr(params, name))
         c_params.use_extra_bufts = params.use_extra_bufts is not False
         c_params.progress_callback = self._callback

@@ -22,7 +22,7 @@ _MAX_OVERRIDE_BYTES: Final = 127
 _MAX_DEVICES: Final = 16
 # llama_max_tensor_buft_overrides() is 4096, which includes the entry that ends the list.
 _MAX_TENSOR_BUFFERS: Final = 4095
-_BOOLEANS: Final = ("vocab_only", "check_tensors", "no_host", "no_alloc")
+_BOOLEANS: Final = ("vocab_only", "check_tensors", "no_host", "no_alloc", "load_mtp")
 
 OverrideValue = bool | int | float | str
 
@@ -38,6 +38,7 @@ class ModelParams:
     to that buffer type, such as "CPU" or "CUDA0" (llama-server's --override-tensor).
     `use_extra_bufts` False keeps weights in the file's layout; None repacks them for the CPU unless
     that gives wrong results with this model; True repacks them even then, with a warning.
+    `load_mtp` loads the layers of the model's draft heads too (llamabind.gguf.draft_heads).
     """
 
     n_gpu_layers: int | None = None
@@ -53,6 +54,7 @@ class ModelParams:
     use_extra_bufts: bool | None = None
     no_host: bool = False
     no_alloc: bool = False
+    load_mtp: bool = False
 
     def __post_init__(self) -> None:
         if self.n_gpu_layers is not None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from llamabind.context.batch import Batch
-from llamabind.context.context import Context, decode_error
+from llamabind.context.context import Context
+from llamabind.context.decode_errors import decode_error
 from llamabind.context.params import ContextParams
 from llamabind.errors import (
     ContextCreateError,
