@@ -17,7 +17,7 @@ from llamabind.errors import InvalidParameterError
 from llamabind.system.cpus import MAX_THREADS, usable_cores
 from llamabind.system.host_memory import host_memory
 
-SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft")
+SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft", "mtp")
 
 MAX_DRAFT = 64
 """Each draft token needs a row of logits; 64 rows of a large vocabulary are 40 MB."""
@@ -58,11 +58,13 @@ class EngineConfig:
     docs/library.md has numbers.
 
     `speculative` "ngram" drafts the next tokens from repetitions in the request's own text, "draft"
-    with the small model `draft_model`; answers stay the same. "auto" is "draft" if `draft_model` is
-    set, else "off". A draft has at most `draft_max` tokens (None: 48 for n-grams and 3 for a model,
-    llama-server's defaults), and fewer if more would slow decoding down. Drafts of fewer than
-    `draft_min` tokens are not used, and a draft model ends its draft at a token whose probability
-    is below `draft_p_min`. "ngram" drafts only if the last `ngram_size` tokens occurred before.
+    with the small model `draft_model`, "mtp" with the heads of the model itself that predict the
+    tokens after the next one; answers stay the same. "auto" is "draft" if `draft_model` is set,
+    else "mtp" if the file has such heads (speculation_setup.with_draft_heads), else "off". A draft
+    has at most `draft_max` tokens (None: 48 for n-grams and 3 for the others, llama-server's
+    defaults), and fewer if more would slow decoding down. Drafts of fewer than `draft_min` tokens
+    are not used, and a draft model or a head ends its draft at a token whose probability is below
+    `draft_p_min`. "ngram" drafts only if the last `ngram_size` tokens occurred before.
     """
 
     n_ctx: int | None = None
@@ -116,7 +118,10 @@ class EngineConfig:
 
     @property
     def speculation(self) -> str:
-        """The effective kind of speculative decoding: "off", "ngram" or "draft"."""
+        """The kind of speculative decoding: "off", "ngram", "draft" or "mtp".
+
+        "auto" counts as if the model had no heads; with_draft_heads replaces it if it has some.
+        """
         if self.speculative != "auto":
             return self.speculative
         return "off" if self.draft_model is None else "draft"
@@ -196,8 +201,10 @@ class EngineConfig:
             )
         if self.speculation == "draft" and self.draft_model is None:
             raise InvalidParameterError("draft_model", 'speculative "draft" needs a draft model')
-        if self.speculation == "ngram" and self.draft_model is not None:
-            raise InvalidParameterError("draft_model", 'speculative "ngram" uses no draft model')
+        if self.speculation in ("ngram", "mtp") and self.draft_model is not None:
+            raise InvalidParameterError(
+                "draft_model", f'speculative "{self.speculation}" uses no draft model'
+            )
         if self.draft_max is not None:
             check_int("draft_max", self.draft_max, 1, MAX_DRAFT)
         check_int("draft_min", self.draft_min, 0, self.max_draft)

@@ -19,7 +19,7 @@ from llamabind.engine.config import EngineConfig
 from llamabind.engine.core import EngineCore
 from llamabind.engine.runner import ModelRunner
 from llamabind.engine.shape import EngineShape
-from llamabind.engine.speculation_setup import make_speculation
+from llamabind.engine.speculation_setup import make_speculation, with_draft_heads, with_head_weights
 from llamabind.errors import ChatTemplateError, InvalidParameterError, ModelLoadError
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.media.positions import newest_position
@@ -29,6 +29,7 @@ from llamabind.native.model_params import ModelParams
 from llamabind.native.remote_devices import has_remote_devices
 from llamabind.sampling.sampler import check_grammar
 from llamabind.scheduling.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
+from llamabind.speculation.head_drafter import HeadDrafter
 from llamabind.speculation.model_drafter import ModelDrafter
 from llamabind.system.closing import Closing
 from llamabind.system.cpus import usable_cores
@@ -87,8 +88,13 @@ class Engine(EngineCore, Closing):
         if template is not None:
             self._resources.callback(template.close)
         if speculation is not None:
-            if isinstance(speculation.drafter, ModelDrafter):
-                self.memory = self.memory.plus(MemoryReport.of(speculation.drafter.context))
+            drafter = speculation.drafter
+            if isinstance(drafter, (ModelDrafter, HeadDrafter)):
+                report = MemoryReport.of(drafter.context)
+                is_other = drafter.context.model is not model
+                self.memory = self.memory.plus(report if is_other else report.without_weights)
+            if isinstance(drafter, HeadDrafter):
+                runner.follower = drafter
             self._resources.callback(speculation.close)
         super().__init__(runner, model.tokenizer, shape, speculation=speculation)
 
@@ -155,13 +161,14 @@ def load_engine(
     ContextCreateError (such as for lack of memory), AdapterError, or ChatTemplateError (a template,
     given here or in the file, that cannot be parsed).
     """
-    config = config or EngineConfig()
+    config = with_draft_heads(path, config or EngineConfig())
     if has_remote_devices():
         # A state would be read over the network while all sequences wait, and ggml aborts if that
         # fails.
         config = replace(config, cache_ram_mib=0)
     if config.deterministic:
         model_params = (model_params or ModelParams()).unpacked()
+    model_params = with_head_weights(model_params or ModelParams(), config)
     with ExitStack() as undo:
         model = undo.enter_context(Model(path, model_params, progress))
         context = undo.enter_context(make_context(model, config))
@@ -174,7 +181,7 @@ def load_engine(
         warm = _warm_up(context, threads)
         template = _make_template(model, chat_template)
         shape = _shape(model, context, config, warm.state_size)
-        speculation = make_speculation(model, shape, config, threads)
+        speculation = make_speculation(context, shape, config, threads)
         engine = Engine(model, context, threads, template, shape, speculation)
         engine.learn_prompt_speed(warm.n_tokens, warm.seconds)
         engine.use_adapters(adapters)
@@ -188,9 +195,11 @@ def make_context(model: Model, config: EngineConfig) -> Context:
     # Extra sequence ids for retained prefixes only pay if the memory can be cut: otherwise each id
     # would hold a window or a recurrent state, which costs more than restoring a checkpoint.
     retains = _is_cuttable(model, swa_full=swa_full)
-    return Context(
-        model, config.context_params(model.n_ctx_train, retains=retains, swa_full=swa_full)
-    )
+    params = config.context_params(model.n_ctx_train, retains=retains, swa_full=swa_full)
+    if config.speculation in ("draft", "mtp") and model.is_hybrid:
+        # Rejected draft tokens are removed by returning to an older recurrent state.
+        params = replace(params, n_rs_seq=config.max_draft)
+    return Context(model, params)
 
 
 def _shape(
@@ -209,6 +218,7 @@ def _shape(
         n_vocab=model.n_vocab,
         kv_unified=config.kv_unified,
         is_cuttable=is_cuttable,
+        n_rollback=context.n_rs_seq,
         is_checkpoint_partial=not is_cuttable and context.copies_prefixes,
         cache_ram_bytes=config.cache_ram_bytes,
         state_size=state_size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from llamabind.context.batch import Batch
 from llamabind.context.vector_batch import VectorBatch
@@ -24,7 +24,20 @@ if TYPE_CHECKING:
     from llamabind.native.lora import LoraAdapter
     from llamabind.native.model import Model
     from llamabind.request import GenerationRequest, TokenLogprob
+    from llamabind.scheduling.sampled import SampledRun
     from llamabind.scheduling.step_plan import ScheduledChunk, StepPlan
+
+
+class StepFollower(Protocol):
+    """Reads along with the model's steps: HeadDrafter."""
+
+    def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
+        """Change its own memory as the model's; return the bytes of each saved state, by id."""
+
+    def follow(
+        self, chunks: list[ScheduledChunk], ends: list[int], runs: Iterable[SampledRun]
+    ) -> None:
+        """Read the outputs of the step's batch; `ends` are as ModelRunner._fill_batch has them."""
 
 
 class ModelRunner:
@@ -41,6 +54,7 @@ class ModelRunner:
         self._batch = Batch(context.n_batch)
         self._samplers = SequenceSamplers(model, context)
         self.adapters: tuple[LoraAdapter, ...] = ()
+        self.follower: StepFollower | None = None
         self._applied: Adapters = ()
 
     def prepare(self, request: GenerationRequest) -> None:
@@ -55,14 +69,18 @@ class ModelRunner:
 
     def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
         """Carry out memory operations between two steps; return the bytes of each saved state."""
-        return self._memory.carry_out(operations)
+        if self.follower is None:
+            return self._memory.carry_out(operations)
+        operations = list(operations)
+        followed = self.follower.carry_out(operations)
+        return _sum_sizes(self._memory.carry_out(operations), followed)
 
     def run(self, plan: StepPlan) -> StepResult:
         """Carry out the memory operations, decode all chunks in one batch, and sample.
 
         Each chunk of media is decoded by itself before the batch.
         """
-        result = StepResult(saved=self._memory.carry_out(plan.operations))
+        result = StepResult(saved=self.carry_out(plan.operations))
         if not plan.chunks:
             return result
         self._apply(plan.adapters)
@@ -80,6 +98,10 @@ class ModelRunner:
                 result.prompt_logprobs[chunk.sequence.request_id] = logprobs
         last = [(chunk, end - 1) for chunk, end in zip(chunks, ends, strict=True) if chunk.is_last]
         result.sampled = self._samplers.sample(last)
+        if self.follower is not None:
+            self.follower.follow(chunks, ends, result.sampled)
+            followed = self.follower.carry_out(plan.checkpoints)
+            result.saved = _sum_sizes(result.saved, followed)
         return result
 
     def _apply(self, scales: Adapters) -> None:
@@ -179,6 +201,11 @@ class ModelRunner:
         self._samplers.close()
         self._memory.close()
         self._batch.close()
+
+
+def _sum_sizes(saved: dict[int, int], followed: dict[int, int]) -> dict[int, int]:
+    """Return the bytes of each saved state together with those that the follower saved for it."""
+    return {state: n_bytes + followed.get(state, 0) for state, n_bytes in saved.items()}
 
 
 def _is_next_token(chunk: ScheduledChunk) -> bool:

@@ -34,8 +34,9 @@ class EngineShape:
     With `context_shift` an answer goes on when its context is full (Sequence.shift).
 
     `is_cuttable` is False for models whose memory cannot be cut at any position; then
-    `is_checkpoint_partial` says that a checkpoint holds only the part that cannot be cut. States
-    saved in host memory take up to `cache_ram_bytes` together; `state_size` estimates each.
+    `is_checkpoint_partial` says that a checkpoint holds only the part that cannot be cut, and
+    `n_rollback` how many of a sequence's newest tokens can be removed all the same. States saved in
+    host memory take up to `cache_ram_bytes` together; `state_size` estimates each.
     """
 
     n_ctx: int
@@ -46,6 +47,7 @@ class EngineShape:
     n_vocab: int
     kv_unified: bool = True
     is_cuttable: bool = True
+    n_rollback: int = 0
     is_checkpoint_partial: bool = False
     cache_ram_bytes: int = 0
     state_size: StateSize = field(default_factory=StateSize)
@@ -56,6 +58,10 @@ class EngineShape:
     max_gap: float = LONGEST_GAP
     context_shift: bool = False
     debug: bool = False
+
+    def can_remove(self, n: int) -> bool:
+        """True if the newest `n` tokens of a sequence, rejected draft tokens, can be removed."""
+        return self.is_cuttable or n <= self.n_rollback
 
 
 class EngineStats(msgspec.Struct, frozen=True):

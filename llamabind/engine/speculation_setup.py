@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamabind.context.batch import Batch
 from llamabind.context.compute_threads import ComputeThreads
 from llamabind.context.context import Context
-from llamabind.errors import InvalidParameterError
+from llamabind.engine.head_setup import make_head_drafter, reads_hidden_states
+from llamabind.errors import GgufError, InvalidParameterError
+from llamabind.gguf.draft_heads import find_draft_heads
+from llamabind.native.load_failure import shards
 from llamabind.native.model import Model
 from llamabind.speculation.draft_vocabulary import check_draft_vocabulary
 from llamabind.speculation.model_drafter import ModelDrafter
@@ -19,51 +23,89 @@ from llamabind.speculation.planner import SpeculationPlanner
 from llamabind.system.cpus import usable_cores
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from llamabind.engine.config import EngineConfig
     from llamabind.engine.shape import EngineShape
+    from llamabind.native.model_params import ModelParams
     from llamabind.speculation.planner import Drafter
 
 logger = logging.getLogger(__name__)
 
 
+def with_draft_heads(path: str | Path, config: EngineConfig) -> EngineConfig:
+    """Return `config` with the kind of speculation that "auto" means for this model file.
+
+    Raises InvalidParameterError if "mtp" was requested and the file has no heads that can be used.
+    """
+    is_open = config.speculative == "auto" and config.draft_model is None
+    if not is_open and config.speculative != "mtp":
+        return config
+    try:
+        heads = find_draft_heads(shards(Path(path)))
+    except GgufError:
+        return config if is_open else replace(config, speculative="off")  # the load reports it
+    if heads is not None and heads.is_alone:
+        heads = replace(heads, problem="the file has draft heads only; load it as draft_model")
+    if heads is None or heads.problem is not None:
+        problem = heads.problem if heads else "the model has no draft heads"
+        if not is_open:
+            raise InvalidParameterError("speculative", f'"mtp" cannot be used: {problem}')
+        if heads is not None:
+            logger.info("speculative decoding is off: %s", problem)
+        return config
+    return replace(config, speculative="mtp")
+
+
+def with_head_weights(params: ModelParams, config: EngineConfig) -> ModelParams:
+    """Return `params` that load the weights of the model's heads too if `config` uses them."""
+    return replace(params, load_mtp=config.speculation == "mtp")
+
+
 def make_speculation(
-    model: Model, shape: EngineShape, config: EngineConfig, threads: ComputeThreads
+    context: Context, shape: EngineShape, config: EngineConfig, threads: ComputeThreads
 ) -> SpeculationPlanner | None:
-    """Return the planner of drafts for the engine of `model`, or None without speculative decoding.
+    """Return the planner of drafts for an engine's context, or None without speculative decoding.
 
     `threads` are the engine's. Raises what loading the draft model raises, and
-    InvalidParameterError for one that cannot draft for `model`.
+    InvalidParameterError for one that cannot draft for the engine's model.
     """
     if config.speculation == "off":
         return None
-    if not shape.is_cuttable:
+    if not shape.can_remove(config.max_draft):
         logger.warning(
             "speculative decoding is off: %s models cannot remove rejected draft tokens",
-            model.architecture,
+            context.model.architecture,
         )
         return None
     drafter: Drafter
-    if config.draft_model is None or config.speculation == "ngram":
+    if config.speculation == "mtp":
+        drafter = make_head_drafter(context.model, context, shape.n_cells, config, threads)
+    elif config.draft_model is None or config.speculation == "ngram":
         drafter = NgramDrafter(config.ngram_size)
     else:
-        drafter = _load_drafter(config.draft_model, model, shape, config, threads)
+        drafter = _load_drafter(config.draft_model, context, shape, config, threads)
     return SpeculationPlanner(drafter, n_max=config.max_draft, n_min=config.draft_min)
 
 
 def _load_drafter(
     path: str | Path,
-    model: Model,
+    target: Context,
     shape: EngineShape,
     config: EngineConfig,
     threads: ComputeThreads,
-) -> ModelDrafter:
-    params = replace(model.params, n_gpu_layers=config.draft_gpu_layers, kv_overrides=())
+) -> Drafter:
+    model = target.model
+    has_heads = reads_hidden_states(Path(path))
+    params = replace(
+        model.params, n_gpu_layers=config.draft_gpu_layers, kv_overrides=(), load_mtp=has_heads
+    )
     with ExitStack() as undo:
         draft = undo.enter_context(Model(path, params))
-        _check_drafts(draft)
         check_draft_vocabulary(model, draft)
+        if has_heads:
+            drafter = make_head_drafter(draft, target, shape.n_cells, config, threads)
+            undo.pop_all()
+            return drafter
+        _check_drafts(draft)
         # As many cells as the engine has, so that the draft model can read all running sequences.
         sizes = replace(config, n_ctx=shape.n_cells, kv_unified=True)
         context_params = sizes.context_params(draft.n_ctx_train, retains=True)
@@ -72,11 +114,11 @@ def _load_drafter(
             context, config.n_threads, config.n_threads_batch, usable_cores(), owner=threads
         )
         _warm_up(context)
-        drafter = ModelDrafter(
+        small = ModelDrafter(
             context, own_threads, n_target_vocab=model.n_vocab, p_min=config.draft_p_min
         )
         undo.pop_all()
-    return drafter
+    return small
 
 
 def _check_drafts(draft: Model) -> None:

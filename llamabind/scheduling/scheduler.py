@@ -68,8 +68,7 @@ class Scheduler:
         # The groups whose next step begins with prompts.
         self._prompts_first: set[Adapters] = set()
         self._n_planned = 0
-        # Speculation removes rejected draft tokens, so it needs memory that can be cut.
-        self._speculation = speculation if slots.is_cuttable else None
+        self._speculation = speculation
         self._drafts_fit = True
         self._awaited = PrefixWaits(slots)
         self._checkpoints = CheckpointPlanner()

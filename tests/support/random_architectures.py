@@ -19,6 +19,7 @@ D_STATE, D_CONV, DT_RANK = 16, 4, 4
 DELTA_HEADS, DELTA_KEY_HEADS = 4, 2
 
 Tensors = dict[str, np.ndarray]
+Metadata = dict[str, Value | list[int]]
 
 
 class Sizes:
@@ -131,6 +132,26 @@ def _experts(weights: Weights, rows: int, columns: int) -> np.ndarray:
     return weights.matrix(rows, columns) + np.float16(0.03) * own
 
 
+def _glm4moe(weights: Weights, layer: int) -> Tensors:
+    """Experts and one that all tokens share in all layers but the first."""
+    block = {**_attention(weights), "post_attention_norm.weight": weights.norm()}
+    if layer == 0:
+        dense = _feed_forward(weights)
+        del dense["ffn_norm.weight"]
+        return block | dense
+    return {
+        **block,
+        "ffn_gate_inp.weight": weights.matrix(N_EXPERT, weights.n_embd, dtype=np.float32),
+        "exp_probs_b.bias": weights.vector(N_EXPERT),
+        "ffn_gate_exps.weight": _experts(weights, weights.n_ff, weights.n_embd),
+        "ffn_up_exps.weight": _experts(weights, weights.n_ff, weights.n_embd),
+        "ffn_down_exps.weight": _experts(weights, weights.n_embd, weights.n_ff),
+        "ffn_gate_shexp.weight": weights.matrix(weights.n_ff, weights.n_embd),
+        "ffn_up_shexp.weight": weights.matrix(weights.n_ff, weights.n_embd),
+        "ffn_down_shexp.weight": weights.matrix(weights.n_embd, weights.n_ff),
+    }
+
+
 def _gemma3(weights: Weights, layer: int) -> Tensors:
     return {
         **_qwen3(weights, layer),
@@ -203,7 +224,7 @@ class Architecture:
 
     name: str
     block: Callable[[Weights, int], Tensors]
-    metadata: Callable[[Sizes], dict[str, Value | list[int]]]
+    metadata: Callable[[Sizes], Metadata]
     can_be_cut: bool = True
 
 
@@ -254,6 +275,17 @@ ARCHITECTURES = {
             },
         ),
         Architecture(
+            "glm4moe",
+            _glm4moe,
+            lambda sizes: {
+                "expert_count": N_EXPERT,
+                "expert_used_count": N_EXPERT_USED,
+                "expert_feed_forward_length": sizes.n_ff,
+                "expert_shared_count": 1,
+                "leading_dense_block_count": 1,
+            },
+        ),
+        Architecture(
             "gemma3",
             _gemma3,
             lambda sizes: {
@@ -289,17 +321,23 @@ ARCHITECTURES = {
 
 
 def write_random_architecture(
-    path: Path, vocab_file: Path, name: str, seed: int = 5, weight_type: str = "f16"
+    path: Path,
+    vocab_file: Path,
+    name: str,
+    seed: int = 5,
+    weight_type: str = "f16",
+    change: Callable[[Weights, Metadata, Tensors], None] | None = None,
 ) -> Path:
     """A model of that architecture with the vocabulary of `vocab_file`.
 
     Its matrices are of `weight_type` (weight_types.py) where their rows are whole blocks of it.
+    `change` may change the metadata, by key without the architecture, and the tensors.
     """
     architecture = ARCHITECTURES[name]
     vocabulary, n_vocab = tokenizer_entries(vocab_file)
     begun, (embeddings, norm, output) = _begin(n_vocab, seed, weight_type)
     weights = copy.deepcopy(begun)
-    sizes: dict[str, Value | list[int]] = {
+    sizes: Metadata = {
         "context_length": 2048,
         "embedding_length": weights.n_embd,
         "block_count": N_LAYER,
@@ -313,12 +351,6 @@ def write_random_architecture(
         "vocab_size": n_vocab,
         **architecture.metadata(weights),
     }
-    entries = encode_entries({"general.architecture": name, "general.name": f"random {name}"})
-    for key, value in sizes.items():
-        if isinstance(value, list):
-            entries.append(_encode_integers(f"{name}.{key}", value))
-        else:
-            entries += encode_entries({f"{name}.{key}": value})
     norm_name = "token_embd_norm" if name == "lfm2" else "output_norm"
     tensors = {
         "token_embd.weight": embeddings,
@@ -328,6 +360,14 @@ def write_random_architecture(
     for layer in range(N_LAYER):
         block = {"attn_norm.weight": weights.norm(), **architecture.block(weights, layer)}
         tensors |= {f"blk.{layer}.{part}": tensor for part, tensor in block.items()}
+    if change is not None:
+        change(weights, sizes, tensors)
+    entries = encode_entries({"general.architecture": name, "general.name": f"random {name}"})
+    for key, value in sizes.items():
+        if isinstance(value, list):
+            entries.append(_encode_integers(f"{name}.{key}", value))
+        else:
+            entries += encode_entries({f"{name}.{key}": value})
     # Those of the vocabulary are of the type already.
     blocks = {name: one for name, one in tensors.items() if name.startswith("blk.")}
     stored = tensors | {name: in_type(one, weight_type) for name, one in blocks.items()}
