@@ -98,8 +98,11 @@ class FusedLayers:
 
     def _encode(self, fused: NDArray[np.float32]) -> NDArray[np.float32]:
         draft, n = self._draft, len(fused)
+        # The encoder has no positions, but llama.cpp checks that they continue a sequence.
+        first = draft.memory_seq_pos_max(0) + 1
+        batch = VectorBatch(fused, first, 0, has_outputs=True)
         position = native_log.position()
-        code = llama.llama_encode(draft.ptr, VectorBatch(fused, 0, 0, has_outputs=True).c_batch)
+        code = llama.llama_encode(draft.ptr, batch.c_batch)
         if code != 0:
             raise decode_error(code, native_log.lines_since(position))
         draft.needs_encode = False

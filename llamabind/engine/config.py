@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llamabind.checks import INT32_MAX, check_bool, check_choice, check_float, check_int
@@ -13,9 +14,12 @@ from llamabind.context.params import (
     ContextParams,
 )
 from llamabind.context.rope_config import RopeConfig
-from llamabind.errors import InvalidParameterError
+from llamabind.errors import GgufError, InvalidParameterError
+from llamabind.native.load_failure import shards
 from llamabind.system.cpus import MAX_THREADS, usable_cores
 from llamabind.system.host_memory import host_memory
+
+logger = logging.getLogger(__name__)
 
 SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft", "mtp")
 
@@ -60,7 +64,7 @@ class EngineConfig:
     `speculative` "ngram" drafts the next tokens from repetitions in the request's own text, "draft"
     with the small model `draft_model`, "mtp" with the heads of the model itself that predict the
     tokens after the next one; answers stay the same. "auto" is "draft" if `draft_model` is set,
-    else "mtp" if the file has such heads (speculation_setup.with_draft_heads), else "off". A draft
+    else "mtp" if the file has such heads (with_draft_heads), else "off". A draft
     has at most `draft_max` tokens (None: 48 for n-grams and 3 for the others, llama-server's
     defaults), and fewer if more would slow decoding down. Drafts of fewer than `draft_min` tokens
     are not used, and a draft model or a head ends its draft at a token whose probability is below
@@ -125,6 +129,22 @@ class EngineConfig:
         if self.speculative != "auto":
             return self.speculative
         return "off" if self.draft_model is None else "draft"
+
+    def with_draft_heads(self, path: str | Path) -> EngineConfig:
+        """Return this configuration with the kind of speculation that "auto" means for a file.
+
+        Raises InvalidParameterError if "mtp" was requested and the file has no heads to draft with.
+        """
+        is_open = self.speculative == "auto" and self.draft_model is None
+        if not is_open and self.speculative != "mtp":
+            return self
+        problem = _problem_of_heads(Path(path))
+        if problem is None:
+            return replace(self, speculative="mtp")
+        if not is_open:
+            raise InvalidParameterError("speculative", f'"mtp" cannot be used: {problem}')
+        logger.debug("no draft heads are used: %s", problem)
+        return self
 
     @property
     def max_draft(self) -> int:
@@ -203,7 +223,7 @@ class EngineConfig:
             raise InvalidParameterError("draft_model", 'speculative "draft" needs a draft model')
         if self.speculation in ("ngram", "mtp") and self.draft_model is not None:
             raise InvalidParameterError(
-                "draft_model", f'speculative "{self.speculation}" uses no draft model'
+                "draft_model", f'cannot be used with speculative "{self.speculation}"'
             )
         if self.draft_max is not None:
             check_int("draft_max", self.draft_max, 1, MAX_DRAFT)
@@ -212,3 +232,18 @@ class EngineConfig:
         if self.draft_gpu_layers is not None:
             check_int("draft_gpu_layers", self.draft_gpu_layers, -1, INT32_MAX)
         check_int("ngram_size", self.ngram_size, 1, 1024)
+
+
+def _problem_of_heads(path: Path) -> str | None:
+    """Return why the draft heads of a model file cannot be used; None if they can."""
+    from llamabind.gguf.draft_heads import find_draft_heads
+
+    try:
+        heads = find_draft_heads(shards(path))
+    except GgufError as error:
+        return str(error)
+    if heads is None:
+        return "the model has no draft heads"
+    if heads.is_alone:
+        return "the file has draft heads only; load it as draft_model of the model they serve"
+    return heads.problem

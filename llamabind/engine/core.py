@@ -89,7 +89,6 @@ class EngineCore:
             n_parallel=shape.n_parallel,
             n_batch=shape.n_batch,
             kv_unified=shape.kv_unified,
-            # Rejected draft tokens must be removed from the memory.
             speculation=speculation if shape.can_remove(1) else None,
         )
         self._speculation = speculation

@@ -19,7 +19,7 @@ from llamabind.engine.config import EngineConfig
 from llamabind.engine.core import EngineCore
 from llamabind.engine.runner import ModelRunner
 from llamabind.engine.shape import EngineShape
-from llamabind.engine.speculation_setup import make_speculation, with_draft_heads, with_head_weights
+from llamabind.engine.speculation_setup import make_speculation
 from llamabind.errors import ChatTemplateError, InvalidParameterError, ModelLoadError
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.media.positions import newest_position
@@ -161,14 +161,14 @@ def load_engine(
     ContextCreateError (such as for lack of memory), AdapterError, or ChatTemplateError (a template,
     given here or in the file, that cannot be parsed).
     """
-    config = with_draft_heads(path, config or EngineConfig())
+    config = (config or EngineConfig()).with_draft_heads(path)
     if has_remote_devices():
         # A state would be read over the network while all sequences wait, and ggml aborts if that
         # fails.
         config = replace(config, cache_ram_mib=0)
     if config.deterministic:
         model_params = (model_params or ModelParams()).unpacked()
-    model_params = with_head_weights(model_params or ModelParams(), config)
+    model_params = replace(model_params or ModelParams(), load_mtp=config.speculation == "mtp")
     with ExitStack() as undo:
         model = undo.enter_context(Model(path, model_params, progress))
         context = undo.enter_context(make_context(model, config))

@@ -20,12 +20,12 @@ from llamabind.gguf.header import read_gguf_header
 from llamabind.native.load_failure import shards
 from llamabind.speculation.head_drafter import HeadDrafter
 from llamabind.speculation.head_memory import HeadLayout
+from llamabind.speculation.planner import MAX_ROWS
 from llamabind.system.cpus import usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llamabind.context.params import ContextParams
     from llamabind.engine.config import EngineConfig
     from llamabind.native.model import Model
     from llamabind.speculation.head_drafter import StateReader
@@ -34,6 +34,26 @@ ASSISTANT = "gemma4-assistant"
 """Drafts for Gemma 4 and reads its KV cache."""
 
 EAGLE3 = "eagle3"
+
+EAGLE3_TARGETS = frozenset(
+    {
+        "gemma4",
+        "gpt-oss",
+        "lfm2",
+        "llama",
+        "minimax-m2",
+        "qwen3",
+        "qwen35",
+        "qwen35moe",
+        "qwen3moe",
+        "qwen3next",
+    }
+)
+"""Models whose graphs say what each layer reads (t_layer_inp); llama.cpp aborts on others."""
+
+
+_SPARE_CELLS = 256
+"""Cells for draft tokens when the model's cache is full; llama.cpp allocates them 256 at a time."""
 
 
 def reads_hidden_states(path: Path) -> bool:
@@ -51,65 +71,59 @@ def reads_hidden_states(path: Path) -> bool:
     return heads is not None and heads.is_alone
 
 
-def head_context_params(target: ContextParams, n_ctx: int) -> ContextParams:
-    """Return the parameters of the context that computes the heads of a model.
+def make_head_context(draft: Model, target: Context, n_cells: int) -> tuple[Context, HeadLayout]:
+    """Return the context that computes the heads of `draft`, and where it has their KV cells.
 
-    It has a cell for each of the model's `n_ctx` cells, shared by all sequences.
+    `draft` is the target's model itself, or one that serves it. There is a cell for each of the
+    target's `n_cells` and some more, shared by all sequences. Raises InvalidParameterError for a draft model that
+    does not fit the target's, and ContextCreateError.
     """
-    n_batch = max(target.n_ubatch, target.n_seq_max)
-    return replace(
-        target,
+    ours = target.params
+    n_batch = max(ours.n_ubatch, ours.n_seq_max)
+    params = replace(
+        ours,
         kind="mtp",
-        n_ctx=n_ctx,
+        n_ctx=n_cells + _SPARE_CELLS,
         n_batch=n_batch,
         n_ubatch=n_batch,
-        n_outputs_max=target.n_seq_max,
+        n_outputs_max=min(n_batch, max(MAX_ROWS, ours.n_seq_max)),
         n_rs_seq=0,
         kv_unified=True,
         swa_full=True,
     )
+    if draft.architecture == EAGLE3:
+        _check_layers(draft, target.model)
+        return Context(draft, replace(params, kind="default"), target), HeadLayout.AHEAD
+    if draft.architecture == ASSISTANT and target.model.architecture != "gemma4":
+        raise _misfit(draft, "target", "gemma4", target.model.architecture)
+    if draft.n_embd_out != target.model.n_embd_out:
+        raise _misfit(draft, "width", draft.n_embd_out, target.model.n_embd_out)
+    if draft.architecture != ASSISTANT:
+        return Context(draft, params), HeadLayout.OWN
+    params = replace(params, n_ctx=target.n_ctx, kv_unified=ours.kv_unified, swa_full=ours.swa_full)
+    return Context(draft, params, target), HeadLayout.SHARED
 
 
 def make_head_drafter(
     draft: Model, target: Context, n_cells: int, config: EngineConfig, threads: ComputeThreads
 ) -> HeadDrafter:
-    """Return a drafter over the heads of `draft`: the target's model itself, or one that serves it.
+    """Return a drafter over the heads of `draft`, as make_head_context computes them.
 
-    Raises InvalidParameterError for a draft model that does not fit the target's model,
-    ContextCreateError, and DecodeError if the device cannot compute the heads.
+    Raises its errors, and DecodeError if the device cannot compute the heads.
     """
-    params, layout, other = head_context_params(target.params, n_cells), HeadLayout.OWN, None
-    if draft.architecture == ASSISTANT:
-        _check_assistant(draft, target.model)
-        layout, other = HeadLayout.SHARED, target
-        params = replace(
-            params,
-            n_ctx=target.n_ctx,
-            kv_unified=target.params.kv_unified,
-            swa_full=target.params.swa_full,
-        )
-    elif draft.architecture == EAGLE3:
-        layout, other = HeadLayout.AHEAD, target
-        params = replace(params, kind="default")
-    elif draft.n_embd_out != target.model.n_embd_out:
-        raise _misfit(draft, "width", draft.n_embd_out, target.model.n_embd_out)
     with ExitStack() as undo:
-        context = undo.enter_context(Context(draft, params, other))
+        context, layout = make_head_context(draft, target, n_cells)
+        undo.enter_context(context)
         reader: StateReader
         if layout is HeadLayout.AHEAD:
-            reader = FusedLayers(target, context, _eagle_layers(draft, target.model))
+            reader = FusedLayers(target, context, target_layers(draft))
         else:
             reader = HiddenStates(target, only_outputs=False)
         own_threads = ComputeThreads(
             context, config.n_threads, config.n_threads_batch, usable_cores(), owner=threads
         )
         drafter = HeadDrafter(
-            context,
-            target,
-            reader,
-            own_threads,
-            p_min=config.draft_p_min,
-            layout=layout,
+            context, target, reader, own_threads, p_min=config.draft_p_min, layout=layout
         )
         if layout is not HeadLayout.SHARED:
             _warm_up(context, drafter.width)
@@ -117,24 +131,19 @@ def make_head_drafter(
     return drafter
 
 
-def _check_assistant(draft: Model, model: Model) -> None:
-    if model.architecture != "gemma4":
+def _check_layers(draft: Model, model: Model) -> None:
+    if model.architecture not in EAGLE3_TARGETS:
         raise InvalidParameterError(
             "draft_model",
-            f"it drafts for gemma4 models only, but the model is {model.architecture}",
+            f"this llama.cpp has no EAGLE-3 for {model.architecture} models; use a draft model of "
+            "another kind",
         )
-    if draft.n_embd_out != model.n_embd_out:
-        raise _misfit(draft, "width", draft.n_embd_out, model.n_embd_out)
-
-
-def _eagle_layers(draft: Model, model: Model) -> tuple[int, ...]:
     layers = target_layers(draft)
-    if not layers or min(layers) < 0 or max(layers) > model.n_layer:
-        raise _misfit(draft, "layers", layers, f"0 to {model.n_layer}")
+    if not layers or min(layers) < 0 or max(layers) >= model.n_layer:
+        raise _misfit(draft, "layers", layers, f"0 to {model.n_layer - 1}")
     width = int(draft.metadata.get(f"{EAGLE3}.target_hidden_size", model.n_embd))
     if width != model.n_embd:
         raise _misfit(draft, "width", width, model.n_embd)
-    return layers
 
 
 def _misfit(draft: Model, what: str, theirs: object, ours: object) -> InvalidParameterError:

@@ -12,9 +12,7 @@ from llamabind.context.batch import Batch
 from llamabind.context.compute_threads import ComputeThreads
 from llamabind.context.context import Context
 from llamabind.engine.head_setup import make_head_drafter, reads_hidden_states
-from llamabind.errors import GgufError, InvalidParameterError
-from llamabind.gguf.draft_heads import find_draft_heads
-from llamabind.native.load_failure import shards
+from llamabind.errors import InvalidParameterError
 from llamabind.native.model import Model
 from llamabind.speculation.draft_vocabulary import check_draft_vocabulary
 from llamabind.speculation.model_drafter import ModelDrafter
@@ -25,39 +23,9 @@ from llamabind.system.cpus import usable_cores
 if TYPE_CHECKING:
     from llamabind.engine.config import EngineConfig
     from llamabind.engine.shape import EngineShape
-    from llamabind.native.model_params import ModelParams
     from llamabind.speculation.planner import Drafter
 
 logger = logging.getLogger(__name__)
-
-
-def with_draft_heads(path: str | Path, config: EngineConfig) -> EngineConfig:
-    """Return `config` with the kind of speculation that "auto" means for this model file.
-
-    Raises InvalidParameterError if "mtp" was requested and the file has no heads that can be used.
-    """
-    is_open = config.speculative == "auto" and config.draft_model is None
-    if not is_open and config.speculative != "mtp":
-        return config
-    try:
-        heads = find_draft_heads(shards(Path(path)))
-    except GgufError:
-        return config if is_open else replace(config, speculative="off")  # the load reports it
-    if heads is not None and heads.is_alone:
-        heads = replace(heads, problem="the file has draft heads only; load it as draft_model")
-    if heads is None or heads.problem is not None:
-        problem = heads.problem if heads else "the model has no draft heads"
-        if not is_open:
-            raise InvalidParameterError("speculative", f'"mtp" cannot be used: {problem}')
-        if heads is not None:
-            logger.info("speculative decoding is off: %s", problem)
-        return config
-    return replace(config, speculative="mtp")
-
-
-def with_head_weights(params: ModelParams, config: EngineConfig) -> ModelParams:
-    """Return `params` that load the weights of the model's heads too if `config` uses them."""
-    return replace(params, load_mtp=config.speculation == "mtp")
 
 
 def make_speculation(

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 _N_KEPT = 64
 """Tokens of a slot that wait for the next draft; with a hidden state of 4096 numbers 1 MiB."""
 
+_N_TOGETHER = 8
+"""Uncomputed tokens of a slot that are computed in one batch with a draft, with outputs."""
+
 _WEIGHT = 0.2
 """Weight of the newest call in the average cost of a draft token."""
 
@@ -177,9 +180,13 @@ class HeadDrafter:
             rows.drop_before(rows.end)
 
     def _read(self, wanted: list[tuple[Sequence, int]]) -> list[_Reader]:
-        """Compute what does not fit into one batch with the newest tokens of all sequences."""
+        """Compute what does not fit into one batch with the newest tokens of all sequences.
+
+        All tokens of that batch have outputs: the graphs of some architectures compute hidden
+        states for all tokens or only for those with outputs, and llama.cpp takes the first ones.
+        """
         readers = []
-        n_free = self._batch.n_tokens_max - len(wanted)
+        n_free = self.context.params.n_outputs_max - len(wanted)
         for sequence, n_most in wanted:
             if sequence.slot is None or sequence.tokens[-1] >= self._n_vocab:
                 continue
@@ -192,7 +199,7 @@ class HeadDrafter:
                 self._target.memory_seq_rm(seq_id, rows.end, -1)
             else:
                 self._memory.settle(seq_id)
-                if len(rows.tokens) > n_free:
+                if len(rows.tokens) > min(n_free, _N_TOGETHER):
                     self._memory.catch_up(seq_id)
                 n_free -= len(rows.tokens)
             readers.append(_Reader(sequence, seq_id, rows, n_most))
@@ -207,6 +214,7 @@ class HeadDrafter:
         for reader in readers:
             rows = reader.rows
             self._memory.add(rows, reader.seq_id, len(rows.tokens))
+            self._batch.outputs[:] = 1
             self._add(reader, reader.sequence.tokens[-1], rows.hidden[-1])
         active = readers
         while active:

@@ -66,7 +66,7 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_TYPE",
         parse=speculation,
         metavar="TYPE",
-        help="source of draft tokens: auto, off, ngram or draft, or a llama-server name",
+        help="source of draft tokens: auto, off, ngram, draft or mtp, or a llama-server name",
     ),
     Flag(
         names=("--spec-default",),

@@ -109,7 +109,7 @@ class LoadSettings(
     yarn_beta_slow: YarnFactor | None = None
     yarn_orig_ctx: ContextSize | None = None
     lora: Annotated[tuple[LoraChoice, ...], Meta(max_length=16)] | None = None
-    speculative: Literal["auto", "off", "ngram", "draft"] | None = None
+    speculative: Literal["auto", "off", "ngram", "draft", "mtp"] | None = None
     draft_model: FilePath | None = None
     draft_max: Annotated[int, Meta(ge=1, le=MAX_DRAFT)] | None = None
     draft_min: DraftTokens | None = None
@@ -297,7 +297,7 @@ class LoadSettings(
             )
 
     def _check_speculation(self) -> None:
-        if self.speculative in ("off", "ngram") and self.draft_model is not None:
+        if self.speculative in ("off", "ngram", "mtp") and self.draft_model is not None:
             raise InvalidParameterError(
                 "draft_model", f'cannot be used with speculative "{self.speculative}"'
             )

@@ -160,6 +160,14 @@ def _gemma3(weights: Weights, layer: int) -> Tensors:
     }
 
 
+def _gemma4(weights: Weights, layer: int) -> Tensors:
+    """Layers without a window scale their frequencies; all share the factors of the first."""
+    return {
+        **_gemma3(weights, layer),
+        "layer_output_scale.weight": np.ones(1, np.float32),
+    }
+
+
 def _mamba(weights: Weights, layer: int) -> Tensors:
     return {
         "ssm_in.weight": weights.matrix(2 * weights.d_inner, weights.n_embd),
@@ -295,6 +303,19 @@ ARCHITECTURES = {
             can_be_cut=False,
         ),
         Architecture(
+            "gemma4",
+            _gemma4,
+            lambda sizes: {
+                "attention.sliding_window": WINDOW,
+                "attention.sliding_window_pattern": [1, 0] * (N_LAYER // 2),
+                "attention.key_length_swa": sizes.head,
+                "attention.value_length_swa": sizes.head,
+                "rope.dimension_count_swa": sizes.head,
+                "embedding_length_per_layer_input": 0,
+            },
+            can_be_cut=False,
+        ),
+        Architecture(
             "mamba",
             _mamba,
             lambda sizes: {
@@ -360,18 +381,27 @@ def write_random_architecture(
     for layer in range(N_LAYER):
         block = {"attn_norm.weight": weights.norm(), **architecture.block(weights, layer)}
         tensors |= {f"blk.{layer}.{part}": tensor for part, tensor in block.items()}
+    if name == "gemma4":
+        tensors["rope_freqs.weight"] = np.ones(weights.head // 2, np.float32)
     if change is not None:
         change(weights, sizes, tensors)
     entries = encode_entries({"general.architecture": name, "general.name": f"random {name}"})
-    for key, value in sizes.items():
+    entries += encode_metadata(name, sizes)
+    # Those of the vocabulary are of the type already.
+    blocks = {key: one for key, one in tensors.items() if key.startswith("blk.")}
+    stored = tensors | {key: in_type(one, weight_type) for key, one in blocks.items()}
+    return write_gguf(path, entries + vocabulary, stored)
+
+
+def encode_metadata(name: str, metadata: Metadata) -> list[bytes]:
+    """The metadata of an architecture, whose name comes before each key."""
+    entries: list[bytes] = []
+    for key, value in metadata.items():
         if isinstance(value, list):
             entries.append(_encode_integers(f"{name}.{key}", value))
         else:
             entries += encode_entries({f"{name}.{key}": value})
-    # Those of the vocabulary are of the type already.
-    blocks = {name: one for name, one in tensors.items() if name.startswith("blk.")}
-    stored = tensors | {name: in_type(one, weight_type) for name, one in blocks.items()}
-    return write_gguf(path, entries + vocabulary, stored)
+    return entries
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,8 +1,8 @@
 """Tiny models with draft heads (MTP): random ones, and heads that are made to predict well.
 
 A model that is made to predict well is a table: its layers add nothing, so the token after `x` is
-next_in_table(x), whatever came before. Its output matrix has the embedding of `x` in the row of the
-next token.
+next_in_table(x), whatever came before. The embedding of a token is a point on some circles, and a
+step in the table is a rotation, so a head can make it from a hidden state.
 """
 
 from pathlib import Path
@@ -22,9 +22,9 @@ from tests.support.random_architectures import (
 STEP = 7919  # any number without a common factor with the size of the vocabulary
 
 Head = Literal["random", "token", "hidden", "no tensors"]
-"""What the head predicts from: nothing useful; the newest token, so that it is always right; or the
-hidden state of the token before it, so that only its first draft token is right. With "no tensors"
-there is a head in the metadata only.
+"""What the head predicts from: nothing useful; the newest token; or the hidden state of the token
+before it, for the first draft token the model's and then its own. With "no tensors" there is a head
+in the metadata only.
 """
 
 
@@ -55,34 +55,53 @@ def write_model_with_head(
         }
         tensors |= {f"blk.{N_LAYER}.{part}": tensor for part, tensor in block.items()}
         if head != "random":
-            _make_table(tensors)
+            make_table(tensors)
             _make_head(tensors, n_embd, head)
 
     return write_random_architecture(path, vocab_file, name, seed, change=add_head)
 
 
-def _make_table(tensors: Tensors) -> None:
+def make_table(tensors: Tensors) -> None:
     """Make all layers add nothing, and the output a table."""
     for name, tensor in tensors.items():
         if name.endswith(_ADDED):
             tensor[:] = 0
         if name.endswith("norm.weight"):
             tensor[:] = 1
-    embeddings = tensors["token_embd.weight"]
-    embeddings /= np.linalg.norm(embeddings.astype(np.float32), axis=1, keepdims=True)
-    tensors["output.weight"] = np.roll(embeddings, STEP, axis=0) * np.float16(8)
+    n_vocab, n_embd = tensors["token_embd.weight"].shape
+    embeddings = _on_circles(n_vocab, n_embd)
+    tensors["token_embd.weight"] = embeddings.astype(np.float16)
+    tensors["output.weight"] = np.roll(embeddings, STEP, axis=0).astype(np.float16)
+
+
+def rotation(n_vocab: int, n_embd: int) -> np.ndarray:
+    """The matrix that makes the embedding of the next token in the table from a token's."""
+    angles = STEP * _angles(n_vocab, n_embd)
+    matrix = np.zeros((n_embd, n_embd))
+    for index, angle in enumerate(angles):
+        x, y = 2 * index, 2 * index + 1
+        matrix[x, x] = matrix[y, y] = np.cos(angle)
+        matrix[y, x], matrix[x, y] = np.sin(angle), -np.sin(angle)
+    return matrix
+
+
+def _angles(n_vocab: int, n_embd: int) -> np.ndarray:
+    turns = np.random.default_rng(3).integers(1, n_vocab, n_embd // 2)
+    return 2 * np.pi * turns / n_vocab
+
+
+def _on_circles(n_vocab: int, n_embd: int) -> np.ndarray:
+    angles = np.outer(np.arange(n_vocab), _angles(n_vocab, n_embd))
+    return np.stack([np.cos(angles), np.sin(angles)], axis=2).reshape(n_vocab, n_embd)
 
 
 def _make_head(tensors: Tensors, n_embd: int, head: Head) -> None:
     same, nothing = np.eye(n_embd), np.zeros((n_embd, n_embd))
-    parts = [same, nothing] if head == "token" else [nothing, same]
-    prefix = f"blk.{N_LAYER}.nextn"
-    tensors[f"{prefix}.eh_proj.weight"] = np.concatenate(parts, axis=1).astype(np.float16)
-    if head == "hidden":
-        # The hidden state is that of a token two steps before the one to predict.
-        tensors[f"{prefix}.shared_head_head.weight"] = np.roll(
-            tensors["output.weight"], STEP, axis=0
-        )
+    n_vocab = len(tensors["token_embd.weight"])
+    parts = [same, nothing] if head == "token" else [nothing, rotation(n_vocab, n_embd)]
+    tensors[f"blk.{N_LAYER}.nextn.eh_proj.weight"] = np.concatenate(parts, axis=1).astype(
+        np.float16
+    )
 
 
 _ADDED = (

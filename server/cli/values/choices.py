@@ -41,15 +41,20 @@ def speculation(text: str) -> str:
     """A kind of speculation, by this server's name or by llama-server's for the same or a similar
     one: its other kinds of n-grams differ in how they find the tokens that are repeated.
     """
-    same = {"none": "off", "draft-simple": "draft"}
+    same = {
+        "none": "off",
+        "draft-simple": "draft",
+        "draft-eagle3": "draft",
+        "draft-mtp": "mtp",
+    }
     kinds = {
-        choice("auto", "off", "ngram", "draft")(
+        choice("auto", "off", "ngram", "draft", "mtp")(
             "ngram" if word.startswith("ngram-") else same.get(word, word)
         )
         for word in words(text)
     }
     if len(kinds) != 1:
-        raise ValueError(f"{text!r} names several kinds; choose draft or ngram")
+        raise ValueError(f"{text!r} names several kinds; choose draft, mtp or ngram")
     return kinds.pop()
 
 

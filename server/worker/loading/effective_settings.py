@@ -43,7 +43,7 @@ def effective_settings(
         "op_offload": context.params.op_offload,
         "deterministic": context.params.deterministic,
         **_lora(load),
-        **_speculation(load, config, is_possible=shape.is_cuttable),
+        **_speculation(load, config, is_possible=shape.can_remove(config.max_draft)),
         **_placement(load, planned, is_locked=is_locked),
         **_cache_types(context.params),
         **context.params.rope.changes(),
@@ -111,7 +111,7 @@ def _speculation(load: Load, config: EngineConfig, *, is_possible: bool) -> dict
     settings: dict[str, Any] = {"speculative": kind, "draft_model": load.settings.draft_model}
     if kind != "off":
         settings |= {"draft_max": config.max_draft, "draft_min": config.draft_min}
-    if kind == "draft":
+    if kind in ("draft", "mtp"):
         settings["draft_p_min"] = config.draft_p_min
     if kind == "ngram":
         settings["ngram_size"] = config.ngram_size

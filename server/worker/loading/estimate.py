@@ -5,11 +5,11 @@ from typing import TypeVar
 
 import msgspec
 
-from llamabind import EmbeddingConfig, EngineConfig, ModelParams
+from llamabind import EngineConfig, ModelParams
 from llamabind.context.device_fit import FIT_MARGIN, fit_devices
 from llamabind.context.memory_report import MemoryReport
 from llamabind.errors import ModelLoadError
-from llamabind.memory_estimate import MemoryEstimate, estimate_memory
+from llamabind.memory_estimate import MemoryEstimate, estimate_draft, estimate_memory
 from llamabind.native.remote_devices import has_remote_devices
 from llamabind.system.cpus import usable_cpus
 from llamabind.system.host_memory import has_huge_pages, host_memory
@@ -123,7 +123,7 @@ class _Sizes:
             load = self.load
             plan = plan_load(load.path, load.settings, load.files, self.machine, n_ctx)
             estimate = estimate_memory(load.path, plan.model_params, plan.config)
-            draft = _draft_report(load, plan.config, estimate)
+            draft = _draft_report(load, plan, estimate)
             self._known[n_ctx] = _Size(plan, estimate, draft)
         return self._known[n_ctx]
 
@@ -193,7 +193,9 @@ def _settle(sizes: _Sizes, n_ctx: int | None) -> Settled:
     if machine.n_gpus and is_placement_open(load.settings):
         # The estimate put the whole model on the GPUs, whether it fits there or not.
         budgets = load.devices.budgets
-        margins = fit_margins(estimate.report, draft, load.files, budgets, free_on_devices())
+        margins = fit_margins(
+            estimate.report, draft or estimate.heads, load.files, budgets, free_on_devices()
+        )
         fitted = _fit(load.path, plan, estimate, margins)
         if fitted != plan:
             plan = fitted
@@ -232,16 +234,16 @@ def _fit(path: str, plan: LoadPlan, estimate: MemoryEstimate, margins: list[int]
 
 
 def _draft_report(
-    load: Load | Estimate, config: EngineConfig | EmbeddingConfig, main: MemoryEstimate
+    load: Load | Estimate, plan: LoadPlan, main: MemoryEstimate
 ) -> MemoryReport | None:
     """The memory of the draft model; its context has as many cells as the engine's."""
-    draft = load.files.draft_model
+    draft, config = load.files.draft_model, plan.config
     if draft is None or not isinstance(config, EngineConfig):
         return None
-    sizes = replace(config, n_ctx=main.n_ctx, kv_unified=True, speculative="off", draft_model=None)
     params = ModelParams(n_gpu_layers=load.settings.draft_gpu_layers)
+    sizes = replace(config, n_ctx=main.n_ctx)
     with errors_of_field("draft_model"):
-        return estimate_memory(draft, params, sizes).report
+        return estimate_draft(draft, params, load.path, plan.model_params, sizes)
 
 
 def _gpu_layers(params: ModelParams, machine: Machine, estimate: MemoryEstimate) -> int:

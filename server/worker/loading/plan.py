@@ -1,7 +1,7 @@
 """LoadPlan: the settings of a load as llamabind's parameters for this machine. Pure Python."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from llamabind import EmbeddingConfig, EngineConfig, ModelParams, RopeConfig, read_gguf_header
@@ -26,6 +26,7 @@ _USED_BY = {
     "off": frozenset[str](),
     "ngram": frozenset({"draft_max", "draft_min", "ngram_size"}),
     "draft": frozenset({"draft_max", "draft_min", "draft_p_min", "draft_gpu_layers"}),
+    "mtp": frozenset({"draft_max", "draft_min", "draft_p_min"}),
 }
 _EMBEDDING = (
     "n_ctx",
@@ -66,7 +67,8 @@ def plan_load(
 ) -> LoadPlan:
     """Convert settings; `n_ctx` applies if they do not set it.
 
-    Raises InvalidParameterError for a device that does not exist.
+    Raises InvalidParameterError for a device that does not exist, and for speculative "mtp" with a
+    file without draft heads.
     """
     _check_devices(settings, machine)
     n_ctx_train = training_context(path)
@@ -77,10 +79,14 @@ def plan_load(
             pooling=settings.pooling, rope=fields["rope"], **kept
         )
     else:
-        config = EngineConfig(draft_model=files.draft_model, **fields)
-    return LoadPlan(
-        _model_params(settings, machine), config, tuple(_warnings(settings, machine, n_ctx_train))
+        config = EngineConfig(draft_model=files.draft_model, **fields).with_draft_heads(path)
+    kind = config.speculation if isinstance(config, EngineConfig) else "off"
+    warnings = (
+        *_warnings(settings, machine, n_ctx_train),
+        *_speculation_warnings(settings, "draft" if settings.draft_model else kind),
     )
+    params = replace(_model_params(settings, machine), load_mtp=kind == "mtp")
+    return LoadPlan(params, config, warnings)
 
 
 def is_placement_open(settings: LoadSettings) -> bool:
@@ -198,7 +204,6 @@ def _warnings(settings: LoadSettings, machine: Machine, n_ctx_train: int | None)
     if not settings.embedding and settings.n_ubatch and settings.n_ubatch > n_batch:
         yield f"n_ubatch: {settings.n_ubatch} is more than n_batch, {n_batch} is used"
     yield from _context_warnings(settings, n_ctx_train)
-    yield from _speculation_warnings(settings)
 
 
 def _device_warnings(settings: LoadSettings, machine: Machine) -> Iterator[str]:
@@ -220,10 +225,7 @@ def _has_our_attention(settings: LoadSettings) -> bool:
     return is_f16 and settings.flash_attn != "off"
 
 
-def _speculation_warnings(settings: LoadSettings) -> Iterator[str]:
-    kind = "ngram" if settings.speculative == "ngram" else "off"
-    if settings.draft_model is not None:
-        kind = "draft"
+def _speculation_warnings(settings: LoadSettings, kind: str) -> Iterator[str]:
     for name in _given(settings, _SPECULATION[1:]):
         if name not in _USED_BY[kind]:
             yield f"{name}: not used with speculative {kind}"

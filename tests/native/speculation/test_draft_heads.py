@@ -111,7 +111,7 @@ def test_a_head_that_predicts_well_has_its_drafts_accepted(models, architecture)
 
 @pytest.mark.parametrize("kv_unified", [True, False])
 def test_the_head_reads_the_hidden_state_of_the_token_before(models, architecture, kv_unified):
-    """The first token of every draft is right, and only because its hidden state is."""
+    """Drafts are right only because their hidden states are: the model's, then the head's own."""
     with _load(models(architecture, "hidden"), kv_unified=kv_unified) as engine:
         for prompts in (_prompts(4), _prompts(1, 300), _prompts(2, 10)):
             got = _run(engine, prompts)
@@ -119,7 +119,7 @@ def test_the_head_reads_the_hidden_state_of_the_token_before(models, architectur
                 assert tokens_of(got[name]) == _table(prompt, 24, engine.model.n_vocab)
             _assert_heads_have_all_cells(engine)
         stats = engine.stats.speculation
-    assert stats.accepted_per_position == (stats.drafts,)
+    assert stats.accepted_tokens == stats.draft_tokens > 6
 
 
 def test_requests_with_a_grammar_and_without_share_steps(models, architecture):
@@ -166,7 +166,7 @@ def test_preempted_and_resumed_requests_draft_again(models, architecture, cache_
         for name, prompt in prompts.items():
             assert tokens_of(got[name]) == _table(prompt, 48, engine.model.n_vocab)
     # Where a prefix is restored the hidden state before the next token is not known.
-    assert stats.speculation.accepted_tokens > 0.9 * stats.speculation.drafts > 40
+    assert stats.speculation.accepted_tokens > 0.9 * stats.speculation.draft_tokens > 80
 
 
 def test_a_cancelled_request_leaves_a_slot_that_others_use(models, architecture):
@@ -183,7 +183,7 @@ def test_a_cancelled_request_leaves_a_slot_that_others_use(models, architecture)
         assert tokens_of(got["r2"]) == _table(prompts["r2"], 24, engine.model.n_vocab)
         _assert_heads_have_all_cells(engine)
         stats = engine.stats.speculation
-    assert stats.accepted_per_position == (stats.drafts,)
+    assert stats.accepted_tokens == stats.draft_tokens > 6
 
 
 def test_a_retained_prefix_keeps_the_cells_of_the_heads(models, architecture):
@@ -197,7 +197,7 @@ def test_a_retained_prefix_keeps_the_cells_of_the_heads(models, architecture):
         assert tokens_of(outputs) == _table(second, 24, engine.model.n_vocab)
         _assert_heads_have_all_cells(engine)
         stats = engine.stats.speculation
-    assert stats.accepted_per_position == (stats.drafts,)
+    assert stats.accepted_tokens == stats.draft_tokens > 6
 
 
 def test_heads_that_fail_to_compute_end_drafts_and_no_request(models, monkeypatch, caplog):
@@ -226,7 +226,7 @@ def test_draft_p_min_ends_drafts(models):
 def test_the_memory_of_the_heads_is_counted(models, architecture):
     path = models(architecture, "hidden")
     with _load(path, speculative="off") as plain, _load(path) as engine:
-        assert engine.memory.host.model > plain.memory.host.model + 4_000_000
+        assert engine.memory.host.model > plain.memory.host.model + 90_000
         assert engine.memory.host.context > plain.memory.host.context
 
 

@@ -25,7 +25,7 @@ def _refusal(capsys: pytest.CaptureFixture[str], line: str) -> str:
         ("--rpc a:1,b:2,a:1", "a:1 is given twice"),
         ("--tools all", "send them in requests"),
         ("--draft-max 4", "--spec-draft-n-max"),
-        ("--spec-type draft-mtp", "not one of auto, off, ngram, draft"),
+        ("--spec-type draft-dflash", "not one of auto, off, ngram, draft, mtp"),
         ("--gpt-oss-20b-default", "--hf-repo"),
         ("--no-mmap --mlock", "argument --mlock: true contradicts load_mode none"),
         ("-lm magic", "load-mode"),
