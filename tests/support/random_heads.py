@@ -21,10 +21,11 @@ from tests.support.random_architectures import (
 
 STEP = 7919  # any number without a common factor with the size of the vocabulary
 
-Head = Literal["random", "token", "hidden", "no tensors"]
+Head = Literal["random", "token", "hidden", "alone", "no tensors"]
 """What the head predicts from: nothing useful; the newest token; or the hidden state of the token
-before it, for the first draft token the model's and then its own. With "no tensors" there is a head
-in the metadata only.
+before it, for the first draft token the model's and then its own. A head "alone", which predicts
+from hidden states, is in a file without the other layers; with "no tensors" there is a head in the
+metadata only.
 """
 
 
@@ -57,6 +58,10 @@ def write_model_with_head(
         if head != "random":
             make_table(tensors)
             _make_head(tensors, n_embd, head)
+        if head == "alone":
+            for layer in range(N_LAYER):
+                for tensor in [key for key in tensors if key.startswith(f"blk.{layer}.")]:
+                    del tensors[tensor]
 
     return write_random_architecture(path, vocab_file, name, seed, change=add_head)
 

@@ -22,7 +22,7 @@ from tests.support.random_architectures import (
     write_random_architecture,
 )
 from tests.support.random_draft_models import write_assistant, write_eagle3
-from tests.support.random_heads import make_table, next_in_table
+from tests.support.random_heads import make_table, next_in_table, write_model_with_head
 
 pytestmark = pytest.mark.native
 
@@ -54,6 +54,9 @@ class _Files:
         return write_assistant(
             self._folder / f"assistant-{head}.gguf", self._vocab, self._tensors, head
         )
+
+    def head_alone(self, name: str) -> Path:
+        return write_model_with_head(self._folder / "mtp-head.gguf", self._vocab, name, "alone")
 
     def eagle3(self, head: str, n_embd_target: int = 0) -> Path:
         path = self._folder / f"eagle3-{head}.gguf"
@@ -97,6 +100,21 @@ def test_an_assistant_drafts_for_gemma4(files, head, kv_unified):
             _run(engine, n)
         stats = engine.stats.speculation
     assert stats.accepted_tokens == stats.draft_tokens > 80
+
+
+@pytest.mark.parametrize("architecture", ["glm4moe", "qwen35"])
+def test_heads_in_a_file_of_their_own_draft_for_their_model(files, architecture):
+    head = files.head_alone(architecture)
+    with _load(files.table(architecture), head) as engine:
+        for n in (4, 1, 2):
+            _run(engine, n)
+        stats = engine.stats.speculation
+    assert stats.accepted_tokens == stats.draft_tokens > 80
+
+
+def test_heads_in_a_file_of_their_own_are_no_model_with_heads(files):
+    with pytest.raises(InvalidParameterError, match="load it as draft_model"):
+        load_engine(files.head_alone("glm4moe"), config=EngineConfig(speculative="mtp"))
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen35"])
