@@ -33,6 +33,7 @@ from tests.support.engine_runs import make_request, run, tokens_of
 from tests.support.paths import ROOT
 from tests.support.random_architectures import write_random_architecture
 from tests.support.random_gguf import LlamaShape, write_random_llama, write_random_lora
+from tests.support.random_heads import write_model_with_head
 
 pytestmark = pytest.mark.native
 BUNDLED = ROOT / "llamabind" / "models" / "tiny-chat.gguf"
@@ -304,3 +305,25 @@ def test_unsupported_speculation_is_turned_off_with_a_warning(tmp_path, vocab_di
     loaded = _load(path, n_ctx=256, speculative="ngram")
     assert loaded.effective["speculative"] == "off"
     assert any("speculative decoding is off" in warning for warning in loaded.warnings)
+
+
+@pytest.mark.parametrize("architecture", ["glm4moe", "qwen35"])
+def test_the_draft_heads_of_a_model_are_used_and_estimated(tmp_path, vocab_dir, architecture):
+    vocab = vocab_dir / "ggml-vocab-llama-spm.gguf"
+    path = write_model_with_head(tmp_path / "heads.gguf", vocab, architecture)
+    loaded = _load(path, n_ctx=512, draft_p_min=0.5)
+    assert loaded.effective["speculative"] == "mtp"
+    assert (loaded.effective["draft_max"], loaded.effective["draft_p_min"]) == (3, 0.5)
+    assert not [warning for warning in loaded.warnings if warning.startswith(("draft", "spec"))]
+    without = settle(Estimate(str(path), LoadSettings(n_ctx=512, speculative="off"))).devices[0]
+    estimated = settle(Estimate(str(path), LoadSettings(n_ctx=512))).devices[0]
+    (used,) = loaded.devices
+    assert estimated.model_bytes > without.model_bytes
+    assert estimated.context_bytes == used.context_bytes > without.context_bytes
+    assert estimated.model_bytes == pytest.approx(used.model_bytes, rel=0.01)
+
+
+def test_mtp_for_a_model_without_heads_names_the_setting(model):
+    with pytest.raises(InvalidParameterError, match="no draft heads") as caught:
+        settle(Estimate(str(model), LoadSettings(n_ctx=512, speculative="mtp")))
+    assert caught.value.field == "speculative"
