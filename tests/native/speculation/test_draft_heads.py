@@ -14,7 +14,7 @@ from llamabind.sampling.params import SamplingParams
 from llamabind.speculation.head_drafter import HeadDrafter
 from llamabind.speculation.step_cost import StepCost
 from tests.support.engine_runs import Outputs, assert_same, make_request, run, tokens_of
-from tests.support.random_heads import next_in_table, write_model_with_head
+from tests.support.random_heads import Head, next_in_table, write_model_with_head
 
 pytestmark = pytest.mark.native
 
@@ -32,7 +32,7 @@ def models(tmp_path_factory, vocab_dir):
     """Write a model of an architecture with a kind of head, once."""
     folder, vocab = tmp_path_factory.mktemp("heads"), vocab_dir / "ggml-vocab-llama-spm.gguf"
 
-    def write(name: str, head: str) -> Path:
+    def write(name: str, head: Head) -> Path:
         path = folder / f"{name}-{head}.gguf"
         return path if path.exists() else write_model_with_head(path, vocab, name, head)
 

@@ -22,7 +22,12 @@ from tests.support.random_architectures import (
     write_random_architecture,
 )
 from tests.support.random_draft_models import write_assistant, write_eagle3
-from tests.support.random_heads import make_table, next_in_table, write_model_with_head
+from tests.support.random_heads import (
+    Head,
+    make_table,
+    next_in_table,
+    write_model_with_head,
+)
 
 pytestmark = pytest.mark.native
 
@@ -50,7 +55,7 @@ class _Files:
         path = self._folder / f"{name}.gguf"
         return write_random_architecture(path, self._vocab, name, change=change)
 
-    def assistant(self, head: str) -> Path:
+    def assistant(self, head: Head) -> Path:
         return write_assistant(
             self._folder / f"assistant-{head}.gguf", self._vocab, self._tensors, head
         )
@@ -58,7 +63,7 @@ class _Files:
     def head_alone(self, name: str) -> Path:
         return write_model_with_head(self._folder / "mtp-head.gguf", self._vocab, name, "alone")
 
-    def eagle3(self, head: str, n_embd_target: int = 0) -> Path:
+    def eagle3(self, head: Head, n_embd_target: int = 0) -> Path:
         path = self._folder / f"eagle3-{head}.gguf"
         return write_eagle3(path, self._vocab, self._tensors, head, n_embd_target)
 

@@ -18,7 +18,7 @@ HEAD = ("blk.2.nextn.eh_proj", "blk.2.nextn.enorm", "blk.2.nextn.hnorm")
 def _write(
     path: Path, tensors: tuple[str, ...], architecture: str = "qwen35", n_heads: int = 1
 ) -> Path:
-    metadata = {
+    metadata: dict[str, bool | int | float | str] = {
         "general.architecture": architecture,
         f"{architecture}.block_count": 2 + n_heads,
         f"{architecture}.nextn_predict_layers": n_heads,
