@@ -3,7 +3,8 @@
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Final, Self
+from io import BytesIO
+from typing import BinaryIO, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,24 +42,42 @@ class SavedState:
         """The size of the data."""
         return int(self.data.size)
 
+    @property
+    def header(self) -> bytes:
+        """What precedes `data` in a file; it has a checksum over all of `data`."""
+        kind = self.flags | (_SEQUENCE_BIT if self.is_sequence else 0)
+        return _HEADER.pack(_MAGIC, kind, _checksum(kind, self.data), self.data.size)
+
     def to_bytes(self) -> bytes:
         """Return the state with a header and checksum, for a file."""
-        kind = self.flags | (_SEQUENCE_BIT if self.is_sequence else 0)
-        header = _HEADER.pack(_MAGIC, kind, _checksum(kind, self.data), self.data.size)
-        return header + self.data.tobytes()
+        return self.header + self.data.tobytes()
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
         """Return the state that to_bytes wrote; StateError if it is truncated or damaged."""
+        return cls.read(BytesIO(raw), len(raw))
+
+    @classmethod
+    def read(cls, file: BinaryIO, n_bytes: int) -> Self:
+        """Return the state that to_bytes wrote from the next `n_bytes` of a file.
+
+        StateError if it is truncated or damaged. Raises OSError and MemoryError.
+        """
+        raw = file.read(_HEADER.size) if n_bytes >= _HEADER.size else b""
         if len(raw) < _HEADER.size:
-            raise StateError(f"a saved state has a header of {_HEADER.size} bytes, got {len(raw)}")
-        magic, kind, checksum, length = _HEADER.unpack_from(raw)
+            raise StateError(f"a saved state has a header of {_HEADER.size} bytes, got {n_bytes}")
+        magic, kind, checksum, length = _HEADER.unpack(raw)
         if magic != _MAGIC:
             raise StateError("this is not a saved state of llamabind")
-        data = np.frombuffer(raw, np.uint8, offset=_HEADER.size)
-        if data.size != length:
-            raise StateError(f"the saved state is truncated: {data.size} of {length} bytes")
-        if _checksum(kind, data) != checksum:
+        # Before memory is allocated for it.
+        if n_bytes - _HEADER.size != length:
+            n_held = n_bytes - _HEADER.size
+            raise StateError(f"the saved state is truncated: {n_held} of {length} bytes")
+        data = np.empty(length, np.uint8)
+        n_read = 0
+        while n_read < length and (n := file.readinto(data.data[n_read:])):  # type: ignore[attr-defined]
+            n_read += n
+        if n_read < length or _checksum(kind, data) != checksum:
             raise StateError("the saved state is damaged: its checksum does not match")
         return cls(data, bool(kind & _SEQUENCE_BIT), kind & ~_SEQUENCE_BIT)
 

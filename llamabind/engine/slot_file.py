@@ -9,7 +9,7 @@ import zlib
 from array import array
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -19,7 +19,10 @@ from llamabind.errors import SlotFileError, StateError
 from llamabind.media.known_media import SavedMedium
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+Buffer: TypeAlias = bytes | memoryview
 
 _MAGIC: Final = b"LBSLOT02"
 # magic, CRC-32 of key, tokens and media, n_tokens, bytes of the media
@@ -46,24 +49,58 @@ class SlotContent:
     projector: tuple[str, int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SlotHead:
+    """The part of a slot file before its state, which has `n_state_bytes`; fields as SlotContent's.
+
+    `tokens` has the pseudo-tokens of the process that wrote the file.
+    """
+
+    key: bytes
+    tokens: array[int]
+    n_state_bytes: int
+    media: tuple[SavedMedium, ...] = ()
+    projector: tuple[str, int] | None = None
+
+
 def write_slot_file(path: Path, content: SlotContent) -> int:
     """Write a file that only its owner can read; return its size in bytes. Raises SlotFileError."""
+    part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    parts = content_parts(content)
+    n_bytes = sum(map(len, parts))
+    try:
+        write_whole(part, path, parts)
+    except OSError as error:
+        raise _write_error(path, error, n_bytes) from None
+    return n_bytes
+
+
+def content_parts(content: SlotContent) -> tuple[Buffer, ...]:
+    """Return the bytes of a slot file in parts; the last one is the state, which is not copied."""
     media = _ENCODER.encode((content.projector, content.media)) if content.media else b""
     head = content.key + np.asarray(content.tokens, "<i4").tobytes() + media
     header = _HEADER.pack(_MAGIC, zlib.crc32(head), len(content.tokens), len(media))
-    parts = (header, head, content.state.to_bytes())
-    # Written beside and renamed, so that a reader gets the old file or the new one, never a part.
-    part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    return header, head, content.state.header, content.state.data.data
+
+
+def write_whole(
+    part: Path | str, path: Path | str, parts: Iterable[Buffer], folder: int | None = None
+) -> None:
+    """Write the file `path`, readable by its owner only. Raises OSError.
+
+    It is written to `part` and renamed, so that a reader gets the old file or the new one, never a
+    piece of it. Both names are relative to the descriptor `folder` if that is given.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(part, flags, 0o600, dir_fd=folder)
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(parts)
-        part.replace(path)
-    except OSError as error:
+        os.replace(part, path, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
         with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise _write_error(path, error, sum(map(len, parts))) from None
-    return sum(map(len, parts))
+            os.unlink(part, dir_fd=folder)
+        raise
 
 
 def _write_error(path: Path, error: OSError, n_bytes: int) -> SlotFileError:
@@ -99,33 +136,43 @@ def read_slot_file(path: Path, key: bytes, max_bytes: int) -> tuple[SlotContent,
     Raises StateError for a file that is missing, damaged, larger than `max_bytes`, or has another
     key.
     """
+    name = path.name
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-            raw = file.read(max_bytes + 1)
+        # Without O_NONBLOCK a named pipe would block until a program writes to it.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            n_bytes = os.fstat(file.fileno()).st_size
+            if n_bytes > max_bytes:
+                raise StateError(f"the slot file {name!r} is larger than any state of this model")
+            head = read_head(file, name, n_bytes)
+            if head.key != key:
+                raise StateError(
+                    f"the slot file {name!r} was saved by another model or with other load settings"
+                )
+            state = SavedState.read(file, head.n_state_bytes)
     except OSError as error:
         reason = error.strerror or error
-        raise StateError(f"the slot file {path.name!r} cannot be read: {reason}") from None
-    if len(raw) > max_bytes:
-        raise StateError(f"the slot file {path.name!r} is larger than any state of this model")
-    return _parse(raw, path.name, key), len(raw)
+        raise StateError(f"the slot file {name!r} cannot be read: {reason}") from None
+    return SlotContent(head.key, head.tokens, state, head.media, head.projector), n_bytes
 
 
-def _parse(raw: bytes, name: str, key: bytes) -> SlotContent:
+def read_head(file: BinaryIO, name: str, n_bytes: int) -> SlotHead:
+    """Read all of a slot file of `n_bytes` that precedes the state.
+
+    Raises StateError for a file that is no slot file or is damaged, and OSError.
+    """
+    raw = file.read(_HEADER.size)
     if len(raw) < _HEADER.size or not raw.startswith(_MAGIC):
         raise StateError(f"{name!r} is not a slot file of llamabind")
-    _, checksum, n_tokens, n_media = _HEADER.unpack_from(raw)
-    begin = _HEADER.size + _KEY_BYTES + n_tokens * _TOKEN_BYTES
-    end = begin + n_media
-    head = raw[_HEADER.size : end]
-    if len(raw) < end or zlib.crc32(head) != checksum:
+    _, checksum, n_tokens, n_media = _HEADER.unpack(raw)
+    begin = _KEY_BYTES + n_tokens * _TOKEN_BYTES
+    n_state_bytes = n_bytes - _HEADER.size - begin - n_media
+    head = file.read(begin + n_media) if n_state_bytes >= 0 else b""
+    if len(head) < begin + n_media or zlib.crc32(head) != checksum:
         raise StateError(f"the slot file {name!r} is damaged")
-    if head[:_KEY_BYTES] != key:
-        raise StateError(
-            f"the slot file {name!r} was saved by another model or with other load settings"
-        )
-    tokens = array("i", np.frombuffer(raw[_HEADER.size + _KEY_BYTES : begin], "<i4").tolist())
-    projector, media = _media(raw[begin:end], name)
-    return SlotContent(key, tokens, SavedState.from_bytes(raw[end:]), media, projector)
+    tokens = array("i", np.frombuffer(head[_KEY_BYTES:begin], "<i4").tolist())
+    projector, media = _media(head[begin:], name)
+    return SlotHead(head[:_KEY_BYTES], tokens, n_state_bytes, media, projector)
 
 
 def _media(raw: bytes, name: str) -> tuple[tuple[str, int] | None, tuple[SavedMedium, ...]]:
