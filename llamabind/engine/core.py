@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
+from llamabind.engine.prefix_reads import PrefixReads
 from llamabind.engine.shape import EngineShape, EngineStats
 from llamabind.engine.slot_reports import report_slots
 from llamabind.engine.step_meter import StepMeter
@@ -57,7 +58,8 @@ class EngineCore:
     """Runs requests step by step. Only `prepare` and `stats` may be used on other threads.
 
     `slots` has the tokens that each sequence id holds; only the scheduler and a SlotExchange change
-    them. `adapter_scales` has the scale of each LoRA adapter for requests without `lora`. Every
+    them. With a source in `prefix_reads` a new request waits while a prefix of its prompt is read
+    from a file. `adapter_scales` has the scale of each LoRA adapter for requests without `lora`. Every
     added request ends with exactly one output that has a finish_reason, also if it
     fails or is cancelled.
     """
@@ -94,6 +96,7 @@ class EngineCore:
         self._speculation = speculation
         self._live: dict[str, Sequence] = {}
         self._outputs: list[RequestOutput] = []
+        self.prefix_reads = PrefixReads()
         self.adapter_scales: tuple[float, ...] = ()
         self.known_media = KnownMedia()
         self._n_arrived = 0
@@ -149,18 +152,26 @@ class EngineCore:
         self._live[request.request_id] = sequence
         if request.max_tokens == 0 and request.prompt_logprobs is None:
             self._end(sequence, sequence.finish(FinishReason.LENGTH))
-        else:
+        elif not self.prefix_reads.begin(sequence):
+            self._scheduler.add(sequence)
+
+    def admit_read(self, request_id: str) -> None:
+        """Queue a request that waited for a prefix to be read; other ids are ignored."""
+        sequence = self.prefix_reads.take(request_id)
+        if sequence is not None:
             self._scheduler.add(sequence)
 
     def cancel(self, request_id: str) -> None:
         """End a waiting or running request now; unknown and ended ids are ignored."""
         sequence = self._live.get(request_id)
         if sequence is not None and sequence.finish_reason is None:
-            self._scheduler.remove(sequence)
+            if self.prefix_reads.take(request_id) is None:
+                self._scheduler.remove(sequence)
             self._end(sequence, sequence.finish(FinishReason.ABORT))
 
     def pause(self, request_id: str) -> None:
         """Compute nothing for a request until `resume`; unknown and ended ids are ignored."""
+        self.admit_read(request_id)
         sequence = self._live.get(request_id)
         if sequence is not None and sequence.finish_reason is None:
             self._scheduler.pause(sequence)
@@ -196,6 +207,7 @@ class EngineCore:
         """End every live request with `error` after a failed step; no other step may follow."""
         for sequence in list(self._live.values()):
             self._end(sequence, sequence.finish(FinishReason.ERROR, error=error))
+        self.prefix_reads.clear()
         return self._take_outputs()
 
     def learn_prompt_speed(self, n_tokens: int, seconds: float) -> None:
@@ -214,7 +226,8 @@ class EngineCore:
         """Assert that slots, cells and requests are accounted for (debug mode, tests)."""
         self._scheduler.check()
         if not self._scheduler.has_work:
-            assert len(self._live) == len(self._scheduler.paused), "a request was lost"
+            n_held = len(self._scheduler.paused) + len(self.prefix_reads)
+            assert len(self._live) == n_held, "a request was lost"
 
     def _check_queue(self) -> None:
         # Requests between prepare() and add() are not counted: the limit bounds memory and waiting
@@ -309,7 +322,7 @@ class EngineCore:
         self.stats = replace(
             self.stats,
             running=len(scheduler.running),
-            waiting=len(scheduler.waiting),
+            waiting=len(scheduler.waiting) + len(self.prefix_reads),
             paused=len(scheduler.paused),
             cells_used=self.shape.n_cells - self.slots.cells.n_free,
             cells_running=self.slots.n_running_cells,
@@ -322,7 +335,7 @@ class EngineCore:
         n_prompt = plan.n_prompt
         self.stats = EngineStats(
             running=len(scheduler.running),
-            waiting=len(scheduler.waiting),
+            waiting=len(scheduler.waiting) + len(self.prefix_reads),
             paused=len(scheduler.paused),
             cells_used=self.shape.n_cells - self.slots.cells.n_free,
             cells_running=self.slots.n_running_cells,

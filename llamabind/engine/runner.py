@@ -43,14 +43,15 @@ class StepFollower(Protocol):
 class ModelRunner:
     """Carries out step plans in a context. Only `prepare` may be called from any thread.
 
-    `adapters` are the model's LoRA adapters; StepPlan.adapters has the scale of each.
+    `adapters` are the model's LoRA adapters; StepPlan.adapters has the scale of each. `memory`
+    holds the states of the host cache.
     """
 
     def __init__(self, model: Model, context: Context, threads: ComputeThreads) -> None:
         self._model = model
         self._context = context
         self._threads = threads
-        self._memory = MemoryExecutor(context)
+        self.memory = MemoryExecutor(context)
         self._batch = Batch(context.n_batch)
         self._samplers = SequenceSamplers(model, context)
         self.adapters: tuple[LoraAdapter, ...] = ()
@@ -70,10 +71,10 @@ class ModelRunner:
     def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
         """Carry out memory operations between two steps; return the bytes of each saved state."""
         if self.follower is None:
-            return self._memory.carry_out(operations)
+            return self.memory.carry_out(operations)
         operations = list(operations)
         followed = self.follower.carry_out(operations)
-        return _sum_sizes(self._memory.carry_out(operations), followed)
+        return _sum_sizes(self.memory.carry_out(operations), followed)
 
     def run(self, plan: StepPlan) -> StepResult:
         """Carry out the memory operations, decode all chunks in one batch, and sample.
@@ -91,7 +92,7 @@ class ModelRunner:
         ends = self._fill_batch(chunks)
         if chunks:
             result.is_trial = self._decode()
-        result.saved |= self._memory.carry_out(plan.checkpoints)
+        result.saved |= self.memory.carry_out(plan.checkpoints)
         for chunk, end in zip(chunks, ends, strict=True):
             if chunk.sequence.wants_prompt_logprobs:
                 logprobs = self._prompt_logprobs(chunk, end)
@@ -199,7 +200,7 @@ class ModelRunner:
     def close(self) -> None:
         """Free all samplers, saved states and the batch."""
         self._samplers.close()
-        self._memory.close()
+        self.memory.close()
         self._batch.close()
 
 

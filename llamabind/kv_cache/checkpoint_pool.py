@@ -40,7 +40,12 @@ class CheckpointPool(SlotPool):
 
         None if the state is saved already or is larger than the host cache.
         """
-        state = self.host.save(tokens, is_partial=self._is_partial, adapters=slot.adapters)
+        state = self.host.save(
+            tokens,
+            is_partial=self._is_partial,
+            adapters=slot.adapters,
+            is_private=slot.is_private,
+        )
         return None if state is None else SaveState(slot.seq_id, state.state_id, self._is_partial)
 
     def longest_prefix(

@@ -64,6 +64,14 @@ class MemoryExecutor:
                     self._states.pop(state_id, None)
         return saved
 
+    def adopt(self, state_id: int, state: SavedState) -> None:
+        """Hold a state that was read from a file."""
+        self._states[state_id] = state
+
+    def state(self, state_id: int) -> SavedState:
+        """Return a saved state, which nothing changes any more."""
+        return self._states[state_id]
+
     def close(self) -> None:
         """Free all states."""
         self._states.clear()

@@ -35,13 +35,14 @@ class StateSize:
 class StoredState:
     """The KV state of exactly `tokens` in host memory; with `is_partial` only what cannot be cut.
 
-    It can be restored once `is_stored`: the runner has confirmed that it was saved. `adapters` as
-    in Slot.
+    It can be restored once `is_stored`: the runner has confirmed that it was saved. `adapters` and
+    `is_private` as in Slot.
     """
 
     __slots__ = (
         "adapters",
         "is_partial",
+        "is_private",
         "is_stored",
         "last_used",
         "n_bytes",
@@ -62,6 +63,7 @@ class StoredState:
         self.tokens = tokens
         self.n_bytes = n_bytes
         self.is_partial = is_partial
+        self.is_private = False
         self.is_stored = False
         self.last_used = state_id
 
@@ -87,13 +89,22 @@ class HostCache:
     def __len__(self) -> int:
         return len(self._states)
 
+    def __iter__(self) -> Iterator[StoredState]:
+        """Yield the states that can be restored."""
+        return (state for state in self._states.values() if state.is_stored)
+
     @property
     def n_bytes(self) -> int:
         """The bytes of all states, those that are still to be saved included."""
         return sum(state.n_bytes for state in self._states.values())
 
     def save(
-        self, tokens: array[int], *, is_partial: bool = False, adapters: Adapters = ()
+        self,
+        tokens: array[int],
+        *,
+        is_partial: bool = False,
+        adapters: Adapters = (),
+        is_private: bool = False,
     ) -> StoredState | None:
         """Add a state of `tokens`, which the caller must save in this step, and evict others for
         it.
@@ -101,16 +112,32 @@ class HostCache:
         None if the same state is saved already or is larger than the limit.
         """
         n_bytes = self._size.of(len(tokens), is_partial=is_partial)
-        if self._is_known(tokens, is_partial, adapters) or n_bytes > self.limit or self.limit == 0:
-            return None
-        if self._is_cuttable:
-            self._drop_prefixes_of(tokens, adapters)
-        self._evict_for(n_bytes)
-        self._clock += 1
-        state = StoredState(self._clock, array("i", tokens), n_bytes, is_partial, adapters)
-        self._states[state.state_id] = state
-        self._pending.add(state.state_id)
+        state = self._add(tokens, n_bytes, is_partial, adapters)
+        if state is not None:
+            state.is_private = is_private
+            self._pending.add(state.state_id)
         return state
+
+    def adopt(
+        self,
+        tokens: array[int],
+        n_bytes: int,
+        *,
+        is_partial: bool = False,
+        adapters: Adapters = (),
+    ) -> StoredState | None:
+        """Add a state whose bytes the caller has read from elsewhere and gives to the runner now.
+
+        None as for `save`.
+        """
+        state = self._add(tokens, n_bytes, is_partial, adapters)
+        if state is not None:
+            state.is_stored = True
+        return state
+
+    def drop(self, state: StoredState) -> None:
+        """Remove a state."""
+        self._drop(state)
 
     def confirm(self, sizes: Mapping[int, int]) -> None:
         """Note the sizes in bytes of the saved states, by id; pending ones without a size are
@@ -160,6 +187,19 @@ class HostCache:
         """
         assert self.n_bytes <= self.limit, "the host cache is larger than its limit"
         assert self._pending <= planned, "a state is neither saved nor lost"
+
+    def _add(
+        self, tokens: array[int], n_bytes: int, is_partial: bool, adapters: Adapters
+    ) -> StoredState | None:
+        if self._is_known(tokens, is_partial, adapters) or n_bytes > self.limit or self.limit == 0:
+            return None
+        if self._is_cuttable:
+            self._drop_prefixes_of(tokens, adapters)
+        self._evict_for(n_bytes)
+        self._clock += 1
+        state = StoredState(self._clock, array("i", tokens), n_bytes, is_partial, adapters)
+        self._states[state.state_id] = state
+        return state
 
     def _is_known(self, tokens: array[int], is_partial: bool, adapters: Adapters) -> bool:
         for state in self._states.values():

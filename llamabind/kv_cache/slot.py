@@ -24,10 +24,12 @@ class Slot:
     `owner` is that sequence; the pool only compares it with None. A slot with tokens but without an
     owner is *retained*: its tokens are a prefix for later requests. During a step `cells` is longer
     than `tokens`; `SlotPool.commit` adds the computed tokens. `adapters` are the LoRA scales with
-    which the tokens were computed: only sequences with the same ones can reuse them.
+    which the tokens were computed: only sequences with the same ones can reuse them. The tokens of
+    a slot with `is_private` are of a request that keeps its prompt out of caches: they must not be
+    written to a file.
     """
 
-    __slots__ = ("adapters", "cells", "last_used", "owner", "seq_id", "tokens")
+    __slots__ = ("adapters", "cells", "is_private", "last_used", "owner", "seq_id", "tokens")
 
     def __init__(self, seq_id: int) -> None:
         self.seq_id = seq_id
@@ -35,6 +37,7 @@ class Slot:
         self.cells: array[int] = array("i")
         self.owner: object | None = None
         self.adapters: Adapters = ()
+        self.is_private = False
         self.last_used = 0
 
     @property

@@ -124,6 +124,7 @@ class SlotPool:
         self._truncate(slot, prefix.n)
         slot.owner = owner
         slot.adapters = adapters
+        slot.is_private = False
         self._touch(slot)
         return slot
 
@@ -197,6 +198,7 @@ class SlotPool:
         slot.cells = array("i", self.cells.take(len(tokens)))
         slot.tokens = tokens[:]
         slot.adapters = adapters
+        slot.is_private = False
         self._touch(slot)
         return True
 
@@ -302,7 +304,7 @@ class SlotPool:
     def _save(self, slot: Slot) -> None:
         if len(slot.tokens) < MIN_SAVED or not self._can_exchange or self._is_held_elsewhere(slot):
             return
-        state = self.host.save(slot.tokens, adapters=slot.adapters)
+        state = self.host.save(slot.tokens, adapters=slot.adapters, is_private=slot.is_private)
         if state is not None:
             self.operations.append(SaveState(slot.seq_id, state.state_id))
 

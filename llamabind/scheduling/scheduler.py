@@ -323,6 +323,7 @@ class Scheduler:
         slot = self.slots.open(sequence, prefix, sequence.request.id_slot, sequence.adapters)
         if slot is None:
             return False
+        slot.is_private = not sequence.request.cache_prompt
         self.waiting.take(sequence)
         self.running.append(sequence)
         sequence.start(slot, prefix.n)
