@@ -35,6 +35,9 @@ DEFAULT_MAX_CACHE_RAM_MIB = 8192
 """llama-server's default for cache_ram; if a quarter of the free memory is less, that is used."""
 
 
+DEFAULT_CACHE_DISK_MIB = 16_384
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     """The settings of an engine. Raises InvalidParameterError.
@@ -52,7 +55,10 @@ class EngineConfig:
 
     Retained prefixes that are evicted from the KV cache are saved in up to `cache_ram_mib` MiB of
     host memory and restored when a prompt begins with them; 0 disables that, None is a quarter of
-    the memory that is free now, at most 8,192. `swa_full` gives sliding-window layers a cache of
+    the memory that is free now, at most 8,192. With `cache_dir` prefixes are also kept in files of
+    that directory for later processes, at most `cache_disk_mib` MiB of them for all models
+    (llamabind.disk_cache); only this user can read them. They come back through host memory, so
+    `cache_ram_mib` must allow their states. `swa_full` gives sliding-window layers a cache of
     full size, which can be cut at any position; without it the cache is as small as the window, and
     a prefix can be reused only up to a checkpoint. None chooses by size, and the full size for
     speculative decoding.
@@ -86,6 +92,8 @@ class EngineConfig:
     context_shift: bool = False
     deterministic: bool = False
     cache_ram_mib: int | None = None
+    cache_dir: str | Path | None = None
+    cache_disk_mib: int = DEFAULT_CACHE_DISK_MIB
     swa_full: bool | None = None
     rope: RopeConfig = RopeConfig()  # noqa: RUF009 - it is immutable
     max_waiting: int | None = None
@@ -114,6 +122,11 @@ class EngineConfig:
             check_bool(name, getattr(self, name))
         if self.cache_ram_mib is not None:
             check_int("cache_ram_mib", self.cache_ram_mib, 0, INT32_MAX)
+        if self.cache_dir is not None and not isinstance(self.cache_dir, (str, Path)):
+            raise InvalidParameterError(
+                "cache_dir", f"expected the path of a directory, but got {self.cache_dir!r}"
+            )
+        check_int("cache_disk_mib", self.cache_disk_mib, 1, INT32_MAX)
         if self.swa_full is not None:
             check_bool("swa_full", self.swa_full)
         if self.max_waiting is not None:

@@ -57,11 +57,11 @@ class Runner(Protocol):
 class EngineCore:
     """Runs requests step by step. Only `prepare` and `stats` may be used on other threads.
 
-    `slots` has the tokens that each sequence id holds; only the scheduler and a SlotExchange change
-    them. With a source in `prefix_reads` a new request waits while a prefix of its prompt is read
-    from a file. `adapter_scales` has the scale of each LoRA adapter for requests without `lora`. Every
-    added request ends with exactly one output that has a finish_reason, also if it
-    fails or is cancelled.
+    `slots` has the tokens that each sequence id holds; only the scheduler, a SlotExchange and a
+    PrefixExchange change them. With a source in `prefix_reads` a new request waits while a prefix
+    of its prompt is read from a file. `adapter_scales` has the scale of each LoRA adapter for
+    requests without `lora`. Every added request ends with exactly one output that has a
+    finish_reason, also if it fails or is cancelled.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamabind.chat.template import ChatTemplate
@@ -23,6 +24,7 @@ from llamabind.engine.speculation_setup import make_speculation
 from llamabind.errors import ChatTemplateError, InvalidParameterError, ModelLoadError
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.media.positions import newest_position
+from llamabind.native.load_failure import shards
 from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
@@ -33,12 +35,13 @@ from llamabind.speculation.head_drafter import HeadDrafter
 from llamabind.speculation.model_drafter import ModelDrafter
 from llamabind.system.closing import Closing
 from llamabind.system.cpus import usable_cores
+from llamabind.system.file_fingerprint import FileStamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Sequence
 
     from llamabind.context.params import ContextParams
+    from llamabind.context.saved_state import SavedState
     from llamabind.sampling.params import SamplingParams
     from llamabind.speculation.planner import SpeculationPlanner
 
@@ -61,6 +64,8 @@ class Engine(EngineCore, Closing):
 
     `tokenizer` and `chat_template` may be used on any thread while the engine is open. `memory` is
     the memory in use on each device; `adapter_scales` has one scale for each of `adapters`.
+    `config` is the one that it was loaded with; with a `cache_dir`, `files` are the files of the
+    model and of the adapters.
     """
 
     def __init__(
@@ -77,6 +82,8 @@ class Engine(EngineCore, Closing):
         self.tokenizer = model.tokenizer
         self.chat_template = template
         self.memory = MemoryReport.of(context)
+        self.config = EngineConfig()
+        self.files: tuple[FileStamp, ...] = ()
         # The model closes its adapters but does not keep them alive, so they are kept here.
         self.adapters: tuple[LoraAdapter, ...] = ()
         runner = self._model_runner = ModelRunner(model, context, threads)
@@ -133,6 +140,14 @@ class Engine(EngineCore, Closing):
         sizes = self._model_runner.carry_out(self.slots.take_operations())
         self._scheduler.confirm_saved(sizes)
 
+    def hold_state(self, state_id: int, state: SavedState) -> None:
+        """Hold the bytes of a state that the host cache has adopted. Engine thread only."""
+        self._model_runner.memory.adopt(state_id, state)
+
+    def held_state(self, state_id: int) -> SavedState:
+        """Return the bytes of a state of the host cache. Engine thread only."""
+        return self._model_runner.memory.state(state_id)
+
     def check_idle(self) -> None:
         """As EngineCore.check_idle; llama.cpp's sequences must also end where our slots end."""
         super().check_idle()
@@ -169,6 +184,8 @@ def load_engine(
     if config.deterministic:
         model_params = (model_params or ModelParams()).unpacked()
     model_params = replace(model_params or ModelParams(), load_mtp=config.speculation == "mtp")
+    # Before they are read, so that a file which is replaced meanwhile is noticed.
+    files = _stamps([*shards(Path(path)), *(file for file, _ in lora)], config)
     with ExitStack() as undo:
         model = undo.enter_context(Model(path, model_params, progress))
         context = undo.enter_context(make_context(model, config))
@@ -185,8 +202,19 @@ def load_engine(
         engine = Engine(model, context, threads, template, shape, speculation)
         engine.learn_prompt_speed(warm.n_tokens, warm.seconds)
         engine.use_adapters(adapters)
+        engine.config, engine.files = config, files
         undo.pop_all()
     return engine
+
+
+def _stamps(paths: Iterable[str | Path], config: EngineConfig) -> tuple[FileStamp, ...]:
+    """The stamps of the files, if prefixes are kept on disk; () if one of them is missing."""
+    if config.cache_dir is None:
+        return ()
+    try:
+        return tuple(FileStamp.of(path) for path in paths)
+    except OSError:
+        return ()  # the load names the file
 
 
 def make_context(model: Model, config: EngineConfig) -> Context:

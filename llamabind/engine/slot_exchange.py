@@ -7,7 +7,7 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 from llamabind._capi.stamp import LLAMA_CPP_COMMIT
-from llamabind.engine.slot_file import SlotContent
+from llamabind.engine.slot_file import SlotContent, SlotHead
 from llamabind.errors import InvalidParameterError, SlotBusyError, StateError
 from llamabind.media.known_media import with_media
 from llamabind.media.positions import newest_position
@@ -37,9 +37,9 @@ class SlotExchange:
     def key(self) -> bytes:
         """The key of states that a request with the engine's own adapter scales can use."""
         scales = self._engine.adapter_scales
-        return self._key(scales if any(scales) else ())
+        return self.key_of(scales if any(scales) else ())
 
-    def _key(self, scales: Adapters) -> bytes:
+    def key_of(self, scales: Adapters) -> bytes:
         """A hash of what a state depends on: model, context, adapters and llama.cpp build; 32
         bytes.
         """
@@ -58,8 +58,18 @@ class SlotExchange:
             context.params.swa_full and model.n_swa > 0,
             context.flash_attn,
             [(adapter.path.name, scale) for adapter, scale in adapters if scale],
+            *self._long_context(),
         )
         return hashlib.sha256(repr(facts).encode()).digest()
+
+    def _long_context(self) -> tuple[str, ...]:
+        """What the size of the context says about positions: LongRoPE has other factors beyond the
+        original context (llama_model::get_rope_factors).
+        """
+        model, context = self._engine.model, self._engine.context
+        name = f"{model.architecture}.rope.scaling.original_context_length"
+        original = context.params.rope.yarn_orig_ctx or int(model.metadata.get(name, 0))
+        return ("long context",) if 0 < original < context.n_ctx_seq else ()
 
     @property
     def max_file_bytes(self) -> int:
@@ -82,7 +92,7 @@ class SlotExchange:
         self._engine.flush_memory()
         state = self._engine.context.state_seq_save(seq_id)
         tokens = array("i", slot.tokens)
-        return SlotContent(self._key(slot.adapters), tokens, state, media, self._projector)
+        return SlotContent(self.key_of(slot.adapters), tokens, state, media, self._projector)
 
     def put(self, seq_id: int, content: SlotContent) -> None:
         """Put `content` into a slot; what the slot holds is evicted to the host cache.
@@ -96,7 +106,7 @@ class SlotExchange:
             raise StateError("the state was saved by another model or with other settings")
         if not 0 < n_tokens <= shape.n_ctx:
             raise StateError(f"the state has {n_tokens} tokens, a slot holds 1 to {shape.n_ctx}")
-        tokens = self._tokens(content)
+        tokens = self.tokens_of(content)
         scales = self._engine.adapter_scales
         if not self._pool.adopt(slot, tokens, scales if any(scales) else ()):
             raise SlotBusyError(
@@ -119,7 +129,7 @@ class SlotExchange:
         self._engine.flush_memory()
         return n_tokens
 
-    def _tokens(self, content: SlotContent) -> array[int]:
+    def tokens_of(self, content: SlotContent | SlotHead) -> array[int]:
         """Return the tokens as this process writes them, with its own pseudo-tokens for media."""
         texts = content.tokens[:]
         for medium in reversed(content.media):

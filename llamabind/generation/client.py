@@ -6,6 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from llamabind.disk_cache.disk_cache import open_disk_cache
 from llamabind.engine.thread import EngineThread
 from llamabind.errors import EngineStoppedError, LlamaError
 from llamabind.generation.output_router import OutputRouter, Sink
@@ -38,6 +39,7 @@ class GenerationClient:
         self.window = 2 * engine.shape.n_parallel
         self._router = OutputRouter()
         self._thread = EngineThread(engine, self._router.deliver)
+        self._disk_cache = open_disk_cache(engine, self._thread)
 
     @property
     def stats(self) -> EngineStats:
@@ -87,7 +89,12 @@ class GenerationClient:
             )
 
     def close(self) -> None:
-        """Cancel all requests, deliver their last outputs, and free the engine."""
+        """Cancel all requests, deliver their last outputs, and free the engine.
+
+        With `EngineConfig.cache_dir` the prefixes are written first, for up to 10 seconds.
+        """
         self._close_guard.close()
+        if self._disk_cache is not None:
+            self._disk_cache.close()
         self._thread.close()
         self.engine.close()
