@@ -105,6 +105,9 @@ class ServerConfig:
     props: bool = False
     # Folder for saved slots; None disables saving.
     slot_save_path: Path | None = None
+    # Directory for the prefixes that outlive a worker, and the most MiB of its files.
+    cache_dir: Path | None = None
+    cache_disk_mib: int = 16_384
 
     # Limits.
     drain_seconds: float = 30.0

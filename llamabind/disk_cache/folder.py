@@ -62,6 +62,8 @@ class PrefixFolder:
             self.close()
             text = f"{folder} belongs to another user, or other users can write to it"
             raise PermissionError(errno.EPERM, text)
+        with suppress(OSError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            self._remove_unfinished()
 
     def close(self) -> None:
         """Close the folder; a second call does nothing."""
@@ -146,13 +148,18 @@ class PrefixFolder:
             return None
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+        """Hold the lock. With LOCK_NB, BlockingIOError if another process holds it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(_LOCK, flags, 0o600, dir_fd=self._descriptor)
         try:
-            # Some network file systems have no locks; then the limit may be exceeded for a moment.
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, how)
+            except BlockingIOError:
+                raise
+            except OSError:
+                # Some network file systems have no locks: the limit may be exceeded for a moment.
+                pass
             yield
         finally:
             os.close(descriptor)

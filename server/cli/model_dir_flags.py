@@ -1,7 +1,7 @@
 """Flags for the models that are served, and for how many stay in memory and how long."""
 
 from server.cli.flag import Flag
-from server.cli.values.files import folder, model_settings, path
+from server.cli.values.files import cache_folder, folder, model_settings, path
 from server.cli.values.lists import device_budgets, words
 from server.cli.values.numbers import integer, seconds, seconds_or_never
 
@@ -105,5 +105,20 @@ MODEL_DIR_FLAGS = (
         parse=seconds,
         metavar="SECONDS",
         help="time limit for loading a model",
+    ),
+    Flag(
+        names=("--cache-dir",),
+        target="cache_dir",
+        parse=cache_folder,
+        metavar="FOLDER",
+        help="keep computed prompts in files of this folder, so that a restarted server need not "
+        "compute them again; they can be read by the server's user only, but are not encrypted",
+    ),
+    Flag(
+        names=("--cache-disk",),
+        target="cache_disk_mib",
+        parse=integer(1, 1 << 24),
+        metavar="MIB",
+        help="maximum size of the files in --cache-dir, of all models together",
     ),
 )

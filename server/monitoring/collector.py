@@ -150,9 +150,20 @@ def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
     cells = _gauge("kv_cells", "KV cells of an engine")
     share = _gauge("kv_cache_utilization", "Share of KV cells of running sequences, from 0 to 1")
     kept = _gauge("cache_ram_bytes", "Host memory used by saved KV states (cache_ram)")
+    disk = _gauge("cache_disk_bytes", "Files of a model's prefixes in --cache-dir")
     resident = _gauge("worker_resident_bytes", "Resident memory of a model's process")
     steps = CounterMetricFamily(
         "llamabind_engine_steps", "Steps of an engine since its load", labels=("model",)
+    )
+    reads = CounterMetricFamily(
+        "llamabind_cache_disk_reads",
+        "Files of --cache-dir read since a model's load",
+        labels=("model",),
+    )
+    writes = CounterMetricFamily(
+        "llamabind_cache_disk_writes",
+        "Files of --cache-dir written since a model's load",
+        labels=("model",),
     )
     for model, stats in reports:
         running.add_metric((model,), stats.running)
@@ -162,9 +173,25 @@ def _engines(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:
         cells.add_metric((model,), stats.kv_cells_total)
         share.add_metric((model,), kv_cache_utilization(stats))
         kept.add_metric((model,), stats.cache_ram_bytes)
+        disk.add_metric((model,), stats.cache_disk_bytes)
+        reads.add_metric((model,), stats.cache_disk_reads_total)
+        writes.add_metric((model,), stats.cache_disk_writes_total)
         resident.add_metric((model,), stats.resident_bytes)
         steps.add_metric((model,), stats.steps_total)
-    return running, waiting, paused, used, cells, share, kept, resident, steps
+    return (
+        running,
+        waiting,
+        paused,
+        used,
+        cells,
+        share,
+        kept,
+        disk,
+        reads,
+        writes,
+        resident,
+        steps,
+    )
 
 
 def _rates(reports: Iterable[tuple[str, Stats]]) -> Iterable[Metric]:

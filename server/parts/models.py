@@ -33,7 +33,7 @@ from server.models.registry import ModelRegistry
 from server.models.unloader import ModelUnloader
 from server.monitoring.model_meter import ModelMeter
 from server.protocol.load_settings import LoadSettings
-from server.protocol.loading import Devices
+from server.protocol.loading import Devices, PrefixFiles
 from server.status import ServerStatus
 from server.supervisor.estimate_store import EstimateStore
 from server.supervisor.estimator import WorkerEstimator
@@ -103,6 +103,9 @@ def make_parts(
     presets = Presets(config.preset_models, config.model_settings, hub_cache)
     companions = CompanionFiles(config.model_directories, config.companions, presets)
     devices = Devices(config.device_budget_bytes, config.rpc)
+    prefix_files = None
+    if config.cache_dir is not None:
+        prefix_files = PrefixFiles(str(config.cache_dir), config.cache_disk_mib)
     status, admission = ServerStatus(), Admission(metrics, config.max_queue)
     # Set before the first request: a probe must not see the server ready and later loading.
     status.is_starting = config.model_file is not None
@@ -124,7 +127,9 @@ def make_parts(
             companions,
             hub_cache,
             start_worker
-            or WorkerLauncher(pool, config.load_timeout, companions, devices, config.stall_seconds),
+            or WorkerLauncher(
+                pool, config.load_timeout, companions, devices, config.stall_seconds, prefix_files
+            ),
             estimate or WorkerEstimator(pool, companions, seconds, devices, estimates),
             status,
             bus,

@@ -66,8 +66,16 @@ class Devices(msgspec.Struct, frozen=True):
     rpc: tuple[str, ...] = ()
 
 
+class PrefixFiles(msgspec.Struct, frozen=True):
+    """`folder`: the directory for prefixes of --cache-dir; `max_mib`: the most MiB of its files."""
+
+    folder: str
+    max_mib: int
+
+
 class Load(msgspec.Struct, frozen=True, tag="load"):
-    """Load the model. Sent once, after any Estimates of the same file.
+    """Load the model. Sent once, after any Estimates of the same file. Prefixes are kept in
+    `prefix_files`, if given.
 
     `estimated` is the estimate with these settings, if the server has one: native code then need
     not make it again.
@@ -79,6 +87,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     devices: Devices = Devices()
     host_budget: HostBudget = HostBudget()
     estimated: "Estimated | None" = None
+    prefix_files: PrefixFiles | None = None
 
 
 class Estimate(msgspec.Struct, frozen=True, tag="estimate"):

@@ -2,12 +2,12 @@
 
 The server may send Estimates of one model file, each of which has one reply; one that fails ends
 the worker. Then it sends one Load of that file, then any number of Submit, Ask, Cancel, Pause,
-Resume and GetStats. The worker sends Hello first, and for the Load Progress, then LoadedModel or
-LoadFailed. After that it sends, for a Submit, Refused if it cannot start, or
-Prepared before the first output if parts of it are ignored; for an Ask, one Answered or Refused;
-and after each engine step one Step with the new outputs of all requests. When the server closes the
-socket, the worker exits at once. That is how a load is cancelled, and why no worker outlives its
-server.
+Resume and GetStats, and at last perhaps a Retire, after which the worker exits by itself. The
+worker sends Hello first, and for the Load Progress, then LoadedModel or LoadFailed. After that it
+sends, for a Submit, Refused if it cannot start, or Prepared before the first output if parts of it
+are ignored; for an Ask, one Answered or Refused; and after each engine step one Step with the new
+outputs of all requests. When the server closes the socket, the worker exits at once. That is how a
+load is cancelled, and why no worker outlives its server.
 """
 
 from enum import StrEnum
@@ -20,7 +20,7 @@ from server.protocol.loading import Estimate, Estimated, Load, LoadedModel, Load
 from server.protocol.outputs import SequenceOutput
 from server.protocol.tasks import Task, TaskResult
 
-PROTOCOL_VERSION = 7
+PROTOCOL_VERSION = 8
 
 
 class RefusalKind(StrEnum):
@@ -79,11 +79,17 @@ class Resume(msgspec.Struct, frozen=True, tag="resume"):
     request_id: str
 
 
+class Retire(msgspec.Struct, frozen=True, tag="retire"):
+    """Write the prefixes that are in no file yet (`--cache-dir`), for about `seconds`, and exit."""
+
+    seconds: float
+
+
 class GetStats(msgspec.Struct, frozen=True, tag="get_stats"):
     """Request one Stats."""
 
 
-ToWorker: TypeAlias = Load | Estimate | Submit | Ask | Cancel | Pause | Resume | GetStats
+ToWorker: TypeAlias = Load | Estimate | Submit | Ask | Cancel | Pause | Resume | GetStats | Retire
 
 
 # ------------------------------------------------------------------------- worker to server
@@ -136,6 +142,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     `sequence_steps_total` is the sum over all steps of the number of sequences in the step. The
     rates are averages over the latest steps (llamabind.engine.step_meter.StepRates). Drafts are
     those of speculative decoding; `accepted_per_position` counts each position in a draft.
+    `cache_disk_bytes` are the files of this model and these settings in --cache-dir.
     `kv_cells_running` are those of running sequences, without retained prefixes.
     `paused` sequences wait for their clients to read. `waiting` includes requests whose prompt is
     not rendered yet; `intake_stalled_seconds` is the time in which no request was prepared although
@@ -155,6 +162,9 @@ class Stats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     sequence_steps_total: int = 0
     longest_sequence: int = 0
     cache_ram_bytes: int = 0
+    cache_disk_bytes: int = 0
+    cache_disk_reads_total: int = 0
+    cache_disk_writes_total: int = 0
     drafts_total: int = 0
     draft_tokens_total: int = 0
     accepted_tokens_total: int = 0

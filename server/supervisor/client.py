@@ -31,6 +31,7 @@ from server.protocol.messages import (
     Prepared,
     Refused,
     Resume,
+    Retire,
     Stats,
     Step,
     Submit,
@@ -45,6 +46,9 @@ from server.supervisor.watchdog import Watchdog
 
 _STATS_SECONDS = 2.0
 _WATCH_SECONDS = 1.0
+# A worker begins no file after the first; the second is for the one that it is writing then.
+KEEP_SECONDS = 10.0
+_KEEP_GRACE_SECONDS = 5.0
 
 _T = TypeVar("_T")
 
@@ -75,6 +79,7 @@ class WorkerClient:
         self._exit_detail = ""
         self._cause = ""
         self._stopping = False
+        self._keeps_prefixes = False
         self._frames: FrameReader[FromWorker] = FrameReader(FromWorker)
         self._end_task = asyncio.create_task(self._await_end())
         self._watch_task = asyncio.create_task(self._end_if_silent(silence_seconds))
@@ -104,6 +109,7 @@ class WorkerClient:
         """Returns once the model is loaded. Raises LoadFailedError."""
         self._send(message)
         await asyncio.shield(self._loaded)
+        self._keeps_prefixes = message.prefix_files is not None
 
     def submit(self, message: Submit | Ask, stream: TokenStream) -> None:
         """Start a request; its outputs, its result or its refusal arrive on `stream`.
@@ -145,8 +151,19 @@ class WorkerClient:
                 self._stats_waiters.remove(waiter)
 
     async def stop(self) -> None:
-        """End the process; requests in progress fail with `model_unloaded`."""
+        """End the process; requests in progress fail with `model_unloaded`.
+
+        With --cache-dir it first gets 10 seconds to write its prefixes.
+        """
         self._stopping = True
+        if self._keeps_prefixes and not self._process.connection.is_closing:
+            self._keeps_prefixes = False
+            for request_id in list(self._streams):
+                self._send(Cancel(request_id))
+            self._end_streams()
+            self._send(Retire(KEEP_SECONDS))
+            closed = self._process.connection.closed
+            await asyncio.wait({closed}, timeout=KEEP_SECONDS + _KEEP_GRACE_SECONDS)
         await self._process.stop()
         await asyncio.wait({self._end_task})
 
@@ -258,12 +275,15 @@ class WorkerClient:
             self.exited.set_result(exit_)
         text = self._exit_text(exit_.load_description)
         self._fail_load(LoadFailedError(exit_.load_reason, text, exit_.log_tail, has_died=True))
-        streams, self._streams = self._streams, {}
-        for stream in streams.values():
-            stream.lose_worker(self._exit_error())
+        self._end_streams()
         for waiter in self._stats_waiters:
             # Not cancelled: the caller would take that for its own cancellation.
             _resolve(waiter, None)
+
+    def _end_streams(self) -> None:
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.lose_worker(self._exit_error())
 
     def _fail_load(self, error: LoadFailedError) -> None:
         if not self._loaded.done():

@@ -7,7 +7,7 @@ from pathlib import Path
 from llamabind.errors import InvalidParameterError
 from server.catalogue.companion_files import CompanionFiles
 from server.protocol.load_settings import LoadSettings
-from server.protocol.loading import Devices, Estimated, Load
+from server.protocol.loading import Devices, Estimated, Load, PrefixFiles
 from server.supervisor.client import WorkerClient
 from server.supervisor.interface import LoadFailedError, ProgressCallback
 from server.supervisor.pool import WorkerPool
@@ -25,13 +25,15 @@ class WorkerLauncher:
         files: CompanionFiles,
         devices: Devices = _LOCAL,
         silence_seconds: float = math.inf,
+        prefix_files: PrefixFiles | None = None,
     ) -> None:
-        """`silence_seconds`: see WorkerClient."""
+        """`silence_seconds`: see WorkerClient; `prefix_files`: see Load."""
         self._pool = pool
         self._load_timeout = load_timeout
         self._files = files
         self._devices = devices
         self._silence_seconds = silence_seconds
+        self._prefix_files = prefix_files
 
     async def __call__(
         self,
@@ -57,7 +59,14 @@ class WorkerLauncher:
         client = WorkerClient(process, progress, self._silence_seconds)
         try:
             async with asyncio.timeout(self._load_timeout):
-                message = Load(str(path), settings, files, self._devices, estimated=estimated)
+                message = Load(
+                    str(path),
+                    settings,
+                    files,
+                    self._devices,
+                    estimated=estimated,
+                    prefix_files=None if settings.embedding else self._prefix_files,
+                )
                 await client.load(message)
         except TimeoutError:
             await client.stop()

@@ -244,6 +244,9 @@ class ScriptedEngine:
     def resume(self, request_id: str) -> None:
         self._going[request_id].set()
 
+    def keep_prefixes(self, seconds: float) -> None:
+        """It has none."""
+
     def stats(self) -> Stats:
         return Stats(
             running=len(self._cancelled),

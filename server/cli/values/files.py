@@ -27,6 +27,14 @@ def folder(text: str) -> Path:
     return found
 
 
+def cache_folder(text: str) -> Path:
+    """The absolute path of a directory, which is made when it is needed."""
+    found = path(text)
+    if os.path.exists(found) and not os.path.isdir(found):  # noqa: PTH110, PTH112
+        raise ValueError(f"{text} is not a folder")
+    return found.absolute()
+
+
 def existing_folder(text: str) -> Path:
     """The absolute path of an existing directory."""
     found = path(text)

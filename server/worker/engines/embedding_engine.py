@@ -79,6 +79,9 @@ class EmbeddingWorkerEngine:
             generated_tokens_total=0,
         )
 
+    def keep_prefixes(self, seconds: float) -> None:
+        """Nothing: embeddings have no prefixes."""
+
     def close(self) -> None:
         """Free the engine and its model."""
         self._engine.close()

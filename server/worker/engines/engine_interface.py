@@ -56,6 +56,9 @@ class WorkerEngine(Protocol):
     def stats(self) -> Stats:
         """A snapshot."""
 
+    def keep_prefixes(self, seconds: float) -> None:
+        """Write the prefixes that are in no file yet, with a cache_dir, for about `seconds`."""
+
     def close(self) -> None:
         """Cancel all requests, deliver the last outputs, end the thread and free the model."""
 

@@ -31,6 +31,7 @@ from server.worker.engines.text_tasks import TextTasks
 
 if TYPE_CHECKING:
     from llamabind import Projector
+    from llamabind.disk_cache.disk_cache import DiskCache
 
 
 class LlamaEngine:
@@ -62,6 +63,7 @@ class LlamaEngine:
         self._tasks = EngineTasks(self._thread)
         file = None if projector is None else (projector.path.name, projector.size_bytes)
         self._slot_files = SlotFiles(engine, self._thread, file)
+        self._disk_cache = _open_disk_cache(engine, self._thread, projector)
 
     def describe(self) -> LoadedModel:
         """The effective settings and sizes."""
@@ -105,7 +107,7 @@ class LlamaEngine:
 
     def stats(self) -> Stats:
         """A snapshot."""
-        stats = self._thread.stats
+        stats, disk = self._thread.stats, self._disk_cache
         return Stats(
             running=stats.running,
             waiting=stats.waiting,
@@ -121,6 +123,9 @@ class LlamaEngine:
             sequence_steps_total=stats.sequence_steps,
             longest_sequence=stats.longest_sequence,
             cache_ram_bytes=stats.cache_ram_bytes,
+            cache_disk_bytes=0 if disk is None else disk.n_bytes,
+            cache_disk_reads_total=0 if disk is None else disk.n_reads,
+            cache_disk_writes_total=0 if disk is None else disk.n_writes,
             step_seconds=stats.rates.step_seconds,
             prompt_tokens_per_second=stats.rates.prompt_tokens_per_second,
             generated_tokens_per_second=stats.rates.generated_tokens_per_second,
@@ -130,8 +135,28 @@ class LlamaEngine:
             accepted_per_position=stats.speculation.accepted_per_position,
         )
 
+    def keep_prefixes(self, seconds: float) -> None:
+        """Write the prefixes that are in no file yet, with a cache_dir, for about `seconds`."""
+        if self._disk_cache is not None:
+            self._disk_cache.close(seconds)
+
     def close(self) -> None:
         """Cancel all requests, deliver the last outputs, end the thread and free the model."""
+        self.keep_prefixes(0)
         self._embeddings.close()
         self._thread.close()
         self._engine.close()
+
+
+def _open_disk_cache(
+    engine: Engine, thread: EngineThread[Engine], projector: "Projector | None"
+) -> "DiskCache | None":
+    if engine.config.cache_dir is None:
+        return None
+    # Here, because most servers do without.
+    from llamabind.disk_cache.disk_cache import open_disk_cache
+    from llamabind.system.file_fingerprint import FileStamp
+
+    return open_disk_cache(
+        engine, thread, None if projector is None else FileStamp.of(projector.path)
+    )

@@ -1,9 +1,9 @@
 """load_worker_engine: loads the model of a Load message into an engine."""
 
+import dataclasses
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ def _load_generation(load: Load, planned: Planned, events: EngineEvents) -> Llam
             load_engine(
                 load.path,
                 plan.model_params,
-                plan.config,
+                _with_prefix_files(plan.config, load),
                 progress=_Progress(events),
                 chat_template=load.settings.chat_template,
                 lora=load.files.lora,
@@ -80,7 +80,7 @@ def _load_generation(load: Load, planned: Planned, events: EngineEvents) -> Llam
     loaded = replace(loaded, warnings=(*loaded.warnings, *_media_warnings(projector)))
     template = engine.chat_template
     if template is not None:
-        loaded = replace(loaded, template_capabilities=asdict(template.capabilities))
+        loaded = replace(loaded, template_capabilities=dataclasses.asdict(template.capabilities))
     if template is not None and not template.is_explicit:
         logger.warning("%s: %s", Path(load.path).name, NO_TEMPLATE)
         loaded = replace(loaded, warnings=(*loaded.warnings, f"chat_template: {NO_TEMPLATE}"))
@@ -93,6 +93,13 @@ def _load_generation(load: Load, planned: Planned, events: EngineEvents) -> Llam
 
     embeddings = SideEmbeddings(load.path, plan.model_params, engine, count_embeddings)
     return LlamaEngine(engine, events, loaded, embeddings, projector)
+
+
+def _with_prefix_files(config: EngineConfig, load: Load) -> EngineConfig:
+    files = load.prefix_files
+    if files is None:
+        return config
+    return dataclasses.replace(config, cache_dir=files.folder, cache_disk_mib=files.max_mib)
 
 
 def _load_projector(load: Load, engine: Engine) -> "Projector | None":

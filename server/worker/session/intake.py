@@ -117,6 +117,11 @@ class Intake:
         """Have the engine compute nothing for a request until `resume`."""
         self._tell_engine(request_id, lambda engine, engine_id: engine.pause(engine_id))
 
+    def keep_prefixes(self, seconds: float) -> None:
+        """Write prefixes to files before the process ends."""
+        if self.engine is not None:
+            self.engine.keep_prefixes(seconds)
+
     def resume(self, request_id: str) -> None:
         """Have the engine continue a paused request."""
         self._tell_engine(request_id, lambda engine, engine_id: engine.resume(engine_id))

@@ -22,6 +22,7 @@ from server.protocol.messages import (
     Hello,
     Pause,
     Resume,
+    Retire,
     Submit,
     ToWorker,
 )
@@ -107,9 +108,21 @@ def _handle(message: ToWorker, intake: Intake, sender: FrameSender) -> None:
             intake.pause(request_id)
         case Resume(request_id):
             intake.resume(request_id)
+        case Retire(seconds):
+            # On a thread, so that this one notices the end of the server meanwhile.
+            threading.Thread(target=_retire, args=(intake, sender, seconds), daemon=True).start()
         case GetStats():
             if (stats := intake.stats()) is not None:
                 sender.send(stats)
+
+
+def _retire(intake: Intake, sender: FrameSender, seconds: float) -> None:
+    try:
+        intake.keep_prefixes(seconds)
+    except Exception:
+        logger.exception("internal error while prefixes were written")
+    sender.close()
+    os._exit(0)
 
 
 def _receive(connection: socket.socket) -> bytes:
