@@ -20,6 +20,11 @@ _CUT_TYPES: Final = (
     enums.llama_vocab_type.LLAMA_VOCAB_TYPE_SPM,
 )
 
+_FLAGS: Final = enums.llama_token_attr
+_CONTROL: Final = int(_FLAGS.LLAMA_TOKEN_ATTR_CONTROL | _FLAGS.LLAMA_TOKEN_ATTR_UNKNOWN)
+_SPECIAL: Final = _CONTROL | int(_FLAGS.LLAMA_TOKEN_ATTR_USER_DEFINED)
+_STRIPS: Final = int(_FLAGS.LLAMA_TOKEN_ATTR_LSTRIP | _FLAGS.LLAMA_TOKEN_ATTR_RSTRIP)
+
 # Longer texts are tokenised in pieces.
 _WHOLE_BYTES: Final = 1 << 15
 
@@ -197,12 +202,10 @@ class Tokenizer:
     @cached_property
     def control_texts(self) -> tuple[str, ...]:
         """The texts of tokens that only `parse_special` recognises, such as "<|im_end|>"."""
-        flags = enums.llama_token_attr
-        wanted = flags.LLAMA_TOKEN_ATTR_CONTROL | flags.LLAMA_TOKEN_ATTR_UNKNOWN
         return tuple(
             text
-            for token in range(self.n_tokens)
-            if self.attributes(token) & wanted and (text := self.text(token))
+            for token, attributes in self._marked_tokens
+            if attributes & _CONTROL and (text := self.text(token))
         )
 
     @cached_property
@@ -235,22 +238,23 @@ class Tokenizer:
     def _special_texts(self) -> dict[bytes, tuple[bool, bool]]:
         """The texts that the tokenizer looks for: only with `parse_special`? Without its spaces?"""
         vocab = self._require_vocabulary()
-        # Plain numbers: there may be 262,144 tokens.
-        flags = enums.llama_token_attr
-        control = int(flags.LLAMA_TOKEN_ATTR_CONTROL | flags.LLAMA_TOKEN_ATTR_UNKNOWN)
-        special = control | int(flags.LLAMA_TOKEN_ATTR_USER_DEFINED)
-        strips = int(flags.LLAMA_TOKEN_ATTR_LSTRIP | flags.LLAMA_TOKEN_ATTR_RSTRIP)
         texts: dict[bytes, tuple[bool, bool]] = {}
-        read_attributes, read_text = llama.llama_vocab_get_attr, llama.llama_vocab_get_text
-        for token in range(self.n_tokens):
-            attributes = int(read_attributes(vocab, token))
-            if attributes & special and (text := read_text(vocab, token)):
+        for token, attributes in self._marked_tokens:
+            if text := llama.llama_vocab_get_text(vocab, token):
                 is_control, is_alone = texts.get(text, (True, True))
                 texts[text] = (
-                    is_control and bool(attributes & control),
-                    is_alone and not attributes & strips,
+                    is_control and bool(attributes & _CONTROL),
+                    is_alone and not attributes & _STRIPS,
                 )
         return texts
+
+    @cached_property
+    def _marked_tokens(self) -> list[tuple[int, int]]:
+        """The tokens that are not plain text, with their flags of llama_token_attr."""
+        vocab, read = self._require_vocabulary(), llama.llama_vocab_get_attr
+        # Plain numbers, and read once: there may be 262,144 tokens.
+        attributes = [int(read(vocab, token)) for token in range(self.n_tokens)]
+        return [(token, flags) for token, flags in enumerate(attributes) if flags & _SPECIAL]
 
     def is_control(self, token: int) -> bool:
         """Return whether the token is a control token rather than text."""
