@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +56,15 @@ def our_server(
     settings: ServerSettings,
     log: Path,
     environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
 ) -> Iterator[Endpoint]:
-    """Start this checkout's server and load the model; `environment` is added to os.environ."""
+    """Start this checkout's server and load the model; `environment` is added to os.environ,
+    `arguments` to the command.
+    """
     command = [
         *(sys.executable, "-m", "server", "--host", "127.0.0.1", "--port", "0"),
         *("--models-dir", str(model.parent), "--no-bundled-model", "--log-level", "warning"),
+        *arguments,
     ]
     variables = {**os.environ, **(environment or {})}
     with running(command, log, cwd=ROOT, env=variables, stdout=subprocess.PIPE) as process:
