@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 MIN_TOKENS: Final = 128
 """Minimum tokens of a prefix in a file, and by which a file must be longer than what is known."""
 
+_MIN_SPACING: Final = 32
+"""As in checkpoint_planner: recomputing fewer tokens is as fast as restoring a state."""
+
 _MIN_SHARE: Final = 8
 """While requests come, a state is written only if this part of it (1/8) is in no file: a growing
-conversation is not written anew with each turn. A state is not read for less of it either.
+conversation is not written anew with each turn.
+"""
+
+_MIN_READ_SHARE: Final = 32
+"""A state is read only for at least 1/32 of its tokens: reading the rest would take longer than
+computing so few.
 """
 
 
@@ -83,11 +91,17 @@ class PrefixIndex:
                     del self._groups[group]
 
     def latest(self, key: bytes) -> list[PrefixEntry]:
-        """Return the whole states with this key, the last used first."""
+        """Return the whole states with this key, the last used first, without those that are a
+        prefix of another one.
+        """
         with self._lock:
             entries = list(self._entries.values())
-        whole = (entry for entry in entries if entry.key == key and not entry.is_partial)
-        return sorted(whole, key=lambda entry: entry.used_at, reverse=True)
+        ends = [
+            entry
+            for entry in entries
+            if entry.key == key and not entry.is_partial and not self._is_prefix(entry)
+        ]
+        return sorted(ends, key=lambda entry: entry.used_at, reverse=True)
 
     def find(
         self, key: bytes, tokens: array[int], n_have: int, n_held: int
@@ -95,17 +109,18 @@ class PrefixIndex:
         """Return the files to read for a prompt, of which `n_have` tokens can be reused already.
 
         The first `n_held` of them are in the cells of a sequence. () if files have no prefix that
-        is longer by 128 tokens and by an eighth of what would be read.
+        is longer by 128 tokens, or 32 if the memory cannot be cut, and by 1/32 of what would be
+        read.
         """
         best: tuple[PrefixEntry, ...] = ()
-        n_best = n_have + MIN_TOKENS - 1
+        n_best = n_have + (MIN_TOKENS if self._is_cuttable else _MIN_SPACING) - 1
         limit = len(tokens) - 1
         matches = list(self._matches(key, tokens))
         for entry, common in matches:
             n = last_border(tokens, min(common, limit))
             if not self._is_cuttable and n < len(entry.tokens):
                 continue
-            if n <= n_best or (n - n_have) * _MIN_SHARE < len(entry.tokens):
+            if n <= n_best or (n - n_have) * _MIN_READ_SHARE < len(entry.tokens):
                 continue
             if not entry.is_partial or n_held >= n:
                 best, n_best = (entry,), n
@@ -120,34 +135,54 @@ class PrefixIndex:
     ) -> bool:
         """True if the state of `tokens` is worth a file; `is_last` before the end of the process.
 
-        It must have 128 tokens that no file has, and unless `is_last` an eighth of its tokens.
+        It must have 128 tokens that no file has, and unless `is_last` an eighth of its tokens. If
+        the memory cannot be cut, 32 tokens are enough before the end: the last checkpoint of a
+        prompt is where the same prompt goes on.
         """
         n_known = max((n for _, n in self._known(key, tokens, is_partial)), default=0)
         n_new = len(tokens) - n_known
         if n_known == 0:
             return n_new >= MIN_TOKENS
-        return n_new >= MIN_TOKENS and (is_last or n_new * _MIN_SHARE >= len(tokens))
+        if is_last:
+            return n_new >= (MIN_TOKENS if self._cuts(is_partial) else _MIN_SPACING)
+        return n_new >= MIN_TOKENS and n_new * _MIN_SHARE >= len(tokens)
 
     def covering(self, key: bytes, tokens: array[int], *, is_partial: bool = False) -> list[str]:
         """Return the names of the files with which `tokens` are known: they were used now."""
         return [entry.name for entry, _ in self._known(key, tokens, is_partial)]
 
     def superseded(self, entry: PrefixEntry) -> list[str]:
-        """Return the names of the files that are of no use beside `entry`: its prefixes."""
-        if entry.is_partial or not (self._is_cuttable or self._has_partial):
+        """Return the names of the files that are not worth their space beside `entry`: those with
+        fewer than 128 tokens of their own, such as the last turn of the same conversation.
+        """
+        if not self._cuts(entry.is_partial):
             return []
         return [
             other.name
             for other, n in self._matches(entry.key, entry.tokens)
-            if n == len(other.tokens) and not other.is_partial and other.name != entry.name
+            if len(other.tokens) - n < MIN_TOKENS
+            and not other.is_partial
+            and other.name != entry.name
         ]
+
+    def _is_prefix(self, entry: PrefixEntry) -> bool:
+        n_tokens = len(entry.tokens)
+        return any(
+            n == n_tokens < len(other.tokens) and not other.is_partial
+            for other, n in self._matches(entry.key, entry.tokens)
+        )
+
+    def _cuts(self, is_partial: bool) -> bool:
+        """True if states of this kind can be cut: so can whole ones that carry cells for partial
+        ones.
+        """
+        return self._is_cuttable or (self._has_partial and not is_partial)
 
     def _known(
         self, key: bytes, tokens: array[int], is_partial: bool
     ) -> Iterator[tuple[PrefixEntry, int]]:
         """Yield the files that have a prefix of `tokens` which can be reused, and its length."""
-        # Whole states that only carry cells for partial ones can be cut.
-        is_cuttable = self._is_cuttable or (self._has_partial and not is_partial)
+        is_cuttable = self._cuts(is_partial)
         for entry, n in self._matches(key, tokens):
             if entry.is_partial == is_partial and (is_cuttable or n == len(entry.tokens)):
                 yield entry, n
