@@ -97,20 +97,20 @@ class PrefixFolder:
 
         return self._use(name, read_all)
 
-    def write(self, name: str, content: SlotContent) -> int:
-        """Write a file; return its size in bytes, 0 if it is larger than the limit of the folder.
+    def write(self, name: str, content: SlotContent) -> PrefixFile | None:
+        """Write a file and return it; None if it is larger than the limit of the folder.
 
         Raises OSError.
         """
         parts = content_parts(content)
         n_bytes = sum(map(len, parts))
         if n_bytes > self._max_bytes:
-            return 0
+            return None
         with self._locked():
             self._remove_unfinished()
             self._evict_for(n_bytes)
             write_whole(f".{name}.{os.getpid()}.part", name, parts, self._descriptor)
-        return n_bytes
+            return self._stat(name)
 
     def touch(self, name: str) -> None:
         """Note that a file was used now."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from llamabind.disk_cache.folder import PrefixFolder
+from llamabind.disk_cache.folder import PrefixFile, PrefixFolder
 from llamabind.disk_cache.index import PrefixEntry, PrefixIndex
 from llamabind.disk_cache.prefix_exchange import PrefixExchange
 from llamabind.disk_cache.prefix_key import PARTIAL, PrefixKeys
@@ -15,6 +14,8 @@ from llamabind.engine.slot_exchange import SlotExchange
 from llamabind.errors import StateError
 
 if TYPE_CHECKING:
+    from array import array
+
     from llamabind.context.saved_state import SavedState
     from llamabind.engine.engine import Engine
     from llamabind.engine.slot_file import SlotContent
@@ -70,23 +71,20 @@ class PrefixStore:
         self.index.remove(entry.name)
         self._folder.remove(entry.name)
 
-    def write(self, content: SlotContent) -> int:
-        """Write a file, remove those that it replaces, and return its size in bytes.
+    def write(self, content: SlotContent) -> bool:
+        """Write a file, and remove those that it replaces.
 
-        0 if it is larger than the limit of the directory. Raises OSError.
+        False if it is larger than the limit of the directory. Raises OSError.
         """
-        name = self._keys.name_of(content)
-        n_bytes = self._folder.write(name, content)
-        if n_bytes:
-            is_partial = bool(content.state.flags)
-            tokens = content.tokens
-            entry = PrefixEntry(name, content.key, tokens, is_partial, n_bytes, time.time())
+        file = self._folder.write(self._keys.name_of(content), content)
+        if file is not None:
+            entry = _entry(file, content.key, content.tokens)
             for old in self.index.superseded(entry):
                 self.index.remove(old)
                 self._folder.remove(old)
             self.index.add(entry)
         self._sync()
-        return n_bytes
+        return file is not None
 
     def note_use(self, names: set[str]) -> None:
         """Note that files were used now: others are removed before them."""
@@ -114,7 +112,9 @@ class PrefixStore:
                 # Of another projector, which another process may use.
                 self._foreign.add(name)
                 continue
-            file, is_partial = files[name], name.endswith(PARTIAL)
-            self.index.add(
-                PrefixEntry(name, head.key, tokens, is_partial, file.n_bytes, file.used_at)
-            )
+            self.index.add(_entry(files[name], head.key, tokens))
+
+
+def _entry(file: PrefixFile, key: bytes, tokens: array[int]) -> PrefixEntry:
+    is_partial = file.name.endswith(PARTIAL)
+    return PrefixEntry(file.name, key, tokens, is_partial, file.n_bytes, file.used_at)

@@ -91,7 +91,7 @@ class WriterThread:
     def _write(self, store: PrefixStore, content: SlotContent) -> bool:
         """Write a file; False if that failed, which is logged once."""
         try:
-            self.n_writes += bool(store.write(content))
+            self.n_writes += store.write(content)
         except OSError as error:
             self._pause_ends = time.monotonic() + _PAUSE
             if not self._has_failed:
