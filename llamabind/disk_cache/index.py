@@ -103,6 +103,11 @@ class PrefixIndex:
         ]
         return sorted(ends, key=lambda entry: entry.used_at, reverse=True)
 
+    def may_have(self, key: bytes, tokens: array[int]) -> bool:
+        """True if a file begins as `tokens`; cheap, since no further tokens are compared."""
+        with self._lock:
+            return _group(key, tokens) in self._groups
+
     def find(
         self, key: bytes, tokens: array[int], n_have: int, n_held: int
     ) -> tuple[PrefixEntry, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from llamabind.disk_cache.index import MIN_TOKENS, PrefixEntry
 from llamabind.engine.slot_file import SlotContent
 from llamabind.errors import StateError
+from llamabind.kv_cache.executor import has_free_memory
 from llamabind.kv_cache.prefix import common_prefix
 
 if TYPE_CHECKING:
@@ -78,12 +79,11 @@ class PrefixExchange:
 
     def find(self, tokens: array[int], adapters: Adapters) -> tuple[PrefixEntry, ...]:
         """Return the files to read for a prompt: () if memory has as much of it."""
-        if len(tokens) <= MIN_TOKENS:
+        key = self._keys.of(adapters)
+        if len(tokens) <= MIN_TOKENS or not self._index.may_have(key, tokens):
             return ()
         n_have = self._pool.longest_prefix(tokens, adapters).n
-        found = self._index.find(
-            self._keys.of(adapters), tokens, n_have, self._n_held(tokens, adapters)
-        )
+        found = self._index.find(key, tokens, n_have, self._n_held(tokens, adapters))
         return found if sum(entry.n_bytes for entry in found) <= self._host.limit else ()
 
     def has_room(self, entry: PrefixEntry) -> bool:
@@ -152,10 +152,12 @@ class PrefixExchange:
         if not self._is_wanted(slot.tokens, slot.adapters, is_last=is_last):
             return None
         self._engine.flush_memory()
+        context = self._engine.context
+        if not has_free_memory(context.state_seq_size(slot.seq_id)):
+            return None
         try:
-            return self._content(
-                slot.tokens, slot.adapters, self._engine.context.state_seq_save(slot.seq_id)
-            )
+            state = context.state_seq_save(slot.seq_id)
+            return self._content(slot.tokens, slot.adapters, state)
         except (StateError, MemoryError) as error:
             logger.warning("a prefix is not kept: %s", error)
             return None

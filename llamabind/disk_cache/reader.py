@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from llamabind.errors import EngineStoppedError
+from llamabind.kv_cache.executor import has_free_memory
 
 if TYPE_CHECKING:
     from array import array
@@ -46,6 +47,7 @@ class ReaderThread:
         self._thread = thread
         self._make_store = make_store
         self._queue: SimpleQueue[_Wanted | None] = SimpleQueue()
+        self._timers: dict[str, threading.Timer] = {}
         self._is_closing = False
         self._is_open = threading.Event()
         self.store: PrefixStore | None = None
@@ -64,6 +66,7 @@ class ReaderThread:
         self._queue.put(_Wanted(request_id, tokens[:], adapters))
         timer = threading.Timer(_LONGEST_READ, self._admit, [request_id])
         timer.daemon = True
+        self._timers[request_id] = timer
         timer.start()
         return True
 
@@ -81,16 +84,30 @@ class ReaderThread:
         return () if self.store is None else self.store.exchange.find(tokens, adapters)
 
     def _run(self) -> None:
-        with suppress(EngineStoppedError):
-            try:
-                self.store = self._make_store()
-            except OSError as error:
-                logger.warning("cache_dir: prefixes are not kept in files: %s", error)
+        try:
+            self.store = self._make_store()
             self._is_open.set()
-            if self.store is not None:
-                self._read_latest(self.store)
+            self._read_latest(self.store)
             while (wanted := self._queue.get()) is not None:
                 self._serve(wanted)
+        except EngineStoppedError:
+            pass
+        except OSError as error:
+            logger.warning("cache_dir: prefixes are not kept in files: %s", error)
+            self._give_up()
+        except Exception:
+            # A fault of the cache must not end the process, as one of the engine does.
+            logger.exception("cache_dir: internal error, prefixes are not kept in files any more")
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Let all requests compute their prompts; WriterThread writes nothing without a store."""
+        self.store = None
+        self._is_closing = True
+        self._is_open.set()
+        self._queue.put(None)
+        while (wanted := self._queue.get()) is not None:
+            self._admit(wanted.request_id)
 
     def _read_latest(self, store: PrefixStore) -> None:
         """Fill empty slots with the prefixes that were used last, while no request runs."""
@@ -124,7 +141,7 @@ class ReaderThread:
     def _read(
         self, store: PrefixStore, entry: PrefixEntry, adapters: Adapters, *, evicts: bool
     ) -> None:
-        state = store.read(entry)
+        state = store.read(entry) if has_free_memory(entry.n_bytes) else None
         if state is None:
             return
         adopted = self._thread.call(
@@ -135,6 +152,9 @@ class ReaderThread:
             store.discard(entry)
 
     def _admit(self, request_id: str) -> None:
+        timer = self._timers.pop(request_id, None)
+        if timer is not None:
+            timer.cancel()
         # A stopped engine has ended all requests.
         with suppress(EngineStoppedError):
             self._thread.call(lambda engine: engine.admit_read(request_id))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from llamabind.errors import EngineStoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from llamabind.disk_cache.store import PrefixStore
     from llamabind.engine.engine import Engine
@@ -56,12 +56,12 @@ class WriterThread:
         self._writer.join(seconds)
         store = self._store()
         if store is not None and not self._writer.is_alive():
-            with suppress(EngineStoppedError):
+            with _only_logged():
                 self._write_all(store, copies=True, ends=ends)
 
     def _run(self) -> None:
         seen = done = -1
-        with suppress(EngineStoppedError):
+        with _only_logged():
             while not self._is_closing.wait(_PERIOD):
                 steps, store = self._thread.stats.steps, self._store()
                 is_idle, seen = steps == seen, steps
@@ -100,3 +100,14 @@ class WriterThread:
             return False
         self._has_failed = False
         return True
+
+
+@contextmanager
+def _only_logged() -> Iterator[None]:
+    """End the block at an error: a fault of the cache must not end the process."""
+    try:
+        yield
+    except EngineStoppedError:
+        pass
+    except Exception:
+        logger.exception("cache_dir: internal error, prefixes are not written any more")

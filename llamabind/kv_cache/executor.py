@@ -33,6 +33,12 @@ Without free memory a process is OOM-killed; a state that is not saved only cost
 """
 
 
+def has_free_memory(n_bytes: int) -> bool:
+    """True if the machine has memory for a state of `n_bytes`, and some to spare."""
+    memory = psutil.virtual_memory()
+    return n_bytes <= memory.available - MIN_FREE_FRACTION * memory.total
+
+
 class MemoryExecutor:
     """Carries out memory operations; holds the bytes of the host cache. Engine thread only."""
 
@@ -84,8 +90,7 @@ class MemoryExecutor:
     def _save(self, operation: SaveState) -> SavedState | None:
         seq_id, partial_only = operation.seq_id, operation.is_partial
         n_bytes = self._context.state_seq_size(seq_id, partial_only=partial_only)
-        memory = psutil.virtual_memory()
-        if n_bytes > memory.available - MIN_FREE_FRACTION * memory.total:
+        if not has_free_memory(n_bytes):
             logger.warning("a KV state of %d bytes is not saved: too little free memory", n_bytes)
             return None
         try:

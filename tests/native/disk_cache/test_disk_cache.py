@@ -214,3 +214,50 @@ def test_a_request_that_is_cancelled_while_its_prefix_is_read_ends(
         go_on.set()
         assert _ask(llm, PROMPT)[1] == len(PROMPT) - 1
         client.engine.check_idle()
+
+
+@pytest.mark.parametrize("error", [OSError("no such disk"), RuntimeError("a fault")])
+@pytest.mark.parametrize("method", ["__init__", "read", "write"])
+def test_a_cache_that_fails_costs_no_request(
+    random_llama_path, tmp_path, monkeypatch, error, method, caplog
+):
+    from llamabind.disk_cache.store import PrefixStore
+
+    with _open(random_llama_path, tmp_path) as llm:
+        expected, _ = _ask(llm, PROMPT)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(PrefixStore, method, fail)
+    with _open(random_llama_path, tmp_path) as llm:
+        assert _ask(llm, PROMPT)[0] == expected
+        new = [1000, *PROMPT]
+        assert _ask(llm, new)[0] == _ask(llm, new)[0]
+        llm.client.engine.check_idle()
+    assert str(error) in caplog.text
+
+
+def test_a_folder_that_cannot_be_used_is_a_warning(random_llama_path, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    for folder, config, text in (
+        (tmp_path / "file", {}, "prefixes are not kept in files"),
+        (tmp_path / "cache", {"cache_ram_mib": 0}, "they need cache_ram, which is 0"),
+    ):
+        with _open(random_llama_path, folder, **config) as llm:
+            assert _ask(llm, PROMPT)[1] == 0
+        assert text in caplog.text
+        caplog.clear()
+
+
+def test_without_free_memory_nothing_is_copied_or_read(random_llama_path, tmp_path, monkeypatch):
+    from llamabind.disk_cache import prefix_exchange, reader
+
+    with _open(random_llama_path, tmp_path) as llm:
+        expected, _ = _ask(llm, PROMPT)
+    for module in (prefix_exchange, reader):
+        monkeypatch.setattr(module, "has_free_memory", lambda _: False)
+    with _open(random_llama_path, tmp_path) as llm:
+        assert _ask(llm, PROMPT) == (expected, 0)
+        assert _ask(llm, [1000, *PROMPT])[1] == 0
+    assert len(_files(tmp_path)) == 1
