@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Measures what `--cache-dir` saves after a restart: `scripts/measure_restart.py [MODEL]`.
 
-Each round asks questions about one long system prompt: to a server with an empty folder (cold),
-again to the same server (warm), to the next server right after its load, and to one that has been
-idle for a few seconds after its load. The times are those from the request to the first text; the
-prompt tokens that were reused are printed too. Without MODEL the script makes a random model in the
-shape of SmolLM2-135M (scripts/make_random_model.py).
+First a server with an empty folder answers a question about a long system prompt (cold). Each round
+then starts the server twice, and asks two questions each time, right after the load and after a few
+idle seconds: the first one needs the prompt from the files, for the second one it is in the KV
+cache (warm). The times are those from the request to the first text; the prompt tokens that were
+reused are printed too. Without MODEL the script makes a random model in the shape of SmolLM2-135M
+(scripts/make_random_model.py).
 """
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
 import tempfile
@@ -61,46 +61,52 @@ def ask(endpoint: Endpoint, prompt: str, question: str) -> tuple[float, int, int
     return reading.text_seconds[0] - started, cached, reading.usage["prompt_tokens"]
 
 
-def measure(model: Path, n_tokens: int, folder: Path, number: int) -> dict[str, tuple[float, int]]:
-    """One round, with a system prompt of its own: seconds and cached tokens of each case."""
-    prompt = words(n_tokens, "restart", number)
+def measure(
+    model: Path, n_tokens: int, folder: Path, n_rounds: int
+) -> Iterator[tuple[str, float, int]]:
+    """Yield the case, the seconds and the cached tokens of each request."""
+    prompt = words(n_tokens, "restart")
     n_ctx = n_tokens + 1024
-    found = {}
+
+    def timed(endpoint: Endpoint, case: str, number: int) -> tuple[str, float, int]:
+        seconds, n_cached, n_prompt = ask(endpoint, prompt, f"{case} {words(8, case, number)}")
+        print(f"round {number}, {case}: {seconds:.3f} s, {n_cached} of {n_prompt}", flush=True)
+        return case, seconds, n_cached
+
     with server(model, n_ctx, folder) as endpoint:
-        for name in ("cold", "warm"):
-            seconds, cached, n_prompt = ask(endpoint, prompt, f"{name} {words(8, name, number)}")
-            found[name] = (seconds, cached)
-            print(f"round {number}, {name}: {seconds:.3f} s, {cached} of {n_prompt}", flush=True)
-    for name, pause in (("restarted", 0.0), ("restarted and idle", IDLE_SECONDS)):
-        with server(model, n_ctx, folder) as endpoint:
-            time.sleep(pause)
-            seconds, cached, n_prompt = ask(endpoint, prompt, f"{name} {words(8, name, number)}")
-            found[name] = (seconds, cached)
-            print(f"round {number}, {name}: {seconds:.3f} s, {cached} of {n_prompt}", flush=True)
-    return found
+        yield timed(endpoint, "cold", 0)
+    for number in range(n_rounds):
+        for case, pause in (("restarted", 0.0), ("restarted, idle", IDLE_SECONDS)):
+            with server(model, n_ctx, folder) as endpoint:
+                time.sleep(pause)
+                yield timed(endpoint, case, number)
+                yield timed(endpoint, f"warm after {case}", number)
 
 
 def main() -> int:
-    """Print each request, then medians and their ratios to the warm one."""
+    """Print each request, then medians, and the medians of the ratios to the warm requests."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", type=Path, help="GGUF file; default: a random model")
     parser.add_argument("--tokens", type=int, default=10_000, help="length of the system prompt")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     model = (arguments.model or random_model("135m")).absolute()
-    rounds = []
+    found: dict[str, list[tuple[float, int]]] = {}
     with tempfile.TemporaryDirectory(prefix="restart-") as name:
-        folder = Path(name)
-        for number in range(arguments.rounds):
-            rounds.append(measure(model, arguments.tokens, folder, number))
-            shutil.rmtree(folder / "cache")
-    warm = statistics.median(found["warm"][0] for found in rounds)
-    for case in rounds[0]:
-        seconds = statistics.median(found[case][0] for found in rounds)
-        cached = statistics.median(found[case][1] for found in rounds)
-        ratio = statistics.median(found[case][0] / found["warm"][0] for found in rounds)
-        print(f"{case:20}{seconds:8.3f} s {cached:8.0f} cached tokens {ratio:8.2f} times warm")
-    return 0 if warm > 0 else 1
+        for case, seconds, n_cached in measure(
+            model, arguments.tokens, Path(name), arguments.rounds
+        ):
+            found.setdefault(case, []).append((seconds, n_cached))
+    for case, results in found.items():
+        seconds = statistics.median(seconds for seconds, _ in results)
+        n_cached = min(n_cached for _, n_cached in results)
+        line = f"{case:28}{seconds:8.3f} s {n_cached:8} cached tokens"
+        if warm := found.get(f"warm after {case}"):
+            pairs = zip(results, warm, strict=True)
+            ratio = statistics.median(first[0] / second[0] for first, second in pairs)
+            line += f" {ratio:8.2f} times warm"
+        print(line)
+    return 0
 
 
 if __name__ == "__main__":

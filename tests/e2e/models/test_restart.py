@@ -1,5 +1,6 @@
 """A prompt that one server has computed is not computed again by the next one (--cache-dir)."""
 
+import base64
 import os
 import shutil
 import signal
@@ -7,8 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from llamabind import read_gguf_header
+from tests.support.paths import ROOT
+from tests.support.png_file import png
+from tests.support.random_clip import N_IMAGE_TOKENS, write_random_clip
 from tests.support.server_process import TINY, ServerProcess, until
 from tests.support.small_disk import fill, small_disk
 
@@ -135,6 +141,33 @@ def test_files_of_another_model_or_other_settings_are_kept_but_not_used(tmp_path
         server.post(f"/api/v2/models/{TINY}/load", other)
         assert _ask(server)[1:] == (n_prompt, 0)
     assert len(_files(cache)) == 2
+
+
+def test_images_are_recognised_by_their_bytes(tmp_path: Path) -> None:
+    def ask(server: ServerProcess, seed: int) -> tuple[str, int, int]:
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+        data = base64.b64encode(png(pixels)).decode()
+        image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+        text = {"type": "text", "text": _SYSTEM}
+        messages = [{"role": "user", "content": [text, image]}]
+        body = {"model": TINY, "messages": messages, "max_tokens": 4, "temperature": 0}
+        answer = server.post("/v1/chat/completions", body)
+        usage = answer["usage"]
+        cached = usage["prompt_tokens_details"]["cached_tokens"]
+        return answer["choices"][0]["message"]["content"], usage["prompt_tokens"], cached
+
+    width = read_gguf_header(ROOT / "llamabind" / "models" / TINY).embedding_length
+    assert width is not None
+    projector = tmp_path / "mmproj-random.gguf"
+    write_random_clip(projector, width)
+    flags = ("--cache-dir", str(tmp_path / "cache"), "--mmproj", str(projector))
+    with ServerProcess(tmp_path, *flags) as server:
+        answer, n_prompt, _ = ask(server, 1)
+    with ServerProcess(tmp_path, *flags) as server:
+        assert ask(server, 1) == (answer, n_prompt, n_prompt - 1)
+    with ServerProcess(tmp_path, *flags) as server:
+        n_cached = ask(server, 2)[2]
+        assert 128 < n_cached <= n_prompt - N_IMAGE_TOKENS, "the text before the image"
 
 
 def test_requests_with_cache_prompt_false_leave_no_file(tmp_path: Path) -> None:
