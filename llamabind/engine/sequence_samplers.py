@@ -44,9 +44,9 @@ class SequenceSamplers:
     def __init__(self, model: Model, context: Context) -> None:
         self._model = model
         self._context = context
-        self._eog_tokens = list(model.tokenizer.eog_tokens)
+        self._tokenizer = model.tokenizer
         self._samplers: dict[str, Sampler] = {}
-        self._masks = StepMasks(model.tokenizer)
+        self._masks = StepMasks(self._tokenizer)
         self._final_probs: dict[str, FinalProbs] = {}
         # Requests whose logits only the sampler reads: nothing else is done for their tokens.
         self._plain: set[str] = set()
@@ -54,6 +54,9 @@ class SequenceSamplers:
     def add(self, request: GenerationRequest) -> None:
         """Make the sampler of a request; parsing a large grammar takes long."""
         self._masks.add(request)
+        if request.min_tokens:
+            # Read here, once for each model, and not between two steps.
+            _ = self._tokenizer.eog_tokens
         sampling, tokens = request.sampling, request.prompt_tokens
         if request.post_sampling_probs and request.logprobs is not None:
             final = FinalProbs(self._model, sampling, self._context.n_ctx_seq)
@@ -139,7 +142,7 @@ class SequenceSamplers:
         if run.error is not None or n > len(draft):
             return False
         token = run.tokens[-1].token
-        return token == draft[n - 1] and token not in self._eog_tokens
+        return token == draft[n - 1] and not self._tokenizer.is_eog(token)
 
     def _sample(
         self, last: list[tuple[Sequence, SampledRun, int]]
@@ -162,7 +165,7 @@ class SequenceSamplers:
                     sequence.request_id, logits, must_continue=must_continue
                 )
             elif must_continue:
-                logits[self._eog_tokens] = -np.inf
+                logits[list(self._tokenizer.eog_tokens)] = -np.inf
             if outcome is not None:
                 known[index] = outcome
         usable = [index for index in range(len(last)) if index not in known]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -30,8 +31,6 @@ class StepMasks:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._ends = np.zeros(tokenizer.n_tokens, dtype=np.bool_)
-        self._ends[list(tokenizer.eog_tokens)] = True
         self._masks: dict[str, SequenceMask] = {}
         self._rows: dict[str, np.ndarray] = {}
 
@@ -44,6 +43,13 @@ class StepMasks:
             if reasoning and has_budget and not reasoning.between:
                 mask.watch_reasoning(reasoning)
             self._masks[request.request_id] = mask
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """Whether each token ends a generation; few models get requests with masks."""
+        ends = np.zeros(self._tokenizer.n_tokens, dtype=np.bool_)
+        ends[list(self._tokenizer.eog_tokens)] = True
+        return ends
 
     def release(self, request_id: str) -> None:
         """Forget a request; unknown ids are ignored."""

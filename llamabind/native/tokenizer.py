@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Final, Self
 
 from llamabind._capi import enums, llama
+from llamabind._capi.loader import bind_plain
 from llamabind._capi.types import VocabHandle
 from llamabind.errors import TokenizeError
 from llamabind.native.handle import Handle
@@ -20,10 +21,15 @@ _CUT_TYPES: Final = (
     enums.llama_vocab_type.LLAMA_VOCAB_TYPE_SPM,
 )
 
-_FLAGS: Final = enums.llama_token_attr
-_CONTROL: Final = int(_FLAGS.LLAMA_TOKEN_ATTR_CONTROL | _FLAGS.LLAMA_TOKEN_ATTR_UNKNOWN)
-_SPECIAL: Final = _CONTROL | int(_FLAGS.LLAMA_TOKEN_ATTR_USER_DEFINED)
-_STRIPS: Final = int(_FLAGS.LLAMA_TOKEN_ATTR_LSTRIP | _FLAGS.LLAMA_TOKEN_ATTR_RSTRIP)
+# Plain numbers: those of an IntFlag are slow to combine.
+_CONTROL: Final = int(
+    enums.llama_token_attr.LLAMA_TOKEN_ATTR_CONTROL
+    | enums.llama_token_attr.LLAMA_TOKEN_ATTR_UNKNOWN
+)
+_SPECIAL: Final = _CONTROL | int(enums.llama_token_attr.LLAMA_TOKEN_ATTR_USER_DEFINED)
+_STRIPS: Final = int(
+    enums.llama_token_attr.LLAMA_TOKEN_ATTR_LSTRIP | enums.llama_token_attr.LLAMA_TOKEN_ATTR_RSTRIP
+)
 
 # Longer texts are tokenised in pieces.
 _WHOLE_BYTES: Final = 1 << 15
@@ -189,8 +195,8 @@ class Tokenizer:
     @cached_property
     def eog_tokens(self) -> tuple[int, ...]:
         """All tokens that end a generation."""
-        vocab = self._require_vocabulary()
-        return tuple(t for t in range(self.n_tokens) if llama.llama_vocab_is_eog(vocab, t))
+        vocab, is_eog = self._require_vocabulary(), bind_plain(llama.llama_vocab_is_eog)
+        return tuple(token for token in range(self.n_tokens) if is_eog(vocab, token))
 
     @cached_property
     def suppressed_tokens(self) -> tuple[int, ...]:
@@ -203,9 +209,9 @@ class Tokenizer:
     def control_texts(self) -> tuple[str, ...]:
         """The texts of tokens that only `parse_special` recognises, such as "<|im_end|>"."""
         return tuple(
-            text
-            for token, attributes in self._marked_tokens
-            if attributes & _CONTROL and (text := self.text(token))
+            text.decode(errors="replace")
+            for text, attributes in self._special_texts
+            if attributes & _CONTROL
         )
 
     @cached_property
@@ -222,7 +228,7 @@ class Tokenizer:
 
     @cached_property
     def _cuts(self) -> SpecialCuts:
-        texts = self._special_texts
+        texts = self._parsed_texts
         return SpecialCuts(
             {text: is_alone for text, (_, is_alone) in texts.items()},
             [text for text, (is_control, _) in texts.items() if is_control],
@@ -231,30 +237,36 @@ class Tokenizer:
     @cached_property
     def _plain_cuts(self) -> SpecialCuts:
         """Without the tokens that only `parse_special` recognises."""
-        texts = self._special_texts
+        texts = self._parsed_texts
         return SpecialCuts({text: it[1] for text, it in texts.items() if not it[0]})
 
     @cached_property
-    def _special_texts(self) -> dict[bytes, tuple[bool, bool]]:
+    def _parsed_texts(self) -> dict[bytes, tuple[bool, bool]]:
         """The texts that the tokenizer looks for: only with `parse_special`? Without its spaces?"""
-        vocab = self._require_vocabulary()
         texts: dict[bytes, tuple[bool, bool]] = {}
-        for token, attributes in self._marked_tokens:
-            if text := llama.llama_vocab_get_text(vocab, token):
-                is_control, is_alone = texts.get(text, (True, True))
-                texts[text] = (
-                    is_control and bool(attributes & _CONTROL),
-                    is_alone and not attributes & _STRIPS,
-                )
+        for text, attributes in self._special_texts:
+            is_control, is_alone = texts.get(text, (True, True))
+            texts[text] = (
+                is_control and bool(attributes & _CONTROL),
+                is_alone and not attributes & _STRIPS,
+            )
         return texts
 
     @cached_property
-    def _marked_tokens(self) -> list[tuple[int, int]]:
-        """The tokens that are not plain text, with their flags of llama_token_attr."""
-        vocab, read = self._require_vocabulary(), llama.llama_vocab_get_attr
-        # Plain numbers, and read once: there may be 262,144 tokens.
-        attributes = [int(read(vocab, token)) for token in range(self.n_tokens)]
-        return [(token, flags) for token, flags in enumerate(attributes) if flags & _SPECIAL]
+    def _special_texts(self) -> tuple[tuple[bytes, int], ...]:
+        """Text and attributes of each token that is special and has a text.
+
+        The first conversation waits for this loop, and there may be 262,144 tokens.
+        """
+        vocab = self._require_vocabulary()
+        read_attributes = bind_plain(llama.llama_vocab_get_attr)
+        found = [
+            (token, attributes)
+            for token in range(self.n_tokens)
+            if (attributes := read_attributes(vocab, token)) & _SPECIAL
+        ]
+        texts = ((llama.llama_vocab_get_text(vocab, token), each) for token, each in found)
+        return tuple((text, attributes) for text, attributes in texts if text)
 
     def is_control(self, token: int) -> bool:
         """Return whether the token is a control token rather than text."""

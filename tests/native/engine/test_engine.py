@@ -54,6 +54,14 @@ def test_answers_in_a_batch_equal_those_computed_alone(engine):
         assert_same(engine.model, prompt, tokens_of(together[name]), expected)
 
 
+def test_a_load_and_an_answer_read_no_vocabulary_token_by_token(random_llama_path: Path) -> None:
+    """There may be 262,144 tokens: a loop over them delays the first answer."""
+    with _load(random_llama_path) as engine:
+        run(engine, make_request("r", _prompt(9, 5)))
+        assert "eog_tokens" not in vars(engine.tokenizer)
+        assert "_special_texts" not in vars(engine.tokenizer)
+
+
 def test_a_shared_prefix_changes_the_work_but_not_the_answer(engine):
     shared = _prompt(100, 200)
     prompts = {f"r{i}": [*shared, *_prompt(200 + i, 4)] for i in range(6)}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llamabind._capi.enums import llama_token_attr
 from llamabind.errors import HandleClosedError, TokenizeError
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
@@ -34,6 +35,16 @@ def test_special_tokens_are_known(tokenizer):
     assert not tokenizer.is_eog(3)
     assert 2 in tokenizer.eog_tokens
     assert tokenizer.suppressed_tokens == ()
+
+
+def test_tokens_that_only_parse_special_reads_are_those_with_their_attributes(
+    tokenizer: Tokenizer,
+) -> None:
+    flags = llama_token_attr
+    wanted = flags.LLAMA_TOKEN_ATTR_CONTROL | flags.LLAMA_TOKEN_ATTR_UNKNOWN
+    expected = [t for t in range(tokenizer.n_tokens) if tokenizer.attributes(t) & wanted]
+    assert expected
+    assert list(tokenizer.control_texts) == [tokenizer.text(t) for t in expected]
 
 
 def test_add_special_puts_bos_in_front_and_remove_special_takes_it_away(tokenizer):
