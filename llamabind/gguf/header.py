@@ -9,7 +9,8 @@ Everything must be inside the file. Further limits: 65,536 metadata entries, 65,
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -168,11 +169,18 @@ def read_gguf_header(path: str | os.PathLike[str]) -> GgufHeader:
     version that llama.cpp no longer reads, truncated (also in the tensor data), or contradicts
     itself.
     """
-    try:
-        with BoundedFile(path) as reader:
-            return _HeaderParser(reader).parse()
-    except OSError as error:
-        raise GgufError(f"the file cannot be read: {error.strerror or error}") from error
+    with _parser(path) as parser:
+        return parser.parse()
+
+
+def read_context_length(path: str | os.PathLike[str]) -> int | None:
+    """Read the training context in tokens, None if the header names none.
+
+    Reads no further: the vocabulary mostly follows, whose strings take longer than all the rest.
+    Raises GgufError as read_gguf_header does, for as much as it reads.
+    """
+    with _parser(path) as parser:
+        return parser.parse_context_length()
 
 
 def read_gguf_shapes(path: str | os.PathLike[str]) -> Mapping[str, tuple[int, ...]]:
@@ -180,11 +188,16 @@ def read_gguf_shapes(path: str | os.PathLike[str]) -> Mapping[str, tuple[int, ..
 
     Raises GgufError as read_gguf_header does.
     """
+    with _parser(path) as parser:
+        parser.parse()
+        return parser.shapes
+
+
+@contextmanager
+def _parser(path: str | os.PathLike[str]) -> Iterator["_HeaderParser"]:
     try:
         with BoundedFile(path) as reader:
-            parser = _HeaderParser(reader)
-            parser.parse()
-            return parser.shapes
+            yield _HeaderParser(reader)
     except OSError as error:
         raise GgufError(f"the file cannot be read: {error.strerror or error}") from error
 
@@ -200,9 +213,8 @@ class _HeaderParser:
         self._strings_left = _MAX_ARRAY_STRINGS
 
     def parse(self) -> GgufHeader:
-        version = self._read_version()
-        tensor_count = self._read_count("tensors", _MAX_TENSORS, _MIN_TENSOR_BYTES)
-        for _ in range(self._read_count("metadata entries", _MAX_ENTRIES, _MIN_ENTRY_BYTES)):
+        version, tensor_count, entry_count = self._read_start()
+        for _ in range(entry_count):
             self._read_entry()
         alignment = self._alignment()
         parameter_count, data_bytes = self._read_tensors(tensor_count)
@@ -217,6 +229,23 @@ class _HeaderParser:
             self._arrays,
             self._classifier_outputs(),
         )
+
+    def parse_context_length(self) -> int | None:
+        _, _, entry_count = self._read_start()
+        for _ in range(entry_count):
+            self._read_entry()
+            architecture = self._metadata.get("general.architecture")
+            found = self._metadata.get(f"{architecture}.context_length")
+            if found is not None:
+                return found if isinstance(found, int) and not isinstance(found, bool) else None
+        return None
+
+    def _read_start(self) -> tuple[int, int, int]:
+        """Return the version, and the numbers of tensors and of metadata entries."""
+        version = self._read_version()
+        tensor_count = self._read_count("tensors", _MAX_TENSORS, _MIN_TENSOR_BYTES)
+        entry_count = self._read_count("metadata entries", _MAX_ENTRIES, _MIN_ENTRY_BYTES)
+        return version, tensor_count, entry_count
 
     def _read_version(self) -> int:
         if self._reader.size < len(_MAGIC) or self._reader.read(len(_MAGIC)) != _MAGIC:

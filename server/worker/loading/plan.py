@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from llamabind import EmbeddingConfig, EngineConfig, ModelParams, RopeConfig, read_gguf_header
+from llamabind import EmbeddingConfig, EngineConfig, ModelParams, RopeConfig
 from llamabind.checks import INT32_MAX
 from llamabind.errors import GgufError, InvalidParameterError
+from llamabind.gguf.header import read_context_length
 from server.protocol.load_settings import LoadSettings
 from server.protocol.loading import LoadFiles
 from server.worker.loading.placement import NO_DEVICE, OVERRIDES, placement_params
@@ -116,7 +117,7 @@ def size_warnings(settings: LoadSettings, effective: Mapping[str, Any]) -> Itera
 def training_context(path: str) -> int | None:
     """The training context of a file in tokens; None if its header does not name one."""
     try:
-        return read_gguf_header(path).context_length
+        return read_context_length(path)
     except GgufError:
         # llama.cpp reports what is wrong with the file.
         return None

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamabind.errors import GgufError
-from llamabind.gguf.header import GgufArray, GgufHeader, read_gguf_header
+from llamabind.gguf.header import GgufArray, GgufHeader, read_context_length, read_gguf_header
 
 _U8, _U32, _F32, _BOOL, _STR, _ARR, _U64 = 0, 4, 6, 7, 8, 9, 10
 
@@ -106,6 +106,29 @@ def test_a_file_cut_at_any_byte_is_a_gguf_error(tmp_path: Path) -> None:
         os.truncate(path, size)
         with pytest.raises(GgufError):
             read_gguf_header(path)
+
+
+def test_the_context_length_is_read_without_what_follows_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    whole = _gguf()
+    end = whole.index(b"llama.context_length") + len(b"llama.context_length") + 8
+    path.write_bytes(whole)
+    assert read_context_length(path) == 2048
+    # The header's counts must fit the file, so what follows is not cut off but made invalid.
+    path.write_bytes(whole[:end] + b"\xff" * (len(whole) - end))
+    assert read_context_length(path) == 2048
+    path.write_bytes(whole[: end - 1])
+    with pytest.raises(GgufError):
+        read_context_length(path)
+
+
+@pytest.mark.parametrize("entries", [_ENTRIES[:4], (_ENTRIES[0],), (_ENTRIES[4],)])
+def test_a_header_without_context_length_or_architecture_has_none(
+    tmp_path: Path, entries: tuple[bytes, ...]
+) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(_gguf(entries))
+    assert read_context_length(path) is None
 
 
 def test_a_download_that_stopped_is_called_truncated(tmp_path: Path) -> None:
