@@ -1,71 +1,32 @@
-"""`python -m server`: read the command line, set up the log, serve."""
+"""`python -m server`: starts a worker process, and beside its imports those of the server."""
 
-import asyncio
-import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from typing import Final
 
-from llamabind.errors import is_out_of_memory
-from server.cli.parser import parse_command_line
-from server.config import ServerConfig
-from server.descriptors import fit_connections
-from server.errors import ApiError
-from server.listening import ListenError
-from server.logs import start_logging, stop_logging
-from server.monitoring.rpc_check import check_rpc_servers
-from server.parts.models import ModelParts, make_parts
-from server.supervisor.estimate_store import EstimateStore, estimate_file, installed_build
+from server.supervisor.early_worker import EarlyWorker
+
+# With these the process prints something and ends.
+_NO_SERVER: Final = frozenset({"-h", "--help", "--version", "--list-devices"})
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m server") -> int:
     """Run the server with these arguments, by default the process's; returns the exit status, 1 if
     it cannot start. A wrong flag exits with 2. Messages and --help call the server `program`.
     """
-    config = parse_command_line(arguments, program=program)
+    words = sys.argv[1:] if arguments is None else arguments
+    early = None if _NO_SERVER.intersection(words) else EarlyWorker.start()
     try:
-        if config.cpus:
-            # Workers inherit the CPUs, and count only these for their threads.
-            os.sched_setaffinity(0, config.cpus)
-        start_logging(config)
-        check_rpc_servers(config)
-        if config.hub_repo is not None:
-            from server.hub_start import with_hub_model  # here: others need no downloads yet
+        # Only now: a worker is needed first, and needs as long for its own imports.
+        from server.start.run import run
 
-            config = asyncio.run(with_hub_model(config))
-        asyncio.run(_run(config))
-    except (ListenError, OSError, ApiError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        print(f"the server has no memory left (limits: ulimit -v): {error}", file=sys.stderr)
-        return 1
+        return run(words, program, early)
     except KeyboardInterrupt:
-        # While a model is downloaded; later the server handles the signal.
+        # During the imports, or while a model is downloaded; later the server handles the signal.
         return 130
     finally:
-        stop_logging()
-    return 0
-
-
-async def _run(config: ServerConfig) -> None:
-    """Start a worker and the load of --model, then import the rest beside them, and serve."""
-    config = fit_connections(config)
-    build = installed_build(os.environ)
-    parts = make_parts(config, estimates=EstimateStore(estimate_file(os.environ), build))
-    parts.pool.prepare()
-    parts.begin_first_load()
-    # On a thread, so that this one can pass on messages between the files and the worker.
-    serve = await asyncio.to_thread(_import_http)
-    await serve(config, parts)
-
-
-def _import_http() -> Callable[[ServerConfig, ModelParts], Awaitable[None]]:
-    import server.quick_aiohttp  # noqa: F401 - before all modules that import aiohttp
-    from server.serving import serve
-
-    return serve
+        if early is not None:
+            early.end()
 
 
 if __name__ == "__main__":

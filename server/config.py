@@ -1,7 +1,6 @@
 """ServerConfig: all settings of the server; server.cli.parser makes it from flags."""
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any
 import llamabind
 from server.catalogue.model_settings import ModelSettings
 from server.catalogue.preset_model import PresetModel
+from server.child_command import child_command
 from server.hub.reference import ModelReference
 from server.protocol.load_settings import LoadSettings
-
-_SOURCE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,15 +146,9 @@ class ServerConfig:
     @property
     def worker_command(self) -> tuple[str, ...]:
         """The command that starts a worker process."""
-        return _command("server.worker")
+        return child_command("server.worker")
 
     @property
     def hub_command(self) -> tuple[str, ...]:
         """The command that starts a process that talks to the hub."""
-        return _command("server.hub")
-
-
-def _command(module: str) -> tuple[str, ...]:
-    # -P keeps a server.py in the current folder from being imported in place of this package.
-    safe = ("-P",) if sys.flags.safe_path or Path.cwd() != _SOURCE else ()
-    return (sys.executable, *safe, "-m", module)
+        return child_command("server.hub")

@@ -16,13 +16,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from clients.scripted.script import VARIABLE
-from server import __main__ as start
 from server import app, serving
+from server.__main__ import main
 from server.catalogue.companion_files import CompanionFiles
 from server.config import ServerConfig
 from server.http.body.json_body import BODY
 from server.parts.models import ModelParts, make_parts
 from server.protocol.loading import Devices
+from server.start import run
 from server.supervisor.launcher import WorkerLauncher
 from server.supervisor.pool import WorkerPool
 
@@ -75,7 +76,7 @@ def _parsed(raw: bytes) -> Any:
 
 if __name__ == "__main__":
     with (
-        patch.object(start, "make_parts", _make_parts),
+        patch.object(run, "make_parts", _make_parts),
         patch.object(serving, "create_app", _create_app),
     ):
-        sys.exit(start.main())
+        sys.exit(main())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from server.supervisor.early_worker import EarlyWorker
 from server.supervisor.process import WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class WorkerPool:
     """Starts worker processes, and hands out those that have started already. Event loop only.
 
     A new interpreter with a worker's imports takes 0.3 s of CPU time. So the server starts one
-    worker ahead of need, beside its own imports, and a process that has estimated a load goes on to
+    worker ahead of need, before its own imports, and a process that has estimated a load goes on to
     load. A process sees one model file only: native code has parsed it, and may have been misled.
     """
 
@@ -38,9 +39,11 @@ class WorkerPool:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
-    def prepare(self) -> None:
-        """Start one process ahead of need; it ends if no model needs it within a minute."""
-        self._spare = asyncio.create_task(self._start("spare worker"))
+    def prepare(self, early: EarlyWorker | None = None) -> None:
+        """Keep `early`, or start one process ahead of need; it ends if no model needs it within a
+        minute.
+        """
+        self._spare = asyncio.create_task(self._start_spare(early))
         asyncio.get_running_loop().call_later(_SPARE_SECONDS, self._end_spare, self._spare)
 
     async def take(self, path: Path, name: str) -> WorkerProcess:
@@ -77,6 +80,11 @@ class WorkerPool:
 
     async def _start(self, name: str) -> WorkerProcess:
         return await self._process_type.start(self._command, name)
+
+    async def _start_spare(self, early: EarlyWorker | None) -> WorkerProcess:
+        name = "spare worker"
+        adopted = None if early is None else await self._process_type.adopt(early, name)
+        return adopted or await self._start(name)
 
     def _take_kept(self, path: Path) -> WorkerProcess | None:
         if path not in self._kept:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import resource
 import signal
 import socket
@@ -13,23 +12,15 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from llamabind.errors import OTHER_BUILD
+from server.supervisor.adopted_process import AdoptedProcess
 from server.supervisor.connection import WorkerConnection
+from server.supervisor.early_worker import EarlyWorker
+from server.supervisor.worker_environment import worker_environment
 
 logger = logging.getLogger("server.worker")
 _LOG_TAIL_LINES = 60
 _MAX_LINE_BYTES = 4096
 _READ_BYTES = 1 << 16
-_ENVIRONMENT = {
-    "PYTHONUNBUFFERED": "1",
-    # Otherwise ggml_abort starts a debugger, if installed, for a stack trace (ggml/src/ggml.c).
-    "GGML_NO_BACKTRACE": "1",
-    # Workers need no matrix products of NumPy. Its OpenBLAS would start a thread for each core when
-    # NumPy is imported, and under a memory limit that hangs or ends the process without a message.
-    "OPENBLAS_NUM_THREADS": "1",
-}
-# Put weights and KV cache in pages of 2 MiB, where Linux has some: every token reads all weights,
-# and with pages of 4 KiB the CPU spends time on address translation.
-_HUGE_PAGES = "glibc.malloc.hugetlb"
 _HINTS = {
     "SIGKILL": " (out of memory, or killed by hand)",
     "SIGILL": f": the native libraries use instructions that this CPU lacks; {OTHER_BUILD}",
@@ -172,13 +163,32 @@ class WorkerProcess:
         """Start `command`. Raises OSError when the system refuses."""
         ours, theirs = socket.socketpair()
         try:
-            process = await cls.spawn(command, theirs.fileno(), _environment())
+            process = await cls.spawn(command, theirs.fileno(), worker_environment())
         except BaseException:
             ours.close()
             raise
         finally:
             # Only the child may hold this end: then its exit is an end-of-file for the server.
             theirs.close()
+        return await cls._connect(process, ours, name)
+
+    @classmethod
+    async def adopt(cls, early: EarlyWorker, name: str) -> Self | None:
+        """The process that was started before the event loop; None if it was ended or taken."""
+        started = early.take()
+        if started is None:
+            return None
+        process, ours = started
+        try:
+            adopted = await AdoptedProcess.of(process)
+        except BaseException:
+            ours.close()
+            process.kill()
+            raise
+        return await cls._connect(adopted, ours, name)
+
+    @classmethod
+    async def _connect(cls, process: ChildProcess, ours: socket.socket, name: str) -> Self:
         try:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(WorkerConnection, sock=ours)
@@ -270,10 +280,3 @@ class WorkerProcess:
             logging.WARNING if text.startswith(("WARNING", "ERROR", "CRITICAL")) else logging.DEBUG
         )
         logger.log(level, "%s: %s", self.name, text)
-
-
-def _environment() -> dict[str, str]:
-    tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if _HUGE_PAGES not in tunables:
-        tunables = ":".join(filter(None, [*tunables.split(":"), f"{_HUGE_PAGES}=1"]))
-    return os.environ | _ENVIRONMENT | {"GLIBC_TUNABLES": tunables}

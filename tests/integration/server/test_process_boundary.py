@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 def test_the_http_process_imports_nothing_native() -> None:
     code = (
-        "import sys, server.__main__, server.serving\n"
+        "import sys, server.__main__, server.start.run, server.serving\n"
         "_NATIVE = ('llamabind._capi', 'llguidance', 'server.worker.')\n"
         "bad = [m for m in sys.modules if m.startswith(_NATIVE)]\n"
         "print(bad)"
@@ -27,18 +27,25 @@ def test_the_http_process_imports_nothing_native() -> None:
     assert result.stdout.strip() == "[]"
 
 
-_LATER = ("numpy", "pynvml", "PIL", "ray", "server.api.operations", "server.hub_start")
+_LATER = ("numpy", "pynvml", "PIL", "ray", "server.api.operations", "server.start.hub_model")
+_AFTER_THE_WORKER = ("asyncio", "argparse", "logging", "msgspec", "psutil", "server.config")
 _AFTER_THE_LOAD = ("aiohttp", "server.app", "server.api", "server.http")
 
 
 @pytest.mark.parametrize(
     ("module", "absent"),
-    [("server.__main__", _LATER + _AFTER_THE_LOAD), ("server.serving", _LATER)],
+    [
+        ("server.__main__", _LATER + _AFTER_THE_LOAD + _AFTER_THE_WORKER),
+        ("server.start.run", _LATER + _AFTER_THE_LOAD),
+        ("server.serving", _LATER),
+    ],
 )
 def test_the_start_of_the_server_imports_only_what_it_uses(
     module: str, absent: tuple[str, ...]
 ) -> None:
-    """A load of --model begins before HTTP is imported, and what few requests use is not."""
+    """A worker starts before anything else is imported, a load of --model before HTTP, and what few
+    requests use is not imported.
+    """
     code = f"import sys, {module}\nprint(*sys.modules.keys() & {set(absent)!r})"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,0 +1,69 @@
+"""run: read the command line, set up the log, serve."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+from llamabind.errors import is_out_of_memory
+from server.cli.parser import parse_command_line
+from server.config import ServerConfig
+from server.descriptors import fit_connections
+from server.errors import ApiError
+from server.listening import ListenError
+from server.logs import start_logging, stop_logging
+from server.monitoring.rpc_check import check_rpc_servers
+from server.parts.models import ModelParts, make_parts
+from server.supervisor.early_worker import EarlyWorker
+from server.supervisor.estimate_store import EstimateStore, estimate_file, installed_build
+
+
+def run(arguments: Sequence[str], program: str, early: EarlyWorker | None = None) -> int:
+    """Run the server; returns the exit status, see server.__main__. `early` gets the first model.
+
+    Raises KeyboardInterrupt before the server handles signals.
+    """
+    config = parse_command_line(arguments, program=program)
+    try:
+        if config.cpus:
+            # Workers inherit the CPUs, and count only these for their threads.
+            if early is not None:
+                early.end()
+            os.sched_setaffinity(0, config.cpus)
+        start_logging(config)
+        check_rpc_servers(config)
+        if config.hub_repo is not None:
+            from server.start.hub_model import with_hub_model  # here: others need no downloads yet
+
+            config = asyncio.run(with_hub_model(config))
+        asyncio.run(_run(config, early))
+    except (ListenError, OSError, ApiError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"the server has no memory left (limits: ulimit -v): {error}", file=sys.stderr)
+        return 1
+    finally:
+        stop_logging()
+    return 0
+
+
+async def _run(config: ServerConfig, early: EarlyWorker | None) -> None:
+    """Start the load of --model, then import the rest beside them, and serve."""
+    config = fit_connections(config)
+    build = installed_build(os.environ)
+    parts = make_parts(config, estimates=EstimateStore(estimate_file(os.environ), build))
+    parts.pool.prepare(early)
+    parts.begin_first_load()
+    # On a thread, so that this one can pass on messages between the files and the worker.
+    serve = await asyncio.to_thread(_import_http)
+    await serve(config, parts)
+
+
+def _import_http() -> Callable[[ServerConfig, ModelParts], Awaitable[None]]:
+    import server.quick_aiohttp  # noqa: F401 - before all modules that import aiohttp
+    from server.serving import serve
+
+    return serve
