@@ -52,15 +52,16 @@ class ComputeThreads:
 
         Starts with all cores; tries at least two counts, and no more once `seconds` have passed.
         """
-        if self._fixed(n_tokens):
+        if self._fixed(n_tokens) or len(self._tuner.counts) == 1:
             return
         began = time.perf_counter()
         found: dict[int, float] = {}
         for count in reversed(self._tuner.counts):
             if len(found) >= 2 and time.perf_counter() - began > seconds:
                 break
-            self._use(count)
-            decode()  # wakes the threads and touches the memory
+            if count != self._attached:
+                self._use(count)
+                decode()  # wakes the threads and touches the memory
             started = time.perf_counter()
             decode()
             found[count] = time.perf_counter() - started

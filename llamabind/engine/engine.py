@@ -48,15 +48,11 @@ if TYPE_CHECKING:
 DEBUG_VARIABLE = "LLAMABIND_DEBUG"
 """If this environment variable is set, engines check that no cell or request is lost when idle."""
 
-_WARM_UP_PROMPT = 64
-
 CPU_ATTENTION_TILE = 64
 """GGML_FA_TILE_Q of ggml/src/ggml-cpu/common.h."""
 
 _STATE_SAMPLE = 8
 _CALIBRATION_SECONDS = 0.5
-_LONGEST_WARM_UP_PROMPT = 0.1
-"""Seconds that the decode of a prompt may take at a load; a slower model learns from requests."""
 
 
 class Engine(EngineCore, Closing):
@@ -286,7 +282,7 @@ def _check_generates(context: Context) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _WarmUp:
-    """The size of a sequence's state, and the seconds that the last decode took for `n_tokens`."""
+    """The size of a sequence's state, and the seconds that the decode of `n_tokens` took."""
 
     state_size: StateSize
     n_tokens: int
@@ -298,20 +294,17 @@ def _warm_up(context: Context, threads: ComputeThreads) -> _WarmUp:
 
     So a device that cannot compute fails the load instead of the first request. The number of
     threads is chosen for decodes of one token only, which memory limits; those of prompts begin
-    with all cores, and ThreadTuner tries others soon. A load beside other busy programs would
-    otherwise spend most of its time in decodes whose threads wait for each other.
+    with all cores, and ThreadTuner tries others soon. Nor is a longer prompt decoded: the first
+    answer would wait for it, and StepBudget learns from the first requests. A load beside other
+    busy programs would otherwise spend most of its time in decodes whose threads wait for each
+    other.
     """
-    longest = context.model.n_positions or _WARM_UP_PROMPT
-    n_tokens = min(_STATE_SAMPLE, context.n_batch, longest)
+    n_tokens = min(_STATE_SAMPLE, context.n_batch, context.model.n_positions or _STATE_SAMPLE)
     threads.prepare(n_tokens)
     seconds = _decode(context, n_tokens)
     state_size = _measure_state(context, n_tokens)
     context.memory_clear()
-    threads.calibrate(1, partial(_decode_and_forget, context, 1), _CALIBRATION_SECONDS)
-    if seconds / n_tokens * _WARM_UP_PROMPT <= _LONGEST_WARM_UP_PROMPT:
-        n_tokens = min(_WARM_UP_PROMPT, context.n_ubatch, longest)
-        threads.prepare(n_tokens)
-        seconds = _decode_and_forget(context, n_tokens)
+    threads.calibrate(1, partial(_decode_one, context), _CALIBRATION_SECONDS)
     return _WarmUp(state_size, n_tokens, seconds)
 
 
@@ -325,10 +318,9 @@ def _decode(context: Context, n_tokens: int) -> float:
         return time.perf_counter() - started
 
 
-def _decode_and_forget(context: Context, n_tokens: int) -> float:
-    seconds = _decode(context, n_tokens)
+def _decode_one(context: Context) -> None:
+    _decode(context, 1)
     context.memory_clear()
-    return seconds
 
 
 def _measure_state(context: Context, n_tokens: int) -> StateSize:
