@@ -24,6 +24,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 # Nor ask a real hub.
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
+# Tests start some thousand Python processes, each of which would compile the code again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A busy machine is no failure: no test has a limit of time for one example.
 hypothesis.settings.register_profile("llamabind", deadline=None)
 hypothesis.settings.load_profile("llamabind")
