@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from llamabind.system.quick_imports import quick_imports
 from server.supervisor.early_worker import EarlyWorker
 
 # With these the process prints something and ends.
@@ -18,7 +19,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m serve
     early = None if _NO_SERVER.intersection(words) else EarlyWorker.start()
     try:
         # Only now: a worker is needed first, and needs as long for its own imports.
-        from server.start.run import run
+        with quick_imports():
+            from server.start.run import run
 
         return run(words, program, early)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from llamabind.errors import is_out_of_memory
+from llamabind.system.quick_imports import quick_imports
 from server.cli.parser import parse_command_line
 from server.config import ServerConfig
 from server.descriptors import fit_connections
@@ -63,7 +64,8 @@ async def _run(config: ServerConfig, early: EarlyWorker | None) -> None:
 
 
 def _import_http() -> Callable[[ServerConfig, ModelParts], Awaitable[None]]:
-    import server.quick_aiohttp  # noqa: F401 - before all modules that import aiohttp
-    from server.serving import serve
+    with quick_imports():
+        import server.quick_aiohttp  # noqa: F401 - before all modules that import aiohttp
+        from server.serving import serve
 
     return serve

@@ -1,14 +1,17 @@
 """`python -m server.worker --fd N`: started by the server, not by users."""
 
-import argparse
-import logging
-import socket
-import sys
-from typing import NoReturn
+from llamabind.system.quick_imports import quick_imports
 
-from server.worker.loading.estimate import estimate_load
-from server.worker.loading.load import load_worker_engine
-from server.worker.session.session import serve
+with quick_imports():
+    import argparse
+    import logging
+    import socket
+    import sys
+    from typing import NoReturn
+
+    from server.worker.loading.estimate import estimate_load
+    from server.worker.loading.load import load_worker_engine
+    from server.worker.session.session import serve
 
 
 def main() -> NoReturn:
