@@ -33,16 +33,24 @@ hypothesis.settings.load_profile("llamabind")
 
 # The files that take longest start first: only short ones should be left when cores become idle.
 _LONGEST = (
-    "tests/e2e/models/test_hostile_models.py",
     "tests/e2e/supervisor/test_process_life.py",
+    "tests/integration/server/hub/test_faults.py",
+    "tests/e2e/models/test_hostile_models.py",
     "tests/e2e/api/test_fuzz.py",
-    "tests/e2e/clients/test_user_cases.py",
+    "tests/e2e/requests/test_stuck_prompts.py",
+    "tests/e2e/models/test_contention.py",
+    "tests/e2e/requests/test_hostile_conversations.py",
     "tests/e2e/requests/test_hostile_grammars.py",
     "tests/e2e/models/test_loading.py",
-    "tests/native/engine/test_soak.py",
-    "tests/native/engine/test_weight_types.py",
     "tests/native/engine/test_architectures.py",
+    "tests/native/engine/test_weight_types.py",
+    "tests/native/engine/test_soak.py",
+    "tests/native/context/test_attention.py",
     "tests/native/chat/test_template_tools.py",
+    "tests/native/worker/test_load.py",
+    "tests/browser/test_speed.py",
+    "tests/browser/test_failures.py",
+    "tests/browser/test_get_tab.py",
 )
 
 
