@@ -99,10 +99,10 @@ class SystemMetrics:
             try:
                 read()
                 is_failing = False
-            except Exception:
+            except Exception as error:  # noqa: BLE001 - it is logged
                 # Keep the old figures, and log only the first of consecutive failures.
                 if not is_failing:
-                    logger.exception("system metrics cannot be read")
+                    _log(error)
                 is_failing = True
             self._stop.wait(_PERIOD_SECONDS)
 
@@ -120,3 +120,11 @@ class SystemMetrics:
     def _read_rpc(self) -> None:
         if self._rpc_reader is not None:
             self._rpc_devices = self._rpc_reader.read()
+
+
+def _log(error: Exception) -> None:
+    """Only a fault in the code needs a stack trace, not a refusal such as too many open files."""
+    if isinstance(error, OSError):
+        logger.warning("system metrics cannot be read: %s", error)
+    else:
+        logger.error("system metrics cannot be read", exc_info=error)

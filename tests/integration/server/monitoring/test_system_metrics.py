@@ -133,6 +133,35 @@ def test_a_hanging_driver_does_not_delay_cpu_figures(
     release.set()
 
 
+@pytest.mark.parametrize(
+    ("error", "has_trace"),
+    [(OSError(24, "Too many open files"), False), (ValueError("a fault"), True)],
+)
+def test_only_a_fault_in_the_code_is_logged_with_its_stack_trace(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    has_trace: bool,
+) -> None:
+    has_failed = threading.Event()
+
+    def fail(_: HostReader) -> None:
+        if caplog.records:
+            has_failed.set()
+        raise error
+
+    metrics = SystemMetrics(GpuReader(FakeNvml()))
+    monkeypatch.setattr("server.monitoring.system_metrics._PERIOD_SECONDS", 0.001)
+    monkeypatch.setattr(HostReader, "read_cpu", fail)
+    metrics.start()
+    assert has_failed.wait(60)
+    metrics.stop()
+    (record,) = caplog.records
+    assert "system metrics cannot be read" in record.getMessage()
+    assert (record.exc_info is not None) is has_trace
+    assert has_trace or "Too many open files" in record.getMessage()
+
+
 def test_reading_cpu_utilization_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
     intervals: list[float | None] = []
 
