@@ -192,11 +192,12 @@ def all_events(response: http.client.HTTPResponse) -> list[Any]:
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Poll until `condition` holds."""
-    deadline = time.monotonic() + _DEADLINE_SECONDS
+    """Poll until `condition` holds; a wait of seconds polls less often."""
+    started_at = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(_POLL_SECONDS)
+        waited = time.monotonic() - started_at
+        assert waited < _DEADLINE_SECONDS, f"not in time: {what}"
+        time.sleep(min(max(_POLL_SECONDS, waited / 20), 5 * _POLL_SECONDS))
 
 
 def is_gone(pid: int) -> bool:

@@ -100,8 +100,12 @@ class Terminal(Closing):
 
 
 def command_environment(state: Any, **more: str) -> dict[str, str]:
-    """Variables for a command whose default address has no server, with its own state folder."""
-    return {"XDG_STATE_HOME": str(state), "LLAMA_ARG_PORT": "1", "LLAMABIND_URL": "", **more}
+    """Variables for a command whose default address has no server, with its own state folder.
+
+    A server that it starts computes with one thread, as in server_process.py.
+    """
+    own = {"XDG_STATE_HOME": str(state), "LLAMA_ARG_PORT": "1", "LLAMABIND_URL": ""}
+    return own | {"LLAMA_ARG_THREADS": "1"} | more
 
 
 def command(*words: str) -> Sequence[str]:

@@ -222,8 +222,8 @@ def test_what_a_token_does_not_see_may_be_infinite(
 def test_a_context_says_whether_our_kernel_computed_all_its_attention(
     model: Model, values: dict[str, Any], expected: bool
 ):
-    values = {"flash_attn": "on", "n_threads": 1, "n_threads_batch": 1} | values
-    params = ContextParams(n_ctx=256, n_seq_max=2, **values)
+    defaults: dict[str, Any] = {"flash_attn": "on", "n_threads": 1, "n_threads_batch": 1}
+    params = ContextParams(n_ctx=256, n_seq_max=2, **(defaults | values))
     with closing(Context(model, params)) as context, closing(Batch(4)) as batch:
         assert not context.has_our_attention  # nothing was decoded
         batch.extend([1, 2, 3], 0, 0, output_last=True)
