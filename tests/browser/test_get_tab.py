@@ -8,7 +8,8 @@ import pytest
 
 from tests.browser.conftest import Open
 from tests.support.browser import until_true
-from tests.support.fake_hub import FakeHub, Faults
+from tests.support.fake_hub import FakeHub
+from tests.support.hub_faults import Faults
 from tests.support.hub_files import HubFile, HubRepo, sample_repos
 from tests.support.hub_page import HubPage
 from tests.support.models_page import ModelsPage

@@ -62,8 +62,7 @@ def test_one_prompt_gives_one_result_and_many_give_a_list(llm):
     assert [result.text for result in llm.generate([tokens], GREEDY, max_tokens=6)] == [one.text]
     assert many[0].text == one.text
     assert llm.generate([], GREEDY) == []
-    assert one.prompt_tokens == tuple(tokens)
-    assert one.finish_reason is FinishReason.LENGTH
+    assert (one.prompt_tokens, one.finish_reason) == (tuple(tokens), FinishReason.LENGTH)
     assert (one.usage.prompt_tokens, one.usage.completion_tokens) == (len(tokens), 6)
     assert one.timings.decode_ms > 0
     assert one.text == llm.tokenizer.decode(one.token_ids)

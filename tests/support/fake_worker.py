@@ -1,4 +1,6 @@
-"""A worker process with a scripted engine: the real session, intake and sender, no native code.
+"""`python -m tests.support.fake_worker`: a worker process with a scripted engine.
+
+The session, intake and sender are the real ones; there is no native code.
 
 What it does depends on the file it loads and on the last user message:
   a file whose content starts with "FAIL:word"  the load fails with that reason
@@ -20,19 +22,14 @@ import itertools
 import os
 import signal
 import socket
-import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from llamabind.chat.output_parser import MessageDelta, ToolCallDelta
 from llamabind.errors import (
     InvalidParameterError,
     ModelLoadError,
     PromptTooLongError,
-    SlotBusyError,
-    StateError,
     TemplateRefusedError,
 )
 from llamabind.generation.prompt_requests import PromptRequests
@@ -44,7 +41,7 @@ from llamabind.request import (
     TokenLogprob,
     Usage,
 )
-from server.protocol.job import ChatPrompt, InfillPrompt, Job, TextPrompt
+from server.protocol.job import ChatPrompt, Job
 from server.protocol.loading import DeviceMemory, Estimate, Estimated, Load, LoadedModel
 from server.protocol.messages import Stats
 from server.protocol.tasks import (
@@ -52,69 +49,32 @@ from server.protocol.tasks import (
     AdapterList,
     Detokenize,
     Embed,
-    EraseSlot,
     ListAdapters,
     ListSlots,
     Rank,
     Render,
     Rendered,
-    RestoreSlot,
-    SaveSlot,
-    Scores,
     SetAdapters,
     SlotInfo,
     SlotList,
-    SlotMoved,
     SlotRequest,
     Task,
     TaskResult,
     Text,
     Tokenize,
     Tokens,
-    Vectors,
 )
 from server.worker.engines.adapter_scales import adapter_scales
 from server.worker.engines.engine_interface import EngineEvents
 from server.worker.session.session import serve
+from tests.support.scripted_parser import ScriptedParser
+from tests.support.scripted_tasks import move, text_of, vectors
 
 _MIB = 1 << 20
 _DEVICES = (DeviceMemory("CPU", "host", 10 * _MIB, 2 * _MIB, _MIB, 1 << 40, 2 << 40),)
 N_CTX = 64
 BUGGY_N_CTX = 7
 STEP_SECONDS = 0.002
-
-
-class ScriptedParser:
-    """Reads "<r>" as reasoning until "</r>", and "<f>" as a call of a function `f` until "</f>"."""
-
-    is_plain = False
-
-    def __init__(self) -> None:
-        self._kind = "content"
-        self._n_calls = 0
-
-    def feed(self, text: str, *, final: bool = False) -> tuple[MessageDelta, ...]:
-        return tuple(delta for word in text.split() if (delta := self._word(word)) is not None)
-
-    def close(self) -> None:
-        pass
-
-    def _word(self, word: str) -> MessageDelta | None:
-        if word.startswith("</"):
-            self._kind = "content"
-            return None
-        if word.startswith("<"):
-            self._kind = word.strip("<>")
-            if self._kind == "r":
-                return None
-            self._n_calls += 1
-            call_id = f"call{self._n_calls}"
-            return MessageDelta(tool_call=ToolCallDelta(self._n_calls - 1, call_id, self._kind, ""))
-        if self._kind == "content":
-            return MessageDelta(content=word)
-        if self._kind == "r":
-            return MessageDelta(reasoning_content=word)
-        return MessageDelta(tool_call=ToolCallDelta(self._n_calls - 1, None, None, word))
 
 
 class ScriptedEngine:
@@ -146,7 +106,7 @@ class ScriptedEngine:
         )
 
     def prepare(self, job: Job) -> PromptRequests:
-        text = _text(job.prompt)
+        text = text_of(job.prompt)
         if text == "refuse":
             raise TemplateRefusedError("roles must alternate")
         if text == "bug":
@@ -200,7 +160,7 @@ class ScriptedEngine:
                 return self._adapters(task)
             case Render(job):
                 assert isinstance(job.prompt, ChatPrompt)
-                text = _text(job.prompt)
+                text = text_of(job.prompt)
                 return Rendered(prompt=f"<{text}>", n_tokens=len(text.split()))
             case _:
                 pass  # handled below
@@ -208,7 +168,7 @@ class ScriptedEngine:
             return SlotList(tuple(self._slots()))
         if isinstance(task, Detokenize):
             return Text(" ".join(map(str, task.tokens)))
-        return _vectors(task) if isinstance(task, Embed | Rank) else _move(task)
+        return vectors(task) if isinstance(task, Embed | Rank) else move(task)
 
     def _adapters(self, task: ListAdapters | SetAdapters) -> AdapterList:
         if isinstance(task, SetAdapters):
@@ -348,59 +308,6 @@ class ScriptedEngine:
             truncated=drafted,
         )
         self._events.on_step([output])
-
-
-def _text(prompt: ChatPrompt | TextPrompt | InfillPrompt) -> str:
-    """The text of the last message, or the whole prompt; token ids as numbers."""
-    if isinstance(prompt, ChatPrompt):
-        if not prompt.messages:
-            # As RequestMaker.
-            raise InvalidParameterError("messages", "a conversation is required")
-        content = prompt.messages[-1].get("content") or ""
-        return content if isinstance(content, str) else " ".join(map(_part_text, content))
-    content = prompt.content
-    return content if isinstance(content, str) else " ".join(map(str, content))
-
-
-def _part_text(part: dict[str, Any]) -> str:
-    """A text, or the size of an image's file and the field that it came in."""
-    if part["type"] == "text":
-        return part["text"]
-    return f"{part['type']}:{len(part['data'])}:{part['param']}"
-
-
-def _move(task: Task) -> SlotMoved:
-    """Slot 7 is busy, slot 9 does not exist."""
-    assert isinstance(task, SaveSlot | RestoreSlot | EraseSlot)
-    if task.slot == 7:
-        raise SlotBusyError("slot 7 is computing")
-    if task.slot == 9:
-        raise InvalidParameterError("id_slot", "slot 9 is not in 0..8")
-    if isinstance(task, EraseSlot):
-        return SlotMoved(84)
-    path = Path(task.path)
-    if path.name == "full":
-        raise StateError("the slot file cannot be written: no space left")
-    if isinstance(task, SaveSlot):
-        path.write_text(f"slot {task.slot}")
-    if not path.exists():
-        raise StateError("the slot file cannot be read")
-    return SlotMoved(84, path.stat().st_size, 2.5)
-
-
-def _vectors(task: Task) -> TaskResult:
-    """For each input a vector and a score, which contain its length."""
-    match task:
-        case Embed(inputs=inputs):
-            if "" in inputs:
-                raise InvalidParameterError("input", "input 0 has no tokens")
-            vectors = tuple(struct.pack("<4f", len(item), 0, 4, 3) for item in inputs)
-            return Vectors(vectors=vectors, n_tokens=tuple(map(len, inputs)))
-        case Rank(documents=documents):
-            lengths = tuple(map(len, documents))
-            return Scores(scores=tuple(map(float, lengths)), n_tokens=sum(lengths))
-        case _:
-            raise InvalidParameterError("model", f"no {type(task).__name__}")
 
 
 def scripted_estimate(message: Estimate) -> Estimated:

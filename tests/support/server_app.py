@@ -15,7 +15,7 @@ from server.parts.models import make_parts
 from server.supervisor.pool import WorkerPool
 from tests.support.forked_worker import ForkedWorker
 
-COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+COMMAND = (sys.executable, "-m", "tests.support.fake_worker")
 Client = TestClient[web.Request, web.Application]
 _POLL_SECONDS = 0.01
 
