@@ -13,7 +13,14 @@ from llamabind.errors import DecodeFailedError, InvalidParameterError
 from llamabind.sampling.params import SamplingParams
 from llamabind.speculation.head_drafter import HeadDrafter
 from llamabind.speculation.step_cost import StepCost
-from tests.support.engine_runs import Outputs, assert_same, make_request, run, tokens_of
+from tests.support.engine_runs import (
+    ENDLESS,
+    Outputs,
+    assert_same,
+    make_request,
+    run,
+    tokens_of,
+)
 from tests.support.random_heads import Head, next_in_table, write_model_with_head
 
 pytestmark = pytest.mark.native
@@ -198,6 +205,35 @@ def test_a_retained_prefix_keeps_the_cells_of_the_heads(models, architecture):
         _assert_heads_have_all_cells(engine)
         stats = engine.stats.speculation
     assert stats.accepted_tokens == stats.draft_tokens > 6
+
+
+def test_an_answer_goes_on_after_a_context_shift(models, architecture):
+    path = models(architecture, "hidden")
+    with _load(path, n_ctx=256, n_parallel=1, context_shift=True) as engine:
+        prompt = _prompts(1)["r0"]
+        got = _run(engine, {"r0": prompt}, 400, sampling=ENDLESS)
+        assert tokens_of(got["r0"]) == _table(prompt, 400, engine.model.n_vocab)
+        stats = engine.stats.speculation
+    assert stats.accepted_tokens > 0.9 * stats.draft_tokens > 200
+
+
+def test_deterministic_answers_have_the_same_bits_with_heads(models):
+    path = models(ATTENTION, "random")
+    found = []
+    for kind in ("off", "auto"):
+        with _load(path, speculative=kind, deterministic=True) as engine:
+            outputs = _run(engine, _prompts(2), logprobs=2)
+            found.append(
+                [
+                    entry.logprob
+                    for name in outputs
+                    for output in outputs[name]
+                    for entry in output.logprobs
+                ]
+            )
+            drafted = engine.stats.speculation.draft_tokens
+    assert drafted > 50
+    assert found[0] == found[1]
 
 
 def test_heads_that_fail_to_compute_end_drafts_and_no_request(models, monkeypatch, caplog):
