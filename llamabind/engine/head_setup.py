@@ -16,7 +16,7 @@ from llamabind.context.hidden_states import (
 )
 from llamabind.errors import GgufError, InvalidParameterError
 from llamabind.gguf.draft_heads import find_draft_heads
-from llamabind.gguf.header import read_gguf_header
+from llamabind.gguf.header import known_gguf_header
 from llamabind.native.load_failure import shards
 from llamabind.speculation.head_drafter import HeadDrafter
 from llamabind.speculation.head_memory import HeadLayout
@@ -63,7 +63,7 @@ def reads_hidden_states(path: Path) -> bool:
     """
     try:
         files = shards(path)
-        if read_gguf_header(files[0]).architecture in (ASSISTANT, EAGLE3):
+        if known_gguf_header(files[0]).architecture in (ASSISTANT, EAGLE3):
             return True
         heads = find_draft_heads(files)
     except GgufError:
@@ -75,8 +75,8 @@ def make_head_context(draft: Model, target: Context, n_cells: int) -> tuple[Cont
     """Return the context that computes the heads of `draft`, and where it has their KV cells.
 
     `draft` is the target's model itself, or one that serves it. There is a cell for each of the
-    target's `n_cells` and some more, shared by all sequences. Raises InvalidParameterError for a draft model that
-    does not fit the target's, and ContextCreateError.
+    target's `n_cells` and some more, shared by all sequences. Raises InvalidParameterError for a
+    draft model that does not fit the target's, and ContextCreateError.
     """
     ours = target.params
     n_batch = max(ours.n_ubatch, ours.n_seq_max)

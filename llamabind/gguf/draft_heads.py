@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llamabind.gguf.header import read_gguf_header, read_gguf_shapes
+from llamabind.gguf.header import known_gguf_header, read_gguf_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ def find_draft_heads(shards: Iterable[Path]) -> DraftHeads | None:
     Raises GgufError.
     """
     files = list(shards)
-    header = read_gguf_header(files[0])
+    header = known_gguf_header(files[0])
     architecture = header.architecture or ""
     n_heads = header.metadata.get(f"{architecture}.nextn_predict_layers", 0)
     if not isinstance(n_heads, int) or n_heads < 1:

@@ -76,3 +76,10 @@ def test_a_damaged_file_raises(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(GgufError):
         find_draft_heads([path])
+
+
+def test_a_file_that_was_replaced_is_read_again(tmp_path):
+    path = _write(tmp_path / "a.gguf", TRUNK + HEAD)
+    assert find_draft_heads([path]) == DraftHeads(1)
+    _write(path, TRUNK, n_heads=0)
+    assert find_draft_heads([path]) is None
