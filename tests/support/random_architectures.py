@@ -344,7 +344,7 @@ ARCHITECTURES = {
 def write_random_architecture(
     path: Path,
     vocab_file: Path,
-    name: str,
+    name: str | Architecture,
     seed: int = 5,
     weight_type: str = "f16",
     change: Callable[[Weights, Metadata, Tensors], None] | None = None,
@@ -354,7 +354,8 @@ def write_random_architecture(
     Its matrices are of `weight_type` (weight_types.py) where their rows are whole blocks of it.
     `change` may change the metadata, by key without the architecture, and the tensors.
     """
-    architecture = ARCHITECTURES[name]
+    architecture = name if isinstance(name, Architecture) else ARCHITECTURES[name]
+    name = architecture.name
     vocabulary, n_vocab = tokenizer_entries(vocab_file)
     begun, (embeddings, norm, output) = _begin(n_vocab, seed, weight_type)
     weights = copy.deepcopy(begun)

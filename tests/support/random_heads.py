@@ -12,8 +12,12 @@ import numpy as np
 
 from tests.support.random_architectures import (
     ARCHITECTURES,
+    N_EXPERT,
+    N_EXPERT_USED,
     N_LAYER,
+    Architecture,
     Metadata,
+    Sizes,
     Tensors,
     Weights,
     write_random_architecture,
@@ -29,32 +33,66 @@ metadata only.
 """
 
 
+def _qwen35moe(weights: Weights, layer: int) -> Tensors:
+    block = ARCHITECTURES["qwen35"].block(weights, layer)
+    experts = ARCHITECTURES["glm4moe"].block(weights, 1)
+    return {
+        **{name: tensor for name, tensor in block.items() if not name.startswith("ffn_")},
+        **{name: tensor for name, tensor in experts.items() if name.startswith("ffn_")},
+        "ffn_gate_inp_shexp.weight": weights.vector(weights.n_embd),
+    }
+
+
+def _expert_sizes(sizes: Sizes) -> Metadata:
+    return {
+        "expert_count": N_EXPERT,
+        "expert_used_count": N_EXPERT_USED,
+        "expert_feed_forward_length": sizes.n_ff,
+        "expert_shared_feed_forward_length": sizes.n_ff,
+    }
+
+
+OTHERS = {
+    "qwen35moe": Architecture(
+        "qwen35moe",
+        _qwen35moe,
+        lambda sizes: ARCHITECTURES["qwen35"].metadata(sizes) | _expert_sizes(sizes),
+        can_be_cut=False,
+    ),
+    "hy_v3": Architecture("hy_v3", ARCHITECTURES["qwen3"].block, _expert_sizes),
+}
+"""Architectures whose heads are tested besides those of ARCHITECTURES."""
+
+
 def next_in_table(token: int, n_vocab: int) -> int:
     """The token that a table model says after `token`."""
     return (token + STEP) % n_vocab
 
 
 def write_model_with_head(
-    path: Path, vocab_file: Path, name: str, head: Head = "random", seed: int = 5
+    path: Path, vocab_file: Path, name: str, head: Head = "random", n_heads: int = 1
 ) -> Path:
-    """A model of an architecture of random_architectures.py with one head."""
+    """A model with `n_heads` equal heads, of an architecture of ARCHITECTURES or OTHERS."""
+    architecture = OTHERS.get(name) or ARCHITECTURES[name]
 
-    def add_head(weights: Weights, metadata: Metadata, tensors: Tensors) -> None:
+    def add_heads(weights: Weights, metadata: Metadata, tensors: Tensors) -> None:
         n_embd = weights.n_embd
-        metadata["block_count"] = N_LAYER + 1
-        metadata["nextn_predict_layers"] = 1
+        metadata["block_count"] = N_LAYER + n_heads
+        metadata["nextn_predict_layers"] = n_heads
         if head == "no tensors":
             return
         block = {
             "attn_norm.weight": weights.norm(),
             # An odd layer: of the hybrid architectures the one with attention.
-            **ARCHITECTURES[name].block(weights, N_LAYER + 1),
+            **architecture.block(weights, N_LAYER + 1),
             "nextn.eh_proj.weight": weights.matrix(n_embd, 2 * n_embd),
             "nextn.enorm.weight": weights.norm(),
             "nextn.hnorm.weight": weights.norm(),
             "nextn.shared_head_norm.weight": weights.norm(),
         }
-        tensors |= {f"blk.{N_LAYER}.{part}": tensor for part, tensor in block.items()}
+        for index in range(n_heads):
+            for part, tensor in block.items():
+                tensors[f"blk.{N_LAYER + index}.{part}"] = tensor
         if head != "random":
             make_table(tensors)
             _make_head(tensors, n_embd, head)
@@ -63,7 +101,7 @@ def write_model_with_head(
                 for tensor in [key for key in tensors if key.startswith(f"blk.{layer}.")]:
                     del tensors[tensor]
 
-    return write_random_architecture(path, vocab_file, name, seed, change=add_head)
+    return write_random_architecture(path, vocab_file, architecture, change=add_heads)
 
 
 def make_table(tensors: Tensors) -> None:

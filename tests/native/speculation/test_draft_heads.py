@@ -129,6 +129,19 @@ def test_the_head_reads_the_hidden_state_of_the_token_before(models, architectur
     assert stats.accepted_tokens == stats.draft_tokens > 6
 
 
+@pytest.mark.parametrize(("name", "n_heads"), [("qwen35moe", 1), ("hy_v3", 2)])
+def test_the_first_head_of_other_architectures_drafts(tmp_path, vocab_dir, name, n_heads):
+    vocab = vocab_dir / "ggml-vocab-llama-spm.gguf"
+    path = write_model_with_head(tmp_path / "other.gguf", vocab, name, "hidden", n_heads)
+    with _load(path) as engine:
+        for n in (4, 1):
+            got = _run(engine, _prompts(n))
+            for request, prompt in _prompts(n).items():
+                assert tokens_of(got[request]) == _table(prompt, 24, engine.model.n_vocab)
+        stats = engine.stats.speculation
+    assert stats.accepted_tokens == stats.draft_tokens > 60
+
+
 def test_requests_with_a_grammar_and_without_share_steps(models, architecture):
     path = models(architecture, "token")
     grammar = SamplingParams(temperature=0, grammar='root ::= ("a" | "b" | "c")+')
