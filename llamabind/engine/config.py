@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,11 +14,10 @@ from llamabind.context.params import (
 )
 from llamabind.context.rope_config import RopeConfig
 from llamabind.errors import GgufError, InvalidParameterError
+from llamabind.gguf.draft_heads import DraftHeads, find_draft_heads
 from llamabind.native.load_failure import shards
 from llamabind.system.cpus import MAX_THREADS, usable_cores
 from llamabind.system.host_memory import host_memory
-
-logger = logging.getLogger(__name__)
 
 SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft", "mtp")
 
@@ -148,15 +146,15 @@ class EngineConfig:
 
         Raises InvalidParameterError if "mtp" was requested and the file has no heads to draft with.
         """
-        is_open = self.speculative == "auto" and self.draft_model is None
-        if not is_open and self.speculative != "mtp":
-            return self
-        problem = _problem_of_heads(Path(path))
-        if problem is None:
-            return replace(self, speculative="mtp")
-        if not is_open:
-            raise InvalidParameterError("speculative", f'"mtp" cannot be used: {problem}')
-        logger.debug("no draft heads are used: %s", problem)
+        if self.speculative == "auto" and self.draft_model is None:
+            heads = _find_heads(Path(path))
+            is_used = isinstance(heads, DraftHeads) and heads.is_automatic
+            return replace(self, speculative="mtp") if is_used else self
+        if self.speculative == "mtp":
+            heads = _find_heads(Path(path))
+            problem = heads if isinstance(heads, str) else heads.problem
+            if problem is not None:
+                raise InvalidParameterError("speculative", f'"mtp" cannot be used: {problem}')
         return self
 
     @property
@@ -247,10 +245,8 @@ class EngineConfig:
         check_int("ngram_size", self.ngram_size, 1, 1024)
 
 
-def _problem_of_heads(path: Path) -> str | None:
-    """Return why the draft heads of a model file cannot be used; None if they can."""
-    from llamabind.gguf.draft_heads import find_draft_heads
-
+def _find_heads(path: Path) -> DraftHeads | str:
+    """Return the draft heads of a model file, or why it has none."""
     try:
         heads = find_draft_heads(shards(path))
     except GgufError as error:
@@ -259,4 +255,4 @@ def _problem_of_heads(path: Path) -> str | None:
         return "the model has no draft heads"
     if heads.is_alone:
         return "the file has draft heads only; load it as draft_model of the model they serve"
-    return heads.problem
+    return heads

@@ -34,6 +34,12 @@ HEAD_ARCHITECTURES = frozenset(
 All but deepseek4, whose memory cannot be cut and is copied only as a whole.
 """
 
+AUTOMATIC = frozenset({"glm4moe", "hy_v3", "qwen35", "qwen35moe"})
+"""Those that our tests compute, and that are used without being asked for.
+
+Where a graph of llama.cpp aborts, a model would fail to load that works without its heads.
+"""
+
 _SEVERAL_HEADS = frozenset({"hy_v3", "mimo2", "step35"})
 """Those whose graphs accept a file with several heads; only the first of them is used."""
 
@@ -45,12 +51,14 @@ class DraftHeads:
     """The `n_heads` heads that a file's metadata names.
 
     `is_alone` says that the file has nothing but heads, for use as a draft model. `problem` says
-    why they cannot be used; None if they can. Native code aborts on some such files.
+    why they cannot be used; None if they can. Native code aborts on some such files. With
+    `is_automatic` they are used by default.
     """
 
     n_heads: int
     is_alone: bool = False
     problem: str | None = None
+    is_automatic: bool = False
 
 
 def find_draft_heads(shards: Iterable[Path]) -> DraftHeads | None:
@@ -80,4 +88,5 @@ def find_draft_heads(shards: Iterable[Path]) -> DraftHeads | None:
         ]
         if missing:
             problem = f"the file names {n_heads} draft heads but has no tensor {missing[0]}"
-    return DraftHeads(n_heads, is_alone, problem)
+    is_automatic = architecture in AUTOMATIC and not is_alone and problem is None
+    return DraftHeads(n_heads, is_alone, problem, is_automatic)

@@ -10,6 +10,7 @@ import pytest
 from llamabind.engine.config import EngineConfig
 from llamabind.engine.engine import Engine, load_engine
 from llamabind.errors import DecodeFailedError, InvalidParameterError
+from llamabind.gguf.draft_heads import AUTOMATIC
 from llamabind.sampling.params import SamplingParams
 from llamabind.speculation.head_drafter import HeadDrafter
 from llamabind.speculation.step_cost import StepCost
@@ -140,6 +141,7 @@ def test_the_first_head_of_other_architectures_drafts(tmp_path, vocab_dir, name,
                 assert tokens_of(got[request]) == _table(prompt, 24, engine.model.n_vocab)
         stats = engine.stats.speculation
     assert stats.accepted_tokens == stats.draft_tokens > 60
+    assert {ATTENTION, HYBRID, "qwen35moe", "hy_v3"} == AUTOMATIC
 
 
 def test_requests_with_a_grammar_and_without_share_steps(models, architecture):

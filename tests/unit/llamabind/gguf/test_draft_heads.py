@@ -9,7 +9,12 @@ import pytest
 from gguf_writer import encode_entries, write_gguf
 
 from llamabind.errors import GgufError
-from llamabind.gguf.draft_heads import DraftHeads, find_draft_heads
+from llamabind.gguf.draft_heads import (
+    AUTOMATIC,
+    HEAD_ARCHITECTURES,
+    DraftHeads,
+    find_draft_heads,
+)
 
 TRUNK = ("blk.0.attn_norm",)
 HEAD = ("blk.2.nextn.eh_proj", "blk.2.nextn.enorm", "blk.2.nextn.hnorm")
@@ -29,7 +34,7 @@ def _write(
 
 def test_heads_with_all_their_tensors_can_be_used(tmp_path):
     path = _write(tmp_path / "a.gguf", TRUNK + HEAD)
-    assert find_draft_heads([path]) == DraftHeads(1)
+    assert find_draft_heads([path]) == DraftHeads(1, is_automatic=True)
 
 
 def test_the_tensors_of_a_split_model_may_be_in_any_shard(tmp_path):
@@ -37,7 +42,7 @@ def test_the_tensors_of_a_split_model_may_be_in_any_shard(tmp_path):
         _write(tmp_path / "a-00001-of-00002.gguf", TRUNK),
         _write(tmp_path / "a-00002-of-00002.gguf", HEAD),
     ]
-    assert find_draft_heads(shards) == DraftHeads(1)
+    assert find_draft_heads(shards) == DraftHeads(1, is_automatic=True)
 
 
 def test_a_model_that_names_no_heads_has_none(tmp_path):
@@ -80,6 +85,12 @@ def test_a_damaged_file_raises(tmp_path):
 
 def test_a_file_that_was_replaced_is_read_again(tmp_path):
     path = _write(tmp_path / "a.gguf", TRUNK + HEAD)
-    assert find_draft_heads([path]) == DraftHeads(1)
+    assert find_draft_heads([path]) == DraftHeads(1, is_automatic=True)
     _write(path, TRUNK, n_heads=0)
     assert find_draft_heads([path]) is None
+
+
+def test_heads_of_architectures_without_tests_are_used_only_if_asked_for(tmp_path):
+    heads = find_draft_heads([_write(tmp_path / "a.gguf", TRUNK + HEAD, "deepseek2")])
+    assert heads == DraftHeads(1)
+    assert AUTOMATIC <= HEAD_ARCHITECTURES
