@@ -376,7 +376,7 @@ def write_random_architecture(
     norm_name = "token_embd_norm" if name == "lfm2" else "output_norm"
     tensors = {
         "token_embd.weight": embeddings,
-        f"{norm_name}.weight": norm,
+        f"{norm_name}.weight": norm.copy(),
         "output.weight": output,
     }
     for layer in range(N_LAYER):
@@ -412,7 +412,10 @@ def _begin(n_vocab: int, seed: int, weight_type: str) -> tuple[Weights, tuple[np
     embeddings = weights.matrix(n_vocab, weights.n_embd)
     norm = weights.norm()
     output = weights.matrix(n_vocab, weights.n_embd)
-    return weights, (in_type(embeddings, weight_type), norm, in_type(output, weight_type))
+    kept = (in_type(embeddings, weight_type), norm, in_type(output, weight_type))
+    for tensor in kept:
+        tensor.setflags(write=False)
+    return weights, kept
 
 
 def _encode_integers(key: str, values: list[int]) -> bytes:

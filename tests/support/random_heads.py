@@ -98,8 +98,8 @@ def write_model_with_head(
             _make_head(tensors, n_embd, head)
         if head == "alone":
             for layer in range(N_LAYER):
-                for tensor in [key for key in tensors if key.startswith(f"blk.{layer}.")]:
-                    del tensors[tensor]
+                for key in [key for key in tensors if key.startswith(f"blk.{layer}.")]:
+                    del tensors[key]
 
     return write_random_architecture(path, vocab_file, architecture, change=add_heads)
 

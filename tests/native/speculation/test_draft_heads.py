@@ -234,7 +234,7 @@ def test_an_answer_goes_on_after_a_context_shift(models, architecture):
 
 def test_deterministic_answers_have_the_same_bits_with_heads(models):
     path = models(ATTENTION, "random")
-    found = []
+    found, drafted = [], 0
     for kind in ("off", "auto"):
         with _load(path, speculative=kind, deterministic=True) as engine:
             outputs = _run(engine, _prompts(2), logprobs=2)
