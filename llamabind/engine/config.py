@@ -179,12 +179,15 @@ class EngineConfig:
         Its prefixes can only be reused up to a checkpoint, so it is chosen only if it has at most
         half the cells of a full one.
         """
+        n_windows = self.n_parallel if self.kv_unified else 1
+        n_ctx_seq = self._n_ctx(n_ctx_train) // (1 if self.kv_unified else self.n_parallel)
+        if n_swa * n_windows >= n_ctx_seq:
+            # llama.cpp would limit the small cache to n_ctx cells, which not all windows fit.
+            return True
         if self.swa_full is not None:
             return self.swa_full
         if self.speculation != "off":
             return True  # rejected draft tokens must be removed from the cache
-        n_windows = self.n_parallel if self.kv_unified else 1
-        n_ctx_seq = self._n_ctx(n_ctx_train) // (1 if self.kv_unified else self.n_parallel)
         saves_half = 2 * (n_swa * n_windows + self.n_ubatch) <= n_ctx_seq
         return not saves_half or self.cache_ram_mib == 0
 

@@ -354,7 +354,8 @@ class EngineCore:
 
 
 def _make_slots(shape: EngineShape) -> SlotPool:
-    host = HostCache(shape.cache_ram_bytes, shape.state_size, is_cuttable=shape.is_cuttable)
+    is_cuttable = shape.is_cuttable and not shape.window
+    host = HostCache(shape.cache_ram_bytes, shape.state_size, is_cuttable=is_cuttable)
     if not shape.is_cuttable:
         is_partial = shape.is_checkpoint_partial
         return CheckpointPool(shape.n_slots, shape.n_cells, host, is_partial=is_partial)

@@ -100,6 +100,8 @@ class Engine(EngineCore, Closing):
                 runner.follower = drafter
             self._resources.callback(speculation.close)
         super().__init__(runner, model.tokenizer, shape, speculation=speculation)
+        if shape.window:
+            self.slots.set_window(shape.window, runner.first_position)
 
     def check_grammar(self, params: SamplingParams) -> None:
         """Raise GrammarError if no sampler can be made for the grammar of `params`. Any thread."""
@@ -244,6 +246,7 @@ def _shape(
         is_cuttable=is_cuttable,
         n_rollback=context.n_rs_seq,
         is_checkpoint_partial=not is_cuttable and context.copies_prefixes,
+        window=model.n_swa if is_cuttable else 0,
         cache_ram_bytes=config.cache_ram_bytes,
         state_size=state_size,
         max_waiting=config.max_waiting,

@@ -68,6 +68,10 @@ class ModelRunner:
         """Free the sampler; unknown ids are ignored."""
         self._samplers.release(request_id)
 
+    def first_position(self, seq_id: int) -> int:
+        """The first position of a sequence that all layers still have; -1 if it is empty."""
+        return self._context.memory_seq_pos_min(seq_id)
+
     def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
         """Carry out memory operations between two steps; return the bytes of each saved state."""
         if self.follower is None:

@@ -31,6 +31,9 @@ class EngineShape:
     graph: while nothing decodes, prompt steps are multiples of it. `max_gap` is how many seconds a
     step with prompt tokens may delay the next token of the decoding sequences.
 
+    `window` is the size of a sliding window whose layers have a cache of full size, 0 without one:
+    SlotPool then checks that a prefix still has the cells of its window.
+
     With `context_shift` an answer goes on when its context is full (Sequence.shift).
 
     `is_cuttable` is False for models whose memory cannot be cut at any position; then
@@ -49,6 +52,7 @@ class EngineShape:
     is_cuttable: bool = True
     n_rollback: int = 0
     is_checkpoint_partial: bool = False
+    window: int = 0
     cache_ram_bytes: int = 0
     state_size: StateSize = field(default_factory=StateSize)
     max_waiting: int | None = None
