@@ -9,7 +9,7 @@ import pytest
 
 from llamabind import SamplingParams
 from llamabind.context.attention import ATTENTION_VARIABLE
-from realmodels.runs import GREEDY, bits, greedy_bits, open_llm
+from realmodels.runs import GREEDY, Bits, bits, greedy_bits, open_llm
 from realmodels.text import english_text
 
 QUESTION = [{"role": "user", "content": "Name three animals and say a sentence about each."}]
@@ -24,6 +24,19 @@ def test_a_draft_model_changes_no_answer(smollm2: Path) -> None:
         stats = llm.stats.speculation
     assert bits(answer) == expected
     assert stats.accepted_tokens > 0.9 * stats.draft_tokens > 0
+
+
+def test_drafts_change_no_sampled_answer(smollm2: Path) -> None:
+    """Seeded samples, too, are the same with a draft model and with n-gram drafts."""
+    params = [SamplingParams(temperature=1, top_k=40, seed=seed) for seed in range(2)]
+
+    def answers(**values: str | Path) -> list[Bits]:
+        with open_llm(smollm2, deterministic=True, **values) as llm:
+            return [bits(llm.chat(QUESTION, one, max_tokens=24, logprobs=0)) for one in params]
+
+    expected = answers()
+    assert answers(draft_model=smollm2) == expected
+    assert answers(speculative="ngram") == expected
 
 
 def test_ngram_drafts_change_no_answer(smollm2: Path) -> None:
@@ -46,6 +59,20 @@ def test_a_prefix_longer_than_the_window_is_shared(gemma3: Path, swa_full: bool)
         answers = [llm.generate(prefix + end, GREEDY, max_tokens=12, logprobs=0) for end in ends]
     assert answers[1].usage.cached_tokens > (512 if swa_full else 0)
     assert [bits(answer) for answer in answers] == expected
+
+
+@pytest.mark.parametrize("swa_full", [True, False], ids=["full cache", "small cache"])
+def test_a_window_is_complete_after_eviction_and_restore(gemma3: Path, swa_full: bool) -> None:
+    """2,048 cells are too few for nine windows, so both caches have the full size."""
+    prompt, *others = [english_text()[i * 2500 :][:2400] for i in range(5)]
+    values = {"n_ctx": 2048, "deterministic": True, "swa_full": swa_full}
+    with open_llm(gemma3, **values) as llm:
+        expected = greedy_bits(llm, prompt, 8, cache_prompt=False)
+        beside = llm.generate([prompt, *others], GREEDY, max_tokens=8, logprobs=0)
+        assert bits(beside[0]) == expected
+        for other in others:
+            llm.generate(other, GREEDY, max_tokens=2)
+        assert greedy_bits(llm, prompt, 8) == expected
 
 
 def test_long_contexts_match_ggmls_attention(
