@@ -7,6 +7,7 @@ from contextlib import closing
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from llamabind.disk_cache.disk_cache import open_disk_cache
 from llamabind.embedding.engine import EmbeddingEngine
 from llamabind.engine.engine import load_engine
 from llamabind.errors import GgufError, HandleClosedError, InvalidParameterError, QueueFullError
@@ -97,7 +98,7 @@ class LLM(Closing):
             self.model = Model(path, model_params, progress)
         else:
             engine = load_engine(path, model_params, config, progress, chat_template, lora)
-            self._client = GenerationClient(engine)
+            self._client = GenerationClient(engine, open_disk_cache)
             self.model = engine.model
 
     @property

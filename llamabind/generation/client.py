@@ -6,7 +6,6 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from llamabind.disk_cache.disk_cache import open_disk_cache
 from llamabind.engine.thread import EngineThread
 from llamabind.errors import EngineStoppedError, LlamaError
 from llamabind.generation.output_router import OutputRouter, Sink
@@ -14,8 +13,9 @@ from llamabind.generation.prompter import Prompt, Prompter
 from llamabind.system.close_guard import CloseGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from llamabind.disk_cache.disk_cache import DiskCache
     from llamabind.engine.engine import Engine
     from llamabind.engine.shape import EngineStats
     from llamabind.generation.conversation import Conversation
@@ -29,7 +29,11 @@ logger = logging.getLogger(__name__)
 class GenerationClient:
     """Starts requests and routes their outputs to the callers. Owns the engine; any thread."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        open_disk_cache: Callable[[Engine, EngineThread[Engine]], DiskCache | None],
+    ) -> None:
         self.engine = engine
         self._close_guard = CloseGuard("LLM")
         self._prompter = Prompter(
