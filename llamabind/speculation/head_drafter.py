@@ -174,6 +174,9 @@ class HeadDrafter:
             rows.restart(chunk.start)
         tokens = sequence.tokens[chunk.start : chunk.end]
         tokens.extend(chunk.draft[: len(hidden) - len(tokens)])
+        if self._target.model.n_vocab > self._n_vocab <= max(tokens):
+            rows.restart(chunk.start + len(tokens))  # a token that a smaller vocabulary lacks
+            return
         rows.append(tokens, hidden)
         rows.owner = sequence
         if self._shares_memory:
