@@ -22,13 +22,14 @@ STALL_SECONDS = 20
 CACHE_RAM_MIB = 8
 """Bounds the saved states of a worker. The default is gigabytes, which would hide a leak."""
 LOOP, NATIVE = "endless loop", "endless call"
-# Endless for two conversations. 60 nested pairs of the same pair are 2^60 values for a key's hash.
+# Endless for two conversations. One looks for 4 MB of "a" and a "b" in 8 MB of "a".
 TEMPLATE = (
     f"{{% if messages[-1].content == '{LOOP}' %}}"
     "{% for i in range(1000) %}{% for j in range(1000) %}{% for k in range(1000) %}{{ i }}"
     f"{{% endfor %}}{{% endfor %}}{{% endfor %}}{{% elif messages[-1].content == '{NATIVE}' %}}"
-    "{% set ns = namespace(pair=(1, 1)) %}"
-    "{% for i in range(60) %}{% set ns.pair = (ns.pair, ns.pair) %}{% endfor %}{{ {}[ns.pair] }}"
+    "{% set ns = namespace(text='a') %}"
+    "{% for i in range(22) %}{% set ns.text = ns.text ~ ns.text %}{% endfor %}"
+    "{{ (ns.text ~ 'b') in (ns.text ~ ns.text) }}"
     "{% endif %}{% for message in messages %}"
     "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "<|im_start|>assistant\n"

@@ -17,11 +17,11 @@ pytestmark = pytest.mark.e2e
 
 OTHER = "other.gguf"
 TRAP = "trap"
-# 60 nested pairs of the same pair are 2^60 values, and a key's hash visits them all.
+# Looks for 4 MB of "a" and a "b" in 8 MB of "a": each of four million places compares 4 MB.
 TEMPLATE = (
-    f"{{% if messages[-1].content == '{TRAP}' %}}{{% set ns = namespace(pair=(1, 1)) %}}"
-    "{% for i in range(60) %}{% set ns.pair = (ns.pair, ns.pair) %}{% endfor %}"
-    "{{ {}[ns.pair] }}{% endif %}"
+    f"{{% if messages[-1].content == '{TRAP}' %}}{{% set ns = namespace(text='a') %}}"
+    "{% for i in range(22) %}{% set ns.text = ns.text ~ ns.text %}{% endfor %}"
+    "{{ (ns.text ~ 'b') in (ns.text ~ ns.text) }}{% endif %}"
     "{% for message in messages %}<{{ message.role }}>{{ message.content }}</>{% endfor %}"
 )
 
