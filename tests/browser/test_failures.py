@@ -143,7 +143,8 @@ def test_a_real_worker_killed_in_mid_answer_leaves_the_page_whole(
     tmp_path: Path, open_page: Open
 ) -> None:
     with ServerProcess(tmp_path) as server:
-        server.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 2048})
+        # Without a shift an idle machine fills the context before the page shows the first words.
+        server.post(f"/api/v2/models/{TINY}/load", {"n_ctx": 2048, "context_shift": True})
         watched = open_page(f"http://127.0.0.1:{server.port}/")
         chat = ChatPage(watched.page)
         # Never ends by itself.
