@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from llamabind._capi.types import ThreadpoolHandle
     from llamabind.context.context import Context
 
+_FEW_COUNTS = 4
+"""With at most so many thread counts, those of 4 cores, the trials of the first steps suffice."""
+
 
 class ComputeThreads:
     """Sets the thread count of each step: the configured one, or the one that ThreadTuner chooses.
@@ -52,7 +55,7 @@ class ComputeThreads:
 
         Starts with all cores; tries at least two counts, and no more once `seconds` have passed.
         """
-        if self._fixed(n_tokens) or len(self._tuner.counts) == 1:
+        if self._fixed(n_tokens) or len(self._tuner.counts) <= _FEW_COUNTS:
             return
         began = time.perf_counter()
         found: dict[int, float] = {}
