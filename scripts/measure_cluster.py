@@ -2,7 +2,8 @@
 
 Parts: throughput, prefix, first-byte, cost, lost, scale; all by default. Starts one local Ray with
 one thread a replica and the bundled model, whose answers are cheap: the figures show what the
-cluster adds. Each figure is the median of alternating runs. Needs the extra `cluster`.
+cluster adds. With a larger model `--model FILE` shows what replicas win. Each figure is the median
+of alternating runs. Needs the extra `cluster`.
 """
 
 import argparse
@@ -311,12 +312,17 @@ _PARTS: Final[dict[str, Callable[[Target, psutil.Process], None]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(_PARTS))
-    chosen = parser.parse_args().parts or list(_PARTS)
+    parser.add_argument(
+        "--model", type=Path, default=_MODEL, metavar="FILE",
+        help="GGUF file with a chat template; first-byte needs the bundled model",
+    )  # fmt: skip
+    arguments = parser.parse_args()
+    chosen = arguments.parts or list(_PARTS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         entries = []
         for model, n_parallel, router, replicas in _MODELS:
-            shutil.copy(_MODEL, folder / f"{model}.gguf")
+            shutil.copy(arguments.model, folder / f"{model}.gguf")
             entries.append(_ENTRY.format(name=model, folder=folder, n_parallel=n_parallel,
                                          router=router, replicas=replicas))  # fmt: skip
         port = _free_port()
