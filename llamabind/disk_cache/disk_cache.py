@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS: Final = 10.0
-"""Seconds in which prefixes are written before a process ends."""
+"""Time limit for writing prefixes before a process ends."""
 
 
 class DiskCache:
-    """The threads that read and write the files of one engine; any thread. Close it before it."""
+    """The threads that read and write the files of one engine. Any thread. Closed before it."""
 
     def __init__(
         self, engine: Engine, thread: EngineThread[Engine], projector: FileStamp | None = None
@@ -37,7 +37,7 @@ class DiskCache:
 
     @property
     def n_bytes(self) -> int:
-        """The size of the files of this model and these settings."""
+        """The size in bytes of the files of this model and these settings."""
         store = self._reader.store
         return 0 if store is None else store.index.n_bytes
 
@@ -52,7 +52,7 @@ class DiskCache:
         return self._writer.n_writes
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Write the prefixes that are in no file yet; begins no file after `seconds`.
+        """Write the prefixes that are in no file yet; start no new file after `seconds`.
 
         The engine must run, and its requests should have ended: the prefix of a running one is not
         written. A second call does nothing.
@@ -73,6 +73,6 @@ def open_disk_cache(
     if engine.config.cache_dir is None:
         return None
     if engine.shape.cache_ram_bytes == 0:
-        logger.warning("cache_dir: prefixes are not kept in files: they need cache_ram, which is 0")
+        logger.warning("cache_dir: prefixes are not kept in files, since cache_ram is 0; set it")
         return None
     return DiskCache(engine, thread, projector)

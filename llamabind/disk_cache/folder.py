@@ -30,7 +30,7 @@ _FOLDER: Final = "llamabind-prefixes"
 _NAME: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}(\.partial)?\.prefix")
 _LOCK: Final = "lock"
 _MIN_FREE_FRACTION: Final = 0.05
-"""Fraction of the file system that stays free: others need it more than a cache does."""
+"""Fraction of the file system that stays free for other programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class PrefixFile:
 class PrefixFolder:
     """A private folder with at most `max_bytes` of files; the least recently used are removed.
 
-    It is `llamabind-prefixes` inside the given directory, which may belong to others, as a mounted
-    volume does. Blocks: not on the engine's thread. Files are written under a lock, so that several
-    processes respect the limit together, and whoever holds it may remove unfinished files. A power
-    loss can leave a damaged file: its checksum shows it, so nothing waits for the disk (fsync).
+    It is `llamabind-prefixes` inside the given directory, which may belong to another user, as a
+    mounted volume does. Blocks, so it is not used on the engine's thread. Files are written under a
+    lock: several processes then respect the limit together, and the process that holds the lock may
+    remove unfinished files. Writes skip fsync: a checksum detects a file that a power loss damaged.
     """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
-        """Make the folder if needed. Raises OSError, also if others can write to it."""
+        """Make the folder if needed. Raises OSError, also if other users can write to it."""
         self._max_bytes = max_bytes
         folder = path / _FOLDER
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class PrefixFolder:
         return found
 
     def read_head(self, name: str) -> SlotHead | None:
-        """Return what precedes a file's state; None for a bad file, which is removed."""
+        """Return the part of a file before its state; None for a bad file, which is removed."""
         return self._use(name, lambda file, n_bytes: read_head(file, name, n_bytes))
 
     def read(self, name: str, key: bytes) -> SlotContent | None:
@@ -91,14 +91,14 @@ class PrefixFolder:
         def read_all(file: BinaryIO, n_bytes: int) -> SlotContent:
             head = read_head(file, name, n_bytes)
             if head.key != key:
-                raise StateError("it has another key than before")
+                raise StateError("its key has changed since it was listed")
             state = SavedState.read(file, head.n_state_bytes)
             return SlotContent(head.key, head.tokens, state, head.media, head.projector)
 
         return self._use(name, read_all)
 
     def write(self, name: str, content: SlotContent) -> PrefixFile | None:
-        """Write a file and return it; None if it is larger than the limit of the folder.
+        """Write a file and return it; None if it is larger than the folder's limit.
 
         Raises OSError.
         """
@@ -132,7 +132,7 @@ class PrefixFolder:
     def _use(self, name: str, work: Callable[[BinaryIO, int], ResultT]) -> ResultT | None:
         """Return the result of `work`, which gets the open file and its size; None if that fails.
 
-        A file is removed if it is damaged, or if it is not one that only this user can write.
+        A file is removed if it is damaged, or if it can be written to by other users.
         """
         # Without O_NONBLOCK a named pipe would block until a program writes to it.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -165,7 +165,7 @@ class PrefixFolder:
             os.close(descriptor)
 
     def _remove_unfinished(self) -> None:
-        """Remove what processes left that were killed while they wrote."""
+        """Remove the partial files of processes that were killed while writing."""
         for name in self._names():
             if name.startswith(".") and name.endswith(".part"):
                 self.remove(name)
@@ -181,7 +181,9 @@ class PrefixFolder:
         n_free = disk.f_bavail * disk.f_frsize
         n_free -= int(_MIN_FREE_FRACTION * disk.f_blocks * disk.f_frsize)
         if n_free + n_held < n_bytes:
-            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {n_bytes} bytes are needed")
+            n_most = max(0, n_free + n_held)
+            text = f"{os.strerror(errno.ENOSPC)}: {n_bytes} bytes are needed, {n_most} can be used"
+            raise OSError(errno.ENOSPC, text)
         for file in files:
             if n_held + n_bytes <= self._max_bytes and n_bytes <= n_free:
                 return
@@ -191,7 +193,7 @@ class PrefixFolder:
 
 
 def _checked_size(file: BinaryIO) -> int:
-    """Return the size of a file in bytes. Raises StateError if others could have written it."""
+    """Return the size of a file in bytes. Raises StateError if other users can write to it."""
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode) or not _is_private(found):
         raise StateError("other users can write to it, or it is not a regular file")
@@ -199,5 +201,5 @@ def _checked_size(file: BinaryIO) -> int:
 
 
 def _is_private(found: os.stat_result) -> bool:
-    """True for what belongs to this user and no other can write to."""
+    """True if the file or folder belongs to this user, and other users cannot write to it."""
     return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

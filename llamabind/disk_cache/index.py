@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIN_TOKENS: Final = 128
-"""Minimum tokens of a prefix in a file, and by which a file must be longer than what is known."""
+"""Minimum tokens of a prefix in a file, and minimum new tokens that a further file must add."""
 
 _MIN_SPACING: Final = 32
 """As in checkpoint_planner: recomputing fewer tokens is as fast as restoring a state."""
 
 _MIN_SHARE: Final = 8
-"""While requests come, a state is written only if this part of it (1/8) is in no file: a growing
-conversation is not written anew with each turn.
+"""Before the engine ends, a state is written only if at least 1/8 of its tokens are in no file, so
+that a growing conversation is not written again at each turn.
 """
 
 _MIN_READ_SHARE: Final = 32
-"""A state is read only for at least 1/32 of its tokens: reading the rest would take longer than
-computing so few.
+"""A state is read only if it saves at least 1/32 of its tokens: for fewer, computing them is faster
+than reading the file.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PrefixEntry:
-    """A file with the state of exactly `tokens`, which have this process's pseudo-tokens of media.
+    """A file with the state of exactly `tokens`, with this process's pseudo-tokens of media.
 
-    `key` as PrefixKeys.of; `n_bytes` is the file's size; `used_at` its last use in seconds.
-    `is_partial` as StoredState's.
+    `key` is that of PrefixKeys.of; `n_bytes` is the file's size; `used_at` is its last use, in
+    seconds since the epoch. `is_partial` means the same as in StoredState.
     """
 
     name: str
@@ -49,9 +49,9 @@ class PrefixEntry:
 class PrefixIndex:
     """The files of one model. Any thread; nothing here reads a disk.
 
-    With `is_cuttable` a state can be cut to any shorter prefix. Otherwise a prefix ends where a
-    state ends; `has_partial` states then hold the part that cannot be cut and need the cells of a
-    longer whole state, which the others carry.
+    With `is_cuttable` a state can be cut to any shorter prefix. Otherwise a state serves only the
+    prefix at its end. With `has_partial` there are partial states too: they hold only the part of
+    the memory that cannot be cut, and also need the cells of a longer whole state.
     """
 
     def __init__(self, *, is_cuttable: bool, has_partial: bool = False) -> None:
@@ -64,7 +64,7 @@ class PrefixIndex:
 
     @property
     def n_bytes(self) -> int:
-        """The size of all files of this model."""
+        """The size in bytes of all files of this model."""
         with self._lock:
             return sum(entry.n_bytes for entry in self._entries.values())
 
@@ -91,8 +91,8 @@ class PrefixIndex:
                     del self._groups[group]
 
     def latest(self, key: bytes) -> list[PrefixEntry]:
-        """Return the whole states with this key, the last used first, without those that are a
-        prefix of another one.
+        """Return the whole states with this key, most recently used first, without those that are
+        prefixes of another state.
         """
         with self._lock:
             entries = list(self._entries.values())
@@ -104,7 +104,7 @@ class PrefixIndex:
         return sorted(ends, key=lambda entry: entry.used_at, reverse=True)
 
     def may_have(self, key: bytes, tokens: array[int]) -> bool:
-        """True if a file begins as `tokens`; cheap, since no further tokens are compared."""
+        """True if a file begins like `tokens`; cheap, since no further tokens are compared."""
         with self._lock:
             return _group(key, tokens) in self._groups
 
@@ -113,9 +113,9 @@ class PrefixIndex:
     ) -> tuple[PrefixEntry, ...]:
         """Return the files to read for a prompt, of which `n_have` tokens can be reused already.
 
-        The first `n_held` of them are in the cells of a sequence. () if files have no prefix that
-        is longer by 128 tokens, or 32 if the memory cannot be cut, and by 1/32 of what would be
-        read.
+        The cells of a sequence hold the first `n_held` of them. Returns () unless a file adds at
+        least 128 tokens, or 32 if the memory cannot be cut, and at least 1/32 of the tokens that
+        would be read.
         """
         best: tuple[PrefixEntry, ...] = ()
         n_best = n_have + (MIN_TOKENS if self._is_cuttable else _MIN_SPACING) - 1
@@ -138,11 +138,11 @@ class PrefixIndex:
     def lacks(
         self, key: bytes, tokens: array[int], *, is_partial: bool = False, is_last: bool = False
     ) -> bool:
-        """True if the state of `tokens` is worth a file; `is_last` before the end of the process.
+        """True if the state of `tokens` is worth a file; `is_last`: the process is about to end.
 
-        It must have 128 tokens that no file has, and unless `is_last` an eighth of its tokens. If
-        the memory cannot be cut, 32 tokens are enough before the end: the last checkpoint of a
-        prompt is where the same prompt goes on.
+        At least 128 tokens must be in no file, and unless `is_last` at least an eighth of all
+        tokens. If the memory cannot be cut, 32 tokens are enough with `is_last`: the same prompt
+        continues from its last checkpoint.
         """
         n_known = max((n for _, n in self._known(key, tokens, is_partial)), default=0)
         n_new = len(tokens) - n_known
@@ -153,12 +153,12 @@ class PrefixIndex:
         return n_new >= MIN_TOKENS and n_new * _MIN_SHARE >= len(tokens)
 
     def covering(self, key: bytes, tokens: array[int], *, is_partial: bool = False) -> list[str]:
-        """Return the names of the files with which `tokens` are known: they were used now."""
+        """Return the names of the files that hold a prefix of `tokens`; these count as used now."""
         return [entry.name for entry, _ in self._known(key, tokens, is_partial)]
 
     def superseded(self, entry: PrefixEntry) -> list[str]:
-        """Return the names of the files that are not worth their space beside `entry`: those with
-        fewer than 128 tokens of their own, such as the last turn of the same conversation.
+        """Return the names of the files that `entry` makes superfluous: files with fewer than 128
+        tokens that `entry` lacks, such as an earlier turn of the same conversation.
         """
         if not self._cuts(entry.is_partial):
             return []
@@ -178,22 +178,22 @@ class PrefixIndex:
         )
 
     def _cuts(self, is_partial: bool) -> bool:
-        """True if states of this kind can be cut: so can whole ones that carry cells for partial
-        ones.
+        """True if states of this kind can be cut, as whole states can that carry the cells of
+        partial states.
         """
         return self._is_cuttable or (self._has_partial and not is_partial)
 
     def _known(
         self, key: bytes, tokens: array[int], is_partial: bool
     ) -> Iterator[tuple[PrefixEntry, int]]:
-        """Yield the files that have a prefix of `tokens` which can be reused, and its length."""
+        """Yield each file with a reusable prefix of `tokens`, and the length of that prefix."""
         is_cuttable = self._cuts(is_partial)
         for entry, n in self._matches(key, tokens):
             if entry.is_partial == is_partial and (is_cuttable or n == len(entry.tokens)):
                 yield entry, n
 
     def _matches(self, key: bytes, tokens: array[int]) -> Iterator[tuple[PrefixEntry, int]]:
-        """Yield the files that begin as `tokens`, and how many tokens they share."""
+        """Yield the files that begin like `tokens`, and the number of tokens they share."""
         with self._lock:
             entries = list(self._groups.get(_group(key, tokens), {}).values())
         for entry in entries:

@@ -1,4 +1,7 @@
-"""PrefixExchange: which states go to files and come from files. Engine thread only."""
+"""PrefixExchange: chooses the states to write to files, and adopts states read from files.
+
+Engine thread only.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class PrefixExchange:
         self._index = index
         self._keys = keys
         self._projector = projector
-        # The uses of slots and states that were compared with the files; by slot or state id.
+        # The last use of each slot or state that was compared with the files, by its kind and id.
         self._seen: _Seen = {}
         self._seen_last: _Seen = {}
         self._used: set[str] = set()
@@ -55,10 +58,10 @@ class PrefixExchange:
         return used
 
     def take(self, *, copies: bool, is_last: bool = False) -> SlotContent | None:
-        """Return a state that is worth a file, the last used first; None if there are no more.
+        """Return the most recently used state that is worth a file; None if none is left.
 
-        With `copies` also that of a retained slot, which is copied meanwhile; sequences wait for
-        that. `is_last` as in PrefixIndex.lacks.
+        With `copies` the states of retained slots count too. Copying one delays all sequences.
+        `is_last` as in PrefixIndex.lacks.
         """
         seen = self._seen_last if is_last else self._seen
         if copies:
@@ -78,7 +81,7 @@ class PrefixExchange:
         return None
 
     def find(self, tokens: array[int], adapters: Adapters) -> tuple[PrefixEntry, ...]:
-        """Return the files to read for a prompt: () if memory has as much of it."""
+        """Return the files to read for a prompt; () if memory has enough of the prefix."""
         key = self._keys.of(adapters)
         if len(tokens) <= MIN_TOKENS or not self._index.may_have(key, tokens):
             return ()
@@ -87,7 +90,7 @@ class PrefixExchange:
         return found if sum(entry.n_bytes for entry in found) <= self._host.limit else ()
 
     def has_room(self, entry: PrefixEntry) -> bool:
-        """True if the state fits into free cells and an empty slot, and no request runs."""
+        """True if no request runs, a slot is empty, and enough cells are free for the state."""
         is_empty = any(slot.owner is None and not slot.cells for slot in self._pool)
         fits = len(entry.tokens) <= self._pool.cells.n_free
         return is_empty and fits and not self._engine.has_work
@@ -95,10 +98,11 @@ class PrefixExchange:
     def adopt(
         self, entry: PrefixEntry, state: SavedState, adapters: Adapters, *, evicts: bool
     ) -> bool:
-        """Put a state from a file into the host cache, and a whole one into a slot if there is one.
+        """Put a state from a file into the host cache, and a whole state also into a slot if one is
+        free.
 
-        With `evicts` a retained slot may be evicted for it. False if the state does not fit the
-        context: its file is of no use.
+        With `evicts` a retained slot may be evicted. False if the state does not fit the context;
+        its file is then useless.
         """
         stored = self._host.adopt(
             entry.tokens, state.n_bytes, is_partial=entry.is_partial, adapters=adapters
@@ -112,7 +116,7 @@ class PrefixExchange:
         return self._place(stored)
 
     def _place(self, stored: StoredState) -> bool:
-        """Restore a state into a slot, where a prompt uses it without a copy."""
+        """Restore a state into a slot, from where a prompt reuses it without a copy."""
         prefix = self._pool.longest_prefix(stored.tokens + stored.tokens[-1:], stored.adapters)
         if prefix.full is not stored or not self._pool.fits(prefix, 0):
             return True
@@ -137,7 +141,7 @@ class PrefixExchange:
         return True
 
     def _n_held(self, tokens: array[int], adapters: Adapters) -> int:
-        """Return how many of `tokens` the cells of a slot or a whole saved state begin with."""
+        """Return how many first `tokens` are those of a slot or of a whole saved state."""
         slots = (
             common_prefix(slot.tokens, tokens) for slot in self._pool if slot.adapters == adapters
         )
@@ -191,7 +195,7 @@ class PrefixExchange:
         try:
             self._engine.known_media.find(tokens)
         except StateError:
-            return False  # images or audio that were sent too long ago
+            return False  # its images or audio are no longer known
         return True
 
     def _content(self, tokens: array[int], adapters: Adapters, state: SavedState) -> SlotContent:

@@ -1,4 +1,4 @@
-"""PrefixKeys: what the KV states of a loaded model depend on, as keys of files."""
+"""PrefixKeys: keys of files, hashes of all that a loaded model's KV states depend on."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 _FORMAT: Final = 1
 WHOLE: Final = ".prefix"
 PARTIAL: Final = ".partial.prefix"
-"""The end of a file's name says whether its state holds only what cannot be cut."""
+"""End of the name of a file whose state holds only the part of the memory that cannot be cut."""
 
 
 class PrefixKeys:
-    """The keys of one engine: SlotExchange's, and what tells apart files with the same header.
+    """The keys of one engine: SlotExchange's key, and a fingerprint that tells apart files with the
+    same header.
 
-    `fingerprints` are those of the model's and the adapters' files. Of settings that change only
-    the rounding of results, `deterministic` counts, and then the CPU's features too: its answers
-    must be the same bits whichever process computed their prefix.
+    `fingerprints` are those of the model's and the adapters' files. Of the settings that change
+    only the rounding of results, just `deterministic` is part of the key, together with the CPU's
+    features: its answers must have the same bits whichever process computed their prefix.
     """
 
     def __init__(self, engine: Engine, exchange: SlotExchange, fingerprints: list[str]) -> None:
@@ -65,5 +66,5 @@ class PrefixKeys:
 
 
 def text_of(tokens: array[int]) -> array[int]:
-    """Return the tokens with 0 for each pseudo-token of media, which other processes have not."""
+    """Return the tokens with 0 for each pseudo-token of media, valid in this process only."""
     return tokens if min(tokens) >= 0 else type(tokens)("i", (max(0, token) for token in tokens))

@@ -1,4 +1,4 @@
-"""ReaderThread: reads prefixes for new requests, and the last used ones after a load."""
+"""ReaderThread: reads prefixes for new requests, and after a load the most recently used ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Wanted:
 
 
 class ReaderThread:
-    """A PrefixSource. The thread first opens the store; requests that come meanwhile wait."""
+    """A PrefixSource. The thread first opens the store; requests that arrive meanwhile wait."""
 
     def __init__(
         self, engine: Engine, thread: EngineThread[Engine], make_store: Callable[[], PrefixStore]
@@ -96,7 +96,7 @@ class ReaderThread:
             logger.warning("cache_dir: prefixes are not kept in files: %s", error)
             self._give_up()
         except Exception:
-            # A fault of the cache must not end the process, as one of the engine does.
+            # A fault of the cache must not end the process, as a fault of the engine would.
             logger.exception("cache_dir: internal error, prefixes are not kept in files any more")
             self._give_up()
 
@@ -120,7 +120,7 @@ class ReaderThread:
             self._read(store, entry, scales if any(scales) else (), evicts=False)
 
     def _serve_waiting(self) -> None:
-        """Serve the requests that have come meanwhile."""
+        """Serve the requests that have arrived meanwhile."""
         with suppress(Empty):
             while not self._is_closing:
                 wanted = self._queue.get_nowait()
@@ -131,7 +131,7 @@ class ReaderThread:
         """Read what a request needs, then admit it."""
         try:
             if self.store is not None and not self._is_closing:
-                # Searched again: an earlier read may have been of the same prefix.
+                # Searched again, since an earlier read may have loaded the same prefix.
                 found = self._thread.call(lambda _: self._find(wanted.tokens, wanted.adapters))
                 for entry in found.result():
                     self._read(self.store, entry, wanted.adapters, evicts=True)

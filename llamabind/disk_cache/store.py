@@ -1,4 +1,4 @@
-"""PrefixStore: the files of one engine's prefixes, and which of them there are."""
+"""PrefixStore: the files of one engine's prefixes, and their index."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MIB: Final = 1 << 20
 
 
 class PrefixStore:
-    """Reads and writes the files. Blocks: not on the engine's thread, which uses `exchange`."""
+    """Reads and writes the files. Blocks, so the engine's thread uses only `exchange`."""
 
     def __init__(
         self, engine: Engine, thread: EngineThread[Engine], projector: FileStamp | None = None
@@ -52,11 +52,11 @@ class PrefixStore:
         self._sync()
 
     def latest(self, scales: tuple[float, ...]) -> list[PrefixEntry]:
-        """Return the whole states computed with these scales, the last used first."""
+        """Return the whole states computed with these scales, most recently used first."""
         return self.index.latest(self._keys.of(scales if any(scales) else ()))
 
     def read(self, entry: PrefixEntry) -> SavedState | None:
-        """Return the state of a file; None if it is gone or bad, and then it is forgotten."""
+        """Return the state of a file; None if it is missing or damaged, and then not indexed."""
         content = self._folder.read(entry.name, entry.key)
         if content is None:
             self.index.remove(entry.name)
@@ -87,7 +87,7 @@ class PrefixStore:
         return file is not None
 
     def note_use(self, names: set[str]) -> None:
-        """Note that files were used now: others are removed before them."""
+        """Set the last use of files to now, so that older files are removed first."""
         for name in names:
             self._folder.touch(name)
 
@@ -109,7 +109,7 @@ class PrefixStore:
             try:
                 tokens = self._slots.tokens_of(head)
             except StateError:
-                # Of another projector, which another process may use.
+                # It has media of another projector, which another process may use.
                 self._foreign.add(name)
                 continue
             self.index.add(_entry(files[name], head.key, tokens))

@@ -1,4 +1,4 @@
-"""WriterThread: writes prefixes to files, while requests come and before the process ends."""
+"""WriterThread: writes prefixes to files, during operation and before the process ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PERIOD: Final = 1.0
-"""Seconds between two looks. An engine is idle if it has computed no step for so long."""
+"""Seconds between two checks. An engine is idle if it has computed no step since the last one."""
 
 _PAUSE: Final = 60.0
 """Seconds in which nothing is written after the disk was full or could not be written to."""
@@ -72,11 +72,11 @@ class WriterThread:
                     done = steps
 
     def _write_all(self, store: PrefixStore, *, copies: bool, ends: float | None = None) -> None:
-        """Write what is worth a file; with `ends`, the deadline, for the last time."""
+        """Write the states that are worth a file; with a deadline `ends`, for the last time."""
         is_last = ends is not None
         while is_last or not self._is_closing.is_set():
             if ends is not None and time.monotonic() >= ends:
-                logger.warning("not all prefixes are kept: writing them took too long")
+                logger.warning("time limit reached: some prefixes are not in files")
                 break
             taken = self._thread.call(
                 lambda engine: store.exchange.take(
@@ -96,7 +96,7 @@ class WriterThread:
             self._pause_ends = time.monotonic() + _PAUSE
             if not self._has_failed:
                 self._has_failed = True
-                logger.warning("prefixes are not kept in files until that works again: %s", error)
+                logger.warning("prefixes are not kept in files (pause of %g s): %s", _PAUSE, error)
             return False
         self._has_failed = False
         return True
@@ -104,7 +104,7 @@ class WriterThread:
 
 @contextmanager
 def _only_logged() -> Iterator[None]:
-    """End the block at an error: a fault of the cache must not end the process."""
+    """Log an error and end the block: a fault of the cache must not end the process."""
     try:
         yield
     except EngineStoppedError:
