@@ -1,4 +1,4 @@
-"""Makes the drafters that read a model's hidden states: its own heads, or a draft model of them."""
+"""Makes the drafters that read a model's hidden states: its own heads, or a draft model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ EAGLE3_TARGETS = frozenset(
         "qwen3next",
     }
 )
-"""Models whose graphs say what each layer reads (t_layer_inp); llama.cpp aborts on others."""
+"""Models whose graphs keep the input of each layer (t_layer_inp); llama.cpp aborts on others."""
 
 
 _SPARE_CELLS = 256
@@ -67,16 +67,16 @@ def reads_hidden_states(path: Path) -> bool:
             return True
         heads = find_draft_heads(files)
     except GgufError:
-        return False  # loading the file reports what is wrong with it
+        return False  # loading the file reports its fault
     return heads is not None and heads.is_alone
 
 
 def make_head_context(draft: Model, target: Context, n_cells: int) -> tuple[Context, HeadLayout]:
-    """Return the context that computes the heads of `draft`, and where it has their KV cells.
+    """Return the context that computes the heads of `draft`, and the layout of their KV cells.
 
-    `draft` is the target's model itself, or one that serves it. There is a cell for each of the
-    target's `n_cells` and some more, shared by all sequences. Raises InvalidParameterError for a
-    draft model that does not fit the target's, and ContextCreateError.
+    `draft` is the target's model itself, or a draft model for it. The heads have a cell for each of
+    the target's `n_cells` and 256 more, shared by all sequences. Raises ContextCreateError, and
+    InvalidParameterError if the draft model does not fit the target's model.
     """
     ours = target.params
     n_batch = max(ours.n_ubatch, ours.n_seq_max)
@@ -95,7 +95,7 @@ def make_head_context(draft: Model, target: Context, n_cells: int) -> tuple[Cont
         _check_layers(draft, target.model)
         return Context(draft, replace(params, kind="default"), target), HeadLayout.AHEAD
     if draft.architecture == ASSISTANT and target.model.architecture != "gemma4":
-        raise _misfit(draft, "target", "gemma4", target.model.architecture)
+        raise _misfit(draft, "architecture", "gemma4", target.model.architecture)
     if draft.n_embd_out != target.model.n_embd_out:
         raise _misfit(draft, "width", draft.n_embd_out, target.model.n_embd_out)
     if draft.architecture != ASSISTANT:
@@ -107,9 +107,9 @@ def make_head_context(draft: Model, target: Context, n_cells: int) -> tuple[Cont
 def make_head_drafter(
     draft: Model, target: Context, n_cells: int, config: EngineConfig, threads: ComputeThreads
 ) -> HeadDrafter:
-    """Return a drafter over the heads of `draft`, as make_head_context computes them.
+    """Return a drafter that uses the heads of `draft` in the context of make_head_context.
 
-    Raises its errors, and DecodeError if the device cannot compute the heads.
+    Raises the errors of that function, and DecodeError if the device cannot compute the heads.
     """
     with ExitStack() as undo:
         context, layout = make_head_context(draft, target, n_cells)
@@ -149,7 +149,8 @@ def _check_layers(draft: Model, model: Model) -> None:
 def _misfit(draft: Model, what: str, theirs: object, ours: object) -> InvalidParameterError:
     return InvalidParameterError(
         "draft_model",
-        f"{draft.path.name} was made for another model: its {what} is {theirs}, the model's {ours}",
+        f"{draft.path.name} was made for another model: it expects {what} {theirs}, but the model "
+        f"has {ours}; use a draft model that was made for this model",
     )
 
 

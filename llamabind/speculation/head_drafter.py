@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _N_KEPT = 64
-"""Tokens of a slot that wait for the next draft; with a hidden state of 4096 numbers 1 MiB."""
+"""Uncomputed tokens of a slot that may wait for the next draft; with 4,096 numbers each: 1 MiB."""
 
 _N_TOGETHER = 8
-"""Uncomputed tokens of a slot that are computed in one batch with a draft, with outputs."""
+"""Maximum uncomputed tokens of a slot that share a batch with its draft, all with outputs."""
 
 _WEIGHT = 0.2
 """Weight of the newest call in the average cost of a draft token."""
@@ -47,7 +47,7 @@ class StateReader(Protocol):
 
 @dataclass(slots=True)
 class _Reader:
-    """A sequence in one call: up to `n_most` tokens are drafted after its newest one."""
+    """A sequence in one call: at most `n_most` tokens are drafted after its newest token."""
 
     sequence: Sequence
     seq_id: int
@@ -63,10 +63,10 @@ class HeadDrafter:
 
     `context` computes the heads; it is closed with the drafter, and so is its model if it is not
     the engine's. `target` is the engine's context. Each head predicts the next token from the
-    newest token and the hidden state before it; its own hidden state then takes the place of the
-    model's, so one head drafts several tokens.
+    newest token and the hidden state before it. For the next draft token its own hidden state
+    replaces the model's, so one head drafts several tokens.
 
-    With HeadLayout.SHARED all tokens of a draft have the position of the first.
+    With HeadLayout.SHARED all tokens of a draft have the position of its first token.
     """
 
     is_free = False
@@ -100,7 +100,7 @@ class HeadDrafter:
     def draft(self, wanted: list[tuple[Sequence, int]]) -> list[list[int]]:
         """Return drafts; empty for a sequence whose newest hidden state is not known.
 
-        `wanted` has the most draft tokens for each sequence.
+        `wanted` has the maximum number of draft tokens for each sequence.
         """
         started = time.perf_counter()
         readers: list[_Reader] = []
@@ -109,7 +109,7 @@ class HeadDrafter:
                 readers = self._read(wanted)
                 self._draft_all(readers)
             except NoKvSlotError:
-                pass  # the cache is full: what was drafted until now is used
+                pass  # the cache is full: the tokens drafted so far are used
             except LlamaError as error:
                 self._fail(error)
             self._remove_drafts(readers)
@@ -118,10 +118,10 @@ class HeadDrafter:
         return [drafts.get(sequence, []) for sequence, _ in wanted]
 
     def forget(self, sequence: Sequence) -> None:
-        """Do nothing: a slot keeps its cells as a retained prefix, as the model's does."""
+        """Do nothing: a slot keeps the heads' cells as a retained prefix, like the model's."""
 
     def close(self) -> None:
-        """Free the heads' context and threads, and a model of its own; twice does nothing."""
+        """Free the heads' context, threads, and own model if any; a second call does nothing."""
         self._memory.close()
         self._batch.close()
         self.context.close()
@@ -130,7 +130,7 @@ class HeadDrafter:
             self.context.model.close()
 
     def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
-        """Change the heads' memory as the model's; return the bytes of each saved state."""
+        """Do the same operations on the heads' memory; return the bytes of each saved state."""
         if self._is_broken or self._shares_memory:
             return {}
         try:
@@ -144,8 +144,8 @@ class HeadDrafter:
     ) -> None:
         """Take the hidden states of a step's batch.
 
-        A chunk's last token is before the index in `ends`, its draft from there on; `runs` has a
-        run for each chunk with `is_last`.
+        `ends` has the index in the batch after each chunk's last token, where the draft of the
+        chunk begins; `runs` has a run for each chunk with `is_last`.
         """
         if self._is_broken or not chunks:
             return
@@ -183,10 +183,10 @@ class HeadDrafter:
             rows.drop_before(rows.end)
 
     def _read(self, wanted: list[tuple[Sequence, int]]) -> list[_Reader]:
-        """Compute what does not fit into one batch with the newest tokens of all sequences.
+        """Compute the tokens that do not fit into one batch with the newest token of each sequence.
 
         All tokens of that batch have outputs: the graphs of some architectures compute hidden
-        states for all tokens or only for those with outputs, and llama.cpp takes the first ones.
+        states for all tokens or only for those with outputs, and llama.cpp reads the first rows.
         """
         readers = []
         n_free = self.context.params.n_outputs_max - len(wanted)
@@ -266,7 +266,7 @@ class HeadDrafter:
         self._threads.observe(n_tokens, time.perf_counter() - started)
 
     def _fail(self, error: LlamaError) -> None:
-        # Answers stay the same without drafts, so no request fails.
+        # Without drafts the answers stay the same, so all requests go on.
         logger.error("the draft heads failed: speculative decoding is off: %s", error)
         self._is_broken = True
 

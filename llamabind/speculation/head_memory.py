@@ -1,4 +1,4 @@
-"""HeadMemory: the draft heads' KV cache, which follows that of the model slot by slot."""
+"""HeadMemory: the draft heads' KV cache, with the same slots as the model's cache."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
 
 class HeadLayout(Enum):
-    """Where the heads' KV cell of a token is."""
+    """The location of the heads' KV cell of a token."""
 
     OWN = auto()
     """In a cache of their own, at the token's position."""
 
     AHEAD = auto()
-    """In a cache of their own, one position earlier: EAGLE-3."""
+    """In a cache of their own, one position before the token's, as in EAGLE-3."""
 
     SHARED = auto()
-    """Nowhere: they read the cells of the model itself, as Gemma 4's assistants do."""
+    """In the model's cache: the heads read its cells and have none, like Gemma 4's assistants."""
 
 
 class HeadMemory:
     """Computes the heads' KV cells of tokens that the model has computed. Engine thread only.
 
     A head's cell for a token needs the model's hidden state of the token before it, so it can only
-    be made after a step of the model. Up to `n_kept` tokens of a slot are left uncomputed, since
-    computing them together with the next draft costs next to nothing. All slots share one unified
-    cache, also if the model's is split.
+    be computed after a step of the model. At most `n_kept` tokens of a slot stay uncomputed, since
+    computing them in the batch of the next draft costs almost no time. All slots share one unified
+    cache, even if the model's cache is split.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class HeadMemory:
     def settle(self, seq_id: int) -> HeadRows:
         """Return the rows of a slot without those that are in the cache.
 
-        The next token to compute then continues the cache, which is emptied if it cannot.
+        The next token to compute then continues the cache; a cache that cannot continue is emptied.
         """
         rows = self.rows(seq_id)
         n_cached = self._context.memory_seq_pos_max(seq_id) + 1 - self.shift
         if n_cached == -self.shift:  # empty: a sequence may begin at any position
             n_cached = rows.first if self.shift == 0 or rows.first > 0 else 1
         if n_cached > rows.end:
-            # A draft computed the newest token, but the step that followed did not.
+            # A draft computed the newest token, but the model's next step did not.
             self._context.memory_seq_rm(seq_id, max(rows.end + self.shift, 0), -1)
             n_cached = rows.end
         if n_cached < rows.first:
@@ -91,12 +91,12 @@ class HeadMemory:
         return rows
 
     def keep_up(self, seq_id: int) -> None:
-        """Compute the slot's tokens if there are more than may be left uncomputed."""
+        """Compute the slot's tokens if more than `n_kept` are uncomputed."""
         if len(self.rows(seq_id).tokens) > self._n_kept:
             self.catch_up(seq_id)
 
     def catch_up(self, seq_id: int) -> None:
-        """Compute all of the slot's tokens. Raises DecodeError, but not for lack of cells."""
+        """Compute all of the slot's tokens. Raises DecodeError, except if cells run out."""
         rows = self.settle(seq_id)
         n_most = self._batch.n_tokens_max
         while rows.tokens:
@@ -111,20 +111,20 @@ class HeadMemory:
 
     def add(self, rows: HeadRows, seq_id: int, n: int) -> None:
         """Add the first `n` tokens of `rows` to the batch, without outputs."""
-        skipped = 1 if rows.first + self.shift < 0 else 0  # no cell of EAGLE-3 is for the first
+        skipped = 1 if rows.first + self.shift < 0 else 0  # EAGLE-3 has no cell for the first token
         if n > skipped:
             position = rows.first + skipped + self.shift
             first = self._batch.extend(rows.tokens[skipped:n], position, seq_id)
             self._batch.hidden[first : first + n - skipped] = rows.hidden[skipped:n]
 
     def forget_all(self) -> None:
-        """Empty the cache after a failure; sequences begin anew with their next token."""
+        """Empty the cache after a failure; sequences start again with their next token."""
         self._context.memory_clear()
         for rows in self._rows.values():
             rows.restart(rows.end)
 
     def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
-        """Do as the model's memory does; return the bytes of each saved state, by its id.
+        """Do the operations of the model's memory; return the bytes of each saved state, by its id.
 
         Raises DecodeError.
         """
@@ -164,7 +164,7 @@ class HeadMemory:
         try:
             state = self._context.state_seq_save(operation.seq_id)
         except (StateError, MemoryError):
-            return  # without it the heads begin anew
+            return  # without the state the heads start with an empty cache
         self._states[operation.state_id] = state
         saved[operation.state_id] = state.n_bytes
 

@@ -1,4 +1,4 @@
-"""HeadRows: what draft heads have yet to compute of the sequence in one slot."""
+"""HeadRows: the tokens of the sequence in one slot that draft heads have yet to compute."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class HeadRows:
     """Tokens from number `first` on, each with the model's hidden state of the token before it.
 
-    One more hidden state is kept than tokens: that of the last token, for the one sampled after it.
-    `owner` is the sequence whose tokens these are. Hidden states that are not known, such as those
-    of a prefix that was restored from host memory, are zeros: the heads then predict worse.
+    There is one hidden state more than tokens: the last token's, for the token sampled after it.
+    `owner` is the sequence of these tokens. Unknown hidden states, such as those of a prefix that
+    was restored from host memory, are zeros: the heads then predict worse.
     """
 
     def __init__(self, width: int) -> None:
@@ -41,7 +41,7 @@ class HeadRows:
         return self._hidden[0]
 
     def restart(self, first: int) -> None:
-        """Forget everything; the model computes token number `first` next."""
+        """Forget all tokens; the model computes token number `first` next."""
         self.first = first
         del self.tokens[:]
         self._hidden = [self._zeros]

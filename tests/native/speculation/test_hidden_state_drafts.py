@@ -164,7 +164,7 @@ def test_an_assistant_of_another_family_is_refused(files):
 
 def test_eagle3_of_a_model_with_another_width_is_refused(files):
     model = files.table("llama")
-    with pytest.raises(InvalidParameterError, match="its width is 96, the model's 64"):
+    with pytest.raises(InvalidParameterError, match="expects width 96, but the model has 64"):
         _load(model, files.eagle3("random", n_embd_target=96))
 
 
