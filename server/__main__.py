@@ -1,4 +1,4 @@
-"""`python -m server`: starts a worker process, and beside its imports those of the server."""
+"""`python -m server`: starts a worker process, and imports the server while the worker imports."""
 
 import sys
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from typing import Final
 from llamabind.system.quick_imports import quick_imports
 from server.supervisor.early_worker import EarlyWorker
 
-# With these the process prints something and ends.
+# With these flags the process prints text and ends, so no worker is started.
 _NO_SERVER: Final = frozenset({"-h", "--help", "--version", "--list-devices"})
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m server") -> int:
-    """Run the server with these arguments, by default the process's; returns the exit status, 1 if
-    it cannot start. A wrong flag exits with 2. Messages and --help call the server `program`.
+    """Run the server with `arguments`, by default those of the process; return the exit status, 1
+    if the server cannot start. A wrong flag exits with 2. Messages and --help call it `program`.
     """
     words = sys.argv[1:] if arguments is None else arguments
     early = None if _NO_SERVER.intersection(words) else EarlyWorker.start()
     try:
-        # Only now: a worker is needed first, and needs as long for its own imports.
+        # After the worker has started: its own imports take equally long.
         with quick_imports():
             from server.start.run import run
 

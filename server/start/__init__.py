@@ -1,1 +1,1 @@
-"""From the command line to a server that listens."""
+"""Starts the server: from the command line to a server that listens."""

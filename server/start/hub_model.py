@@ -1,4 +1,4 @@
-"""with_hub_model: takes the model of --hf-repo as the one to serve, after downloading it."""
+"""with_hub_model: downloads the model of --hf-repo and makes it the model to serve."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ _REPORT_SECONDS = 10.0
 async def with_hub_model(config: ServerConfig) -> ServerConfig:
     """`config` with the file of --hf-repo in place of --model; the same without --hf-repo.
 
-    Without an answer of the hub the model in the cache is taken. Raises ApiError.
+    If the hub does not answer, the model in the cache is used. Raises ApiError.
     """
     reference = config.hub_repo
     if reference is None:

@@ -20,7 +20,7 @@ from server.supervisor.estimate_store import EstimateStore, estimate_file, insta
 
 
 def run(arguments: Sequence[str], program: str, early: EarlyWorker | None = None) -> int:
-    """Run the server; returns the exit status, see server.__main__. `early` gets the first model.
+    """Run the server; return the exit status, see server.__main__. `early` loads the first model.
 
     Raises KeyboardInterrupt before the server handles signals.
     """
@@ -34,7 +34,8 @@ def run(arguments: Sequence[str], program: str, early: EarlyWorker | None = None
         start_logging(config)
         check_rpc_servers(config)
         if config.hub_repo is not None:
-            from server.start.hub_model import with_hub_model  # here: others need no downloads yet
+            # Here, since most servers download no model.
+            from server.start.hub_model import with_hub_model
 
             config = asyncio.run(with_hub_model(config))
         asyncio.run(_run(config, early))
@@ -52,13 +53,13 @@ def run(arguments: Sequence[str], program: str, early: EarlyWorker | None = None
 
 
 async def _run(config: ServerConfig, early: EarlyWorker | None) -> None:
-    """Start the load of --model, then import the rest beside them, and serve."""
+    """Start the load of --model, import the other modules during the load, and serve."""
     config = fit_connections(config)
     build = installed_build(os.environ)
     parts = make_parts(config, estimates=EstimateStore(estimate_file(os.environ), build))
     parts.pool.prepare(early)
     parts.begin_first_load()
-    # On a thread, so that this one can pass on messages between the files and the worker.
+    # On a thread, so that the event loop can handle the messages of the worker meanwhile.
     serve = await asyncio.to_thread(_import_http)
     await serve(config, parts)
 

@@ -1,4 +1,4 @@
-"""AdoptedProcess: a process that was started without asyncio, as WorkerProcess needs it."""
+"""AdoptedProcess: gives a process started without asyncio the interface that WorkerProcess uses."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ class AdoptedProcess:
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[int] = self._loop.create_future()
-        # As asyncio does where it has nothing better: one thread that waits for the exit.
+        # A thread waits for the exit, as in asyncio's ThreadedChildWatcher.
         threading.Thread(target=self._wait, name="wait for worker", daemon=True).start()
 
     @classmethod
@@ -39,11 +39,11 @@ class AdoptedProcess:
         return self._process.pid
 
     async def wait(self) -> int:
-        """The exit status; negative: the signal."""
+        """Wait for the exit; return its status, or the negative number of the signal."""
         return await asyncio.shield(self._exited)
 
     async def communicate(self) -> tuple[bytes, bytes]:
-        """Read the output to its end, and wait for the exit."""
+        """Read the output to its end, wait for the exit, and return the output and empty bytes."""
         output = b"" if self.stdout is None else await self.stdout.read()
         await self.wait()
         return output, b""
@@ -58,6 +58,6 @@ class AdoptedProcess:
 
     def _wait(self) -> None:
         status = self._process.wait()
-        # The loop may have ended before the process.
+        # The event loop may be closed by now.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._exited.set_result, status)

@@ -1,7 +1,7 @@
 """EarlyWorker: a worker process that starts before this process imports the server.
 
-Both take about as long for their imports, which so run at the same time. This module itself imports
-little: no asyncio, no msgspec.
+The imports of both processes take about equally long, and so run at the same time. This module
+imports few others, without asyncio and msgspec, so that the worker starts early.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ WORKER_MODULE: Final = "server.worker"
 
 
 class EarlyWorker:
-    """A started process with this end of its socket. It belongs to the caller until `take`."""
+    """A started process and the server's end of its socket. This object owns both until `take`."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
         self._started: tuple[subprocess.Popen[bytes], socket.socket] | None = process, connection
 
     @classmethod
     def start(cls) -> Self | None:
-        """Start a worker; None if the system refuses, which the load reports if it still does."""
+        """Start a worker; None if the system refuses. If it still does, the load reports why."""
         with contextlib.suppress(OSError):
             ours, theirs = socket.socketpair()
             try:
@@ -47,7 +47,7 @@ class EarlyWorker:
         return None
 
     def take(self) -> "tuple[subprocess.Popen[bytes], socket.socket] | None":
-        """The process and the socket, once; None after `end`."""
+        """Return the process and the socket at the first call; None later, and after `end`."""
         started, self._started = self._started, None
         return started
 
