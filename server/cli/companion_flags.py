@@ -58,7 +58,8 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_DRAFT_MODEL",
         parse=companion,
         metavar="FILE",
-        help="small model with the same vocabulary that proposes draft tokens",
+        help="model that proposes draft tokens: a small one with the same vocabulary, or draft "
+        "heads in a file of their own",
     ),
     Flag(
         names=("--spec-type",),
@@ -66,7 +67,8 @@ COMPANION_FLAGS = (
         env="LLAMA_ARG_SPEC_TYPE",
         parse=speculation,
         metavar="TYPE",
-        help="source of draft tokens: auto, off, ngram, draft or mtp, or a llama-server name",
+        help="source of draft tokens: auto, off, ngram, draft (a draft model) or mtp (the model's "
+        "own draft heads), or llama-server's name of a source",
     ),
     Flag(
         names=("--spec-default",),

@@ -111,14 +111,15 @@ MODEL_DIR_FLAGS = (
         target="cache_dir",
         parse=cache_folder,
         metavar="FOLDER",
-        help="keep computed prompts in files of this folder, so that a restarted server need not "
-        "compute them again; they can be read by the server's user only, but are not encrypted",
+        help="keep computed prompts in files in this folder, so that a restarted server reads them "
+        "instead of computing them again; the files are readable by the server's user only, "
+        "and not encrypted",
     ),
     Flag(
         names=("--cache-disk",),
         target="cache_disk_mib",
         parse=integer(1, 1 << 24),
         metavar="MIB",
-        help="maximum size of the files in --cache-dir, of all models together",
+        help="maximum total size of the files in --cache-dir, for all models together, in MiB",
     ),
 )
