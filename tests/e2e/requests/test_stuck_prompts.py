@@ -19,8 +19,8 @@ OTHER = "other.gguf"
 TRAP = "trap"
 # Looks for 4 MB of "a" and a "b" in 8 MB of "a": each of four million places compares 4 MB.
 TEMPLATE = (
-    f"{{% if messages[-1].content == '{TRAP}' %}}{{% set ns = namespace(text='a') %}}"
-    "{% for i in range(22) %}{% set ns.text = ns.text ~ ns.text %}{% endfor %}"
+    f"{{% if messages[-1].content == '{TRAP}' %}}{{% set ns = namespace(text='{'a' * 4096}') %}}"
+    "{% for i in range(10) %}{% set ns.text = ns.text ~ ns.text %}{% endfor %}"
     "{{ (ns.text ~ 'b') in (ns.text ~ ns.text) }}{% endif %}"
     "{% for message in messages %}<{{ message.role }}>{{ message.content }}</>{% endfor %}"
 )
