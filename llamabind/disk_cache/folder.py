@@ -54,14 +54,8 @@ class PrefixFolder:
     def __init__(self, path: Path, max_bytes: int) -> None:
         """Make the folder if needed. Raises OSError, also if other users can write to it."""
         self._max_bytes = max_bytes
-        folder = path / _FOLDER
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(folder, flags)
-        if not _is_private(os.fstat(self._descriptor)):
-            self.close()
-            text = f"{folder} belongs to another user, or other users can write to it"
-            raise PermissionError(errno.EPERM, text)
+        self._path = path.absolute() / _FOLDER
+        self._descriptor = _open_private(self._path)
         with suppress(OSError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
             self._remove_unfinished()
 
@@ -100,12 +94,13 @@ class PrefixFolder:
     def write(self, name: str, content: SlotContent) -> PrefixFile | None:
         """Write a file and return it; None if it is larger than the folder's limit.
 
-        Raises OSError.
+        A folder that was removed or moved away is made again. Raises OSError.
         """
         parts = content_parts(content)
         n_bytes = sum(map(len, parts))
         if n_bytes > self._max_bytes:
             return None
+        self._reopen_if_removed()
         with self._locked():
             self._remove_unfinished()
             self._evict_for(n_bytes)
@@ -121,6 +116,17 @@ class PrefixFolder:
         """Remove a file."""
         with suppress(OSError):
             os.unlink(name, dir_fd=self._descriptor)
+
+    def _reopen_if_removed(self) -> None:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(self._path.lstat(), os.fstat(self._descriptor)):
+                return
+        opened = _open_private(self._path)
+        try:
+            # Under the old number, which the reader's thread may be using.
+            os.dup2(opened, self._descriptor, inheritable=False)
+        finally:
+            os.close(opened)
 
     def _names(self) -> list[str]:
         return os.listdir(self._descriptor)  # noqa: PTH208 - a descriptor has no Path
@@ -190,6 +196,20 @@ class PrefixFolder:
             self.remove(file.name)
             n_held -= file.n_bytes
             n_free += file.n_bytes
+
+
+def _open_private(folder: Path) -> int:
+    """Return a descriptor of the folder, which is made if needed.
+
+    Raises OSError, also if it is not private.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not _is_private(os.fstat(descriptor)):
+        os.close(descriptor)
+        text = f"{folder} belongs to another user, or other users can write to it"
+        raise PermissionError(errno.EPERM, text)
+    return descriptor
 
 
 def _checked_size(file: BinaryIO) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import threading
 from array import array
@@ -155,6 +156,26 @@ def test_a_failed_write_leaves_no_file(folder, files, monkeypatch):
     with pytest.raises(OSError, match="Input/output"):
         folder.write(_name(1), _content())
     assert [entry.name for entry in files.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_folder_that_was_removed_is_made_again(folder, files, tmp_path, is_moved):
+    folder.write(_name(1), _content())
+    if is_moved:
+        files.rename(tmp_path / "moved")
+    else:
+        shutil.rmtree(files)
+    written = folder.write(_name(2), _content())
+    assert folder.files() == [written]
+    assert stat.S_IMODE(files.stat().st_mode) == 0o700
+    assert folder.read(_name(2), KEY) is not None
+
+
+def test_a_link_that_replaced_the_folder_is_refused(folder, files, tmp_path):
+    files.rename(tmp_path / "moved")
+    files.symlink_to(tmp_path / "moved")
+    with pytest.raises(OSError, match="llamabind-prefixes"):
+        folder.write(_name(1), _content())
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707])
