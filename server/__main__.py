@@ -2,13 +2,9 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Final
-
-from llamabind.system.quick_imports import quick_imports
-from server.supervisor.early_worker import EarlyWorker
 
 # With these flags the process prints text and ends, so no worker is started.
-_NO_SERVER: Final = frozenset({"-h", "--help", "--version", "--list-devices"})
+_NO_SERVER = frozenset({"-h", "--help", "--version", "--list-devices"})
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m server") -> int:
@@ -16,8 +12,14 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m serve
     if the server cannot start. A wrong flag exits with 2. Messages and --help call it `program`.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    early = None if _NO_SERVER.intersection(words) else EarlyWorker.start()
+    early = None
     try:
+        # All imports are in here: a Ctrl-C meanwhile gets no traceback.
+        from llamabind.system.quick_imports import quick_imports
+        from server.supervisor.early_worker import EarlyWorker
+
+        if not _NO_SERVER.intersection(words):
+            early = EarlyWorker.start()
         # After the worker has started: its own imports take equally long.
         with quick_imports():
             from server.start.run import run

@@ -36,6 +36,7 @@ _AFTER_THE_LOAD = ("aiohttp", "server.app", "server.api", "server.http")
     ("module", "absent"),
     [
         ("server.__main__", _LATER + _AFTER_THE_LOAD + _AFTER_THE_WORKER),
+        ("server.supervisor.early_worker", _LATER + _AFTER_THE_LOAD + _AFTER_THE_WORKER),
         ("server.start.run", _LATER + _AFTER_THE_LOAD),
         ("server.serving", _LATER),
     ],

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from server.supervisor import early_worker
 from server.supervisor.early_worker import EarlyWorker
 from server.supervisor.pool import WorkerPool
 from server.supervisor.process import WorkerProcess
+from tests.support.paths import ROOT
 from tests.support.server_app import COMMAND
 
 _FILE = Path("/a/m.gguf")
@@ -115,3 +117,21 @@ def test_a_command_line_that_serves_nothing_leaves_no_worker(
         main(words)
     assert len(started) == n_started
     assert all(process.returncode is not None for process in started)
+
+
+@pytest.mark.parametrize("module", ["server.supervisor.early_worker", "server.start.run"])
+def test_ctrl_c_during_any_import_ends_the_start_without_a_traceback(module: str) -> None:
+    code = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted)\n"
+        "from server.__main__ import main\n"
+        "sys.exit(main([]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
