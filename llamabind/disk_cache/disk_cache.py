@@ -73,6 +73,6 @@ def open_disk_cache(
     if engine.config.cache_dir is None:
         return None
     if engine.shape.cache_ram_bytes == 0:
-        logger.warning("cache_dir: prefixes are not kept in files, since cache_ram is 0; set it")
+        logger.warning("cache_dir: prefixes are not kept in files, since cache_ram is 0; raise it")
         return None
     return DiskCache(engine, thread, projector)

@@ -242,7 +242,7 @@ def test_a_folder_that_cannot_be_used_is_a_warning(random_llama_path, tmp_path, 
     (tmp_path / "file").write_text("")
     for folder, config, text in (
         (tmp_path / "file", {}, "prefixes are not kept in files"),
-        (tmp_path / "cache", {"cache_ram_mib": 0}, "they need cache_ram, which is 0"),
+        (tmp_path / "cache", {"cache_ram_mib": 0}, "since cache_ram is 0"),
     ):
         with _open(random_llama_path, folder, **config) as llm:
             assert _ask(llm, PROMPT)[1] == 0
