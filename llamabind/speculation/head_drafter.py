@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from llamabind.context.hidden_states import HiddenBatch, HiddenStates
 from llamabind.errors import LlamaError, NoKvSlotError
 from llamabind.speculation.head_memory import HeadLayout, HeadMemory
+from llamabind.speculation.likeliest_token import likeliest_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from llamabind.context.compute_threads import ComputeThreads
@@ -109,7 +109,7 @@ class HeadDrafter:
                 readers = self._read(wanted)
                 self._draft_all(readers)
             except NoKvSlotError:
-                pass  # the cache is full: the tokens drafted so far are used
+                pass  # No cell is free for another token: the draft ends here.
             except LlamaError as error:
                 self._fail(error)
             self._remove_drafts(readers)
@@ -217,8 +217,8 @@ class HeadDrafter:
         for reader in readers:
             rows = reader.rows
             self._memory.add(rows, reader.seq_id, len(rows.tokens))
-            self._batch.outputs[:] = 1
             self._add(reader, reader.sequence.tokens[-1], rows.hidden[-1])
+        batch.outputs[:] = 1
         active = readers
         while active:
             self._decode()
@@ -239,12 +239,10 @@ class HeadDrafter:
         self._batch.hidden[reader.index] = hidden
 
     def _take_token(self, reader: _Reader, logits: NDArray[np.float32]) -> None:
-        token = int(logits.argmax())
-        if self._p_min > 0.0:
-            probability = 1.0 / float(np.exp(logits - logits[token]).sum())
-            if probability < self._p_min:
-                reader.is_done = True
-                return
+        token = likeliest_token(logits, self._p_min)
+        if token is None:
+            reader.is_done = True
+            return
         reader.draft.append(token)
         is_end = self._target.model.tokenizer.is_eog(token)
         reader.is_done = is_end or len(reader.draft) >= reader.n_most

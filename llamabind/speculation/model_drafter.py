@@ -14,6 +14,7 @@ from llamabind.errors import DecodeError
 from llamabind.kv_cache.executor import MemoryExecutor
 from llamabind.kv_cache.host_cache import HostCache, StateSize
 from llamabind.kv_cache.slot_pool import SlotPool
+from llamabind.speculation.likeliest_token import likeliest_token
 from llamabind.speculation.step_cost import StepCost
 
 if TYPE_CHECKING:
@@ -185,12 +186,10 @@ class ModelDrafter:
             ]
 
     def _take_token(self, reader: _Reader, logits: np.ndarray) -> None:
-        token = int(logits.argmax())
-        if self._p_min > 0.0:
-            probability = 1.0 / float(np.exp(logits - logits[token]).sum())
-            if probability < self._p_min:
-                reader.is_done = True
-                return
+        token = likeliest_token(logits, self._p_min)
+        if token is None:
+            reader.is_done = True
+            return
         reader.draft.append(token)
         is_end = self.model.tokenizer.is_eog(token)
         reader.is_done = is_end or len(reader.draft) >= reader.n_most
