@@ -16,7 +16,7 @@ from llamabind.context.hidden_states import (
 )
 from llamabind.errors import GgufError, InvalidParameterError
 from llamabind.gguf.draft_heads import find_draft_heads
-from llamabind.gguf.header import known_gguf_header
+from llamabind.gguf.known_header import known_gguf_header
 from llamabind.native.load_failure import shards
 from llamabind.speculation.head_drafter import HeadDrafter
 from llamabind.speculation.head_memory import HeadLayout

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llamabind.gguf.header import known_gguf_header, read_gguf_shapes
+from llamabind.gguf.header import read_gguf_shapes
+from llamabind.gguf.known_header import known_gguf_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

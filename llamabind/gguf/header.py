@@ -12,8 +12,6 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import TypeAlias
 
 from llamabind.errors import GgufError
@@ -183,23 +181,6 @@ def read_context_length(path: str | os.PathLike[str]) -> int | None:
     """
     with _parser(path) as parser:
         return parser.parse_context_length()
-
-
-def known_gguf_header(path: str | os.PathLike[str]) -> GgufHeader:
-    """As read_gguf_header, but read only once as long as the file's size and time stay the same.
-
-    A vocabulary of 256,000 tokens takes some 60 ms to skip, and a load asks several times.
-    """
-    try:
-        status = Path(path).stat()
-    except OSError as error:
-        raise GgufError(f"the file cannot be read: {error.strerror or error}") from error
-    return _read_known(os.fspath(path), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=8)
-def _read_known(path: str, _mtime_ns: int, _n_bytes: int) -> GgufHeader:
-    return read_gguf_header(path)
 
 
 def read_gguf_shapes(path: str | os.PathLike[str]) -> Mapping[str, tuple[int, ...]]:
