@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from llamabind.context.context import Context
 
 _FEW_COUNTS = 4
-"""With at most so many thread counts, those of 4 cores, the trials of the first steps suffice."""
+"""Up to 4 cores have up to 4 thread counts. ThreadTuner tries these within the first steps, so they
+are not timed before.
+"""
 
 
 class ComputeThreads:
@@ -54,6 +56,7 @@ class ComputeThreads:
         """Time `decode`, of `n_tokens`, with each thread count, and begin with the fastest.
 
         Starts with all cores; tries at least two counts, and no more once `seconds` have passed.
+        Does nothing if there are few counts.
         """
         if self._fixed(n_tokens) or len(self._tuner.counts) <= _FEW_COUNTS:
             return
