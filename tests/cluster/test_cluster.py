@@ -16,7 +16,11 @@ from tests.support.server_process import TINY, all_events, next_event
 
 _PATHS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Tell me a story"}]},
-    "/api/chat": {"messages": [{"role": "user", "content": "Tell me a story"}]},
+    "/api/chat": {
+        "messages": [{"role": "user", "content": "Tell me a story"}],
+        # Ollama's dialect reads these here only, and otherwise the story ends before the kill.
+        "options": {"ignore_eos": True, "num_predict": 20_000},
+    },
 }
 _LONG: dict[str, Any] = {
     "stream": True,
