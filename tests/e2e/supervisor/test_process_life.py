@@ -42,19 +42,15 @@ def _load(server: ServerProcess) -> int:
     return int(server.engine()["pid"])
 
 
-def _hold_up_load(server: ServerProcess) -> int:
-    """Wait for a load to begin and stop its process; returns the process id."""
-    worker = _loading_worker(server)
-    worker.suspend()
-    assert server.get(f"/api/v2/models/{TINY}")["status"] == "loading"
-    return worker.pid
+def _stop_estimated_worker(server: ServerProcess) -> int:
+    """Estimate a load and stop the process that waits to go on with it; returns its id.
 
-
-def _loading_worker(server: ServerProcess) -> psutil.Process:
-    until(lambda: server.get(f"/api/v2/models/{TINY}")["status"] == "loading", "the load has begun")
-    until(lambda: bool(server.workers()), "a worker has started")
+    A load after that never ends. One that may end can take less time than a look at its status.
+    """
+    server.post(f"/api/v2/models/{TINY}/estimate", {})
     (worker,) = server.workers()
-    return psutil.Process(worker)
+    psutil.Process(worker).suspend()
+    return worker
 
 
 def test_sigkill_of_the_worker_ends_a_stream_with_an_error(tmp_path: Path) -> None:
@@ -133,9 +129,10 @@ def test_sigterm_during_a_load_answers_waiting_requests_with_503_and_exits_0(
     tmp_path: Path,
 ) -> None:
     with ServerProcess(tmp_path) as server, ThreadPoolExecutor() as pool:
+        worker = _stop_estimated_worker(server)
         load = pool.submit(server.request, "POST", f"/api/v2/models/{TINY}/load", {})
         chat = pool.submit(server.request, "POST", _CHAT, _SHORT)
-        worker = _hold_up_load(server)
+        until(lambda: server.get(f"/api/v2/models/{TINY}")["status"] == "loading", "the load waits")
         server.signal(signal.SIGTERM)
         for answer in (load, chat):
             status, document = answer.result()
@@ -162,9 +159,14 @@ def test_a_second_signal_ends_server_and_worker_at_once(
 
 def test_sigkill_of_the_server_during_a_load_ends_its_worker(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
+        worker = _stop_estimated_worker(server)
         with server.send_only(f"/api/v2/models/{TINY}/load", {}):
-            worker = _loading_worker(server).pid
+            until(
+                lambda: server.get(f"/api/v2/models/{TINY}")["status"] == "loading",
+                "the load waits",
+            )
             server.signal(signal.SIGKILL)
+        os.kill(worker, signal.SIGCONT)
         assert server.wait() == -signal.SIGKILL
         until(lambda: is_gone(worker), "the worker has ended")
 
