@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -28,22 +29,23 @@ def forked_children() -> list[psutil.Process]:
 
 
 async def _fork(environment: Mapping[str, str]) -> Fork:
-    pipes = [os.pipe() for _ in range(2)]
-    readers = [await pipe_reader(read_fd) for read_fd, _ in pipes]
     # Unlike a pipe it needs no protocol for a StreamWriter, and its end is the end of the input.
     ours, theirs = socket.socketpair()
-    given = [theirs.fileno(), *(write_fd for _, write_fd in pipes)]
-    try:
-        fork = await Fork.start("hub", given, environment)
-    except BaseException:
-        ours.close()
-        for _, transport in readers:
-            transport.close()
-        raise
-    finally:
-        theirs.close()
-        for _, write_fd in pipes:
-            os.close(write_fd)
-    (fork.stdout, _), (fork.stderr, _) = readers
-    _, fork.stdin = await asyncio.open_connection(sock=ours)
+    # A test's end may cancel this at each await. Without its input a process ends by itself.
+    with ExitStack() as undo:
+        undo.callback(ours.close)
+        with ExitStack() as given:
+            given.callback(theirs.close)
+            descriptors, readers = [theirs.fileno()], []
+            for _ in ("stdout", "stderr"):
+                read_fd, write_fd = os.pipe()
+                given.callback(os.close, write_fd)
+                descriptors.append(write_fd)
+                reader, transport = await pipe_reader(read_fd)
+                undo.callback(transport.close)
+                readers.append(reader)
+            fork = await Fork.start("hub", descriptors, environment)
+        _, fork.stdin = await asyncio.open_connection(sock=ours)
+        undo.pop_all()
+    fork.stdout, fork.stderr = readers
     return fork
