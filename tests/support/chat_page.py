@@ -30,9 +30,15 @@ class ChatPage:
         self.page.get_by_label(label).set_input_files(payload)
 
     def ask(self, text: str) -> str:
-        """Send a message and wait for the end of its answer; the answer's text."""
+        """Send a message and wait for the end of its answer; the answer's text.
+
+        AssertionError with the page's words if the answer ended with a problem.
+        """
         self.send(text)
         self.wait_ended()
+        last = self.page.locator(ANSWER).last
+        problems = last.locator(".problem").all_inner_texts()
+        assert not problems, problems
         return self.answer
 
     def wait_ended(self) -> None:
