@@ -212,6 +212,8 @@ def test_the_table_does_not_move_while_a_model_loads(
     models = ModelsPage(open_page(f"{server.url}/#/models").page)
     columns = """[...document.querySelectorAll('thead th')]
         .map((one) => Math.round(one.getBoundingClientRect().x))"""
+    models.wait_for_state("slow.gguf", "On disk")
+    until_true(models.page, "document.fonts.status === 'loaded'")
     before = models.page.evaluate(columns)
     models.page.evaluate("() => { fetch('api/v2/models/slow.gguf/load', {method: 'POST'}); }")
     models.wait_for_state("slow.gguf", "Loading 50 %")
