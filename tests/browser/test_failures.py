@@ -103,7 +103,7 @@ def test_a_workers_crash_keeps_the_half_answer_and_continue_goes_on(
     text = chat.page.locator(".problem").inner_text()
     assert "The model's process ended in mid-answer" in text
     assert "The answer so far is kept" in text
-    chat.page.reload()
+    chat.reload()
     chat = ChatPage(chat.page)
     chat.page.locator(".problem").wait_for()
     assert chat.answer == half
@@ -253,7 +253,7 @@ def test_chats_that_a_full_storage_does_not_take_stay_until_the_page_is_closed(
     chat.wait_for_text("more")
     page.evaluate("window.isFull = false")
     chat.ask("echo: last")
-    page.reload()
+    chat.reload()
     chat.wait_for_text("last")
 
 

@@ -62,7 +62,7 @@ def test_a_reload_shows_the_chat_and_the_list_has_it(tiny: ServerProcess, open_p
     chat = ChatPage(page)
     chat.ask("Hello")
     texts = chat.texts
-    page.reload()
+    chat.reload()
     page.locator(ANSWER).wait_for()
     assert ChatPage(page).texts == texts
     assert page.locator(".chat-row.open a").inner_text() == "Hello"

@@ -128,7 +128,7 @@ def test_the_answer_is_read_to_a_screen_reader_block_by_block(chat: ChatPage) ->
     chat.ask("echo: one two\n\nthree four\n\nfive")
     lines = chat.page.locator("[aria-live=polite] p").all_inner_texts()
     assert " ".join(lines).split() == ["one", "two", "three", "four", "five"]
-    chat.page.reload()
+    chat.reload()
     chat.page.locator(ANSWER).wait_for()
     assert chat.page.locator("[aria-live=polite] p").count() == 0
 
@@ -188,7 +188,7 @@ def test_reasoning_is_folded_and_calls_are_shown(chat: ChatPage) -> None:
     assert call.locator("summary").inner_text() == "Calls weather"
     call.locator("summary").click()
     assert call.locator("pre").inner_text() == "{}"
-    page.reload()
+    chat.reload()
     page.locator(".call").wait_for()
     with page.expect_request("**/stream") as sent:
         chat.ask("echo: on")
@@ -243,7 +243,7 @@ def test_files_are_attached_shown_and_sent(chat: ChatPage) -> None:
     url = message["content"][1]["image_url"]["url"]
     assert base64.b64decode(url.removeprefix("data:image/png;base64,")) == _PNG
     page.locator(".message.user img[alt='dot.png']").wait_for()
-    page.reload()
+    chat.reload()
     page.locator(".message.user img[alt='dot.png']").wait_for()
 
 

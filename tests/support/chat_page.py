@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tests.support.browser import until_text
+from tests.support.server_process import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import FilePayload, Locator, Page
@@ -40,6 +41,17 @@ class ChatPage:
         problems = last.locator(".problem").all_inner_texts()
         assert not problems, problems
         return self.answer
+
+    def reload(self) -> None:
+        """Reload the page once the last message is stored: closed before, it may lose a second."""
+        newest = self.page.locator(".message").last.get_attribute("data-id")
+        until(
+            lambda: any(
+                one["id"] == newest and one.get("state") != "working" for one in self.stored()
+            ),
+            "the last message is stored",
+        )
+        self.page.reload()
 
     def wait_ended(self) -> None:
         """Wait until no answer is on its way, and the last one has its actions."""
