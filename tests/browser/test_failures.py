@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from tests.support.chat_page import ANSWER, ChatPage
 from tests.support.gguf_files import write_gguf
 from tests.support.scripted_server import ScriptedServer
 from tests.support.server_process import TINY, ServerProcess
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytestmark = pytest.mark.browser
 _LONG = {"Longest answer": "-1"}
@@ -33,6 +37,31 @@ def test_without_a_model_the_page_says_where_to_get_one(tmp_path: Path, open_pag
         write_gguf(tmp_path / "m.gguf")
         page.reload()
         assert ChatPage(page).ask("echo: here") == "here"
+
+
+def test_a_question_before_the_page_knows_a_model_waits_for_the_list(
+    tmp_path: Path, open_page: Open
+) -> None:
+    with ScriptedServer(tmp_path) as server:
+        page = open_page(server.url).page
+        lists: list[Route] = []
+        page.route("**/api/v2/events", lambda _: None)
+        page.route("**/api/v2/models", lambda route: lists.append(route))
+        page.reload()
+        chat = ChatPage(page)
+        chat.send("echo: early")
+        until_text(page, ".pending", "Waiting for the server")
+        page.keyboard.press("Escape")
+        chat.wait_ended()
+        chat.action("Answer again").click()
+        until_text(page, ".pending", "Waiting for the server")
+        lists[-1].continue_()
+        page.locator(".problem").get_by_text("There is no model yet").wait_for()
+        write_gguf(tmp_path / "m.gguf")
+        page.unroute("**/api/v2/models")
+        page.get_by_role("button", name="Try again").click()
+        chat.wait_for_text("early")
+        assert page.get_by_label("Model").input_value() == "m.gguf"
 
 
 def test_a_load_shows_its_progress_and_can_be_stopped(tmp_path: Path, open_page: Open) -> None:

@@ -85,9 +85,9 @@ async function poll(signal) {
 }
 
 /** Read the list of models again: sizes and metadata, which events do not have. */
-export async function refreshModels() {
+export async function refreshModels(signal) {
   const began = received;
-  const list = await get("api/v2/models");
+  const list = await get("api/v2/models", { signal });
   isOnline();
   const known = models.peek() || new Map();
   models.value = new Map(

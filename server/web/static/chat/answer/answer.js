@@ -1,7 +1,9 @@
 // Answer: one answer in progress. It continues while other chats or tabs are shown.
 import { errorOfEvent, get, stream } from "../../core/api.js";
+import { refreshModels } from "../../core/events.js";
 import { effect, signal } from "../../core/html.js";
 import { key } from "../../core/session.js";
+import { defaultModel } from "../model_choice.js";
 import { problemOf } from "./problems.js";
 import { chatBody } from "./request.js";
 import { addUsage, StatsMeter } from "./stats.js";
@@ -96,17 +98,28 @@ export class Answer {
 
   async #stream() {
     const { thread, message } = this;
+    this.phase.value = { name: "sending" };
+    message.model ||= await this.#modelOfThread();
     const path = thread.pathTo(this.continues ? message.id : message.parent);
     const body = await chatBody(path, thread.conversation.settings, this.continues);
     const meter = new StatsMeter();
     message.finish = "";
-    this.phase.value = { name: "sending" };
     const url = `api/v2/chat/${encodeURIComponent(message.model)}/stream`;
     for await (const chunk of stream("POST", url, { body, signal: this.#abort.signal })) {
       if (chunk.error) throw errorOfEvent(chunk);
       this.#receive(chunk, meter);
     }
     if (!message.finish) throw errorOfEvent({ error: { message: "the answer ended without its last event", code: "unreachable" } });
+  }
+
+  /** The model of a chat whose first message was sent before the page knew of a model. */
+  async #modelOfThread() {
+    const { thread } = this;
+    if (!defaultModel()) await refreshModels(this.#abort.signal);
+    if (!thread.conversation.model) thread.update({ model: defaultModel() });
+    const { model } = thread.conversation;
+    if (!model) throw errorOfEvent({ error: { message: "the server has no model that can chat", code: "no_model" } });
+    return model;
   }
 
   #receive(chunk, meter) {

@@ -16,6 +16,7 @@ const CODES = {
   rpc_server_lost: ["Another machine of this server was lost", "Try again when it is back."],
   unreachable: ["The connection to the server broke", ""],
   model_not_found: ["The server no longer has this model", "Choose another one."],
+  no_model: ["There is no model yet", "Get one in the tab Get a model, then try again."],
   model_not_loaded: ["This model is not loaded", "The server does not load models by itself. Load it in the tab Models."],
   admin_key_required: ["This key may not do that", "Ask the server's operator for an admin key."],
   queue_full: ["The queue is full", "Try again later."],
