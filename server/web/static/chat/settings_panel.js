@@ -35,7 +35,7 @@ export function SettingsPanel({ thread, facts, onClose }) {
       <div class="numbers">
         ${NUMBERS.map((field) => html`<${Number} key=${field.name} field=${field} settings=${settings} set=${set} own=${facts?.sampling?.[field.name]} />`)}
       </div>
-      <${Long} name="stop" label="Stop strings" hint="one in each line; an answer ends before the first that it contains" settings=${settings} set=${set} rows="2" />
+      <${Long} name="stop" label="Stop strings" hint="one in each line; an answer ends before the first of them" settings=${settings} set=${set} rows="2" />
       <label>Reasoning
         <select value=${settings.reasoning || ""} onChange=${(event) => set("reasoning", event.target.value)}>
           ${REASONING.map((one) => html`<option key=${one.value} value=${one.value}>${one.label}</option>`)}

@@ -144,7 +144,7 @@ function Welcome({ model }) {
     if (!NARROW.matches) document.getElementById("composer")?.focus();
   }, [model]);
   if (all === null) {
-    return html`<div class="welcome">${state === "offline" && html`<h1>The server does not answer</h1><p class="quiet">Is it running? The page connects by itself as soon as it is.</p>`}</div>`;
+    return html`<div class="welcome">${state === "offline" && html`<h1>The server does not answer</h1><p class="quiet">Is it running? The page connects by itself when the server is back.</p>`}</div>`;
   }
   if (!model) {
     return html`

@@ -28,8 +28,8 @@ export function fitWords(fits) {
 }
 
 export const FIT_HELP =
-  "Whether the model's size and a tenth more fit into free memory: on the GPUs, or without a GPU in host memory. " +
-  "In part: on both together, which is slower.";
+  "Whether the model's size plus 10% fits into the free memory of the GPUs, or of the host if it has no GPU. " +
+  "In part: it needs both, which is slower.";
 
 /** "org/repo" if a text names a repository, with or without a host or a quantisation; else "". */
 export function repositoryOf(text) {

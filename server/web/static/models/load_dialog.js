@@ -68,7 +68,7 @@ function LoadForm({ id, model, onClose }) {
   const shared = { values, defaults: model.settings.defaults, problem: fault, trained: model.metadata.parameters.context_length || 0, onChange: change };
   return html`
     <form class="load-form" onSubmit=${submit} novalidate>
-      ${isInMemory(model.status) && html`<p class="notice">It is loaded. With other settings it is loaded again, after its running answers.</p>`}
+      ${isInMemory(model.status) && html`<p class="notice">It is loaded. With other settings it is loaded again once its running answers have ended.</p>`}
       <${LoadFields} fields=${fieldsFor(MAIN_FIELDS, kind)} ...${shared} />
       <details class="more">
         <summary>More settings</summary>

@@ -33,8 +33,8 @@ export const MAIN_FIELDS = [
 export const MORE_FIELDS = [
   { name: "flash_attn", label: "Flash attention", kind: "choice", choices: [["on", "on"], ["off", "off"]], help: "Automatic: where the model supports it." },
   { name: "kv_unified", label: "One cache for all requests", kind: "choice", choices: SWITCH, empty: "on", generation: true, help: "Off: each request has an equal part." },
-  { name: "n_batch", label: "Tokens in a step", kind: "integer", min: 1, max: 65536, empty: "2048", generation: true, help: "The most tokens in one step." },
-  { name: "n_ubatch", label: "Tokens computed at once", kind: "integer", min: 1, max: 65536, empty: "512", help: "At most the tokens in a step." },
+  { name: "n_batch", label: "Tokens in a step", kind: "integer", min: 1, max: 65536, empty: "2048", generation: true, help: "The maximum number of tokens in one step." },
+  { name: "n_ubatch", label: "Tokens computed at once", kind: "integer", min: 1, max: 65536, empty: "512", help: "Not more than the tokens in a step." },
   { name: "threads", label: "Threads", kind: "integer", min: -1, max: 1024, help: "Empty: the server measures which number is fastest." },
   { name: "cache_ram", label: "Memory for saved prompts", unit: "MiB", kind: "integer", min: -1, max: 16777216, generation: true, help: "Host memory. -1 is no limit, 0 is off." },
   {
