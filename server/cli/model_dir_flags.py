@@ -28,7 +28,7 @@ MODEL_DIR_FLAGS = (
         env="LLAMA_ARG_TAGS",
         parse=words,
         metavar="TAG,...",
-        help="tags that /v1/models lists for the model of --model; they select nothing",
+        help="tags that /v1/models lists for the model of --model; they have no other effect",
     ),
     Flag(
         names=("--models-dir",),

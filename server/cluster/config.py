@@ -144,7 +144,7 @@ def read_cluster_file(path: Path) -> ClusterConfig:
     except OSError as error:
         raise ClusterConfigError(f"{path}: cannot be read: {error.strerror}") from None
     if len(raw) > _MAX_BYTES:
-        raise ClusterConfigError(f"{path}: has {len(raw)} bytes, at most {_MAX_BYTES} are read")
+        raise ClusterConfigError(f"{path}: has {len(raw)} bytes, the limit is {_MAX_BYTES}")
     try:
         document = tomllib.loads(raw.decode())
     except UnicodeDecodeError:

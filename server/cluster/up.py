@@ -79,7 +79,7 @@ def _connect(config: ClusterConfig, address: str | None) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         if needed > cores:
             logger.warning(
-                "the replicas of cluster.toml reserve %g cores at most, this machine has %d",
+                "the replicas of cluster.toml reserve up to %g cores, but this machine has %d",
                 needed,
                 cores,
             )
