@@ -153,7 +153,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--cache",
         type=Path,
         metavar="DIR",
-        help="folder for weights of 10 MB and more, so that a second load sends them no more",
+        help="folder for weights of 10 MB and more, so that a second load need not send them again",
     )
     parser.add_argument(
         "--clients",

@@ -96,7 +96,7 @@ class WriterThread:
             self._pause_ends = time.monotonic() + _PAUSE
             if not self._has_failed:
                 self._has_failed = True
-                logger.warning("prefixes are not kept in files (pause of %g s): %s", _PAUSE, error)
+                logger.warning("prefixes are not written to files for %g s: %s", _PAUSE, error)
             return False
         self._has_failed = False
         return True
