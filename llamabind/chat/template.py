@@ -186,7 +186,7 @@ class ChatTemplate(Handle[ChatHandle]):
         return answer | {name: calls[name] for name in _CALL_FORMAT}
 
     def _render_turns(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Render; if the template refuses the order of roles, with turns of user and assistant."""
+        """Render; if the template refuses the order of roles, merge messages and render again."""
         try:
             return self._render_once(request)
         except TemplateRefusedError:
@@ -234,7 +234,7 @@ def _text_tools_template() -> ChatTemplate:
 
 
 _TOOL_OPTIONS = ("tool_choice", "parallel_tool_calls", "shown_tools")
-# What an answer with calls has of the format of calls, and not of the model's template.
+# The fields of a rendering with calls that the format of calls sets, not the model's template.
 _CALL_FORMAT = (
     "format",
     "grammar",

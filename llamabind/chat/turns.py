@@ -7,10 +7,11 @@ Message = Mapping[str, Any]
 
 
 def with_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return the conversation with its system messages merged at the start, neighbouring messages
-    of the user, or of the assistant without calls, merged into one, and an empty message of the
-    user where none comes before the assistant's first. A tool's result without a call before it
-    becomes a message of the user.
+    """Return the conversation with at most one system message, then turns of user and assistant.
+
+    System messages are merged at the start; neighbouring messages of the user, or of the assistant
+    without calls, are merged into one. If the first turn is not the user's, an empty message of the
+    user comes before it. A tool's result without a call before it becomes a message of the user.
     """
     messages = _with_orphans_of_user(messages)
     system = [message for message in messages if message["role"] in _SYSTEM]

@@ -293,14 +293,13 @@ class _WarmUp:
 
 
 def _warm_up(context: Context, threads: ComputeThreads) -> _WarmUp:
-    """Decode as little as shows that the device can compute and how fast it is.
+    """Decode just enough to show that the device can compute, and how fast.
 
-    So a device that cannot compute fails the load instead of the first request. The number of
-    threads is chosen for decodes of one token only, which memory limits; those of prompts begin
-    with all cores, and ThreadTuner tries others soon. Nor is a longer prompt decoded: the first
-    answer would wait for it, and StepBudget learns from the first requests. A load beside other
-    busy programs would otherwise spend most of its time in decodes whose threads wait for each
-    other.
+    A device that cannot compute thus fails the load instead of the first request. The number of
+    threads is measured only for decodes of one token, whose speed memory limits; decodes of prompts
+    begin with all cores, and ThreadTuner tries other numbers soon. No longer prompt is decoded: it
+    would delay the first answer, and beside other busy programs a load would spend most of its time
+    in decodes whose threads wait for each other. StepBudget learns from the first requests instead.
     """
     n_tokens = min(_STATE_SAMPLE, context.n_batch, context.model.n_positions or _STATE_SAMPLE)
     threads.prepare(n_tokens)

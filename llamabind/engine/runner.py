@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class StepFollower(Protocol):
-    """Reads along with the model's steps: HeadDrafter."""
+    """Computes beside each step of the model and reads its hidden states: HeadDrafter."""
 
     def carry_out(self, operations: Iterable[MemoryOp]) -> dict[int, int]:
-        """Change its own memory as the model's; return the bytes of each saved state, by id."""
+        """Carry them out in its own memory; return the bytes of each saved state, by id."""
 
     def follow(
         self, chunks: list[ScheduledChunk], ends: list[int], runs: Iterable[SampledRun]

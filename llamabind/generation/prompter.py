@@ -173,7 +173,7 @@ def _stops(options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _ending_reasoning(params: SamplingParams) -> SamplingParams:
-    """Return `params` that end reasoning at once: a template that always thinks begins it."""
+    """Return `params` that end reasoning at once, for templates that begin it in any case."""
     if not params.reasoning_budget_start_tag:
         return params
     return replace(params, reasoning_budget_tokens=0, reasoning_budget_message="")

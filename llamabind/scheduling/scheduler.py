@@ -122,8 +122,8 @@ class Scheduler:
     def resume(self, sequence: Sequence) -> None:
         """Continue a paused sequence: it waits as a new one does, after the others of its caller.
 
-        Before all others, as a preempted one, it would delay them without an end: many clients that
-        read slowly can resume again and again.
+        If it came before all others, as a preempted sequence does, clients that read slowly and
+        resume again and again could delay the others without end.
         """
         if sequence in self.paused:
             self.paused.remove(sequence)

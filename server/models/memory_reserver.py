@@ -143,7 +143,7 @@ class MemoryReserver:
         return estimated, self._plan_reload(entry, estimated)
 
     def _plan_reload(self, entry: ModelEntry, estimated: Estimated | None) -> EvictionPlan:
-        """The plan for when the model itself, if it is in memory now, was unloaded first."""
+        """The plan for a load; the model's own memory counts as free, if it is in memory now."""
         given_back = amounts_of(entry.memory) if entry.is_in_memory else {}
         return self._plan(entry, estimated, given_back)
 

@@ -3,11 +3,11 @@
 The server may send Estimates of one model file, each of which has one reply; one that fails ends
 the worker. Then it sends one Load of that file, then any number of Submit, Ask, Cancel, Pause,
 Resume and GetStats, and at last perhaps a Retire, after which the worker exits by itself. The
-worker sends Hello first, and for the Load Progress, then LoadedModel or LoadFailed. After that it
-sends, for a Submit, Refused if it cannot start, or Prepared before the first output if parts of it
-are ignored; for an Ask, one Answered or Refused; and after each engine step one Step with the new
-outputs of all requests. When the server closes the socket, the worker exits at once. That is how a
-load is cancelled, and why no worker outlives its server.
+worker sends Hello first. It answers the Load with Progress, then LoadedModel or LoadFailed; a
+Submit that cannot start with Refused, and one of which parts are ignored with Prepared before its
+first output; an Ask with one Answered or Refused. After each engine step it sends one Step with the
+new outputs of all requests. When the server closes the socket, the worker exits at once. So closing
+it cancels a load, and no worker outlives its server.
 """
 
 from enum import StrEnum

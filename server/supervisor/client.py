@@ -46,7 +46,8 @@ from server.supervisor.watchdog import Watchdog
 
 _STATS_SECONDS = 2.0
 _WATCH_SECONDS = 1.0
-# A worker begins no file after the first; the second is for the one that it is writing then.
+# A worker that must write its prefixes begins no file after the first limit; the second is the
+# additional time for the file that it is writing at that moment.
 KEEP_SECONDS = 10.0
 _KEEP_GRACE_SECONDS = 5.0
 
