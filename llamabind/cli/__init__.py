@@ -26,6 +26,12 @@ COMMANDS: Final = {
 }
 
 
+def sentence(command: str) -> str:
+    """What a subcommand does, as a sentence; str.capitalize would also write "rpc" for "RPC"."""
+    text = COMMANDS[command]
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the subcommand, or print the bug report where there is none; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)

@@ -9,7 +9,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from llamabind.cli import COMMANDS
+from llamabind.cli import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="llamabind doctor",
-        description=f"{COMMANDS['doctor'].capitalize()}. Exit status 1 if something is broken.",
+        description=f"{sentence('doctor')} Exit status 1 if something is broken.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from llamabind.cli import COMMANDS
+from llamabind.cli import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of its flags."""
     parser = argparse.ArgumentParser(
         prog="llamabind rpc-server",
-        description=f"{COMMANDS['rpc-server'].capitalize()}.",
+        description=sentence("rpc-server"),
         epilog=_WARNING.replace("%", "%%"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

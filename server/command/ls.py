@@ -23,7 +23,9 @@ examples:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `ls`."""
-    parser.add_argument("text", nargs="?", default="", help="list models whose name contains this")
+    parser.add_argument(
+        "text", nargs="?", default="", metavar="TEXT", help="list models whose name contains this"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print names only")
     add_connection_flags(parser)
 

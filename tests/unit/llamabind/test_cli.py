@@ -39,6 +39,14 @@ def test_a_command_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> No
     assert taken == [["--json"]]
 
 
+def test_the_help_of_a_command_keeps_the_case_of_abbreviations(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["rpc-server", "--help"])
+    assert "(llama.cpp's RPC)" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_mistyped_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["docter"])

@@ -94,7 +94,7 @@ def test_without_a_server_the_error_says_how_to_start_one(words, capsys):
 @pytest.mark.parametrize("words", [["help", "ls"], ["help", "list"], ["list", "--help"]])
 def test_help_is_a_command_and_other_names_are_known(words, capsys):
     assert _status(*words) == 0
-    assert capsys.readouterr().out.startswith("usage: llamabind ls [text] [flags]")
+    assert capsys.readouterr().out.startswith("usage: llamabind ls [TEXT] [flags]")
 
 
 def test_help_alone_lists_the_commands(capsys):
