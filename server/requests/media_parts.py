@@ -87,8 +87,8 @@ def text_with_media(
     """
     first, *texts = text.split(MEDIUM_TEXT)
     if len(texts) != len(files):
-        places = f"the prompt has {len(texts)} markers {MEDIUM_TEXT} for them"
-        raise _invalid(param, f"{len(files)} files were given, but {places}")
+        numbers = f"number of files: {len(files)}, number of markers: {len(texts)}"
+        raise _invalid(param, f"needs one marker {MEDIUM_TEXT} in the prompt per file; {numbers}")
     if len(files) > MAX_MEDIA:
         raise _too_many(f"{param}[{MAX_MEDIA}]", len(files))
     parts: list[str | dict[str, Any]] = [first]

@@ -57,7 +57,10 @@ async def ignored_options(request: web.Request, known: frozenset[str] = KNOWN) -
     names = [name for name, value in options.items() if value is not None and name not in known]
     warnings = [_warning(name[:_SHOWN]) for name in names[:_MAX_WARNINGS]]
     left = len(names) - len(warnings)
-    return (*warnings, *([f"options: {left} more names are ignored"] if left else []))
+    return (
+        *warnings,
+        *([f"options: more names are ignored ({left})"] if left else []),
+    )
 
 
 def _warning(name: str) -> str:

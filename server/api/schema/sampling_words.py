@@ -77,7 +77,9 @@ def breakers_of(value: str | Sequence[str] | None, ignored: list[str]) -> dict[s
     kept = [breaker for breaker in breakers if breaker and "\0" not in breaker]
     if len(kept) < len(breakers):
         n_left_out = len(breakers) - len(kept)
-        ignored.append(f"dry_sequence_breakers: {n_left_out} that are empty or contain NUL ignored")
+        ignored.append(
+            f"dry_sequence_breakers: empty ones and ones with NUL are ignored ({n_left_out})"
+        )
     if len(kept) > MAX_DRY_SEQUENCE_BREAKERS:
         used = f"only the first {MAX_DRY_SEQUENCE_BREAKERS} of {len(kept)} are used"
         ignored.append(f"dry_sequence_breakers: {used}")

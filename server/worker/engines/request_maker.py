@@ -105,8 +105,9 @@ class RequestMaker:
         unknown = next((token for token, _ in biases if token >= n_vocab), None)
         if unknown is None:
             return known, ()
-        why = f"such as {unknown}: the vocabulary has {n_vocab} tokens"
-        return known, (f"logit_bias: {len(biases) - len(known)} tokens are ignored, {why}",)
+        left_out = f"{len(biases) - len(known)} in all, such as {unknown}"
+        outside = f"tokens outside the vocabulary of {n_vocab} are ignored"
+        return known, (f"logit_bias: {outside} ({left_out})",)
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special=False)

@@ -48,8 +48,8 @@ async def test_a_prompt_may_be_an_object_of_text(client: Client, path: str) -> N
 @pytest.mark.parametrize(
     ("text", "files", "param", "reason"),
     [
-        ("a", ["iVBORw0KGgo="], "", "1 files were given, but the prompt has 0 markers <__media__>"),
-        ("<__media__>b", ["iVBORw0KGgo="] * 2, "", "2 files were given, but the prompt has 1"),
+        ("a", ["iVBORw0KGgo="], "", "number of files: 1, number of markers: 0"),
+        ("<__media__>b", ["iVBORw0KGgo="] * 2, "", "number of files: 2, number of markers: 1"),
         ("<__media__>b", ["bm8="], "[0]", "expected a PNG"),
         ("<__media__>b", ["?"], "[0]", "invalid base64"),
     ],
