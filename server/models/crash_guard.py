@@ -12,8 +12,8 @@ _MAX_DELAY_SECONDS = 60.0
 class CrashGuard:
     """Counts one model's crashes since its last complete answer. Pure.
 
-    The first crash adds no delay, since most crashes are caused by a single request. From the
-    second on the delay doubles (1 s to 60 s); five crashes are a crash loop until `reset`.
+    The first crash adds no delay, since most crashes are caused by a single request. The next ones
+    delay the restart by 1, 2 and 4 s; five crashes are a crash loop until `reset`.
     """
 
     def __init__(self, clock: Clock) -> None:
