@@ -64,6 +64,23 @@ def test_every_path_that_a_document_names_exists():
     assert missing == set()
 
 
+def test_every_file_in_readmes_table_of_folders_is_in_its_folder():
+    section = (ROOT / "README.md").read_text().split("## Where things are")[1].split("\n## ")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    named = [
+        (re.findall(r"`([\w/]+)/`", folders), file)
+        for folders, text in rows
+        for file in re.findall(r"`([\w/]+\.(?:py|cpp))`", text)
+    ]
+    assert len(named) > 15
+    missing = [
+        file
+        for folders, file in named
+        if not any((ROOT / folder / file).exists() for folder in [*folders, "."])
+    ]
+    assert missing == []
+
+
 def test_every_section_that_a_link_names_exists():
     documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     links = [
