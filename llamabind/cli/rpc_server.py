@@ -128,13 +128,13 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="IPv4 address to listen on (%(default)s)"
+        "--host", default="127.0.0.1", help="IPv4 address to listen on (default %(default)s)"
     )
     parser.add_argument(
         "--port",
         type=_number(0, _LAST_PORT),
         default=DEFAULT_PORT,
-        help="port, or 0 for a free one (%(default)s)",
+        help="port, or 0 for a free one (default %(default)s)",
     )
     parser.add_argument(
         "--device",
@@ -160,7 +160,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=_number(1, _MAX_CLIENTS),
         default=4,
         metavar="N",
-        help="maximum number of models at once; each has a process of its own (%(default)s)",
+        help="maximum number of clients at once, one for each loaded model (default %(default)s)",
     )
     parser.add_argument(
         "--insecure-rpc",
