@@ -1,5 +1,5 @@
 // Where the user writes: Enter sends, Shift+Enter begins a line; images, audio and texts by paste, drop or choice.
-import { html, signal, useEffect, useLayoutEffect, useRef, useState, useValue } from "../core/html.js";
+import { html, signal, useLayoutEffect, useRef, useState, useValue } from "../core/html.js";
 import { Icon } from "../shared/icon.js";
 import { Attachments, readFiles, whyNotTaken } from "./attachments.js";
 
@@ -73,9 +73,9 @@ export function Composer({ isAnswering, why, facts, onSend, onStop, onEditLast }
     </form>`;
 }
 
-/** Files dropped anywhere on the page: the browser would open them in place of the page. */
+/** Files dropped anywhere on the page, from its first drawing on: the browser would open them in place of the page. */
 function useDroppedFiles(add, setOver) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const isOfFiles = (event) => event.dataTransfer?.types.includes("Files");
     const onDragOver = (event) => {
       if (!isOfFiles(event)) return;

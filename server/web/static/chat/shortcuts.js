@@ -1,12 +1,12 @@
 // Keys that work everywhere in the tab Chat.
-import { useEffect } from "../core/html.js";
+import { useLayoutEffect } from "../core/html.js";
 
 /**
  * Ctrl+Shift+O: new chat. Ctrl+K: search. Ctrl+B: list of chats. "/": write. Escape: stop the answer.
  * @param {{onNew: () => void, onSearch: () => void, onStop: () => void, onSidebar: () => void}} actions
  */
 export function useShortcuts(actions) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const onKeyDown = (event) => {
       const action = find(event, actions);
       if (!action || event.defaultPrevented) return;

@@ -1,6 +1,6 @@
 // The tab Chat: the list of chats, the open chat, its settings.
 import { connection, models } from "../core/events.js";
-import { effect, html, signal, untracked, useEffect, useValue } from "../core/html.js";
+import { effect, html, signal, untracked, useEffect, useLayoutEffect, useValue } from "../core/html.js";
 import { go, link, route } from "../core/router.js";
 import { focusIfLost } from "../shared/focus.js";
 import { Icon } from "../shared/icon.js";
@@ -88,7 +88,8 @@ function useOpenThread(id) {
       isWanted = false;
     };
   }, [id]);
-  useEffect(() => {
+  // Before the browser draws or takes a key: a chat without a model cannot send.
+  useLayoutEffect(() => {
     // The first list of models arrives after the new chat was made.
     if (thread && !thread.conversation.model && all?.size) thread.update({ model: defaultModel() });
   }, [thread, all]);
@@ -142,7 +143,8 @@ function Welcome({ model }) {
   useEffect(() => {
     // On a phone the keyboard would cover the page.
     if (!NARROW.matches) document.getElementById("composer")?.focus();
-  }, [model]);
+    // Only once: when the first list of models arrives, the user may already be writing somewhere else.
+  }, []);
   if (all === null) {
     return html`<div class="welcome">${state === "offline" && html`<h1>The server does not answer</h1><p class="quiet">Is it running? The page connects by itself when the server is back.</p>`}</div>`;
   }

@@ -20,8 +20,18 @@ import { key } from "./session.js";
 /** "connecting", "online" or "offline". */
 export const connection = signal("connecting");
 
-/** All models by id; null until the server has answered once. @type {{value: Map<string, Model>|null}} */
+/** All models by id; null until the server has sent its first list. @type {{value: Map<string, Model>|null}} */
 export const models = signal(null);
+
+/**
+ * All models by id, also those that only events have named so far. They become visible with the list: without its
+ * capabilities an embedding model would seem able to chat, and without its sizes the table's columns would move.
+ */
+let latest = new Map();
+let isListed = false;
+/** The lists requested so far, and the newest that has arrived. */
+let requested = 0;
+let newest = 0;
 
 const listeners = new Set();
 /** The number of events so far, and at which of them each model changed. */
@@ -87,19 +97,29 @@ async function poll(signal) {
 /** Read the list of models again: sizes and metadata, which events do not have. */
 export async function refreshModels(signal) {
   const began = received;
+  const number = ++requested;
   const list = await get("api/v2/models", { signal });
   isOnline();
-  const known = models.peek() || new Map();
-  models.value = new Map(
+  // A list that was requested later has arrived earlier.
+  if (number < newest) return;
+  newest = number;
+  isListed = true;
+  const known = latest;
+  latest = new Map(
     list.available_models.map((model) => {
       const before = known.get(model.id);
       const { reason = null, detail = null } = model.failure || {};
       const progress = before?.status === model.status ? before.progress : 0;
       const found = { progress, ...model, ...list.loaded_models[model.id], reason, detail };
       // An event that arrived meanwhile is newer than the list.
-      return [model.id, changedAt.get(model.id) > began ? { ...found, ...stateOf(before) } : found];
+      return [model.id, before && changedAt.get(model.id) > began ? { ...found, ...stateOf(before) } : found];
     }),
   );
+  publish();
+}
+
+function publish() {
+  if (isListed) models.value = new Map([...latest].filter(([, model]) => model.capabilities));
 }
 
 function stateOf({ status, progress, reason, detail }) {
@@ -110,8 +130,9 @@ function receive(event) {
   isOnline();
   received += 1;
   if (event.type === "snapshot") {
-    const known = models.peek() || new Map();
-    models.value = new Map(event.models.map((model) => [model.model, { ...known.get(model.model), ...model, id: model.model }]));
+    const known = latest;
+    latest = new Map(event.models.map((model) => [model.model, { ...known.get(model.model), ...model, id: model.model }]));
+    publish();
     readList();
   } else if (event.type === "state") {
     change(event.model, { status: event.status, reason: event.reason, detail: event.detail, progress: 0 });
@@ -127,10 +148,9 @@ function receive(event) {
 
 function change(id, fields) {
   changedAt.set(id, received);
-  const next = new Map(models.peek() || []);
-  if (!next.has(id)) readList();
-  next.set(id, { progress: 0, reason: null, detail: null, ...next.get(id), id, ...fields });
-  models.value = next;
+  if (!latest.get(id)?.capabilities) readList();
+  latest.set(id, { progress: 0, reason: null, detail: null, ...latest.get(id), id, ...fields });
+  publish();
 }
 
 function isOnline() {
@@ -139,8 +159,10 @@ function isOnline() {
 }
 
 function readList() {
-  // A failure shows in the connection's state, too.
-  refreshModels().catch(() => {});
+  // A lost connection shows in its state, and a missing key leads to the form for keys; both end with a new snapshot.
+  refreshModels().catch((error) => {
+    if (!isListed && error.status && error.status !== 401) setTimeout(readList, POLL_MS);
+  });
 }
 
 function pause(milliseconds, signal) {

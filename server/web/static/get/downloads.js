@@ -24,6 +24,10 @@ export const downloads = signal(null);
 /** Downloads that the user removed from the list. */
 const hidden = new Set();
 
+/** How often a download was put into the list or replaced there, and at which of these changes each one. */
+let changes = 0;
+const changedAt = new Map();
+
 onEvent((event) => {
   if (event.type === "download") put(event.download);
   // After a lost connection events are missing; the downloads of deleted models are no longer listed.
@@ -38,8 +42,16 @@ export function isDeletion(event) {
 
 /** Read the list. @throws {ApiError} */
 export async function readDownloads() {
+  const began = changes;
   const list = await get("api/v2/downloads");
-  downloads.value = list.data.filter((one) => !hidden.has(one.id)).reverse();
+  const listed = list.data.filter((one) => !hidden.has(one.id)).reverse();
+  // What events and actions have brought meanwhile is newer.
+  const newer = (downloads.peek() || []).filter((one) => changedAt.get(one.id) > began);
+  const isListed = (one) => listed.some((other) => other.id === one.id);
+  downloads.value = [
+    ...newer.filter((one) => !isListed(one)),
+    ...listed.map((one) => newer.find((other) => other.id === one.id) || one),
+  ];
 }
 
 /** Start a download, or continue one that was paused or failed. @throws {ApiError} */
@@ -80,6 +92,7 @@ export function downloadOf(list, repo, file) {
 
 function put(download) {
   if (hidden.has(download.id)) return;
+  changedAt.set(download.id, ++changes);
   const list = downloads.peek() || [];
   const isKnown = list.some((one) => one.id === download.id);
   downloads.value = isKnown ? list.map((one) => (one.id === download.id ? download : one)) : [download, ...list];

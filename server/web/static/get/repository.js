@@ -1,7 +1,7 @@
 // The models of one repository on the hub: size, whether it fits, download.
 import { get } from "../core/api.js";
 import { onEvent } from "../core/events.js";
-import { html, useEffect, useState, useValue } from "../core/html.js";
+import { html, useEffect, useRef, useState, useValue } from "../core/html.js";
 import { link } from "../core/router.js";
 import { bytes, plural } from "../shared/format.js";
 import { Icon } from "../shared/icon.js";
@@ -17,14 +17,18 @@ export function Repository({ repo, onBack }) {
   const [found, setFound] = useState(null);
   const [failed, setFailed] = useState(null);
   const [shown, setShown] = useState(PAGE);
+  const reading = useRef(null);
   const read = () => {
+    // Ends the request before: its answer may come last.
+    reading.current?.abort();
     const control = new AbortController();
+    reading.current = control;
     setFailed(null);
     setFound(null);
     get(`api/v2/hub/models/${repo.split("/").map(encodeURIComponent).join("/")}`, { signal: control.signal })
       .then(setFound)
       .catch((error) => control.signal.aborted || setFailed(error));
-    return () => control.abort();
+    return () => reading.current.abort();
   };
   useEffect(read, [repo]);
   useEffect(() => onEvent((event) => isDeletion(event) && read()), [repo]);

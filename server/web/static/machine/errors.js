@@ -8,18 +8,23 @@ import { dateTime, duration } from "../shared/format.js";
 export function Errors() {
   const [found, setFound] = useState(null);
   useEffect(() => {
-    let isShown = true;
-    const read = () =>
-      Promise.all([get("api/v2/health"), get("api/v2/metrics")]).then(
-        ([health, metrics]) => isShown && setFound({ health, errors: metrics.recent_errors }),
+    // Ends the requests before: their answer may come last.
+    let control = new AbortController();
+    const read = () => {
+      control.abort();
+      control = new AbortController();
+      const { signal } = control;
+      Promise.all([get("api/v2/health", { signal }), get("api/v2/metrics", { signal })]).then(
+        ([health, metrics]) => setFound({ health, errors: metrics.recent_errors }),
         () => {},
       );
+    };
     read();
     const end = onEvent((event) => {
       if (event.type === "crash" || event.status === "failed") read();
     });
     return () => {
-      isShown = false;
+      control.abort();
       end();
     };
   }, []);

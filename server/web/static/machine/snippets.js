@@ -13,6 +13,8 @@ export function Snippets() {
   const [chosen, setChosen] = useState("");
   const usable = [...(all?.values() || [])].filter((model) => model.status !== "broken" && generates(model));
   const model = usable.find((one) => one.id === chosen) || usable.find((one) => isInMemory(one.status)) || usable[0];
+  // Copied now, they would name no model.
+  if (all === null) return null;
   const list = snippets({ root: ROOT.href.replace(/\/$/, ""), model: model?.id || "MODEL", hasKey });
   return html`
     <section class="snippets">

@@ -15,8 +15,12 @@ export function DetailsDialog({ id, onClose }) {
   const [model, setModel] = useState(null);
   const [error, setError] = useState(null);
   const read = () => {
+    const control = new AbortController();
     setError(null);
-    get(modelPath(id)).then(setModel, setError);
+    get(modelPath(id), { signal: control.signal })
+      .then(setModel)
+      .catch((failure) => control.signal.aborted || setError(failure));
+    return () => control.abort();
   };
   useEffect(read, [id, status]);
   return html`

@@ -56,13 +56,18 @@ function LoadForm({ id, model, onClose }) {
   const submit = async (event) => {
     event?.preventDefault();
     if (text === null) return;
-    setRun({ phase: "loading" });
-    setRun(await load(id, body).then(
+    let onBegun;
+    const begun = new Promise((resolve) => {
+      onBegun = resolve;
+    });
+    setRun({ phase: "loading", begun });
+    setRun(await load(id, body, onBegun).then(
       (reply) => ({ phase: "done", reply }),
       (error) => ({ phase: "form", error }),
     ));
+    onBegun();
   };
-  if (run.phase === "loading") return html`<${LoadProgress} id=${id} onClose=${onClose} />`;
+  if (run.phase === "loading") return html`<${LoadProgress} id=${id} begun=${run.begun} onClose=${onClose} />`;
   if (run.phase === "done") return html`<${LoadResult} id=${id} reply=${run.reply} onClose=${onClose} />`;
   const kind = { isEmbedding: isEmbedding(model), hasGpu: (estimate.document?.memory || []).some((device) => device.kind === "gpu") };
   const shared = { values, defaults: model.settings.defaults, problem: fault, trained: model.metadata.parameters.context_length || 0, onChange: change };

@@ -4,14 +4,14 @@ import { html, useState, useValue } from "../core/html.js";
 import { stateWords } from "../shared/model_words.js";
 import { RequestError } from "../shared/request_error.js";
 import { useFocus } from "../shared/use_focus.js";
-import { unload } from "./actions.js";
+import { cancelLoad } from "./actions.js";
 
-/** @param {{id: string, onClose: () => void}} props */
-export function LoadProgress({ id, onClose }) {
+/** @param {{id: string, begun: Promise<void>, onClose: () => void}} props `begun` ends once the server has begun */
+export function LoadProgress({ id, begun, onClose }) {
   const model = useValue(models)?.get(id);
   const [error, setError] = useState(null);
   const close = useFocus();
-  const cancel = () => unload(id).catch(setError);
+  const cancel = () => cancelLoad(id, begun).catch(setError);
   return html`
     <div class="loading">
       <p>${loadWords(model)}</p>

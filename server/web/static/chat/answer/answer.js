@@ -35,6 +35,8 @@ export class Answer {
   #frame = 0;
   #keptAt = 0;
   #hasText = false;
+  /** The key at the beginning of the last try. */
+  #key = "";
 
   /**
    * @param {import("../store/thread.js").Thread} thread
@@ -99,6 +101,7 @@ export class Answer {
   async #stream() {
     const { thread, message } = this;
     this.phase.value = { name: "sending" };
+    this.#key = key.peek();
     message.model ||= await this.#modelOfThread();
     const path = thread.pathTo(this.continues ? message.id : message.parent);
     const body = await chatBody(path, thread.conversation.settings, this.continues);
@@ -170,7 +173,7 @@ export class Answer {
     }
     if (error.status === 401) {
       this.phase.value = { name: "key" };
-      await changeOf(key, ended);
+      await keyOtherThan(this.#key, ended);
       return true;
     }
     if (!error.retryAfter || HOPELESS.has(error.code)) return false;
@@ -195,19 +198,16 @@ async function answersAgain(signal) {
   return get("live", { signal }).then(() => true, () => false);
 }
 
-function changeOf(source, ended) {
-  return new Promise((resolve) => {
-    let isFirst = true;
-    const end = effect(() => {
-      source.value;
-      if (!isFirst) resolve();
-      isFirst = false;
+/** The user may have entered another key before the server refused this one. */
+async function keyOtherThan(refused, ended) {
+  let end = () => {};
+  await new Promise((resolve) => {
+    end = effect(() => {
+      if (key.value !== refused) resolve();
     });
-    ended.addEventListener("abort", () => {
-      end();
-      resolve();
-    });
+    ended.addEventListener("abort", resolve, { once: true });
   });
+  end();
 }
 
 function pause(milliseconds, ended) {

@@ -20,9 +20,22 @@ channel.onmessage = ({ data }) => {
   changedElsewhere.value = { id: data };
 };
 
+/** How often this page has changed conversations, and at which of these changes each one. */
+let changes = 0;
+const changedAt = new Map();
+
+function noteChange(id) {
+  changes += 1;
+  changedAt.set(id, changes);
+}
+
 export async function readHistory() {
+  const began = changes;
   try {
-    conversations.value = sorted(await database.allConversations());
+    const read = await database.allConversations();
+    // What was added, changed or deleted here meanwhile is newer.
+    const isNewer = (one) => changedAt.get(one.id) > began;
+    conversations.value = sorted([...read.filter((one) => !isNewer(one)), ...(conversations.peek() || []).filter(isNewer)]);
   } catch (error) {
     const unsaved = database.unsavedConversations();
     const ids = new Set(unsaved.map((one) => one.id));
@@ -42,6 +55,7 @@ const deleted = new Set();
 export async function keep(conversation, messages = []) {
   if (deleted.has(conversation.id)) return;
   const others = (conversations.peek() || []).filter((one) => one.id !== conversation.id);
+  noteChange(conversation.id);
   conversations.value = sorted([conversation, ...others]);
   await write({ conversations: [conversation], messages });
   channel.postMessage(conversation.id);
@@ -69,6 +83,11 @@ function cannotStore(error) {
       : "This browser does not keep chats of this page (a private window?): they are lost when you close it. Export them before.";
 }
 
+/** The title that the list has: the user may have renamed the chat there, or in another tab. */
+export function titleInList(conversation) {
+  return (conversations.peek() || []).find((one) => one.id === conversation.id)?.title ?? conversation.title;
+}
+
 export function rename(conversation, title) {
   return keep({ ...conversation, title: title.trim() || "Untitled" });
 }
@@ -76,6 +95,7 @@ export function rename(conversation, title) {
 /** Delete a conversation; returns the function that brings it back. */
 export async function removeConversation(id) {
   deleted.add(id);
+  noteChange(id);
   conversations.value = (conversations.peek() || []).filter((one) => one.id !== id);
   let removed = {};
   try {

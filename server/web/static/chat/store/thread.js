@@ -1,7 +1,7 @@
 // Thread: one conversation with its messages, which form a tree: an edited question or a second answer is a branch.
 import { signal } from "../../core/html.js";
 import * as database from "./database.js";
-import { keep, keepMessage, titleOf } from "./history.js";
+import { keep, keepMessage, titleInList, titleOf } from "./history.js";
 
 export class Thread {
   /** Changes whenever the component that shows the thread has to be drawn again. */
@@ -81,7 +81,7 @@ export class Thread {
 
   /** Change fields of the conversation; stored, unless the thread has no message yet. */
   update(fields, messages = []) {
-    Object.assign(this.conversation, fields);
+    Object.assign(this.conversation, { title: titleInList(this.conversation) }, fields);
     if (this.isKept) keep({ ...this.conversation }, messages);
     this.redraw();
   }
