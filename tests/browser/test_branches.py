@@ -34,8 +34,7 @@ def test_another_answer_is_a_branch_of_its_own(chat: ChatPage) -> None:
     assert chat.texts == ["echo: one two", "one two"]
     chat.page.get_by_role("button", name="Previous branch").click()
     assert chat.texts[2:] == ["echo: three", "three"]
-    chat.page.reload()
-    ChatPage(chat.page)
+    chat.reload()
     chat.page.get_by_label("Branch 1 of 2").wait_for()
     assert chat.texts[2:] == ["echo: three", "three"]
 

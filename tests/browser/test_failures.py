@@ -210,7 +210,7 @@ def test_a_key_is_asked_for_and_kept_until_the_tab_is_closed(
         page.get_by_label("API key").fill("sécret")
         page.keyboard.press("Enter")
         assert ChatPage(page).ask("echo: in") == "in"
-        page.reload()
+        ChatPage(page).reload()
         page.locator(ANSWER).wait_for()
         assert ChatPage(page).texts == ["echo: in", "in"]
         other = watched.open()

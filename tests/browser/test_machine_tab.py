@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import until_true
+from tests.support.browser import shown_briefly, until_true
 from tests.support.gguf_files import write_gguf
 from tests.support.paths import ROOT
 from tests.support.program_forks import run_program
@@ -123,8 +123,8 @@ def _snippet(page: "Page", name: str) -> str:
     """The text that the snippet's button copies."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     snippet = page.locator(f'[data-snippet="{name}"]')
-    snippet.get_by_role("button").click()
-    snippet.get_by_role("button", name="Copied").wait_for()
+    with shown_briefly(page, "Copied"):
+        snippet.get_by_role("button").click()
     copied: str = page.evaluate("navigator.clipboard.readText()")
     assert copied == snippet.locator("pre").inner_text()
     return copied

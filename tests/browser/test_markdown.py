@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import Open
-from tests.support.browser import Watched
+from tests.support.browser import Watched, shown_briefly, until_true
 from tests.support.chat_page import ChatPage
 from tests.support.scripted_server import ScriptedServer
 
@@ -108,7 +108,7 @@ def test_markdown_has_its_usual_form(answer: Answer) -> None:
 def test_hostile_markdown_runs_nothing_and_fetches_nothing(answer: Answer) -> None:
     # open_page's end asserts that there was no report of the policy and no request elsewhere.
     page = answer(_HOSTILE).page
-    page.reload()
+    ChatPage(page).reload()
     page.locator(".markdown p").first.wait_for()
     assert page.evaluate("window.ran") is None
     found = page.locator(".markdown")
@@ -133,7 +133,7 @@ def test_an_inline_image_is_shown(answer: Answer) -> None:
         "Jggg=="
     )
     page = answer(f"![dot](data:image/png;base64,{pixel})").page
-    assert page.locator(".markdown img[alt=dot]").evaluate("image => image.naturalWidth") == 1
+    until_true(page, "document.querySelector('.markdown img[alt=dot]')?.naturalWidth === 1")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,6 @@ def test_a_huge_answer_leaves_the_page_usable(answer: Answer, text: str) -> None
 def test_a_code_block_is_copied(answer: Answer) -> None:
     watched = answer("```sh\necho one\n\necho two\n```\n")
     watched.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    watched.page.get_by_role("button", name="Copy", exact=True).first.click()
-    watched.page.get_by_role("button", name="Copied").first.wait_for()
+    with shown_briefly(watched.page, "Copied"):
+        watched.page.get_by_role("button", name="Copy", exact=True).first.click()
     assert watched.page.evaluate("navigator.clipboard.readText()") == "echo one\n\necho two"

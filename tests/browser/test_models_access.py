@@ -163,8 +163,7 @@ def test_a_model_is_loaded_and_unloaded_by_keyboard_only(
     page.keyboard.type("32")
     assert page.get_by_label("Context size in tokens").input_value() == "32"
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Done").wait_for()
-    assert _focused(page) == "Done"
+    until_true(page, "document.activeElement.textContent === 'Done'")
     page.keyboard.press("Enter")
     until_true(page, "!document.querySelector('dialog')")
     models.wait_for_state("m.gguf", "Loaded")
@@ -194,8 +193,12 @@ def test_nothing_is_wider_than_a_narrow_screen(
     models = ModelsPage(page)
     models.load("m.gguf")
     page.goto(f"{server.url}/#/{tab}")
-    page.locator("main h1").wait_for()
-    page.wait_for_timeout(500)
+    at_rest = {
+        "models": 'tr[data-model="m.gguf"] button[aria-label="Unload m"]',
+        "get": ".get-tab .empty",
+        "machine": ".machine-tab .tile >> nth=0",
+    }
+    page.locator(at_rest[tab]).wait_for()
     assert page.evaluate("document.querySelector('main').scrollWidth") <= 375
     if tab == "models":
         dialog = models.open_load("org/sub/n.gguf")

@@ -60,7 +60,11 @@ def browser() -> Iterator["Browser"]:
         started = playwright.chromium.launch(
             executable_path=chromium(),
             # Its sandbox needs an ordinary user and user namespaces, which containers often lack.
-            args=["--no-sandbox", "--disable-gpu", f"--disable-features={','.join(_WITHOUT)}"],
+            # A scroll by the wheel ends at once, so that a test knows when the page is at rest.
+            args=[
+                *("--no-sandbox", "--disable-gpu", "--disable-smooth-scrolling"),
+                f"--disable-features={','.join(_WITHOUT)}",
+            ],
         )
         yield started
         started.close()
@@ -111,6 +115,27 @@ def until_true(page: "Page", expression: str) -> None:
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, f"not in time: {expression}"
         page.wait_for_timeout(20)
+
+
+@contextmanager
+def shown_briefly(page: "Page", words: str) -> Iterator[None]:
+    """Wait until a button has had these words at some time since the beginning: it loses them soon,
+    and a busy machine may look too late.
+    """
+    page.evaluate(
+        """(words) => {
+          window.wereShown = false;
+          const look = () => {
+            for (const one of document.querySelectorAll("button"))
+              if (one.ariaLabel === words || one.textContent === words) window.wereShown = true;
+          };
+          new MutationObserver(look).observe(document.body, { subtree: true, childList: true,
+            characterData: true, attributeFilter: ["aria-label"] });
+        }""",
+        words,
+    )
+    yield
+    until_true(page, "window.wereShown")
 
 
 def _host(url: str) -> str:

@@ -43,14 +43,17 @@ class ChatPage:
         return self.answer
 
     def reload(self) -> None:
-        """Reload the page once the last message is stored: closed before, it may lose a second."""
+        """Reload the page once the branch and its last message are stored: closed before, it may
+        lose a second.
+        """
         newest = self.page.locator(".message").last.get_attribute("data-id")
-        until(
-            lambda: any(
-                one["id"] == newest and one.get("state") != "working" for one in self.stored()
-            ),
-            "the last message is stored",
-        )
+
+        def is_stored() -> bool:
+            leaves = {one["leaf"] for one in self._records("conversations")}
+            ended = {one["id"] for one in self.stored() if one.get("state") != "working"}
+            return newest in leaves & ended
+
+        until(is_stored, "the last message is stored")
         self.page.reload()
 
     def wait_ended(self) -> None:
@@ -78,13 +81,17 @@ class ChatPage:
 
     def stored(self) -> list[dict[str, Any]]:
         """All messages in the browser's database."""
+        return self._records("messages")
+
+    def _records(self, store: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.page.evaluate(
-            """() => new Promise((resolve) => {
+            """(store) => new Promise((resolve) => {
               indexedDB.open("llamabind").onsuccess = (event) => {
                 const database = event.target.result;
-                const all = database.transaction("messages").objectStore("messages").getAll();
+                const all = database.transaction(store).objectStore(store).getAll();
                 all.onsuccess = () => { database.close(); resolve(all.result); };
               };
-            })"""
+            })""",
+            store,
         )
         return found
