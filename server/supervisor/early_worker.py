@@ -55,6 +55,6 @@ class EarlyWorker:
         """Kill the process, unless it was taken."""
         if (started := self.take()) is not None:
             process, connection = started
-            connection.close()
             process.kill()
+            connection.close()
             process.communicate()
