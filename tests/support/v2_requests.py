@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.gguf_files import write_gguf
+from tests.support.prometheus_text import scrape
 from tests.support.server_app import Client, pause
 
 
@@ -36,6 +37,25 @@ async def post(client: Client, path: str, body: Any = None, status: int = 200) -
 async def state(client: Client, model_id: str) -> str:
     document = await get(client, f"models/{model_id}")
     return str(document["status"])
+
+
+async def until_health(client: Client, model_id: str, wanted: str) -> None:
+    """As until_state; asks no worker, so its process may be stopped."""
+    async with asyncio.timeout(60):
+        while (await health(client))[model_id]["status"] != wanted:
+            await pause()
+
+
+async def health(client: Client) -> Any:
+    """The models of GET /health by id."""
+    return (await (await client.get("/health")).json())["models"]
+
+
+async def until_in_progress(client: Client, count: int) -> None:
+    """Wait until the server has this number of requests for models; asks no worker."""
+    async with asyncio.timeout(60):
+        while (await scrape(client)).value("llamabind_requests_in_progress") != count:
+            await pause()
 
 
 async def until_state(client: Client, model_id: str, wanted: str) -> None:

@@ -12,7 +12,16 @@ from pytest_aiohttp.plugin import AiohttpClient
 from tests.support.fake_worker import BUGGY_N_CTX
 from tests.support.gguf_files import write_gguf
 from tests.support.server_app import Client, chat_body, events, make_app, pause
-from tests.support.v2_requests import get, post, state, until_state, write_models
+from tests.support.stopped_process import stopped
+from tests.support.v2_requests import (
+    get,
+    post,
+    state,
+    until_health,
+    until_in_progress,
+    until_state,
+    write_models,
+)
 
 
 @pytest.fixture
@@ -149,17 +158,15 @@ async def test_a_client_that_disconnects_does_not_stop_a_load(client: Client) ->
 
 async def test_unload_lets_running_answers_finish(client: Client) -> None:
     await post(client, "models/m.gguf/load", {})
-    # Takes two seconds or more, so that the states meanwhile can be seen.
-    body = chat_body("forever", max_tokens=1000)
-    answer = asyncio.ensure_future(post(client, "chat/m.gguf", body))
-    async with asyncio.timeout(20):
-        while (await get(client, "models/m.gguf"))["engine"]["running"] != 1:
-            await pause()
-    unloading = asyncio.ensure_future(post(client, "models/m.gguf/unload"))
-    await until_state(client, "m.gguf", "draining")
-    refused = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: x"))
-    assert refused.status == 503
-    assert refused.headers["Retry-After"]
+    with stopped((await get(client, "models/m.gguf"))["engine"]["pid"]):
+        body = chat_body("forever", max_tokens=3)
+        answer = asyncio.ensure_future(post(client, "chat/m.gguf", body))
+        await until_in_progress(client, 1)
+        unloading = asyncio.ensure_future(post(client, "models/m.gguf/unload"))
+        await until_health(client, "m.gguf", "draining")
+        refused = await client.post("/api/v2/chat/m.gguf", json=chat_body("echo: x"))
+        assert refused.status == 503
+        assert refused.headers["Retry-After"]
     assert (await answer)["choices"][0]["finish_reason"] == "length"
     await unloading
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.raw_http import exchange, running
-from tests.support.server_app import chat_body
+from tests.support.server_app import chat_body, pause
 
 _H = b"Host: localhost\r\n"
 
@@ -180,7 +180,8 @@ async def test_a_client_that_disconnects_has_a_line_in_the_access_log(
         if path.endswith("stream"):
             await reader.readuntil(b"data: ")
         else:
-            await asyncio.sleep(0.3)
+            while not await _runs(port):
+                await pause()
         writer.close()
         # The server's end waits for the handler's.
     [record] = [line for line in caplog.records if "request_id=disconnecting" in line.getMessage()]
@@ -188,6 +189,13 @@ async def test_a_client_that_disconnects_has_a_line_in_the_access_log(
     assert line.startswith(f"POST {path} 499 ms=")
     assert "model=m.gguf prompt_tokens=" in line
     assert record.__dict__["fields"]["status"] == 499
+
+
+async def _runs(port: int) -> bool:
+    """Whether the model computes an answer."""
+    shown = b"GET /api/v2/models/m.gguf HTTP/1.1\r\nConnection: close\r\n" + _H + b"\r\n"
+    _, _, document = await exchange(port, shown)
+    return bool(document["engine"]["running"])
 
 
 def _request(path: bytes) -> bytes:

@@ -99,7 +99,7 @@ async def test_ollamas_pull_sends_lines_up_to_success(client: HubClient) -> None
 async def test_a_pull_whose_client_disconnects_is_cancelled_and_keeps_its_part(
     client: HubClient,
 ) -> None:
-    client.hub.faults.slow = 1 << 20
+    client.hub.faults.slow = 1 << 18
     response = await client.client.post("/api/pull", json={"model": _NAME})
     await response.content.readline()
     while not client.parts():
@@ -165,7 +165,7 @@ async def test_a_model_is_not_deleted_while_its_repository_is_downloaded(
     client: HubClient,
 ) -> None:
     await client.pull(REPO)
-    client.hub.faults.slow = 1 << 20
+    client.hub.faults.slow = 1 << 18
     download = await client.start(f"{REPO}:Q8_0")
     response = await client.client.delete(f"/api/v2/models/{_ID}")
     assert (response.status, (await _json(response))["error"]["code"]) == (409, "download_running")

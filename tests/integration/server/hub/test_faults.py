@@ -205,9 +205,14 @@ async def test_too_many_requests_are_reported_with_the_time_to_wait(client: HubC
 
 
 async def test_too_many_requests_in_a_download_are_waited_for(client: HubClient) -> None:
+    # The second connection is asked to wait: the first could end before the fault is there.
+    client.hub.faults.cut, client.hub.faults.cuts = 0.3, 1
+    client.hub.faults.slow = SIZE // 20
     started = await client.start(REPO)
+    await client.until(started, lambda one: one["bytes_done"] > 0)
     client.hub.faults.retry_after = 0
     client.hub.faults.too_many = 1
+    client.hub.faults.slow = 0
     assert (await client.end(started))["state"] == "completed"
     assert client.hub.faults.too_many == 0
 
@@ -271,7 +276,7 @@ async def test_a_cache_that_cannot_be_written_is_named(
 async def test_a_download_process_that_is_killed_is_an_error_and_its_part_is_continued(
     client: HubClient,
 ) -> None:
-    client.hub.faults.slow = 1 << 20
+    client.hub.faults.slow = SIZE // 10
     started = await client.start(REPO)
     await client.until(started, lambda one: one["bytes_done"] > SIZE // 10)
     newest = max(forked_children(), key=lambda child: child.create_time())

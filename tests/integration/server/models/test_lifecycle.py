@@ -13,7 +13,7 @@ from tests.support.gguf_files import write_gguf
 from tests.support.model_events import read_until, to_end
 from tests.support.prometheus_text import scrape
 from tests.support.server_app import Client, chat_body, make_app, pause
-from tests.support.v2_requests import get
+from tests.support.v2_requests import get, until_state
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ async def test_a_forced_unload_cuts_off_running_answers_at_once(client: Client, 
     response = await client.post("/api/v2/chat/m.gguf/stream", json=chat_body("forever"))
     assert response.status == 200
     gentle = asyncio.ensure_future(client.post("/api/v2/models/m.gguf/unload"))
+    await until_state(client, "m.gguf", "draining")
     params, body = ({"force": "true"}, None) if how == "query" else ({}, {"force": True})
     url = "/api/v2/models/m.gguf/unload"
     assert (await client.post(url, params=params, json=body)).status == 200

@@ -6,14 +6,20 @@ from pathlib import Path
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
+from server.http.app_keys import REGISTRY
 from tests.support.fake_worker import BUGGY_N_CTX
 from tests.support.gguf_files import write_gguf
 from tests.support.prometheus_text import scrape
 from tests.support.server_app import Client, chat_body, make_app, pause
-from tests.support.v2_requests import get, post, state, until_state
-
-# Takes two seconds or more, so that a test can observe the states during it.
-_LONG = chat_body("forever", max_tokens=1000)
+from tests.support.stopped_process import stopped
+from tests.support.v2_requests import (
+    get,
+    post,
+    state,
+    until_health,
+    until_in_progress,
+    until_state,
+)
 
 
 async def _until_running(client: Client) -> None:
@@ -71,15 +77,24 @@ async def test_chats_that_wait_for_a_failed_reload_are_answered(
 
 
 async def test_an_unload_during_a_reload_cancels_the_reload_and_its_waiters(client: Client) -> None:
+    assert client.app is not None
     await post(client, "models/m.gguf/load", {"n_ctx": 48})
-    long = asyncio.ensure_future(post(client, "chat/m.gguf", _LONG))
-    await _until_running(client)
-    reload = asyncio.ensure_future(post(client, "models/m.gguf/load", {"n_ctx": 64}, status=503))
-    await until_state(client, "m.gguf", "draining")
-    waiting = asyncio.ensure_future(post(client, "chat/m.gguf", chat_body("echo: x"), status=503))
-    await _until_received(client, 2)
-    await post(client, "models/m.gguf/unload")
+    with stopped((await get(client, "models/m.gguf"))["engine"]["pid"]):
+        body = chat_body("forever", max_tokens=3)
+        running = asyncio.ensure_future(post(client, "chat/m.gguf", body))
+        await until_in_progress(client, 1)
+        load = post(client, "models/m.gguf/load", {"n_ctx": 64}, status=503)
+        reload = asyncio.ensure_future(load)
+        await until_health(client, "m.gguf", "draining")
+        chat = post(client, "chat/m.gguf", chat_body("echo: x"), status=503)
+        waiting = asyncio.ensure_future(chat)
+        await until_in_progress(client, 2)
+        unload = asyncio.ensure_future(post(client, "models/m.gguf/unload"))
+        async with asyncio.timeout(20):
+            while not client.app[REGISTRY].find_known("m.gguf").n_unload_requests:
+                await pause()
+    await unload
     assert (await reload)["error"]["code"] == "load_cancelled"
     assert (await waiting)["error"]["code"] == "load_cancelled"
-    assert (await long)["choices"][0]["finish_reason"] == "length"
+    assert (await running)["choices"][0]["finish_reason"] == "length"
     assert await state(client, "m.gguf") == "unloaded"

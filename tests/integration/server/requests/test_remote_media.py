@@ -249,8 +249,8 @@ async def test_the_files_of_a_request_share_one_time_limit(
     monkeypatch.setattr(remote_media, "_SECONDS", 0.3)
     started = time.monotonic()
     with pytest.raises(InvalidRequestError, match=r"timed out after 0\.3 s"):
-        await fetcher.complete(job_of(*[f"{address}slow"] * 8))
-    assert time.monotonic() - started < 8 * 0.3
+        await fetcher.complete(job_of(*[f"{address}slow"] * MAX_FILES))
+    assert time.monotonic() - started < MAX_FILES * 0.3
 
 
 async def test_no_host_is_contacted_unless_the_server_allows_it(
