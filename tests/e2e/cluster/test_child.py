@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def _model(path: Path) -> ClusterModel:
-    return ClusterModel(name="chat", model=str(path), cpus=1, n_parallel=1, n_ctx=8192)
+    return ClusterModel(name="chat", model=str(path), cpus=1, n_parallel=1, n_ctx=32_768)
 
 
 def _chat(**more: Any) -> Call:
@@ -67,7 +67,7 @@ async def test_a_child_answers_cancels_and_reports_its_end(server: ChildServer) 
     assert document["model"] == "chat"
 
     # Closing the iterator cancels the request.
-    endless = _chat(max_tokens=8000, ignore_eos=True, stream=True)
+    endless = _chat(max_tokens=30_000, ignore_eos=True, stream=True)
     async with aclosing(server.relay(endless)) as items:
         assert isinstance(await anext(items), Head)
         assert await anext(items)

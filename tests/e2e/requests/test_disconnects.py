@@ -1,5 +1,6 @@
 """A client's disconnect cancels its request in every phase, streamed or not."""
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ _ENDLESS = {
     "ignore_eos": True,
     "n_predict": 30_000,
 }
+_CONTEXTS = itertools.count(30_208, 256)
 # Takes some seconds to compute, longer than these tests wait.
 _LONG_PROMPT = {"messages": [{"role": "user", "content": "a b c d " * 7_000}], "n_predict": 1}
 
@@ -53,12 +55,18 @@ def _is_cancelled(server: ServerProcess, before: Figures) -> bool:
 
 @contextmanager
 def _frozen_load(server: ServerProcess) -> Iterator[None]:
-    """Begin to load the model, with its process stopped by SIGSTOP while the block runs."""
+    """Begin to load the model, with its process stopped by SIGSTOP while the block runs.
+
+    The process has estimated the load before: one that begins with it may have ended by the time
+    that a test finds it. No context has been estimated before, so that there is such a process.
+    """
     known = server.workers()
-    with server.send_only(f"/api/v2/models/{TINY}/load", {"threads": 1}):
-        until(lambda: bool(server.workers() - known), "a worker has started")
-        (worker,) = server.workers() - known
-        os.kill(worker, signal.SIGSTOP)
+    settings = {"threads": 1, "n_ctx": next(_CONTEXTS)}
+    server.post(f"/api/v2/models/{TINY}/estimate", settings)
+    (worker,) = server.workers() - known
+    os.kill(worker, signal.SIGSTOP)
+    with server.send_only(f"/api/v2/models/{TINY}/load", settings):
+        until(lambda: _status(server) == "loading", "the load waits")
         try:
             yield
         finally:

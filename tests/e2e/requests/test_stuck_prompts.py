@@ -89,7 +89,7 @@ def test_a_model_whose_intake_is_stuck_is_replaced_when_a_request_waits(
         until(lambda: health(server)["waiting"] == len(traps), "all of them are stuck")
         with closing(start(server, "hello", "honest")) as honest:
             until(lambda: stalled_seconds(server, TINY) > 5, "the figure rises")
-            assert health(server)["waiting"] == len(traps) + 1
+            until(lambda: health(server)["waiting"] == len(traps) + 1, "the honest one waits")
             assert ask(server, OTHER) == 200, "other models answer"
             assert stalled_seconds(server, TINY) > 5 > stalled_seconds(server, OTHER)
             assert honest.getresponse().status == 200, "the new worker answers"
