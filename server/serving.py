@@ -11,31 +11,31 @@ from server.app import create_app
 from server.config import ServerConfig
 from server.http.app_keys import DOWNLOADS, REGISTRY, STATUS
 from server.http.connections import ConnectionRunner
-from server.listening import is_loopback_only
+from server.listening.addresses import is_loopback_only
+from server.listening.listeners import Listeners
+from server.listening.sites import start_sites
 from server.logs import stop_logging
 from server.parts.models import ModelParts
-from server.sockets import open_sites, remove_sockets
 
 logger = logging.getLogger("server")
 # Time that handlers get to write the end of their answers after the models are drained.
 _HANDLER_SECONDS = 2.0
 
 
-async def serve(config: ServerConfig, parts: ModelParts) -> None:
+async def serve(config: ServerConfig, parts: ModelParts, listeners: Listeners) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP; then running answers get --drain-seconds to finish,
-    and a second signal ends the process at once. Raises ListenError.
+    and a second signal ends the process at once. The caller closes `listeners`.
     """
     app = create_app(config, parts)
     runner = ConnectionRunner(app, config, _HANDLER_SECONDS)
-    stopping = _handle_signals(config)
+    stopping = _handle_signals(listeners)
     await runner.setup()
     try:
-        _announce(await open_sites(runner, config), config)
+        _announce(await start_sites(runner, listeners, config.max_connections), config)
         await stopping.wait()
         await _drain(app, config)
     finally:
         await runner.cleanup()
-        remove_sockets(config)
 
 
 async def _drain(app: web.Application, config: ServerConfig) -> None:
@@ -60,7 +60,7 @@ def _announce(urls: list[str], config: ServerConfig) -> None:
         logger.warning("no API key is set: every client that reaches this server can use it")
 
 
-def _handle_signals(config: ServerConfig) -> asyncio.Event:
+def _handle_signals(listeners: Listeners) -> asyncio.Event:
     """The event that the first signal sets; a second signal ends the process."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -70,7 +70,7 @@ def _handle_signals(config: ServerConfig) -> asyncio.Event:
             stopping.set()
             return
         logger.warning("second %s: exiting at once", number.name)
-        remove_sockets(config)
+        listeners.remove_files()
         stop_logging()
         # Skips all cleanup, which could hang; workers exit when their socket closes.
         os._exit(128 + number)

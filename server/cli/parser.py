@@ -26,7 +26,7 @@ from server.cli.unsupported_flags import (
     ONE_CHOICE,
 )
 from server.config import ServerConfig
-from server.listening import why_not_without_key
+from server.listening.addresses import why_not_without_key
 
 _EPILOG = """
 Every flag can also be set by the environment variable in brackets; a flag overrides its variable.

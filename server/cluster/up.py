@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from server.cluster.app import APP_NAME, build_app
 from server.cluster.config import ClusterConfig, ClusterConfigError, read_cluster_file
 from server.cluster.front.access import why_not_without_key
-from server.listening import is_loopback
+from server.listening.addresses import is_loopback
 
 logger = logging.getLogger("ray.serve")
 

@@ -8,13 +8,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
-from server.acceptor import TOO_MANY_CONNECTIONS
 from server.config import ServerConfig
 from server.errors import ApiError
 from server.http.access_log import AccessLogger
 from server.http.body.chunks import READ_BUFFER_BYTES, chunk_turns, discard
 from server.http.fair_turns import FairTurns
 from server.http.middleware import error_reply, http_error
+from server.listening.acceptor import TOO_MANY_CONNECTIONS
 
 logger = logging.getLogger(__name__)
 # After an answer that did not read the request's body, the rest of it is read and dropped for this

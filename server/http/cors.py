@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler, Middleware
 from server.config import ServerConfig
 from server.errors import ForbiddenError
 from server.http.app_keys import ALLOWED_ORIGIN, CONFIG
-from server.listening import is_loopback
+from server.listening.addresses import is_loopback
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _APP_SCHEMES = frozenset(

@@ -7,7 +7,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from server.config import ServerConfig
 from server.errors import ForbiddenError, InvalidRequestError
-from server.listening import is_loopback, is_loopback_only, is_unix_socket
+from server.listening.addresses import is_loopback, is_loopback_only, is_unix_socket
 
 # A name or an IPv4 address, or an IPv6 address in brackets; both with an optional port.
 _HOST = re.compile(r"(?:([\w.-]+)|\[([0-9a-f:.]+)\])(?::\d*)?", re.ASCII)

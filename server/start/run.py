@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 
 from llamabind.errors import is_out_of_memory
 from llamabind.system.quick_imports import quick_imports
@@ -11,7 +12,8 @@ from server.cli.parser import parse_command_line
 from server.config import ServerConfig
 from server.descriptors import fit_connections
 from server.errors import ApiError
-from server.listening import ListenError
+from server.listening.addresses import ListenError
+from server.listening.listeners import Listeners, open_listeners
 from server.logs import start_logging, stop_logging
 from server.monitoring.rpc_check import check_rpc_servers
 from server.parts.models import ModelParts, make_parts
@@ -37,8 +39,12 @@ def run(arguments: Sequence[str], program: str, early: EarlyWorker | None = None
             # Here, since most servers download no model.
             from server.start.hub_model import with_hub_model
 
+            # An address in use is reported before the download; clients are refused during it.
+            open_listeners(config).close()
             config = asyncio.run(with_hub_model(config))
-        asyncio.run(_run(config, early))
+        # Before the load begins, which would otherwise be reported as failed by an address in use.
+        with closing(open_listeners(config)) as listeners:
+            asyncio.run(_run(config, early, listeners))
     except (ListenError, OSError, ApiError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -52,7 +58,7 @@ def run(arguments: Sequence[str], program: str, early: EarlyWorker | None = None
     return 0
 
 
-async def _run(config: ServerConfig, early: EarlyWorker | None) -> None:
+async def _run(config: ServerConfig, early: EarlyWorker | None, listeners: Listeners) -> None:
     """Start the load of --model, import the other modules during the load, and serve."""
     config = fit_connections(config)
     build = installed_build(os.environ)
@@ -61,10 +67,10 @@ async def _run(config: ServerConfig, early: EarlyWorker | None) -> None:
     parts.begin_first_load()
     # On a thread, so that the event loop can handle the messages of the worker meanwhile.
     serve = await asyncio.to_thread(_import_http)
-    await serve(config, parts)
+    await serve(config, parts, listeners)
 
 
-def _import_http() -> Callable[[ServerConfig, ModelParts], Awaitable[None]]:
+def _import_http() -> Callable[[ServerConfig, ModelParts, Listeners], Awaitable[None]]:
     with quick_imports():
         import server.quick_aiohttp  # noqa: F401 - before all modules that import aiohttp
         from server.serving import serve

@@ -10,7 +10,7 @@ from server.cluster.front.request import HttpRequest
 from server.errors import AuthenticationError, ForbiddenError
 from server.http.api_keys import KeyRing
 from server.http.host_check import host_name
-from server.listening import is_loopback
+from server.listening.addresses import is_loopback
 
 
 class Access:

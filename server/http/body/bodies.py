@@ -7,7 +7,6 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from server.acceptor import has_departed
 from server.config import ServerConfig
 from server.errors import InvalidRequestError, UnavailableError
 from server.http.app_keys import CALLER
@@ -28,6 +27,7 @@ from server.http.body.unpacking import (
 )
 from server.http.body.value_limit import check_values
 from server.http.fair_turns import FairTurns
+from server.listening.acceptor import has_departed
 from server.models.admission import CALLER_OF_QUEUE
 
 _BODIES_AT_ONCE: Final = 32

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.paths import ROOT
 from tests.support.server_process import TINY, ServerProcess, all_events, is_gone, next_event, until
 
 pytestmark = pytest.mark.e2e
@@ -233,17 +230,3 @@ def test_with_nohup_the_server_outlives_its_terminal(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, prefix=("nohup",)) as server:
         server.signal(signal.SIGHUP, group=True)
         assert server.get("/ready")["status"] == "ready"
-
-
-def test_a_port_in_use_is_an_error_with_exit_status_1(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path) as server:
-        second = subprocess.run(
-            [sys.executable, "-m", "server", "--port", str(server.port)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert second.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{server.port}" in second.stderr
-    assert "Traceback" not in second.stderr

@@ -12,7 +12,8 @@ import pytest
 
 from server.config import ServerConfig
 from server.http.connections import ConnectionRunner
-from server.sockets import open_sites
+from server.listening.listeners import open_listeners
+from server.listening.sites import start_sites
 from tests.support.gguf_files import write_gguf
 from tests.support.raw_http import exchange
 from tests.support.server_app import chat_body, make_app, pause
@@ -34,11 +35,13 @@ async def _listening(folder: Path) -> AsyncIterator[int]:
     config = ServerConfig(models_dir=folder, bundled_model=False, hosts=(_LOOPBACK,), port=0)
     runner = ConnectionRunner(make_app(folder), config, shutdown_timeout=1.0)
     await runner.setup()
+    listeners = open_listeners(config)
     try:
-        (url,) = await open_sites(runner, config)
+        (url,) = await start_sites(runner, listeners, config.max_connections)
         yield int(url.rsplit(":", 1)[1])
     finally:
         await runner.cleanup()
+        listeners.close()
 
 
 def _send(port: int, data: bytes) -> socket.socket:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.listening import is_loopback
+from server.listening.addresses import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Where the server listens: addresses, sockets, and who may connect to them."""
