@@ -15,6 +15,7 @@ from server.http.body.chunks import READ_BUFFER_BYTES, chunk_turns, discard
 from server.http.fair_turns import FairTurns
 from server.http.middleware import error_reply, http_error
 from server.listening.acceptor import TOO_MANY_CONNECTIONS
+from server.listening.departure import has_gone, may_have_more_to_read
 
 logger = logging.getLogger(__name__)
 # After an answer that did not read the request's body, the rest of it is read and dropped for this
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 _LINGER_SECONDS = 1.0
 # Received at a time, in place of asyncio's 256 kB: aiohttp parses what it received without pause.
 _RECEIVED_BYTES = 1 << 15
+# Seconds between looks whether a client that has closed its end for writing has gone: a reset takes
+# a round trip through the network. The last one is repeated.
+_LOOKS = (0.0, 0.01, 0.05, 0.25, 1.0)
 
 
 class Connection(RequestHandler):
@@ -32,6 +36,7 @@ class Connection(RequestHandler):
         super().__init__(manager, **options)
         self._turns = turns
         self._is_over_limit = len(manager.connections) >= limit
+        self._gets_no_more = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve the connection, or answer 503 and close it if it is above the limit."""
@@ -42,6 +47,35 @@ class Connection(RequestHandler):
             if hasattr(transport, "max_size"):
                 transport.max_size = _RECEIVED_BYTES
             super().connection_made(transport)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio's type, narrower in aiohttp
+        """Keep the connection for answers if its client has closed its end for writing only."""
+        if self._gets_no_more:
+            return True
+        if self._is_idle() or not may_have_more_to_read(self.transport):
+            return False
+        self._gets_no_more = True
+        self._look_after_client(0)
+        return True
+
+    def _is_idle(self) -> bool:
+        return self._waiter is not None and not self._messages
+
+    def _look_after_client(self, n_looks: int) -> None:
+        """Close the connection once its client has gone; asyncio does not read from it any more."""
+        transport, request = self.transport, self._current_request
+        if transport is None or transport.is_closing():
+            return
+        if self._is_idle():
+            transport.close()
+            return
+        if request is not None:
+            if not request.content.is_eof() or has_gone(request):
+                transport.abort()
+                return
+            n_looks += 1
+        seconds = _LOOKS[min(n_looks, len(_LOOKS) - 1)]
+        self._loop.call_later(seconds, self._look_after_client, n_looks)
 
     def handle_error(
         self,
@@ -80,6 +114,8 @@ class Connection(RequestHandler):
         answer = await super().finish_response(request, resp, start_time)
         if not request.content.is_eof():
             await discard(request.content, _LINGER_SECONDS, self._turns, request.remote or "")
+        if self._gets_no_more and not self._messages:
+            self.close()
         return answer
 
 

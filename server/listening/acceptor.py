@@ -13,9 +13,10 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
 
 from aiohttp import web
+
+from server.listening.departure import is_abandoned
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,6 @@ _PAUSE_SECONDS = 0.5
 _LOG_SECONDS = 30.0
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _NO_MEMORY = (errno.ENOBUFS, errno.ENOMEM)
-
-# Linux reports that the other end has closed, even if there are unread bytes before its end.
-_CLOSED: Final[int] = getattr(select, "POLLRDHUP", 0)
-
-# Their answers come so soon that a client which has closed its end for writing only can get them.
-_QUICK_METHODS: Final = (b"GET ", b"HEAD", b"OPTI")
 
 _BODY = (
     b'{"error":{"message":"the server has too many open connections; retry in 1 s, or raise '
@@ -108,7 +103,7 @@ class Acceptor:
                     self._pause(listener)
                     return
                 raise
-            if _is_abandoned(connection, is_tls=self._context is not None):
+            if is_abandoned(connection, is_tls=self._context is not None):
                 connection.close()
                 continue
             self._open_or_refuse(connection)
@@ -194,32 +189,6 @@ class _Reserve:
     def _take(self) -> None:
         with suppress(OSError):
             self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-
-def has_departed(descriptor: int) -> bool:
-    """Whether the other end of a socket has closed, found without reading what it sent before.
-
-    False where the system cannot tell.
-    """
-    if not _CLOSED:
-        return False
-    poll = select.poll()
-    poll.register(descriptor, _CLOSED)
-    return bool(poll.poll(0))
-
-
-def _is_abandoned(connection: socket.socket, *, is_tls: bool) -> bool:
-    """Whether an accepted connection needs no answer: its client has closed it, and has sent no
-    request, or one whose handler is cancelled when the client closes.
-
-    A request that is opened and closed at once costs a millisecond if this is found out later.
-    """
-    if not has_departed(connection.fileno()):
-        return False
-    try:
-        return is_tls or connection.recv(4, socket.MSG_PEEK) not in _QUICK_METHODS
-    except OSError:
-        return True
 
 
 def _somebody_waits(listener: socket.socket) -> bool:

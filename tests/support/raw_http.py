@@ -11,6 +11,8 @@ from aiohttp import web
 
 from server.config import ServerConfig
 from server.http.connections import ConnectionRunner
+from server.listening.listeners import open_listeners
+from server.listening.sites import start_sites
 from tests.support.gguf_files import write_gguf
 from tests.support.server_app import make_app
 
@@ -28,6 +30,23 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[int]:
         yield site.port
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def listening(folder: Path, **settings: Any) -> AsyncIterator[str]:
+    """Serve the application as `python -m server` does, with its own acceptor; yields its URL."""
+    write_gguf(folder / "m.gguf")
+    settings.setdefault("hosts", ("127.0.0.1",))
+    config = ServerConfig(models_dir=folder, bundled_model=False, port=0, **settings)
+    runner = ConnectionRunner(make_app(folder), config, shutdown_timeout=1.0)
+    await runner.setup()
+    listeners = open_listeners(config)
+    try:
+        (url,) = await start_sites(runner, listeners, config.max_connections)
+        yield url
+    finally:
+        await runner.cleanup()
+        listeners.close()
 
 
 async def exchange(port: int, data: bytes) -> tuple[int, dict[str, str], Any]:

@@ -27,7 +27,7 @@ from server.http.body.unpacking import (
 )
 from server.http.body.value_limit import check_values
 from server.http.fair_turns import FairTurns
-from server.listening.acceptor import has_departed
+from server.listening.departure import has_gone
 from server.models.admission import CALLER_OF_QUEUE
 
 _BODIES_AT_ONCE: Final = 32
@@ -76,19 +76,12 @@ def read_bodies(config: ServerConfig) -> Middleware:
             request[BODY] = raw
             held.shrink(len(raw))
             await handlers.wait(caller)
-            if _has_departed(request):
+            if has_gone(request):
                 raise asyncio.CancelledError("the client has disconnected")
             await check_values(raw)
             return await handler(request)
 
     return read
-
-
-def _has_departed(request: web.Request) -> bool:
-    if request.transport is None:
-        return True
-    client = request.transport.get_extra_info("socket")
-    return client is not None and client.fileno() >= 0 and has_departed(client.fileno())
 
 
 async def _received(request: web.Request, config: ServerConfig, turns: FairTurns) -> bytearray:
