@@ -29,6 +29,9 @@ ResultT = TypeVar("ResultT")
 _FOLDER: Final = "llamabind-prefixes"
 _NAME: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}(\.partial)?\.prefix")
 _LOCK: Final = "lock"
+_NO_FILE: Final = (errno.ELOOP, errno.ENXIO, errno.EOPNOTSUPP)
+"""The errors of opening a link and a socket, on Linux and macOS."""
+
 _MIN_FREE_FRACTION: Final = 0.05
 """Fraction of the file system that stays free for other programs."""
 
@@ -54,6 +57,7 @@ class PrefixFolder:
     def __init__(self, path: Path, max_bytes: int) -> None:
         """Make the folder if needed. Raises OSError, also if other users can write to it."""
         self._max_bytes = max_bytes
+        self._unusable: set[str] = set()
         self._path = path.absolute() / _FOLDER
         self._descriptor = _open_private(self._path)
         with suppress(OSError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -66,13 +70,20 @@ class PrefixFolder:
             os.close(descriptor)
 
     def files(self, prefix: str = "") -> list[PrefixFile]:
-        """Return the files whose names begin with `prefix`. Raises OSError."""
+        """Return the files whose names begin with `prefix`. Raises OSError.
+
+        Links, pipes and sockets count as files, which `read_head` removes; folders are left alone.
+        """
         found = []
         for name in self._names():
             if name.startswith(prefix) and _NAME.fullmatch(name):
                 # Another process may have removed it.
                 with suppress(FileNotFoundError):
-                    found.append(self._stat(name))
+                    state = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+                    if not stat.S_ISDIR(state.st_mode):
+                        found.append(PrefixFile(name, state.st_size, state.st_mtime))
+                    else:
+                        self._report(name, "it is a folder; remove it")
         return found
 
     def read_head(self, name: str) -> SlotHead | None:
@@ -92,7 +103,8 @@ class PrefixFolder:
         return self._use(name, read_all)
 
     def write(self, name: str, content: SlotContent) -> PrefixFile | None:
-        """Write a file and return it; None if it is larger than the folder's limit.
+        """Write a file and return it; None if it is larger than the limit, or its name is taken by
+        a folder.
 
         A folder that was removed or moved away is made again. Raises OSError.
         """
@@ -104,8 +116,12 @@ class PrefixFolder:
         with self._locked():
             self._remove_unfinished()
             self._evict_for(n_bytes)
-            write_whole(f".{name}.{os.getpid()}.part", name, parts, self._descriptor)
-            return self._stat(name)
+            try:
+                write_whole(f".{name}.{os.getpid()}.part", name, parts, self._descriptor)
+            except IsADirectoryError:
+                return None  # `files` has reported it
+            found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            return PrefixFile(name, found.st_size, found.st_mtime)
 
     def touch(self, name: str) -> None:
         """Note that a file was used now."""
@@ -131,9 +147,11 @@ class PrefixFolder:
     def _names(self) -> list[str]:
         return os.listdir(self._descriptor)  # noqa: PTH208 - a descriptor has no Path
 
-    def _stat(self, name: str) -> PrefixFile:
-        found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
-        return PrefixFile(name, found.st_size, found.st_mtime)
+    def _report(self, name: str, reason: str | Exception) -> None:
+        """Log why a file is not used, once for each name: the folder is listed after each write."""
+        if name not in self._unusable:
+            self._unusable.add(name)
+            logger.warning("the kept prefix %s is not used: %s", name, reason)
 
     def _use(self, name: str, work: Callable[[BinaryIO, int], ResultT]) -> ResultT | None:
         """Return the result of `work`, which gets the open file and its size; None if that fails.
@@ -148,9 +166,10 @@ class PrefixFolder:
         except FileNotFoundError:
             return None  # another process has removed it
         except (StateError, OSError, MemoryError) as error:
-            logger.warning("the kept prefix %s is not used: %s", name, error)
-            if isinstance(error, StateError) or getattr(error, "errno", None) == errno.ELOOP:
+            self._report(name, error)
+            if isinstance(error, StateError) or getattr(error, "errno", None) in _NO_FILE:
                 self.remove(name)
+                self._unusable.discard(name)
             return None
 
     @contextmanager

@@ -97,6 +97,65 @@ def test_links_and_pipes_are_removed_and_what_they_name_is_kept(folder, files, t
     assert target.exists()
 
 
+@pytest.mark.parametrize("kind", ["pipe", "socket", "dangling link", "link to itself", "empty"])
+def test_what_is_no_file_of_ours_is_removed_with_one_line(folder, files, caplog, kind):
+    path = files / _name(1)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    elif kind == "empty":
+        path.touch(mode=0o600)
+    else:
+        path.symlink_to(path if kind == "link to itself" else files / "missing")
+    (found,) = folder.files()
+    assert folder.read_head(found.name) is None
+    assert len(caplog.records) == 1
+    assert _name(1) in caplog.text
+    assert not os.path.lexists(path)
+
+
+def test_a_folder_with_the_name_of_a_file_is_left_alone_with_one_line(folder, files, caplog):
+    (files / _name(1) / "inside").mkdir(parents=True)
+    for _ in range(3):
+        assert folder.files() == []
+        assert folder.write(_name(1), _content()) is None, "its name is taken"
+    assert folder.write(_name(2), _content()) is not None
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the kept prefix {_name(1)} is not used: it is a folder; remove it"
+    ]
+    assert sorted(entry.name for entry in files.iterdir()) == [_name(1), _name(2), "lock"]
+
+
+def test_a_file_that_cannot_be_read_is_reported_once(folder, files, caplog, monkeypatch):
+    folder.write(_name(1), _content())
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)  # root may read a file of mode 0
+    for _ in range(3):
+        assert folder.read_head(_name(1)) is None
+    assert len(caplog.records) == 1
+    assert "Permission denied" in caplog.text
+    assert (files / _name(1)).exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling link", "socket"])
+def test_a_lock_that_is_no_file_is_an_error_that_names_it(folder, files, kind):
+    path = files / "lock"
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    else:
+        path.symlink_to(files / "missing")
+    with pytest.raises(OSError, match="lock"):
+        folder.write(_name(1), _content())
+    assert not (files / "missing").exists()
+
+
 def test_a_missing_file_is_no_news(folder, caplog):
     assert folder.read(_name(1), KEY) is None
     assert caplog.records == []
