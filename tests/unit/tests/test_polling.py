@@ -33,7 +33,7 @@ def _loop(source: str) -> ast.While:
 def _spins(loop: ast.While) -> bool:
     """Whether a loop asks a server before each round without a pause. Reads wait by themselves."""
     asks = any(isinstance(node, ast.Await) for node in ast.walk(loop.test))
-    reads = any(name.startswith("read") for name in _called(loop.test))
+    reads = any(name.startswith(("read", "sock_recv")) for name in _called(loop.test))
     pauses = any({"pause", "sleep"} & set(_called(node)) for node in loop.body)
     return asks and not reads and not pauses
 
