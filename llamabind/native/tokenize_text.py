@@ -8,7 +8,7 @@ from llamabind._capi import llama
 from llamabind._capi.types import VocabHandle
 from llamabind.checks import INT32_MAX
 from llamabind.errors import TokenizeError
-from llamabind.native.deep_stack import call_with_stack
+from llamabind.system.deep_stack import call_with_stack
 
 _OVERFLOW: Final = -(2**31)
 # Shorter texts fit any thread's stack.
