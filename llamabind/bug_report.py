@@ -8,10 +8,10 @@ from llamabind import __version__
 from llamabind._capi import ggml, llama, shim
 from llamabind._capi.cpu_features import CpuReport, read_cpu_report
 from llamabind._capi.loader import cpu_library, library_directory
-from llamabind.context.attention import attention_in_use
 from llamabind.errors import ContextCreateError, LibraryError
 from llamabind.native import backend
 from llamabind.native.backend import Device
+from llamabind.native.kernels import attention_in_use
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ def logits(context: types.ContextHandle, index: int, n_vocab: int) -> list[float
 
 @contextmanager
 def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]]:
-    """Yield n_vocab and a context on the device, with the attention that the engine uses there."""
+    """Yield n_vocab and a context on the device, with the kernels that the engine uses there."""
     is_cpu = device == "CPU"
     devices = (ctypes.c_void_p * 2)(
         None if is_cpu else ggml.ggml_backend_dev_by_name(device.encode()), None
@@ -201,8 +201,8 @@ def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]
         # ggml's threads busy-wait for each other: on a machine that is busy compiling, two threads
         # take a hundred times as long as one.
         params.n_threads = params.n_threads_batch = 1
-        attention = None if is_cpu and not _has_gpu() else b"ggml"
-        context = shim.lb_context_init(model_handle, ctypes.byref(params), attention, False)
+        kernels = None if is_cpu and not _has_gpu() else b"ggml"
+        context = shim.lb_context_init(model_handle, ctypes.byref(params), kernels, kernels, False)
         if not context:
             raise NoAnswerError("the context cannot be made; the usual cause is too little memory")
         try:

@@ -15,7 +15,7 @@ from make_random_model import random_model
 from measure_layouts import N_SEQUENCES, REPEATS, Bench, Chunk, open_bench
 
 from llamabind import Model
-from llamabind.context.attention import ATTENTION_VARIABLE, attention_variants
+from llamabind.native.kernels import ATTENTION_VARIABLE, attention_variants
 
 N_SHARED = 1250
 N_OWN = 400

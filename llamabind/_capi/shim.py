@@ -236,6 +236,7 @@ def lb_context_init(
     model: ModelPtr,
     cparams: Ptr[llama_context_params],
     attention: bytes | None,
+    products: bytes | None,
     deterministic: bool,
 ) -> ContextPtr | None: ...
 
@@ -280,6 +281,27 @@ def lb_model_target_layers(
 
 @c_function("llamabind")
 def lb_attention_name() -> bytes: ...
+
+
+@c_function("llamabind")
+def lb_has_products(name: bytes) -> bool: ...
+
+
+@c_function("llamabind")
+def lb_products_name() -> bytes: ...
+
+
+@c_function("llamabind")
+def lb_multiply(
+    products: bytes | None,
+    type: i32,
+    weights: Ptr[ctypes.c_uint8],
+    n: size_t,
+    n_rows: size_t,
+    tokens: Ptr[ctypes.c_float],
+    n_tokens: size_t,
+    results: Ptr[ctypes.c_float],
+) -> i32: ...
 
 
 @c_function("llamabind")

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from llamabind._capi import enums, llama, shim, types
-from llamabind.context.attention import attention_in_use
 from llamabind.context.params import ContextParams
 from llamabind.errors import ContextCreateError
+from llamabind.native.kernels import attention_in_use, products_in_use
 from llamabind.native.log import native_log
 
 if TYPE_CHECKING:
@@ -55,7 +55,11 @@ def create_context(
     if other is not None:
         c_params.ctx_other = other
     handle = shim.lb_context_init(
-        model.ptr, ctypes.byref(c_params), attention_in_use().encode(), params.deterministic
+        model.ptr,
+        ctypes.byref(c_params),
+        attention_in_use().encode(),
+        products_in_use().encode(),
+        params.deterministic,
     )
     if not handle:
         text = "\n".join(native_log.lines_since(position)[-5:])

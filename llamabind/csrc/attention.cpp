@@ -15,12 +15,11 @@
 
 #include "custom_job.h"
 #include "ggml-backend.h"
+#include "kernel_cpus.h"
 
 #include <cstring>
 
 #ifdef LB_HAS_ATTENTION_KERNELS
-
-#include <cpuid.h>
 
 #include <algorithm>
 #include <memory>
@@ -32,26 +31,13 @@ constexpr int PARTS = 4;  // work items for each thread: items and threads diffe
 
 // ---- the kernels ----------------------------------------------------------------------------------------------
 
-// __builtin_cpu_supports is true only if the operating system supports the instructions, too.
-bool has_avx2() {
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    const bool has_f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
-    __builtin_cpu_init();
-    return has_f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-bool has_avx512() {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-
 using lb::variant;
 
 // In order of preference.
 const variant (&variants())[2] {
     static const variant found[] = {
-        { "avx512", lb::attention_avx512, has_avx512() },
-        { "avx2", lb::attention_avx2, has_avx2() },
+        { "avx512", lb::attention_avx512, lb::has_avx512() },
+        { "avx2", lb::attention_avx2, lb::has_avx2() },
     };
     return found;
 }

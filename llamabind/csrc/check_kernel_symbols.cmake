@@ -1,4 +1,4 @@
-# Fails if an attention kernel's object defines a function that the linker may choose for other code.
+# Fails if a kernel's object defines a function that the linker may choose for other code.
 #   cmake -DNM=nm -DOBJECTS=a.o;b.o -P check_kernel_symbols.cmake
 #
 # An inline function or template instance is a weak symbol in every object that defines it, and the linker keeps any one of

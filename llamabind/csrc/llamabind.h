@@ -195,10 +195,12 @@ LB_API int32_t lb_top_logprobs(const float * const * logits, int32_t n, int32_t 
 // `attention` is a kernel that is faster than ggml's and slightly more exact, and whose results do not depend on the place
 // of a sequence in the KV cache: "avx512" or "avx2" (both give the same bits), "ggml" for ggml's own, or NULL for the best
 // one that this CPU can run.
+// `products` are kernels for products with quantised weights: "avx512vnni" or "avxvnni" (both give the same bits), "ggml" or
+// NULL, as for `attention`. Ours serve some types of weights; the bits of such a product depend on its own token only.
 // With `deterministic` the bits of a product do not depend on the number of tokens in a batch. The model must be loaded
 // with use_extra_bufts = false.
 LB_API struct llama_context * lb_context_init(struct llama_model * model, const struct llama_context_params * cparams,
-                                              const char * attention, bool deterministic);
+                                              const char * attention, const char * products, bool deterministic);
 LB_API void lb_context_free(struct llama_context * ctx);
 
 // Whether a kernel of ours computed every flash attention of the context's decodes until now, and there was one. Not during
@@ -210,6 +212,15 @@ LB_API bool lb_has_attention(const char * name);
 
 // The name of the kernel that NULL chooses on this CPU.
 LB_API const char * lb_attention_name(void);
+
+// The same for products.
+LB_API bool         lb_has_products(const char * name);
+LB_API const char * lb_products_name(void);
+
+// For tests and measurements: multiplies n_rows rows of `n` weights of a ggml_type with n_tokens rows of `n` floats. results
+// gets n_rows numbers for each token. LB_INVALID if there are no such kernels here, or if they do not know the type or `n`.
+LB_API int32_t lb_multiply(const char * products, int32_t type, const uint8_t * weights, size_t n, size_t n_rows,
+                           const float * tokens, size_t n_tokens, float * results);
 
 // ---- hidden states for draft heads -----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 // into a GGML_OP_CUSTOM, which ggml's threads then compute.
 
 #include "attention_operation.h"
+#include "panel_products.h"
 #include "products.h"
 
 #include <cstring>
@@ -16,6 +17,7 @@ namespace {
 
 struct operations {
     lb::attention_state attention;
+    lb::panel_state     panels;    // no kernels if ggml computes the products
     lb::product_types   products;  // empty unless the context is deterministic
 };
 
@@ -34,6 +36,10 @@ bool prepare(ggml_tensor * op, bool ask, void * user_data) {
         if (ours->attention.chosen != nullptr) {
             lb::prepare_attention(ours->attention, op);
         }
+        // Products of panels are deterministic, too.
+        if (ours->panels.kernels != nullptr && lb::prepare_panel_product(ours->panels, op)) {
+            return false;
+        }
         if (ours->products != nullptr) {
             lb::prepare_product(ours->products, op);
         }
@@ -44,13 +50,19 @@ bool prepare(ggml_tensor * op, bool ask, void * user_data) {
 }  // namespace
 
 extern "C" llama_context * lb_context_init(llama_model * model, const llama_context_params * cparams, const char * attention,
-                                           bool deterministic) {
+                                           const char * products, bool deterministic) {
     return lb::guard_pointer([&]() -> llama_context * {
         auto ours = std::make_unique<operations>();
         if (attention == nullptr || std::strcmp(attention, "ggml") != 0) {
             ours->attention.chosen = lb::find_attention(attention);
             if (attention != nullptr && ours->attention.chosen == nullptr) {
                 lb::invalid("this library on this CPU has no attention kernel '" + std::string(attention) + "'");
+            }
+        }
+        if (products == nullptr || std::strcmp(products, "ggml") != 0) {
+            ours->panels.kernels = lb::find_panel_kernels(products);
+            if (products != nullptr && ours->panels.kernels == nullptr) {
+                lb::invalid("this library on this CPU has no kernels '" + std::string(products) + "' for products");
             }
         }
         if (deterministic) {
@@ -60,7 +72,8 @@ extern "C" llama_context * lb_context_init(llama_model * model, const llama_cont
             }
         }
         llama_context_params params = *cparams;
-        const bool           has_any = ours->attention.chosen != nullptr || ours->products != nullptr;
+        const bool           has_any =
+            ours->attention.chosen != nullptr || ours->panels.kernels != nullptr || ours->products != nullptr;
         if (has_any) {
             params.cb_eval           = prepare;
             params.cb_eval_user_data = ours.get();

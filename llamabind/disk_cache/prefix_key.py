@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from llamabind.context.attention import attention_in_use
 from llamabind.native import backend
+from llamabind.native.kernels import attention_in_use
 
 if TYPE_CHECKING:
     from array import array

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llamabind.context.attention import ATTENTION_VARIABLE
+from llamabind.native.kernels import ATTENTION_VARIABLE
 from realmodels.runs import GREEDY, open_llm
 from realmodels.text import english_text
 

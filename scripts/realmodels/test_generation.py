@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llamabind import SamplingParams
-from llamabind.context.attention import ATTENTION_VARIABLE
+from llamabind.native.kernels import ATTENTION_VARIABLE
 from realmodels.runs import GREEDY, Bits, bits, greedy_bits, open_llm
 from realmodels.text import english_text
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llamabind.context.attention import ATTENTION_VARIABLE
+from llamabind.native.kernels import ATTENTION_VARIABLE
 from realmodels.perplexity_tool import build, perplexity
 from realmodels.runs import open_llm
 from realmodels.text import english_text

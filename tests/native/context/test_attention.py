@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llamabind.context.attention import ATTENTION_VARIABLE, attention_in_use, attention_variants
 from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
 from llamabind.errors import ContextCreateError
+from llamabind.native.kernels import ATTENTION_VARIABLE, attention_in_use, attention_variants
 from llamabind.native.model import Model
 from tests.support.random_architectures import write_random_architecture
 from tests.support.random_gguf import LlamaShape, write_random_llama

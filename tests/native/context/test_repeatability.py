@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llamabind.context.attention import attention_in_use
 from llamabind.context.batch import Batch
 from llamabind.context.context import Context
 from llamabind.context.params import ContextParams
 from llamabind.errors import ContextCreateError
+from llamabind.native.kernels import attention_in_use
 from llamabind.native.model import Model
 from llamabind.native.model_params import ModelParams
 from tests.support.random_architectures import write_random_architecture

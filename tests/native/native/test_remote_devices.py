@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from llamabind._capi import llama
-from llamabind.context.attention import attention_in_use, attention_variants
 from llamabind.errors import InvalidParameterError, LibraryError, RpcServerError
 from llamabind.native import backend
+from llamabind.native.kernels import attention_in_use, attention_variants
 from llamabind.native.remote_devices import add_rpc_servers, has_remote_devices
 from llamabind.self_test_run import _has_gpu
 from tests.support.paths import ROOT
@@ -22,7 +22,7 @@ _CHILD = """
 import json
 import sys
 from llamabind import EngineConfig, add_rpc_servers, load_engine
-from llamabind.context.attention import attention_in_use
+from llamabind.native.kernels import attention_in_use
 from llamabind.engine.slot_exchange import SlotExchange
 from llamabind.errors import StateError
 from llamabind.native import backend

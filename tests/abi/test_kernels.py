@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 AVX512 = ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
+VNNI = ["-mavx512vnni", "-mavxvnni"]
 
 
 def compile_object(source: Path, target: Path, *flags: str) -> Path:
@@ -49,9 +50,10 @@ def check(*objects: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_kernels_share_no_function_even_without_inlining(tmp_path: Path) -> None:
-    source = SHIM_HEADERS / "attention_avx512.cpp"
-    objects = [compile_object(source, tmp_path / f"{n}.o", f"-O{n}") for n in (0, 3)]
+@pytest.mark.parametrize("kernel", ["attention_avx512", "panels_avx512"])
+def test_the_kernels_share_no_function_even_without_inlining(tmp_path: Path, kernel: str) -> None:
+    source = SHIM_HEADERS / f"{kernel}.cpp"
+    objects = [compile_object(source, tmp_path / f"{n}.o", *VNNI, f"-O{n}") for n in (0, 3)]
     result = check(*objects)
     assert result.returncode == 0, result.stderr
 
