@@ -9,7 +9,7 @@ Everything must be inside the file. Further limits: 65,536 metadata entries, 65,
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -180,7 +180,22 @@ def read_context_length(path: str | os.PathLike[str]) -> int | None:
     Raises GgufError as read_gguf_header does, for as much as it reads.
     """
     with _parser(path) as parser:
-        return parser.parse_context_length()
+        metadata = parser.parse_metadata(lambda known: _context_length(known) is not None)
+        return _context_length(metadata)
+
+
+def read_weight_types(path: str | os.PathLike[str]) -> tuple[int | None, bool]:
+    """Read `general.file_type`, and whether the model has experts.
+
+    Reads no further than to the tokenizer's entries, as read_context_length. Raises GgufError.
+    """
+    with _parser(path) as parser:
+        metadata = parser.parse_metadata(lambda known: "tokenizer.ggml.model" in known)
+    architecture, file_type = (
+        metadata.get(f"general.{key}") for key in ("architecture", "file_type")
+    )
+    has_experts = bool(metadata.get(f"{architecture}.expert_count"))
+    return file_type if isinstance(file_type, int) else None, has_experts
 
 
 def read_gguf_shapes(path: str | os.PathLike[str]) -> Mapping[str, tuple[int, ...]]:
@@ -191,6 +206,11 @@ def read_gguf_shapes(path: str | os.PathLike[str]) -> Mapping[str, tuple[int, ..
     with _parser(path) as parser:
         parser.parse()
         return parser.shapes
+
+
+def _context_length(metadata: Mapping[str, Scalar]) -> int | None:
+    found = metadata.get(f"{metadata.get('general.architecture')}.context_length")
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 @contextmanager
@@ -230,15 +250,16 @@ class _HeaderParser:
             self._classifier_outputs(),
         )
 
-    def parse_context_length(self) -> int | None:
+    def parse_metadata(
+        self, is_enough: Callable[[Mapping[str, Scalar]], bool]
+    ) -> Mapping[str, Scalar]:
+        """Read entries until they are enough, or all."""
         _, _, entry_count = self._read_start()
         for _ in range(entry_count):
             self._read_entry()
-            architecture = self._metadata.get("general.architecture")
-            found = self._metadata.get(f"{architecture}.context_length")
-            if found is not None:
-                return found if isinstance(found, int) and not isinstance(found, bool) else None
-        return None
+            if is_enough(self._metadata):
+                break
+        return self._metadata
 
     def _read_start(self) -> tuple[int, int, int]:
         """Return the version, and the numbers of tensors and of metadata entries."""

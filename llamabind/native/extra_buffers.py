@@ -7,6 +7,10 @@ end of the weight from the second sequence on, and answers are wrong. Weights of
 and views of a weight give wrong results too. So before a model is loaded its graph is built
 without allocating memory, and if the graph has such a product, that buffer type is hidden from the
 loader.
+
+Our own products (csrc/panel_products.cpp) read weights as they are in the file, and are faster than
+ggml's kernels for its repacked ones. So a model whose types of weights they all multiply is not
+repacked; it then loads faster, too.
 """
 
 import ctypes
@@ -21,7 +25,9 @@ from typing import Final
 
 from llamabind._capi import enums, ggml, llama, shim
 from llamabind._capi.types import ContextHandle, ModelHandle
-from llamabind.native import backend
+from llamabind.errors import GgufError
+from llamabind.gguf.header import read_weight_types
+from llamabind.native import backend, kernels
 from llamabind.native.load_failure import shards
 from llamabind.native.model_loading import ModelLoad
 from llamabind.native.model_params import ModelParams
@@ -31,6 +37,10 @@ logger = logging.getLogger(__name__)
 # Needed as long as ggml_backend_amx_mul_mat of the pinned llama.cpp does not broadcast the weight.
 _MATRICES_ONLY: Final = frozenset({"AMX"})
 _CACHED_ANSWERS: Final = 32
+_REPACKED: Final = "CPU_REPACK"
+# llama_ftype: files in which all types that ggml repacks have products of ours. Q4_0, Q4_1, Q8_0,
+# Q5_0, Q5_1, Q4_K, Q5_K and Q6_K.
+_MULTIPLIED: Final = frozenset({2, 3, 7, 8, 9, 14, 15, 16, 17, 18})
 
 _List = ctypes.POINTER(ctypes.c_void_p)
 _GetList = ctypes.CFUNCTYPE(_List, ctypes.c_void_p)  # ggml_backend_dev_get_extra_bufts_t
@@ -60,6 +70,22 @@ def unfit_types(path: Path, params: ModelParams) -> frozenset[str]:
             _answers.pop(next(iter(_answers)), None)
         _answers[key] = _find_unfit(path, layout, candidates)
     return _answers[key]
+
+
+def needless_types(path: Path, params: ModelParams) -> frozenset[str]:
+    """Return the buffer types for which our own products are a faster choice.
+
+    None if the caller asks for repacked weights, and for models with experts, whose products are
+    ggml's.
+    """
+    if params.use_extra_bufts is not None or kernels.products_in_use() == "ggml":
+        return frozenset()
+    try:
+        file_type, has_experts = read_weight_types(path)
+    except GgufError:
+        return frozenset()  # the load raises the error
+    is_ours = file_type in _MULTIPLIED and not has_experts
+    return frozenset({_REPACKED}).intersection(names()) if is_ours else frozenset()
 
 
 @contextmanager

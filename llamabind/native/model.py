@@ -209,7 +209,7 @@ def _load(path: Path, params: ModelParams, progress: ProgressCallback | None) ->
     error = missing_file(path)
     if error is not None:
         raise error
-    left_out = _left_out(path, params)
+    left_out = _left_out(path, params) | extra_buffers.needless_types(path, params)
     load = ModelLoad(params, progress)
     position = native_log.position()
     with extra_buffers.hide_buffer_types(left_out):
