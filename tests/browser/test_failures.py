@@ -12,6 +12,7 @@ from tests.browser.conftest import Open
 from tests.support.browser import until_text, until_true
 from tests.support.chat_page import ANSWER, ChatPage
 from tests.support.gguf_files import write_gguf
+from tests.support.ports import free_port
 from tests.support.scripted_server import ScriptedServer
 from tests.support.server_process import TINY, ServerProcess
 
@@ -146,7 +147,7 @@ def test_a_workers_crash_keeps_the_half_answer_and_continue_goes_on(
 
 def test_a_server_that_comes_back_is_noticed(tmp_path: Path, open_page: Open) -> None:
     write_gguf(tmp_path / "m.gguf")
-    first = ScriptedServer(tmp_path)
+    first = ScriptedServer(tmp_path, free_port())
     chat = ChatPage(open_page(first.url).page)
     chat.send("forever")
     _stream_started(chat)

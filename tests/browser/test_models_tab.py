@@ -9,6 +9,7 @@ from tests.browser.conftest import Open
 from tests.support.browser import until_true
 from tests.support.gguf_files import write_gguf
 from tests.support.models_page import ModelsPage
+from tests.support.ports import free_port
 from tests.support.scripted_server import ScriptedServer
 from tests.support.v2_requests import write_models
 
@@ -164,7 +165,7 @@ def test_many_models_can_be_filtered(tmp_path: Path, open_page: Open) -> None:
 
 def test_a_server_that_goes_and_comes_back_is_noticed(tmp_path: Path, open_page: Open) -> None:
     write_models(tmp_path)
-    with ScriptedServer(tmp_path) as server:
+    with ScriptedServer(tmp_path, free_port()) as server:
         models = _open(open_page, server)
         models.load("m.gguf")
         server.stop()

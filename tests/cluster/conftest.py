@@ -1,7 +1,6 @@
 """One cluster for all tests of this folder: Ray takes long to start."""
 
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests.support.client_server import BUNDLED, VECTORS
 from tests.support.cluster import ClusterProcess, write_cluster_file
+from tests.support.ports import free_port
 from tests.support.server_process import TINY
 
 _FOLDER = Path(__file__).parent
@@ -27,8 +27,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcess]
     folder = tmp_path_factory.mktemp("cluster")
     for name in (TINY, VECTORS, "pair.gguf", "scale.gguf"):
         shutil.copy(BUNDLED / TINY, folder / name)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with ClusterProcess(write_cluster_file(folder, port, folder), port) as process:
         yield process

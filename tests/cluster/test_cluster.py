@@ -19,14 +19,14 @@ _PATHS: dict[str, dict[str, Any]] = {
     "/api/chat": {
         "messages": [{"role": "user", "content": "Tell me a story"}],
         # Ollama's dialect reads these here only, and otherwise the story ends before the kill.
-        "options": {"ignore_eos": True, "num_predict": 20_000},
+        "options": {"ignore_eos": True, "num_predict": 30_000},
     },
 }
 _LONG: dict[str, Any] = {
     "stream": True,
     "ignore_eos": True,
-    "max_tokens": 20_000,
-    "n_predict": 20_000,
+    "max_tokens": 30_000,
+    "n_predict": 30_000,
 }
 
 

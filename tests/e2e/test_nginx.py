@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.ports import free_port
 from tests.support.server_process import TINY, ServerProcess, all_events, next_event, until
 
 pytestmark = pytest.mark.e2e
@@ -69,12 +70,6 @@ class _Balanced:
         return home
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _nginx() -> str:
     found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if found is None:
@@ -92,7 +87,7 @@ def balanced(tmp_path: Path) -> Iterator[_Balanced]:
     with ServerProcess(folders[0], *flags) as one, ServerProcess(folders[1], *flags) as two:
         for server in (one, two):
             server.post(f"/api/v2/models/{TINY}/load")
-        port = _free_port()
+        port = free_port()
         text = _CONFIG.read_text()
         for written, ours in ((8081, one.port), (8082, two.port), (8080, port)):
             text, n = re.subn(rf"127\.0\.0\.1:{written}\b", f"127.0.0.1:{ours}", text)

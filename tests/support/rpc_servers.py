@@ -6,8 +6,11 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import psutil
+
 from llamabind.system.closing import Closing
 from tests.support.paths import ROOT
+from tests.support.server_process import is_gone, until
 
 
 class RpcServerProcess(Closing):
@@ -32,11 +35,14 @@ class RpcServerProcess(Closing):
 
     def kill(self) -> None:
         """End it as a crash of the machine's kernel would: without a word."""
+        others = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         # Its other processes end by themselves, unless they were suspended.
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGCONT)
+        # Until then they hold the port.
+        until(lambda: all(is_gone(other.pid) for other in others), "its processes have ended")
 
     def suspend(self) -> None:
         """Stop all its processes: they neither answer nor end."""

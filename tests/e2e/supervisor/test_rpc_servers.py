@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.ports import free_port
 from tests.support.rpc_servers import RpcServerProcess
 from tests.support.server_process import TINY, ServerProcess, all_events, next_event, until
 
@@ -29,7 +30,7 @@ _LOAD = {"n_ctx": 32_768, "threads": 1}
 
 @pytest.fixture
 def remotes() -> Iterator[tuple[RpcServerProcess, RpcServerProcess]]:
-    with RpcServerProcess() as first, RpcServerProcess() as second:
+    with RpcServerProcess() as first, RpcServerProcess(port=free_port()) as second:
         yield first, second
 
 
