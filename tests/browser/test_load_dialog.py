@@ -151,6 +151,23 @@ def test_the_load_shows_effective_settings_and_warnings(
     models.wait_for_state(TINY, "On disk")
 
 
+def test_a_chat_with_a_loaded_model_takes_the_place_of_an_empty_one(
+    small: ScriptedServer, open_page: Open
+) -> None:
+    page = open_page(small.url).page
+    model = page.get_by_label("Model", exact=True)
+    page.locator(".model-state").wait_for()
+    assert model.input_value() != "org/sub/n.gguf"
+    page.get_by_role("link", name="Models", exact=True).click()
+    models = ModelsPage(page)
+    dialog = models.open_load("org/sub/n.gguf")
+    dialog.get_by_role("button", name="Load", exact=True).click()
+    dialog.get_by_role("link", name="Chat").click()
+    page.locator(".model-state").wait_for()
+    assert model.input_value() == "org/sub/n.gguf"
+    assert page.locator("[aria-current=page]").inner_text() == "Chat"
+
+
 def test_wrong_values_are_said_at_their_fields(small: ScriptedServer, open_page: Open) -> None:
     models = ModelsPage(open_page(f"{small.url}/#/models").page)
     dialog = models.open_load("m.gguf")

@@ -35,6 +35,21 @@ export function rememberModel(id) {
   lasting.set(LAST, id);
 }
 
+let wanted = "";
+
+/** The next chat without messages is with this model, also if there is one with another model already. */
+export function chatWith(id) {
+  rememberModel(id);
+  wanted = id;
+}
+
+/** The model of chatWith(), once; "" if there is none. */
+export function takeWanted() {
+  const id = wanted;
+  wanted = "";
+  return id;
+}
+
 /** The effective settings of a model, null while it is not loaded. */
 export function useFacts(id) {
   const known = useValue(facts).get(id) || null;

@@ -8,7 +8,7 @@ import { Answer, answers } from "./answer/answer.js";
 import { Composer } from "./composer.js";
 import { changedElsewhere, conversations, readHistory } from "./store/history.js";
 import { MessageList } from "./message_list.js";
-import { defaultModel, ModelPicker, rememberModel, useFacts } from "./model_choice.js";
+import { defaultModel, ModelPicker, rememberModel, takeWanted, useFacts } from "./model_choice.js";
 import { defaultSettings } from "./store/settings.js";
 import { SettingsPanel } from "./settings_panel.js";
 import { useShortcuts } from "./shortcuts.js";
@@ -76,6 +76,8 @@ function useOpenThread(id) {
     const now = open.peek();
     if (!id) {
       if (!now || now.isKept) open.value = Thread.make(defaultModel(), defaultSettings());
+      const wanted = takeWanted();
+      if (wanted) open.peek().update({ model: wanted });
     } else if (now?.conversation.id !== id) {
       read(id).then((found) => {
         if (!isWanted) return;

@@ -1,5 +1,5 @@
 // The result of a load: warnings, memory, and every effective setting.
-import { rememberModel } from "../chat/model_choice.js";
+import { chatWith } from "../chat/model_choice.js";
 import { html } from "../core/html.js";
 import { link } from "../core/router.js";
 import { bytes, duration, integer } from "../shared/format.js";
@@ -16,7 +16,7 @@ export function LoadResult({ id, reply, onClose }) {
       <p role="status" class="good"><strong>Loaded</strong>, ${reply.memory_used.replace(/(?=[MG]B)/, " ")} of memory.</p>
       <${Effective} reply=${reply} />
       <div class="foot"><div class="actions">
-        <a class="button" href=${link("chat")} onClick=${() => rememberModel(id)}>Chat</a>
+        <a class="button" href=${link("chat")} onClick=${() => chatWith(id)}>Chat</a>
         <button type="button" ref=${done} class="primary" onClick=${onClose}>Done</button>
       </div></div>
     </div>`;
