@@ -42,8 +42,10 @@ async def test_a_later_wait_is_not_cut_short_by_the_timer_of_an_earlier_one() ->
     loop = asyncio.get_running_loop()
     earlier = asyncio.create_task(wakeup.wait(0.03))
     await earlier
-    waiting = asyncio.create_task(wakeup.wait(0.03))
-    await asyncio.sleep(0.02)
+    # Long enough for a busy machine, on which a sleep may last longer than it was asked to.
+    waiting = asyncio.create_task(wakeup.wait(60))
+    await asyncio.sleep(0.06)
+    assert not waiting.done()
     wakeup.notify()
     assert await waiting
     begun = loop.time()
