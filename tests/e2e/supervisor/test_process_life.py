@@ -128,8 +128,10 @@ def test_sigterm_during_a_load_answers_waiting_requests_with_503_and_exits_0(
     with ServerProcess(tmp_path) as server, ThreadPoolExecutor() as pool:
         worker = _stop_estimated_worker(server)
         load = pool.submit(server.request, "POST", f"/api/v2/models/{TINY}/load", {})
-        chat = pool.submit(server.request, "POST", _CHAT, _SHORT)
         until(lambda: server.get(f"/api/v2/models/{TINY}")["status"] == "loading", "the load waits")
+        chat = pool.submit(server.request, "POST", _CHAT, _SHORT)
+        name = "llamabind_requests_in_progress"
+        until(lambda: server.metrics().sum(name) == 1, "the chat waits")
         server.signal(signal.SIGTERM)
         for answer in (load, chat):
             status, document = answer.result()
