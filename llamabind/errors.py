@@ -264,11 +264,16 @@ class HostMemoryError(LlamaError, MemoryError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception, of Python or of llamabind, says that host memory is exhausted."""
+    text = str(error)
     if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
+        return error.errno == errno.ENOMEM or "malloc failure" in text  # OpenSSL's
     # Python's only sign that the stack of a thread could not be allocated.
-    is_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
-    return is_thread or isinstance(error, MemoryError)
+    is_thread = isinstance(error, RuntimeError) and "can't start new thread" in text
+    # The dynamic linker's, for a module in C.
+    is_import = isinstance(error, ImportError) and (
+        "failed to map segment" in text or "annot allocate memory" in text
+    )
+    return is_thread or is_import or isinstance(error, MemoryError)
 
 
 class SlotBusyError(LlamaError):

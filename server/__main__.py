@@ -12,12 +12,21 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m serve
     if the server cannot start. A wrong flag exits with 2. Messages and --help call it `program`.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    try:
+        # All imports are in functions: a Ctrl-C meanwhile gets no traceback, nor does one while a
+        # model is downloaded. Later the server handles the signal.
+        from llamabind.system.program import run_program
+    except KeyboardInterrupt:
+        return 130
+    return run_program(lambda: _start(words, program))
+
+
+def _start(words: Sequence[str], program: str) -> int:
+    from llamabind.system.quick_imports import quick_imports
+    from server.supervisor.early_worker import EarlyWorker
+
     early = None
     try:
-        # All imports are in here: a Ctrl-C meanwhile gets no traceback.
-        from llamabind.system.quick_imports import quick_imports
-        from server.supervisor.early_worker import EarlyWorker
-
         if not _NO_SERVER.intersection(words):
             early = EarlyWorker.start()
         # After the worker has started: its own imports take equally long.
@@ -25,9 +34,6 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m serve
             from server.start.run import run
 
         return run(words, program, early)
-    except KeyboardInterrupt:
-        # During the imports, or while a model is downloaded; later the server handles the signal.
-        return 130
     finally:
         if early is not None:
             early.end()

@@ -59,7 +59,8 @@ class LogWriter(logging.Handler):
         with self._changed:
             self._is_closing = True
             self._changed.notify()
-        self._thread.join(_CLOSE_SECONDS)
+        if self._thread.is_alive():  # not if the system refused to start it
+            self._thread.join(_CLOSE_SECONDS)
         super().close()
 
     # -- the writer thread

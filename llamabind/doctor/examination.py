@@ -13,6 +13,7 @@ from llamabind.doctor import environment_checks, machine_checks, native_checks
 from llamabind.doctor.child import ask_child
 from llamabind.doctor.finding import Finding, guarded
 from llamabind.doctor.self_test_check import check_self_test, run_self_test_in_child
+from llamabind.system.address_space import limit_text
 from llamabind.system.control_groups import cpu_quota, read_text
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _memory() -> Finding:
 
     memory = host_memory()
     return machine_checks.check_memory(
-        memory.free, memory.total, int(psutil.virtual_memory().total)
+        memory.free, memory.total, int(psutil.virtual_memory().total), limit_text()
     )
 
 

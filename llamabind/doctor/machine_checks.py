@@ -9,11 +9,17 @@ _GIB = 2**30
 _LITTLE_MEMORY = 1 * _GIB
 
 
-def check_memory(free: int, total: int, machine: int) -> Finding:
-    """Compare the memory of this process's limit (`total`) with the machine's; all in bytes."""
+def check_memory(free: int, total: int, machine: int, limit: str = "") -> Finding:
+    """Compare the memory of this process's limit (`total`) with the machine's; all in bytes.
+
+    `limit` is a clause about a limit of each process's address space, "" without one.
+    """
     detail = f"{free / _GIB:.1f} of {total / _GIB:.1f} GiB free"
     if total < machine:
         detail += f"; a container's limit, the machine has {machine / _GIB:.1f} GiB"
+    if limit:
+        advice = "`ulimit -v unlimited` lifts it: a model's whole file counts"
+        return Finding("memory", "warning", f"{detail}; {limit}", advice)
     if free < _LITTLE_MEMORY:
         advice = "end other programs" if total == machine else "raise the container's memory limit"
         return Finding(

@@ -22,6 +22,7 @@ from typing import Final
 
 from llamabind._capi import ggml
 from llamabind.native import backend
+from llamabind.system.program import run_program
 from llamabind.system.rpc_probe import HELLO, NO_CAPABILITIES, rpc_request
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -132,4 +133,4 @@ def _listening_port(descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

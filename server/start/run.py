@@ -24,7 +24,7 @@ from server.supervisor.estimate_store import EstimateStore, estimate_file, insta
 def run(arguments: Sequence[str], program: str, early: EarlyWorker | None = None) -> int:
     """Run the server; return the exit status, see server.__main__. `early` loads the first model.
 
-    Raises KeyboardInterrupt before the server handles signals.
+    Raises KeyboardInterrupt before the server handles signals, and errors of `is_out_of_memory`.
     """
     config = parse_command_line(arguments, program=program)
     try:
@@ -46,12 +46,9 @@ def run(arguments: Sequence[str], program: str, early: EarlyWorker | None = None
         with closing(open_listeners(config)) as listeners:
             asyncio.run(_run(config, early, listeners))
     except (ListenError, OSError, ApiError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise
-        print(f"the server has no memory left (limits: ulimit -v): {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 1
     finally:
         stop_logging()

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import resource
 import signal
 import socket
 from collections import deque
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from llamabind.errors import OTHER_BUILD
+from llamabind.system.address_space import limit_text
 from server.supervisor.adopted_process import AdoptedProcess
 from server.supervisor.connection import WorkerConnection
 from server.supervisor.early_worker import EarlyWorker
@@ -101,12 +101,9 @@ class WorkerExit:
         """
         if line := self._memory_line:
             return f"{self.description} {_SHORT_OF_MEMORY} ({line[:200]})"
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit == resource.RLIM_INFINITY:
-            return self.description
+        limit = limit_text()
         return (
-            f"{self.description}; ulimit -v limits each process to {limit >> 20:,} MB of address "
-            "space, which may be too little"
+            f"{self.description}; {limit}, which may be too little" if limit else self.description
         )
 
     @property
