@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llamabind.errors import AdapterError, GgufError
-from llamabind.gguf.header import GgufHeader, read_gguf_header, read_gguf_shapes
+from llamabind.gguf.header import read_gguf_header, read_gguf_shapes
+from llamabind.gguf.header_fields import GgufHeader
 
 _A, _B = ".lora_a", ".lora_b"
 # llama.cpp skips these tensors, because training often hardly changes them.

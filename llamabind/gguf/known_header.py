@@ -5,7 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from llamabind.errors import GgufError
-from llamabind.gguf.header import GgufHeader, read_gguf_header
+from llamabind.gguf.header import read_gguf_header
+from llamabind.gguf.header_fields import GgufHeader
 
 
 def known_gguf_header(path: str | os.PathLike[str]) -> GgufHeader:

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, TypeAlias
 
-from llamabind.gguf.header import GgufHeader
+from llamabind.gguf.header_fields import GgufHeader
 
 Purpose: TypeAlias = Literal["generation", "embedding", "rerank"]
 

@@ -62,9 +62,12 @@ class _Client:
         """All that the server sends until it closes, without interim answers."""
         received = b""
         async with asyncio.timeout(60):
-            while data := await asyncio.get_running_loop().sock_recv(self.socket, 1 << 16):
+            while data := await self._read():
                 received += data
         return received.replace(_INTERIM, b"")
+
+    async def _read(self) -> bytes:
+        return await asyncio.get_running_loop().sock_recv(self.socket, 1 << 16)
 
 
 @asynccontextmanager
@@ -90,16 +93,18 @@ async def _logged(caplog: pytest.LogCaptureFixture, start: str) -> None:
             await pause()
 
 
+async def _metrics(url: str) -> str:
+    async with _client(url) as client:
+        client.socket.send(_request("GET", "/metrics"))
+        client.half_close()
+        return (await client.answer()).decode()
+
+
 async def _runs(url: str, n: int) -> None:
     """Wait until so many requests are running."""
+    line = f'llamabind_requests_running{{model="m.gguf"}} {n}.0'
     async with asyncio.timeout(60):
-        while True:
-            async with _client(url) as client:
-                client.socket.send(_request("GET", "/metrics"))
-                client.half_close()
-                text = (await client.answer()).decode()
-            if f'llamabind_requests_running{{model="m.gguf"}} {n}.0' in text:
-                return
+        while line not in await _metrics(url):
             await pause()
 
 

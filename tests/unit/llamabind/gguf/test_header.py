@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamabind.errors import GgufError
-from llamabind.gguf.header import GgufArray, GgufHeader, read_context_length, read_gguf_header
+from llamabind.gguf.header import read_context_length, read_gguf_header
+from llamabind.gguf.header_fields import GgufArray, GgufHeader
 
 _U8, _U32, _F32, _BOOL, _STR, _ARR, _U64 = 0, 4, 6, 7, 8, 9, 10
 
