@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from llamabind.embedding.engine import EmbeddingEngine, load_embedding_engine
     from llamabind.engine.config import EngineConfig
     from llamabind.engine.engine import Engine, load_engine
-    from llamabind.engine.shape import EngineShape, EngineStats
+    from llamabind.engine.shape import EngineShape
+    from llamabind.engine.stats import EngineStats
     from llamabind.engine.thread import EngineThread
     from llamabind.errors import GgufError, LlamaError
     from llamabind.generation.answer import Answer, Generation, StreamPiece
     from llamabind.generation.text_stream import TextStream
-    from llamabind.gguf.header import GgufHeader, read_gguf_header
+    from llamabind.gguf.header import read_gguf_header
+    from llamabind.gguf.header_fields import GgufHeader
     from llamabind.llm import LLM
     from llamabind.media.projector import Projector
     from llamabind.memory_estimate import MemoryEstimate, estimate_memory
@@ -62,13 +64,13 @@ _MODULES = {
     "Engine": "engine.engine",
     "EngineConfig": "engine.config",
     "EngineShape": "engine.shape",
-    "EngineStats": "engine.shape",
+    "EngineStats": "engine.stats",
     "EngineThread": "engine.thread",
     "FinishReason": "request",
     "Generation": "generation.answer",
     "GenerationRequest": "request",
     "GgufError": "errors",
-    "GgufHeader": "gguf.header",
+    "GgufHeader": "gguf.header_fields",
     "LLM": "llm",
     "LlamaError": "errors",
     "LoraAdapter": "native.lora",

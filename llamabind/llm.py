@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llamabind.chat.template import ChatTemplate
     from llamabind.embedding.config import EmbeddingConfig
     from llamabind.engine.config import EngineConfig
-    from llamabind.engine.shape import EngineStats
+    from llamabind.engine.stats import EngineStats
     from llamabind.generation.answer import Generation
     from llamabind.generation.conversation import Conversation
     from llamabind.generation.options import ChatOptions, GenerateOptions, StreamOptions

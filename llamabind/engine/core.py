@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec.structs import replace
-
 from llamabind.engine.prefix_reads import PrefixReads
-from llamabind.engine.shape import EngineShape, EngineStats
 from llamabind.engine.slot_reports import report_slots
-from llamabind.engine.step_meter import StepMeter
+from llamabind.engine.stats import StatsKeeper
 from llamabind.errors import (
     InvalidParameterError,
     NoKvSlotError,
@@ -32,7 +29,9 @@ from llamabind.scheduling.stop_strings import prepare_stops
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llamabind.engine.shape import EngineShape
     from llamabind.engine.slot_reports import SlotReport
+    from llamabind.engine.stats import EngineStats
     from llamabind.scheduling.sampled import SampledRun
     from llamabind.scheduling.step_plan import StepPlan, StepResult
     from llamabind.speculation.planner import SpeculationPlanner
@@ -74,7 +73,6 @@ class EngineCore:
     ) -> None:
         self.shape = shape
         self.slots = _make_slots(shape)
-        self.stats = EngineStats(cells_total=shape.n_cells)
         self._runner = runner
         self._vocabulary = vocabulary
         self._clock = clock
@@ -101,7 +99,12 @@ class EngineCore:
         self.known_media = KnownMedia()
         self._n_arrived = 0
         self._has_deadlines = False
-        self._meter = StepMeter()
+        self._stats = StatsKeeper(self.slots, self._scheduler, self.prefix_reads, speculation)
+
+    @property
+    def stats(self) -> EngineStats:
+        """The figures after the latest step."""
+        return self._stats.latest
 
     @property
     def has_work(self) -> bool:
@@ -175,14 +178,14 @@ class EngineCore:
         sequence = self._live.get(request_id)
         if sequence is not None and sequence.finish_reason is None:
             self._scheduler.pause(sequence)
-            self._publish_counts()
+            self._stats.count()
 
     def resume(self, request_id: str) -> None:
         """Continue a paused request, with the tokens that it would have had without the pause."""
         sequence = self._live.get(request_id)
         if sequence is not None:
             self._scheduler.resume(sequence)
-            self._publish_counts()
+            self._stats.count()
 
     def step(self) -> list[RequestOutput]:
         """Compute one batch and return its outputs, and those of requests that ended before it."""
@@ -192,7 +195,7 @@ class EngineCore:
         if plan.chunks or plan.operations:
             self._run(plan)
         outputs = self._take_outputs()
-        self._publish(plan, outputs, self._clock() - started)
+        self._stats.add_step(plan, outputs, self._clock() - started)
         if self.shape.debug and not self._scheduler.has_work:
             self.check_idle()
         return outputs
@@ -315,42 +318,6 @@ class EngineCore:
         if self._speculation is not None:
             self._speculation.forget(sequence)
         self._outputs.append(output)
-
-    def _publish_counts(self) -> None:
-        """Update the figures that change without a step."""
-        scheduler = self._scheduler
-        self.stats = replace(
-            self.stats,
-            running=len(scheduler.running),
-            waiting=len(scheduler.waiting) + len(self.prefix_reads),
-            paused=len(scheduler.paused),
-            cells_used=self.shape.n_cells - self.slots.cells.n_free,
-            cells_running=self.slots.n_running_cells,
-        )
-
-    def _publish(self, plan: StepPlan, outputs: list[RequestOutput], seconds: float) -> None:
-        old, scheduler = self.stats, self._scheduler
-        n_cached = sum([output.usage.cached_tokens for output in outputs if output.finish_reason])
-        n_generated = sum([len(output.token_ids) for output in outputs])
-        n_prompt = plan.n_prompt
-        self.stats = EngineStats(
-            running=len(scheduler.running),
-            waiting=len(scheduler.waiting) + len(self.prefix_reads),
-            paused=len(scheduler.paused),
-            cells_used=self.shape.n_cells - self.slots.cells.n_free,
-            cells_running=self.slots.n_running_cells,
-            cells_total=self.shape.n_cells,
-            cache_ram_bytes=self.slots.host.n_bytes,
-            steps=old.steps + 1,
-            prompt_tokens=old.prompt_tokens + n_prompt,
-            generated_tokens=old.generated_tokens + n_generated,
-            cached_tokens=old.cached_tokens + n_cached,
-            sequence_steps=old.sequence_steps + len(plan.chunks),
-            longest_sequence=max([old.longest_sequence, *[chunk.end for chunk in plan.chunks]]),
-            last_step_seconds=seconds,
-            rates=self._meter.add(seconds, n_prompt, n_generated),
-            speculation=self._speculation.stats if self._speculation else old.speculation,
-        )
 
 
 def _make_slots(shape: EngineShape) -> SlotPool:

@@ -23,6 +23,7 @@ from llamabind.engine.shape import EngineShape
 from llamabind.engine.speculation_setup import make_speculation
 from llamabind.errors import ChatTemplateError, InvalidParameterError, ModelLoadError
 from llamabind.kv_cache.host_cache import StateSize
+from llamabind.kv_cache.window import CacheWindow
 from llamabind.media.positions import newest_position
 from llamabind.native.load_failure import shards
 from llamabind.native.lora import LoraAdapter
@@ -101,7 +102,7 @@ class Engine(EngineCore, Closing):
             self._resources.callback(speculation.close)
         super().__init__(runner, model.tokenizer, shape, speculation=speculation)
         if shape.window:
-            self.slots.set_window(shape.window, runner.first_position)
+            self.slots.set_window(CacheWindow(shape.window, runner.first_position))
 
     def check_grammar(self, params: SamplingParams) -> None:
         """Raise GrammarError if no sampler can be made for the grammar of `params`. Any thread."""

@@ -1,15 +1,11 @@
-"""The effective sizes of an engine, and a snapshot of its figures."""
+"""EngineShape: the effective sizes of an engine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import msgspec
-
-from llamabind.engine.step_meter import StepRates
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.scheduling.step_budget import LONGEST_GAP
-from llamabind.speculation.planner import SpeculationStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +62,3 @@ class EngineShape:
     def can_remove(self, n: int) -> bool:
         """True if the newest `n` tokens of a sequence, rejected draft tokens, can be removed."""
         return self.is_cuttable or n <= self.n_rollback
-
-
-class EngineStats(msgspec.Struct, frozen=True):
-    """A snapshot after a step; any thread may read it.
-
-    `paused` requests are neither running nor waiting. `cells_running` are the KV cells of sequences
-    that run, without retained prefixes. `sequence_steps` adds up the number of
-    sequences computed in each step. `rates` are averages over the latest steps. `speculation`
-    counts drafts since the load; all 0 without speculative decoding.
-    """
-
-    running: int = 0
-    waiting: int = 0
-    paused: int = 0
-    cells_used: int = 0
-    cells_running: int = 0
-    cells_total: int = 0
-    cache_ram_bytes: int = 0
-    steps: int = 0
-    prompt_tokens: int = 0
-    generated_tokens: int = 0
-    cached_tokens: int = 0
-    sequence_steps: int = 0
-    longest_sequence: int = 0
-    last_step_seconds: float = 0.0
-    rates: StepRates = msgspec.field(default_factory=StepRates)
-    speculation: SpeculationStats = msgspec.field(default_factory=SpeculationStats)

@@ -14,7 +14,7 @@ from llamabind.system.command_thread import CommandThread, StopThread
 
 if TYPE_CHECKING:
     from llamabind.engine.core import EngineCore
-    from llamabind.engine.shape import EngineStats
+    from llamabind.engine.stats import EngineStats
     from llamabind.request import GenerationRequest, RequestOutput
     from llamabind.system.command_thread import Commands
 

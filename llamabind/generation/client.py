@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from llamabind.disk_cache.disk_cache import DiskCache
     from llamabind.engine.engine import Engine
-    from llamabind.engine.shape import EngineStats
+    from llamabind.engine.stats import EngineStats
     from llamabind.generation.conversation import Conversation
     from llamabind.generation.prompt_requests import PromptRequests
     from llamabind.request import GenerationRequest

@@ -6,17 +6,18 @@ from array import array
 from typing import TYPE_CHECKING
 
 from llamabind.kv_cache.cells import KvCells
-from llamabind.kv_cache.operations import CopyAll, CopyPrefix, RestoreState, SaveState, Truncate
+from llamabind.kv_cache.operations import CopyPrefix, RestoreState, SaveState, Truncate
 from llamabind.kv_cache.prefix import common_prefix
 from llamabind.kv_cache.slot import Prefix, Slot
 from llamabind.media.positions import count_positions, last_border
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from llamabind.kv_cache.host_cache import HostCache, StoredState
     from llamabind.kv_cache.operations import MemoryOp
     from llamabind.kv_cache.slot import Adapters
+    from llamabind.kv_cache.window import CacheWindow
 
 MIN_SAVED = 32
 """Minimum tokens of a saved state: recomputing fewer takes about as long as saving and restoring.
@@ -42,18 +43,11 @@ class SlotPool:
         self.host = host
         self.operations: list[MemoryOp] = []
         self._clock = 0
-        self._window = 0
-        self._first_position: Callable[[int], int] = lambda _seq_id: 0
+        self._window: CacheWindow | None = None
 
-    def set_window(self, n_tokens: int, first_position: Callable[[int], int]) -> None:
-        """Reuse a prefix only if it has the cells of its last `n_tokens` tokens.
-
-        For sliding windows in a cache of full size: llama.cpp gives cells outside of the window of
-        a sequence's end to other sequences (llama_kv_cache::find_slot), and does not save them
-        (state_write). `first_position` returns the first position that a sequence id still has.
-        """
-        self._window = n_tokens
-        self._first_position = first_position
+    def set_window(self, window: CacheWindow) -> None:
+        """Reuse a prefix only if it has all cells of its window."""
+        self._window = window
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self.slots)
@@ -83,7 +77,8 @@ class SlotPool:
             return best
         for state, common in self.host.matches(tokens, adapters):
             n = last_border(tokens, min(common, limit))
-            if n < len(state.tokens) and 0 < self._window < len(state.tokens):
+            is_cut = n < len(state.tokens)
+            if is_cut and self._window and self._window.n_tokens < len(state.tokens):
                 continue
             if n >= best.n + (MIN_SAVED if best.full is None else 1):
                 best = Prefix(n, full=state)
@@ -254,22 +249,14 @@ class SlotPool:
         for slot in self._with(adapters):
             # Of equally long prefixes prefer a retained slot, which needs no copy.
             n = last_border(tokens, min(common_prefix(slot.tokens, tokens), limit))
-            if self._window and not self._has_window(slot, n):
+            if self._window and not self._has_window(self._window, slot, n):
                 continue
             if n > best.n or (n == best.n > 0 and slot.is_retained):
                 best = Prefix(n, slot)
         return best
 
-    def _has_window(self, slot: Slot, n: int) -> bool:
-        """Whether `slot` still has the cells that the token after its first `n` attends to."""
-        seq_id = slot.seq_id
-        for operation in reversed(self.operations):
-            if isinstance(operation, CopyPrefix | CopyAll) and operation.target == seq_id:
-                seq_id = operation.source
-            elif isinstance(operation, RestoreState) and operation.seq_id == seq_id:
-                return False  # not carried out yet
-        first_needed = max(0, count_positions(slot.tokens, n) - self._window + 1)
-        return self._first_position(seq_id) <= first_needed
+    def _has_window(self, window: CacheWindow, slot: Slot, n: int) -> bool:
+        return window.is_whole(slot.seq_id, count_positions(slot.tokens, n), self.operations)
 
     def _requested_slot(self, id_slot: int | None, prefix: Prefix) -> Slot | None:
         """Return the slot `id_slot`, emptied unless it holds `prefix`; None if it is not usable."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llamabind.engine.step_meter import StepMeter, StepRates
+from llamabind.engine.stats import StepMeter, StepRates
 from tests.support.engine_driver import make_engine, make_request, run, submit
 
 

@@ -7,6 +7,7 @@ import pytest
 from llamabind.engine.config import EngineConfig
 from llamabind.kv_cache.host_cache import HostCache, StateSize
 from llamabind.kv_cache.slot_pool import SlotPool
+from llamabind.kv_cache.window import CacheWindow
 
 WINDOW = 16
 TOKENS = array("i", range(100))
@@ -15,7 +16,7 @@ TOKENS = array("i", range(100))
 def pool_with(n_tokens: int, first_position: int) -> SlotPool:
     """A pool with a retained slot of `n_tokens`, which has no cells before `first_position`."""
     pool = SlotPool(2, 256, HostCache(0, StateSize(), is_cuttable=False))
-    pool.set_window(WINDOW, lambda _seq_id: first_position)
+    pool.set_window(CacheWindow(WINDOW, lambda _seq_id: first_position))
     pool.slots[0].tokens = TOKENS[:n_tokens]
     return pool
 
