@@ -100,18 +100,6 @@ def bind(declaration: Declaration) -> Any:
     return _prototype(restype, argtypes, find_symbol(declaration))
 
 
-def bind_plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a declared function that returns a C enum as an int, for loops over a vocabulary.
-
-    A member of the Python class takes three times as long as the call. Raises LibraryError.
-    """
-    declaration = DECLARATIONS[function.__name__]
-    arguments, result = declaration.signature()
-    argtypes = [argument.ctype for argument in arguments]
-    native: Callable[..., Any] = _prototype(result.ctype, argtypes, find_symbol(declaration))
-    return native
-
-
 def find_symbol(declaration: Declaration) -> int:
     """Return the address of a declared function. Raises SymbolMissingError."""
     name, library = declaration.name, declaration.library

@@ -228,6 +228,12 @@ def lb_top_logprobs(
 
 
 @c_function("llamabind")
+def lb_find_tokens(
+    vocab: VocabPtr, attributes: i32, ends: bool, out: Ptr[ctypes.c_int32], capacity: i32
+) -> i32: ...
+
+
+@c_function("llamabind")
 def lb_memory_breakdown(ctx: ContextPtr) -> CText | None: ...
 
 

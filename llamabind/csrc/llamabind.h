@@ -188,6 +188,11 @@ LB_API int32_t lb_top_logprobs(const float * const * logits, int32_t n, int32_t 
                                const llama_token * tokens, llama_token * out_ids, float * out_logprobs,
                                float * out_token_logprobs);
 
+// The tokens with any of `attributes` (llama_token_attr), and with `ends` also those that end a generation, in ascending
+// order: writes up to `capacity` into `out` and returns their number. The vocabulary must have tokens.
+LB_API int32_t lb_find_tokens(const struct llama_vocab * vocab, int32_t attributes, bool ends, llama_token * out,
+                              int32_t capacity);
+
 // ---- contexts --------------------------------------------------------------------------------------------------
 
 // llama_init_from_model, with operations of ours in place of some of ggml's on the CPU. Sets cb_eval. NULL with the last

@@ -137,3 +137,17 @@ std::shared_ptr<const vocabulary> vocabulary::of(const llama_vocab * vocab) {
 }
 
 }  // namespace lb
+
+int32_t lb_find_tokens(const llama_vocab * vocab, int32_t attributes, bool ends, llama_token * out, int32_t capacity) {
+    int32_t n_found = 0;
+    for (llama_token id = 0; id < llama_vocab_n_tokens(vocab); id++) {
+        if ((llama_vocab_get_attr(vocab, id) & attributes) == 0 && !(ends && llama_vocab_is_eog(vocab, id))) {
+            continue;
+        }
+        if (n_found < capacity) {
+            out[n_found] = id;
+        }
+        n_found++;
+    }
+    return n_found;
+}

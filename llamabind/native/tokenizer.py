@@ -6,8 +6,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Final, Self
 
-from llamabind._capi import enums, llama
-from llamabind._capi.loader import bind_plain
+from llamabind._capi import enums, llama, shim
 from llamabind._capi.types import VocabHandle
 from llamabind.errors import TokenizeError
 from llamabind.native.handle import Handle
@@ -195,8 +194,7 @@ class Tokenizer:
     @cached_property
     def eog_tokens(self) -> tuple[int, ...]:
         """All tokens that end a generation."""
-        vocab, is_eog = self._require_vocabulary(), bind_plain(llama.llama_vocab_is_eog)
-        return tuple(token for token in range(self.n_tokens) if is_eog(vocab, token))
+        return self._find(0, ends=True)
 
     @cached_property
     def suppressed_tokens(self) -> tuple[int, ...]:
@@ -254,19 +252,23 @@ class Tokenizer:
 
     @cached_property
     def _special_texts(self) -> tuple[tuple[bytes, int], ...]:
-        """Text and attributes of each token that is special and has a text.
+        """Text and attributes of each token that is special and has a text."""
+        vocab = self._require_vocabulary()
+        texts = (
+            (llama.llama_vocab_get_text(vocab, token), llama.llama_vocab_get_attr(vocab, token))
+            for token in self._find(_SPECIAL)
+        )
+        return tuple((text, attributes) for text, attributes in texts if text)
 
-        The first conversation waits for this loop, and there may be 262,144 tokens.
+    def _find(self, attributes: int, *, ends: bool = False) -> tuple[int, ...]:
+        """Return the tokens with any of the attributes, or that end a generation.
+
+        One native call: there may be 262,144 tokens, and the first conversation waits for it.
         """
         vocab = self._require_vocabulary()
-        read_attributes = bind_plain(llama.llama_vocab_get_attr)
-        found = [
-            (token, attributes)
-            for token in range(self.n_tokens)
-            if (attributes := read_attributes(vocab, token)) & _SPECIAL
-        ]
-        texts = ((llama.llama_vocab_get_text(vocab, token), each) for token, each in found)
-        return tuple((text, attributes) for text, attributes in texts if text)
+        found = (ctypes.c_int32 * self.n_tokens)()
+        n_found = shim.lb_find_tokens(vocab, attributes, ends, found, self.n_tokens)
+        return tuple(found[:n_found])
 
     def is_control(self, token: int) -> bool:
         """Return whether the token is a control token rather than text."""

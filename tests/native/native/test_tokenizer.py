@@ -45,6 +45,8 @@ def test_tokens_that_only_parse_special_reads_are_those_with_their_attributes(
     expected = [t for t in range(tokenizer.n_tokens) if tokenizer.attributes(t) & wanted]
     assert expected
     assert list(tokenizer.control_texts) == [tokenizer.text(t) for t in expected]
+    ends = [token for token in range(tokenizer.n_tokens) if tokenizer.is_eog(token)]
+    assert list(tokenizer.eog_tokens) == ends
 
 
 def test_add_special_puts_bos_in_front_and_remove_special_takes_it_away(tokenizer):
