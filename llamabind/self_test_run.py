@@ -202,7 +202,9 @@ def loaded(model: Path, device: str) -> Iterator[tuple[types.ContextHandle, int]
         # take a hundred times as long as one.
         params.n_threads = params.n_threads_batch = 1
         kernels = None if is_cpu and not _has_gpu() else b"ggml"
-        context = shim.lb_context_init(model_handle, ctypes.byref(params), kernels, kernels, False)
+        context = shim.lb_context_init(
+            model_handle, ctypes.byref(params), kernels, kernels, False, -1
+        )
         if not context:
             raise NoAnswerError("the context cannot be made; the usual cause is too little memory")
         try:

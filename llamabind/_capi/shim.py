@@ -244,6 +244,7 @@ def lb_context_init(
     attention: bytes | None,
     products: bytes | None,
     deterministic: bool,
+    settle_ms: i32,
 ) -> ContextPtr | None: ...
 
 

@@ -60,6 +60,7 @@ def create_context(
         attention_in_use().encode(),
         products_in_use().encode(),
         params.deterministic,
+        params.settle_ms,
     )
     if not handle:
         text = "\n".join(native_log.lines_since(position)[-5:])

@@ -42,6 +42,9 @@ class ContextParams:
     A context of the kind "mtp" computes the model's draft heads (HiddenBatch). `n_rs_seq` recurrent
     states are kept beside the newest one of each sequence, so that as many tokens can be removed.
     At most `n_outputs_max` tokens of a batch have outputs; 0 is `n_batch`.
+
+    On Linux the memory of a KV cache of up to 1 GiB on the CPU is not touched when the context is
+    made: a thread touches it `settle_ms` milliseconds later; -1 touches it before.
     """
 
     n_ctx: int = 0
@@ -66,6 +69,7 @@ class ContextParams:
     deterministic: bool = False
     no_perf: bool = True
     kind: str = "default"
+    settle_ms: int = 1000
 
     def __post_init__(self) -> None:
         check_int("n_ctx", self.n_ctx, 0, INT32_MAX)
@@ -74,6 +78,7 @@ class ContextParams:
         check_int("n_seq_max", self.n_seq_max, 1, MAX_SEQUENCES)
         check_int("n_rs_seq", self.n_rs_seq, 0, INT32_MAX)
         check_int("n_outputs_max", self.n_outputs_max, 0, INT32_MAX)
+        check_int("settle_ms", self.settle_ms, -1, INT32_MAX)
         for name in _BOOLEANS:
             check_bool(name, getattr(self, name))
         self._check_threads()

@@ -4,6 +4,7 @@
 // into a GGML_OP_CUSTOM, which ggml's threads then compute.
 
 #include "attention_operation.h"
+#include "cache_memory.h"
 #include "panel_products.h"
 #include "products.h"
 
@@ -50,7 +51,7 @@ bool prepare(ggml_tensor * op, bool ask, void * user_data) {
 }  // namespace
 
 extern "C" llama_context * lb_context_init(llama_model * model, const llama_context_params * cparams, const char * attention,
-                                           const char * products, bool deterministic) {
+                                           const char * products, bool deterministic, int32_t settle_ms) {
     return lb::guard_pointer([&]() -> llama_context * {
         auto ours = std::make_unique<operations>();
         if (attention == nullptr || std::strcmp(attention, "ggml") != 0) {
@@ -78,7 +79,8 @@ extern "C" llama_context * lb_context_init(llama_model * model, const llama_cont
             params.cb_eval           = prepare;
             params.cb_eval_user_data = ours.get();
         }
-        llama_context * ctx = llama_init_from_model(model, params);
+        const lb::lazy_caches lazy(settle_ms);
+        llama_context *       ctx = llama_init_from_model(model, params);
         if (ctx != nullptr && has_any) {
             ours->attention.caches.find(ctx);
             const std::lock_guard<std::mutex> lock(mutex);

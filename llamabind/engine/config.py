@@ -222,6 +222,8 @@ class EngineConfig:
             kv_unified=self.kv_unified,
             swa_full=swa_full,
             rope=self.rope,
+            # A prefix from a file is written to the cache right after the load.
+            settle_ms=1000 if self.cache_dir is None else 0,
         )
 
     def _n_ctx(self, n_ctx_train: int) -> int:
