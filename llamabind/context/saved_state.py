@@ -1,8 +1,11 @@
 """SavedState: a copy of the memory of a context or of one sequence."""
 
+import errno
+import mmap
 import struct
+import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import BinaryIO, Final, Self
 
@@ -14,6 +17,10 @@ from llamabind.errors import StateError
 _MAGIC: Final = b"LBSTATE1"
 _HEADER: Final = struct.Struct("<8sIIQ")  # magic, kind and flags, CRC-32 of kind and data, length
 _SEQUENCE_BIT: Final = 1 << 31
+
+_POPULATE_READ: Final = 22  # MADV_POPULATE_READ of linux/mman.h, since Linux 5.14
+# An older kernel, or a file system without mappings.
+_UNMAPPABLE: Final = (errno.EINVAL, errno.ENODEV, errno.EACCES, errno.EPERM)
 
 # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY of llama.h: only what cannot be cut, SWA or recurrent state.
 PARTIAL_ONLY: Final = 1
@@ -58,10 +65,12 @@ class SavedState:
         return cls.read(BytesIO(raw), len(raw))
 
     @classmethod
-    def read(cls, file: BinaryIO, n_bytes: int) -> Self:
+    def read(cls, file: BinaryIO, n_bytes: int, *, maps: bool = False) -> Self:
         """Return the state that to_bytes wrote from the next `n_bytes` of a file.
 
-        StateError if it is truncated or damaged. Raises OSError and MemoryError.
+        With `maps` the data of a file on a disk may be the file itself, mapped into memory: use it
+        soon, since it takes the disk's space even after the file is removed. StateError if it is
+        truncated or damaged. Raises OSError and MemoryError.
         """
         raw = file.read(_HEADER.size) if n_bytes >= _HEADER.size else b""
         if len(raw) < _HEADER.size:
@@ -73,13 +82,43 @@ class SavedState:
         if n_bytes - _HEADER.size != length:
             n_held = n_bytes - _HEADER.size
             raise StateError(f"the saved state is truncated: {n_held} of {length} bytes")
-        data = np.empty(length, np.uint8)
-        n_read = 0
-        while n_read < length and (n := file.readinto(data.data[n_read:])):  # type: ignore[attr-defined]
-            n_read += n
-        if n_read < length or _checksum(kind, data) != checksum:
+        data = _map(file, length) if maps else None
+        if data is None:
+            data = _read(file, length)
+        if data.size < length or _checksum(kind, data) != checksum:
             raise StateError("the saved state is damaged: its checksum does not match")
         return cls(data, bool(kind & _SEQUENCE_BIT), kind & ~_SEQUENCE_BIT)
+
+    def in_memory(self) -> Self:
+        """Return a state with a copy of the data in memory of its own."""
+        return replace(self, data=self.data.copy())
+
+
+def _read(file: BinaryIO, n_bytes: int) -> NDArray[np.uint8]:
+    """Return the next `n_bytes` of a file, fewer at its end."""
+    data = np.empty(n_bytes, np.uint8)
+    n_read = 0
+    while n_read < n_bytes and (n := file.readinto(data.data[n_read:])):  # type: ignore[attr-defined]
+        n_read += n
+    return data[:n_read]
+
+
+def _map(file: BinaryIO, n_bytes: int) -> NDArray[np.uint8] | None:
+    """Return the next `n_bytes` of a file without a copy; None if the system cannot do that.
+
+    All pages are read now: a disk that fails is an OSError here, not a signal at a later access.
+    """
+    if sys.platform != "linux" or n_bytes == 0:
+        return None
+    offset = file.tell()
+    try:
+        whole = mmap.mmap(file.fileno(), offset + n_bytes, prot=mmap.PROT_READ)
+        whole.madvise(_POPULATE_READ)
+    except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) or error.errno in _UNMAPPABLE:
+            return None
+        raise
+    return np.frombuffer(whole, np.uint8, n_bytes, offset)
 
 
 def _checksum(kind: int, data: NDArray[np.uint8]) -> int:

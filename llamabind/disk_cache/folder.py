@@ -91,13 +91,16 @@ class PrefixFolder:
         return self._use(name, lambda file, n_bytes: read_head(file, name, n_bytes))
 
     def read(self, name: str, key: bytes) -> SlotContent | None:
-        """Return a file's content, if it has this key; None if it is gone or bad."""
+        """Return a file's content, if it has this key; None if it is gone or bad.
+
+        The state may be the mapped file, see SavedState.read.
+        """
 
         def read_all(file: BinaryIO, n_bytes: int) -> SlotContent:
             head = read_head(file, name, n_bytes)
             if head.key != key:
                 raise StateError("its key has changed since it was listed")
-            state = SavedState.read(file, head.n_state_bytes)
+            state = SavedState.read(file, head.n_state_bytes, maps=True)
             return SlotContent(head.key, head.tokens, state, head.media, head.projector)
 
         return self._use(name, read_all)

@@ -111,9 +111,23 @@ class PrefixExchange:
             return True
         self._engine.hold_state(stored.state_id, state)
         self._engine.flush_memory()
-        if entry.is_partial or not (evicts or self.has_room(entry)):
-            return True
-        return self._place(stored)
+        fits = True
+        if not entry.is_partial and (evicts or self.has_room(entry)):
+            fits = self._place(stored)
+        self._unmap(stored, state)
+        return fits
+
+    def _unmap(self, stored: StoredState, state: SavedState) -> None:
+        """Copy a state that stays in the host cache: mapped, its file would keep the disk's space
+        after it is removed, and could be changed.
+        """
+        if not any(kept is stored for kept in self._host):
+            return
+        try:
+            self._engine.hold_state(stored.state_id, state.in_memory())
+        except MemoryError:
+            self._host.drop(stored)
+            self._engine.flush_memory()
 
     def _place(self, stored: StoredState) -> bool:
         """Restore a state into a slot, from where a prompt reuses it without a copy."""

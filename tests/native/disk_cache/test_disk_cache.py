@@ -261,3 +261,17 @@ def test_without_free_memory_nothing_is_copied_or_read(random_llama_path, tmp_pa
         assert _ask(llm, PROMPT) == (expected, 0)
         assert _ask(llm, [1000, *PROMPT])[1] == 0
     assert len(_files(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["gemma3", "mamba", "lfm2"])
+def test_states_that_stay_in_host_memory_do_not_keep_their_files(name, tmp_path, vocab_dir):
+    vocabulary = vocab_dir / "ggml-vocab-llama-spm.gguf"
+    model = write_random_architecture(tmp_path / "m.gguf", vocabulary, name)
+    for _ in range(2):
+        with _open(model, tmp_path, swa_full=False) as llm:
+            _, n_cached = _ask(llm, PROMPT)
+            engine = llm.client.engine
+            held = [engine.held_state(state.state_id) for state in engine.slots.host]
+    assert n_cached == len(PROMPT) - 4
+    assert held
+    assert all(state.data.flags.owndata for state in held)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import shutil
 import stat
+import sys
 import threading
 from array import array
 from pathlib import Path
@@ -284,3 +286,44 @@ def test_several_writers_keep_the_limit_together(tmp_path):
     for found in folder.files():
         assert folder.read(found.name, KEY) is not None
     folder.close()
+
+
+def test_a_read_state_outlives_its_file_and_can_be_copied(folder, files):
+    written = _content()
+    folder.write(_name(1), written)
+    read = folder.read(_name(1), KEY)
+    folder.remove(_name(1))
+    np.testing.assert_array_equal(read.state.data, written.state.data)
+    copy = read.state.in_memory()
+    assert (copy.is_sequence, copy.flags) == (True, 0)
+    assert copy.data.flags.owndata
+    np.testing.assert_array_equal(copy.data, written.state.data)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems read the file")
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENODEV])
+def test_a_file_that_cannot_be_mapped_is_read(folder, monkeypatch, number):
+    written = _content()
+    folder.write(_name(1), written)
+    assert not folder.read(_name(1), KEY).state.data.flags.owndata, "it is mapped"
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    read = folder.read(_name(1), KEY).state
+    assert read.data.base is None or isinstance(read.data.base, np.ndarray)
+    np.testing.assert_array_equal(read.data, written.state.data)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems read the file")
+def test_a_disk_that_fails_while_a_file_is_mapped_is_a_warning(folder, files, monkeypatch, caplog):
+    folder.write(_name(1), _content())
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(mmap, "mmap", fail)
+    assert folder.read(_name(1), KEY) is None
+    assert "is not used" in caplog.text
+    assert (files / _name(1)).exists()
