@@ -70,14 +70,17 @@ def build_app(config: ClusterConfig, *, is_local: bool, generation: str = "") ->
 
 def _replicas(config: ClusterConfig, model: ClusterModel, generation: str) -> Application:
     """The deployment of a model."""
-    flags = ["--drain-seconds", f"{config.drain_seconds:g}"]
+    flags = [
+        *("--drain-seconds", f"{config.drain_seconds:g}"),
+        *("--max-body-mb", str(config.max_body_mb)),
+    ]
     if config.gateway_metrics:
         flags.append("--gateway-metrics")
     router = config.router_of(model)
     # A replica whose slots are all taken gets no request while another one is idle.
     kwargs = {"imbalanced_threshold": model.n_parallel - 1} if router == "prefix" else {}
     options: dict[str, Any] = {
-        "name": deployment_name(model),
+        "name": model.deployment,
         "max_ongoing_requests": model.n_parallel + model.max_queue + _BEYOND_QUEUE,
         "max_queued_requests": _ROUTER_QUEUE,
         "ray_actor_options": {"num_cpus": model.reserved_cpus, "num_gpus": model.gpus},
@@ -104,8 +107,3 @@ def _replicas(config: ClusterConfig, model: ClusterModel, generation: str) -> Ap
     else:
         options["num_replicas"] = model.replicas or 1
     return serve.deployment(**options)(Replica).bind(model, flags, generation)
-
-
-def deployment_name(model: ClusterModel) -> str:
-    """The name of a model's deployment; Ray's names have no slashes."""
-    return f"model-{model.name}".replace("/", "--").replace(":", "-")

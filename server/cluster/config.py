@@ -3,52 +3,25 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
+from llamabind.system.rpc_address import check_rpc_addresses
+from server.cluster.flags import flag_fault, variable_fault
 from server.hub.reference import BadReferenceError, ModelReference
 
 Router: TypeAlias = Literal["prefix", "session", "pow2"]
 _AtLeastOne: TypeAlias = Annotated[int, Meta(ge=1, le=10_000)]
-_Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
+_Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=604_800)]  # at most a week
+_MAX_CORES: Final = 100_000
 
 _MAX_BYTES: Final = 1 << 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}", re.ASCII)
-_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):(\d{1,5})", re.ASCII)
+_HOST: Final = re.compile(r"[\w.:-]+", re.ASCII)
 _PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _FIELD: Final = re.compile(r"(?:missing required|contains unknown) field `(?P<name>[^`]*)`")
-# Each replica's server gets these from the fields of the file, or must not have them.
-_OWN_FLAGS: Final = {
-    "--model": "model",
-    "-m": "model",
-    "-hf": "model",
-    "--hf-repo": "model",
-    "--alias": "name and aliases",
-    "-a": "name and aliases",
-    "--threads": "cpus",
-    "-t": "cpus",
-    "--parallel": "n_parallel",
-    "-np": "n_parallel",
-    "--ctx-size": "n_ctx",
-    "-c": "n_ctx",
-    "--max-queue": "max_queue",
-    "--rpc": "rpc",
-    "--host": "host at the top of the file",
-    "--port": "port at the top of the file",
-    "--api-key": "api_key_file at the top of the file",
-    "--api-key-file": "api_key_file at the top of the file",
-    "--drain-seconds": "drain_seconds at the top of the file",
-}
-_REFUSED_FLAGS: Final = (
-    "--admin-key",
-    "--admin-key-file",
-    "--api-prefix",
-    "--models-dir",
-    "--models-preset",
-    "--ssl-cert-file",
-)
 
 
 class ClusterConfigError(ValueError):
@@ -64,7 +37,7 @@ class Autoscale(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     max: _AtLeastOne
     min: _AtLeastOne = 1
-    target_ongoing_requests: Annotated[float, Meta(gt=0)] | None = None
+    target_ongoing_requests: Annotated[float, Meta(gt=0, le=_MAX_CORES)] | None = None
     upscale_delay: _Seconds = 30.0
     downscale_delay: _Seconds = 600.0
 
@@ -79,8 +52,8 @@ class ClusterModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: str
     model: str
     aliases: tuple[str, ...] = ()
-    cpus: Annotated[float, Meta(gt=0)] | None = None
-    gpus: Annotated[float, Meta(ge=0)] = 0.0
+    cpus: Annotated[float, Meta(gt=0, le=_MAX_CORES)] | None = None
+    gpus: Annotated[float, Meta(ge=0, le=_MAX_CORES)] = 0.0
     replicas: _AtLeastOne | None = None
     autoscale: Autoscale | None = None
     n_parallel: _AtLeastOne = 4
@@ -107,9 +80,14 @@ class ClusterModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return self.model.lower().endswith(".gguf")
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """All names by which a request may address the model."""
-        return (self.name, *self.aliases, Path(self.model).name if self.is_file else self.model)
+    def deployment(self) -> str:
+        """The name of its deployment; Ray's names have no slashes."""
+        return f"model-{self.name}".replace("/", "--").replace(":", "-")
+
+    @property
+    def source_name(self) -> str:
+        """The name of its file or of the hub, by which a request may address the model, too."""
+        return Path(self.model).name if self.is_file else self.model
 
 
 class ClusterConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,11 +98,11 @@ class ClusterConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     port: Annotated[int, Meta(ge=1, le=65_535)] = 8080
     router: Router = "prefix"
     ingress_replicas: _AtLeastOne = 1
-    ingress_cpus: Annotated[float, Meta(ge=0)] = 1.0
+    ingress_cpus: Annotated[float, Meta(ge=0, le=_MAX_CORES)] = 1.0
     api_key_file: str | None = None
     insecure_no_auth: bool = False
     allowed_hosts: tuple[str, ...] = ()
-    max_body_mb: _AtLeastOne = 32
+    max_body_mb: Annotated[int, Meta(ge=1, le=4096)] = 32
     drain_seconds: _Seconds = 120.0
     gateway_metrics: bool = False
 
@@ -160,18 +138,13 @@ def check_cluster(document: Any, source: str, folder: Path) -> ClusterConfig:
         config = msgspec.convert(document, ClusterConfig)
     except msgspec.ValidationError as error:
         raise ClusterConfigError(f"{source}: {_sentence(str(error))}") from None
-    names: dict[str, str] = {}
+    if not _HOST.fullmatch(config.host):
+        raise ClusterConfigError(f"{source}: host: {config.host!r} is not an address or a name")
     for index, model in enumerate(config.models):
-        where = f"models[{index}]"
-        for fault in _faults(model, where):
+        for fault in _faults(model, f"models[{index}]"):
             raise ClusterConfigError(f"{source}: {fault}")
-        for name in {model.name, *model.aliases}:
-            if name in names:
-                raise ClusterConfigError(
-                    f"{source}: {where}: the name {name!r} is taken by {names[name]}; each name "
-                    "must mean one model"
-                )
-            names[name] = where
+    if fault := _shared_name(config.models):
+        raise ClusterConfigError(f"{source}: {fault}")
     return _with_folder(config, source, folder)
 
 
@@ -200,26 +173,43 @@ def _faults(model: ClusterModel, where: str) -> list[str]:
     if model.autoscale is not None and model.autoscale.min > model.autoscale.max:
         scale = model.autoscale
         faults.append(f"{where}.autoscale: min is {scale.min}, more than max, which is {scale.max}")
-    return [*faults, *_rpc_faults(model, where), *_flag_faults(model, where)]
+    return [*faults, *_server_faults(model, where)]
 
 
-def _rpc_faults(model: ClusterModel, where: str) -> list[str]:
-    return [
-        f"{where}.rpc[{index}]: {address!r} is not an address such as 10.0.0.2:50052"
-        for index, address in enumerate(model.rpc)
-        if not ((found := _ADDRESS.fullmatch(address)) and 0 < int(found[2]) < 65_536)
-    ]
-
-
-def _flag_faults(model: ClusterModel, where: str) -> list[str]:
+def _server_faults(model: ClusterModel, where: str) -> list[str]:
+    """What is wrong with what the replicas' servers get."""
     faults = []
-    for index, word in enumerate(model.flags):
-        flag = word.split("=")[0]
-        if field := _OWN_FLAGS.get(flag):
-            faults.append(f"{where}.flags[{index}]: {flag} is set by the field {field}")
-        elif flag in _REFUSED_FLAGS:
-            faults.append(f"{where}.flags[{index}]: {flag} does not work in a cluster")
+    try:
+        check_rpc_addresses(model.rpc)
+    except ValueError as error:
+        faults.append(f"{where}.rpc: {error}")
+    if wrong_flag := flag_fault(model.flags):
+        faults.append(f"{where}.flags[{wrong_flag[0]}]: {wrong_flag[1]}")
+    if wrong_variable := variable_fault(model.env):
+        faults.append(f"{where}.env.{wrong_variable[0]}: {wrong_variable[1]}")
     return faults
+
+
+def _shared_name(models: tuple[ClusterModel, ...]) -> str:
+    """Which two models have a name in common; "" if none have."""
+    names: dict[str, str] = {}
+    deployments: dict[str, str] = {}
+    for index, model in enumerate(models):
+        where = f"models[{index}]"
+        for name in {model.name, *model.aliases}:
+            if name in names:
+                return (
+                    f"{where}: the name {name!r} is taken by {names[name]}; each name must mean "
+                    "one model"
+                )
+            names[name] = where
+        if model.deployment in deployments:
+            return (
+                f"{where}.name: {model.name!r} and {deployments[model.deployment]!r} are the same "
+                "without / and :; change one of them"
+            )
+        deployments[model.deployment] = model.name
+    return ""
 
 
 def _with_folder(config: ClusterConfig, source: str, folder: Path) -> ClusterConfig:
@@ -246,4 +236,6 @@ def _sentence(message: str) -> str:
         if "missing" in text:
             return f"{whole} is missing"
         return f"{whole} is not a field of this file; docs/scaling.md lists all"
+    if text.startswith("Invalid enum value"):
+        text += f", expected {', '.join(get_args(Router))}"
     return f"{path or 'the file'}: {text[:1].lower()}{text[1:]}"

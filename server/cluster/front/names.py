@@ -21,15 +21,18 @@ class Names:
         self.all = tuple(model.name for model in models)
         self._by_name: dict[str, str] = {}
         for model in models:
-            for name in model.names:
-                self._by_name.setdefault(name, model.name)
+            self._by_name |= dict.fromkeys((model.name, *model.aliases), model.name)
+        # A name of cluster.toml goes before the name of a model file, the first of which counts.
+        for model in models:
+            self._by_name.setdefault(model.source_name, model.name)
 
     def of(self, request: HttpRequest) -> str:
         """The model of a request. Raises ModelNotFoundError and, for a request that must name a
         model, InvalidRequestError.
         """
         name = _named(request)
-        if len(self.all) == 1:
+        # Any replica refuses a body that is wrong, in its own words.
+        if len(self.all) == 1 or request.is_malformed:
             return self.all[0]
         if name is not None:
             return self._find(name)

@@ -26,6 +26,7 @@ class HttpRequest:
     """Method, path and headers of a request; `headers` have lower-case names, the first of each.
 
     `body` is decompressed; `document` is its JSON if that is an object, else empty.
+    `is_malformed` if the body is not a JSON object, or names its model by something else than text.
     """
 
     method: str
@@ -36,6 +37,7 @@ class HttpRequest:
     client: str
     body: bytes = b""
     document: dict[str, Any] = field(default_factory=dict)
+    is_malformed: bool = False
 
     @classmethod
     def of(cls, scope: Scope) -> "HttpRequest":
@@ -85,18 +87,20 @@ class HttpRequest:
         if self.body:
             await check_values(self.body)
             is_large = len(self.body) > _LARGE
-            self.document = (
-                await asyncio.to_thread(_parse, self.body) if is_large else _parse(self.body)
+            document = await asyncio.to_thread(_parse, self.body) if is_large else _parse(self.body)
+            self.document = document or {}
+            self.is_malformed = document is None or not isinstance(
+                self.document.get("model"), str | None
             )
 
 
-def _parse(body: bytes) -> dict[str, Any]:
-    # The replica's server refuses what is wrong, in its own words.
+def _parse(body: bytes) -> dict[str, Any] | None:
+    """The JSON object of a body; None if it is none."""
     try:
         document = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:

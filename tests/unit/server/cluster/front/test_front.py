@@ -69,6 +69,25 @@ def test_an_unknown_or_a_missing_name_is_an_error() -> None:
         Names(_MODELS).of(_body({}))
 
 
+def test_a_name_of_the_file_goes_before_the_name_of_another_models_file() -> None:
+    models = (
+        ClusterModel(name="old", model="/m/chat.gguf", cpus=1),
+        ClusterModel(name="new", model="/m/other.gguf", aliases=("chat.gguf",), cpus=1),
+    )
+    assert Names(models).of(_body({"model": "chat.gguf"})) == "new"
+
+
+@pytest.mark.parametrize("body", [b"{", b"[1]", b'{"model": 5}', b'{"model": ["chat"]}'])
+async def test_a_malformed_body_goes_to_a_replica_which_says_what_is_wrong(body: bytes) -> None:
+    request = _request()
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    await request.read(receive, 1 << 20)
+    assert Names(_MODELS).of(request) == "chat"
+
+
 def test_a_cluster_of_one_model_answers_with_it() -> None:
     assert Names(_MODELS[:1]).of(_body({"model": "gpt-5"})) == "chat"
 
