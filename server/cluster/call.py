@@ -7,14 +7,16 @@ from dataclasses import dataclass
 class Call:
     """One HTTP request as the replica sends it to its server.
 
-    `target` is path and query as the client wrote them. `prompt` is for the router alone, which
-    compares it with the prompts of earlier calls; "" routes by load.
+    `target` is path and query as the client wrote them. `caller` names the actor of the
+    ingress. `prompt` is for the router alone, which compares it with the prompts of earlier calls;
+    "" routes by load.
     """
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    caller: str
     prompt: str = ""
 
 
@@ -29,3 +31,7 @@ class Head:
 
 class ServerLostError(Exception):
     """The replica's server ended before its answer was complete."""
+
+
+class StartError(RuntimeError):
+    """The replica's server could not start, or not load its model; the message says why."""

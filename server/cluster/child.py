@@ -17,19 +17,16 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from server.cluster.call import Call, Head, ServerLostError
+from server.cluster.call import Call, Head, ServerLostError, StartError
 from server.cluster.config import ClusterModel
+from server.cluster.flags import OWN_VARIABLES
 
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS: Final = 15.0
 _PROBE_SECONDS: Final = 10.0
-# Settings that another server of this machine may have, which must not reach the child.
-_NOT_INHERITED: Final = (
-    *("LLAMA_API_KEY", "LLAMA_ARG_API_KEY_FILE", "LLAMA_ARG_API_PREFIX", "LLAMA_ARG_HOST"),
-    *("LLAMA_ARG_PORT", "LLAMA_ARG_SSL_CERT_FILE", "LLAMA_ARG_SSL_KEY_FILE", "LLAMA_ARG_MODEL"),
-    *("LLAMA_ARG_HF_REPO", "LLAMA_ARG_MODELS_DIR", "LLAMA_ARG_MODELS_PRESET", "LLAMA_ARG_ALIAS"),
-)
+_LOG_BYTES: Final = 1 << 16
+_STDERR: Final = 2
 # Of one connection only, or made anew by the next sender.
 HOP_HEADERS: Final = frozenset(
     {
@@ -55,6 +52,8 @@ class ChildServer:
         self._folder = Path(tempfile.mkdtemp(prefix="llamabind-", dir="/tmp"))
         self._admin_key = secrets.token_hex(16)
         self._process: asyncio.subprocess.Process | None = None
+        self._log: asyncio.Task[None] | None = None
+        self._last_line = ""
         connector = aiohttp.UnixConnector(str(self._folder / "s.sock"), limit=0)
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -73,7 +72,7 @@ class ChildServer:
         return self._process.pid if self._process is not None else 0
 
     async def start(self) -> None:
-        """Start the server and load its model. Raises RuntimeError that says why it failed."""
+        """Start the server and load its model. Raises StartError that says why it failed."""
         key_file = self._folder / "admin-key"
         key_file.touch(mode=0o600)
         key_file.write_text(self._admin_key)
@@ -81,20 +80,31 @@ class ChildServer:
             *self._command(key_file),
             stdin=asyncio.subprocess.PIPE,  # closed when this process ends: the server ends, too
             stdout=asyncio.subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+            stderr=asyncio.subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
             | self._model.env
             | {"LLAMABIND_REPLICA": self.replica},  # tells the processes of a machine apart
             start_new_session=True,
         )
         assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._log = asyncio.create_task(self._copy_log(self._process.stderr))
         if not await self._process.stdout.readline():
             status = await self._process.wait()
-            raise RuntimeError(
+            await self._log
+            raise StartError(
                 f"the server of model {self._model.name!r} ended at its start with status "
-                f"{status}; "
-                "the log of this replica says why"
+                f"{status}: {self._last_line or 'its log is empty'}"
             )
         await self._load()
+
+    async def _copy_log(self, log: asyncio.StreamReader) -> None:
+        """Write the server's log to this process's, and keep its last line."""
+        while block := await log.read(_LOG_BYTES):
+            with suppress(OSError):
+                os.write(_STDERR, block)
+            lines = block.decode(errors="replace").strip().splitlines()
+            self._last_line = lines[-1] if lines else self._last_line
 
     async def _load(self) -> None:
         """Wait until the model is loaded: until then the replica gets no requests."""
@@ -102,7 +112,7 @@ class ChildServer:
         status, document = await self._json("POST", path)
         if status != 200:
             error = document.get("error", {}) if isinstance(document, dict) else {}
-            raise RuntimeError(
+            raise StartError(
                 f"model {self._model.name!r} cannot be loaded: {error.get('message', document)}"
             )
 
@@ -170,6 +180,8 @@ class ChildServer:
                 with suppress(ProcessLookupError):
                     self._process.kill()
                 await self._process.wait()
+        if self._log is not None:
+            self._log.cancel()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _command(self, key_file: Path) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
+from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import (
     BackPressureError,
@@ -54,6 +55,8 @@ class Ingress:
         self, config: ClusterConfig, access: Access, handles: Sequence[DeploymentHandle[Any]]
     ) -> None:
         """`handles` are the deployments of `config.models`, in their order."""
+        # The name of this process's actor, by which the replicas see that it has ended.
+        self._name = serve.get_replica_context().replica_id.to_full_id_str()
         self._config = config
         self._access = access
         self._names = Names(config.models)
@@ -108,7 +111,7 @@ class Ingress:
         elif request.path in LISTS and request.method in ("GET", "HEAD"):
             await self._list(request, answer)
         else:
-            call = _call(request, caller)
+            call = self._call(request, caller)
             watch = asyncio.ensure_future(_disconnected(receive))
             relay = asyncio.ensure_future(self._relay(request, answer, call))
             try:
@@ -175,7 +178,7 @@ class Ingress:
 
     async def _list(self, request: HttpRequest, answer: Answer) -> None:
         keys = LISTS[request.path]
-        call = replace(_call(request, "list"), method="GET")
+        call = replace(self._call(request, "list"), method="GET")
         found = await asyncio.gather(*(self._document(name, request, call) for name in self._all))
         answered = [one for one in found if one is not None]
         silent = [name for name, one in zip(self._all, found, strict=True) if one is None]
@@ -209,7 +212,7 @@ class Ingress:
 
     async def _probe(self, answer: Answer) -> None:
         probe = HttpRequest("GET", "/ready", "/ready", (), {}, "probe")
-        call = _call(probe, "probe")
+        call = self._call(probe, "probe")
         found = await asyncio.gather(*(self._document(name, probe, call) for name in self._all))
         for name, document in zip(self._all, found, strict=True):
             if document is None:
@@ -220,6 +223,22 @@ class Ingress:
         """The metrics of all replicas."""
         found = await asyncio.gather(*(_broadcast(handle) for handle in self._all.values()))
         return merge_metrics(pair for pairs in found for pair in pairs)
+
+    def _call(self, request: HttpRequest, client: str) -> Call:
+        """The call of a request; `client` names the client in the replica's fair queue."""
+        headers = [
+            pair for pair in request.pairs if pair[0].lower() not in ("x-client", "x-request-id")
+        ]
+        request_id = request.headers.get("x-request-id", uuid.uuid4().hex)
+        headers += [("X-Client", client.replace(":", ".")), ("X-Request-Id", request_id)]
+        return Call(
+            method=request.method,
+            target=request.target,
+            headers=tuple(headers),
+            body=request.body,
+            caller=self._name,
+            prompt=routing_prompt(request.document),
+        )
 
 
 async def _broadcast(handle: DeploymentHandle[Any]) -> list[tuple[str, str]]:
@@ -232,21 +251,6 @@ async def _broadcast(handle: DeploymentHandle[Any]) -> list[tuple[str, str]]:
 
 def _is_for_pages(header: str) -> bool:
     return header.lower() == "vary" or header.lower().startswith("access-control-")
-
-
-def _call(request: HttpRequest, caller: str) -> Call:
-    headers = [
-        pair for pair in request.pairs if pair[0].lower() not in ("x-client", "x-request-id")
-    ]
-    request_id = request.headers.get("x-request-id", uuid.uuid4().hex)
-    headers += [("X-Client", caller.replace(":", ".")), ("X-Request-Id", request_id)]
-    return Call(
-        method=request.method,
-        target=request.target,
-        headers=tuple(headers),
-        body=request.body,
-        prompt=routing_prompt(request.document),
-    )
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -7,9 +7,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final
 
+import ray
 from ray import serve
+from ray.exceptions import RayError
 
 from server.cluster.call import Call, Head
+from server.cluster.callers import Callers
 from server.cluster.child import ChildServer
 from server.cluster.config import ClusterModel
 
@@ -17,13 +20,14 @@ logger = logging.getLogger("ray.serve")
 
 # For the requests that the server was answering to learn of its end.
 _REPORT_SECONDS: Final = 0.5
+_NAMESPACE: Final = "serve"  # of the actors of Ray Serve
 
 
 class Replica:
     """A server with one model, as a child process.
 
     Made when the model is loaded. `generation` tells Ray Serve that replicas of an earlier one are
-    to be replaced. Raises RuntimeError that says why the model could not be loaded.
+    to be replaced. Raises StartError that says why the model could not be loaded.
     """
 
     async def __init__(  # type: ignore[misc] # Ray Serve awaits it
@@ -39,13 +43,18 @@ class Replica:
         except BaseException:
             await self._server.stop()
             raise
-        self._watching = asyncio.create_task(self._end_with_server())
+        self._callers = Callers(_is_alive)
+        self._watching = (
+            asyncio.create_task(self._end_with_server()),
+            asyncio.create_task(self._callers.watch()),
+        )
 
     async def relay(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """The answer to `call`: its head, then its body. Raises ServerLostError."""
-        async with aclosing(self._server.relay(call)) as items:
-            async for item in items:
-                yield item
+        with self._callers.relaying(call.caller):
+            async with aclosing(self._server.relay(call)) as items:
+                async for item in items:
+                    yield item
 
     async def metrics(self) -> tuple[str, str]:
         """The replica's name, and its server's metrics."""
@@ -68,5 +77,17 @@ class Replica:
     async def __del__(self) -> None:
         # Called by Ray Serve when a replica has answered its last request.
         if hasattr(self, "_watching"):
-            self._watching.cancel()
+            for task in self._watching:
+                task.cancel()
             await self._server.stop()
+
+
+def _is_alive(actor: str) -> bool:
+    """Whether an actor of Ray Serve runs. True if Ray cannot say."""
+    try:
+        ray.get_actor(actor, namespace=_NAMESPACE)
+    except ValueError:
+        return False
+    except RayError:
+        return True
+    return True

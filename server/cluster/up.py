@@ -1,34 +1,30 @@
 """up and restart: run a cluster on a local Ray, or deploy its file to a running one."""
 
 import logging
-import os
+import re
 import signal
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import ray
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 
 from server.cluster.app import APP_NAME, build_app
 from server.cluster.config import ClusterConfig, ClusterConfigError, read_cluster_file
+from server.cluster.connection import DeployError, check_listening, connect, listening
 from server.cluster.front.access import why_not_without_key
 from server.listening.addresses import is_loopback
 
 logger = logging.getLogger("ray.serve")
 
-# Request bodies and chunks of answers are small; Ray's default is a third of the memory.
-_OBJECT_STORE_BYTES: Final = 256 << 20
 _KEEPALIVE_SECONDS: Final = 75
-# Serve's controller and proxies, which reserve none themselves.
-_SPARE_CPUS: Final = 1
-
-
-class DeployError(Exception):
-    """Ray could not start, or the models could not be loaded; the message says why."""
+# The last line of a traceback, such as "server.cluster.call.StartError: model 'm' cannot ...".
+_LAST_LINE: Final = re.compile(r"^[\w.]+(?:Error|Exception): (.+)$", re.MULTILINE)
 
 
 def up(file: Path, *, address: str | None, say: Callable[[str], None]) -> None:
@@ -39,8 +35,9 @@ def up(file: Path, *, address: str | None, say: Callable[[str], None]) -> None:
     Raises ClusterConfigError and DeployError.
     """
     config = _checked(file)
-    _connect(config, address)
+    connect(config, address)
     try:
+        check_listening(config)
         _start(config)
         _deploy(config)
         names = ", ".join(model.name for model in config.models)
@@ -58,8 +55,13 @@ def restart(file: Path, *, address: str) -> None:
     models. Raises ClusterConfigError and DeployError.
     """
     config = _checked(file)
-    _connect(config, address)
+    connect(config, address)
     try:
+        if listening() is None or APP_NAME not in serve.status().applications:
+            raise DeployError(
+                f"no cluster runs on the Ray at {address}; `llamabind cluster up {file}` starts it"
+            )
+        check_listening(config)
         _deploy(config)
     finally:
         ray.shutdown()
@@ -70,38 +72,6 @@ def _checked(file: Path) -> ClusterConfig:
     if reason := why_not_without_key(config, config.host):
         raise ClusterConfigError(f"{file}: {reason}")
     return config
-
-
-def _connect(config: ClusterConfig, address: str | None) -> None:
-    settings: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
-    if address is None:
-        needed = cpus_needed(config)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        if needed > cores:
-            logger.warning(
-                "the replicas of cluster.toml reserve up to %g cores, but this machine has %d",
-                needed,
-                cores,
-            )
-        settings |= {
-            "address": "local",
-            "num_cpus": max(cores, needed) + _SPARE_CPUS,
-            "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-        }
-    else:
-        settings["address"] = address
-    try:
-        ray.init(**settings)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        what = f"no Ray at {address}" if address else "cannot start Ray"
-        raise DeployError(f"{what}: {error}") from None
-
-
-def cpus_needed(config: ClusterConfig) -> int:
-    """The cores that all replicas together reserve, at their largest number."""
-    models = sum(model.reserved_cpus * model.max_replicas for model in config.models)
-    return int(models + config.ingress_cpus * config.ingress_replicas + 0.999)
 
 
 def _start(config: ClusterConfig) -> None:
@@ -119,7 +89,7 @@ def _start(config: ClusterConfig) -> None:
         # Ray waits a minute. The proxies go on starting, and _deploy() waits for the application.
         logger.warning("Ray Serve starts slowly: %s", error)
     except RayError as error:
-        raise DeployError(f"Ray Serve cannot start: {error}") from None
+        raise DeployError(f"Ray Serve cannot start: {_reason(str(error))}") from None
 
 
 def _deploy(config: ClusterConfig) -> None:
@@ -128,17 +98,25 @@ def _deploy(config: ClusterConfig) -> None:
     app = build_app(config, is_local=is_loopback(config.host), generation=generation)
     try:
         serve.run(app, name=APP_NAME, route_prefix="/")
-    except RuntimeError as error:
-        raise DeployError(f"the cluster cannot be deployed: {error}{_reasons()}") from None
+    except (RuntimeError, ValueError, RayError, RayServeException) as error:
+        text = f"{error}{_messages()}"
+        raise DeployError(f"the cluster cannot be deployed: {_reason(text)}") from None
 
 
-def _reasons() -> str:
+def _messages() -> str:
     """The messages of the deployments that failed."""
     application = serve.status().applications.get(APP_NAME)
     if application is None:
         return ""
     messages = [one.message for one in application.deployments.values() if one.message]
     return "".join(f"\n{message}" for message in messages)
+
+
+def _reason(text: str) -> str:
+    """The sentences of tracebacks in `text`, each once; all of it if it has none."""
+    sentences = dict.fromkeys(found.strip() for found in _LAST_LINE.findall(text))
+    last = [one for one in sentences if not one.startswith("Traceback")]
+    return "; ".join(last) or text
 
 
 def _wait(file: Path, say: Callable[[str], None]) -> None:

@@ -40,11 +40,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check the file, and run it."""
     from server.cluster.config import ClusterConfigError, read_cluster_file
+    from server.cluster.front.access import why_not_without_key
 
     try:
         config = read_cluster_file(options.file)
     except ClusterConfigError as error:
         raise UsageError(str(error)) from None
+    if reason := why_not_without_key(config, config.host):
+        raise UsageError(f"{options.file}: {reason}")
     if options.action == "check":
         for model in config.models:
             n = model.max_replicas
@@ -62,7 +65,8 @@ def _run_on_ray(options: argparse.Namespace) -> int:
     from server.cluster.environment import set_defaults
 
     set_defaults()
-    from server.cluster.up import DeployError, restart, up
+    from server.cluster.connection import DeployError
+    from server.cluster.up import restart, up
 
     try:
         if options.action == "restart":

@@ -125,6 +125,26 @@ def test_a_lost_replica_ends_its_streams_with_an_error_and_loses_nothing_else(
     assert answers == [200] * 8
 
 
+def test_a_lost_ingress_breaks_its_streams_and_leaves_no_request(server: ClusterProcess) -> None:
+    until_slowly(lambda: len(server.replicas("pair")) == 2, "both replicas run")
+    with _stream(server, "pair") as response:
+        assert next_event(response) is not None
+        server.ingress().kill()
+        with pytest.raises(http.client.IncompleteRead):
+            response.read()
+    # Requests wait for the next ingress; the replicas end what the lost one relayed.
+    assert server.chat("pair", "hello")[0] == 200
+    until_slowly(lambda: _running(server, "pair") == 0, "the request is cancelled")
+
+
+def test_only_the_cluster_of_the_file_is_restarted(server: ClusterProcess) -> None:
+    file = server.file.with_name("other.toml")
+    file.write_text(server.file.read_text().replace(f"port = {server.port}", "port = 1"))
+    problem = server.command("restart", file)
+    assert f"Ray Serve listens on 127.0.0.1:{server.port} there, the file has" in problem
+    assert len(server.replicas("pair")) == 2
+
+
 def test_a_rolling_restart_fails_no_request(server: ClusterProcess) -> None:
     until_slowly(lambda: len(server.replicas("pair")) == 2, "both replicas run")
     before = server.replicas("pair")

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -106,6 +107,38 @@ class ClusterProcess(ServerProcess):
                 ):
                     return process
         raise AssertionError(f"no server of {replica}")
+
+    def ingress(self) -> psutil.Process:
+        """The process of the ingress."""
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                # Ray appends the method that it runs.
+                if "".join(process.cmdline()).startswith("ray::ServeReplica:llamabind:ingress"):
+                    return process
+        raise AssertionError("no process of the ingress")
+
+    def command(self, action: str, file: Path) -> str:
+        """What `llamabind cluster ACTION FILE --address ...` prints on stderr when it fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "server.command", "cluster", action, str(file)],
+            env=os.environ | {"RAY_ADDRESS": self._ray_address()},
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+        assert done.returncode == 1, done.stdout
+        return done.stderr
+
+    def _ray_address(self) -> str:
+        """HOST:PORT of this cluster's Ray; other Rays may run on the machine."""
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                words = process.cmdline()
+                found = [word.partition("=")[2] for word in words if "gcs-address=" in word]
+                if found:
+                    return found[0]
+        raise AssertionError("no process of Ray names its address")
 
     def restart(self) -> None:
         """Replace all replicas, one after the other; returns when it is done."""

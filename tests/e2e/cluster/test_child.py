@@ -5,14 +5,16 @@ import json
 import os
 import shutil
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from server.cluster.call import Call, Head, ServerLostError
+from server.cluster.call import Call, Head, ServerLostError, StartError
 from server.cluster.child import ChildServer
 from server.cluster.config import ClusterModel
 from tests.support.client_server import BUNDLED
@@ -29,7 +31,7 @@ def _model(path: Path) -> ClusterModel:
 def _chat(**more: Any) -> Call:
     body = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]} | more
     headers = (("Content-Type", "application/json"), ("Authorization", "Bearer of-a-user"))
-    return Call("POST", "/v1/chat/completions", headers, json.dumps(body).encode())
+    return Call("POST", "/v1/chat/completions", headers, json.dumps(body).encode(), "ingress")
 
 
 @pytest.fixture
@@ -97,7 +99,21 @@ async def test_a_model_that_cannot_be_loaded_is_a_sentence(tmp_path: Path) -> No
     (tmp_path / "bad.gguf").write_bytes(b"GGUF and nothing else")
     child = ChildServer(_model(tmp_path / "bad.gguf"), "chat-1")
     try:
-        with pytest.raises(RuntimeError, match="model 'chat' cannot be loaded: "):
+        with pytest.raises(StartError, match="model 'chat' cannot be loaded: "):
+            await child.start()
+    finally:
+        await child.stop()
+
+
+async def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+    shutil.copy(BUNDLED / TINY, tmp_path)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    model = msgspec.structs.replace(_model(tmp_path / TINY), rpc=(address,))
+    child = ChildServer(model, "chat-1")
+    try:
+        with pytest.raises(StartError, match=f"status 1: .*the RPC server at {address} does not"):
             await child.start()
     finally:
         await child.stop()
