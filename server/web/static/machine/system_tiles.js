@@ -1,9 +1,10 @@
-// CPU, memory and GPUs.
+// CPU, memory, GPUs, and the devices of RPC servers.
 import { html } from "../core/html.js";
 import { bytes, plural } from "../shared/format.js";
 import { Tile } from "./sparkline.js";
 
 const MB = 1 << 20;
+const STATUS_WORDS = { busy: "busy", lost: "lost", mismatch: "other version" };
 
 /** @param {{samples: import("./samples.js").Sample[]}} props */
 export function SystemTiles({ samples }) {
@@ -23,7 +24,22 @@ export function SystemTiles({ samples }) {
           value=${gpu.memory.total_mb ? `${Math.round(gpu.memory.percent)} %` : "unknown"}
           note=${gpu.memory.total_mb ? `${bytes(gpu.memory.used_mb * MB)} of ${bytes(gpu.memory.total_mb * MB)}` : ""}
           values=${series((document) => document.gpus[index]?.memory.percent)} />`)}
+      ${now.rpc_devices.map((device, index) => html`
+        <${Tile} key=${device.name} title=${`Memory of ${device.name}`} top=${100}
+          value=${remoteFigure(device)} note=${remoteWords(device)}
+          values=${series((document) => document.rpc_devices[index]?.memory?.percent)} />`)}
     </div>`;
+}
+
+/** The share of a remote device's memory that is in use, or why it is not known. */
+function remoteFigure({ status, memory }) {
+  if (!memory) return STATUS_WORDS[status];
+  return memory.total_mb ? `${Math.round(memory.percent)} %` : "unknown";
+}
+
+function remoteWords({ server, memory, problem }) {
+  if (!memory) return problem;
+  return memory.total_mb ? `${bytes(memory.used_mb * MB)} of ${bytes(memory.total_mb * MB)} on ${server}` : `on ${server}`;
 }
 
 function cpuWords({ cores, frequency }) {
