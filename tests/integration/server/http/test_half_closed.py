@@ -62,11 +62,11 @@ class _Client:
         """All that the server sends until it closes, without interim answers."""
         received = b""
         async with asyncio.timeout(60):
-            while data := await self._read():
+            while data := await self.read_some():
                 received += data
         return received.replace(_INTERIM, b"")
 
-    async def _read(self) -> bytes:
+    async def read_some(self) -> bytes:
         return await asyncio.get_running_loop().sock_recv(self.socket, 1 << 16)
 
 
