@@ -17,6 +17,21 @@ struct chat_request {
 // LB_INVALID for a malformed request; the message names the field and, in messages and tools, the index.
 chat_request read_chat_request(const json & request, const common_chat_templates * templates);
 
+// Adds the message or tool to errors of the shared readers, which name only the member.
+template <typename F> auto inside(const std::string & where, F && fn) -> decltype(fn()) {
+    try {
+        return fn();
+    } catch (const failure & e) {
+        if (e.message.compare(0, where.size(), where) == 0) {
+            throw;
+        }
+        throw failure(e.status, where + "." + e.message);
+    }
+}
+
+// chat_messages.cpp: reads `messages` with llama-server's checks. LB_INVALID for malformed ones.
+void read_messages(const json & request, common_chat_templates_inputs & inputs);
+
 // chat_tools.cpp: adds the tools to the first system message if the template does not show them (`are_shown`).
 void add_tools_to_system_message(chat_request & request, bool are_shown);
 

@@ -1,12 +1,12 @@
 // Sampling of many sequences in one call, with llama-server's order of grammar and samplers (common_sampler_sample).
 
+#include "candidates.h"
 #include "grammar.h"
 #include "reasoning.h"
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <mutex>
 #include <thread>
 
 struct lb_sampler {
@@ -41,130 +41,9 @@ struct lb_sampler {
 
 namespace {
 
-using candidates = std::vector<llama_token_data>;
-
-// A buffer has 12 bytes for each token of a vocabulary of up to 260k. Each sampling thread reuses one.
-class buffer_pool {
-  public:
-    candidates take() {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        if (free_.empty()) {
-            return {};
-        }
-        auto buffer = std::move(free_.back());
-        free_.pop_back();
-        return buffer;
-    }
-
-    void give(candidates && buffer) {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        free_.push_back(std::move(buffer));
-    }
-
-  private:
-    std::mutex              mutex_;
-    std::vector<candidates> free_;
-};
-
-buffer_pool & buffers() {
-    static buffer_pool pool;
-    return pool;
-}
-
-// Refuses NaN and infinity: the samplers sort and sum the logits.
-void fill(candidates & buffer, const float * logits, int32_t n_vocab) {
-    buffer.resize(static_cast<size_t>(n_vocab));
-    bool is_good = true;
-    for (int32_t i = 0; i < n_vocab; i++) {
-        buffer[static_cast<size_t>(i)] = { i, logits[i], 0.0F };
-        is_good = is_good && logits[i] < INFINITY;  // false for NaN too
-    }
-    if (!is_good) {
-        throw lb::failure(LB_ERROR, "the model's logits contain NaN or infinity");
-    }
-}
-
-// Collects at least the `n_best` largest logits. Building and sorting an entry for each token of a large vocabulary takes
-// longer than all samplers together; comparing blocks of floats takes a few microseconds.
-void fill_best(candidates & buffer, const float * logits, int32_t n_vocab, size_t n_best) {
-    constexpr int32_t block = 64;
-    const auto is_better = [](const llama_token_data & a, const llama_token_data & b) { return a.logit > b.logit; };
-    float bound   = -INFINITY;
-    bool  is_good = true;
-    buffer.clear();
-    for (int32_t begin = 0; begin < n_vocab; begin += block) {
-        const int32_t end = std::min(begin + block, n_vocab);
-        int32_t       n_above = 0;
-        int32_t       n_bad   = 0;
-        for (int32_t i = begin; i < end; i++) {
-            n_above += logits[i] > bound;
-            n_bad += !(logits[i] < INFINITY);  // NaN too
-        }
-        is_good = is_good && n_bad == 0;
-        if (n_above == 0) {
-            continue;
-        }
-        for (int32_t i = begin; i < end; i++) {
-            if (logits[i] > bound) {
-                buffer.push_back({ i, logits[i], 0.0F });
-            }
-        }
-        if (buffer.size() >= 2 * n_best + block) {
-            std::nth_element(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(n_best) - 1, buffer.end(), is_better);
-            buffer.resize(n_best);
-            bound = buffer.back().logit;
-            for (const auto & entry : buffer) {
-                bound = std::min(bound, entry.logit);
-            }
-        }
-    }
-    if (!is_good) {
-        throw lb::failure(LB_ERROR, "the model's logits contain NaN or infinity");
-    }
-    // In the order of token ids, as `fill` does: among equal logits the samplers choose the first.
-    std::sort(buffer.begin(), buffer.end(),
-              [](const llama_token_data & a, const llama_token_data & b) { return a.id < b.id; });
-}
-
-// Collects at least the logits that min-p keeps, whichever `n_excluded` tokens are excluded before it. An entry for each
-// token of a large vocabulary takes ten times as long.
-void fill_min_p(candidates & buffer, const float * logits, int32_t n_vocab, float log_p, int32_t n_excluded) {
-    constexpr int32_t block = 64;
-    fill_best(buffer, logits, n_vocab, static_cast<size_t>(n_excluded) + 1);
-    if (buffer.size() <= static_cast<size_t>(n_excluded)) {
-        return;  // there are no others but -INFINITY
-    }
-    const auto nth = buffer.begin() + n_excluded;
-    std::nth_element(buffer.begin(), nth, buffer.end(),
-                     [](const llama_token_data & a, const llama_token_data & b) { return a.logit > b.logit; });
-    // Slightly lower, since min-p rounds its own sum. It removes what is too much.
-    const float bound = nth->logit + log_p - 1e-5F * (1.0F + std::fabs(nth->logit) - log_p);
-    buffer.clear();
-    for (int32_t begin = 0; begin < n_vocab; begin += block) {
-        const int32_t end     = std::min(begin + block, n_vocab);
-        int32_t       n_above = 0;
-        for (int32_t i = begin; i < end; i++) {
-            n_above += logits[i] >= bound;
-        }
-        for (int32_t i = begin; i < end && n_above > 0; i++) {
-            if (logits[i] >= bound) {
-                buffer.push_back({ i, logits[i], 0.0F });
-                n_above--;
-            }
-        }
-    }
-}
-
-// Removes tokens that cannot be chosen: some samplers would compute 0 * inf with -INFINITY.
-void drop_impossible(candidates & buffer) {
-    buffer.erase(std::remove_if(buffer.begin(), buffer.end(),
-                                [](const llama_token_data & entry) { return entry.logit == -INFINITY; }),
-                 buffer.end());
-}
-
 // Returns LLAMA_TOKEN_NULL if no token can be chosen; a chain that bans every candidate still selects one.
-llama_token run_chain(llama_sampler * chain, candidates & buffer) {
-    drop_impossible(buffer);
+llama_token run_chain(llama_sampler * chain, lb::candidates & buffer) {
+    lb::drop_impossible(buffer);
     if (buffer.empty()) {
         return LLAMA_TOKEN_NULL;
     }
@@ -221,17 +100,17 @@ llama_token end_of_grammar(const lb_sampler & sampler) {
     throw lb::failure(LB_GRAMMAR_DEAD_END, "no token of the vocabulary can continue the grammar");
 }
 
-llama_token sample(lb_sampler & sampler, const float * logits, int32_t n_vocab, candidates & buffer) {
+llama_token sample(lb_sampler & sampler, const float * logits, int32_t n_vocab, lb::candidates & buffer) {
     const auto forced = forced_token(sampler);
     if (forced != LLAMA_TOKEN_NULL) {
         return forced;
     }
     if (sampler.n_best > 0 && sampler.n_best < n_vocab) {
-        fill_best(buffer, logits, n_vocab, static_cast<size_t>(sampler.n_best));
+        lb::fill_best(buffer, logits, n_vocab, static_cast<size_t>(sampler.n_best));
     } else if (sampler.log_p < 0.0F && sampler.n_excluded < n_vocab) {
-        fill_min_p(buffer, logits, n_vocab, sampler.log_p, sampler.n_excluded);
+        lb::fill_min_p(buffer, logits, n_vocab, sampler.log_p, sampler.n_excluded);
     } else {
-        fill(buffer, logits, n_vocab);
+        lb::fill(buffer, logits, n_vocab);
     }
     llama_token token = run_chain(sampler.chain, buffer);
     if (sampler.is_free() && !sampler.is_held) {
@@ -243,7 +122,7 @@ llama_token sample(lb_sampler & sampler, const float * logits, int32_t n_vocab, 
     if (token != LLAMA_TOKEN_NULL && is_allowed(sampler, token)) {
         return token;
     }
-    fill(buffer, logits, n_vocab);
+    lb::fill(buffer, logits, n_vocab);
     llama_token_data_array array{ buffer.data(), buffer.size(), -1, false };
     apply_grammar(sampler, &array);
     token = run_chain(sampler.chain, buffer);
@@ -307,7 +186,7 @@ struct sample_job {
     std::atomic<int32_t>  next{ 0 };
     std::vector<std::string> messages;
 
-    void sample_one(int32_t i, candidates & buffer) noexcept {
+    void sample_one(int32_t i, lb::candidates & buffer) noexcept {
         out_tokens[i] = LLAMA_TOKEN_NULL;
         out_status[i] = lb::guard_status([&] {
             lb::expect_token(samplers[i]->vocab, n_vocab - 1);
@@ -334,13 +213,13 @@ struct sample_job {
 
     void work() noexcept {
         try {
-            auto buffer = buffers().take();
+            auto buffer = lb::take_candidates();
             for (int32_t i = next++; i < n; i = next++) {
                 sample_one(i, buffer);
             }
-            buffers().give(std::move(buffer));
+            lb::give_candidates(std::move(buffer));
         } catch (...) {
-            // Only buffers().give() throws; the buffer is freed then.
+            // Only lb::give_candidates() throws; the buffer is freed then.
         }
     }
 };

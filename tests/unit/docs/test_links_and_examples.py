@@ -11,6 +11,8 @@ from server.api.openai.chat import ChatCompletionBody
 from server.api.v2.schema import ChatBody
 from tests.support.paths import ROOT
 
+_SOURCES = {".py", ".cpp", ".h", ".js", ".css"}
+
 
 @pytest.mark.parametrize("package", ["llamabind", "server"])
 def test_the_architecture_has_a_line_for_every_folder(package):
@@ -29,6 +31,18 @@ def test_no_folder_has_more_than_16_modules(package):
     modules = [path for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"]
     counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in modules)
     assert {folder for folder, n in counts.items() if n > 16} - {"llamabind/_capi"} == set()
+
+
+@pytest.mark.parametrize("package", ["llamabind", "server"])
+def test_no_source_file_has_more_than_360_lines(package):
+    files = [
+        path
+        for path in (ROOT / package).rglob("*")
+        if path.suffix in _SOURCES and "vendor" not in path.parts
+    ]
+    assert len(files) > 100
+    lengths = {path.relative_to(ROOT).as_posix(): path.read_bytes().count(b"\n") for path in files}
+    assert {name: n for name, n in lengths.items() if n > 360} == {}
 
 
 def test_every_document_links_to_files_that_exist():
