@@ -195,7 +195,10 @@ def test_a_full_disk_is_logged_once_and_requests_are_answered(tmp_path: Path) ->
         with _server(tmp_path, disk) as server:
             for number in range(3):
                 assert _ask(server, f"Question {number}")[1] > 0
-            until(lambda: "prefixes are not kept" in server.log.read_text(), "the log says so")
+            until(
+                lambda: "prefixes are not written to files" in server.log.read_text(),
+                "the log says so",
+            )
         assert server.process.wait(60) == 0
-        assert server.log.read_text().count("prefixes are not kept") == 1
+        assert server.log.read_text().count("prefixes are not written to files") == 1
         assert _files(disk) == []
