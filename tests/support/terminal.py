@@ -22,10 +22,11 @@ from tests.support.paths import ROOT
 
 _DEADLINE_SECONDS = 90.0
 # A process gets a controlling terminal, to which Ctrl-C belongs, by asking for it itself. Where the
-# tests run in the background of a script, SIGINT is ignored, also by the processes that they start.
+# tests run in the background of a script, SIGINT is ignored, also by the processes that they start;
+# under nohup, SIGHUP is.
 _ATTACH = (
     "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); signal.signal(signal.SIGHUP, signal.SIG_DFL); "
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
 CTRL_C, CTRL_D = "\x03", "\x04"
