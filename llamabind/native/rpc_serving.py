@@ -74,7 +74,10 @@ def _device_names(wanted: str) -> list[str]:
         sys.stderr.write(f"no device {missing[0]!r}; this machine has {', '.join(found)}\n")
         return []
     if not backend.has_backend("RPC"):
-        sys.stderr.write("the native libraries were built without RPC (GGML_RPC=OFF)\n")
+        sys.stderr.write(
+            "the native libraries were built without RPC: reinstall llamabind without "
+            "GGML_RPC=OFF\n"
+        )
         return []
     return names
 

@@ -1,16 +1,39 @@
 """`llamabind rpc-server` on a free port of the loopback device."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
+
+import pytest
 
 import psutil
 
 from llamabind.system.closing import Closing
 from tests.support.paths import ROOT
 from tests.support.server_process import is_gone, until
+
+
+@cache
+def has_rpc() -> bool:
+    """Whether the libraries were built with RPC. In a child: few tests load native code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "llamabind", "report", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return "RPC" in json.loads(done.stdout)["native"]["backends"]
+
+
+def skip_without_rpc() -> None:
+    """Skip the test in a build without RPC."""
+    if not has_rpc():
+        pytest.skip("the native libraries were built without RPC (GGML_RPC=OFF)")
 
 
 class RpcServerProcess(Closing):
@@ -29,6 +52,9 @@ class RpcServerProcess(Closing):
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
+        if not line:
+            self.close()
+            skip_without_rpc()
         assert "listens on" in line, line
         self.address = line.split("listens on ")[1].split(",")[0]
         self.port = int(self.address.rpartition(":")[2])

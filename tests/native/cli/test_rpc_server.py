@@ -11,10 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llamabind.native.rpc_serving import drop_incomplete
+from llamabind.native import backend
+from llamabind.native.rpc_serving import _device_names, drop_incomplete
 from llamabind.system.rpc_probe import HELLO, NO_CAPABILITIES, probe_rpc_servers, rpc_request
 from tests.support.paths import ROOT
-from tests.support.rpc_servers import RpcServerProcess
+from tests.support.rpc_servers import RpcServerProcess, skip_without_rpc
 from tests.support.server_process import is_gone, until
 
 pytestmark = pytest.mark.native
@@ -134,6 +135,7 @@ def test_the_report_and_list_devices_show_the_remote_devices(remote: RpcServerPr
 
 
 def test_a_report_with_a_dead_server_is_a_sentence() -> None:
+    skip_without_rpc()
     done = subprocess.run(
         [sys.executable, "-m", "llamabind", "report", "--rpc", "127.0.0.1:1"],
         capture_output=True,
@@ -163,3 +165,11 @@ def _receive(connection: socket.socket, n_bytes: int) -> bytes:
         assert part, f"the server closed the connection after {received!r}"
         received += part
     return received
+
+
+def test_a_build_without_rpc_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(backend, "has_backend", lambda name: False)
+    assert _device_names("CPU") == []
+    assert "built without RPC: reinstall llamabind without GGML_RPC=OFF" in capsys.readouterr().err
