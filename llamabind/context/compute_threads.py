@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from llamabind._capi import ggml, llama
+from llamabind.context.spread_threads import spread_threads
 from llamabind.context.thread_tuner import ThreadTuner
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ class ComputeThreads:
         pool = self._pools.get(n_threads)
         if pool is None:
             params = ggml.ggml_threadpool_params_default(n_threads)
-            pool = ggml.ggml_threadpool_new(ctypes.byref(params))
+            with spread_threads(n_threads):
+                pool = ggml.ggml_threadpool_new(ctypes.byref(params))
             assert pool, "llama.cpp aborts where a thread pool cannot be made"
             self._pools[n_threads] = pool
         return pool
