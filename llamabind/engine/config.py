@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llamabind.checks import INT32_MAX, check_bool, check_choice, check_float, check_int
 from llamabind.context.params import (
@@ -16,8 +17,14 @@ from llamabind.context.rope_config import RopeConfig
 from llamabind.errors import GgufError, InvalidParameterError
 from llamabind.gguf.draft_heads import DraftHeads, find_draft_heads
 from llamabind.native.load_failure import shards
+from llamabind.native.model_params import ModelParams
 from llamabind.system.cpus import MAX_THREADS, usable_cores
 from llamabind.system.host_memory import host_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llamabind.system.file_fingerprint import FileStamp
 
 SPECULATIVE_KINDS = ("auto", "off", "ngram", "draft", "mtp")
 
@@ -261,3 +268,52 @@ def _find_heads(path: Path) -> DraftHeads | str:
     if heads.is_alone:
         return "the file has draft heads only; load it as draft_model of the model they serve"
     return heads
+
+
+@dataclass(frozen=True, slots=True)
+class BegunLoad:
+    """How to load the model of an engine with `config`; with a `cache_dir`, `files` are the stamps
+    of the model's and the adapters' files.
+    """
+
+    model_params: ModelParams
+    config: EngineConfig
+    files: tuple[FileStamp, ...] = ()
+
+
+def begin_load(
+    path: str | Path,
+    model_params: ModelParams | None,
+    config: EngineConfig | None,
+    lora: Sequence[str | Path] = (),
+) -> BegunLoad:
+    """Return what `make_engine` needs beside the model, which the caller loads after this call.
+
+    `lora` are adapter files. The modules of an engine can be imported while the model is loaded.
+    """
+    # The HTTP process reads settings with this module, and must not import native modules.
+    from llamabind.native.remote_devices import has_remote_devices
+
+    config = (config or EngineConfig()).with_draft_heads(path)
+    if has_remote_devices():
+        # A state would be read over the network while all sequences wait, and ggml aborts if that
+        # fails.
+        config = replace(config, cache_ram_mib=0)
+    params = model_params or ModelParams()
+    if config.deterministic:
+        params = params.unpacked()
+    params = replace(params, load_mtp=config.speculation == "mtp")
+    # Before they are read, so that a file which is replaced meanwhile is noticed.
+    return BegunLoad(params, config, _stamps([*shards(Path(path)), *lora], config))
+
+
+def _stamps(paths: Sequence[str | Path], config: EngineConfig) -> tuple[FileStamp, ...]:
+    """The stamps of the files, if prefixes are kept on disk; () if one of them is missing."""
+    if config.cache_dir is None:
+        return ()
+    from llamabind.system.file_fingerprint import FileStamp
+
+    try:
+        return tuple(FileStamp.of(path) for path in paths)
+    except OSError:
+        return ()  # the load names the file

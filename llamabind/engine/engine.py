@@ -7,7 +7,6 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamabind.chat.template import ChatTemplate
@@ -16,7 +15,7 @@ from llamabind.context.batch import Batch
 from llamabind.context.compute_threads import ComputeThreads
 from llamabind.context.context import Context
 from llamabind.context.memory_report import MemoryReport
-from llamabind.engine.config import EngineConfig
+from llamabind.engine.config import BegunLoad, EngineConfig, begin_load
 from llamabind.engine.core import EngineCore
 from llamabind.engine.runner import ModelRunner
 from llamabind.engine.shape import EngineShape
@@ -25,26 +24,25 @@ from llamabind.errors import ChatTemplateError, InvalidParameterError, ModelLoad
 from llamabind.kv_cache.host_cache import StateSize
 from llamabind.kv_cache.window import CacheWindow
 from llamabind.media.positions import newest_position
-from llamabind.native.load_failure import shards
 from llamabind.native.lora import LoraAdapter
 from llamabind.native.model import Model
-from llamabind.native.model_params import ModelParams
-from llamabind.native.remote_devices import has_remote_devices
 from llamabind.sampling.sampler import check_grammar
 from llamabind.scheduling.step_budget import LONGEST_GAP, LONGEST_GAP_ON_GPU
 from llamabind.speculation.head_drafter import HeadDrafter
 from llamabind.speculation.model_drafter import ModelDrafter
 from llamabind.system.closing import Closing
 from llamabind.system.cpus import usable_cores
-from llamabind.system.file_fingerprint import FileStamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from llamabind.context.params import ContextParams
     from llamabind.context.saved_state import SavedState
+    from llamabind.native.model_params import ModelParams
     from llamabind.sampling.params import SamplingParams
     from llamabind.speculation.planner import SpeculationPlanner
+    from llamabind.system.file_fingerprint import FileStamp
 
 DEBUG_VARIABLE = "LLAMABIND_DEBUG"
 """If this environment variable is set, engines check that no cell or request is lost when idle."""
@@ -175,18 +173,23 @@ def load_engine(
     ContextCreateError (such as for lack of memory), AdapterError, or ChatTemplateError (a template,
     given here or in the file, that cannot be parsed).
     """
-    config = (config or EngineConfig()).with_draft_heads(path)
-    if has_remote_devices():
-        # A state would be read over the network while all sequences wait, and ggml aborts if that
-        # fails.
-        config = replace(config, cache_ram_mib=0)
-    if config.deterministic:
-        model_params = (model_params or ModelParams()).unpacked()
-    model_params = replace(model_params or ModelParams(), load_mtp=config.speculation == "mtp")
-    # Before they are read, so that a file which is replaced meanwhile is noticed.
-    files = _stamps([*shards(Path(path)), *(file for file, _ in lora)], config)
+    begun = begin_load(path, model_params, config, [file for file, _ in lora])
+    return make_engine(Model(path, begun.model_params, progress), begun, chat_template, lora)
+
+
+def make_engine(
+    model: Model,
+    begun: BegunLoad,
+    chat_template: str | None = None,
+    lora: Sequence[tuple[str | Path, float]] = (),
+) -> Engine:
+    """Make the engine of a model that was loaded as `begun` says; the engine owns it.
+
+    Arguments and errors as for load_engine. The model is closed if the engine cannot be made.
+    """
+    config = begun.config
     with ExitStack() as undo:
-        model = undo.enter_context(Model(path, model_params, progress))
+        undo.enter_context(model)
         context = undo.enter_context(make_context(model, config))
         _check_generates(context)
         adapters = [(LoraAdapter(model, file), scale) for file, scale in lora]
@@ -201,19 +204,9 @@ def load_engine(
         engine = Engine(model, context, threads, template, shape, speculation)
         engine.learn_prompt_speed(warm.n_tokens, warm.seconds)
         engine.use_adapters(adapters)
-        engine.config, engine.files = config, files
+        engine.config, engine.files = config, begun.files
         undo.pop_all()
     return engine
-
-
-def _stamps(paths: Iterable[str | Path], config: EngineConfig) -> tuple[FileStamp, ...]:
-    """The stamps of the files, if prefixes are kept on disk; () if one of them is missing."""
-    if config.cache_dir is None:
-        return ()
-    try:
-        return tuple(FileStamp.of(path) for path in paths)
-    except OSError:
-        return ()  # the load names the file
 
 
 def make_context(model: Model, config: EngineConfig) -> Context:

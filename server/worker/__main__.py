@@ -4,14 +4,22 @@ from llamabind.system.quick_imports import quick_imports
 
 with quick_imports():
     import argparse
+    import contextlib
     import logging
     import socket
     import sys
-    from typing import NoReturn
+    import threading
+    from typing import TYPE_CHECKING, NoReturn
 
-    from server.worker.loading.estimate import estimate_load
-    from server.worker.loading.load import load_worker_engine
+    from server.worker.loading.begin import load_worker_engine
     from server.worker.session.session import serve
+
+if TYPE_CHECKING:
+    from server.protocol.loading import Estimate, Estimated
+
+# The thread that loads a model waits this long for the GIL while the engine is imported; it takes
+# the GIL for each line of native code's log.
+_SWITCH_SECONDS = 0.0001
 
 
 def main() -> NoReturn:
@@ -25,7 +33,28 @@ def main() -> NoReturn:
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    serve(socket.socket(fileno=arguments.fd), load_worker_engine, estimate_load)
+    threading.Thread(target=_import_engine, name="imports", daemon=True).start()
+    serve(socket.socket(fileno=arguments.fd), load_worker_engine, _estimate_load)
+
+
+def _import_engine() -> None:
+    """Import what makes an engine, while the server sends the load and native code reads the file.
+
+    If an import fails, the load fails with it.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        with contextlib.suppress(Exception), quick_imports():
+            import server.worker.loading.load  # noqa: F401
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _estimate_load(message: "Estimate") -> "Estimated":
+    from server.worker.loading.estimate import estimate_load
+
+    return estimate_load(message)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from llamabind.generation.prompt_requests import PromptRequests
 from server.protocol.job import ChatPrompt, Job
 from server.protocol.loading import Load
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
-from server.worker.loading.load import load_worker_engine
+from server.worker.loading.begin import load_worker_engine
 
 logger = logging.getLogger(__name__)
 

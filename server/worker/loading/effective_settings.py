@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamabind import ContextParams, Engine, EngineConfig
 from server.protocol.loading import Load
-from server.worker.loading.estimate import Planned
+from server.worker.loading.known_plan import Planned
 
 if TYPE_CHECKING:
     from llamabind import EmbeddingEngine

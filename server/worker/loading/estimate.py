@@ -1,29 +1,22 @@
 """estimate_load: the memory of a load; settle: chooses the settings that were left open."""
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
-
-import msgspec
 
 from llamabind import EngineConfig, ModelParams
 from llamabind.context.device_fit import FIT_MARGIN, fit_devices
 from llamabind.context.memory_report import MemoryReport
 from llamabind.errors import ModelLoadError
 from llamabind.memory_estimate import MemoryEstimate, estimate_draft, estimate_memory
-from llamabind.native.remote_devices import has_remote_devices
-from llamabind.system.cpus import usable_cpus
-from llamabind.system.host_memory import has_huge_pages, host_memory
-from server.formats import byte_size
 from server.protocol.default_context import FLOOR, SMALLEST, choose_context, slack
 from server.protocol.loading import DeviceMemory, Estimate, Estimated, HostBudget, Load
 from server.worker.loading.companion_checks import check_companions, errors_of_field
 from server.worker.loading.device_memory import (
-    count_gpus,
     device_memory,
     fit_margins,
     free_on_devices,
     limit_memory,
 )
+from server.worker.loading.known_plan import Planned, this_machine, with_load_mode
 from server.worker.loading.plan import (
     LoadPlan,
     Machine,
@@ -36,18 +29,6 @@ from server.worker.loading.remote import add_remote_devices
 
 # Enough for a header and a vocabulary; stops files whose headers claim huge counts.
 _MEMORY_LIMIT = 4 << 30
-# Load modes that read weights into process memory instead of mapping the file.
-_UNMAPPED_MODES = ("none", "mlock", "dio")
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A plan with its memory; `devices` includes the draft model, adapters and projector."""
-
-    plan: LoadPlan
-    n_ctx: int
-    devices: tuple[DeviceMemory, ...]
-    n_gpu_layers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +36,6 @@ class Settled(Planned):
     """A plan that native code has just estimated."""
 
     estimate: MemoryEstimate
-
-
-_Any = TypeVar("_Any", bound=Planned)
 
 
 def estimate_load(message: Estimate) -> Estimated:
@@ -148,44 +126,6 @@ def _default_context(sizes: _Sizes) -> int | None:
     return choose_context(n_ctx_train, slack_at)
 
 
-def plan_known(load: Load) -> Planned:
-    """The plan of a load by the server's estimate, or by a new one. Raises LlamaError.
-
-    With GPUs it is always new, because the placement of layers depends on their free memory.
-    """
-    known = load.estimated
-    is_host_only = known is not None and len(known.devices) == 1 and not count_gpus()
-    if known is None or not is_host_only or load.settings.has_open_context:
-        return settle(load)
-    plan = plan_load(load.path, load.settings, load.files, this_machine())
-    host = msgspec.structs.replace(known.devices[0], free_bytes=host_memory().free)
-    return with_load_mode(Planned(plan, known.n_ctx, (host,), 0))
-
-
-def require_memory(planned: Planned) -> None:
-    """Raise ModelLoadError if cache and buffers alone exceed the free host memory.
-
-    Weights count only if they are not mapped, since the system can drop pages of a mapped file.
-    Without this check Linux would grant the memory and kill the process once it is written to.
-    """
-    host = planned.devices[0]
-    needed, free = host.context_bytes + host.compute_bytes, host.free_bytes or 0
-    what = "cache and buffers"
-    if planned.plan.model_params.load_mode in _UNMAPPED_MODES:
-        needed, what = host.used_bytes, "weights, cache and buffers"
-    if needed > free:
-        raise ModelLoadError(
-            "out_of_memory",
-            f"{what} for n_ctx {planned.n_ctx} need {byte_size(needed)} of host memory; "
-            f"{byte_size(free)} is free",
-        )
-
-
-def this_machine() -> Machine:
-    """The CPUs and devices of this process."""
-    return Machine(usable_cpus(), count_gpus(), has_remote_devices())
-
-
 def _settle(sizes: _Sizes, n_ctx: int | None) -> Settled:
     load, machine = sizes.load, sizes.machine
     size = sizes.at(n_ctx)
@@ -203,24 +143,6 @@ def _settle(sizes: _Sizes, n_ctx: int | None) -> Settled:
     devices = device_memory(_Size(plan, estimate, draft).reports, load.files)
     n_gpu_layers = _gpu_layers(plan.model_params, machine, estimate)
     return Settled(plan, estimate.n_ctx, devices, n_gpu_layers, estimate)
-
-
-def with_load_mode(planned: _Any) -> _Any:
-    """Choose load mode "none" if none was set, there is no GPU, and memory is ample.
-
-    Then weights are read into huge pages, instead of mapped in small ones. Ample is the memory of
-    the load, once more its weights, and `cache_ram`. With a GPU, llama.cpp would allocate locked
-    memory for transfers.
-    """
-    plan, (host, *gpus) = planned.plan, planned.devices
-    is_open = plan.model_params.load_mode == "auto" and not gpus
-    cache = plan.config.cache_ram_bytes if isinstance(plan.config, EngineConfig) else 0
-    needed = host.used_bytes + host.model_bytes + cache
-    is_ample = host.free_bytes is not None and needed <= host.free_bytes
-    if not (is_open and is_ample and has_huge_pages()):
-        return planned
-    params = replace(plan.model_params, load_mode="none")
-    return replace(planned, plan=replace(plan, model_params=params))
 
 
 def _fit(path: str, plan: LoadPlan, estimate: MemoryEstimate, margins: list[int]) -> LoadPlan:

@@ -61,7 +61,24 @@ _RARELY_USED = (
 
 
 def test_a_worker_imports_only_what_every_load_uses() -> None:
-    code = f"import sys, server.worker.__main__\nprint(*sys.modules.keys() & {set(_RARELY_USED)!r})"
+    code = (
+        "import sys, server.worker.__main__, server.worker.loading.load\n"
+        f"print(*sys.modules.keys() & {set(_RARELY_USED)!r})"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == ""
+
+
+_WHILE_A_MODEL_IS_LOADED = ("numpy", "llamabind.engine.engine", "llamabind.context.context")
+
+
+def test_a_worker_begins_a_load_before_it_imports_the_engine() -> None:
+    code = (
+        "import sys, server.worker.__main__\n"
+        f"print(*sys.modules.keys() & {set(_WHILE_A_MODEL_IS_LOADED)!r})"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

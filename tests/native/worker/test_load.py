@@ -25,10 +25,11 @@ from server.protocol.load_settings import LoadSettings
 from server.protocol.load_values import LoadMode, LoraChoice
 from server.protocol.loading import Estimate, Estimated, Load, LoadedModel, LoadFiles
 from server.worker.engines.engine_interface import EngineEvents
-from server.worker.loading import estimate
+from server.worker.loading import estimate, known_plan
+from server.worker.loading.begin import load_worker_engine
 from server.worker.loading.device_memory import device_memory
-from server.worker.loading.estimate import plan_known, require_memory, settle
-from server.worker.loading.load import load_worker_engine
+from server.worker.loading.estimate import settle
+from server.worker.loading.known_plan import plan_known, require_memory
 from tests.support.engine_runs import make_request, run, tokens_of
 from tests.support.paths import ROOT
 from tests.support.random_architectures import write_random_architecture
@@ -159,13 +160,13 @@ def test_weights_are_read_into_huge_pages_where_memory_is_ample(
         return (msgspec.structs.replace(host, free_bytes=n_bytes), *others)
 
     monkeypatch.setattr(estimate, "device_memory", with_free_memory)
-    monkeypatch.setattr(estimate, "has_huge_pages", lambda: has_pages)
+    monkeypatch.setattr(known_plan, "has_huge_pages", lambda: has_pages)
     settings = LoadSettings(n_ctx=256, load_mode=mode, cache_ram=0)
     assert settle(Estimate(str(model), settings)).plan.model_params.load_mode == expected
 
 
 def test_weights_in_huge_pages_leave_room_for_the_host_cache(model, monkeypatch):
-    monkeypatch.setattr(estimate, "has_huge_pages", lambda: True)
+    monkeypatch.setattr(known_plan, "has_huge_pages", lambda: True)
     modes = [
         settle(
             Estimate(str(model), LoadSettings(n_ctx=256, cache_ram=cache))

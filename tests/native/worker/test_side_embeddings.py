@@ -16,7 +16,7 @@ from server.protocol.messages import RefusalKind
 from server.protocol.tasks import Embed, Rank, TaskResult, Vectors
 from server.worker.engines import side_embeddings
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
-from server.worker.loading.load import load_worker_engine
+from server.worker.loading.begin import load_worker_engine
 from server.worker.session.refusals import refusal
 
 pytestmark = pytest.mark.native
