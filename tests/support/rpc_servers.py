@@ -8,9 +8,8 @@ import sys
 from contextlib import suppress
 from functools import cache
 
-import pytest
-
 import psutil
+import pytest
 
 from llamabind.system.closing import Closing
 from tests.support.paths import ROOT
