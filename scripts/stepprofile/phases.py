@@ -56,7 +56,7 @@ def watch_engine(clock: PhaseClock, engine: Engine) -> None:
     scheduler, runner = engine._scheduler, engine._model_runner
     clock.watch(engine, "step", "other")
     clock.watch(engine, "_run", "output")
-    clock.watch(engine, "_publish", "output")
+    clock.watch(engine._stats, "add_step", "output")
     for name in ("schedule", "commit", "confirm_saved"):
         clock.watch(scheduler, name, "scheduling")
     clock.watch(runner, "run", "other")

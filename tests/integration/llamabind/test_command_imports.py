@@ -11,8 +11,9 @@ def test_help_and_version_load_no_native_code_and_no_numpy(arguments: list[str])
     code = (
         "import sys\n"
         "from llamabind.__main__ import main\n"
+        f"sys.argv = ['llamabind', *{arguments!r}]\n"
         "try:\n"
-        f"    main({arguments!r})\n"
+        "    assert main() == 0\n"
         "except SystemExit as end:\n"
         "    assert end.code == 0\n"
         "names = ('ctypes', 'numpy', 'llamabind._capi', 'llamabind.bug_report', 'asyncio')\n"
