@@ -200,8 +200,8 @@ LB_API int32_t lb_find_tokens(const struct llama_vocab * vocab, int32_t attribut
 // `attention` is a kernel that is faster than ggml's and slightly more exact, and whose results do not depend on the place
 // of a sequence in the KV cache: "avx512" or "avx2" (both give the same bits), "ggml" for ggml's own, or NULL for the best
 // one that this CPU can run.
-// `products` are kernels for products with quantised weights: "avx512vnni" or "avxvnni" (both give the same bits), "ggml" or
-// NULL, as for `attention`. Ours serve some types of weights; the bits of such a product depend on its own token only.
+// `products` are kernels for products with quantised weights: "avx512vnni", "avxvnni" or "avx2" (all give the same bits), "ggml"
+// or NULL, as for `attention`. Ours serve some types of weights; the bits of such a product depend on its own token only.
 // With `deterministic` the bits of a product do not depend on the number of tokens in a batch. The model must be loaded
 // with use_extra_bufts = false.
 // On Linux a KV cache of at most 1 GiB in host memory is not touched here: a thread touches its memory `settle_ms`

@@ -1,5 +1,5 @@
-// Multiplies quantised weights with vector instructions. panels_avx512.cpp and panels_avxvnni.cpp include it after they define
-// LB_PANEL_KERNELS, the name of what it defines.
+// Multiplies quantised weights with vector instructions. panels_avx512.cpp, panels_avxvnni.cpp and panels_avx2.cpp include it
+// after they define LB_PANEL_KERNELS, the name of what it defines.
 //
 // ggml multiplies each row of weights with each token, so every product reads both and adds up its own lanes. Here the
 // blocks of some rows are first transposed into a *panel*: a vector holds 4 numbers of each of its rows, so an instruction
@@ -9,13 +9,12 @@
 // tokens nor on the width of the vectors.
 // This file does not use the C++ library; attention.h gives the reason.
 
-#include "panel_types.h"
+#include "panel_sums.h"
 #include "panels.h"
 
 namespace {
 
 constexpr int64_t BLOCK    = lb::PANEL_BLOCK;
-constexpr int     GROUPS   = BLOCK / 4;  // a VNNI instruction adds 4 products to each of its sums
 constexpr int     PANELS   = 2;          // panels that share the reading of a token's numbers
 constexpr int     ROWS     = PANELS * WIDTH;
 constexpr float   SMALLEST = 1e-30F;     // blocks below it are zero, since 127 / x could be infinite
@@ -80,29 +79,25 @@ void multiply_panels(const panel * panels, int n_blocks, const token & first, in
         constexpr int PART_GROUPS = GROUPS / Type::PARTS;
         const int     b           = part / Type::PARTS;
         const int     first_group = part % Type::PARTS * PART_GROUPS;
-        ints          sums[N][PANELS];
+        row_sums<Type> sums[N][PANELS];
 #pragma GCC unroll 8
         for (int t = 0; t < N; t++) {
-            const ints start = Type::BIAS == 0 ? no_ints() : spread(read<int32_t>(first.corrections + t * stride + part * 4));
+            const int32_t start = HAS_BIAS<Type> ? read<int32_t>(first.corrections + t * stride + part * 4) : 0;
 #pragma GCC unroll 2
             for (int p = 0; p < PANELS; p++) {
-                sums[t][p] = start;
+                sums[t][p] = row_sums<Type>(start);
             }
         }
 #pragma GCC unroll 8
-        for (int g = first_group; g < first_group + PART_GROUPS; g++) {
-            ints weights[PANELS];
-#pragma GCC unroll 2
-            for (int p = 0; p < PANELS; p++) {
-                weights[p] = load(panels[p].numbers[b][g]);
-            }
+        for (int i = 0; i < PART_GROUPS; i++) {
+            const int g = first_group + i;
+            // Of both panels: an array of them would not stay in registers.
+            const row_numbers<Type> rows(panels[0].numbers[b][g]), more(panels[1].numbers[b][g]);
 #pragma GCC unroll 8
             for (int t = 0; t < N; t++) {
                 const ints numbers = spread(read<int32_t>(first.numbers + t * stride + b * BLOCK + g * 4));
-#pragma GCC unroll 2
-                for (int p = 0; p < PANELS; p++) {
-                    sums[t][p] = add_products(sums[t][p], weights[p], numbers);
-                }
+                sums[t][0].add(i, rows, numbers);
+                sums[t][1].add(i, more, numbers);
             }
         }
 #pragma GCC unroll 2
@@ -111,7 +106,7 @@ void multiply_panels(const panel * panels, int n_blocks, const token & first, in
 #pragma GCC unroll 8
             for (int t = 0; t < N; t++) {
                 const floats both = multiply(scale, spread_float(read<float>(first.scales + t * stride + b * 4)));
-                total[t][p]       = multiply_add(to_floats(sums[t][p]), both, total[t][p]);
+                total[t][p]       = multiply_add(to_floats(sums[t][p].sums), both, total[t][p]);
             }
             if (Type::BIAS == 0) {
                 const floats minimum = load_floats(panels[p].minima[b]);

@@ -1,7 +1,7 @@
-// Quantised products on CPUs with VNNI instructions, in place of ggml's.
+// Quantised products on x86-64 CPUs, in place of ggml's.
 //
-// For the types below ggml has no fast kernel on these CPUs: 16 tokens take nine times as long as one, though the weights
-// are read once. Ours (panel_kernel.h) take two to three times as long, and one token takes no longer than with ggml.
+// For most of these types ggml has no fast kernel for several tokens: 16 take up to nine times as long as one, though the
+// weights are read once. Ours (panel_kernel.h) take two to five times as long, and one token takes no longer than with ggml.
 //
 // This file is compiled for every CPU and chooses the kernels when a context is created.
 
@@ -33,8 +33,11 @@ struct variant {
 const variant * find_variant(const char * name) {
     // In order of preference.
     static const variant all[] = {
+#ifdef LB_HAS_VNNI_KERNELS
         { "avx512vnni", &lb::panels_avx512, lb::has_avx512_vnni() },
         { "avxvnni", &lb::panels_avxvnni, lb::has_avx_vnni() },
+#endif
+        { "avx2", &lb::panels_avx2, lb::has_avx2() },
     };
     for (const variant & one : all) {
         if (one.is_supported && (name == nullptr || std::strcmp(name, one.name) == 0)) {

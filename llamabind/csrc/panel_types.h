@@ -2,6 +2,7 @@
 //
 // A type has
 //   BLOCK     numbers that ggml stores together in BYTES bytes
+//   LARGEST   number
 //   BIAS      what is subtracted from a number; if it is 0 every 32 numbers have a minimum instead
 //   PARTS     scales of 32 numbers: 1, or 2 if every 16 numbers have one
 //   numbers   32 numbers of a row as unsigned bytes: those from 32 * block on
@@ -16,7 +17,8 @@
 
 namespace {
 
-constexpr int DEPTH = 8;  // times 32 numbers in a panel
+constexpr int DEPTH  = 8;  // times 32 numbers in a panel
+constexpr int GROUPS = 8;  // of 4 numbers, in each 32 numbers: a VNNI instruction adds 4 products to each of its sums
 
 template <typename T> T read(const char * from) {
     T value;
@@ -60,11 +62,12 @@ float half(const char * from) {
 }
 
 // Each 32 numbers have a scale at their beginning and, if the bias is 0, a minimum behind it: 16-bit floats.
-template <int64_t bytes, int32_t bias> struct simple {
-    static constexpr int64_t BLOCK = 32;
-    static constexpr int64_t BYTES = bytes;
-    static constexpr int32_t BIAS  = bias;
-    static constexpr int     PARTS = 1;
+template <int64_t bytes, int largest, int32_t bias> struct simple {
+    static constexpr int64_t BLOCK   = 32;
+    static constexpr int64_t BYTES   = bytes;
+    static constexpr int     LARGEST = largest;
+    static constexpr int32_t BIAS    = bias;
+    static constexpr int     PARTS   = 1;
 
     static void scales(const char * const * rows, int64_t first, int n_blocks, float (*scales)[WIDTH], float (*minima)[WIDTH]) {
         uint16_t halves[2][DEPTH][WIDTH];
@@ -86,7 +89,7 @@ template <int64_t bytes, int32_t bias> struct simple {
     }
 };
 
-struct q8_0 : simple<34, 128> {
+struct q8_0 : simple<34, 255, 128> {
     static constexpr ggml_type TYPE = GGML_TYPE_Q8_0;
 
     static __m256i numbers(const char * row, int64_t block) {
@@ -94,7 +97,7 @@ struct q8_0 : simple<34, 128> {
     }
 };
 
-struct q4_0 : simple<18, 8> {
+struct q4_0 : simple<18, 15, 8> {
     static constexpr ggml_type TYPE = GGML_TYPE_Q4_0;
 
     static __m256i numbers(const char * row, int64_t block) {
@@ -102,7 +105,7 @@ struct q4_0 : simple<18, 8> {
     }
 };
 
-struct q4_1 : simple<20, 0> {
+struct q4_1 : simple<20, 15, 0> {
     static constexpr ggml_type TYPE = GGML_TYPE_Q4_1;
 
     static __m256i numbers(const char * row, int64_t block) {
@@ -110,7 +113,7 @@ struct q4_1 : simple<20, 0> {
     }
 };
 
-struct q5_0 : simple<22, 16> {
+struct q5_0 : simple<22, 31, 16> {
     static constexpr ggml_type TYPE = GGML_TYPE_Q5_0;
 
     static __m256i numbers(const char * row, int64_t block) {
@@ -119,7 +122,7 @@ struct q5_0 : simple<22, 16> {
     }
 };
 
-struct q5_1 : simple<24, 0> {
+struct q5_1 : simple<24, 31, 0> {
     static constexpr ggml_type TYPE = GGML_TYPE_Q5_1;
 
     static __m256i numbers(const char * row, int64_t block) {
@@ -129,11 +132,12 @@ struct q5_1 : simple<24, 0> {
 };
 
 // Every 256 numbers have a scale of scales and one of minima, and 8 scales and minima of 6 bits.
-template <int64_t bytes> struct with_minima {
-    static constexpr int64_t BLOCK = 256;
-    static constexpr int64_t BYTES = bytes;
-    static constexpr int32_t BIAS  = 0;
-    static constexpr int     PARTS = 1;
+template <int64_t bytes, int largest> struct with_minima {
+    static constexpr int64_t BLOCK   = 256;
+    static constexpr int64_t BYTES   = bytes;
+    static constexpr int     LARGEST = largest;
+    static constexpr int32_t BIAS    = 0;
+    static constexpr int     PARTS   = 1;
 
     static void scales(const char * const * rows, int64_t first, int /*n_blocks*/, float (*scales)[WIDTH],
                        float (*minima)[WIDTH]) {
@@ -158,7 +162,7 @@ template <int64_t bytes> struct with_minima {
     }
 };
 
-struct q4_k : with_minima<144> {
+struct q4_k : with_minima<144, 15> {
     static constexpr ggml_type TYPE = GGML_TYPE_Q4_K;
 
     static __m256i numbers(const char * row, int64_t block) {
@@ -166,7 +170,7 @@ struct q4_k : with_minima<144> {
     }
 };
 
-struct q5_k : with_minima<176> {
+struct q5_k : with_minima<176, 31> {
     static constexpr ggml_type TYPE = GGML_TYPE_Q5_K;
 
     static __m256i numbers(const char * row, int64_t block) {
@@ -177,11 +181,12 @@ struct q5_k : with_minima<176> {
 };
 
 struct q6_k {
-    static constexpr ggml_type TYPE  = GGML_TYPE_Q6_K;
-    static constexpr int64_t   BLOCK = 256;
-    static constexpr int64_t   BYTES = 210;
-    static constexpr int32_t   BIAS  = 32;
-    static constexpr int       PARTS = 2;
+    static constexpr ggml_type TYPE    = GGML_TYPE_Q6_K;
+    static constexpr int64_t   BLOCK   = 256;
+    static constexpr int64_t   BYTES   = 210;
+    static constexpr int       LARGEST = 63;
+    static constexpr int32_t   BIAS    = 32;
+    static constexpr int       PARTS   = 2;
 
     // Half a block has 64 bytes of lower bits and 32 bytes of higher ones, for four times 32 numbers.
     static __m256i numbers(const char * row, int64_t block) {

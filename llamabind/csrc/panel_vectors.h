@@ -16,9 +16,7 @@ constexpr int MOST  = 6;  // tokens that are multiplied together: their sums and
 
 ints   load(const void * from) { return _mm512_loadu_si512(from); }
 void   store(void * to, ints v) { _mm512_storeu_si512(to, v); }
-ints   no_ints() { return _mm512_setzero_si512(); }
 ints   spread(int32_t value) { return _mm512_set1_epi32(value); }
-ints   add_products(ints sums, ints a, ints b) { return _mm512_dpbusd_epi32(sums, a, b); }
 floats no_floats() { return _mm512_setzero_ps(); }
 floats spread_float(float value) { return _mm512_set1_ps(value); }
 floats to_floats(ints v) { return _mm512_cvtepi32_ps(v); }
@@ -63,9 +61,7 @@ constexpr int MOST  = 3;  // tokens that are multiplied together: their sums and
 
 ints   load(const void * from) { return _mm256_loadu_si256(static_cast<const __m256i *>(from)); }
 void   store(void * to, ints v) { _mm256_storeu_si256(static_cast<__m256i *>(to), v); }
-ints   no_ints() { return _mm256_setzero_si256(); }
 ints   spread(int32_t value) { return _mm256_set1_epi32(value); }
-ints   add_products(ints sums, ints a, ints b) { return _mm256_dpbusd_avx_epi32(sums, a, b); }
 floats no_floats() { return _mm256_setzero_ps(); }
 floats spread_float(float value) { return _mm256_set1_ps(value); }
 floats to_floats(ints v) { return _mm256_cvtepi32_ps(v); }

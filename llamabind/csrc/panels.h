@@ -1,4 +1,4 @@
-// Products of quantised weights with several tokens, on CPUs with VNNI instructions.
+// Products of quantised weights with several tokens, on x86-64 CPUs.
 //
 // Shared by panel_products.cpp, which is compiled for every CPU, and the kernels, which are compiled for the instructions
 // that they use. A kernel's object must not define weak symbols; attention.h gives the reason.
@@ -51,5 +51,6 @@ struct panel_kernels {
 
 extern const panel_kernels panels_avx512;
 extern const panel_kernels panels_avxvnni;
+extern const panel_kernels panels_avx2;
 
 }  // namespace lb

@@ -15,7 +15,7 @@ PRODUCTS_VARIABLE: Final = "LLAMABIND_PRODUCTS"
 """Selects the products with quantised weights in the same way."""
 
 _ATTENTION_NAMES: Final = ("avx512", "avx2", "ggml")
-_PRODUCTS_NAMES: Final = ("avx512vnni", "avxvnni", "ggml")
+_PRODUCTS_NAMES: Final = ("avx512vnni", "avxvnni", "avx2", "ggml")
 
 
 def attention_variants() -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def check(*objects: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("kernel", ["attention_avx512", "panels_avx512"])
+@pytest.mark.parametrize("kernel", ["attention_avx512", "panels_avx512", "panels_avx2"])
 def test_the_kernels_share_no_function_even_without_inlining(tmp_path: Path, kernel: str) -> None:
     source = SHIM_HEADERS / f"{kernel}.cpp"
     objects = [compile_object(source, tmp_path / f"{n}.o", *VNNI, f"-O{n}") for n in (0, 3)]
