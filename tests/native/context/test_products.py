@@ -96,6 +96,27 @@ def test_products_are_those_of_the_stored_numbers(
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * n * np.abs(expected).max())
 
 
+# The bytes of a block that hold the numbers, not the scales.
+_NUMBERS = {"q4_1": slice(4, None), "q5_1": slice(4, None), "q6_K": slice(192)} | {
+    name: slice(16, None) for name in ("q4_K", "q5_K")
+}
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_largest_numbers_fit_into_the_sums(weight_type: WeightType, kernel: str) -> None:
+    """Sums of 16 bits do not overflow; 0x80 is -128 in Q8_0, which only other programs write."""
+    n = 256
+    weights = weight_type.quantize(_random(4, n))
+    blocks = weights.reshape(4, -1, weight_type.n_bytes)
+    for row, number in enumerate((0x00, 0x7F, 0x80, 0xFF)):
+        blocks[row, :, _NUMBERS.get(weight_type.name, slice(2, None))] = number
+    signs = [[1, 1, 1, 1], [-1, -1, -1, -1], [1, -1, 1, -1], [1, 1, -1, -1], [1, 1, 1, -1]]
+    tokens = np.tile(np.array(signs, np.float32), n // 4)
+    found = _multiply(kernel, weight_type, weights, tokens)
+    expected = _as_8_bits(tokens) @ weight_type.read(weights).astype(np.float64).T
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_products_bits_depend_on_its_own_row_and_token(
     weight_type: WeightType, kernel: str
