@@ -27,7 +27,8 @@ struct alignas(64) panel {
     float minima[DEPTH][WIDTH];
 };
 
-// Transposes the blocks [first, first + n_blocks) of WIDTH rows. Fetches as many bytes from `next` on into the cache.
+// Transposes the blocks [first, first + n_blocks) of WIDTH rows. Fetches as many bytes from `next` on into the cache, in the
+// order of memory, and the blocks behind these once more: of long rows the first level of the cache has lost them meanwhile.
 template <typename Type>
 void pack(const char * const * rows, int64_t first, int n_blocks, const char *& next, panel & to) {
     Type::scales(rows, first, n_blocks, to.scales, to.minima);
@@ -38,6 +39,13 @@ void pack(const char * const * rows, int64_t first, int n_blocks, const char *& 
             _mm_prefetch(next + i, _MM_HINT_T0);
         }
         next += BYTES;
+        constexpr int64_t DEPTH_BYTES = DEPTH * Type::BYTES * BLOCK / Type::BLOCK;
+        if (b * 64 < DEPTH_BYTES) {
+#pragma GCC unroll 16
+            for (int r = 0; r < WIDTH; r++) {
+                _mm_prefetch(rows[r] + first * Type::BYTES * BLOCK / Type::BLOCK + DEPTH_BYTES + b * 64, _MM_HINT_T0);
+            }
+        }
 
         ints v[GROUPS];
 #pragma GCC unroll 8

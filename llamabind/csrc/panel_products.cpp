@@ -132,6 +132,18 @@ const lb::panel_format * format_of(const lb::panel_kernels & kernels, ggml_type 
     return nullptr;
 }
 
+// Memory limits a step of one token. With 8 bits a weight it is faster to read half as many rows at once, as the kernels for
+// shorter vectors do.
+const lb::panel_kernels & kernels_for(const lb::panel_kernels & chosen, ggml_type type, int64_t n_tokens) {
+#ifdef LB_HAS_VNNI_KERNELS
+    static const lb::panel_kernels & shorter = lb::has_avx_vnni() ? lb::panels_avxvnni : lb::panels_avx2;
+    if (&chosen == &lb::panels_avx512 && type == GGML_TYPE_Q8_0 && n_tokens == 1) {
+        return shorter;
+    }
+#endif
+    return chosen;
+}
+
 bool is_in_host_memory(const ggml_tensor * t) {
     const ggml_backend_buffer_t buffer = t->view_src != nullptr ? t->view_src->buffer : t->buffer;
     return buffer != nullptr && ggml_backend_buffer_is_host(buffer);
@@ -168,7 +180,8 @@ const lb::panel_kernels * lb::find_panel_kernels(const char * name) {
 bool lb::prepare_panel_product(panel_state & state, ggml_tensor * op) {
     const panel_format * format = nullptr;
     if (op->op == GGML_OP_MUL_MAT) {
-        format = format_of(*state.kernels, op->src[0]->type);
+        const ggml_type type = op->src[0]->type;
+        format               = format_of(kernels_for(*state.kernels, type, n_tokens_of(op)), type);
         if (format == nullptr || !is_supported(op, format->n_multiple)) {
             return false;
         }

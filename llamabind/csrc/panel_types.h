@@ -13,18 +13,10 @@
 #include "ggml.h"
 #include "panel_vectors.h"
 
-#include <string.h>
-
 namespace {
 
 constexpr int DEPTH  = 8;  // times 32 numbers in a panel
 constexpr int GROUPS = 8;  // of 4 numbers, in each 32 numbers: a VNNI instruction adds 4 products to each of its sums
-
-template <typename T> T read(const char * from) {
-    T value;
-    memcpy(&value, from, sizeof(value));
-    return value;
-}
 
 __m256i read_32(const char * from) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from));
@@ -70,20 +62,10 @@ template <int64_t bytes, int largest, int32_t bias> struct simple {
     static constexpr int     PARTS   = 1;
 
     static void scales(const char * const * rows, int64_t first, int n_blocks, float (*scales)[WIDTH], float (*minima)[WIDTH]) {
-        uint16_t halves[2][DEPTH][WIDTH];
-        for (int r = 0; r < WIDTH; r++) {
-            for (int b = 0; b < n_blocks; b++) {
-                const char * block = rows[r] + (first + b) * BYTES;
-                halves[0][b][r]    = read<uint16_t>(block);
-                if (BIAS == 0) {
-                    halves[1][b][r] = read<uint16_t>(block + 2);
-                }
-            }
-        }
         for (int b = 0; b < n_blocks; b++) {
-            store_floats(scales[b], from_halves(halves[0][b]));
+            store_floats(scales[b], read_halves(rows, (first + b) * BYTES));
             if (BIAS == 0) {
-                store_floats(minima[b], from_halves(halves[1][b]));
+                store_floats(minima[b], read_halves(rows, (first + b) * BYTES + 2));
             }
         }
     }

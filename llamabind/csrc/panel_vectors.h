@@ -4,8 +4,21 @@
 
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 namespace {
+
+template <typename T> T read(const char * from) {
+    T value;
+    memcpy(&value, from, sizeof(value));
+    return value;
+}
+
+// The 16-bit floats of 8 rows.
+__m128i eight_halves(const char * const * rows, int64_t at) {
+    const auto of = [&](int r) { return read<int16_t>(rows[r] + at); };
+    return _mm_setr_epi16(of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7));
+}
 
 #if defined(__AVX512F__)
 
@@ -29,8 +42,9 @@ ints   high_32(ints a, ints b) { return _mm512_unpackhi_epi32(a, b); }
 ints   low_64(ints a, ints b) { return _mm512_unpacklo_epi64(a, b); }
 ints   high_64(ints a, ints b) { return _mm512_unpackhi_epi64(a, b); }
 
-floats from_halves(const uint16_t * from) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(from)));
+// The 16-bit floats of all rows.
+floats read_halves(const char * const * rows, int64_t at) {
+    return _mm512_cvtph_ps(_mm256_set_m128i(eight_halves(rows + 8, at), eight_halves(rows, at)));
 }
 
 // The first (second) 128 bits of each half of a and b.
@@ -76,8 +90,8 @@ ints   high_64(ints a, ints b) { return _mm256_unpackhi_epi64(a, b); }
 ints   low_128(ints a, ints b) { return _mm256_permute2x128_si256(a, b, 0x20); }
 ints   high_128(ints a, ints b) { return _mm256_permute2x128_si256(a, b, 0x31); }
 
-floats from_halves(const uint16_t * from) {
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+floats read_halves(const char * const * rows, int64_t at) {
+    return _mm256_cvtph_ps(eight_halves(rows, at));
 }
 
 template <typename Type> ints read_block(const char * const * rows, int i, int64_t block) {
