@@ -25,6 +25,7 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace {
@@ -38,6 +39,9 @@ constexpr size_t MIN_BYTES   = size_t(4) << 20;
 // follows at once cannot take much memory that is already promised.
 constexpr size_t MAX_BYTES   = size_t(1) << 30;
 constexpr size_t CHUNK_BYTES = size_t(2) << 20;  // a huge page
+
+// The time between two chunks, in times that a chunk takes, while the process computes.
+constexpr int PAUSE_WHILE_BUSY = 20;
 
 thread_local int32_t settle_ms = -1;
 
@@ -90,29 +94,52 @@ class settler {
         if (!wait(std::chrono::milliseconds(delay))) {
             return;
         }
-        const bool is_huge = has_huge_pages();
-        // Where a load does not wait for the pages, the thread leaves half of the time to the steps of the model.
-        const bool is_urgent = delay == 0;
-        if (is_huge) {
-            madvise(begin, size_t(end - begin), MADV_HUGEPAGE);
+        // One thread at a time, so that none takes the others for steps of the model.
+        static std::mutex            turn;
+        std::unique_lock<std::mutex> lock(turn, std::defer_lock);
+        while (!lock.try_lock()) {
+            if (!wait(std::chrono::milliseconds(10))) {
+                return;
+            }
         }
+        const bool is_huge = has_huge_pages();
+        bool is_busy = delay > 0;
         for (char * chunk = begin; chunk < end;) {
-            const auto next = uintptr_t(chunk) / CHUNK_BYTES * CHUNK_BYTES + CHUNK_BYTES;
-            const auto size = std::min(next - uintptr_t(chunk), uintptr_t(end - chunk));
-            const auto from = clock::now();
-            // A chunk that was touched already has small pages, which are copied into a huge one.
+            const auto next   = uintptr_t(chunk) / CHUNK_BYTES * CHUNK_BYTES + CHUNK_BYTES;
+            const auto size   = std::min(next - uintptr_t(chunk), uintptr_t(end - chunk));
+            const auto from   = clock::now();
+            const auto others = cpu_of_others();
+            // A chunk that was touched already has small pages, which are copied into a huge one. The chunks behind it keep small
+            // pages: a step that touches a new cell would wait for a huge page in each layer.
             const bool is_whole = is_huge && size == CHUNK_BYTES;
+            if (is_whole) {
+                madvise(chunk, size, MADV_HUGEPAGE);
+            }
             if (madvise(chunk, size, POPULATE_WRITE) != 0) {
                 return;  // an old kernel, or too little memory: the pages are touched when they are needed
             }
             if (is_whole) {
                 madvise(chunk, size, COLLAPSE);
             }
-            if (!wait(is_urgent ? clock::duration(0) : clock::now() - from)) {
+            // The threads of a step wait for each other, so what delays one of them delays the next token. A load that waits
+            // for the pages has no steps.
+            const auto spent = clock::now() - from;
+            if (!wait(delay == 0 ? clock::duration(0) : spent * (is_busy ? PAUSE_WHILE_BUSY : 1))) {
                 return;
             }
+            is_busy = cpu_of_others() - others > (clock::now() - from) / 5;
             chunk += size;
         }
+    }
+
+    // The CPU time of the process without this thread.
+    static std::chrono::nanoseconds cpu_of_others() {
+        const auto read = [](clockid_t id) {
+            timespec time = {};
+            clock_gettime(id, &time);
+            return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+        };
+        return read(CLOCK_PROCESS_CPUTIME_ID) - read(CLOCK_THREAD_CPUTIME_ID);
     }
 
     // False if the buffer is about to be freed.
