@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llamabind.native.kernels import ATTENTION_VARIABLE
+from llamabind.native.kernels import ATTENTION_VARIABLE, PRODUCTS_VARIABLE
 from realmodels.perplexity_tool import build, perplexity
 from realmodels.runs import open_llm
 from realmodels.text import english_text
@@ -41,21 +41,22 @@ def our_perplexity(model: Path, text: Path) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "attention"), [("smollm2_f32", ""), ("smollm2", "ggml"), ("gemma3", "ggml")]
+    ("name", "kernels"), [("smollm2_f32", ""), ("smollm2", "ggml"), ("gemma3", "ggml")]
 )
 def test_perplexity_is_llama_perplexitys(
     request: pytest.FixtureRequest,
     program: Path,
     text: Path,
     name: str,
-    attention: str,
+    kernels: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With ggml's attention where activations are rounded to 8 bits.
+    """With ggml's kernels where activations are rounded to 8 bits.
 
     The rounding amplifies the smallest differences: see test_accuracy.py.
     """
-    monkeypatch.setenv(ATTENTION_VARIABLE, attention)
+    monkeypatch.setenv(ATTENTION_VARIABLE, kernels)
+    monkeypatch.setenv(PRODUCTS_VARIABLE, kernels)
     model = request.getfixturevalue(name)
     theirs = perplexity(program, model, text, N_CTX, N_CHUNKS)
     ours = our_perplexity(model, text)
