@@ -106,8 +106,10 @@ async def test_the_metrics_of_the_machine_list_models_in_memory_with_their_load(
     assert await models() == []
     await client.post(_CHAT, json=chat_body("echo: a b c"))
     async with asyncio.timeout(20):
-        # The first report after the request; one may come while it runs.
-        while (figures := (await models())[0])["kv_cells"] is None or figures["running"]:
+        # The first report after the request; others may come while it waits or runs.
+        while (figures := (await models())[0])["kv_cells"] is None or (
+            figures["running"] or figures["waiting"]
+        ):
             await pause()
     assert figures["model"] == "m.gguf"
     assert figures["status"] == "loaded"
