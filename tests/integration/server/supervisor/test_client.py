@@ -61,7 +61,7 @@ async def _text(stream: TokenStream) -> str:
 
 async def _until_idle(client: WorkerClient) -> None:
     async with asyncio.timeout(10):
-        while (stats := await client.stats()) is None or stats.running > 0:
+        while (stats := await client.stats()) is None or stats.running + stats.waiting > 0:
             await pause()
 
 
