@@ -44,7 +44,7 @@ class ContextParams:
     At most `n_outputs_max` tokens of a batch have outputs; 0 is `n_batch`.
 
     On Linux the memory of a KV cache of up to 1 GiB on the CPU is not touched when the context is
-    made: a thread touches it `settle_ms` milliseconds later; -1 touches it before.
+    made: a thread touches it from `settle_ms` milliseconds later on; -1 touches it before.
     """
 
     n_ctx: int = 0

@@ -121,8 +121,8 @@ class settler {
             if (is_whole) {
                 madvise(chunk, size, COLLAPSE);
             }
-            // The threads of a step wait for each other, so what delays one of them delays the next token. A load that waits
-            // for the pages has no steps.
+            // The threads of a step wait for each other, so what delays one of them delays the next token. Without a delay the
+            // whole cache is needed at once.
             const auto spent = clock::now() - from;
             if (!wait(delay == 0 ? clock::duration(0) : spent * (is_busy ? PAUSE_WHILE_BUSY : 1))) {
                 return;

@@ -204,8 +204,8 @@ LB_API int32_t lb_find_tokens(const struct llama_vocab * vocab, int32_t attribut
 // or NULL, as for `attention`. Ours serve some types of weights; the bits of such a product depend on its own token only.
 // With `deterministic` the bits of a product do not depend on the number of tokens in a batch. The model must be loaded
 // with use_extra_bufts = false.
-// On Linux a KV cache of at most 1 GiB in host memory is not touched here: a thread touches its memory `settle_ms`
-// milliseconds later (lazy_caches of cache_memory.h). Negative: it is touched before the function returns.
+// On Linux a KV cache of at most 1 GiB in host memory is not touched here: a thread touches its memory from `settle_ms`
+// milliseconds later on, slowly while the process computes (lazy_caches of cache_memory.h). Negative: it is touched before the function returns.
 LB_API struct llama_context * lb_context_init(struct llama_model * model, const struct llama_context_params * cparams,
                                               const char * attention, const char * products, bool deterministic,
                                               int32_t settle_ms);

@@ -1,7 +1,7 @@
 // Quantised products on x86-64 CPUs, in place of ggml's.
 //
-// For most of these types ggml has no fast kernel for several tokens: 16 take up to nine times as long as one, though the
-// weights are read once. Ours (panel_kernel.h) take two to five times as long, and one token takes no longer than with ggml.
+// For most of these types ggml has no fast kernel for several tokens: 16 take up to eight times as long as one, though
+// the weights are read once. Ours (panel_kernel.h) take two to five times as long, and one token about as long as with ggml.
 //
 // This file is compiled for every CPU and chooses the kernels when a context is created.
 

@@ -8,7 +8,7 @@ namespace {
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 
-// What the sums with a type of weights begin with is the bias.
+// Whether a sum begins with the correction for the bias, since the numbers are multiplied before it is subtracted.
 template <typename Type> constexpr bool HAS_BIAS = Type::BIAS != 0;
 
 // 4 numbers of each row of a panel.
