@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from server.protocol.loading import LoadedModel
 
 _MAX_OUTPUTS = 32
+"""More outputs than these, and than twice the answers, are joined before one is taken."""
+
+_JOINED_BYTES = 32 << 10
+"""A join of this size, by size_of(), takes no more: as JSON it can be ten times as large, and all
+of it waits in the buffer of a client that does not read.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class TokenStream:
     """The outputs of one request for `n` answers. Event loop only; one reader.
 
     Delivery never waits for the reader. Each output is that of one step; if a slow reader lets more
-    than 32 accumulate, they are joined to one for each answer, so that it can catch up. `pending`
+    than 32 accumulate, those of each answer are joined to a few, so that it can catch up. `pending`
     counts their bytes and pauses the request in the engine above a limit.
 
     With `may_restart`, a crash of the worker before any output does not end it: see `restart`.
@@ -252,7 +258,7 @@ class TokenStream:
             if self._error is not None:
                 raise detached(self._error)
             return None
-        if len(self._outputs) > _MAX_OUTPUTS:
+        if len(self._outputs) > max(_MAX_OUTPUTS, 2 * len(self._latest)):
             self._outputs = _joined(self._outputs)
         output = self._outputs.popleft()
         # Joined outputs are smaller than their parts were.
@@ -283,15 +289,25 @@ def _computed_tokens(result: TaskResult) -> int:
 
 
 def _joined(outputs: Iterable[SequenceOutput]) -> deque[SequenceOutput]:
-    """The outputs, joined to one for each answer."""
-    by_index: dict[int, list[SequenceOutput]] = {}
+    """The outputs, those of each answer joined as far as _JOINED_BYTES allow."""
+    joins: list[list[SequenceOutput]] = []
+    open_joins: dict[int, list[SequenceOutput]] = {}
+    n_bytes: dict[int, int] = {}
     for output in outputs:
-        by_index.setdefault(output.index, []).append(output)
-    return deque(_join(parts) for parts in by_index.values())
+        index, size = output.index, size_of(output)
+        if index not in open_joins or n_bytes[index] + size > _JOINED_BYTES:
+            n_bytes[index] = 0
+            open_joins[index] = []
+            joins.append(open_joins[index])
+        open_joins[index].append(output)
+        n_bytes[index] += size
+    return deque(_join(parts) for parts in joins)
 
 
 def _join(parts: list[SequenceOutput]) -> SequenceOutput:
     """The latest output, with the texts, tool calls and tokens of all."""
+    if len(parts) == 1:
+        return parts[0]
     return replace(
         parts[-1],
         text="".join(part.text for part in parts),
