@@ -1,17 +1,23 @@
 """Batch: the tokens of one decode, with their positions and sequences."""
 
-import ctypes
-from collections.abc import Sequence
-from typing import Final, Self
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import ctypes
+from array import array
+from typing import TYPE_CHECKING, Final
 
 from llamabind._capi import types
 from llamabind.checks import INT32_MAX, check_int
 from llamabind.context.params import MAX_SEQUENCES
 from llamabind.errors import HandleClosedError, InvalidParameterError
 from llamabind.system.closing import Closing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 _EMPTY: Final = (INT32_MAX, -INT32_MAX - 1, INT32_MAX, -INT32_MAX - 1)
 
@@ -34,19 +40,17 @@ class Batch(Closing):
         self._ranges: tuple[int, int, int, int] | None = _EMPTY
         self._max_seq_id = -1
         self._has_shared_token = False
-        self._token = np.zeros(n_tokens_max, np.int32)
-        self._pos = np.zeros(n_tokens_max, np.int32)
-        self._n_seq_id = np.ones(n_tokens_max, np.int32)
-        self._seq_id = np.zeros((n_tokens_max, n_seq_max), np.int32)
-        self._output = np.zeros(n_tokens_max, np.int8)
-        rows = self._seq_id.ctypes.data + np.arange(n_tokens_max) * self._seq_id.strides[0]
-        self._seq_rows = rows.astype(np.uintp)
-        # Item assignment through a memoryview is twice as fast as through numpy.
-        self._set_token = self._token.data
-        self._set_pos = self._pos.data
-        self._set_output = self._output.data
-        self._set_seq_id = self._seq_id.data
-        self._set_n_seq_id = self._n_seq_id.data
+        self._token = array("i", bytes(4 * n_tokens_max))
+        self._pos = array("i", bytes(4 * n_tokens_max))
+        self._n_seq_id = array("i", [1]) * n_tokens_max
+        self._seq_id = array("i", bytes(4 * n_tokens_max * n_seq_max))
+        self._output = bytearray(n_tokens_max)
+        begin, row = self._seq_id.buffer_info()[0], 4 * n_seq_max
+        self._seq_rows = array("Q", range(begin, begin + n_tokens_max * row, row))
+        # Slices of an array are copies, those of a memoryview are not.
+        self._set_token = memoryview(self._token)
+        self._set_pos = memoryview(self._pos)
+        self._set_seq_id = memoryview(self._seq_id)
         self._c_batch = self._make_c_batch()
 
     def add(
@@ -62,14 +66,14 @@ class Batch(Closing):
             raise self._full(1)
         if isinstance(seq_id, int):
             self._check_seq_id(seq_id)
-            self._set_seq_id[index, 0] = seq_id
-            self._set_n_seq_id[index] = 1
+            self._seq_id[index * self.n_seq_max] = seq_id
+            self._n_seq_id[index] = 1
         else:
             self._add_sequences(index, seq_id)
-        self._set_token[index] = token
-        self._set_pos[index] = pos
+        self._token[index] = token
+        self._pos[index] = pos
         self._note(token, token, pos, pos)
-        self._set_output[index] = output
+        self._output[index] = output
         self._n = index + 1
         return index
 
@@ -87,13 +91,12 @@ class Batch(Closing):
         check_int("pos", pos, 0, INT32_MAX - n)
         end = first + n
         try:
-            self._token[first:end] = tokens
+            self._set_token[first:end] = array("i", tokens)
         except OverflowError:
             raise InvalidParameterError("tokens", "a token id does not fit 32 bits") from None
-        self._pos[first:end] = np.arange(pos, pos + n, dtype=np.int32)
-        self._seq_id[first:end, 0] = seq_id
-        self._n_seq_id[first:end] = 1
-        self._output[first:end] = 0
+        self._set_pos[first:end] = array("i", range(pos, pos + n))
+        self._set_sequences(first, array("i", [seq_id]) * n)
+        self._output[first:end] = bytes(n)
         if n:
             self._note(min(tokens), max(tokens), pos, pos + n - 1)
             self._output[end - 1] = output_last
@@ -113,13 +116,16 @@ class Batch(Closing):
             raise self._full(n)
         self._check_seq_id(min(seq_ids))
         self._check_seq_id(max(seq_ids))
-        self._token[first:end] = tokens
-        self._pos[first:end] = positions
-        self._seq_id[first:end, 0] = seq_ids
-        self._n_seq_id[first:end] = 1
-        self._output[first:end] = 1
+        self._set_token[first:end] = array("i", tokens)
+        self._set_pos[first:end] = array("i", positions)
+        self._set_sequences(first, array("i", seq_ids))
+        self._output[first:end] = b"\1" * n
         self._note(min(tokens), max(tokens), min(positions), max(positions))
         self._n = end
+
+    def output_all(self, first: int = 0) -> None:
+        """Give an output to each token from index `first` on."""
+        self._output[first : self._n] = b"\1" * (self._n - first)
 
     def clear(self) -> None:
         """Forget all tokens."""
@@ -134,24 +140,30 @@ class Batch(Closing):
     @property
     def tokens(self) -> NDArray[np.int32]:
         """The token ids, shape (len,); a view."""
+        import numpy as np
+
         self._ranges = None  # the caller may change them through the view
-        return self._token[: self._n]
+        return np.frombuffer(self._token, np.int32)[: self._n]
 
     @property
     def positions(self) -> NDArray[np.int32]:
         """The positions, shape (len,); a view."""
+        import numpy as np
+
         self._ranges = None
-        return self._pos[: self._n]
+        return np.frombuffer(self._pos, np.int32)[: self._n]
 
     @property
     def outputs(self) -> NDArray[np.int8]:
         """1 for each token that gets an output, else 0, shape (len,); a view."""
-        return self._output[: self._n]
+        import numpy as np
+
+        return np.frombuffer(self._output, np.int8)[: self._n]
 
     @property
     def output_flags(self) -> bytes:
         """A copy of `outputs`."""
-        return self._set_output[: self._n].tobytes()
+        return bytes(self._output[: self._n])
 
     @property
     def token_range(self) -> tuple[int, int]:
@@ -201,7 +213,7 @@ class Batch(Closing):
         # step. Unknown after a view was handed out.
         if self._ranges is None:
             tokens, positions = self._token[: self._n], self._pos[: self._n]
-            return int(tokens.min()), int(tokens.max()), int(positions.min()), int(positions.max())
+            return min(tokens), max(tokens), min(positions), max(positions)
         return self._ranges
 
     def _note(self, lowest: int, highest: int, first: int, last: int) -> None:
@@ -223,9 +235,17 @@ class Batch(Closing):
             )
         for slot, seq_id in enumerate(unique):
             self._check_seq_id(seq_id)
-            self._set_seq_id[index, slot] = seq_id
-        self._set_n_seq_id[index] = len(unique)
+            self._seq_id[index * self.n_seq_max + slot] = seq_id
+        self._n_seq_id[index] = len(unique)
         self._has_shared_token |= len(unique) > 1
+
+    def _set_sequences(self, first: int, seq_ids: array[int]) -> None:
+        """Let each token from index `first` on belong to one sequence."""
+        step = self.n_seq_max
+        end = first + len(seq_ids)
+        self._set_seq_id[first * step : end * step : step] = seq_ids
+        if step > 1:
+            memoryview(self._n_seq_id)[first:end] = array("i", [1]) * len(seq_ids)
 
     def _check_seq_id(self, seq_id: int) -> None:
         if not 0 <= seq_id < MAX_SEQUENCES:
@@ -245,9 +265,11 @@ class Batch(Closing):
     def _make_c_batch(self) -> types.llama_batch:
         int32_ptr = ctypes.POINTER(ctypes.c_int32)
         batch = types.llama_batch()
-        batch.token = self._token.ctypes.data_as(int32_ptr)
-        batch.pos = self._pos.ctypes.data_as(int32_ptr)
-        batch.n_seq_id = self._n_seq_id.ctypes.data_as(int32_ptr)
-        batch.seq_id = self._seq_rows.ctypes.data_as(ctypes.POINTER(int32_ptr))
-        batch.logits = self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+        batch.token = ctypes.cast(self._token.buffer_info()[0], int32_ptr)
+        batch.pos = ctypes.cast(self._pos.buffer_info()[0], int32_ptr)
+        batch.n_seq_id = ctypes.cast(self._n_seq_id.buffer_info()[0], int32_ptr)
+        batch.seq_id = ctypes.cast(self._seq_rows.buffer_info()[0], ctypes.POINTER(int32_ptr))
+        # As long as this object lives, the bytearray can be neither moved nor resized.
+        self._c_output = (ctypes.c_int8 * self.n_tokens_max).from_buffer(self._output)
+        batch.logits = ctypes.cast(self._c_output, ctypes.POINTER(ctypes.c_int8))
         return batch

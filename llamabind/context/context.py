@@ -1,20 +1,16 @@
 """Context: owns a llama_context; decodes batches, returns logits and embeddings."""
 
+from __future__ import annotations
+
 import ctypes
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from llamabind._capi import llama, shim
-from llamabind._capi.types import ContextHandle
 from llamabind.checks import check_float, check_int
-from llamabind.context.batch import Batch
 from llamabind.context.creation import create_context
 from llamabind.context.decode_errors import decode_error, too_long
 from llamabind.context.memory import ContextMemory
 from llamabind.context.params import POOLING_TYPES, ContextParams
-from llamabind.context.vector_batch import VectorBatch
 from llamabind.errors import (
     AdapterError,
     InvalidBatchError,
@@ -26,6 +22,12 @@ from llamabind.system.cpus import MAX_THREADS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from llamabind._capi.types import ContextHandle
+    from llamabind.context.batch import Batch
+    from llamabind.context.vector_batch import VectorBatch
     from llamabind.native.lora import LoraAdapter
     from llamabind.native.model import Model
 
@@ -40,9 +42,9 @@ class Context(ContextMemory):
 
     def __init__(
         self,
-        model: "Model",
+        model: Model,
         params: ContextParams | None = None,
-        other: "Context | None" = None,
+        other: Context | None = None,
     ) -> None:
         """Allocate the context. Raises ContextCreateError, for example for lack of memory.
 
@@ -130,7 +132,7 @@ class Context(ContextMemory):
         self._check_batch(batch)
         if len(batch) > self.n_ubatch:
             raise too_long(len(batch), self.n_ubatch)
-        batch.outputs[:] = 1
+        batch.output_all()
         self._outputs = None
         position = native_log.position()
         code = llama.llama_encode(self.ptr, batch.c_batch)
@@ -151,7 +153,7 @@ class Context(ContextMemory):
             raise InvalidParameterError("index", f"token {index} of the batch has no logits")
         return ctypes.addressof(pointer.contents)
 
-    def logits_ptrs(self, indexes: "Sequence[int]") -> list[int]:
+    def logits_ptrs(self, indexes: Sequence[int]) -> list[int]:
         """Return logits_ptr() of each of the batch's tokens `indexes`, with one native call.
 
         The logits are contiguous in the batch's order (llama_get_logits of llama.h). -1 is not
@@ -182,6 +184,8 @@ class Context(ContextMemory):
 
     def logits_at(self, pointer: int) -> NDArray[np.float32]:
         """Return the view of logits() for an address that logits_ptr() returned."""
+        import numpy as np
+
         return np.ctypeslib.as_array(self._logits_type.from_address(pointer))
 
     def embeddings_ith(self, index: int) -> NDArray[np.float32]:
@@ -190,6 +194,8 @@ class Context(ContextMemory):
         For contexts with `embeddings` and pooling "none"; InvalidParameterError for others, and if
         the token has no output.
         """
+        import numpy as np
+
         self._check_output(index)
         pointer = llama.llama_get_embeddings_ith(self.ptr, index)
         # With pooling llama.cpp returns a buffer that it has not written to.
@@ -203,6 +209,8 @@ class Context(ContextMemory):
         Shape (n_embd_out,), or (n_cls_out,) scores with pooling "rank". Raises
         InvalidParameterError if the sequence has none.
         """
+        import numpy as np
+
         self._check_sequence(seq_id)
         pointer = llama.llama_get_embeddings_seq(self.ptr, seq_id)
         if _is_null(pointer):
@@ -239,7 +247,7 @@ class Context(ContextMemory):
         check_int("n_threads_batch", n_threads_batch, 1, MAX_THREADS)
         llama.llama_set_n_threads(self.ptr, n_threads, n_threads_batch)
 
-    def set_lora(self, adapters: "Iterable[tuple[LoraAdapter, float]]") -> None:
+    def set_lora(self, adapters: Iterable[tuple[LoraAdapter, float]]) -> None:
         """Apply only these adapters, each with its scale, from the next decode on; () for none.
 
         Raises AdapterError for an adapter of another model.
@@ -256,7 +264,7 @@ class Context(ContextMemory):
         for adapter in wanted:
             adapter.before_close(self.drop_lora)
 
-    def drop_lora(self, adapter: "LoraAdapter") -> None:
+    def drop_lora(self, adapter: LoraAdapter) -> None:
         """Stop applying an adapter, which must happen before it is freed; may be called twice."""
         if adapter in self._adapters and not self.is_closed:
             self.set_lora(
@@ -289,7 +297,7 @@ class Context(ContextMemory):
             # llama.cpp would report "no KV slot" (llama_batch_allocr::split_equal).
             raise InvalidBatchError(-1, "a token of several sequences needs kv_unified")
         if self.params.embeddings:
-            batch.outputs[:] = 1
+            batch.output_all()
 
     def _check_vectors(self, batch: VectorBatch, *, is_causal: bool) -> None:
         width, wanted = batch.embeddings.shape[1], self.model.n_embd_inp

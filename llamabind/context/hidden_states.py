@@ -5,17 +5,15 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from llamabind._capi import llama, shim
 from llamabind._capi.shim_text import last_error
 from llamabind.context.batch import Batch
 from llamabind.context.decode_errors import decode_error
-from llamabind.context.vector_batch import VectorBatch
 from llamabind.errors import LlamaError
 from llamabind.native.log import native_log
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from llamabind._capi import types
@@ -32,6 +30,8 @@ class HiddenBatch(Batch):
     """
 
     def __init__(self, n_tokens_max: int, width: int) -> None:
+        import numpy as np
+
         self.hidden = np.zeros((n_tokens_max, width), np.float32)
         super().__init__(n_tokens_max)
 
@@ -87,6 +87,8 @@ class FusedLayers:
 
         Raises LlamaError.
         """
+        import numpy as np
+
         width = self._target.model.n_embd
         inputs = [
             _view(shim.lb_context_layer_inputs(self._target.ptr, layer), n_tokens * width)
@@ -100,6 +102,8 @@ class FusedLayers:
         draft, n = self._draft, len(fused)
         # The encoder has no positions, but llama.cpp checks that they continue a sequence.
         first = draft.memory_seq_pos_max(0) + 1
+        from llamabind.context.vector_batch import VectorBatch
+
         batch = VectorBatch(fused, first, 0, has_outputs=True)
         position = native_log.position()
         code = llama.llama_encode(draft.ptr, batch.c_batch)
@@ -118,6 +122,8 @@ def target_layers(draft: Model) -> tuple[int, ...]:
 
 
 def _view(pointer: Any, n: int) -> NDArray[np.float32]:
+    import numpy as np
+
     if not pointer:
         raise LlamaError("the model's graph keeps no hidden states for draft heads")
     address = ctypes.addressof(pointer.contents)

@@ -1,10 +1,9 @@
 """ContextMemory: the KV cache or state of each sequence, and how to cut, copy and save it."""
 
-import ctypes
-from typing import Final
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import ctypes
+from typing import TYPE_CHECKING, Final
 
 from llamabind._capi import llama
 from llamabind._capi.types import ContextHandle, MemoryHandle
@@ -13,6 +12,10 @@ from llamabind.context.saved_state import PARTIAL_ONLY, SavedState
 from llamabind.errors import InvalidParameterError, StateError
 from llamabind.native.handle import Handle
 from llamabind.native.log import native_log
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MIN_POS: Final = -(2**31)
 
@@ -116,6 +119,8 @@ class ContextMemory(Handle[ContextHandle]):
 
     def state_save(self) -> SavedState:
         """Return a copy of the memory of all sequences. Raises StateError."""
+        import numpy as np
+
         self._check_no_pending_update()
         data = np.empty(llama.llama_state_get_size(self.ptr), np.uint8)
         position = native_log.position()
@@ -149,6 +154,8 @@ class ContextMemory(Handle[ContextHandle]):
         `partial_only` saves only what memory_seq_rm cannot roll back, the sliding window or the
         recurrent state: a checkpoint to return to.
         """
+        import numpy as np
+
         n_bytes = self.state_seq_size(seq_id, partial_only=partial_only)
         flags = PARTIAL_ONLY if partial_only else 0
         data = np.empty(n_bytes, np.uint8)
@@ -198,7 +205,7 @@ def _pos(name: str, value: int) -> int:
     return value
 
 
-def _c_array(data: NDArray[np.uint8]) -> "ctypes.Array[ctypes.c_uint8]":
+def _c_array(data: NDArray[np.uint8]) -> ctypes.Array[ctypes.c_uint8]:
     return (ctypes.c_uint8 * data.size).from_address(data.ctypes.data)
 
 

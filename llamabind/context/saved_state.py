@@ -1,5 +1,7 @@
 """SavedState: a copy of the memory of a context or of one sequence."""
 
+from __future__ import annotations
+
 import errno
 import mmap
 import struct
@@ -7,12 +9,15 @@ import sys
 import zlib
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import BinaryIO, Final, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from llamabind.errors import StateError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MAGIC: Final = b"LBSTATE1"
 _HEADER: Final = struct.Struct("<8sIIQ")  # magic, kind and flags, CRC-32 of kind and data, length
@@ -96,6 +101,8 @@ class SavedState:
 
 def _read(file: BinaryIO, n_bytes: int) -> NDArray[np.uint8]:
     """Return the next `n_bytes` of a file, fewer at its end."""
+    import numpy as np
+
     data = np.empty(n_bytes, np.uint8)
     n_read = 0
     while n_read < n_bytes and (n := file.readinto(data.data[n_read:])):  # type: ignore[attr-defined]
@@ -108,6 +115,8 @@ def _map(file: BinaryIO, n_bytes: int) -> NDArray[np.uint8] | None:
 
     All pages are read now: a disk that fails is an OSError here, not a signal at a later access.
     """
+    import numpy as np
+
     if sys.platform != "linux" or n_bytes == 0:
         return None
     offset = file.tell()

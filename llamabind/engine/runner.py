@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from llamabind.context.batch import Batch
-from llamabind.context.vector_batch import VectorBatch
 from llamabind.engine.logprobs import top_logprobs
 from llamabind.engine.sequence_samplers import SequenceSamplers
 from llamabind.errors import InvalidParameterError
@@ -128,6 +127,8 @@ class ModelRunner:
         return is_trial
 
     def _decode_medium(self, chunk: ScheduledChunk, medium: Medium) -> None:
+        from llamabind.context.vector_batch import VectorBatch
+
         part = medium.embeddings[chunk.start - medium.start : chunk.end - medium.start]
         self._threads.prepare(len(part))
         first = chunk.sequence.position(medium.start)
@@ -174,12 +175,12 @@ class ModelRunner:
                 part = tokens[chunk.start : chunk.end]
                 first = batch.extend(part, position, seq_id, output_last=chunk.is_last)
                 if chunk.sequence.wants_prompt_logprobs:
-                    batch.outputs[first:] = 1
+                    batch.output_all(first)
             ends.append(len(batch))
             if chunk.draft:
                 draft_position = position + chunk.end - chunk.start
                 first = batch.extend(chunk.draft, draft_position, seq_id)
-                batch.outputs[first:] = 1
+                batch.output_all(first)
         return ends
 
     def _fill_decoding(self, chunks: list[ScheduledChunk]) -> None:

@@ -7,8 +7,6 @@ import math
 from array import array
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from llamabind.engine.logprobs import top_logprobs
 from llamabind.engine.step_masks import StepMasks, without_triggers
 from llamabind.errors import LlamaError
@@ -19,6 +17,8 @@ from llamabind.scheduling.sampled import SampledRun, SampledToken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Tokens
+
+    import numpy as np
 
     from llamabind.context.context import Context
     from llamabind.native.model import Model
@@ -148,6 +148,8 @@ class SequenceSamplers:
         self, last: list[tuple[Sequence, SampledRun, int]]
     ) -> list[SampledToken | LlamaError]:
         """Sample the next token of each run from the logits at the given address."""
+        import numpy as np
+
         known: dict[int, int | LlamaError] = {}
         raw: dict[int, np.ndarray] = {}
         self._masks.compute(sequence.request_id for sequence, _, _ in last)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 import msgspec
-import numpy as np
 
 from llamabind.context.saved_state import SavedState
 from llamabind.errors import SlotFileError, StateError
@@ -77,6 +76,8 @@ def write_slot_file(path: Path, content: SlotContent) -> int:
 
 def content_parts(content: SlotContent) -> tuple[Buffer, ...]:
     """Return the bytes of a slot file in parts; the last one is the state, which is not copied."""
+    import numpy as np
+
     media = _ENCODER.encode((content.projector, content.media)) if content.media else b""
     head = content.key + np.asarray(content.tokens, "<i4").tobytes() + media
     header = _HEADER.pack(_MAGIC, zlib.crc32(head), len(content.tokens), len(media))
@@ -161,6 +162,8 @@ def read_head(file: BinaryIO, name: str, n_bytes: int) -> SlotHead:
 
     Raises StateError for a file that is no slot file or is damaged, and OSError.
     """
+    import numpy as np
+
     raw = file.read(_HEADER.size)
     if len(raw) < _HEADER.size or not raw.startswith(_MAGIC):
         raise StateError(f"{name!r} is not a slot file of llamabind")

@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from llamabind.errors import GrammarError
 from llamabind.sampling.token_mask import DEAD_END, TokenMasks, apply_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import numpy as np
 
     from llamabind.errors import LlamaError
     from llamabind.native.tokenizer import Tokenizer
@@ -47,6 +47,8 @@ class StepMasks:
     @cached_property
     def _ends(self) -> np.ndarray:
         """Whether each token ends a generation; few models get requests with masks."""
+        import numpy as np
+
         ends = np.zeros(self._tokenizer.n_tokens, dtype=np.bool_)
         ends[list(self._tokenizer.eog_tokens)] = True
         return ends
@@ -73,6 +75,8 @@ class StepMasks:
         """Mask logits. Returns a token if it must be the next one: the end of a complete answer,
         which neither `must_continue` nor ignore_eos can prevent. GrammarError if there is none.
         """
+        import numpy as np
+
         row = self._rows[request_id]
         failure = self._masks[request_id].why_failed()
         ends = row & self._ends
@@ -103,6 +107,8 @@ class StepMasks:
 
         If the masks are valid, logit_bias excludes every token that the schema allows.
         """
+        import numpy as np
+
         is_sound = np.isfinite(logits).any() and not np.isnan(logits).any()
         return GrammarError(DEAD_END) if is_sound else error
 

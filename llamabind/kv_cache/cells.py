@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from array import array
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-CellIds: TypeAlias = NDArray[np.int32]
+_FEW_CELLS: Final = 64
+"""Fewer cells are counted one by one, as fast, since numpy need not be imported for them."""
 
 
 class KvCells:
@@ -20,10 +24,15 @@ class KvCells:
 
     def __init__(self, n_cells: int) -> None:
         self.n_cells = n_cells
-        self._references = np.zeros(n_cells, dtype=np.int32)
-        # Item assignment through a memoryview is twice as fast as through numpy.
-        self._set_references = self._references.data
+        self._holders = array("i", bytes(4 * n_cells))
         self._free = list(range(n_cells - 1, -1, -1))
+
+    @cached_property
+    def _references(self) -> NDArray[np.int32]:
+        """The counts of `_holders` as numpy sees them, in the same memory."""
+        import numpy as np
+
+        return np.frombuffer(self._holders, np.int32)
 
     @property
     def n_free(self) -> int:
@@ -35,40 +44,56 @@ class KvCells:
         assert n <= len(self._free), "the scheduler planned more cells than there are"
         if n == 0:
             return []
-        if n == 1:
-            return [self.take_one()]
         taken = self._free[-n:]
         del self._free[-n:]
-        self._references[taken] = 1
+        for cell in taken:
+            self._holders[cell] = 1
         return taken
 
     def take_one(self) -> int:
         """Return a free cell, now held by one sequence: the cell of a decoded token."""
         cell = self._free.pop()
-        self._set_references[cell] = 1
+        self._holders[cell] = 1
         return cell
 
-    def share(self, cells: CellIds) -> None:
+    def share(self, cells: array[int]) -> None:
         """Count one more sequence that holds `cells`."""
-        self._references[cells] += 1
+        import numpy as np
 
-    def drop(self, cells: CellIds) -> None:
+        self._references[np.frombuffer(cells, np.int32)] += 1
+
+    def drop(self, cells: array[int]) -> None:
         """Count one sequence less for `cells`; those that no sequence holds become free."""
-        self._references[cells] -= 1
-        self._free.extend(cells[self._references[cells] == 0].tolist())
+        if len(cells) < _FEW_CELLS:
+            for cell in cells:
+                self._holders[cell] -= 1
+                if not self._holders[cell]:
+                    self._free.append(cell)
+            return
+        import numpy as np
 
-    def count_distinct(self, holdings: list[CellIds]) -> int:
+        ids = np.frombuffer(cells, np.int32)
+        self._references[ids] -= 1
+        self._free.extend(ids[self._references[ids] == 0].tolist())
+
+    def count_distinct(self, holdings: list[array[int]]) -> int:
         """Return the number of different cells in all `holdings`, one array for each sequence."""
+        if len(holdings) < 2:
+            return sum(map(len, holdings))
+        import numpy as np
+
         held = np.zeros(self.n_cells, dtype=np.bool_)
-        for cells in holdings:
-            held[cells] = True
+        for cells in filter(None, holdings):
+            held[np.frombuffer(cells, np.int32)] = True
         return int(held.sum())
 
-    def check(self, holdings: list[CellIds]) -> None:
+    def check(self, holdings: list[array[int]]) -> None:
         """Assert that the counts are exactly those of `holdings` (debug mode, tests)."""
+        import numpy as np
+
         expected = np.zeros(self.n_cells, dtype=np.int32)
-        for cells in holdings:
-            expected[cells] += 1
+        for cells in filter(None, holdings):
+            expected[np.frombuffer(cells, np.int32)] += 1
         assert np.array_equal(expected, self._references), "a cell's holders are miscounted"
         assert sorted(self._free) == np.flatnonzero(expected == 0).tolist(), (
             "a cell is lost or free twice"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from array import array
 
@@ -15,6 +13,8 @@ def common_prefix(a: array[int], b: array[int]) -> int:
     n = min(len(a), len(b))
     if n == 0 or a[0] != b[0]:
         return 0
+    import numpy as np
+
     different = np.frombuffer(a, dtype=np.int32, count=n) != np.frombuffer(
         b, dtype=np.int32, count=n
     )

@@ -6,12 +6,9 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from llamabind.kv_cache.cells import CellIds
     from llamabind.kv_cache.host_cache import StoredState
 
     Adapters: TypeAlias = tuple[float, ...]
@@ -39,11 +36,6 @@ class Slot:
         self.adapters: Adapters = ()
         self.is_private = False
         self.last_used = 0
-
-    @property
-    def cell_ids(self) -> CellIds:
-        """A copy of the cells as a numpy array (a view would keep the array from growing)."""
-        return np.array(self.cells, dtype=np.int32)
 
     @property
     def is_retained(self) -> bool:

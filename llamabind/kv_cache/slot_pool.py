@@ -94,9 +94,9 @@ class SlotPool:
 
     def fits(self, prefix: Prefix, n_more: int) -> bool:
         """True if `prefix` and `n_more` tokens fit after evicting all other retained slots."""
-        held = [slot.cell_ids for slot in self.slots if slot.owner is not None]
+        held = [slot.cells for slot in self.slots if slot.owner is not None]
         if prefix.slot is not None:
-            held.append(prefix.slot.cell_ids[: prefix.n])
+            held.append(prefix.slot.cells[: prefix.n])
         n_free = self.cells.n_cells - self.cells.count_distinct(held)
         if prefix.full is not None:
             # The whole state is restored before it is cut.
@@ -165,7 +165,7 @@ class SlotPool:
     def unreserve(self, slot: Slot) -> None:
         """Free the cells of `slot` that were reserved but not computed."""
         n = len(slot.tokens)
-        self.cells.drop(slot.cell_ids[n:])
+        self.cells.drop(slot.cells[n:])
         del slot.cells[n:]
 
     def release(self, slot: Slot) -> None:
@@ -227,7 +227,7 @@ class SlotPool:
 
     def check(self) -> None:
         """Assert that no cell is lost or miscounted (debug mode, tests)."""
-        self.cells.check([slot.cell_ids for slot in self.slots])
+        self.cells.check([slot.cells for slot in self.slots])
         for slot in self.slots:
             assert len(slot.tokens) == len(slot.cells), (
                 "a slot's tokens and cells differ between steps"
@@ -301,9 +301,8 @@ class SlotPool:
         return min(retained, key=lambda slot: slot.last_used, default=None)
 
     def _copy(self, source: Slot, target: Slot, n: int) -> None:
-        cells = source.cell_ids[:n]
-        self.cells.share(cells)
-        target.cells = array("i", cells.tolist())
+        target.cells = source.cells[:n]
+        self.cells.share(target.cells)
         target.tokens = source.tokens[:n]
         self._touch(source)
         n_positions = count_positions(source.tokens, n)
@@ -332,7 +331,7 @@ class SlotPool:
 
     def _truncate(self, slot: Slot, n: int) -> None:
         if len(slot.cells) > n:
-            self.cells.drop(slot.cell_ids[n:])
+            self.cells.drop(slot.cells[n:])
             del slot.cells[n:]
             del slot.tokens[n:]
             self.operations.append(Truncate(slot.seq_id, count_positions(slot.tokens, n)))

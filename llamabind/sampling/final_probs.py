@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from llamabind._capi import llama, types
 from llamabind.native.handle import Handle
 from llamabind.sampling.chain import build_filters
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from llamabind._capi.types import SamplerHandle
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from llamabind.sampling.params import SamplingParams
 
 # struct llama_token_data of llama.h
-_CANDIDATE = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
+_CANDIDATE: Final = [("id", "<i4"), ("logit", "<f4"), ("p", "<f4")]
 
 
 class FinalProbs(Handle["SamplerHandle"]):
@@ -38,6 +37,8 @@ class FinalProbs(Handle["SamplerHandle"]):
 
     def top(self, logits: NDArray[np.float32]) -> list[tuple[int, float]]:
         """Return (token, probability) pairs, the likeliest first, without impossible tokens."""
+        import numpy as np
+
         candidates = np.zeros(self._n_vocab, _CANDIDATE)
         candidates["id"] = np.arange(self._n_vocab)
         candidates["logit"] = logits

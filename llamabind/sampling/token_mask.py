@@ -13,8 +13,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from llamabind.errors import GrammarError
 from llamabind.sampling.reasoning_watch import ReasoningWatch
 from llamabind.schema.masks.compiler import limits, reason_of
@@ -22,6 +20,7 @@ from llamabind.schema.masks.compiler import limits, reason_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from llguidance import LLExecutor, LLMatcher, LLTokenizer
     from numpy.typing import NDArray
 
@@ -80,6 +79,7 @@ class TokenMasks:
 
     def rows(self, masks: Sequence[SequenceMask]) -> list[np.ndarray]:
         """Return for each sequence which tokens may come next: one bool for each token."""
+        import numpy as np
         from llguidance.numpy import allocate_token_bitmask
 
         matchers = [matcher for mask in masks for matcher in mask.matchers]
@@ -220,6 +220,8 @@ class _Vocabulary:
 
 def apply_mask(row: np.ndarray, logits: np.ndarray) -> None:
     """Set the logits of tokens that may not come next to -inf."""
+    import numpy as np
+
     allowed = np.flatnonzero(row)
     if len(allowed) <= _FEW:
         kept = logits[allowed]

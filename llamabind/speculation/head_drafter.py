@@ -218,7 +218,7 @@ class HeadDrafter:
             rows = reader.rows
             self._memory.add(rows, reader.seq_id, len(rows.tokens))
             self._add(reader, reader.sequence.tokens[-1], rows.hidden[-1])
-        batch.outputs[:] = 1
+        batch.output_all()
         active = readers
         while active:
             self._decode()

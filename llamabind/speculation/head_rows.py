@@ -5,9 +5,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from llamabind.scheduling.sequence import Sequence
@@ -22,6 +21,8 @@ class HeadRows:
     """
 
     def __init__(self, width: int) -> None:
+        import numpy as np
+
         self.first = 0
         self.tokens = array("i")
         self.owner: Sequence | None = None
@@ -36,6 +37,8 @@ class HeadRows:
     @property
     def hidden(self) -> NDArray[np.float32]:
         """The hidden states, shape (len(tokens) + 1, width)."""
+        import numpy as np
+
         if len(self._hidden) > 1:
             self._hidden = [np.concatenate(self._hidden)]
         return self._hidden[0]

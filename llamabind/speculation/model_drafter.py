@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from llamabind.context.batch import Batch
 from llamabind.errors import DecodeError
 from llamabind.kv_cache.executor import MemoryExecutor
@@ -18,6 +16,8 @@ from llamabind.speculation.likeliest_token import likeliest_token
 from llamabind.speculation.step_cost import StepCost
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from llamabind.context.compute_threads import ComputeThreads
     from llamabind.context.context import Context
     from llamabind.kv_cache.slot import Slot
@@ -158,6 +158,8 @@ class ModelDrafter:
 
     def _draft_all(self, readers: list[_Reader]) -> None:
         """Compute the new tokens of all readers, then draft one token for each in every decode."""
+        import numpy as np
+
         if not readers:
             return
         batch = self._batch

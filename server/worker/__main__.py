@@ -9,6 +9,7 @@ with quick_imports():
     import socket
     import sys
     import threading
+    import time
     from typing import TYPE_CHECKING, NoReturn
 
     from server.worker.loading.begin import load_worker_engine
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # The thread that loads a model waits this long for the GIL while the engine is imported; it takes
 # the GIL for each line of native code's log.
 _SWITCH_SECONDS = 0.0001
+
+_NUMPY_SECONDS = 1.0
 
 
 def main() -> NoReturn:
@@ -40,7 +43,8 @@ def main() -> NoReturn:
 def _import_engine() -> None:
     """Import what makes an engine, while the server sends the load and native code reads the file.
 
-    If an import fails, the load fails with it.
+    If an import fails, the load fails with it. numpy takes half as long as all of these, and the
+    first answer needs none of it: it follows a second later.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -49,6 +53,9 @@ def _import_engine() -> None:
             import server.worker.loading.load  # noqa: F401
     finally:
         sys.setswitchinterval(before)
+    time.sleep(_NUMPY_SECONDS)
+    with contextlib.suppress(Exception):
+        import numpy as np  # noqa: F401
 
 
 def _estimate_load(message: "Estimate") -> "Estimated":
