@@ -15,6 +15,7 @@ from pathlib import Path
 
 from llamabind import GgufHeader, read_gguf_header
 from llamabind.errors import GgufError
+from server.catalogue.header_store import HeaderStore, Stamp
 from server.catalogue.hub_models import add_aliases, hub_folders, with_chosen_projector
 from server.catalogue.model_file import (
     ModelFile,
@@ -50,7 +51,7 @@ _OTHER_NAMES = ("mtp-", "eagle3-", "dflash-", "dspark-", "imatrix")
 class _Reading:
     """The header of one file, or the error, with the file's size and time when it was read."""
 
-    stamp: tuple[int, int]
+    stamp: Stamp
     header: GgufHeader | None
     problem: str | None
 
@@ -58,7 +59,7 @@ class _Reading:
 class Catalogue:
     """Scans models directories; for equal ids the first directory wins. Blocking: use a thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, by keyword
         self,
         directories: Iterable[Path],
         *,
@@ -67,11 +68,13 @@ class Catalogue:
         find_projectors: bool = True,
         others: Callable[[], Mapping[str, Path | str]] = dict,
         hub: HubCache | None = None,
+        headers: HeaderStore | None = None,
     ) -> None:
         """`only`: list just the model of this file. `follow_links`: even out of a directory.
         `find_projectors`: look for the projector of each model in its folder. `others` are further
         models by id, wherever their files are; a sentence says why there is no file. `hub` is a
-        cache whose models are listed after those of the directories.
+        cache whose models are listed after those of the directories. `headers` are those that
+        earlier starts of the server have read.
         """
         self._hub = hub
         self._find_projectors = find_projectors
@@ -80,6 +83,7 @@ class Catalogue:
         self._only = only
         self._follow_links = follow_links
         self._readings: dict[Path, _Reading] = {}
+        self._headers = headers or HeaderStore()
 
     def scan(self) -> Mapping[str, ModelFile]:
         """All models by id, sorted. Headers are read again only for changed files."""
@@ -105,6 +109,7 @@ class Catalogue:
             same = hub.get(file)
             found[model_id] = replace(model, projector=same.projector) if same else model
         self._readings = {path: self._readings[path] for path in seen if path in self._readings}
+        self._headers.save()
         return dict(sorted(found.items()))
 
     def _read_groups(
@@ -201,12 +206,16 @@ class Catalogue:
         )
 
     def _read(self, path: Path, stat: os.stat_result) -> _Reading:
-        stamp = (stat.st_size, stat.st_mtime_ns)
+        stamp = Stamp.of(stat)
         known = self._readings.get(path)
         if known is not None and known.stamp == stamp:
             return known
         try:
-            reading = _Reading(stamp, read_gguf_header(path), None)
+            header = self._headers.get(path, stamp)
+            if header is None:
+                header = read_gguf_header(path)
+                self._headers.put(path, stamp, header)
+            reading = _Reading(stamp, header, None)
         except GgufError as error:
             reading = _Reading(stamp, None, str(error))
         self._readings[path] = reading

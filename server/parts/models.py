@@ -14,6 +14,7 @@ from llamabind.errors import InvalidParameterError
 from server.catalogue.catalogue import Catalogue
 from server.catalogue.companion_files import CompanionFiles
 from server.catalogue.file_settings import file_settings
+from server.catalogue.header_store import HeaderStore
 from server.catalogue.model_file import ModelFile
 from server.catalogue.presets import Presets
 from server.config import ServerConfig
@@ -89,11 +90,12 @@ def make_parts(
     *,
     pool: WorkerPool | None = None,
     estimates: EstimateStore | None = None,
+    headers: HeaderStore | None = None,
     start_worker: WorkerStarter | None = None,
     estimate: Estimator | None = None,
 ) -> ModelParts:
-    """The parts for `config`. `estimates` may come from earlier starts. Tests replace `pool`, or
-    `start_worker` and `estimate`.
+    """The parts for `config`. `estimates` and `headers` may come from earlier starts. Tests replace
+    `pool`, or `start_worker` and `estimate`.
     """
     estimates = estimates or EstimateStore()
     pool = pool or WorkerPool(config.worker_command)
@@ -123,9 +125,9 @@ def make_parts(
         model_file=config.model_file,
         registry=_make_registry(
             config,
+            _catalogue(config, presets, hub_cache, headers),
             presets,
             companions,
-            hub_cache,
             start_worker
             or WorkerLauncher(
                 pool, config.load_timeout, companions, devices, config.stall_seconds, prefix_files
@@ -140,9 +142,9 @@ def make_parts(
 
 def _make_registry(  # noqa: PLR0913 - the wiring of make_parts
     config: ServerConfig,
+    catalogue: Catalogue,
     presets: Presets,
     companions: CompanionFiles,
-    hub_cache: HubCache,
     start_worker: WorkerStarter,
     estimate: Estimator,
     status: ServerStatus,
@@ -159,9 +161,8 @@ def _make_registry(  # noqa: PLR0913 - the wiring of make_parts
             companions.add_found(file.id, file.path)
         return presets.settings_of(file.id, config.default_settings, file_settings(file))
 
-    hub = hub_cache if config.hub_cache is not None else None
     index = ModelIndex(
-        _catalogue(config, presets, hub),
+        catalogue,
         lambda file: ModelEntry(
             file,
             defaults_of,
@@ -185,15 +186,19 @@ def _make_registry(  # noqa: PLR0913 - the wiring of make_parts
     return ModelRegistry(index, loader, unloader, admission, autoload=config.models_autoload)
 
 
-def _catalogue(config: ServerConfig, presets: Presets, hub: HubCache | None) -> Catalogue:
+def _catalogue(
+    config: ServerConfig, presets: Presets, hub_cache: HubCache, headers: HeaderStore | None
+) -> Catalogue:
     file = config.model_file
+    has_hub = file is None and config.hub_cache is not None
     return Catalogue(
         config.model_directories if file is None else (file.parent,),
         only=None if file is None else file.name,
         follow_links=config.follow_links if file is None else True,
         find_projectors=config.mmproj_auto and config.default_settings.mmproj is None,
         others=presets.files if file is None else dict,
-        hub=hub if file is None else None,
+        hub=hub_cache if has_hub else None,
+        headers=headers,
     )
 
 

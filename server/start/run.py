@@ -8,6 +8,7 @@ from contextlib import closing
 
 from llamabind.errors import is_out_of_memory
 from llamabind.system.quick_imports import quick_imports
+from server.catalogue.header_store import HeaderStore
 from server.cli.parser import parse_command_line
 from server.config import ServerConfig
 from server.descriptors import fit_connections
@@ -59,7 +60,12 @@ async def _run(config: ServerConfig, early: EarlyWorker | None, listeners: Liste
     """Start the load of --model, import the other modules during the load, and serve."""
     config = fit_connections(config)
     build = installed_build(os.environ)
-    parts = make_parts(config, estimates=EstimateStore(estimate_file(os.environ), build))
+    remembered = estimate_file(os.environ)
+    parts = make_parts(
+        config,
+        estimates=EstimateStore(remembered, build),
+        headers=HeaderStore(remembered and remembered.with_name("headers")),
+    )
     parts.pool.prepare(early)
     parts.begin_first_load()
     # On a thread, so that the event loop can handle the messages of the worker meanwhile.

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-import logging
 import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,9 +12,9 @@ from typing import Annotated, Final
 import msgspec
 
 import llamabind
+from server.cache_files import read_cache_file, write_cache_file
 from server.protocol.loading import Estimated
 
-logger = logging.getLogger(__name__)
 _FORMAT: Final = 1
 _MAX_KNOWN: Final = 256
 _MAX_BYTES: Final = 4 << 20
@@ -157,16 +155,8 @@ def _cpu_flags() -> str:
 
 
 def _read_entries(file: Path, build: str) -> list[tuple[str, Estimated]]:
-    try:
-        if file.stat().st_size > _MAX_BYTES:
-            return []
-        document = msgspec.msgpack.decode(file.read_bytes(), type=_Document)
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, msgspec.DecodeError) as error:
-        logger.info("the remembered estimates in %s cannot be used: %s", file, error)
-        return []
-    if document.build != build:
+    document = read_cache_file(file, _Document, _MAX_BYTES)
+    if document is None or document.build != build:
         return []
     return [(entry.key, entry.estimated) for entry in document.entries if _is_whole(entry)]
 
@@ -184,16 +174,4 @@ def _is_whole(entry: _Entry) -> bool:
 
 
 def _write_entries(file: Path, build: str, entries: Iterable[tuple[str, Estimated]]) -> None:
-    document = _Document(_FORMAT, build, [_Entry(*entry) for entry in entries])
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as output:
-                output.write(msgspec.msgpack.encode(document))
-            Path(name).replace(file)
-        except BaseException:
-            Path(name).unlink()
-            raise
-    except OSError as error:
-        logger.info("estimates cannot be remembered in %s: %s", file, error)
+    write_cache_file(file, _Document(_FORMAT, build, [_Entry(*entry) for entry in entries]))
