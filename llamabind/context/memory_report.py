@@ -27,6 +27,15 @@ class MemoryUse(msgspec.Struct, frozen=True, kw_only=True):
         return self.model + self.context + self.compute
 
 
+class HostMemoryUse(MemoryUse, frozen=True, kw_only=True):
+    """Memory use on the host; `mapped` are weights in a mapped file, which are among `model`.
+
+    The system can drop their pages, and counts them as available memory.
+    """
+
+    mapped: int = 0
+
+
 class DeviceMemoryUse(MemoryUse, frozen=True, kw_only=True):
     """Memory use on one device; `type` is gpu, igpu or accel."""
 
@@ -41,7 +50,7 @@ _Use = TypeVar("_Use", bound=MemoryUse)
 class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
     """Memory use of one context and its model (lb_memory_breakdown of csrc/llamabind.h)."""
 
-    host: MemoryUse
+    host: HostMemoryUse
     devices: tuple[DeviceMemoryUse, ...] = ()
 
     @property
@@ -58,7 +67,7 @@ class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
     def without_weights(self) -> MemoryReport:
         """The memory of the context alone, as of a second one over the same weights."""
         return MemoryReport(
-            host=msgspec.structs.replace(self.host, model=0),
+            host=msgspec.structs.replace(self.host, model=0, mapped=0),
             devices=tuple(msgspec.structs.replace(device, model=0) for device in self.devices),
         )
 
@@ -68,7 +77,9 @@ class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
         for device in other.devices:
             known = devices.get(device.name)
             devices[device.name] = device if known is None else _add(known, device)
-        return MemoryReport(host=_add(self.host, other.host), devices=tuple(devices.values()))
+        host = _add(self.host, other.host)
+        host = msgspec.structs.replace(host, mapped=self.host.mapped + other.host.mapped)
+        return MemoryReport(host=host, devices=tuple(devices.values()))
 
     @classmethod
     def of(cls, context: Context) -> MemoryReport:

@@ -6,6 +6,7 @@
 #include "llama-ext.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <string>
 #include <utility>
@@ -66,6 +67,7 @@ json breakdown(const llama_context * ctx) {
     std::map<ggml_backend_dev_t, figures> devices;
     figures                               host;
     auto                                  in_use = weights(llama_get_model(ctx));
+    size_t                                mapped = 0;
     for (auto [buffer_type, used] : llama_get_memory_breakdown(ctx)) {
         // A mapping reaches from the first weight used from the file to the last. Weights between them that were copied
         // elsewhere (repacked, or to a GPU) are counted there; their pages in the mapping are not read again.
@@ -75,6 +77,9 @@ json breakdown(const llama_context * ctx) {
         const bool is_host = ggml_backend_buft_is_host(buffer_type) || device == nullptr ||
                              ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
         auto & sum = is_host ? host : devices[device];
+        if (std::strcmp(ggml_backend_buft_name(buffer_type), "CPU_Mapped") == 0) {
+            mapped += used.model;
+        }
         sum.model += used.model;
         sum.context += used.context;
         sum.compute += used.compute;
@@ -86,6 +91,8 @@ json breakdown(const llama_context * ctx) {
     json result;
     result["devices"] = list;
     result["host"]    = host.to_json();
+
+    result["host"]["mapped"] = mapped;
     return result;
 }
 

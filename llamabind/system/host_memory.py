@@ -1,17 +1,16 @@
-"""How much memory this process may use, considering a container's limit, and whether it may get
-huge pages; pure Python.
-"""
+"""How much memory this process may use, considering a container's limit; pure Python."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
 from llamabind.system.control_groups import CGROUPS, OWN_GROUPS, control_groups, read_text
 
-HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+if TYPE_CHECKING:
+    from pathlib import Path
+
 # The files of a group by version: limit, use, and the page cache in memory.stat.
 _FILES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -35,12 +34,6 @@ def host_memory(cgroups: Path = CGROUPS, own: Path = OWN_GROUPS) -> HostMemory:
             total = limit
             free = min(free, max(0, limit - used))
     return HostMemory(free, total)
-
-
-def has_huge_pages(setting: Path = HUGE_PAGES) -> bool:
-    """Return whether madvise() can give huge pages; False if not on Linux or if turned off."""
-    text = read_text(setting)
-    return "[always]" in text or "[madvise]" in text
 
 
 def _limits(cgroups: Path, own: Path) -> list[tuple[int, int]]:

@@ -16,8 +16,8 @@ Amounts: TypeAlias = Mapping[str, int]
 class Holder:
     """A model that holds memory or has reserved it.
 
-    `is_loading`: the system still reports its memory as free. `is_idle`: it can be unloaded at
-    once. A pinned model is never unloaded.
+    `hidden` is the part that the system reports as free: all of it during a load, then the weights
+    in mapped files. `is_idle`: it can be unloaded at once. A pinned model is never unloaded.
     """
 
     id: str
@@ -25,7 +25,7 @@ class Holder:
     last_used: float
     is_idle: bool
     is_pinned: bool = False
-    is_loading: bool = False
+    hidden: Amounts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,7 @@ class MemoryBudget:
         """How much more of `name` may be used; None is no limit."""
         bounds = []
         if name in free:
-            reserved = sum(item.amounts.get(name, 0) for item in holders if item.is_loading)
-            bounds.append(free[name] - reserved)
+            bounds.append(free[name] - sum(item.hidden.get(name, 0) for item in holders))
         if name in self._limits:
             bounds.append(self._limits[name] - sum(item.amounts.get(name, 0) for item in holders))
         return min(bounds, default=None)
@@ -121,6 +120,11 @@ def amounts_of(devices: Iterable[DeviceMemory]) -> dict[str, int]:
         name = _name(device)
         amounts[name] = amounts.get(name, 0) + device.used_bytes
     return amounts
+
+
+def hidden_of(devices: Iterable[DeviceMemory]) -> dict[str, int]:
+    """The amounts of a loaded model that the system reports as free."""
+    return {_name(device): device.mapped_bytes for device in devices if device.mapped_bytes}
 
 
 def free_of(devices: Iterable[DeviceMemory]) -> dict[str, int]:

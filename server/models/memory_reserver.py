@@ -21,6 +21,7 @@ from server.models.memory_budget import (
     MemoryBudget,
     amounts_of,
     free_of,
+    hidden_of,
 )
 from server.models.state import ModelState, UnloadReason
 from server.models.unloader import ModelUnloader
@@ -144,8 +145,7 @@ class MemoryReserver:
 
     def _plan_reload(self, entry: ModelEntry, estimated: Estimated | None) -> EvictionPlan:
         """The plan for a load; the model's own memory counts as free, if it is in memory now."""
-        given_back = amounts_of(entry.memory) if entry.is_in_memory else {}
-        return self._plan(entry, estimated, given_back)
+        return self._plan(entry, estimated, _given_back(entry))
 
     async def _estimate_now(
         self, entry: ModelEntry, settings: LoadSettings | None = None
@@ -174,9 +174,10 @@ class MemoryReserver:
 
     def _host_budget(self, entry: ModelEntry) -> HostBudget:
         """The host memory that a load of the model may take."""
-        given_back = amounts_of(entry.memory) if entry.is_in_memory else {}
-        limit = self._budget.remaining(HOST, self._holders(entry))
-        return HostBudget(limit, given_back.get(HOST, 0))
+        others = self._holders(entry)
+        hidden = sum(other.hidden.get(HOST, 0) for other in others)
+        limit = self._budget.remaining(HOST, others)
+        return HostBudget(limit, _given_back(entry).get(HOST, 0) - hidden)
 
     def _holders(self, entry: ModelEntry) -> list[Holder]:
         """The other models that hold or have reserved memory."""
@@ -187,7 +188,7 @@ class MemoryReserver:
                 last_used=other.leases.last_used,
                 is_idle=other.leases.is_idle and other.state is ModelState.LOADED,
                 is_pinned=other.is_pinned,
-                is_loading=not other.is_in_memory,
+                hidden=(hidden_of if other.is_in_memory else amounts_of)(other.memory),
             )
             for other in self._index.entries
             if other is not entry and (other.is_in_memory or other.has_reservation)
@@ -223,6 +224,14 @@ async def _wait(change: asyncio.Event) -> bool:
         async with asyncio.timeout(_RECHECK_SECONDS):
             await change.wait()
     return change.is_set()
+
+
+def _given_back(entry: ModelEntry) -> Mapping[str, int]:
+    """What unloading the model adds to the memory that is reported as free."""
+    if not entry.is_in_memory:
+        return {}
+    hidden = hidden_of(entry.memory)
+    return {name: n - hidden.get(name, 0) for name, n in amounts_of(entry.memory).items()}
 
 
 def _out_of_memory(entry: ModelEntry, plan: EvictionPlan) -> ApiError:

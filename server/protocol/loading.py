@@ -9,7 +9,10 @@ from server.protocol.load_settings import LoadSettings
 
 
 class DeviceMemory(msgspec.Struct, frozen=True):
-    """Memory of a model on one device, and of the device, in bytes; None where unknown."""
+    """Memory of a model on one device, and of the device, in bytes; None where unknown.
+
+    `mapped_bytes` of the weights are pages of a mapped file, which `free_bytes` does not miss.
+    """
 
     name: str
     kind: Literal["host", "gpu"]
@@ -18,6 +21,7 @@ class DeviceMemory(msgspec.Struct, frozen=True):
     compute_bytes: int
     free_bytes: int | None
     total_bytes: int | None
+    mapped_bytes: int = 0
 
     @property
     def used_bytes(self) -> int:
@@ -31,8 +35,10 @@ class DeviceMemory(msgspec.Struct, frozen=True):
 
 
 class HostBudget(msgspec.Struct, frozen=True):
-    """Host memory of a load: at most `limit` bytes if set; `credit` bytes more than are free now,
-    because the load replaces the model that holds them.
+    """Host memory of a load: at most `limit` bytes if set; `credit` bytes more than are free now.
+
+    The load may replace a model, whose memory it gets. It is negative if free memory includes some
+    that other models use.
     """
 
     limit: int | None = None

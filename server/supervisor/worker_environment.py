@@ -11,8 +11,8 @@ _FIXED: Final = {
     # NumPy is imported, and under a memory limit that hangs or ends the process without a message.
     "OPENBLAS_NUM_THREADS": "1",
 }
-# Put weights and KV cache in pages of 2 MiB, where Linux has some: every token reads all weights,
-# and with pages of 4 KiB the CPU spends time on address translation.
+# Put what is not mapped from a file in pages of 2 MiB, where Linux has some: with pages of 4 KiB
+# the CPU spends time on address translation.
 _HUGE_PAGES: Final = "glibc.malloc.hugetlb"
 
 

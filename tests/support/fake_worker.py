@@ -72,14 +72,17 @@ from tests.support.scripted_tasks import move, text_of, vectors
 
 _MIB = 1 << 20
 _DEVICES = (DeviceMemory("CPU", "host", 10 * _MIB, 2 * _MIB, _MIB, 1 << 40, 2 << 40),)
+# Of models that end with MAPPED: one of them fits into memory.
+_MAPPED = (DeviceMemory("CPU", "host", 10 * _MIB, 2 * _MIB, _MIB, 20 * _MIB, 2 << 40, 10 * _MIB),)
 N_CTX = 64
 BUGGY_N_CTX = 7
 STEP_SECONDS = 0.002
 
 
 class ScriptedEngine:
-    def __init__(self, events: EngineEvents) -> None:
+    def __init__(self, events: EngineEvents, devices: tuple[DeviceMemory, ...]) -> None:
         self._events = events
+        self._devices = devices
         self._texts: dict[str, str] = {}
         self._cancelled: dict[str, threading.Event] = {}
         self._going: dict[str, threading.Event] = {}
@@ -96,7 +99,7 @@ class ScriptedEngine:
             n_parallel=4,
             threads=1,
             memory_bytes=13 << 20,
-            devices=_DEVICES,
+            devices=self._devices,
             effective={"n_ctx": N_CTX, "n_parallel": 4, "cache_type_k": "f16"},
             description="scripted",
             fingerprint="b1-fake",
@@ -323,7 +326,8 @@ def scripted_estimate(message: Estimate) -> Estimated:
     # A line for each start of a process, which tests count.
     with Path(message.path).with_suffix(".estimates").open("a") as log:
         log.write("estimate\n")
-    return Estimated(devices=_DEVICES, n_ctx=message.settings.n_ctx or N_CTX, n_gpu_layers=0)
+    devices = _MAPPED if tail == "MAPPED" else _DEVICES
+    return Estimated(devices=devices, n_ctx=message.settings.n_ctx or N_CTX, n_gpu_layers=0)
 
 
 def load_scripted_engine(load: Load, events: EngineEvents) -> ScriptedEngine:
@@ -342,7 +346,7 @@ def load_scripted_engine(load: Load, events: EngineEvents) -> ScriptedEngine:
     if tail == "SLOW":
         threading.Event().wait()
     events.on_progress(1.0)
-    return ScriptedEngine(events)
+    return ScriptedEngine(events, _MAPPED if tail == "MAPPED" else _DEVICES)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class _Sum:
     model: int = 0
     context: int = 0
     compute: int = 0
+    mapped: int = 0
 
     def add(self, use: MemoryUse) -> None:
         self.model += use.model
@@ -42,13 +43,16 @@ def device_memory(reports: Iterable[MemoryReport], files: LoadFiles) -> tuple[De
     sums = {name: _Sum() for name in (HOST, *gpus)}
     for report in reports:
         sums[HOST].add(report.host)
+        sums[HOST].mapped += report.host.mapped
         for use in report.devices:
             # An accelerator without its own memory, such as BLAS, uses the host's.
             sums[use.name if use.name in gpus else HOST].add(use)
     sums[next(iter(gpus), HOST)].model += companion_bytes(files)
     free, total = host_memory()
     host = sums.pop(HOST)
-    found = [DeviceMemory(HOST, "host", host.model, host.context, host.compute, free, total)]
+    found = [
+        DeviceMemory(HOST, "host", host.model, host.context, host.compute, free, total, host.mapped)
+    ]
     for name, gpu in sums.items():
         # Some drivers do not report memory: a total of 0 means unknown.
         known = gpus[name].memory_total > 0

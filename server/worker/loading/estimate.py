@@ -16,7 +16,7 @@ from server.worker.loading.device_memory import (
     free_on_devices,
     limit_memory,
 )
-from server.worker.loading.known_plan import Planned, this_machine, with_load_mode
+from server.worker.loading.known_plan import Planned, this_machine
 from server.worker.loading.plan import (
     LoadPlan,
     Machine,
@@ -71,7 +71,7 @@ def settle(load: Load | Estimate) -> Settled:
     settled = _settle(sizes, chosen)
     if chosen == FLOOR and not _fits(settled.devices[0], load.host_budget):
         settled = _settle(sizes, SMALLEST)
-    return with_load_mode(settled)
+    return settled
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,16 @@
 """plan_known: the plan of a load whose memory the server has estimated before.
 
-It imports no engine and no NumPy, so that the model can be loaded while these are imported.
+It imports no engine, so that the model can be loaded while these are imported.
 """
 
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
 import msgspec
 
-from llamabind import EngineConfig
 from llamabind.errors import ModelLoadError
 from llamabind.native.remote_devices import has_remote_devices
 from llamabind.system.cpus import usable_cpus
-from llamabind.system.host_memory import has_huge_pages, host_memory
+from llamabind.system.host_memory import host_memory
 from server.formats import byte_size
 from server.protocol.loading import DeviceMemory, Load
 from server.worker.loading.device_memory import count_gpus
@@ -32,9 +30,6 @@ class Planned:
     n_gpu_layers: int
 
 
-_Any = TypeVar("_Any", bound=Planned)
-
-
 def plan_known(load: Load) -> Planned:
     """The plan of a load by the server's estimate, or by a new one. Raises LlamaError.
 
@@ -49,7 +44,7 @@ def plan_known(load: Load) -> Planned:
         return settle(load)
     plan = plan_load(load.path, load.settings, load.files, this_machine())
     host = msgspec.structs.replace(known.devices[0], free_bytes=host_memory().free)
-    return with_load_mode(Planned(plan, known.n_ctx, (host,), 0))
+    return Planned(plan, known.n_ctx, (host,), 0)
 
 
 def require_memory(planned: Planned) -> None:
@@ -74,21 +69,3 @@ def require_memory(planned: Planned) -> None:
 def this_machine() -> Machine:
     """The CPUs and devices of this process."""
     return Machine(usable_cpus(), count_gpus(), has_remote_devices())
-
-
-def with_load_mode(planned: _Any) -> _Any:
-    """Choose load mode "none" if none was set, there is no GPU, and memory is ample.
-
-    Then weights are read into huge pages, instead of mapped in small ones. Ample is the memory of
-    the load, once more its weights, and `cache_ram`. With a GPU, llama.cpp would allocate locked
-    memory for transfers.
-    """
-    plan, (host, *gpus) = planned.plan, planned.devices
-    is_open = plan.model_params.load_mode == "auto" and not gpus
-    cache = plan.config.cache_ram_bytes if isinstance(plan.config, EngineConfig) else 0
-    needed = host.used_bytes + host.model_bytes + cache
-    is_ample = host.free_bytes is not None and needed <= host.free_bytes
-    if not (is_open and is_ample and has_huge_pages()):
-        return planned
-    params = replace(plan.model_params, load_mode="none")
-    return replace(planned, plan=replace(plan, model_params=params))

@@ -19,15 +19,13 @@ from llamabind.errors import (
     ModelLoadError,
     ProjectorError,
 )
-from llamabind.system.host_memory import host_memory
 from server.protocol.job import Job, TextPrompt
 from server.protocol.load_settings import LoadSettings
 from server.protocol.load_values import LoadMode, LoraChoice
 from server.protocol.loading import Estimate, Estimated, Load, LoadedModel, LoadFiles
 from server.worker.engines.engine_interface import EngineEvents
-from server.worker.loading import estimate, known_plan
+from server.worker.loading import estimate
 from server.worker.loading.begin import load_worker_engine
-from server.worker.loading.device_memory import device_memory
 from server.worker.loading.estimate import settle
 from server.worker.loading.known_plan import plan_known, require_memory
 from tests.support.engine_runs import make_request, run, tokens_of
@@ -138,42 +136,11 @@ def test_the_effective_flash_attention_is_reported(model, settings, effective):
 
 @pytest.mark.parametrize("mode", ["none", "mmap", "dio"])
 def test_weights_are_loaded_in_the_requested_way(model, mode):
-    effective = _load(model, n_ctx=256, load_mode=mode).effective
+    loaded = _load(model, n_ctx=256, load_mode=mode)
+    effective, host = loaded.effective, loaded.devices[0]
     assert (effective["load_mode"], effective["use_mlock"]) == (mode, False)
-
-
-@pytest.mark.parametrize(
-    ("mode", "has_pages", "free", "expected"),
-    [
-        ("auto", True, 2.0, "none"),
-        ("auto", True, 1.9, "auto"),
-        ("auto", False, 2.0, "auto"),
-        ("mmap", True, 2.0, "mmap"),
-    ],
-)
-def test_weights_are_read_into_huge_pages_where_memory_is_ample(
-    model, monkeypatch, mode, has_pages, free, expected
-):
-    def with_free_memory(*arguments):
-        host, *others = device_memory(*arguments)
-        n_bytes = int(free * (host.used_bytes + host.model_bytes) / 2) + 1
-        return (msgspec.structs.replace(host, free_bytes=n_bytes), *others)
-
-    monkeypatch.setattr(estimate, "device_memory", with_free_memory)
-    monkeypatch.setattr(known_plan, "has_huge_pages", lambda: has_pages)
-    settings = LoadSettings(n_ctx=256, load_mode=mode, cache_ram=0)
-    assert settle(Estimate(str(model), settings)).plan.model_params.load_mode == expected
-
-
-def test_weights_in_huge_pages_leave_room_for_the_host_cache(model, monkeypatch):
-    monkeypatch.setattr(known_plan, "has_huge_pages", lambda: True)
-    modes = [
-        settle(
-            Estimate(str(model), LoadSettings(n_ctx=256, cache_ram=cache))
-        ).plan.model_params.load_mode
-        for cache in (1, host_memory().total >> 20)
-    ]
-    assert modes == ["none", "auto"]
+    # Only these are in memory that the system counts as available.
+    assert host.mapped_bytes == (host.model_bytes if mode == "mmap" else 0)
 
 
 def test_weights_that_are_not_mapped_must_fit_into_memory(model):

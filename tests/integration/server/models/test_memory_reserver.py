@@ -32,6 +32,19 @@ async def test_the_least_recently_used_model_is_evicted(
     assert await _states(client) == {"a.gguf": "loaded", "b.gguf": "unloaded", "c.gguf": "loaded"}
 
 
+async def test_mapped_weights_of_a_loaded_model_are_not_free(
+    aiohttp_client: AiohttpClient, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        write_gguf(tmp_path / f"{name}.gguf", "MAPPED")
+    client = await aiohttp_client(make_app(tmp_path))
+    await client.post("/api/v2/models/a.gguf/load")
+    # Its own weights are free for its next load, but counted once.
+    assert await _estimate(client, "a") == {"fits": True, "evicts": [], "waits_for": []}
+    await client.post("/api/v2/models/b.gguf/load")
+    assert await _states(client) == {"a.gguf": "unloaded", "b.gguf": "loaded"}
+
+
 async def test_requests_for_models_that_do_not_fit_together_all_succeed(
     aiohttp_client: AiohttpClient, tmp_path: Path
 ) -> None:

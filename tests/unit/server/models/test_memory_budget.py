@@ -12,6 +12,7 @@ from server.models.memory_budget import (
     Shortage,
     amounts_of,
     free_of,
+    hidden_of,
 )
 from server.protocol.loading import DeviceMemory
 
@@ -70,10 +71,16 @@ def test_a_model_that_can_never_fit_has_needed_free_and_available_bytes() -> Non
 
 
 def test_a_model_that_is_loading_has_its_memory_reserved() -> None:
-    loading = _holder("loading", 30, is_idle=False, is_loading=True)
+    loading = _holder("loading", 30, is_idle=False, hidden={HOST: 30})
     assert MemoryBudget().plan(_NEED, {HOST: 60}, [loading]).wait_for == ("loading",)
     loaded = _holder("loaded", 30, is_idle=False)
     assert MemoryBudget().plan(_NEED, {HOST: 60}, [loaded]).wait_for == ()
+
+
+def test_mapped_weights_of_loaded_models_are_not_free() -> None:
+    loaded = _holder("loaded", 30, hidden={HOST: 25})
+    assert MemoryBudget().plan(_NEED, {HOST: 60}, [loaded]).evict == ("loaded",)
+    assert MemoryBudget().plan(_NEED, {HOST: 65}, [loaded]).evict == ()
 
 
 def test_devices_have_limits_of_their_own() -> None:
@@ -95,3 +102,6 @@ def test_amounts_and_free_memory_are_read_from_devices() -> None:
     )
     assert amounts_of(devices) == {HOST: 6, "CUDA0": 60, MODELS: 1}
     assert free_of(devices) == {HOST: 100}
+    assert hidden_of(devices) == {}
+    mapped = DeviceMemory("CPU", "host", 10, 2, 3, 100, 200, mapped_bytes=9)
+    assert hidden_of([mapped]) == {HOST: 9}

@@ -6,7 +6,7 @@ import pytest
 
 from llamabind import EmbeddingConfig, EngineConfig, RopeConfig
 from llamabind.checks import INT32_MAX
-from llamabind.context.memory_report import DeviceMemoryUse, MemoryReport, MemoryUse
+from llamabind.context.memory_report import DeviceMemoryUse, HostMemoryUse, MemoryReport
 from llamabind.errors import InvalidParameterError
 from server.protocol.load_settings import LoadSettings
 from server.protocol.loading import LoadFiles
@@ -180,7 +180,7 @@ def test_a_longer_context_with_scaled_positions_has_no_warning(model):
 
 def _report(**used) -> MemoryReport:
     return MemoryReport(
-        host=MemoryUse(model=0, context=0, compute=0),
+        host=HostMemoryUse(model=0, context=0, compute=0),
         devices=tuple(
             DeviceMemoryUse(name=name, description="", type=kind, model=n, context=0, compute=0)
             for name, (kind, n) in used.items()
