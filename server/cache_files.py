@@ -18,7 +18,8 @@ _Document = TypeVar("_Document")
 def read_cache_file(file: Path, kind: type[_Document], max_bytes: int) -> _Document | None:
     """The document of `kind` in a file; None if there is none, or none that can be used."""
     try:
-        if file.stat().st_size > max_bytes:
+        if (n_bytes := file.stat().st_size) > max_bytes:
+            logger.info("%s is not used: %d bytes, the limit is %d", file, n_bytes, max_bytes)
             return None
         return msgspec.msgpack.decode(file.read_bytes(), type=kind)
     except FileNotFoundError:
@@ -40,5 +41,5 @@ def write_cache_file(file: Path, document: msgspec.Struct) -> None:
         except BaseException:
             Path(name).unlink()
             raise
-    except OSError as error:
+    except (OSError, ValueError) as error:
         logger.info("%s cannot be written: %s", file, error)

@@ -70,10 +70,13 @@ class Batch(Closing):
             self._n_seq_id[index] = 1
         else:
             self._add_sequences(index, seq_id)
-        self._token[index] = token
-        self._pos[index] = pos
+        try:
+            self._token[index] = token
+            self._pos[index] = pos
+        except OverflowError:
+            raise _too_large() from None
         self._note(token, token, pos, pos)
-        self._output[index] = output
+        self._output[index] = 1 if output else 0
         self._n = index + 1
         return index
 
@@ -93,13 +96,13 @@ class Batch(Closing):
         try:
             self._set_token[first:end] = array("i", tokens)
         except OverflowError:
-            raise InvalidParameterError("tokens", "a token id does not fit 32 bits") from None
+            raise _too_large() from None
         self._set_pos[first:end] = array("i", range(pos, pos + n))
         self._set_sequences(first, array("i", [seq_id]) * n)
         self._output[first:end] = bytes(n)
         if n:
             self._note(min(tokens), max(tokens), pos, pos + n - 1)
-            self._output[end - 1] = output_last
+            self._output[end - 1] = 1 if output_last else 0
         self._n = end
         return first
 
@@ -114,10 +117,17 @@ class Batch(Closing):
         end = first + n
         if end > self.n_tokens_max:
             raise self._full(n)
+        if not n == len(positions) == len(seq_ids):
+            raise InvalidParameterError(
+                "tokens", f"{n} tokens, {len(positions)} positions and {len(seq_ids)} sequences"
+            )
         self._check_seq_id(min(seq_ids))
         self._check_seq_id(max(seq_ids))
-        self._set_token[first:end] = array("i", tokens)
-        self._set_pos[first:end] = array("i", positions)
+        try:
+            self._set_token[first:end] = array("i", tokens)
+            self._set_pos[first:end] = array("i", positions)
+        except OverflowError:
+            raise _too_large() from None
         self._set_sequences(first, array("i", seq_ids))
         self._output[first:end] = b"\1" * n
         self._note(min(tokens), max(tokens), min(positions), max(positions))
@@ -125,6 +135,7 @@ class Batch(Closing):
 
     def output_all(self, first: int = 0) -> None:
         """Give an output to each token from index `first` on."""
+        check_int("first", first, 0, self._n)
         self._output[first : self._n] = b"\1" * (self._n - first)
 
     def clear(self) -> None:
@@ -273,3 +284,7 @@ class Batch(Closing):
         self._c_output = (ctypes.c_int8 * self.n_tokens_max).from_buffer(self._output)
         batch.logits = ctypes.cast(self._c_output, ctypes.POINTER(ctypes.c_int8))
         return batch
+
+
+def _too_large() -> InvalidParameterError:
+    return InvalidParameterError("tokens", "a token id or a position does not fit 32 bits")

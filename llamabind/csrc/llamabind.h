@@ -256,7 +256,7 @@ LB_API int32_t lb_model_target_layers(const struct llama_model * model, int32_t 
 
 // The memory that a context uses, or would use if its model was loaded with no_alloc: {"devices": [{"name",
 // "description", "type", "model", "context", "compute"}], "host": {"model", "context", "compute", "mapped"}}, in
-// bytes. A mapped model file counts only with the weights that are used from the mapping, which "mapped" are among "model".
+// bytes. A mapped model file counts only with the weights that are used from the mapping; "mapped" is this part of "model".
 LB_API char * lb_memory_breakdown(const struct llama_context * ctx);
 
 // Count the operations in ctx's graph for several sequences that use a weight in a buffer of that type ("AMX") for

@@ -148,8 +148,6 @@ class SequenceSamplers:
         self, last: list[tuple[Sequence, SampledRun, int]]
     ) -> list[SampledToken | LlamaError]:
         """Sample the next token of each run from the logits at the given address."""
-        import numpy as np
-
         known: dict[int, int | LlamaError] = {}
         raw: dict[int, np.ndarray] = {}
         self._masks.compute(sequence.request_id for sequence, _, _ in last)
@@ -167,6 +165,8 @@ class SequenceSamplers:
                     sequence.request_id, logits, must_continue=must_continue
                 )
             elif must_continue:
+                import numpy as np
+
                 logits[list(self._tokenizer.eog_tokens)] = -np.inf
             if outcome is not None:
                 known[index] = outcome

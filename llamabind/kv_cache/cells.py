@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FEW_CELLS: Final = 64
-"""Fewer cells are counted one by one, as fast, since numpy need not be imported for them."""
+"""Fewer cells are counted one by one, which is as fast as NumPy."""
 
 
 class KvCells:

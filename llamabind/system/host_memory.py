@@ -11,10 +11,14 @@ from llamabind.system.control_groups import CGROUPS, OWN_GROUPS, control_groups,
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The files of a group by version: limit, use, and the page cache in memory.stat.
+# The files of a group by version: limit and use; and the page cache in memory.stat.
 _FILES = {
-    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    2: ("memory.max", "memory.current", "inactive_file"),
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    2: ("memory.max", "memory.current"),
+}
+_PAGE_CACHE = {
+    1: ("total_active_file", "total_inactive_file"),
+    2: ("active_file", "inactive_file"),
 }
 
 
@@ -40,17 +44,15 @@ def _limits(cgroups: Path, own: Path) -> list[tuple[int, int]]:
     """Return (limit, use) in bytes of each control group of this process."""
     found = []
     for version, folder in control_groups("memory", cgroups, own):
-        limit_file, use_file, cache_key = _FILES[version]
+        limit_file, use_file = _FILES[version]
         limit, use = read_text(folder / limit_file).strip(), read_text(folder / use_file).strip()
         if limit.isdecimal() and use.isdecimal():
-            found.append((int(limit), int(use) - _cache(folder / "memory.stat", cache_key)))
+            cache = _cache(folder / "memory.stat", _PAGE_CACHE[version])
+            found.append((int(limit), int(use) - cache))
     return found
 
 
-def _cache(stat: Path, key: str) -> int:
-    """Return the bytes of reclaimable page cache, which the kernel counts as used."""
-    for line in read_text(stat).splitlines():
-        name, _, value = line.partition(" ")
-        if name == key and value.isdecimal():
-            return int(value)
-    return 0
+def _cache(stat: Path, keys: tuple[str, ...]) -> int:
+    """Return the bytes of the page cache, which the kernel counts as used but can reclaim."""
+    lines = (line.partition(" ") for line in read_text(stat).splitlines())
+    return sum(int(value) for name, _, value in lines if name in keys and value.isdecimal())

@@ -51,7 +51,7 @@ _OTHER_NAMES = ("mtp-", "eagle3-", "dflash-", "dspark-", "imatrix")
 class _Reading:
     """The header of one file, or the error, with the file's size and time when it was read."""
 
-    stamp: Stamp
+    stamp: tuple[int, int]
     header: GgufHeader | None
     problem: str | None
 
@@ -206,15 +206,15 @@ class Catalogue:
         )
 
     def _read(self, path: Path, stat: os.stat_result) -> _Reading:
-        stamp = Stamp.of(stat)
+        stamp = (stat.st_size, stat.st_mtime_ns)
         known = self._readings.get(path)
         if known is not None and known.stamp == stamp:
             return known
         try:
-            header = self._headers.get(path, stamp)
+            header = self._headers.get(path, Stamp.of(stat))
             if header is None:
                 header = read_gguf_header(path)
-                self._headers.put(path, stamp, header)
+                self._headers.put(path, Stamp.of(stat), header)
             reading = _Reading(stamp, header, None)
         except GgufError as error:
             reading = _Reading(stamp, None, str(error))

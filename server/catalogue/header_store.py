@@ -11,9 +11,9 @@ from server.cache_files import read_cache_file, write_cache_file
 
 _FORMAT: Final = 1
 _MAX_KNOWN: Final = 512
-_MAX_BYTES: Final = 32 << 20
-# Of all texts in a header together; a usual chat template has 10 kB.
-_MAX_TEXT: Final = 1 << 17
+# A usual header has 10 kB, nearly all of it the chat template.
+_MAX_ENTRY_BYTES: Final = 1 << 17
+_MAX_BYTES: Final = 16 << 20
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True):
@@ -43,11 +43,18 @@ class _Document(msgspec.Struct, frozen=True):
     entries: list[_Entry]
 
 
+class _Encoded(msgspec.Struct, frozen=True):
+    """A _Document whose entries are encoded already."""
+
+    format: int
+    entries: list[msgspec.Raw]
+
+
 class HeaderStore:
-    """The headers of the latest 512 files. Blocking; one thread at a time.
+    """The headers of at most 512 files, the latest that were read. Blocking; one thread at a time.
 
     A vocabulary of 128,000 tokens takes 50 ms to skip, and the first request waits for the headers
-    of all models. Without `file` nothing is remembered.
+    of all models. Headers of more than 128 KiB are not kept, nor without `file` any.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -62,12 +69,13 @@ class HeaderStore:
 
     def put(self, path: Path, stamp: Stamp, header: GgufHeader) -> None:
         """Remember a header that was read, until `save` in memory only."""
-        texts = (value for value in header.metadata.values() if isinstance(value, str))
-        if self._file is None or sum(map(len, texts)) > _MAX_TEXT:
+        if self._file is None:
             return
         name, known = os.fspath(path), self._entries()
         known.pop(name, None)
         known[name] = _Entry(name, stamp, header)
+        if len(known) > _MAX_KNOWN:
+            del known[next(iter(known))]
         self._is_changed = True
 
     def save(self) -> None:
@@ -75,8 +83,14 @@ class HeaderStore:
         if self._file is None or not self._is_changed:
             return
         self._is_changed = False
-        latest = list(self._entries().values())[-_MAX_KNOWN:]
-        write_cache_file(self._file, _Document(_FORMAT, latest))
+        latest: list[msgspec.Raw] = []
+        n_bytes = 0
+        for entry in reversed(self._entries().values()):
+            encoded = _encoded(entry)
+            if encoded is not None and n_bytes + len(encoded) <= _MAX_BYTES - _MAX_ENTRY_BYTES:
+                latest.append(msgspec.Raw(encoded))
+                n_bytes += len(encoded)
+        write_cache_file(self._file, _Encoded(_FORMAT, latest[::-1]))
 
     def _entries(self) -> dict[str, _Entry]:
         if self._known is None:
@@ -85,3 +99,12 @@ class HeaderStore:
                 document = read_cache_file(self._file, _Document, _MAX_BYTES)
             self._known = {entry.path: entry for entry in document.entries} if document else {}
         return self._known
+
+
+def _encoded(entry: _Entry) -> bytes | None:
+    """The entry as it is written; None if it is too large, or its path is not Unicode."""
+    try:
+        encoded = msgspec.msgpack.encode(entry)
+    except UnicodeEncodeError:
+        return None
+    return encoded if len(encoded) <= _MAX_ENTRY_BYTES else None

@@ -16,8 +16,9 @@ Amounts: TypeAlias = Mapping[str, int]
 class Holder:
     """A model that holds memory or has reserved it.
 
-    `hidden` is the part that the system reports as free: all of it during a load, then the weights
-    in mapped files. `is_idle`: it can be unloaded at once. A pinned model is never unloaded.
+    `hidden` is the part that the system reports as free: all of it during a load, and once loaded
+    only weights in mapped files. `is_idle`: it can be unloaded at once. A pinned model is never
+    unloaded.
     """
 
     id: str

@@ -11,7 +11,7 @@ from server.protocol.load_settings import LoadSettings
 class DeviceMemory(msgspec.Struct, frozen=True):
     """Memory of a model on one device, and of the device, in bytes; None where unknown.
 
-    `mapped_bytes` of the weights are pages of a mapped file, which `free_bytes` does not miss.
+    `mapped_bytes` of the weights are pages of a mapped file; `free_bytes` includes them.
     """
 
     name: str
@@ -37,8 +37,8 @@ class DeviceMemory(msgspec.Struct, frozen=True):
 class HostBudget(msgspec.Struct, frozen=True):
     """Host memory of a load: at most `limit` bytes if set; `credit` bytes more than are free now.
 
-    The load may replace a model, whose memory it gets. It is negative if free memory includes some
-    that other models use.
+    The load may replace a model, whose memory it gets. `credit` is negative if the free memory
+    includes some that other models use or have reserved.
     """
 
     limit: int | None = None

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
+from pathlib import Path
 
 from llamabind.errors import is_out_of_memory
 from llamabind.system.quick_imports import quick_imports
@@ -64,7 +65,7 @@ async def _run(config: ServerConfig, early: EarlyWorker | None, listeners: Liste
     parts = make_parts(
         config,
         estimates=EstimateStore(remembered, build),
-        headers=HeaderStore(remembered and remembered.with_name("headers")),
+        headers=HeaderStore(remembered and Path(f"{remembered}.headers")),
     )
     parts.pool.prepare(early)
     parts.begin_first_load()

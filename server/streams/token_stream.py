@@ -78,8 +78,9 @@ class TokenStream:
     """The outputs of one request for `n` answers. Event loop only; one reader.
 
     Delivery never waits for the reader. Each output is that of one step; if a slow reader lets more
-    than 32 accumulate, those of each answer are joined to a few, so that it can catch up. `pending`
-    counts their bytes and pauses the request in the engine above a limit.
+    than 32 accumulate (with over 16 answers, two for each), those of each answer are joined to a
+    few, so that it can catch up. `pending` counts their bytes and pauses the request in the engine
+    above a limit.
 
     With `may_restart`, a crash of the worker before any output does not end it: see `restart`.
     `model` is the model in the worker; `first_token_at` and `last_token_at` are times of

@@ -43,8 +43,8 @@ def main() -> NoReturn:
 def _import_engine() -> None:
     """Import what makes an engine, while the server sends the load and native code reads the file.
 
-    If an import fails, the load fails with it. numpy takes half as long as all of these, and the
-    first answer needs none of it: it follows a second later.
+    If an import fails, the load fails with it. NumPy takes half as long as all of these, and a
+    usual first answer needs none of it: it follows a second later, if nothing needed it before.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)

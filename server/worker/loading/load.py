@@ -20,7 +20,7 @@ from llamabind.engine.engine import make_engine
 from llamabind.generation.conversation import NO_TEMPLATE
 from llamabind.media.libraries import missing_libraries
 from llamabind.native.backend import build_name
-from server.protocol.loading import Load, LoadedModel
+from server.protocol.loading import DeviceMemory, Load, LoadedModel
 from server.worker.engines.engine_interface import EngineEvents, WorkerEngine
 from server.worker.engines.llama_engine import LlamaEngine
 from server.worker.engines.side_embeddings import SideEmbeddings
@@ -70,7 +70,7 @@ def make_llama_engine(
 
     def count_embeddings(memory: MemoryReport) -> None:
         """Report the memory of the embeddings' context too, once it is made."""
-        devices = device_memory([engine.memory, memory], load.files)
+        devices = _devices([engine.memory, memory], load, is_locked=effective["use_mlock"])
         n_bytes = sum(device.used_bytes for device in devices)
         events.on_change(replace(loaded, devices=devices, memory_bytes=n_bytes))
 
@@ -135,7 +135,7 @@ def _describe(
     effective: dict[str, Any],
     warnings: list[str],
 ) -> LoadedModel:
-    devices = device_memory([memory], load.files)
+    devices = _devices([memory], load, is_locked=effective["use_mlock"])
     return LoadedModel(
         n_ctx=effective["n_ctx_seq"],
         n_batch=effective["n_batch"],
@@ -155,6 +155,16 @@ def _describe(
             *warnings,
         ),
     )
+
+
+def _devices(
+    reports: list[MemoryReport], load: Load, *, is_locked: bool
+) -> tuple[DeviceMemory, ...]:
+    host, *others = device_memory(reports, load.files)
+    if is_locked:
+        # The system does not count locked pages of a file as available.
+        host = replace(host, mapped_bytes=0)
+    return (host, *others)
 
 
 def _piece(model: Model, token: int | None) -> str:

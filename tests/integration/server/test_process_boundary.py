@@ -56,7 +56,7 @@ def test_the_start_of_the_server_imports_only_what_it_uses(
 
 _RARELY_USED = (
     *("llguidance", "email", "tempfile", "PIL", "soundfile", "aiohttp", "asyncio"),
-    *("llamabind.embedding.engine", "llamabind.media.projector", "llamabind.bug_report"),
+    *("numpy", "llamabind.embedding.engine", "llamabind.media.projector", "llamabind.bug_report"),
 )
 
 

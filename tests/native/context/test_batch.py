@@ -120,6 +120,36 @@ def test_what_is_written_into_the_views_counts():
         assert (batch.token_range, batch.position_range) == ((-8, 20), (10, 600))
 
 
+def test_add_each_refuses_lists_of_different_lengths():
+    with closing(Batch(4)) as batch:
+        for lists in (([1, 2], [0, 0], [0]), ([1, 2], [0], [0, 1]), ([1], [0, 0], [0, 1])):
+            with pytest.raises(InvalidParameterError, match="tokens"):
+                batch.add_each(*lists)
+        assert len(batch) == 0
+
+
+@pytest.mark.parametrize(("token", "position"), [(2**31, 0), (1, 2**31), (-(2**31) - 1, 0)])
+def test_single_numbers_beyond_32_bits_are_refused(token, position):
+    with closing(Batch(4)) as batch:
+        with pytest.raises(InvalidParameterError, match="32 bits"):
+            batch.add(token, position, 0)
+        with pytest.raises(InvalidParameterError, match="32 bits"):
+            batch.add_each([token], [position], [0])
+        assert len(batch) == 0
+
+
+def test_all_tokens_from_an_index_on_get_outputs():
+    with closing(Batch(4)) as batch:
+        batch.extend([1, 2, 3], 0, 0)
+        batch.output_all(1)
+        assert batch.output_flags == b"\0\1\1"
+        batch.output_all()
+        assert batch.output_flags == b"\1\1\1"
+        for first in (-1, 4):
+            with pytest.raises(InvalidParameterError, match="first"):
+                batch.output_all(first)
+
+
 def test_add_each_appends_what_add_appends_one_by_one():
     tokens, positions, seq_ids = [5, 3, 9], [7, 0, 2], [2, 0, 1]
     with closing(Batch(4)) as many, closing(Batch(4)) as single:

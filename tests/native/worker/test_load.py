@@ -143,6 +143,13 @@ def test_weights_are_loaded_in_the_requested_way(model, mode):
     assert host.mapped_bytes == (host.model_bytes if mode == "mmap" else 0)
 
 
+def test_locked_weights_are_not_counted_as_mapped(model):
+    loaded = _load(model, n_ctx=256, use_mlock=True)
+    host = loaded.devices[0]
+    is_locked = loaded.effective["use_mlock"]
+    assert host.mapped_bytes == (0 if is_locked else host.model_bytes)
+
+
 def test_weights_that_are_not_mapped_must_fit_into_memory(model):
     modes: tuple[tuple[LoadMode, bool], ...] = (("mmap", False), ("none", True))
     for mode, refused in modes:

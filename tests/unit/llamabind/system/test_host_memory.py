@@ -11,8 +11,11 @@ def _group(folder, limit, used, cache, names):
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(names, (limit, used), strict=True):
         (folder / name).write_text(f"{text}\n")
-    key = "inactive_file" if names[0] == "memory.max" else "total_inactive_file"
-    (folder / "memory.stat").write_text(f"anon 1\n{key} {cache}\n")
+    prefix = "" if names[0] == "memory.max" else "total_"
+    # The pages of a file that was read twice are active.
+    (folder / "memory.stat").write_text(
+        f"anon 1\n{prefix}inactive_file {cache // 4}\n{prefix}active_file {cache - cache // 4}\n"
+    )
 
 
 V2 = ("memory.max", "memory.current")
@@ -38,3 +41,5 @@ def test_version_one_is_read_too(tmp_path):
     own.write_text("5:cpu:/x\n4:memory:/x\n")
     _group(tmp_path / "memory" / "x", 50 * MIB, 70 * MIB, 0, V1)
     assert host_memory(tmp_path, own) == (0, 50 * MIB)
+    _group(tmp_path / "memory" / "x", 50 * MIB, 40 * MIB, 8 * MIB, V1)
+    assert host_memory(tmp_path, own) == (18 * MIB, 50 * MIB)

@@ -1,6 +1,7 @@
 """HeaderStore: headers that outlive the server, and files that cannot be believed."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -78,6 +79,26 @@ def test_a_file_of_another_version_is_ignored(model: Path, file: Path) -> None:
     document = msgspec.msgpack.decode(file.read_bytes())
     file.write_bytes(msgspec.msgpack.encode(document | {"format": 2}))
     assert not _known(model, file)
+
+
+def test_folders_whose_names_are_not_unicode_are_read_each_time(model: Path, file: Path) -> None:
+    other = Path(os.fsdecode(os.fsencode(model.parent) + b"/caf\xe9/a.gguf"))
+    write_gguf(other)
+    for _ in range(2):
+        assert len(Catalogue([model.parent], headers=HeaderStore(file)).scan()) == 2
+    assert not _known(other, file)
+    assert _known(model, file)
+
+
+def test_the_file_never_grows_beyond_what_is_read(model: Path, file: Path) -> None:
+    stamp = Stamp.of(model.stat())
+    store, header = HeaderStore(file), read_gguf_header(model)
+    text = {"tokenizer.chat_template": "x" * 100_000}
+    for number in range(300):
+        store.put(Path(f"/m/{number}.gguf"), stamp, replace(header, metadata=text))
+    store.save()
+    assert 8 << 20 < file.stat().st_size < 16 << 20
+    assert HeaderStore(file).get(Path("/m/299.gguf"), stamp) is not None
 
 
 def test_headers_with_very_long_texts_and_damaged_models_are_not_remembered(
