@@ -14,7 +14,7 @@ from functools import cache, partial
 from multiprocessing.synchronize import Event
 from typing import Any, TypeAlias
 
-from attacks.target import LOOP, MODEL, NATIVE, OTHER, Client, chat
+from attacks.target import LOOP, MODEL, NATIVE, OTHER, SETTINGS, Client, chat
 
 Attack: TypeAlias = Callable[[Client, Event], None]
 
@@ -145,9 +145,9 @@ def events(client: Client, over: Event) -> None:
             with contextlib.suppress(OSError):
                 connection.request("GET", "/api/v2/events")
         for _ in _rounds(over):
-            for action in ("unload", "load"):
+            for action, body in (("unload", {}), ("load", SETTINGS[OTHER])):
                 path = f"/api/v2/models/{OTHER}/{action}"
-                _tolerant(partial(client.request, "POST", path, {}, _HOSTILE[0]))
+                _tolerant(partial(client.request, "POST", path, body, _HOSTILE[0]))
 
 
 def chunks(client: Client, over: Event) -> None:
