@@ -28,7 +28,7 @@ class MemoryUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostMemoryUse(MemoryUse, frozen=True, kw_only=True):
-    """Memory use on the host; `mapped` are weights in a mapped file, which are among `model`.
+    """Memory use on the host; `mapped` is the part of `model` in a mapped file.
 
     The system can drop their pages, and counts them as available memory.
     """

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from llamabind import GgufHeader
+from llamabind import GgufHeader, __version__
 from server.cache_files import read_cache_file, write_cache_file
 
 _FORMAT: Final = 1
@@ -37,9 +37,13 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class _Document(msgspec.Struct, frozen=True):
-    """The file: the headers that were read last come last."""
+    """The file: the headers that were read last come last.
+
+    Those of another version of llamabind are read again: it may take other fields from a file.
+    """
 
     format: Annotated[int, msgspec.Meta(ge=_FORMAT, le=_FORMAT)]
+    version: str
     entries: list[_Entry]
 
 
@@ -47,6 +51,7 @@ class _Encoded(msgspec.Struct, frozen=True):
     """A _Document whose entries are encoded already."""
 
     format: int
+    version: str
     entries: list[msgspec.Raw]
 
 
@@ -90,14 +95,15 @@ class HeaderStore:
             if encoded is not None and n_bytes + len(encoded) <= _MAX_BYTES - _MAX_ENTRY_BYTES:
                 latest.append(msgspec.Raw(encoded))
                 n_bytes += len(encoded)
-        write_cache_file(self._file, _Encoded(_FORMAT, latest[::-1]))
+        write_cache_file(self._file, _Encoded(_FORMAT, __version__, latest[::-1]))
 
     def _entries(self) -> dict[str, _Entry]:
         if self._known is None:
             document = None
             if self._file is not None:
                 document = read_cache_file(self._file, _Document, _MAX_BYTES)
-            self._known = {entry.path: entry for entry in document.entries} if document else {}
+            entries = document.entries if document and document.version == __version__ else ()
+            self._known = {entry.path: entry for entry in entries}
         return self._known
 
 

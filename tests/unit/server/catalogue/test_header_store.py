@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -75,9 +76,12 @@ def test_a_file_that_was_cut_off_is_ignored(model: Path, file: Path, n_cut: int)
     assert not _known(model, file)
 
 
-def test_a_file_of_another_version_is_ignored(model: Path, file: Path) -> None:
+@pytest.mark.parametrize("other", [{"format": 2}, {"version": "0.0.1"}])
+def test_a_file_of_another_version_is_ignored(
+    model: Path, file: Path, other: dict[str, Any]
+) -> None:
     document = msgspec.msgpack.decode(file.read_bytes())
-    file.write_bytes(msgspec.msgpack.encode(document | {"format": 2}))
+    file.write_bytes(msgspec.msgpack.encode(document | other))
     assert not _known(model, file)
 
 
